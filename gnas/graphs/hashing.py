@@ -1,0 +1,101 @@
+"""Isomorphism-invariant hashes of architectures."""
+
+from __future__ import annotations
+
+import hashlib
+
+import numpy as np
+from numpy.typing import NDArray
+from torch_geometric.data import Data
+
+from gnas.graphs.architecture import op_indices
+from gnas.graphs.dense import DenseBatch
+
+_UInt64 = NDArray[np.uint64]
+
+
+def graph_hash(data: Data) -> str:
+    """Isomorphism-invariant md5 of an architecture; on NAS-Bench-101 the official module hash.
+
+    Nodes are labelled -1 (first column of ``x``: "input" in NAS-Bench-101), -2 (last column:
+    "output") or their operation's index, and refined over in- and out-neighbours, n rounds. An
+    edge operation, where there is one, is prefixed to the neighbour's hash. The graph is hashed
+    as it is: call `gnas.graphs.prune` first where dead nodes must not count.
+
+    Two isomorphic architectures always share the hash. The reverse is Weisfeiler-Lehman strong:
+    it holds for all of NAS-Bench-101 and is not guaranteed for arbitrary large graphs.
+
+    Source: Ying et al., NAS-Bench-101, ICML 2019, appendix on graph hashing.
+    """
+    ops = op_indices(data).tolist()
+    n, num_ops = len(ops), int(data.x.size(1))
+    edge_ops = data.edge_op.tolist() if "edge_op" in data else None
+    incoming: list[list[tuple[int, str]]] = [[] for _ in range(n)]
+    outgoing: list[list[tuple[int, str]]] = [[] for _ in range(n)]
+    for k, (source, target) in enumerate(data.edge_index.t().tolist()):
+        prefix = "" if edge_ops is None else f"{edge_ops[k]}:"
+        incoming[target].append((source, prefix))
+        outgoing[source].append((target, prefix))
+    labels = [-1 if op == 0 else -2 if op == num_ops - 1 else op - 1 for op in ops]
+    hashes = [_md5(str((len(outgoing[v]), len(incoming[v]), labels[v]))) for v in range(n)]
+    for _ in range(n):
+        hashes = [
+            _md5(
+                "".join(sorted(prefix + hashes[u] for u, prefix in incoming[v]))
+                + "|"
+                + "".join(sorted(prefix + hashes[u] for u, prefix in outgoing[v]))
+                + "|"
+                + hashes[v]
+            )
+            for v in range(n)
+        ]
+    return _md5(str(sorted(hashes)))
+
+
+def graph_keys(batch: DenseBatch) -> _UInt64:
+    """A 64-bit isomorphism-invariant key of every architecture, for counting and deduplicating.
+
+    Much faster than `graph_hash` (about a million 7-node graphs a second) and as discerning: a
+    forward and a backward sweep over the topological order give every node the multiset of all
+    its ancestors and descendants, twice. Keys of different versions of gnas may differ: store
+    `graph_hash` instead.
+
+    Shapes:
+        N architectures -> uint64 [N].
+    """
+    adjacency = batch.adjacency.numpy()
+    ops = batch.ops.numpy()
+    size, n = ops.shape
+    labels = _mix(ops.astype(np.int64).astype(np.uint64) + np.uint64(2))
+    real = ops >= 0
+    for _ in range(2):
+        forward = np.zeros((size, n), dtype=np.uint64)
+        backward = np.zeros((size, n), dtype=np.uint64)
+        for j in range(n):
+            message = _messages(forward[:, :j], adjacency[:, :j, j], np.uint64(3))
+            forward[:, j] = _mix(labels[:, j] + message)
+        for i in range(n - 1, -1, -1):
+            message = _messages(backward[:, i + 1 :], adjacency[:, i, i + 1 :], np.uint64(5))
+            backward[:, i] = _mix(labels[:, i] + message)
+        labels = _mix(_mix(forward) + backward)
+    keys: _UInt64 = _mix((labels * real).sum(1, dtype=np.uint64))
+    return keys
+
+
+def _messages(states: _UInt64, edges: NDArray[np.uint8], salt: np.uint64) -> _UInt64:
+    """Sum over neighbours of a mix of their state and the edge's code: [N, k] -> [N]."""
+    coded = _mix(states * salt + edges.astype(np.uint64))
+    total: _UInt64 = (coded * (edges > 0)).sum(1, dtype=np.uint64)
+    return total
+
+
+def _mix(values: _UInt64) -> _UInt64:
+    """SplitMix64's finaliser: a bijection that spreads every bit (Steele et al., OOPSLA 2014)."""
+    values = values + np.uint64(0x9E3779B97F4A7C15)
+    values = (values ^ (values >> np.uint64(30))) * np.uint64(0xBF58476D1CE4E5B9)
+    values = (values ^ (values >> np.uint64(27))) * np.uint64(0x94D049BB133111EB)
+    return values ^ (values >> np.uint64(31))
+
+
+def _md5(text: str) -> str:
+    return hashlib.md5(text.encode(), usedforsecurity=False).hexdigest()

@@ -1,0 +1,103 @@
+"""Edge-op architectures as node-op architectures and back, so that one encoder serves all."""
+
+from __future__ import annotations
+
+import torch
+from torch import Tensor
+from torch_geometric.data import Data
+from torch_geometric.transforms import BaseTransform
+
+from gnas.errors import GraphError
+from gnas.graphs.architecture import architecture, op_indices, to_adjacency
+from gnas.graphs.dense import DenseBatch
+
+
+def edge_ops_to_node_ops(batch: DenseBatch, num_edge_ops: int) -> DenseBatch:
+    """Every edge's operation becomes a node between the feature maps that the edge joined.
+
+    An edge i -> j with operation o becomes i -> v -> j, where node v has operation
+    ``num_roles + o``; the nodes of the edge-op graph stay, with their roles. Each new node
+    stands directly before its target, in the order of the sources, so that the nodes are in
+    topological order again and `NodeOpsToEdgeOps` restores the original exactly.
+
+    Args:
+        batch: N edge-op architectures over R roles.
+        num_edge_ops: Size of the edge-op vocabulary.
+
+    Shapes:
+        n nodes and e edges -> n + e nodes and 2e edges, ``num_ops`` R + num_edge_ops.
+
+    Raises:
+        GraphError: the batch has no edge ops, or one is out of range.
+    """
+    if not batch.has_edge_ops:
+        raise GraphError("the graphs must carry edge_op, but they have none")
+    graph, source, target = batch.adjacency.nonzero().unbind(1)
+    edge_op = batch.adjacency[graph, source, target].long() - 1
+    if edge_op.numel() and int(edge_op.max()) >= num_edge_ops:
+        raise GraphError(f"edge_op must be in [0, {num_edge_ops}), but got {int(edge_op.max())}")
+    size, n = batch.ops.shape
+    in_degree = batch.adjacency.bool().sum(1)  # [N, n]
+    position = torch.arange(n) + in_degree.cumsum(1)  # new index of every old node
+    # Rank of an edge among those of the same target: how many lower sources join it too.
+    rank = (batch.adjacency.bool().long().cumsum(1) - 1)[graph, source, target]
+    op_position = position[graph, target] - in_degree[graph, target] + rank
+    num_nodes = batch.num_nodes + in_degree.sum(1)
+    width = int(num_nodes.max()) if size else 0
+    ops = batch.ops.new_full((size, width), -1)
+    row, node = (batch.ops >= 0).nonzero().unbind(1)
+    ops[row, position[row, node]] = batch.ops[row, node]
+    ops[graph, op_position] = (batch.num_ops + edge_op).to(torch.int8)
+    adjacency = batch.adjacency.new_zeros(size, width, width)
+    adjacency[graph, position[graph, source], op_position] = 1
+    adjacency[graph, op_position, position[graph, target]] = 1
+    return DenseBatch(adjacency, ops, num_nodes, batch.num_ops + num_edge_ops)
+
+
+class EdgeOpsToNodeOps(BaseTransform):  # type: ignore[misc]
+    """`edge_ops_to_node_ops` as a PyG transform of one ``Data``.
+
+    Args:
+        num_edge_ops: Size of the edge-op vocabulary.
+    """
+
+    def __init__(self, num_edge_ops: int) -> None:
+        self.num_edge_ops = num_edge_ops
+
+    def forward(self, data: Data) -> Data:
+        """The node-op architecture."""
+        return edge_ops_to_node_ops(DenseBatch.from_data([data]), self.num_edge_ops).data(0)
+
+
+class NodeOpsToEdgeOps(BaseTransform):  # type: ignore[misc]
+    """Inverse of `EdgeOpsToNodeOps`: the last ``num_edge_ops`` node operations become edges.
+
+    Args:
+        num_edge_ops: Size of the edge-op vocabulary.
+    """
+
+    def __init__(self, num_edge_ops: int) -> None:
+        self.num_edge_ops = num_edge_ops
+
+    def forward(self, data: Data) -> Data:
+        """The edge-op architecture.
+
+        Raises:
+            GraphError: an operation node does not have exactly one input and one output.
+        """
+        adjacency, ops = to_adjacency(data)
+        num_roles = int(data.x.size(1)) - self.num_edge_ops
+        is_op = ops >= num_roles
+        matrix: Tensor = adjacency.long()
+        if not bool(((matrix.sum(0) == 1) & (matrix.sum(1) == 1))[is_op].all()):
+            raise GraphError("every operation node must have exactly one input and one output")
+        if bool(matrix[~is_op][:, ~is_op].any()) or bool(matrix[is_op][:, is_op].any()):
+            raise GraphError("edges must join a feature map and an operation")
+        maps = (~is_op).nonzero().flatten()
+        position = torch.zeros(len(ops), dtype=torch.int64)
+        position[maps] = torch.arange(len(maps))
+        edges = torch.zeros(len(maps), len(maps), dtype=torch.int64)
+        for v in is_op.nonzero().flatten().tolist():
+            source, target = int(matrix[:, v].argmax()), int(matrix[v].argmax())
+            edges[position[source], position[target]] = int(ops[v]) - num_roles + 1
+        return architecture(edges, op_indices(data)[maps], num_roles, edge_ops=True)

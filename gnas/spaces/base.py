@@ -1,0 +1,122 @@
+"""What every search space can do."""
+
+from __future__ import annotations
+
+from abc import ABC, abstractmethod
+
+import numpy as np
+import torch
+from torch_geometric.data import Data
+
+from gnas.errors import GraphError, UnsupportedError
+from gnas.graphs import DenseBatch, architecture, to_adjacency, validate
+
+
+class Space(ABC):
+    """A set of architectures: facts about it, and ways to draw, change, check and write them.
+
+    Searchers call `sample_batch` for a first population or a pool to score and `mutate` to vary
+    one architecture; readers of files call `from_str`, which validates. A space knows no tables,
+    files or devices. Methods never change the caller's graph.
+    """
+
+    name: str
+    """Key in `gnas.spaces.SPACES`."""
+    ops: tuple[str, ...]
+    """What the columns of ``x`` mean: operations, or node roles where operations sit on edges."""
+    edge_ops: tuple[str, ...] = ()
+    """What the values of ``edge_op`` mean; empty where operations sit on nodes."""
+    max_nodes: int
+    """Most nodes that an architecture has."""
+    size: int | None = None
+    """Number of different architectures, where the space can enumerate them."""
+
+    @abstractmethod
+    def sample_batch(self, count: int, rng: np.random.Generator) -> DenseBatch:
+        """``count`` independent draws; the space's docstring says from which distribution."""
+
+    @abstractmethod
+    def mutate(self, graph: Data, rng: np.random.Generator) -> Data:
+        """A different architecture of the space, one edit away from ``graph``."""
+
+    @abstractmethod
+    def check(self, graph: Data) -> None:
+        """Raises GraphError if ``graph``, sound as a graph, breaks a rule of this space."""
+
+    def sample(self, rng: np.random.Generator) -> Data:
+        """One draw from the distribution of `sample_batch`."""
+        return self.sample_batch(1, rng).data(0)
+
+    def enumerate(self) -> DenseBatch:
+        """Every architecture of the space once, in a fixed order.
+
+        Raises:
+            UnsupportedError: the space is too large to enumerate.
+        """
+        raise UnsupportedError(f"space '{self.name}' is too large to enumerate; sample from it")
+
+    def live(self, batch: DenseBatch) -> DenseBatch:
+        """The architectures reduced to the nodes that the network is built from."""
+        return batch
+
+    def validate(self, graph: Data) -> None:
+        """Checks that ``graph`` is an architecture of this space.
+
+        Raises:
+            GraphError: says which rule is broken and what was found.
+        """
+        validate(graph, num_ops=len(self.ops))
+        if ("edge_op" in graph) != bool(self.edge_ops):
+            raise GraphError(
+                f"architectures of '{self.name}' must "
+                f"{'carry' if self.edge_ops else 'not carry'} edge_op"
+            )
+        if self.edge_ops and graph.edge_op.numel():
+            largest = int(graph.edge_op.max())
+            if largest >= len(self.edge_ops):
+                raise GraphError(f"edge_op must be in [0, {len(self.edge_ops)}), got {largest}")
+        self.check(graph)
+
+    def to_str(self, graph: Data) -> str:
+        """One line of text: the operations, a bar, the upper triangle row by row in hex."""
+        adjacency, ops = to_adjacency(graph)
+        n = len(ops)
+        bits = adjacency[tuple(torch.triu_indices(n, n, 1))].tolist()
+        code = int("".join(map(str, bits)) or "0", 2)
+        digits = (len(bits) + 3) // 4
+        return f"{','.join(self.ops[op] for op in ops.tolist())}|{code:0{max(digits, 1)}x}"
+
+    def from_str(self, text: str) -> Data:
+        """The architecture that `to_str` wrote, validated.
+
+        Raises:
+            GraphError: the text is malformed, or its graph is not of this space.
+        """
+        names, _, digits = text.strip().partition("|")
+        ops = [self._op_index(name) for name in names.split(",")]
+        n = len(ops)
+        num_pairs = n * (n - 1) // 2
+        try:
+            code = int(digits, 16)
+        except ValueError:
+            code = -1
+        if code < 0 or code >> num_pairs:
+            raise GraphError(
+                f"an architecture text must be 'op,op,...|hex' with {num_pairs} bits of upper "
+                f"triangle for its {n} ops, but got {text!r}"
+            )
+        adjacency = np.zeros((n, n), dtype=np.int64)
+        adjacency[np.triu_indices(n, 1)] = [int(bit) for bit in f"{code:0{num_pairs}b}"][
+            :num_pairs
+        ]
+        graph = architecture(adjacency, ops, len(self.ops))
+        self.validate(graph)
+        return graph
+
+    def _op_index(self, name: str) -> int:
+        try:
+            return self.ops.index(name)
+        except ValueError:
+            raise GraphError(
+                f"unknown operation {name!r}; '{self.name}' has {list(self.ops)}"
+            ) from None

@@ -1,0 +1,138 @@
+"""The NAS-Bench-201 space: four feature maps, six edges, five operations on the edges."""
+
+from __future__ import annotations
+
+import re
+from functools import cache
+
+import numpy as np
+import torch
+from torch_geometric.data import Data
+
+from gnas.errors import GraphError
+from gnas.graphs import DenseBatch, architecture, to_adjacency
+from gnas.spaces.base import Space
+
+NUM_NODES = 4
+ROLES = ("input", "sum", "output")
+CANDIDATES = ("none", "skip_connect", "nor_conv_1x1", "nor_conv_3x3", "avg_pool_3x3")
+"""The candidates of an edge in the benchmark's order; "none" is the absence of an edge."""
+EDGES = tuple((i, j) for j in range(1, NUM_NODES) for i in range(j))
+"""Edge k of the benchmark's strings and indices joins these nodes."""
+
+_PATTERN = re.compile(r"\|[^|+]*(\|[^|+]*)*\|")
+
+
+class NASBench201(Space):
+    """All 15,625 cells of NAS-Bench-201 (the topology space of NATS-Bench).
+
+    Nodes are the four feature maps (roles input, sum, sum, output); every edge carries one of
+    four operations on ``edge_op``, and an edge whose operation is "none" is absent.
+
+    Source: Dong and Yang, NAS-Bench-201, ICLR 2020, section 2.1.
+    """
+
+    name = "nasbench201"
+    ops = ROLES
+    edge_ops = CANDIDATES[1:]
+    max_nodes = NUM_NODES
+    size = len(CANDIDATES) ** len(EDGES)
+
+    def sample_batch(self, count: int, rng: np.random.Generator) -> DenseBatch:
+        """``count`` cells, uniform over the 15,625, with replacement."""
+        return self.enumerate()[torch.from_numpy(rng.integers(self.size, size=count))]
+
+    def enumerate(self) -> DenseBatch:
+        """All cells; the operation of the first edge changes slowest."""
+        return _all_cells()
+
+    def mutate(self, graph: Data, rng: np.random.Generator) -> Data:
+        """The cell with the operation of one edge replaced by another ("none" included)."""
+        adjacency, ops = to_adjacency(graph)
+        i, j = EDGES[int(rng.integers(len(EDGES)))]
+        shift = int(rng.integers(1, len(CANDIDATES)))
+        adjacency[i, j] = (int(adjacency[i, j]) + shift) % len(CANDIDATES)
+        return architecture(adjacency, ops, len(ROLES), edge_ops=True)
+
+    def check(self, graph: Data) -> None:
+        """See `Space.check`."""
+        roles = [ROLES[role] for role in graph.x.argmax(1).tolist()]
+        expected = ["input", *["sum"] * (NUM_NODES - 2), "output"]
+        if roles != expected:
+            raise GraphError(f"a NAS-Bench-201 cell must have nodes {expected}, but got {roles}")
+
+    def to_str(self, graph: Data) -> str:
+        """The benchmark's own string, e.g. ``|nor_conv_3x3~0|+|none~0|...``."""
+        adjacency, _ = to_adjacency(graph)
+        return "+".join(
+            "|" + "|".join(f"{CANDIDATES[int(adjacency[i, j])]}~{i}" for i in range(j)) + "|"
+            for j in range(1, NUM_NODES)
+        )
+
+    def from_str(self, text: str) -> Data:
+        """The cell of one of the benchmark's strings.
+
+        Raises:
+            GraphError: the text is malformed or names an unknown operation.
+        """
+        adjacency = np.zeros((NUM_NODES, NUM_NODES), dtype=np.int64)
+        parts = text.strip().split("+")
+        tokens = [part[1:-1].split("|") for part in parts if _PATTERN.fullmatch(part)]
+        if [len(token) for token in tokens] != list(range(1, NUM_NODES)):
+            raise GraphError(
+                "a NAS-Bench-201 cell must be written '|op~0|+|op~0|op~1|+|op~0|op~1|op~2|', "
+                f"but got {text!r}"
+            )
+        for j, token in enumerate(tokens, start=1):
+            for i, entry in enumerate(token):
+                name, _, source = entry.partition("~")
+                if name not in CANDIDATES or source != str(i):
+                    raise GraphError(
+                        f"each entry must be one of {list(CANDIDATES)} followed by '~{i}', "
+                        f"but got {entry!r} in {text!r}"
+                    )
+                adjacency[i, j] = CANDIDATES.index(name)
+        return _cell(adjacency)
+
+
+def simplified(graph: Data) -> str:
+    """A string shared by the cells that the benchmark counts as isomorphic: 6,466 classes.
+
+    Every node is written as the sorted sum of what enters it. "skip_connect" passes its input's
+    expression on unchanged; "none", and whatever is computed from a node that is zero, is the
+    zero ``#``, which stays in the sum as the benchmark's authors count it.
+
+    Source: Dong and Yang, NAS-Bench-201, ICLR 2020, section 2.1 (number of unique cells).
+    """
+    adjacency, _ = to_adjacency(graph)
+    expressions = ["0"]
+    for j in range(1, NUM_NODES):
+        terms = []
+        for i in range(j):
+            op, source = CANDIDATES[int(adjacency[i, j])], expressions[i]
+            if op == "none" or source == "#":
+                terms.append("#")
+            else:
+                terms.append(source if op == "skip_connect" else f"({source})@{op}")
+        expressions.append("+".join(sorted(terms)))
+    return expressions[-1]
+
+
+def _cell(adjacency: np.ndarray) -> Data:
+    return architecture(adjacency, _roles(), len(ROLES), edge_ops=True)
+
+
+def _roles() -> list[int]:
+    return [0, *[1] * (NUM_NODES - 2), 2]
+
+
+@cache
+def _all_cells() -> DenseBatch:
+    total, num_edges = len(CANDIDATES) ** len(EDGES), len(EDGES)
+    choice = np.arange(total)[:, None] // len(CANDIDATES) ** np.arange(num_edges)[::-1]
+    adjacency = np.zeros((total, NUM_NODES, NUM_NODES), dtype=np.uint8)
+    for k, (i, j) in enumerate(EDGES):
+        adjacency[:, i, j] = choice[:, k] % len(CANDIDATES)
+    ops = torch.tensor(_roles(), dtype=torch.int8).repeat(total, 1)
+    num_nodes = torch.full((total,), NUM_NODES, dtype=torch.int64)
+    return DenseBatch(torch.from_numpy(adjacency), ops, num_nodes, len(ROLES), has_edge_ops=True)

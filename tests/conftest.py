@@ -1,0 +1,29 @@
+from __future__ import annotations
+
+import os
+from collections.abc import Callable
+from pathlib import Path
+
+import numpy as np
+import pytest
+
+ROOT = Path(__file__).resolve().parents[1]
+
+
+@pytest.fixture
+def rng() -> np.random.Generator:
+    return np.random.default_rng(0)
+
+
+@pytest.fixture
+def shared_data() -> Callable[[str], Path]:
+    """Finds real benchmark files beside the repository (or under $GNAS_TEST_DATA), or skips."""
+    folder = Path(os.environ.get("GNAS_TEST_DATA", ROOT.parent / "shared" / "data"))
+
+    def find(name: str) -> Path:
+        path = folder / name
+        if not path.exists():
+            pytest.skip(f"needs the real file {name}, which is not in {folder.name}/")
+        return path
+
+    return find
