@@ -1,0 +1,58 @@
+"""Neural architecture search on graphs.
+
+An architecture is a PyTorch Geometric ``Data``; a *space* makes them, a *kernel*, an *encoder* or
+a *predictor* looks at them, a *network* runs them, a *table* knows how good they are, and *bench*
+measures who finds the good ones.
+
+The public names below load their module on first use, so ``import gnas`` costs nothing.
+"""
+
+from __future__ import annotations
+
+from importlib import import_module
+from typing import TYPE_CHECKING
+
+if TYPE_CHECKING:
+    from gnas.errors import ConfigError as ConfigError
+    from gnas.errors import DataError as DataError
+    from gnas.errors import GnasError as GnasError
+    from gnas.errors import GraphError as GraphError
+    from gnas.errors import MissingDataError as MissingDataError
+    from gnas.errors import UnsupportedError as UnsupportedError
+    from gnas.graphs import DenseBatch as DenseBatch
+    from gnas.graphs import architecture as architecture
+    from gnas.graphs import graph_hash as graph_hash
+    from gnas.spaces import NASGEM as NASGEM
+    from gnas.spaces import SPACES as SPACES
+    from gnas.spaces import NASBench101 as NASBench101
+    from gnas.spaces import NASBench201 as NASBench201
+
+__version__ = "0.1.0"
+
+_HOME = {
+    "ConfigError": "gnas.errors",
+    "DataError": "gnas.errors",
+    "DenseBatch": "gnas.graphs",
+    "GnasError": "gnas.errors",
+    "GraphError": "gnas.errors",
+    "MissingDataError": "gnas.errors",
+    "NASBench101": "gnas.spaces",
+    "NASBench201": "gnas.spaces",
+    "NASGEM": "gnas.spaces",
+    "SPACES": "gnas.spaces",
+    "UnsupportedError": "gnas.errors",
+    "architecture": "gnas.graphs",
+    "graph_hash": "gnas.graphs",
+}
+__all__ = ["__version__", *_HOME]
+
+
+def __getattr__(name: str) -> object:
+    if name not in _HOME:
+        raise AttributeError(f"module 'gnas' has no attribute {name!r}")
+    value = globals()[name] = getattr(import_module(_HOME[name]), name)
+    return value
+
+
+def __dir__() -> list[str]:
+    return sorted({*globals(), *_HOME})

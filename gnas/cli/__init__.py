@@ -1,0 +1,101 @@
+"""The command ``gnas``: one file per verb, none of which imports anything heavy by itself.
+
+Exit codes: 0 done, 1 an error that the message explains in one line, 2 wrong usage, 130 Ctrl-C.
+"""
+
+from __future__ import annotations
+
+import logging
+import os
+import sys
+import traceback
+from importlib import import_module
+from importlib.util import find_spec
+from typing import Annotated, Any
+
+import typer
+from typer.core import TyperGroup
+
+from gnas import __version__
+from gnas.cli.output import set_up_logging
+from gnas.errors import GnasError
+
+INTERRUPTED = 130
+"""Exit code after Ctrl-C: 128 plus the number of SIGINT."""
+
+
+class _Commands(TyperGroup):
+    """Turns what a command raises into one line on stderr and an exit code."""
+
+    def parse_args(self, ctx: Any, args: list[str]) -> list[str]:
+        """Lets ``--debug`` and ``--verbose`` stand anywhere before a ``--``."""
+        end = args.index("--") if "--" in args else len(args)
+        front = [arg for arg in args[:end] if arg in ("--debug", "--verbose")]
+        rest = [arg for arg in args[:end] if arg not in ("--debug", "--verbose")]
+        return super().parse_args(ctx, [*front, *rest, *args[end:]])
+
+    def invoke(self, ctx: Any) -> Any:
+        """Runs the command; see the module's exit codes."""
+        try:
+            return super().invoke(ctx)
+        except KeyboardInterrupt:
+            raise _fail(ctx, "interrupted", INTERRUPTED) from None
+        except BrokenPipeError:  # the reader of a pipe has enough
+            os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
+            raise typer.Exit(1) from None
+        except GnasError as error:
+            raise _fail(ctx, str(error)) from None
+        except MemoryError:
+            raise _fail(ctx, "out of memory") from None
+        except OSError as error:
+            where = f": {error.filename}" if error.filename else ""
+            raise _fail(ctx, f"{error.strerror or error}{where}") from None
+
+
+def _fail(ctx: Any, message: str, code: int = 1) -> typer.Exit:
+    if ctx.params.get("debug"):
+        traceback.print_exc()
+    sys.stderr.write(f"error: {' '.join(message.split())}\n")
+    return typer.Exit(code)
+
+
+app = typer.Typer(
+    name="gnas",
+    cls=_Commands,
+    help="Neural architecture search on graphs: benchmarks, predictors, encoders and tables.",
+    no_args_is_help=True,
+    pretty_exceptions_enable=False,
+    context_settings={"help_option_names": ["-h", "--help"]},
+)
+
+
+def _print_version(wanted: bool) -> None:
+    if wanted:
+        typer.echo(f"gnas {__version__}")
+        raise typer.Exit
+
+
+@app.callback()
+def _options(
+    debug: Annotated[bool, typer.Option("--debug", help="Show tracebacks and all logs.")] = False,
+    verbose: Annotated[bool, typer.Option("--verbose", help="Log what is being done.")] = False,
+    version: Annotated[
+        bool,
+        typer.Option("--version", callback=_print_version, is_eager=True, help="Show version."),
+    ] = False,
+) -> None:
+    level = logging.DEBUG if debug else logging.INFO if verbose else logging.WARNING
+    set_up_logging(level)
+
+
+for _verb in ("bench", "data", "encoder", "tabulate"):
+    if find_spec(f"gnas.cli.{_verb}"):
+        app.add_typer(import_module(f"gnas.cli.{_verb}").app, name=_verb)
+
+
+def main() -> None:
+    """Runs the command line of this process."""
+    try:
+        app(prog_name="gnas")
+    except KeyboardInterrupt:  # before or after a command ran
+        sys.exit(INTERRUPTED)

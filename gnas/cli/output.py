@@ -1,0 +1,175 @@
+"""Where commands print: results to stdout, progress and logs to stderr, JSON to a file."""
+
+from __future__ import annotations
+
+import dataclasses
+import json
+import logging
+import math
+import os
+import sys
+import tempfile
+from collections.abc import Callable, Iterator, Mapping
+from contextlib import contextmanager
+from pathlib import Path
+
+from rich.console import Console
+from rich.progress import (
+    BarColumn,
+    MofNCompleteColumn,
+    Progress,
+    TextColumn,
+    TimeElapsedColumn,
+    TimeRemainingColumn,
+)
+
+from gnas.errors import ConfigError
+
+PLAIN_WIDTH = 120
+"""Columns of a table that goes to a file or a pipe."""
+
+
+def console(*, stderr: bool = False) -> Console:
+    """A console on today's stdout or stderr: plain text unless that is a terminal."""
+    stream = sys.stderr if stderr else sys.stdout
+    wide = not stream.isatty() and "COLUMNS" not in os.environ
+    return Console(stderr=stderr, width=PLAIN_WIDTH if wide else None, highlight=False)
+
+
+def report_console(json_path: str | None) -> Console:
+    """Where the readable table goes: stdout, or stderr if ``--json -`` needs stdout for itself."""
+    return console(stderr=json_path == "-")
+
+
+def progress_bar() -> Progress:
+    """A progress bar with a time estimate on stderr; prints nothing where that is no terminal."""
+    target = console(stderr=True)
+    return Progress(
+        TextColumn("{task.description}"),
+        BarColumn(),
+        MofNCompleteColumn(),
+        TimeElapsedColumn(),
+        TextColumn("left"),
+        TimeRemainingColumn(),
+        console=target,
+        disable=not target.is_terminal or target.is_dumb_terminal,
+        transient=True,
+    )
+
+
+@contextmanager
+def reporting(description: str) -> Iterator[Callable[[int, int | None], None]]:
+    """A callback ``(done, total)`` for library code that knows how far it is, shown as a bar."""
+    with progress_bar() as bar:
+        task = bar.add_task(description, total=None)
+
+        def report(done: int, total: int | None) -> None:
+            bar.update(task, completed=done, total=total)
+
+        yield report
+
+
+def check_writable(path: str | Path | None) -> None:
+    """Checks before hours of work that its result can be written to ``path``.
+
+    Args:
+        path: A file to be written; None and ``-`` always pass.
+
+    Raises:
+        ConfigError: the path is a folder, or its folder is missing or read-only.
+    """
+    if path is None or str(path) == "-":
+        return
+    target = Path(path)
+    folder = target.absolute().parent
+    if target.is_dir():
+        raise ConfigError(f"the output must be a file, but {target} is a folder")
+    if not folder.is_dir():
+        raise ConfigError(f"the output's folder must exist, but {folder} does not; create it")
+    if not os.access(folder, os.W_OK) or (target.exists() and not os.access(target, os.W_OK)):
+        raise ConfigError(f"the output must be writable, but {target} is not")
+
+
+def write_json(path: str | Path, value: object) -> None:
+    """Writes one JSON document, whole or not at all.
+
+    Numbers that JSON lacks (NaN, infinities) become null; dataclasses, paths, sets, tuples and
+    numpy scalars and arrays become their plain forms.
+
+    Args:
+        path: A file, replaced in one step; ``-`` prints to stdout.
+        value: What to write.
+
+    Raises:
+        ConfigError: the file cannot be written there.
+    """
+    text = json.dumps(_plain(value), indent=2, allow_nan=False, ensure_ascii=False) + "\n"
+    if str(path) == "-":
+        sys.stdout.write(text)
+        sys.stdout.flush()
+        return
+    check_writable(path)
+    target = Path(path).absolute()
+    handle, name = tempfile.mkstemp(prefix=f".{target.name}.", dir=target.parent)
+    try:
+        with os.fdopen(handle, "w", encoding="utf-8") as file:
+            file.write(text)
+            file.flush()
+            os.fsync(file.fileno())
+        os.chmod(name, 0o666 & ~_umask())
+        os.replace(name, target)
+    except BaseException:
+        Path(name).unlink(missing_ok=True)
+        raise
+
+
+def _umask() -> int:
+    mask = os.umask(0)
+    os.umask(mask)
+    return mask
+
+
+def _plain(value: object) -> object:
+    if isinstance(value, bool | int | str) or value is None:
+        return value
+    if isinstance(value, float):
+        return value if math.isfinite(value) else None
+    if dataclasses.is_dataclass(value) and not isinstance(value, type):
+        return {f.name: _plain(getattr(value, f.name)) for f in dataclasses.fields(value)}
+    if isinstance(value, Mapping):
+        return {str(key): _plain(item) for key, item in value.items()}
+    if isinstance(value, list | tuple):
+        return [_plain(item) for item in value]
+    if isinstance(value, set | frozenset):
+        return sorted((_plain(item) for item in value), key=str)
+    if hasattr(value, "tolist"):  # numpy and torch, without importing them
+        return _plain(value.tolist())
+    return str(value)
+
+
+class _Handler(logging.Handler):
+    """Writes records to today's stderr, so that a running progress bar stays below them."""
+
+    def emit(self, record: logging.LogRecord) -> None:
+        """See `logging.Handler.emit`."""
+        try:
+            sys.stderr.write(self.format(record) + "\n")
+        except Exception:
+            self.handleError(record)
+
+
+class _Formatter(logging.Formatter):
+    def format(self, record: logging.LogRecord) -> str:
+        """``warning: text``; plain ``text`` below warnings."""
+        text = super().format(record)
+        return f"{record.levelname.lower()}: {text}" if record.levelno > logging.INFO else text
+
+
+def set_up_logging(level: int) -> None:
+    """Sends gnas' log records of ``level`` and above to stderr; safe to call again."""
+    logger = logging.getLogger("gnas")
+    logger.setLevel(level)
+    if not any(isinstance(handler, _Handler) for handler in logger.handlers):
+        handler = _Handler()
+        handler.setFormatter(_Formatter("%(message)s"))
+        logger.addHandler(handler)
