@@ -1,0 +1,39 @@
+"""Benchmark tables and images: what is known about architectures.
+
+`load_table` opens a table, `save_table` writes one. `NASBench101` and `NASBench201` are the same
+tables as PyG datasets. The names below load their module on first use.
+"""
+
+from __future__ import annotations
+
+from importlib import import_module
+from typing import TYPE_CHECKING
+
+if TYPE_CHECKING:
+    from gnas.data.tables import BenchmarkTable as BenchmarkTable
+    from gnas.data.tables import Column as Column
+    from gnas.data.tables import Provenance as Provenance
+    from gnas.data.tables import load_table as load_table
+    from gnas.data.tables import save_table as save_table
+    from gnas.data.tables import verify_table as verify_table
+
+_HOME = {
+    "BenchmarkTable": "gnas.data.tables",
+    "Column": "gnas.data.tables",
+    "Provenance": "gnas.data.tables",
+    "load_table": "gnas.data.tables",
+    "save_table": "gnas.data.tables",
+    "verify_table": "gnas.data.tables",
+}
+__all__ = [*_HOME]
+
+
+def __getattr__(name: str) -> object:
+    if name not in _HOME:
+        raise AttributeError(f"module 'gnas.data' has no attribute {name!r}")
+    value = globals()[name] = getattr(import_module(_HOME[name]), name)
+    return value
+
+
+def __dir__() -> list[str]:
+    return sorted({*globals(), *_HOME})

@@ -1,0 +1,262 @@
+"""Parquet tables that others made, read as they are; which is which shows in their columns."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pyarrow as pa
+import torch
+from numpy.typing import NDArray
+
+from gnas.data.benchmark_table import BenchmarkTable, check_values
+from gnas.data.columns import Column, Provenance
+from gnas.data.parquet import check_graphs, column_reader, read_columns
+from gnas.errors import DataError
+from gnas.graphs import DenseBatch
+from gnas.spaces import NASBench101, NASBench201
+from gnas.spaces.nasbench201 import CANDIDATES, EDGES
+
+NASBENCH101_COLUMNS = {
+    f"{split}_acc_108_run{run}": Column(
+        f"{split}_acc_108_run{run}", f"{split}_acc", "cifar10", 108, run
+    )
+    for split in ("val", "test")
+    for run in (1, 2, 3)
+} | {"num_params": Column("num_params", "num_params", "cifar10")}
+"""Columns of a NAS-Bench-101 table beside hash, adjacency and ops; accuracies are fractions."""
+
+NASBENCH201_COLUMNS = {
+    column.name: column
+    for column in (
+        Column("cifar10_val_acc_200", "val_acc", "cifar10-valid", 200),
+        Column("cifar10valid_test_acc_200", "test_acc", "cifar10-valid", 200),
+        Column("cifar10_test_acc_200", "test_acc", "cifar10", 200),
+        Column("cifar10_test_acc_200_seed0", "test_acc", "cifar10", 200, 1),
+        Column("cifar10_test_acc_200_seed1", "test_acc", "cifar10", 200, 2),
+        Column("cifar10_test_acc_200_seed2", "test_acc", "cifar10", 200, 3),
+        Column("cifar10_val_acc_12", "val_acc", "cifar10-valid", 12),
+        Column("cifar10_test_acc_12", "test_acc", "cifar10", 12),
+        Column("cifar10_train_time_12_s", "train_time_s", "cifar10", 12),
+        Column("cifar100_val_acc_200", "val_acc", "cifar100", 200),
+        Column("cifar100_test_acc_200", "test_acc", "cifar100", 200),
+        Column("cifar100_val_acc_12", "val_acc", "cifar100", 12),
+        Column("cifar100_test_acc_12", "test_acc", "cifar100", 12),
+        Column("cifar10_macs_M", "macs", "cifar10"),
+        Column("cifar10_num_params", "num_params", "cifar10"),
+    )
+}
+"""Columns of a NAS-Bench-201 table beside arch_str; accuracies are percent, MACs millions.
+
+Every ``cifar10_val`` column comes from training on half of CIFAR-10's training set.
+"""
+MAY_MISS = ("cifar10_test_acc_200_seed1", "cifar10_test_acc_200_seed2")
+"""Second and third runs, which not every NAS-Bench-201 cell has."""
+
+
+def read_foreign(path: Path, schema: pa.Schema) -> BenchmarkTable:
+    """Opens a NAS-Bench-101 or NAS-Bench-201 table in a known foreign layout.
+
+    Raises:
+        DataError: the layout is unknown, or the content breaks a rule.
+    """
+    if {"hash", "adjacency", "ops"} <= set(schema.names):
+        return _read_nasbench101(path, schema)
+    if "arch_str" in schema.names:
+        return _read_nasbench201(path, schema)
+    raise DataError(
+        f"{path} must be a table of gnas, or have the columns hash, adjacency and ops "
+        f"(NAS-Bench-101) or arch_str (NAS-Bench-201), but has {schema.names[:8]}"
+    )
+
+
+def _read_nasbench101(path: Path, schema: pa.Schema) -> BenchmarkTable:
+    names = _present(path, schema, NASBENCH101_COLUMNS)
+    texts = read_columns(path, ["hash", "adjacency", "ops"])
+    digests = _digests(_strings(texts, "hash", path), path)
+    graphs = cells_from_text(
+        _strings(texts, "adjacency", path), _strings(texts, "ops", path), str(path)
+    )
+    check_graphs(graphs, "nasbench101", digests, str(path))
+    complete = len(graphs) == NASBench101.size
+    provenance = Provenance(
+        name=path.stem,
+        space="nasbench101",
+        source="NAS-Bench-101 (Ying et al., ICML 2019), through a Parquet table of others",
+        kind="official" if complete else "partial",
+        note=""
+        if complete
+        else f"{len(graphs)} of the {NASBench101.size} cells, not drawn "
+        "at random; 108 epochs only",
+        licence="Apache-2.0",
+        path=str(path),
+    )
+    columns = [NASBENCH101_COLUMNS[name] for name in names]
+    values = _read_values(path, columns, {})
+    return BenchmarkTable(graphs, columns, provenance, values, digests=digests)
+
+
+def _read_nasbench201(path: Path, schema: pa.Schema) -> BenchmarkTable:
+    names = _present(path, schema, NASBENCH201_COLUMNS)
+    texts = _strings(read_columns(path, ["arch_str"]), "arch_str", path)
+    graphs = cells_from_strings(texts, str(path))
+    check_graphs(graphs, "nasbench201", None, str(path))
+    complete = len(graphs) == NASBench201.size
+    provenance = Provenance(
+        name=path.stem,
+        space="nasbench201",
+        source="NAS-Bench-201 (Dong and Yang, ICLR 2020), through a Parquet table of others",
+        kind="official" if complete else "partial",
+        note="CIFAR-10 and CIFAR-100 only; parameters and MACs by formula"
+        + ("" if complete else f"; {len(graphs)} of the {NASBench201.size} cells"),
+        licence="MIT",
+        path=str(path),
+    )
+    columns = [NASBENCH201_COLUMNS[name] for name in names]
+    scales = {column.name: 0.01 for column in columns if column.is_accuracy}
+    scales["cifar10_macs_M"] = 1e6
+    return BenchmarkTable(graphs, columns, provenance, _read_values(path, columns, scales))
+
+
+def cells_from_text(adjacency: Sequence[str], ops: Sequence[str], where: str) -> DenseBatch:
+    """NAS-Bench-101 cells from row-major 0/1 strings and comma-separated operation names.
+
+    Args:
+        adjacency: N strings of n * n characters.
+        ops: N strings of n names.
+        where: The file, for messages.
+
+    Raises:
+        DataError: an unknown operation, too many vertices, or lengths that do not fit.
+    """
+    codes: dict[str, NDArray[np.int8]] = {}
+    width = NASBench101.max_nodes
+    sizes = np.empty(len(ops), dtype=np.int64)
+    op_rows = np.full((len(ops), width), -1, dtype=np.int8)
+    for row, text in enumerate(ops):
+        if text not in codes:
+            codes[text] = _op_codes(text, row, where)
+        sizes[row] = len(codes[text])
+        op_rows[row, : sizes[row]] = codes[text]
+    lengths = np.fromiter(map(len, adjacency), dtype=np.int64, count=len(adjacency))
+    if (lengths != sizes**2).any():
+        row = int((lengths != sizes**2).argmax())
+        raise DataError(
+            f"{where}: adjacency must have {sizes[row] ** 2} digits for {sizes[row]} ops, but "
+            f"row {row} has {lengths[row]}"
+        )
+    matrices = np.zeros((len(ops), width, width), dtype=np.uint8)
+    for n in np.unique(sizes).tolist():
+        rows = np.flatnonzero(sizes == n)
+        text = "".join(adjacency[row] for row in rows.tolist())
+        digits = np.frombuffer(text.encode("utf-8", "replace"), dtype=np.uint8)
+        if len(digits) != len(text) or not np.isin(digits, (48, 49)).all():
+            raise DataError(f"{where}: adjacency must hold the digits 0 and 1 only")
+        matrices[rows, :n, :n] = digits.reshape(-1, n, n) - 48
+    return DenseBatch(
+        torch.from_numpy(matrices),
+        torch.from_numpy(op_rows),
+        torch.from_numpy(sizes),
+        len(NASBench101.ops),
+    )
+
+
+def cells_from_strings(texts: Sequence[str], where: str) -> DenseBatch:
+    """NAS-Bench-201 cells from the benchmark's own strings, all at once.
+
+    Args:
+        texts: N strings, see `NASBench201.to_str`.
+        where: The file, for messages.
+
+    Raises:
+        DataError: a string is not a cell.
+    """
+    codes = [{f"{op}~{i}": code for code, op in enumerate(CANDIDATES)} for i, _ in EDGES]
+    choices = np.empty((len(texts), len(EDGES)), dtype=np.uint8)
+    for row, text in enumerate(texts):
+        parts = text.split("|")  # ['', e0, '+', e1, e2, '+', e3, e4, e5, '']
+        try:
+            if len(parts) != 10 or parts[::9] != ["", ""] or parts[2:6:3] != ["+", "+"]:
+                raise KeyError(text)
+            entries = [parts[1], *parts[3:5], *parts[6:9]]
+            choices[row] = [code[part] for code, part in zip(codes, entries, strict=True)]
+        except KeyError:
+            raise DataError(
+                f"{where}: row {row} must be a cell like '|op~0|+|op~0|op~1|+|op~0|op~1|op~2|' "
+                f"with operations {list(CANDIDATES)}, but got {text[:120]!r}"
+            ) from None
+    index = choices @ len(CANDIDATES) ** np.arange(len(EDGES))[::-1]
+    return NASBench201().enumerate()[torch.from_numpy(index)]
+
+
+def _op_codes(text: str, row: int, where: str) -> NDArray[np.int8]:
+    names = text.split(",")
+    unknown = sorted(set(names) - set(NASBench101.ops))
+    if unknown or len(names) > NASBench101.max_nodes:
+        raise DataError(
+            f"{where}: ops must be at most {NASBench101.max_nodes} of {list(NASBench101.ops)}, "
+            f"but row {row} has {text[:120]!r}"
+        )
+    return np.array([NASBench101.ops.index(name) for name in names], dtype=np.int8)
+
+
+def _present(path: Path, schema: pa.Schema, known: dict[str, Column]) -> list[str]:
+    names = [name for name in known if name in schema.names]
+    quantities = {known[name].quantity for name in names}
+    missing = {"val_acc", "test_acc"} - quantities
+    if missing:
+        wanted = [name for name, column in known.items() if column.quantity in missing]
+        raise DataError(f"{path} must have at least one of the columns {wanted}, but has none")
+    for name in names:
+        kind = schema.field(name).type
+        if not (pa.types.is_floating(kind) or pa.types.is_integer(kind)):
+            raise DataError(f"column '{name}' of {path} must be numbers, but is {kind}")
+    return names
+
+
+def _read_values(
+    path: Path, columns: Sequence[Column], scales: dict[str, float]
+) -> dict[str, NDArray[np.float64]]:
+    read = column_reader(path)
+    values: dict[str, NDArray[np.float64]] = {}
+    for column in columns:
+        raw: NDArray[Any] = read(column.name).astype(np.float64)
+        if column.name not in MAY_MISS and np.isnan(raw).any():
+            row = int(np.isnan(raw).argmax())
+            raise DataError(
+                f"{path}: column '{column.name}' must be complete, but row {row} is NaN"
+            )
+        if column.is_accuracy and column.name in scales and np.nanmax(raw, initial=0) <= 1:
+            raise DataError(f"{path}: column '{column.name}' must be percent, but is all below 1")
+        values[column.name] = raw * scales.get(column.name, 1.0)
+        try:
+            check_values(column, values[column.name])
+        except DataError as error:
+            raise DataError(f"{path}: {error}") from None
+    return values
+
+
+def _strings(table: pa.Table, name: str, path: Path) -> list[str]:
+    column = table.column(name)
+    kind = column.type
+    if not (pa.types.is_string(kind) or pa.types.is_large_string(kind)) or column.null_count:
+        raise DataError(
+            f"column '{name}' of {path} must be text without gaps, but is {kind} with "
+            f"{column.null_count} missing"
+        )
+    if len(column) == 0:
+        raise DataError(f"{path} must have at least one row, but is empty")
+    texts: list[str] = column.to_pylist()
+    return texts
+
+
+def _digests(hashes: Sequence[str], path: Path) -> NDArray[np.uint8]:
+    for row, text in enumerate(hashes):
+        if len(text) != 32:
+            raise DataError(f"{path}: hash must be 32 hex digits, but row {row} has {text[:64]!r}")
+    try:
+        return np.frombuffer(bytes.fromhex("".join(hashes)), dtype=np.uint8).reshape(-1, 16)
+    except ValueError:
+        raise DataError(f"{path}: hashes must be hexadecimal, but one is not") from None

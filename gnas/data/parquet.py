@@ -1,0 +1,340 @@
+"""The package's own table format: one Parquet file with everything in it.
+
+Columns ``num_nodes`` uint8, ``adjacency`` (upper triangle, row by row: packed bits, or one byte
+an entry where edges carry operations), ``ops`` (one byte a node, 255 on padding), ``hash`` (16
+bytes), then one float column for each `Column`, described in its field's metadata; a missing
+value is null. The schema's metadata holds the table's facts as JSON under ``gnas``.
+"""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Callable
+from dataclasses import asdict
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pyarrow as pa
+import pyarrow.parquet as pq
+import torch
+from numpy.typing import NDArray
+
+from gnas.data.benchmark_table import BenchmarkTable
+from gnas.data.columns import Column, Provenance
+from gnas.data.files import replacing
+from gnas.errors import DataError, GraphError
+from gnas.graphs import DenseBatch, graph_hash, graph_keys, validate_batch
+from gnas.spaces import SPACES
+
+FORMAT_VERSION = 1
+SPOT_CHECKS = 16
+"""Rows whose hash is recomputed when a table is opened; `verify_table` recomputes all."""
+
+_KEY = b"gnas"
+_FACTS = ("name", "space", "source", "kind", "note", "licence", "recipe")
+
+
+def write_parquet(table: BenchmarkTable, path: Path) -> None:
+    """Writes a table whole or not at all; values that float32 holds exactly take four bytes.
+
+    Raises:
+        DataError: the table breaks a rule of the format, or the file cannot be written.
+    """
+    if len(table) == 0:
+        raise DataError("a table must have at least one row, but got none")
+    graphs = table.graphs
+    check_graphs(graphs, table.provenance.space, table.digests, str(path))
+    arrays = [
+        pa.array(graphs.num_nodes.numpy().astype(np.uint8)),
+        _binary(_triangle(graphs)),
+        _binary(graphs.ops.numpy().view(np.uint8)),
+        _binary(table.digests),
+    ]
+    fields = [
+        pa.field(name, array.type, nullable=False)
+        for name, array in zip(("num_nodes", "adjacency", "ops", "hash"), arrays, strict=True)
+    ]
+    for column in table.columns:
+        values = table.values(column.name)
+        narrow = values.astype(np.float32)
+        exact = bool(((narrow == values) | np.isnan(values)).all())
+        arrays.append(pa.array(narrow if exact else values, from_pandas=True))
+        meaning = {key: value for key, value in asdict(column).items() if key != "name"}
+        metadata = {_KEY: json.dumps(meaning).encode()}
+        fields.append(pa.field(column.name, arrays[-1].type, metadata=metadata))
+    schema = pa.schema(fields, metadata=_table_metadata(table))
+    with replacing(path) as temporary:
+        pq.write_table(
+            pa.Table.from_arrays(arrays, schema=schema),
+            temporary,
+            compression="zstd",
+            write_page_checksum=True,
+        )
+
+
+def is_own_format(schema: pa.Schema) -> bool:
+    """Whether a Parquet schema is one of `write_parquet`."""
+    return _KEY in (schema.metadata or {})
+
+
+def read_parquet(path: Path) -> BenchmarkTable:
+    """Opens a table of `write_parquet`; columns of values are read when first used.
+
+    Raises:
+        DataError: the file is damaged, of another version, or its graphs break their space.
+    """
+    schema = read_schema(path)
+    facts = _table_facts(schema, path)
+    columns = [_column(field, path) for field in schema if field.name not in _GRAPH_TYPES]
+    _check_types(schema, path)
+    parts = read_columns(path, list(_GRAPH_TYPES))
+    graphs, digests = _graphs(parts, facts, path)
+    check_graphs(graphs, facts["space"], digests, str(path))
+    provenance = Provenance(path=str(path), **{key: facts[key] for key in _FACTS})
+    return BenchmarkTable(graphs, columns, provenance, column_reader(path), digests=digests)
+
+
+def verify_table(table: BenchmarkTable) -> None:
+    """Checks everything about a table: every hash, every graph, every column.
+
+    Raises:
+        DataError: says what is wrong, and in which row.
+    """
+    path = table.provenance.path or table.provenance.name
+    space = SPACES[table.provenance.space]()
+    for row, graph in enumerate(table.graphs):
+        try:
+            space.validate(graph)
+        except GraphError as error:
+            raise DataError(f"row {row} of {path}: {error}") from error
+        _check_hash(table.graphs, row, table.digests, path)
+    for column in table.columns:
+        table.values(column.name)
+        if column.is_accuracy:
+            table.metric(column.quantity, dataset=column.dataset, epochs=column.epochs)
+
+
+def read_schema(path: Path) -> pa.Schema:
+    """The Arrow schema of a Parquet file.
+
+    Raises:
+        DataError: not a Parquet file, or a damaged one.
+    """
+    return _guarded(path, lambda file: file.schema_arrow)
+
+
+def read_columns(path: Path, names: list[str]) -> pa.Table:
+    """The named columns of a Parquet file, page checksums verified.
+
+    Raises:
+        DataError: the file is damaged, or a column is missing.
+    """
+    return _guarded(path, lambda file: file.read(columns=names))
+
+
+def column_reader(path: Path) -> Callable[[str], NDArray[Any]]:
+    """A reader of single columns that notices when the file has been replaced."""
+    opened = _identity(path)
+
+    def read(name: str) -> NDArray[Any]:
+        if _identity(path) != opened:
+            raise DataError(f"{path} must not change while in use, but it has; load it again")
+        values: NDArray[Any] = read_columns(path, [name]).column(name).to_numpy()
+        return values
+
+    return read
+
+
+def check_graphs(
+    graphs: DenseBatch, space_name: str, digests: NDArray[np.uint8] | None, path: str
+) -> None:
+    """Checks the architectures of a table, `SPOT_CHECKS` of them against their hash.
+
+    Raises:
+        DataError: unknown space, an architecture that is not of it, one that occurs twice, or
+            a hash that is not the graph's.
+    """
+    if space_name not in SPACES:
+        raise DataError(f"{path}: space must be one of {sorted(SPACES)}, but got {space_name!r}")
+    space = SPACES[space_name]
+    wanted, found = (len(space.ops), bool(space.edge_ops)), (graphs.num_ops, graphs.has_edge_ops)
+    if wanted != found:
+        raise DataError(
+            f"{path}: architectures of '{space_name}' must have (num_ops, edge ops) {wanted}, "
+            f"but got {found}"
+        )
+    rows = np.unique(np.linspace(0, len(graphs) - 1, SPOT_CHECKS).astype(np.int64)).tolist()
+    try:
+        validate_batch(graphs)
+        if space.size is not None:  # otherwise the instance at hand may have another node count
+            for row in rows:
+                space().validate(graphs.data(row))
+    except GraphError as error:
+        raise DataError(f"{path}: {error}") from error
+    _check_unique(graphs, digests, path)
+    if digests is not None:
+        for row in rows:
+            _check_hash(graphs, row, digests, path)
+
+
+def _check_unique(graphs: DenseBatch, digests: NDArray[np.uint8] | None, path: str) -> None:
+    """Node-op spaces count architectures up to isomorphism, edge-op spaces as matrices."""
+    if graphs.has_edge_ops:
+        rows = np.concatenate([_triangle(graphs), graphs.ops.numpy().view(np.uint8)], axis=1)
+        keys = np.ascontiguousarray(rows).view(f"S{rows.shape[1]}")[:, 0]
+    elif digests is not None:
+        keys = np.ascontiguousarray(digests).view("S16")[:, 0]
+    else:
+        keys = graph_keys(graphs)
+    _, first, count = np.unique(keys, return_index=True, return_counts=True)
+    if len(first) < len(keys):
+        row = int(first[count > 1].min())
+        rows = np.flatnonzero(keys == keys[row])[:2]
+        raise DataError(
+            f"{path}: every architecture must occur once, but {len(keys) - len(first)} repeat "
+            f"(first: rows {rows.tolist()} have the same hash)"
+        )
+
+
+def _check_hash(graphs: DenseBatch, row: int, digests: NDArray[np.uint8], path: str) -> None:
+    expected, found = graph_hash(graphs.data(row)), digests[row].tobytes().hex()
+    if expected != found:
+        raise DataError(
+            f"{path}: the hash of row {row} must be its graph's, {expected}, but got {found}; "
+            "the file is damaged or of another space"
+        )
+
+
+_GRAPH_TYPES: dict[str, Callable[[pa.DataType], bool]] = {
+    "num_nodes": pa.types.is_uint8,
+    "adjacency": pa.types.is_fixed_size_binary,
+    "ops": pa.types.is_fixed_size_binary,
+    "hash": lambda kind: kind == pa.binary(16),
+}
+
+
+def _check_types(schema: pa.Schema, path: Path) -> None:
+    for name, fits in _GRAPH_TYPES.items():
+        if name not in schema.names:
+            raise DataError(f"{path} must have a column '{name}', but has {schema.names[:8]}...")
+        if not fits(schema.field(name).type):
+            kind = schema.field(name).type
+            raise DataError(f"column '{name}' of {path} has the wrong type {kind}")
+    for field in schema:
+        if field.name not in _GRAPH_TYPES and not pa.types.is_floating(field.type):
+            raise DataError(f"column '{field.name}' of {path} must be floats, but is {field.type}")
+
+
+def _column(field: pa.Field, path: Path) -> Column:
+    try:
+        return Column(field.name, **json.loads(field.metadata[_KEY]))
+    except (TypeError, KeyError, ValueError):
+        raise DataError(
+            f"column '{field.name}' of {path} must say what it means in its metadata, but does not"
+        ) from None
+
+
+def _table_metadata(table: BenchmarkTable) -> dict[bytes, bytes]:
+    facts = {key: getattr(table.provenance, key) for key in _FACTS}
+    recipe = facts["recipe"]
+    facts["recipe"] = None if recipe is None else dict(recipe)
+    facts |= {"format_version": FORMAT_VERSION, "max_nodes": table.graphs.max_nodes}
+    return {_KEY: json.dumps(facts).encode()}
+
+
+def _table_facts(schema: pa.Schema, path: Path) -> dict[str, Any]:
+    try:
+        facts: dict[str, Any] = json.loads(schema.metadata[_KEY])
+        version = facts["format_version"]
+        missing = {*_FACTS, "max_nodes"} - facts.keys()
+    except (TypeError, KeyError, ValueError):
+        raise DataError(f"{path}: the table's metadata must be JSON, but is damaged") from None
+    if version != FORMAT_VERSION:
+        raise DataError(
+            f"{path} must have format version {FORMAT_VERSION}, but has {version}; "
+            "convert it again with this version of gnas"
+        )
+    if missing:
+        raise DataError(f"{path}: the table's metadata must have {sorted(missing)}")
+    if facts["space"] not in SPACES:
+        raise DataError(f"{path}: unknown space {facts['space']!r}; known are {sorted(SPACES)}")
+    return facts
+
+
+def _graphs(
+    parts: pa.Table, facts: dict[str, Any], path: Path
+) -> tuple[DenseBatch, NDArray[np.uint8]]:
+    """Decodes the graph columns."""
+    space, n = SPACES[facts["space"]], int(facts["max_nodes"])
+    pairs = n * (n - 1) // 2
+    width = pairs if space.edge_ops else (pairs + 7) // 8
+    triangle, ops = _bytes(parts, "adjacency"), _bytes(parts, "ops")
+    if (triangle.shape[1], ops.shape[1]) != (max(width, 1), n):
+        raise DataError(
+            f"{path}: adjacency and ops of {n}-node graphs must take {max(width, 1)} and {n} "
+            f"bytes, but take {triangle.shape[1]} and {ops.shape[1]}"
+        )
+    if not space.edge_ops:
+        triangle = np.unpackbits(triangle, axis=1, count=pairs)
+    adjacency = np.zeros((len(triangle), n, n), dtype=np.uint8)
+    adjacency[:, *np.triu_indices(n, 1)] = triangle[:, :pairs]
+    graphs = DenseBatch(
+        torch.from_numpy(adjacency),
+        torch.from_numpy(ops.view(np.int8)),
+        torch.from_numpy(parts.column("num_nodes").to_numpy().astype(np.int64)),
+        len(space.ops),
+        bool(space.edge_ops),
+    )
+    return graphs, _bytes(parts, "hash")
+
+
+def _triangle(graphs: DenseBatch) -> NDArray[np.uint8]:
+    """The upper triangle as bytes: packed bits, or one byte an entry with edge operations."""
+    n = graphs.max_nodes
+    triangle = graphs.adjacency.numpy()[:, *np.triu_indices(n, 1)]
+    if not graphs.has_edge_ops:
+        triangle = np.packbits(triangle, axis=1)
+    if triangle.shape[1] == 0:
+        triangle = np.zeros((len(graphs), 1), dtype=np.uint8)
+    return triangle
+
+
+def _binary(rows: NDArray[np.uint8]) -> pa.Array:
+    """A fixed-size binary column [N] from uint8 [N, width]."""
+    buffer = pa.py_buffer(np.ascontiguousarray(rows))
+    return pa.FixedSizeBinaryArray.from_buffers(
+        pa.binary(rows.shape[1]), len(rows), [None, buffer]
+    )
+
+
+def _bytes(parts: pa.Table, name: str) -> NDArray[np.uint8]:
+    """A fixed-size binary column as uint8 [N, width], writable."""
+    column = parts.column(name)
+    width = column.type.byte_width
+    blocks = [
+        np.frombuffer(chunk.buffers()[1], dtype=np.uint8)[
+            chunk.offset * width : (chunk.offset + len(chunk)) * width
+        ]
+        for chunk in column.chunks
+    ]
+    return np.concatenate([np.empty(0, np.uint8), *blocks]).reshape(-1, width)
+
+
+def _identity(path: Path) -> tuple[int, int, int]:
+    try:
+        status = path.stat()
+    except OSError as error:
+        raise DataError(f"{path} must stay readable, but got: {error.strerror}") from error
+    return status.st_ino, status.st_size, status.st_mtime_ns
+
+
+def _guarded(path: Path, work: Callable[[pq.ParquetFile], Any]) -> Any:
+    try:
+        with pq.ParquetFile(path, page_checksum_verification=True) as file:
+            return work(file)
+    except (pa.ArrowException, OSError, ValueError, KeyError, MemoryError) as error:
+        reason = str(error).strip().splitlines() or [type(error).__name__]
+        raise DataError(
+            f"{path} must be an intact Parquet file, but reading it failed: {reason[0]}"
+        ) from error
