@@ -95,15 +95,23 @@ class BenchmarkTable:
             ConfigError: the table has no such column.
             DataError: a value is infinite, or an accuracy is not a fraction.
         """
-        if name not in self._by_name:
-            raise ConfigError(f"unknown column '{name}'; choose from {sorted(self._by_name)}")
         if name not in self._cache:
-            values = np.asarray(self._read(name), dtype=np.float64)
-            self._check_length(name, values)
-            check_values(self._by_name[name], values)
+            values: Floats = np.array(self.raw(name), dtype=np.float64)
             values.flags.writeable = False
             self._cache[name] = values
         return self._cache[name]
+
+    def raw(self, name: str) -> NDArray[Any]:
+        """`values` as they are stored, not kept in memory: for writers of whole tables."""
+        if name not in self._by_name:
+            raise ConfigError(f"unknown column '{name}'; choose from {sorted(self._by_name)}")
+        raw = np.asarray(self._read(name))
+        self._check_length(name, raw)
+        try:
+            check_values(self._by_name[name], raw)
+        except DataError as error:
+            raise DataError(f"{self.provenance.path or self.provenance.name}: {error}") from None
+        return raw
 
     def select(
         self, quantity: str, *, dataset: str | None = None, epochs: int | None = None
@@ -275,7 +283,7 @@ def digests_of(graphs: DenseBatch) -> NDArray[np.uint8]:
     return np.frombuffer(digests, dtype=np.uint8).reshape(-1, 16)
 
 
-def check_values(column: Column, values: Floats) -> None:
+def check_values(column: Column, values: NDArray[Any]) -> None:
     """Checks the values of one column; NaN (a missing run) is allowed.
 
     Raises:

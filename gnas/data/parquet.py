@@ -28,6 +28,7 @@ from gnas.graphs import DenseBatch, graph_hash, graph_keys, validate_batch
 from gnas.spaces import SPACES
 
 FORMAT_VERSION = 1
+ROW_GROUP = 65_536
 SPOT_CHECKS = 16
 """Rows whose hash is recomputed when a table is opened; `verify_table` recomputes all."""
 
@@ -56,10 +57,7 @@ def write_parquet(table: BenchmarkTable, path: Path) -> None:
         for name, array in zip(("num_nodes", "adjacency", "ops", "hash"), arrays, strict=True)
     ]
     for column in table.columns:
-        values = table.values(column.name)
-        narrow = values.astype(np.float32)
-        exact = bool(((narrow == values) | np.isnan(values)).all())
-        arrays.append(pa.array(narrow if exact else values, from_pandas=True))
+        arrays.append(_float_array(table.raw(column.name)))
         meaning = {key: value for key, value in asdict(column).items() if key != "name"}
         metadata = {_KEY: json.dumps(meaning).encode()}
         fields.append(pa.field(column.name, arrays[-1].type, metadata=metadata))
@@ -69,6 +67,7 @@ def write_parquet(table: BenchmarkTable, path: Path) -> None:
             pa.Table.from_arrays(arrays, schema=schema),
             temporary,
             compression="zstd",
+            row_group_size=ROW_GROUP,
             write_page_checksum=True,
         )
 
@@ -298,6 +297,13 @@ def _triangle(graphs: DenseBatch) -> NDArray[np.uint8]:
     if triangle.shape[1] == 0:
         triangle = np.zeros((len(graphs), 1), dtype=np.uint8)
     return triangle
+
+
+def _float_array(values: NDArray[Any]) -> pa.Array:
+    """Float32 where that loses nothing, else float64; NaN becomes null."""
+    narrow = values.astype(np.float32, copy=False)
+    exact = bool(((narrow == values) | np.isnan(values)).all())
+    return pa.array(narrow if exact else values.astype(np.float64), from_pandas=True)
 
 
 def _binary(rows: NDArray[np.uint8]) -> pa.Array:
