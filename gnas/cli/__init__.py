@@ -24,7 +24,7 @@ INTERRUPTED = 130
 """Exit code after Ctrl-C: 128 plus the number of SIGINT."""
 
 
-class _Commands(TyperGroup):
+class Commands(TyperGroup):
     """Turns what a command raises into one line on stderr and an exit code."""
 
     def parse_args(self, ctx: Any, args: list[str]) -> list[str]:
@@ -61,7 +61,7 @@ def _fail(ctx: Any, message: str, code: int = 1) -> typer.Exit:
 
 app = typer.Typer(
     name="gnas",
-    cls=_Commands,
+    cls=Commands,
     help="Neural architecture search on graphs: benchmarks, predictors, encoders and tables.",
     no_args_is_help=True,
     pretty_exceptions_enable=False,
@@ -69,21 +69,23 @@ app = typer.Typer(
 )
 
 
-def _print_version(wanted: bool) -> None:
+def print_version(wanted: bool) -> None:
+    """Prints ``gnas 0.1.0`` and ends, if wanted."""
     if wanted:
         typer.echo(f"gnas {__version__}")
         raise typer.Exit
 
 
 @app.callback()
-def _options(
+def options(
     debug: Annotated[bool, typer.Option("--debug", help="Show tracebacks and all logs.")] = False,
     verbose: Annotated[bool, typer.Option("--verbose", help="Log what is being done.")] = False,
     version: Annotated[
         bool,
-        typer.Option("--version", callback=_print_version, is_eager=True, help="Show version."),
+        typer.Option("--version", callback=print_version, is_eager=True, help="Show version."),
     ] = False,
 ) -> None:
+    """Options that stand before or after any verb."""
     level = logging.DEBUG if debug else logging.INFO if verbose else logging.WARNING
     set_up_logging(level)
 

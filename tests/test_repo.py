@@ -1,0 +1,280 @@
+"""The rules of the repository: layers, sizes, safety, and commands that exist."""
+
+from __future__ import annotations
+
+import ast
+import re
+import shlex
+import subprocess
+import sys
+import tomllib
+from collections.abc import Iterator
+from functools import cache
+from importlib.metadata import packages_distributions
+from pathlib import Path
+
+import pytest
+import typer.main
+
+ROOT = Path(__file__).resolve().parents[1]
+LAYERS = (
+    {"errors"},
+    {"graphs"},
+    {"spaces", "kernels", "topology", "config", "metrics"},
+    {"encoders", "models", "data"},
+    {"predictors"},
+    {"train", "tabulate", "search"},
+    {"bench"},
+    {"viz", "cli", "__main__"},
+)
+"""Who may import whom: only lower layers, and without circles the own one."""
+MAX_FILE_LINES, MAX_FUNCTION_LINES = 400, 60
+LIBRARY = sorted((ROOT / "gnas").rglob("*.py"))
+INDIRECT = {"protobuf", "requests", "tqdm"}
+"""Dependencies that another one imports only when it needs them."""
+
+
+@cache
+def tracked() -> tuple[Path, ...]:
+    listing = subprocess.run(
+        ["git", "ls-files", "-z"], cwd=ROOT, capture_output=True, text=True, check=False
+    )
+    if listing.returncode:
+        pytest.skip("needs a git checkout")
+    return tuple(ROOT / name for name in listing.stdout.split("\0") if (ROOT / name).is_file())
+
+
+@cache
+def tree(path: Path) -> ast.Module:
+    return ast.parse(path.read_text(encoding="utf-8"), str(path))
+
+
+def name_of(path: Path) -> str:
+    return str(path.relative_to(ROOT))
+
+
+def package(path: Path) -> str:
+    """The part of gnas that a file belongs to: its folder or file directly under gnas/."""
+    return path.relative_to(ROOT / "gnas").parts[0].removesuffix(".py")
+
+
+def imports(path: Path) -> Iterator[str]:
+    for node in ast.walk(tree(path)):
+        if isinstance(node, ast.Import):
+            yield from (alias.name for alias in node.names)
+        elif isinstance(node, ast.ImportFrom):
+            assert node.level == 0, f"{name_of(path)}:{node.lineno}: write absolute imports"
+            assert node.module is not None
+            names = [alias.name for alias in node.names]
+            yield from (
+                (f"gnas.{name}" for name in names) if node.module == "gnas" else [node.module]
+            )
+
+
+def calls(path: Path) -> Iterator[tuple[str, ast.Call]]:
+    for node in ast.walk(tree(path)):
+        if isinstance(node, ast.Call):
+            yield ast.unparse(node.func), node
+
+
+@cache
+def project() -> dict[str, list[str]]:
+    table = tomllib.loads((ROOT / "pyproject.toml").read_text())["project"]
+    return {"": table["dependencies"], **table["optional-dependencies"]}
+
+
+def normal(requirement: str) -> str:
+    found = re.match(r"[\w.-]+", requirement)
+    assert found
+    return re.sub(r"[-_.]+", "-", found[0]).lower()
+
+
+def test_every_module_has_a_layer() -> None:
+    known = set().union(*LAYERS) | {"__init__"}
+    assert {package(path) for path in LIBRARY} <= known, "add the new module to LAYERS"
+
+
+@pytest.mark.parametrize("path", LIBRARY, ids=name_of)
+def test_imports_only_go_down(path: Path) -> None:
+    if path == ROOT / "gnas" / "__init__.py":
+        return  # the public names, loaded on use
+    rank = {module: i for i, layer in enumerate(LAYERS) for module in layer}
+    own = package(path)
+    for name in imports(path):
+        if name == "gnas" or name.startswith("gnas."):
+            other = name.split(".")[1] if "." in name else ""
+            if other == "__version__":
+                continue
+            assert other in rank, f"{name}: import from the module that defines the name"
+            assert rank[other] <= rank[own], f"{own} may not import {name}"
+
+
+def test_layers_have_no_circles() -> None:
+    uses: dict[str, set[str]] = {}
+    for path in LIBRARY:
+        if path != ROOT / "gnas" / "__init__.py":
+            own = package(path)
+            found = {name.split(".")[1] for name in imports(path) if name.startswith("gnas.")}
+            uses.setdefault(own, set()).update(found - {own, "__version__"})
+    while free := [module for module, needs in uses.items() if not needs & uses.keys()]:
+        for module in free:
+            del uses[module]
+    assert not uses, f"these modules import each other in a circle: {sorted(uses)}"
+
+
+def test_files_and_functions_are_short() -> None:
+    for path in LIBRARY:
+        lines = len(path.read_text().splitlines())
+        assert lines <= MAX_FILE_LINES, f"{name_of(path)} has {lines} lines; split it"
+        for node in ast.walk(tree(path)):
+            if isinstance(node, ast.FunctionDef):
+                length = _code_lines(node)
+                assert length <= MAX_FUNCTION_LINES, f"{name_of(path)}: {node.name} has {length}"
+
+
+def _code_lines(node: ast.FunctionDef) -> int:
+    assert node.end_lineno is not None
+    length = node.end_lineno - node.lineno + 1
+    if ast.get_docstring(node) and node.body[0].end_lineno is not None:
+        length -= node.body[0].end_lineno - node.body[0].lineno + 1
+    return length
+
+
+@pytest.mark.parametrize("path", LIBRARY, ids=name_of)
+def test_no_prints_exits_or_path_tricks_in_the_library(path: Path) -> None:
+    forbidden = {"exit", "quit", "eval", "exec", "sys.path.append", "sys.path.insert"}
+    if package(path) != "cli":
+        forbidden |= {"print", "sys.exit"}
+    found = {name for name, _ in calls(path)} & forbidden
+    assert not found, f"{name_of(path)} calls {found}"
+    for node in ast.walk(tree(path)):
+        assert not (isinstance(node, ast.ExceptHandler) and node.type is None)
+        assert not (isinstance(node, ast.ImportFrom) and node.names[0].name == "*")
+
+
+def test_nothing_reads_pickles_that_could_run_code() -> None:
+    unsafe = re.compile(r"(^|\.)(pickle\.loads?|joblib\.load|read_pickle|shelve\.open)$")
+    for path in (path for path in tracked() if path.suffix == ".py"):
+        for name, call in calls(path):
+            options = {option.arg: ast.unparse(option.value) for option in call.keywords}
+            where = f"{name_of(path)}:{call.lineno}"
+            assert not unsafe.search(name), f"{where}: {name} runs code from the file"
+            assert name != "pickle.Unpickler", f"{where}: use the restricted unpickler"
+            assert options.get("allow_pickle", "False") == "False", where
+            if name == "torch.load":
+                assert options.get("weights_only") == "True", where
+
+
+def test_folders_of_data_hold_no_code() -> None:
+    for folder in (ROOT / "datasets", ROOT / "benchmarks" / "results"):
+        assert not list(folder.rglob("*.py"))
+    assert not (ROOT / "benchmarks" / "__init__.py").exists()
+
+
+def test_no_file_names_a_place_on_one_machine() -> None:
+    place = re.compile(r"(?<![\w.~/:])/(work|root|home/\w+|Users/\w+)/")
+    for path in tracked():
+        if path.suffix in {".py", ".md", ".toml", ".yml", ".yaml", ".json", ".sh", ""}:
+            found = place.search(path.read_text(encoding="utf-8"))
+            assert not found, f"{name_of(path)} names {found and found[0]}"
+
+
+def test_every_dependency_says_who_uses_it() -> None:
+    lines = (ROOT / "pyproject.toml").read_text().splitlines()
+    for requirements in project().values():
+        for requirement in requirements:
+            line = next(line for line in lines if line.strip().startswith(f'"{requirement}"'))
+            assert re.search(r'",\s+# \w', line), f"{requirement} needs a comment: who uses it"
+
+
+def test_imports_and_dependencies_agree() -> None:
+    provides = packages_distributions()
+    used: dict[str, str] = {}
+    for path in LIBRARY:
+        for name in imports(path):
+            top = name.split(".")[0]
+            if top not in sys.stdlib_module_names | {"gnas"}:
+                used.setdefault(top, name_of(path))
+    declared = {normal(requirement) for requirement in project()[""]}
+    needed = set()
+    for top, where in used.items():
+        homes = {normal(home) for home in provides.get(top, [top])}
+        assert homes & declared, f"{where} imports {top}: add it to the dependencies"
+        needed |= homes
+    assert declared - INDIRECT <= needed, "a dependency that nothing imports"
+
+
+@pytest.mark.parametrize("command", [["-c", "import gnas"], ["-m", "gnas", "--help"]])
+def test_the_start_is_light(command: list[str]) -> None:
+    result = subprocess.run(
+        [sys.executable, "-X", "importtime", *command], capture_output=True, text=True, check=True
+    )
+    loaded = {line.split("|")[-1].strip().split(".")[0] for line in result.stderr.splitlines()}
+    heavy = {"torch", "torch_geometric", "numpy", "scipy", "sklearn", "pandas", "networkx"}
+    heavy |= {"matplotlib", "pyarrow", "optuna", "grakel", "nasbench_pytorch"}
+    assert not loaded & heavy
+
+
+def test_public_names_exist() -> None:
+    import gnas
+
+    for name in gnas.__all__:
+        assert getattr(gnas, name) is not None
+    assert set(gnas.__all__) <= set(dir(gnas))
+    with pytest.raises(AttributeError, match="nonsense"):
+        _ = gnas.nonsense
+
+
+def shell_commands() -> list[tuple[str, str]]:
+    """Every (file, command) of the shell examples in the documentation."""
+    found = []
+    for path in sorted({*ROOT.glob("*.md"), *(ROOT / "docs").rglob("*.md")}) + sorted(
+        [*(ROOT / "datasets").rglob("*.md"), *(ROOT / "benchmarks").rglob("*.md")]
+    ):
+        text = path.read_text(encoding="utf-8")
+        for block in re.findall(r"```(?:bash|sh|console)\n(.*?)```", text, re.DOTALL):
+            for line in block.replace("\\\n", " ").splitlines():
+                command = line.removeprefix("$ ").split("  #")[0].strip()
+                if command and not command.startswith("#"):
+                    found.append((name_of(path), command))
+        found += [(name_of(path), command) for command in re.findall(r"`(gnas \w[^`]*)`", text)]
+    return found
+
+
+COMMANDS = shell_commands()
+
+
+def test_the_readme_shows_the_two_commands() -> None:
+    assert {("README.md", "make bench"), ("README.md", "make test")} <= set(COMMANDS)
+
+
+@pytest.mark.parametrize(("file", "command"), COMMANDS, ids=[f"{f}: {c}" for f, c in COMMANDS])
+def test_documented_commands_exist(file: str, command: str) -> None:
+    words = [word for word in shlex.split(command) if "=" not in word or word.startswith("-")]
+    if words[0] == "make":
+        targets = set(re.findall(r"^([\w-]+):", (ROOT / "Makefile").read_text(), re.MULTILINE))
+        assert set(words[1:]) <= targets
+    elif "gnas" in words[:4]:
+        _check_gnas(words[words.index("gnas") + 1 :])
+    elif "python" in words[0]:
+        scripts = [word for word in words if word.endswith(".py")]
+        source = "".join((ROOT / script).read_text() for script in scripts)
+        assert all(word in source for word in words if word.startswith("--"))
+
+
+def _check_gnas(words: list[str]) -> None:
+    from gnas.cli import app
+
+    command = typer.main.get_command(app)
+    options = {name for option in command.params for name in option.opts}
+    for word in words:
+        inner = getattr(command, "commands", {}).get(word)
+        if inner is not None:
+            command = inner
+            options |= {
+                n for option in command.params for n in option.opts + option.secondary_opts
+            }
+        elif word.startswith("-") and word != "-":
+            assert word.split("=")[0] in options | {"--help", "-h"}, f"no option {word}"
+        else:
+            assert not hasattr(command, "commands"), f"no command {word}"
