@@ -8,7 +8,6 @@ import logging
 import math
 import os
 import sys
-import tempfile
 from collections.abc import Callable, Iterator, Mapping
 from contextlib import contextmanager
 from pathlib import Path
@@ -23,6 +22,7 @@ from rich.progress import (
     TimeRemainingColumn,
 )
 
+from gnas.data.files import replacing
 from gnas.errors import ConfigError
 
 PLAIN_WIDTH = 120
@@ -73,21 +73,20 @@ def check_writable(path: str | Path | None) -> None:
     """Checks before hours of work that its result can be written to ``path``.
 
     Args:
-        path: A file to be written; None and ``-`` always pass.
+        path: A file to be written; missing folders are created when it is. None and ``-``
+            always pass.
 
     Raises:
-        ConfigError: the path is a folder, or its folder is missing or read-only.
+        ConfigError: the path is a folder, or is not writable.
     """
     if path is None or str(path) == "-":
         return
-    target = Path(path)
-    folder = target.absolute().parent
+    target = Path(path).absolute()
     if target.is_dir():
         raise ConfigError(f"the output must be a file, but {target} is a folder")
-    if not folder.is_dir():
-        raise ConfigError(f"the output's folder must exist, but {folder} does not; create it")
-    if not os.access(folder, os.W_OK) or (target.exists() and not os.access(target, os.W_OK)):
-        raise ConfigError(f"the output must be writable, but {target} is not")
+    nearest = target if target.exists() else next(p for p in target.parents if p.exists())
+    if not os.access(nearest, os.W_OK) or (nearest != target and not nearest.is_dir()):
+        raise ConfigError(f"the output must be writable, but {nearest} is not")
 
 
 def write_json(path: str | Path, value: object) -> None:
@@ -101,7 +100,8 @@ def write_json(path: str | Path, value: object) -> None:
         value: What to write.
 
     Raises:
-        ConfigError: the file cannot be written there.
+        ConfigError: nothing can be written there.
+        DataError: writing failed; the file is as it was.
     """
     text = json.dumps(_plain(value), indent=2, allow_nan=False, ensure_ascii=False) + "\n"
     if str(path) == "-":
@@ -109,24 +109,8 @@ def write_json(path: str | Path, value: object) -> None:
         sys.stdout.flush()
         return
     check_writable(path)
-    target = Path(path).absolute()
-    handle, name = tempfile.mkstemp(prefix=f".{target.name}.", dir=target.parent)
-    try:
-        with os.fdopen(handle, "w", encoding="utf-8") as file:
-            file.write(text)
-            file.flush()
-            os.fsync(file.fileno())
-        os.chmod(name, 0o666 & ~_umask())
-        os.replace(name, target)
-    except BaseException:
-        Path(name).unlink(missing_ok=True)
-        raise
-
-
-def _umask() -> int:
-    mask = os.umask(0)
-    os.umask(mask)
-    return mask
+    with replacing(Path(path).absolute()) as temporary:
+        temporary.write_text(text, encoding="utf-8")
 
 
 def _plain(value: object) -> object:

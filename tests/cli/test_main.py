@@ -183,9 +183,11 @@ def test_json_to_stdout_leaves_stdout_to_json(capsys: pytest.CaptureFixture[str]
 
 
 def test_an_output_that_cannot_be_written_is_refused(tmp_path: Path) -> None:
+    (tmp_path / "file").touch()
     with pytest.raises(ConfigError, match="must be a file"):
         check_writable(tmp_path)
-    with pytest.raises(ConfigError, match="create it"):
-        write_json(tmp_path / "absent" / "r.json", {})
+    with pytest.raises(ConfigError, match="must be writable"):
+        write_json(tmp_path / "file" / "r.json", {})
+    write_json(tmp_path / "new" / "r.json", {})
     check_writable(None)
     check_writable("-")
