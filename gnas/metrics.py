@@ -1,0 +1,168 @@
+"""How well a prediction orders architectures, and how well a choice is made.
+
+Wherever order matters, a higher value is better. Inputs must be finite and of one length (else
+ConfigError). What is not defined is NaN: a correlation where either side is constant or has fewer
+than two values, an interval from fewer than two values.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+
+import numpy as np
+from numpy.typing import ArrayLike, NDArray
+
+from gnas.errors import ConfigError
+
+Values = NDArray[np.float64]
+
+
+def kendall_tau(predicted: ArrayLike, true: ArrayLike) -> float:
+    """Kendall's tau-b in [-1, 1] of two rankings of N architectures; NaN if one is constant.
+
+    Raises:
+        ConfigError: different lengths, or a value that is not finite.
+
+    Source: Kendall, The treatment of ties in ranking problems, Biometrika 1945; by scipy.
+    """
+    from scipy.stats import kendalltau
+
+    left, right = _pair(predicted, true)
+    return float(kendalltau(left, right).statistic) if _varied(left, right) else float("nan")
+
+
+def spearman(predicted: ArrayLike, true: ArrayLike) -> float:
+    """Spearman's rank correlation in [-1, 1], ties at their mean rank; NaN if one is constant.
+
+    Raises:
+        ConfigError: different lengths, or a value that is not finite.
+    """
+    from scipy.stats import spearmanr
+
+    left, right = _pair(predicted, true)
+    return float(spearmanr(left, right).statistic) if _varied(left, right) else float("nan")
+
+
+def precision_at_top(predicted: ArrayLike, true: ArrayLike, fraction: float = 0.01) -> float:
+    """Share of the k best predicted that are among the k truly best, k = ``fraction`` of N.
+
+    k is rounded to the nearest integer and at least 1; of equal values the first count as better.
+
+    Raises:
+        ConfigError: no values, different lengths, a value that is not finite, or ``fraction``
+            outside (0, 1].
+    """
+    if not 0 < fraction <= 1:
+        raise ConfigError(f"fraction must be in (0, 1], but got {fraction}")
+    left, right = _pair(predicted, true, least=1)
+    k = max(1, round(fraction * len(left)))
+    return len(set(best(left, k).tolist()) & set(best(right, k).tolist())) / k
+
+
+def n_at_k(predicted: ArrayLike, true: ArrayLike, k: int = 10) -> int:
+    """True rank (1 is best) of the truly best among the ``k`` best predicted: "N@k".
+
+    Architectures that tie share the best of their ranks.
+
+    Raises:
+        ConfigError: no values, different lengths, a value that is not finite, or ``k`` < 1.
+
+    Source: Ning et al., A Generic Graph-based Neural Architecture Encoding Scheme (GATES), 2020.
+    """
+    if k < 1:
+        raise ConfigError(f"k must be at least 1, but got {k}")
+    left, right = _pair(predicted, true, least=1)
+    return 1 + int((right > right[best(left, k)].max()).sum())
+
+
+def global_bias(picked: float, best_of_table: float) -> float:
+    """Global prediction bias B = A_B - A_P: what the choice misses of the best, as a fraction.
+
+    Args:
+        picked: A_P, accuracy of the architecture that was picked.
+        best_of_table: A_B, the best accuracy in the whole table.
+
+    Source: Cheng et al., NASGEM, AAAI 2021, section 4.3.
+    """
+    return best_of_table - picked
+
+
+def noise_ceiling(val_acc: ArrayLike, test_acc: ArrayLike) -> float:
+    """Kendall tau between mean validation and mean test accuracy.
+
+    What a predictor that knew every validation accuracy exactly would reach on test accuracy.
+
+    Raises:
+        ConfigError: different lengths, or a value that is not finite.
+    """
+    return kendall_tau(val_acc, test_acc)
+
+
+def agreement_between_runs(runs: ArrayLike) -> float:
+    """Mean Kendall tau between every two runs, over the architectures that have both.
+
+    Args:
+        runs: [N, R], NaN where an architecture lacks a run; fewer than two runs give NaN.
+    """
+    values = np.asarray(runs, dtype=np.float64)
+    taus = []
+    for i in range(values.shape[1]):
+        for j in range(i):
+            both = ~np.isnan(values[:, i]) & ~np.isnan(values[:, j])
+            taus.append(kendall_tau(values[both, i], values[both, j]))
+    return float(np.mean(taus)) if taus else float("nan")
+
+
+@dataclass(frozen=True)
+class Interval:
+    """A mean and its confidence interval; NaN bounds where there is only one value."""
+
+    mean: float
+    low: float
+    high: float
+
+
+def mean_interval(values: Sequence[float] | Values, level: float = 0.95) -> Interval:
+    """Mean over seeds with Student's t interval of confidence ``level``.
+
+    One NaN makes everything NaN. The interval is symmetric: it can leave the metric's range.
+
+    Raises:
+        ConfigError: no values, or ``level`` outside (0, 1).
+    """
+    from scipy.stats import t
+
+    array = np.asarray(values, dtype=np.float64)
+    if array.ndim != 1 or len(array) == 0 or not 0 < level < 1:
+        raise ConfigError(f"values must be at least one, level in (0, 1): {array.shape}, {level}")
+    mean = float(array.mean())
+    if len(array) == 1:
+        return Interval(mean, float("nan"), float("nan"))
+    error = float(array.std(ddof=1)) / len(array) ** 0.5
+    half = float(t.ppf((1 + level) / 2, len(array) - 1)) * error
+    return Interval(mean, mean - half, mean + half)
+
+
+def best(values: Values, k: int) -> NDArray[np.int64]:
+    """Indices of the ``k`` highest values (all, if fewer), best first; of equal ones the first."""
+    order: NDArray[np.int64] = np.argsort(-values, kind="stable")[:k]
+    return order
+
+
+def _pair(predicted: ArrayLike, true: ArrayLike, *, least: int = 0) -> tuple[Values, Values]:
+    left = np.asarray(predicted, dtype=np.float64)
+    right = np.asarray(true, dtype=np.float64)
+    if left.ndim != 1 or left.shape != right.shape or len(left) < least:
+        raise ConfigError(
+            f"predicted and true values must be two lists of one length (at least {least}), but "
+            f"got shapes {left.shape} and {right.shape}"
+        )
+    if not (np.isfinite(left).all() and np.isfinite(right).all()):
+        count = int((~np.isfinite(left) | ~np.isfinite(right)).sum())
+        raise ConfigError(f"predicted and true values must be finite, but {count} are not")
+    return left, right
+
+
+def _varied(left: Values, right: Values) -> bool:
+    return len(left) > 1 and bool(np.ptp(left) > 0) and bool(np.ptp(right) > 0)

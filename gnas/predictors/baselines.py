@@ -1,0 +1,176 @@
+"""Predictors from scikit-learn, and the number of parameters: what an encoder has to beat."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from typing import Any, Literal, Self
+
+import numpy as np
+
+from gnas.errors import ConfigError
+from gnas.predictors.base import ColumnScale, Predictor
+from gnas.predictors.features import Features, Rows
+from gnas.predictors.targets import Scores
+
+
+class Forest(Predictor):
+    """A forest of regression trees.
+
+    Args:
+        features: What the trees split on.
+        kind: "random" (bootstrap samples, best splits) or "extra" (all samples, random splits).
+        num_trees: Trees; predictions are their mean.
+        max_features: Fraction of the columns that each split may use.
+        seed: See `Predictor`.
+
+    Source: Breiman, Random Forests, 2001; Geurts et al., Extremely Randomized Trees, 2006.
+    """
+
+    def __init__(
+        self,
+        features: Features,
+        *,
+        kind: Literal["random", "extra"] = "random",
+        num_trees: int = 100,
+        max_features: float = 1 / 3,
+        seed: int = 0,
+    ) -> None:
+        super().__init__(features, seed=seed)
+        self.name = "random forest" if kind == "random" else "extra trees"
+        self.kind = kind
+        self.num_trees = num_trees
+        self.max_features = max_features
+        self._model: Any = None
+
+    def _fit(self, rows: Rows, targets: Scores) -> None:
+        from sklearn.ensemble import ExtraTreesRegressor, RandomForestRegressor
+
+        forest = RandomForestRegressor if self.kind == "random" else ExtraTreesRegressor
+        model = forest(
+            self.num_trees, max_features=self.max_features, random_state=self.seed, n_jobs=1
+        )
+        self._model = model.fit(rows.astype(np.float32), targets)
+
+    def _predict(self, rows: Rows) -> Scores:
+        return np.asarray(self._model.predict(rows.astype(np.float32)))
+
+
+class GaussianProcess(Predictor):
+    """A Gaussian process with one length scale, fitted by maximum marginal likelihood.
+
+    Args:
+        features: Columns are standardised by the training rows, then weigh alike.
+        kernel: "rbf" or "matern" (smoothness 5/2).
+        hyper_rows: The length scale, amplitude and noise are fitted on at most this many of the
+            training rows (a seeded draw; the fit is cubic in it); predictions use all rows.
+        seed: See `Predictor`.
+
+    Source: Rasmussen and Williams, Gaussian Processes for Machine Learning, 2006, chapters 2, 5.
+    """
+
+    def __init__(
+        self,
+        features: Features,
+        *,
+        kernel: Literal["rbf", "matern"] = "rbf",
+        hyper_rows: int = 500,
+        seed: int = 0,
+    ) -> None:
+        super().__init__(features, seed=seed)
+        self.name = f"Gaussian process ({kernel.upper() if kernel == 'rbf' else 'Matern-5/2'})"
+        self.kernel = kernel
+        self.hyper_rows = hyper_rows
+        self._columns: ColumnScale | None = None
+        self._model: Any = None
+
+    def _fit(self, rows: Rows, targets: Scores) -> None:
+        from sklearn.gaussian_process import GaussianProcessRegressor
+        from sklearn.gaussian_process.kernels import RBF, ConstantKernel, Matern, WhiteKernel
+
+        self._columns = ColumnScale(rows)
+        inputs = self._inputs(rows)
+        shape = RBF(1.0) if self.kernel == "rbf" else Matern(1.0, nu=2.5)
+        prior = ConstantKernel(1.0, (1e-2, 1e3)) * shape + WhiteKernel(0.1, (1e-4, 10.0))
+        rng = np.random.default_rng(self.seed)
+        part = rng.permutation(len(rows))[: self.hyper_rows]
+        with _quiet():
+            model = GaussianProcessRegressor(prior).fit(inputs[part], targets[part])
+            if len(part) < len(rows):
+                model = GaussianProcessRegressor(model.kernel_, optimizer=None)
+                model.fit(inputs, targets)
+        self._model = model
+
+    def _predict(self, rows: Rows) -> Scores:
+        inputs = self._inputs(rows)
+        parts = [inputs[start : start + 10_000] for start in range(0, len(inputs), 10_000)]
+        return np.concatenate([self._model.predict(part) for part in parts])
+
+    def _inputs(self, rows: Rows) -> Rows:
+        assert self._columns is not None
+        scaled = self._columns(rows)
+        inputs: Rows = scaled / np.sqrt(scaled.shape[1])
+        return inputs
+
+
+class OneColumn(Predictor):
+    """The one column of its features, as it is: no learning.
+
+    Args:
+        features: A single column, for example the number of parameters.
+        seed: Without effect.
+    """
+
+    name = "none"
+
+    def __init__(self, features: Features, *, seed: int = 0) -> None:
+        super().__init__(features, seed=seed)
+        self._columns: ColumnScale | None = None
+
+    def _fit(self, rows: Rows, targets: Scores) -> None:
+        if rows.shape[1] != 1:
+            raise ConfigError(f"features must have one column, but got {rows.shape[1]}")
+        self._columns = ColumnScale(rows)
+
+    def _predict(self, rows: Rows) -> Scores:
+        assert self._columns is not None
+        return self._columns(rows)[:, 0]
+
+
+class Average(Predictor):
+    """The mean of several predictors' predictions on the normal scale.
+
+    Args:
+        members: Predictors that share their features.
+        seed: Each member gets its own seed derived from this one.
+
+    Raises:
+        ConfigError: no members, or members with different features.
+    """
+
+    def __init__(self, members: Sequence[Predictor], *, seed: int = 0) -> None:
+        if not members or any(member.features != members[0].features for member in members):
+            raise ConfigError(f"members must be at least one and share features, got {members}")
+        super().__init__(members[0].features, seed=seed)
+        self.members = [member.clone(seed + i) for i, member in enumerate(members)]
+        self.name = " + ".join(member.name for member in members)
+
+    def clone(self, seed: int) -> Self:
+        """See `Predictor.clone`."""
+        return type(self)(self.members, seed=seed)
+
+    def _fit(self, rows: Rows, targets: Scores) -> None:
+        for member in self.members:
+            member._fit(rows, targets)
+
+    def _predict(self, rows: Rows) -> Scores:
+        mean: Scores = np.mean([member._predict(rows) for member in self.members], axis=0)
+        return mean
+
+
+def _quiet() -> Any:
+    """Ignores scikit-learn's remarks that a fitted length scale sits on its bound."""
+    import warnings
+
+    from sklearn.exceptions import ConvergenceWarning
+
+    return warnings.catch_warnings(action="ignore", category=ConvergenceWarning)

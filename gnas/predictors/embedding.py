@@ -1,0 +1,64 @@
+"""An encoder's embedding as what a predictor sees, alone or beside other features."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import Protocol
+
+import numpy as np
+from torch import Tensor
+
+from gnas.graphs import DenseBatch
+from gnas.predictors.features import Features, Rows
+
+CHUNK = 50_000
+"""Graphs embedded at a time: bounds memory."""
+
+
+class Encoder(Protocol):
+    """What `gnas.encoders.load` returns, as far as predictors need it."""
+
+    @property
+    def name(self) -> str:
+        """The name it was loaded by."""
+        ...
+
+    def encode(self, graphs: DenseBatch) -> Tensor:
+        """Embeddings float32 [N, d]."""
+        ...
+
+
+@dataclass(frozen=True)
+class Embedding:
+    """Rows are ``encoder``'s embeddings."""
+
+    encoder: Encoder
+
+    @property
+    def name(self) -> str:
+        """The encoder's name."""
+        return self.encoder.name
+
+    def __call__(self, batch: DenseBatch) -> Rows:
+        """Rows float64 [N, d]."""
+        parts = [
+            self.encoder.encode(batch[start : start + CHUNK]).cpu().numpy()
+            for start in range(0, max(len(batch), 1), CHUNK)
+        ]
+        return np.concatenate(parts).astype(np.float64)
+
+
+@dataclass(frozen=True)
+class Joined:
+    """The columns of several features side by side."""
+
+    parts: tuple[Features, ...]
+
+    @property
+    def name(self) -> str:
+        """The names of the parts."""
+        return " + ".join(part.name for part in self.parts)
+
+    def __call__(self, batch: DenseBatch) -> Rows:
+        """Rows float64 [N, sum of the parts' widths]."""
+        return np.concatenate([part(batch) for part in self.parts], axis=1)

@@ -1,0 +1,76 @@
+"""Bootstrap optimisation: let a predictor score a large pool and keep what it likes best."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+import numpy as np
+import torch
+from numpy.typing import NDArray
+
+from gnas.errors import ConfigError
+from gnas.graphs import DenseBatch, graph_keys
+from gnas.metrics import best
+from gnas.predictors import Predictor
+from gnas.spaces.base import Space
+
+POOL = 50_000
+"""Architectures that the paper scores."""
+
+
+@dataclass(frozen=True)
+class Best:
+    """The best predicted architectures of a pool, best first."""
+
+    graphs: DenseBatch
+    rows: NDArray[np.int64]
+    """Where in the pool each stands, int64 [top]."""
+    scores: NDArray[np.float64]
+    """Predicted scores, float64 [top]."""
+
+
+def distinct(pool: DenseBatch) -> NDArray[np.int64]:
+    """Rows of the first of every group of isomorphic architectures, ascending: int64 [M]."""
+    _, first = np.unique(graph_keys(pool), return_index=True)
+    rows: NDArray[np.int64] = np.sort(first)
+    return rows
+
+
+def sample_pool(space: Space, rng: np.random.Generator, count: int = POOL) -> DenseBatch:
+    """At most ``count`` different live architectures: that many draws without the repeats.
+
+    Args:
+        space: Where to draw from.
+        rng: Source of randomness.
+        count: Draws.
+
+    Raises:
+        ConfigError: ``count`` is less than 1.
+    """
+    if count < 1:
+        raise ConfigError(f"a pool must have at least 1 architecture, but got {count}")
+    pool = space.live(space.sample_batch(count, rng))
+    return pool[torch.from_numpy(distinct(pool))]
+
+
+def bootstrap(predictor: Predictor, pool: DenseBatch, *, top: int = 1) -> Best:
+    """The ``top`` best predicted of the pool's different architectures.
+
+    Args:
+        predictor: A fitted predictor; a higher score is better.
+        pool: Candidates; of isomorphic ones only the first counts.
+        top: How many to return; fewer if the pool has fewer.
+
+    Raises:
+        ConfigError: the pool is empty, ``top`` is less than 1, or the predictor is not fitted.
+        GraphError: the predictor cannot read the pool's graphs.
+
+    Source: Cheng et al., NASGEM, AAAI 2021, section 3.4, eq. 7 (there with a pool of 50,000).
+    """
+    if len(pool) == 0 or top < 1:
+        raise ConfigError(f"pool and top must be at least 1, but got {len(pool)} and {top}")
+    rows = distinct(pool)
+    scores = predictor.predict(pool[torch.from_numpy(rows)])
+    chosen = best(scores, top)
+    rows = rows[chosen]
+    return Best(pool[torch.from_numpy(rows)], rows, scores[chosen])
