@@ -10,6 +10,8 @@ from importlib import import_module
 from typing import TYPE_CHECKING
 
 if TYPE_CHECKING:
+    from gnas.data.pyg import NASBench101 as NASBench101
+    from gnas.data.pyg import NASBench201 as NASBench201
     from gnas.data.tables import BenchmarkTable as BenchmarkTable
     from gnas.data.tables import Column as Column
     from gnas.data.tables import Provenance as Provenance
@@ -20,6 +22,8 @@ if TYPE_CHECKING:
 _HOME = {
     "BenchmarkTable": "gnas.data.tables",
     "Column": "gnas.data.tables",
+    "NASBench101": "gnas.data.pyg",
+    "NASBench201": "gnas.data.pyg",
     "Provenance": "gnas.data.tables",
     "load_table": "gnas.data.tables",
     "save_table": "gnas.data.tables",

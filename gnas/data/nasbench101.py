@@ -76,7 +76,7 @@ class _Collector:
         self._num_runs: dict[int, bytearray] = {}
         self._pending: dict[tuple[int, int], tuple[list[int], list[float]]] = {}
         self._num_pending = 0
-        self._message = _metrics_class()()
+        self._message = metrics_class()()
 
     def add(self, record: bytes) -> None:
         """Takes one record.
@@ -227,7 +227,7 @@ class _Collector:
         return abs(float(np.max(mean)) - BEST_TEST_ACC) < 5e-5
 
 
-def _metrics_class() -> Any:
+def metrics_class() -> Any:
     """The message class of a record's metrics, from descriptors made here.
 
     Unknown fields are skipped by protobuf itself.

@@ -23,6 +23,7 @@ from numpy.typing import NDArray
 from gnas.data.benchmark_table import BenchmarkTable
 from gnas.data.columns import Column, Provenance
 from gnas.data.files import replacing
+from gnas.data.tfrecord import Progress
 from gnas.errors import DataError, GraphError
 from gnas.graphs import DenseBatch, graph_hash, graph_keys, validate_batch
 from gnas.spaces import SPACES
@@ -94,8 +95,12 @@ def read_parquet(path: Path) -> BenchmarkTable:
     return BenchmarkTable(graphs, columns, provenance, column_reader(path), digests=digests)
 
 
-def verify_table(table: BenchmarkTable) -> None:
+def verify_table(table: BenchmarkTable, *, progress: Progress | None = None) -> None:
     """Checks everything about a table: every hash, every graph, every column.
+
+    Args:
+        table: The table; takes about 0.5 ms a row.
+        progress: Told how many rows of how many are checked.
 
     Raises:
         DataError: says what is wrong, and in which row.
@@ -108,6 +113,8 @@ def verify_table(table: BenchmarkTable) -> None:
         except GraphError as error:
             raise DataError(f"row {row} of {path}: {error}") from error
         _check_hash(table.graphs, row, table.digests, path)
+        if progress is not None and (row % 256 == 255 or row + 1 == len(table)):
+            progress(row + 1, len(table))
     for column in table.columns:
         table.values(column.name)
         if column.is_accuracy:

@@ -1,0 +1,89 @@
+"""``gnas data``: benchmark tables."""
+
+from __future__ import annotations
+
+import sys
+from pathlib import Path
+from typing import Annotated
+
+import typer
+
+from gnas.cli.output import check_writable, report_console, reporting, write_json
+
+app = typer.Typer(help="List, fetch, convert and verify benchmark tables.", no_args_is_help=True)
+
+DataDir = Annotated[
+    Path | None,
+    typer.Option("--data-dir", help="Folder of the tables [$GNAS_DATA, ~/.cache/gnas]"),
+]
+Json = Annotated[
+    str | None,
+    typer.Option("--json", help="Write everything printed as one JSON object (- stdout)"),
+]
+
+
+@app.command("list")
+def list_command(data_dir: DataDir = None, json: Json = None) -> None:
+    """Show the known tables and which of them are here."""
+    from rich.table import Table
+
+    from gnas.data.fetch import list_tables
+
+    listings = list_tables(data_dir)
+    table = Table("name", "content", "state", "where", "licence")
+    for line in listings:
+        table.add_row(line.name, line.content, line.state, line.path, line.licence)
+    report_console(json).print(table)
+    if json:
+        write_json(json, {"command": "data list", "rows": listings})
+
+
+@app.command()
+def fetch(
+    name: Annotated[str, typer.Argument(help="nasbench101, nasbench101-full or nasbench201")],
+    data_dir: DataDir = None,
+) -> None:
+    """Download a published benchmark file."""
+    from gnas.data.fetch import fetch as fetch_file
+
+    path = fetch_file(name, data_dir=data_dir, progress_bar=sys.stderr.isatty())
+    typer.echo(f"{path}\nnext: gnas data convert {name}")
+
+
+@app.command()
+def convert(
+    name: Annotated[str, typer.Argument(help="nasbench101, nasbench101-full or nasbench201")],
+    source: Annotated[Path | None, typer.Argument(help="The fetched file by default")] = None,
+    out: Annotated[Path | None, typer.Option(help="The table to write")] = None,
+    data_dir: DataDir = None,
+    json: Json = None,
+) -> None:
+    """Convert a published benchmark file to a table that opens in a second."""
+    from gnas.data.fetch import convert as convert_file
+
+    check_writable(out)
+    check_writable(json)
+    with reporting("converting") as progress:
+        path, table = convert_file(name, source, out=out, data_dir=data_dir, progress=progress)
+    facts = table.provenance
+    report_console(json).print(f"{path}: {facts.rows:,} cells, {facts.kind}; {facts.note}")
+    if json:
+        write_json(json, {"command": "data convert", "table": facts.summary()})
+
+
+@app.command()
+def verify(
+    table: Annotated[str, typer.Argument(help="A table's name or file, or a file to convert")],
+    data_dir: DataDir = None,
+    json: Json = None,
+) -> None:
+    """Check every graph, hash and value of a table."""
+    from gnas.data.fetch import verify as verify_file
+
+    with reporting("verifying") as progress:
+        checked = verify_file(table, data_dir=data_dir, progress=progress)
+    facts = checked.provenance
+    text = f"{facts.name}: {facts.rows:,} cells, {facts.kind}, all correct"
+    report_console(json).print(text, f"sha256 {facts.sha256}" if facts.path else "", sep="\n")
+    if json:
+        write_json(json, {"command": "data verify", "table": facts.summary()})

@@ -1,0 +1,255 @@
+"""What `gnas data` does: list, fetch, convert and verify benchmark files."""
+
+from __future__ import annotations
+
+import base64
+import logging
+from dataclasses import dataclass, replace
+from pathlib import Path
+
+import pooch
+import requests
+
+from gnas.data.benchmark_table import BenchmarkTable
+from gnas.data.nasbench101 import read_tfrecord_table
+from gnas.data.nats import read_nats_folder
+from gnas.data.sources import SOURCES, Source
+from gnas.data.tables import (
+    SHIPPED,
+    data_folder,
+    find_table,
+    load_table,
+    save_table,
+    verify_table,
+)
+from gnas.data.tfrecord import Progress
+from gnas.errors import ConfigError, DataError, MissingDataError
+
+SIZE_TOLERANCE = 0.02
+"""How far a file's size may be from the published one, which is rounded."""
+TIMEOUT_S = 30
+"""Longest silence of a server."""
+
+
+@dataclass(frozen=True)
+class Listing:
+    """One line of `gnas data list`."""
+
+    name: str
+    content: str
+    state: str
+    """"table", "fetched" (not converted yet), "ships with gnas" or "absent"."""
+    path: str
+    licence: str
+
+
+def list_tables(data_dir: str | Path | None = None) -> list[Listing]:
+    """Every known source and shipped table, and which of them are here."""
+    folder = data_folder(data_dir)
+    listings = []
+    for source in SOURCES.values():
+        table, file = folder / f"{source.table}.parquet", folder / source.file
+        state, path = ("table", table) if table.is_file() else ("fetched", file)
+        if not path.exists():
+            state = "absent"
+        listings.append(
+            Listing(
+                source.name,
+                source.content,
+                state,
+                source.page if state == "absent" else str(path),
+                source.licence,
+            )
+        )
+    for path in sorted(SHIPPED.glob("*.parquet")):
+        table_facts = load_table(path).provenance
+        content = f"{table_facts.rows:,} cells, {table_facts.kind}"
+        listings.append(
+            Listing(path.stem, content, "ships with gnas", str(path), table_facts.licence)
+        )
+    return listings
+
+
+def fetch(name: str, *, data_dir: str | Path | None = None, progress_bar: bool = False) -> Path:
+    """Downloads a published file, unless it is there, and returns its path.
+
+    The file appears under its name only when it is complete and checked; a download that was
+    cut off starts anew.
+
+    Args:
+        name: A key of `SOURCES`.
+        data_dir: See `data_folder`.
+        progress_bar: Show one on stderr.
+
+    Raises:
+        ConfigError: unknown name.
+        MissingDataError: no network, or the file takes a browser: says what to download, from
+            where, and where to put it.
+        DataError: what arrived is not the published file, or cannot be written.
+    """
+    source = _source(name)
+    target = data_folder(data_dir) / source.file
+    if target.exists():
+        if target.is_file():
+            _check_size(source, target)
+        return target
+    if source.url is None:
+        raise MissingDataError(
+            f"{source.file} has no direct address: download it (about {source.megabytes} MB, "
+            f"unpacked) from {source.page}, put it at {target}, then run "
+            f"`gnas data convert {name}`"
+        )
+    try:
+        target.parent.mkdir(parents=True, exist_ok=True)
+        _download(source, target, progress_bar)
+    except requests.RequestException as error:
+        raise MissingDataError(
+            f"cannot download now ({_reason(error)}): get {source.url} ({source.megabytes} MB), "
+            f"put it at {target}, then run `gnas data convert {name}`"
+        ) from error
+    except ValueError as error:
+        raise DataError(
+            f"{source.url} must arrive with the checksum that its server states, but did not; "
+            "nothing was kept, fetch it again"
+        ) from error
+    except OSError as error:
+        raise DataError(f"{target} must be writable, but got: {error.strerror}") from error
+    return target
+
+
+def convert(
+    name: str,
+    source_path: str | Path | None = None,
+    *,
+    out: str | Path | None = None,
+    data_dir: str | Path | None = None,
+    progress: Progress | None = None,
+) -> tuple[Path, BenchmarkTable]:
+    """Writes the table of a published file in the package's own format.
+
+    Args:
+        name: A key of `SOURCES`.
+        source_path: The TFRecord file, NATS-Bench folder, or foreign Parquet table; the fetched
+            one by default.
+        out: The table to write; by default where `load_table` finds it by name.
+        data_dir: See `data_folder`.
+        progress: Told how far reading has come.
+
+    Returns:
+        The file that was written, and the table in memory.
+
+    Raises:
+        ConfigError: unknown name.
+        MissingDataError: nothing to convert.
+        DataError: the source is damaged or of another space, or the table cannot be written.
+    """
+    source = _source(name)
+    folder = data_folder(data_dir)
+    path = folder / source.file if source_path is None else Path(source_path)
+    if not path.exists():
+        raise MissingDataError(f"{path} not found; run `gnas data fetch {name}` or give a file")
+    target = folder / f"{source.table}.parquet" if out is None else Path(out)
+    if path.resolve() == target.resolve():
+        raise ConfigError(f"the output must be another file than the input {path}")
+    table = _read(path, source, progress)
+    facts = table.provenance
+    if facts.space != source.space:
+        raise DataError(f"{path} must be of the space '{source.space}', but is of '{facts.space}'")
+    table.provenance = replace(facts, name=target.stem, path="")
+    save_table(table, target)
+    table.provenance = replace(table.provenance, path=str(target))
+    return target, table
+
+
+def verify(
+    path_or_name: str | Path,
+    *,
+    data_dir: str | Path | None = None,
+    progress: Progress | None = None,
+) -> BenchmarkTable:
+    """Checks a table, or a source file before conversion, completely.
+
+    Args:
+        path_or_name: See `find_table`; also a TFRecord file or a NATS-Bench folder.
+        data_dir: See `data_folder`.
+        progress: Told how far checking has come.
+
+    Raises:
+        MissingDataError: there is no such file.
+        DataError: says what is wrong, and where.
+    """
+    path = Path(path_or_name)
+    if path.suffix == ".tfrecord":
+        table = read_tfrecord_table(path, progress=progress)
+    elif path.is_dir():
+        table = read_nats_folder(path, progress=progress)
+    else:
+        table = load_table(find_table(path_or_name, data_dir=data_dir))
+    verify_table(table, progress=progress)
+    return table
+
+
+def _read(path: Path, source: Source, progress: Progress | None) -> BenchmarkTable:
+    if path.suffix == ".parquet":
+        return load_table(path)
+    if source.space == "nasbench101":
+        return read_tfrecord_table(path, progress=progress)
+    return read_nats_folder(path, progress=progress)
+
+
+def _source(name: str) -> Source:
+    if name not in SOURCES:
+        raise ConfigError(f"unknown source '{name}'; choose from {sorted(SOURCES)}")
+    return SOURCES[name]
+
+
+def _download(source: Source, target: Path, progress_bar: bool) -> None:
+    """Raises ValueError on a wrong checksum, OSError (requests' too) on anything else."""
+    assert source.url is not None
+    known = f"sha256:{source.sha256}" if source.sha256 else _stated_md5(source.url)
+    logger = pooch.get_logger()
+    level = logger.level
+    logger.setLevel(logging.WARNING)
+    try:
+        pooch.retrieve(
+            source.url,
+            known_hash=known,
+            fname=target.name,
+            path=target.parent,
+            downloader=pooch.HTTPDownloader(progressbar=progress_bar, timeout=TIMEOUT_S),
+        )
+    finally:
+        logger.setLevel(level)
+    try:
+        _check_size(source, target)
+    except DataError:
+        target.unlink()
+        raise
+
+
+def _stated_md5(url: str) -> str | None:
+    """The md5 that Google's storage states in its ``x-goog-hash`` header, as pooch wants it."""
+    response = requests.head(url, timeout=TIMEOUT_S, allow_redirects=True)
+    response.raise_for_status()
+    for part in response.headers.get("x-goog-hash", "").split(","):
+        kind, _, value = part.strip().partition("=")
+        if kind == "md5":
+            return f"md5:{base64.b64decode(value).hex()}"
+    return None
+
+
+def _check_size(source: Source, path: Path) -> None:
+    megabytes = path.stat().st_size / 1e6
+    if abs(megabytes - source.megabytes) > SIZE_TOLERANCE * source.megabytes:
+        raise DataError(
+            f"{path} must have about {source.megabytes} MB, but has {megabytes:.1f}; delete it "
+            f"and run `gnas data fetch {source.name}` again"
+        )
+
+
+def _reason(error: requests.RequestException) -> str:
+    if isinstance(error, requests.HTTPError) and error.response is not None:
+        return f"HTTP {error.response.status_code}"
+    if isinstance(error, requests.Timeout):
+        return "no answer in time"
+    return "no connection"
