@@ -154,7 +154,7 @@ def cells_from_text(adjacency: Sequence[str], ops: Sequence[str], where: str) ->
         rows = np.flatnonzero(sizes == n)
         text = "".join(adjacency[row] for row in rows.tolist())
         digits = np.frombuffer(text.encode("utf-8", "replace"), dtype=np.uint8)
-        if len(digits) != len(text) or not np.isin(digits, (48, 49)).all():
+        if len(digits) != len(text) or ((digits & 0xFE) != 48).any():  # ASCII 0 and 1
             raise DataError(f"{where}: adjacency must hold the digits 0 and 1 only")
         matrices[rows, :n, :n] = digits.reshape(-1, n, n) - 48
     return DenseBatch(

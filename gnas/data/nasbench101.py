@@ -33,7 +33,7 @@ RUNS = 3
 _FIELDS = ("train_acc", "val_acc", "test_acc", "train_time_s")
 _QUANTITIES = (*_FIELDS, *(f"halfway_{name}" for name in _FIELDS))
 _FLUSH_EVERY = 20_000  # records; more costs memory and saves no time
-_ABSENT = (float("nan"),) * 4
+_ABSENT: tuple[float, ...] = (float("nan"),) * len(_FIELDS)
 _LOG = logging.getLogger(__name__)
 
 
@@ -76,7 +76,7 @@ class _Collector:
         self._num_runs: dict[int, bytearray] = {}
         self._pending: dict[tuple[int, int], tuple[list[int], list[float]]] = {}
         self._num_pending = 0
-        self._message = metrics_class()()
+        self._parse = metrics_class().FromString  # a new message each: an old one keeps memory
 
     def add(self, record: bytes) -> None:
         """Takes one record.
@@ -87,7 +87,7 @@ class _Collector:
         try:
             module_hash, epochs, adjacency, ops, metrics = json.loads(record)
             digest = bytes.fromhex(module_hash)
-            self._message.ParseFromString(binascii.a2b_base64(metrics))
+            message = self._parse(binascii.a2b_base64(metrics))
         except (ValueError, TypeError, DecodeError) as error:
             raise DataError(
                 "must be a JSON list of hash, epochs, adjacency, ops and base64 metrics, "
@@ -95,7 +95,7 @@ class _Collector:
             ) from None
         row = self.rows.get(digest)
         if row is None:
-            row = self._new_row(digest, adjacency, ops)
+            row = self._new_row(digest, adjacency, ops, message.trainable_parameters)
         if not isinstance(epochs, int) or epochs < 1:
             raise DataError(f"epochs must be a positive integer, but got {epochs!r}")
         counts = self._num_runs.get(epochs)
@@ -109,12 +109,12 @@ class _Collector:
             self._pending[key] = ([], [])
         rows, numbers = self._pending[key]
         rows.append(row)
-        self._extend(numbers)
+        numbers += _evaluations(message)
         self._num_pending += 1
         if self._num_pending >= _FLUSH_EVERY:
             self._flush()
 
-    def _new_row(self, digest: bytes, adjacency: object, ops: object) -> int:
+    def _new_row(self, digest: bytes, adjacency: object, ops: object, num_params: int) -> int:
         row = len(self.rows)
         if len(digest) != 16 or not isinstance(adjacency, str) or not isinstance(ops, str):
             raise DataError(
@@ -126,31 +126,8 @@ class _Collector:
         self.rows[digest] = row
         self.adjacency.append(adjacency)
         self.ops.append(self._names.setdefault(ops, ops))
-        self.num_params.append(self._message.trainable_parameters)
+        self.num_params.append(num_params)
         return row
-
-    def _extend(self, numbers: list[float]) -> None:
-        """Appends the eight values of the current message, in the order of `_QUANTITIES`."""
-        evaluations = self._message.evaluation_data
-        if len(evaluations) == 0:
-            raise DataError("the metrics must hold at least one evaluation, but have none")
-        final = evaluations[-1]
-        numbers += (
-            final.train_accuracy,
-            final.validation_accuracy,
-            final.test_accuracy,
-            final.training_time,
-        )
-        if len(evaluations) < 3:  # start, half-way, end
-            numbers += _ABSENT
-            return
-        halfway = evaluations[1]
-        numbers += (
-            halfway.train_accuracy,
-            halfway.validation_accuracy,
-            halfway.test_accuracy,
-            halfway.training_time,
-        )
 
     def _flush(self) -> None:
         for key, (rows, numbers) in self._pending.items():
@@ -225,6 +202,26 @@ class _Collector:
         test = _QUANTITIES.index("test_acc")
         mean = sum(self.values[108, run][test].astype(np.float64) for run in runs) / RUNS
         return abs(float(np.max(mean)) - BEST_TEST_ACC) < 5e-5
+
+
+def _evaluations(message: Any) -> tuple[float, ...]:
+    """The values of one training in the order of `_QUANTITIES`."""
+    evaluations = message.evaluation_data
+    if len(evaluations) == 0:
+        raise DataError("the metrics must hold at least one evaluation, but have none")
+    final = _numbers(evaluations[-1])
+    if len(evaluations) < 3:  # start, half-way, end
+        return final + _ABSENT
+    return final + _numbers(evaluations[1])
+
+
+def _numbers(evaluation: Any) -> tuple[float, ...]:
+    return (
+        evaluation.train_accuracy,
+        evaluation.validation_accuracy,
+        evaluation.test_accuracy,
+        evaluation.training_time,
+    )
 
 
 def metrics_class() -> Any:
