@@ -63,33 +63,44 @@ def graph_keys(batch: DenseBatch) -> _UInt64:
     Shapes:
         N architectures -> uint64 [N].
     """
+    real = batch.ops.numpy() >= 0
+    keys: _UInt64 = mix64((node_keys(batch) * real).sum(1, dtype=np.uint64))
+    return keys
+
+
+def node_keys(batch: DenseBatch) -> _UInt64:
+    """A 64-bit key of every node, equal for nodes that an isomorphism maps to each other.
+
+    Built from the multisets of all ancestors and descendants, twice (see `graph_keys`).
+
+    Shapes:
+        N architectures -> uint64 [N, n]; keys of padding mean nothing.
+    """
     adjacency = batch.adjacency.numpy()
     ops = batch.ops.numpy()
     size, n = ops.shape
-    labels = _mix(ops.astype(np.int64).astype(np.uint64) + np.uint64(2))
-    real = ops >= 0
+    labels = mix64(ops.astype(np.int64).astype(np.uint64) + np.uint64(2))
     for _ in range(2):
         forward = np.zeros((size, n), dtype=np.uint64)
         backward = np.zeros((size, n), dtype=np.uint64)
         for j in range(n):
             message = _messages(forward[:, :j], adjacency[:, :j, j], np.uint64(3))
-            forward[:, j] = _mix(labels[:, j] + message)
+            forward[:, j] = mix64(labels[:, j] + message)
         for i in range(n - 1, -1, -1):
             message = _messages(backward[:, i + 1 :], adjacency[:, i, i + 1 :], np.uint64(5))
-            backward[:, i] = _mix(labels[:, i] + message)
-        labels = _mix(_mix(forward) + backward)
-    keys: _UInt64 = _mix((labels * real).sum(1, dtype=np.uint64))
-    return keys
+            backward[:, i] = mix64(labels[:, i] + message)
+        labels = mix64(mix64(forward) + backward)
+    return labels
 
 
 def _messages(states: _UInt64, edges: NDArray[np.uint8], salt: np.uint64) -> _UInt64:
     """Sum over neighbours of a mix of their state and the edge's code: [N, k] -> [N]."""
-    coded = _mix(states * salt + edges.astype(np.uint64))
+    coded = mix64(states * salt + edges.astype(np.uint64))
     total: _UInt64 = (coded * (edges > 0)).sum(1, dtype=np.uint64)
     return total
 
 
-def _mix(values: _UInt64) -> _UInt64:
+def mix64(values: _UInt64) -> _UInt64:
     """SplitMix64's finaliser: a bijection that spreads every bit (Steele et al., OOPSLA 2014)."""
     values = values + np.uint64(0x9E3779B97F4A7C15)
     values = (values ^ (values >> np.uint64(30))) * np.uint64(0xBF58476D1CE4E5B9)

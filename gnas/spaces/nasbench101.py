@@ -54,6 +54,35 @@ class NASBench101(Space):
         neighbours = self.neighbours(graph)
         return neighbours.data(int(rng.integers(len(neighbours))))
 
+    def mutate_batch(self, batch: DenseBatch, rng: np.random.Generator) -> DenseBatch:
+        """Every cell after one edge toggled or one operation changed, then pruned.
+
+        Edits that leave the space are drawn again, 20 times at most; then the cell stays.
+        """
+        result = batch.pad_to(MAX_VERTICES)
+        adjacency, ops, num_nodes = (
+            result.adjacency.clone(),
+            result.ops.clone(),
+            result.num_nodes.clone(),
+        )
+        todo = torch.arange(len(batch))
+        for _ in range(20):
+            edited = _random_edits(result[todo], rng)
+            alive = live_nodes(edited)
+            pruned = prune_batch(edited)
+            moved = (pruned.adjacency != result.adjacency[todo]).any(2).any(1)
+            moved |= (pruned.ops != result.ops[todo]).any(1)
+            last = edited.num_nodes - 1
+            valid = moved & alive[torch.arange(len(todo)), last]
+            valid &= pruned.adjacency.sum((1, 2)) <= MAX_EDGES
+            done = todo[valid]
+            adjacency[done], ops[done] = pruned.adjacency[valid], pruned.ops[valid]
+            num_nodes[done] = pruned.num_nodes[valid]
+            todo = todo[~valid]
+            if not len(todo):
+                break
+        return DenseBatch(adjacency, ops, num_nodes, len(OPS))
+
     def neighbours(self, graph: Data) -> DenseBatch:
         """Every other cell at one edit, once up to isomorphism.
 
@@ -87,6 +116,21 @@ class NASBench101(Space):
                 "every vertex must be on a path from input to output; `gnas.graphs.prune` cuts "
                 f"the others (adjacency {adjacency.tolist()})"
             )
+
+
+def _random_edits(batch: DenseBatch, rng: np.random.Generator) -> DenseBatch:
+    """One random pair of vertices joined or parted, or one inner operation replaced, per cell."""
+    size = len(batch)
+    adjacency, ops = batch.adjacency.clone(), batch.ops.clone()
+    everyone, n = torch.arange(size), batch.num_nodes
+    i = torch.from_numpy(rng.integers(0, n.numpy() - 1))
+    j = torch.from_numpy(rng.integers(i.numpy() + 1, n.numpy()))
+    shift = torch.from_numpy(rng.integers(1, NUM_INNER_OPS, size=size))
+    change_op = torch.from_numpy(rng.random(size) < 1 / 3) & (i > 0)  # i is an inner vertex
+    adjacency[everyone, i, j] ^= (~change_op).to(torch.uint8)
+    replaced = ((ops[everyone, i].long() - 1 + shift) % NUM_INNER_OPS + 1).to(torch.int8)
+    ops[everyone, i] = torch.where(change_op, replaced, ops[everyone, i])
+    return DenseBatch(adjacency, ops, n, batch.num_ops)
 
 
 def _edits(adjacency: _Matrix, ops: _Matrix) -> Iterator[tuple[_Matrix, _Matrix]]:

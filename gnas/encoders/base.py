@@ -1,0 +1,31 @@
+"""What every encoder can do."""
+
+from __future__ import annotations
+
+from abc import ABC, abstractmethod
+from collections.abc import Sequence
+
+from torch import Tensor
+from torch_geometric.data import Data
+
+from gnas.graphs import DenseBatch
+
+
+class Encoder(ABC):
+    """A map from architectures to vectors; predictors call `encode` before they fit or predict."""
+
+    name: str
+    """What results call this encoder."""
+    dim: int
+    """Width d of an embedding."""
+
+    @abstractmethod
+    def encode(self, graphs: Data | Sequence[Data] | DenseBatch) -> Tensor:
+        """The embedding of every architecture.
+
+        Shapes:
+            N architectures -> float32 [N, d].
+
+        Raises:
+            GraphError: an architecture comes from a space that this encoder does not know.
+        """

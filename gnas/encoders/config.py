@@ -1,0 +1,158 @@
+"""What defines one encoder: its input, its network, its target and its training."""
+
+from __future__ import annotations
+
+import json
+from dataclasses import asdict, dataclass, fields
+from typing import Literal, cast
+
+from gnas.errors import ConfigError
+from gnas.kernels import Labels
+
+FEATURES = ("adjacency", "ops", "degrees", "wl")
+
+
+@dataclass(frozen=True, kw_only=True)
+class EncoderConfig:
+    """The recipe of one encoder; written beside its weights.
+
+    Raises:
+        ConfigError: an option is outside its range; the message names it.
+    """
+
+    space: str
+    """Key in `gnas.spaces.SPACES` of the space that training pairs are drawn from."""
+    num_nodes: int
+    """Most nodes of a graph; smaller ones are padded."""
+    num_ops: int
+    """Width of the one-hot ``x``."""
+    features: tuple[str, ...] = ("adjacency",)
+    """What the network reads, of `FEATURES`: the upper triangle of the adjacency matrix, op
+    one-hots, histograms of in- and out-degrees, hashed histograms of Weisfeiler-Lehman labels."""
+    canonical: bool = False
+    """Sort the nodes first (`canonical_order`), so that numbering hardly matters."""
+    augment: bool = False
+    """Renumber the nodes of every training graph at random (topological order kept)."""
+    wl_buckets: int = 256
+    """Buckets that the labels of one round are hashed into."""
+    wl_skip: bool = False
+    """Add a linear map of the input to the network's output."""
+    hidden: tuple[int, ...] = (512, 256)
+    """Widths of the hidden layers."""
+    dim: int = 128
+    """Width d of the embedding."""
+    labels: Labels = "degree"
+    """First labels of the target kernel (`gnas.kernels`)."""
+    n_iter: int = 3
+    """Rounds of the target kernel."""
+    directed: bool = True
+    """Target kernel relabels from out-neighbours only."""
+    near: Literal["flips", "mutations"] = "flips"
+    """How the second graph of a near pair is made: edge flips, or mutations of the space."""
+    max_edits: int = 40
+    """A near pair is 1 to this many edits apart, each number equally likely."""
+    near_share: float = 0.5
+    """Share of near pairs in a training batch; the rest is independent."""
+    steps: int = 2000
+    """Optimiser steps, each on fresh pairs."""
+    batch_size: int = 512
+    """Pairs per step."""
+    learning_rate: float = 1e-3
+    """Peak of the one-cycle schedule."""
+    seed: int = 0
+    """Seed of initial weights and of pairs."""
+
+    def __post_init__(self) -> None:
+        for name, low in (("num_nodes", 1), ("num_ops", 1), ("wl_buckets", 1), ("dim", 1)):
+            if getattr(self, name) < low:
+                raise ConfigError(f"{name} must be at least {low}, but got {getattr(self, name)}")
+        for name in ("steps", "batch_size", "max_edits"):
+            if getattr(self, name) < 1:
+                raise ConfigError(f"{name} must be at least 1, but got {getattr(self, name)}")
+        unknown = sorted(set(self.features) - set(FEATURES))
+        if unknown or not self.features:
+            raise ConfigError(
+                f"features must be some of {list(FEATURES)}, but got {self.features}"
+            )
+        if not 0 <= self.near_share <= 1:
+            raise ConfigError(f"near_share must be in [0, 1], but got {self.near_share}")
+        if self.near not in ("flips", "mutations"):
+            raise ConfigError(f"near must be 'flips' or 'mutations', but got {self.near!r}")
+
+    def to_json(self) -> str:
+        """One line of JSON that `from_json` reads back."""
+        return json.dumps(asdict(self))
+
+    @staticmethod
+    def from_json(text: str) -> EncoderConfig:
+        """The config that `to_json` wrote.
+
+        Raises:
+            ConfigError: the text is no JSON object, or its fields do not fit.
+        """
+        try:
+            record = json.loads(text)
+            known = {field.name for field in fields(EncoderConfig)}
+            if not isinstance(record, dict) or not set(record) <= known:
+                raise ValueError("unknown fields")
+            for name in ("features", "hidden"):
+                if name in record:
+                    record[name] = tuple(record[name])
+            return EncoderConfig(**cast(dict[str, object], record))  # type: ignore[arg-type]
+        except (ValueError, TypeError) as error:
+            if isinstance(error, ConfigError):
+                raise
+            raise ConfigError(
+                f"an encoder config must be a JSON object with its fields, but got {text[:80]!r}"
+            ) from error
+
+
+def nasgem_30() -> EncoderConfig:
+    """30-node cells: an MLP on hashed label histograms, blind to node numbering."""
+    return EncoderConfig(space="nasgem", num_nodes=30, num_ops=2, features=("degrees", "wl"))
+
+
+def nasgem_30_paper() -> EncoderConfig:
+    """30-node cells: the paper's fully connected network on the flattened adjacency matrix."""
+    return EncoderConfig(space="nasgem", num_nodes=30, num_ops=2)
+
+
+def nasgem_nasbench101() -> EncoderConfig:
+    """NAS-Bench-101 with its operations: op one-hots go in, first labels are op + degree."""
+    return EncoderConfig(
+        space="nasbench101",
+        num_nodes=7,
+        num_ops=5,
+        features=("adjacency", "ops", "degrees", "wl"),
+        canonical=True,
+        wl_buckets=64,
+        hidden=(256, 256),
+        dim=64,
+        labels="op+degree",
+        near="mutations",
+        max_edits=3,
+        steps=1500,
+    )
+
+
+def nasgem_nasbench101_paper() -> EncoderConfig:
+    """NAS-Bench-101 by topology alone, as in the paper: adjacency matrix in, degree labels."""
+    return EncoderConfig(
+        space="nasbench101",
+        num_nodes=7,
+        num_ops=5,
+        hidden=(256, 256),
+        dim=64,
+        near="mutations",
+        max_edits=3,
+        steps=1500,
+    )
+
+
+PRESETS = {
+    "nasgem-nasbench101": nasgem_nasbench101,
+    "nasgem-30": nasgem_30,
+    "nasgem-nasbench101-paper": nasgem_nasbench101_paper,
+    "nasgem-30-paper": nasgem_30_paper,
+}
+"""Name of every shipped encoder and the function that returns its recipe."""

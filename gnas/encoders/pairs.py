@@ -1,0 +1,97 @@
+"""Pairs of graphs to train and to judge an encoder on."""
+
+from __future__ import annotations
+
+import numpy as np
+import torch
+
+from gnas.encoders.config import EncoderConfig
+from gnas.graphs import DenseBatch
+from gnas.spaces import SPACES
+from gnas.spaces.base import Space
+
+
+def space_of(config: EncoderConfig) -> Space:
+    """The space that an encoder's training pairs are drawn from."""
+    return SPACES[config.space]()
+
+
+def independent_pairs(
+    space: Space, count: int, rng: np.random.Generator
+) -> tuple[DenseBatch, DenseBatch]:
+    """``count`` pairs of independent draws (each of its own density, if the space has any)."""
+    return space.sample_batch(count, rng), space.sample_batch(count, rng)
+
+
+def near_pairs(
+    space: Space, config: EncoderConfig, count: int, rng: np.random.Generator
+) -> tuple[DenseBatch, DenseBatch]:
+    """``count`` pairs of a draw and the same graph after 1 to ``config.max_edits`` edits."""
+    first = space.sample_batch(count, rng)
+    edits = rng.integers(1, config.max_edits + 1, size=count)
+    if config.near == "flips":
+        return first, flip_edges(first, edits, rng)
+    second = first
+    for k in range(config.max_edits):
+        moved = space.mutate_batch(second, rng)
+        keep = torch.from_numpy(edits > k)
+        second = _choose(keep, moved, second)
+    return first, second
+
+
+def flip_edges(batch: DenseBatch, flips: np.ndarray, rng: np.random.Generator) -> DenseBatch:
+    """Every graph with ``flips`` different pairs of its nodes joined or parted.
+
+    Args:
+        batch: N node-op architectures without padding.
+        flips: Number of flips of each, at most n (n - 1) / 2.
+        rng: Source of randomness.
+
+    Shapes:
+        N architectures, flips [N] -> N architectures.
+    """
+    n = batch.max_nodes
+    rows, columns = np.triu_indices(n, 1)
+    rank = rng.random((len(batch), len(rows)), dtype=np.float32).argsort(1)
+    adjacency = batch.adjacency.numpy().copy()
+    adjacency[:, rows, columns] ^= rank < flips[:, None]
+    return DenseBatch(torch.from_numpy(adjacency), batch.ops, batch.num_nodes, batch.num_ops)
+
+
+def permuted(batch: DenseBatch, rng: np.random.Generator) -> DenseBatch:
+    """Isomorphic copies: every graph's nodes in another, random topological order.
+
+    Kahn's algorithm with a random choice among the ready nodes; padding stays last.
+
+    Shapes:
+        N architectures -> N architectures.
+    """
+    size, n = batch.ops.shape
+    edges = batch.adjacency.numpy() > 0
+    waiting = edges.sum(1).astype(np.int64)  # unplaced sources of every node
+    waiting[batch.ops.numpy() < 0] = 0
+    padding = batch.ops.numpy() < 0
+    priority = rng.random((size, n)) + padding
+    order = np.empty((size, n), dtype=np.int64)
+    everyone = np.arange(size)
+    for position in range(n):
+        chosen = np.where(waiting == 0, priority, np.inf).argmin(1)
+        order[:, position] = chosen
+        waiting[everyone, chosen] = -1  # placed; no edge leads back to it
+        waiting -= edges[everyone, chosen]
+    index = torch.from_numpy(order)
+    adjacency = batch.adjacency.gather(1, index[:, :, None].expand(-1, -1, n))
+    adjacency = adjacency.gather(2, index[:, None, :].expand(-1, n, -1))
+    ops = batch.ops.gather(1, index)
+    return DenseBatch(adjacency, ops, batch.num_nodes, batch.num_ops, batch.has_edge_ops)
+
+
+def _choose(keep: torch.Tensor, yes: DenseBatch, no: DenseBatch) -> DenseBatch:
+    """Row by row ``yes`` where ``keep``, else ``no``."""
+    return DenseBatch(
+        torch.where(keep[:, None, None], yes.adjacency, no.adjacency),
+        torch.where(keep[:, None], yes.ops, no.ops),
+        torch.where(keep, yes.num_nodes, no.num_nodes),
+        yes.num_ops,
+        yes.has_edge_ops,
+    )

@@ -1,0 +1,120 @@
+"""Encoders on disk: safetensors with the recipe, the quality and the command in the header."""
+
+from __future__ import annotations
+
+import hashlib
+import json
+import os
+from dataclasses import asdict
+from pathlib import Path
+
+import torch
+from safetensors import SafetensorError, safe_open
+from safetensors.torch import save
+from torch import Tensor
+
+from gnas.encoders.config import PRESETS, EncoderConfig
+from gnas.encoders.nasgem import NASGEMEncoder
+from gnas.encoders.training import EncoderQuality
+from gnas.errors import ConfigError, DataError, MissingDataError
+
+WEIGHTS = Path(__file__).parent / "weights"
+"""Where the shipped encoders lie, one ``<name>.safetensors`` each."""
+
+
+def names() -> list[str]:
+    """Names of the encoders that ship with the package."""
+    return sorted(PRESETS)
+
+
+def load(name: str | Path) -> NASGEMEncoder:
+    """A trained encoder: a shipped one by its name, or one's own by the path of its file.
+
+    Raises:
+        ConfigError: no shipped encoder has this name.
+        MissingDataError: the file does not exist.
+        DataError: the file is damaged or holds no encoder.
+    """
+    if str(name) in PRESETS:
+        path = WEIGHTS / f"{name}.safetensors"
+    elif Path(name).suffix == ".safetensors":
+        path = Path(name)
+    else:
+        raise ConfigError(f"unknown encoder '{name}'; choose from {names()} or pass a file's path")
+    if not path.is_file():
+        raise MissingDataError(
+            f"encoder weights not found at {path}; train with `gnas encoder train`"
+        )
+    metadata, tensors = _read(path)
+    try:
+        encoder = NASGEMEncoder(EncoderConfig.from_json(metadata["config"]), metadata["name"])
+        encoder.load_state_dict(tensors)
+    except (KeyError, ConfigError, RuntimeError) as error:
+        raise DataError(f"{path} must hold an encoder of this version of gnas: {error}") from error
+    if _digest(tensors) != metadata.get("sha256"):
+        raise DataError(f"weights in {path} do not match the checksum in its header; get it again")
+    return encoder.eval()
+
+
+def save_encoder(
+    encoder: NASGEMEncoder,
+    path: Path,
+    *,
+    quality: EncoderQuality | None = None,
+    command: str = "",
+) -> None:
+    """Writes an encoder, first beside ``path`` and then over it in one step.
+
+    Args:
+        encoder: What to save.
+        path: File to write; its name ends in ``.safetensors``.
+        quality: Held-out quality, kept in the header.
+        command: The command that reproduces the file, kept in the header.
+
+    Raises:
+        ConfigError: ``path`` does not end in ``.safetensors``.
+    """
+    if path.suffix != ".safetensors":
+        raise ConfigError(f"an encoder's file must end in .safetensors, but got {path}")
+    tensors = {key: value.contiguous() for key, value in encoder.state_dict().items()}
+    metadata = {
+        "name": encoder.name,
+        "config": encoder.config.to_json(),
+        "quality": json.dumps(asdict(quality)) if quality is not None else "{}",
+        "command": command,
+        "sha256": _digest(tensors),
+    }
+    write_atomically(path, save(tensors, metadata))
+
+
+def encoder_metadata(name: str | Path) -> dict[str, str]:
+    """The header of a shipped or own encoder's file: name, config, quality, command, sha256."""
+    path = WEIGHTS / f"{name}.safetensors" if str(name) in PRESETS else Path(name)
+    return _read(path)[0]
+
+
+def write_atomically(path: Path, content: bytes) -> None:
+    """Writes ``content`` beside ``path``, then renames: no reader ever sees half a file."""
+    path.parent.mkdir(parents=True, exist_ok=True)
+    temporary = path.with_name(f".{path.name}.{os.getpid()}.tmp")
+    try:
+        temporary.write_bytes(content)
+        os.replace(temporary, path)
+    finally:
+        temporary.unlink(missing_ok=True)
+
+
+def _read(path: Path) -> tuple[dict[str, str], dict[str, Tensor]]:
+    try:
+        with safe_open(path, framework="pt") as file:
+            return file.metadata() or {}, {key: file.get_tensor(key) for key in file.keys()}
+    except (SafetensorError, UnicodeDecodeError, ValueError) as error:
+        raise DataError(f"{path} must be a sound safetensors file, but: {error}") from error
+
+
+def _digest(tensors: dict[str, Tensor]) -> str:
+    digest = hashlib.sha256()
+    for key in sorted(tensors):
+        digest.update(key.encode())
+        digest.update(tensors[key].detach().to(torch.float32).numpy().tobytes())
+    return digest.hexdigest()

@@ -1,0 +1,150 @@
+"""Train an encoder on fresh pairs, and judge it on held-out ones."""
+
+from __future__ import annotations
+
+import logging
+from collections.abc import Callable
+from dataclasses import dataclass
+
+import numpy as np
+import torch
+from torch import Tensor
+
+from gnas.encoders.base import Encoder
+from gnas.encoders.config import EncoderConfig
+from gnas.encoders.nasgem import NASGEMEncoder
+from gnas.encoders.pairs import independent_pairs, near_pairs, permuted, space_of
+from gnas.graphs import DenseBatch
+from gnas.kernels import wl_pairs
+
+_log = logging.getLogger(__name__)
+Pairs = tuple[DenseBatch, DenseBatch]
+
+
+@dataclass(frozen=True)
+class PairQuality:
+    """How well cosines agree with kernel values on one kind of pairs."""
+
+    loss: float
+    """Mean squared error of the cosine (eq. 3)."""
+    constant_loss: float
+    """The same of the best constant: the variance of the kernel values."""
+    correlation: float
+    """Pearson correlation of cosine and kernel value."""
+    r2: float
+    """1 - loss / constant_loss: 0 for the constant predictor, 1 for a perfect encoder."""
+    pairs: int
+    """Number of pairs."""
+
+
+@dataclass(frozen=True)
+class EncoderQuality:
+    """Quality on independent and on near pairs, never pooled."""
+
+    independent: PairQuality
+    near: PairQuality
+    permuted_cosine: float
+    """Mean cosine between embeddings of isomorphic copies; the kernel says 1."""
+
+
+def fit_encoder(
+    config: EncoderConfig,
+    name: str = "nasgem",
+    *,
+    progress: Callable[[int, float], None] | None = None,
+) -> NASGEMEncoder:
+    """A trained encoder: squared error of cosine against kernel value on fresh pairs (eq. 3-4).
+
+    Args:
+        config: The recipe; the same recipe gives the same weights on one machine.
+        name: What results call the encoder.
+        progress: Called after every step with its number and its loss.
+    """
+    space = space_of(config)
+    rng = np.random.default_rng(config.seed)
+    encoder = NASGEMEncoder(config, name)
+    _standardise(encoder, space.sample_batch(4096, rng))
+    optimizer = torch.optim.Adam(encoder.parameters(), lr=config.learning_rate)
+    schedule = torch.optim.lr_scheduler.OneCycleLR(
+        optimizer, config.learning_rate, total_steps=config.steps + 1, pct_start=0.1
+    )
+    num_near = round(config.near_share * config.batch_size)
+    for step in range(config.steps):
+        first, second = _joined(
+            independent_pairs(space, config.batch_size - num_near, rng),
+            near_pairs(space, config, num_near, rng),
+        )
+        target = kernel_values((first, second), config).float()
+        if config.augment:
+            first, second = permuted(first, rng), permuted(second, rng)
+        left = encoder(encoder.features(first))
+        right = encoder(encoder.features(second))
+        loss = torch.nn.functional.mse_loss(torch.cosine_similarity(left, right), target)
+        optimizer.zero_grad()
+        loss.backward()  # type: ignore[no-untyped-call]
+        optimizer.step()
+        schedule.step()
+        if progress is not None:
+            progress(step + 1, loss.item())
+        if (step + 1) % 100 == 0:
+            _log.info("step %d of %d: loss %.6f", step + 1, config.steps, loss.item())
+    return encoder
+
+
+def encoder_quality(
+    encoder: Encoder, config: EncoderConfig, rng: np.random.Generator, pairs: int = 4096
+) -> EncoderQuality:
+    """Quality of an encoder on ``pairs`` held-out pairs of each kind.
+
+    Args:
+        encoder: Any encoder of the config's space.
+        config: Gives space, kernel and what a near pair is.
+        rng: Source of the held-out pairs; use another seed than the training's.
+        pairs: Pairs of each kind.
+    """
+    space = space_of(config)
+    sample = space.sample_batch(pairs, rng)
+    copies = _cosines(encoder, (sample, permuted(sample, rng)))
+    return EncoderQuality(
+        independent=pair_quality(encoder, config, independent_pairs(space, pairs, rng)),
+        near=pair_quality(encoder, config, near_pairs(space, config, pairs, rng)),
+        permuted_cosine=float(copies.mean()),
+    )
+
+
+def pair_quality(encoder: Encoder, config: EncoderConfig, pairs: Pairs) -> PairQuality:
+    """Agreement of cosines with kernel values on the given pairs."""
+    target = kernel_values(pairs, config)
+    cosine = _cosines(encoder, pairs).double()
+    loss = float(((cosine - target) ** 2).mean())
+    constant_loss = float(target.var(correction=0))
+    correlation = float(torch.corrcoef(torch.stack([cosine, target]))[0, 1])
+    return PairQuality(loss, constant_loss, correlation, 1 - loss / constant_loss, len(target))
+
+
+def kernel_values(pairs: Pairs, config: EncoderConfig) -> Tensor:
+    """The exact target of every pair: float64 [P]."""
+    count = len(pairs[0])
+    index = np.arange(2 * count).reshape(2, count).T
+    return wl_pairs(
+        DenseBatch.concat(pairs),
+        index,
+        config.n_iter,
+        labels=config.labels,
+        directed=config.directed,
+    )
+
+
+def _cosines(encoder: Encoder, pairs: Pairs) -> Tensor:
+    return torch.cosine_similarity(encoder.encode(pairs[0]), encoder.encode(pairs[1]))
+
+
+def _joined(first: Pairs, second: Pairs) -> Pairs:
+    return DenseBatch.concat([first[0], second[0]]), DenseBatch.concat([first[1], second[1]])
+
+
+def _standardise(encoder: NASGEMEncoder, sample: DenseBatch) -> None:
+    """Sets the input's shift and scale so that every feature of ``sample`` has mean 0, std 1."""
+    features = encoder.features(sample)
+    encoder.shift.copy_(features.mean(0))
+    encoder.scale.copy_(1 / features.std(0).clamp_min(0.05))
