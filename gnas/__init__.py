@@ -13,6 +13,9 @@ from importlib import import_module
 from typing import TYPE_CHECKING
 
 if TYPE_CHECKING:
+    from gnas.data.tables import BenchmarkTable as BenchmarkTable
+    from gnas.data.tables import load_table as load_table
+    from gnas.data.tables import save_table as save_table
     from gnas.errors import ConfigError as ConfigError
     from gnas.errors import DataError as DataError
     from gnas.errors import GnasError as GnasError
@@ -22,14 +25,20 @@ if TYPE_CHECKING:
     from gnas.graphs import DenseBatch as DenseBatch
     from gnas.graphs import architecture as architecture
     from gnas.graphs import graph_hash as graph_hash
+    from gnas.kernels import wl_features as wl_features
+    from gnas.kernels import wl_kernel as wl_kernel
+    from gnas.kernels import wl_pairs as wl_pairs
+    from gnas.predictors import Predictor as Predictor
     from gnas.spaces import NASGEM as NASGEM
     from gnas.spaces import SPACES as SPACES
     from gnas.spaces import NASBench101 as NASBench101
     from gnas.spaces import NASBench201 as NASBench201
+    from gnas.spaces import Space as Space
 
 __version__ = "0.1.0"
 
 _HOME = {
+    "BenchmarkTable": "gnas.data.tables",
     "ConfigError": "gnas.errors",
     "DataError": "gnas.errors",
     "DenseBatch": "gnas.graphs",
@@ -39,10 +48,17 @@ _HOME = {
     "NASBench101": "gnas.spaces",
     "NASBench201": "gnas.spaces",
     "NASGEM": "gnas.spaces",
+    "Predictor": "gnas.predictors",
     "SPACES": "gnas.spaces",
+    "Space": "gnas.spaces",
     "UnsupportedError": "gnas.errors",
     "architecture": "gnas.graphs",
     "graph_hash": "gnas.graphs",
+    "load_table": "gnas.data.tables",
+    "save_table": "gnas.data.tables",
+    "wl_features": "gnas.kernels",
+    "wl_kernel": "gnas.kernels",
+    "wl_pairs": "gnas.kernels",
 }
 __all__ = ["__version__", *_HOME]
 

@@ -1,0 +1,62 @@
+"""Runs the Python examples of README.md and docs/, each page from top to bottom."""
+
+from __future__ import annotations
+
+import re
+import subprocess
+import sys
+from pathlib import Path
+
+import pytest
+
+ROOT = Path(__file__).resolve().parents[2]
+BLOCK = re.compile(r"^```python\n(.*?)^```", re.DOTALL | re.MULTILINE)
+SHOWN = re.compile(r"^(?P<code>\S.*?)  # -> (?P<value>.+)$")
+TUTORIAL = ROOT / "docs" / "tutorial" / "tiny_nas.py"
+
+
+def pages() -> list[Path]:
+    found = [ROOT / "README.md", *sorted((ROOT / "docs").rglob("*.md"))]
+    return [page for page in found if BLOCK.search(page.read_text(encoding="utf-8"))]
+
+
+def program(page: Path) -> str:
+    """The page's blocks at their own line numbers; ``expression  # -> value`` is checked."""
+    text = page.read_text(encoding="utf-8")
+    lines = [""] * (text.count("\n") + 1)
+    for block in BLOCK.finditer(text):
+        first = text.count("\n", 0, block.start(1))
+        for number, line in enumerate(block[1].splitlines(), first):
+            shown = SHOWN.match(line)
+            lines[number] = f"_same({shown['code']}, {shown['value']!r})" if shown else line
+    return "\n".join(lines)
+
+
+def _same(value: object, expected: str) -> None:
+    assert str(value) == expected
+
+
+@pytest.mark.parametrize("page", pages(), ids=lambda page: str(page.relative_to(ROOT)))
+def test_examples_run(page: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.chdir(tmp_path)
+    exec(compile(program(page), str(page), "exec"), {"__name__": "__main__", "_same": _same})
+
+
+def test_examples_are_checked(tmp_path: Path) -> None:
+    page = tmp_path / "page.md"
+    page.write_text("```python\nx = 1\nx + 1  # -> 3\n```\n")
+    with pytest.raises(AssertionError):
+        exec(program(page), {"_same": _same})
+
+
+def test_the_tutorial_runs() -> None:
+    result = subprocess.run(
+        [sys.executable, str(TUTORIAL)], capture_output=True, text=True, check=False
+    )
+    assert result.returncode == 0, result.stderr
+    shown = {line.split(":")[0].strip() for line in result.stdout.splitlines()}
+    assert {"drawn", "kernel", "encoder", "tau", "found", "try next"} <= shown
+
+
+def test_the_tutorial_stays_short() -> None:
+    assert len(TUTORIAL.read_text().splitlines()) <= 110
