@@ -45,7 +45,7 @@ def main() -> None:
     options = parser.parse_args()
     figure = draw(load_table(options.table))
     options.out.parent.mkdir(exist_ok=True)
-    figure.savefig(options.out, dpi=130, metadata={"Date": None} if _is_svg(options.out) else {})
+    figure.savefig(options.out, dpi=200, metadata={"Date": None} if _is_svg(options.out) else {})
 
 
 def _is_svg(path: Path) -> bool:
@@ -104,7 +104,9 @@ def draw_cell(ax: Axes, cell: Data) -> None:
         ax.add_patch(box)
         light = name in ("conv3x3-bn-relu",)
         text = NAMES.get(name, name)
-        ax.text(x, y, text, ha="center", va="center", color="white" if light else DARK, fontsize=7.5)
+        ax.text(
+            x, y, text, ha="center", va="center", color="white" if light else DARK, fontsize=7.5
+        )
     xs, ys = zip(*places, strict=True)
     ax.set_xlim(min(xs) - 1.6, max(xs) + 1.6)
     ax.set_ylim(min(ys) - 0.5, max(ys) + 0.5)
@@ -172,12 +174,12 @@ def draw_kernel(
     chosen: int,
 ) -> None:
     """The cells' first two kernel principal components, coloured by accuracy rank."""
-    gram = np.asarray(wl_kernel(table.graphs[rows.tolist()], labels="op+degree", directed=True))
+    gram = np.asarray(wl_kernel(table.graphs[rows.tolist()], labels="op", directed=True))
     centred = gram - gram.mean(0) - gram.mean(1)[:, None] + gram.mean()
     values, vectors = np.linalg.eigh(centred)
     x, y = (vectors[:, -k] * np.sqrt(values[-k]) for k in (1, 2))
     rank = val_acc[rows].argsort().argsort() / len(rows)
-    dots = ax.scatter(x, y, c=rank, s=9, cmap="viridis", linewidths=0)
+    dots = ax.scatter(x, y, c=rank, s=9, cmap="viridis", linewidths=0, rasterized=True)
     mine = int(np.flatnonzero(rows == chosen)[0])
     ax.plot(x[mine], y[mine], "o", mfc="none", mec=CHOSEN, ms=9, mew=1.8)
     ax.set_xlabel(f"{len(rows):,} cells, Weisfeiler-Lehman kernel, 2-D")
@@ -192,7 +194,7 @@ def draw_prediction(
 ) -> None:
     """Predicted against measured accuracy of the cells that were not trained on."""
     tau = kendalltau(predicted, measured).statistic
-    ax.plot(predicted, measured, "o", ms=2.2, mew=0, color="#2f6fb0", alpha=0.45)
+    ax.plot(predicted, measured, "o", ms=2.2, mew=0, color="#2f6fb0", alpha=0.45, rasterized=True)
     best = int(predicted.argmax())
     ax.plot(predicted[best], measured[best], "o", mfc="none", mec=CHOSEN, ms=9, mew=1.8)
     ax.annotate(
