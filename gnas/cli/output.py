@@ -2,13 +2,10 @@
 
 from __future__ import annotations
 
-import dataclasses
-import json
 import logging
-import math
 import os
 import sys
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from pathlib import Path
 
@@ -24,6 +21,7 @@ from rich.progress import (
 
 from gnas.data.files import replacing
 from gnas.errors import ConfigError
+from gnas.runs import to_json
 
 PLAIN_WIDTH = 120
 """Columns of a table that goes to a file or a pipe."""
@@ -103,7 +101,7 @@ def write_json(path: str | Path, value: object) -> None:
         ConfigError: nothing can be written there.
         DataError: writing failed; the file is as it was.
     """
-    text = json.dumps(_plain(value), indent=2, allow_nan=False, ensure_ascii=False) + "\n"
+    text = to_json(value)
     if str(path) == "-":
         sys.stdout.write(text)
         sys.stdout.flush()
@@ -111,24 +109,6 @@ def write_json(path: str | Path, value: object) -> None:
     check_writable(path)
     with replacing(Path(path).absolute()) as temporary:
         temporary.write_text(text, encoding="utf-8")
-
-
-def _plain(value: object) -> object:
-    if isinstance(value, bool | int | str) or value is None:
-        return value
-    if isinstance(value, float):
-        return value if math.isfinite(value) else None
-    if dataclasses.is_dataclass(value) and not isinstance(value, type):
-        return {f.name: _plain(getattr(value, f.name)) for f in dataclasses.fields(value)}
-    if isinstance(value, Mapping):
-        return {str(key): _plain(item) for key, item in value.items()}
-    if isinstance(value, list | tuple):
-        return [_plain(item) for item in value]
-    if isinstance(value, set | frozenset):
-        return sorted((_plain(item) for item in value), key=str)
-    if hasattr(value, "tolist"):  # numpy and torch, without importing them
-        return _plain(value.tolist())
-    return str(value)
 
 
 class _Handler(logging.Handler):

@@ -39,5 +39,5 @@ def default(space: Space, *, seed: int = 0) -> Predictor:
     features = PathStatistics(
         space.max_nodes, len(space.ops), num_edge_ops=len(space.edge_ops), live=space.live
     )
-    forest = Forest(features, kind="extra", num_trees=200, max_features=0.5)
+    forest = Forest(features, kind="extra")
     return Average([forest, GaussianProcess(features, kernel="matern")], seed=seed)

@@ -1,0 +1,1 @@
+"""Experiments that measure predictors and searches on benchmark tables."""

@@ -1,0 +1,70 @@
+"""Who takes part in the NAS-Bench-101 experiment."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+
+from gnas.encoders import load
+from gnas.predictors import (
+    MLP,
+    Embedding,
+    Forest,
+    GaussianProcess,
+    Joined,
+    NASBench101Params,
+    OneColumn,
+    OneHot,
+    OneHotOps,
+    Predictor,
+    default,
+)
+from gnas.spaces.base import Space
+
+
+@dataclass(frozen=True)
+class Contender:
+    """A predictor and how the result table calls it."""
+
+    predictor: Predictor
+    name: str
+    encoder: str
+    """What the predictor sees."""
+    true_ops: bool = False
+    """Sees the operations even where the experiment is on wiring only."""
+
+
+def contenders(space: Space, encoders: Sequence[str], *, wiring_only: bool) -> list[Contender]:
+    """The paper's predictor with and without embeddings, ours, and the trivial ones.
+
+    The paper's encoder reads the wiring alone. Where operations vary, each embedding therefore
+    takes part alone and beside the operations that the raw adjacency matrix comes with.
+
+    Args:
+        space: The space of the cells; its networks are those of NAS-Bench-101.
+        encoders: Names for `gnas.encoders.load`.
+        wiring_only: The cells' operations are hidden, so nothing is joined to the embeddings.
+
+    Returns:
+        The perceptron on the raw adjacency matrix first: it is the reference of the others.
+    """
+    raw = OneHot(space.max_nodes, len(space.ops))
+    counted = OneHot(space.max_nodes, len(space.ops), with_counts=True)
+    ops = OneHotOps(space.max_nodes, len(space.ops))
+    found = [
+        Contender(MLP(raw), "MLP", "none (adjacency)" if wiring_only else f"none ({raw.name})")
+    ]
+    for name in encoders:
+        embedding = Embedding(load(name))
+        found.append(Contender(MLP(embedding), "MLP", name))
+        if not wiring_only:
+            both = Joined((embedding, ops))
+            found.append(Contender(MLP(both), "MLP", both.name))
+    trees, process, ours = Forest(counted), GaussianProcess(raw), default(space)
+    found += [
+        Contender(ours, ours.name, ours.features.name),
+        Contender(trees, trees.name, counted.name),
+        Contender(process, process.name, raw.name),
+        Contender(OneColumn(NASBench101Params()), "none", "number of parameters", true_ops=True),
+    ]
+    return found

@@ -1,0 +1,224 @@
+"""One experiment for any table: fit predictors on samples, rank the rest, pick one."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass
+
+import numpy as np
+import torch
+from numpy.typing import NDArray
+from threadpoolctl import threadpool_limits
+
+from gnas.bench.contenders import Contender
+from gnas.bench.result import Row
+from gnas.errors import ConfigError
+from gnas.graphs import DenseBatch
+from gnas.metrics import (
+    Interval,
+    best,
+    global_bias,
+    kendall_tau,
+    mean_interval,
+    n_at_k,
+    precision_at_top,
+    spearman,
+)
+from gnas.predictors.features import Features, Rows
+
+Values = NDArray[np.float64]
+Indices = NDArray[np.int64]
+Progress = Callable[[int, int | None], None]
+Scores = dict[str, float]
+"""Metric by name, of one fit."""
+
+LEAST_CANDIDATES = 10
+"""Cells that must be left to rank after the samples are taken: N@10 needs as many."""
+
+
+@dataclass(frozen=True)
+class Task:
+    """Labelled architectures, of which some may be picked.
+
+    Raises:
+        ConfigError: too few candidates.
+    """
+
+    graphs: DenseBatch
+    seen: DenseBatch
+    """What predictors see: ``graphs``, or the same with operations hidden."""
+    val_acc: Values
+    test_acc: Values
+    candidates: Indices
+    """Rows that may be ranked and picked, ascending."""
+
+    def __post_init__(self) -> None:
+        if len(self.candidates) < LEAST_CANDIDATES:
+            raise ConfigError(
+                f"at least {LEAST_CANDIDATES} cells must be candidates, got {len(self.candidates)}"
+            )
+
+    def draw(self, seed: int, repetition: int) -> Indices:
+        """All rows in the random order of one repetition; its first n are the n samples."""
+        return np.random.default_rng([seed, 1, repetition]).permutation(len(self.graphs))
+
+
+def draw_candidates(count: int, pool: int, seed: int) -> Indices:
+    """``pool`` of the ``count`` rows, drawn once and ascending; all, if there are no more."""
+    if count <= pool:
+        return np.arange(count)
+    return np.sort(np.random.default_rng([seed, 0]).choice(count, pool, replace=False))
+
+
+def run(
+    task: Task,
+    contenders: Sequence[Contender],
+    *,
+    samples: Sequence[int],
+    seeds: int,
+    seed: int,
+    progress: Progress,
+) -> tuple[Row, ...]:
+    """A row per number of samples and contender, then the choices without a predictor.
+
+    Args:
+        task: The cells.
+        contenders: The first is the reference of ``kendall_tau_gain``.
+        samples: Numbers of samples.
+        seeds: Repetitions.
+        seed: Fixes all draws and predictors.
+        progress: Called with (fits done, fits in all).
+
+    Raises:
+        ConfigError: ``samples`` leave fewer than `LEAST_CANDIDATES` candidates.
+    """
+    draws = [task.draw(seed, repetition) for repetition in range(seeds)]
+    _check_samples(task, draws, max(samples))
+    used = np.unique(np.concatenate([task.candidates, *(draw[: max(samples)] for draw in draws)]))
+    views = _Views(task, used)
+    fits = _Fits(len(samples) * len(contenders) * seeds, progress)
+    rows: list[Row] = []
+    # One thread: the matrices are small, and threads that wait for each other on busy cores
+    # cost more than they bring. It also makes the numbers independent of the number of cores.
+    with threadpool_limits(1):
+        for n in samples:
+            reference: list[Scores] | None = None
+            for contender in contenders:
+                scores = [
+                    fits.count(_one_fit(task, views, contender, draw[:n], [seed, repetition]))
+                    for repetition, draw in enumerate(draws)
+                ]
+                reference = reference or scores
+                rows.append(_row(contender.name, contender.encoder, n, scores, reference))
+            rows += [
+                _row("none", "best of the samples", n, [_best_sample(task, d[:n]) for d in draws]),
+                _row("none", "random pick", n, [_random_pick(task, d, n) for d in draws]),
+            ]
+    return tuple(rows)
+
+
+class _Fits:
+    """Counts fits and says so."""
+
+    def __init__(self, total: int, progress: Progress) -> None:
+        self._done, self._total, self._progress = 0, total, progress
+
+    def count(self, scores: Scores) -> Scores:
+        self._done += 1
+        self._progress(self._done, self._total)
+        return scores
+
+
+class _Views:
+    """Features of the rows in use, computed once per kind of features."""
+
+    def __init__(self, task: Task, used: Indices) -> None:
+        self._task = task
+        self._used = torch.from_numpy(used)
+        self._place = np.full(len(task.graphs), -1)
+        self._place[used] = np.arange(len(used))
+        self._cache: dict[Features, Rows] = {}
+
+    def __call__(self, contender: Contender, rows: Indices) -> Rows:
+        features = contender.predictor.features
+        if features not in self._cache:
+            graphs = self._task.graphs if contender.true_ops else self._task.seen
+            self._cache[features] = features(graphs[self._used])
+        found: Rows = self._cache[features][self._place[rows]]
+        return found
+
+
+def _check_samples(task: Task, draws: Sequence[Indices], most: int) -> None:
+    """Refuses samples that leave too few candidates in any repetition."""
+    left = min(len(np.setdiff1d(task.candidates, draw[:most])) for draw in draws)
+    if most > len(task.graphs) or left < LEAST_CANDIDATES:
+        raise ConfigError(
+            f"samples must leave at least {LEAST_CANDIDATES} candidates, but the table has "
+            f"{len(task.graphs)} usable cells and samples is {most}; take fewer"
+        )
+
+
+def _one_fit(
+    task: Task, views: _Views, contender: Contender, samples: Indices, seed: list[int]
+) -> Scores:
+    """Every metric of one predictor fitted on one draw."""
+    number = int(np.random.SeedSequence(seed).generate_state(1)[0]) % 2**31
+    predictor = contender.predictor.clone(number)
+    predictor.fit_rows(views(contender, samples), task.val_acc[samples])
+    rest = np.setdiff1d(task.candidates, samples)
+    predicted = predictor.predict_rows(views(contender, rest))
+    true = task.test_acc[rest]
+    return {
+        "kendall_tau": kendall_tau(predicted, true),
+        "spearman": spearman(predicted, true),
+        "precision_at_1_percent": precision_at_top(predicted, true, 0.01),
+        "n_at_10": float(n_at_k(predicted, true, 10)),
+        **_choice(task, int(rest[best(predicted, 1)[0]])),
+    }
+
+
+def _choice(task: Task, row: int) -> Scores:
+    picked = float(task.test_acc[row])
+    bias = global_bias(picked, float(task.test_acc.max()))
+    return {"picked_test_acc": picked, "global_bias": bias}
+
+
+def _best_sample(task: Task, samples: Indices) -> Scores:
+    """No predictor: the sample of the highest validation accuracy."""
+    return _choice(task, int(samples[best(task.val_acc[samples], 1)[0]]))
+
+
+def _random_pick(task: Task, draw: Indices, n: int) -> Scores:
+    """No predictor: the first candidate of the repetition's order after its samples."""
+    rest = draw[n:]
+    return _choice(task, int(rest[np.isin(rest, task.candidates)][0]))
+
+
+def _row(
+    name: str,
+    encoder: str,
+    n: int,
+    scores: Sequence[Scores],
+    reference: Sequence[Scores] | None = None,
+) -> Row:
+    def over_seeds(metric: str) -> Interval:
+        return mean_interval([score[metric] for score in scores])
+
+    gain = None
+    if reference is not None and reference is not scores:
+        pairs = zip(scores, reference, strict=True)
+        gain = mean_interval([own["kendall_tau"] - other["kendall_tau"] for own, other in pairs])
+    ranked = reference is not None
+    return Row(
+        predictor=name,
+        encoder=encoder,
+        samples=n,
+        seeds=len(scores),
+        kendall_tau=over_seeds("kendall_tau") if ranked else None,
+        spearman=over_seeds("spearman") if ranked else None,
+        precision_at_1_percent=over_seeds("precision_at_1_percent") if ranked else None,
+        n_at_10=over_seeds("n_at_10") if ranked else None,
+        picked_test_acc=over_seeds("picked_test_acc"),
+        global_bias=over_seeds("global_bias"),
+        kendall_tau_gain=gain,
+    )

@@ -1,0 +1,152 @@
+"""``gnas bench``: measure predictors on benchmark tables."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import TYPE_CHECKING, Annotated, Literal
+
+import typer
+
+from gnas.cli.output import check_writable, report_console, reporting, write_json
+
+if TYPE_CHECKING:
+    from rich.console import Console
+
+    from gnas.bench.result import BenchResult, Row
+    from gnas.metrics import Interval
+
+app = typer.Typer(help="Measure predictors on benchmark tables.", no_args_is_help=True)
+
+
+def whole_numbers(text: str) -> tuple[int, ...]:
+    """The numbers of a comma-separated list; wrong usage if one is not an integer."""
+    try:
+        return tuple(int(part) for part in text.split(","))
+    except ValueError:
+        raise typer.BadParameter(f"must be whole numbers like 100,200, not {text!r}") from None
+
+
+@app.callback()
+def bench() -> None:
+    """Measure predictors on benchmark tables."""
+
+
+@app.command()
+def nasbench101(
+    samples: Annotated[str, typer.Option(help="Training cells; several: 100,200,500")] = "500",
+    seeds: Annotated[int, typer.Option(help="Repetitions with other samples")] = 10,
+    pool: Annotated[int, typer.Option(help="Most cells that are ranked")] = 50_000,
+    ops: Annotated[Literal["vary", "fixed"], typer.Option(help="fixed: topology only")] = "vary",
+    encoders: Annotated[str | None, typer.Option(help="Names with commas, or none")] = None,
+    table: Annotated[str, typer.Option(help="A Parquet file or a table's name")] = "nasbench101",
+    data_dir: Annotated[Path | None, typer.Option(help="Folder of tables")] = None,
+    seed: Annotated[int, typer.Option(help="Same seed, same numbers")] = 0,
+    out: Annotated[Path | None, typer.Option(help="Folder for result and figures")] = None,
+    json: Annotated[str | None, typer.Option(help="File for the result; - is stdout")] = None,
+) -> None:
+    """Rank NAS-Bench-101 cells after seeing a few, with and without graph embedding."""
+    counts = whole_numbers(samples)
+    check_outputs(out, json)
+    from gnas.bench.nasbench101 import ENCODERS, NASBench101Bench, bench_nasbench101
+
+    names = ENCODERS if encoders is None else tuple(encoders.split(",")) * (encoders != "none")
+    folder = None if data_dir is None else str(data_dir)
+    config = NASBench101Bench(
+        samples=counts, seeds=seeds, pool=pool, ops=ops, encoders=names,
+        table=table, data_dir=folder, seed=seed,
+    )  # fmt: skip
+    with reporting("fitting predictors") as progress:
+        result = bench_nasbench101(config, progress=progress)
+    report(result, out, json)
+
+
+def check_outputs(out: Path | None, json: str | None) -> None:
+    """Checks before the work that its results can be written.
+
+    Raises:
+        ConfigError: a path is not writable.
+    """
+    from gnas.runs import check_folder
+
+    check_writable(json)
+    if out is not None:
+        check_folder(out)
+
+
+def report(result: BenchResult, out: Path | None, json: str | None) -> None:
+    """Prints the table and writes the files that were asked for."""
+    print_result(result, report_console(json))
+    if json is not None:
+        write_json(json, result)
+    if out is not None:
+        from gnas.runs import write_run
+        from gnas.viz import predictor_figures
+
+        write_run(
+            out,
+            config=result.config,
+            result=result,
+            figures=predictor_figures(result),
+            table=result.table,
+        )
+
+
+def print_result(result: BenchResult, console: Console) -> None:
+    """The result table, with what a reader must know about its numbers above and below."""
+    from rich.box import SIMPLE_HEAD
+    from rich.table import Table
+
+    facts = result.table
+    sizes = list(dict.fromkeys(row.samples for row in result.rows))
+    console.print(
+        f"Table {facts['name']}: {facts['provenance'].upper()}, {facts['rows']:,} cells, sha256 "
+        f"{facts['sha256'][:12]}. {facts['note']}"
+    )
+    console.print(
+        f"{facts['usable']:,} labelled cells usable, {facts['candidates']:,} of them candidates; "
+        f"only these can be picked. Best mean test accuracy {100 * result.best_test_acc:.2f}%."
+    )
+    for n in sizes:
+        rows = [row for row in result.rows if row.samples == n]
+        table = Table(
+            title=f"{n} samples, {rows[0].seeds} seeds",
+            title_justify="left",
+            box=SIMPLE_HEAD,
+            padding=(0, 1, 0, 0),
+        )
+        table.add_column("predictor")
+        table.add_column("what it sees")
+        for name in ("Kendall tau", "vs raw", "Spearman", "P@1%", "N@10", "test acc %", "bias %"):
+            table.add_column(name, justify="right", no_wrap=True)
+        for row in rows:
+            table.add_row(*cells(row))
+        console.print(table)
+    console.print(
+        f"± is half the 95% interval over seeds. Ceiling of Kendall tau (mean validation against "
+        f"mean test accuracy): {result.ceiling:.3f}. {result.seconds:.0f} s."
+    )
+
+
+def cells(row: Row) -> list[str]:
+    """The printed fields of a row; accuracies and biases in percent."""
+    return [
+        "" if row.predictor == "none" else row.predictor,
+        row.encoder,
+        number(row.kendall_tau, 3),
+        number(row.kendall_tau_gain, 3, sign=True),
+        number(row.spearman, 3),
+        number(row.precision_at_1_percent, 2),
+        number(row.n_at_10, 1),
+        number(row.picked_test_acc, 2, scale=100),
+        number(row.global_bias, 2, scale=100),
+    ]
+
+
+def number(value: Interval | None, digits: int, *, scale: float = 1, sign: bool = False) -> str:
+    """``mean±half interval``; the mean alone with one seed, a dash where there is nothing."""
+    if value is None or value.mean != value.mean:
+        return "-"
+    mean = f"{scale * value.mean:{'+' if sign else ''}.{digits}f}"
+    if value.high != value.high:
+        return mean
+    return f"{mean}±{scale * (value.high - value.mean):.{digits}f}"

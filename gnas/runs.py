@@ -1,0 +1,150 @@
+"""A run's folder: what was asked, with what, what came out, and pictures of it."""
+
+from __future__ import annotations
+
+import dataclasses
+import json
+import math
+import os
+from collections.abc import Mapping
+from pathlib import Path
+from typing import IO, Any, Protocol
+
+from gnas.data.files import replacing
+from gnas.errors import ConfigError
+
+_VERSIONS = ("gnas", "numpy", "scipy", "scikit-learn", "torch", "torch-geometric")
+
+
+class Figure(Protocol):
+    """What this module needs of a matplotlib figure."""
+
+    def savefig(self, fname: IO[bytes], *, format: str, **options: Any) -> None:
+        """Draws the figure into an open file."""
+        ...
+
+
+def plain(value: object) -> Any:
+    """``value`` as JSON has it.
+
+    NaN and infinities become None; dataclasses, mappings, paths, sets, tuples and numpy or torch
+    scalars and arrays become their plain forms; anything else its text.
+    """
+    if isinstance(value, bool | int | str) or value is None:
+        return value
+    if isinstance(value, float):
+        return value if math.isfinite(value) else None
+    if dataclasses.is_dataclass(value) and not isinstance(value, type):
+        return {f.name: plain(getattr(value, f.name)) for f in dataclasses.fields(value)}
+    if isinstance(value, Mapping):
+        return {str(key): plain(item) for key, item in value.items()}
+    if isinstance(value, list | tuple):
+        return [plain(item) for item in value]
+    if isinstance(value, set | frozenset):
+        return sorted((plain(item) for item in value), key=str)
+    if hasattr(value, "tolist"):  # numpy and torch, without importing them
+        return plain(value.tolist())
+    return str(value)
+
+
+def to_json(value: object) -> str:
+    """``value`` as indented JSON text with a final newline; see `plain`."""
+    return json.dumps(plain(value), indent=2, allow_nan=False, ensure_ascii=False) + "\n"
+
+
+def environment(device: str = "cpu") -> dict[str, Any]:
+    """What a result depends on beside its config: versions, git commit, device, machine."""
+    import platform
+
+    return {
+        "versions": {"python": platform.python_version(), **_versions()},
+        "git_commit": _git_commit(),
+        "device": device,
+        "machine": {"system": platform.platform(), "cpus": os.cpu_count()},
+    }
+
+
+def check_folder(folder: Path) -> None:
+    """Makes ``folder`` and checks, before any work, that a run can be written there.
+
+    Raises:
+        ConfigError: it is a file, or cannot be made or written.
+    """
+    try:
+        folder.mkdir(parents=True, exist_ok=True)
+    except OSError as error:
+        reason = error.strerror or str(error)
+        raise ConfigError(f"a run's folder must be writable, but {folder}: {reason}") from error
+    if not os.access(folder, os.W_OK):
+        raise ConfigError(f"a run's folder must be writable, but {folder} is not")
+
+
+def write_run(
+    folder: Path,
+    *,
+    config: object,
+    result: object,
+    figures: Mapping[str, Figure] | None = None,
+    table: Mapping[str, Any] | None = None,
+    device: str = "cpu",
+) -> None:
+    """Writes ``config.json``, ``result.json``, ``figures/NAME.png`` and ``figures/NAME.svg``.
+
+    Every file is written whole or not at all; ``result.json`` last.
+
+    Args:
+        folder: Made if need be; files of an earlier run are replaced.
+        config: The resolved configuration, seed included.
+        result: The record of what came out.
+        figures: Pictures by name.
+        table: Facts about the benchmark table, its sha256 among them.
+        device: Where tensors lived.
+
+    Raises:
+        ConfigError: the folder cannot be written.
+        DataError: writing failed, for example on a full disk.
+    """
+    check_folder(folder)
+    facts = {"config": config, "table": table, **environment(device)}
+    _write(folder / "config.json", to_json(facts))
+    for name, figure in (figures or {}).items():
+        for suffix, options in (("png", {"dpi": 200}), ("svg", {"metadata": {"Date": None}})):
+            with (
+                replacing(folder / "figures" / f"{name}.{suffix}") as temporary,
+                temporary.open("wb") as file,
+            ):
+                figure.savefig(file, format=suffix, **options)
+    _write(folder / "result.json", to_json(result))
+
+
+def _write(path: Path, text: str) -> None:
+    with replacing(path) as temporary:
+        temporary.write_text(text, encoding="utf-8")
+
+
+def _versions() -> dict[str, str]:
+    from importlib.metadata import PackageNotFoundError, version
+
+    found = {}
+    for name in _VERSIONS:
+        try:
+            found[name] = version(name)
+        except PackageNotFoundError:
+            found[name] = "not installed"
+    return found
+
+
+def _git_commit() -> str | None:
+    """Commit of the checkout that this package runs from, "-dirty" if changed; None outside."""
+    root = Path(__file__).resolve().parents[1]
+    if not (root / ".git").exists():
+        return None
+    import subprocess
+
+    command = ["git", "-C", str(root), "describe", "--always", "--dirty", "--abbrev=40"]
+    command.append("--exclude=*")
+    try:
+        done = subprocess.run(command, capture_output=True, text=True, timeout=10, check=True)
+    except (OSError, subprocess.SubprocessError):
+        return None
+    return done.stdout.strip() or None

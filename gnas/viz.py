@@ -1,0 +1,122 @@
+"""Figures of results; they use no global matplotlib state and need no display."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from typing import TYPE_CHECKING
+
+from gnas.bench.result import BenchResult, Row
+from gnas.metrics import Interval
+
+if TYPE_CHECKING:
+    from matplotlib.axes import Axes
+    from matplotlib.figure import Figure
+
+COLOURS = ("#000000", "#E69F00", "#56B4E9", "#009E73", "#0072B2", "#D55E00", "#CC79A7", "#999999")
+"""Okabe and Ito's palette, which people with any colour vision tell apart."""
+MARKERS = "osD^vPX*<>h"
+LEAST_BIAS_PERCENT = 0.005
+"""Lower end of the logarithmic axis: a bias of 0 is drawn here."""
+
+
+def predictor_figures(result: BenchResult) -> dict[str, Figure]:
+    """The figures of a predictor experiment by name: "bias" and "kendall_tau".
+
+    Both are drawn against the number of samples, with 95% intervals over seeds; "bias", in
+    percentage points on a logarithmic axis, is figure 4 of Cheng et al., NASGEM, AAAI 2021.
+    """
+    bias, axes = _axes(result, "Global prediction bias (percentage points)")
+    for i, rows in enumerate(_curves(result.rows)):
+        _curve(axes, i, rows, [_in_percent(row.global_bias) for row in rows])
+    axes.set_yscale("log")
+    axes.yaxis.set_major_formatter("{x:g}")
+    _legend(axes)
+
+    tau, axes = _axes(result, "Kendall tau on test accuracy")
+    for i, rows in enumerate(_curves(result.rows)):
+        values = [row.kendall_tau for row in rows if row.kendall_tau is not None]
+        if values:
+            _curve(axes, i, rows, values)
+    axes.axhline(result.ceiling, color="#999999", linestyle=":")
+    axes.annotate(
+        "ceiling: validation accuracy",
+        (0.01, result.ceiling),
+        (0, 3),
+        xycoords=("axes fraction", "data"),
+        textcoords="offset points",
+        fontsize=8,
+        color="#666666",
+    )
+    _legend(axes)
+    return {"bias": bias, "kendall_tau": tau}
+
+
+def _axes(result: BenchResult, label: str) -> tuple[Figure, Axes]:
+    from matplotlib.figure import Figure
+
+    figure = Figure(figsize=(9, 5), layout="constrained")
+    axes = figure.subplots()
+    sizes = sorted({row.samples for row in result.rows})
+    axes.set_xscale("log")
+    axes.set_xticks(sizes, [str(size) for size in sizes])
+    axes.minorticks_off()
+    axes.set_xlim(sizes[0] / 1.15, sizes[-1] * 1.15)
+    axes.set_xlabel("Labelled samples")
+    axes.set_ylabel(label)
+    axes.set_title(
+        f"{result.table['name']} ({result.table['provenance']}, {result.table['usable']:,} cells)",
+        fontsize=10,
+    )
+    axes.grid(alpha=0.3)
+    axes.spines[["top", "right"]].set_visible(False)
+    return figure, axes
+
+
+def _curves(rows: Sequence[Row]) -> list[list[Row]]:
+    """Rows of one predictor and encoder together, by number of samples."""
+    curves: dict[tuple[str, str], list[Row]] = {}
+    for row in sorted(rows, key=lambda row: row.samples):
+        curves.setdefault((row.predictor, row.encoder), []).append(row)
+    order = dict.fromkeys((row.predictor, row.encoder) for row in rows)
+    return [curves[key] for key in order]
+
+
+def _curve(axes: Axes, i: int, rows: Sequence[Row], values: Sequence[Interval]) -> None:
+    """One curve with error bars, shifted a little so that bars do not hide each other."""
+    x = [row.samples * 1.012 ** (i - 4) for row in rows]
+    y = [value.mean for value in values]
+    known = [value.low == value.low for value in values]  # NaN with one seed
+    down = [v.mean - v.low if ok else 0.0 for v, ok in zip(values, known, strict=True)]
+    up = [v.high - v.mean if ok else 0.0 for v, ok in zip(values, known, strict=True)]
+    axes.errorbar(
+        x,
+        y,
+        yerr=(down, up),
+        label=label_of(rows[0]),
+        color=COLOURS[i % len(COLOURS)],
+        marker=MARKERS[i % len(MARKERS)],
+        linestyle="--" if rows[0].predictor == "none" else "-",
+        markersize=5,
+        linewidth=1.3,
+        elinewidth=0.8,
+        capsize=2,
+    )
+
+
+def label_of(row: Row) -> str:
+    """How figures and tables call a row."""
+    return row.encoder if row.predictor == "none" else f"{row.predictor}: {row.encoder}"
+
+
+def _in_percent(bias: Interval) -> Interval:
+    """A bias in percentage points, cut at the lower end of the logarithmic axis."""
+    return Interval(
+        *(
+            max(100 * v, LEAST_BIAS_PERCENT) if v == v else v
+            for v in (bias.mean, bias.low, bias.high)
+        )
+    )
+
+
+def _legend(axes: Axes) -> None:
+    axes.legend(loc="center left", bbox_to_anchor=(1.0, 0.5), fontsize=8, frameon=False)
