@@ -64,7 +64,7 @@ def op_indices(data: Data) -> Tensor:
     Raises:
         GraphError: ``x`` is missing or not one-hot.
     """
-    x = data.x
+    x: Tensor | None = data.x
     if x is None or x.dim() != 2 or x.numel() == 0:
         shape = None if x is None else tuple(x.shape)
         raise GraphError(f"x must be one-hot of shape [n, num_ops], but got shape {shape}")

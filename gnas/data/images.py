@@ -1,0 +1,311 @@
+"""Small image sets held in memory: scikit-learn's digits, .npy arrays or a folder of images."""
+
+from __future__ import annotations
+
+import hashlib
+import logging
+from dataclasses import dataclass
+from functools import cached_property
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import torch
+from numpy.typing import NDArray
+from PIL import Image, UnidentifiedImageError
+from torch import Tensor
+
+from gnas.errors import ConfigError, DataError, MissingDataError
+
+logger = logging.getLogger(__name__)
+
+TEST_FOLDERS = ("test", "val")
+VAL_SHARE = 0.25
+"""Choice: share of the training images held out for validation when no number is given."""
+TEST_SHARE = 0.2
+"""Choice: share of all images held out for testing when a source has no test part of its own."""
+MAX_UNREADABLE = 0.01
+"""An image folder with a larger share of unreadable files is refused."""
+
+
+@dataclass(frozen=True)
+class ImageSplits:
+    """Three disjoint sets of images of one size.
+
+    Shapes:
+        x_*: uint8 [N, C, H, W]; y_*: int64 [N], labels in [0, num_classes).
+    """
+
+    source: str
+    x_train: Tensor
+    y_train: Tensor
+    x_val: Tensor
+    y_val: Tensor
+    x_test: Tensor
+    y_test: Tensor
+    num_classes: int
+
+    @property
+    def in_channels(self) -> int:
+        """1 for grey images, 3 for colour."""
+        return int(self.x_train.size(1))
+
+    @property
+    def image_size(self) -> int:
+        """Height and width in pixels."""
+        return int(self.x_train.size(2))
+
+    @cached_property
+    def sha256(self) -> str:
+        """Digest of all pixels and labels, so that a result can name its data."""
+        digest = hashlib.sha256()
+        for tensor in (
+            self.x_train,
+            self.y_train,
+            self.x_val,
+            self.y_val,
+            self.x_test,
+            self.y_test,
+        ):
+            digest.update(tensor.numpy().tobytes())
+        return digest.hexdigest()
+
+
+@dataclass(frozen=True)
+class _Images:
+    """Images before the split; ``x_test`` is empty where the source has no test part."""
+
+    x_train: Tensor
+    y_train: Tensor
+    x_test: Tensor
+    y_test: Tensor
+
+
+def load_images(
+    source: str | Path,
+    *,
+    image_size: int | None = None,
+    num_train: int | None = None,
+    num_val: int | None = None,
+    num_test: int | None = None,
+    seed: int = 0,
+) -> ImageSplits:
+    """Images split in three, reduced to ``image_size``.
+
+    Args:
+        source: "digits"; a folder with x_train.npy, y_train.npy, x_test.npy, y_test.npy; or a
+            folder of images, either ``train/<class>/*`` with ``test/<class>/*`` (or ``val``), or
+            ``<class>/*`` alone. Validation images always come from the training part.
+        image_size: Height and width in pixels; smaller than the source's by averaging areas.
+            None keeps the size (an image folder then needs images of one size).
+        num_train: Training images; None takes what validation leaves.
+        num_val: Validation images; None takes a quarter of the training part.
+        num_test: Test images, the first of the test part; None takes all.
+        seed: Of the split of the training part.
+
+    Raises:
+        MissingDataError: no such source.
+        DataError: arrays or images are damaged or do not fit together.
+        ConfigError: the source has fewer images than asked for.
+    """
+    images = _read(source, image_size)
+    rng = np.random.default_rng(seed)
+    if len(images.y_test) == 0:
+        images = _hold_out_test(images, rng)
+    order = rng.permutation(len(images.y_train))
+    num_val = round(len(order) * VAL_SHARE) if num_val is None else num_val
+    num_train = len(order) - num_val if num_train is None else num_train
+    num_test = len(images.y_test) if num_test is None else num_test
+    if min(num_train, num_val, num_test) < 1 or num_train + num_val > len(order):
+        raise ConfigError(
+            f"training and validation images must be at least 1 and at most {len(order)} "
+            f"together, but got {num_train=}, {num_val=}, {num_test=}"
+        )
+    if num_test > len(images.y_test):
+        raise ConfigError(f"num_test must be at most {len(images.y_test)}, but got {num_test}")
+    val, train = order[:num_val], order[num_val : num_val + num_train]
+    num_classes = int(max(images.y_train.max(), images.y_test.max())) + 1
+    return ImageSplits(
+        source=str(source) if str(source) == "digits" else Path(source).name,
+        x_train=images.x_train[train],
+        y_train=images.y_train[train],
+        x_val=images.x_train[val],
+        y_val=images.y_train[val],
+        x_test=images.x_test[:num_test],
+        y_test=images.y_test[:num_test],
+        num_classes=num_classes,
+    )
+
+
+def _read(source: str | Path, image_size: int | None) -> _Images:
+    if str(source) == "digits":
+        images = _digits()
+    else:
+        folder = Path(source)
+        if not folder.is_dir():
+            raise MissingDataError(
+                f"image source must be 'digits' or a folder of images or .npy arrays, "
+                f"but found no folder {folder}"
+            )
+        arrays = (folder / "x_train.npy").exists()
+        images = _arrays(folder) if arrays else _image_folder(folder, image_size)
+    if image_size is None or image_size == images.x_train.size(-1):
+        return images
+    if image_size < 4:
+        raise ConfigError(f"image_size must be at least 4 pixels, but got {image_size}")
+    return _Images(
+        resize(images.x_train, image_size),
+        images.y_train,
+        resize(images.x_test, image_size),
+        images.y_test,
+    )
+
+
+def resize(x: Tensor, size: int) -> Tensor:
+    """Images at ``size`` x ``size``: area means when shrinking, bilinear when growing.
+
+    Shapes:
+        uint8 [N, C, H, W] -> uint8 [N, C, size, size].
+    """
+    shrink = size <= min(x.shape[2:])
+    chunks = [
+        torch.nn.functional.interpolate(chunk.float(), size=(size, size), mode="area")
+        if shrink
+        else torch.nn.functional.interpolate(chunk.float(), size=(size, size), mode="bilinear")
+        for chunk in torch.split(x, 4096)
+    ]
+    if not chunks:
+        return x.new_zeros(0, x.size(1), size, size)
+    return torch.cat([chunk.round().clamp(0, 255).to(torch.uint8) for chunk in chunks])
+
+
+def _hold_out_test(images: _Images, rng: np.random.Generator) -> _Images:
+    order = rng.permutation(len(images.y_train))
+    cut = round(len(order) * TEST_SHARE)
+    test, train = order[:cut], order[cut:]
+    return _Images(
+        images.x_train[train], images.y_train[train], images.x_train[test], images.y_train[test]
+    )
+
+
+def _digits() -> _Images:
+    from sklearn.datasets import load_digits
+
+    digits = load_digits()
+    x = torch.from_numpy((digits.images * (255 / 16)).round().astype(np.uint8))[:, None]
+    y = torch.from_numpy(digits.target.astype(np.int64))
+    return _Images(x, y, x[:0], y[:0])
+
+
+def _arrays(folder: Path) -> _Images:
+    x_train, y_train = _array_pair(folder, "train")
+    x_test, y_test = _array_pair(folder, "test")
+    if x_train.shape[1:] != x_test.shape[1:]:
+        raise DataError(
+            f"x_train and x_test must hold images of one size, but {folder} has "
+            f"{x_train.shape[1:]} and {x_test.shape[1:]}"
+        )
+    return _Images(x_train, y_train, x_test, y_test)
+
+
+def _array_pair(folder: Path, part: str) -> tuple[Tensor, Tensor]:
+    x, y = (_array(folder / f"{axis}_{part}.npy") for axis in "xy")
+    if x.dtype != np.uint8 or x.ndim not in (3, 4) or (x.ndim == 4 and x.shape[3] not in (1, 3)):
+        raise DataError(
+            f"x_{part}.npy must be uint8 [N, H, W] or [N, H, W, 1 or 3], "
+            f"but {folder} has {x.dtype} {x.shape}"
+        )
+    if y.shape != (len(x),) or not np.issubdtype(y.dtype, np.integer) or (y < 0).any():
+        raise DataError(
+            f"y_{part}.npy must hold {len(x)} labels from 0, but {folder} has {y.dtype} {y.shape}"
+        )
+    x = x[..., None] if x.ndim == 3 else x
+    return (
+        torch.from_numpy(np.ascontiguousarray(x.transpose(0, 3, 1, 2))),
+        torch.from_numpy(y.astype(np.int64)),
+    )
+
+
+def _array(path: Path) -> NDArray[Any]:
+    try:
+        array: NDArray[Any] = np.load(path, allow_pickle=False)
+    except FileNotFoundError as error:
+        raise MissingDataError(
+            f"a folder of arrays must hold x_train.npy, y_train.npy, x_test.npy and y_test.npy, "
+            f"but {path} does not exist"
+        ) from error
+    except (ValueError, EOFError, OSError) as error:
+        raise DataError(f"{path} must be a .npy array without pickles: {error}") from error
+    return array
+
+
+def _image_folder(folder: Path, image_size: int | None) -> _Images:
+    train = folder / "train"
+    if not train.is_dir():
+        x, y = _class_folders(folder, _classes(folder), image_size)
+        return _Images(x, y, x[:0], y[:0])
+    classes = _classes(train)
+    x, y = _class_folders(train, classes, image_size)
+    for name in TEST_FOLDERS:
+        if (folder / name).is_dir():
+            found = _classes(folder / name)
+            if found != classes:
+                raise DataError(
+                    f"{folder / name} must have the classes of {train}, but they differ in "
+                    f"{sorted(set(found) ^ set(classes))[:5]}"
+                )
+            return _Images(x, y, *_class_folders(folder / name, classes, image_size))
+    return _Images(x, y, x[:0], y[:0])
+
+
+def _classes(folder: Path) -> list[str]:
+    classes = sorted(path.name for path in folder.iterdir() if path.is_dir())
+    if len(classes) < 2:
+        raise DataError(
+            f"an image folder must have one sub-folder for each of at least 2 classes, "
+            f"but {folder} has {classes}"
+        )
+    return classes
+
+
+def _class_folders(
+    folder: Path, classes: list[str], image_size: int | None
+) -> tuple[Tensor, Tensor]:
+    images: list[NDArray[np.uint8]] = []
+    labels: list[int] = []
+    unreadable: list[Path] = []
+    for label, name in enumerate(classes):
+        paths = sorted(path for path in (folder / name).iterdir() if path.is_file())
+        before = len(images)
+        for path in paths:
+            try:
+                images.append(_image(path, image_size))
+                labels.append(label)
+            except (UnidentifiedImageError, OSError, SyntaxError):
+                unreadable.append(path)
+        if len(images) == before:
+            raise DataError(f"every class must have readable images, but {folder / name} has none")
+    if unreadable:
+        names = ", ".join(str(path) for path in unreadable[:3])
+        if len(unreadable) > MAX_UNREADABLE * (len(images) + len(unreadable)):
+            raise DataError(
+                f"at most {MAX_UNREADABLE:.0%} of the images may be unreadable, but "
+                f"{len(unreadable)} of {len(images) + len(unreadable)} are, for example {names}"
+            )
+        logger.warning("left out %d unreadable images: %s", len(unreadable), names)
+    if len({image.shape for image in images}) > 1:
+        raise DataError(f"images of {folder} differ in size; give an image size to reduce them to")
+    x = torch.from_numpy(np.stack(images).transpose(0, 3, 1, 2).copy())
+    return x, torch.tensor(labels, dtype=torch.int64)
+
+
+def _image(path: Path, image_size: int | None) -> NDArray[np.uint8]:
+    """One image as uint8 [H, W, 3]; resized here so that a large folder fits in memory."""
+    with Image.open(path) as image:
+        rgb = image.convert("RGB")
+        if image_size is not None:
+            box = (
+                Image.Resampling.BOX if min(rgb.size) >= image_size else Image.Resampling.BILINEAR
+            )
+            rgb = rgb.resize((image_size, image_size), box)
+        return np.asarray(rgb, dtype=np.uint8)

@@ -1,0 +1,208 @@
+"""Train one network on images held in memory: the cheap proxy that judges a candidate."""
+
+from __future__ import annotations
+
+import math
+import time
+from collections.abc import Callable, Iterator
+from dataclasses import dataclass
+
+import torch
+from torch import Tensor, nn
+
+from gnas.data.images import ImageSplits
+from gnas.errors import ConfigError
+
+EVAL_BATCH = 256
+"""Images a batch when measuring; has no influence on the result."""
+
+
+@dataclass(frozen=True, kw_only=True)
+class ProxyRecipe:
+    """How a candidate is trained: short, on one core, always the same."""
+
+    epochs: int = 3
+    """Passes over the training images."""
+    batch_size: int = 64
+    """Images a step."""
+    lr: float = 0.1
+    """Peak learning rate of SGD with Nesterov momentum."""
+    warmup: float = 0.2
+    """Share of the steps over which the rate rises linearly from 0; then a cosine to 0."""
+    momentum: float = 0.9
+    """Momentum of SGD."""
+    weight_decay: float = 5e-4
+    """L2 penalty on all weights."""
+    label_smoothing: float = 0.0
+    """Probability mass spread over all classes in the training loss."""
+    gradient_clip: float = 5.0
+    """Largest norm of the gradient of all weights together."""
+    flip: bool = False
+    """Mirror every training image with probability 1/2; wrong for digits and other signs."""
+    recalibrate: int = 8
+    """Batches after training from which batch-norm statistics are estimated anew; 0 keeps the
+    running ones, which lag behind in a short training."""
+
+    def __post_init__(self) -> None:
+        for field in ("epochs", "batch_size"):
+            if getattr(self, field) < 1:
+                raise ConfigError(f"{field} must be at least 1, but got {getattr(self, field)}")
+        if not 0 < self.lr < math.inf:
+            raise ConfigError(f"lr must be positive, but got {self.lr}")
+        if not 0 <= self.warmup < 1:
+            raise ConfigError(f"warmup must be in [0, 1), but got {self.warmup}")
+
+
+@dataclass(frozen=True)
+class ProxyResult:
+    """What one short training measured; accuracies are fractions."""
+
+    val_acc: float
+    test_acc: float
+    val_loss: float
+    """Mean cross-entropy in nats on the validation images."""
+    train_loss: float
+    """Mean training loss of the last epoch in nats; not finite if the training diverged."""
+    train_time_s: float
+    """Wall-clock seconds of the training itself, without measuring."""
+
+
+def train_proxy(
+    build: Callable[[], nn.Module],
+    images: ImageSplits,
+    recipe: ProxyRecipe,
+    *,
+    seed: int,
+    device: str = "cpu",
+) -> ProxyResult:
+    """Trains a fresh network by ``recipe`` and measures it.
+
+    Args:
+        build: Makes the network, initialised from torch's global generator.
+        images: Training, validation and test images.
+        recipe: How to train.
+        seed: Of the initial weights, the order of the images and the flips. On the CPU the same
+            seed and number of threads give the same bits. The global generator is left as found.
+        device: Where to train.
+    """
+    with torch.random.fork_rng(devices=[]):
+        torch.manual_seed(seed)
+        network = build().to(device).to(memory_format=torch.channels_last)
+    data = _normalised(images, device)
+    start = time.perf_counter()
+    train_loss = _fit(network, data["train"], recipe, seed)
+    train_time_s = time.perf_counter() - start
+    val_acc, val_loss = measure(network, *data["val"])
+    test_acc, _ = measure(network, *data["test"])
+    return ProxyResult(val_acc, test_acc, val_loss, train_loss, train_time_s)
+
+
+def measure(network: nn.Module, x: Tensor, y: Tensor) -> tuple[float, float]:
+    """Accuracy (a fraction) and mean cross-entropy (nats) of ``network`` on the images.
+
+    Shapes:
+        x [N, C, H, W], y [N].
+    """
+    network.eval()
+    correct, loss = 0, 0.0
+    with torch.inference_mode():
+        for images, labels in zip(
+            torch.split(x, EVAL_BATCH), torch.split(y, EVAL_BATCH), strict=True
+        ):
+            logits = network(images)
+            correct += int((logits.argmax(1) == labels).sum())
+            loss += float(nn.functional.cross_entropy(logits, labels, reduction="sum"))
+    return correct / len(y), loss / len(y)
+
+
+def _fit(
+    network: nn.Module, train: tuple[Tensor, Tensor], recipe: ProxyRecipe, seed: int
+) -> float:
+    """Runs the recipe; returns the mean loss of the last epoch."""
+    x, y = train
+    steps = recipe.epochs * math.ceil(len(y) / recipe.batch_size)
+    warmup_steps = max(1, round(recipe.warmup * steps))
+    parameters = [p for p in network.parameters() if p.dim() > 0]  # no place-holder scalars
+    optimizer = torch.optim.SGD(
+        parameters,
+        lr=recipe.lr,
+        momentum=recipe.momentum,
+        nesterov=recipe.momentum > 0,
+        weight_decay=recipe.weight_decay,
+        fused=True,
+    )
+    schedule = torch.optim.lr_scheduler.LambdaLR(
+        optimizer, lambda step: _rate(step, warmup_steps, steps)
+    )
+    loss_function = nn.CrossEntropyLoss(label_smoothing=recipe.label_smoothing)
+    generator = torch.Generator().manual_seed(seed)
+    mean_loss = 0.0
+    network.train()
+    for _ in range(recipe.epochs):
+        total = 0.0
+        for rows in _batches(len(y), recipe.batch_size, generator):
+            optimizer.zero_grad(set_to_none=True)
+            loss = loss_function(network(_augment(x[rows], recipe, generator)), y[rows])
+            loss.backward()
+            nn.utils.clip_grad_norm_(parameters, recipe.gradient_clip)
+            optimizer.step()
+            schedule.step()
+            total += float(loss.detach()) * len(rows)
+        mean_loss = total / len(y)
+    _recalibrate(network, x, recipe, generator)
+    return mean_loss
+
+
+def _rate(step: int, warmup_steps: int, steps: int) -> float:
+    """Share of the peak learning rate: linear from 0 to 1, then a cosine to 0."""
+    if step < warmup_steps:
+        return (step + 1) / warmup_steps
+    return 0.5 * (1 + math.cos(math.pi * (step - warmup_steps) / max(1, steps - warmup_steps)))
+
+
+def _batches(count: int, size: int, generator: torch.Generator) -> Iterator[Tensor]:
+    yield from torch.split(torch.randperm(count, generator=generator), size)
+
+
+def _augment(x: Tensor, recipe: ProxyRecipe, generator: torch.Generator) -> Tensor:
+    if not recipe.flip:
+        return x
+    mirrored = torch.rand(len(x), generator=generator).to(x.device) < 0.5
+    return torch.where(mirrored[:, None, None, None], x.flip(3), x)
+
+
+def _recalibrate(
+    network: nn.Module, x: Tensor, recipe: ProxyRecipe, generator: torch.Generator
+) -> None:
+    """Replaces the running batch-norm statistics by plain means over a few batches."""
+    if recipe.recalibrate == 0:
+        return
+    norms = [m for m in network.modules() if isinstance(m, nn.BatchNorm2d)]
+    momenta = [norm.momentum for norm in norms]
+    for norm in norms:
+        norm.reset_running_stats()
+        norm.momentum = None  # cumulative mean
+    with torch.no_grad():
+        for k, rows in enumerate(_batches(len(x), EVAL_BATCH, generator)):
+            if k == recipe.recalibrate:
+                break
+            network(x[rows])
+    for norm, momentum in zip(norms, momenta, strict=True):
+        norm.momentum = momentum
+
+
+def _normalised(images: ImageSplits, device: str) -> dict[str, tuple[Tensor, Tensor]]:
+    """Images as float32 with the training set's channel means 0 and deviations 1."""
+    x = images.x_train.float()
+    mean = x.mean((0, 2, 3), keepdim=True)
+    std = x.std((0, 2, 3), keepdim=True).clamp_min(1.0)
+
+    def prepare(pixels: Tensor, labels: Tensor) -> tuple[Tensor, Tensor]:
+        scaled = ((pixels.float() - mean) / std).to(device, memory_format=torch.channels_last)
+        return scaled, labels.to(device)
+
+    return {
+        "train": prepare(images.x_train, images.y_train),
+        "val": prepare(images.x_val, images.y_val),
+        "test": prepare(images.x_test, images.y_test),
+    }

@@ -1,0 +1,144 @@
+from __future__ import annotations
+
+import logging
+from pathlib import Path
+
+import numpy as np
+import pytest
+import torch
+from PIL import Image
+
+from gnas.data.images import load_images, resize
+from gnas.errors import ConfigError, DataError, MissingDataError
+
+
+def write_arrays(folder: Path, rng: np.random.Generator, size: int = 8) -> Path:
+    for part, count in (("train", 40), ("test", 12)):
+        np.save(folder / f"x_{part}.npy", rng.integers(0, 256, (count, size, size, 3), np.uint8))
+        np.save(folder / f"y_{part}.npy", np.arange(count) % 4)
+    return folder
+
+
+def write_folder(folder: Path, rng: np.random.Generator, count: int = 10) -> Path:
+    for part in ("train", "val"):
+        for name in ("cat", "dog"):
+            (folder / part / name).mkdir(parents=True)
+            for k in range(count):
+                pixels = rng.integers(0, 256, (10, 10, 3), np.uint8)
+                Image.fromarray(pixels).save(folder / part / name / f"{k}.png")
+    return folder
+
+
+def rows(x: torch.Tensor) -> set[bytes]:
+    return {image.numpy().tobytes() for image in x}
+
+
+def test_digits_are_split_in_three_disjoint_parts() -> None:
+    splits = load_images("digits")
+    sizes = [len(splits.y_train), len(splits.y_val), len(splits.y_test)]
+    assert sum(sizes) == 1797 and splits.num_classes == 10
+    assert (splits.in_channels, splits.image_size) == (1, 8)
+    parts = [rows(splits.x_train), rows(splits.x_val), rows(splits.x_test)]
+    assert not parts[0] & parts[1] and not parts[0] & parts[2] and not parts[1] & parts[2]
+    assert splits.x_train.max() == 255
+
+
+def test_arrays(tmp_path: Path, rng: np.random.Generator) -> None:
+    write_arrays(tmp_path, rng)
+    splits = load_images(tmp_path, num_train=20, num_val=10, num_test=5)
+    assert splits.x_train.shape == (20, 3, 8, 8) and len(splits.y_val) == 10
+    pixels = np.load(tmp_path / "x_test.npy")[:5]
+    assert np.array_equal(splits.x_test.numpy(), pixels.transpose(0, 3, 1, 2))
+    again = load_images(tmp_path, num_train=20, num_val=10, num_test=5)
+    other = load_images(tmp_path, num_train=20, num_val=10, num_test=5, seed=1)
+    assert splits.sha256 == again.sha256 != other.sha256
+
+
+def test_reduction_is_the_mean_of_areas() -> None:
+    x = torch.arange(2 * 3 * 8 * 8, dtype=torch.uint8).reshape(2, 3, 8, 8)
+    expected = x.float().reshape(2, 3, 4, 2, 4, 2).mean((3, 5)).round()
+    assert torch.equal(resize(x, 4).float(), expected)
+    assert resize(x, 16).shape == (2, 3, 16, 16)
+
+
+def test_image_folder(tmp_path: Path, rng: np.random.Generator) -> None:
+    write_folder(tmp_path, rng)
+    splits = load_images(tmp_path, num_val=4)
+    assert [len(splits.y_train), len(splits.y_val), len(splits.y_test)] == [16, 4, 20]
+    first = np.asarray(Image.open(tmp_path / "val" / "cat" / "0.png"))
+    assert np.array_equal(splits.x_test[0].numpy(), first.transpose(2, 0, 1))
+    assert splits.y_test.tolist() == [0] * 10 + [1] * 10
+    assert load_images(tmp_path / "train").y_test.numel() == 4  # no test part: a fifth of it
+    assert load_images(tmp_path, image_size=5).image_size == 5
+
+
+def test_unreadable_images(
+    tmp_path: Path, rng: np.random.Generator, caplog: pytest.LogCaptureFixture
+) -> None:
+    write_folder(tmp_path, rng, count=60)
+    (tmp_path / "train" / "cat" / "0.png").write_bytes(b"not an image")
+    with caplog.at_level(logging.WARNING):
+        splits = load_images(tmp_path)
+    assert len(splits.y_train) + len(splits.y_val) == 119
+    assert "left out 1 unreadable images" in caplog.text and "0.png" in caplog.text
+    for k in range(1, 6):
+        (tmp_path / "train" / "cat" / f"{k}.png").write_bytes(b"")
+    with pytest.raises(DataError, match=r"at most 1% .* 6 of 120 are"):
+        load_images(tmp_path)
+
+
+@pytest.mark.parametrize(
+    ("kwargs", "message"),
+    [
+        ({"num_train": 35, "num_val": 10}, "at most 40 together"),
+        ({"num_val": 0}, "at least 1"),
+        ({"num_test": 13}, "num_test must be at most 12"),
+        ({"image_size": 1}, "image_size must be at least 4"),
+    ],
+)
+def test_impossible_requests(
+    tmp_path: Path, rng: np.random.Generator, kwargs: dict[str, int], message: str
+) -> None:
+    write_arrays(tmp_path, rng)
+    with pytest.raises(ConfigError, match=message):
+        load_images(tmp_path, **kwargs)
+
+
+def test_damaged_arrays(tmp_path: Path, rng: np.random.Generator) -> None:
+    write_arrays(tmp_path, rng)
+    good = (tmp_path / "x_train.npy").read_bytes()
+    (tmp_path / "x_train.npy").write_bytes(good[: len(good) // 2])
+    with pytest.raises(DataError, match=r"x_train.npy must be a .npy array"):
+        load_images(tmp_path)
+    np.save(tmp_path / "x_train.npy", np.array([{"a": 1}], dtype=object), allow_pickle=True)
+    with pytest.raises(DataError, match="without pickles"):
+        load_images(tmp_path)
+    np.save(tmp_path / "x_train.npy", rng.random((40, 8, 8, 3)))
+    with pytest.raises(DataError, match="must be uint8"):
+        load_images(tmp_path)
+    write_arrays(tmp_path, rng)
+    np.save(tmp_path / "y_train.npy", np.zeros(3, dtype=int))
+    with pytest.raises(DataError, match="must hold 40 labels"):
+        load_images(tmp_path)
+    (tmp_path / "y_train.npy").unlink()
+    with pytest.raises(MissingDataError, match=r"y_train\.npy does not exist"):
+        load_images(tmp_path)
+
+
+def test_folders_that_do_not_fit(tmp_path: Path, rng: np.random.Generator) -> None:
+    with pytest.raises(MissingDataError, match="found no folder"):
+        load_images(tmp_path / "nowhere")
+    with pytest.raises(DataError, match="at least 2 classes"):
+        load_images(tmp_path)
+    write_folder(tmp_path, rng)
+    Image.new("RGB", (7, 7)).save(tmp_path / "train" / "cat" / "other.png")
+    with pytest.raises(DataError, match="differ in size"):
+        load_images(tmp_path)
+    (tmp_path / "val" / "cow").mkdir()
+    with pytest.raises(DataError, match=r"must have the classes .* differ in \['cow'\]"):
+        load_images(tmp_path, image_size=8)
+    (tmp_path / "val" / "cow").rmdir()
+    (tmp_path / "train" / "dog").rename(tmp_path / "train" / "moved")
+    (tmp_path / "train" / "dog").mkdir()
+    with pytest.raises(DataError, match="readable images"):
+        load_images(tmp_path / "train", image_size=8)

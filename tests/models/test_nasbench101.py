@@ -1,0 +1,54 @@
+from __future__ import annotations
+
+from collections.abc import Callable
+from pathlib import Path
+
+import numpy as np
+import pytest
+import torch
+
+from gnas.data import load_table
+from gnas.errors import GraphError
+from gnas.graphs import architecture
+from gnas.models import nasbench101_network, num_macs, num_params
+from gnas.spaces import NASBench101, NASBench201
+from gnas.spaces.nasbench101 import OPS
+
+
+def test_parameter_counts_of_published_cells(shared_data: Callable[[str], Path]) -> None:
+    table = load_table(shared_data("nasbench101/nasbench101_partial.parquet"))
+    published = table.values("num_params")
+    for row in range(0, 4400, 440):
+        assert num_params(nasbench101_network(table[row])) == published[row]
+
+
+def test_hand_counted_cell() -> None:
+    # stem 3x3, one cell input -> conv1x1 -> output, both with a projection and batch norm.
+    cell = architecture([[0, 1, 0], [0, 0, 1], [0, 0, 0]], [0, 2, 4], len(OPS))
+    network = nasbench101_network(cell, stem_channels=4, num_stacks=1, cells_per_stack=1)
+    stem = 3 * 4 * 9 + 2 * 4
+    projection = conv = 4 * 4 + 2 * 4
+    assert num_params(network) == stem + projection + conv + 4 * 10 + 10
+    macs = (3 * 4 * 9 + 2 * 4 * 4) * 64 + 4 * 10
+    assert num_macs(network, (3, 8, 8)) == macs
+
+
+def test_networks_run_forward(rng: np.random.Generator) -> None:
+    for cell in NASBench101().sample_batch(5, rng):
+        network = nasbench101_network(
+            cell, in_channels=1, num_classes=7, stem_channels=8, cells_per_stack=1
+        )
+        assert network(torch.zeros(2, 1, 8, 8)).shape == (2, 7)
+
+
+def test_counting_leaves_the_network_as_it_was(rng: np.random.Generator) -> None:
+    network = nasbench101_network(NASBench101().sample(rng), stem_channels=8)
+    before = {name: value.clone() for name, value in network.state_dict().items()}
+    num_macs(network, (3, 16, 16))
+    assert network.training
+    assert all(torch.equal(value, before[name]) for name, value in network.state_dict().items())
+
+
+def test_cells_of_other_spaces_are_refused(rng: np.random.Generator) -> None:
+    with pytest.raises(GraphError, match="x must have 5 columns, but got 3"):
+        nasbench101_network(NASBench201().sample(rng))

@@ -1,0 +1,87 @@
+from __future__ import annotations
+
+import pytest
+import torch
+from torch import nn
+
+from gnas.data.images import ImageSplits, load_images
+from gnas.errors import ConfigError
+from gnas.train import ProxyRecipe, measure, train_proxy
+
+
+@pytest.fixture(scope="module")
+def digits() -> ImageSplits:
+    return load_images("digits", num_train=600, num_val=300, num_test=300)
+
+
+def small_network() -> nn.Module:
+    return nn.Sequential(
+        nn.Conv2d(1, 8, 3, padding=1, bias=False),
+        nn.BatchNorm2d(8),
+        nn.ReLU(),
+        nn.MaxPool2d(2),
+        nn.Flatten(),
+        nn.Linear(128, 10),
+    )
+
+
+def test_training_learns(digits: ImageSplits) -> None:
+    recipe = ProxyRecipe(epochs=5, batch_size=32, lr=0.05)
+    result = train_proxy(small_network, digits, recipe, seed=1)
+    assert result.val_acc > 0.85 and result.test_acc > 0.85
+    assert result.val_loss < 0.6 and result.train_loss < 0.6 and result.train_time_s > 0
+
+
+def test_same_seed_same_bits_and_the_global_generator_is_left_alone(digits: ImageSplits) -> None:
+    recipe = ProxyRecipe(epochs=1, flip=True)
+    state = torch.random.get_rng_state()
+    first, second, other = (
+        train_proxy(small_network, digits, recipe, seed=seed) for seed in (3, 3, 4)
+    )
+    assert torch.equal(torch.random.get_rng_state(), state)
+    assert (first.val_loss, first.train_loss) == (second.val_loss, second.train_loss)
+    assert first.val_loss != other.val_loss
+
+
+def test_measure_counts_every_image_once() -> None:
+    class Constant(nn.Module):
+        def forward(self, x: torch.Tensor) -> torch.Tensor:
+            return torch.tensor([0.0, 1.0]).expand(len(x), 2)
+
+    y = torch.tensor([1] * 300 + [0] * 100)
+    accuracy, loss = measure(Constant(), torch.zeros(400, 1, 2, 2), y)
+    reference = nn.functional.cross_entropy(torch.tensor([[0.0, 1.0]]).expand(400, 2), y)
+    assert accuracy == 0.75
+    assert loss == pytest.approx(float(reference), rel=1e-6)
+
+
+def test_recalibration_gives_the_statistics_of_the_final_weights(digits: ImageSplits) -> None:
+    """With all images in the estimate, evaluation equals normalising by the whole set."""
+    seen: list[nn.Module] = []
+
+    def build() -> nn.Module:
+        seen.append(small_network())
+        return seen[0]
+
+    train_proxy(build, digits, ProxyRecipe(epochs=1, recalibrate=100), seed=0)
+    x = digits.x_train.float()
+    x = (x - x.mean()) / x.std()
+    convolution, norm = seen[0][0], seen[0][1]  # type: ignore[index]
+    expected = convolution(x).mean((0, 2, 3))
+    assert torch.allclose(norm.running_mean, expected, atol=2e-2)
+
+
+def test_a_diverging_training_is_reported_not_hidden(digits: ImageSplits) -> None:
+    recipe = ProxyRecipe(epochs=1, lr=1e20, gradient_clip=1e20)
+    result = train_proxy(small_network, digits, recipe, seed=0)
+    assert not result.train_loss < 1e3
+    assert result.val_acc < 0.3
+
+
+@pytest.mark.parametrize(
+    ("field", "value"),
+    [("epochs", 0), ("batch_size", 0), ("lr", 0.0), ("lr", float("nan")), ("warmup", 1.0)],
+)
+def test_impossible_recipes(field: str, value: float) -> None:
+    with pytest.raises(ConfigError, match=field):
+        ProxyRecipe(**{field: value})  # type: ignore[arg-type]
