@@ -9,14 +9,14 @@ import logging
 import os
 import sys
 import traceback
-from importlib import import_module
-from importlib.util import find_spec
+import warnings
 from typing import Annotated, Any
 
 import typer
 from typer.core import TyperGroup
 
 from gnas import __version__
+from gnas.cli import bench, data, encoder, tabulate
 from gnas.cli.output import set_up_logging
 from gnas.errors import GnasError
 
@@ -86,13 +86,16 @@ def options(
     ] = False,
 ) -> None:
     """Options that stand before or after any verb."""
+    # torch-geometric's imports use it; nothing that a reader of results could change
+    warnings.filterwarnings("ignore", message="`torch.jit", category=FutureWarning)
     level = logging.DEBUG if debug else logging.INFO if verbose else logging.WARNING
     set_up_logging(level)
 
 
-for _verb in ("bench", "data", "encoder", "tabulate"):
-    if find_spec(f"gnas.cli.{_verb}"):
-        app.add_typer(import_module(f"gnas.cli.{_verb}").app, name=_verb)
+app.add_typer(bench.app, name="bench")
+app.add_typer(data.app, name="data")
+app.add_typer(encoder.app, name="encoder")
+app.add_typer(tabulate.app, name="tabulate")
 
 
 def main() -> None:
