@@ -2,7 +2,9 @@
 
 Writes a file in the official format from the enumerated space (423,624 cells, 3 runs at 108
 epochs; the metrics are drawn at random and mean nothing), converts it with gnas, and opens the
-table. Every step runs in a process of its own, so that its peak memory is its own.
+table. Every step runs in a process of its own, so that its peak memory is its own. Seconds are
+wall time; CPU seconds stand beside them, for runs on a machine that does other work too. A file
+that is in the folder already is not written again (writing takes minutes: the hashes).
 
     python benchmarks/convert_tfrecord.py [--cells N] [--folder DIR] [--save NAME]
 """
@@ -46,8 +48,9 @@ def write(folder: Path, cells: int) -> dict[str, float]:
     batch = space.enumerate()
     rows = np.linspace(0, len(batch) - 1, cells).astype(np.int64)
     rng = np.random.default_rng(0)
+    partial = folder / "nasbench.tfrecord.tmp"
     message = metrics_class()()
-    with (folder / "nasbench.tfrecord").open("wb", buffering=1 << 20) as file:
+    with partial.open("wb", buffering=1 << 20) as file:
         for row in rows.tolist():
             n = int(batch.num_nodes[row])
             digits = "".join(map(str, batch.adjacency[row, :n, :n].flatten().tolist()))
@@ -59,7 +62,8 @@ def write(folder: Path, cells: int) -> dict[str, float]:
                 metrics = base64.b64encode(_metrics(message, values)).decode()
                 record = json.dumps([name, EPOCHS, digits, ops, metrics])
                 write_record(file, record.encode())
-    return {"records": float(cells * RUNS)}
+    partial.rename(folder / "nasbench.tfrecord")
+    return {}
 
 
 def _metrics(message: Any, values: list[list[float]]) -> bytes:
@@ -83,7 +87,7 @@ def convert(folder: Path, cells: int) -> dict[str, float]:
     from gnas.data.nasbench101 import read_tfrecord_table
     from gnas.data.tables import save_table
 
-    start, before = time.perf_counter(), _rss_mb()
+    start, cpu, before = time.perf_counter(), time.process_time(), _rss_mb()
     table = read_tfrecord_table(folder / "nasbench.tfrecord")
     read_s = time.perf_counter() - start
     save_table(table, folder / "nasbench.parquet")
@@ -93,6 +97,7 @@ def convert(folder: Path, cells: int) -> dict[str, float]:
     return {
         "convert_records_per_s": cells * RUNS / seconds,
         "convert_s": seconds,
+        "convert_cpu_s": time.process_time() - cpu,
         "convert_read_s": read_s,
         "convert_extra_mb": _peak_mb() - before,
     }
@@ -102,12 +107,14 @@ def open_table(folder: Path, cells: int) -> dict[str, float]:
     """Opens the table, then takes the mean test accuracy of all cells."""
     from gnas.data.tables import load_table
 
-    start, before = time.perf_counter(), _rss_mb()
+    start, cpu, before = time.perf_counter(), time.process_time(), _rss_mb()
     table = load_table(folder / "nasbench.parquet")
+    cpu_s = time.process_time() - cpu
     open_s, open_mb = time.perf_counter() - start, _peak_mb() - before
     table.test_acc()
     return {
         "open_s": open_s,
+        "open_cpu_s": cpu_s,
         "open_extra_mb": open_mb,
         "open_and_mean_test_acc_s": time.perf_counter() - start,
         "open_and_mean_test_acc_extra_mb": _peak_mb() - before,
@@ -132,8 +139,10 @@ def _peak_mb() -> float:
 
 def run(folder: Path, cells: int) -> dict[str, float]:
     """All steps, each in its own process."""
-    numbers: dict[str, float] = {}
+    numbers: dict[str, float] = {"records": cells * RUNS}
     for step in STEPS:
+        if step == "write" and (folder / "nasbench.tfrecord").exists():
+            continue
         command = [sys.executable, "-W", "ignore", __file__, "--step", step]
         command += ["--cells", str(cells), "--folder", str(folder)]
         start = time.perf_counter()
@@ -160,6 +169,7 @@ def save(name: str, cells: int, numbers: dict[str, float]) -> None:
         "what": "conversion of a full-size file in the NAS-Bench-101 format, synthetic metrics",
         "command": f"python benchmarks/convert_tfrecord.py --cells {cells}",
         "cpus": os.cpu_count(),
+        "load_average": os.getloadavg()[0],
         "python": platform.python_version(),
         "numbers": numbers,
     }

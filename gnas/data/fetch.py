@@ -25,8 +25,9 @@ from gnas.data.tables import (
 from gnas.data.tfrecord import Progress
 from gnas.errors import ConfigError, DataError, MissingDataError
 
-SIZE_TOLERANCE = 0.02
-"""How far a file's size may be from the published one, which is rounded."""
+SIZE_TOLERANCE = 0.08
+"""How far a file's size may be from the published one, which is rounded and does not say whether
+a megabyte has 10^6 or 2^20 bytes."""
 TIMEOUT_S = 30
 """Longest silence of a server."""
 

@@ -1,0 +1,97 @@
+from __future__ import annotations
+
+import json
+import os
+import re
+import signal
+import subprocess
+import sys
+from pathlib import Path
+
+import pytest
+
+from gnas.data.files import replacing, sha256_of
+from gnas.errors import DataError
+
+SCRIPT = """
+import os, resource, signal, sys, time
+from pathlib import Path
+import pyarrow.parquet as pq
+from gnas.cli import main
+
+write = pq.write_table
+def slow_write(table, path, **options):
+    write(table.slice(0, 3), path)
+    print("half-written", flush=True)
+    time.sleep(60)
+
+source, folder = sys.argv[1:]
+sys.argv = ["gnas", "data", "convert", "nasbench101", source, "--data-dir", folder]
+resource.setrlimit(resource.RLIMIT_FSIZE, (4000, resource.RLIM_INFINITY))
+try:
+    main()
+except SystemExit as end:
+    print("full disk:", end.code, os.listdir(folder), flush=True)
+resource.setrlimit(resource.RLIMIT_FSIZE, (resource.RLIM_INFINITY, resource.RLIM_INFINITY))
+pq.write_table = slow_write
+main()
+"""
+
+
+def test_full_disk_and_ctrl_c_leave_nothing(tfrecord: Path, tmp_path: Path) -> None:
+    folder = tmp_path / "out"
+    folder.mkdir()
+    (folder / "nasbench101.parquet").write_bytes(b"the old table")
+    with subprocess.Popen(
+        [sys.executable, "-W", "ignore", "-c", SCRIPT, str(tfrecord), str(folder)],
+        stdout=subprocess.PIPE,
+        stderr=subprocess.PIPE,
+        text=True,
+    ) as process:
+        assert process.stdout is not None
+        first = process.stdout.readline()
+        assert first == "full disk: 1 ['nasbench101.parquet']\n"
+        assert process.stdout.readline() == "half-written\n"
+        assert len(os.listdir(folder)) == 2  # the old table and the one being written
+        process.send_signal(signal.SIGINT)
+        _, errors = process.communicate(timeout=30)
+    assert process.returncode == 130
+    lines = errors.splitlines()
+    assert re.search("must be writable, but writing failed: .*File too large", lines[0])
+    assert lines[1:] == ["error: interrupted"]
+    assert os.listdir(folder) == ["nasbench101.parquet"]
+    assert (folder / "nasbench101.parquet").read_bytes() == b"the old table"
+
+
+def test_whole_or_not_at_all(tmp_path: Path) -> None:
+    path = tmp_path / "deep" / "file.json"
+    with replacing(path) as temporary:
+        temporary.write_text(json.dumps(1))
+        assert not path.exists()
+    assert path.read_text() == "1"
+    with pytest.raises(KeyboardInterrupt), replacing(path) as temporary:
+        temporary.write_text("half")
+        raise KeyboardInterrupt
+    with pytest.raises(ZeroDivisionError), replacing(path) as temporary:
+        temporary.write_text("half")
+        raise ZeroDivisionError
+    assert path.read_text() == "1"
+    assert list(path.parent.iterdir()) == [path]
+
+
+def test_unwritable_places(tmp_path: Path) -> None:
+    (tmp_path / "file").write_text("")
+    with pytest.raises(DataError, match="must be writable, but writing failed: "):
+        with replacing(tmp_path / "file" / "table") as temporary:
+            temporary.write_text("x")
+    with pytest.raises(DataError, match=r"writing failed: Permission denied|No such file"):
+        with replacing(Path("/proc/table")) as temporary:
+            temporary.write_text("x")
+
+
+def test_sha256(tmp_path: Path) -> None:
+    (tmp_path / "abc").write_bytes(b"abc")
+    known = "ba7816bf8f01cfea414140de5dae2223b00361a396177a9cb410ff61f20015ad"  # FIPS 180-2
+    assert sha256_of(tmp_path / "abc") == known
+    with pytest.raises(DataError, match="must be readable"):
+        sha256_of(tmp_path / "none")
