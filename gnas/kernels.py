@@ -97,11 +97,9 @@ def wl_kernel(
     features = wl_features(batch, n_iter, labels=labels, directed=directed)
     values = _cross_gram(features, split) if other is not None else _gram(features)
     if normalize:
-        norms = np.sqrt(_squared_norms(features))
-        columns = norms[split:] if other is not None else norms
-        values /= np.maximum(norms[:split, None] * columns[None, :], 1e-300)
-        if other is None:
-            np.fill_diagonal(values, 1.0)
+        own = _squared_norms(features)
+        columns = own[split:] if other is not None else own
+        values /= np.sqrt(own[:split, None] * columns)  # exactly 1 for isomorphic graphs
     return torch.from_numpy(values)
 
 
@@ -145,9 +143,8 @@ def wl_pairs(
     values = _matches(rounds, real, first, second)
     if normalize:
         everyone = np.arange(len(batch))
-        norms = np.sqrt(_matches(rounds, real, everyone, everyone))
-        values = values / (norms[first] * norms[second])
-        values[first == second] = 1.0
+        own = _matches(rounds, real, everyone, everyone)
+        values = values / np.sqrt(own[first] * own[second])
     return torch.from_numpy(values)
 
 

@@ -28,15 +28,16 @@ class EncoderConfig:
     """Width of the one-hot ``x``."""
     features: tuple[str, ...] = ("adjacency",)
     """What the network reads, of `FEATURES`: the upper triangle of the adjacency matrix, op
-    one-hots, histograms of in- and out-degrees, hashed histograms of Weisfeiler-Lehman labels."""
+    one-hots, degree histograms, hashed histograms of Weisfeiler-Lehman labels."""
     canonical: bool = False
     """Sort the nodes first (`canonical_order`), so that numbering hardly matters."""
     augment: bool = False
     """Renumber the nodes of every training graph at random (topological order kept)."""
     wl_buckets: int = 256
-    """Buckets that the labels of one round are hashed into."""
-    wl_skip: bool = False
-    """Add a linear map of the input to the network's output."""
+    """Buckets that the labels of one round are hashed into, from round 1 on."""
+    sketch: bool = False
+    """Add to the network's output a linear map of the input, which starts as a random projection
+    of the label histograms (so that training starts at an estimate of the kernel)."""
     hidden: tuple[int, ...] = (512, 256)
     """Widths of the hidden layers."""
     dim: int = 128
@@ -53,9 +54,9 @@ class EncoderConfig:
     """A near pair is 1 to this many edits apart, each number equally likely."""
     near_share: float = 0.5
     """Share of near pairs in a training batch; the rest is independent."""
-    steps: int = 2000
+    steps: int = 1500
     """Optimiser steps, each on fresh pairs."""
-    batch_size: int = 512
+    batch_size: int = 256
     """Pairs per step."""
     learning_rate: float = 1e-3
     """Peak of the one-cycle schedule."""
@@ -108,13 +109,26 @@ class EncoderConfig:
 
 
 def nasgem_30() -> EncoderConfig:
-    """30-node cells: an MLP on hashed label histograms, blind to node numbering."""
-    return EncoderConfig(space="nasgem", num_nodes=30, num_ops=2, features=("degrees", "wl"))
+    """30-node cells: an MLP on hashed label histograms, blind to node numbering.
+
+    Like the target kernel it sees the wiring alone, not the operations.
+    """
+    return EncoderConfig(
+        space="nasgem",
+        num_nodes=30,
+        num_ops=2,
+        features=("degrees", "wl"),
+        wl_buckets=512,
+        sketch=True,
+        hidden=(256, 256),
+        dim=256,
+        learning_rate=5e-4,
+    )
 
 
 def nasgem_30_paper() -> EncoderConfig:
     """30-node cells: the paper's fully connected network on the flattened adjacency matrix."""
-    return EncoderConfig(space="nasgem", num_nodes=30, num_ops=2)
+    return EncoderConfig(space="nasgem", num_nodes=30, num_ops=2, steps=6000)
 
 
 def nasgem_nasbench101() -> EncoderConfig:
@@ -125,13 +139,14 @@ def nasgem_nasbench101() -> EncoderConfig:
         num_ops=5,
         features=("adjacency", "ops", "degrees", "wl"),
         canonical=True,
-        wl_buckets=64,
+        wl_buckets=256,
+        sketch=True,
         hidden=(256, 256),
-        dim=64,
+        dim=256,
+        learning_rate=5e-4,
         labels="op+degree",
         near="mutations",
         max_edits=3,
-        steps=1500,
     )
 
 
@@ -145,7 +160,6 @@ def nasgem_nasbench101_paper() -> EncoderConfig:
         dim=64,
         near="mutations",
         max_edits=3,
-        steps=1500,
     )
 
 

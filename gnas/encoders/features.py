@@ -12,16 +12,23 @@ from gnas.graphs.canonical import canonical_order
 from gnas.kernels import wl_labels
 
 
-def num_features(config: EncoderConfig) -> int:
-    """Width F of the vector that `graph_features` returns."""
+def feature_widths(config: EncoderConfig) -> dict[str, int]:
+    """Width of every part of the vector that `graph_features` returns, in order."""
     n = config.num_nodes
     widths = {
         "adjacency": n * (n - 1) // 2,
         "ops": n * config.num_ops,
         "degrees": 4 * n,
-        "wl": (config.n_iter + 1) * config.wl_buckets,
+        "wl": _first_labels(config) + config.n_iter * config.wl_buckets,
     }
-    return sum(widths[name] for name in config.features)
+    return {name: widths[name] for name in config.features}
+
+
+def first_label_columns(config: EncoderConfig) -> slice:
+    """Where the exact histogram of round 0 lies in the vector; only with the part "wl"."""
+    widths = feature_widths(config)
+    start = sum(list(widths.values())[: list(widths).index("wl")])
+    return slice(start, start + _first_labels(config))
 
 
 def graph_features(batch: DenseBatch, config: EncoderConfig) -> Tensor:
@@ -30,8 +37,9 @@ def graph_features(batch: DenseBatch, config: EncoderConfig) -> Tensor:
     * "adjacency": the upper triangle, row by row; "ops": the one-hots, node by node (zeros on
       padding). Both depend on node order: see ``config.canonical``.
     * "degrees": number of nodes of every out-degree, every in-degree, every total degree.
-    * "wl": per round of the target kernel, its labels hashed into buckets and counted. The dot
-      product of two such vectors approximates the kernel; node order does not matter.
+    * "wl": the histogram of the target kernel's round 0, exact, then per further round its labels
+      hashed into buckets and counted. The dot product of two such vectors approximates the
+      kernel; node order does not matter.
 
     Args:
         batch: N architectures of ``config.num_nodes`` padded nodes.
@@ -70,13 +78,26 @@ def _degree_histograms(batch: DenseBatch) -> Tensor:
     return histograms
 
 
+def _first_labels(config: EncoderConfig) -> int:
+    """Number of labels that a node can have in round 0."""
+    ops = 1 if config.labels == "degree" else config.num_ops
+    return ops * (1 if config.labels == "op" else 2 * config.num_nodes)
+
+
 def _label_buckets(batch: DenseBatch, config: EncoderConfig) -> Tensor:
-    """Counts of Weisfeiler-Lehman labels by round and bucket: float32 [N, rounds * buckets]."""
+    """Counts of round 0's labels, then of later labels by round and bucket: float32 [N, F]."""
     labels, real = wl_labels(batch, config.n_iter, labels=config.labels, directed=config.directed)
-    rounds, size, _ = labels.shape
-    width = rounds * config.wl_buckets
-    column = (labels % np.uint64(config.wl_buckets)).astype(np.int64)
-    column += (np.arange(rounds) * config.wl_buckets)[:, None, None]
+    rounds, size, n = labels.shape
+    exact, buckets = _first_labels(config), config.wl_buckets
+    width = exact + (rounds - 1) * buckets
+    column = np.zeros((rounds, size, n), dtype=np.int64)
+    if config.labels != "op":
+        edges = batch.adjacency.numpy()
+        column[0] += edges.sum(1, dtype=np.int64) + edges.sum(2, dtype=np.int64)
+    if config.labels != "degree":
+        column[0] += batch.ops.numpy() * (exact // config.num_ops)
+    column[1:] = labels[1:] % np.uint64(buckets)
+    column[1:] += (exact + np.arange(rounds - 1) * buckets)[:, None, None]
     column += (np.arange(size) * width)[:, None]
     counts = np.bincount(column[:, real].reshape(-1), minlength=size * width)
     return torch.from_numpy(counts.reshape(size, width).astype(np.float32))

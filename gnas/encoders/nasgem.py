@@ -11,7 +11,7 @@ from torch_geometric.data import Data
 
 from gnas.encoders.base import Encoder
 from gnas.encoders.config import EncoderConfig
-from gnas.encoders.features import graph_features, num_features
+from gnas.encoders.features import feature_widths, first_label_columns, graph_features
 from gnas.errors import GraphError
 from gnas.graphs import DenseBatch, as_batch
 
@@ -38,7 +38,7 @@ class NASGEMEncoder(nn.Module, Encoder):
         self.config = config
         self.name = name
         self.dim = config.dim
-        width = num_features(config)
+        width = sum(feature_widths(config).values())
         self.shift: Tensor
         self.scale: Tensor
         self.register_buffer("shift", torch.zeros(width))
@@ -49,13 +49,17 @@ class NASGEMEncoder(nn.Module, Encoder):
         for fan_in, fan_out in pairwise(sizes):
             layers += [_linear(fan_in, fan_out, generator), nn.ReLU()]
         self.layers = nn.Sequential(*layers[:-1])
-        self.skip = _linear(width, config.dim, generator) if config.wl_skip else None
+        self.sketch: nn.Linear | None = None
+        if config.sketch:
+            self.sketch = nn.Linear(width, config.dim, bias=False)
+            self.sketch.weight.data = _random_projection(config, width, generator)
+            nn.init.zeros_(self.layers[-1].weight)  # type: ignore[arg-type]
 
     def forward(self, features: Tensor) -> Tensor:
         """Embeddings of input vectors: [N, F] -> [N, d]."""
         inputs = (features - self.shift) * self.scale
         output: Tensor = self.layers(inputs)
-        return output if self.skip is None else output + self.skip(inputs)
+        return output if self.sketch is None else output + self.sketch(features)
 
     def features(self, graphs: Data | Sequence[Data] | DenseBatch) -> Tensor:
         """Input vectors of architectures: float32 [N, F].
@@ -99,3 +103,26 @@ def _linear(fan_in: int, fan_out: int, generator: torch.Generator) -> nn.Linear:
     nn.init.kaiming_uniform_(layer.weight, nonlinearity="relu", generator=generator)
     nn.init.zeros_(layer.bias)
     return layer
+
+
+def _random_projection(config: EncoderConfig, width: int, generator: torch.Generator) -> Tensor:
+    """A matrix [d, F] that roughly keeps the dot products of label histograms.
+
+    Round 0 goes through an isometry, if it fits, later rounds through a Gaussian projection onto
+    what that leaves free; all other columns are zero.
+    """
+    matrix = torch.zeros(config.dim, width)
+    if "wl" not in config.features:
+        return matrix
+    first = first_label_columns(config)
+    exact, rest = first.stop - first.start, config.n_iter * config.wl_buckets
+    basis, _ = torch.linalg.qr(torch.randn(config.dim, config.dim, generator=generator))
+    kept = exact if exact <= 3 * config.dim // 4 else 0
+    if kept:
+        matrix[:, first] = basis[:, :exact]
+    else:
+        matrix[:, first] = torch.randn(config.dim, exact, generator=generator) / config.dim**0.5
+    free = basis[:, kept:]
+    gaussian = torch.randn(free.shape[1], rest, generator=generator) / free.shape[1] ** 0.5
+    matrix[:, first.stop : first.stop + rest] = free @ gaussian
+    return matrix

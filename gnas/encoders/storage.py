@@ -4,15 +4,16 @@ from __future__ import annotations
 
 import hashlib
 import json
-import os
 from dataclasses import asdict
 from pathlib import Path
 
+import numpy as np
 import torch
 from safetensors import SafetensorError, safe_open
 from safetensors.torch import save
 from torch import Tensor
 
+from gnas.data.files import replacing
 from gnas.encoders.config import PRESETS, EncoderConfig
 from gnas.encoders.nasgem import NASGEMEncoder
 from gnas.encoders.training import EncoderQuality
@@ -73,6 +74,7 @@ def save_encoder(
 
     Raises:
         ConfigError: ``path`` does not end in ``.safetensors``.
+        DataError: the file cannot be written.
     """
     if path.suffix != ".safetensors":
         raise ConfigError(f"an encoder's file must end in .safetensors, but got {path}")
@@ -84,7 +86,8 @@ def save_encoder(
         "command": command,
         "sha256": _digest(tensors),
     }
-    write_atomically(path, save(tensors, metadata))
+    with replacing(path) as temporary:
+        temporary.write_bytes(save(tensors, metadata))
 
 
 def encoder_metadata(name: str | Path) -> dict[str, str]:
@@ -93,15 +96,31 @@ def encoder_metadata(name: str | Path) -> dict[str, str]:
     return _read(path)[0]
 
 
-def write_atomically(path: Path, content: bytes) -> None:
-    """Writes ``content`` beside ``path``, then renames: no reader ever sees half a file."""
-    path.parent.mkdir(parents=True, exist_ok=True)
-    temporary = path.with_name(f".{path.name}.{os.getpid()}.tmp")
-    try:
-        temporary.write_bytes(content)
-        os.replace(temporary, path)
-    finally:
-        temporary.unlink(missing_ok=True)
+def save_embeddings(embeddings: Tensor, path: Path, *, encoder: str, source: str) -> None:
+    """Writes embeddings as ``.npy`` or ``.safetensors``, whole or not at all.
+
+    Args:
+        embeddings: What to write; in a safetensors file under the name "embeddings".
+        path: The file; its suffix chooses the format.
+        encoder: Name of the encoder, kept in a safetensors header.
+        source: Where the graphs come from, kept likewise.
+
+    Shapes:
+        embeddings [N, d].
+
+    Raises:
+        ConfigError: the suffix is neither.
+        DataError: the file cannot be written.
+    """
+    if path.suffix not in (".npy", ".safetensors"):
+        raise ConfigError(f"embeddings go to a .npy or .safetensors file, but got {path}")
+    with replacing(path) as temporary:
+        if path.suffix == ".npy":
+            with temporary.open("wb") as file:
+                np.save(file, embeddings.numpy())
+        else:
+            header = {"encoder": encoder, "source": source}
+            temporary.write_bytes(save({"embeddings": embeddings.contiguous()}, header))
 
 
 def _read(path: Path) -> tuple[dict[str, str], dict[str, Tensor]]:

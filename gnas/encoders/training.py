@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import logging
 from collections.abc import Callable
 from dataclasses import dataclass
 
@@ -17,7 +16,6 @@ from gnas.encoders.pairs import independent_pairs, near_pairs, permuted, space_o
 from gnas.graphs import DenseBatch
 from gnas.kernels import wl_pairs
 
-_log = logging.getLogger(__name__)
 Pairs = tuple[DenseBatch, DenseBatch]
 
 
@@ -86,8 +84,6 @@ def fit_encoder(
         schedule.step()
         if progress is not None:
             progress(step + 1, loss.item())
-        if (step + 1) % 100 == 0:
-            _log.info("step %d of %d: loss %.6f", step + 1, config.steps, loss.item())
     return encoder
 
 

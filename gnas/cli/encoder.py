@@ -1,0 +1,51 @@
+"""``gnas encoder``: train graph encoders, write embeddings."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Annotated
+
+import typer
+
+from gnas.cli.output import check_writable, console, report_console, reporting, write_json
+
+app = typer.Typer(help="Train graph encoders and write embeddings.", no_args_is_help=True)
+
+
+@app.command()
+def train(
+    preset: Annotated[str, typer.Argument(help="A shipped encoder, whose recipe is taken")],
+    out: Annotated[Path, typer.Option(help="The weights to write (.safetensors)")],
+    steps: Annotated[int | None, typer.Option(help="Optimiser steps [the recipe's]")] = None,
+    seed: Annotated[int, typer.Option(help="Seed of weights and pairs")] = 0,
+    json: Annotated[str | None, typer.Option(help="Write the quality as JSON (- stdout)")] = None,
+) -> None:
+    """Train an encoder on pairs of graphs to match the Weisfeiler-Lehman kernel."""
+    from gnas.encoders.recipes import train_preset
+
+    check_writable(out)
+    check_writable(json)
+    with reporting("steps") as report:
+        command = f"gnas encoder train {preset} --seed {seed}"
+        record = train_preset(preset, out, steps=steps, seed=seed, command=command, report=report)
+    report_console(json).print(record.summary())
+    if json:
+        write_json(json, {"command": "encoder train", "encoder": record})
+
+
+@app.command()
+def embed(
+    encoder: Annotated[str, typer.Argument(help="A shipped encoder's name, or a .safetensors")],
+    out: Annotated[Path, typer.Option(help="The file to write (.npy or .safetensors)")],
+    table: Annotated[
+        str, typer.Option(help="Benchmark table with the cells: a name or a file")
+    ] = "nasbench101",
+) -> None:
+    """Write the embedding of every cell of a table, row by row."""
+    from gnas.data import load_table
+    from gnas.encoders.storage import load, save_embeddings
+
+    check_writable(out)
+    cells, model = load_table(table), load(encoder)
+    save_embeddings(model.encode(cells.graphs), out, encoder=model.name, source=str(table))
+    console().print(f"{out}: {len(cells)} embeddings of {model.dim} numbers by {model.name}")

@@ -1,0 +1,71 @@
+from __future__ import annotations
+
+import numpy as np
+import pytest
+import torch
+
+from gnas.encoders.config import PRESETS
+from gnas.encoders.pairs import flip_edges, independent_pairs, near_pairs, permuted
+from gnas.graphs import graph_hash, validate_batch
+from gnas.spaces import NASGEM, SPACES, NASBench101
+
+
+def test_flips_change_exactly_so_many_pairs_of_nodes(rng: np.random.Generator) -> None:
+    batch = NASGEM(12).sample_batch(50, rng)
+    flips = rng.integers(1, 41, size=50)
+    flipped = flip_edges(batch, flips, rng)
+    validate_batch(flipped)
+    changed = (flipped.adjacency != batch.adjacency).sum((1, 2))
+    assert changed.tolist() == flips.tolist()
+    assert torch.equal(flipped.ops, batch.ops)
+
+
+def test_near_pairs_cover_all_edit_distances(rng: np.random.Generator) -> None:
+    first, second = near_pairs(NASGEM(), PRESETS["nasgem-30"](), 4000, rng)
+    distance = (first.adjacency != second.adjacency).sum((1, 2)).numpy()
+    counts = np.bincount(distance, minlength=42)
+    assert counts[0] == counts[41] == 0
+    assert counts[1:41].min() > 50  # 100 expected of each
+
+
+def test_near_cells_of_nasbench101_are_cells_few_edits_away(rng: np.random.Generator) -> None:
+    space = NASBench101()
+    config = PRESETS["nasgem-nasbench101"]()
+    first, second = near_pairs(space, config, 60, rng)
+    hashes = []
+    for a, b in zip(first, second, strict=True):
+        space.validate(a)
+        space.validate(b)
+        hashes.append(graph_hash(a) != graph_hash(b))
+    assert np.mean(hashes) > 0.8  # a second edit may undo the first
+
+
+def test_batch_mutation_of_nasbench101_is_one_edit(rng: np.random.Generator) -> None:
+    space = NASBench101()
+    batch = space.sample_batch(8, rng)
+    mutated = space.mutate_batch(batch, rng)
+    for before, after in zip(batch, mutated, strict=True):
+        neighbours = {graph_hash(cell) for cell in space.neighbours(before)}
+        assert graph_hash(after) in neighbours | {graph_hash(before)}
+
+
+def test_batch_mutation_falls_back_on_single_mutations(rng: np.random.Generator) -> None:
+    space = SPACES["nasbench201"]()
+    batch = space.sample_batch(20, rng)
+    mutated = space.mutate_batch(batch, rng)
+    assert ((batch.adjacency != mutated.adjacency).sum((1, 2)) == 1).all()
+
+
+@pytest.mark.parametrize("space", sorted(SPACES))
+def test_permuted_copies_are_isomorphic(space: str, rng: np.random.Generator) -> None:
+    batch = SPACES[space]().sample_batch(20, rng)
+    copies = permuted(batch, rng)
+    validate_batch(copies)
+    for before, after in zip(batch, copies, strict=True):
+        assert graph_hash(before) == graph_hash(after)
+
+
+def test_same_seed_same_pairs() -> None:
+    draws = [independent_pairs(NASGEM(), 5, np.random.default_rng(3)) for _ in range(2)]
+    assert torch.equal(draws[0][1].adjacency, draws[1][1].adjacency)
+    assert not torch.equal(draws[0][0].adjacency, draws[0][1].adjacency)

@@ -1,0 +1,129 @@
+from __future__ import annotations
+
+import json
+from dataclasses import replace
+from pathlib import Path
+
+import numpy as np
+import pytest
+import torch
+from safetensors.torch import load_file, save_file
+
+import gnas.encoders
+from gnas.encoders import PRESETS, NASGEMEncoder, encoder_metadata, load, save_encoder
+from gnas.encoders.pairs import independent_pairs, near_pairs, space_of
+from gnas.encoders.recipes import train_preset
+from gnas.encoders.storage import WEIGHTS, save_embeddings
+from gnas.encoders.training import pair_quality
+from gnas.errors import ConfigError, DataError, MissingDataError
+from gnas.spaces import NASBench101
+
+
+@pytest.fixture
+def weights(tmp_path: Path) -> Path:
+    config = replace(PRESETS["nasgem-nasbench101-paper"](), hidden=(8,), dim=4)
+    path = tmp_path / "mine.safetensors"
+    save_encoder(NASGEMEncoder(config, "mine"), path, command="made by a test")
+    return path
+
+
+@pytest.mark.parametrize("name", sorted(PRESETS))
+def test_shipped_encoders_have_the_quality_in_their_header(name: str) -> None:
+    encoder, metadata = load(name), encoder_metadata(name)
+    config = encoder.config
+    assert config == PRESETS[name](), "train again: the recipe changed"
+    quality = json.loads(metadata["quality"])
+    space, rng = space_of(config), np.random.default_rng(17)
+    for kind, pairs in (
+        ("independent", independent_pairs(space, 1500, rng)),
+        ("near", near_pairs(space, config, 1500, rng)),
+    ):
+        measured = pair_quality(encoder, config, pairs)
+        assert measured.r2 == pytest.approx(quality[kind]["r2"], abs=0.04)
+
+
+def test_thirty_node_encoder_reaches_its_targets() -> None:
+    quality = json.loads(encoder_metadata("nasgem-30")["quality"])
+    assert quality["independent"]["r2"] >= 0.95
+    assert quality["near"]["r2"] >= 0.80
+    assert quality["permuted_cosine"] == pytest.approx(1, abs=1e-5)
+
+
+def test_shipped_weights_are_small() -> None:
+    assert sum(path.stat().st_size for path in WEIGHTS.iterdir()) < 12e6
+    assert gnas.encoders.names() == sorted(PRESETS)
+
+
+def test_round_trip(weights: Path, rng: np.random.Generator) -> None:
+    batch = NASBench101().sample_batch(5, rng)
+    encoder = load(weights)
+    assert encoder.name == "mine"
+    assert encoder.dim == 4
+    assert torch.equal(encoder.encode(batch), load(str(weights)).encode(batch))
+    assert encoder_metadata(weights)["command"] == "made by a test"
+    assert [path.name for path in weights.parent.iterdir()] == ["mine.safetensors"]
+
+
+def test_names_and_missing_files(tmp_path: Path) -> None:
+    with pytest.raises(ConfigError, match=r"unknown encoder 'bert'; choose from .'nasgem-30'"):
+        load("bert")
+    with pytest.raises(MissingDataError, match="weights not found at"):
+        load(tmp_path / "none.safetensors")
+
+
+def test_every_damage_is_found(weights: Path) -> None:
+    sound = weights.read_bytes()
+    for size in (0, 4, 100, len(sound) // 2, len(sound) - 1):
+        weights.write_bytes(sound[:size])
+        with pytest.raises(DataError):
+            load(weights)
+    for position in range(0, len(sound), len(sound) // 97):
+        flipped = bytearray(sound)
+        flipped[position] ^= 0x10
+        weights.write_bytes(bytes(flipped))
+        try:
+            encoder = load(weights)
+        except DataError:
+            continue
+        assert position < len(sound) - 4 * sum(p.numel() for p in encoder.parameters())
+
+
+def test_foreign_safetensors_are_refused(weights: Path, tmp_path: Path) -> None:
+    other = tmp_path / "other.safetensors"
+    save_file(load_file(weights), other)
+    with pytest.raises(DataError, match="must hold an encoder of this version"):
+        load(other)
+    save_file(load_file(weights), other, {**encoder_metadata(weights), "sha256": "0"})
+    with pytest.raises(DataError, match="do not match the checksum"):
+        load(other)
+
+
+def test_train_preset_writes_a_loadable_encoder(tmp_path: Path) -> None:
+    path = tmp_path / "new.safetensors"
+    steps: list[int] = []
+    record = train_preset(
+        "nasgem-nasbench101-paper",
+        path,
+        steps=3,
+        seed=5,
+        report=lambda done, total: steps.append(done),
+    )
+    assert steps == [1, 2, 3]
+    assert load(path).config.seed == 5
+    assert json.loads(encoder_metadata(path)["quality"])["near"]["r2"] == record.quality.near.r2
+    assert "independent pairs" in record.summary()
+    with pytest.raises(ConfigError, match="unknown encoder 'x'"):
+        train_preset("x", path)
+    with pytest.raises(ConfigError, match=r"must end in \.safetensors"):
+        train_preset("nasgem-30", tmp_path / "new.bin")
+
+
+def test_embeddings_on_disk(tmp_path: Path) -> None:
+    values = torch.arange(6.0).reshape(2, 3)
+    save_embeddings(values, tmp_path / "e.npy", encoder="mine", source="table")
+    save_embeddings(values, tmp_path / "e.safetensors", encoder="mine", source="table")
+    assert np.array_equal(np.load(tmp_path / "e.npy"), values.numpy())
+    assert torch.equal(load_file(tmp_path / "e.safetensors")["embeddings"], values)
+    with pytest.raises(ConfigError, match=r"\.npy or \.safetensors file, but got .*csv"):
+        save_embeddings(values, tmp_path / "e.csv", encoder="mine", source="table")
+    assert len(list(tmp_path.iterdir())) == 2

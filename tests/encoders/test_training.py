@@ -1,0 +1,181 @@
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import replace
+
+import numpy as np
+import pytest
+import torch
+from torch import Tensor
+from torch_geometric.data import Data
+
+from gnas.encoders import Encoder, EncoderConfig, NASGEMEncoder, encoder_quality, fit_encoder
+from gnas.encoders.config import PRESETS
+from gnas.encoders.features import feature_widths, first_label_columns, graph_features
+from gnas.encoders.pairs import independent_pairs, permuted
+from gnas.encoders.training import kernel_values, pair_quality
+from gnas.errors import ConfigError, GraphError
+from gnas.graphs import DenseBatch, as_batch
+from gnas.kernels import wl_features, wl_kernel
+from gnas.spaces import NASGEM, NASBench101, NASBench201
+
+TINY = EncoderConfig(
+    space="nasgem",
+    num_nodes=30,
+    num_ops=2,
+    features=("degrees", "wl"),
+    wl_buckets=64,
+    hidden=(64,),
+    dim=32,
+    steps=60,
+    batch_size=128,
+)
+
+
+class Perfect(Encoder):
+    """The exact feature map of the kernel, cut to the graphs of one test."""
+
+    name = "perfect"
+
+    def __init__(self, everyone: DenseBatch) -> None:
+        features = wl_features(everyone, 3, directed=True).toarray()
+        self.rows = {g.edge_index.numpy().tobytes(): f for g, f in zip(everyone, features)}  # noqa: B905
+        self.dim = features.shape[1]
+
+    def encode(self, graphs: Data | Sequence[Data] | DenseBatch) -> Tensor:
+        found = [self.rows[graph.edge_index.numpy().tobytes()] for graph in as_batch(graphs)]
+        return torch.from_numpy(np.stack(found)).float()
+
+
+def test_targets_are_kernel_values(rng: np.random.Generator) -> None:
+    first, second = independent_pairs(NASGEM(), 10, rng)
+    expected = wl_kernel(first, 3, directed=True, other=second).diagonal()
+    torch.testing.assert_close(kernel_values((first, second), TINY), expected)
+
+
+def test_a_perfect_encoder_scores_one_and_noise_below_zero(rng: np.random.Generator) -> None:
+    pairs = independent_pairs(NASGEM(), 200, rng)
+    quality = pair_quality(Perfect(DenseBatch.concat(pairs)), TINY, pairs)
+    assert quality.r2 > 1 - 1e-9
+    assert quality.correlation > 1 - 1e-9
+    noise = pair_quality(NASGEMEncoder(replace(TINY, features=("adjacency",))), TINY, pairs)
+    assert noise.r2 < 0
+    assert noise.constant_loss == quality.constant_loss
+
+
+def test_quality_by_hand(rng: np.random.Generator) -> None:
+    pairs = independent_pairs(NASGEM(), 50, rng)
+    encoder = NASGEMEncoder(TINY)
+    cosine = torch.cosine_similarity(encoder.encode(pairs[0]), encoder.encode(pairs[1])).numpy()
+    target = kernel_values(pairs, TINY).numpy()
+    quality = pair_quality(encoder, TINY, pairs)
+    assert quality.loss == pytest.approx(np.mean((cosine - target) ** 2), rel=1e-5)
+    assert quality.r2 == pytest.approx(1 - quality.loss / target.var(), rel=1e-9)
+    assert quality.correlation == pytest.approx(np.corrcoef(cosine, target)[0, 1], rel=1e-4)
+
+
+def test_training_learns_and_is_repeatable() -> None:
+    losses: list[float] = []
+    encoder = fit_encoder(TINY, progress=lambda step, loss: losses.append(loss))
+    assert len(losses) == TINY.steps
+    assert np.mean(losses[-10:]) < np.mean(losses[:10]) / 2
+    again = fit_encoder(replace(TINY, steps=5))
+    once_more = fit_encoder(replace(TINY, steps=5))
+    for key, value in again.state_dict().items():
+        assert torch.equal(value, once_more.state_dict()[key])
+    assert not torch.equal(encoder.state_dict()["shift"], torch.zeros(1))
+
+
+def test_the_sketch_estimates_the_kernel_before_any_training(rng: np.random.Generator) -> None:
+    config = replace(TINY, sketch=True, dim=512, wl_buckets=512)
+    quality = encoder_quality(NASGEMEncoder(config), config, rng, 500)
+    assert quality.independent.r2 > 0.9
+    assert quality.near.r2 > 0.9
+
+
+def test_augmentation_renumbers_training_graphs() -> None:
+    plain = replace(TINY, features=("adjacency",), steps=3)
+    one = fit_encoder(plain).state_dict()
+    other = fit_encoder(replace(plain, augment=True)).state_dict()
+    assert any(not torch.equal(one[key], other[key]) for key in one)
+
+
+@pytest.mark.parametrize("name", sorted(PRESETS))
+def test_features_have_the_announced_width(name: str, rng: np.random.Generator) -> None:
+    config = PRESETS[name]()
+    batch = (NASGEM() if config.space == "nasgem" else NASBench101()).sample_batch(9, rng)
+    features = graph_features(batch, config)
+    assert features.shape == (9, sum(feature_widths(config).values()))
+
+
+def test_label_histograms_by_definition(rng: np.random.Generator) -> None:
+    batch = NASBench101().sample_batch(40, rng)
+    config = replace(PRESETS["nasgem-nasbench101"](), features=("wl",), wl_buckets=50_000)
+    features = graph_features(batch, config)
+    # With so many buckets nothing collides: dot products are the kernel itself.
+    expected = wl_kernel(batch, 3, labels="op+degree", directed=True, normalize=False)
+    assert torch.equal((features @ features.T).double(), expected)
+    first = features[:, first_label_columns(config)]
+    zero = wl_kernel(batch, 0, labels="op+degree", directed=True, normalize=False)
+    assert torch.equal((first @ first.T).double(), zero)
+
+
+def test_degree_histograms_by_hand() -> None:
+    batch = DenseBatch.from_data([NASBench101().from_str("input,maxpool3x3,output|7")])
+    config = EncoderConfig(space="nasbench101", num_nodes=3, num_ops=5, features=("degrees",))
+    # Edges 0->1, 0->2, 1->2: out-degrees 2, 1, 0; in-degrees 0, 1, 2; sums 2, 2, 2.
+    assert graph_features(batch, config).tolist() == [[1, 1, 1, 1, 1, 1, 0, 0, 3, 0, 0, 0]]
+
+
+def test_node_order_matters_to_the_plain_encoder_only(rng: np.random.Generator) -> None:
+    batch = NASGEM().sample_batch(50, rng)
+    copies = permuted(batch, rng)
+    invariant, plain = NASGEMEncoder(TINY), NASGEMEncoder(replace(TINY, features=("adjacency",)))
+    torch.testing.assert_close(invariant.encode(batch), invariant.encode(copies))
+    cosine = torch.cosine_similarity(plain.encode(batch), plain.encode(copies))
+    assert float(cosine.mean()) < 0.99
+    canonical = NASGEMEncoder(replace(TINY, features=("adjacency",), canonical=True))
+    ordered = torch.cosine_similarity(canonical.encode(batch), canonical.encode(copies))
+    assert float(ordered.mean()) > 0.999
+
+
+def test_encode_takes_one_graph_a_list_or_a_batch(rng: np.random.Generator) -> None:
+    config = EncoderConfig(space="nasbench101", num_nodes=7, num_ops=5, hidden=(16,), dim=8)
+    encoder = NASGEMEncoder(config)
+    batch = NASBench101().sample_batch(12, rng)
+    together = encoder.encode(batch)
+    assert together.shape == (12, 8)
+    assert together.dtype == torch.float32
+    assert not together.requires_grad
+    torch.testing.assert_close(encoder.encode(list(batch)), together)
+    torch.testing.assert_close(encoder.encode(batch.data(3)), together[3:4])
+
+
+def test_graphs_of_other_spaces_are_refused(rng: np.random.Generator) -> None:
+    encoder = NASGEMEncoder(EncoderConfig(space="nasbench101", num_nodes=7, num_ops=5), "mine")
+    with pytest.raises(GraphError, match=r"'mine' takes graphs of 'nasbench101' .* got 2 on"):
+        encoder.encode(NASGEM(7).sample_batch(2, rng))
+    with pytest.raises(GraphError, match="3 on edges"):
+        encoder.encode(NASBench201().sample_batch(2, rng))
+    small = NASGEMEncoder(replace(TINY, num_nodes=10))
+    with pytest.raises(GraphError, match="at most 10 nodes, but one has 30"):
+        small.encode(NASGEM().sample_batch(2, rng))
+
+
+def test_config_round_trip_and_checks() -> None:
+    for name in PRESETS:
+        config = PRESETS[name]()
+        assert EncoderConfig.from_json(config.to_json()) == config
+    for text in ("", "[]", '{"space": "nasgem"}', '{"colour": 1}', TINY.to_json()[:-1]):
+        with pytest.raises(ConfigError, match="an encoder config must be a JSON object"):
+            EncoderConfig.from_json(text)
+    with pytest.raises(ConfigError, match=r"features must be some of .*'paths'"):
+        replace(TINY, features=("paths",))
+    with pytest.raises(ConfigError, match="steps must be at least 1, but got 0"):
+        replace(TINY, steps=0)
+    with pytest.raises(ConfigError, match="near_share must be in"):
+        replace(TINY, near_share=1.5)
+    with pytest.raises(ConfigError, match="dim must be at least 1"):
+        replace(TINY, dim=0)
+    with pytest.raises(ConfigError, match="near must be"):
+        replace(TINY, near="far")  # type: ignore[arg-type]

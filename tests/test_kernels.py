@@ -1,0 +1,214 @@
+from __future__ import annotations
+
+from collections import Counter
+from typing import get_args
+
+import networkx as nx
+import numpy as np
+import pytest
+import torch
+from torch_geometric.data import Data
+
+from gnas.errors import ConfigError, GraphError
+from gnas.graphs import DenseBatch, EdgeOpsToNodeOps, architecture, to_adjacency
+from gnas.kernels import GRAKEL_KERNELS, Labels, wl_features, wl_kernel, wl_labels, wl_pairs
+from gnas.spaces import SPACES, NASBench101, NASBench201
+
+LABELS: tuple[Labels, ...] = get_args(Labels)
+MODES = [(labels, directed) for labels in LABELS for directed in (True, False)]
+
+
+def naive_kernel(a: Data, b: Data, n_iter: int, labels: str, directed: bool) -> int:
+    """The definition: a dictionary renames labels, counters are the histograms."""
+    names: dict[object, int] = {}
+
+    def histogram(data: Data) -> Counter[tuple[int, int]]:
+        adjacency, ops = to_adjacency(data)
+        edges = (adjacency > 0).numpy()
+        symmetric = edges | edges.T
+        degree = edges.sum(0) + edges.sum(1)
+        first = {"degree": degree, "op": ops.numpy(), "op+degree": 1000 * ops.numpy() + degree}
+        current = [int(label) for label in first[labels]]
+        counts = Counter((0, label) for label in current)
+        neighbours = edges if directed else symmetric
+        for k in range(1, n_iter + 1):
+            around = [sorted(current[u] for u in np.flatnonzero(row)) for row in neighbours]
+            keys = [(k, own, tuple(others)) for own, others in zip(current, around, strict=True)]
+            current = [names.setdefault(key, len(names)) for key in keys]
+            counts.update((k, label) for label in current)
+        return counts
+
+    left, right = histogram(a), histogram(b)
+    return sum(count * right[label] for label, count in left.items())
+
+
+@pytest.mark.parametrize(("labels", "directed"), MODES)
+@pytest.mark.parametrize("space", ["nasbench101", "nasgem"])
+def test_kernel_equals_the_naive_definition(
+    space: str, labels: Labels, directed: bool, rng: np.random.Generator
+) -> None:
+    graphs = list(SPACES[space]().sample_batch(8, rng))
+    for n_iter in range(4):
+        values = wl_kernel(graphs, n_iter, labels=labels, directed=directed, normalize=False)
+        expected = [[naive_kernel(a, b, n_iter, labels, directed) for b in graphs] for a in graphs]
+        assert values.tolist() == expected
+
+
+@pytest.mark.parametrize(("labels", "directed"), MODES)
+@pytest.mark.parametrize("space", sorted(SPACES))
+def test_kernel_equals_grakel(
+    space: str, labels: Labels, directed: bool, rng: np.random.Generator
+) -> None:
+    for n_iter in range(6):
+        batch = SPACES[space]().sample_batch(12, rng)
+        other = SPACES[space]().sample_batch(5, rng)
+        for second in (None, other):
+            for normalize in (True, False):
+                fast, slow = (
+                    wl_kernel(
+                        batch,
+                        n_iter,
+                        labels=labels,
+                        directed=directed,
+                        normalize=normalize,
+                        backend=backend,
+                        other=second,
+                    )
+                    for backend in ("fast", "grakel")
+                )
+                assert fast.shape == slow.shape
+                assert float((fast - slow).abs().max()) <= 1e-12
+
+
+def test_hand_computed_values() -> None:
+    path = architecture([[0, 1, 0], [0, 0, 1], [0, 0, 0]], [0, 0, 0], 1)
+    fork = architecture([[0, 1, 1], [0, 0, 0], [0, 0, 0]], [0, 0, 0], 1)
+    # Degrees 1, 2, 1 in both. Round 1, undirected: {1: [2]} twice and {2: [1, 1]} in both.
+    undirected = wl_kernel([path, fork], 1, normalize=False)
+    assert undirected.tolist() == [[10.0, 10.0], [10.0, 10.0]]
+    # Out-neighbours: path 1->[2], 2->[1], 1->[]; fork 2->[1, 1], 1->[] twice.
+    directed = wl_kernel([path, fork], 1, directed=True, normalize=False)
+    assert directed.tolist() == [[5.0 + 3.0, 5.0 + 2.0], [5.0 + 2.0, 5.0 + 5.0]]
+    assert wl_kernel([path, fork], 1, directed=True)[0, 1] == pytest.approx(7 / 80**0.5)
+
+
+def test_normalised_kernel_is_a_cosine_of_features(rng: np.random.Generator) -> None:
+    batch = NASBench101().sample_batch(200, rng)
+    features = wl_features(batch, 3, labels="op+degree").toarray()
+    unit = features / np.linalg.norm(features, axis=1, keepdims=True)
+    kernel = wl_kernel(batch, 3, labels="op+degree").numpy()
+    np.testing.assert_allclose(kernel, unit @ unit.T, atol=1e-12)
+    assert (np.diag(kernel) == 1).all()
+    assert float(np.linalg.eigvalsh(kernel).min()) > -1e-9
+
+
+@pytest.mark.parametrize("normalize", [True, False])
+def test_pairs_are_entries_of_the_matrix(normalize: bool, rng: np.random.Generator) -> None:
+    batch = SPACES["nasgem"]().sample_batch(40, rng)
+    pairs = rng.integers(40, size=(5000, 2))  # more than one chunk
+    matrix = wl_kernel(batch, directed=True, normalize=normalize).numpy()
+    values = wl_pairs(batch, pairs, directed=True, normalize=normalize).numpy()
+    np.testing.assert_allclose(values, matrix[pairs[:, 0], pairs[:, 1]], atol=1e-12)
+
+
+def test_padding_and_container_do_not_matter(rng: np.random.Generator) -> None:
+    batch = NASBench101().sample_batch(50, rng)
+    expected = wl_kernel(batch)
+    assert torch.equal(wl_kernel(list(batch)), expected)
+    assert torch.equal(wl_kernel(batch.pad_to(20)), expected)
+
+
+def test_labels_do_not_depend_on_the_batch(rng: np.random.Generator) -> None:
+    batch = SPACES["nasgem"]().sample_batch(20, rng)
+    together, _ = wl_labels(batch, 3)
+    alone, real = wl_labels(batch[[7]], 3)
+    assert (together[:, 7:8] == alone).all()
+    assert together.shape == (4, 20, 30)
+    assert real.all()
+
+
+def test_isomorphic_graphs_have_kernel_one(rng: np.random.Generator) -> None:
+    adjacency = np.triu(rng.random((12, 12)) < 0.3, 1)
+    graph = nx.from_numpy_array(adjacency, create_using=nx.DiGraph)
+    order = rng.permutation(12)
+    renamed = nx.relabel_nodes(graph, dict(enumerate(order.tolist())))
+    rows = list(nx.lexicographical_topological_sort(renamed))
+    copy = nx.to_numpy_array(renamed, nodelist=rows)
+    pair = [architecture(matrix.astype(int), [0] * 12, 1) for matrix in (adjacency, copy)]
+    for directed in (True, False):
+        assert wl_kernel(pair, 5, directed=directed)[0, 1] == 1
+
+
+@pytest.mark.parametrize("labels", ["op", "op+degree"])
+def test_edge_operations_become_nodes(labels: Labels, rng: np.random.Generator) -> None:
+    space = NASBench201()
+    graphs = list(space.sample_batch(30, rng))
+    converted = [EdgeOpsToNodeOps(len(space.edge_ops))(graph) for graph in graphs]
+    expected = wl_kernel(converted, 2, labels=labels)
+    assert torch.equal(wl_kernel(graphs, 2, labels=labels), expected)
+
+
+def test_degree_labels_of_edge_op_graphs_see_the_wiring_alone() -> None:
+    space = NASBench201()
+    cells = [
+        space.from_str("|{}~0|+|{}~0|none~1|+|none~0|none~1|{}~2|".format(*ops))
+        for ops in (["nor_conv_3x3"] * 3, ["skip_connect", "avg_pool_3x3", "nor_conv_1x1"])
+    ]
+    assert wl_kernel(cells)[0, 1] == 1
+    assert wl_kernel(cells, labels="op")[0, 1] < 1
+
+
+def test_single_nodes_and_graphs_without_edges() -> None:
+    graphs = [architecture(np.zeros((n, n), dtype=int), [0] * n, 2) for n in (1, 2)]
+    for backend in ("fast", "grakel"):
+        values = wl_kernel(graphs, 2, normalize=False, backend=backend)
+        assert values.tolist() == [[3.0, 6.0], [6.0, 12.0]]
+
+
+@pytest.mark.parametrize("kernel", sorted(set(GRAKEL_KERNELS) - {"wl"}))
+def test_other_kernels_of_grakel(kernel: str, rng: np.random.Generator) -> None:
+    batch = NASBench101().sample_batch(6, rng)
+    values = wl_kernel(batch, 2, labels="op", backend="grakel", kernel=kernel)
+    assert values.dtype == torch.float64
+    torch.testing.assert_close(values.diagonal(), torch.ones(6, dtype=torch.float64))
+    assert torch.allclose(values, values.T)
+    assert float(values.min()) < 0.999
+    with pytest.raises(ConfigError, match="has no fast backend"):
+        wl_kernel(batch, kernel=kernel)
+
+
+def test_optimal_assignment_by_hand() -> None:
+    a = architecture([[0, 1], [0, 0]], [0, 1], 2)
+    b = architecture([[0, 1, 0], [0, 0, 1], [0, 0, 0]], [0, 1, 1], 2)
+    values = wl_kernel(
+        [a, b], 1, labels="op", normalize=False, backend="grakel", kernel="wl_optimal_assignment"
+    )
+    # Histogram intersection: round 0 {0, 1} in common, round 1 (undirected) 0:[1] alone.
+    assert values[0, 1] == 3
+
+
+def test_bad_options(rng: np.random.Generator) -> None:
+    batch = NASBench101().sample_batch(3, rng)
+    with pytest.raises(ConfigError, match="n_iter must be at least 0, but got -1"):
+        wl_kernel(batch, -1)
+    with pytest.raises(ConfigError, match="labels must be one of"):
+        wl_features(batch, labels="colour")  # type: ignore[arg-type]
+    with pytest.raises(ConfigError, match="backend must be"):
+        wl_kernel(batch, backend="gpu")  # type: ignore[arg-type]
+    with pytest.raises(ConfigError, match="unknown kernel 'wlx'; choose from"):
+        wl_kernel(batch, kernel="wlx")
+    with pytest.raises(ConfigError, match="n_iter must be at least 1"):
+        wl_kernel(batch, 0, backend="grakel", kernel="wl_optimal_assignment")
+    with pytest.raises(GraphError, match=r"pairs must have shape \[P, 2\]"):
+        wl_pairs(batch, np.arange(3))
+    with pytest.raises(GraphError, match=r"rows in \[0, 3\)"):
+        wl_pairs(batch, np.array([[0, 3]]))
+    with pytest.raises(GraphError, match="batches must agree"):
+        wl_kernel(batch, other=NASBench201().sample_batch(3, rng))
+    with pytest.raises(GraphError, match="at least one graph"):
+        wl_kernel([])
+
+
+def test_many_pairs_of_no_graphs() -> None:
+    one = DenseBatch.from_data([architecture([[0]], [0], 1)])
+    assert wl_pairs(one, np.zeros((0, 2), dtype=np.int64)).shape == (0,)
