@@ -51,9 +51,7 @@ def contenders(space: Space, encoders: Sequence[str], *, wiring_only: bool) -> l
     raw = OneHot(space.max_nodes, len(space.ops))
     counted = OneHot(space.max_nodes, len(space.ops), with_counts=True)
     ops = OneHotOps(space.max_nodes, len(space.ops))
-    found = [
-        Contender(MLP(raw), "MLP", "none (adjacency)" if wiring_only else f"none ({raw.name})")
-    ]
+    found = [Contender(MLP(raw), "MLP", "adjacency" if wiring_only else raw.name)]
     for name in encoders:
         embedding = Embedding(load(name))
         found.append(Contender(MLP(embedding), "MLP", name))

@@ -16,7 +16,7 @@ from gnas.bench.contenders import contenders
 from gnas.bench.experiment import LEAST_CANDIDATES, Task, draw_candidates, run
 from gnas.bench.result import BenchResult
 from gnas.data.tables import BenchmarkTable, load_table
-from gnas.encoders.config import PRESETS
+from gnas.encoders import PRESETS
 from gnas.errors import ConfigError
 from gnas.graphs import DenseBatch
 from gnas.metrics import agreement_between_runs, noise_ceiling
@@ -54,7 +54,7 @@ class NASBench101Bench:
     ops: Literal["vary", "fixed"] = "vary"
     """"fixed": topology only, see `one_operation_list`."""
     encoders: tuple[str, ...] = ENCODERS
-    """Names for `gnas.encoders.load`; may be empty."""
+    """Names of shipped encoders or files of one's own (``.safetensors``); may be empty."""
     table: str = NASBench101.name
     """A file, or a name for `gnas.data.load_table`."""
     data_dir: str | None = None
@@ -75,8 +75,11 @@ class NASBench101Bench:
         if self.ops not in ("vary", "fixed"):
             raise ConfigError(f"ops must be 'vary' or 'fixed', but got '{self.ops}'")
         for name in self.encoders:
-            if name not in ENCODERS:
-                raise ConfigError(f"unknown encoder '{name}'; choose from {sorted(ENCODERS)}")
+            if name not in ENCODERS and not name.endswith(".safetensors"):
+                raise ConfigError(
+                    f"unknown encoder '{name}'; choose from {sorted(ENCODERS)} or "
+                    "give a .safetensors file"
+                )
 
 
 def bench_nasbench101(

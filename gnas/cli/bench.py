@@ -112,18 +112,36 @@ def print_result(result: BenchResult, console: Console) -> None:
             title=f"{n} samples, {rows[0].seeds} seeds",
             title_justify="left",
             box=SIMPLE_HEAD,
-            padding=(0, 1, 0, 0),
+            padding=0,
+            pad_edge=False,
         )
-        table.add_column("predictor")
-        table.add_column("what it sees")
-        for name in ("Kendall tau", "vs raw", "Spearman", "P@1%", "N@10", "test acc %", "bias %"):
+        table.add_column("predictor", overflow="fold")
+        table.add_column("what it sees", overflow="fold")
+        for name in ("Kendall tau", "Spearman", "P@1%", "N@10", "test acc %", "bias %"):
             table.add_column(name, justify="right", no_wrap=True)
         for row in rows:
             table.add_row(*cells(row))
         console.print(table)
+        console.print(gains(rows))
     console.print(
         f"± is half the 95% interval over seeds. Ceiling of Kendall tau (mean validation against "
         f"mean test accuracy): {result.ceiling:.3f}. {result.seconds:.0f} s."
+    )
+
+
+def gains(rows: list[Row]) -> str:
+    """One sentence: what every other view brings the first row's predictor, paired by seed."""
+    reference = rows[0]
+    found = [
+        f"{row.encoder} {number(row.kendall_tau_gain, 3, sign=True)}"
+        for row in rows[1:]
+        if row.predictor == reference.predictor
+    ]
+    if not found:
+        return ""
+    return (
+        f"Kendall tau of {reference.predictor} minus that on {reference.encoder}, paired by seed: "
+        f"{'; '.join(found)}.\n"
     )
 
 
@@ -133,11 +151,10 @@ def cells(row: Row) -> list[str]:
         "" if row.predictor == "none" else row.predictor,
         row.encoder,
         number(row.kendall_tau, 3),
-        number(row.kendall_tau_gain, 3, sign=True),
         number(row.spearman, 3),
         number(row.precision_at_1_percent, 2),
         number(row.n_at_10, 1),
-        number(row.picked_test_acc, 2, scale=100),
+        f"{100 * row.picked_test_acc.mean:.2f}",
         number(row.global_bias, 2, scale=100),
     ]
 

@@ -77,7 +77,7 @@ class GaussianProcess(Predictor):
         seed: int = 0,
     ) -> None:
         super().__init__(features, seed=seed)
-        self.name = f"GP ({'RBF' if kernel == 'rbf' else 'Matern'})"
+        self.name = "GP" if kernel == "rbf" else "Matern GP"
         self.kernel = kernel
         self.hyper_rows = hyper_rows
         self._columns: ColumnScale | None = None

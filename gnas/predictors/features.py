@@ -55,7 +55,7 @@ class OneHot:
     @property
     def name(self) -> str:
         """What the result tables print."""
-        return "adjacency, one-hot ops" + (", op counts" if self.with_counts else "")
+        return "adjacency + ops" + (" + op counts" if self.with_counts else "")
 
     def __call__(self, batch: DenseBatch) -> Rows:
         """Rows float64 [N, n(n-1)/2 * max(num_edge_ops, 1) + n * num_ops (+ num_ops)]."""
@@ -78,7 +78,7 @@ class OneHotOps:
 
     max_nodes: int
     num_ops: int
-    name: str = field(default="one-hot ops", init=False)
+    name: str = field(default="ops", init=False)
 
     def __call__(self, batch: DenseBatch) -> Rows:
         """Rows float64 [N, n * num_ops]."""

@@ -1,0 +1,188 @@
+from __future__ import annotations
+
+import math
+
+import numpy as np
+import pytest
+import torch
+from scipy.stats import norm
+
+from gnas.errors import ConfigError, GraphError
+from gnas.graphs import DenseBatch
+from gnas.metrics import kendall_tau
+from gnas.models import nasbench101_network, num_params
+from gnas.predictors import (
+    MLP,
+    Average,
+    Forest,
+    GaussianProcess,
+    NASBench101Params,
+    OneColumn,
+    OneHot,
+    PathStatistics,
+    Predictor,
+    default,
+    nasbench101_num_params,
+    parameters,
+)
+from gnas.predictors.targets import NormalScores
+from gnas.spaces import NASGEM, SPACES, NASBench101
+
+RAW = OneHot(7, 5)
+PREDICTORS: list[Predictor] = [
+    MLP(RAW),
+    MLP(RAW, members=3),
+    Forest(RAW, num_trees=20),
+    Forest(RAW, kind="extra", num_trees=20),
+    GaussianProcess(RAW),
+    GaussianProcess(RAW, kernel="matern", hyper_rows=50),
+    Average([Forest(RAW, num_trees=20), GaussianProcess(RAW)]),
+    OneColumn(NASBench101Params()),
+]
+IDS = [f"{predictor.name}-{i}" for i, predictor in enumerate(PREDICTORS)]
+
+
+def task(count: int = 160) -> tuple[DenseBatch, np.ndarray]:
+    """Cells whose score grows with their convolutions, with one diverged run."""
+    cells = NASBench101().sample_batch(count, np.random.default_rng(5))
+    ops = cells.ops.numpy()
+    scores = 0.9 + 0.01 * (2 * (ops == 1).sum(1) + (ops == 2).sum(1))
+    scores = scores + 1e-4 * np.random.default_rng(6).normal(size=count)
+    scores[3] = 0.1
+    return cells, scores
+
+
+@pytest.mark.parametrize("predictor", PREDICTORS, ids=IDS)
+def test_predictors_learn_and_repeat(predictor: Predictor) -> None:
+    cells, scores = task()
+    predicted = predictor.clone(1).fit(cells[:100], scores[:100]).predict(cells[100:])
+    assert predicted.shape == (60,)
+    assert predicted.dtype == np.float64
+    least = 0.2 if isinstance(predictor, OneColumn) else 0.55
+    assert kendall_tau(predicted, scores[100:]) > least
+    again = predictor.clone(1).fit(cells[:100], scores[:100])
+    assert (again.predict(cells[100:]) == predicted).all()
+    as_list = predictor.clone(1).fit(list(cells[:100]), torch.from_numpy(scores[:100]))
+    np.testing.assert_allclose(as_list.predict(list(cells[100:])), predicted, atol=1e-6)
+    assert as_list.predict(cells.data(100)).shape == (1,)
+
+
+@pytest.mark.parametrize("predictor", PREDICTORS, ids=IDS)
+def test_a_clone_is_independent_of_its_origin(predictor: Predictor) -> None:
+    cells, scores = task()
+    first = predictor.clone(1).fit(cells[:60], scores[:60])
+    before = first.predict(cells)
+    second = first.clone(2)
+    with pytest.raises(ConfigError, match="must be fitted first"):
+        second.predict(cells)
+    second.fit(cells[60:], -scores[60:])
+    assert (first.predict(cells) == before).all()
+    if not isinstance(predictor, OneColumn):
+        assert kendall_tau(second.predict(cells), scores) < 0
+
+
+def test_the_seed_matters_only_where_chance_does() -> None:
+    cells, scores = task()
+    for predictor in (MLP(RAW), Forest(RAW, num_trees=5)):
+        rows = [predictor.clone(seed).fit(cells, scores).predict(cells) for seed in (1, 2)]
+        assert (rows[0] != rows[1]).any()
+
+
+BAD_SCORES = [
+    ([0.1, 0.2], "one score per graph, but got 4 graphs"),
+    ([[0.1], [0.2], [0.3], [0.4]], "one score per graph"),
+    ([0.1, math.nan, 0.3, 0.4], "finite, but score 1 is nan"),
+    ([0.1, 0.2, math.inf, 0.4], "finite, but score 2 is inf"),
+    ([0.5, 0.5, 0.5, 0.5], "scores must differ, but all 4 are 0.5"),
+]
+
+
+@pytest.mark.parametrize("predictor", PREDICTORS, ids=IDS)
+@pytest.mark.parametrize(("scores", "message"), BAD_SCORES)
+def test_bad_scores_are_named(predictor: Predictor, scores: list[float], message: str) -> None:
+    cells, _ = task(4)
+    with pytest.raises(ConfigError, match=message):
+        predictor.clone(0).fit(cells, scores)
+
+
+@pytest.mark.parametrize("predictor", PREDICTORS, ids=IDS)
+def test_two_samples_do_and_one_does_not(predictor: Predictor) -> None:
+    cells, scores = task()
+    assert np.isfinite(predictor.clone(0).fit(cells[:2], scores[:2]).predict(cells)).all()
+    with pytest.raises(ConfigError, match="at least 2 scores"):
+        predictor.clone(0).fit(cells[:1], scores[:1])
+
+
+def test_bad_graphs_and_rows_are_named() -> None:
+    cells, scores = task()
+    predictor = MLP(RAW).fit(cells, scores)
+    with pytest.raises(GraphError, match="5 node ops"):
+        predictor.predict(NASGEM(5).sample_batch(2, np.random.default_rng(0)))
+    rows = RAW(cells)
+    rows[2, 3] = np.nan
+    with pytest.raises(GraphError, match="finite matrix"):
+        predictor.predict_rows(rows)
+    with pytest.raises(GraphError, match="must have 56 columns, but got 7"):
+        predictor.predict_rows(np.zeros((3, 7)))
+    assert predictor.predict_rows(np.zeros((0, 56))).shape == (0,)
+    with pytest.raises(ConfigError, match="share features"):
+        Average([MLP(RAW), MLP(PathStatistics(7, 5))])
+    with pytest.raises(ConfigError, match="at least one"):
+        Average([])
+    with pytest.raises(ConfigError, match="must have one column, but got 56"):
+        OneColumn(RAW).fit(cells, scores)
+
+
+def test_targets_are_normal_quantiles_of_ranks() -> None:
+    scores = np.array([0.9, 0.1, 0.95, 0.9])
+    scale, targets = NormalScores.fit(scores)
+    expected = norm.ppf(np.array([2.5, 1, 4, 2.5]) / 4 - 0.125)
+    np.testing.assert_allclose(targets, expected)
+    back = scale.to_scores(targets)
+    assert back[1] < back[0] == back[3] < back[2]
+
+
+def test_predictions_are_near_the_scores() -> None:
+    cells, scores = task()
+    predicted = default(NASBench101()).fit(cells[:100], scores[:100]).predict(cells[100:])
+    assert np.abs(predicted - scores[100:]).mean() < 0.02
+
+
+@pytest.mark.parametrize("name", sorted(SPACES))
+def test_the_default_works_in_every_space(name: str, rng: np.random.Generator) -> None:
+    space = SPACES[name]()
+    cells = space.sample_batch(60, rng)
+    scores = cells.adjacency.bool().sum((1, 2)).double() + torch.arange(60) / 1000
+    predictor = default(space, seed=1).fit(cells[:40], scores[:40])
+    assert kendall_tau(predictor.predict(cells[40:]), scores[40:]) > 0.4
+
+
+def test_parameters_of_known_cells() -> None:
+    """The counts are those that the benchmark's paper and its own table give."""
+    space = NASBench101()
+    deep = "input,conv3x3-bn-relu,conv3x3-bn-relu,output|"
+    chain = space.from_str(deep + "25")  # input -> a -> b -> output
+    single = space.from_str("input,output|1")
+    counts = nasbench101_num_params(DenseBatch.from_data([chain, single]))
+    stem, classifier = 27 * 128 + 256, 513 * 10
+    projections = sum(
+        i * o + 2 * o for i, o in
+        [(128, 128)] * 3 + [(128, 256), (256, 256), (256, 256), (256, 512), (512, 512), (512, 512)]
+    )  # fmt: skip
+    convolutions = sum(3 * 2 * (9 * c * c + 2 * c) for c in (128, 256, 512))
+    assert counts[1] == stem + projections + classifier
+    assert counts[0] == stem + projections + convolutions + classifier
+
+
+def test_parameters_are_those_of_the_trainable_network(
+    rng: np.random.Generator, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(parameters, "STEM_CHANNELS", 22)  # small, and not divisible evenly
+    cells = NASBench101().sample_batch(6, rng)
+    for cell, count in zip(cells, nasbench101_num_params(cells), strict=True):
+        assert num_params(nasbench101_network(cell, stem_channels=22)) == count
+
+
+def test_parameters_need_nasbench101_cells(rng: np.random.Generator) -> None:
+    with pytest.raises(GraphError, match="5 NAS-Bench-101 ops, got 2"):
+        nasbench101_num_params(NASGEM(5).sample_batch(2, rng))

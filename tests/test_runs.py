@@ -1,0 +1,90 @@
+from __future__ import annotations
+
+import json
+import os
+from dataclasses import dataclass
+from pathlib import Path
+
+import numpy as np
+import pytest
+from matplotlib.figure import Figure
+
+from gnas import runs
+from gnas.errors import ConfigError, DataError
+from gnas.runs import check_folder, plain, write_run
+
+
+@dataclass(frozen=True)
+class Config:
+    seed: int
+    folder: Path
+
+
+def test_plain_forms() -> None:
+    value = {
+        1: (1.5, float("nan"), np.float64(2), np.arange(2)),
+        "c": Config(3, Path("a/b")),
+        "set": {"b", "a"},
+        "bool": np.True_,
+    }
+    assert plain(value) == {
+        "1": [1.5, None, 2.0, [0, 1]],
+        "c": {"seed": 3, "folder": "a/b"},
+        "set": ["a", "b"],
+        "bool": True,
+    }
+
+
+def test_a_run_leaves_all_that_explains_it(tmp_path: Path) -> None:
+    folder = tmp_path / "deep" / "run"
+    figure = Figure()
+    figure.subplots().plot([1, 2])
+    table = {"name": "t", "sha256": "ab"}
+    for _ in range(2):  # a second run replaces the first
+        write_run(
+            folder,
+            config=Config(7, tmp_path),
+            result={"tau": float("inf")},
+            figures={"curve": figure},
+            table=table,
+        )
+    config = json.loads((folder / "config.json").read_text())
+    assert config["config"]["seed"] == 7
+    assert config["table"] == table
+    assert config["device"] == "cpu"
+    assert {"python", "gnas", "torch", "numpy"} <= set(config["versions"])
+    assert config["git_commit"] is None or len(config["git_commit"].split("-")[0]) == 40
+    assert json.loads((folder / "result.json").read_text()) == {"tau": None}
+    assert (folder / "figures" / "curve.png").read_bytes()[:4] == b"\x89PNG"
+    assert "</svg>" in (folder / "figures" / "curve.svg").read_text()
+    assert len(list(folder.rglob("*"))) == 5  # nothing temporary is left
+
+
+def test_no_commit_outside_a_checkout(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(runs, "__file__", str(tmp_path / "gnas" / "runs.py"))
+    assert runs.environment()["git_commit"] is None
+
+
+def test_folders_that_cannot_be_written(tmp_path: Path) -> None:
+    (tmp_path / "file").write_text("")
+    with pytest.raises(ConfigError, match=r"must be writable, but .*file"):
+        check_folder(tmp_path / "file")
+    with pytest.raises(ConfigError, match="Not a directory"):
+        check_folder(tmp_path / "file" / "below")
+    if os.geteuid():
+        (tmp_path / "closed").mkdir(mode=0o500)
+        with pytest.raises(ConfigError, match="closed is not"):
+            check_folder(tmp_path / "closed")
+
+
+def test_a_failed_write_leaves_the_old_result(tmp_path: Path) -> None:
+    write_run(tmp_path, config={}, result={"old": 1})
+
+    class FullDisk:
+        def savefig(self, fname: object, *, format: str, **options: object) -> None:
+            raise OSError(28, "No space left on device")
+
+    with pytest.raises(DataError, match="No space left on device"):
+        write_run(tmp_path, config={}, result={"new": 1}, figures={"f": FullDisk()})
+    assert json.loads((tmp_path / "result.json").read_text()) == {"old": 1}
+    assert not [path for path in tmp_path.rglob("*") if path.name.endswith(".tmp")]
