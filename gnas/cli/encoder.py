@@ -43,9 +43,10 @@ def embed(
 ) -> None:
     """Write the embedding of every cell of a table, row by row."""
     from gnas.data import load_table
-    from gnas.encoders.storage import load, save_embeddings
+    from gnas.encoders.storage import check_embeddings_path, load, save_embeddings
 
+    check_embeddings_path(out)
     check_writable(out)
-    cells, model = load_table(table), load(encoder)
+    model, cells = load(encoder), load_table(table)
     save_embeddings(model.encode(cells.graphs), out, encoder=model.name, source=str(table))
     console().print(f"{out}: {len(cells)} embeddings of {model.dim} numbers by {model.name}")

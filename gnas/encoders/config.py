@@ -128,7 +128,7 @@ def nasgem_30() -> EncoderConfig:
 
 def nasgem_30_paper() -> EncoderConfig:
     """30-node cells: the paper's fully connected network on the flattened adjacency matrix."""
-    return EncoderConfig(space="nasgem", num_nodes=30, num_ops=2, steps=6000)
+    return EncoderConfig(space="nasgem", num_nodes=30, num_ops=2, steps=4000)
 
 
 def nasgem_nasbench101() -> EncoderConfig:

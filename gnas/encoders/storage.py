@@ -112,8 +112,7 @@ def save_embeddings(embeddings: Tensor, path: Path, *, encoder: str, source: str
         ConfigError: the suffix is neither.
         DataError: the file cannot be written.
     """
-    if path.suffix not in (".npy", ".safetensors"):
-        raise ConfigError(f"embeddings go to a .npy or .safetensors file, but got {path}")
+    check_embeddings_path(path)
     with replacing(path) as temporary:
         if path.suffix == ".npy":
             with temporary.open("wb") as file:
@@ -121,6 +120,16 @@ def save_embeddings(embeddings: Tensor, path: Path, *, encoder: str, source: str
         else:
             header = {"encoder": encoder, "source": source}
             temporary.write_bytes(save({"embeddings": embeddings.contiguous()}, header))
+
+
+def check_embeddings_path(path: Path) -> None:
+    """Checks the suffix of a file for `save_embeddings`, before hours of work.
+
+    Raises:
+        ConfigError: the suffix is neither ``.npy`` nor ``.safetensors``.
+    """
+    if path.suffix not in (".npy", ".safetensors"):
+        raise ConfigError(f"embeddings go to a .npy or .safetensors file, but got {path}")
 
 
 def _read(path: Path) -> tuple[dict[str, str], dict[str, Tensor]]:

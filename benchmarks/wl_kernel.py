@@ -1,0 +1,95 @@
+"""Weisfeiler-Lehman features of 2,000 random 30-node DAGs: gnas against GraKeL, in one run.
+
+Both sides get their graphs ready-made (a dense batch; GraKeL's own dictionaries), one thread.
+Run from the repository's root: python benchmarks/wl_kernel.py [--save NAME]
+"""
+
+from __future__ import annotations
+
+import argparse
+import json
+import os
+import platform
+import time
+from collections.abc import Callable
+from pathlib import Path
+
+import numpy as np
+import torch
+from grakel.kernels import WeisfeilerLehman
+
+from gnas.kernels import grakel_inputs, wl_features, wl_kernel, wl_pairs
+from gnas.spaces import NASGEM
+
+GRAPHS, N_ITER, TARGET = 2000, 3, 30
+
+
+def seconds(work: Callable[[], object], repeats: int) -> float:
+    """Best of ``repeats``."""
+    best = float("inf")
+    for _ in range(repeats):
+        start = time.perf_counter()
+        work()
+        best = min(best, time.perf_counter() - start)
+    return best
+
+
+def measure(directed: bool) -> dict[str, float]:
+    batch = NASGEM(30).sample_batch(GRAPHS, np.random.default_rng(0))
+    graphs = list(batch)
+    inputs = grakel_inputs(batch, directed=directed)
+    pairs = np.arange(GRAPHS).reshape(-1, 2)
+
+    def reference() -> WeisfeilerLehman:
+        return WeisfeilerLehman(n_iter=N_ITER, normalize=True)
+
+    fast = {
+        "features_s": lambda: wl_features(batch, N_ITER, directed=directed),
+        "features_from_data_s": lambda: wl_features(graphs, N_ITER, directed=directed),
+        "gram_s": lambda: wl_kernel(batch, N_ITER, directed=directed),
+        "pairs_1000_s": lambda: wl_pairs(batch, pairs, N_ITER, directed=directed),
+    }
+    numbers = {name: seconds(work, 5) for name, work in fast.items()}
+    numbers["grakel_features_s"] = seconds(lambda: reference().fit(inputs), 3)
+    numbers["grakel_gram_s"] = seconds(lambda: reference().fit_transform(inputs), 3)
+    numbers["features_ratio"] = numbers["grakel_features_s"] / numbers["features_s"]
+    numbers["features_from_data_ratio"] = (
+        numbers["grakel_features_s"] / numbers["features_from_data_s"]
+    )
+    numbers["gram_ratio"] = numbers["grakel_gram_s"] / numbers["gram_s"]
+    ours = wl_kernel(batch, N_ITER, directed=directed).numpy()
+    numbers["largest_difference"] = float(abs(ours - reference().fit_transform(inputs)).max())
+    return numbers
+
+
+def main() -> None:
+    parser = argparse.ArgumentParser(description=(__doc__ or "").splitlines()[0])
+    parser.add_argument("--save", metavar="NAME", help="write benchmarks/results/NAME.*")
+    options = parser.parse_args()
+    torch.set_num_threads(1)
+    columns = {"out-neighbours": measure(True), "symmetric": measure(False)}
+    lines = [f"| what | {' | '.join(columns)} |", "|---|---|---|"]
+    for name in columns["symmetric"]:
+        lines.append(
+            f"| {name} | " + " | ".join(f"{c[name]:.4g}" for c in columns.values()) + " |"
+        )
+    lines.append(f"\nTarget: features_ratio at least {TARGET}, largest_difference at most 1e-12.")
+    print("\n".join(lines))
+    if options.save:
+        record = {
+            "what": f"WL features (h = {N_ITER}) of {GRAPHS} random 30-node DAGs, degree labels",
+            "command": "python benchmarks/wl_kernel.py",
+            "cpus": os.cpu_count(),
+            "threads": 1,
+            "load_average": os.getloadavg()[0],
+            "python": platform.python_version(),
+            "numbers": columns,
+        }
+        results = Path(__file__).parent / "results"
+        (results / f"{options.save}.json").write_text(json.dumps(record, indent=2) + "\n")
+        header = f"# {record['what']}\n\n`{record['command']}`\n\n"
+        (results / f"{options.save}.md").write_text(header + "\n".join(lines) + "\n")
+
+
+if __name__ == "__main__":
+    main()

@@ -1,0 +1,76 @@
+from __future__ import annotations
+
+import json
+from pathlib import Path
+
+import numpy as np
+import pytest
+from typer.testing import CliRunner
+
+from gnas import cli
+from gnas.data import BenchmarkTable, Column, Provenance, load_table, save_table
+from gnas.encoders import load
+from gnas.spaces import NASBench101
+
+RUN = CliRunner()
+
+
+@pytest.fixture
+def table_file(tmp_path: Path) -> Path:
+    rng = np.random.default_rng(1)
+    every = NASBench101().enumerate()
+    graphs = every[rng.choice(len(every), size=30, replace=False).tolist()]
+    column = Column.of("val_acc", dataset="digits", epochs=1, run=1)
+    provenance = Provenance(
+        name="small",
+        space="nasbench101",
+        source="drawn at random",
+        kind="self-made",
+        note="means nothing",
+        licence="none",
+        recipe={"epochs": 1},
+    )
+    path = tmp_path / "small.parquet"
+    save_table(BenchmarkTable(graphs, [column], provenance, {column.name: rng.random(30)}), path)
+    return path
+
+
+def test_train_then_embed_a_table(tmp_path: Path, table_file: Path) -> None:
+    weights, out = tmp_path / "new.safetensors", tmp_path / "cells.npy"
+    train = ["encoder", "train", "nasgem-nasbench101-paper", "--steps", "2", "--json", "-"]
+    result = RUN.invoke(cli.app, [*train, "--out", str(weights)])
+    assert result.exit_code == 0, result.output
+    record = json.loads(result.stdout)["encoder"]
+    assert record["config"]["steps"] == 2
+    assert record["quality"]["near"]["pairs"] > 0
+    embed = ["encoder", "embed", str(weights), "--table", str(table_file), "--out", str(out)]
+    result = RUN.invoke(cli.app, embed)
+    assert result.exit_code == 0, result.output
+    assert "30 embeddings of 64 numbers" in " ".join(result.stdout.split())
+    graphs = load_table(table_file).graphs
+    assert np.array_equal(np.load(out), load(weights).encode(graphs).numpy())
+    result = RUN.invoke(cli.app, [*embed[:2], "nasgem-30", *embed[3:]])
+    assert result.exit_code == 1
+    assert "takes graphs of 'nasgem'" in result.stderr
+
+
+@pytest.mark.parametrize(
+    ("arguments", "message"),
+    [
+        (["train", "nonsense", "--out", "x.safetensors"], "unknown encoder 'nonsense'"),
+        (["train", "nasgem-30", "--steps", "0", "--out", "x.safetensors"], "steps must be"),
+        (["train", "nasgem-30", "--out", "x.bin"], "must end in .safetensors"),
+        (["embed", "nonsense", "--out", "x.npy"], "unknown encoder 'nonsense'"),
+        (["embed", "nasgem-nasbench101", "--out", "x.csv"], ".npy or .safetensors"),
+        (["embed", "nasgem-nasbench101", "--table", "no.parquet", "--out", "x.npy"], "no.parquet"),
+    ],
+)
+def test_bad_usage_is_one_line_and_leaves_nothing(
+    arguments: list[str], message: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.chdir(tmp_path)
+    result = RUN.invoke(cli.app, ["encoder", *arguments])
+    assert result.exit_code == 1
+    assert message in result.stderr
+    assert result.stderr.count("\n") == 1
+    assert list(tmp_path.iterdir()) == []
