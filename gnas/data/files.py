@@ -16,25 +16,28 @@ def replacing(path: Path) -> Iterator[Path]:
     """A temporary path beside ``path`` that takes its place when the block ends well.
 
     Whatever ends the block otherwise (an error, Ctrl-C) removes the temporary file and leaves
-    ``path`` as it was.
+    ``path`` as it was. A device or a pipe (``/dev/null``) is written to, not replaced.
 
     Raises:
         DataError: the folder cannot be written, or the disk is full.
     """
-    temporary = path.with_name(f".{path.name}.{os.getpid()}.tmp")
+    is_device = path.exists() and not path.is_file() and not path.is_dir()
+    temporary = path if is_device else path.with_name(f".{path.name}.{os.getpid()}.tmp")
     try:
         path.parent.mkdir(parents=True, exist_ok=True)
         yield temporary
-        _flush(temporary)
-        temporary.replace(path)
+        if not is_device:
+            _flush(temporary)
+            temporary.replace(path)
     except OSError as error:
         if isinstance(error, DataError):
             raise
         reason = error.strerror or str(error).splitlines()[0]
         raise DataError(f"{path} must be writable, but writing failed: {reason}") from error
     finally:
-        with suppress(OSError):
-            temporary.unlink(missing_ok=True)
+        if not is_device:
+            with suppress(OSError):
+                temporary.unlink(missing_ok=True)
 
 
 def sha256_of(path: Path) -> str:

@@ -95,3 +95,23 @@ def test_sha256(tmp_path: Path) -> None:
     assert sha256_of(tmp_path / "abc") == known
     with pytest.raises(DataError, match="must be readable"):
         sha256_of(tmp_path / "none")
+
+
+def test_devices_are_written_to_and_stay_devices(tmp_path: Path) -> None:
+    pipe = tmp_path / "pipe"
+    os.mkfifo(pipe)
+    reader = os.open(pipe, os.O_RDONLY | os.O_NONBLOCK)
+    with replacing(pipe) as temporary:
+        assert temporary == pipe
+        temporary.write_text("through")
+    assert os.read(reader, 100) == b"through"
+    os.close(reader)
+    assert pipe.is_fifo() and os.listdir(tmp_path) == ["pipe"]
+    full = Path("/dev/full")
+    if full.is_char_device():
+        with (
+            pytest.raises(DataError, match=r"/dev/full must be writable.*No space left"),
+            replacing(full) as temporary,
+        ):
+            temporary.write_text("lost")
+        assert full.is_char_device()
