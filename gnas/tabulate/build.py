@@ -5,6 +5,7 @@ from __future__ import annotations
 import logging
 import multiprocessing as mp
 import signal
+import sys
 import time
 from collections.abc import Callable
 from dataclasses import asdict
@@ -20,7 +21,7 @@ from optuna.trial import TrialState
 import gnas
 from gnas.data import BenchmarkTable, Column, Provenance, save_table
 from gnas.data.images import ImageSplits
-from gnas.errors import ConfigError, DataError
+from gnas.errors import ConfigError, DataError, GnasError
 from gnas.graphs import DenseBatch
 from gnas.models import nasbench101_network, num_macs, num_params
 from gnas.spaces import NASBench101
@@ -147,7 +148,11 @@ def _run_workers(
 
 def _worker_main(config: TabulateConfig, journal: Path) -> None:
     signal.signal(signal.SIGINT, signal.SIG_IGN)  # the main process stops its workers
-    work(config, journal)
+    try:
+        work(config, journal)
+    except (GnasError, OSError) as error:  # e.g. a full disk
+        logger.error("a worker stopped: %s", error)
+        sys.exit(1)
 
 
 def write_table(

@@ -1,0 +1,72 @@
+from __future__ import annotations
+
+import os
+import signal
+import subprocess
+import sys
+import time
+from pathlib import Path
+
+from gnas.data import load_table
+
+SMALL = ("--dataset", "digits", "--cells", "2", "--seeds", "1")
+
+
+def gnas(*arguments: str, **options: str) -> subprocess.CompletedProcess[str]:
+    return subprocess.run(
+        [sys.executable, "-m", "gnas", *arguments],
+        capture_output=True,
+        text=True,
+        env={**os.environ, **options},
+    )
+
+
+def test_a_table_of_ones_own(tmp_path: Path) -> None:
+    out = tmp_path / "own.parquet"
+    done = gnas("tabulate", "nasbench101", "--out", str(out), *SMALL)
+    assert done.returncode == 0, done.stderr
+    assert "self-made" in done.stdout and "\x1b" not in done.stdout + done.stderr
+    table = load_table(out)
+    assert len(table) == 2 and table.provenance.kind == "self-made"
+    written = out.stat().st_mtime_ns
+    again = gnas(
+        "tabulate", "nasbench101", "--like", str(out), "--out", str(tmp_path / "b.parquet"), *SMALL
+    )
+    assert again.returncode == 0, again.stderr
+    assert (load_table(tmp_path / "b.parquet").val_acc() == table.val_acc()).all()
+    assert out.stat().st_mtime_ns == written
+
+
+def test_interrupting_keeps_what_is_trained_and_leaves_no_half_table(tmp_path: Path) -> None:
+    out = tmp_path / "own.parquet"
+    process = subprocess.Popen(
+        [sys.executable, "-m", "gnas", "tabulate", "nasbench101", "--out", str(out)]
+        + ["--dataset", "digits", "--cells", "50"],
+        stderr=subprocess.PIPE,
+        text=True,
+    )
+    journal = out.with_name("own.parquet.journal")
+    deadline = time.monotonic() + 120
+    while not (journal.exists() and '"result"' in journal.read_text()):
+        assert process.poll() is None and time.monotonic() < deadline
+        time.sleep(0.05)
+    process.send_signal(signal.SIGINT)
+    _, errors = process.communicate(timeout=60)
+    assert process.returncode == 130
+    assert errors.strip() == "error: interrupted"
+    assert not out.exists() and '"result"' in journal.read_text()
+
+
+def test_refusals_are_one_line(tmp_path: Path) -> None:
+    nowhere = gnas("tabulate", "nasbench101", "--out", str(tmp_path / "no" / "t.parquet"))
+    assert nowhere.returncode == 1
+    assert nowhere.stderr.startswith("error: the output's folder must exist")
+    assert nowhere.stderr.count("\n") == 1
+    absent = gnas(
+        "tabulate", "nasbench101", "--out", str(tmp_path / "t.parquet"), "--dataset", "nowhere"
+    )
+    assert absent.returncode == 1 and "found no folder nowhere" in absent.stderr
+    assert absent.stderr.count("\n") == 1
+    none = gnas("tabulate", "nasbench101", "--out", str(tmp_path / "t.parquet"), "--cells", "0")
+    assert none.returncode == 2
+    assert list(tmp_path.iterdir()) == []
