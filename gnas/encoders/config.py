@@ -128,7 +128,7 @@ def nasgem_30() -> EncoderConfig:
 
 def nasgem_30_paper() -> EncoderConfig:
     """30-node cells: the paper's fully connected network on the flattened adjacency matrix."""
-    return EncoderConfig(space="nasgem", num_nodes=30, num_ops=2, steps=4000)
+    return EncoderConfig(space="nasgem", num_nodes=30, num_ops=2)
 
 
 def nasgem_nasbench101() -> EncoderConfig:
@@ -139,11 +139,9 @@ def nasgem_nasbench101() -> EncoderConfig:
         num_ops=5,
         features=("adjacency", "ops", "degrees", "wl"),
         canonical=True,
-        wl_buckets=256,
+        wl_buckets=128,
         sketch=True,
         hidden=(256, 256),
-        dim=256,
-        learning_rate=5e-4,
         labels="op+degree",
         near="mutations",
         max_edits=3,
