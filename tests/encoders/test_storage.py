@@ -39,7 +39,7 @@ def test_shipped_encoders_have_the_quality_in_their_header(name: str) -> None:
         ("near", near_pairs(space, config, 1500, rng)),
     ):
         measured = pair_quality(encoder, config, pairs)
-        assert measured.r2 == pytest.approx(quality[kind]["r2"], abs=0.04)
+        assert measured.loss == pytest.approx(quality[kind]["loss"], rel=0.15)
 
 
 def test_thirty_node_encoder_reaches_its_targets() -> None:
