@@ -45,7 +45,9 @@ def architecture(
     if n == 0 or int(op_list.min()) < 0 or int(op_list.max()) >= num_ops:
         raise GraphError(f"ops must be in [0, {num_ops}), but got {op_list.tolist()}")
     if int(matrix.min()) < 0 or (not edge_ops and int(matrix.max()) > 1):
-        raise GraphError(f"adjacency must hold 0 and 1, but got {sorted(set(matrix.flatten().tolist()))}")
+        raise GraphError(
+            f"adjacency must hold 0 and 1, but got {sorted(set(matrix.flatten().tolist()))}"
+        )
     if bool(torch.tril(matrix).any()):
         raise GraphError(
             "adjacency must be upper triangular (nodes in topological order, no cycle), "
