@@ -40,4 +40,5 @@ def default(space: Space, *, seed: int = 0) -> Predictor:
         space.max_nodes, len(space.ops), num_edge_ops=len(space.edge_ops), live=space.live
     )
     forest = Forest(features, kind="extra")
-    return Average([forest, GaussianProcess(features, kernel="matern")], seed=seed)
+    process = GaussianProcess(features, kernel="matern", hyper_rows=250)
+    return Average([forest, process], seed=seed)

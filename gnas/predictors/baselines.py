@@ -73,7 +73,7 @@ class GaussianProcess(Predictor):
         features: Features,
         *,
         kernel: Literal["rbf", "matern"] = "rbf",
-        hyper_rows: int = 500,
+        hyper_rows: int = 250,
         seed: int = 0,
     ) -> None:
         super().__init__(features, seed=seed)
