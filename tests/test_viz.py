@@ -6,7 +6,7 @@ import matplotlib
 import numpy as np
 import pytest
 
-from gnas.bench.result import BenchResult, Row
+from gnas.bench.result import RANDOM_PICK, BenchResult, Row
 from gnas.metrics import Interval
 from gnas.viz import COLOURS, LEAST_BIAS_PERCENT, predictor_figures
 
@@ -22,8 +22,13 @@ def result(samples: tuple[int, ...] = (100, 200), intervals: bool = True) -> Ben
 
     rows = []
     for n in samples:
-        for name, encoder in (("MLP", "none (adjacency)"), ("MLP", "nasgem"), ("none", "random")):
-            tau = None if encoder == "random" else around(0.7 + n / 1000, 0.01)
+        for name, encoder in (
+            ("MLP", "none (adjacency)"),
+            ("MLP", "nasgem"),
+            ("none", "params"),
+            ("none", RANDOM_PICK),
+        ):
+            tau = None if encoder == RANDOM_PICK else around(0.7 + n / 1000, 0.01)
             bias = around(0.0 if encoder == "nasgem" and n == 200 else 1 / n, 0.02)
             rows.append(Row(name, encoder, n, 3, tau, tau, tau, tau, bias, bias, None))
     return BenchResult(
@@ -49,8 +54,8 @@ def test_figures_show_every_row(samples: tuple[int, ...], intervals: bool) -> No
     assert axes.get_yscale() == "log"
     assert axes.get_xlim()[0] < min(samples) and axes.get_xlim()[1] > max(samples)
     labels = axes.get_legend_handles_labels()[1]
-    assert labels == ["MLP: none (adjacency)", "MLP: nasgem", "random"]
-    assert figures["kendall_tau"].axes[0].get_legend_handles_labels()[1] == labels[:2]
+    assert labels == ["MLP: none (adjacency)", "MLP: nasgem", "params"]
+    assert figures["kendall_tau"].axes[0].get_legend_handles_labels()[1] == labels
     line = axes.lines[0 * PER_BAR]
     assert np.asarray(line.get_ydata()).tolist() == pytest.approx(
         [100 / n for n in sorted(samples)]

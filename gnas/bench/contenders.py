@@ -51,18 +51,18 @@ def contenders(space: Space, encoders: Sequence[str], *, wiring_only: bool) -> l
     raw = OneHot(space.max_nodes, len(space.ops))
     counted = OneHot(space.max_nodes, len(space.ops), with_counts=True)
     ops = OneHotOps(space.max_nodes, len(space.ops))
-    found = [Contender(MLP(raw), "MLP", "adjacency" if wiring_only else raw.name)]
+    raw_name, counted_name = ("adjacency",) * 2 if wiring_only else (raw.name, counted.name)
+    found = [Contender(MLP(raw), "MLP", raw_name)]
     for name in encoders:
         embedding = Embedding(load(name))
         found.append(Contender(MLP(embedding), "MLP", name))
         if not wiring_only:
-            both = Joined((embedding, ops))
-            found.append(Contender(MLP(both), "MLP", both.name))
+            found.append(Contender(MLP(Joined((embedding, ops))), "MLP", f"{name} + {ops.name}"))
     trees, process, ours = Forest(counted), GaussianProcess(raw), default(space)
     found += [
         Contender(ours, ours.name, ours.features.name),
-        Contender(trees, trees.name, counted.name),
-        Contender(process, process.name, raw.name),
+        Contender(trees, trees.name, counted_name),
+        Contender(process, process.name, raw_name),
         Contender(OneColumn(NASBench101Params()), "none", "number of parameters", true_ops=True),
     ]
     return found

@@ -11,7 +11,7 @@ from numpy.typing import NDArray
 from threadpoolctl import threadpool_limits
 
 from gnas.bench.contenders import Contender
-from gnas.bench.result import Row
+from gnas.bench.result import BEST_SAMPLE, RANDOM_PICK, Row
 from gnas.errors import ConfigError
 from gnas.graphs import DenseBatch
 from gnas.metrics import (
@@ -111,8 +111,8 @@ def run(
                 reference = reference or scores
                 rows.append(_row(contender.name, contender.encoder, n, scores, reference))
             rows += [
-                _row("none", "best of the samples", n, [_best_sample(task, d[:n]) for d in draws]),
-                _row("none", "random pick", n, [_random_pick(task, d, n) for d in draws]),
+                _row("none", BEST_SAMPLE, n, [_best_sample(task, d[:n]) for d in draws]),
+                _row("none", RANDOM_PICK, n, [_random_pick(task, d, n) for d in draws]),
             ]
     return tuple(rows)
 

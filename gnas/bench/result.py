@@ -8,6 +8,9 @@ from typing import Any
 
 from gnas.metrics import Interval
 
+BEST_SAMPLE, RANDOM_PICK = "best of the samples", "random pick"
+"""What the rows without a predictor are called in place of an encoder."""
+
 
 @dataclass(frozen=True)
 class Row:

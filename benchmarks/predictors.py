@@ -1,0 +1,86 @@
+"""Predictors with and without graph embedding on a NAS-Bench-101 table, by number of samples.
+
+Runs `gnas bench nasbench101` for operations that vary and for one fixed operation list, prints
+the Kendall tau and the bias of every predictor, and the seconds of the default 500 samples.
+Run from the repository's root: python benchmarks/predictors.py TABLE [--save NAME]
+"""
+
+from __future__ import annotations
+
+import argparse
+import dataclasses
+import time
+from pathlib import Path
+
+from gnas.bench.nasbench101 import NASBench101Bench, bench_nasbench101
+from gnas.bench.result import BenchResult
+from gnas.metrics import Interval
+from gnas.runs import to_json
+from gnas.viz import label_of, predictor_figures
+
+RESULTS = Path(__file__).parent / "results"
+SAMPLES = (100, 200, 500, 1000, 2000)
+FIXED_SAMPLES = (50, 100, 200, 400)
+"""Fewer cells share one operation list."""
+
+
+def main() -> None:
+    parser = argparse.ArgumentParser(description=(__doc__ or "").splitlines()[0])
+    parser.add_argument("table", help="Parquet file")
+    parser.add_argument("--save", metavar="NAME", help="write benchmarks/results/NAME*")
+    options = parser.parse_args()
+    start = time.perf_counter()
+    default = bench_nasbench101(NASBench101Bench(table=options.table))
+    seconds = time.perf_counter() - start
+    vary = bench_nasbench101(NASBench101Bench(table=options.table, samples=SAMPLES))
+    fixed = bench_nasbench101(
+        NASBench101Bench(table=options.table, samples=FIXED_SAMPLES, ops="fixed")
+    )
+    facts = vary.table
+    text = (
+        f"# Predictors on {facts['name']}\n\n{facts['provenance']} table of {facts['rows']:,} "
+        f"NAS-Bench-101 cells, sha256 {facts['sha256'][:12]}. {facts['note']}. Mean and half the "
+        f"95% interval over {vary.rows[0].seeds} seeds. Default run with 500 samples: "
+        f"{seconds:.0f} s (target 60 s), {len(default.rows)} rows.\n\n## Operations vary\n\n"
+        f"{markdown(vary)}\n## One operation list, wiring only\n\n{markdown(fixed)}"
+    )
+    print(text)
+    if options.save:
+        for name, result in (("", vary), ("_fixed_ops", fixed)):
+            facts = {**result.table, "path": Path(result.table["path"]).name}
+            plain = dataclasses.replace(result, table=facts, config=None)
+            (RESULTS / f"{options.save}{name}.json").write_text(to_json(plain))
+        predictor_figures(vary)["bias"].savefig(RESULTS / f"{options.save}_bias.png", dpi=120)
+        predictor_figures(vary)["kendall_tau"].savefig(
+            RESULTS / f"{options.save}_tau.png", dpi=120
+        )
+        (RESULTS / f"{options.save}.md").write_text(text)
+
+
+def markdown(result: BenchResult) -> str:
+    """Two tables, Kendall tau and bias in percent: a row per predictor, a column per size."""
+    sizes = list(dict.fromkeys(row.samples for row in result.rows))
+    labels = list(dict.fromkeys(label_of(row) for row in result.rows))
+    by_place = {(label_of(row), row.samples): row for row in result.rows}
+    head = f"| samples | {' | '.join(map(str, sizes))} |\n|---|{'---|' * len(sizes)}\n"
+    taus = {key: number(row.kendall_tau, 3, 1) for key, row in by_place.items()}
+    biases = {key: number(row.global_bias, 2, 100) for key, row in by_place.items()}
+    parts = []
+    for title, values in (
+        (f"Kendall tau on mean test accuracy (ceiling {result.ceiling:.3f})", taus),
+        ("Global prediction bias, percentage points", biases),
+    ):
+        rows = [[label, *(values[label, n] for n in sizes)] for label in labels]
+        body = "".join(f"| {' | '.join(row)} |\n" for row in rows if any(row[1:]))
+        parts.append(f"{title}:\n\n{head}{body}")
+    return "\n".join(parts)
+
+
+def number(value: Interval | None, digits: int, scale: float) -> str:
+    if value is None:
+        return ""
+    return f"{scale * value.mean:.{digits}f} ± {scale * (value.high - value.mean):.{digits}f}"
+
+
+if __name__ == "__main__":
+    main()
