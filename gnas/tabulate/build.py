@@ -5,7 +5,6 @@ from __future__ import annotations
 import logging
 import multiprocessing as mp
 import signal
-import sys
 import time
 from collections.abc import Callable
 from dataclasses import asdict
@@ -152,7 +151,7 @@ def _worker_main(config: TabulateConfig, journal: Path) -> None:
         work(config, journal)
     except (GnasError, OSError) as error:  # e.g. a full disk
         logger.error("a worker stopped: %s", error)
-        sys.exit(1)
+        raise SystemExit(1) from None
 
 
 def write_table(
