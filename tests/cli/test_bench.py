@@ -44,7 +44,7 @@ def test_the_command_prints_and_writes_one_result(table: str, tmp_path: Path) ->
     assert code == 0, err
     assert err == ""
     for text in ("small: SELF-MADE, 60 cells", "It means nothing.", "60 labelled cells usable",
-                 "20 samples, 2 seeds", "random forest", "number of parameters", "Ceiling",
+                 "20 samples, 2 seeds", "forest", "number of parameters", "Ceiling",
                  "random pick", "bias %"):  # fmt: skip
         assert text in out
     assert "\x1b" not in out
