@@ -15,6 +15,11 @@ if TYPE_CHECKING:
     from gnas.bench.result import BenchResult, Row
     from gnas.metrics import Interval
 
+METRICS = ("Kendall tau", "Spearman", "P@1%", "N@10", "test acc %", "bias %")
+NARROW_METRICS = ("Kendall tau", "test acc %", "bias %")
+WIDE = 110
+"""Characters a line from which on all `METRICS` leave room for whole names."""
+
 app = typer.Typer(help="Measure predictors on benchmark tables.", no_args_is_help=True)
 
 
@@ -117,11 +122,16 @@ def print_result(result: BenchResult, console: Console) -> None:
         )
         table.add_column("predictor", overflow="fold")
         table.add_column("what it sees", overflow="fold")
-        for name in ("Kendall tau", "Spearman", "P@1%", "N@10", "test acc %", "bias %"):
+        names = METRICS if console.width >= WIDE else NARROW_METRICS
+        for name in names:
             table.add_column(name, justify="right", no_wrap=True)
         for row in rows:
-            table.add_row(*cells(row))
+            found = dict(zip(METRICS, metrics(row), strict=True))
+            predictor = "" if row.predictor == "none" else row.predictor
+            table.add_row(predictor, row.encoder, *(found[name] for name in names))
         console.print(table)
+        if names != METRICS:
+            console.print(f"{WIDE} columns or --json show more: Spearman, P@1%, N@10.")
         console.print(gains(rows))
     console.print(
         f"± is half the 95% interval over seeds. Ceiling of Kendall tau (mean validation against "
@@ -145,11 +155,9 @@ def gains(rows: list[Row]) -> str:
     )
 
 
-def cells(row: Row) -> list[str]:
-    """The printed fields of a row; accuracies and biases in percent."""
+def metrics(row: Row) -> list[str]:
+    """The printed `METRICS` of a row; accuracies and biases in percent."""
     return [
-        "" if row.predictor == "none" else row.predictor,
-        row.encoder,
         number(row.kendall_tau, 3),
         number(row.spearman, 3),
         number(row.precision_at_1_percent, 2),

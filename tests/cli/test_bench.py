@@ -38,13 +38,29 @@ def run(*arguments: str) -> tuple[int, str, str]:
     return result.exit_code, result.stdout, result.stderr
 
 
-def test_the_command_prints_and_writes_one_result(table: str, tmp_path: Path) -> None:
+@pytest.mark.parametrize("width", [80, 120])
+def test_names_are_whole_at_any_common_width(
+    table: str, width: int, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setenv("COLUMNS", str(width))
+    code, out, _ = run(*QUICK, "--table", table)
+    assert code == 0
+    for name in ("random forest", "number of parameters", "Kendall tau", "bias %"):
+        assert name in out
+    assert ("Spearman " in out) == (width == 120)
+    assert max(map(len, out.splitlines())) <= width
+
+
+def test_the_command_prints_and_writes_one_result(
+    table: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.delenv("COLUMNS", raising=False)  # as in a pipe: the full table
     file, folder = tmp_path / "r.json", tmp_path / "run"
     code, out, err = run(*QUICK, "--table", table, "--json", str(file), "--out", str(folder))
     assert code == 0, err
     assert err == ""
     for text in ("small: SELF-MADE, 60 cells", "It means nothing.", "60 labelled cells usable",
-                 "20 samples, 2 seeds", "forest", "number of parameters", "Ceiling",
+                 "20 samples, 2 seeds", "random forest", "number of parameters", "Ceiling",
                  "random pick", "bias %"):  # fmt: skip
         assert text in out
     assert "\x1b" not in out

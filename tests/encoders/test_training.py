@@ -76,14 +76,15 @@ def test_quality_by_hand(rng: np.random.Generator) -> None:
 
 def test_training_learns_and_is_repeatable() -> None:
     losses: list[float] = []
-    encoder = fit_encoder(TINY, progress=lambda step, loss: losses.append(loss))
-    assert len(losses) == TINY.steps
-    assert np.mean(losses[-10:]) < 0.75 * np.mean(losses[:10])
+    longer = replace(TINY, steps=160)
+    encoder = fit_encoder(longer, progress=lambda step, loss: losses.append(loss))
+    assert len(losses) == longer.steps
+    assert np.mean(losses[-10:]) < 0.5 * np.mean(losses[:10])  # .37 to .44 over five seeds
     again = fit_encoder(replace(TINY, steps=5))
     once_more = fit_encoder(replace(TINY, steps=5))
     for key, value in again.state_dict().items():
         assert torch.equal(value, once_more.state_dict()[key])
-    assert not torch.equal(encoder.state_dict()["shift"], torch.zeros(1))
+    assert encoder.state_dict()["shift"].any()
 
 
 def test_the_sketch_estimates_the_kernel_before_any_training(rng: np.random.Generator) -> None:
