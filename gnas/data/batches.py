@@ -237,6 +237,7 @@ class FileBatches:
             batch_sampler=_Sampler(self._order, start),
             num_workers=self._workers,
             pin_memory=self._device.startswith("cuda"),
+            generator=torch.Generator(),  # or it would draw from the global one
             multiprocessing_context="spawn" if self._workers else None,
         )
         for x, y, failed in loader:

@@ -130,7 +130,9 @@ class ToponasConfig:
         unknown = sorted(set(record) - known)
         if unknown:
             raise ConfigError(f"unknown field '{unknown[0]}'; choose from {sorted(known)}")
-        values = {k: tuple(v) if isinstance(v, list) else v for k, v in record.items()}
+        values: dict[str, Any] = {
+            k: tuple(v) if isinstance(v, list) else v for k, v in record.items()
+        }
         return ToponasConfig(**values)
 
 
@@ -234,16 +236,10 @@ def _check_ranges(config: ToponasConfig) -> None:
         if getattr(config, name) <= 0:
             raise ConfigError(f"{name} must be positive, but got {getattr(config, name)}")
     if config.lr_min > config.lr:
-        raise ConfigError(
-            f"lr_min must be at most lr, but got {config.lr_min} and {config.lr}"
-        )
+        raise ConfigError(f"lr_min must be at most lr, but got {config.lr_min} and {config.lr}")
     if config.stop_skip_share is not None and not 0 < config.stop_skip_share <= 1:
-        raise ConfigError(
-            f"stop_skip_share must be in (0, 1], but got {config.stop_skip_share}"
-        )
-    if not (
-        len(config.arch_betas) == 2 and all(0 <= beta < 1 for beta in config.arch_betas)
-    ):
+        raise ConfigError(f"stop_skip_share must be in (0, 1], but got {config.stop_skip_share}")
+    if not (len(config.arch_betas) == 2 and all(0 <= beta < 1 for beta in config.arch_betas)):
         raise ConfigError(f"arch_betas must be two numbers in [0, 1), but got {config.arch_betas}")
     if config.batch_size % config.accumulate:
         raise ConfigError(
