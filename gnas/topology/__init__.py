@@ -1,0 +1,28 @@
+"""TopoNAS' distributions over the topology of a cell; they know nothing of operations or networks.
+
+`TopologyCodes` says what may be chosen, `TopologyDistribution` learns what to choose.
+"""
+
+from gnas.topology.codes import (
+    MAX_NUM_NODES,
+    Mode,
+    TopologyCodes,
+    TopologySpace,
+    candidate_edges,
+    codes,
+    enumerate_joint,
+    is_valid,
+)
+from gnas.topology.distribution import TopologyDistribution
+
+__all__ = [
+    "MAX_NUM_NODES",
+    "Mode",
+    "TopologyCodes",
+    "TopologyDistribution",
+    "TopologySpace",
+    "candidate_edges",
+    "codes",
+    "enumerate_joint",
+    "is_valid",
+]

@@ -1,0 +1,292 @@
+"""Which edges of a cell may be chosen together: codes of single nodes and joint topologies.
+
+Nodes are numbered from 0: 0 and 1 are the cell's inputs, the last is its output, those between
+are intermediate. A joint topology is a bool mask [E] over `candidate_edges`.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterator, Sequence
+from dataclasses import dataclass
+from functools import cache, cached_property
+from math import prod
+from typing import Literal, get_args
+
+import numpy as np
+import torch
+from torch import Tensor
+
+from gnas.errors import ConfigError, GraphError
+
+TopologySpace = Literal["fixed", "arbitrary"]
+"""Whether every node keeps a given number of edges or any number but none."""
+Mode = Literal["output", "input"]
+"""Whether nodes choose the edges that leave them or the edges that enter them."""
+NUM_INPUTS = 2
+"""The outputs of the two previous cells."""
+MAX_NUM_NODES = 14
+"""Codes and sets of covered nodes grow as 2^num_nodes; the exact sums still take a second here."""
+
+
+@cache
+def candidate_edges(num_nodes: int) -> tuple[tuple[int, int], ...]:
+    """All edges (i, j) that a cell may have: j intermediate, ascending, then i < j, ascending.
+
+    Every tensor "per edge" uses this order; 14 edges for 7 nodes.
+
+    Raises:
+        ConfigError: ``num_nodes`` is out of range.
+    """
+    if not NUM_INPUTS + 2 <= num_nodes <= MAX_NUM_NODES:
+        raise ConfigError(
+            f"num_nodes must be in [{NUM_INPUTS + 2}, {MAX_NUM_NODES}], but got {num_nodes=}"
+        )
+    return tuple((i, j) for j in range(NUM_INPUTS, num_nodes - 1) for i in range(j))
+
+
+def codes(num_partners: int, space: TopologySpace, k: int) -> Tensor:
+    """All sets of edges that one node may choose, one row each; bit m is the m-th partner.
+
+    Args:
+        num_partners: M, the nodes that could be at the other end.
+        space: "arbitrary" has every set but the empty one, "fixed" those of exactly ``k`` edges.
+        k: Edges of a set; not used in "arbitrary".
+
+    Shapes:
+        bool [2^M - 1, M] or [C(M, k), M], in the order of the number that the bits spell, the
+        first partner least significant. So the first code always has the first partner.
+    """
+    numbers = torch.arange(1, 2**num_partners)
+    rows = (numbers[:, None] >> torch.arange(num_partners)) & 1
+    if space == "fixed":
+        rows = rows[rows.sum(1) == k]
+    return rows.bool()
+
+
+def is_valid(mask: Tensor, num_nodes: int) -> Tensor:
+    """Whether every intermediate node has an input.
+
+    Shapes:
+        mask bool [..., E] -> bool [...].
+
+    Raises:
+        GraphError: the mask's last dimension is not the number of candidate edges.
+    """
+    edges = candidate_edges(num_nodes)
+    if mask.size(-1) != len(edges):
+        raise GraphError(
+            f"a topology of {num_nodes} nodes must be a mask of {len(edges)} edges, "
+            f"but got shape {tuple(mask.shape)}"
+        )
+    groups = torch.split(mask.bool(), list(range(NUM_INPUTS, num_nodes - 1)), dim=-1)
+    return torch.stack([group.any(-1) for group in groups], dim=-1).all(-1)
+
+
+@dataclass(frozen=True, kw_only=True)
+class TopologyCodes:
+    """The codes of every choosing node of a cell, and exact sums over all joint topologies.
+
+    Choosing nodes are all that have a possible edge on the side that ``mode`` names: nodes 0 to
+    num_nodes - 3 in output mode, the intermediate nodes in input mode. In input mode every joint
+    topology is valid.
+
+    Choice: in output mode "fixed" keeps ``max(1, min(k, M - 1))`` of a node's M edges, which for
+    k = 2 and 7 nodes gives the paper's 2, 2, 2, 1, 1; in input mode ``min(k, M)``.
+
+    Source: Huang et al., Explicitly Learning Topology for Differentiable Neural Architecture
+    Search, 2020, sections 3.1 and 3.2.
+    """
+
+    num_nodes: int = 7
+    """Nodes of the cell: two inputs, intermediate ones, the output."""
+    space: TopologySpace = "arbitrary"
+    """See `codes`."""
+    k: int = 2
+    """Edges that a node keeps in "fixed"."""
+    mode: Mode = "output"
+    """Which side of a node chooses."""
+
+    def __post_init__(self) -> None:
+        candidate_edges(self.num_nodes)
+        for name, allowed in (("space", TopologySpace), ("mode", Mode)):
+            if getattr(self, name) not in get_args(allowed):
+                raise ConfigError(
+                    f"{name} must be one of {get_args(allowed)}, but got {getattr(self, name)!r}"
+                )
+        if self.k < 1:
+            raise ConfigError(f"k must be at least 1, but got k={self.k}")
+
+    @property
+    def edges(self) -> tuple[tuple[int, int], ...]:
+        """`candidate_edges` of the cell."""
+        return candidate_edges(self.num_nodes)
+
+    @property
+    def num_intermediate(self) -> int:
+        """Nodes that are neither input nor output."""
+        return self.num_nodes - NUM_INPUTS - 1
+
+    @cached_property
+    def choosers(self) -> tuple[int, ...]:
+        """The nodes that own a distribution, ascending."""
+        if self.mode == "output":
+            return tuple(range(self.num_nodes - 2))
+        return tuple(range(NUM_INPUTS, self.num_nodes - 1))
+
+    @cached_property
+    def edge_ids(self) -> tuple[Tensor, ...]:
+        """For every chooser the positions of its edges in `edges`, int64 [M]."""
+        side = 0 if self.mode == "output" else 1
+        return tuple(
+            torch.tensor([e for e, edge in enumerate(self.edges) if edge[side] == node])
+            for node in self.choosers
+        )
+
+    @cached_property
+    def codes(self) -> tuple[Tensor, ...]:
+        """For every chooser its codes, bool [codes, M], columns as in `edge_ids`."""
+        return tuple(codes(len(ids), self.space, self._kept(len(ids))) for ids in self.edge_ids)
+
+    def _kept(self, num_partners: int) -> int:
+        if self.mode == "input":
+            return min(self.k, num_partners)
+        return max(1, min(self.k, num_partners - 1))
+
+    @property
+    def sizes(self) -> tuple[int, ...]:
+        """How many codes every chooser has."""
+        return tuple(len(rows) for rows in self.codes)
+
+    @property
+    def num_joint(self) -> int:
+        """Joint topologies, valid or not."""
+        return prod(self.sizes)
+
+    @cached_property
+    def num_valid(self) -> int:
+        """Valid joint topologies, counted by inclusion and exclusion of uncovered nodes."""
+        total = 0
+        for uncovered in range(2**self.num_intermediate):
+            avoiding = prod(int(((cover & uncovered) == 0).sum()) for cover in self.covers)
+            total += (-1) ** uncovered.bit_count() * avoiding
+        return total
+
+    @cached_property
+    def incidence(self) -> Tensor:
+        """Which edges each code has, all choosers below each other: bool [sum of codes, E]."""
+        rows = torch.zeros(sum(self.sizes), len(self.edges), dtype=torch.bool)
+        for part, ids, own in zip(
+            torch.split(rows, list(self.sizes)), self.edge_ids, self.codes, strict=True
+        ):
+            part[:, ids] = own
+        return rows
+
+    @cached_property
+    def covers(self) -> tuple[Tensor, ...]:
+        """For every chooser the set of nodes that each code gives an input, int64 [codes].
+
+        Bit m stands for intermediate node m.
+        """
+        bits = torch.tensor([1 << (target - NUM_INPUTS) for _, target in self.edges])
+        if self.mode == "input":  # all bits of one code are the same node
+            return tuple(
+                bits[ids[0]].repeat(size)
+                for ids, size in zip(self.edge_ids, self.sizes, strict=True)
+            )
+        pairs = zip(self.edge_ids, self.codes, strict=True)
+        return tuple((own * bits[ids]).sum(1) for ids, own in pairs)
+
+    def mask(self, choice: Sequence[int] | Tensor) -> Tensor:
+        """The joint topology in which every chooser takes the code of its index in ``choice``.
+
+        Shapes:
+            choice int64 [..., choosers] -> bool [..., E].
+        """
+        index = torch.as_tensor(choice)
+        mask = torch.zeros(*index.shape[:-1], len(self.edges), dtype=torch.bool)
+        for c, (ids, own) in enumerate(zip(self.edge_ids, self.codes, strict=True)):
+            mask[..., ids] = own[index[..., c]]
+        return mask
+
+    def choice(self, mask: Tensor) -> Tensor:
+        """The code that every chooser takes in a joint topology; -1 where it is no code of it.
+
+        Shapes:
+            mask bool [E] -> int64 [choosers].
+        """
+        found = []
+        for ids, own in zip(self.edge_ids, self.codes, strict=True):
+            same = (own == mask[ids]).all(1)
+            found.append(int(same.long().argmax()) if bool(same.any()) else -1)
+        return torch.tensor(found)
+
+    def tables(
+        self, last: Tensor, step: Callable[[int, Tensor], Tensor], device: torch.device | str
+    ) -> list[Tensor]:
+        """Backward recursion over the choosers and the sets of nodes already covered.
+
+        Table c has a value for every set that choosers 0..c-1 may have covered together: what
+        ``step`` makes of chooser c's codes and table c + 1. Exact in sums and maxima over all
+        joint topologies, without listing them.
+
+        Args:
+            last: The value of every set after the last chooser, [2^intermediate].
+            step: Maps c and the next table's values [sets, codes of c] to table c, [sets].
+            device: Where the tables are.
+        """
+        covered = torch.arange(2**self.num_intermediate, device=device)
+        found = [last]
+        for c in reversed(range(len(self.choosers))):
+            after = covered[:, None] | self.covers[c].to(device)
+            found.append(step(c, found[-1][after]))
+        return found[::-1]
+
+    def sample(self, count: int, rng: np.random.Generator) -> Tensor:
+        """Independent draws, uniform over the valid joint topologies.
+
+        Shapes:
+            bool [count, E].
+        """
+        uniform = torch.from_numpy(rng.random((count, len(self.choosers))))
+        return self.mask(
+            torch.cat([self._sample_part(part) for part in torch.split(uniform, 4096)])
+        )
+
+    @cached_property
+    def _completions(self) -> list[Tensor]:
+        """`tables` of how many choices of the choosers that are left end in a valid topology."""
+        complete = torch.zeros(2**self.num_intermediate, dtype=torch.float64)
+        complete[-1] = 1
+        return self.tables(complete, lambda c, after: after.sum(1), "cpu")
+
+    def _sample_part(self, uniform: Tensor) -> Tensor:
+        """Choices [n, choosers], node by node, each code by its number of valid completions."""
+        covered = torch.zeros(len(uniform), dtype=torch.int64)
+        choice = torch.zeros(uniform.shape, dtype=torch.int64)
+        for c, cover in enumerate(self.covers):
+            below = self._completions[c + 1][covered[:, None] | cover].cumsum(1)
+            choice[:, c] = (below <= uniform[:, c, None] * below[:, -1:]).sum(1)
+            covered |= cover[choice[:, c]]
+        return choice
+
+
+def enumerate_joint(
+    codes: TopologyCodes, *, valid_only: bool = False, chunk: int = 65_536
+) -> Iterator[Tensor]:
+    """Lazily all joint topologies, each once, the last chooser's code changing fastest.
+
+    Args:
+        codes: What may be chosen.
+        valid_only: Leave out topologies in which an intermediate node has no input.
+        chunk: Joint topologies looked at for each tensor.
+
+    Yields:
+        bool [at most chunk, E].
+    """
+    sizes = codes.sizes
+    stride = [prod(sizes[c + 1 :]) for c in range(len(sizes))]
+    for start in range(0, codes.num_joint, chunk):
+        index = torch.arange(start, min(start + chunk, codes.num_joint))
+        digits = [index // step % size for step, size in zip(stride, sizes, strict=True)]
+        mask = codes.mask(torch.stack(digits, dim=1))
+        yield mask[is_valid(mask, codes.num_nodes)] if valid_only else mask
