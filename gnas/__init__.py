@@ -31,9 +31,12 @@ if TYPE_CHECKING:
     from gnas.predictors import Predictor as Predictor
     from gnas.spaces import NASGEM as NASGEM
     from gnas.spaces import SPACES as SPACES
+    from gnas.spaces import Genotype as Genotype
     from gnas.spaces import NASBench101 as NASBench101
     from gnas.spaces import NASBench201 as NASBench201
     from gnas.spaces import Space as Space
+    from gnas.spaces import TopoNAS as TopoNAS
+    from gnas.topology import TopologyDistribution as TopologyDistribution
 
 __version__ = "0.1.0"
 
@@ -42,6 +45,7 @@ _HOME = {
     "ConfigError": "gnas.errors",
     "DataError": "gnas.errors",
     "DenseBatch": "gnas.graphs",
+    "Genotype": "gnas.spaces",
     "GnasError": "gnas.errors",
     "GraphError": "gnas.errors",
     "MissingDataError": "gnas.errors",
@@ -51,6 +55,8 @@ _HOME = {
     "Predictor": "gnas.predictors",
     "SPACES": "gnas.spaces",
     "Space": "gnas.spaces",
+    "TopoNAS": "gnas.spaces",
+    "TopologyDistribution": "gnas.topology",
     "UnsupportedError": "gnas.errors",
     "architecture": "gnas.graphs",
     "graph_hash": "gnas.graphs",

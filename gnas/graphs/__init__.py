@@ -18,7 +18,7 @@ from gnas.graphs.architecture import (
 )
 from gnas.graphs.dense import DenseBatch, as_batch, validate_batch
 from gnas.graphs.hashing import graph_hash, graph_keys
-from gnas.graphs.pruning import live_nodes, prune, prune_batch
+from gnas.graphs.pruning import input_nodes, live_nodes, prune, prune_batch
 from gnas.graphs.transforms import EdgeOpsToNodeOps, NodeOpsToEdgeOps, edge_ops_to_node_ops
 
 __all__ = [
@@ -31,6 +31,7 @@ __all__ = [
     "from_networkx",
     "graph_hash",
     "graph_keys",
+    "input_nodes",
     "live_nodes",
     "op_indices",
     "prune",

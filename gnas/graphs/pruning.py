@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
+
 import torch
 from torch import Tensor
 from torch_geometric.data import Data
@@ -9,37 +11,65 @@ from torch_geometric.data import Data
 from gnas.graphs.dense import DenseBatch
 
 
-def live_nodes(batch: DenseBatch, *, to_output: bool = True) -> Tensor:
+def input_nodes(batch: DenseBatch, inputs: Sequence[int] = ()) -> Tensor:
+    """Where data enters: node 0 and the nodes whose operation is in ``inputs``, bool [N, n]."""
+    nodes = _with_op(batch, inputs)
+    nodes[:, 0] = True
+    return nodes
+
+
+def live_nodes(
+    batch: DenseBatch,
+    *,
+    to_output: bool = True,
+    inputs: Sequence[int] = (),
+    outputs: Sequence[int] = (),
+) -> Tensor:
     """Which nodes carry data from node 0 (to the last node): bool [N, n].
 
     Args:
         batch: N architectures.
         to_output: Require a path to the graph's last node too; False suits spaces whose output
             joins all leaves (NASGEM).
+        inputs: Operations (or roles) of further nodes at which data enters.
+        outputs: Operations (or roles) of further nodes that count as the last one does.
     """
-    size, n = batch.ops.shape
+    n = batch.max_nodes
     edges = batch.adjacency.bool()
-    forward = torch.zeros(size, n, dtype=torch.bool)
-    forward[:, 0] = True
+    forward = input_nodes(batch, inputs)
     for j in range(1, n):
-        forward[:, j] = (forward[:, :j] & edges[:, :j, j]).any(1)
+        forward[:, j] |= (forward[:, :j] & edges[:, :j, j]).any(1)
     if not to_output:
         return forward
     backward = torch.nn.functional.one_hot(batch.num_nodes - 1, n).bool()
+    backward |= _with_op(batch, outputs)
     for i in range(n - 2, -1, -1):
         backward[:, i] |= (backward[:, i + 1 :] & edges[:, i, i + 1 :]).any(1)
     return forward & backward
 
 
-def prune_batch(batch: DenseBatch, *, to_output: bool = True) -> DenseBatch:
+def _with_op(batch: DenseBatch, ops: Sequence[int]) -> Tensor:
+    """The nodes whose operation is in ``ops``, bool [N, n]."""
+    return torch.isin(batch.ops.long(), torch.tensor(ops, dtype=torch.int64))
+
+
+def prune_batch(
+    batch: DenseBatch,
+    *,
+    to_output: bool = True,
+    inputs: Sequence[int] = (),
+    outputs: Sequence[int] = (),
+) -> DenseBatch:
     """The batch without dead nodes; node 0 (and the last node, if ``to_output``) always stay.
 
     Args:
         batch: N architectures.
         to_output: As for `live_nodes`.
+        inputs: As for `live_nodes`.
+        outputs: As for `live_nodes`.
     """
     size, n = batch.ops.shape
-    live = live_nodes(batch, to_output=to_output)
+    live = live_nodes(batch, to_output=to_output, inputs=inputs, outputs=outputs)
     live[:, 0] = True
     if to_output:
         live[torch.arange(size), batch.num_nodes - 1] = True

@@ -37,7 +37,13 @@ def default(space: Space, *, seed: int = 0) -> Predictor:
         seed: Fixes every random choice.
     """
     features = PathStatistics(
-        space.max_nodes, len(space.ops), num_edge_ops=len(space.edge_ops), live=space.live
+        space.max_nodes,
+        len(space.ops),
+        num_edge_ops=len(space.edge_ops),
+        live=space.live,
+        max_edges=space.max_edges,
+        inputs=space.inputs,
+        outputs=space.outputs,
     )
     forest = Forest(features, kind="extra")
     process = GaussianProcess(features, kernel="matern", hyper_rows=250)

@@ -12,12 +12,12 @@ from numpy.typing import NDArray
 from torch import Tensor
 
 from gnas.errors import GraphError
-from gnas.graphs import DenseBatch, edge_ops_to_node_ops, prune_batch
+from gnas.graphs import DenseBatch, edge_ops_to_node_ops, input_nodes, prune_batch
 
 Rows = NDArray[np.float64]
 
 CHUNK = 20_000
-"""Graphs whose paths are counted at a time: bounds memory."""
+"""Graphs of up to 30 nodes whose paths are counted at a time: bounds memory."""
 
 
 class Features(Protocol):
@@ -94,11 +94,11 @@ class PathStatistics:
 
     Per operation: how many nodes, summed in- and out-degree, summed longest distance from the
     input; per ordered pair of operations: edges, and pairs joined by any path; over all paths
-    from node 0 to a leaf: how many by length and by number of each operation, and shortest,
+    from an input to a leaf: how many by length and by number of each operation, and shortest,
     longest and mean length and number of each operation. Counts of paths are log(1 + count).
 
     Where operations sit on edges, each first becomes a node (`edge_ops_to_node_ops`), and what is
-    not on a path to the last node is cut.
+    not on a path to an output is cut.
 
     Raises:
         GraphError: when called with a graph of more than ``max_nodes`` nodes or of another
@@ -111,6 +111,12 @@ class PathStatistics:
     """Size of the edge-op vocabulary; 0 where operations sit on nodes."""
     live: Callable[[DenseBatch], DenseBatch] | None = None
     """`gnas.spaces.base.Space.live`: cuts dead nodes, which would be counted; None leaves all."""
+    max_edges: int | None = None
+    """Most edges of a graph whose operations sit on edges; None for every pair of nodes."""
+    inputs: tuple[int, ...] = ()
+    """Operations (or roles) of further inputs beside node 0."""
+    outputs: tuple[int, ...] = ()
+    """Operations (or roles) of further outputs beside the last node."""
     name: str = field(default="path statistics", init=False)
 
     def __call__(self, batch: DenseBatch) -> Rows:
@@ -119,17 +125,20 @@ class PathStatistics:
         batch = batch.pad_to(self.max_nodes) if self.live is None else self.live(batch)
         max_nodes, num_ops = self.max_nodes, self.num_ops + self.num_edge_ops
         if self.num_edge_ops:
-            batch = prune_batch(edge_ops_to_node_ops(batch, self.num_edge_ops))
-            max_nodes += max_nodes * (max_nodes - 1) // 2
+            batch = edge_ops_to_node_ops(batch, self.num_edge_ops)
+            batch = prune_batch(batch, inputs=self.inputs, outputs=self.outputs)
+            every = max_nodes * (max_nodes - 1) // 2
+            max_nodes += every if self.max_edges is None else self.max_edges
+        chunk = max(1, min(CHUNK, CHUNK * 31**2 // max_nodes**2))
         parts = [
-            _path_statistics(batch[start : start + CHUNK].pad_to(max_nodes), num_ops)
-            for start in range(0, max(len(batch), 1), CHUNK)
+            _path_statistics(batch[start : start + chunk].pad_to(max_nodes), num_ops, self.inputs)
+            for start in range(0, max(len(batch), 1), chunk)
         ]
         rows: Rows = torch.cat(parts).numpy()
         return rows
 
 
-def _path_statistics(batch: DenseBatch, num_ops: int) -> Tensor:
+def _path_statistics(batch: DenseBatch, num_ops: int, inputs: tuple[int, ...]) -> Tensor:
     """See `PathStatistics`: float64 [N, F]."""
     edges = batch.adjacency.double()
     kinds = (batch.ops[:, :, None] == torch.arange(num_ops)).double()  # [N, n, o]
@@ -140,8 +149,9 @@ def _path_statistics(batch: DenseBatch, num_ops: int) -> Tensor:
     by_kind = kinds.transpose(1, 2) @ degrees  # [N, o, 3]
     ends = (edges.sum(2) == 0) & (batch.ops >= 0)  # leaves: the output, where there is one
     real = (batch.ops >= 0).double()
-    paths = [_path_counts(edges, real, ends)]
-    paths += [_path_counts(edges, kinds[:, :, o], ends) for o in range(num_ops)]
+    starts = input_nodes(batch, inputs)
+    paths = [_path_counts(edges, real, starts, ends)]
+    paths += [_path_counts(edges, kinds[:, :, o], starts, ends) for o in range(num_ops)]
     parts = [
         batch.num_nodes[:, None].double(),
         edges.sum((1, 2))[:, None],
@@ -187,20 +197,21 @@ def _longest(edges: Tensor, batch: DenseBatch) -> Tensor:
     return depth
 
 
-def _path_counts(edges: Tensor, weight: Tensor, ends: Tensor) -> Tensor:
-    """How many paths from node 0 to a leaf carry weight 0, 1, ..., n: float64 [N, n + 1].
+def _path_counts(edges: Tensor, weight: Tensor, starts: Tensor, ends: Tensor) -> Tensor:
+    """How many paths from an input to a leaf carry weight 0, 1, ..., n: float64 [N, n + 1].
 
     Args:
         edges: [N, n, n].
         weight: 0 or 1 per node [N, n]; a path's weight is the sum over its nodes.
+        starts: bool [N, n], where a path begins.
         ends: bool [N, n], where a path may end.
     """
     size, n = weight.shape
     counts = edges.new_zeros(size, n, n + 1)
-    counts[:, 0, 0] = 1
+    counts[:, :, 0] = starts.double()
     for j in range(n):
         if j:
-            counts[:, j] = (edges[:, :j, j, None] * counts[:, :j]).sum(1)
+            counts[:, j] += (edges[:, :j, j, None] * counts[:, :j]).sum(1)
         shifted = torch.nn.functional.pad(counts[:, j, :-1], (1, 0))
         counts[:, j] = torch.where(weight[:, j, None] > 0, shifted, counts[:, j])
     return (counts * ends[:, :, None]).sum(1)

@@ -28,6 +28,12 @@ class Space(ABC):
     """What the values of ``edge_op`` mean; empty where operations sit on nodes."""
     max_nodes: int
     """Most nodes that an architecture has."""
+    max_edges: int | None = None
+    """Most edges that an architecture has, where that is far from every pair of nodes."""
+    inputs: tuple[int, ...] = ()
+    """Columns of ``x`` of the nodes at which data enters, where not node 0 alone."""
+    outputs: tuple[int, ...] = ()
+    """Columns of ``x`` of the nodes at which data leaves, where not the last node alone."""
     size: int | None = None
     """Number of different architectures, where the space can enumerate them."""
 

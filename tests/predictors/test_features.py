@@ -1,15 +1,17 @@
 from __future__ import annotations
 
+from collections.abc import Sequence
+
 import networkx as nx
 import numpy as np
 import pytest
 import torch
 
 from gnas.errors import GraphError
-from gnas.graphs import DenseBatch, architecture, to_networkx
+from gnas.graphs import DenseBatch, architecture, edge_ops_to_node_ops, to_networkx
 from gnas.predictors import Embedding, Joined, OneHot, OneHotOps, PathStatistics
 from gnas.predictors import features as module
-from gnas.spaces import NASGEM, NASBench101, NASBench201
+from gnas.spaces import NASGEM, NASBench101, NASBench201, TopoNAS
 
 
 def permuted(batch: DenseBatch, rng: np.random.Generator) -> DenseBatch:
@@ -56,7 +58,9 @@ def test_one_hot_of_edge_ops(rng: np.random.Generator) -> None:
     assert (rows[:, :24].reshape(50, 6, 4) @ weights == upper).all()
 
 
-def naive_statistics(graph: nx.DiGraph, num_ops: int, max_nodes: int) -> list[float]:
+def naive_statistics(
+    graph: nx.DiGraph, num_ops: int, max_nodes: int, inputs: Sequence[int] = ()
+) -> list[float]:
     """`PathStatistics` of one graph, by listing all of its paths."""
     op = [graph.nodes[v]["op"] for v in sorted(graph)]
     n = len(op)
@@ -64,8 +68,9 @@ def naive_statistics(graph: nx.DiGraph, num_ops: int, max_nodes: int) -> list[fl
     depth = {v: 0 for v in graph}
     for v in nx.topological_sort(graph):
         depth[v] = max((depth[u] + 1 for u in graph.predecessors(v)), default=0)
-    paths = [[0]] if 0 in ends else []
-    paths += [p for end in ends if end != 0 for p in nx.all_simple_paths(graph, 0, end)]
+    starts = [v for v in graph if v == 0 or op[v] in inputs]
+    paths = [[v] for v in starts if v in ends]
+    paths += [p for a in starts for b in ends if a != b for p in nx.all_simple_paths(graph, a, b)]
     row = [n, graph.number_of_edges(), graph.out_degree(0)]
     row += [sum(graph.in_degree(v) for v in ends), sum(graph.has_edge(0, v) for v in ends)]
     row += [op.count(o) for o in range(num_ops)]
@@ -101,6 +106,18 @@ def test_path_statistics_of_cells_with_many_leaves(rng: np.random.Generator) -> 
     for graph, row in zip(space.live(cells), rows, strict=True):
         np.testing.assert_allclose(row, naive_statistics(to_networkx(graph), 2, 9), atol=1e-12)
     assert np.isfinite(PathStatistics(30, 2)(NASGEM(30).sample_batch(200, rng))).all()
+
+
+def test_path_statistics_of_two_cells_in_one_graph(rng: np.random.Generator) -> None:
+    space = TopoNAS(5)
+    cells = space.sample_batch(15, rng)
+    features = PathStatistics(
+        10, 8, num_edge_ops=8, max_edges=14, inputs=space.inputs, outputs=space.outputs
+    )
+    rows = features(cells)
+    for graph, row in zip(edge_ops_to_node_ops(cells, 8), rows, strict=True):
+        naive = naive_statistics(to_networkx(graph), 16, 24, space.inputs)
+        np.testing.assert_allclose(row, naive, atol=1e-12)
 
 
 def test_path_statistics_ignore_node_order(rng: np.random.Generator) -> None:

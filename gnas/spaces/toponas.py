@@ -1,0 +1,202 @@
+"""The TopoNAS space: pairs of DARTS cells whose wiring is chosen node by node."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+
+import numpy as np
+import torch
+from torch import Tensor
+from torch_geometric.data import Data
+
+from gnas.errors import GraphError
+from gnas.graphs import DenseBatch, graph_keys
+from gnas.spaces.base import Space
+from gnas.spaces.cells import (
+    CELL_TYPES,
+    EDGE_OPS,
+    PRIMITIVES,
+    ROLES,
+    cell_roles,
+    cells_batch,
+    cells_graph,
+    check_cells,
+    concat_nodes,
+    edge_codes,
+    with_cell,
+)
+from gnas.spaces.genotype import Genotype
+from gnas.topology import (
+    Mode,
+    TopologyCodes,
+    TopologySpace,
+    candidate_edges,
+    enumerate_joint,
+    is_valid,
+)
+
+__all__ = ["CELL_TYPES", "EDGE_OPS", "PRIMITIVES", "ROLES", "TopoNAS", "candidate_edges"]
+
+
+class TopoNAS(Space):
+    """A normal and a reduction cell; every node of a cell chooses a set of edges.
+
+    One graph holds both cells as two components, the normal one first; ``cell`` int64 [n] says
+    which (graphs out of a dense batch come without it: the roles say the same, and
+    `gnas.spaces.cells.with_cell` adds it). Nodes are feature maps, operations sit on the edges.
+
+    The concatenation into a cell's output is written as edges of their own operation, "concat",
+    from every node that is joined. So the output hangs together with the cell for hashes, kernels
+    and networks; cells that join only some nodes, as published ones do, have a graph too; and
+    no edge that computes nothing is counted as a learned skip connection. Architectures of this
+    space join all intermediate nodes.
+
+    ``topology="arbitrary", mode="input"`` holds every cell in which all intermediate nodes have
+    an input; "fixed", k = 2, "input" is the space of DARTS' own cells.
+
+    Args:
+        num_nodes: Nodes of one cell: two inputs, the intermediate ones, the output.
+        topology: Whether a node keeps a "fixed" or an "arbitrary" number of edges.
+        k: Edges that a node keeps in "fixed".
+        mode: Whether nodes choose the edges that leave ("output") or enter ("input") them.
+
+    Source: Huang et al., Explicitly Learning Topology for Differentiable Neural Architecture
+    Search, 2020, section 3 (arXiv 2408.01311 is another method of the same name); operations and
+    cells: Liu et al., DARTS, ICLR 2019.
+    """
+
+    name = "toponas"
+    ops = ROLES
+    edge_ops = EDGE_OPS
+    inputs = tuple(i for i, role in enumerate(ROLES) if "_c_" in role)
+    outputs = tuple(i for i, role in enumerate(ROLES) if role.endswith("_output"))
+
+    def __init__(
+        self,
+        num_nodes: int = 7,
+        *,
+        topology: TopologySpace = "arbitrary",
+        k: int = 2,
+        mode: Mode = "output",
+    ) -> None:
+        self.codes = TopologyCodes(num_nodes=num_nodes, space=topology, k=k, mode=mode)
+        self.num_nodes = num_nodes
+        self.max_nodes = 2 * num_nodes
+        self.max_edges = 2 * (len(self.codes.edges) + self.codes.num_intermediate)
+
+    def sample_batch(self, count: int, rng: np.random.Generator) -> DenseBatch:
+        """``count`` pairs of cells: wiring uniform over the valid ones, then uniform operations.
+
+        Both cells and all operations are independent.
+        """
+        mask = self.codes.sample(2 * count, rng).view(count, 2, -1)
+        ops = torch.from_numpy(rng.integers(1, len(PRIMITIVES) + 1, size=mask.shape))
+        return cells_batch(mask * ops)
+
+    def sample(self, rng: np.random.Generator) -> Data:
+        """See `Space.sample`."""
+        return with_cell(super().sample(rng))
+
+    def mutate(self, graph: Data, rng: np.random.Generator) -> Data:
+        """One cell changed, by another operation on an edge or another code of a node.
+
+        Both kinds are equally likely. A node's new code is uniform among those that leave every
+        intermediate node an input; edges that stay keep their operation, new ones draw one.
+        """
+        codes = edge_codes(graph)
+        cell = int(rng.integers(2))
+        rewired = self._rewired(codes[cell], rng) if rng.random() < 0.5 else None
+        if rewired is None:
+            rewired = codes[cell].clone()
+            edges = rewired.nonzero().flatten()
+            edge = int(edges[int(rng.integers(len(edges)))])
+            shift = int(rng.integers(1, len(PRIMITIVES)))
+            rewired[edge] = (int(rewired[edge]) - 1 + shift) % len(PRIMITIVES) + 1
+        codes[cell] = rewired
+        return cells_graph(codes)
+
+    def _rewired(self, row: Tensor, rng: np.random.Generator) -> Tensor | None:
+        """Edge codes [E] with another code of one node; None where no node has another one."""
+        present = row > 0
+        for c in rng.permutation(len(self.codes.choosers)).tolist():
+            masks = present.repeat(self.codes.sizes[c], 1)
+            masks[:, self.codes.edge_ids[c]] = self.codes.codes[c]
+            other = (masks != present).any(1) & is_valid(masks, self.num_nodes)
+            options = other.nonzero().flatten()
+            if len(options):
+                chosen = masks[options[int(rng.integers(len(options)))]]
+                drawn = torch.from_numpy(rng.integers(1, len(PRIMITIVES) + 1, size=len(row)))
+                return torch.where(present, row, drawn) * chosen
+        return None
+
+    def check(self, graph: Data) -> None:
+        """See `Space.check`."""
+        check_cells(graph)
+        if len(graph.x) != self.max_nodes:
+            raise GraphError(
+                f"a cell of this space must have {self.num_nodes} nodes, "
+                f"but got {len(graph.x) // 2}"
+            )
+        every = tuple(range(2, self.num_nodes - 1))
+        pairs = zip(CELL_TYPES, edge_codes(graph), concat_nodes(graph), strict=True)
+        for cell, row, concat in pairs:
+            if concat != every:
+                raise GraphError(
+                    f"the output of the {cell} cell must join nodes {every}, but joins {concat}"
+                )
+            choice = self.codes.choice(row > 0).tolist()
+            if -1 in choice:
+                node = self.codes.choosers[choice.index(-1)]
+                found = [edge for edge, code in zip(self.codes.edges, row, strict=True) if code]
+                raise GraphError(
+                    f"the {self.codes.mode} edges of node {node} must be one of its "
+                    f"{len(self.codes.codes[choice.index(-1)])} codes in "
+                    f"'{self.codes.space}' topologies, but the {cell} cell has {found}"
+                )
+
+    def to_str(self, graph: Data) -> str:
+        """The text of its `Genotype`, which the DARTS family's code reads."""
+        return str(Genotype.from_graph(graph))
+
+    def from_str(self, text: str) -> Data:
+        """The architecture of a `Genotype`'s text or JSON, validated.
+
+        Raises:
+            GraphError: the text is malformed, or its graph is not of this space.
+        """
+        graph = Genotype.parse(text).to_graph()
+        self.validate(graph)
+        return graph
+
+    @property
+    def num_topologies(self) -> int:
+        """Valid joint topologies of one cell."""
+        return self.codes.num_valid
+
+    def topologies(self, *, valid_only: bool = True, chunk: int = 65_536) -> Iterator[DenseBatch]:
+        """Lazily every joint topology of one cell, once, as graphs without operations.
+
+        Args:
+            valid_only: Leave out topologies in which an intermediate node has no input.
+            chunk: Joint topologies looked at for each batch.
+
+        Yields:
+            Graphs of ``num_nodes`` nodes with the normal cell's roles; the output joins all
+            intermediate nodes. Iterate over a batch for single architectures.
+        """
+        n = self.num_nodes
+        source, target = torch.tensor(self.codes.edges).unbind(1)
+        roles = torch.tensor(cell_roles(n), dtype=torch.int8)
+        for masks in enumerate_joint(self.codes, valid_only=valid_only, chunk=chunk):
+            adjacency = torch.zeros(len(masks), n, n, dtype=torch.uint8)
+            adjacency[:, source, target] = masks.to(torch.uint8)
+            adjacency[:, 2:-1, -1] = 1
+            sizes = torch.full((len(masks),), n, dtype=torch.int64)
+            yield DenseBatch(adjacency, roles.repeat(len(masks), 1), sizes, len(ROLES))
+
+    def count_isomorphism_classes(self, *, valid_only: bool = True) -> int:
+        """Topologies of one cell that differ by more than the numbering of intermediate nodes."""
+        keys = np.empty(0, dtype=np.uint64)
+        for batch in self.topologies(valid_only=valid_only):
+            keys = np.union1d(keys, graph_keys(batch))
+        return len(keys)
