@@ -1,8 +1,8 @@
 """Time and memory of a supernet's training step, ours against the plain edge-by-edge supernet.
 
 Every side runs in a process of its own, with the same allocator settings and the same steps:
-one SGD step on the weights, as in a search (forward, backward, update). Peak memory is the growth of
-the process's largest resident size over what it was before the network existed.
+one SGD step on the weights, as in a search (forward, backward, update). Peak memory is the growth
+of the process's largest resident size over what it was before the network existed.
 
     python benchmarks/supernet_step.py [--batch 16 64] [--steps 3] [--threads 2]
 """
@@ -52,8 +52,10 @@ def main() -> None:
     for batch in arguments.batch:
         rows = {side: run(side, batch, sys.argv[1:]) for side in SIDES}
         record += [{"side": side, "batch": batch, **row} for side, row in rows.items()]
-        print(f"batch {batch}, {arguments.cells} cells, {arguments.channels} channels, "
-              f"{arguments.threads} threads")
+        print(
+            f"batch {batch}, {arguments.cells} cells, {arguments.channels} channels, "
+            f"{arguments.threads} threads"
+        )
         for side, row in rows.items():
             ratios = "  ".join(
                 f"{rows[other]['seconds'] / row['seconds']:5.2f}x faster, "
@@ -107,7 +109,8 @@ def measure(arguments: argparse.Namespace) -> dict[str, float]:
     for _ in range(arguments.steps + 1):
         start = time.perf_counter()
         optimizer.zero_grad()
-        nn.functional.cross_entropy(network(images, *weights), labels % 10).backward()
+        loss = nn.functional.cross_entropy(network(images, *weights), labels % 10)
+        torch.autograd.backward(loss)
         nn.utils.clip_grad_norm_(network.parameters(), 5.0)
         optimizer.step()
         seconds.append(time.perf_counter() - start)

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING, NamedTuple
+from typing import TYPE_CHECKING, NamedTuple, cast
 
 import torch
 from torch import Tensor, nn
@@ -127,8 +127,10 @@ class Source(nn.Module):
         self.stride, self.num_edges = stride, num_edges
         self.convolutions = nn.ModuleDict(
             {
-                name: nn.ModuleList(SeparableWeights(channels, num_edges, kernel) for _ in range(n))
-                for name, (kernel, _, n) in CONVOLUTIONS.items()
+                name: nn.ModuleList(
+                    SeparableWeights(channels, num_edges, kernel) for _ in range(num_blocks)
+                )
+                for name, (kernel, _, num_blocks) in CONVOLUTIONS.items()
             }
         )
         self.skip = nn.ModuleList(
@@ -146,9 +148,10 @@ class Source(nn.Module):
             "skip_connect": skips,
         }
         for name, (_, dilation, _) in CONVOLUTIONS.items():
+            weights = cast("list[SeparableWeights]", self.convolutions[name])
             blocks = [
-                Block(block.depthwise, block.pointwise, self.stride if k == 0 else 1, dilation)
-                for k, block in enumerate(self.convolutions[name])
+                Block(weight.depthwise, weight.pointwise, self.stride if k == 0 else 1, dilation)
+                for k, weight in enumerate(weights)
             ]
             found[name] = kernels.separable(x, blocks)
         return [[found[name][edge] for name in PRIMITIVES] for edge in range(self.num_edges)]

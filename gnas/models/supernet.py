@@ -3,9 +3,9 @@
 from __future__ import annotations
 
 import logging
+from dataclasses import dataclass, replace
 from functools import cache
-from dataclasses import dataclass
-from typing import Literal, NamedTuple
+from typing import Literal
 
 import torch
 from torch import Tensor, nn
@@ -14,6 +14,7 @@ from torch.utils.checkpoint import checkpoint
 from gnas.errors import ConfigError, UnsupportedError
 from gnas.models.fused import Kernels, native, native_problem, plain
 from gnas.models.supercell import MixedWeights, SuperCell
+from gnas.spaces.toponas import PRIMITIVES, candidate_edges
 
 logger = logging.getLogger(__name__)
 
@@ -137,6 +138,23 @@ class Supernet(nn.Module):
         if images.device.type == "cpu":
             _warn_once(problem)
         return plain
+
+
+def supernet_macs(config: SupernetConfig, image_size: int) -> int:
+    """Multiply-accumulates of the convolutions and the classifier for one square image.
+
+    Source: `torch.utils.flop_counter`, which counts two operations for each.
+    """
+    from torch.utils.flop_counter import FlopCounterMode
+
+    with torch.device("meta"):
+        network = Supernet(replace(config, kernels="torch", recompute=False))
+        count = len(candidate_edges(config.num_nodes))
+        weights = MixedWeights(torch.ones(count, len(PRIMITIVES)), torch.ones(count))
+        images = torch.empty(1, config.in_channels, image_size, image_size)
+    with FlopCounterMode(display=False) as counter, torch.no_grad():
+        network(images, weights, weights)
+    return int(counter.get_total_flops()) // 2
 
 
 def reduction_cells(num_cells: int) -> set[int]:

@@ -38,9 +38,7 @@ def moments(x: Tensor) -> Features:
     mean, var = x.new_empty(2, x.size(1))
     value = x.detach()
     _run(
-        library(x.dtype).moments(
-            ctypes.byref(_sum(value, 1)), *map(_pointer, (value, mean, var))
-        )
+        library(x.dtype).moments(ctypes.byref(_sum(value, 1)), *map(_pointer, (value, mean, var)))
     )
     return Features(x, mean, torch.rsqrt(var + EPS))
 
@@ -125,7 +123,7 @@ class _Separable(torch.autograd.Function):
         return (*z, out_mean, out_var)
 
     @staticmethod
-    @once_differentiable  # type: ignore[untyped-decorator]
+    @once_differentiable
     def backward(ctx: Any, *grads: Tensor) -> tuple[Tensor | None, ...]:
         depthwise, pointwise, mean, rstd, *x = ctx.saved_tensors
         shape = ctx.shape
@@ -171,7 +169,7 @@ class _WeightedSum(torch.autograd.Function):
         return out
 
     @staticmethod
-    @once_differentiable  # type: ignore[untyped-decorator]
+    @once_differentiable
     def backward(ctx: Any, grad: Tensor) -> tuple[Tensor | None, ...]:
         weights, normalised, mean, rstd, *z = ctx.saved_tensors
         grad = _nhwc(grad)
