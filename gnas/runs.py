@@ -13,7 +13,7 @@ from typing import IO, Any, Protocol
 from gnas.data.files import replacing
 from gnas.errors import ConfigError
 
-_VERSIONS = ("gnas", "numpy", "scipy", "scikit-learn", "torch", "torch-geometric")
+_VERSIONS = ("gnas", "numpy", "scipy", "scikit-learn", "torch", "torch-geometric", "torchvision")
 
 
 class Figure(Protocol):
@@ -104,9 +104,37 @@ def write_run(
         ConfigError: the folder cannot be written.
         DataError: writing failed, for example on a full disk.
     """
+    write_config(folder, config, table=table, device=device)
+    write_result(folder, result, figures)
+
+
+def write_config(
+    folder: Path, config: object, *, device: str = "cpu", **facts: Mapping[str, Any] | None
+) -> None:
+    """Writes ``config.json``: the configuration and what else the result will depend on.
+
+    Args:
+        folder: Made if need be.
+        config: The resolved configuration, seed included.
+        device: Where tensors live.
+        facts: Facts about the ``table`` or the ``data``, a sha256 among them.
+
+    Raises:
+        ConfigError: the folder cannot be written.
+        DataError: writing failed.
+    """
     check_folder(folder)
-    facts = {"config": config, "table": table, **environment(device)}
-    _write(folder / "config.json", to_json(facts))
+    _write(folder / "config.json", to_json({"config": config, **facts, **environment(device)}))
+
+
+def write_result(
+    folder: Path, result: object, figures: Mapping[str, Figure] | None = None
+) -> None:
+    """Writes ``figures/NAME.png`` and ``figures/NAME.svg``, then ``result.json``.
+
+    Raises:
+        DataError: writing failed.
+    """
     for name, figure in (figures or {}).items():
         for suffix, options in (("png", {"dpi": 200}), ("svg", {"metadata": {"Date": None}})):
             with (

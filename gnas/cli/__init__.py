@@ -16,7 +16,7 @@ import typer
 from typer.core import TyperGroup
 
 from gnas import __version__
-from gnas.cli import bench, data, encoder, tabulate
+from gnas.cli import bench, data, encoder, search, tabulate
 from gnas.cli.output import set_up_logging
 from gnas.errors import GnasError
 
@@ -62,7 +62,7 @@ def _fail(ctx: Any, message: str, code: int = 1) -> typer.Exit:
 app = typer.Typer(
     name="gnas",
     cls=Commands,
-    help="Neural architecture search on graphs: benchmarks, predictors, encoders and tables.",
+    help="Neural architecture search on graphs: searches, benchmarks, predictors and tables.",
     no_args_is_help=True,
     pretty_exceptions_enable=False,
     context_settings={"help_option_names": ["-h", "--help"]},
@@ -95,6 +95,7 @@ def options(
 app.add_typer(bench.app, name="bench")
 app.add_typer(data.app, name="data")
 app.add_typer(encoder.app, name="encoder")
+app.add_typer(search.app, name="search")
 app.add_typer(tabulate.app, name="tabulate")
 
 

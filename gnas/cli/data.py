@@ -1,4 +1,4 @@
-"""``gnas data``: benchmark tables."""
+"""``gnas data``: benchmark tables and lists of images."""
 
 from __future__ import annotations
 
@@ -10,7 +10,10 @@ import typer
 
 from gnas.cli.output import check_writable, report_console, reporting, write_json
 
-app = typer.Typer(help="List, fetch, convert and verify benchmark tables.", no_args_is_help=True)
+app = typer.Typer(
+    help="Benchmark tables: list, fetch, convert, verify. Images: draw a subset.",
+    no_args_is_help=True,
+)
 
 DataDir = Annotated[
     Path | None,
@@ -87,3 +90,28 @@ def verify(
     report_console(json).print(text, f"sha256 {facts.sha256}" if facts.path else "", sep="\n")
     if json:
         write_json(json, {"command": "data verify", "table": facts.summary()})
+
+
+@app.command()
+def subset(
+    folder: Annotated[Path, typer.Argument(help="<folder>/train/<class>/* or <folder>/<class>/*")],
+    out: Annotated[Path, typer.Option(help="The list to write (.txt)")],
+    percent: Annotated[float, typer.Option(help="Share of every class")] = 3.0,
+    seed: Annotated[int, typer.Option(help="Same seed, same list")] = 0,
+    json: Json = None,
+) -> None:
+    """Draw a class-balanced share of an image folder and write it as a list."""
+    from gnas.data.subsets import make_subset, write_subset
+
+    check_writable(out)
+    check_writable(json)
+    images = make_subset(folder, percent, seed)
+    digest = write_subset(images, out)
+    report_console(json).print(
+        f"{out}: {len(images.names):,} images in {len(images.classes):,} classes\nsha256 {digest}",
+        soft_wrap=True,
+    )
+    if json:
+        counts = {"images": len(images.names), "classes": len(images.classes)}
+        facts = {"folder": folder, "percent": percent, "seed": seed, "list": out, **counts}
+        write_json(json, {"command": "data subset", **facts, "sha256": digest})

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import hashlib
-import logging
 from dataclasses import dataclass
 from functools import cached_property
 from pathlib import Path
@@ -12,20 +11,16 @@ from typing import Any
 import numpy as np
 import torch
 from numpy.typing import NDArray
-from PIL import Image, UnidentifiedImageError
 from torch import Tensor
 
+from gnas.data.folders import class_names, list_images, read_images, training_folder
 from gnas.errors import ConfigError, DataError, MissingDataError
-
-logger = logging.getLogger(__name__)
 
 TEST_FOLDERS = ("test", "val")
 VAL_SHARE = 0.25
 """Choice: share of the training images held out for validation when no number is given."""
 TEST_SHARE = 0.2
 """Choice: share of all images held out for testing when a source has no test part of its own."""
-MAX_UNREADABLE = 0.01
-"""An image folder with a larger share of unreadable files is refused."""
 
 
 @dataclass(frozen=True)
@@ -137,6 +132,27 @@ def load_images(
     )
 
 
+def training_images(source: str | Path, *, image_size: int | None = None) -> tuple[Tensor, Tensor]:
+    """All images that `load_images` trains and validates on with seed 0; none that it tests on.
+
+    Args:
+        source: As in `load_images`.
+        image_size: As in `load_images`.
+
+    Shapes:
+        pixels uint8 [N, C, H, W], labels int64 [N].
+
+    Raises:
+        MissingDataError: no such source.
+        DataError: arrays or images are damaged or do not fit together.
+        ConfigError: an impossible size.
+    """
+    images = _read(source, image_size)
+    if len(images.y_test) == 0:
+        images = _hold_out_test(images, np.random.default_rng(0))
+    return images.x_train, images.y_train
+
+
 def _read(source: str | Path, image_size: int | None) -> _Images:
     if str(source) == "digits":
         images = _digits()
@@ -240,72 +256,19 @@ def _array(path: Path) -> NDArray[Any]:
 
 
 def _image_folder(folder: Path, image_size: int | None) -> _Images:
-    train = folder / "train"
-    if not train.is_dir():
-        x, y = _class_folders(folder, _classes(folder), image_size)
+    train = training_folder(folder)
+    classes = class_names(train)
+    x, y = read_images(list_images(train, classes), image_size)
+    if train == folder:
         return _Images(x, y, x[:0], y[:0])
-    classes = _classes(train)
-    x, y = _class_folders(train, classes, image_size)
     for name in TEST_FOLDERS:
         if (folder / name).is_dir():
-            found = _classes(folder / name)
+            found = class_names(folder / name)
             if found != classes:
                 raise DataError(
                     f"{folder / name} must have the classes of {train}, but they differ in "
                     f"{sorted(set(found) ^ set(classes))[:5]}"
                 )
-            return _Images(x, y, *_class_folders(folder / name, classes, image_size))
+            test = read_images(list_images(folder / name, classes), image_size)
+            return _Images(x, y, *test)
     return _Images(x, y, x[:0], y[:0])
-
-
-def _classes(folder: Path) -> list[str]:
-    classes = sorted(path.name for path in folder.iterdir() if path.is_dir())
-    if len(classes) < 2:
-        raise DataError(
-            f"an image folder must have one sub-folder for each of at least 2 classes, "
-            f"but {folder} has {classes}"
-        )
-    return classes
-
-
-def _class_folders(
-    folder: Path, classes: list[str], image_size: int | None
-) -> tuple[Tensor, Tensor]:
-    images: list[NDArray[np.uint8]] = []
-    labels: list[int] = []
-    unreadable: list[Path] = []
-    for label, name in enumerate(classes):
-        paths = sorted(path for path in (folder / name).iterdir() if path.is_file())
-        before = len(images)
-        for path in paths:
-            try:
-                images.append(_image(path, image_size))
-                labels.append(label)
-            except (UnidentifiedImageError, OSError, SyntaxError):
-                unreadable.append(path)
-        if len(images) == before:
-            raise DataError(f"every class must have readable images, but {folder / name} has none")
-    if unreadable:
-        names = ", ".join(str(path) for path in unreadable[:3])
-        if len(unreadable) > MAX_UNREADABLE * (len(images) + len(unreadable)):
-            raise DataError(
-                f"at most {MAX_UNREADABLE:.0%} of the images may be unreadable, but "
-                f"{len(unreadable)} of {len(images) + len(unreadable)} are, for example {names}"
-            )
-        logger.warning("left out %d unreadable images: %s", len(unreadable), names)
-    if len({image.shape for image in images}) > 1:
-        raise DataError(f"images of {folder} differ in size; give an image size to reduce them to")
-    x = torch.from_numpy(np.stack(images).transpose(0, 3, 1, 2).copy())
-    return x, torch.tensor(labels, dtype=torch.int64)
-
-
-def _image(path: Path, image_size: int | None) -> NDArray[np.uint8]:
-    """One image as uint8 [H, W, 3]; resized here so that a large folder fits in memory."""
-    with Image.open(path) as image:
-        rgb = image.convert("RGB")
-        if image_size is not None:
-            box = (
-                Image.Resampling.BOX if min(rgb.size) >= image_size else Image.Resampling.BILINEAR
-            )
-            rgb = rgb.resize((image_size, image_size), box)
-        return np.asarray(rgb, dtype=np.uint8)

@@ -1,0 +1,185 @@
+"""``gnas search``: find an architecture by searching on images."""
+
+from __future__ import annotations
+
+import json as json_text
+import time
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
+from pathlib import Path
+from typing import TYPE_CHECKING, Annotated, Any, Literal
+
+import typer
+
+from gnas.cli.output import check_writable, console, progress_bar, report_console, write_json
+
+if TYPE_CHECKING:
+    from rich.console import Console
+
+    from gnas.search.toponas import Progress
+
+app = typer.Typer(help="Search architectures on images.", no_args_is_help=True)
+
+METHOD = "How to search (tables 3 to 9 of the paper)"
+Dataset = Literal["digits", "cifar10", "folder", "imagenet-3pct"]
+
+
+@app.callback()
+def search() -> None:
+    """Search architectures on images."""
+
+
+@app.command()
+def toponas(
+    dataset: Annotated[Dataset, typer.Option(help="Which images")] = "digits",
+    data_dir: Annotated[Path | None, typer.Option(help="Folder of the images")] = None,
+    images: Annotated[Path | None, typer.Option(help="List by gnas data subset")] = None,
+    out: Annotated[Path | None, typer.Option(help="The run's folder [runs/...]")] = None,
+    resume: Annotated[Path | None, typer.Option(help="Go on with the run in this folder")] = None,
+    seed: Annotated[int | None, typer.Option(help="Of split, weights and order [0]")] = None,
+    device: Annotated[str, typer.Option(help="auto, cpu, cuda or cuda:N")] = "auto",
+    epochs: Annotated[int | None, typer.Option(help="Passes over the training part")] = None,
+    json: Annotated[str | None, typer.Option(help="File for the result; - is stdout")] = None,
+    method: Annotated[
+        Literal["darts", "milenas"] | None,
+        typer.Option(help="Losses of alpha and beta", rich_help_panel=METHOD),
+    ] = None,
+    topology: Annotated[
+        Literal["arbitrary", "fixed", "none"] | None,
+        typer.Option(help="Sets of edges to choose from", rich_help_panel=METHOD),
+    ] = None,
+    k: Annotated[
+        int | None, typer.Option(help="Edges a node, unless arbitrary", rich_help_panel=METHOD)
+    ] = None,
+    mode: Annotated[
+        Literal["output", "input"] | None,
+        typer.Option(help="Which edges a node chooses", rich_help_panel=METHOD),
+    ] = None,
+    num_nodes: Annotated[
+        int | None, typer.Option(help="Nodes of a cell, 7 to 11", rich_help_panel=METHOD)
+    ] = None,
+    update: Annotated[
+        Literal["alternating", "joint"] | None,
+        typer.Option(help="Batches of alpha and beta", rich_help_panel=METHOD),
+    ] = None,
+    order: Annotated[
+        int | None, typer.Option(help="1, or 2 for unrolled steps", rich_help_panel=METHOD)
+    ] = None,
+    regulariser: Annotated[
+        float | None, typer.Option(help="Weight against invalid cells", rich_help_panel=METHOD)
+    ] = None,
+    baseline: Annotated[
+        Literal["darts", "darts-outputs", "milenas"] | None,
+        typer.Option(help="Search without topology variables", rich_help_panel=METHOD),
+    ] = None,
+    setting: Annotated[
+        list[str] | None,
+        typer.Option("--set", metavar="NAME=VALUE", help="Any other field of the config"),
+    ] = None,
+) -> None:
+    """Learn operations and topology of a cell in a supernet (TopoNAS, Huang et al. 2020)."""
+    from gnas.devices import resolve_device
+    from gnas.search.toponas import joined
+    from gnas.search.toponas.run import plan_search, resumed_plan, run_search
+
+    check_writable(json)
+    changes = _given(
+        data_dir=_absolute(data_dir), images=_absolute(images), seed=seed, epochs=epochs,
+        method=method, topology=topology, k=k, mode=mode, num_nodes=num_nodes, update=update,
+        order=order, regulariser=regulariser,
+    ) | _settings(setting or [])  # fmt: skip
+    if resume is not None:
+        if out is not None or baseline is not None:
+            raise typer.BadParameter("--resume goes on in its own folder and as it began")
+        plan, folder = resumed_plan(resume, changes), resume
+    else:
+        plan = plan_search(dataset, baseline=baseline, **changes)
+        folder = out or Path("runs") / f"toponas-{dataset}-{time.strftime('%Y%m%d-%H%M%S')}"
+    with joined(resolve_device(device)) as (world, own_device), watching(world.is_main) as report:
+        result = run_search(
+            plan, device=own_device, world=world, out=folder, resume=resume is not None,
+            report=report,
+        )  # fmt: skip
+    if world.is_main:
+        print_search(result, folder, report_console(json))
+        if json is not None:
+            write_json(json, result)
+
+
+def _absolute(path: Path | None) -> str | None:
+    return None if path is None else str(path.absolute())
+
+
+def _given(**options: Any) -> dict[str, Any]:
+    return {name: value for name, value in options.items() if value is not None}
+
+
+def _settings(pairs: list[str]) -> dict[str, Any]:
+    """NAME=VALUE pairs; a value is read as JSON, else as text."""
+    found: dict[str, Any] = {}
+    for pair in pairs:
+        name, equals, text = pair.partition("=")
+        if not equals:
+            raise typer.BadParameter(f"--set must be NAME=VALUE, not {pair!r}")
+        try:
+            value = json_text.loads(text)
+        except ValueError:
+            value = text
+        found[name.replace("-", "_")] = tuple(value) if isinstance(value, list) else value
+    return found
+
+
+@contextmanager
+def watching(wanted: bool) -> Iterator[Callable[[Progress], None]]:
+    """A callback that shows a bar of steps, and a line at the end of every epoch, on stderr."""
+    if not wanted:
+        yield lambda progress: None
+        return
+    target = console(stderr=True)
+    with progress_bar() as bar:
+        task = bar.add_task("searching", total=None)
+        shown = 0
+
+        def report(progress: Progress) -> None:
+            nonlocal shown
+            bar.update(task, completed=progress.step, total=progress.total)
+            if progress.metrics.get("epoch", 0) > shown:
+                shown = progress.metrics["epoch"]
+                (bar.console if not bar.disable else target).print(
+                    epoch_line(progress.metrics), markup=False, soft_wrap=True
+                )
+
+        yield report
+
+
+def epoch_line(metrics: dict[str, Any]) -> str:
+    """What an epoch showed, in one line and the genotype in a second one."""
+    parts = [
+        f"epoch {metrics['epoch']}",
+        f"loss {metrics['train_loss']:.3f}/{metrics['val_loss']:.3f}",
+        f"accuracy {metrics['train_acc']:.1%}/{metrics['val_acc']:.1%}",
+        f"entropy of ops {metrics['alpha_entropy_normal']:.2f}",
+    ]
+    if "beta_entropy_normal" in metrics:
+        parts.append(f"of edges {metrics['beta_entropy_normal']:.2f}")
+        parts.append(f"invalid {metrics['invalid_mass_normal']:.1%}")
+    parts.append(f"skips {metrics['skip_share_normal']:.0%}")
+    return f"{', '.join(parts)}\n  {metrics['genotype']}"
+
+
+def print_search(result: dict[str, Any], folder: Path, target: Console) -> None:
+    """The genotype and how it came about."""
+    metrics, derived = result["metrics"], result["derived"]
+    notes = [f"{cell} cell: {how}" for cell, how in derived.items() if how != "argmax"]
+    target.print(result["genotype_text"], markup=False, soft_wrap=True)
+    target.print(
+        f"edges {metrics['edges_normal']} + {metrics['edges_reduce']}, "
+        f"skip connections {metrics['skip_share_normal']:.0%} + "
+        f"{metrics['skip_share_reduce']:.0%}, supernet accuracy {metrics['val_acc']:.1%} "
+        f"(validation), {result['seconds']:.0f} s"
+    )
+    if notes:
+        target.print(f"the most probable edges left a node without input; {', '.join(notes)}")
+    if result["stopped"]:
+        target.print(f"stopped early: {result['stopped']}", markup=False)
+    target.print(f"run: {folder}", markup=False, soft_wrap=True)

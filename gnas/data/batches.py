@@ -1,0 +1,300 @@
+"""Endless batches of labelled images, any of which can be made again from its number alone.
+
+The order of every pass and the augmentation of every image are functions of (seed, stream, batch
+number), never of a running generator: a search that is resumed in the middle of a pass sees the
+same images as one that never stopped. With several processes each gets its slice of a batch.
+"""
+
+from __future__ import annotations
+
+import logging
+from collections.abc import Iterator
+from dataclasses import dataclass
+from typing import Any, Protocol
+
+import numpy as np
+import torch
+from torch import Tensor
+
+from gnas.data.folders import MAX_UNREADABLE, UNREADABLE, ImageList
+from gnas.errors import ConfigError, DataError
+
+logger = logging.getLogger(__name__)
+
+Batch = tuple[Tensor, Tensor]
+"""Images float32 [B, C, H, W] and labels int64 [B], on the device."""
+
+
+class Batches(Protocol):
+    """What a search reads its images from."""
+
+    @property
+    def per_pass(self) -> int:
+        """Full batches in one pass over the images."""
+        ...
+
+    def stream(self, start: int) -> Iterator[Batch]:
+        """Batch number ``start`` and, without end, those after it."""
+        ...
+
+
+@dataclass(frozen=True, kw_only=True)
+class Order:
+    """Which images are in which batch, and how the processes share them."""
+
+    count: int
+    """Images in all."""
+    batch_size: int
+    """Images a batch, of all processes together; an incomplete last batch is left out."""
+    seed: int
+    """Of the order and the augmentation."""
+    stream: int = 0
+    """Number of this part, so that parts with one seed differ."""
+    rank: int = 0
+    """Number of this process."""
+    world: int = 1
+    """Number of processes."""
+
+    def __post_init__(self) -> None:
+        if not 1 <= self.batch_size <= self.count:
+            raise ConfigError(
+                f"batch_size must be between 1 and the {self.count} images of the smallest part, "
+                f"but got {self.batch_size}"
+            )
+        if self.batch_size % self.world:
+            raise ConfigError(
+                f"batch_size must be a multiple of the {self.world} processes, "
+                f"but got {self.batch_size}"
+            )
+
+    @property
+    def per_pass(self) -> int:
+        """Full batches in one pass."""
+        return self.count // self.batch_size
+
+    @property
+    def own(self) -> slice:
+        """This process's images of a batch."""
+        share = self.batch_size // self.world
+        return slice(self.rank * share, (self.rank + 1) * share)
+
+    def batches(self, start: int) -> Iterator[tuple[int, Tensor]]:
+        """Number and rows int64 [batch_size] of batch ``start`` and, without end, of the next."""
+        number = start
+        while True:
+            turn, within = divmod(number, self.per_pass)
+            order = torch.randperm(self.count, generator=self.generator(0, turn))
+            for k in range(within, self.per_pass):
+                yield number, order[k * self.batch_size : (k + 1) * self.batch_size]
+                number += 1
+
+    def generator(self, use: int, number: int) -> torch.Generator:
+        """A generator for one use (0 order, 1 augmentation) of one pass or batch."""
+        mixed = np.random.SeedSequence([self.seed, self.stream, use, number])
+        return torch.Generator().manual_seed(int(mixed.generate_state(1, np.uint64)[0] >> 1))
+
+
+@dataclass(frozen=True)
+class Scaling:
+    """Means and deviations per channel, in units of pixels from 0 to 255."""
+
+    mean: tuple[float, ...]
+    std: tuple[float, ...]
+
+    @staticmethod
+    def of(x: Tensor) -> Scaling:
+        """Statistics of images uint8 [N, C, H, W]; a constant channel has deviation 1."""
+        chunks = torch.split(x, 4096)
+        count = x.numel() / x.size(1)
+        mean = torch.stack([c.double().sum((0, 2, 3)) for c in chunks]).sum(0) / count
+        square = torch.stack([c.double().square().sum((0, 2, 3)) for c in chunks]).sum(0) / count
+        std = (square - mean.square()).clamp_min(0).sqrt()
+        std = torch.where(std < 1, 1.0, std)
+        return Scaling(tuple(mean.tolist()), tuple(std.tolist()))
+
+    def __call__(self, x: Tensor) -> Tensor:
+        """uint8 [B, C, H, W] -> float32 with mean 0 and deviation 1."""
+        mean = torch.tensor(self.mean, device=x.device)[:, None, None]
+        std = torch.tensor(self.std, device=x.device)[:, None, None]
+        return (x.float() - mean) / std
+
+
+IMAGENET = Scaling((123.675, 116.28, 103.53), (58.395, 57.12, 57.375))
+"""The usual statistics of ImageNet."""
+
+
+def shifted(x: Tensor, padding: int, flip: bool, generator: torch.Generator) -> Tensor:
+    """Random crops of the black-padded images, mirrored with probability 1/2 if ``flip``.
+
+    Shapes:
+        [B, C, H, W] -> [B, C, H, W], of any type, on x's device.
+    """
+    b, c, h, w = x.shape
+    draws = torch.randint(0, 2 * padding + 1, (b, 2), generator=generator)
+    mirrored = torch.rand(b, generator=generator) < (0.5 if flip else 0.0)
+    rows = draws[:, :1] + torch.arange(h)  # [B, H]
+    columns = draws[:, 1:] + torch.arange(w)  # [B, W]
+    columns = torch.where(mirrored[:, None], columns.flip(1), columns)
+    padded = torch.nn.functional.pad(x, (padding,) * 4)
+    index = (
+        torch.arange(b)[:, None, None, None],
+        torch.arange(c)[None, :, None, None],
+        rows[:, None, :, None],
+        columns[:, None, None, :],
+    )
+    return padded[tuple(i.to(x.device, non_blocking=True) for i in index)]
+
+
+class MemoryBatches:
+    """Batches of images that are held whole on the device."""
+
+    def __init__(
+        self,
+        x: Tensor,
+        y: Tensor,
+        order: Order,
+        *,
+        scaling: Scaling,
+        padding: int = 0,
+        flip: bool = False,
+        device: str = "cpu",
+    ) -> None:
+        """Moves the images to the device.
+
+        Args:
+            x: uint8 [N, C, H, W].
+            y: int64 [N].
+            order: Which images are in which batch.
+            scaling: Statistics to normalise by.
+            padding: Largest shift in pixels.
+            flip: Mirror every second image.
+            device: Where the batches are wanted.
+        """
+        self._x, self._y = x.to(device), y.to(device)
+        self._order, self._scaling = order, scaling
+        self._padding, self._flip = padding, flip
+
+    @property
+    def per_pass(self) -> int:
+        """See `Batches`."""
+        return self._order.per_pass
+
+    def stream(self, start: int) -> Iterator[Batch]:
+        """See `Batches`."""
+        for number, rows in self._order.batches(start):
+            rows = rows.to(self._x.device)
+            x, y = self._x[rows], self._y[rows]
+            if self._padding or self._flip:
+                x = shifted(x, self._padding, self._flip, self._order.generator(1, number))
+            yield self._scaling(x[self._order.own]), y[self._order.own]
+
+
+class FileBatches:
+    """Batches of images that worker processes read, crop at random and mirror.
+
+    An image that cannot be decoded is named in a warning and replaced by the next one.
+    """
+
+    def __init__(
+        self,
+        images: ImageList,
+        order: Order,
+        *,
+        image_size: int,
+        flip: bool = True,
+        workers: int = 4,
+        device: str = "cpu",
+    ) -> None:
+        """Reads nothing yet.
+
+        Args:
+            images: The files.
+            order: Which images are in which batch.
+            image_size: Height and width of the random crops.
+            flip: Mirror every second image.
+            workers: Processes that read ahead; 0 reads in this one.
+            device: Where the batches are wanted.
+        """
+        self._images, self._order = images, order
+        self._size, self._flip = image_size, flip
+        self._workers, self._device = workers, device
+        self.unreadable: set[int] = set()
+        """Rows that could not be decoded so far."""
+
+    @property
+    def per_pass(self) -> int:
+        """See `Batches`."""
+        return self._order.per_pass
+
+    def stream(self, start: int) -> Iterator[Batch]:
+        """See `Batches`.
+
+        Raises:
+            DataError: more than 1% of the images cannot be decoded.
+        """
+        loader: torch.utils.data.DataLoader[Any] = torch.utils.data.DataLoader(
+            _Crops(self._images, self._size, self._flip),
+            batch_sampler=_Sampler(self._order, start),
+            num_workers=self._workers,
+            pin_memory=self._device.startswith("cuda"),
+            generator=torch.Generator(),  # or it would draw from the global one
+            multiprocessing_context="spawn" if self._workers else None,
+        )
+        for x, y, failed in loader:
+            self._note(failed[failed >= 0].tolist())
+            x = x.to(self._device, non_blocking=True)
+            yield IMAGENET(x), y.to(self._device, non_blocking=True)
+
+    def _note(self, rows: list[int]) -> None:
+        new = set(rows) - self.unreadable
+        self.unreadable |= new
+        for row in sorted(new):
+            logger.warning("left out an unreadable image: %s", self._images.path(row))
+        if len(self.unreadable) > MAX_UNREADABLE * self._order.count:
+            name = self._images.path(min(self.unreadable))
+            raise DataError(
+                f"at most {MAX_UNREADABLE:.0%} of the images may be unreadable, but "
+                f"{len(self.unreadable)} of {self._order.count} are, for example {name}"
+            )
+
+
+class _Sampler:
+    """Lists of (row, seed) for the data loader; the seed makes the crop repeatable."""
+
+    def __init__(self, order: Order, start: int) -> None:
+        self._order, self._start = order, start
+
+    def __iter__(self) -> Iterator[list[tuple[int, int]]]:
+        for number, rows in self._order.batches(self._start):
+            generator = self._order.generator(1, number)
+            seeds = torch.randint(0, 2**62, (len(rows),), generator=generator)
+            own = self._order.own
+            yield list(zip(rows[own].tolist(), seeds[own].tolist(), strict=True))
+
+
+class _Crops(torch.utils.data.Dataset[tuple[Tensor, int, int]]):
+    """Random crop of one image: uint8 [3, S, S], its label, and the row that failed or -1."""
+
+    def __init__(self, images: ImageList, size: int, flip: bool) -> None:
+        from torchvision.transforms import v2
+
+        steps = [v2.PILToTensor(), v2.RandomResizedCrop(size, antialias=True)]
+        self._images = images
+        self._transform = v2.Compose([*steps, v2.RandomHorizontalFlip()] if flip else steps)
+
+    def __getitem__(self, wanted: tuple[int, int]) -> tuple[Tensor, int, int]:
+        from PIL import Image
+
+        first, seed = wanted
+        count = len(self._images.names)
+        for row in (*range(first, count), *range(first)):
+            try:
+                with Image.open(self._images.path(row)) as image:
+                    rgb = image.convert("RGB")
+            except UNREADABLE:
+                continue
+            with torch.random.fork_rng(devices=[]):
+                torch.manual_seed(seed)
+                crop: Tensor = self._transform(rgb)
+            return crop, self._images.labels[row], first if row != first else -1
+        raise DataError(f"none of the {count} images can be read")

@@ -1,0 +1,369 @@
+"""The images of a supernet search: disjoint equal parts of a training set, and their batches."""
+
+from __future__ import annotations
+
+import hashlib
+import logging
+from collections.abc import Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any, Literal, get_args
+
+import numpy as np
+import torch
+from torch import Tensor
+
+from gnas.data.batches import (
+    IMAGENET,
+    Batches,
+    FileBatches,
+    MemoryBatches,
+    Order,
+    Scaling,
+)
+from gnas.data.files import sha256_of
+from gnas.data.folders import ImageList, list_images, read_images, readable, training_folder
+from gnas.data.images import resize, training_images
+from gnas.data.subsets import make_subset, read_subset, write_subset
+from gnas.errors import ConfigError, DataError, MissingDataError
+
+logger = logging.getLogger(__name__)
+
+Dataset = Literal["digits", "cifar10", "folder", "imagenet-3pct"]
+IMAGE_SIZE: dict[Dataset, int] = {"digits": 16, "cifar10": 32, "folder": 32, "imagenet-3pct": 224}
+"""Choice: height and width in pixels where none is given."""
+MIN_SIZE = 8
+"""Smallest image that two reductions leave something of."""
+PADDING_SHARE = 8
+"""Random crops shift images by up to 1/8 of their size: 4 pixels at 32, as DARTS does."""
+MAX_BYTES = 8 * 2**30
+"""A folder with more bytes of pixels than this is not held in memory."""
+PART_NAMES = ("train", "val_alpha", "val_beta")
+
+
+@dataclass(frozen=True, kw_only=True)
+class ImagesConfig:
+    """Which images a search sees.
+
+    Raises:
+        ConfigError: an option is outside its range, or a folder is missing.
+    """
+
+    dataset: Dataset = "digits"
+    """digits of scikit-learn; torchvision's CIFAR-10; a folder of class folders (or of .npy
+    arrays) held in memory; a class-balanced share of ImageNet read from its files."""
+    data_dir: str | None = None
+    """Folder of the images; digits need none."""
+    image_size: int | None = None
+    """Height and width; None takes the data set's own, see `IMAGE_SIZE`."""
+    images: str | None = None
+    """A list made by `gnas data subset`, of a folder or of ImageNet; None takes all images of a
+    folder, and draws the ImageNet list anew."""
+    percent: float = 3.0
+    """Share of every ImageNet class in a list drawn anew."""
+    seed: int = 0
+    """Of the split, and of a list drawn anew."""
+    workers: int = 4
+    """Processes that read ImageNet's files; 0 reads in the search's own."""
+
+    def __post_init__(self) -> None:
+        if self.dataset not in get_args(Dataset):
+            raise ConfigError(
+                f"unknown dataset '{self.dataset}'; choose from {sorted(get_args(Dataset))}"
+            )
+        if self.size < MIN_SIZE:
+            raise ConfigError(f"image_size must be at least {MIN_SIZE}, but got {self.size}")
+        if self.dataset != "digits" and self.data_dir is None:
+            raise ConfigError(f"{self.dataset} needs the folder of its images: give --data-dir")
+        if self.images is not None and self.dataset not in ("folder", "imagenet-3pct"):
+            raise ConfigError(f"a list of images needs a folder, but dataset is {self.dataset}")
+        if self.seed < 0 or self.workers < 0:
+            raise ConfigError(
+                f"seed and workers must be at least 0, but got {self.seed} and {self.workers}"
+            )
+
+    @property
+    def size(self) -> int:
+        """Height and width in pixels."""
+        return IMAGE_SIZE[self.dataset] if self.image_size is None else self.image_size
+
+    @property
+    def flip(self) -> bool:
+        """Whether images are mirrored: never digits, which would become other signs."""
+        return self.dataset != "digits"
+
+
+def split_evenly(labels: Tensor, num_parts: int, seed: int) -> tuple[Tensor, ...]:
+    """Disjoint random parts that together are everything, of equal size and class shares.
+
+    Every class is shuffled, then all images are dealt out in turn: sizes differ by at most one,
+    and so do the parts' numbers of images of any class.
+
+    Args:
+        labels: int64 [N].
+        num_parts: Parts.
+        seed: Of the shuffle.
+
+    Returns:
+        Ascending rows, int64, of every part.
+
+    Raises:
+        DataError: a class has fewer images than there are parts.
+    """
+    generator = torch.Generator().manual_seed(seed)
+    shuffled = torch.randperm(len(labels), generator=generator)
+    by_class = shuffled[torch.argsort(labels[shuffled], stable=True)]
+    counts = torch.bincount(labels)
+    few = torch.nonzero((counts > 0) & (counts < num_parts)).flatten().tolist()
+    if few or len(labels) == 0:
+        found = f"class {few[0]} has {int(counts[few[0]])}" if few else "there is none"
+        raise DataError(
+            f"every class must have at least {num_parts} images, one for each part of the "
+            f"split, but {found}"
+        )
+    return tuple(by_class[k::num_parts].sort().values for k in range(num_parts))
+
+
+class SearchImages:
+    """An image set that is split for a search."""
+
+    def __init__(
+        self,
+        config: ImagesConfig,
+        source: tuple[Tensor, Tensor] | ImageList,
+        *,
+        num_parts: int = 3,
+        facts: dict[str, Any] | None = None,
+    ) -> None:
+        """Splits the images.
+
+        Args:
+            config: What was asked for.
+            source: Pixels uint8 [N, C, H, W] and labels int64 [N]; or files.
+            num_parts: 3, or 2 where no topology is learned.
+            facts: More that a run should record of its data.
+
+        Raises:
+            DataError: too few images of a class.
+        """
+        self.config, self._source = config, source
+        labels = torch.tensor(source.labels) if isinstance(source, ImageList) else source[1].cpu()
+        self.labels = labels
+        self.num_classes = int(labels.max()) + 1
+        self.in_channels = 3 if isinstance(source, ImageList) else int(source[0].size(1))
+        counts = torch.bincount(labels, minlength=self.num_classes)
+        if not counts.all():
+            empty = int((counts == 0).nonzero()[0])
+            raise DataError(f"every class must have images, but class {empty} has none")
+        self.parts = split_evenly(labels, num_parts, config.seed)
+        self._facts = facts or {}
+
+    def facts(self) -> dict[str, Any]:
+        """What a run records: the data's and the parts' digests and sizes."""
+        digest = hashlib.sha256()
+        if isinstance(self._source, ImageList):
+            digest.update("\n".join(self._source.names).encode())
+        else:
+            for tensor in self._source:
+                digest.update(tensor.cpu().numpy().tobytes())
+        names = PART_NAMES if len(self.parts) == 3 else ("train", "val")
+        return {
+            "dataset": self.config.dataset,
+            "images": len(self.labels),
+            "image_size": self.config.size,
+            "classes": self.num_classes,
+            "sha256": digest.hexdigest(),
+            "parts": [
+                {"name": name, "images": len(rows), "sha256": _digest(rows)}
+                for name, rows in zip(names, self.parts, strict=True)
+            ],
+            **self._facts,
+        }
+
+    def batches(
+        self,
+        parts: Sequence[int],
+        batch_size: int,
+        *,
+        seed: int,
+        device: str = "cpu",
+        rank: int = 0,
+        world: int = 1,
+    ) -> Batches:
+        """Endless batches of one part, or of several together.
+
+        Args:
+            parts: Which parts.
+            batch_size: Images a batch, of all processes together.
+            seed: Of order and augmentation.
+            device: Where the batches are wanted.
+            rank: Number of this process.
+            world: Number of processes.
+
+        Raises:
+            ConfigError: the batch is larger than the parts, or no multiple of the processes.
+        """
+        rows = torch.cat([self.parts[part] for part in parts])
+        order = Order(
+            count=len(rows),
+            batch_size=batch_size,
+            seed=seed,
+            stream=min(parts),
+            rank=rank,
+            world=world,
+        )
+        size, flip = self.config.size, self.config.flip
+        if isinstance(self._source, ImageList):
+            return FileBatches(
+                self._source.select(rows.tolist()),
+                order,
+                image_size=size,
+                flip=flip,
+                workers=self.config.workers,
+                device=device,
+            )
+        x, y = self._source
+        return MemoryBatches(
+            x[rows],
+            y[rows],
+            order,
+            scaling=Scaling.of(x[self.parts[0]]),
+            padding=size // PADDING_SHARE,
+            flip=flip,
+            device=device,
+        )
+
+
+@dataclass(frozen=True)
+class SearchLoaders:
+    """What `search_toponas` reads: a stream of batches for w, one for alpha, one for beta."""
+
+    train: Batches
+    alpha: Batches
+    beta: Batches | None
+    """None: no topology is learned, or it learns from alpha's batches."""
+    in_channels: int
+    num_classes: int
+    image_size: int
+
+
+def search_loaders(
+    images: SearchImages,
+    batch_size: int,
+    *,
+    seed: int = 0,
+    joint: bool = False,
+    device: str = "cpu",
+    rank: int = 0,
+    world: int = 1,
+) -> SearchLoaders:
+    """The streams of a search over ``images``.
+
+    Args:
+        images: Split in three (w, alpha, beta) or in two (w, alpha).
+        batch_size: Images a step, of all processes together.
+        seed: Of order and augmentation.
+        joint: alpha and beta learn from the same batches, drawn from both their parts.
+        device: Where the batches are wanted.
+        rank: Number of this process.
+        world: Number of processes.
+
+    Raises:
+        ConfigError: the batch is larger than a part, or no multiple of the processes.
+    """
+    three = len(images.parts) == 3
+
+    def stream(*parts: int) -> Batches:
+        return images.batches(parts, batch_size, seed=seed, device=device, rank=rank, world=world)
+
+    return SearchLoaders(
+        train=stream(0),
+        alpha=stream(1, 2) if joint and three else stream(1),
+        beta=stream(2) if three and not joint else None,
+        in_channels=images.in_channels,
+        num_classes=images.num_classes,
+        image_size=images.config.size,
+    )
+
+
+def open_images(
+    config: ImagesConfig, *, num_parts: int = 3, new_list: Path | None = None
+) -> SearchImages:
+    """Reads or lists the images of ``config`` and splits them.
+
+    Args:
+        config: Which images.
+        num_parts: 3, or 2 where no topology is learned.
+        new_list: Where an ImageNet list that has to be drawn is written; if it is there already,
+            it is read instead.
+
+    Raises:
+        MissingDataError: a folder, file or list is not there.
+        DataError: damaged or too few images.
+        ConfigError: too many bytes of images.
+    """
+    facts: dict[str, Any] = {}
+    source: tuple[Tensor, Tensor] | ImageList
+    folder = Path(config.data_dir or ".")
+    if config.dataset == "digits":
+        source = training_images("digits", image_size=config.size)
+    elif config.dataset == "cifar10":
+        source = _cifar10(folder, config.size)
+    elif config.dataset == "imagenet-3pct":
+        source = readable(_imagenet_list(config, folder, new_list, facts))
+        facts["mean"], facts["std"] = IMAGENET.mean, IMAGENET.std
+    elif config.images is not None:
+        listed = read_subset(Path(config.images), folder)
+        _check_memory(len(listed.names), config.size)
+        facts["list_sha256"] = sha256_of(Path(config.images))
+        source = read_images(listed, config.size)
+    else:
+        if not (folder / "x_train.npy").exists():
+            _check_memory(len(list_images(training_folder(folder)).names), config.size)
+        source = training_images(folder, image_size=config.size)
+    return SearchImages(config, source, num_parts=num_parts, facts=facts)
+
+
+def _imagenet_list(
+    config: ImagesConfig, folder: Path, new_list: Path | None, facts: dict[str, Any]
+) -> ImageList:
+    if config.images is not None or (new_list is not None and new_list.is_file()):
+        path = Path(config.images) if config.images is not None else new_list
+        assert path is not None
+        facts["list_sha256"] = sha256_of(path)
+        return read_subset(path, folder)
+    drawn = make_subset(folder, config.percent, config.seed)
+    logger.info("drew %d images of %d classes", len(drawn.names), len(drawn.classes))
+    if new_list is not None:
+        facts["list_sha256"] = write_subset(drawn, new_list)
+    return drawn
+
+
+def _cifar10(folder: Path, image_size: int) -> tuple[Tensor, Tensor]:
+    from torchvision.datasets import CIFAR10
+
+    try:
+        data = CIFAR10(str(folder), train=True)
+    except RuntimeError as error:
+        raise MissingDataError(
+            f"{folder} must hold cifar-10-batches-py, complete as torchvision downloads it, but "
+            f"does not; torchvision.datasets.CIFAR10({str(folder)!r}, download=True) gets it"
+        ) from error
+    pixels = torch.from_numpy(np.ascontiguousarray(data.data.transpose(0, 3, 1, 2)))
+    if image_size != pixels.size(-1):
+        pixels = resize(pixels, image_size)
+    return pixels, torch.tensor(data.targets, dtype=torch.int64)
+
+
+def _check_memory(count: int, size: int) -> None:
+    needed = count * 3 * size**2
+    if needed > MAX_BYTES:
+        raise ConfigError(
+            f"the images of a folder are held in memory and must fit in {MAX_BYTES >> 30} GiB, "
+            f"but {count} images of {size}x{size} need {needed / 2**30:.0f} GiB; lower the image "
+            "size, or make a smaller list with `gnas data subset`"
+        )
+
+
+def _digest(rows: Tensor) -> str:
+    return hashlib.sha256("".join(f"{row}\n" for row in rows.tolist()).encode()).hexdigest()

@@ -1,0 +1,106 @@
+"""Class-balanced subsets of an image folder, written down as a list with a checksum."""
+
+from __future__ import annotations
+
+import hashlib
+import re
+from pathlib import Path
+
+import numpy as np
+
+from gnas.data.files import replacing, sha256_of
+from gnas.data.folders import ImageList, list_images, training_folder
+from gnas.errors import ConfigError, DataError, MissingDataError
+
+
+def make_subset(folder: Path, percent: float, seed: int) -> ImageList:
+    """A random ``percent`` of every class's training images, at least one of each.
+
+    Args:
+        folder: ``folder/train/<class>/*`` or ``folder/<class>/*``.
+        percent: Of the images of each class, rounded to whole images.
+        seed: Of the draw; the same files and seed give the same list on every machine.
+
+    Raises:
+        ConfigError: ``percent`` is not in (0, 100].
+        MissingDataError: no such folder.
+        DataError: a class is empty.
+    """
+    if not 0 < percent <= 100:
+        raise ConfigError(f"percent must be in (0, 100], but got {percent}")
+    images = list_images(training_folder(folder))
+    rng = np.random.default_rng(seed)
+    labels = np.array(images.labels)
+    chosen: list[int] = []
+    for label in range(len(images.classes)):
+        rows = np.flatnonzero(labels == label)
+        count = max(1, round(len(rows) * percent / 100))
+        chosen += sorted(rng.permutation(rows)[:count].tolist())
+    return images.select(chosen)
+
+
+def write_subset(images: ImageList, path: Path) -> str:
+    """Writes one ``class/file`` a line, and ``path.sha256`` beside it; returns the sha256.
+
+    The checksum file is what ``sha256sum --check`` reads.
+
+    Raises:
+        DataError: writing failed.
+    """
+    text = "".join(f"{name}\n" for name in images.names)
+    with replacing(path) as temporary:
+        temporary.write_text(text, encoding="utf-8")
+    digest = hashlib.sha256(text.encode()).hexdigest()
+    with replacing(checksum_path(path)) as temporary:
+        temporary.write_text(f"{digest}  {path.name}\n", encoding="utf-8")
+    return digest
+
+
+def read_subset(path: Path, folder: Path) -> ImageList:
+    """The list that `write_subset` wrote, over the same or an equal folder.
+
+    Args:
+        path: The list.
+        folder: As in `make_subset`.
+
+    Raises:
+        MissingDataError: no such list or folder, or files of the list are not in the folder.
+        DataError: the list differs from its checksum, or is no list of ``class/file``.
+    """
+    if not path.is_file():
+        raise MissingDataError(
+            f"a list of images must exist, but found no {path}; make it with `gnas data subset`"
+        )
+    _check_digest(path)
+    names = path.read_text(encoding="utf-8").splitlines()
+    wrong = [n for n in names if not re.fullmatch(r"[^/\0]+/[^/\0]+", n) or ".." in n.split("/")]
+    if wrong or not names or len(set(names)) < len(names):
+        found = repr(wrong[0]) if wrong else "no line" if not names else "repeated lines"
+        raise DataError(f"{path} must have a different class/file on every line, but has {found}")
+    root = training_folder(folder)
+    absent = [name for name in names if not (root / name).is_file()]
+    if absent:
+        raise MissingDataError(
+            f"every image of {path.name} must be in {root}, but {len(absent)} of {len(names)} "
+            f"are not, for example {absent[0]}"
+        )
+    classes = sorted({name.split("/")[0] for name in names})
+    number = {name: label for label, name in enumerate(classes)}
+    labels = tuple(number[name.split("/")[0]] for name in names)
+    return ImageList(root, tuple(classes), tuple(names), labels)
+
+
+def checksum_path(path: Path) -> Path:
+    """Where the checksum of the list ``path`` is."""
+    return path.with_name(f"{path.name}.sha256")
+
+
+def _check_digest(path: Path) -> None:
+    beside = checksum_path(path)
+    if beside.is_file():
+        expected = beside.read_text(encoding="utf-8").split()[:1]
+        if expected != [sha256_of(path)]:
+            raise DataError(
+                f"{path} must have the sha256 that {beside.name} gives, but it was changed; "
+                "make it again, or remove the checksum file if the change is wanted"
+            )

@@ -1,0 +1,248 @@
+"""What defines one supernet search, with the paper's values as presets."""
+
+from __future__ import annotations
+
+import dataclasses
+import math
+from collections.abc import Mapping
+from dataclasses import dataclass
+from typing import Any, Literal, get_args, get_type_hints
+
+from gnas.errors import ConfigError
+
+Method = Literal["darts", "milenas"]
+Update = Literal["alternating", "joint"]
+Topology = Literal["arbitrary", "fixed", "none"]
+Mode = Literal["output", "input"]
+Precision = Literal["float32", "bfloat16", "float16"]
+
+
+@dataclass(frozen=True, kw_only=True)
+class ToponasConfig:
+    """A search by Huang et al., Explicitly Learning Topology for Differentiable NAS, 2020.
+
+    Defaults are the paper's for CIFAR-10 (TopoNAS-arbitrary-DARTS). Not the method of arXiv
+    2408.01311, which shares the name.
+
+    Raises:
+        ConfigError: an option is outside its range; the message names it.
+    """
+
+    method: Method = "darts"
+    """alpha and beta descend on validation losses alone, or (milenas) on the training loss plus
+    ``val_weight`` times them."""
+    order: int = 1
+    """1 takes w as it is; 2 takes it one step ahead (DARTS eq. 7)."""
+    update: Update = "alternating"
+    """alpha and beta each from a batch and part of their own, or from the same batch (Table 8)."""
+    topology: Topology = "arbitrary"
+    """Sets of edges to choose from: any, those with k edges, or none (the baselines: operations
+    with `none`, edges by the largest weight)."""
+    k: int = 2
+    """Edges per node where the topology is not arbitrary (Table 5)."""
+    mode: Mode = "output"
+    """Nodes choose among their output or their input edges (Table 7)."""
+    regulariser: float = 10.0
+    """Weight of r(beta) in beta's validation loss (eq. 15)."""
+    val_weight: float = 1.0
+    """milenas: eta * lambda of eq. 22-23, the weight of the validation loss. Choice: MiLeNAS'
+    published code has 1."""
+
+    channels: int = 16
+    """Channels of the first cells."""
+    num_cells: int = 8
+    """Cells; those at 1/3 and 2/3 reduce."""
+    num_nodes: int = 7
+    """Nodes of a cell with its two inputs and its output (Table 6: 7, 8, 9, 11)."""
+    stem: Literal["cifar", "imagenet"] = "cifar"
+    """One convolution, or three with stride 2."""
+    stem_multiplier: int = 3
+    """Channels of the CIFAR stem per channel of the first cells."""
+    partial: int = 1
+    """Operations see 1/partial of the channels (PC-DARTS has 4)."""
+
+    epochs: int = 50
+    """Passes over the training part."""
+    batch_size: int = 64
+    """Images a step, of all processes together."""
+    accumulate: int = 1
+    """Pieces that a process takes its share of a batch in: less memory. Batch norm sees one piece
+    of one process at a time, so processes * accumulate, not either alone, decides what comes
+    out."""
+    lr: float = 0.025
+    """First learning rate of w; a cosine to ``lr_min``, lowered after every epoch."""
+    lr_min: float = 0.001
+    """Last learning rate of w. Choice: DARTS'."""
+    momentum: float = 0.9
+    """Of w's SGD."""
+    weight_decay: float = 3e-4
+    """Of w."""
+    gradient_clip: float = 5.0
+    """Largest norm of w's gradient. Choice: DARTS'."""
+    arch_lr: float = 3e-4
+    """Learning rate of Adam for alpha and beta."""
+    arch_weight_decay: float = 1e-3
+    """Of alpha and beta."""
+    arch_betas: tuple[float, float] = (0.5, 0.999)
+    """Adam's running averages for alpha and beta. Choice: DARTS'."""
+    stop_skip_share: float | None = None
+    """Stop after an epoch in which at least this share of the normal cell's edges are skip
+    connections; None never stops."""
+
+    precision: Precision = "float32"
+    """Autocast to this type; float16 scales the loss."""
+    kernels: Literal["auto", "native", "torch"] = "auto"
+    """Of the supernet."""
+    recompute: bool = False
+    """Recompute activations in the backward pass: less memory, more time."""
+    compile: bool = False
+    """Run the supernet through torch.compile."""
+    seed: int = 0
+    """Of initial values, order of images and augmentation."""
+
+    def __post_init__(self) -> None:
+        _check_types(self)
+        _check_ranges(self)
+
+    @property
+    def learns_topology(self) -> bool:
+        """Whether there is a beta."""
+        return self.topology != "none"
+
+    @property
+    def num_parts(self) -> int:
+        """Parts that the images are split in: without beta, two halves as in DARTS."""
+        return 3 if self.learns_topology else 2
+
+    def lr_at(self, epoch: int) -> float:
+        """Learning rate of w in epoch 0, 1, ..."""
+        share = 0.5 * (1 + math.cos(math.pi * epoch / self.epochs))
+        return self.lr_min + (self.lr - self.lr_min) * share
+
+    @staticmethod
+    def from_dict(record: Mapping[str, Any]) -> ToponasConfig:
+        """The config that `dataclasses.asdict` or JSON wrote.
+
+        Raises:
+            ConfigError: unknown fields or impossible values.
+        """
+        known = {field.name for field in dataclasses.fields(ToponasConfig)}
+        unknown = sorted(set(record) - known)
+        if unknown:
+            raise ConfigError(f"unknown field '{unknown[0]}'; choose from {sorted(known)}")
+        values: dict[str, Any] = {
+            k: tuple(v) if isinstance(v, list) else v for k, v in record.items()
+        }
+        return ToponasConfig(**values)
+
+
+def differences(
+    before: Mapping[str, Any], after: Mapping[str, Any]
+) -> dict[str, tuple[object, object]]:
+    """Fields that differ between two records: name -> (before, after)."""
+    names = [*before, *(name for name in after if name not in before)]
+    return {
+        name: (before.get(name), after.get(name))
+        for name in names
+        if before.get(name) != after.get(name)
+    }
+
+
+def toponas_cifar10() -> ToponasConfig:
+    """CIFAR-10 as in the paper, appendix A.1."""
+    return ToponasConfig()
+
+
+def toponas_imagenet() -> ToponasConfig:
+    """3% of ImageNet as in the paper, appendix A.3; what it leaves open is as for CIFAR-10."""
+    return ToponasConfig(
+        stem="imagenet",
+        batch_size=1024,
+        lr=0.5,
+        arch_lr=0.05,
+        arch_weight_decay=3e-4,
+    )
+
+
+def toponas_digits() -> ToponasConfig:
+    """A search that two CPU cores end in a few minutes; all but the sizes as for CIFAR-10.
+
+    Choice: smaller and shorter, and so with faster rates of alpha and beta.
+    """
+    return ToponasConfig(channels=8, num_cells=5, epochs=20, batch_size=32, arch_lr=6e-3)
+
+
+PRESETS = {
+    "digits": toponas_digits,
+    "cifar10": toponas_cifar10,
+    "folder": toponas_cifar10,
+    "imagenet-3pct": toponas_imagenet,
+}
+"""The preset of every kind of images (`gnas.data.parts.Dataset`)."""
+
+BASELINES: dict[str, dict[str, Any]] = {
+    "darts": {"method": "darts", "topology": "none", "mode": "input"},
+    "darts-outputs": {"method": "darts", "topology": "none", "mode": "output"},
+    "milenas": {"method": "milenas", "topology": "none", "mode": "input"},
+}
+"""What makes a config one of the paper's baselines: DARTS proper with its top-k input edges, DARTS
+with top-k output edges (Table 7), MiLeNAS without topology."""
+
+
+def _check_types(config: ToponasConfig) -> None:
+    hints = get_type_hints(ToponasConfig)
+    for field in dataclasses.fields(config):
+        value, hint = getattr(config, field.name), hints[field.name]
+        if choices := [c for c in get_args(hint) if isinstance(c, str)]:
+            if value not in choices:
+                raise ConfigError(
+                    f"{field.name} must be one of {', '.join(choices)}, but got {value!r}"
+                )
+        elif hint is int and (not isinstance(value, int) or isinstance(value, bool)):
+            raise ConfigError(f"{field.name} must be a whole number, but got {value!r}")
+        elif hint is bool and not isinstance(value, bool):
+            raise ConfigError(f"{field.name} must be true or false, but got {value!r}")
+        elif hint is float and (
+            not isinstance(value, int | float) or not math.isfinite(value) or value < 0
+        ):
+            raise ConfigError(f"{field.name} must be a number from 0, but got {value!r}")
+
+
+def _check_ranges(config: ToponasConfig) -> None:
+    least = {
+        "order": 1,
+        "k": 1,
+        "channels": 2,
+        "num_cells": 1,
+        "num_nodes": 4,
+        "stem_multiplier": 1,
+        "partial": 1,
+        "epochs": 1,
+        "batch_size": 1,
+        "accumulate": 1,
+        "seed": 0,
+    }
+    for name, low in least.items():
+        if getattr(config, name) < low:
+            raise ConfigError(f"{name} must be at least {low}, but got {getattr(config, name)}")
+    if config.order > 2:
+        raise ConfigError(f"order must be 1 or 2, but got {config.order}")
+    if config.channels % (2 * config.partial):
+        raise ConfigError(
+            f"channels must be a multiple of {2 * config.partial} with "
+            f"partial={config.partial}, but got {config.channels}"
+        )
+    for name in ("lr", "arch_lr", "gradient_clip"):
+        if getattr(config, name) <= 0:
+            raise ConfigError(f"{name} must be positive, but got {getattr(config, name)}")
+    if config.lr_min > config.lr:
+        raise ConfigError(f"lr_min must be at most lr, but got {config.lr_min} and {config.lr}")
+    if config.stop_skip_share is not None and not 0 < config.stop_skip_share <= 1:
+        raise ConfigError(f"stop_skip_share must be in (0, 1], but got {config.stop_skip_share}")
+    if not (len(config.arch_betas) == 2 and all(0 <= beta < 1 for beta in config.arch_betas)):
+        raise ConfigError(f"arch_betas must be two numbers in [0, 1), but got {config.arch_betas}")
+    if config.batch_size % config.accumulate:
+        raise ConfigError(
+            f"batch_size must be a multiple of accumulate, but got {config.batch_size} and "
+            f"{config.accumulate}"
+        )

@@ -1,0 +1,106 @@
+"""Several processes that search together: who this one is, and what they share."""
+
+from __future__ import annotations
+
+import os
+from collections.abc import Iterator, Sequence
+from contextlib import contextmanager
+from dataclasses import dataclass
+
+import torch
+import torch.distributed as dist
+from torch import Tensor
+
+from gnas.errors import ConfigError, GnasError
+
+
+@dataclass(frozen=True)
+class World:
+    """This process among all processes of the search."""
+
+    rank: int = 0
+    size: int = 1
+
+    @property
+    def is_main(self) -> bool:
+        """Whether this process writes files and reports."""
+        return self.rank == 0
+
+    def average(self, tensors: Sequence[Tensor]) -> list[Tensor]:
+        """The means over all processes, the same bits on each of them."""
+        if self.size == 1:
+            return list(tensors)
+        flat = torch.cat([tensor.detach().flatten() for tensor in tensors])
+        dist.all_reduce(flat)
+        flat /= self.size
+        parts = torch.split(flat, [tensor.numel() for tensor in tensors])
+        return [part.view_as(like) for part, like in zip(parts, tensors, strict=True)]
+
+    def broadcast(self, tensors: Sequence[Tensor]) -> None:
+        """Gives every process the main one's values, in place."""
+        if self.size > 1:
+            for tensor in tensors:
+                dist.broadcast(tensor.detach(), src=0)
+
+    def check_identical(self, tensors: Sequence[Tensor], what: str) -> None:
+        """Checks that every process has the same bits.
+
+        Raises:
+            GnasError: on every process, if one of them differs.
+        """
+        if self.size == 1:
+            return
+        own = torch.cat([tensor.detach().flatten() for tensor in tensors])
+        first = own.clone()
+        dist.broadcast(first, src=0)
+        differs = (first != own).any() & ~(first.isnan() & own.isnan()).all()
+        count = differs.to(own.dtype)
+        dist.all_reduce(count)
+        if count:
+            raise GnasError(
+                f"{what} must have the same bits in all {self.size} processes, "
+                f"but {int(count)} differ from the first"
+            )
+
+
+ALONE = World()
+
+
+@contextmanager
+def joined(device: str) -> Iterator[tuple[World, str]]:
+    """Joins the processes that torchrun started, and leaves them at the end.
+
+    Without torchrun this is one process alone.
+
+    Args:
+        device: "cpu" or "cuda"; of several GPUs each process takes its own.
+
+    Yields:
+        This process among them, and its device.
+
+    Raises:
+        ConfigError: torchrun's environment is incomplete, or a process has no GPU of its own.
+    """
+    size = int(os.environ.get("WORLD_SIZE", "1"))
+    if size == 1:
+        yield ALONE, device
+        return
+    try:
+        rank, local = int(os.environ["RANK"]), int(os.environ["LOCAL_RANK"])
+    except (KeyError, ValueError) as error:
+        raise ConfigError(
+            f"WORLD_SIZE is {size}, so RANK and LOCAL_RANK must be numbers: start with torchrun"
+        ) from error
+    if device.startswith("cuda"):
+        if local >= torch.cuda.device_count():
+            raise ConfigError(
+                f"every process needs a GPU of its own, but process {local} of this machine "
+                f"finds {torch.cuda.device_count()}; lower --nproc-per-node"
+            )
+        device = f"cuda:{local}"
+        torch.cuda.set_device(local)
+    dist.init_process_group("nccl" if device.startswith("cuda") else "gloo")
+    try:
+        yield World(rank, size), device
+    finally:
+        dist.destroy_process_group()

@@ -1,0 +1,202 @@
+"""One search from its images to its run folder: what the command line calls."""
+
+from __future__ import annotations
+
+import dataclasses
+import json
+import logging
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any, get_args
+
+from gnas.data.parts import Dataset, ImagesConfig, open_images, search_loaders
+from gnas.errors import ConfigError, DataError, MissingDataError
+from gnas.runs import Figure, plain, write_config, write_result
+from gnas.search.toponas.config import BASELINES, PRESETS, ToponasConfig, differences
+from gnas.search.toponas.distributed import ALONE, World
+from gnas.search.toponas.loop import Progress, SearchResult, search_toponas, toponas_space
+from gnas.search.toponas.record import RunRecord
+
+logger = logging.getLogger(__name__)
+
+COMMAND = "search toponas"
+IMAGE_LIST = "images.txt"
+"""The list of an ImageNet search that was drawn for it, in the run's folder."""
+MAY_CHANGE = ("data_dir", "images", "workers")
+"""Settings of a resumed search that may differ from its first ones."""
+
+
+@dataclass(frozen=True)
+class SearchPlan:
+    """How to search, and in which images."""
+
+    config: ToponasConfig
+    images: ImagesConfig
+
+
+def plan_search(
+    dataset: Dataset = "digits", *, baseline: str | None = None, **changes: Any
+) -> SearchPlan:
+    """The preset of ``dataset`` with changes.
+
+    Args:
+        dataset: Which images.
+        baseline: One of `BASELINES`, to be changed in turn by ``changes``.
+        changes: Fields of `ToponasConfig` and `ImagesConfig`; ``seed`` is both's.
+
+    Raises:
+        ConfigError: unknown names or impossible values.
+    """
+    if dataset not in PRESETS:
+        raise ConfigError(f"unknown dataset '{dataset}'; choose from {sorted(get_args(Dataset))}")
+    if baseline is not None and baseline not in BASELINES:
+        raise ConfigError(f"unknown baseline '{baseline}'; choose from {sorted(BASELINES)}")
+    searching = {field.name for field in dataclasses.fields(ToponasConfig)}
+    seeing = {field.name for field in dataclasses.fields(ImagesConfig)} - {"dataset"}
+    unknown = sorted(set(changes) - searching - seeing)
+    if unknown:
+        raise ConfigError(
+            f"unknown setting '{unknown[0]}'; choose from {', '.join(sorted(searching | seeing))}"
+        )
+    fields = {
+        **(BASELINES[baseline] if baseline else {}),
+        **{name: value for name, value in changes.items() if name in searching},
+    }
+    return SearchPlan(
+        dataclasses.replace(PRESETS[dataset](), **fields),
+        ImagesConfig(dataset=dataset, **{k: v for k, v in changes.items() if k in seeing}),
+    )
+
+
+def planned(folder: Path) -> SearchPlan:
+    """The plan of the run in ``folder``.
+
+    Raises:
+        MissingDataError: there is no run.
+        DataError: its ``config.json`` is damaged or of something else.
+    """
+    path = folder / "config.json"
+    try:
+        record = json.loads(path.read_text(encoding="utf-8"))["config"]
+        return SearchPlan(
+            ToponasConfig.from_dict(record["search"]), ImagesConfig(**record["images"])
+        )
+    except FileNotFoundError as error:
+        raise MissingDataError(
+            f"a run to be resumed must have a config.json, but {folder} has none"
+        ) from error
+    except (ValueError, KeyError, TypeError) as error:
+        raise DataError(f"{path} must be the config of a search, but: {error}") from error
+
+
+def resumed_plan(folder: Path, changes: Mapping[str, Any]) -> SearchPlan:
+    """The plan of the run in ``folder``, if that is what was asked for.
+
+    Args:
+        folder: The run's.
+        changes: What was asked for beside resuming. Where the images lie and who reads them may
+            change; their content is checked when they are opened.
+
+    Raises:
+        ConfigError: names what differs.
+        MissingDataError: there is no run.
+        DataError: its ``config.json`` is damaged or of something else.
+    """
+    plan = planned(folder)
+    moved = {name: value for name, value in changes.items() if name in MAY_CHANGE}
+    plan = SearchPlan(plan.config, dataclasses.replace(plan.images, **moved))
+    was = {**plain(plan.images), **plain(plan.config)}
+    changed = differences({k: was.get(k) for k in changes}, plain(dict(changes)))
+    if changed:
+        text = ", ".join(f"{k} is {was!r}, not {now!r}" for k, (was, now) in changed.items())
+        raise ConfigError(
+            f"a resumed search goes on as it began, but in {folder} {text}; "
+            "leave these options out, or start a new run"
+        )
+    return plan
+
+
+def run_search(
+    plan: SearchPlan,
+    *,
+    device: str = "cpu",
+    world: World = ALONE,
+    out: Path | None = None,
+    resume: bool = False,
+    report: Callable[[Progress], None] = lambda progress: None,
+    figures: Callable[[SearchResult], Mapping[str, Figure]] | None = None,
+) -> dict[str, Any]:
+    """Searches by ``plan``; with ``out`` in a run folder.
+
+    Args:
+        plan: How, and in which images.
+        device: Where.
+        world: This process among all that search together; the main one writes.
+        out: The run's folder; None writes nothing.
+        resume: Go on from the checkpoint in ``out``.
+        report: Called after every step.
+        figures: Draws the result.
+
+    Returns:
+        The content of ``result.json``.
+
+    Raises:
+        GnasError: see `open_images`, `RunRecord` and `search_toponas`.
+    """
+    config = plan.config
+    images = open_images(
+        plan.images,
+        num_parts=config.num_parts,
+        new_list=out / IMAGE_LIST if out is not None and (world.is_main or resume) else None,
+    )
+    loaders = search_loaders(
+        images,
+        config.batch_size,
+        seed=config.seed,
+        joint=config.update == "joint",
+        device=device,
+        rank=world.rank,
+        world=world.size,
+    )
+    data = images.facts()
+    record = None
+    if out is not None and (world.is_main or resume):
+        record = RunRecord(out, {"config": config, "data": data}, resume=resume)
+        if world.is_main and not resume:
+            whole = {"command": COMMAND, "search": config, "images": plan.images}
+            write_config(out, whole, data=data, device=device)
+    result = search_toponas(
+        toponas_space(config),
+        loaders,
+        config,
+        device=device,
+        world=world,
+        record=record,
+        report=report,
+    )
+    facts = result_facts(result, plan, data, device, world)
+    if out is not None and world.is_main:
+        write_result(out, facts, figures(result) if figures is not None else None)
+    return facts
+
+
+def result_facts(
+    result: SearchResult, plan: SearchPlan, data: Mapping[str, Any], device: str, world: World
+) -> dict[str, Any]:
+    """What ``result.json`` and ``--json`` say of a search."""
+    return {
+        "command": COMMAND,
+        "config": {"search": plan.config, "images": plan.images},
+        "data": data,
+        "genotype": json.loads(result.genotype.to_json()),
+        "genotype_text": str(result.genotype),
+        "valid": result.valid,
+        "derived": result.derived,
+        "stopped": result.stopped,
+        "metrics": result.metrics,
+        "supernet_params": result.supernet_params,
+        "device": device,
+        "processes": world.size,
+        "seconds": result.seconds,
+    }
