@@ -148,8 +148,8 @@ class MixedOp(nn.ModuleDict):
     def forward(self, x: Tensor, weights: Tensor) -> Tensor:
         """x [B, C, H, W], weights [7] -> [B, C, H / stride, W / stride]."""
         active = x[:, : x.size(1) // self.partial]
-        terms = [w * op(active) for w, op in zip(weights.unbind(), self.values(), strict=True)]
-        mixed: Tensor = torch.stack(terms).sum(0)
+        pairs = zip(weights.unbind(), self.values(), strict=True)
+        mixed = torch.as_tensor(sum(w * op(active) for w, op in pairs))
         if self.partial == 1:
             return mixed
         rest = x[:, x.size(1) // self.partial :]
@@ -187,7 +187,7 @@ class PlainCell(nn.Module):
             for i in range(j):
                 e = index[i, j]
                 terms.append(weights.edges[e] * self.edges[e](nodes[i], weights.ops[e]))
-            nodes.append(torch.stack(terms).sum(0))
+            nodes.append(torch.as_tensor(sum(terms)))
         return torch.cat(nodes[2:], 1)
 
 

@@ -1,0 +1,131 @@
+"""Time and memory of a supernet's training step, ours against the plain edge-by-edge supernet.
+
+Every side runs in a process of its own, with the same allocator settings and the same steps:
+one SGD step on the weights, as in a search (forward, backward, update). Peak memory is the growth
+of the process's largest resident size over what it was before the network existed.
+
+    python benchmarks/supernet_step.py [--batch 16 64] [--steps 3] [--threads 2]
+"""
+
+from __future__ import annotations
+
+import argparse
+import importlib.util
+import json
+import os
+import resource
+import subprocess
+import sys
+import time
+from pathlib import Path
+from types import ModuleType
+from typing import Any
+
+import torch
+from torch import nn
+
+from gnas.models.supercell import MixedWeights
+from gnas.models.supernet import Supernet, SupernetConfig
+from gnas.topology import candidate_edges
+
+SIDES = ("plain", "plain channels_last", "gnas torch", "gnas native")
+REFERENCE = Path(__file__).parents[1] / "tests" / "models" / "plain_supernet.py"
+ALLOCATOR = {"MALLOC_ARENA_MAX": "1", "MALLOC_MMAP_THRESHOLD_": "1048576"}
+"""Large tensors go back to the system when freed, so that the peak is what was in use."""
+
+
+def main() -> None:
+    parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
+    parser.add_argument("--batch", type=int, nargs="+", default=[16, 64])
+    parser.add_argument("--steps", type=int, default=3, help="timed steps; the fastest counts")
+    parser.add_argument("--threads", type=int, default=2)
+    parser.add_argument("--cells", type=int, default=8)
+    parser.add_argument("--channels", type=int, default=16)
+    parser.add_argument("--recompute", action="store_true", help="of our two sides")
+    parser.add_argument("--save", type=Path, help="JSON file for the record")
+    parser.add_argument("--side", choices=SIDES, help=argparse.SUPPRESS)
+    arguments = parser.parse_args()
+    if arguments.side:
+        print(json.dumps(measure(arguments)))
+        return
+    record = []
+    for batch in arguments.batch:
+        rows = {side: run(side, batch, sys.argv[1:]) for side in SIDES}
+        record += [{"side": side, "batch": batch, **row} for side, row in rows.items()]
+        print(
+            f"batch {batch}, {arguments.cells} cells, {arguments.channels} channels, "
+            f"{arguments.threads} threads"
+        )
+        for side, row in rows.items():
+            ratios = "  ".join(
+                f"{rows[other]['seconds'] / row['seconds']:5.2f}x faster, "
+                f"{row['peak_mib'] / rows[other]['peak_mib']:.2f} of the memory of {other};"
+                for other in SIDES[:2]
+            )
+            print(f"  {side:20} {row['seconds']:7.3f} s {row['peak_mib']:7.0f} MiB   {ratios}")
+    if arguments.save:
+        arguments.save.write_text(json.dumps(record, indent=2) + "\n")
+
+
+def run(side: str, batch: int, options: list[str]) -> dict[str, float]:
+    """One side's figures, from its own process."""
+    command = [sys.executable, __file__, *options, "--side", side, "--batch", str(batch)]
+    done = subprocess.run(
+        command, env={**os.environ, **ALLOCATOR}, capture_output=True, text=True, check=False
+    )
+    if done.returncode:
+        sys.exit(f"{side} failed:\n{done.stderr}")
+    figures: dict[str, float] = json.loads(done.stdout.splitlines()[-1])
+    return figures
+
+
+def measure(arguments: argparse.Namespace) -> dict[str, float]:
+    """Seconds of the fastest step and peak memory of this process."""
+    torch.set_num_threads(arguments.threads)
+    torch.manual_seed(0)
+    side = arguments.side
+    config = SupernetConfig(
+        channels=arguments.channels,
+        num_cells=arguments.cells,
+        kernels="native" if side == "gnas native" else "torch",
+        recompute=arguments.recompute,
+    )
+    num_edges = len(candidate_edges(config.num_nodes))
+    weights = [
+        MixedWeights(torch.full((num_edges, 7), 1 / 7), torch.ones(num_edges)) for _ in range(2)
+    ]
+    images, labels = torch.randn(arguments.batch[0], 3, 32, 32), torch.arange(arguments.batch[0])
+    before = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss
+    network: Any
+    if side.startswith("plain"):
+        network = reference().PlainSupernet(config)
+        if side.endswith("channels_last"):
+            network = network.to(memory_format=torch.channels_last)
+            images = images.to(memory_format=torch.channels_last)
+    else:
+        network = Supernet(config)
+    optimizer = torch.optim.SGD(network.parameters(), 0.025, 0.9, weight_decay=3e-4)
+    seconds = []
+    for _ in range(arguments.steps + 1):
+        start = time.perf_counter()
+        optimizer.zero_grad()
+        loss = nn.functional.cross_entropy(network(images, *weights), labels % 10)
+        torch.autograd.backward(loss)
+        nn.utils.clip_grad_norm_(network.parameters(), 5.0)
+        optimizer.step()
+        seconds.append(time.perf_counter() - start)
+    peak = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss - before
+    return {"seconds": min(seconds[1:]), "peak_mib": peak / 1024}
+
+
+def reference() -> ModuleType:
+    """The plain supernet that the tests compare with."""
+    spec = importlib.util.spec_from_file_location("plain_supernet", REFERENCE)
+    assert spec and spec.loader
+    module = importlib.util.module_from_spec(spec)
+    spec.loader.exec_module(module)
+    return module
+
+
+if __name__ == "__main__":
+    main()

@@ -1,0 +1,198 @@
+"""One cell of the supernet, and the operations that leave each of its nodes."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING, NamedTuple, cast
+
+import torch
+from torch import Tensor, nn
+from torch.nn import functional as F
+
+from gnas.models.fused import Block, Features, Kernels
+from gnas.spaces.toponas import PRIMITIVES, candidate_edges
+
+if TYPE_CHECKING:
+    from gnas.models.supernet import SupernetConfig
+
+CONVOLUTIONS = {
+    "sep_conv_3x3": (3, 1, 2),
+    "sep_conv_5x5": (5, 1, 2),
+    "dil_conv_3x3": (3, 2, 1),
+    "dil_conv_5x5": (5, 2, 1),
+}
+"""Kernel size, dilation and number of blocks of the operations that have weights."""
+
+
+class MixedWeights(NamedTuple):
+    """How much every operation and every edge of one cell type counts."""
+
+    ops: Tensor
+    """[E, 7]: softmax of alpha, in the orders of `candidate_edges` and `PRIMITIVES`."""
+    edges: Tensor
+    """[E]: s(i, j); ones where no topology is learned."""
+
+
+class SuperCell(nn.Module):
+    """x_j = sum over i < j of s(i, j) o_ij(x_i); the output joins the intermediate nodes.
+
+    With partial channels, the operations see the first ``channels / partial`` of a node's
+    channels; the others are added up as they are (at stride 2 through a 2x2 max-pool), and the
+    node's channels are shuffled.
+
+    Args:
+        config: The network's form.
+        c_before: Channels of the output of the cell before the last.
+        c_in: Channels of the last cell's output.
+        channels: Channels of every node.
+        reduction: Halve height and width on the edges from the two inputs.
+        shrunk: The first input is twice as large as the second.
+    """
+
+    def __init__(
+        self,
+        config: SupernetConfig,
+        c_before: int,
+        c_in: int,
+        channels: int,
+        reduction: bool,
+        shrunk: bool,
+    ) -> None:
+        super().__init__()
+        self.reduction, self.partial = reduction, config.partial
+        self.active = channels // config.partial
+        self.edges = candidate_edges(config.num_nodes)
+        self.preprocess0 = (
+            FactorizedReduce(c_before, channels) if shrunk else relu_conv_norm(c_before, channels)
+        )
+        self.preprocess1 = relu_conv_norm(c_in, channels)
+        self.sources = nn.ModuleList(
+            Source(
+                self.active,
+                num_edges=sum(i == source for i, _ in self.edges),
+                stride=2 if reduction and source < 2 else 1,
+            )
+            for source in range(config.num_nodes - 2)
+        )
+
+    def forward(
+        self, before: Tensor, x: Tensor, weights: MixedWeights, kernels: Kernels
+    ) -> Tensor:
+        """[B, c_before, H', W'], [B, c_in, H, W] -> [B, (num_nodes - 3) * channels, h, w]."""
+        nodes = [self.preprocess0(before), self.preprocess1(x)]
+        factors = weights.ops * weights.edges[:, None]  # [E, 7]
+        leaving: list[list[list[Features]]] = []  # [source][edge of the source][primitive]
+        for source in self.sources:
+            if len(leaving) >= 2:
+                nodes.append(self._node(nodes, leaving, factors, weights.edges, kernels))
+            leaving.append(source(nodes[len(leaving)][:, : self.active], kernels))
+        nodes.append(self._node(nodes, leaving, factors, weights.edges, kernels))
+        return torch.cat(nodes[2:], 1)
+
+    def _node(
+        self,
+        nodes: list[Tensor],
+        leaving: list[list[list[Features]]],
+        factors: Tensor,
+        scales: Tensor,
+        kernels: Kernels,
+    ) -> Tensor:
+        """The next intermediate node, from all nodes before it."""
+        j = len(nodes)
+        rows = [row for row, (_, target) in enumerate(self.edges) if target == j]
+        terms = [term for i in range(j) for term in leaving[i][j - max(i + 1, 2)]]
+        mixed = kernels.weighted_sum(factors[rows[0] : rows[-1] + 1].flatten(), terms)
+        if self.partial == 1:
+            return mixed
+        rest = [Features(self._bypass(i, nodes[i][:, self.active :])) for i in range(j)]
+        passed = kernels.weighted_sum(scales[rows[0] : rows[-1] + 1], rest)
+        return F.channel_shuffle(torch.cat([mixed, passed], 1), self.partial)
+
+    def _bypass(self, i: int, rest: Tensor) -> Tensor:
+        return F.max_pool2d(rest, 2, 2, ceil_mode=True) if self.reduction and i < 2 else rest
+
+
+class Source(nn.Module):
+    """All operations on the J edges that leave one node, computed together.
+
+    Pools are shared by the edges; so is the skip connection at stride 1.
+
+    Args:
+        channels: Channels C that the operations see.
+        num_edges: J.
+        stride: 2 on the edges from a reduction cell's inputs.
+    """
+
+    def __init__(self, channels: int, *, num_edges: int, stride: int) -> None:
+        super().__init__()
+        self.stride, self.num_edges = stride, num_edges
+        self.convolutions = nn.ModuleDict(
+            {
+                name: nn.ModuleList(
+                    SeparableWeights(channels, num_edges, kernel) for _ in range(num_blocks)
+                )
+                for name, (kernel, _, num_blocks) in CONVOLUTIONS.items()
+            }
+        )
+        self.skip = nn.ModuleList(
+            FactorizedReduce(channels, channels) for _ in range(num_edges * (stride == 2))
+        )
+
+    def forward(self, x: Tensor, kernels: Kernels) -> list[list[Features]]:
+        """[B, C, H, W] -> for every edge, the feature map of every primitive."""
+        maximum = kernels.moments(F.max_pool2d(x, 3, self.stride, 1))
+        average = kernels.moments(F.avg_pool2d(x, 3, self.stride, 1, count_include_pad=False))
+        skips = [Features(skip(x)) for skip in self.skip] or [Features(x)] * self.num_edges
+        found: dict[str, list[Features]] = {
+            "max_pool_3x3": [maximum] * self.num_edges,
+            "avg_pool_3x3": [average] * self.num_edges,
+            "skip_connect": skips,
+        }
+        for name, (_, dilation, _) in CONVOLUTIONS.items():
+            weights = cast("list[SeparableWeights]", self.convolutions[name])
+            blocks = [
+                Block(weight.depthwise, weight.pointwise, self.stride if k == 0 else 1, dilation)
+                for k, weight in enumerate(weights)
+            ]
+            found[name] = kernels.separable(x, blocks)
+        return [[found[name][edge] for name in PRIMITIVES] for edge in range(self.num_edges)]
+
+
+class SeparableWeights(nn.Module):
+    """Weights of J depthwise-separable convolutions, drawn as `torch.nn.Conv2d` draws its own.
+
+    Shapes:
+        depthwise [J * C, 1, k, k], pointwise [J * C, C, 1, 1], edge by edge.
+    """
+
+    def __init__(self, channels: int, num_edges: int, kernel: int) -> None:
+        super().__init__()
+        self.depthwise = nn.Parameter(torch.empty(num_edges * channels, 1, kernel, kernel))
+        self.pointwise = nn.Parameter(torch.empty(num_edges * channels, channels, 1, 1))
+        for weight, fan_in in ((self.depthwise, kernel**2), (self.pointwise, channels)):
+            nn.init.uniform_(weight, -(fan_in**-0.5), fan_in**-0.5)
+
+
+class FactorizedReduce(nn.Module):
+    """ReLU, two 1x1 convolutions with stride 2 (the second one pixel further), batch norm."""
+
+    def __init__(self, c_in: int, c_out: int) -> None:
+        super().__init__()
+        self.conv_1 = nn.Conv2d(c_in, c_out // 2, 1, 2, bias=False)
+        self.conv_2 = nn.Conv2d(c_in, c_out - c_out // 2, 1, 2, bias=False)
+        self.norm = _norm(c_out)
+
+    def forward(self, x: Tensor) -> Tensor:
+        """[B, c_in, H, W] -> [B, c_out, ceil(H / 2), ceil(W / 2)]."""
+        x = F.relu(x)
+        further = F.pad(x, (-1, 1, -1, 1))  # x[:, :, 1:, 1:] that keeps odd sizes
+        out: Tensor = self.norm(torch.cat([self.conv_1(x), self.conv_2(further)], 1))
+        return out
+
+
+def relu_conv_norm(c_in: int, c_out: int) -> nn.Sequential:
+    """ReLU, 1x1 convolution and batch norm, before the cell proper."""
+    return nn.Sequential(nn.ReLU(), nn.Conv2d(c_in, c_out, 1, bias=False), _norm(c_out))
+
+
+def _norm(channels: int) -> nn.BatchNorm2d:
+    return nn.BatchNorm2d(channels, affine=False, track_running_stats=False)
