@@ -1,6 +1,6 @@
 """Searches with two processes: python -m tests.search.toponas.ranks FOLDER.
 
-Writes what each experiment ended with, FOLDER/<experiment>-<rank>.safetensors, and prints errors.
+Writes what each experiment ended with: FOLDER/<experiment>-<rank>.safetensors, FOLDER/error-<rank>.
 """
 
 from __future__ import annotations
@@ -76,20 +76,20 @@ def resumed(world: World, folder: Path) -> SearchResult:
     return run("resumed", world, record=record(True))
 
 
-def differing(world: World) -> None:
+def differing(world: World, folder: Path) -> None:
     """What the processes should share differs."""
     world.check_identical([torch.zeros(2)], "zeros")
     try:
         world.check_identical([torch.tensor([1.0, float(world.rank)])], "alpha")
     except GnasError as error:
-        print(error, flush=True)
+        (folder / f"error-{world.rank}").write_text(str(error))
 
 
 def everything(folder: Path, world: World) -> None:
     for name in CONFIGS:
         result = resumed(world, folder) if name == "resumed" else run(name, world)
         save_file(result.history, folder / f"{name}-{world.rank}.safetensors")
-    differing(world)
+    differing(world, folder)
 
 
 def process(rank: int, port: int, work: Callable[[World], None]) -> int:
