@@ -1,6 +1,6 @@
 """Searches with two processes: python -m tests.search.toponas.ranks FOLDER.
 
-Writes what each experiment ended with: FOLDER/<experiment>-<rank>.safetensors, FOLDER/error-<rank>.
+Writes what each experiment ended with, <experiment>-<rank>.safetensors and error-<rank>.
 """
 
 from __future__ import annotations
