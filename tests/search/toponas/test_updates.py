@@ -1,0 +1,189 @@
+from __future__ import annotations
+
+from dataclasses import replace
+
+import pytest
+import torch
+from torch import Tensor, nn
+from torch.func import functional_call
+
+from gnas.data.batches import Batch
+from gnas.models.supernet import SupernetConfig
+from gnas.search.toponas import ArchParameters, ToponasConfig
+from gnas.search.toponas.updates import Term, Updater
+from tests.models.plain_supernet import PlainSupernet
+from tests.search.toponas.conftest import SmallSupernet, tiny
+
+NETWORK = SupernetConfig(num_classes=4, channels=4, num_cells=3, num_nodes=5, stem_multiplier=1)
+
+
+def batch(seed: int, count: int = 8) -> Batch:
+    generator = torch.Generator().manual_seed(seed)
+    x = torch.randn(count, 3, 8, 8, generator=generator, dtype=torch.float64)
+    return x, torch.randint(0, 4, (count,), generator=generator)
+
+
+def make(config: ToponasConfig, build: type[nn.Module] = SmallSupernet) -> Updater:
+    """An updater in float64, far from the start, where every variable matters."""
+    torch.manual_seed(0)
+    arch = ArchParameters(config).double()
+    with torch.no_grad():
+        for parameter in arch.parameters():
+            parameter.copy_(torch.randn_like(parameter))
+    return Updater(build(NETWORK).double(), arch, config)
+
+
+def loss_of(updater: Updater, batch: Batch, w: dict[str, Tensor] | None = None) -> Tensor:
+    weights = dict(updater.supernet.named_parameters()) if w is None else w
+    logits = functional_call(updater.supernet, weights, (batch[0], *updater.arch.mixed_weights()))
+    return nn.functional.cross_entropy(logits, batch[1])
+
+
+def exact_ahead(updater: Updater, train: Batch, lr: float) -> dict[str, Tensor]:
+    """w' = w - lr (momentum * velocity + gradient + decay * w), as a function of alpha, beta."""
+    names = dict(updater.supernet.named_parameters())
+    slopes = torch.autograd.grad(loss_of(updater, train), list(names.values()), create_graph=True)
+    config, ahead = updater.config, {}
+    for (name, w), slope in zip(names.items(), slopes, strict=True):
+        velocity = updater.w_optimizer.state[w].get("momentum_buffer", torch.zeros_like(w))
+        ahead[name] = w - lr * (config.momentum * velocity + slope + config.weight_decay * w)
+    return ahead
+
+
+@pytest.mark.parametrize("method", ["darts", "milenas"])
+@pytest.mark.parametrize("warm", [False, True])
+def test_second_order_is_the_exact_hyper_gradient(method: str, warm: bool) -> None:
+    lr = 0.3
+    updater = make(tiny(order=2, regulariser=2.0))
+    train, val = batch(1), batch(2)
+    if warm:  # with momentum in the unrolled step
+        updater.step(batch(3), batch(4), batch(5), lr)
+    inputs = [*updater.arch.alphas(), *updater.arch.betas()]
+    terms = [Term(val, 0.7, regularised=True)] + [Term(train)] * (method == "milenas")
+    before = [w.detach().clone() for w in updater.w]
+
+    ahead = exact_ahead(updater, train, lr)
+    objective = 0.7 * (loss_of(updater, val, ahead) + 2.0 * updater.arch.regulariser())
+    if method == "milenas":
+        objective = objective + loss_of(updater, train, ahead)
+    exact = torch.autograd.grad(objective, inputs)
+    first = updater.gradients(terms, inputs)[1]
+    found = updater.gradients_ahead(terms, inputs, train, lr)[1]
+
+    for mine, truth, rough in zip(found, exact, first, strict=True):
+        assert torch.allclose(mine, truth, rtol=1e-4, atol=1e-6)
+        assert (mine - truth).norm() < 0.01 * (rough - truth).norm()
+    assert all(torch.equal(w, old) for w, old in zip(updater.w, before, strict=True))
+
+
+def test_milenas_adds_the_training_loss_and_joint_shares_the_batch() -> None:
+    train, val, val_beta = batch(1), batch(2), batch(3)
+    updater = make(tiny(method="milenas", val_weight=0.5, update="joint", regulariser=3.0))
+    r = updater.arch.regulariser()
+    objective = loss_of(updater, train) + 0.5 * (loss_of(updater, val) + 3.0 * r)
+    inputs = [*updater.arch.alphas(), *updater.arch.betas()]
+    expected = torch.autograd.grad(objective, inputs)
+    seen: list[Tensor] = []
+    for optimizer in updater.arch_optimizers.values():
+        optimizer.register_step_pre_hook(
+            lambda o, *_: seen.extend(p.grad for p in o.param_groups[0]["params"])
+        )
+    updater._learn_arch(train, val, None, 0.1)
+    assert all(torch.allclose(a, b) for a, b in zip(seen, expected, strict=True))
+
+    seen.clear()
+    updater = make(tiny(regulariser=3.0))  # alternating darts
+    beta = updater.arch_optimizers["beta"]
+    beta.register_step_pre_hook(
+        lambda o, *_: seen.extend(
+            torch.autograd.grad(
+                loss_of(updater, val_beta) + 3.0 * updater.arch.regulariser(),
+                updater.arch.betas(),
+            )
+            + tuple(p.grad for p in o.param_groups[0]["params"])
+        )
+    )
+    updater._learn_arch(train, val, val_beta, 0.1)
+    half = len(seen) // 2
+    assert all(torch.allclose(a, b) for a, b in zip(seen[:half], seen[half:], strict=True))
+
+
+def test_each_variable_learns_from_its_own_batch_alone() -> None:
+    config = tiny()
+    batches = batch(1), batch(2), batch(3)
+    base = make(config)
+    base.step(*batches, lr=0.1)
+    for changed, learner in enumerate(("w", "alpha", "beta")):
+        other = make(config)
+        given = [batch(9) if k == changed else b for k, b in enumerate(batches)]
+        other.step(*given, lr=0.1)
+        same = {
+            "alpha": all(map(torch.equal, base.arch.alphas(), other.arch.alphas())),
+            "w": all(map(torch.equal, base.w, other.w)),
+        }
+        if learner == "w":  # comes last, so alpha and beta do not see its batch
+            assert same == {"alpha": True, "w": False}
+            assert all(map(torch.equal, base.arch.betas(), other.arch.betas()))
+        else:
+            assert same["alpha"] == (learner == "beta")
+
+
+def test_pieces_of_a_batch_average_to_the_batch() -> None:
+    whole, pieces = make(tiny()), make(tiny(accumulate=4))
+    terms = [Term(batch(1), regularised=True), Term(batch(2), 0.3)]
+    for inputs in (lambda u: u.w, lambda u: list(u.arch.parameters())):
+        shown, expected = whole.gradients(terms, inputs(whole))
+        seen, found = pieces.gradients(terms, inputs(pieces))
+        assert seen[0].loss == pytest.approx(shown[0].loss, rel=1e-12)
+        assert seen[1].acc == shown[1].acc
+        assert all(torch.allclose(a, b, rtol=1e-9) for a, b in zip(found, expected, strict=True))
+
+
+def test_clipping_momentum_and_decay_are_those_of_sgd() -> None:
+    config = tiny(gradient_clip=0.05, weight_decay=0.1)
+    updater, reference = make(config), make(config)
+    optimizer = torch.optim.SGD(reference.w, lr=0.2, momentum=0.9, weight_decay=0.1)
+    for seed in range(3):
+        updater._learn_w(batch(seed), 0.2)
+        optimizer.zero_grad()
+        loss_of(reference, batch(seed)).backward()  # type: ignore[no-untyped-call]
+        assert nn.utils.clip_grad_norm_(reference.w, 0.05) > 0.05
+        optimizer.step()
+    for mine, truth in zip(updater.w, reference.w, strict=True):
+        assert torch.allclose(mine, truth, rtol=1e-12)
+
+
+def test_float16_skips_an_overflow_and_lowers_the_scale() -> None:
+    updater = make(tiny(precision="float16"))
+    before = [w.detach().clone() for w in updater.w]
+    scale = updater.loss_scale
+    infinite = [torch.full_like(w, torch.inf) for w in updater.w]
+    updater._descend(updater.w_optimizer, infinite)
+    assert updater.loss_scale == scale / 2
+    assert all(map(torch.equal, before, updater.w))
+    updater.good_steps = 499
+    updater._descend(updater.w_optimizer, [torch.ones_like(w) for w in updater.w])
+    assert updater.loss_scale == scale
+    assert not any(map(torch.equal, before, updater.w))
+
+
+@pytest.mark.parametrize("precision", ["bfloat16", "float16"])
+def test_lower_precision_gives_nearly_the_same_gradient(precision: str) -> None:
+    found = []
+    for p in ("float32", precision):
+        updater = make(tiny(precision=p), PlainSupernet)
+        updater.supernet.float()
+        x, y = batch(1)
+        found.append(updater.gradients([Term((x.float(), y))], updater.arch.alphas())[1])
+    for rough, truth in zip(found[1], found[0], strict=True):
+        cosine = torch.cosine_similarity(rough.flatten(), truth.flatten(), dim=0)
+        assert cosine > 0.95 and not torch.equal(rough, truth)
+
+
+def test_no_topology_means_no_beta() -> None:
+    config = replace(tiny(), topology="none")
+    updater = make(config)
+    assert set(updater.arch_optimizers) == {"alpha"}
+    assert [a.shape for a in updater.arch.alphas()] == [(5, 8), (5, 8)]
+    result = updater.step(batch(1), batch(2), None, 0.1)
+    assert result.val_beta is None and result.is_finite
