@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import torch
 from torch import nn
 from torch_geometric.data import Data
 
@@ -55,24 +54,3 @@ def nasbench101_network(
         momentum=BATCH_NORM_MOMENTUM,
     )
     return network
-
-
-def num_params(network: nn.Module) -> int:
-    """Trainable scalars, without nasbench-pytorch's unused place-holder scalars."""
-    return sum(p.numel() for p in network.parameters() if p.requires_grad and p.dim() > 0)
-
-
-def num_macs(network: nn.Module, input_shape: tuple[int, int, int]) -> int:
-    """Multiply-accumulates of one forward pass of one image of shape [C, H, W].
-
-    Counts what `torch.utils.flop_counter` counts (convolutions and matrix products), halved:
-    the counter has two operations for each multiply-accumulate.
-    """
-    from torch.utils.flop_counter import FlopCounterMode
-
-    was_training = network.training
-    network.eval()
-    with FlopCounterMode(display=False) as counter, torch.no_grad():
-        network(torch.zeros(1, *input_shape))
-    network.train(was_training)
-    return int(counter.get_total_flops()) // 2

@@ -1,0 +1,38 @@
+"""The size of a network: parameters and multiply-accumulates."""
+
+from __future__ import annotations
+
+import torch
+from torch import nn
+
+AUXILIARY = "auxiliary_head"
+"""Name of a part that only training uses; it is not counted, as in published sizes."""
+
+
+def num_params(network: nn.Module) -> int:
+    """Trainable scalars of the network that predicts.
+
+    Without an auxiliary head and without nasbench-pytorch's unused place-holder scalars.
+    """
+    return sum(
+        p.numel()
+        for name, p in network.named_parameters()
+        if p.requires_grad and p.dim() > 0 and AUXILIARY not in name
+    )
+
+
+def num_macs(network: nn.Module, input_shape: tuple[int, int, int]) -> int:
+    """Multiply-accumulates of one forward pass of one image of shape [C, H, W].
+
+    Counts what `torch.utils.flop_counter` counts (convolutions and matrix products), halved:
+    the counter has two operations for each multiply-accumulate.
+    """
+    from torch.utils.flop_counter import FlopCounterMode
+
+    was_training = network.training
+    network.eval()
+    device = next(network.parameters()).device
+    with FlopCounterMode(display=False) as counter, torch.no_grad():
+        network(torch.zeros(1, *input_shape, device=device))
+    network.train(was_training)
+    return int(counter.get_total_flops()) // 2

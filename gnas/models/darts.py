@@ -1,0 +1,285 @@
+"""The network that is trained and used after the search: a stack of two derived cells."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+from typing import Literal
+
+import torch
+from torch import Tensor, nn
+from torch_geometric.data import Data
+
+from gnas.errors import ConfigError
+from gnas.models.primitives import FactorizedReduce, drop_path, primitive, relu_conv_norm
+from gnas.spaces.genotype import CellEntries, Genotype
+
+
+@dataclass(frozen=True, kw_only=True)
+class DartsNetworkConfig:
+    """Size and form of a derived network; the defaults are DARTS' on CIFAR-10.
+
+    On ImageNet: ``stem="imagenet", num_classes=1000, channels=48, num_cells=14``.
+    """
+
+    in_channels: int = 3
+    """Image channels."""
+    num_classes: int = 10
+    """Width of the classifier."""
+    channels: int = 36
+    """Channels of the first cells' nodes, an even number; each reduction cell doubles them."""
+    num_cells: int = 20
+    """Cells; those at 1/3 and 2/3 of the depth reduce."""
+    stem: Literal["cifar", "imagenet"] = "cifar"
+    """One 3x3 convolution, or three with stride 2."""
+    stem_multiplier: int = 3
+    """Channels of the CIFAR stem, in multiples of ``channels``."""
+    auxiliary: bool = False
+    """A second classifier after the last reduction cell, in training only."""
+
+    def __post_init__(self) -> None:
+        for field in ("in_channels", "num_classes", "channels", "num_cells", "stem_multiplier"):
+            if getattr(self, field) < 1:
+                raise ConfigError(f"{field} must be at least 1, but got {getattr(self, field)}")
+        if self.channels % 2:
+            raise ConfigError(f"channels must be even, but got {self.channels}")
+        if self.stem not in ("cifar", "imagenet"):
+            raise ConfigError(f"stem must be 'cifar' or 'imagenet', but got {self.stem!r}")
+
+
+def darts_network(graph: Data, config: DartsNetworkConfig | None = None) -> DartsNetwork:
+    """The network that stacks the two cells of an architecture.
+
+    Args:
+        graph: A normal and a reduction cell, any number of edges into a node; outputs may join
+            some nodes only. Whatever no path joins to the network's output is not built.
+        config: Size and form; None for DARTS' on CIFAR-10.
+
+    Raises:
+        GraphError: ``graph`` is not a pair of cells.
+    """
+    return DartsNetwork(Genotype.from_graph(graph), config or DartsNetworkConfig())
+
+
+class DartsNetwork(nn.Module):
+    """Stem, cells, global average, classifier.
+
+    ``drop_path_prob`` is the probability with which a path is dropped in training, 0 at first;
+    the training loop raises it (DARTS: linearly over the epochs, to 0.2).
+
+    Args:
+        genotype: The cells.
+        config: Size and form.
+
+    Source: Liu et al., DARTS, ICLR 2019, appendix A.2 and the published code. Differences: any
+    in-degree; images of any size (odd maps are rounded up, the auxiliary head averages over
+    whatever is left).
+    """
+
+    def __init__(self, genotype: Genotype, config: DartsNetworkConfig) -> None:
+        super().__init__()
+        self.config = config
+        self._drop_path_prob = 0.0
+        self.stem, last = _stem(config)
+        before, channels = last, config.channels
+        shrunk = config.stem == "imagenet"  # the first cell's inputs differ in size
+        self.cells = nn.ModuleList()
+        self.auxiliary_head: AuxiliaryHead | None = None
+        needed = _needed_cells(genotype, config)
+        for k in range(config.num_cells):
+            reduction = k in reduction_cells(config.num_cells)
+            channels = 2 * channels if reduction else channels
+            entries = genotype.reduce if reduction else genotype.normal
+            concat = genotype.reduce_concat if reduction else genotype.normal_concat
+            if k in needed:
+                cell = DartsCell(entries, concat, (before, last), channels, reduction, shrunk)
+                self.cells.append(cell)
+            else:
+                self.cells.append(nn.Identity())  # nothing reads it
+            before, last, shrunk = last, len(concat) * channels, reduction
+            if config.auxiliary and k == _auxiliary_after(config.num_cells):
+                self.auxiliary_head = AuxiliaryHead(last, config)
+        self.classifier = nn.Linear(last, config.num_classes)
+
+    @property
+    def drop_path_prob(self) -> float:
+        """Probability with which training drops a path."""
+        return self._drop_path_prob
+
+    @drop_path_prob.setter
+    def drop_path_prob(self, prob: float) -> None:
+        if not 0 <= prob < 1:
+            raise ConfigError(f"drop_path_prob must be in [0, 1), but got {prob}")
+        self._drop_path_prob = prob
+
+    def forward(self, images: Tensor) -> Tensor | tuple[Tensor, Tensor]:
+        """Logits; in training with an auxiliary head, its logits too, as a pair.
+
+        Shapes:
+            images [B, C, H, W] -> [B, num_classes].
+        """
+        before = x = self.stem[0](images)
+        for part in self.stem[1:]:
+            before, x = x, part(x)
+        drop_prob = self._drop_path_prob if self.training else 0.0
+        head_after = _auxiliary_after(self.config.num_cells)
+        second = None
+        for k, cell in enumerate(self.cells):
+            before, x = x, cell(before, x, drop_prob) if isinstance(cell, DartsCell) else x
+            if k == head_after and self.auxiliary_head is not None and self.training:
+                second = self.auxiliary_head(x)
+        logits: Tensor = self.classifier(x.mean((2, 3)))
+        return logits if second is None else (logits, second)
+
+
+class DartsCell(nn.Module):
+    """One cell: its inputs brought to one width and size, then node after node.
+
+    Args:
+        entries: For every intermediate node the operations and sources that enter it.
+        concat: The nodes that the output joins.
+        in_channels: Channels of the cell before last and of the last one.
+        channels: Channels of every node.
+        reduction: Whether operations on the inputs have stride 2.
+        shrunk: Whether the last cell's output is half the size of that of the cell before.
+    """
+
+    def __init__(
+        self,
+        entries: CellEntries,
+        concat: Sequence[int],
+        in_channels: tuple[int, int],
+        channels: int,
+        reduction: bool,
+        shrunk: bool,
+    ) -> None:
+        super().__init__()
+        self.concat = sorted(concat)
+        live = _live_edges(entries, concat)
+        self.edges = [(source, target) for source, target, _ in live]
+        self.ops = nn.ModuleList(
+            primitive(op, channels, 2 if reduction and source < 2 else 1) for source, _, op in live
+        )
+        read = {source for source, _ in self.edges}
+        self.before: nn.Module | None = None
+        if 0 in read:
+            fit = FactorizedReduce if shrunk else relu_conv_norm
+            self.before = fit(in_channels[0], channels)
+        self.last = relu_conv_norm(in_channels[1], channels) if 1 in read else None
+
+    def forward(self, before: Tensor, last: Tensor, drop_path_prob: float) -> Tensor:
+        """The nodes' outputs, joined: [B, len(concat) * channels, H, W] (half that if reducing).
+
+        Every path but an identity is dropped with probability ``drop_path_prob``.
+        """
+        states = {}
+        if self.before is not None:
+            states[0] = self.before(before)
+        if self.last is not None:
+            states[1] = self.last(last)
+        for (source, target), op in zip(self.edges, self.ops, strict=True):
+            out = op(states[source])
+            if drop_path_prob > 0 and not isinstance(op, nn.Identity):
+                out = drop_path(out, drop_path_prob)
+            states[target] = states[target] + out if target in states else out
+        return torch.cat([states[node] for node in self.concat], dim=1)
+
+
+class AuxiliaryHead(nn.Module):
+    """The classifier in the middle that helps training.
+
+    Maps of DARTS' own sizes (8x8 on CIFAR-10, 7x7 on ImageNet) give exactly its head; larger ones
+    are averaged at the end, smaller ones pooled to 2x2 first. As in DARTS' published ImageNet
+    results, the second batch norm is absent there.
+
+    Args:
+        in_channels: Channels of the cell that it reads.
+        config: The network's.
+    """
+
+    def __init__(self, in_channels: int, config: DartsNetworkConfig) -> None:
+        super().__init__()
+        cifar = config.stem == "cifar"
+        self.stride = 3 if cifar else 2
+        self.features = nn.Sequential(
+            nn.Conv2d(in_channels, 128, 1, bias=False),
+            nn.BatchNorm2d(128),
+            nn.ReLU(),
+            nn.Conv2d(128, 768, 2, bias=False),
+            nn.BatchNorm2d(768) if cifar else nn.Identity(),
+            nn.ReLU(),
+        )
+        self.classifier = nn.Linear(768, config.num_classes)
+
+    def forward(self, x: Tensor) -> Tensor:
+        """[B, in_channels, H, W] -> logits [B, num_classes]."""
+        x = torch.relu(x)
+        if min(x.shape[2:]) >= 5 + self.stride:
+            x = nn.functional.avg_pool2d(x, 5, self.stride)
+        else:
+            x = nn.functional.adaptive_avg_pool2d(x, 2)
+        logits: Tensor = self.classifier(self.features(x).mean((2, 3)))
+        return logits
+
+
+def reduction_cells(num_cells: int) -> set[int]:
+    """Which cells reduce: those at 1/3 and 2/3 of the depth."""
+    return {num_cells // 3, 2 * num_cells // 3}
+
+
+def _auxiliary_after(num_cells: int) -> int:
+    """The cell that the auxiliary head reads: the last that reduces."""
+    return max(reduction_cells(num_cells))
+
+
+def _live_edges(entries: CellEntries, concat: Sequence[int]) -> list[tuple[int, int, str]]:
+    """The edges (source, target, operation) of a cell from which a path leads to its output."""
+    needed = set(concat)
+    for target in reversed(range(2, 2 + len(entries))):
+        if target in needed:
+            needed.update(source for _, source in entries[target - 2])
+    return [
+        (source, target, op)
+        for target, inputs in enumerate(entries, start=2)
+        for op, source in inputs
+        if target in needed
+    ]
+
+
+def _needed_cells(genotype: Genotype, config: DartsNetworkConfig) -> set[int]:
+    """The cells that the classifiers depend on: a cell may read only one of the two before it."""
+    needed = {config.num_cells - 1}
+    if config.auxiliary:
+        needed.add(_auxiliary_after(config.num_cells))
+    for k in reversed(range(config.num_cells)):
+        reduction = k in reduction_cells(config.num_cells)
+        entries = genotype.reduce if reduction else genotype.normal
+        concat = genotype.reduce_concat if reduction else genotype.normal_concat
+        if k in needed:
+            needed.update(k - 2 + s for s, _, _ in _live_edges(entries, concat) if s < 2)
+    return needed
+
+
+def _stem(config: DartsNetworkConfig) -> tuple[nn.ModuleList, int]:
+    """The parts before the cells, whose last two outputs (or only one) enter them; channels."""
+    channels = config.channels
+    if config.stem == "cifar":
+        width = config.stem_multiplier * channels
+        first = nn.Sequential(
+            nn.Conv2d(config.in_channels, width, 3, padding=1, bias=False), nn.BatchNorm2d(width)
+        )
+        return nn.ModuleList([first]), width
+    half = channels // 2
+    first = nn.Sequential(
+        nn.Conv2d(config.in_channels, half, 3, 2, padding=1, bias=False),
+        nn.BatchNorm2d(half),
+        nn.ReLU(),
+        nn.Conv2d(half, channels, 3, 2, padding=1, bias=False),
+        nn.BatchNorm2d(channels),
+    )
+    second = nn.Sequential(
+        nn.ReLU(),
+        nn.Conv2d(channels, channels, 3, 2, padding=1, bias=False),
+        nn.BatchNorm2d(channels),
+    )
+    return nn.ModuleList([first, second]), channels

@@ -1,0 +1,96 @@
+"""The operations of DARTS cells as modules, with learned batch norms: for derived networks."""
+
+from __future__ import annotations
+
+import torch
+from torch import Tensor, nn
+
+from gnas.errors import GraphError
+from gnas.spaces.toponas import PRIMITIVES
+
+
+def primitive(name: str, channels: int, stride: int) -> nn.Module:
+    """The operation ``name`` from ``channels`` to ``channels``.
+
+    Pools have no batch norm (the supernet's have one); a skip connection with stride 2 is a
+    `FactorizedReduce`.
+
+    Raises:
+        GraphError: there is no such operation.
+
+    Source: Liu et al., DARTS, ICLR 2019, section 3.1.1 and the published code.
+    """
+    if name not in PRIMITIVES:
+        raise GraphError(f"unknown operation {name!r}; must be one of {PRIMITIVES}")
+    if name == "max_pool_3x3":
+        return nn.MaxPool2d(3, stride, padding=1)
+    if name == "avg_pool_3x3":
+        return nn.AvgPool2d(3, stride, padding=1, count_include_pad=False)
+    if name == "skip_connect":
+        return nn.Identity() if stride == 1 else FactorizedReduce(channels, channels)
+    kernel = int(name[-1])
+    if name.startswith("dil_conv"):
+        return nn.Sequential(*separable(channels, kernel, stride, dilation=2))
+    return nn.Sequential(*separable(channels, kernel, stride), *separable(channels, kernel, 1))
+
+
+def separable(channels: int, kernel: int, stride: int, dilation: int = 1) -> list[nn.Module]:
+    """ReLU, depthwise and pointwise convolution, batch norm."""
+    padding = dilation * (kernel // 2)
+    return [
+        nn.ReLU(),
+        nn.Conv2d(
+            channels,
+            channels,
+            kernel,
+            stride,
+            padding,
+            dilation=dilation,
+            groups=channels,
+            bias=False,
+        ),
+        nn.Conv2d(channels, channels, 1, bias=False),
+        nn.BatchNorm2d(channels),
+    ]
+
+
+def relu_conv_norm(in_channels: int, out_channels: int) -> nn.Sequential:
+    """ReLU, 1x1 convolution, batch norm."""
+    return nn.Sequential(
+        nn.ReLU(),
+        nn.Conv2d(in_channels, out_channels, 1, bias=False),
+        nn.BatchNorm2d(out_channels),
+    )
+
+
+class FactorizedReduce(nn.Module):
+    """Half the height and width without dropping pixels: two 1x1 convolutions, one pixel apart.
+
+    Odd sizes are rounded up: the second convolution then sees one row and column of zeros.
+
+    Args:
+        in_channels: Channels of the input.
+        out_channels: Channels of the result, an even number.
+    """
+
+    def __init__(self, in_channels: int, out_channels: int) -> None:
+        super().__init__()
+        half = out_channels // 2
+        self.relu = nn.ReLU()
+        self.here = nn.Conv2d(in_channels, half, 1, stride=2, bias=False)
+        self.further = nn.Conv2d(in_channels, out_channels - half, 1, stride=2, bias=False)
+        self.norm = nn.BatchNorm2d(out_channels)
+
+    def forward(self, x: Tensor) -> Tensor:
+        """[B, in_channels, H, W] -> [B, out_channels, ceil(H / 2), ceil(W / 2)]."""
+        x = self.relu(x)
+        shifted = nn.functional.pad(x, (-1, 1, -1, 1))  # x[:, :, 1:, 1:], of unchanged size
+        out: Tensor = self.norm(torch.cat([self.here(x), self.further(shifted)], dim=1))
+        return out
+
+
+def drop_path(x: Tensor, prob: float) -> Tensor:
+    """``x`` with whole samples set to zero with probability ``prob``, the rest scaled up."""
+    keep = 1 - prob
+    mask = torch.empty(len(x), 1, 1, 1, dtype=x.dtype, device=x.device).bernoulli_(keep)
+    return x * mask / keep
