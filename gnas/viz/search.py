@@ -119,27 +119,32 @@ def _variables(search: Searched) -> Figure:
         _finish(own[0], f"{TITLES[cell]}: weights of operations")
         if columns == 3:
             _beta(own[1], search.config, search.history[f"beta.{cell}"], codes)
-            _finish(own[1], f"{TITLES[cell]}: probabilities of edge sets")
+            _finish(own[1], f"{TITLES[cell]}: probabilities of edge sets, over uniform")
             _scales(own[2], search.history[f"scale.{cell}"], codes)
             _finish(own[2], f"{TITLES[cell]}: factors s(i, j)")
     return figure
 
 
 def _alpha(axes: Axes, history: Tensor) -> None:
-    """history [epochs + 1, E, 7 or 8]: a thin line an edge and operation, a thick one its mean."""
+    """History [epochs + 1, E, 7 or 8]: a thin line an edge and operation, a thick one its mean."""
     weights = history.softmax(-1)
     for k, name in enumerate((*PRIMITIVES, "none")[: weights.size(-1)]):
         colour = OP_COLOURS.get(name, "black")
         axes.plot(weights[:, :, k], color=colour, linewidth=0.5, alpha=0.5)
-        axes.plot(weights[:, :, k].mean(1), color=colour, linewidth=2.2, label=LABELS.get(name, name))
+        axes.plot(
+            weights[:, :, k].mean(1), color=colour, linewidth=2.2, label=LABELS.get(name, name)
+        )
     axes.legend(fontsize=7, frameon=False, ncols=2)
 
 
 def _beta(axes: Axes, config: ToponasConfig, history: Tensor, codes: TopologyCodes) -> None:
-    """history [epochs + 1, codes]: a line a set of edges, in the colour of the node that chooses."""
+    """History [epochs + 1, codes]: a line a set of edges, in the colour of the node that chooses.
+
+    Nodes have different numbers of sets, so probabilities are drawn in multiples of the uniform.
+    """
     steps = [_distribution(config, logits).probabilities() for logits in history]
     for k, node in enumerate(codes.choosers):
-        lines = torch.stack([step[k] for step in steps])
+        lines = torch.stack([step[k] * len(step[k]) for step in steps])
         colour = COLOURS[k % len(COLOURS)]
         axes.plot(lines, color=colour, linewidth=0.8)
         axes.plot([], [], color=colour, label=_node_name(node))
@@ -147,19 +152,21 @@ def _beta(axes: Axes, config: ToponasConfig, history: Tensor, codes: TopologyCod
 
 
 def _scales(axes: Axes, history: Tensor, codes: TopologyCodes) -> None:
-    """history [epochs + 1, E]: a line an edge, in the colour of its source, named at its end."""
-    last = len(history) - 1
-    for e, (i, j) in enumerate(codes.edges):
-        colour = COLOURS[i % len(COLOURS)]
-        axes.plot(history[:, e], color=colour, linewidth=1)
+    """History [epochs + 1, E]: a line an edge, in the colour of its source, named at its end."""
+    count = len(codes.edges)
+    for e, (i, _) in enumerate(codes.edges):
+        axes.plot(history[:, e], color=COLOURS[i % len(COLOURS)], linewidth=1)
+    for place, e in enumerate(history[-1].argsort(stable=True).tolist()):
+        i, j = codes.edges[e]
         axes.annotate(
             f"{_node_name(i)}→{j}",
-            (last, float(history[-1, e])),
-            (3 + 28 * (e % 3), 0),
-            textcoords="offset points",
-            fontsize=6,
+            (len(history) - 1, float(history[-1, e])),
+            (1.08, (place + 0.5) / count),
+            textcoords="axes fraction",
+            fontsize=min(7, 100 / count),
             va="center",
-            color=colour,
+            color=COLOURS[i % len(COLOURS)],
+            arrowprops={"arrowstyle": "-", "lw": 0.4, "color": COLOURS[i % len(COLOURS)]},
         )
 
 
