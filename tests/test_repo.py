@@ -21,7 +21,7 @@ LAYERS = (
     {"errors"},
     {"graphs"},
     {"spaces", "kernels", "topology", "config", "metrics"},
-    {"encoders", "models", "data", "runs"},
+    {"encoders", "models", "data", "runs", "devices"},
     {"predictors"},
     {"train", "tabulate", "search"},
     {"bench"},
@@ -30,7 +30,7 @@ LAYERS = (
 """Who may import whom: only lower layers, and without circles the own one."""
 MAX_FILE_LINES, MAX_FUNCTION_LINES = 400, 60
 LIBRARY = sorted((ROOT / "gnas").rglob("*.py"))
-INDIRECT = {"protobuf", "requests", "tqdm"}
+INDIRECT = {"protobuf", "requests", "tensorboard", "tqdm"}
 """Dependencies that another one imports only when it needs them."""
 
 

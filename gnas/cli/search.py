@@ -20,8 +20,26 @@ if TYPE_CHECKING:
 
 app = typer.Typer(help="Search architectures on images.", no_args_is_help=True)
 
-METHOD = "How to search (tables 3 to 9 of the paper)"
+HOW = "How to search (tables 3 to 9 of the paper)"
+
+
+def how(help: str) -> Any:
+    """An option of the group that says how to search."""
+    return typer.Option(help=help, rich_help_panel=HOW)
+
+
 Dataset = Literal["digits", "cifar10", "folder", "imagenet-3pct"]
+Method = Annotated[Literal["darts", "milenas"] | None, how("Losses of alpha and beta")]
+Topology = Annotated[Literal["arbitrary", "fixed", "none"] | None, how("Sets to choose from")]
+Edges = Annotated[int | None, how("Edges a node, unless arbitrary")]
+Mode = Annotated[Literal["output", "input"] | None, how("Which edges a node chooses")]
+Nodes = Annotated[int | None, how("Nodes of a cell, 7 to 11")]
+Update = Annotated[Literal["alternating", "joint"] | None, how("Batches of alpha and beta")]
+Order = Annotated[int | None, how("1, or 2 for unrolled steps")]
+Regulariser = Annotated[float | None, how("Weight against invalid cells")]
+Baseline = Annotated[
+    Literal["darts", "darts-outputs", "milenas"] | None, how("Search without topology variables")
+]
 
 
 @app.callback()
@@ -40,38 +58,15 @@ def toponas(
     device: Annotated[str, typer.Option(help="auto, cpu, cuda or cuda:N")] = "auto",
     epochs: Annotated[int | None, typer.Option(help="Passes over the training part")] = None,
     json: Annotated[str | None, typer.Option(help="File for the result; - is stdout")] = None,
-    method: Annotated[
-        Literal["darts", "milenas"] | None,
-        typer.Option(help="Losses of alpha and beta", rich_help_panel=METHOD),
-    ] = None,
-    topology: Annotated[
-        Literal["arbitrary", "fixed", "none"] | None,
-        typer.Option(help="Sets of edges to choose from", rich_help_panel=METHOD),
-    ] = None,
-    k: Annotated[
-        int | None, typer.Option(help="Edges a node, unless arbitrary", rich_help_panel=METHOD)
-    ] = None,
-    mode: Annotated[
-        Literal["output", "input"] | None,
-        typer.Option(help="Which edges a node chooses", rich_help_panel=METHOD),
-    ] = None,
-    num_nodes: Annotated[
-        int | None, typer.Option(help="Nodes of a cell, 7 to 11", rich_help_panel=METHOD)
-    ] = None,
-    update: Annotated[
-        Literal["alternating", "joint"] | None,
-        typer.Option(help="Batches of alpha and beta", rich_help_panel=METHOD),
-    ] = None,
-    order: Annotated[
-        int | None, typer.Option(help="1, or 2 for unrolled steps", rich_help_panel=METHOD)
-    ] = None,
-    regulariser: Annotated[
-        float | None, typer.Option(help="Weight against invalid cells", rich_help_panel=METHOD)
-    ] = None,
-    baseline: Annotated[
-        Literal["darts", "darts-outputs", "milenas"] | None,
-        typer.Option(help="Search without topology variables", rich_help_panel=METHOD),
-    ] = None,
+    method: Method = None,
+    topology: Topology = None,
+    k: Edges = None,
+    mode: Mode = None,
+    num_nodes: Nodes = None,
+    update: Update = None,
+    order: Order = None,
+    regulariser: Regulariser = None,
+    baseline: Baseline = None,
     setting: Annotated[
         list[str] | None,
         typer.Option("--set", metavar="NAME=VALUE", help="Any other field of the config"),

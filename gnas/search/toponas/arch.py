@@ -9,7 +9,7 @@ from typing import Literal, cast
 import torch
 from torch import Tensor, nn
 
-from gnas.models.supernet import MixedWeights
+from gnas.models.supercell import MixedWeights
 from gnas.search.toponas.config import ToponasConfig
 from gnas.spaces.cells import CELL_TYPES, PRIMITIVES
 from gnas.topology import TopologyDistribution, TopologySpace, candidate_edges, is_valid

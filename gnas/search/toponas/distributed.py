@@ -34,7 +34,7 @@ class World:
         dist.all_reduce(flat)
         flat /= self.size
         parts = torch.split(flat, [tensor.numel() for tensor in tensors])
-        return [part.view_as(like) for part, like in zip(parts, tensors, strict=True)]
+        return [p.view_as(like).to(like.dtype) for p, like in zip(parts, tensors, strict=True)]
 
     def broadcast(self, tensors: Sequence[Tensor]) -> None:
         """Gives every process the main one's values, in place."""

@@ -92,6 +92,8 @@ class RunRecord:
 
     def start(self, state: SearchState) -> None:
         """Brings the files to where ``state`` is; a killed run may have written more."""
+        for path in self.folder.glob(".*.tmp"):  # of a killed process
+            path.unlink(missing_ok=True)
         lines = "".join(json.dumps(plain(epoch)) + "\n" for epoch in state.epochs)
         with replacing(self.folder / METRICS) as temporary:
             temporary.write_text(lines, encoding="utf-8")

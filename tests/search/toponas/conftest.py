@@ -8,7 +8,8 @@ import torch
 from torch import Tensor, nn
 
 from gnas.data.parts import ImagesConfig, SearchImages, SearchLoaders, search_loaders
-from gnas.models.supernet import MixedWeights, SupernetConfig
+from gnas.models.supercell import MixedWeights
+from gnas.models.supernet import SupernetConfig
 from gnas.search.toponas import SearchResult, ToponasConfig, search_toponas, toponas_space
 from gnas.topology import candidate_edges
 

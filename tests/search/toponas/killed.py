@@ -18,8 +18,10 @@ from typing import Any
 import torch
 
 from gnas.search.toponas import RunRecord, SearchResult, ToponasConfig, checkpoint
+from gnas.search.toponas.checkpoint import Checkpoints
 from tests.search.toponas.conftest import search, tiny
 
+module: Any = checkpoint
 CONFIG: ToponasConfig = tiny(epochs=40, order=2, method="milenas", arch_lr=0.02)
 FACTS = {"config": CONFIG, "data": {"sha256": "ab"}}
 
@@ -36,7 +38,7 @@ def die() -> None:
 
 
 def die_in_the_middle_of_the_weights() -> None:
-    save, count = checkpoint.save_file, 0
+    save, count = module.save_file, 0
 
     def half(tensors: Any, path: Path) -> None:
         nonlocal count
@@ -46,20 +48,20 @@ def die_in_the_middle_of_the_weights() -> None:
             os.truncate(path, path.stat().st_size // 2)
             die()
 
-    checkpoint.save_file = half  # type: ignore[assignment]
+    module.save_file = half
 
 
 def die_between_weights_and_record() -> None:
-    digest, count = checkpoint.sha256_of, 0
+    digest, count = module.sha256_of, 0
 
     def last(path: Path) -> str:
         nonlocal count
         count += 1
         if count == 9:  # the weights of this step are there under their name
             die()
-        return digest(path)
+        return str(digest(path))
 
-    checkpoint.sha256_of = last
+    module.sha256_of = last
 
 
 def die_before_the_old_one_is_removed() -> None:
@@ -71,12 +73,12 @@ def die_before_the_old_one_is_removed() -> None:
         if count == 7:
             die()
 
-    checkpoint.Checkpoints._prune = prune  # type: ignore[method-assign]
+    Checkpoints._prune = prune  # type: ignore[method-assign]
 
 
 def run(folder: Path, sabotage: Callable[[], None] | None, *, resume: bool) -> int:
     """Runs an attempt in a process of its own that ``sabotage`` or a random moment ends."""
-    checkpoints = checkpoint.Checkpoints(folder / "checkpoint")
+    checkpoints = Checkpoints(folder / "checkpoint")
     last = max(checkpoints.steps(), default=0) + random.randint(2, 6)
     child = os.fork()
     if child == 0:
@@ -109,7 +111,7 @@ def main() -> None:
 
 
 def report(folder: Path, code: int) -> None:
-    print(code, *checkpoint.Checkpoints(folder / "checkpoint").steps(), flush=True)
+    print(code, *Checkpoints(folder / "checkpoint").steps(), flush=True)
 
 
 if __name__ == "__main__":

@@ -34,7 +34,7 @@ def make(config: ToponasConfig, build: type[nn.Module] = SmallSupernet) -> Updat
 
 
 def loss_of(updater: Updater, batch: Batch, w: dict[str, Tensor] | None = None) -> Tensor:
-    weights = dict(updater.supernet.named_parameters()) if w is None else w
+    weights: dict[str, Tensor] = dict(updater.supernet.named_parameters()) if w is None else w
     logits = functional_call(updater.supernet, weights, (batch[0], *updater.arch.mixed_weights()))
     return nn.functional.cross_entropy(logits, batch[1])
 
@@ -115,8 +115,8 @@ def test_each_variable_learns_from_its_own_batch_alone() -> None:
     base.step(*batches, lr=0.1)
     for changed, learner in enumerate(("w", "alpha", "beta")):
         other = make(config)
-        given = [batch(9) if k == changed else b for k, b in enumerate(batches)]
-        other.step(*given, lr=0.1)
+        train, alpha, beta = (batch(9) if k == changed else b for k, b in enumerate(batches))
+        other.step(train, alpha, beta, lr=0.1)
         same = {
             "alpha": all(map(torch.equal, base.arch.alphas(), other.arch.alphas())),
             "w": all(map(torch.equal, base.w, other.w)),
