@@ -18,9 +18,9 @@ from gnas.bench.result import BenchResult
 from gnas.data.tables import BenchmarkTable, load_table
 from gnas.encoders import PRESETS
 from gnas.errors import ConfigError
-from gnas.graphs import DenseBatch
+from gnas.graphs import DenseBatch, distinct
 from gnas.metrics import agreement_between_runs, noise_ceiling
-from gnas.search.bootstrap import POOL, distinct
+from gnas.search.bootstrap import POOL
 from gnas.spaces import NASBench101
 
 ENCODERS = tuple(name for name, make in PRESETS.items() if make().space == NASBench101.name)
