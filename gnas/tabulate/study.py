@@ -121,9 +121,11 @@ def _cut_partial_line(journal: Path) -> None:
 
 @contextmanager
 def _exclusive(journal: Path) -> Iterator[None]:
-    """One process at a time plans; the lock ends with its process."""
-    path = journal.with_name(journal.name + ".plan-lock")
-    with path.open("w") as file:
+    """One process at a time plans; the lock ends with its process.
+
+    It is the journal's own: Optuna, which locks by a link beside it, does not notice.
+    """
+    with journal.open("ab") as file:
         fcntl.flock(file, fcntl.LOCK_EX)
         yield
 

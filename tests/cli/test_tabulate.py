@@ -29,6 +29,8 @@ def test_a_table_of_ones_own(tmp_path: Path) -> None:
     assert "self-made" in done.stdout and "\x1b" not in done.stdout + done.stderr
     table = load_table(out)
     assert len(table) == 2 and table.provenance.kind == "self-made"
+    assert done.stderr == ""
+    assert sorted(os.listdir(tmp_path)) == ["own.parquet", "own.parquet.journal"]
     written = out.stat().st_mtime_ns
     again = gnas(
         "tabulate", "nasbench101", "--like", str(out), "--out", str(tmp_path / "b.parquet"), *SMALL
@@ -53,7 +55,7 @@ def test_interrupting_keeps_what_is_trained_and_leaves_no_half_table(tmp_path: P
     process.send_signal(signal.SIGINT)
     _, errors = process.communicate(timeout=60)
     assert process.returncode == 130
-    assert errors.strip().splitlines()[-1] == "error: interrupted"
+    assert errors == "error: interrupted\n"
     assert not out.exists() and '"result"' in journal.read_text()
 
 

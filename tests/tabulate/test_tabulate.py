@@ -5,6 +5,7 @@ import signal
 import subprocess
 import sys
 import time
+from dataclasses import replace
 from pathlib import Path
 
 import numpy as np
@@ -59,6 +60,14 @@ def test_work_fills_a_table_that_reads_back(tmp_path: Path) -> None:
     assert table.runs("test_acc").shape == (2, 2)
     assert np.all(table.values("macs") > 0)
     assert TabulateConfig.like(table, dataset="digits") == TINY
+
+
+def test_a_recipe_of_another_version_is_refused() -> None:
+    table = load_table("nasbench101-mini")
+    recipe = {**(table.provenance.recipe or {}), "recipe": {"epochs": 1, "dropout": 0.5}}
+    table.provenance = replace(table.provenance, recipe=recipe)
+    with pytest.raises(ConfigError, match=r"one of this version of gnas, but is .*'dropout'"):
+        TabulateConfig.like(table)
 
 
 def test_several_processes_train_each_cell_once(tmp_path: Path) -> None:
