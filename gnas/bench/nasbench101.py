@@ -74,6 +74,8 @@ class NASBench101Bench:
                 )
         if self.ops not in ("vary", "fixed"):
             raise ConfigError(f"ops must be 'vary' or 'fixed', but got '{self.ops}'")
+        if len(set(self.encoders)) < len(self.encoders):
+            raise ConfigError(f"encoders must differ, but got {[*self.encoders]}")
         for name in self.encoders:
             if name not in ENCODERS and not name.endswith(".safetensors"):
                 raise ConfigError(

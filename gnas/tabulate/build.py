@@ -72,6 +72,8 @@ def tabulate(
     """
     if workers < 1:
         raise ConfigError(f"workers must be at least 1, but got {workers}")
+    if out.suffix != ".parquet":
+        raise ConfigError(f"the table's file must end in .parquet, but got {out}")
     images = config.images()
     journal = out.with_name(out.name + ".journal")
     study = open_study(config, journal, images.sha256)

@@ -69,6 +69,12 @@ def test_refusals_are_one_line(tmp_path: Path) -> None:
     )
     assert absent.returncode == 1 and "found no folder nowhere" in absent.stderr
     assert absent.stderr.count("\n") == 1
+    for name, message in (("t.txt", "must end in .parquet"), ("t.parquet", "at most 423624")):
+        refused = gnas(
+            "tabulate", "nasbench101", "--out", str(tmp_path / name), "--cells", "500000"
+        )
+        assert refused.returncode == 1 and message in refused.stderr
+        assert refused.stderr.count("\n") == 1
     none = gnas("tabulate", "nasbench101", "--out", str(tmp_path / "t.parquet"), "--cells", "0")
     assert none.returncode == 2
     assert list(tmp_path.iterdir()) == []

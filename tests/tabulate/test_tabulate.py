@@ -135,6 +135,13 @@ def test_another_config_on_the_same_journal_is_refused(tmp_path: Path) -> None:
         open_study(TINY, journal, "other images")
 
 
+def test_an_impossible_plan_leaves_no_journal(tmp_path: Path) -> None:
+    journal = tmp_path / "own.journal"
+    with pytest.raises(ConfigError, match="cells must be at most 423624"):
+        study_of(changed(cells=500_000), journal)
+    assert not journal.exists()
+
+
 def test_a_file_that_is_no_journal_is_refused_and_kept(tmp_path: Path) -> None:
     journal = tmp_path / "own.journal"
     journal.write_bytes(b"hello\nworld\n")
