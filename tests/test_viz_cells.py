@@ -35,7 +35,7 @@ def search(epochs: int = 3, **changes: Any) -> Search:
     for _ in range(epochs + 1):
         with torch.no_grad():
             for parameter in arch.parameters():
-                parameter += 0.3 * torch.randn_like(parameter)
+                parameter.add_(torch.randn_like(parameter), alpha=0.3)
         snapshots.append(arch.snapshot())
     history = {name: torch.stack([s[name] for s in snapshots]) for name in snapshots[0]}
     genotype = Genotype.from_graph(toponas_space(config).sample(np.random.default_rng(0)))

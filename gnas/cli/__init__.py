@@ -47,6 +47,10 @@ class Commands(TyperGroup):
             raise _fail(ctx, str(error)) from None
         except MemoryError:
             raise _fail(ctx, "out of memory") from None
+        except RuntimeError as error:  # torch's own kind of MemoryError
+            if "allocate memory" not in str(error) and "out of memory" not in str(error):
+                raise
+            raise _fail(ctx, "out of memory") from None
         except OSError as error:
             where = f": {error.filename}" if error.filename else ""
             raise _fail(ctx, f"{error.strerror or error}{where}") from None

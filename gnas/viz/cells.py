@@ -19,13 +19,13 @@ if TYPE_CHECKING:
 
 TITLES = {"normal": "Normal cell", "reduce": "Reduction cell"}
 LABELS = {
-    "max_pool_3x3": "max 3×3",
-    "avg_pool_3x3": "avg 3×3",
+    "max_pool_3x3": "max 3x3",
+    "avg_pool_3x3": "avg 3x3",
     "skip_connect": "skip",
-    "sep_conv_3x3": "sep 3×3",
-    "sep_conv_5x5": "sep 5×5",
-    "dil_conv_3x3": "dil 3×3",
-    "dil_conv_5x5": "dil 5×5",
+    "sep_conv_3x3": "sep 3x3",
+    "sep_conv_5x5": "sep 5x5",
+    "dil_conv_3x3": "dil 3x3",
+    "dil_conv_5x5": "dil 5x5",
 }
 OP_COLOURS = dict(zip(PRIMITIVES, (COLOURS[i] for i in (2, 4, 7, 5, 6, 1, 3)), strict=True))
 """A colour for every operation; the same in all figures."""

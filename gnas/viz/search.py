@@ -182,8 +182,10 @@ def _grid(rows: int, columns: int) -> tuple[Figure, list[Axes]]:
 
 
 def _finish(axes: Axes, title: str) -> None:
+    from matplotlib.ticker import MaxNLocator
+
     axes.set_title(title, fontsize=10)
     axes.set_xlabel("Epoch", fontsize=9)
     axes.grid(alpha=0.3)
     axes.spines[["top", "right"]].set_visible(False)
-    axes.xaxis.get_major_locator().set_params(integer=True)
+    axes.xaxis.set_major_locator(MaxNLocator(integer=True))
