@@ -15,7 +15,6 @@ import argparse
 import base64
 import json
 import os
-import platform
 import resource
 import subprocess
 import sys
@@ -24,6 +23,8 @@ import time
 from collections.abc import Callable
 from pathlib import Path
 from typing import Any
+
+from record import command_line, save_record
 
 ALL_CELLS = 423_624
 RUNS, EPOCHS = 3, 108
@@ -163,27 +164,10 @@ def report(numbers: dict[str, float]) -> str:
     return "\n".join(lines)
 
 
-def save(name: str, cells: int, numbers: dict[str, float]) -> None:
-    """Writes ``results/NAME.json`` and ``.md``."""
-    record = {
-        "what": "conversion of a full-size file in the NAS-Bench-101 format, synthetic metrics",
-        "command": f"python benchmarks/convert_tfrecord.py --cells {cells}",
-        "cpus": os.cpu_count(),
-        "load_average": os.getloadavg()[0],
-        "python": platform.python_version(),
-        "numbers": numbers,
-    }
-    results = Path(__file__).parent / "results"
-    (results / f"{name}.json").write_text(json.dumps(record, indent=2) + "\n")
-    text = f"# {record['what']}\n\n`{record['command']}`\n\n{report(numbers)}\n"
-    (results / f"{name}.md").write_text(text)
-
-
 def main() -> None:
-    parser = argparse.ArgumentParser(description=(__doc__ or "").splitlines()[0])
+    parser = command_line(__doc__)
     parser.add_argument("--cells", type=int, default=ALL_CELLS)
     parser.add_argument("--folder", type=Path, help="keep the files here")
-    parser.add_argument("--save", metavar="NAME", help="write benchmarks/results/NAME.*")
     parser.add_argument("--step", choices=STEPS, help=argparse.SUPPRESS)
     options = parser.parse_args()
     if options.step:
@@ -195,7 +179,13 @@ def main() -> None:
         numbers = run(folder, options.cells)
     print(report(numbers))
     if options.save:
-        save(options.save, options.cells, numbers)
+        save_record(
+            options.save,
+            "conversion of a full-size file in the NAS-Bench-101 format, synthetic metrics",
+            f"python benchmarks/convert_tfrecord.py --cells {options.cells}",
+            report(numbers),
+            numbers=numbers,
+        )
 
 
 if __name__ == "__main__":

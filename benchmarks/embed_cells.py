@@ -5,15 +5,12 @@ Run from the repository's root: python benchmarks/embed_cells.py [--save NAME]
 
 from __future__ import annotations
 
-import argparse
-import json
 import os
-import platform
 import time
-from pathlib import Path
 
 import numpy as np
 import torch
+from record import command_line, save_record
 
 from gnas.encoders import load
 from gnas.graphs import DenseBatch
@@ -49,9 +46,7 @@ def measure(name: str, count: int) -> float:
 
 
 def main() -> None:
-    parser = argparse.ArgumentParser(description=(__doc__ or "").splitlines()[0])
-    parser.add_argument("--save", metavar="NAME", help="write benchmarks/results/NAME.*")
-    options = parser.parse_args()
+    options = command_line(__doc__).parse_args()
     torch.set_num_threads(min(2, os.cpu_count() or 1))
     rows = []
     lines = ["| encoder | cells | seconds | target | cells a second |", "|---|---|---|---|---|"]
@@ -63,19 +58,14 @@ def main() -> None:
         )
     print("\n".join(lines))
     if options.save:
-        record = {
-            "what": "embedding and scoring cells from a dense batch",
-            "command": "python benchmarks/embed_cells.py",
-            "cpus": os.cpu_count(),
-            "threads": torch.get_num_threads(),
-            "load_average": os.getloadavg()[0],
-            "python": platform.python_version(),
-            "rows": rows,
-        }
-        results = Path(__file__).parent / "results"
-        (results / f"{options.save}.json").write_text(json.dumps(record, indent=2) + "\n")
-        header = f"# {record['what']}\n\n`{record['command']}`\n\n"
-        (results / f"{options.save}.md").write_text(header + "\n".join(lines) + "\n")
+        save_record(
+            options.save,
+            "embedding and scoring cells from a dense batch",
+            "python benchmarks/embed_cells.py",
+            "\n".join(lines),
+            threads=torch.get_num_threads(),
+            rows=rows,
+        )
 
 
 if __name__ == "__main__":

@@ -9,16 +9,12 @@ python benchmarks/encoder_quality.py [--steps N] [--save NAME]
 
 from __future__ import annotations
 
-import argparse
-import json
-import os
-import platform
 from collections.abc import Iterator
 from dataclasses import asdict, replace
-from pathlib import Path
 
 import numpy as np
 import torch
+from record import command_line, save_record
 
 from gnas.encoders import (
     PRESETS,
@@ -29,6 +25,13 @@ from gnas.encoders import (
     load,
 )
 from gnas.encoders.recipes import HELD_OUT_PAIRS, HELD_OUT_SEED
+
+NOTE = """
+ind.: independent pairs (30 nodes: densities uniform in [.05, .6]); near: the same graph after 1 to
+40 edge flips (NAS-Bench-101: 1 to 3 mutations). const.: loss of the best constant, R2 = 1 - loss /
+const. cosine of copies: isomorphic graphs numbered otherwise; the kernel says 1. `before training`
+is the random projection of hashed label histograms that training starts from.
+"""
 
 
 def contenders(steps: int) -> Iterator[tuple[str, str, NASGEMEncoder]]:
@@ -59,9 +62,8 @@ def line(space: str, what: str, quality: EncoderQuality) -> str:
 
 
 def main() -> None:
-    parser = argparse.ArgumentParser(description=(__doc__ or "").splitlines()[0])
+    parser = command_line(__doc__)
     parser.add_argument("--steps", type=int, default=3000, help="of the encoders trained here")
-    parser.add_argument("--save", metavar="NAME", help="write benchmarks/results/NAME.*")
     options = parser.parse_args()
     torch.set_num_threads(1)
     kinds = [f"{k} {what}" for k in ("ind.", "near") for what in ("R2", "corr.", "loss", "const.")]
@@ -76,31 +78,15 @@ def main() -> None:
         lines.append(line(space, what, quality))
         print(lines[-1], flush=True)
     if options.save:
-        save(options.save, options.steps, lines, rows)
-
-
-def save(name: str, steps: int, lines: list[str], rows: list[dict[str, object]]) -> None:
-    record = {
-        "what": "agreement of encoders with the WL kernel (h = 3, out-neighbours), held-out pairs",
-        "command": f"python benchmarks/encoder_quality.py --steps {steps}",
-        "pairs_of_each_kind": HELD_OUT_PAIRS,
-        "seed": HELD_OUT_SEED,
-        "cpus": os.cpu_count(),
-        "python": platform.python_version(),
-        "torch": torch.__version__,
-        "rows": rows,
-    }
-    results = Path(__file__).parent / "results"
-    (results / f"{name}.json").write_text(json.dumps(record, indent=2) + "\n")
-    note = (
-        "ind.: independent pairs (30 nodes: densities uniform in [.05, .6]); near: the same graph "
-        "after 1 to 40 edge flips (NAS-Bench-101: 1 to 3 mutations). const.: loss of the best "
-        "constant, R2 = 1 - loss / const. cosine of copies: isomorphic graphs numbered otherwise; "
-        "the kernel says 1. `before training` is the random projection of hashed label "
-        "histograms that training starts from.\n"
-    )
-    text = f"# {record['what']}\n\n`{record['command']}`\n\n" + "\n".join(lines) + f"\n\n{note}"
-    (results / f"{name}.md").write_text(text)
+        save_record(
+            options.save,
+            "agreement of encoders with the WL kernel (h = 3, out-neighbours), held-out pairs",
+            f"python benchmarks/encoder_quality.py --steps {options.steps}",
+            "\n".join([*lines, NOTE]),
+            pairs_of_each_kind=HELD_OUT_PAIRS,
+            seed=HELD_OUT_SEED,
+            rows=rows,
+        )
 
 
 if __name__ == "__main__":

@@ -7,10 +7,11 @@ Run from the repository's root: python benchmarks/predictors.py TABLE [--save NA
 
 from __future__ import annotations
 
-import argparse
 import dataclasses
 import time
 from pathlib import Path
+
+from record import RESULTS, command_line
 
 from gnas.bench.nasbench101 import NASBench101Bench, bench_nasbench101
 from gnas.bench.result import BenchResult
@@ -18,16 +19,14 @@ from gnas.metrics import Interval
 from gnas.runs import to_json
 from gnas.viz import label_of, predictor_figures
 
-RESULTS = Path(__file__).parent / "results"
 SAMPLES = (100, 200, 500, 1000, 2000)
 FIXED_SAMPLES = (50, 100, 200, 400)
 """Fewer cells share one operation list."""
 
 
 def main() -> None:
-    parser = argparse.ArgumentParser(description=(__doc__ or "").splitlines()[0])
+    parser = command_line(__doc__)
     parser.add_argument("table", help="Parquet file")
-    parser.add_argument("--save", metavar="NAME", help="write benchmarks/results/NAME*")
     options = parser.parse_args()
     start = time.perf_counter()
     default = bench_nasbench101(NASBench101Bench(table=options.table))

@@ -7,17 +7,13 @@ Run from the repository's root: python benchmarks/wl_kernel.py [--save NAME]
 
 from __future__ import annotations
 
-import argparse
-import json
-import os
-import platform
 import time
 from collections.abc import Callable
-from pathlib import Path
 
 import numpy as np
 import torch
 from grakel.kernels import WeisfeilerLehman
+from record import command_line, save_record
 
 from gnas.kernels import grakel_inputs, wl_features, wl_kernel, wl_pairs
 from gnas.spaces import NASGEM
@@ -66,9 +62,7 @@ def measure(directed: bool) -> dict[str, float]:
 
 
 def main() -> None:
-    parser = argparse.ArgumentParser(description=(__doc__ or "").splitlines()[0])
-    parser.add_argument("--save", metavar="NAME", help="write benchmarks/results/NAME.*")
-    options = parser.parse_args()
+    options = command_line(__doc__).parse_args()
     torch.set_num_threads(1)
     columns = {"out-neighbours": measure(True), "symmetric": measure(False)}
     lines = [f"| what | {' | '.join(columns)} |", "|---|---|---|"]
@@ -79,19 +73,14 @@ def main() -> None:
     lines.append(f"\nTarget: features_ratio at least {TARGET}, largest_difference at most 1e-12.")
     print("\n".join(lines))
     if options.save:
-        record = {
-            "what": f"WL features (h = {N_ITER}) of {GRAPHS} random 30-node DAGs, degree labels",
-            "command": "python benchmarks/wl_kernel.py",
-            "cpus": os.cpu_count(),
-            "threads": 1,
-            "load_average": os.getloadavg()[0],
-            "python": platform.python_version(),
-            "numbers": columns,
-        }
-        results = Path(__file__).parent / "results"
-        (results / f"{options.save}.json").write_text(json.dumps(record, indent=2) + "\n")
-        header = f"# {record['what']}\n\n`{record['command']}`\n\n"
-        (results / f"{options.save}.md").write_text(header + "\n".join(lines) + "\n")
+        save_record(
+            options.save,
+            f"WL features (h = {N_ITER}) of {GRAPHS} random 30-node DAGs, degree labels",
+            "python benchmarks/wl_kernel.py",
+            "\n".join(lines),
+            threads=1,
+            numbers=columns,
+        )
 
 
 if __name__ == "__main__":

@@ -73,8 +73,8 @@ def check_folder(folder: Path) -> None:
     try:
         folder.mkdir(parents=True, exist_ok=True)
     except OSError as error:
-        reason = error.strerror or str(error)
-        raise ConfigError(f"a run's folder must be writable, but {folder}: {reason}") from error
+        reason = "is a file" if folder.exists() else f"got: {error.strerror or error}"
+        raise ConfigError(f"a run's folder must be writable, but {folder} {reason}") from error
     if not os.access(folder, os.W_OK):
         raise ConfigError(f"a run's folder must be writable, but {folder} is not")
 
@@ -135,14 +135,24 @@ def write_result(
     Raises:
         DataError: writing failed.
     """
-    for name, figure in (figures or {}).items():
-        for suffix, options in (("png", {"dpi": 200}), ("svg", {"metadata": {"Date": None}})):
-            with (
-                replacing(folder / "figures" / f"{name}.{suffix}") as temporary,
-                temporary.open("wb") as file,
-            ):
-                figure.savefig(file, format=suffix, **options)
+    write_figures(folder / "figures", figures or {})
     _write(folder / "result.json", to_json(result))
+
+
+def write_figures(folder: Path, figures: Mapping[str, Figure]) -> list[Path]:
+    """Writes every figure as ``NAME.png`` and ``NAME.svg``; returns the files.
+
+    Raises:
+        DataError: writing failed.
+    """
+    paths = []
+    for name, figure in figures.items():
+        for suffix, options in (("png", {"dpi": 200}), ("svg", {"metadata": {"Date": None}})):
+            path = folder / f"{name}.{suffix}"
+            with replacing(path) as temporary, temporary.open("wb") as file:
+                figure.savefig(file, format=suffix, **options)
+            paths.append(path)
+    return paths
 
 
 def _write(path: Path, text: str) -> None:

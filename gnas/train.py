@@ -67,28 +67,27 @@ class ProxyResult:
     """Wall-clock seconds of the training itself, without measuring."""
 
 
-def train_proxy(
-    build: Callable[[], nn.Module],
-    images: ImageSplits,
-    recipe: ProxyRecipe,
-    *,
-    seed: int,
-    device: str = "cpu",
-) -> ProxyResult:
-    """Trains a fresh network by ``recipe`` and measures it.
-
-    Args:
-        build: Makes the network, initialised from torch's global generator.
-        images: Training, validation and test images.
-        recipe: How to train.
-        seed: Of the initial weights, the order of the images and the flips. On the CPU the same
-            seed and number of threads give the same bits. The global generator is left as found.
-        device: Where to train.
-    """
+def fresh_network(build: Callable[[], nn.Module], seed: int) -> nn.Module:
+    """What ``build`` makes with torch's global generator at ``seed``; it is left as found."""
     with torch.random.fork_rng(devices=[]):
         torch.manual_seed(seed)
-        network = build().to(device).to(memory_format=torch.channels_last)
-    data = _normalised(images, device)
+        return build()
+
+
+def train_proxy(
+    network: nn.Module, images: ImageSplits, recipe: ProxyRecipe, *, seed: int
+) -> ProxyResult:
+    """Trains a network by ``recipe``, in place and on the CPU, and measures it.
+
+    Args:
+        network: The candidate with its initial weights, see `fresh_network`.
+        images: Training, validation and test images.
+        recipe: How to train.
+        seed: Of the order of the images and the flips. The same seed and number of threads give
+            the same bits.
+    """
+    network.to(memory_format=torch.channels_last)
+    data = _normalised(images)
     start = time.perf_counter()
     train_loss = _fit(network, data["train"], recipe, seed)
     train_time_s = time.perf_counter() - start
@@ -191,15 +190,14 @@ def _recalibrate(
         norm.momentum = momentum
 
 
-def _normalised(images: ImageSplits, device: str) -> dict[str, tuple[Tensor, Tensor]]:
+def _normalised(images: ImageSplits) -> dict[str, tuple[Tensor, Tensor]]:
     """Images as float32 with the training set's channel means 0 and deviations 1."""
     x = images.x_train.float()
     mean = x.mean((0, 2, 3), keepdim=True)
     std = x.std((0, 2, 3), keepdim=True).clamp_min(1.0)
 
     def prepare(pixels: Tensor, labels: Tensor) -> tuple[Tensor, Tensor]:
-        scaled = ((pixels.float() - mean) / std).to(device, memory_format=torch.channels_last)
-        return scaled, labels.to(device)
+        return ((pixels.float() - mean) / std).to(memory_format=torch.channels_last), labels
 
     return {
         "train": prepare(images.x_train, images.y_train),

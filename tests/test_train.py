@@ -6,7 +6,7 @@ from torch import nn
 
 from gnas.data.images import ImageSplits, load_images
 from gnas.errors import ConfigError
-from gnas.train import ProxyRecipe, measure, train_proxy
+from gnas.train import ProxyRecipe, fresh_network, measure, train_proxy
 
 
 @pytest.fixture(scope="module")
@@ -27,7 +27,7 @@ def small_network() -> nn.Module:
 
 def test_training_learns(digits: ImageSplits) -> None:
     recipe = ProxyRecipe(epochs=5, batch_size=32, lr=0.05)
-    result = train_proxy(small_network, digits, recipe, seed=1)
+    result = train_proxy(fresh_network(small_network, 1), digits, recipe, seed=1)
     assert result.val_acc > 0.85 and result.test_acc > 0.85
     assert result.val_loss < 0.6 and result.train_loss < 0.6 and result.train_time_s > 0
 
@@ -36,7 +36,8 @@ def test_same_seed_same_bits_and_the_global_generator_is_left_alone(digits: Imag
     recipe = ProxyRecipe(epochs=1, flip=True)
     state = torch.random.get_rng_state()
     first, second, other = (
-        train_proxy(small_network, digits, recipe, seed=seed) for seed in (3, 3, 4)
+        train_proxy(fresh_network(small_network, seed), digits, recipe, seed=seed)
+        for seed in (3, 3, 4)
     )
     assert torch.equal(torch.random.get_rng_state(), state)
     assert (first.val_loss, first.train_loss) == (second.val_loss, second.train_loss)
@@ -57,25 +58,36 @@ def test_measure_counts_every_image_once() -> None:
 
 def test_recalibration_gives_the_statistics_of_the_final_weights(digits: ImageSplits) -> None:
     """With all images in the estimate, evaluation equals normalising by the whole set."""
-    seen: list[nn.Module] = []
-
-    def build() -> nn.Module:
-        seen.append(small_network())
-        return seen[0]
-
-    train_proxy(build, digits, ProxyRecipe(epochs=1, recalibrate=100), seed=0)
+    network = fresh_network(small_network, 0)
+    train_proxy(network, digits, ProxyRecipe(epochs=1, recalibrate=100), seed=0)
     x = digits.x_train.float()
     x = (x - x.mean()) / x.std()
-    convolution, norm = seen[0][0], seen[0][1]  # type: ignore[index]
+    convolution, norm = network[0], network[1]  # type: ignore[index]
     expected = convolution(x).mean((0, 2, 3))
     assert torch.allclose(norm.running_mean, expected, atol=2e-2)
 
 
 def test_a_diverging_training_is_reported_not_hidden(digits: ImageSplits) -> None:
     recipe = ProxyRecipe(epochs=1, lr=1e20, gradient_clip=1e20)
-    result = train_proxy(small_network, digits, recipe, seed=0)
+    result = train_proxy(fresh_network(small_network, 0), digits, recipe, seed=0)
     assert not result.train_loss < 1e3
     assert result.val_acc < 0.3
+
+
+def test_label_smoothing_keeps_the_loss_above_the_entropy_of_its_labels(
+    digits: ImageSplits,
+) -> None:
+    plain, smoothed = (
+        train_proxy(
+            fresh_network(small_network, 0),
+            digits,
+            ProxyRecipe(epochs=5, batch_size=32, lr=0.05, label_smoothing=smoothing),
+            seed=0,
+        )
+        for smoothing in (0.0, 0.5)
+    )
+    shares = torch.tensor([0.55] + 9 * [0.05])  # of a label smoothed over ten classes by 0.5
+    assert plain.train_loss < 1 < -float((shares * shares.log()).sum()) < smoothed.train_loss
 
 
 @pytest.mark.parametrize(

@@ -150,11 +150,12 @@ class _Views:
 
 def _check_samples(task: Task, draws: Sequence[Indices], most: int) -> None:
     """Refuses samples that leave too few candidates in any repetition."""
-    left = min(len(np.setdiff1d(task.candidates, draw[:most])) for draw in draws)
-    if most > len(task.graphs) or left < LEAST_CANDIDATES:
+    places = [np.flatnonzero(np.isin(draw, task.candidates)) for draw in draws]
+    largest = min(int(place[-LEAST_CANDIDATES]) for place in places)
+    if most > largest:
         raise ConfigError(
-            f"samples must leave at least {LEAST_CANDIDATES} candidates, but the table has "
-            f"{len(task.graphs)} usable cells and samples is {most}; take fewer"
+            f"samples must be at most {largest}, which leaves {LEAST_CANDIDATES} of the "
+            f"{len(task.graphs)} usable cells to rank, but got {most}"
         )
 
 

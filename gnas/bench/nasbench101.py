@@ -18,9 +18,9 @@ from gnas.bench.result import BenchResult
 from gnas.data.tables import BenchmarkTable, load_table
 from gnas.encoders import PRESETS
 from gnas.errors import ConfigError
-from gnas.graphs import DenseBatch
+from gnas.graphs import DenseBatch, distinct
 from gnas.metrics import agreement_between_runs, noise_ceiling
-from gnas.search.bootstrap import POOL, distinct
+from gnas.search.bootstrap import POOL
 from gnas.spaces import NASBench101
 
 ENCODERS = tuple(name for name, make in PRESETS.items() if make().space == NASBench101.name)
@@ -74,6 +74,8 @@ class NASBench101Bench:
                 )
         if self.ops not in ("vary", "fixed"):
             raise ConfigError(f"ops must be 'vary' or 'fixed', but got '{self.ops}'")
+        if len(set(self.encoders)) < len(self.encoders):
+            raise ConfigError(f"encoders must differ, but got {[*self.encoders]}")
         for name in self.encoders:
             if name not in ENCODERS and not name.endswith(".safetensors"):
                 raise ConfigError(

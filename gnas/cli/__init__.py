@@ -16,7 +16,7 @@ import typer
 from typer.core import TyperGroup
 
 from gnas import __version__
-from gnas.cli import bench, data, encoder, search, tabulate
+from gnas.cli import bench, data, encoder, search, show, tabulate
 from gnas.cli.output import set_up_logging
 from gnas.errors import GnasError
 
@@ -46,6 +46,10 @@ class Commands(TyperGroup):
         except GnasError as error:
             raise _fail(ctx, str(error)) from None
         except MemoryError:
+            raise _fail(ctx, "out of memory") from None
+        except RuntimeError as error:  # torch's own kind of MemoryError
+            if "allocate memory" not in str(error) and "out of memory" not in str(error):
+                raise
             raise _fail(ctx, "out of memory") from None
         except OSError as error:
             where = f": {error.filename}" if error.filename else ""
@@ -96,6 +100,7 @@ app.add_typer(bench.app, name="bench")
 app.add_typer(data.app, name="data")
 app.add_typer(encoder.app, name="encoder")
 app.add_typer(search.app, name="search")
+app.command()(show.show)
 app.add_typer(tabulate.app, name="tabulate")
 
 

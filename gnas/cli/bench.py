@@ -28,7 +28,9 @@ def whole_numbers(text: str) -> tuple[int, ...]:
     try:
         return tuple(int(part) for part in text.split(","))
     except ValueError:
-        raise typer.BadParameter(f"must be whole numbers like 100,200, not {text!r}") from None
+        raise typer.BadParameter(
+            f"must be whole numbers like 100,200, but got {text!r}", param_hint="--samples"
+        ) from None
 
 
 @app.callback()

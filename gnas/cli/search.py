@@ -76,6 +76,7 @@ def toponas(
     from gnas.devices import resolve_device
     from gnas.search.toponas import joined
     from gnas.search.toponas.run import plan_search, resumed_plan, run_search
+    from gnas.viz import search_figures
 
     check_writable(json)
     changes = _given(
@@ -93,7 +94,7 @@ def toponas(
     with joined(resolve_device(device)) as (world, own_device), watching(world.is_main) as report:
         result = run_search(
             plan, device=own_device, world=world, out=folder, resume=resume is not None,
-            report=report,
+            report=report, figures=search_figures,
         )  # fmt: skip
     if world.is_main:
         print_search(result, folder, report_console(json))

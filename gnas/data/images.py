@@ -21,6 +21,10 @@ VAL_SHARE = 0.25
 """Choice: share of the training images held out for validation when no number is given."""
 TEST_SHARE = 0.2
 """Choice: share of all images held out for testing when a source has no test part of its own."""
+SIZES = (4, 4096)
+"""Smallest and largest height and width in pixels that images are brought to."""
+MAX_CLASSES = 100_000
+"""Larger labels are taken for a mistake: the classifier has an output for each."""
 
 
 @dataclass(frozen=True)
@@ -103,6 +107,10 @@ def load_images(
         DataError: arrays or images are damaged or do not fit together.
         ConfigError: the source has fewer images than asked for.
     """
+    if image_size is not None and not SIZES[0] <= image_size <= SIZES[1]:
+        raise ConfigError(
+            f"image_size must be {SIZES[0]} to {SIZES[1]} pixels, but got {image_size}"
+        )
     images = _read(source, image_size)
     rng = np.random.default_rng(seed)
     if len(images.y_test) == 0:
@@ -167,8 +175,6 @@ def _read(source: str | Path, image_size: int | None) -> _Images:
         images = _arrays(folder) if arrays else _image_folder(folder, image_size)
     if image_size is None or image_size == images.x_train.size(-1):
         return images
-    if image_size < 4:
-        raise ConfigError(f"image_size must be at least 4 pixels, but got {image_size}")
     return _Images(
         resize(images.x_train, image_size),
         images.y_train,
@@ -234,6 +240,10 @@ def _array_pair(folder: Path, part: str) -> tuple[Tensor, Tensor]:
     if y.shape != (len(x),) or not np.issubdtype(y.dtype, np.integer) or (y < 0).any():
         raise DataError(
             f"y_{part}.npy must hold {len(x)} labels from 0, but {folder} has {y.dtype} {y.shape}"
+        )
+    if (y >= MAX_CLASSES).any():
+        raise DataError(
+            f"y_{part}.npy must hold labels below {MAX_CLASSES}, but {folder} has {y.max()}"
         )
     x = x[..., None] if x.ndim == 3 else x
     return (

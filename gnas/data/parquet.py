@@ -65,10 +65,10 @@ def write_parquet(table: BenchmarkTable, path: Path) -> None:
         fields.append(pa.field(column.name, arrays[-1].type, metadata=metadata))
     facts = _table_metadata(table)
     schema = pa.schema(fields, metadata={_KEY: facts, _CHECKSUM: _checksum(facts, fields)})
-    with replacing(path) as temporary:
-        pq.write_table(
+    with replacing(path) as temporary, temporary.open("wb") as file:
+        pq.write_table(  # into an open file: of a path that it fails on, pyarrow removes the file
             pa.Table.from_arrays(arrays, schema=schema),
-            temporary,
+            file,
             compression="zstd",
             row_group_size=ROW_GROUP,
             write_page_checksum=True,

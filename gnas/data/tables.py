@@ -42,32 +42,35 @@ def find_table(path_or_name: str | Path, *, data_dir: str | Path | None = None) 
     """The file of a table.
 
     Args:
-        path_or_name: A file, or a name: ``NAME.parquet`` is looked for in ``data_dir``, then
-            in ``$GNAS_DATA``, then in ``~/.cache/gnas``, then among the shipped tables.
+        path_or_name: A file (a path, or a text with a separator or a suffix), or a name:
+            ``NAME.parquet`` is looked for in ``data_dir``, then in ``$GNAS_DATA``, else
+            ``~/.cache/gnas``, then among the shipped tables.
         data_dir: Folder to look in first.
 
     Raises:
         MissingDataError: there is no such file; says where it was looked for.
     """
     name = str(path_or_name)
-    if isinstance(path_or_name, Path) or os.sep in name or name.endswith(".parquet"):
+    if isinstance(path_or_name, Path) or os.sep in name or Path(name).suffix or name == ".":
         path = Path(path_or_name).expanduser()
         if not path.is_file():
-            raise MissingDataError(f"table not found: {path} must be a Parquet file")
+            found = "is a folder" if path.is_dir() else "is no file"
+            raise MissingDataError(f"table not found: {path} must be a Parquet file, but {found}")
         return path
-    folders = [*([Path(data_dir)] if data_dir else []), data_folder(), SHIPPED]
-    for folder in folders:
+    folders = [*([Path(data_dir)] if data_dir else []), data_folder()]
+    places = ", ".join(str(folder) for folder in folders)
+    for folder in (*folders, SHIPPED):
         if (path := folder / f"{name}.parquet").is_file():
             return path
     if name in STAND_INS and (path := SHIPPED / f"{STAND_INS[name]}.parquet").is_file():
         _LOG.warning(
-            "table '%s' not found; using the self-made '%s' that ships with the package",
+            "table '%s' not found in %s; using the self-made '%s' that ships with the package",
             name,
+            places,
             STAND_INS[name],
         )
         return path
     shipped = sorted(file.stem for file in SHIPPED.glob("*.parquet"))
-    places = ", ".join(str(folder) for folder in folders[:-1])
     raise MissingDataError(
         f"table '{name}' not found in {places} nor among the shipped {shipped}; give a file, or "
         f"run `gnas data list` to see what can be fetched"

@@ -79,11 +79,7 @@ def permuted(batch: DenseBatch, rng: np.random.Generator) -> DenseBatch:
         order[:, position] = chosen
         waiting[everyone, chosen] = -1  # placed; no edge leads back to it
         waiting -= edges[everyone, chosen]
-    index = torch.from_numpy(order)
-    adjacency = batch.adjacency.gather(1, index[:, :, None].expand(-1, -1, n))
-    adjacency = adjacency.gather(2, index[:, None, :].expand(-1, n, -1))
-    ops = batch.ops.gather(1, index)
-    return DenseBatch(adjacency, ops, batch.num_nodes, batch.num_ops, batch.has_edge_ops)
+    return batch.reordered(torch.from_numpy(order))
 
 
 def _choose(keep: torch.Tensor, yes: DenseBatch, no: DenseBatch) -> DenseBatch:

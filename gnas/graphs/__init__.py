@@ -17,7 +17,7 @@ from gnas.graphs.architecture import (
     validate,
 )
 from gnas.graphs.dense import DenseBatch, as_batch, validate_batch
-from gnas.graphs.hashing import graph_hash, graph_keys
+from gnas.graphs.hashing import distinct, graph_hash, graph_keys
 from gnas.graphs.pruning import input_nodes, live_nodes, prune, prune_batch
 from gnas.graphs.transforms import EdgeOpsToNodeOps, NodeOpsToEdgeOps, edge_ops_to_node_ops
 
@@ -27,6 +27,7 @@ __all__ = [
     "NodeOpsToEdgeOps",
     "architecture",
     "as_batch",
+    "distinct",
     "edge_ops_to_node_ops",
     "from_networkx",
     "graph_hash",

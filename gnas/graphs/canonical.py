@@ -28,8 +28,4 @@ def canonical_order(batch: DenseBatch) -> DenseBatch:
     depth[batch.ops < 0] = n  # padding stays last
     by_key = np.argsort(node_keys(batch), axis=1, kind="stable")
     by_depth = np.argsort(np.take_along_axis(depth.numpy(), by_key, 1), axis=1, kind="stable")
-    order = torch.from_numpy(np.take_along_axis(by_key, by_depth, 1))
-    adjacency = batch.adjacency.gather(1, order[:, :, None].expand(-1, -1, n))
-    adjacency = adjacency.gather(2, order[:, None, :].expand(-1, n, -1))
-    ops = batch.ops.gather(1, order)
-    return DenseBatch(adjacency, ops, batch.num_nodes, batch.num_ops, batch.has_edge_ops)
+    return batch.reordered(torch.from_numpy(np.take_along_axis(by_key, by_depth, 1)))

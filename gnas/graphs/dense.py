@@ -85,6 +85,22 @@ class DenseBatch:
         ops[:, :keep] = self.ops[:, :keep]
         return DenseBatch(adjacency, ops, self.num_nodes, self.num_ops, self.has_edge_ops)
 
+    def reordered(self, order: Tensor) -> DenseBatch:
+        """The same architectures with node ``order[i, k]`` of architecture i as its node k.
+
+        Args:
+            order: A permutation of each architecture's n nodes, padding last; a topological
+                order, if the result is to keep the conventions.
+
+        Shapes:
+            order int64 [N, n].
+        """
+        n = self.max_nodes
+        rows = self.adjacency.gather(1, order[:, :, None].expand(-1, -1, n))
+        adjacency = rows.gather(2, order[:, None, :].expand(-1, n, -1))
+        ops = self.ops.gather(1, order)
+        return DenseBatch(adjacency, ops, self.num_nodes, self.num_ops, self.has_edge_ops)
+
     @staticmethod
     def from_data(graphs: Sequence[Data]) -> DenseBatch:
         """The dense form of ``graphs``, padded to the largest of them.

@@ -68,6 +68,13 @@ def graph_keys(batch: DenseBatch) -> _UInt64:
     return keys
 
 
+def distinct(batch: DenseBatch) -> NDArray[np.int64]:
+    """Rows of the first of every group of isomorphic architectures, ascending: int64 [M]."""
+    _, first = np.unique(graph_keys(batch), return_index=True)
+    rows: NDArray[np.int64] = np.sort(first)
+    return rows
+
+
 def node_keys(batch: DenseBatch) -> _UInt64:
     """A 64-bit key of every node, equal for nodes that an isomorphism maps to each other.
 

@@ -68,18 +68,14 @@ def prune_batch(
         inputs: As for `live_nodes`.
         outputs: As for `live_nodes`.
     """
-    size, n = batch.ops.shape
     live = live_nodes(batch, to_output=to_output, inputs=inputs, outputs=outputs)
     live[:, 0] = True
     if to_output:
-        live[torch.arange(size), batch.num_nodes - 1] = True
-    order = torch.argsort((~live).to(torch.uint8), dim=1, stable=True)  # live first, in order
-    num_nodes = live.sum(1)
-    ops = batch.ops.masked_fill(~live, -1).gather(1, order)
+        live[torch.arange(len(batch)), batch.num_nodes - 1] = True
     edges = batch.adjacency * (live[:, :, None] & live[:, None, :])
-    edges = edges.gather(1, order[:, :, None].expand(-1, -1, n))
-    edges = edges.gather(2, order[:, None, :].expand(-1, n, -1))
-    return DenseBatch(edges, ops, num_nodes, batch.num_ops, batch.has_edge_ops)
+    ops = batch.ops.masked_fill(~live, -1)
+    cut = DenseBatch(edges, ops, live.sum(1), batch.num_ops, batch.has_edge_ops)
+    return cut.reordered(torch.argsort((~live).to(torch.uint8), dim=1, stable=True))
 
 
 def prune(data: Data, *, to_output: bool = True) -> Data:

@@ -11,7 +11,14 @@ from torch import Tensor, nn
 from torch_geometric.data import Data
 
 from gnas.errors import ConfigError
-from gnas.models.primitives import FactorizedReduce, drop_path, primitive, relu_conv_norm
+from gnas.models.primitives import (
+    FactorizedReduce,
+    drop_path,
+    primitive,
+    reduction_cells,
+    relu_conv_norm,
+    stem,
+)
 from gnas.spaces.genotype import CellEntries, Genotype
 
 
@@ -80,7 +87,9 @@ class DartsNetwork(nn.Module):
         super().__init__()
         self.config = config
         self._drop_path_prob = 0.0
-        self.stem, last = _stem(config)
+        self.stem, last = stem(
+            config.stem, config.in_channels, config.channels, config.stem_multiplier
+        )
         before, channels = last, config.channels
         shrunk = config.stem == "imagenet"  # the first cell's inputs differ in size
         self.cells = nn.ModuleList()
@@ -222,11 +231,6 @@ class AuxiliaryHead(nn.Module):
         return logits
 
 
-def reduction_cells(num_cells: int) -> set[int]:
-    """Which cells reduce: those at 1/3 and 2/3 of the depth."""
-    return {num_cells // 3, 2 * num_cells // 3}
-
-
 def _auxiliary_after(num_cells: int) -> int:
     """The cell that the auxiliary head reads: the last that reduces."""
     return max(reduction_cells(num_cells))
@@ -258,28 +262,3 @@ def _needed_cells(genotype: Genotype, config: DartsNetworkConfig) -> set[int]:
         if k in needed:
             needed.update(k - 2 + s for s, _, _ in _live_edges(entries, concat) if s < 2)
     return needed
-
-
-def _stem(config: DartsNetworkConfig) -> tuple[nn.ModuleList, int]:
-    """The parts before the cells, whose last two outputs (or only one) enter them; channels."""
-    channels = config.channels
-    if config.stem == "cifar":
-        width = config.stem_multiplier * channels
-        first = nn.Sequential(
-            nn.Conv2d(config.in_channels, width, 3, padding=1, bias=False), nn.BatchNorm2d(width)
-        )
-        return nn.ModuleList([first]), width
-    half = channels // 2
-    first = nn.Sequential(
-        nn.Conv2d(config.in_channels, half, 3, 2, padding=1, bias=False),
-        nn.BatchNorm2d(half),
-        nn.ReLU(),
-        nn.Conv2d(half, channels, 3, 2, padding=1, bias=False),
-        nn.BatchNorm2d(channels),
-    )
-    second = nn.Sequential(
-        nn.ReLU(),
-        nn.Conv2d(channels, channels, 3, 2, padding=1, bias=False),
-        nn.BatchNorm2d(channels),
-    )
-    return nn.ModuleList([first, second]), channels

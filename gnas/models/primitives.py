@@ -1,6 +1,9 @@
-"""The operations of DARTS cells as modules, with learned batch norms: for derived networks."""
+"""What derived networks and supernets of DARTS cells are made of."""
 
 from __future__ import annotations
+
+from collections.abc import Callable
+from typing import Literal
 
 import torch
 from torch import Tensor, nn
@@ -8,9 +11,12 @@ from torch import Tensor, nn
 from gnas.errors import GraphError
 from gnas.spaces.toponas import PRIMITIVES
 
+Norm = Callable[[int], nn.Module]
+"""Makes the batch norm of so many channels."""
+
 
 def primitive(name: str, channels: int, stride: int) -> nn.Module:
-    """The operation ``name`` from ``channels`` to ``channels``.
+    """The operation ``name`` from ``channels`` to ``channels``, in a derived network.
 
     Pools have no batch norm (the supernet's have one); a skip connection with stride 2 is a
     `FactorizedReduce`.
@@ -54,12 +60,12 @@ def separable(channels: int, kernel: int, stride: int, dilation: int = 1) -> lis
     ]
 
 
-def relu_conv_norm(in_channels: int, out_channels: int) -> nn.Sequential:
+def relu_conv_norm(
+    in_channels: int, out_channels: int, norm: Norm = nn.BatchNorm2d
+) -> nn.Sequential:
     """ReLU, 1x1 convolution, batch norm."""
     return nn.Sequential(
-        nn.ReLU(),
-        nn.Conv2d(in_channels, out_channels, 1, bias=False),
-        nn.BatchNorm2d(out_channels),
+        nn.ReLU(), nn.Conv2d(in_channels, out_channels, 1, bias=False), norm(out_channels)
     )
 
 
@@ -70,16 +76,17 @@ class FactorizedReduce(nn.Module):
 
     Args:
         in_channels: Channels of the input.
-        out_channels: Channels of the result, an even number.
+        out_channels: Channels of the result.
+        norm: Makes the batch norm.
     """
 
-    def __init__(self, in_channels: int, out_channels: int) -> None:
+    def __init__(self, in_channels: int, out_channels: int, norm: Norm = nn.BatchNorm2d) -> None:
         super().__init__()
         half = out_channels // 2
         self.relu = nn.ReLU()
         self.here = nn.Conv2d(in_channels, half, 1, stride=2, bias=False)
         self.further = nn.Conv2d(in_channels, out_channels - half, 1, stride=2, bias=False)
-        self.norm = nn.BatchNorm2d(out_channels)
+        self.norm = norm(out_channels)
 
     def forward(self, x: Tensor) -> Tensor:
         """[B, in_channels, H, W] -> [B, out_channels, ceil(H / 2), ceil(W / 2)]."""
@@ -87,6 +94,40 @@ class FactorizedReduce(nn.Module):
         shifted = nn.functional.pad(x, (-1, 1, -1, 1))  # x[:, :, 1:, 1:], of unchanged size
         out: Tensor = self.norm(torch.cat([self.here(x), self.further(shifted)], dim=1))
         return out
+
+
+def reduction_cells(num_cells: int) -> set[int]:
+    """Which cells reduce: those at 1/3 and 2/3 of the depth."""
+    return {num_cells // 3, 2 * num_cells // 3}
+
+
+def stem(
+    kind: Literal["cifar", "imagenet"],
+    in_channels: int,
+    channels: int,
+    multiplier: int,
+    norm: Norm = nn.BatchNorm2d,
+) -> tuple[nn.ModuleList, int]:
+    """The parts before the cells, whose last two outputs (or only one) enter them; channels.
+
+    Args:
+        kind: One 3x3 convolution to ``multiplier * channels``, or three with stride 2.
+        in_channels: Image channels.
+        channels: Channels of the first cells.
+        multiplier: Of the CIFAR stem.
+        norm: Makes the batch norms.
+    """
+
+    def conv(c_in: int, c_out: int, stride: int) -> list[nn.Module]:
+        return [nn.Conv2d(c_in, c_out, 3, stride, padding=1, bias=False), norm(c_out)]
+
+    if kind == "cifar":
+        width = multiplier * channels
+        return nn.ModuleList([nn.Sequential(*conv(in_channels, width, 1))]), width
+    half = channels // 2
+    first = nn.Sequential(*conv(in_channels, half, 2), nn.ReLU(), *conv(half, channels, 2))
+    second = nn.Sequential(nn.ReLU(), *conv(channels, channels, 2))
+    return nn.ModuleList([first, second]), channels
 
 
 def drop_path(x: Tensor, prob: float) -> Tensor:

@@ -9,6 +9,7 @@ from torch import Tensor, nn
 from torch.nn import functional as F
 
 from gnas.models.fused import Block, Features, Kernels
+from gnas.models.primitives import FactorizedReduce, relu_conv_norm
 from gnas.spaces.toponas import PRIMITIVES, candidate_edges
 
 if TYPE_CHECKING:
@@ -62,9 +63,11 @@ class SuperCell(nn.Module):
         self.active = channels // config.partial
         self.edges = candidate_edges(config.num_nodes)
         self.preprocess0 = (
-            FactorizedReduce(c_before, channels) if shrunk else relu_conv_norm(c_before, channels)
+            FactorizedReduce(c_before, channels, _norm)
+            if shrunk
+            else relu_conv_norm(c_before, channels, _norm)
         )
-        self.preprocess1 = relu_conv_norm(c_in, channels)
+        self.preprocess1 = relu_conv_norm(c_in, channels, _norm)
         self.sources = nn.ModuleList(
             Source(
                 self.active,
@@ -134,7 +137,7 @@ class Source(nn.Module):
             }
         )
         self.skip = nn.ModuleList(
-            FactorizedReduce(channels, channels) for _ in range(num_edges * (stride == 2))
+            FactorizedReduce(channels, channels, _norm) for _ in range(num_edges * (stride == 2))
         )
 
     def forward(self, x: Tensor, kernels: Kernels) -> list[list[Features]]:
@@ -170,28 +173,6 @@ class SeparableWeights(nn.Module):
         self.pointwise = nn.Parameter(torch.empty(num_edges * channels, channels, 1, 1))
         for weight, fan_in in ((self.depthwise, kernel**2), (self.pointwise, channels)):
             nn.init.uniform_(weight, -(fan_in**-0.5), fan_in**-0.5)
-
-
-class FactorizedReduce(nn.Module):
-    """ReLU, two 1x1 convolutions with stride 2 (the second one pixel further), batch norm."""
-
-    def __init__(self, c_in: int, c_out: int) -> None:
-        super().__init__()
-        self.conv_1 = nn.Conv2d(c_in, c_out // 2, 1, 2, bias=False)
-        self.conv_2 = nn.Conv2d(c_in, c_out - c_out // 2, 1, 2, bias=False)
-        self.norm = _norm(c_out)
-
-    def forward(self, x: Tensor) -> Tensor:
-        """[B, c_in, H, W] -> [B, c_out, ceil(H / 2), ceil(W / 2)]."""
-        x = F.relu(x)
-        further = F.pad(x, (-1, 1, -1, 1))  # x[:, :, 1:, 1:] that keeps odd sizes
-        out: Tensor = self.norm(torch.cat([self.conv_1(x), self.conv_2(further)], 1))
-        return out
-
-
-def relu_conv_norm(c_in: int, c_out: int) -> nn.Sequential:
-    """ReLU, 1x1 convolution and batch norm, before the cell proper."""
-    return nn.Sequential(nn.ReLU(), nn.Conv2d(c_in, c_out, 1, bias=False), _norm(c_out))
 
 
 def _norm(channels: int) -> nn.BatchNorm2d:

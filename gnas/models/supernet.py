@@ -13,6 +13,7 @@ from torch.utils.checkpoint import checkpoint
 
 from gnas.errors import ConfigError, UnsupportedError
 from gnas.models.fused import Kernels, native, native_problem, plain
+from gnas.models.primitives import reduction_cells, stem
 from gnas.models.supercell import MixedWeights, SuperCell
 from gnas.spaces.toponas import PRIMITIVES, candidate_edges
 
@@ -84,7 +85,9 @@ class Supernet(nn.Module):
     def __init__(self, config: SupernetConfig) -> None:
         super().__init__()
         self.config = config
-        self.stem, last = _stem(config)
+        self.stem, last = stem(
+            config.stem, config.in_channels, config.channels, config.stem_multiplier, _norm
+        )
         before = last
         shrunk = config.stem == "imagenet"  # the first cell's inputs differ in size
         self.cells = nn.ModuleList()
@@ -155,32 +158,6 @@ def supernet_macs(config: SupernetConfig, image_size: int) -> int:
     with FlopCounterMode(display=False) as counter, torch.no_grad():
         network(images, weights, weights)
     return int(counter.get_total_flops()) // 2
-
-
-def reduction_cells(num_cells: int) -> set[int]:
-    """Which cells reduce: those at 1/3 and 2/3 of the depth."""
-    return {num_cells // 3, 2 * num_cells // 3}
-
-
-def _stem(config: SupernetConfig) -> tuple[nn.ModuleList, int]:
-    """Parts that lead to the first cell's inputs (the first part may be both), their channels."""
-    channels = config.channels
-    if config.stem == "cifar":
-        width = config.stem_multiplier * channels
-        convolution = nn.Conv2d(config.in_channels, width, 3, padding=1, bias=False)
-        return nn.ModuleList([nn.Sequential(convolution, _norm(width))]), width
-    half = channels // 2
-    first = nn.Sequential(
-        nn.Conv2d(config.in_channels, half, 3, 2, padding=1, bias=False),
-        _norm(half),
-        nn.ReLU(),
-        nn.Conv2d(half, channels, 3, 2, padding=1, bias=False),
-        _norm(channels),
-    )
-    second = nn.Sequential(
-        nn.ReLU(), nn.Conv2d(channels, channels, 3, 2, padding=1, bias=False), _norm(channels)
-    )
-    return nn.ModuleList([first, second]), channels
 
 
 def _norm(channels: int) -> nn.BatchNorm2d:

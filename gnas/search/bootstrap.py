@@ -9,7 +9,7 @@ import torch
 from numpy.typing import NDArray
 
 from gnas.errors import ConfigError
-from gnas.graphs import DenseBatch, graph_keys
+from gnas.graphs import DenseBatch, distinct
 from gnas.metrics import best
 from gnas.predictors import Predictor
 from gnas.spaces.base import Space
@@ -27,13 +27,6 @@ class Best:
     """Where in the pool each stands, int64 [top]."""
     scores: NDArray[np.float64]
     """Predicted scores, float64 [top]."""
-
-
-def distinct(pool: DenseBatch) -> NDArray[np.int64]:
-    """Rows of the first of every group of isomorphic architectures, ascending: int64 [M]."""
-    _, first = np.unique(graph_keys(pool), return_index=True)
-    rows: NDArray[np.int64] = np.sort(first)
-    return rows
 
 
 def sample_pool(space: Space, rng: np.random.Generator, count: int = POOL) -> DenseBatch:

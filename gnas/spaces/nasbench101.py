@@ -12,7 +12,7 @@ from numpy.typing import NDArray
 from torch_geometric.data import Data
 
 from gnas.errors import GraphError
-from gnas.graphs import DenseBatch, graph_keys, live_nodes, prune_batch, to_adjacency
+from gnas.graphs import DenseBatch, distinct, live_nodes, prune_batch, to_adjacency
 from gnas.spaces.base import Space
 
 MAX_VERTICES = 7
@@ -92,9 +92,7 @@ class NASBench101(Space):
         adjacency, ops = (tensor.numpy() for tensor in to_adjacency(graph))
         edited = prune_batch(_stack([(adjacency, ops), *_edits(adjacency, ops)]))
         edited = edited[edited.adjacency.bool().any(2).any(1)]  # input still reaches output
-        _, first = np.unique(graph_keys(edited), return_index=True)
-        first.sort()
-        return edited[first[1:].tolist()]  # row 0 is the cell itself
+        return edited[torch.from_numpy(distinct(edited)[1:])]  # row 0 is the cell itself
 
     def check(self, graph: Data) -> None:
         """See `Space.check`."""

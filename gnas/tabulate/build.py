@@ -4,9 +4,11 @@ from __future__ import annotations
 
 import logging
 import multiprocessing as mp
+import os
 import signal
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
 from dataclasses import asdict
 from pathlib import Path
 from typing import Any
@@ -33,12 +35,14 @@ from gnas.tabulate.study import (
     open_study,
     progress,
 )
-from gnas.train import train_proxy
+from gnas.train import fresh_network, train_proxy
 
 logger = logging.getLogger(__name__)
 
 POLL_S = 1.0
 """Seconds between two looks of the main process at its workers."""
+QUIET = "ignore:`torch.jit:FutureWarning"
+"""The one warning that workers do not print."""
 PER_RUN = ("val_acc", "test_acc", "val_loss", "train_time_s")
 PER_CELL = ("num_params", "macs")
 
@@ -68,6 +72,8 @@ def tabulate(
     """
     if workers < 1:
         raise ConfigError(f"workers must be at least 1, but got {workers}")
+    if out.suffix != ".parquet":
+        raise ConfigError(f"the table's file must end in .parquet, but got {out}")
     images = config.images()
     journal = out.with_name(out.name + ".journal")
     study = open_study(config, journal, images.sha256)
@@ -112,8 +118,8 @@ def _train(config: TabulateConfig, images: ImageSplits, cell: str, seed: int) ->
             cells_per_stack=config.cells_per_stack,
         )
 
-    result = asdict(train_proxy(build, images, config.recipe, seed=seed))
-    network = build()
+    network = fresh_network(build, seed)
+    result = asdict(train_proxy(network, images, config.recipe, seed=seed))
     shape = (images.in_channels, images.image_size, images.image_size)
     return {**result, "num_params": num_params(network), "macs": num_macs(network, shape)}
 
@@ -127,8 +133,9 @@ def _run_workers(
         context.Process(target=_worker_main, args=(config, journal), daemon=True)
         for _ in range(workers)
     ]
-    for process in processes:
-        process.start()
+    with _quiet_imports():
+        for process in processes:
+            process.start()
     try:
         while any(process.is_alive() for process in processes):
             time.sleep(POLL_S)
@@ -143,6 +150,23 @@ def _run_workers(
             f"every worker must end well, but exit codes were {codes}; "
             "start the command again to go on"
         )
+
+
+@contextmanager
+def _quiet_imports() -> Iterator[None]:
+    """Keeps processes started inside from repeating that torch-geometric uses `torch.jit`.
+
+    They import it before any line of theirs could ask for silence.
+    """
+    before = os.environ.get("PYTHONWARNINGS")
+    os.environ["PYTHONWARNINGS"] = ",".join([*([before] if before else []), QUIET])
+    try:
+        yield
+    finally:
+        if before is None:
+            del os.environ["PYTHONWARNINGS"]
+        else:
+            os.environ["PYTHONWARNINGS"] = before
 
 
 def _worker_main(config: TabulateConfig, journal: Path) -> None:

@@ -66,8 +66,14 @@ class TabulateConfig:
             )
         names = {field.name for field in fields(cls)}
         kept = {name: value for name, value in made_with.items() if name in names}
-        kept["recipe"] = ProxyRecipe(**made_with["recipe"])
-        return cls(**{**kept, **changes})
+        try:
+            kept["recipe"] = ProxyRecipe(**made_with["recipe"])
+            return cls(**{**kept, **changes})
+        except TypeError as error:
+            raise ConfigError(
+                f"the recipe of {table.provenance.name} must be one of this version of gnas, "
+                f"but is {made_with['recipe']} ({error})"
+            ) from error
 
     def images(self) -> ImageSplits:
         """The images, read and reduced."""

@@ -39,15 +39,17 @@ def open_study(config: TabulateConfig, journal: Path, images_sha256: str) -> opt
     ``config.cells`` or ``config.seeds`` extends the plan.
 
     Raises:
-        ConfigError: the journal was written with another config or other images.
+        ConfigError: the plan is impossible, or the journal was written with another config or
+            other images.
     """
+    cells = config.plan()  # an impossible one leaves no journal behind
     journal.parent.mkdir(parents=True, exist_ok=True)
     with _exclusive(journal):
         study = load_study(journal)
         _check_same(study, {**asdict(config), "images_sha256": images_sha256}, journal)
         _requeue_dead(study)
         planned = latest_trials(study)
-        for cell in config.plan():
+        for cell in cells:
             for seed in range(1, config.seeds + 1):
                 if (cell, seed) not in planned:
                     study.enqueue_trial({}, user_attrs={"cell": cell, "seed": seed})
@@ -121,9 +123,11 @@ def _cut_partial_line(journal: Path) -> None:
 
 @contextmanager
 def _exclusive(journal: Path) -> Iterator[None]:
-    """One process at a time plans; the lock ends with its process."""
-    path = journal.with_name(journal.name + ".plan-lock")
-    with path.open("w") as file:
+    """One process at a time plans; the lock ends with its process.
+
+    It is the journal's own: Optuna, which locks by a link beside it, does not notice.
+    """
+    with journal.open("ab") as file:
         fcntl.flock(file, fcntl.LOCK_EX)
         yield
 

@@ -199,7 +199,7 @@ def test_bad_options_are_named(change: dict[str, object], message: str) -> None:
 @pytest.mark.parametrize(("samples", "pool"), [(1000, 500), (151, 500), (155, 30)])
 def test_samples_that_leave_nothing_to_rank(samples: int, pool: int, table_path: str) -> None:
     config = NASBench101Bench(samples=(samples,), table=table_path, encoders=(), pool=pool)
-    with pytest.raises(ConfigError, match=f"has 160 usable cells and samples is {samples}"):
+    with pytest.raises(ConfigError, match=f"the 160 usable cells to rank, but got {samples}"):
         bench_nasbench101(config)
 
 

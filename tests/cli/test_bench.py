@@ -96,12 +96,19 @@ def test_json_on_stdout_is_nothing_but_json(table: str) -> None:
     [
         (["--samples", "0"], "samples must be at least 2, but got [0]"),
         (["--samples", "-3"], "samples must be at least 2, but got [-3]"),
-        (["--samples", "500"], "the table has 60 usable cells and samples is 500; take fewer"),
-        (["--samples", "20,500"], "samples is 500"),
+        (
+            ["--samples", "500"],
+            "samples must be at most 50, which leaves 10 of the 60",
+        ),
+        (["--samples", "20,500"], "to rank, but got 500"),
         (["--samples", "20", "--seeds", "0"], "seeds must be at least 1, but got 0"),
         (["--samples", "20", "--pool", "0"], "pool must be at least 10, but got 0"),
+        (["--encoders", "a.safetensors,a.safetensors"], "encoders must differ, but got ['a."),
         (["--encoders", "word2vec"], "unknown encoder 'word2vec'; choose from"),
-        (["--table", "no-such.parquet"], "table not found: no-such.parquet"),
+        (["--table", "no-such.parquet"], "no-such.parquet must be a Parquet file, but is no file"),
+        (["--table", "cells.csv"], "cells.csv must be a Parquet file, but is no file"),
+        (["--table", "/"], "/ must be a Parquet file, but is a folder"),
+        (["--table", "."], ". must be a Parquet file, but is a folder"),
     ],
 )
 def test_bad_values_are_one_line(arguments: list[str], message: str, table: str) -> None:
@@ -119,9 +126,10 @@ def test_bad_values_are_one_line(arguments: list[str], message: str, table: str)
     [["--samples", "many"], ["--samples", "1.5"], ["--seeds", "x"], ["--ops", "some"], ["--nope"]],
 )
 def test_wrong_usage_is_exit_code_2(arguments: list[str]) -> None:
-    code, out, _ = run(*arguments)
+    code, out, err = run(*arguments)
     assert code == 2
     assert out == ""
+    assert arguments[0] in err
 
 
 def test_unwritable_outputs_are_refused_before_the_work(tmp_path: Path) -> None:
@@ -132,6 +140,8 @@ def test_unwritable_outputs_are_refused_before_the_work(tmp_path: Path) -> None:
         assert code == 1
         assert err.count("\n") == 1 and "must be writable" in err
     assert (tmp_path / "file").read_text() == "kept"
+    code, _, err = run("--table", "no-such.parquet", "--out", str(tmp_path / "file"))
+    assert code == 1 and err.endswith("file is a file\n")
     code, _, err = run("--table", "no-such.parquet", "--json", str(tmp_path))
     assert code == 1 and "is a folder" in err
 

@@ -67,6 +67,7 @@ def _demo(command: str) -> list[str]:
         (OSError(errno.ENOSPC, os.strerror(errno.ENOSPC), "x.json"), "No space left on device: x"),
         (PermissionError(errno.EACCES, "Permission denied", "/x"), "Permission denied: /x"),
         (MemoryError(), "out of memory"),
+        (RuntimeError("DefaultCPUAllocator: can't allocate memory: you tried"), "out of memory"),
     ],
 )
 def test_errors_are_one_line_and_exit_code_1(error: Exception, line: str) -> None:
@@ -85,9 +86,9 @@ def test_debug_shows_the_traceback_wherever_it_stands(args: list[str]) -> None:
     assert result.stderr.endswith("error: no\n")
 
 
-def test_a_bug_is_not_hidden() -> None:
-    result = CliRunner().invoke(_raising(ZeroDivisionError()), ["fail"])
-    assert isinstance(result.exception, ZeroDivisionError)
+@pytest.mark.parametrize("bug", [ZeroDivisionError(), RuntimeError("shapes differ")])
+def test_a_bug_is_not_hidden(bug: Exception) -> None:
+    assert CliRunner().invoke(_raising(bug), ["fail"]).exception is bug
 
 
 def test_usage_errors_exit_with_2() -> None:

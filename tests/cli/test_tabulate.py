@@ -29,6 +29,8 @@ def test_a_table_of_ones_own(tmp_path: Path) -> None:
     assert "self-made" in done.stdout and "\x1b" not in done.stdout + done.stderr
     table = load_table(out)
     assert len(table) == 2 and table.provenance.kind == "self-made"
+    assert done.stderr == ""
+    assert sorted(os.listdir(tmp_path)) == ["own.parquet", "own.parquet.journal"]
     written = out.stat().st_mtime_ns
     again = gnas(
         "tabulate", "nasbench101", "--like", str(out), "--out", str(tmp_path / "b.parquet"), *SMALL
@@ -53,7 +55,7 @@ def test_interrupting_keeps_what_is_trained_and_leaves_no_half_table(tmp_path: P
     process.send_signal(signal.SIGINT)
     _, errors = process.communicate(timeout=60)
     assert process.returncode == 130
-    assert errors.strip().splitlines()[-1] == "error: interrupted"
+    assert errors == "error: interrupted\n"
     assert not out.exists() and '"result"' in journal.read_text()
 
 
@@ -67,6 +69,12 @@ def test_refusals_are_one_line(tmp_path: Path) -> None:
     )
     assert absent.returncode == 1 and "found no folder nowhere" in absent.stderr
     assert absent.stderr.count("\n") == 1
+    for name, message in (("t.txt", "must end in .parquet"), ("t.parquet", "at most 423624")):
+        refused = gnas(
+            "tabulate", "nasbench101", "--out", str(tmp_path / name), "--cells", "500000"
+        )
+        assert refused.returncode == 1 and message in refused.stderr
+        assert refused.stderr.count("\n") == 1
     none = gnas("tabulate", "nasbench101", "--out", str(tmp_path / "t.parquet"), "--cells", "0")
     assert none.returncode == 2
     assert list(tmp_path.iterdir()) == []

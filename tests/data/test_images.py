@@ -93,7 +93,8 @@ def test_unreadable_images(
         ({"num_train": 35, "num_val": 10}, "at most 40 together"),
         ({"num_val": 0}, "at least 1"),
         ({"num_test": 13}, "num_test must be at most 12"),
-        ({"image_size": 1}, "image_size must be at least 4"),
+        ({"image_size": 1}, "image_size must be 4 to 4096 pixels, but got 1"),
+        ({"image_size": 10**8}, "image_size must be 4 to 4096 pixels, but got 100000000"),
     ],
 )
 def test_impossible_requests(
@@ -102,6 +103,15 @@ def test_impossible_requests(
     write_arrays(tmp_path, rng)
     with pytest.raises(ConfigError, match=message):
         load_images(tmp_path, **kwargs)
+
+
+def test_absurd_labels_are_refused(tmp_path: Path, rng: np.random.Generator) -> None:
+    write_arrays(tmp_path, rng)
+    labels = np.load(tmp_path / "y_train.npy")
+    labels[3] = 10**9
+    np.save(tmp_path / "y_train.npy", labels)
+    with pytest.raises(DataError, match=r"labels below 100000, but .* has 1000000000"):
+        load_images(tmp_path)
 
 
 def test_damaged_arrays(tmp_path: Path, rng: np.random.Generator) -> None:

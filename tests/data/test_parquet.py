@@ -184,3 +184,13 @@ def test_values_are_read_when_used(file: Path, monkeypatch: pytest.MonkeyPatch) 
     table.val_acc(1)
     table.val_acc(1)
     assert read[1:] == [["val_acc_cifar10_108_run1"]]
+
+
+@pytest.mark.skipif(not Path("/dev/full").is_char_device(), reason="needs the device /dev/full")
+def test_a_full_device_stays_where_it_is(tmp_path: Path, small_table: BenchmarkTable) -> None:
+    """pyarrow removes the path that it fails to write to: as root, the device itself."""
+    link = tmp_path / "full.parquet"
+    link.symlink_to("/dev/full")
+    with pytest.raises(DataError, match=r"writing failed: .*No space left on device"):
+        save_table(small_table, link)
+    assert link.is_symlink() and link.is_char_device()

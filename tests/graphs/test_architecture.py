@@ -187,3 +187,14 @@ def test_rows_can_be_chosen_by_slice_list_and_mask(rng: np.random.Generator) -> 
     for chosen in (batch[0:10:2], batch[[0, 2, 4, 6, 8]], batch[mask]):
         assert torch.equal(chosen.adjacency, batch.adjacency[::2])
         assert len(chosen) == 5
+
+
+def test_reordered_moves_nodes_with_their_edges() -> None:
+    data = architecture([[0, 1, 2], [0, 0, 0], [0, 0, 0]], [0, 1, 2], 3, edge_ops=True)
+    batch = as_batch(data).pad_to(4)
+    moved = batch.reordered(torch.tensor([[0, 2, 1, 3]]))
+    validate_batch(moved)
+    assert moved.ops.tolist() == [[0, 2, 1, -1]]
+    assert moved.adjacency[0, 0].tolist() == [0, 2, 1, 0]
+    back = moved.reordered(torch.tensor([[0, 2, 1, 3]]))
+    assert torch.equal(back.adjacency, batch.adjacency) and torch.equal(back.ops, batch.ops)

@@ -10,7 +10,8 @@ from torch import Tensor, nn
 
 from gnas.errors import ConfigError, GraphError
 from gnas.models import DartsNetwork, DartsNetworkConfig, darts_network, num_macs, num_params
-from gnas.models.darts import AuxiliaryHead, DartsCell, reduction_cells
+from gnas.models.darts import AuxiliaryHead, DartsCell
+from gnas.models.primitives import reduction_cells
 from gnas.models.primitives import FactorizedReduce, drop_path, primitive
 from gnas.spaces import Genotype, NASBench201, TopoNAS
 from gnas.spaces.toponas import PRIMITIVES

@@ -7,7 +7,7 @@ import torch
 from gnas.errors import ConfigError
 from gnas.graphs import DenseBatch, graph_hash
 from gnas.predictors import MLP, Forest, OneHot, PathStatistics
-from gnas.search.bootstrap import POOL, bootstrap, distinct, sample_pool
+from gnas.search.bootstrap import POOL, bootstrap, sample_pool
 from gnas.spaces import NASGEM, NASBench101
 
 
@@ -28,12 +28,6 @@ def test_bootstrap_returns_the_best_predicted_once(rng: np.random.Generator) -> 
     chosen = [graph_hash(graph) for graph in found.graphs]
     assert chosen == [hashes[row] for row in found.rows]
     assert len(set(chosen)) == 20
-
-
-def test_distinct_keeps_first_occurrences(rng: np.random.Generator) -> None:
-    cells = NASBench101().enumerate()[:90]  # 2 to 4 vertices: all different
-    batch = DenseBatch.concat([cells, cells])
-    assert distinct(batch).tolist() == list(range(90))
 
 
 def test_pools_hold_different_live_cells() -> None:

@@ -6,9 +6,17 @@ import networkx as nx
 import numpy as np
 import pytest
 import torch
+from torch_geometric.data import Data
 
 from gnas.errors import GraphError
-from gnas.graphs import architecture, graph_hash, graph_keys, prune, to_networkx
+from gnas.graphs import (
+    architecture,
+    from_networkx,
+    graph_hash,
+    graph_keys,
+    prune,
+    to_networkx,
+)
 from gnas.spaces import NASBench101
 from gnas.spaces.nasbench101 import OPS
 
@@ -68,7 +76,7 @@ def test_neighbours_are_all_cells_at_one_edit(rng: np.random.Generator) -> None:
         assert naive_same_size_neighbours(cell) <= neighbours
 
 
-def naive_same_size_neighbours(cell: object) -> set[str]:
+def naive_same_size_neighbours(cell: Data) -> set[str]:
     graph = to_networkx(cell)
     n, found = len(graph), set()
     candidates = []
@@ -90,8 +98,6 @@ def naive_same_size_neighbours(cell: object) -> set[str]:
         live = {0, *nx.descendants(edited, 0)} & {n - 1, *nx.ancestors(edited, n - 1)}
         pruned = edited.subgraph(live)
         if pruned.number_of_edges() <= 9:
-            from gnas.graphs import from_networkx
-
             order = sorted(pruned, key=lambda v: (v == n - 1, v))
             ordered = nx.DiGraph()
             ordered.add_nodes_from((v, pruned.nodes[v]) for v in order)

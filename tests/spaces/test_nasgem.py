@@ -2,9 +2,10 @@ from __future__ import annotations
 
 import numpy as np
 import pytest
+import torch
 
 from gnas.errors import ConfigError
-from gnas.graphs import architecture
+from gnas.graphs import architecture, as_batch, to_adjacency
 from gnas.spaces import NASGEM
 from gnas.spaces.nasgem import OPS
 
@@ -22,7 +23,11 @@ def test_densities_are_spread(rng: np.random.Generator) -> None:
 def test_any_number_of_nodes(num_nodes: int, rng: np.random.Generator) -> None:
     space = NASGEM(num_nodes)
     for graph in space.sample_batch(3, rng):
-        space.validate(space.from_str(space.to_str(graph)))
+        space.validate(graph)
+        assert graph.num_nodes == num_nodes
+        again = space.from_str(space.to_str(graph))
+        assert torch.equal(again.x, graph.x)
+        assert torch.equal(again.edge_index, graph.edge_index)
 
 
 def test_nodes_without_input_are_dropped() -> None:
@@ -31,19 +36,18 @@ def test_nodes_without_input_are_dropped() -> None:
     adjacency[[0, 1, 2], [2, 3, 4]] = 1
     space = NASGEM(5)
     cell = architecture(adjacency, [0, 1, 1, 0, 1], len(OPS))
-    live = space.live(cell_batch := space.sample_batch(1, np.random.default_rng(0))[0:0])
-    assert len(live) == len(cell_batch) == 0
-    from gnas.graphs import as_batch
-
     live = space.live(as_batch(cell))
     assert live.data(0).edge_index.tolist() == [[0, 1], [1, 2]]
     assert live.ops[0, :3].tolist() == [0, 1, 1]
 
 
+def test_an_empty_batch_stays_empty(rng: np.random.Generator) -> None:
+    space = NASGEM(5)
+    assert len(space.live(space.sample_batch(1, rng)[:0])) == 0
+
+
 def test_mutation_changes_one_bit(rng: np.random.Generator) -> None:
     space = NASGEM(10)
-    from gnas.graphs import to_adjacency
-
     for graph in space.sample_batch(30, rng):
         (a, ops), (b, new_ops) = to_adjacency(graph), to_adjacency(space.mutate(graph, rng))
         assert int((a != b).sum()) + int((ops != new_ops).sum()) == 1

@@ -5,6 +5,7 @@ import signal
 import subprocess
 import sys
 import time
+from dataclasses import replace
 from pathlib import Path
 
 import numpy as np
@@ -59,6 +60,14 @@ def test_work_fills_a_table_that_reads_back(tmp_path: Path) -> None:
     assert table.runs("test_acc").shape == (2, 2)
     assert np.all(table.values("macs") > 0)
     assert TabulateConfig.like(table, dataset="digits") == TINY
+
+
+def test_a_recipe_of_another_version_is_refused() -> None:
+    table = load_table("nasbench101-mini")
+    recipe = {**(table.provenance.recipe or {}), "recipe": {"epochs": 1, "dropout": 0.5}}
+    table.provenance = replace(table.provenance, recipe=recipe)
+    with pytest.raises(ConfigError, match=r"one of this version of gnas, but is .*'dropout'"):
+        TabulateConfig.like(table)
 
 
 def test_several_processes_train_each_cell_once(tmp_path: Path) -> None:
@@ -124,6 +133,13 @@ def test_another_config_on_the_same_journal_is_refused(tmp_path: Path) -> None:
         study_of(changed(stem_channels=8), journal)
     with pytest.raises(ConfigError, match="was begun with images_sha256="):
         open_study(TINY, journal, "other images")
+
+
+def test_an_impossible_plan_leaves_no_journal(tmp_path: Path) -> None:
+    journal = tmp_path / "own.journal"
+    with pytest.raises(ConfigError, match="cells must be at most 423624"):
+        study_of(changed(cells=500_000), journal)
+    assert not journal.exists()
 
 
 def test_a_file_that_is_no_journal_is_refused_and_kept(tmp_path: Path) -> None:

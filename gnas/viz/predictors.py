@@ -1,4 +1,4 @@
-"""Figures of results; they use no global matplotlib state and need no display."""
+"""Figures of predictor experiments."""
 
 from __future__ import annotations
 
@@ -7,13 +7,12 @@ from typing import TYPE_CHECKING
 
 from gnas.bench.result import RANDOM_PICK, BenchResult, Row
 from gnas.metrics import Interval
+from gnas.viz.style import COLOURS
 
 if TYPE_CHECKING:
     from matplotlib.axes import Axes
     from matplotlib.figure import Figure
 
-COLOURS = ("#000000", "#E69F00", "#56B4E9", "#009E73", "#0072B2", "#D55E00", "#CC79A7", "#999999")
-"""Okabe and Ito's palette, which people with any colour vision tell apart."""
 MARKERS = "osD^vPX*<>h"
 LEAST_BIAS_PERCENT = 0.02
 """Lower end of the logarithmic axis: a bias of 0 is drawn here."""

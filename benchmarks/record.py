@@ -1,0 +1,43 @@
+"""What the scripts here share: the option ``--save``, and the two files that it writes."""
+
+from __future__ import annotations
+
+import argparse
+import json
+import os
+import platform
+from pathlib import Path
+
+import torch
+
+RESULTS = Path(__file__).parent / "results"
+
+
+def command_line(doc: str | None) -> argparse.ArgumentParser:
+    """A parser that knows ``--save`` and describes itself by the first line of ``doc``."""
+    parser = argparse.ArgumentParser(description=(doc or "").splitlines()[0])
+    parser.add_argument("--save", metavar="NAME", help="write benchmarks/results/NAME.*")
+    return parser
+
+
+def save_record(name: str, what: str, command: str, text: str, **facts: object) -> None:
+    """Writes ``results/NAME.json`` and ``.md``.
+
+    Args:
+        name: What was measured, on which hardware, in which month.
+        what: The title.
+        command: What makes the record anew, from the repository's root.
+        text: The Markdown that the script printed.
+        facts: The numbers, and what they depend on beside the machine.
+    """
+    record = {
+        "what": what,
+        "command": command,
+        "cpus": os.cpu_count(),
+        "load_average": os.getloadavg()[0],
+        "python": platform.python_version(),
+        "torch": torch.__version__,
+        **facts,
+    }
+    (RESULTS / f"{name}.json").write_text(json.dumps(record, indent=2) + "\n")
+    (RESULTS / f"{name}.md").write_text(f"# {what}\n\n`{command}`\n\n{text.rstrip()}\n")

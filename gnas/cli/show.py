@@ -1,0 +1,86 @@
+"""``gnas show``: pictures of cells and of searches."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from pathlib import Path
+from typing import TYPE_CHECKING, Annotated
+
+import typer
+
+from gnas.cli.output import console
+
+if TYPE_CHECKING:
+    from matplotlib.figure import Figure
+
+    from gnas.spaces.genotype import Genotype
+
+
+def show(
+    what: Annotated[
+        str,
+        typer.Argument(
+            metavar="GENOTYPE|RUN",
+            help="A run's folder, a file with a genotype, or its text: Genotype(normal=...)",
+        ),
+    ],
+    out: Annotated[
+        Path | None, typer.Option(help="Folder of the pictures [RUN/figures, or figures]")
+    ] = None,
+) -> None:
+    """Draw the cells of a genotype, or of a search and how it got to them."""
+    from gnas.runs import write_figures
+
+    figures, genotype, folder = _drawn(what)
+    paths = write_figures(out or folder, figures)
+    target = console()
+    target.print(str(genotype), markup=False, soft_wrap=True)
+    for path in paths:
+        target.print(str(path), markup=False, soft_wrap=True)
+
+
+def _drawn(what: str) -> tuple[Mapping[str, Figure], Genotype, Path]:
+    """Figures by name, the genotype, and where pictures go by default."""
+    from gnas.search.toponas.trace import read_trace
+    from gnas.viz import cell_figures, search_figures
+
+    if "(" not in what and "{" not in what and Path(what).is_dir():
+        trace = read_trace(Path(what))
+        return search_figures(trace), trace.genotype, Path(what) / "figures"
+    genotype = read_genotype(what)
+    return cell_figures(genotype), genotype, Path("figures")
+
+
+def read_genotype(what: str) -> Genotype:
+    """The genotype in a file (its text, JSON, or a run's ``result.json``), or in ``what`` itself.
+
+    Raises:
+        MissingDataError: neither a file nor a genotype.
+        GraphError: the text is malformed.
+        DataError: the file cannot be read.
+    """
+    import json
+
+    from gnas.errors import DataError, MissingDataError
+    from gnas.spaces.genotype import Genotype
+
+    if "(" in what or "{" in what:
+        return Genotype.parse(what)
+    path = Path(what)
+    try:
+        text = path.read_text(encoding="utf-8")
+    except FileNotFoundError as error:
+        raise MissingDataError(
+            f"GENOTYPE must be a file, a run's folder or a text 'Genotype(normal=...)', "
+            f"but there is no {path}"
+        ) from error
+    except (OSError, ValueError) as error:
+        reason = getattr(error, "strerror", None) or "it is not text"
+        raise DataError(f"{path} must be a file with a genotype, but: {reason}") from error
+    try:
+        record = json.loads(text)
+    except (ValueError, RecursionError):
+        record = None
+    if isinstance(record, dict) and isinstance(record.get("genotype"), dict):
+        return Genotype.parse(json.dumps(record["genotype"]))
+    return Genotype.parse(text)

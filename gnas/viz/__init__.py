@@ -1,0 +1,15 @@
+"""Figures of results; they use no global matplotlib state and need no display."""
+
+from gnas.viz.cells import cell_figures
+from gnas.viz.predictors import LEAST_BIAS_PERCENT, label_of, predictor_figures
+from gnas.viz.search import search_figures
+from gnas.viz.style import COLOURS
+
+__all__ = [
+    "COLOURS",
+    "LEAST_BIAS_PERCENT",
+    "cell_figures",
+    "label_of",
+    "predictor_figures",
+    "search_figures",
+]

@@ -1,0 +1,191 @@
+"""Figures of a supernet search: its cells, and how it got to them."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from typing import TYPE_CHECKING, Any, Protocol
+
+import torch
+from torch import Tensor
+
+from gnas.search.toponas import ToponasConfig, toponas_space
+from gnas.spaces.cells import CELL_TYPES, PRIMITIVES
+from gnas.spaces.genotype import Genotype
+from gnas.topology import TopologyCodes, TopologyDistribution
+from gnas.viz.cells import LABELS, OP_COLOURS, TITLES, cell_figures
+from gnas.viz.style import COLOURS
+
+if TYPE_CHECKING:
+    from matplotlib.axes import Axes
+    from matplotlib.figure import Figure
+
+
+class Searched(Protocol):
+    """What the figures need of a search that ended, or of one that is under way."""
+
+    @property
+    def config(self) -> ToponasConfig:
+        """How was searched."""
+        ...
+
+    @property
+    def genotype(self) -> Genotype:
+        """What was found."""
+        ...
+
+    @property
+    def epochs(self) -> list[dict[str, Any]]:
+        """Metrics of every epoch."""
+        ...
+
+    @property
+    def history(self) -> dict[str, Tensor]:
+        """alpha, beta and s by epoch; see `gnas.search.toponas.SearchResult`."""
+        ...
+
+
+def search_figures(search: Searched) -> dict[str, Figure]:
+    """Figures by name.
+
+    "normal" and "reduce" are the cells; "metrics" is loss, accuracy, entropies and skip share by
+    epoch; "variables" is alpha, beta and s by epoch.
+    """
+    figures = cell_figures(search.genotype, _edge_probabilities(search))
+    figures["metrics"] = _metrics(search.epochs)
+    figures["variables"] = _variables(search)
+    return figures
+
+
+def _edge_probabilities(search: Searched) -> dict[str, Tensor] | None:
+    if not search.config.learns_topology:
+        return None
+    return {
+        cell: _distribution(search.config, search.history[f"beta.{cell}"][-1]).edge_probabilities()
+        for cell in CELL_TYPES
+    }
+
+
+@torch.no_grad()
+def _distribution(config: ToponasConfig, logits: Tensor) -> TopologyDistribution:
+    codes = toponas_space(config).codes
+    distribution = TopologyDistribution(
+        codes.num_nodes, space=codes.space, k=codes.k, mode=codes.mode
+    ).requires_grad_(False)
+    distribution.logits.copy_(logits)
+    return distribution
+
+
+def _metrics(epochs: Sequence[dict[str, Any]]) -> Figure:
+    panels = (
+        ("Loss (nats)", ("train_loss", "val_loss")),
+        ("Accuracy", ("train_acc", "val_acc")),
+        ("Entropy of operations (nats)", ("alpha_entropy_normal", "alpha_entropy_reduce")),
+        ("Entropy of edge sets (nats)", ("beta_entropy_normal", "beta_entropy_reduce")),
+        ("Probability of an invalid cell", ("invalid_mass_normal", "invalid_mass_reduce")),
+        ("Share of skip connections", ("skip_share_normal", "skip_share_reduce")),
+    )
+    shown = [(title, names) for title, names in panels if names[0] in epochs[-1]]
+    figure, grid = _grid(-(-len(shown) // 2), 2)
+    for axes, (title, names) in zip(grid, shown, strict=False):
+        for k, name in enumerate(names):
+            axes.plot(
+                [epoch["epoch"] for epoch in epochs],
+                [epoch[name] for epoch in epochs],
+                label=_short(name),
+                color=COLOURS[4 + k],
+                marker="o" if len(epochs) == 1 else None,
+            )
+        _finish(axes, title)
+        axes.legend(fontsize=8, frameon=False)
+    for axes in grid[len(shown) :]:
+        axes.set_visible(False)
+    return figure
+
+
+def _short(name: str) -> str:
+    return {"train": "training", "val": "validation"}.get(
+        name.split("_")[0], TITLES.get(name.rsplit("_", 1)[-1], name)
+    )
+
+
+def _variables(search: Searched) -> Figure:
+    """One row a cell type: alpha, and where a topology is learned beta and s."""
+    columns = 3 if search.config.learns_topology else 1
+    figure, grid = _grid(2, columns)
+    codes = toponas_space(search.config).codes
+    for row, cell in enumerate(CELL_TYPES):
+        own = grid[row * columns : (row + 1) * columns]
+        _alpha(own[0], search.history[f"alpha.{cell}"])
+        _finish(own[0], f"{TITLES[cell]}: weights of operations")
+        if columns == 3:
+            _beta(own[1], search.config, search.history[f"beta.{cell}"], codes)
+            _finish(own[1], f"{TITLES[cell]}: probabilities of edge sets, over uniform")
+            _scales(own[2], search.history[f"scale.{cell}"], codes)
+            _finish(own[2], f"{TITLES[cell]}: factors s(i, j)")
+    return figure
+
+
+def _alpha(axes: Axes, history: Tensor) -> None:
+    """History [epochs + 1, E, 7 or 8]: a thin line an edge and operation, a thick one its mean."""
+    weights = history.softmax(-1)
+    for k, name in enumerate((*PRIMITIVES, "none")[: weights.size(-1)]):
+        colour = OP_COLOURS.get(name, "black")
+        axes.plot(weights[:, :, k], color=colour, linewidth=0.5, alpha=0.5)
+        axes.plot(
+            weights[:, :, k].mean(1), color=colour, linewidth=2.2, label=LABELS.get(name, name)
+        )
+    axes.legend(fontsize=7, frameon=False, ncols=2)
+
+
+def _beta(axes: Axes, config: ToponasConfig, history: Tensor, codes: TopologyCodes) -> None:
+    """History [epochs + 1, codes]: a line a set of edges, in the colour of the node that chooses.
+
+    Nodes have different numbers of sets, so probabilities are drawn in multiples of the uniform.
+    """
+    steps = [_distribution(config, logits).probabilities() for logits in history]
+    for k, node in enumerate(codes.choosers):
+        lines = torch.stack([step[k] * len(step[k]) for step in steps])
+        colour = COLOURS[k % len(COLOURS)]
+        axes.plot(lines, color=colour, linewidth=0.8)
+        axes.plot([], [], color=colour, label=_node_name(node))
+    axes.legend(fontsize=7, frameon=False, title="node", title_fontsize=7)
+
+
+def _scales(axes: Axes, history: Tensor, codes: TopologyCodes) -> None:
+    """History [epochs + 1, E]: a line an edge, in the colour of its source, named at its end."""
+    count = len(codes.edges)
+    for e, (i, _) in enumerate(codes.edges):
+        axes.plot(history[:, e], color=COLOURS[i % len(COLOURS)], linewidth=1)
+    for place, e in enumerate(history[-1].argsort(stable=True).tolist()):
+        i, j = codes.edges[e]
+        axes.annotate(
+            f"{_node_name(i)}→{j}",
+            (len(history) - 1, float(history[-1, e])),
+            (1.08, (place + 0.5) / count),
+            textcoords="axes fraction",
+            fontsize=min(7, 100 / count),
+            va="center",
+            color=COLOURS[i % len(COLOURS)],
+            arrowprops={"arrowstyle": "-", "lw": 0.4, "color": COLOURS[i % len(COLOURS)]},
+        )
+
+
+def _node_name(node: int) -> str:
+    return ("$c_{k-2}$", "$c_{k-1}$")[node] if node < 2 else str(node)
+
+
+def _grid(rows: int, columns: int) -> tuple[Figure, list[Axes]]:
+    from matplotlib.figure import Figure
+
+    figure = Figure(figsize=(5.2 * columns, 3.4 * rows), layout="constrained")
+    return figure, list(figure.subplots(rows, columns, squeeze=False).flatten())
+
+
+def _finish(axes: Axes, title: str) -> None:
+    from matplotlib.ticker import MaxNLocator
+
+    axes.set_title(title, fontsize=10)
+    axes.set_xlabel("Epoch", fontsize=9)
+    axes.grid(alpha=0.3)
+    axes.spines[["top", "right"]].set_visible(False)
+    axes.xaxis.set_major_locator(MaxNLocator(integer=True))

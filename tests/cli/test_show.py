@@ -1,0 +1,65 @@
+from __future__ import annotations
+
+import json
+import re
+from pathlib import Path
+
+import pytest
+from PIL import Image
+from typer.testing import CliRunner
+
+from gnas.cli import app
+
+TEXT = (
+    "Genotype(normal=[('skip_connect', 0), ('sep_conv_3x3', 1)], normal_concat=[2], "
+    "reduce=[('max_pool_3x3', 0), ('dil_conv_5x5', 1)], reduce_concat=range(2, 3))"
+)
+
+
+def test_text_and_files(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.chdir(tmp_path)
+    Path("found.txt").write_text(f"epoch 3: {TEXT}\n")
+    nested = {
+        "normal": [[["skip_connect", 0], ["sep_conv_3x3", 1]]],
+        "normal_concat": [2],
+        "reduce": [[["max_pool_3x3", 0], ["dil_conv_5x5", 1]]],
+        "reduce_concat": [2],
+    }
+    Path("found.json").write_text(json.dumps(nested))
+    Path("result.json").write_text(json.dumps({"genotype": nested, "valid": True}))
+    printed = set()
+    for what in (TEXT, "found.txt", "found.json", "result.json"):
+        done = CliRunner().invoke(app, ["show", what, "--out", "pictures"])
+        assert done.exit_code == 0, done.stderr
+        printed.add(done.stdout)
+        with Image.open("pictures/normal.png") as image:
+            assert image.width > 500
+    assert len(printed) == 1
+    assert set(Path("pictures").iterdir()) == {
+        Path("pictures") / f"{cell}.{kind}"
+        for cell in ("normal", "reduce")
+        for kind in ("png", "svg")
+    }
+
+
+@pytest.mark.parametrize(
+    ("what", "message"),
+    [
+        ("nowhere", "GENOTYPE must be a file, a run's folder or a text"),
+        ("Genotype(normal=__import__('os'))", "must hold only strings, numbers, lists"),
+        ("{}", "a genotype must have exactly"),
+        (".", "must have a config.json"),
+        ("binary", "must be a file with a genotype, but: it is not text"),
+    ],
+)
+def test_what_cannot_be_shown(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, what: str, message: str
+) -> None:
+    monkeypatch.chdir(tmp_path)
+    Path("binary").write_bytes(b"\xff\xfe\x00\x81")
+    done = CliRunner().invoke(app, ["show", what, "--out", "pictures"])
+    assert done.exit_code == 1
+    assert len(done.stderr.splitlines()) == 1
+    assert done.stderr.startswith("error: ")
+    assert re.search(message, done.stderr), done.stderr
+    assert not Path("pictures").exists()
