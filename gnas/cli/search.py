@@ -128,9 +128,7 @@ def _settings(pairs: list[str], named: dict[str, Any]) -> dict[str, Any]:
             value = text
         name = name.replace("-", "_")
         if name in named:
-            raise typer.BadParameter(
-                f"{name} is given twice, by its own option and by --set"
-            )
+            raise typer.BadParameter(f"{name} is given twice, by its own option and by --set")
         found[name] = tuple(value) if isinstance(value, list) else value
     return found
 
@@ -144,13 +142,10 @@ def watching(wanted: bool) -> Iterator[Callable[[Progress], None]]:
     target = console(stderr=True)
     with progress_bar() as bar:
         task = bar.add_task("searching", total=None)
-        shown = 0
 
         def report(progress: Progress) -> None:
-            nonlocal shown
             bar.update(task, completed=progress.step, total=progress.total)
-            if progress.metrics.get("epoch", 0) > shown:
-                shown = progress.metrics["epoch"]
+            if progress.metrics.get("step") == progress.step:  # an epoch ended
                 (bar.console if not bar.disable else target).print(
                     epoch_line(progress.metrics), markup=False, soft_wrap=True
                 )

@@ -11,6 +11,7 @@ from pathlib import Path
 from typing import Any, get_args
 
 from gnas.data.parts import (
+    IMAGE_SIZE,
     Dataset,
     ImagesConfig,
     SearchImages,
@@ -193,11 +194,13 @@ def result_facts(
 ) -> dict[str, Any]:
     """What ``result.json`` and ``--json`` say of a search.
 
-    ``params`` and ``macs`` are those of ``network``, what the paper would train of these cells.
+    ``params`` and ``macs`` are those of ``network``, what the paper would train of these cells;
+    with the ImageNet stem at 224x224, whatever size was searched at.
     """
     size = network_config(plan.config, images)
     network = darts_network(result.architecture, size)
-    shape = (images.in_channels, images.config.size, images.config.size)
+    side = IMAGE_SIZE["imagenet-3pct"] if plan.config.stem == "imagenet" else images.config.size
+    shape = (images.in_channels, side, side)
     return {
         "command": COMMAND,
         "config": {"search": plan.config, "images": plan.images},

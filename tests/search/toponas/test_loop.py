@@ -228,3 +228,12 @@ def test_what_does_not_fit_together() -> None:
 def test_too_few_images_for_three_parts() -> None:
     with pytest.raises(DataError, match=r"at least 3 images, one for each part .* class 3 has 2"):
         make_images(11)
+
+
+def test_the_search_has_the_name_that_stays() -> None:
+    import gnas.search
+
+    assert gnas.search.search_toponas is search_toponas
+    assert set(gnas.search.__all__) <= set(dir(gnas.search))
+    with pytest.raises(AttributeError, match="no attribute 'nonsense'"):
+        _ = gnas.search.nonsense
