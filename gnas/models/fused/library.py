@@ -40,8 +40,8 @@ def library(dtype: torch.dtype) -> ctypes.CDLL:
     compiler = _compiler()
     version = subprocess.run([compiler, "--version"], capture_output=True, text=True, check=False)
     key = "\n".join([SOURCE.read_text(), version.stdout, *FLAGS, *REALS[dtype], _processor()])
-    name = f"kernels-{str(dtype).removeprefix('torch.')}-{hashlib.sha256(key.encode()).hexdigest()[:16]}.so"
-    path = _folder() / name
+    digest = hashlib.sha256(key.encode()).hexdigest()[:16]
+    path = _folder() / f"kernels-{str(dtype).removeprefix('torch.')}-{digest}.so"
     if not path.exists():
         _compile([compiler, *FLAGS, *REALS[dtype]], path)
     try:
