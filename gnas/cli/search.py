@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json as json_text
+import os
 import time
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
@@ -73,17 +74,21 @@ def toponas(
     ] = None,
 ) -> None:
     """Learn operations and topology of a cell in a supernet (TopoNAS, Huang et al. 2020)."""
+    # Read when torch is loaded. Threads that wait in a loop for each other would make a search ten
+    # times slower as soon as anything else wants a core.
+    os.environ.setdefault("OMP_WAIT_POLICY", "passive")
     from gnas.devices import resolve_device
     from gnas.search.toponas import joined
     from gnas.search.toponas.run import plan_search, resumed_plan, run_search
     from gnas.viz import search_figures
 
     check_writable(json)
-    changes = _given(
+    named = _given(
         data_dir=_absolute(data_dir), images=_absolute(images), seed=seed, epochs=epochs,
         method=method, topology=topology, k=k, mode=mode, num_nodes=num_nodes, update=update,
         order=order, regulariser=regulariser,
-    ) | _settings(setting or [])  # fmt: skip
+    )  # fmt: skip
+    changes = named | _settings(setting or [], named)
     if resume is not None:
         if out is not None or baseline is not None:
             raise typer.BadParameter("--resume goes on in its own folder and as it began")
@@ -110,8 +115,8 @@ def _given(**options: Any) -> dict[str, Any]:
     return {name: value for name, value in options.items() if value is not None}
 
 
-def _settings(pairs: list[str]) -> dict[str, Any]:
-    """NAME=VALUE pairs; a value is read as JSON, else as text."""
+def _settings(pairs: list[str], named: dict[str, Any]) -> dict[str, Any]:
+    """NAME=VALUE pairs that no option gave already; a value is read as JSON, else as text."""
     found: dict[str, Any] = {}
     for pair in pairs:
         name, equals, text = pair.partition("=")
@@ -121,7 +126,12 @@ def _settings(pairs: list[str]) -> dict[str, Any]:
             value = json_text.loads(text)
         except ValueError:
             value = text
-        found[name.replace("-", "_")] = tuple(value) if isinstance(value, list) else value
+        name = name.replace("-", "_")
+        if name in named:
+            raise typer.BadParameter(
+                f"{name} is given twice, by its own option and by --set"
+            )
+        found[name] = tuple(value) if isinstance(value, list) else value
     return found
 
 
@@ -178,4 +188,9 @@ def print_search(result: dict[str, Any], folder: Path, target: Console) -> None:
         target.print(f"the most probable edges left a node without input; {', '.join(notes)}")
     if result["stopped"]:
         target.print(f"stopped early: {result['stopped']}", markup=False)
+    network = result["network"]
+    target.print(
+        f"as {network.num_cells} cells of {network.channels} channels: "
+        f"{result['params'] / 1e6:.2f} M parameters, {result['macs'] / 1e6:.0f} M multiply-adds"
+    )
     target.print(f"run: {folder}", markup=False, soft_wrap=True)

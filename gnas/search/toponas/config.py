@@ -6,7 +6,7 @@ import dataclasses
 import math
 from collections.abc import Mapping
 from dataclasses import dataclass
-from typing import Any, Literal, get_args, get_type_hints
+from typing import Any, Literal, cast, get_args, get_type_hints
 
 from gnas.errors import ConfigError
 
@@ -194,18 +194,25 @@ def _check_types(config: ToponasConfig) -> None:
     for field in dataclasses.fields(config):
         value, hint = getattr(config, field.name), hints[field.name]
         if choices := [c for c in get_args(hint) if isinstance(c, str)]:
-            if value not in choices:
-                raise ConfigError(
-                    f"{field.name} must be one of {', '.join(choices)}, but got {value!r}"
-                )
-        elif hint is int and (not isinstance(value, int) or isinstance(value, bool)):
-            raise ConfigError(f"{field.name} must be a whole number, but got {value!r}")
-        elif hint is bool and not isinstance(value, bool):
-            raise ConfigError(f"{field.name} must be true or false, but got {value!r}")
-        elif hint is float and (
-            not isinstance(value, int | float) or not math.isfinite(value) or value < 0
-        ):
-            raise ConfigError(f"{field.name} must be a number from 0, but got {value!r}")
+            wanted = "" if value in choices else f"one of {', '.join(choices)}"
+        elif hint is bool:
+            wanted = "" if isinstance(value, bool) else "true or false"
+        elif hint is int:
+            wanted = "" if type(value) is int else "a whole number"
+        elif hint is float:
+            wanted = "" if _is_number(value) else "a number from 0"
+        elif field.name == "arch_betas":
+            good = isinstance(value, tuple) and len(value) == 2
+            good = good and all(_is_number(beta) and beta < 1 for beta in value)
+            wanted = "" if good else "two numbers in [0, 1)"
+        else:
+            wanted = "" if value is None or _is_number(value) else "a number or none"
+        if wanted:
+            raise ConfigError(f"{field.name} must be {wanted}, but got {value!r}")
+
+
+def _is_number(value: object) -> bool:
+    return type(value) in (int, float) and 0 <= cast(float, value) < math.inf
 
 
 def _check_ranges(config: ToponasConfig) -> None:
@@ -227,6 +234,8 @@ def _check_ranges(config: ToponasConfig) -> None:
             raise ConfigError(f"{name} must be at least {low}, but got {getattr(config, name)}")
     if config.order > 2:
         raise ConfigError(f"order must be 1 or 2, but got {config.order}")
+    if config.order == 2 and config.precision == "float16":
+        raise ConfigError("order 2 needs float32 or bfloat16, but precision is float16")
     if config.channels % (2 * config.partial):
         raise ConfigError(
             f"channels must be a multiple of {2 * config.partial} with "
@@ -239,8 +248,6 @@ def _check_ranges(config: ToponasConfig) -> None:
         raise ConfigError(f"lr_min must be at most lr, but got {config.lr_min} and {config.lr}")
     if config.stop_skip_share is not None and not 0 < config.stop_skip_share <= 1:
         raise ConfigError(f"stop_skip_share must be in (0, 1], but got {config.stop_skip_share}")
-    if not (len(config.arch_betas) == 2 and all(0 <= beta < 1 for beta in config.arch_betas)):
-        raise ConfigError(f"arch_betas must be two numbers in [0, 1), but got {config.arch_betas}")
     if config.batch_size % config.accumulate:
         raise ConfigError(
             f"batch_size must be a multiple of accumulate, but got {config.batch_size} and "

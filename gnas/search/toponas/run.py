@@ -10,8 +10,15 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, get_args
 
-from gnas.data.parts import Dataset, ImagesConfig, open_images, search_loaders
+from gnas.data.parts import (
+    Dataset,
+    ImagesConfig,
+    SearchImages,
+    open_images,
+    search_loaders,
+)
 from gnas.errors import ConfigError, DataError, MissingDataError
+from gnas.models import DartsNetworkConfig, darts_network, num_macs, num_params
 from gnas.runs import Figure, plain, write_config, write_result
 from gnas.search.toponas.config import BASELINES, PRESETS, ToponasConfig, differences
 from gnas.search.toponas.distributed import ALONE, World
@@ -175,28 +182,54 @@ def run_search(
         record=record,
         report=report,
     )
-    facts = result_facts(result, plan, data, device, world)
+    facts = result_facts(result, plan, images, device, world)
     if out is not None and world.is_main:
         write_result(out, facts, figures(result) if figures is not None else None)
     return facts
 
 
 def result_facts(
-    result: SearchResult, plan: SearchPlan, data: Mapping[str, Any], device: str, world: World
+    result: SearchResult, plan: SearchPlan, images: SearchImages, device: str, world: World
 ) -> dict[str, Any]:
-    """What ``result.json`` and ``--json`` say of a search."""
+    """What ``result.json`` and ``--json`` say of a search.
+
+    ``params`` and ``macs`` are those of ``network``, what the paper would train of these cells.
+    """
+    size = network_config(plan.config, images)
+    network = darts_network(result.architecture, size)
+    shape = (images.in_channels, images.config.size, images.config.size)
     return {
         "command": COMMAND,
         "config": {"search": plan.config, "images": plan.images},
-        "data": data,
+        "data": images.facts(),
         "genotype": json.loads(result.genotype.to_json()),
         "genotype_text": str(result.genotype),
         "valid": result.valid,
         "derived": result.derived,
         "stopped": result.stopped,
         "metrics": result.metrics,
+        "network": size,
+        "params": num_params(network),
+        "macs": num_macs(network, shape),
         "supernet_params": result.supernet_params,
         "device": device,
         "processes": world.size,
         "seconds": result.seconds,
     }
+
+
+def network_config(config: ToponasConfig, images: SearchImages) -> DartsNetworkConfig:
+    """The network that the paper trains of cells found like this: its appendices A.2 and A.4.
+
+    12 cells of 32 channels where a topology was learned, DARTS' 20 of 36 where not; on ImageNet
+    14 of 48.
+    """
+    imagenet = config.stem == "imagenet"
+    small = config.learns_topology
+    return DartsNetworkConfig(
+        in_channels=images.in_channels,
+        num_classes=images.num_classes,
+        channels=48 if imagenet else 32 if small else 36,
+        num_cells=14 if imagenet else 12 if small else 20,
+        stem=config.stem,
+    )

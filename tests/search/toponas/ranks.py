@@ -1,6 +1,6 @@
 """Searches with two processes: python -m tests.search.toponas.ranks FOLDER.
 
-Writes what each experiment ended with: FOLDER/<experiment>-<rank>.safetensors, FOLDER/error-<rank>.
+Writes what each experiment ended with, <experiment>-<rank>.safetensors and error-<rank>.
 """
 
 from __future__ import annotations
@@ -8,14 +8,16 @@ from __future__ import annotations
 import os
 import socket
 import sys
-from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
 import torch
 from safetensors.torch import save_file
 from torch import Tensor, nn
+from typer.testing import CliRunner
 
+from gnas import viz as pictures
+from gnas.cli import app
 from gnas.errors import GnasError
 from gnas.models.supernet import SupernetConfig
 from gnas.search.toponas import RunRecord, SearchResult, World, joined
@@ -23,6 +25,7 @@ from gnas.search.toponas.distributed import ALONE
 from tests.models.plain_supernet import PlainSupernet
 from tests.search.toponas.conftest import make_loaders, search, tiny
 
+viz: Any = pictures
 CONFIGS = {
     "per_image": tiny(order=2, method="milenas"),
     "pieces": tiny(accumulate=2),
@@ -92,26 +95,43 @@ def everything(folder: Path, world: World) -> None:
     differing(world, folder)
 
 
-def process(rank: int, port: int, work: Callable[[World], None]) -> int:
+def command(folder: Path) -> None:
+    """The command line, as torchrun would start it."""
+    viz.search_figures = lambda result: {}
+    words = "--device cpu --epochs 1 --num-nodes 4 --set channels=2 --set num_cells=3".split()
+    words += "--set image_size=8 --set batch_size=128 --out".split()
+    rank = os.environ["RANK"]
+    done = CliRunner().invoke(app, ["search", "toponas", *words, str(folder / "command")])
+    (folder / f"command-{rank}").write_text(f"{done.exit_code}\n{done.stdout}")
+
+
+def process(rank: int, ports: tuple[int, int], folder: Path) -> int:
     """Forks a process that torchrun might have started; returns its id."""
     child = os.fork()
     if child:
         return child
-    address = {"MASTER_ADDR": "127.0.0.1", "MASTER_PORT": str(port)}
     place = {"RANK": str(rank), "LOCAL_RANK": str(rank), "WORLD_SIZE": "2"}
-    os.environ.update({**address, **place, "GLOO_SOCKET_IFNAME": "lo"})
+    os.environ.update({**place, "MASTER_ADDR": "127.0.0.1", "GLOO_SOCKET_IFNAME": "lo"})
+    os.environ["MASTER_PORT"] = str(ports[0])
     with joined("cpu") as (world, _):
-        work(world)
+        everything(folder, world)
+    os.environ["MASTER_PORT"] = str(ports[1])
+    command(folder)
     os._exit(0)
+
+
+def free_ports() -> tuple[int, int]:
+    with socket.socket() as first, socket.socket() as second:
+        first.bind(("127.0.0.1", 0))
+        second.bind(("127.0.0.1", 0))
+        return first.getsockname()[1], second.getsockname()[1]
 
 
 def main() -> None:
     folder = Path(sys.argv[1])
-    with socket.socket() as free:
-        free.bind(("127.0.0.1", 0))
-        port = free.getsockname()[1]
+    ports = free_ports()
     torch.set_num_threads(1)
-    children = [process(rank, port, lambda world: everything(folder, world)) for rank in (0, 1)]
+    children = [process(rank, ports, folder) for rank in (0, 1)]
     codes = [os.waitstatus_to_exitcode(os.waitpid(child, 0)[1]) for child in children]
     if any(codes):
         sys.exit(f"exit codes {codes}")

@@ -1,5 +1,6 @@
 from __future__ import annotations
 
+import json
 import subprocess
 import sys
 from dataclasses import replace
@@ -75,6 +76,12 @@ def test_a_resumed_search_of_two_processes(ended: Path) -> None:
 def test_a_difference_between_processes_stops_all_of_them(ended: Path) -> None:
     message = "alpha must have the same bits in all 2 processes, but 1 differ from the first"
     assert [(ended / f"error-{rank}").read_text() for rank in (0, 1)] == [message] * 2
+
+
+def test_the_command_line_writes_and_reports_once(ended: Path) -> None:
+    first, second = ((ended / f"command-{rank}").read_text() for rank in (0, 1))
+    assert first.startswith("0\nGenotype(") and second == "0\n"
+    assert json.loads((ended / "command" / "result.json").read_text())["processes"] == 2
 
 
 def test_batches_that_cannot_be_shared_and_environments_that_cannot_be(

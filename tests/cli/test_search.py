@@ -1,0 +1,209 @@
+from __future__ import annotations
+
+import json
+import signal
+import subprocess
+import sys
+import time
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pytest
+from PIL import Image
+from typer.testing import CliRunner, Result
+
+from gnas.cli import app
+from gnas.data.subsets import read_subset
+from gnas.spaces.genotype import Genotype
+
+SMALL = ("channels=2", "num_cells=3", "batch_size=128", "image_size=8")
+FAST = (*(word for setting in SMALL for word in ("--set", setting)), "--num-nodes", "4")
+
+
+@pytest.fixture
+def no_pictures(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Drawing takes longer than the searches here."""
+    from gnas import viz
+
+    monkeypatch.setattr(viz, "search_figures", lambda result: {})
+
+
+def gnas(*arguments: str) -> Result:
+    return CliRunner().invoke(app, [*arguments])
+
+
+def process(*arguments: str, **options: Any) -> subprocess.Popen[str]:
+    return subprocess.Popen(
+        [sys.executable, "-m", "gnas", *arguments],
+        stdout=subprocess.PIPE,
+        stderr=subprocess.PIPE,
+        text=True,
+        **options,
+    )
+
+
+def image_folder(folder: Path, count: int = 12) -> Path:
+    rng = np.random.default_rng(0)
+    for k, name in enumerate(("cat", "dog")):
+        (folder / "train" / name).mkdir(parents=True)
+        for row in range(count):
+            pixels = rng.integers(100 * k, 100 * k + 50, (40, 36, 3), np.uint8)
+            Image.fromarray(pixels).save(folder / "train" / name / f"{row}.jpg")
+    return folder
+
+
+def test_a_search_leaves_all_that_explains_it(tmp_path: Path) -> None:
+    out = tmp_path / "run"
+    done = gnas("search", "toponas", "--out", str(out), "--epochs", "2", "--seed", "5", *FAST)
+    assert done.exit_code == 0, done.output
+    assert "\x1b" not in done.stdout + done.stderr
+    genotype = Genotype.parse(done.stdout.splitlines()[0])
+    assert "epoch 2, loss" in done.stderr and f"run: {out}" in done.stdout
+    result = json.loads((out / "result.json").read_text())
+    assert result["command"] == "search toponas" and result["valid"] is True
+    assert Genotype.parse(json.dumps(result["genotype"])) == genotype
+    assert {"params", "macs", "seconds", "metrics", "data", "derived"} <= result.keys()
+    assert result["config"]["search"]["seed"] == result["config"]["images"]["seed"] == 5
+    config = json.loads((out / "config.json").read_text())
+    assert config["device"] in ("cpu", "cuda") and "torch" in config["versions"]
+    assert config["data"] == result["data"] and len(config["data"]["sha256"]) == 64
+    assert len((out / "metrics.jsonl").read_text().splitlines()) == 2
+    assert len(list((out / "figures").glob("*.svg"))) >= 3
+    assert (out / "history.safetensors").exists() and list(out.glob("events.*"))
+
+
+@pytest.mark.usefixtures("no_pictures")
+def test_json_to_stdout_and_the_switches(tmp_path: Path) -> None:
+    switches = {
+        "--method": "milenas", "--topology": "fixed", "--k": "2", "--mode": "input",
+        "--update": "joint", "--order": "2", "--regulariser": "1.5", "--num-nodes": "5",
+    }  # fmt: skip
+    words = [word for pair in switches.items() for word in pair]
+    out = str(tmp_path / "run")
+    done = gnas("search", "toponas", "--out", out, "--json", "-", "--epochs", "1", *FAST, *words)
+    assert done.exit_code == 0, done.output
+    config = json.loads(done.stdout)["config"]["search"]
+    for name, value in switches.items():
+        assert str(config[name[2:].replace("-", "_")]) == value
+    assert "Genotype(" in done.stderr
+
+
+@pytest.mark.usefixtures("no_pictures")
+@pytest.mark.parametrize("baseline", ["darts", "darts-outputs", "milenas"])
+def test_baselines(tmp_path: Path, baseline: str) -> None:
+    out = tmp_path / "run"
+    done = gnas(
+        "search", "toponas", "--out", str(out), "--epochs", "1", "--baseline", baseline, *FAST
+    )
+    assert done.exit_code == 0, done.output
+    result = json.loads((out / "result.json").read_text())
+    assert result["config"]["search"]["topology"] == "none"
+    assert [part["name"] for part in result["data"]["parts"]] == ["train", "val"]
+
+
+@pytest.mark.usefixtures("no_pictures")
+def test_a_list_of_images_and_a_search_on_it(tmp_path: Path) -> None:
+    folder, path = image_folder(tmp_path / "images"), tmp_path / "list.txt"
+    done = gnas(
+        "data", "subset", str(folder), "--percent", "50", "--seed", "1", "--out", str(path),
+        "--json", "-",
+    )  # fmt: skip
+    assert done.exit_code == 0, done.output
+    facts = json.loads(done.stdout)
+    assert (facts["images"], facts["classes"]) == (12, 2)
+    assert len(read_subset(path, folder).names) == 12
+    out = tmp_path / "run"
+    options = ["--dataset", "folder", "--data-dir", str(folder), "--images", str(path)]
+    sizes = [*FAST, "--set", "batch_size=4"]
+    done = gnas("search", "toponas", *options, "--out", str(out), "--epochs", "1", *sizes)
+    assert done.exit_code == 0, done.output
+    data = json.loads((out / "result.json").read_text())["data"]
+    assert data["list_sha256"] == facts["sha256"] and data["images"] == 12
+
+
+@pytest.mark.usefixtures("no_pictures")
+def test_imagenet_with_its_own_stem(tmp_path: Path) -> None:
+    folder, out = image_folder(tmp_path / "images"), tmp_path / "run"
+    done = gnas(
+        "search", "toponas", "--dataset", "imagenet-3pct", "--data-dir", str(folder),
+        "--out", str(out), "--epochs", "1", *FAST, "--set", "image_size=32",
+        "--set", "percent=50", "--set", "batch_size=4", "--set", "workers=0",
+    )  # fmt: skip
+    assert done.exit_code == 0, done.output
+    result = json.loads((out / "result.json").read_text())
+    assert result["config"]["search"]["stem"] == "imagenet"
+    assert len((out / "images.txt").read_text().splitlines()) == 12
+    assert (out / "images.txt.sha256").read_text().split()[0] == result["data"]["list_sha256"]
+    again = gnas("search", "toponas", "--resume", str(out))
+    assert again.exit_code == 0, again.output
+    assert again.stdout.splitlines()[0] == done.stdout.splitlines()[0]
+
+
+@pytest.mark.usefixtures("no_pictures")
+def test_an_interrupted_search_goes_on(tmp_path: Path) -> None:
+    whole, out = tmp_path / "whole", tmp_path / "run"
+    options = ("search", "toponas", "--epochs", "3", *FAST)
+    first = gnas(*options, "--out", str(whole))
+    assert first.exit_code == 0, first.output
+    running = process(*options, "--out", str(out))
+    deadline = time.monotonic() + 120
+    while not (out / "metrics.jsonl").exists() or not (out / "metrics.jsonl").read_text():
+        assert running.poll() is None and time.monotonic() < deadline
+        time.sleep(0.01)
+    running.send_signal(signal.SIGINT)
+    _, errors = running.communicate(timeout=60)
+    assert running.returncode == 130 and errors.splitlines()[-1] == "error: interrupted"
+    assert not (out / "result.json").exists()
+    resumed = gnas("search", "toponas", "--resume", str(out))
+    assert resumed.exit_code == 0, resumed.output
+    results = [json.loads((folder / "result.json").read_text()) for folder in (whole, out)]
+    for result in results:
+        result["seconds"] = result["metrics"]["seconds"] = 0
+    assert results[0] == results[1]
+    assert (whole / "history.safetensors").read_bytes() == (
+        out / "history.safetensors"
+    ).read_bytes()
+
+
+@pytest.mark.parametrize(
+    ("arguments", "message"),
+    [
+        (("--dataset", "folder"), "folder needs the folder of its images"),
+        (("--dataset", "folder", "--data-dir", "nowhere"), "found no folder"),
+        (("--dataset", "cifar10", "--data-dir", "."), "must hold cifar-10-batches-py"),
+        (("--device", "cuda:99"), "device cuda:99 must exist"),
+        (("--device", "tpu"), "device must be auto, cpu, cuda or cuda:N, but got 'tpu'"),
+        (("--set", "batch_size=5000"), "batch_size must be between 1 and the"),
+        (("--set", "chanels=4"), "unknown setting 'chanels'; choose from"),
+        (("--set", "channels=3"), "channels must be a multiple of 2"),
+        (("--set", "channels=many"), "channels must be a whole number, but got 'many'"),
+        (("--epochs", "0"), "epochs must be at least 1"),
+        (("--order", "3"), "order must be 1 or 2"),
+        (("--num-nodes", "40"), "num_nodes must be in"),
+        (("--resume", "nowhere"), "must have a config.json, but nowhere has none"),
+    ],
+)
+def test_refusals_are_one_line(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, arguments: tuple[str, ...], message: str
+) -> None:
+    monkeypatch.chdir(tmp_path)
+    done = gnas("search", "toponas", *arguments)
+    assert done.exit_code == 1, done.output
+    assert done.stderr.startswith("error: ") and message in done.stderr
+    assert done.stderr.count("\n") == 1
+
+
+@pytest.mark.usefixtures("no_pictures")
+def test_wrong_usage_and_another_config(tmp_path: Path) -> None:
+    out = tmp_path / "run"
+    assert gnas("search", "toponas", "--set", "epochs").exit_code == 2
+    assert gnas("search", "toponas", "--method", "x").exit_code == 2
+    assert gnas("search", "toponas", "--k", "1", "--set", "k=2").exit_code == 2
+    assert gnas("search", "toponas", "--resume", str(out), "--out", str(out)).exit_code == 2
+    done = gnas("search", "toponas", "--out", str(out), "--epochs", "1", *FAST)
+    assert done.exit_code == 0, done.output
+    other = gnas("search", "toponas", "--resume", str(out), "--epochs", "9", "--seed", "0")
+    assert other.exit_code == 1 and "epochs is 1, not 9" in other.stderr
+    twice = gnas("search", "toponas", "--out", str(out), "--epochs", "1", *FAST)
+    assert twice.exit_code == 1 and "has a checkpoint; go on with --resume" in twice.stderr
