@@ -53,8 +53,7 @@ class World:
         own = torch.cat([tensor.detach().flatten() for tensor in tensors])
         first = own.clone()
         dist.broadcast(first, src=0)
-        differs = (first != own).any() & ~(first.isnan() & own.isnan()).all()
-        count = differs.to(own.dtype)
+        count = ((first != own) & ~(first.isnan() & own.isnan())).any().to(own.dtype)
         dist.all_reduce(count)
         if count:
             raise GnasError(
