@@ -128,9 +128,7 @@ def _settings(pairs: list[str], named: dict[str, Any]) -> dict[str, Any]:
             value = text
         name = name.replace("-", "_")
         if name in named:
-            raise typer.BadParameter(
-                f"{name} is given twice, by its own option and by --set"
-            )
+            raise typer.BadParameter(f"{name} is given twice, by its own option and by --set")
         found[name] = tuple(value) if isinstance(value, list) else value
     return found
 
