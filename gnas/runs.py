@@ -73,8 +73,8 @@ def check_folder(folder: Path) -> None:
     try:
         folder.mkdir(parents=True, exist_ok=True)
     except OSError as error:
-        reason = "is a file" if folder.exists() else f"got: {error.strerror or error}"
-        raise ConfigError(f"a run's folder must be writable, but {folder} {reason}") from error
+        reason = "it is a file" if folder.exists() else error.strerror or str(error)
+        raise ConfigError(f"a run's folder must be writable, but {folder}: {reason}") from error
     if not os.access(folder, os.W_OK):
         raise ConfigError(f"a run's folder must be writable, but {folder} is not")
 

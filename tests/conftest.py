@@ -2,7 +2,7 @@ from __future__ import annotations
 
 import os
 import signal
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 from pathlib import Path
 
 import numpy as np
@@ -17,6 +17,23 @@ ROOT = Path(__file__).resolve().parents[1]
 @pytest.fixture
 def rng() -> np.random.Generator:
     return np.random.default_rng(0)
+
+
+@pytest.fixture
+def unreadable(monkeypatch: pytest.MonkeyPatch) -> Iterator[Callable[[Path], Path]]:
+    """Takes away the right to read a file, from root too; returns its path from its folder."""
+    euid = os.geteuid()
+
+    def close(path: Path) -> Path:
+        monkeypatch.chdir(path.parent)
+        path.parent.chmod(0o755)
+        path.chmod(0)
+        if euid == 0:
+            os.seteuid(65534)  # nobody
+        return Path(path.name)
+
+    yield close
+    os.seteuid(euid)
 
 
 @pytest.fixture

@@ -1,12 +1,14 @@
 """The command ``gnas``: one file per verb, none of which imports anything heavy by itself.
 
-Exit codes: 0 done, 1 an error that the message explains in one line, 2 wrong usage, 130 Ctrl-C.
+Exit codes: 0 done, 1 an error that the message explains in one line, 2 wrong usage, 130 Ctrl-C,
+143 asked to end (SIGTERM).
 """
 
 from __future__ import annotations
 
 import logging
 import os
+import signal
 import sys
 import traceback
 import warnings
@@ -105,7 +107,8 @@ app.add_typer(tabulate.app, name="tabulate")
 
 
 def main() -> None:
-    """Runs the command line of this process."""
+    """Runs the command line of this process; asked to end, it cleans up as after Ctrl-C."""
+    signal.signal(signal.SIGTERM, lambda number, frame: sys.exit(128 + number))
     try:
         app(prog_name="gnas")
     except KeyboardInterrupt:  # before or after a command ran

@@ -366,6 +366,8 @@ def _guarded(path: Path, work: Callable[[pq.ParquetFile], Any]) -> Any:
     try:
         with pq.ParquetFile(path, page_checksum_verification=True) as file:
             return work(file)
+    except PermissionError as error:
+        raise DataError(f"{path} must be readable, but got: Permission denied") from error
     except (pa.ArrowException, OSError, ValueError, KeyError, MemoryError) as error:
         reason = str(error).strip().splitlines() or [type(error).__name__]
         raise DataError(

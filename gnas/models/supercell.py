@@ -142,11 +142,10 @@ class Source(nn.Module):
 
     def forward(self, x: Tensor, kernels: Kernels) -> list[list[Features]]:
         """[B, C, H, W] -> for every edge, the feature map of every primitive."""
-        maximum = kernels.moments(F.max_pool2d(x, 3, self.stride, 1))
-        average = kernels.moments(F.avg_pool2d(x, 3, self.stride, 1, count_include_pad=False))
+        highest, average = kernels.pools(x, self.stride)
         skips = [Features(skip(x)) for skip in self.skip] or [Features(x)] * self.num_edges
         found: dict[str, list[Features]] = {
-            "max_pool_3x3": [maximum] * self.num_edges,
+            "max_pool_3x3": [highest] * self.num_edges,
             "avg_pool_3x3": [average] * self.num_edges,
             "skip_connect": skips,
         }

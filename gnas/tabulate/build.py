@@ -6,6 +6,7 @@ import logging
 import multiprocessing as mp
 import os
 import signal
+import threading
 import time
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
@@ -68,7 +69,7 @@ def tabulate(
 
     Raises:
         ConfigError: an impossible setting, or the journal belongs to another config.
-        DataError: every training failed.
+        DataError: every training failed, or a file cannot be written.
     """
     if workers < 1:
         raise ConfigError(f"workers must be at least 1, but got {workers}")
@@ -76,11 +77,17 @@ def tabulate(
         raise ConfigError(f"the table's file must end in .parquet, but got {out}")
     images = config.images()
     journal = out.with_name(out.name + ".journal")
-    study = open_study(config, journal, images.sha256)
-    report(progress(study))
-    if progress(study).done + progress(study).failed < progress(study).total:
-        _run_workers(config, journal, workers, lambda: report(progress(study)))
+    try:
+        study = open_study(config, journal, images.sha256)
         report(progress(study))
+        if progress(study).done + progress(study).failed < progress(study).total:
+            _run_workers(config, journal, workers, lambda: report(progress(study)))
+            report(progress(study))
+    except OSError as error:
+        if isinstance(error, DataError):
+            raise
+        reason = error.strerror or str(error)
+        raise DataError(f"{journal} must be writable, but got: {reason}") from error
     write_table(study, config, images, out)
     return out
 
@@ -171,11 +178,20 @@ def _quiet_imports() -> Iterator[None]:
 
 def _worker_main(config: TabulateConfig, journal: Path) -> None:
     signal.signal(signal.SIGINT, signal.SIG_IGN)  # the main process stops its workers
+    threading.Thread(target=_end_with_parent, daemon=True).start()
     try:
         work(config, journal)
     except (GnasError, OSError) as error:  # e.g. a full disk
         logger.error("a worker stopped: %s", error)
         raise SystemExit(1) from None
+
+
+def _end_with_parent() -> None:
+    """Ends this process as soon as the one that started it is gone, killed for example."""
+    parent = mp.parent_process()
+    assert parent is not None
+    parent.join()
+    os._exit(1)
 
 
 def write_table(

@@ -141,7 +141,7 @@ def test_unwritable_outputs_are_refused_before_the_work(tmp_path: Path) -> None:
         assert err.count("\n") == 1 and "must be writable" in err
     assert (tmp_path / "file").read_text() == "kept"
     code, _, err = run("--table", "no-such.parquet", "--out", str(tmp_path / "file"))
-    assert code == 1 and err.endswith("file is a file\n")
+    assert code == 1 and err.endswith("file: it is a file\n")
     code, _, err = run("--table", "no-such.parquet", "--json", str(tmp_path))
     assert code == 1 and "is a folder" in err
 

@@ -4,8 +4,11 @@ import os
 import signal
 import subprocess
 import sys
+import threading
 import time
 from pathlib import Path
+
+import pytest
 
 from gnas.data import load_table
 
@@ -20,6 +23,16 @@ def gnas(*arguments: str, **options: str) -> subprocess.CompletedProcess[str]:
         text=True,
         env={**os.environ, **options},
     )
+
+
+def wait_for_result(process: subprocess.Popen[str], out: Path) -> Path:
+    """The journal, once the first training is in it."""
+    journal = out.with_name(out.name + ".journal")
+    deadline = time.monotonic() + 120
+    while not (journal.exists() and '"result"' in journal.read_text()):
+        assert process.poll() is None and time.monotonic() < deadline
+        time.sleep(0.05)
+    return journal
 
 
 def test_a_table_of_ones_own(tmp_path: Path) -> None:
@@ -47,16 +60,32 @@ def test_interrupting_keeps_what_is_trained_and_leaves_no_half_table(tmp_path: P
         stderr=subprocess.PIPE,
         text=True,
     )
-    journal = out.with_name("own.parquet.journal")
-    deadline = time.monotonic() + 120
-    while not (journal.exists() and '"result"' in journal.read_text()):
-        assert process.poll() is None and time.monotonic() < deadline
-        time.sleep(0.05)
+    journal = wait_for_result(process, out)
     process.send_signal(signal.SIGINT)
     _, errors = process.communicate(timeout=60)
     assert process.returncode == 130
     assert errors == "error: interrupted\n"
     assert not out.exists() and '"result"' in journal.read_text()
+
+
+@pytest.mark.parametrize("number", [signal.SIGTERM, signal.SIGKILL])
+def test_no_worker_outlives_the_command(tmp_path: Path, number: signal.Signals) -> None:
+    out = tmp_path / "own.parquet"
+    with subprocess.Popen(
+        [sys.executable, "-m", "gnas", "tabulate", "nasbench101", "--out", str(out), *LARGE],
+        stderr=subprocess.PIPE,
+        text=True,
+    ) as process:
+        wait_for_result(process, out)
+        process.send_signal(number)
+        assert process.stderr is not None
+        # Workers share the pipe: it ends when the last of them has.
+        reader = threading.Thread(target=process.stderr.read, daemon=True)
+        reader.start()
+        reader.join(timeout=30)
+        assert not reader.is_alive(), "a worker goes on"
+    assert process.returncode == (143 if number == signal.SIGTERM else -number)
+    assert not out.exists()
 
 
 def test_refusals_are_one_line(tmp_path: Path) -> None:

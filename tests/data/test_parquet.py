@@ -1,6 +1,7 @@
 from __future__ import annotations
 
 import json
+from collections.abc import Callable
 from pathlib import Path
 
 import numpy as np
@@ -84,6 +85,13 @@ def test_truncated_files(file: Path, part: float) -> None:
     file.write_bytes(whole[: int(part * len(whole))])
     with pytest.raises(DataError, match=r"small.parquet must be an intact Parquet file"):
         load_table(file)
+
+
+def test_an_unreadable_file(file: Path, unreadable: Callable[[Path], Path]) -> None:
+    load_table(file)  # now every module is imported
+    closed = unreadable(file)
+    with pytest.raises(DataError, match="must be readable, but got: Permission denied"):
+        load_table(closed)
 
 
 @pytest.mark.parametrize("junk", [b"hello", b"PAR1" * 100, b"\x80\x04K*."])

@@ -11,8 +11,7 @@ from torch import Tensor, nn
 from gnas.errors import ConfigError, GraphError
 from gnas.models import DartsNetwork, DartsNetworkConfig, darts_network, num_macs, num_params
 from gnas.models.darts import AuxiliaryHead, DartsCell
-from gnas.models.primitives import reduction_cells
-from gnas.models.primitives import FactorizedReduce, drop_path, primitive
+from gnas.models.primitives import FactorizedReduce, drop_path, primitive, reduction_cells
 from gnas.spaces import Genotype, NASBench201, TopoNAS
 from gnas.spaces.toponas import PRIMITIVES
 

@@ -15,6 +15,7 @@ from gnas.models.supercell import MixedWeights, Source, SuperCell
 from gnas.models.supernet import Supernet, SupernetConfig, supernet_macs
 from gnas.topology import candidate_edges
 from tests.models.plain_supernet import PlainCell, PlainSupernet
+from tests.models.test_fused import needs_compiler
 
 FORMS: list[dict[str, Any]] = [
     {"channels": 4},
@@ -89,7 +90,7 @@ def relative(found: Tensor, expected: Tensor) -> float:
 
 
 @pytest.mark.parametrize("form", FORMS, ids=str)
-@pytest.mark.parametrize("kernels", ["native", "torch"])
+@pytest.mark.parametrize("kernels", [pytest.param("native", marks=needs_compiler), "torch"])
 @pytest.mark.parametrize("recompute", [False, True])
 def test_whole_network_equals_the_plain_one(
     form: dict[str, Any], kernels: Any, recompute: bool
@@ -118,7 +119,10 @@ def test_whole_network_equals_the_plain_one(
 
 @pytest.mark.parametrize("reduction", [False, True])
 @pytest.mark.parametrize("partial", [1, 4])
-@pytest.mark.parametrize("kernels", [native, plain], ids=["native", "torch"])
+@pytest.mark.parametrize(
+    "kernels",
+    [pytest.param(native, marks=needs_compiler, id="native"), pytest.param(plain, id="torch")],
+)
 def test_every_cell_in_single_precision(reduction: bool, partial: int, kernels: Any) -> None:
     torch.manual_seed(0)
     config = SupernetConfig(partial=partial)

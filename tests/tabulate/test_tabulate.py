@@ -1,5 +1,6 @@
 from __future__ import annotations
 
+import errno
 import os
 import signal
 import subprocess
@@ -15,7 +16,7 @@ import pytest
 from gnas.data import load_table
 from gnas.errors import ConfigError, DataError
 from gnas.spaces import NASBench101
-from gnas.tabulate import TabulateConfig, open_study, progress, tabulate, work, write_table
+from gnas.tabulate import TabulateConfig, build, open_study, progress, tabulate, work, write_table
 from gnas.train import ProxyRecipe
 
 TINY = TabulateConfig(
@@ -162,3 +163,12 @@ def test_impossible_configs(tmp_path: Path) -> None:
         write_table(study, TINY, TINY.images(), tmp_path / "own")
     assert not (tmp_path / "own").exists()
     assert os.listdir(tmp_path)
+
+
+def test_a_full_disk_is_named(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    def full(*_: object) -> optuna.Study:
+        raise OSError(errno.ENOSPC, os.strerror(errno.ENOSPC))  # a write tells no path
+
+    monkeypatch.setattr(build, "open_study", full)
+    with pytest.raises(DataError, match=r"own.parquet.journal must be writable, but got: No"):
+        tabulate(TINY, tmp_path / "own.parquet")

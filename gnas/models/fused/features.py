@@ -37,7 +37,7 @@ class Block(NamedTuple):
 
 
 class Kernels(Protocol):
-    """The two passes that take nearly all of a supernet's time."""
+    """The passes that take nearly all of a supernet's time."""
 
     def separable(self, x: Tensor, blocks: Sequence[Block]) -> list[Features]:
         """Every edge's blocks one after another, each followed by a batch norm without weights.
@@ -47,8 +47,12 @@ class Kernels(Protocol):
         """
         ...
 
-    def moments(self, x: Tensor) -> Features:
-        """``x`` with the mean and the inverse standard deviation of its channels."""
+    def pools(self, x: Tensor, stride: int) -> tuple[Features, Features]:
+        """3x3 max-pool and average pool (of the pixels inside), each followed by a batch norm.
+
+        Shapes:
+            x [B, C, H, W] -> twice [B, C, ceil(H / stride), ceil(W / stride)].
+        """
         ...
 
     def weighted_sum(self, weights: Tensor, terms: Sequence[Features]) -> Tensor:

@@ -4,7 +4,7 @@
  * made of them. Here ReLU, depthwise and pointwise convolution are one pass over an image that
  * stays in the core's cache, and the backward recomputes what the forward did not keep.
  *
- * Compiled once per number type: -DREAL=float or -DREAL=double. Every function is deterministic
+ * Compiled once per number type: -DREAL=float -DINTEGER=int32_t, or double and int64_t. Every function is deterministic
  * for a given number of threads. Vectors are GCC's and clang's, 64 bytes whatever the processor.
  */
 #include <stdint.h>
@@ -18,6 +18,7 @@ static int omp_get_thread_num(void) { return 0; }
 
 #ifndef REAL
 #define REAL float
+#define INTEGER int32_t /* as wide as REAL */
 #endif
 typedef REAL real;
 typedef real vec __attribute__((vector_size(64)));
@@ -214,6 +215,23 @@ static void outer(const vec *a, int64_t in_vecs, int64_t inner, const vec *b, in
 }
 
 /* ---- between memory and the padded buffers ----------------------------------------------- */
+
+typedef REAL loose __attribute__((vector_size(64), aligned(sizeof(REAL))));
+
+/* One vector of channels of one pixel; the last vector of a pixel may have fewer lanes in use. */
+INLINE vec load_lanes(const real *from, int64_t count) {
+    if (count >= LANES) return *(const loose *)from;
+    vec value = {0};
+    memcpy(&value, from, count * sizeof(real));
+    return value;
+}
+
+INLINE void store_lanes(real *to, vec value, int64_t count) {
+    if (count >= LANES)
+        *(loose *)to = value;
+    else
+        memcpy(to, &value, count * sizeof(real));
+}
 
 /* in = max(scale * x + shift, 0), inside a border of zeros that stays as it is; NaN stays NaN. */
 static void load_activated(const Shape *s, const Plan *p, const real *x, const real *scale,
@@ -544,23 +562,6 @@ typedef struct {
 
 enum { CHUNK = 64 }; /* pixels that stay in the cache while all terms pass */
 
-typedef REAL loose __attribute__((vector_size(64), aligned(sizeof(REAL))));
-
-/* One vector of channels of one pixel; the last vector of a pixel may have fewer lanes in use. */
-INLINE vec load_lanes(const real *from, int64_t count) {
-    if (count >= LANES) return *(const loose *)from;
-    vec value = {0};
-    memcpy(&value, from, count * sizeof(real));
-    return value;
-}
-
-INLINE void store_lanes(real *to, vec value, int64_t count) {
-    if (count >= LANES)
-        *(loose *)to = value;
-    else
-        memcpy(to, &value, count * sizeof(real));
-}
-
 /* out = constant + sum over terms of scale[term] * z[term]; scale [terms][channels]. */
 void weighted_sum(const Sum *s, const real *const *z, const real *scale, const real *constant,
                   real *out) {
@@ -652,26 +653,105 @@ void combine(const Sum *s, const real *const *z, const real *const *g, const rea
     }
 }
 
-/* Mean and biased variance of each channel of z. Returns 0, or 1 if memory ran out. */
-int moments(const Sum *s, const real *z, real *mean, real *var) {
-    const int64_t vecs = (s->channels + LANES - 1) / LANES, lanes = vecs * LANES;
-    double *parts = allocate(2 * s->images * lanes * sizeof(double));
-    int failed = !parts;
+/* ---- 3x3 pools: maximum and average of the pixels inside the image ------------------------ */
+
+typedef INTEGER mask __attribute__((vector_size(64))); /* what comparing vectors gives */
+
+typedef struct {
+    int64_t y, x, taps; /* the input pixel of the first tap; how many taps lie inside */
+} Window;
+
+INLINE int inside(const Shape *s, const Window *w, int tap) {
+    const int64_t y = w->y + tap / 3, x = w->x + tap % 3;
+    return y >= 0 && y < s->height && x >= 0 && x < s->width;
+}
+
+INLINE Window window_at(const Shape *s, int64_t y, int64_t x) {
+    Window w = {y * s->stride - 1, x * s->stride - 1, 0};
+    for (int tap = 0; tap < 9; tap++) w.taps += inside(s, &w, tap);
+    return w;
+}
+
+static void pool_image(const Shape *s, const Plan *p, const real *x, vec *highest, vec *average,
+                       uint8_t *choice) {
+    const int64_t channels = s->in_channels;
+    for (int64_t out = 0; out < p->out_pixels; out++) {
+        const Window w = window_at(s, out / p->out_width, out % p->out_width);
+        for (int64_t v = 0; v < p->in_vecs; v++) {
+            const int64_t first = v * LANES, lanes = channels - first;
+            vec best = {0}, sum = {0};
+            mask chosen = {0};
+            int started = 0;
+            for (int tap = 0; tap < 9; tap++) {
+                if (!inside(s, &w, tap)) continue;
+                const int64_t pixel = (w.y + tap / 3) * s->width + w.x + tap % 3;
+                const vec value = load_lanes(x + pixel * channels + first, lanes);
+                const mask better = started ? (value > best) | (value != value) : ~(mask){0};
+                best = (vec)((better & (mask)value) | (~better & (mask)best));
+                chosen = (better & (tap - (mask){0})) | (~better & chosen);
+                sum += value;
+                started = 1;
+            }
+            highest[out * p->in_vecs + v] = best;
+            average[out * p->in_vecs + v] = sum / (real)w.taps;
+            for (int64_t l = 0; l < LANES && l < lanes; l++)
+                choice[out * channels + first + l] = (uint8_t)chosen[l];
+        }
+    }
+}
+
+/* Both pools of x, which tap was the largest, and the moments of both; only kernel = 3.
+ * mean, var: [2][channels]. Returns 0, or 1 if memory ran out. */
+int pools_forward(const Shape *s, const real *x, real *highest, real *average, uint8_t *choice,
+                  real *mean, real *var) {
+    const Plan p = make_plan(s);
+    const int64_t channels = s->in_channels, lanes = p.in_vecs * LANES;
+    const int64_t half = s->images * lanes, size = p.out_pixels * p.in_vecs;
+    double *moments = allocate(4 * half * sizeof(double));
+    int failed = !moments;
     if (failed) return failed;
-    double *m2 = parts + s->images * lanes;
 #pragma omp parallel num_threads(s->threads) reduction(| : failed)
     {
-        vec *rows = allocate(s->pixels * vecs * sizeof(vec));
-        failed |= !rows;
+        vec *high = allocate(2 * size * sizeof(vec)), *mid = high + size;
+        failed |= !high;
 #pragma omp for schedule(static)
         for (int64_t n = 0; n < s->images; n++) {
-            if (!rows) continue;
-            load_rows(z + n * s->pixels * s->channels, s->pixels, s->channels, rows, vecs);
-            image_moments(rows, s->pixels, vecs, parts + n * lanes, m2 + n * lanes);
+            if (!high) continue;
+            const int64_t at = n * p.out_pixels * channels;
+            double *own = moments + n * lanes;
+            pool_image(s, &p, x + n * p.pixels * channels, high, mid, choice + at);
+            image_moments(high, p.out_pixels, p.in_vecs, own, own + 2 * half);
+            image_moments(mid, p.out_pixels, p.in_vecs, own + half, own + 3 * half);
+            store_rows(high, p.out_pixels, channels, p.in_vecs, highest + at);
+            store_rows(mid, p.out_pixels, channels, p.in_vecs, average + at);
         }
-        free(rows);
+        free(high);
     }
-    merge_moments(parts, m2, s->images, s->pixels, lanes, s->channels, mean, var);
-    free(parts);
+    for (int k = 0; k < 2; k++)
+        merge_moments(moments + k * half, moments + (2 + k) * half, s->images, p.out_pixels, lanes,
+                      channels, mean + k * channels, var + k * channels);
+    free(moments);
     return failed;
+}
+
+/* grad_x, which must be zero, for the gradients of both pools. */
+void pools_backward(const Shape *s, const real *grad_highest, const real *grad_average,
+                    const uint8_t *choice, real *grad_x) {
+    const Plan p = make_plan(s);
+    const int64_t channels = s->in_channels;
+#pragma omp parallel for schedule(static) num_threads(s->threads)
+    for (int64_t n = 0; n < s->images; n++)
+        for (int64_t out = 0; out < p.out_pixels; out++) {
+            const int64_t at = (n * p.out_pixels + out) * channels;
+            const Window w = window_at(s, out / p.out_width, out % p.out_width);
+            const real share = (real)1 / w.taps;
+            for (int tap = 0; tap < 9; tap++) {
+                if (!inside(s, &w, tap)) continue;
+                const int64_t pixel = (w.y + tap / 3) * s->width + w.x + tap % 3;
+                real *to = grad_x + (n * p.pixels + pixel) * channels;
+                for (int64_t c = 0; c < channels; c++)
+                    to[c] += share * grad_average[at + c] +
+                             (choice[at + c] == tap ? grad_highest[at + c] : 0);
+            }
+        }
 }

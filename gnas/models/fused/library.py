@@ -19,7 +19,10 @@ from gnas.errors import UnsupportedError
 logger = logging.getLogger(__name__)
 
 SOURCE = Path(__file__).with_name("kernels.c")
-REALS = {torch.float32: "float", torch.float64: "double"}
+REALS = {
+    torch.float32: ("-DREAL=float", "-DINTEGER=int32_t"),
+    torch.float64: ("-DREAL=double", "-DINTEGER=int64_t"),
+}
 FLAGS = ("-O3", "-march=native", "-shared", "-fPIC")
 COMPILE_LIMIT_S = 300
 
@@ -36,11 +39,11 @@ def library(dtype: torch.dtype) -> ctypes.CDLL:
     """
     compiler = _compiler()
     version = subprocess.run([compiler, "--version"], capture_output=True, text=True, check=False)
-    key = "\n".join([SOURCE.read_text(), version.stdout, *FLAGS, REALS[dtype], _processor()])
-    name = f"kernels-{REALS[dtype]}-{hashlib.sha256(key.encode()).hexdigest()[:16]}.so"
-    path = _folder() / name
+    key = "\n".join([SOURCE.read_text(), version.stdout, *FLAGS, *REALS[dtype], _processor()])
+    digest = hashlib.sha256(key.encode()).hexdigest()[:16]
+    path = _folder() / f"kernels-{str(dtype).removeprefix('torch.')}-{digest}.so"
     if not path.exists():
-        _compile(compiler, REALS[dtype], path)
+        _compile([compiler, *FLAGS, *REALS[dtype]], path)
     try:
         return ctypes.CDLL(str(path))
     except OSError as error:
@@ -85,7 +88,7 @@ def _processor() -> str:
     return "\n".join(sorted({line for line in lines if line.startswith(("model name", "flags"))}))
 
 
-def _compile(compiler: str, real: str, path: Path) -> None:
+def _compile(command: list[str], path: Path) -> None:
     """Compiles to a temporary file that then takes the place of ``path``.
 
     Without OpenMP, where the compiler has none, the kernels run on one core.
@@ -95,9 +98,8 @@ def _compile(compiler: str, real: str, path: Path) -> None:
     try:
         path.parent.mkdir(parents=True, exist_ok=True)
         for extra in (["-fopenmp"], []):
-            command = [compiler, *FLAGS, *extra, f"-DREAL={real}", str(SOURCE), "-o"]
             done = subprocess.run(
-                [*command, str(temporary)],
+                [*command, *extra, str(SOURCE), "-o", str(temporary)],
                 capture_output=True,
                 text=True,
                 check=False,
@@ -105,7 +107,7 @@ def _compile(compiler: str, real: str, path: Path) -> None:
             )
             if done.returncode == 0:
                 if not extra:
-                    logger.warning("%s has no OpenMP: the native kernels use one core", compiler)
+                    logger.warning("%s has no OpenMP: kernels use one core", command[0])
                 temporary.replace(path)
                 return
             reason = next((line for line in done.stderr.splitlines() if "error" in line), "")
@@ -114,6 +116,6 @@ def _compile(compiler: str, real: str, path: Path) -> None:
     finally:
         temporary.unlink(missing_ok=True)
     raise UnsupportedError(
-        f"the native kernels must compile, but {compiler} failed: {reason.strip()}; "
+        f"the native kernels must compile, but {command[0]} failed: {reason.strip()}; "
         "use kernels='torch'"
     )

@@ -32,15 +32,11 @@ def separable(x: Tensor, blocks: Sequence[Block]) -> list[Features]:
     return [Features(*part) for part in zip(inputs, mean, rstd, strict=True)]
 
 
-def moments(x: Tensor) -> Features:
-    """See `Kernels.moments`."""
-    x = _nhwc(x)
-    mean, var = x.new_empty(2, x.size(1))
-    value = x.detach()
-    _run(
-        library(x.dtype).moments(ctypes.byref(_sum(value, 1)), *map(_pointer, (value, mean, var)))
-    )
-    return Features(x, mean, torch.rsqrt(var + EPS))
+def pools(x: Tensor, stride: int) -> tuple[Features, Features]:
+    """See `Kernels.pools`."""
+    highest, average, mean, var = _Pools.apply(_nhwc(x), stride)
+    rstd = torch.rsqrt(var + EPS)
+    return Features(highest, mean[0], rstd[0]), Features(average, mean[1], rstd[1])
 
 
 def weighted_sum(weights: Tensor, terms: Sequence[Features]) -> Tensor:
@@ -147,6 +143,45 @@ class _Separable(torch.autograd.Function):
             factors = _norm_backward(ones, mean, rstd, sums[0], sums[1], _pixels(x[0]))
             _combine(grad_x, x, factors, grad_x)
         return (None, grad_depthwise, grad_pointwise, None, None, *grad_x)
+
+
+class _Pools(torch.autograd.Function):
+    """Max-pool and average pool, and the moments of both [2, C]."""
+
+    @staticmethod
+    def forward(ctx: Any, x: Tensor, stride: int) -> tuple[Tensor, ...]:
+        images, channels, height, width = x.shape
+        threads = min(torch.get_num_threads(), images)
+        ctx.shape = shape = _Shape(
+            *(images, height, width, channels, channels), *(3, stride, 1, 1, 1, threads)
+        )
+        size = (images, channels, -(-height // stride), -(-width // stride))
+        highest, average = (
+            torch.empty(size, dtype=x.dtype, memory_format=torch.channels_last) for _ in range(2)
+        )
+        choice = torch.empty(highest.numel(), dtype=torch.uint8)
+        mean, var = x.new_empty(2, 2, channels)
+        _run(
+            library(x.dtype).pools_forward(
+                ctypes.byref(shape), *map(_pointer, (x, highest, average, choice, mean, var))
+            )
+        )
+        ctx.save_for_backward(choice)
+        ctx.mark_non_differentiable(mean, var)
+        return highest, average, mean, var
+
+    @staticmethod
+    @once_differentiable
+    def backward(ctx: Any, *grads: Tensor) -> tuple[Tensor | None, ...]:
+        (choice,) = ctx.saved_tensors
+        highest, average = map(_nhwc, grads[:2])
+        s = ctx.shape
+        size = (s.images, s.in_channels, s.height, s.width)
+        grad_x = torch.empty(size, dtype=highest.dtype, memory_format=torch.channels_last).zero_()
+        library(highest.dtype).pools_backward(
+            ctypes.byref(s), *map(_pointer, (highest, average, choice, grad_x))
+        )
+        return grad_x, None
 
 
 class _WeightedSum(torch.autograd.Function):

@@ -36,9 +36,11 @@ def separable(x: Tensor, blocks: Sequence[Block]) -> list[Features]:
     return [Features(*part) for part in zip(*parts, strict=True)]
 
 
-def moments(x: Tensor) -> Features:
-    """See `Kernels.moments`."""
-    return Features(x, *_moments(x))
+def pools(x: Tensor, stride: int) -> tuple[Features, Features]:
+    """See `Kernels.pools`."""
+    highest = F.max_pool2d(x, 3, stride, 1)
+    average = F.avg_pool2d(x, 3, stride, 1, count_include_pad=False)
+    return Features(highest, *_moments(highest)), Features(average, *_moments(average))
 
 
 def weighted_sum(weights: Tensor, terms: Sequence[Features]) -> Tensor:
