@@ -92,7 +92,7 @@ def planned(folder: Path) -> SearchPlan:
         )
     except FileNotFoundError as error:
         raise MissingDataError(
-            f"a run to be resumed must have a config.json, but {folder} has none"
+            f"a run's folder must have a config.json, but {folder} has none"
         ) from error
     except (ValueError, KeyError, TypeError) as error:
         raise DataError(f"{path} must be the config of a search, but: {error}") from error
