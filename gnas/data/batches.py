@@ -59,7 +59,7 @@ class Order:
         if not 1 <= self.batch_size <= self.count:
             raise ConfigError(
                 f"batch_size must be between 1 and the {self.count} images of the smallest part, "
-                f"but got {self.batch_size}"
+                f"but got {self.batch_size}; lower it, or take more images"
             )
         if self.batch_size % self.world:
             raise ConfigError(
