@@ -170,7 +170,5 @@ def test_a_full_disk_is_named(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -
         raise OSError(errno.ENOSPC, os.strerror(errno.ENOSPC))  # a write tells no path
 
     monkeypatch.setattr(build, "open_study", full)
-    with pytest.raises(
-        DataError, match=r"own.parquet.journal must be writable, but got: No"
-    ):
+    with pytest.raises(DataError, match=r"own.parquet.journal must be writable, but got: No"):
         tabulate(TINY, tmp_path / "own.parquet")
