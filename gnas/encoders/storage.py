@@ -115,8 +115,13 @@ def save_embeddings(embeddings: Tensor, path: Path, *, encoder: str, source: str
     check_embeddings_path(path)
     with replacing(path) as temporary:
         if path.suffix == ".npy":
+            array = np.ascontiguousarray(embeddings.numpy())
             with temporary.open("wb") as file:
-                np.save(file, embeddings.numpy())
+                # np.save would hide why a disk takes no more
+                np.lib.format.write_array_header_1_0(
+                    file, np.lib.format.header_data_from_array_1_0(array)
+                )
+                file.write(array.data)
         else:
             header = {"encoder": encoder, "source": source}
             temporary.write_bytes(save({"embeddings": embeddings.contiguous()}, header))
@@ -133,6 +138,10 @@ def check_embeddings_path(path: Path) -> None:
 
 
 def _read(path: Path) -> tuple[dict[str, str], dict[str, Tensor]]:
+    try:
+        path.open("rb").close()  # of a file that may not be read, safetensors says it is absent
+    except OSError as error:
+        raise DataError(f"{path} must be readable, but got: {error.strerror}") from error
     try:
         with safe_open(path, framework="pt") as file:
             return file.metadata() or {}, {key: file.get_tensor(key) for key in file.keys()}

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Callable
 from dataclasses import dataclass
+from typing import Any
 
 import numpy as np
 import torch
@@ -14,7 +15,8 @@ from gnas.encoders.config import EncoderConfig
 from gnas.encoders.nasgem import NASGEMEncoder
 from gnas.encoders.pairs import independent_pairs, near_pairs, permuted, space_of
 from gnas.graphs import DenseBatch
-from gnas.kernels import wl_pairs
+from gnas.kernels import wl_kernel, wl_pairs
+from gnas.spaces.base import Space
 
 Pairs = tuple[DenseBatch, DenseBatch]
 
@@ -66,18 +68,9 @@ def fit_encoder(
     schedule = torch.optim.lr_scheduler.OneCycleLR(
         optimizer, config.learning_rate, total_steps=config.steps + 1, pct_start=0.1
     )
-    num_near = round(config.near_share * config.batch_size)
+    batch_loss = _all_pairs_loss if config.all_pairs else _pairs_loss
     for step in range(config.steps):
-        first, second = _joined(
-            independent_pairs(space, config.batch_size - num_near, rng),
-            near_pairs(space, config, num_near, rng),
-        )
-        target = kernel_values((first, second), config).float()
-        if config.augment:
-            first, second = permuted(first, rng), permuted(second, rng)
-        left = encoder(encoder.features(first))
-        right = encoder(encoder.features(second))
-        loss = torch.nn.functional.mse_loss(torch.cosine_similarity(left, right), target)
+        loss = batch_loss(encoder, space, rng)
         optimizer.zero_grad()
         loss.backward()  # type: ignore[no-untyped-call]
         optimizer.step()
@@ -85,6 +78,45 @@ def fit_encoder(
         if progress is not None:
             progress(step + 1, loss.item())
     return encoder
+
+
+def _pairs_loss(encoder: NASGEMEncoder, space: Space, rng: np.random.Generator) -> Tensor:
+    """Mean squared error on a fresh batch of near and independent pairs."""
+    config = encoder.config
+    num_near = round(config.near_share * config.batch_size)
+    pairs = _joined(
+        independent_pairs(space, config.batch_size - num_near, rng),
+        near_pairs(space, config, num_near, rng),
+    )
+    target = kernel_values(pairs, config).float()
+    left, right = _embedded(encoder, pairs, rng)
+    return torch.nn.functional.mse_loss(torch.cosine_similarity(left, right), target)
+
+
+def _all_pairs_loss(encoder: NASGEMEncoder, space: Space, rng: np.random.Generator) -> Tensor:
+    """The same where every two graphs of the batch are a pair; see `EncoderConfig.all_pairs`."""
+    config = encoder.config
+    pairs = near_pairs(space, config, config.batch_size, rng)
+    options: dict[str, Any] = {"labels": config.labels, "directed": config.directed}
+    left, right = (torch.nn.functional.normalize(z) for z in _embedded(encoder, pairs, rng))
+    near = ((left * right).sum(1) - kernel_values(pairs, config)).square().mean()
+    apart = ~torch.eye(config.batch_size, dtype=torch.bool)
+    independent = [
+        (z @ z.T - wl_kernel(graphs, config.n_iter, **options))[apart].square().mean()
+        for z, graphs in zip((left, right), pairs, strict=True)
+    ]
+    share = config.near_share
+    return (share * near + (1 - share) * sum(independent) / 2).float()
+
+
+def _embedded(
+    encoder: NASGEMEncoder, pairs: Pairs, rng: np.random.Generator
+) -> tuple[Tensor, Tensor]:
+    """Both graphs' embeddings, of renumbered copies if the recipe says so: [P, d] each."""
+    first, second = pairs
+    if encoder.config.augment:
+        first, second = permuted(first, rng), permuted(second, rng)
+    return encoder(encoder.features(first)), encoder(encoder.features(second))
 
 
 def encoder_quality(

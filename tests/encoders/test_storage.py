@@ -1,6 +1,7 @@
 from __future__ import annotations
 
 import json
+from collections.abc import Callable
 from dataclasses import replace
 from pathlib import Path
 
@@ -88,6 +89,13 @@ def test_every_damage_is_found(weights: Path) -> None:
         assert position < len(sound) - 4 * sum(p.numel() for p in encoder.parameters())
 
 
+def test_an_unreadable_file(weights: Path, unreadable: Callable[[Path], Path]) -> None:
+    load(weights)  # now every module is imported
+    closed = unreadable(weights)
+    with pytest.raises(DataError, match="must be readable, but got: Permission denied"):
+        load(closed)
+
+
 def test_foreign_safetensors_are_refused(weights: Path, tmp_path: Path) -> None:
     other = tmp_path / "other.safetensors"
     save_file(load_file(weights), other)
@@ -124,6 +132,11 @@ def test_embeddings_on_disk(tmp_path: Path) -> None:
     save_embeddings(values, tmp_path / "e.safetensors", encoder="mine", source="table")
     assert np.array_equal(np.load(tmp_path / "e.npy"), values.numpy())
     assert torch.equal(load_file(tmp_path / "e.safetensors")["embeddings"], values)
+    if Path("/dev/full").is_char_device():
+        (tmp_path / "full.npy").symlink_to("/dev/full")
+        with pytest.raises(DataError, match="No space left on device"):
+            save_embeddings(values, tmp_path / "full.npy", encoder="mine", source="table")
+        (tmp_path / "full.npy").unlink()
     with pytest.raises(ConfigError, match=r"\.npy or \.safetensors file, but got .*csv"):
         save_embeddings(values, tmp_path / "e.csv", encoder="mine", source="table")
     assert len(list(tmp_path.iterdir())) == 2

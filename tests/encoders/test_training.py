@@ -2,6 +2,7 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from dataclasses import replace
+from itertools import permutations
 
 import numpy as np
 import pytest
@@ -12,7 +13,7 @@ from torch_geometric.data import Data
 from gnas.encoders import Encoder, EncoderConfig, NASGEMEncoder, encoder_quality, fit_encoder
 from gnas.encoders.config import PRESETS
 from gnas.encoders.features import feature_widths, first_label_columns, graph_features
-from gnas.encoders.pairs import independent_pairs, permuted
+from gnas.encoders.pairs import independent_pairs, near_pairs, permuted
 from gnas.encoders.training import kernel_values, pair_quality
 from gnas.errors import ConfigError, GraphError
 from gnas.graphs import DenseBatch, as_batch
@@ -85,6 +86,28 @@ def test_training_learns_and_is_repeatable() -> None:
     for key, value in again.state_dict().items():
         assert torch.equal(value, once_more.state_dict()[key])
     assert encoder.state_dict()["shift"].any()
+
+
+def test_every_two_graphs_of_a_batch_can_be_a_pair() -> None:
+    """The first step's loss, pair by pair."""
+    config = replace(TINY, all_pairs=True, near_share=0.3, batch_size=5, steps=1)
+    losses: list[float] = []
+    fit_encoder(config, progress=lambda step, loss: losses.append(loss))
+    space, rng = NASGEM(), np.random.default_rng(config.seed)
+    encoder = NASGEMEncoder(config)
+    features = encoder.features(space.sample_batch(4096, rng))
+    encoder.shift.copy_(features.mean(0))
+    encoder.scale.copy_(1 / features.std(0).clamp_min(0.05))
+    first, second = near_pairs(space, config, 5, rng)
+
+    def error(one: DenseBatch, other: DenseBatch) -> float:
+        cosine = torch.cosine_similarity(encoder.encode(one), encoder.encode(other))
+        return float((cosine - kernel_values((one, other), config)) ** 2)
+
+    near = [error(first[[i]], second[[i]]) for i in range(5)]
+    apart = [error(s[[i]], s[[j]]) for s in (first, second) for i, j in permutations(range(5), 2)]
+    assert losses[0] == pytest.approx(0.3 * np.mean(near) + 0.7 * np.mean(apart), rel=1e-4)
+    assert fit_encoder(replace(config, augment=True)).state_dict()["shift"].any()
 
 
 def test_the_sketch_estimates_the_kernel_before_any_training(rng: np.random.Generator) -> None:
