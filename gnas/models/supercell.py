@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING, NamedTuple, cast
+from typing import NamedTuple, cast
 
 import torch
 from torch import Tensor, nn
@@ -11,9 +11,6 @@ from torch.nn import functional as F
 from gnas.models.fused import Block, Features, Kernels
 from gnas.models.primitives import FactorizedReduce, relu_conv_norm
 from gnas.spaces.toponas import PRIMITIVES, candidate_edges
-
-if TYPE_CHECKING:
-    from gnas.models.supernet import SupernetConfig
 
 CONVOLUTIONS = {
     "sep_conv_3x3": (3, 1, 2),
@@ -41,27 +38,30 @@ class SuperCell(nn.Module):
     node's channels are shuffled.
 
     Args:
-        config: The network's form.
         c_before: Channels of the output of the cell before the last.
         c_in: Channels of the last cell's output.
         channels: Channels of every node.
+        num_nodes: Nodes, the two inputs and the output included.
+        partial: The operations see 1/partial of the channels.
         reduction: Halve height and width on the edges from the two inputs.
         shrunk: The first input is twice as large as the second.
     """
 
     def __init__(
         self,
-        config: SupernetConfig,
         c_before: int,
         c_in: int,
         channels: int,
-        reduction: bool,
-        shrunk: bool,
+        *,
+        num_nodes: int = 7,
+        partial: int = 1,
+        reduction: bool = False,
+        shrunk: bool = False,
     ) -> None:
         super().__init__()
-        self.reduction, self.partial = reduction, config.partial
-        self.active = channels // config.partial
-        self.edges = candidate_edges(config.num_nodes)
+        self.reduction, self.partial = reduction, partial
+        self.active = channels // partial
+        self.edges = candidate_edges(num_nodes)
         self.preprocess0 = (
             FactorizedReduce(c_before, channels, _norm)
             if shrunk
@@ -74,7 +74,7 @@ class SuperCell(nn.Module):
                 num_edges=sum(i == source for i, _ in self.edges),
                 stride=2 if reduction and source < 2 else 1,
             )
-            for source in range(config.num_nodes - 2)
+            for source in range(num_nodes - 2)
         )
 
     def forward(

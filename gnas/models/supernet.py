@@ -95,7 +95,15 @@ class Supernet(nn.Module):
         for k in range(config.num_cells):
             reduction = k in reduction_cells(config.num_cells)
             channels = 2 * channels if reduction else channels
-            self.cells.append(SuperCell(config, before, last, channels, reduction, shrunk))
+            self.cells.append(
+                SuperCell(
+                    *(before, last, channels),
+                    num_nodes=config.num_nodes,
+                    partial=config.partial,
+                    reduction=reduction,
+                    shrunk=shrunk,
+                )
+            )
             before, last, shrunk = last, (config.num_nodes - 3) * channels, reduction
         self.classifier = nn.Linear(last, config.num_classes)
         self.to(memory_format=torch.channels_last)

@@ -127,7 +127,7 @@ def test_every_cell_in_single_precision(reduction: bool, partial: int, kernels: 
     torch.manual_seed(0)
     config = SupernetConfig(partial=partial)
     slow = PlainCell(config, 24, 32, 16, reduction, False).double()
-    fast = SuperCell(config, 24, 32, 16, reduction, False)
+    fast = SuperCell(24, 32, 16, partial=partial, reduction=reduction)
     copy_weights(slow, fast)
     with torch.no_grad():  # both compute with the rounded weights
         for a, b in pairs(slow, fast):
