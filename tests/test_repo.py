@@ -23,7 +23,7 @@ LAYERS = (
     {"spaces", "kernels", "topology", "config", "metrics"},
     {"encoders", "models", "data", "runs", "devices"},
     {"predictors"},
-    {"train", "tabulate", "search"},
+    {"train", "tabulate", "search", "export"},
     {"bench"},
     {"viz", "cli", "__main__"},
 )
