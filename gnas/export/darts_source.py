@@ -12,6 +12,8 @@ from gnas.models.primitives import reduction_cells
 from gnas.spaces.genotype import CellEntries, Genotype
 
 LiveEdges = list[tuple[int, int, str]]
+_ROOM = 99 - 8
+"""Characters of a line in a method."""
 _NAMES = {False: "NormalCell", True: "ReductionCell"}
 
 
@@ -72,10 +74,7 @@ class {_NAMES[reduction]}(nn.Module):
         self, before_channels: int, last_channels: int, channels: int, shrunk: bool = False
     ) -> None:
         super().__init__()
-{parts.indented(preprocess, 2)}        self.ops = nn.ModuleList(
-            [
-{parts.indented(ops, 4)}            ]
-        )
+{parts.indented(preprocess, 2)}        self.ops = {parts.module_list(ops)}
 
     def forward(self, before: Tensor, last: Tensor) -> Tensor:
 {parts.indented([*inputs, *_sums(live)], 2)}        return {output}
@@ -90,13 +89,14 @@ def _sums(live: LiveEdges) -> Iterator[str]:
             for k, (source, node, _) in enumerate(live)
             if node == target
         ]
-        line = f"x{target} = {' + '.join(terms)}"
-        if len(line) <= 88:
-            yield line
-        else:
-            yield from (f"x{target} = (", f"    {terms[0]}")
-            yield from (f"    + {term}" for term in terms[1:])
-            yield ")"
+        total = " + ".join(terms)
+        if len(f"x{target} = {total}") <= _ROOM:
+            yield f"x{target} = {total}"
+            continue
+        rows = [total] if len(total) + 4 <= _ROOM else [terms[0], *(f"+ {t}" for t in terms[1:])]
+        yield f"x{target} = ("
+        yield from (f"    {row}" for row in rows)
+        yield ")"
 
 
 def _operation(name: str, halves: bool) -> str:
@@ -133,14 +133,8 @@ class Network(nn.Module):
 
     def __init__(self) -> None:
         super().__init__()
-        self.stem = nn.ModuleList(
-            [
-{parts.indented(stem, 4)}            ]
-        )
-        self.cells = nn.ModuleList(
-            [
-{parts.indented(cells, 4)}            ]
-        )
+        self.stem = {parts.module_list(stem)}
+        self.cells = {parts.module_list(cells)}
         self.classifier = nn.Linear({last}, {config.num_classes})
 
     def forward(self, images: Tensor) -> Tensor:

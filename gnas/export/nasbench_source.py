@@ -37,14 +37,14 @@ def _cell101(cells: list[PlainCell]) -> str:
     """The class of a NAS-Bench-101 cell; all of ``cells`` are wired alike."""
     cell, last = cells[0], len(cells[0].inputs)
     ops = []
-    for t, op in cell.ops.items():
+    for vertex, op in cell.ops.items():
         conv = op[0] if isinstance(op, nn.Sequential) else None
         text = (
-            f"conv_norm_relu(w{t}, w{t}, {conv.kernel_size[0]})"
+            f"conv_norm_relu(w{vertex}, w{vertex}, {conv.kernel_size[0]})"
             if isinstance(conv, nn.Conv2d)
             else "nn.MaxPool2d(3, stride=1, padding=1)"
         )
-        ops.append(f'"{t}": {text},')
+        ops.append(f'"{vertex}": {text},')
     projections = [f'"{t}": conv_norm_relu(in_channels, w{t}, 1),' for t in cell.projections]
     lines = []
     for t in range(1, last):
@@ -55,6 +55,7 @@ def _cell101(cells: list[PlainCell]) -> str:
     terms += [f'self.projections["{last}"](x)'] if str(last) in cell.projections else []
     made = "".join((*ops, *projections))
     names = ", ".join(f"w{t}" if f"w{t}" in made else "_" for t in range(1, last + 1))
+    names = names if last > 1 else f"({names},)"
     return f'''
 class Cell(nn.Module):
     """Vertices that add up what they read; those that end in the output are joined.
@@ -64,15 +65,9 @@ class Cell(nn.Module):
 
     def __init__(self, in_channels: int, widths: tuple[int, ...]) -> None:
         super().__init__()
-        {names}{"," if last == 1 else ""} = self.widths = widths
-        self.ops = nn.ModuleDict(
-            {{
-{parts.indented(ops, 4)}            }}
-        )
-        self.projections = nn.ModuleDict(
-            {{
-{parts.indented(projections, 4)}            }}
-        )
+        {names} = self.widths = widths
+        self.ops = {parts.module_dict(ops)}
+        self.projections = {parts.module_dict(projections)}
 
     def forward(self, x: Tensor) -> Tensor:
 {parts.indented(lines, 2)}        return {" + ".join(terms)}
@@ -118,10 +113,7 @@ class Cell(nn.Module):
 
     def __init__(self, channels: int) -> None:
         super().__init__()
-        self.ops = nn.ModuleList(
-            [
-{parts.indented(ops, 4)}            ]
-        )
+        self.ops = {parts.module_list(ops)}
 
     def forward(self, x0: Tensor) -> Tensor:
 {parts.indented(maps, 2)}        return x{NUM_NODES - 1}
@@ -156,10 +148,7 @@ class Network(nn.Module):
 
     def __init__(self) -> None:
         super().__init__()
-{stem}        self.{name} = nn.ModuleList(
-            [
-{parts.indented(layers, 4)}            ]
-        )
+{stem}        self.{name} = {parts.module_list(layers)}
 {last}        self.classifier = nn.Linear({width}, {config.num_classes})
 
     def forward(self, images: Tensor) -> Tensor:

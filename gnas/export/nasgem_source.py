@@ -38,10 +38,7 @@ class Cell(nn.Module):
 
     def __init__(self, in_channels: int, channels: int) -> None:
         super().__init__()
-        self.nodes = nn.ModuleList(
-            [
-{parts.indented(nodes, 4)}            ]
-        )
+        self.nodes = {parts.module_list(nodes)}
 
     def forward(self, x: Tensor) -> Tensor:
 {parts.indented(maps, 2)}        return {output}
@@ -68,10 +65,7 @@ class Network(nn.Module):
     def __init__(self) -> None:
         super().__init__()
         self.stem = conv_norm_relu({config.in_channels}, {config.channels}, 3{step})
-        self.layers = nn.ModuleList(
-            [
-{parts.indented(layers, 4)}            ]
-        )
+        self.layers = {parts.module_list(layers)}
         self.classifier = nn.Linear({last}, {config.num_classes})
 
     def forward(self, images: Tensor) -> Tensor:

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import re
 import textwrap
-from collections.abc import Iterable
+from collections.abc import Iterable, Sequence
 
 FACTORIZED_REDUCE = '''
 class FactorizedReduce(nn.Module):
@@ -122,6 +122,23 @@ def load(weights: str) -> Network:
 def indented(lines: Iterable[str], depth: int) -> str:
     """The lines, each with an end and ``depth`` levels further in."""
     return "".join(f"{'    ' * depth}{line}\n" for line in lines)
+
+
+def module_list(lines: Sequence[str]) -> str:
+    """The expression of an ``nn.ModuleList``, of one entry a line, for a constructor."""
+    return _container("nn.ModuleList", "[", lines, "]")
+
+
+def module_dict(lines: Sequence[str]) -> str:
+    """The expression of an ``nn.ModuleDict``, likewise."""
+    return _container("nn.ModuleDict", "{", lines, "}")
+
+
+def _container(kind: str, opening: str, lines: Sequence[str], closing: str) -> str:
+    if not lines:
+        return f"{kind}({opening}{closing})"
+    inner = indented(lines, 4)
+    return f"{kind}(\n{' ' * 12}{opening}\n{inner}{' ' * 12}{closing}\n{' ' * 8})"
 
 
 def joined(names: Iterable[str]) -> str:

@@ -11,7 +11,7 @@ from gnas.export.darts_source import darts_blocks
 from gnas.export.nasbench_source import nasbench101_blocks, nasbench201_blocks
 from gnas.export.nasgem_source import nasgem_blocks
 from gnas.models import NetworkFacts
-from gnas.spaces.texts import space_of
+from gnas.spaces.texts import space_of, to_text
 
 BLOCKS: dict[str, Callable[..., list[str]]] = {
     "nasbench101": nasbench101_blocks,
@@ -31,4 +31,4 @@ def python_source(facts: NetworkFacts) -> str:
     graph = facts.graph
     config: Any = facts.config
     blocks = BLOCKS[space_of(graph).name](graph, config)
-    return parts.module(facts.architecture, gnas.__version__, blocks)
+    return parts.module(to_text(graph), gnas.__version__, blocks)

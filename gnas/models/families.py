@@ -30,12 +30,18 @@ class Family:
     """Size and form; its defaults are the paper's own network for CIFAR-10."""
     build: Callable[[Data, Any], nn.Module]
     """Builds a network from an architecture and a ``config``."""
+    depth: str = "num_cells"
+    """The field of ``config`` that says how many cells there are, of a stage or altogether."""
+    width: str = "channels"
+    """The field of ``config`` that says how many channels the first cells have."""
 
 
 FAMILIES: dict[str, Family] = {
-    "nasbench101": Family(NASBench101NetworkConfig, nasbench101_network),
-    "nasbench201": Family(NASBench201NetworkConfig, nasbench201_network),
-    "nasgem": Family(NasgemNetworkConfig, nasgem_network),
+    "nasbench101": Family(
+        NASBench101NetworkConfig, nasbench101_network, "cells_per_stack", "stem_channels"
+    ),
+    "nasbench201": Family(NASBench201NetworkConfig, nasbench201_network, "cells_per_stage"),
+    "nasgem": Family(NasgemNetworkConfig, nasgem_network, "cells_per_stage"),
     "toponas": Family(DartsNetworkConfig, darts_network),
 }
 """By the name of the space."""

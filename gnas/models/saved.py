@@ -133,6 +133,20 @@ def load_network(path: Path) -> tuple[nn.Module, NetworkFacts]:
     return network.eval(), facts
 
 
+def is_weights(path: Path) -> bool:
+    """Whether a path is meant as a saved network (sound, damaged or a pickle): by its name."""
+    if path.is_dir():
+        return (path / WEIGHTS).exists() or _describes_network(path / CONFIG)
+    return path.suffix in (".safetensors", *_PICKLE_SUFFIXES)
+
+
+def _describes_network(path: Path) -> bool:
+    try:
+        return f'"{FORMAT}"' in path.read_text(encoding="utf-8")
+    except (OSError, ValueError):
+        return False
+
+
 def read_facts(folder: Path) -> NetworkFacts:
     """What ``config.json`` says about the network in a folder.
 
