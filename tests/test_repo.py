@@ -195,7 +195,12 @@ def test_imports_and_dependencies_agree() -> None:
             top = name.split(".")[0]
             if top not in sys.stdlib_module_names | {"gnas"}:
                 used.setdefault(top, name_of(path))
-    declared = {normal(requirement) for requirement in project()[""]}
+    declared = {
+        normal(requirement)
+        for extra, requirements in project().items()
+        for requirement in requirements
+        if extra != "dev"
+    }
     needed = set()
     for top, where in used.items():
         homes = {normal(home) for home in provides.get(top, [top])}

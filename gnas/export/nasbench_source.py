@@ -104,7 +104,10 @@ def _cell201(edges: tuple[Edge, ...]) -> str:
         elif op == "avg_pool_3x3":
             made = "nn.AvgPool2d(3, stride=1, padding=1, count_include_pad=False)"
         ops.append(f"{made},  # x{source} -> x{target}")
-    for node in range(1, NUM_NODES):
+    read = {NUM_NODES - 1}
+    for source, target, _ in reversed(edges):
+        read |= {source} if target in read else set()
+    for node in sorted(read - {0}):
         terms = [f"self.ops[{k}](x{s})" for k, (s, t, _) in enumerate(edges) if t == node]
         maps.append(f"x{node} = {' + '.join(terms) or 'torch.zeros_like(x0)'}")
     return f'''
