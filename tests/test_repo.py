@@ -21,9 +21,9 @@ LAYERS = (
     {"errors"},
     {"graphs"},
     {"spaces", "kernels", "topology", "config", "metrics"},
-    {"encoders", "models", "data", "runs", "devices"},
+    {"encoders", "models", "data", "runs", "devices", "distributed", "checkpoints", "records"},
     {"predictors"},
-    {"train", "tabulate", "search"},
+    {"train", "tabulate", "search", "retrain"},
     {"bench"},
     {"viz", "cli", "__main__"},
 )

@@ -14,11 +14,11 @@ from torch_geometric.data import Data
 
 from gnas.data.batches import Batch
 from gnas.data.parts import SearchLoaders
+from gnas.distributed import ALONE, World
 from gnas.errors import ConfigError, DataError, GnasError
 from gnas.models.supernet import Supernet, SupernetConfig
 from gnas.search.toponas.arch import ArchParameters, DerivedCell, edge_codes, skip_advantage
 from gnas.search.toponas.config import ToponasConfig
-from gnas.search.toponas.distributed import ALONE, World
 from gnas.search.toponas.record import RunRecord
 from gnas.search.toponas.state import SearchState
 from gnas.search.toponas.updates import Updater

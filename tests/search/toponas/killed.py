@@ -17,11 +17,12 @@ from typing import Any
 
 import torch
 
-from gnas.search.toponas import RunRecord, SearchResult, ToponasConfig, checkpoint
-from gnas.search.toponas.checkpoint import Checkpoints
+import gnas.checkpoints
+from gnas.checkpoints import Checkpoints
+from gnas.search.toponas import RunRecord, SearchResult, ToponasConfig
 from tests.search.toponas.conftest import search, tiny
 
-module: Any = checkpoint
+module: Any = gnas.checkpoints
 CONFIG: ToponasConfig = tiny(epochs=40, order=2, method="milenas", arch_lr=0.02)
 FACTS = {"config": CONFIG, "data": {"sha256": "ab"}}
 

@@ -1,6 +1,6 @@
 """Searches with two processes: python -m tests.search.toponas.ranks FOLDER.
 
-Writes what each experiment ended with: FOLDER/<experiment>-<rank>.safetensors, FOLDER/error-<rank>.
+Writes what each ended with: FOLDER/<experiment>-<rank>.safetensors, FOLDER/error-<rank>.
 """
 
 from __future__ import annotations
@@ -16,10 +16,10 @@ import torch
 from safetensors.torch import save_file
 from torch import Tensor, nn
 
+from gnas.distributed import ALONE
 from gnas.errors import GnasError
 from gnas.models.supernet import SupernetConfig
 from gnas.search.toponas import RunRecord, SearchResult, World, joined
-from gnas.search.toponas.distributed import ALONE
 from tests.models.plain_supernet import PlainSupernet
 from tests.search.toponas.conftest import make_loaders, search, tiny
 
