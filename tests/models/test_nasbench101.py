@@ -10,7 +10,7 @@ import torch
 from gnas.data import load_table
 from gnas.errors import GraphError
 from gnas.graphs import architecture
-from gnas.models import nasbench101_network, num_macs, num_params
+from gnas.models import NASBench101NetworkConfig, nasbench101_network, num_macs, num_params
 from gnas.spaces import NASBench101, NASBench201
 from gnas.spaces.nasbench101 import OPS
 
@@ -25,7 +25,8 @@ def test_parameter_counts_of_published_cells(shared_data: Callable[[str], Path])
 def test_hand_counted_cell() -> None:
     # stem 3x3, one cell input -> conv1x1 -> output, both with a projection and batch norm.
     cell = architecture([[0, 1, 0], [0, 0, 1], [0, 0, 0]], [0, 2, 4], len(OPS))
-    network = nasbench101_network(cell, stem_channels=4, num_stacks=1, cells_per_stack=1)
+    config = NASBench101NetworkConfig(stem_channels=4, num_stacks=1, cells_per_stack=1)
+    network = nasbench101_network(cell, config)
     stem = 3 * 4 * 9 + 2 * 4
     projection = conv = 4 * 4 + 2 * 4
     assert num_params(network) == stem + projection + conv + 4 * 10 + 10
@@ -34,15 +35,18 @@ def test_hand_counted_cell() -> None:
 
 
 def test_networks_run_forward(rng: np.random.Generator) -> None:
+    config = NASBench101NetworkConfig(
+        in_channels=1, num_classes=7, stem_channels=8, cells_per_stack=1
+    )
     for cell in NASBench101().sample_batch(5, rng):
-        network = nasbench101_network(
-            cell, in_channels=1, num_classes=7, stem_channels=8, cells_per_stack=1
-        )
+        network = nasbench101_network(cell, config)
         assert network(torch.zeros(2, 1, 8, 8)).shape == (2, 7)
 
 
 def test_counting_leaves_the_network_as_it_was(rng: np.random.Generator) -> None:
-    network = nasbench101_network(NASBench101().sample(rng), stem_channels=8)
+    network = nasbench101_network(
+        NASBench101().sample(rng), NASBench101NetworkConfig(stem_channels=8)
+    )
     before = {name: value.clone() for name, value in network.state_dict().items()}
     num_macs(network, (3, 16, 16))
     assert network.training
