@@ -181,6 +181,11 @@ def train_and_test(
     return (images.x_train, images.y_train), (images.x_test, images.y_test)
 
 
+CIFAR10_CLASSES = (
+    "airplane", "automobile", "bird", "cat", "deer", "dog", "frog", "horse", "ship", "truck",
+)  # fmt: skip
+
+
 def cifar10(folder: Path, image_size: int, *, train: bool = True) -> tuple[Tensor, Tensor]:
     """CIFAR-10 as torchvision keeps it in ``folder``: training or test images.
 

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, Literal, get_args
@@ -19,8 +19,8 @@ from gnas.data.batches import (
     Order,
     Scaling,
 )
-from gnas.data.folders import UNREADABLE, ImageList, class_names, list_images, training_folder
-from gnas.data.images import TEST_FOLDERS, cifar10, train_and_test
+from gnas.data.folders import UNREADABLE, ImageList, list_images, training_folder
+from gnas.data.images import CIFAR10_CLASSES, TEST_FOLDERS, cifar10, train_and_test
 from gnas.data.parts import MIN_SIZE, check_memory, digest_of, digest_of_rows
 from gnas.errors import ConfigError, DataError, MissingDataError
 
@@ -100,6 +100,7 @@ class TrainTestImages:
         train: Source,
         test: Source,
         *,
+        classes: Sequence[str] = (),
         scaling: Scaling | None = None,
     ) -> None:
         """Holds out the validation part.
@@ -108,6 +109,7 @@ class TrainTestImages:
             config: What was asked for.
             train: Pixels uint8 [N, C, H, W] and labels int64 [N]; or files.
             test: The same of other images.
+            classes: Their names, if they have any.
             scaling: None takes the statistics of the images trained on (of files: ImageNet's).
 
         Raises:
@@ -117,6 +119,8 @@ class TrainTestImages:
         self._sources: dict[str, Source] = {"train": train, "val": train, "test": test}
         labels = {"train": _labels(train), "test": _labels(test)}
         self.num_classes = int(labels["train"].max()) + 1
+        self.classes = tuple(classes) or tuple(str(label) for label in range(self.num_classes))
+        """Names of the classes, or their numbers."""
         self.in_channels = 3 if isinstance(train, ImageList) else int(train[0].size(1))
         counts = torch.bincount(labels["train"], minlength=self.num_classes)
         if not counts.all():
@@ -133,14 +137,6 @@ class TrainTestImages:
         if scaling is None:
             scaling = IMAGENET if isinstance(train, ImageList) else Scaling.of(train[0][kept])
         self.scaling = scaling
-
-    @property
-    def classes(self) -> tuple[str, ...]:
-        """Names of the classes, or their numbers."""
-        train = self._sources["train"]
-        if isinstance(train, ImageList):
-            return train.classes
-        return tuple(str(label) for label in range(self.num_classes))
 
     def facts(self) -> dict[str, Any]:
         """What a run records of its data: sizes, digests, and how pixels are normalised."""
@@ -266,50 +262,60 @@ def hold_out(labels: Tensor, share: float, seed: int) -> tuple[Tensor, Tensor]:
     return torch.cat(kept).sort().values, torch.cat(held).sort().values
 
 
-def open_train_test(config: TrainTestConfig, *, scaling: Scaling | None = None) -> TrainTestImages:
+def open_train_test(
+    config: TrainTestConfig, *, scaling: Scaling | None = None, only_test: bool = False
+) -> TrainTestImages:
     """Reads or lists the images of ``config``.
 
     Args:
         config: Which images.
         scaling: What pixels are normalised by; None as in `TrainTestImages`.
+        only_test: Large images: do not list those for training, which may even be absent.
 
     Raises:
         MissingDataError: a folder or file is not there.
         DataError: damaged or too few images.
         ConfigError: too many bytes of images.
     """
+    folder = Path(config.data_dir or ".")
     train: Source
     test: Source
-    folder = Path(config.data_dir or ".")
+    classes: Sequence[str] = ()
     if config.dataset == "digits":
         train, test = train_and_test("digits", image_size=config.size)
     elif config.dataset == "cifar10":
         train, test = (cifar10(folder, config.size, train=part) for part in (True, False))
+        classes = CIFAR10_CLASSES
     elif config.dataset == "folder":
         if not (folder / "x_train.npy").exists():
-            check_memory(len(list_images(training_folder(folder)).names), config.size)
+            listed = list_images(training_folder(folder))
+            check_memory(len(listed.names), config.size)
+            classes = listed.classes
         train, test = train_and_test(folder, image_size=config.size)
     else:
-        train, test = _files(folder)
-    return TrainTestImages(config, train, test, scaling=scaling)
+        train, test = _files(folder, only_test)
+        classes = train.classes
+    return TrainTestImages(config, train, test, classes=classes, scaling=scaling)
 
 
-def _files(folder: Path) -> tuple[ImageList, ImageList]:
+def _files(folder: Path, only_test: bool) -> tuple[ImageList, ImageList]:
     root = training_folder(folder)
-    places = [folder / name for name in ("val", *TEST_FOLDERS) if (folder / name).is_dir()]
-    if root == folder or not places:
+    tests = [folder / name for name in ("val", *TEST_FOLDERS) if (folder / name).is_dir()]
+    if not tests or (root == folder and not only_test):
         raise MissingDataError(
             f"a folder of large images must have train/<class>/* and val/<class>/* (or test), "
             f"but {folder} has not; a small folder without them is `--dataset folder`"
         )
-    classes = class_names(root)
-    found = class_names(places[0])
-    if found != classes:
+    test = list_images(tests[0])
+    if only_test:
+        return test, test
+    train = list_images(root)
+    if train.classes != test.classes:
         raise DataError(
-            f"{places[0]} must have the classes of {root}, but they differ in "
-            f"{sorted(set(found) ^ set(classes))[:5]}"
+            f"{tests[0]} must have the classes of {root}, but they differ in "
+            f"{sorted(set(train.classes) ^ set(test.classes))[:5]}"
         )
-    return list_images(root, classes), list_images(places[0], classes)
+    return train, test
 
 
 def _labels(source: Source) -> Tensor:
