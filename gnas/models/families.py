@@ -12,9 +12,13 @@ from torch_geometric.data import Data
 from gnas.errors import ConfigError
 from gnas.models.darts import DartsNetworkConfig, darts_network
 from gnas.models.nasbench101 import NASBench101NetworkConfig, nasbench101_network
+from gnas.models.nasbench201 import NASBench201NetworkConfig, nasbench201_network
+from gnas.models.nasgem import NasgemNetworkConfig, nasgem_network
 from gnas.spaces.texts import space_of
 
-NetworkConfig = DartsNetworkConfig | NASBench101NetworkConfig
+NetworkConfig = (
+    DartsNetworkConfig | NASBench101NetworkConfig | NASBench201NetworkConfig | NasgemNetworkConfig
+)
 """Size and form of a network; every one has ``in_channels`` and ``num_classes``."""
 
 
@@ -30,6 +34,8 @@ class Family:
 
 FAMILIES: dict[str, Family] = {
     "nasbench101": Family(NASBench101NetworkConfig, nasbench101_network),
+    "nasbench201": Family(NASBench201NetworkConfig, nasbench201_network),
+    "nasgem": Family(NasgemNetworkConfig, nasgem_network),
     "toponas": Family(DartsNetworkConfig, darts_network),
 }
 """By the name of the space."""
