@@ -25,7 +25,7 @@ def read_architecture(what: str) -> str:
         text = path.read_text(encoding="utf-8")
     except FileNotFoundError as error:
         raise MissingDataError(
-            f"GENOTYPE must be a file, the folder of a run that ended, or a text "
+            f"GENOTYPE must be a file, a run's folder or a text "
             f"'Genotype(normal=...)', but there is no {path}"
         ) from error
     except (OSError, ValueError) as error:

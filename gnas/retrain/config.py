@@ -27,8 +27,9 @@ class RetrainConfig:
     """
 
     layers: int | None = None
-    """Cells of the network; None takes the preset's (12 for TopoNAS cells on CIFAR-10; the papers
-    stack 20 of DARTS' cells) or the space's own."""
+    """Cells of the network, or in each stage of one of NASGEM or NAS-Bench cells; None takes the
+    preset's (12 for TopoNAS cells on CIFAR-10; the papers stack 20 of DARTS' cells) or the
+    space's own."""
     channels: int | None = None
     """Channels of the first cells; None takes the preset's (32 for TopoNAS cells on CIFAR-10, 48
     in its large networks, 36 for DARTS cells) or the space's own."""

@@ -16,13 +16,18 @@ from gnas.data.train_test import Dataset, TrainTestConfig
 from gnas.errors import ConfigError
 from gnas.models.darts import DartsNetworkConfig
 from gnas.models.families import FAMILIES, NetworkConfig, network_config
+from gnas.models.nasgem import nasgem_imagenet
 from gnas.retrain.config import CELL_SIZES, PRESETS, RetrainConfig
 from gnas.runs import check_unchanged, plain, reading_config
+from gnas.spaces.nasgem import NASGEM
 from gnas.spaces.texts import from_text, space_of
 
 logger = logging.getLogger(__name__)
 
 COMMAND = "retrain"
+LAYERS = ("num_cells", "cells_per_stage", "cells_per_stack")
+CHANNELS = ("channels", "stem_channels")
+"""What networks of the different spaces call them."""
 MAY_CHANGE = ("data_dir", "workers")
 """Settings of a resumed run that may differ from its first ones."""
 
@@ -109,16 +114,24 @@ def network_of(
     Raises:
         ConfigError: such networks cannot have this size.
     """
-    cells = _takes_cells(graph)
-    own = {"stem": config.stem, "auxiliary": config.auxiliary_weight > 0} if cells else {}
+    known = {field.name for field in dataclasses.fields(FAMILIES[space_of(graph).name].config)}
+    size: dict[str, Any] = {"stem": config.stem} if "stem" in known or _on_files(config) else {}
+    if "auxiliary" in known:
+        size["auxiliary"] = config.auxiliary_weight > 0
+    if config.layers is not None:
+        size[next((name for name in LAYERS if name in known), LAYERS[0])] = config.layers
+    if config.channels is not None:
+        size[next((name for name in CHANNELS if name in known), CHANNELS[0])] = config.channels
+    if space_of(graph).name == NASGEM.name and _on_files(config):
+        size = {**vars(nasgem_imagenet()), **size}
     return network_config(
-        graph,
-        in_channels=in_channels,
-        num_classes=num_classes,
-        num_cells=config.layers,
-        channels=config.channels,
-        **own,
+        graph, **{**size, "in_channels": in_channels, "num_classes": num_classes}
     )
+
+
+def _on_files(config: RetrainConfig) -> bool:
+    """Whether the network is one for large images."""
+    return config.stem == "imagenet"
 
 
 def planned(folder: Path) -> RetrainPlan:
