@@ -105,17 +105,17 @@ def process(rank: int, port: int, work: Callable[[World], None]) -> int:
     os._exit(0)
 
 
-def main() -> None:
-    folder = Path(sys.argv[1])
+def fork_two(work: Callable[[World], None]) -> None:
+    """Has two processes do the work together."""
     with socket.socket() as free:
         free.bind(("127.0.0.1", 0))
         port = free.getsockname()[1]
     torch.set_num_threads(1)
-    children = [process(rank, port, lambda world: everything(folder, world)) for rank in (0, 1)]
+    children = [process(rank, port, work) for rank in (0, 1)]
     codes = [os.waitstatus_to_exitcode(os.waitpid(child, 0)[1]) for child in children]
     if any(codes):
         sys.exit(f"exit codes {codes}")
 
 
 if __name__ == "__main__":
-    main()
+    fork_two(lambda world: everything(Path(sys.argv[1]), world))
