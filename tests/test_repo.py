@@ -23,7 +23,7 @@ LAYERS = (
     {"spaces", "kernels", "topology", "config", "metrics"},
     {"encoders", "models", "data", "runs", "devices", "distributed", "checkpoints", "records"},
     {"predictors"},
-    {"train", "tabulate", "search", "retrain"},
+    {"train", "tabulate", "search", "retrain", "export"},
     {"bench"},
     {"viz", "cli", "__main__"},
 )

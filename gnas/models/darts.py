@@ -97,7 +97,7 @@ class DartsNetwork(nn.Module):
         shrunk = config.stem == "imagenet"  # the first cell's inputs differ in size
         self.cells = nn.ModuleList()
         self.auxiliary_head: AuxiliaryHead | None = None
-        needed = _needed_cells(genotype, config)
+        needed = needed_cells(genotype, config)
         for k in range(config.num_cells):
             reduction = k in reduction_cells(config.num_cells)
             channels = 2 * channels if reduction else channels
@@ -168,7 +168,7 @@ class DartsCell(nn.Module):
     ) -> None:
         super().__init__()
         self.concat = sorted(concat)
-        live = _live_edges(entries, concat)
+        live = live_edges(entries, concat)
         self.edges = [(source, target) for source, target, _ in live]
         self.ops = nn.ModuleList(
             primitive(op, channels, 2 if reduction and source < 2 else 1) for source, _, op in live
@@ -240,7 +240,7 @@ def _auxiliary_after(num_cells: int) -> int:
     return max(reduction_cells(num_cells))
 
 
-def _live_edges(entries: CellEntries, concat: Sequence[int]) -> list[tuple[int, int, str]]:
+def live_edges(entries: CellEntries, concat: Sequence[int]) -> list[tuple[int, int, str]]:
     """The edges (source, target, operation) of a cell from which a path leads to its output."""
     needed = set(concat)
     for target in reversed(range(2, 2 + len(entries))):
@@ -254,7 +254,7 @@ def _live_edges(entries: CellEntries, concat: Sequence[int]) -> list[tuple[int, 
     ]
 
 
-def _needed_cells(genotype: Genotype, config: DartsNetworkConfig) -> set[int]:
+def needed_cells(genotype: Genotype, config: DartsNetworkConfig) -> set[int]:
     """The cells that the classifiers depend on: a cell may read only one of the two before it."""
     needed = {config.num_cells - 1}
     if config.auxiliary:
@@ -264,5 +264,5 @@ def _needed_cells(genotype: Genotype, config: DartsNetworkConfig) -> set[int]:
         entries = genotype.reduce if reduction else genotype.normal
         concat = genotype.reduce_concat if reduction else genotype.normal_concat
         if k in needed:
-            needed.update(k - 2 + s for s, _, _ in _live_edges(entries, concat) if s < 2)
+            needed.update(k - 2 + s for s, _, _ in live_edges(entries, concat) if s < 2)
     return needed

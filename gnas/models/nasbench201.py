@@ -16,6 +16,9 @@ from gnas.spaces.nasbench201 import CANDIDATES, EDGES, NUM_NODES, NASBench201
 NUM_STAGES = 3
 """Stages of cells; a residual block between two of them halves the maps and doubles the width."""
 
+Edge = tuple[int, int, str]
+"""Source, target and operation."""
+
 
 @dataclass(frozen=True, kw_only=True)
 class NASBench201NetworkConfig:
@@ -48,12 +51,18 @@ def nasbench201_network(
     Raises:
         GraphError: ``graph`` is not a NAS-Bench-201 cell.
     """
+    return NASBench201Network(cell_edges(graph), config or NASBench201NetworkConfig())
+
+
+def cell_edges(graph: Data) -> tuple[Edge, ...]:
+    """The edges of a cell, by target and then by source.
+
+    Raises:
+        GraphError: ``graph`` is not a NAS-Bench-201 cell.
+    """
     NASBench201().validate(graph)
     adjacency, _ = to_adjacency(graph)
-    edges = tuple(
-        (i, j, CANDIDATES[int(adjacency[i, j])]) for i, j in EDGES if adjacency[i, j] > 0
-    )
-    return NASBench201Network(edges, config or NASBench201NetworkConfig())
+    return tuple((i, j, CANDIDATES[int(adjacency[i, j])]) for i, j in EDGES if adjacency[i, j])
 
 
 class NASBench201Network(nn.Module):
@@ -67,9 +76,7 @@ class NASBench201Network(nn.Module):
     code. No difference is known.
     """
 
-    def __init__(
-        self, edges: tuple[tuple[int, int, str], ...], config: NASBench201NetworkConfig
-    ) -> None:
+    def __init__(self, edges: tuple[Edge, ...], config: NASBench201NetworkConfig) -> None:
         super().__init__()
         self.config = config
         width = config.channels
@@ -105,7 +112,7 @@ class NASBench201Cell(nn.Module):
         channels: Channels of all maps.
     """
 
-    def __init__(self, edges: tuple[tuple[int, int, str], ...], channels: int) -> None:
+    def __init__(self, edges: tuple[Edge, ...], channels: int) -> None:
         super().__init__()
         self.edges = [(source, target) for source, target, _ in edges]
         self.ops = nn.ModuleList(operation(op, channels) for _, _, op in edges)

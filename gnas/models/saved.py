@@ -88,7 +88,7 @@ def save_network(folder: Path, network: nn.Module, facts: NetworkFacts) -> None:
         ConfigError: ``network`` is not the one that the facts describe.
         DataError: writing failed.
     """
-    tensors = {key: value.detach().contiguous() for key, value in _state(network).items()}
+    tensors = {key: value.detach().contiguous() for key, value in network.state_dict().items()}
     problem = _misfit(_skeleton(facts), tensors)
     if problem:
         raise ConfigError(f"the network to save must be the one of its facts, but {problem}")
@@ -129,7 +129,7 @@ def load_network(path: Path) -> tuple[nn.Module, NetworkFacts]:
         raise DataError(
             f"{weights} must hold the weights of the network in {CONFIG}, but {problem}"
         )
-    network.load_state_dict(tensors, strict=False)  # only second names of a tensor may lack
+    network.load_state_dict(tensors)
     return network.eval(), facts
 
 
@@ -196,16 +196,9 @@ def _skeleton(facts: NetworkFacts) -> nn.Module:
         return build_network(facts.graph, facts.config)
 
 
-def _state(network: nn.Module) -> dict[str, Tensor]:
-    """The network's state, a tensor that has several names (NAS-Bench-101) under the first."""
-    named = network.state_dict(keep_vars=True)
-    first = {id(tensor): name for name, tensor in reversed(named.items())}
-    return {name: tensor for name, tensor in named.items() if first[id(tensor)] == name}
-
-
 def _misfit(network: nn.Module, tensors: Mapping[str, Tensor]) -> str | None:
     """The first reason why ``tensors`` are not the state of ``network``; None if they are."""
-    expected = _state(network)
+    expected = network.state_dict()
     for key, value in expected.items():
         if key not in tensors:
             return f"'{key}' is missing ({len(tensors)} tensors instead of {len(expected)})"

@@ -45,20 +45,22 @@ def from_text(text: str) -> Data:
 
     ``Genotype(normal=...)`` or its JSON: any pair of DARTS-like cells; ``|op~0|+|...``: a
     NAS-Bench-201 cell; ``op,op,...|hex``: a NAS-Bench-101 cell or a NASGEM cell of any size.
+    White space does not matter.
 
     Raises:
         GraphError: the text is malformed, or its graph is not of that space.
     """
     if "Genotype(" in text or text.lstrip().startswith("{"):
         return Genotype.parse(text).to_graph()
-    if text.lstrip().startswith("|"):
+    text = "".join(text.split())
+    if text.startswith("|"):
         return NASBench201().from_str(text)
-    names = text.strip().partition("|")[0].split(",")
+    names = text.partition("|")[0].split(",")
     if names[0] in NASBench101.ops:
         return NASBench101().from_str(text)
     if names[0] in NASGEM.ops:
         return NASGEM(num_nodes=len(names)).from_str(text)
     raise GraphError(
         "an architecture must be written 'Genotype(normal=...)', '|op~0|+|...' or "
-        f"'op,op,...|hex', but got {text.strip()[:60]!r}"
+        f"'op,op,...|hex', but got {text[:60]!r}"
     )
