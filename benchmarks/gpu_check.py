@@ -2,8 +2,8 @@
 
 Takes the same few steps from the same weights on the CPU in float32 and on the device in float32,
 bfloat16, channels_last, through torch.compile and with two processes (one GPU each; without two
-GPUs small and on the CPU), compares the losses, and prints speeds and memory as one table to send back. Ends
-with exit code 1 if a step fails or differs. Without a GPU everything is small and on the CPU.
+GPUs small and on the CPU), compares the losses, and prints speeds and memory as one table to send
+back. Ends with exit code 1 if a step fails or differs. Without a GPU all is small and on the CPU.
 
     python benchmarks/gpu_check.py [--only float32 bfloat16 ...] [--save NAME]
 """
@@ -258,9 +258,10 @@ def line(row: dict[str, Any]) -> str:
 def table(rows: list[dict[str, Any]], sizes: dict[str, Size]) -> str:
     """The result in Markdown: what was run where, then one line a variant."""
     names = {device_name(row["device"]) for row in rows if row.get("device", "2")[0] != "2"}
+    cudnn = torch.backends.cudnn.version()  # type: ignore[no-untyped-call]
     lines = [
         f"{', '.join(sorted(names))}; torch {torch.__version__}, CUDA {torch.version.cuda}, "
-        f"cuDNN {torch.backends.cudnn.version()}, {torch.cuda.device_count()} GPUs, "
+        f"cuDNN {cudnn}, {torch.cuda.device_count()} GPUs, "
         f"{torch.get_num_threads()} threads",
         "",
         *(
