@@ -5,17 +5,14 @@ from __future__ import annotations
 import dataclasses
 import math
 from collections.abc import Mapping
-from typing import TYPE_CHECKING, Any, TypeVar, get_args, get_type_hints
+from typing import Any, TypeVar, get_args, get_type_hints
 
 from gnas.errors import ConfigError
-
-if TYPE_CHECKING:
-    from _typeshed import DataclassInstance
 
 Config = TypeVar("Config")
 
 
-def check_types(config: DataclassInstance) -> None:
+def check_types(config: Any) -> None:
     """Checks the fields that are a choice of texts, whole numbers, yes or no, or numbers from 0.
 
     Raises:

@@ -16,6 +16,19 @@ from gnas.runs import plain
 
 MAX_CLASSES = 20
 """More names of classes than this are left to ``config.json``."""
+USE = (
+    "## Use",
+    "",
+    "```python",
+    "from pathlib import Path",
+    "",
+    "from gnas.models import load_network",
+    "",
+    'network, facts = load_network(Path("."))',
+    "# images: float32 [B, C, H, W], (pixels / 255 - facts.mean) / facts.std",
+    "logits = network(images)",
+    "```",
+)
 
 
 def save_trained(
@@ -110,20 +123,7 @@ def model_card(facts: NetworkFacts) -> str:
         lines += ["Classes: " + ", ".join(facts.classes) + ".", ""]
     lines += ["## Recipe", "", *_table(details["recipe"])]
     lines += ["## Versions", "", *_table({**details["versions"], "git": details["git_commit"]})]
-    lines += [
-        "## Use",
-        "",
-        "```python",
-        "from pathlib import Path",
-        "",
-        "from gnas.models import load_network",
-        "",
-        'network, facts = load_network(Path("."))',
-        "# images: float32 [B, C, H, W], (pixels / 255 - facts.mean) / facts.std",
-        "logits = network(images)",
-        "```",
-    ]
-    return "\n".join(lines) + "\n"
+    return "\n".join([*lines, *USE]) + "\n"
 
 
 def _table(values: Mapping[str, Any]) -> list[str]:
