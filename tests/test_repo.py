@@ -21,9 +21,9 @@ LAYERS = (
     {"errors"},
     {"graphs"},
     {"spaces", "kernels", "topology", "config", "metrics"},
-    {"encoders", "models", "data", "runs", "devices"},
+    {"encoders", "models", "data", "runs", "devices", "distributed", "checkpoints", "records"},
     {"predictors"},
-    {"train", "tabulate", "search", "export"},
+    {"train", "tabulate", "search", "retrain", "export"},
     {"bench"},
     {"viz", "cli", "__main__"},
 )

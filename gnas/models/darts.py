@@ -86,7 +86,10 @@ class DartsNetwork(nn.Module):
     def __init__(self, genotype: Genotype, config: DartsNetworkConfig) -> None:
         super().__init__()
         self.config = config
-        self._drop_path_prob = 0.0
+        self._drops_paths = False
+        self._drop_path_prob: Tensor
+        # not a number, by which torch.compile would compile the network anew in every epoch
+        self.register_buffer("_drop_path_prob", torch.zeros(()), persistent=False)
         self.stem, last = stem(
             config.stem, config.in_channels, config.channels, config.stem_multiplier
         )
@@ -113,13 +116,14 @@ class DartsNetwork(nn.Module):
     @property
     def drop_path_prob(self) -> float:
         """Probability with which training drops a path."""
-        return self._drop_path_prob
+        return float(self._drop_path_prob)
 
     @drop_path_prob.setter
     def drop_path_prob(self, prob: float) -> None:
         if not 0 <= prob < 1:
             raise ConfigError(f"drop_path_prob must be in [0, 1), but got {prob}")
-        self._drop_path_prob = prob
+        self._drop_path_prob.fill_(prob)
+        self._drops_paths = prob > 0
 
     def forward(self, images: Tensor) -> Tensor | tuple[Tensor, Tensor]:
         """Logits; in training with an auxiliary head, its logits too, as a pair.
@@ -130,7 +134,7 @@ class DartsNetwork(nn.Module):
         before = x = self.stem[0](images)
         for part in self.stem[1:]:
             before, x = x, part(x)
-        drop_prob = self._drop_path_prob if self.training else 0.0
+        drop_prob = self._drop_path_prob if self.training and self._drops_paths else None
         head_after = _auxiliary_after(self.config.num_cells)
         second = None
         for k, cell in enumerate(self.cells):
@@ -176,10 +180,10 @@ class DartsCell(nn.Module):
             self.before = fit(in_channels[0], channels)
         self.last = relu_conv_norm(in_channels[1], channels) if 1 in read else None
 
-    def forward(self, before: Tensor, last: Tensor, drop_path_prob: float) -> Tensor:
+    def forward(self, before: Tensor, last: Tensor, drop_path_prob: Tensor | None) -> Tensor:
         """The nodes' outputs, joined: [B, len(concat) * channels, H, W] (half that if reducing).
 
-        Every path but an identity is dropped with probability ``drop_path_prob``.
+        Every path but an identity is dropped with probability ``drop_path_prob``, a scalar.
         """
         states = {}
         if self.before is not None:
@@ -188,7 +192,7 @@ class DartsCell(nn.Module):
             states[1] = self.last(last)
         for (source, target), op in zip(self.edges, self.ops, strict=True):
             out = op(states[source])
-            if drop_path_prob > 0 and not isinstance(op, nn.Identity):
+            if drop_path_prob is not None and not isinstance(op, nn.Identity):
                 out = drop_path(out, drop_path_prob)
             states[target] = states[target] + out if target in states else out
         return torch.cat([states[node] for node in self.concat], dim=1)

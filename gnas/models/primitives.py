@@ -141,8 +141,8 @@ def stem(
     return nn.ModuleList([first, second]), channels
 
 
-def drop_path(x: Tensor, prob: float) -> Tensor:
+def drop_path(x: Tensor, prob: Tensor) -> Tensor:
     """``x`` with whole samples set to zero with probability ``prob``, the rest scaled up."""
     keep = 1 - prob
-    mask = torch.empty(len(x), 1, 1, 1, dtype=x.dtype, device=x.device).bernoulli_(keep)
-    return x * mask / keep
+    mask = torch.rand(len(x), 1, 1, 1, device=x.device) < keep
+    return x * (mask / keep).to(x.dtype)

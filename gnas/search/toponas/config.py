@@ -2,12 +2,12 @@
 
 from __future__ import annotations
 
-import dataclasses
 import math
 from collections.abc import Mapping
 from dataclasses import dataclass
-from typing import Any, Literal, get_args, get_type_hints
+from typing import Any, Literal
 
+from gnas.config import check_types, from_record
 from gnas.errors import ConfigError
 
 Method = Literal["darts", "milenas"]
@@ -101,7 +101,7 @@ class ToponasConfig:
     """Of initial values, order of images and augmentation."""
 
     def __post_init__(self) -> None:
-        _check_types(self)
+        check_types(self)
         _check_ranges(self)
 
     @property
@@ -126,26 +126,7 @@ class ToponasConfig:
         Raises:
             ConfigError: unknown fields or impossible values.
         """
-        known = {field.name for field in dataclasses.fields(ToponasConfig)}
-        unknown = sorted(set(record) - known)
-        if unknown:
-            raise ConfigError(f"unknown field '{unknown[0]}'; choose from {sorted(known)}")
-        values: dict[str, Any] = {
-            k: tuple(v) if isinstance(v, list) else v for k, v in record.items()
-        }
-        return ToponasConfig(**values)
-
-
-def differences(
-    before: Mapping[str, Any], after: Mapping[str, Any]
-) -> dict[str, tuple[object, object]]:
-    """Fields that differ between two records: name -> (before, after)."""
-    names = [*before, *(name for name in after if name not in before)]
-    return {
-        name: (before.get(name), after.get(name))
-        for name in names
-        if before.get(name) != after.get(name)
-    }
+        return from_record(ToponasConfig, record)
 
 
 def toponas_cifar10() -> ToponasConfig:
@@ -187,25 +168,6 @@ BASELINES: dict[str, dict[str, Any]] = {
 }
 """What makes a config one of the paper's baselines: DARTS proper with its top-k input edges, DARTS
 with top-k output edges (Table 7), MiLeNAS without topology."""
-
-
-def _check_types(config: ToponasConfig) -> None:
-    hints = get_type_hints(ToponasConfig)
-    for field in dataclasses.fields(config):
-        value, hint = getattr(config, field.name), hints[field.name]
-        if choices := [c for c in get_args(hint) if isinstance(c, str)]:
-            if value not in choices:
-                raise ConfigError(
-                    f"{field.name} must be one of {', '.join(choices)}, but got {value!r}"
-                )
-        elif hint is int and (not isinstance(value, int) or isinstance(value, bool)):
-            raise ConfigError(f"{field.name} must be a whole number, but got {value!r}")
-        elif hint is bool and not isinstance(value, bool):
-            raise ConfigError(f"{field.name} must be true or false, but got {value!r}")
-        elif hint is float and (
-            not isinstance(value, int | float) or not math.isfinite(value) or value < 0
-        ):
-            raise ConfigError(f"{field.name} must be a number from 0, but got {value!r}")
 
 
 def _check_ranges(config: ToponasConfig) -> None:

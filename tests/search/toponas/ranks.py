@@ -1,6 +1,6 @@
 """Searches with two processes: python -m tests.search.toponas.ranks FOLDER.
 
-Writes what each experiment ended with: FOLDER/<experiment>-<rank>.safetensors, FOLDER/error-<rank>.
+Writes what each ended with: FOLDER/<experiment>-<rank>.safetensors, FOLDER/error-<rank>.
 """
 
 from __future__ import annotations
@@ -16,10 +16,10 @@ import torch
 from safetensors.torch import save_file
 from torch import Tensor, nn
 
+from gnas.distributed import ALONE
 from gnas.errors import GnasError
 from gnas.models.supernet import SupernetConfig
 from gnas.search.toponas import RunRecord, SearchResult, World, joined
-from gnas.search.toponas.distributed import ALONE
 from tests.models.plain_supernet import PlainSupernet
 from tests.search.toponas.conftest import make_loaders, search, tiny
 
@@ -105,17 +105,17 @@ def process(rank: int, port: int, work: Callable[[World], None]) -> int:
     os._exit(0)
 
 
-def main() -> None:
-    folder = Path(sys.argv[1])
+def fork_two(work: Callable[[World], None]) -> None:
+    """Has two processes do the work together."""
     with socket.socket() as free:
         free.bind(("127.0.0.1", 0))
         port = free.getsockname()[1]
     torch.set_num_threads(1)
-    children = [process(rank, port, lambda world: everything(folder, world)) for rank in (0, 1)]
+    children = [process(rank, port, work) for rank in (0, 1)]
     codes = [os.waitstatus_to_exitcode(os.waitpid(child, 0)[1]) for child in children]
     if any(codes):
         sys.exit(f"exit codes {codes}")
 
 
 if __name__ == "__main__":
-    main()
+    fork_two(lambda world: everything(Path(sys.argv[1]), world))
