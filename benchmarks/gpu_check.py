@@ -70,7 +70,7 @@ class Size:
     batch: int
 
 
-SMALL = {"search": Size(16, 4, 3, 8), "retrain": Size(16, 4, 3, 8)}
+SMALL = {"search": Size(8, 4, 2, 8), "retrain": Size(16, 4, 3, 8)}
 PAPER = {"search": Size(32, 16, 8, 64), "retrain": Size(32, 32, 12, 96)}
 """Of the paper's CIFAR-10 experiments."""
 
