@@ -25,9 +25,6 @@ from gnas.spaces.texts import from_text, space_of
 logger = logging.getLogger(__name__)
 
 COMMAND = "retrain"
-LAYERS = ("num_cells", "cells_per_stage", "cells_per_stack")
-CHANNELS = ("channels", "stem_channels")
-"""What networks of the different spaces call them."""
 MAY_CHANGE = ("data_dir", "workers")
 """Settings of a resumed run that may differ from its first ones."""
 
@@ -114,16 +111,14 @@ def network_of(
     Raises:
         ConfigError: such networks cannot have this size.
     """
-    known = {field.name for field in dataclasses.fields(FAMILIES[space_of(graph).name].config)}
+    family = FAMILIES[space_of(graph).name]
+    known = {field.name for field in dataclasses.fields(family.config)}
     size: dict[str, Any] = {"stem": config.stem} if "stem" in known or _on_files(config) else {}
     if "auxiliary" in known:
         size["auxiliary"] = config.auxiliary_weight > 0
-    if config.layers is not None:
-        size[next((name for name in LAYERS if name in known), LAYERS[0])] = config.layers
-    if config.channels is not None:
-        size[next((name for name in CHANNELS if name in known), CHANNELS[0])] = config.channels
+    size |= {family.depth: config.layers, family.width: config.channels}
     if space_of(graph).name == NASGEM.name and _on_files(config):
-        size = {**vars(nasgem_imagenet()), **size}
+        size = {**vars(nasgem_imagenet()), **{k: v for k, v in size.items() if v is not None}}
     return network_config(
         graph, **{**size, "in_channels": in_channels, "num_classes": num_classes}
     )
