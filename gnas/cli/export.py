@@ -24,7 +24,7 @@ def export(
         str,
         typer.Argument(
             metavar="GENOTYPE|WEIGHTS",
-            help="An architecture (text, file, run), or a folder with trained weights",
+            help="An architecture (text, file, search), or weights (a folder, a training)",
         ),
     ],
     to: Annotated[str, typer.Option(help="onnx, pt2, python or safetensors")],
@@ -56,32 +56,37 @@ def export(
     check_writable(json)
     size = {"layers": layers, "channels": channels, "stem": stem, "num_classes": classes}
     size |= parsed(settings or [])
-    if saved := _is_weights(what):
-        network, facts = _loaded(what, size)
+    saved = _weights(what)
+    if saved:
+        network, facts = _loaded(saved, size)
     else:
         network, facts = _built(what, size, seed)
     if image_size is not None:
         facts = replace(facts, image_size=image_size)
-    trained = saved and facts.details.get("trained", True) is not False
-    done = write(network, facts, to, out, weights=saved)  # type: ignore[arg-type]  # checked
+    trained = saved is not None and facts.details.get("trained", True) is not False
+    done = write(network, facts, to, out, weights=saved is not None)  # type: ignore[arg-type]  # checked
     _print(done, trained, json)
 
 
-def _is_weights(what: str) -> bool:
-    """Whether the argument means weights: a file of such a name or a folder with some."""
+def _weights(what: str) -> Path | None:
+    """Where the argument's weights are: a folder, a training's, or a file; None for others."""
     from gnas.models.saved import is_weights
+    from gnas.retrain.evaluate import weights_folder
 
-    return not any(sign in what for sign in "({|") and is_weights(Path(what))
+    if any(sign in what for sign in "({|"):
+        return None
+    path = weights_folder(Path(what))
+    return path if is_weights(path) else None
 
 
-def _loaded(what: str, size: dict[str, Any]) -> tuple[nn.Module, NetworkFacts]:
+def _loaded(path: Path, size: dict[str, Any]) -> tuple[nn.Module, NetworkFacts]:
     from gnas.errors import ConfigError
     from gnas.models import load_network
 
     given = [name for name, value in size.items() if value is not None]
     if given:
         raise ConfigError(f"saved weights have their size, so {given} must not be given")
-    return load_network(Path(what))
+    return load_network(path)
 
 
 def _built(what: str, size: dict[str, Any], seed: int) -> tuple[nn.Module, NetworkFacts]:

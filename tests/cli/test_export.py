@@ -57,6 +57,15 @@ def test_a_genotype_has_no_weights_worth_keeping_beside_a_python_file() -> None:
     assert os.listdir() == ["net.py"]
 
 
+def test_a_training_is_exported_with_its_weights() -> None:
+    done(CELLS, "--to", "safetensors", "--out", "run/weights", *SIZE)
+    Path("run/result.json").write_text(json.dumps({"architecture": CELLS}))
+    done("run", "--to", "python", "--out", "net.py", "--json", "out.json")
+    weights = load_network(Path("run/weights"))[0].state_dict()
+    found = load_file("net.safetensors")
+    assert all(torch.equal(value, found[name]) for name, value in weights.items())
+
+
 def test_programs_are_compared() -> None:
     Path("cell.txt").write_text("conv_1x1,dw_sep_conv_3x3|1\n")
     one = done("cell.txt", "--to", "pt2", "--out", "net.pt2", "--set", "num_stages=1")
