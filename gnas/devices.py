@@ -2,6 +2,9 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterator
+from contextlib import contextmanager
+
 import torch
 
 from gnas.errors import ConfigError
@@ -27,6 +30,23 @@ def resolve_device(name: str) -> str:
             f"device {name} must exist, but this machine has {count} usable GPUs; use --device cpu"
         )
     return name
+
+
+@contextmanager
+def explaining_memory(advice: str) -> Iterator[None]:
+    """Turns running out of memory into an error that says which setting to change.
+
+    Raises:
+        ConfigError: "out of memory: " and ``advice``.
+    """
+    try:
+        yield
+    except (MemoryError, RuntimeError) as error:
+        text = str(error)
+        known = ("out of memory", "can't allocate memory", "Cannot allocate memory")
+        if not isinstance(error, MemoryError) and not any(part in text for part in known):
+            raise
+        raise ConfigError(f"out of memory: {advice}") from error
 
 
 def _unknown(name: str) -> ConfigError:

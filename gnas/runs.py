@@ -6,12 +6,14 @@ import dataclasses
 import json
 import math
 import os
-from collections.abc import Mapping
+from collections.abc import Iterator, Mapping
+from contextlib import contextmanager
 from pathlib import Path
 from typing import IO, Any, Protocol
 
+from gnas.config import differences
 from gnas.data.files import replacing
-from gnas.errors import ConfigError
+from gnas.errors import ConfigError, DataError, MissingDataError
 
 _VERSIONS = ("gnas", "numpy", "scipy", "scikit-learn", "torch", "torch-geometric", "torchvision")
 
@@ -125,6 +127,40 @@ def write_config(
     """
     check_folder(folder)
     _write(folder / "config.json", to_json({"config": config, **facts, **environment(device)}))
+
+
+@contextmanager
+def reading_config(folder: Path) -> Iterator[dict[str, Any]]:
+    """The ``config`` that `write_config` wrote; inside, what does not fit it is damage.
+
+    Raises:
+        MissingDataError: there is no run.
+        DataError: its ``config.json`` is damaged or of something else.
+    """
+    path = folder / "config.json"
+    try:
+        yield json.loads(path.read_text(encoding="utf-8"))["config"]
+    except FileNotFoundError as error:
+        raise MissingDataError(
+            f"a run's folder must have a config.json, but {folder} has none"
+        ) from error
+    except (ValueError, KeyError, TypeError, AttributeError) as error:
+        raise DataError(f"{path} must be the config of such a run, but: {error}") from error
+
+
+def check_unchanged(folder: Path, was: Mapping[str, Any], asked: Mapping[str, Any]) -> None:
+    """Checks that what was asked for beside resuming is what the run in ``folder`` does.
+
+    Raises:
+        ConfigError: names what differs.
+    """
+    changed = differences({name: was.get(name) for name in asked}, plain(dict(asked)))
+    if changed:
+        text = ", ".join(f"{name} is {b!r}, not {a!r}" for name, (b, a) in changed.items())
+        raise ConfigError(
+            f"a resumed run goes on as it began, but in {folder} {text}; "
+            "leave these options out, or start a new run"
+        )
 
 
 def write_result(

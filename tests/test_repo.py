@@ -21,9 +21,9 @@ LAYERS = (
     {"errors"},
     {"graphs"},
     {"spaces", "kernels", "topology", "config", "metrics"},
-    {"encoders", "models", "data", "runs", "devices"},
+    {"encoders", "models", "data", "runs", "devices", "distributed", "checkpoints", "records"},
     {"predictors"},
-    {"train", "tabulate", "search"},
+    {"train", "tabulate", "search", "retrain", "export"},
     {"bench"},
     {"viz", "cli", "__main__"},
 )
@@ -195,7 +195,12 @@ def test_imports_and_dependencies_agree() -> None:
             top = name.split(".")[0]
             if top not in sys.stdlib_module_names | {"gnas"}:
                 used.setdefault(top, name_of(path))
-    declared = {normal(requirement) for requirement in project()[""]}
+    declared = {
+        normal(requirement)
+        for extra, requirements in project().items()
+        for requirement in requirements
+        if extra != "dev"
+    }
     needed = set()
     for top, where in used.items():
         homes = {normal(home) for home in provides.get(top, [top])}

@@ -18,7 +18,7 @@ import typer
 from typer.core import TyperGroup
 
 from gnas import __version__
-from gnas.cli import bench, data, encoder, search, show, tabulate
+from gnas.cli import bench, data, encoder, evaluate, export, retrain, search, show, tabulate
 from gnas.cli.output import set_up_logging
 from gnas.errors import GnasError
 
@@ -101,6 +101,9 @@ def options(
 app.add_typer(bench.app, name="bench")
 app.add_typer(data.app, name="data")
 app.add_typer(encoder.app, name="encoder")
+app.command()(evaluate.evaluate)
+app.command()(export.export)
+app.command()(retrain.retrain)
 app.add_typer(search.app, name="search")
 app.command()(show.show)
 app.add_typer(tabulate.app, name="tabulate")

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import json as json_text
 import os
 import time
 from collections.abc import Callable, Iterator
@@ -12,6 +11,7 @@ from typing import TYPE_CHECKING, Annotated, Any, Literal
 
 import typer
 
+from gnas.cli.options import absolute, given, settings
 from gnas.cli.output import check_writable, console, progress_bar, report_console, write_json
 
 if TYPE_CHECKING:
@@ -83,12 +83,12 @@ def toponas(
     from gnas.viz import search_figures
 
     check_writable(json)
-    named = _given(
-        data_dir=_absolute(data_dir), images=_absolute(images), seed=seed, epochs=epochs,
+    named = given(
+        data_dir=absolute(data_dir), images=absolute(images), seed=seed, epochs=epochs,
         method=method, topology=topology, k=k, mode=mode, num_nodes=num_nodes, update=update,
         order=order, regulariser=regulariser,
     )  # fmt: skip
-    changes = named | _settings(setting or [], named)
+    changes = named | settings(setting or [], named)
     if resume is not None:
         if out is not None or baseline is not None:
             raise typer.BadParameter("--resume goes on in its own folder and as it began")
@@ -105,32 +105,6 @@ def toponas(
         print_search(result, folder, report_console(json))
         if json is not None:
             write_json(json, result)
-
-
-def _absolute(path: Path | None) -> str | None:
-    return None if path is None else str(path.absolute())
-
-
-def _given(**options: Any) -> dict[str, Any]:
-    return {name: value for name, value in options.items() if value is not None}
-
-
-def _settings(pairs: list[str], named: dict[str, Any]) -> dict[str, Any]:
-    """NAME=VALUE pairs that no option gave already; a value is read as JSON, else as text."""
-    found: dict[str, Any] = {}
-    for pair in pairs:
-        name, equals, text = pair.partition("=")
-        if not equals:
-            raise typer.BadParameter(f"--set must be NAME=VALUE, not {pair!r}")
-        try:
-            value = json_text.loads(text)
-        except ValueError:
-            value = text
-        name = name.replace("-", "_")
-        if name in named:
-            raise typer.BadParameter(f"{name} is given twice, by its own option and by --set")
-        found[name] = tuple(value) if isinstance(value, list) else value
-    return found
 
 
 @contextmanager

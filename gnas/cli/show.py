@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING, Annotated
 
 import typer
 
+from gnas.cli.architectures import read_architecture
 from gnas.cli.output import console
 
 if TYPE_CHECKING:
@@ -59,28 +60,6 @@ def read_genotype(what: str) -> Genotype:
         GraphError: the text is malformed.
         DataError: the file cannot be read.
     """
-    import json
-
-    from gnas.errors import DataError, MissingDataError
     from gnas.spaces.genotype import Genotype
 
-    if "(" in what or "{" in what:
-        return Genotype.parse(what)
-    path = Path(what)
-    try:
-        text = path.read_text(encoding="utf-8")
-    except FileNotFoundError as error:
-        raise MissingDataError(
-            f"GENOTYPE must be a file, a run's folder or a text 'Genotype(normal=...)', "
-            f"but there is no {path}"
-        ) from error
-    except (OSError, ValueError) as error:
-        reason = getattr(error, "strerror", None) or "it is not text"
-        raise DataError(f"{path} must be a file with a genotype, but: {reason}") from error
-    try:
-        record = json.loads(text)
-    except (ValueError, RecursionError):
-        record = None
-    if isinstance(record, dict) and isinstance(record.get("genotype"), dict):
-        return Genotype.parse(json.dumps(record["genotype"]))
-    return Genotype.parse(text)
+    return Genotype.parse(read_architecture(what))

@@ -155,10 +155,59 @@ def training_images(source: str | Path, *, image_size: int | None = None) -> tup
         DataError: arrays or images are damaged or do not fit together.
         ConfigError: an impossible size.
     """
+    return train_and_test(source, image_size=image_size)[0]
+
+
+def train_and_test(
+    source: str | Path, *, image_size: int | None = None
+) -> tuple[tuple[Tensor, Tensor], tuple[Tensor, Tensor]]:
+    """All images for training, and all for testing, as `load_images` divides them with seed 0.
+
+    Args:
+        source: As in `load_images`.
+        image_size: As in `load_images`.
+
+    Shapes:
+        twice pixels uint8 [N, C, H, W] and labels int64 [N].
+
+    Raises:
+        MissingDataError: no such source.
+        DataError: arrays or images are damaged or do not fit together.
+        ConfigError: an impossible size.
+    """
     images = _read(source, image_size)
     if len(images.y_test) == 0:
         images = _hold_out_test(images, np.random.default_rng(0))
-    return images.x_train, images.y_train
+    return (images.x_train, images.y_train), (images.x_test, images.y_test)
+
+
+CIFAR10_CLASSES = (
+    "airplane", "automobile", "bird", "cat", "deer", "dog", "frog", "horse", "ship", "truck",
+)  # fmt: skip
+
+
+def cifar10(folder: Path, image_size: int, *, train: bool = True) -> tuple[Tensor, Tensor]:
+    """CIFAR-10 as torchvision keeps it in ``folder``: training or test images.
+
+    Shapes:
+        pixels uint8 [N, 3, image_size, image_size], labels int64 [N].
+
+    Raises:
+        MissingDataError: it is not there, or incomplete.
+    """
+    from torchvision.datasets import CIFAR10
+
+    try:
+        data = CIFAR10(str(folder), train=train)
+    except RuntimeError as error:
+        raise MissingDataError(
+            f"{folder} must hold cifar-10-batches-py, complete as torchvision downloads it, but "
+            f"does not; torchvision.datasets.CIFAR10({str(folder)!r}, download=True) gets it"
+        ) from error
+    pixels = torch.from_numpy(np.ascontiguousarray(data.data.transpose(0, 3, 1, 2)))
+    if image_size != pixels.size(-1):
+        pixels = resize(pixels, image_size)
+    return pixels, torch.tensor(data.targets, dtype=torch.int64)
 
 
 def _read(source: str | Path, image_size: int | None) -> _Images:

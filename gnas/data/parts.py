@@ -9,7 +9,6 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, Literal, get_args
 
-import numpy as np
 import torch
 from torch import Tensor
 
@@ -23,9 +22,9 @@ from gnas.data.batches import (
 )
 from gnas.data.files import sha256_of
 from gnas.data.folders import ImageList, list_images, read_images, readable, training_folder
-from gnas.data.images import resize, training_images
+from gnas.data.images import cifar10, training_images
 from gnas.data.subsets import make_subset, read_subset, write_subset
-from gnas.errors import ConfigError, DataError, MissingDataError
+from gnas.errors import ConfigError, DataError
 
 logger = logging.getLogger(__name__)
 
@@ -160,21 +159,15 @@ class SearchImages:
 
     def facts(self) -> dict[str, Any]:
         """What a run records: the data's and the parts' digests and sizes."""
-        digest = hashlib.sha256()
-        if isinstance(self._source, ImageList):
-            digest.update("\n".join(self._source.names).encode())
-        else:
-            for tensor in self._source:
-                digest.update(tensor.cpu().numpy().tobytes())
         names = PART_NAMES if len(self.parts) == 3 else ("train", "val")
         return {
             "dataset": self.config.dataset,
             "images": len(self.labels),
             "image_size": self.config.size,
             "classes": self.num_classes,
-            "sha256": digest.hexdigest(),
+            "sha256": digest_of(self._source),
             "parts": [
-                {"name": name, "images": len(rows), "sha256": _digest(rows)}
+                {"name": name, "images": len(rows), "sha256": digest_of_rows(rows)}
                 for name, rows in zip(names, self.parts, strict=True)
             ],
             **self._facts,
@@ -308,18 +301,18 @@ def open_images(
     if config.dataset == "digits":
         source = training_images("digits", image_size=config.size)
     elif config.dataset == "cifar10":
-        source = _cifar10(folder, config.size)
+        source = cifar10(folder, config.size)
     elif config.dataset == "imagenet-3pct":
         source = readable(_imagenet_list(config, folder, new_list, facts))
         facts["mean"], facts["std"] = IMAGENET.mean, IMAGENET.std
     elif config.images is not None:
         listed = read_subset(Path(config.images), folder)
-        _check_memory(len(listed.names), config.size)
+        check_memory(len(listed.names), config.size)
         facts["list_sha256"] = sha256_of(Path(config.images))
         source = read_images(listed, config.size)
     else:
         if not (folder / "x_train.npy").exists():
-            _check_memory(len(list_images(training_folder(folder)).names), config.size)
+            check_memory(len(list_images(training_folder(folder)).names), config.size)
         source = training_images(folder, image_size=config.size)
     return SearchImages(config, source, num_parts=num_parts, facts=facts)
 
@@ -339,23 +332,12 @@ def _imagenet_list(
     return drawn
 
 
-def _cifar10(folder: Path, image_size: int) -> tuple[Tensor, Tensor]:
-    from torchvision.datasets import CIFAR10
+def check_memory(count: int, size: int) -> None:
+    """Checks that so many images of ``size`` x ``size`` pixels may be held in memory.
 
-    try:
-        data = CIFAR10(str(folder), train=True)
-    except RuntimeError as error:
-        raise MissingDataError(
-            f"{folder} must hold cifar-10-batches-py, complete as torchvision downloads it, but "
-            f"does not; torchvision.datasets.CIFAR10({str(folder)!r}, download=True) gets it"
-        ) from error
-    pixels = torch.from_numpy(np.ascontiguousarray(data.data.transpose(0, 3, 1, 2)))
-    if image_size != pixels.size(-1):
-        pixels = resize(pixels, image_size)
-    return pixels, torch.tensor(data.targets, dtype=torch.int64)
-
-
-def _check_memory(count: int, size: int) -> None:
+    Raises:
+        ConfigError: they are larger than `MAX_BYTES`.
+    """
     needed = count * 3 * size**2
     if needed > MAX_BYTES:
         raise ConfigError(
@@ -365,5 +347,17 @@ def _check_memory(count: int, size: int) -> None:
         )
 
 
-def _digest(rows: Tensor) -> str:
+def digest_of(source: tuple[Tensor, Tensor] | ImageList) -> str:
+    """Hex sha256 of all pixels and labels, or of the names of all files."""
+    digest = hashlib.sha256()
+    if isinstance(source, ImageList):
+        digest.update("\n".join(source.names).encode())
+    else:
+        for tensor in source:
+            digest.update(tensor.cpu().numpy().tobytes())
+    return digest.hexdigest()
+
+
+def digest_of_rows(rows: Tensor) -> str:
+    """Hex sha256 of the numbers of a part's images."""
     return hashlib.sha256("".join(f"{row}\n" for row in rows.tolist()).encode()).hexdigest()

@@ -10,14 +10,11 @@ AUXILIARY = "auxiliary_head"
 
 
 def num_params(network: nn.Module) -> int:
-    """Trainable scalars of the network that predicts.
-
-    Without an auxiliary head and without nasbench-pytorch's unused place-holder scalars.
-    """
+    """Trainable scalars of the network that predicts, without an auxiliary head."""
     return sum(
         p.numel()
         for name, p in network.named_parameters()
-        if p.requires_grad and p.dim() > 0 and AUXILIARY not in name
+        if p.requires_grad and AUXILIARY not in name
     )
 
 

@@ -86,7 +86,10 @@ class DartsNetwork(nn.Module):
     def __init__(self, genotype: Genotype, config: DartsNetworkConfig) -> None:
         super().__init__()
         self.config = config
-        self._drop_path_prob = 0.0
+        self._drops_paths = False
+        self._drop_path_prob: Tensor
+        # not a number, by which torch.compile would compile the network anew in every epoch
+        self.register_buffer("_drop_path_prob", torch.zeros(()), persistent=False)
         self.stem, last = stem(
             config.stem, config.in_channels, config.channels, config.stem_multiplier
         )
@@ -94,7 +97,7 @@ class DartsNetwork(nn.Module):
         shrunk = config.stem == "imagenet"  # the first cell's inputs differ in size
         self.cells = nn.ModuleList()
         self.auxiliary_head: AuxiliaryHead | None = None
-        needed = _needed_cells(genotype, config)
+        needed = needed_cells(genotype, config)
         for k in range(config.num_cells):
             reduction = k in reduction_cells(config.num_cells)
             channels = 2 * channels if reduction else channels
@@ -113,13 +116,14 @@ class DartsNetwork(nn.Module):
     @property
     def drop_path_prob(self) -> float:
         """Probability with which training drops a path."""
-        return self._drop_path_prob
+        return float(self._drop_path_prob)
 
     @drop_path_prob.setter
     def drop_path_prob(self, prob: float) -> None:
         if not 0 <= prob < 1:
             raise ConfigError(f"drop_path_prob must be in [0, 1), but got {prob}")
-        self._drop_path_prob = prob
+        self._drop_path_prob.fill_(prob)
+        self._drops_paths = prob > 0
 
     def forward(self, images: Tensor) -> Tensor | tuple[Tensor, Tensor]:
         """Logits; in training with an auxiliary head, its logits too, as a pair.
@@ -130,7 +134,7 @@ class DartsNetwork(nn.Module):
         before = x = self.stem[0](images)
         for part in self.stem[1:]:
             before, x = x, part(x)
-        drop_prob = self._drop_path_prob if self.training else 0.0
+        drop_prob = self._drop_path_prob if self.training and self._drops_paths else None
         head_after = _auxiliary_after(self.config.num_cells)
         second = None
         for k, cell in enumerate(self.cells):
@@ -164,7 +168,7 @@ class DartsCell(nn.Module):
     ) -> None:
         super().__init__()
         self.concat = sorted(concat)
-        live = _live_edges(entries, concat)
+        live = live_edges(entries, concat)
         self.edges = [(source, target) for source, target, _ in live]
         self.ops = nn.ModuleList(
             primitive(op, channels, 2 if reduction and source < 2 else 1) for source, _, op in live
@@ -176,10 +180,10 @@ class DartsCell(nn.Module):
             self.before = fit(in_channels[0], channels)
         self.last = relu_conv_norm(in_channels[1], channels) if 1 in read else None
 
-    def forward(self, before: Tensor, last: Tensor, drop_path_prob: float) -> Tensor:
+    def forward(self, before: Tensor, last: Tensor, drop_path_prob: Tensor | None) -> Tensor:
         """The nodes' outputs, joined: [B, len(concat) * channels, H, W] (half that if reducing).
 
-        Every path but an identity is dropped with probability ``drop_path_prob``.
+        Every path but an identity is dropped with probability ``drop_path_prob``, a scalar.
         """
         states = {}
         if self.before is not None:
@@ -188,7 +192,7 @@ class DartsCell(nn.Module):
             states[1] = self.last(last)
         for (source, target), op in zip(self.edges, self.ops, strict=True):
             out = op(states[source])
-            if drop_path_prob > 0 and not isinstance(op, nn.Identity):
+            if drop_path_prob is not None and not isinstance(op, nn.Identity):
                 out = drop_path(out, drop_path_prob)
             states[target] = states[target] + out if target in states else out
         return torch.cat([states[node] for node in self.concat], dim=1)
@@ -236,7 +240,7 @@ def _auxiliary_after(num_cells: int) -> int:
     return max(reduction_cells(num_cells))
 
 
-def _live_edges(entries: CellEntries, concat: Sequence[int]) -> list[tuple[int, int, str]]:
+def live_edges(entries: CellEntries, concat: Sequence[int]) -> list[tuple[int, int, str]]:
     """The edges (source, target, operation) of a cell from which a path leads to its output."""
     needed = set(concat)
     for target in reversed(range(2, 2 + len(entries))):
@@ -250,7 +254,7 @@ def _live_edges(entries: CellEntries, concat: Sequence[int]) -> list[tuple[int, 
     ]
 
 
-def _needed_cells(genotype: Genotype, config: DartsNetworkConfig) -> set[int]:
+def needed_cells(genotype: Genotype, config: DartsNetworkConfig) -> set[int]:
     """The cells that the classifiers depend on: a cell may read only one of the two before it."""
     needed = {config.num_cells - 1}
     if config.auxiliary:
@@ -260,5 +264,5 @@ def _needed_cells(genotype: Genotype, config: DartsNetworkConfig) -> set[int]:
         entries = genotype.reduce if reduction else genotype.normal
         concat = genotype.reduce_concat if reduction else genotype.normal_concat
         if k in needed:
-            needed.update(k - 2 + s for s, _, _ in _live_edges(entries, concat) if s < 2)
+            needed.update(k - 2 + s for s, _, _ in live_edges(entries, concat) if s < 2)
     return needed

@@ -2,9 +2,15 @@
 
 from __future__ import annotations
 
-from torch import nn
+from dataclasses import dataclass
+from functools import reduce
+from typing import Any
+
+import torch
+from torch import Tensor, nn
 from torch_geometric.data import Data
 
+from gnas.errors import ConfigError
 from gnas.graphs import to_adjacency
 from gnas.spaces import NASBench101
 from gnas.spaces.nasbench101 import OPS
@@ -13,24 +19,33 @@ BATCH_NORM_MOMENTUM = 0.1
 """Weight of the newest batch; nasbench-pytorch's own 0.997 is TensorFlow's weight of the old."""
 
 
-def nasbench101_network(
-    cell: Data,
-    *,
-    in_channels: int = 3,
-    num_classes: int = 10,
-    stem_channels: int = 128,
-    num_stacks: int = 3,
-    cells_per_stack: int = 3,
-) -> nn.Module:
+@dataclass(frozen=True, kw_only=True)
+class NASBench101NetworkConfig:
+    """Size of a NAS-Bench-101 network; the defaults are the benchmark's own."""
+
+    in_channels: int = 3
+    """Image channels."""
+    num_classes: int = 10
+    """Width of the classifier."""
+    stem_channels: int = 128
+    """Channels of the first stack; each later stack doubles them."""
+    num_stacks: int = 3
+    """Stacks, with a 2x2 max-pool between them."""
+    cells_per_stack: int = 3
+    """Cells in each stack."""
+
+    def __post_init__(self) -> None:
+        for field, value in vars(self).items():
+            if value < 1:
+                raise ConfigError(f"{field} must be at least 1, but got {value}")
+
+
+def nasbench101_network(cell: Data, config: NASBench101NetworkConfig | None = None) -> nn.Module:
     """The network that stacks ``cell``, with nasbench-pytorch's weights and initialisation.
 
     Args:
         cell: A NAS-Bench-101 architecture.
-        in_channels: Image channels.
-        num_classes: Width of the classifier.
-        stem_channels: Channels of the first stack; each later stack doubles them.
-        num_stacks: Stacks, with a 2x2 max-pool between them.
-        cells_per_stack: Cells in each stack.
+        config: Size; None for the benchmark's.
 
     Shapes:
         The network maps [B, in_channels, H, W] to logits [B, num_classes].
@@ -41,16 +56,75 @@ def nasbench101_network(
     Source: Ying et al., NAS-Bench-101, ICML 2019, section 2.2; defaults are the benchmark's.
     """
     from nasbench_pytorch.model import Network
+    from nasbench_pytorch.model.model import Cell
 
     NASBench101().validate(cell)
+    config = config or NASBench101NetworkConfig()
     adjacency, ops = to_adjacency(cell)
-    network: nn.Module = Network(
+    network = Network(
         (adjacency.numpy().astype(int), [OPS[op] for op in ops.tolist()]),
-        num_labels=num_classes,
-        in_channels=in_channels,
-        stem_out_channels=stem_channels,
-        num_stacks=num_stacks,
-        num_modules_per_stack=cells_per_stack,
+        num_labels=config.num_classes,
+        in_channels=config.in_channels,
+        stem_out_channels=config.stem_channels,
+        num_stacks=config.num_stacks,
+        num_modules_per_stack=config.cells_per_stack,
         momentum=BATCH_NORM_MOMENTUM,
     )
-    return network
+    network.layers = nn.ModuleList(
+        PlainCell(layer) if isinstance(layer, Cell) else _innermost(layer)
+        for layer in network.layers
+    )
+    built: nn.Module = network
+    return built
+
+
+def _innermost(module: nn.Module) -> nn.Module:
+    """The sequence or pool that nasbench-pytorch wraps in modules of one part."""
+    while not isinstance(module, nn.Sequential | nn.MaxPool2d):
+        (module,) = module.children()
+    return module
+
+
+class PlainCell(nn.Module):
+    """nasbench-pytorch's cell with its parts and results, without what exporters cannot follow.
+
+    That is its wiring in an array and its widths in tensors; its place-holder parameters go too.
+
+    Args:
+        cell: nasbench-pytorch's cell.
+    """
+
+    def __init__(self, cell: Any) -> None:
+        super().__init__()
+        last = cell.num_vertices - 1
+        self.ops, self.projections = nn.ModuleDict(), nn.ModuleDict()
+        self.inputs: list[tuple[int, ...]] = [()]
+        """Of every vertex but the last, the vertices that it reads, the input 0 left out."""
+        self.widths: list[int] = list(cell.vertex_channels)
+        for t in range(1, last):
+            self.ops[str(t)] = _innermost(cell.vertex_op[t])
+            self.inputs.append(tuple(s for s in range(1, t) if cell.matrix[s, t]))
+        for t in range(1, last + 1):
+            if cell.matrix[0, t]:
+                self.projections[str(t)] = _innermost(cell.input_op[t])
+        self.outputs = tuple(t for t in range(1, last) if cell.matrix[t, last])
+
+    def forward(self, x: Tensor) -> Tensor:
+        """[B, in_channels, H, W] -> [B, out_channels, H, W]."""
+        values = [x]
+        for t in range(1, len(self.inputs)):
+            read = [values[s][:, : self.widths[t]] for s in self.inputs[t]]
+            if str(t) in self.projections:
+                read.append(self.projections[str(t)](x))
+            values.append(self.ops[str(t)](reduce(torch.add, read)))
+        projected = self._projected(x)
+        if not self.outputs:
+            assert projected is not None  # the input is joined to the output
+            return projected
+        joined = torch.cat([values[t] for t in self.outputs], dim=1)
+        return joined if projected is None else joined + projected
+
+    def _projected(self, x: Tensor) -> Tensor | None:
+        """What the cell's input adds to its output; None where no edge joins them."""
+        last = str(len(self.inputs))
+        return self.projections[last](x) if last in self.projections else None

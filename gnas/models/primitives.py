@@ -60,6 +60,17 @@ def separable(channels: int, kernel: int, stride: int, dilation: int = 1) -> lis
     ]
 
 
+def conv_norm(
+    in_channels: int, out_channels: int, kernel: int, stride: int = 1, norm: Norm = nn.BatchNorm2d
+) -> list[nn.Module]:
+    """Convolution that keeps the size (but for the stride), batch norm."""
+    padding = kernel // 2
+    return [
+        nn.Conv2d(in_channels, out_channels, kernel, stride, padding, bias=False),
+        norm(out_channels),
+    ]
+
+
 def relu_conv_norm(
     in_channels: int, out_channels: int, norm: Norm = nn.BatchNorm2d
 ) -> nn.Sequential:
@@ -117,21 +128,21 @@ def stem(
         multiplier: Of the CIFAR stem.
         norm: Makes the batch norms.
     """
-
-    def conv(c_in: int, c_out: int, stride: int) -> list[nn.Module]:
-        return [nn.Conv2d(c_in, c_out, 3, stride, padding=1, bias=False), norm(c_out)]
-
     if kind == "cifar":
         width = multiplier * channels
-        return nn.ModuleList([nn.Sequential(*conv(in_channels, width, 1))]), width
+        return nn.ModuleList([nn.Sequential(*conv_norm(in_channels, width, 3, 1, norm))]), width
     half = channels // 2
-    first = nn.Sequential(*conv(in_channels, half, 2), nn.ReLU(), *conv(half, channels, 2))
-    second = nn.Sequential(nn.ReLU(), *conv(channels, channels, 2))
+    first = nn.Sequential(
+        *conv_norm(in_channels, half, 3, 2, norm),
+        nn.ReLU(),
+        *conv_norm(half, channels, 3, 2, norm),
+    )
+    second = nn.Sequential(nn.ReLU(), *conv_norm(channels, channels, 3, 2, norm))
     return nn.ModuleList([first, second]), channels
 
 
-def drop_path(x: Tensor, prob: float) -> Tensor:
+def drop_path(x: Tensor, prob: Tensor) -> Tensor:
     """``x`` with whole samples set to zero with probability ``prob``, the rest scaled up."""
     keep = 1 - prob
-    mask = torch.empty(len(x), 1, 1, 1, dtype=x.dtype, device=x.device).bernoulli_(keep)
-    return x * mask / keep
+    mask = torch.rand(len(x), 1, 1, 1, device=x.device) < keep
+    return x * (mask / keep).to(x.dtype)

@@ -11,6 +11,7 @@ import time
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from dataclasses import asdict
+from functools import partial
 from pathlib import Path
 from typing import Any
 
@@ -25,7 +26,7 @@ from gnas.data import BenchmarkTable, Column, Provenance, save_table
 from gnas.data.images import ImageSplits
 from gnas.errors import ConfigError, DataError, GnasError
 from gnas.graphs import DenseBatch
-from gnas.models import nasbench101_network, num_macs, num_params
+from gnas.models import NASBench101NetworkConfig, nasbench101_network, num_macs, num_params
 from gnas.spaces import NASBench101
 from gnas.tabulate.config import TabulateConfig
 from gnas.tabulate.study import (
@@ -115,17 +116,14 @@ def work(config: TabulateConfig, journal: Path) -> None:
 def _train(config: TabulateConfig, images: ImageSplits, cell: str, seed: int) -> dict[str, Any]:
     graph = NASBench101().from_str(cell)
 
-    def build() -> torch.nn.Module:
-        return nasbench101_network(
-            graph,
-            in_channels=images.in_channels,
-            num_classes=images.num_classes,
-            stem_channels=config.stem_channels,
-            num_stacks=config.num_stacks,
-            cells_per_stack=config.cells_per_stack,
-        )
-
-    network = fresh_network(build, seed)
+    size = NASBench101NetworkConfig(
+        in_channels=images.in_channels,
+        num_classes=images.num_classes,
+        stem_channels=config.stem_channels,
+        num_stacks=config.num_stacks,
+        cells_per_stack=config.cells_per_stack,
+    )
+    network = fresh_network(partial(nasbench101_network, graph, size), seed)
     result = asdict(train_proxy(network, images, config.recipe, seed=seed))
     shape = (images.in_channels, images.image_size, images.image_size)
     return {**result, "num_params": num_params(network), "macs": num_macs(network, shape)}

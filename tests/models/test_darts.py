@@ -7,6 +7,7 @@ import numpy as np
 import pytest
 import torch
 from torch import Tensor, nn
+from torch._dynamo.testing import CompileCounter
 
 from gnas.errors import ConfigError, GraphError
 from gnas.models import DartsNetwork, DartsNetworkConfig, darts_network, num_macs, num_params
@@ -222,9 +223,19 @@ def test_cells_that_nothing_reads_are_not_built(only: int, auxiliary: bool) -> N
 
 def test_drop_path_drops_whole_samples_and_keeps_the_mean() -> None:
     torch.manual_seed(0)
-    dropped = drop_path(torch.ones(4000, 2, 3, 3), 0.25).flatten(1)
+    dropped = drop_path(torch.ones(4000, 2, 3, 3), torch.tensor(0.25)).flatten(1)
     assert ((dropped == 0).all(1) | (dropped == 1 / 0.75).all(1)).all()
     assert float(dropped.mean()) == pytest.approx(1, abs=0.03)
+
+
+def test_a_compiled_network_is_compiled_once_for_all_probabilities() -> None:
+    built = network(DARTS_V2, DartsNetworkConfig(channels=2, num_cells=3))
+    compiled = CompileCounter()
+    built.compile(backend=compiled)
+    for epoch in range(5):
+        built.drop_path_prob = 0.1 * epoch
+        built(torch.zeros(2, 3, 16, 16))
+    assert compiled.frame_count == 2  # without and with dropped paths
 
 
 def test_drop_path_spares_identities_and_evaluation() -> None:

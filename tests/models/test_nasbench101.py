@@ -6,11 +6,12 @@ from pathlib import Path
 import numpy as np
 import pytest
 import torch
+from nasbench_pytorch.model import Network
 
 from gnas.data import load_table
 from gnas.errors import GraphError
-from gnas.graphs import architecture
-from gnas.models import nasbench101_network, num_macs, num_params
+from gnas.graphs import architecture, to_adjacency
+from gnas.models import NASBench101NetworkConfig, nasbench101_network, num_macs, num_params
 from gnas.spaces import NASBench101, NASBench201
 from gnas.spaces.nasbench101 import OPS
 
@@ -25,7 +26,8 @@ def test_parameter_counts_of_published_cells(shared_data: Callable[[str], Path])
 def test_hand_counted_cell() -> None:
     # stem 3x3, one cell input -> conv1x1 -> output, both with a projection and batch norm.
     cell = architecture([[0, 1, 0], [0, 0, 1], [0, 0, 0]], [0, 2, 4], len(OPS))
-    network = nasbench101_network(cell, stem_channels=4, num_stacks=1, cells_per_stack=1)
+    config = NASBench101NetworkConfig(stem_channels=4, num_stacks=1, cells_per_stack=1)
+    network = nasbench101_network(cell, config)
     stem = 3 * 4 * 9 + 2 * 4
     projection = conv = 4 * 4 + 2 * 4
     assert num_params(network) == stem + projection + conv + 4 * 10 + 10
@@ -34,15 +36,38 @@ def test_hand_counted_cell() -> None:
 
 
 def test_networks_run_forward(rng: np.random.Generator) -> None:
+    config = NASBench101NetworkConfig(
+        in_channels=1, num_classes=7, stem_channels=8, cells_per_stack=1
+    )
     for cell in NASBench101().sample_batch(5, rng):
-        network = nasbench101_network(
-            cell, in_channels=1, num_classes=7, stem_channels=8, cells_per_stack=1
-        )
+        network = nasbench101_network(cell, config)
         assert network(torch.zeros(2, 1, 8, 8)).shape == (2, 7)
 
 
+def test_the_same_numbers_as_nasbench_pytorch(rng: np.random.Generator) -> None:
+    drawn = list(NASBench101().sample_batch(6, rng))
+    direct = architecture([[0, 1], [0, 0]], [0, 4], len(OPS))  # input and output alone
+    three = np.triu(np.ones((5, 5), dtype=int), 1)  # three vertices share 8 channels: 3, 3, 2
+    three[0, 4] = 0  # an edge fewer than ten
+    for cell in [*drawn, direct, architecture(three, [0, 2, 1, 3, 4], len(OPS))]:
+        adjacency, ops = to_adjacency(cell)
+        spec = (adjacency.numpy().astype(int), [OPS[op] for op in ops.tolist()])
+        torch.manual_seed(0)
+        theirs = Network(spec, stem_out_channels=8, num_modules_per_stack=1, momentum=0.1)
+        torch.manual_seed(0)
+        config = NASBench101NetworkConfig(stem_channels=8, cells_per_stack=1)
+        ours = nasbench101_network(cell, config)
+        images = torch.randn(2, 3, 8, 8)
+        for _ in ("training", "evaluation"):
+            assert torch.equal(ours(images), theirs(images))
+            ours.eval()
+            theirs.eval()
+
+
 def test_counting_leaves_the_network_as_it_was(rng: np.random.Generator) -> None:
-    network = nasbench101_network(NASBench101().sample(rng), stem_channels=8)
+    network = nasbench101_network(
+        NASBench101().sample(rng), NASBench101NetworkConfig(stem_channels=8)
+    )
     before = {name: value.clone() for name, value in network.state_dict().items()}
     num_macs(network, (3, 16, 16))
     assert network.training

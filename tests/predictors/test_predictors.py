@@ -10,7 +10,7 @@ from scipy.stats import norm
 from gnas.errors import ConfigError, GraphError
 from gnas.graphs import DenseBatch
 from gnas.metrics import kendall_tau
-from gnas.models import nasbench101_network, num_params
+from gnas.models import NASBench101NetworkConfig, nasbench101_network, num_params
 from gnas.predictors import (
     MLP,
     Average,
@@ -180,7 +180,10 @@ def test_parameters_are_those_of_the_trainable_network(
     monkeypatch.setattr(parameters, "STEM_CHANNELS", 22)  # small, and not divisible evenly
     cells = NASBench101().sample_batch(6, rng)
     for cell, count in zip(cells, nasbench101_num_params(cells), strict=True):
-        assert num_params(nasbench101_network(cell, stem_channels=22)) == count
+        assert (
+            num_params(nasbench101_network(cell, NASBench101NetworkConfig(stem_channels=22)))
+            == count
+        )
 
 
 def test_parameters_need_nasbench101_cells(rng: np.random.Generator) -> None:

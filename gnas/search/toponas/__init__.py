@@ -4,6 +4,7 @@
 resumable; `joined` lets several processes search together.
 """
 
+from gnas.distributed import World, joined
 from gnas.search.toponas.arch import ArchParameters, DerivedCell
 from gnas.search.toponas.config import (
     BASELINES,
@@ -13,7 +14,6 @@ from gnas.search.toponas.config import (
     toponas_digits,
     toponas_imagenet,
 )
-from gnas.search.toponas.distributed import World, joined
 from gnas.search.toponas.loop import Progress, SearchResult, search_toponas, toponas_space
 from gnas.search.toponas.record import RunRecord
 

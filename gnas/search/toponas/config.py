@@ -2,12 +2,12 @@
 
 from __future__ import annotations
 
-import dataclasses
 import math
 from collections.abc import Mapping
 from dataclasses import dataclass
-from typing import Any, Literal, cast, get_args, get_type_hints
+from typing import Any, Literal
 
+from gnas.config import check_types, from_record
 from gnas.errors import ConfigError
 
 Method = Literal["darts", "milenas"]
@@ -101,7 +101,7 @@ class ToponasConfig:
     """Of initial values, order of images and augmentation."""
 
     def __post_init__(self) -> None:
-        _check_types(self)
+        check_types(self)
         _check_ranges(self)
 
     @property
@@ -126,26 +126,7 @@ class ToponasConfig:
         Raises:
             ConfigError: unknown fields or impossible values.
         """
-        known = {field.name for field in dataclasses.fields(ToponasConfig)}
-        unknown = sorted(set(record) - known)
-        if unknown:
-            raise ConfigError(f"unknown field '{unknown[0]}'; choose from {sorted(known)}")
-        values: dict[str, Any] = {
-            k: tuple(v) if isinstance(v, list) else v for k, v in record.items()
-        }
-        return ToponasConfig(**values)
-
-
-def differences(
-    before: Mapping[str, Any], after: Mapping[str, Any]
-) -> dict[str, tuple[object, object]]:
-    """Fields that differ between two records: name -> (before, after)."""
-    names = [*before, *(name for name in after if name not in before)]
-    return {
-        name: (before.get(name), after.get(name))
-        for name in names
-        if before.get(name) != after.get(name)
-    }
+        return from_record(ToponasConfig, record)
 
 
 def toponas_cifar10() -> ToponasConfig:
@@ -190,32 +171,6 @@ BASELINES: dict[str, dict[str, Any]] = {
 with top-k output edges (Table 7), MiLeNAS without topology."""
 
 
-def _check_types(config: ToponasConfig) -> None:
-    hints = get_type_hints(ToponasConfig)
-    for field in dataclasses.fields(config):
-        value, hint = getattr(config, field.name), hints[field.name]
-        if choices := [c for c in get_args(hint) if isinstance(c, str)]:
-            wanted = "" if value in choices else f"one of {', '.join(choices)}"
-        elif hint is bool:
-            wanted = "" if isinstance(value, bool) else "true or false"
-        elif hint is int:
-            wanted = "" if type(value) is int else "a whole number"
-        elif hint is float:
-            wanted = "" if _is_number(value) else "a number from 0"
-        elif field.name == "arch_betas":
-            good = isinstance(value, tuple) and len(value) == 2
-            good = good and all(_is_number(beta) and beta < 1 for beta in value)
-            wanted = "" if good else "two numbers in [0, 1)"
-        else:
-            wanted = "" if value is None or _is_number(value) else "a number or none"
-        if wanted:
-            raise ConfigError(f"{field.name} must be {wanted}, but got {value!r}")
-
-
-def _is_number(value: object) -> bool:
-    return type(value) in (int, float) and 0 <= cast(float, value) < math.inf
-
-
 def _check_ranges(config: ToponasConfig) -> None:
     least = {
         "order": 1,
@@ -254,3 +209,5 @@ def _check_ranges(config: ToponasConfig) -> None:
             f"batch_size must be a multiple of accumulate, but got {config.batch_size} and "
             f"{config.accumulate}"
         )
+    if max(config.arch_betas) >= 1:
+        raise ConfigError(f"arch_betas must be in [0, 1), but got {config.arch_betas}")

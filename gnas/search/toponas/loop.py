@@ -3,8 +3,7 @@
 from __future__ import annotations
 
 import logging
-from collections.abc import Callable, Iterator
-from contextlib import contextmanager
+from collections.abc import Callable
 from dataclasses import dataclass, field
 from typing import Any
 
@@ -14,11 +13,12 @@ from torch_geometric.data import Data
 
 from gnas.data.batches import Batch
 from gnas.data.parts import SearchLoaders
+from gnas.devices import explaining_memory
+from gnas.distributed import ALONE, World
 from gnas.errors import ConfigError, DataError, GnasError
 from gnas.models.supernet import Supernet, SupernetConfig
 from gnas.search.toponas.arch import ArchParameters, DerivedCell, edge_codes, skip_advantage
 from gnas.search.toponas.config import ToponasConfig
-from gnas.search.toponas.distributed import ALONE, World
 from gnas.search.toponas.record import RunRecord
 from gnas.search.toponas.state import SearchState
 from gnas.search.toponas.updates import Updater
@@ -121,7 +121,7 @@ def search_toponas(
     """
     _check(space, loaders, config)
     gpus = [torch.device(device)] if device.startswith("cuda") else []
-    with torch.random.fork_rng(devices=gpus), _explaining_memory(config):
+    with torch.random.fork_rng(devices=gpus), explaining_memory(_advice(config)):
         torch.manual_seed(config.seed)
         updater = _updater(loaders, config, device, world, build)
         state = SearchState(updater)
@@ -297,18 +297,10 @@ def _check_batches(
             )
 
 
-@contextmanager
-def _explaining_memory(config: ToponasConfig) -> Iterator[None]:
-    """Turns running out of memory into an error that says which setting to lower."""
-    try:
-        yield
-    except (MemoryError, RuntimeError) as error:
-        text = str(error)
-        known = ("out of memory", "can't allocate memory", "Cannot allocate memory")
-        if not isinstance(error, MemoryError) and not any(part in text for part in known):
-            raise
-        raise ConfigError(
-            f"out of memory: raise accumulate (now {config.accumulate}: pieces that a batch of "
-            f"{config.batch_size} is taken in), set recompute (now {config.recompute}), or lower "
-            f"batch_size, channels (now {config.channels}) or the image size"
-        ) from error
+def _advice(config: ToponasConfig) -> str:
+    """What helps where the memory does not suffice."""
+    return (
+        f"raise accumulate (now {config.accumulate}: pieces that a batch of "
+        f"{config.batch_size} is taken in), set recompute (now {config.recompute}), or lower "
+        f"batch_size, channels (now {config.channels}) or the image size"
+    )

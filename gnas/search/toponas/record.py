@@ -1,133 +1,24 @@
-"""The run folder of a search while it runs: metrics, TensorBoard events, history, checkpoints."""
+"""The run folder of a search while it runs: what every run has, and the history of a search."""
 
 from __future__ import annotations
 
-import json
-import logging
-import time
-from collections.abc import Mapping
-from pathlib import Path
-from typing import TYPE_CHECKING, Any
-
 from safetensors.torch import save_file
 
+from gnas import records
 from gnas.data.files import replacing
-from gnas.errors import ConfigError
-from gnas.runs import check_folder, plain
-from gnas.search.toponas.checkpoint import Checkpoints
-from gnas.search.toponas.config import differences
 from gnas.search.toponas.state import SearchState
 
-if TYPE_CHECKING:
-    from torch.utils.tensorboard import SummaryWriter
-
-logger = logging.getLogger(__name__)
-
-CHECKPOINT_S = 60.0
-"""Seconds between checkpoints."""
-METRICS, HISTORY = "metrics.jsonl", "history.safetensors"
+HISTORY = "history.safetensors"
 
 
-class RunRecord:
-    """Writes what a search has done, so that it can be watched, and resumed after any end.
+class RunRecord(records.RunRecord[SearchState]):
+    """As any run's, and ``history.safetensors``.
 
-    Files in ``folder``: ``metrics.jsonl``, one line an epoch; ``history.safetensors``, alpha, beta
-    and s before the first and after every epoch; ``checkpoint/``; TensorBoard events.
-
-    Args:
-        folder: The run's; made if need be.
-        facts: What a resumed search must agree with: its config, and facts about its data.
-        resume: Go on from the folder's checkpoint; otherwise it must not have one.
-        every_s: Seconds between checkpoints.
-
-    Raises:
-        ConfigError: the folder cannot be written, or has a run that is not to be resumed.
+    That file has alpha, beta and s before the first and after every epoch.
     """
-
-    def __init__(
-        self,
-        folder: Path,
-        facts: Mapping[str, Any],
-        *,
-        resume: bool = False,
-        every_s: float = CHECKPOINT_S,
-    ) -> None:
-        check_folder(folder)
-        self.folder, self.facts, self.resume = folder, plain(facts), resume
-        self.checkpoints = Checkpoints(folder / "checkpoint")
-        self._every_s, self._saved_at, self._saved_step = every_s, time.monotonic(), -1
-        self._writer: SummaryWriter | None = None
-        if not resume and self.checkpoints.steps():
-            raise ConfigError(
-                f"a new run needs a folder of its own, but {folder} has a checkpoint; "
-                f"go on with --resume {folder}, or choose another"
-            )
-
-    def restore(self, state: SearchState) -> None:
-        """Puts ``state`` where the newest whole checkpoint is.
-
-        Raises:
-            MissingDataError: there is none.
-            DataError: all are damaged.
-            ConfigError: it is of a search with other facts; says which.
-        """
-        tensors, record = self.checkpoints.load()
-        for kind, before in record["facts"].items():
-            changed = differences(before or {}, self.facts.get(kind) or {})
-            if changed:
-                name, (was, now) = next(iter(changed.items()))
-                others = f", and {len(changed) - 1} more" if len(changed) > 1 else ""
-                raise ConfigError(
-                    f"a resumed search must be the one that {self.folder} holds, but its {kind} "
-                    f"differs: {name} was {was} and is now {now}{others}"
-                )
-        if record["processes"] != state.updater.world.size:
-            logger.warning(
-                "%d processes go on with what %d did: equal up to rounding only",
-                state.updater.world.size,
-                record["processes"],
-            )
-        state.load(tensors, record)
-        self._saved_step = state.step
-
-    def start(self, state: SearchState) -> None:
-        """Brings the files to where ``state`` is; a killed run may have written more."""
-        for path in self.folder.glob(".*.tmp"):  # of a killed process
-            path.unlink(missing_ok=True)
-        lines = "".join(json.dumps(plain(epoch)) + "\n" for epoch in state.epochs)
-        with replacing(self.folder / METRICS) as temporary:
-            temporary.write_text(lines, encoding="utf-8")
-        from torch.utils.tensorboard import SummaryWriter
-
-        self._writer = SummaryWriter(str(self.folder), purge_step=len(state.epochs) + 1)
-        if not self.resume:
-            self.save(state)
 
     def epoch(self, state: SearchState) -> None:
         """Adds the epoch that just ended."""
-        metrics = state.epochs[-1]
-        with (self.folder / METRICS).open("a", encoding="utf-8") as file:
-            file.write(json.dumps(plain(metrics)) + "\n")
+        super().epoch(state)
         with replacing(self.folder / HISTORY) as temporary:
             save_file(state.history(), temporary)
-        if self._writer is not None:
-            for name, value in metrics.items():
-                if isinstance(value, int | float):
-                    self._writer.add_scalar(name, value, metrics["epoch"])
-            self._writer.add_text("genotype", metrics["genotype"], metrics["epoch"])
-            self._writer.flush()
-
-    def save(self, state: SearchState, *, if_due: bool = False) -> None:
-        """Writes a checkpoint; with ``if_due`` only if the last one is old enough."""
-        if state.step == self._saved_step:
-            return
-        if if_due and time.monotonic() - self._saved_at < self._every_s:
-            return
-        record = {"facts": self.facts, **state.record()}
-        self.checkpoints.save(state.step, state.tensors(), record)
-        self._saved_at, self._saved_step = time.monotonic(), state.step
-
-    def close(self) -> None:
-        """Ends the event file."""
-        if self._writer is not None:
-            self._writer.close()

@@ -10,6 +10,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, get_args
 
+from gnas.config import shared_out
 from gnas.data.parts import (
     IMAGE_SIZE,
     Dataset,
@@ -18,11 +19,18 @@ from gnas.data.parts import (
     open_images,
     search_loaders,
 )
-from gnas.errors import ConfigError, DataError, MissingDataError
+from gnas.distributed import ALONE, World
+from gnas.errors import ConfigError
 from gnas.models import DartsNetworkConfig, darts_network, num_macs, num_params
-from gnas.runs import Figure, plain, write_config, write_result
-from gnas.search.toponas.config import BASELINES, PRESETS, ToponasConfig, differences
-from gnas.search.toponas.distributed import ALONE, World
+from gnas.runs import (
+    Figure,
+    check_unchanged,
+    plain,
+    reading_config,
+    write_config,
+    write_result,
+)
+from gnas.search.toponas.config import BASELINES, PRESETS, ToponasConfig
 from gnas.search.toponas.loop import Progress, SearchResult, search_toponas, toponas_space
 from gnas.search.toponas.record import RunRecord
 
@@ -60,20 +68,11 @@ def plan_search(
         raise ConfigError(f"unknown dataset '{dataset}'; choose from {sorted(get_args(Dataset))}")
     if baseline is not None and baseline not in BASELINES:
         raise ConfigError(f"unknown baseline '{baseline}'; choose from {sorted(BASELINES)}")
-    searching = {field.name for field in dataclasses.fields(ToponasConfig)}
-    seeing = {field.name for field in dataclasses.fields(ImagesConfig)} - {"dataset"}
-    unknown = sorted(set(changes) - searching - seeing)
-    if unknown:
-        raise ConfigError(
-            f"unknown setting '{unknown[0]}'; choose from {', '.join(sorted(searching | seeing))}"
-        )
-    fields = {
-        **(BASELINES[baseline] if baseline else {}),
-        **{name: value for name, value in changes.items() if name in searching},
-    }
+    searching, seeing = shared_out(changes, ToponasConfig, ImagesConfig, own="dataset")
+    fields = {**(BASELINES[baseline] if baseline else {}), **searching}
     return SearchPlan(
         dataclasses.replace(PRESETS[dataset](), **fields),
-        ImagesConfig(dataset=dataset, **{k: v for k, v in changes.items() if k in seeing}),
+        ImagesConfig(dataset=dataset, **seeing),
     )
 
 
@@ -84,18 +83,10 @@ def planned(folder: Path) -> SearchPlan:
         MissingDataError: there is no run.
         DataError: its ``config.json`` is damaged or of something else.
     """
-    path = folder / "config.json"
-    try:
-        record = json.loads(path.read_text(encoding="utf-8"))["config"]
+    with reading_config(folder) as record:
         return SearchPlan(
             ToponasConfig.from_dict(record["search"]), ImagesConfig(**record["images"])
         )
-    except FileNotFoundError as error:
-        raise MissingDataError(
-            f"a run's folder must have a config.json, but {folder} has none"
-        ) from error
-    except (ValueError, KeyError, TypeError) as error:
-        raise DataError(f"{path} must be the config of a search, but: {error}") from error
 
 
 def resumed_plan(folder: Path, changes: Mapping[str, Any]) -> SearchPlan:
@@ -114,14 +105,7 @@ def resumed_plan(folder: Path, changes: Mapping[str, Any]) -> SearchPlan:
     plan = planned(folder)
     moved = {name: value for name, value in changes.items() if name in MAY_CHANGE}
     plan = SearchPlan(plan.config, dataclasses.replace(plan.images, **moved))
-    was = {**plain(plan.images), **plain(plan.config)}
-    changed = differences({k: was.get(k) for k in changes}, plain(dict(changes)))
-    if changed:
-        text = ", ".join(f"{k} is {was!r}, not {now!r}" for k, (was, now) in changed.items())
-        raise ConfigError(
-            f"a resumed search goes on as it began, but in {folder} {text}; "
-            "leave these options out, or start a new run"
-        )
+    check_unchanged(folder, {**plain(plan.images), **plain(plan.config)}, changes)
     return plan
 
 

@@ -36,6 +36,11 @@ class SearchState:
         self._before, self._start = 0.0, time.monotonic()
 
     @property
+    def processes(self) -> int:
+        """Processes that search together."""
+        return self.updater.world.size
+
+    @property
     def seconds(self) -> float:
         """Time spent on the steps so far, without what a killed process did in vain."""
         return self._before + time.monotonic() - self._start
@@ -81,7 +86,7 @@ class SearchState:
             "seconds": self.seconds,
             "loss_scale": self.updater.loss_scale,
             "good_steps": self.updater.good_steps,
-            "processes": self.updater.world.size,
+            "processes": self.processes,
         }
 
     def load(self, tensors: Mapping[str, Tensor], record: Mapping[str, Any]) -> None:

@@ -12,8 +12,9 @@ from safetensors.torch import load_file
 from torch import Tensor
 
 from gnas.errors import DataError, GraphError, MissingDataError
+from gnas.records import METRICS
 from gnas.search.toponas.config import ToponasConfig
-from gnas.search.toponas.record import HISTORY, METRICS
+from gnas.search.toponas.record import HISTORY
 from gnas.search.toponas.run import planned
 from gnas.spaces.genotype import Genotype
 

@@ -17,9 +17,9 @@ import torch
 from torch import Tensor, nn
 
 from gnas.data.batches import Batch
+from gnas.distributed import ALONE, World
 from gnas.search.toponas.arch import ArchParameters
 from gnas.search.toponas.config import ToponasConfig
-from gnas.search.toponas.distributed import ALONE, World
 
 HVP_RADIUS = 0.01
 """Length of the finite-difference step in w (DARTS, section 2.3, footnote 2)."""

@@ -17,11 +17,12 @@ from typing import Any
 
 import torch
 
-from gnas.search.toponas import RunRecord, SearchResult, ToponasConfig, checkpoint
-from gnas.search.toponas.checkpoint import Checkpoints
+import gnas.checkpoints
+from gnas.checkpoints import Checkpoints
+from gnas.search.toponas import RunRecord, SearchResult, ToponasConfig
 from tests.search.toponas.conftest import search, tiny
 
-module: Any = checkpoint
+module: Any = gnas.checkpoints
 CONFIG: ToponasConfig = tiny(epochs=40, order=2, method="milenas", arch_lr=0.02)
 FACTS = {"config": CONFIG, "data": {"sha256": "ab"}}
 
@@ -76,7 +77,13 @@ def die_before_the_old_one_is_removed() -> None:
     Checkpoints._prune = prune  # type: ignore[method-assign]
 
 
-def run(folder: Path, sabotage: Callable[[], None] | None, *, resume: bool) -> int:
+Attempt = Callable[..., Any]
+"""Called with a folder and ``resume``."""
+
+
+def run(
+    attempt: Attempt, folder: Path, sabotage: Callable[[], None] | None, *, resume: bool
+) -> int:
     """Runs an attempt in a process of its own that ``sabotage`` or a random moment ends."""
     checkpoints = Checkpoints(folder / "checkpoint")
     last = max(checkpoints.steps(), default=0) + random.randint(2, 6)
@@ -94,7 +101,7 @@ def run(folder: Path, sabotage: Callable[[], None] | None, *, resume: bool) -> i
     return os.waitstatus_to_exitcode(os.waitpid(child, 0)[1])
 
 
-def main() -> None:
+def main(attempt: Attempt = attempt) -> None:
     whole, killed = (Path(sys.argv[1]) / name for name in ("whole", "killed"))
     ends = [
         die_in_the_middle_of_the_weights,
@@ -105,9 +112,9 @@ def main() -> None:
         None,
     ]
     for k, end in enumerate(ends):
-        report(killed, run(killed, end, resume=k > 0))
-    report(killed, run(killed, lambda: None, resume=True))
-    report(whole, run(whole, lambda: None, resume=False))
+        report(killed, run(attempt, killed, end, resume=k > 0))
+    report(killed, run(attempt, killed, lambda: None, resume=True))
+    report(whole, run(attempt, whole, lambda: None, resume=False))
 
 
 def report(folder: Path, code: int) -> None:

@@ -18,10 +18,10 @@ from typer.testing import CliRunner
 
 from gnas import viz as pictures
 from gnas.cli import app
+from gnas.distributed import ALONE
 from gnas.errors import GnasError
 from gnas.models.supernet import SupernetConfig
 from gnas.search.toponas import RunRecord, SearchResult, World, joined
-from gnas.search.toponas.distributed import ALONE
 from tests.models.plain_supernet import PlainSupernet
 from tests.search.toponas.conftest import make_loaders, search, tiny
 
@@ -105,36 +105,45 @@ def command(folder: Path) -> None:
     (folder / f"command-{rank}").write_text(f"{done.exit_code}\n{done.stdout}")
 
 
-def process(rank: int, ports: tuple[int, int], folder: Path) -> int:
+def process(rank: int, ports: Sequence[int], works: Sequence[Callable[[], None]]) -> int:
     """Forks a process that torchrun might have started; returns its id."""
     child = os.fork()
     if child:
         return child
     place = {"RANK": str(rank), "LOCAL_RANK": str(rank), "WORLD_SIZE": "2"}
     os.environ.update({**place, "MASTER_ADDR": "127.0.0.1", "GLOO_SOCKET_IFNAME": "lo"})
-    os.environ["MASTER_PORT"] = str(ports[0])
-    with joined("cpu") as (world, _):
-        everything(folder, world)
-    os.environ["MASTER_PORT"] = str(ports[1])
-    command(folder)
+    for port, work in zip(ports, works, strict=True):
+        os.environ["MASTER_PORT"] = str(port)
+        work()
     os._exit(0)
 
 
-def free_ports() -> tuple[int, int]:
-    with socket.socket() as first, socket.socket() as second:
-        first.bind(("127.0.0.1", 0))
-        second.bind(("127.0.0.1", 0))
-        return first.getsockname()[1], second.getsockname()[1]
+def free_ports(count: int) -> list[int]:
+    with ExitStack() as open_now:
+        found = [open_now.enter_context(socket.socket()) for _ in range(count)]
+        for port in found:
+            port.bind(("127.0.0.1", 0))
+        return [port.getsockname()[1] for port in found]
+
+
+def fork_two(*works: Callable[[], None]) -> None:
+    """Has two processes do the works, one after the other; each may join the two once."""
+    ports = free_ports(len(works))
+    torch.set_num_threads(1)
+    children = [process(rank, ports, works) for rank in (0, 1)]
+    codes = [os.waitstatus_to_exitcode(os.waitpid(child, 0)[1]) for child in children]
+    if any(codes):
+        sys.exit(f"exit codes {codes}")
 
 
 def main() -> None:
     folder = Path(sys.argv[1])
-    ports = free_ports()
-    torch.set_num_threads(1)
-    children = [process(rank, ports, folder) for rank in (0, 1)]
-    codes = [os.waitstatus_to_exitcode(os.waitpid(child, 0)[1]) for child in children]
-    if any(codes):
-        sys.exit(f"exit codes {codes}")
+
+    def library() -> None:
+        with joined("cpu") as (world, _):
+            everything(folder, world)
+
+    fork_two(library, lambda: command(folder))
 
 
 if __name__ == "__main__":

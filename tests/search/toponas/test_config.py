@@ -68,8 +68,8 @@ def test_configs_survive_json() -> None:
         ({"batch_size": 10, "accumulate": 4}, "multiple of accumulate, but got 10 and 4"),
         ({"stop_skip_share": 0.0}, r"stop_skip_share must be in \(0, 1\]"),
         ({"stop_skip_share": "x"}, "stop_skip_share must be a number"),
-        ({"arch_betas": (0.5,)}, "arch_betas must be two numbers"),
-        ({"arch_betas": 0.5}, "arch_betas must be two numbers"),
+        ({"arch_betas": (0.5,)}, "arch_betas must be 2 numbers"),
+        ({"arch_betas": 0.5}, "arch_betas must be 2 numbers"),
         ({"num_nodes": 3}, "num_nodes must be at least 4"),
     ],
 )

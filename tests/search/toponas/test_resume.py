@@ -11,9 +11,9 @@ from typing import Any
 import pytest
 import torch
 
+from gnas.checkpoints import Checkpoints
 from gnas.errors import ConfigError, DataError, MissingDataError
 from gnas.search.toponas import RunRecord, ToponasConfig
-from gnas.search.toponas.checkpoint import Checkpoints
 from tests.conftest import ROOT
 from tests.search.toponas.conftest import make_loaders, search, tiny
 

@@ -1,4 +1,4 @@
-"""Several processes that search together: who this one is, and what they share."""
+"""Several processes that work together: who this one is, and what they share."""
 
 from __future__ import annotations
 
@@ -16,7 +16,7 @@ from gnas.errors import ConfigError, GnasError
 
 @dataclass(frozen=True)
 class World:
-    """This process among all processes of the search."""
+    """This process among all that work together."""
 
     rank: int = 0
     size: int = 1
@@ -35,6 +35,13 @@ class World:
         flat /= self.size
         parts = torch.split(flat, [tensor.numel() for tensor in tensors])
         return [p.view_as(like).to(like.dtype) for p, like in zip(parts, tensors, strict=True)]
+
+    def total(self, tensor: Tensor) -> Tensor:
+        """The sum over all processes."""
+        if self.size > 1:
+            tensor = tensor.clone()
+            dist.all_reduce(tensor)
+        return tensor
 
     def broadcast(self, tensors: Sequence[Tensor]) -> None:
         """Gives every process the main one's values, in place."""

@@ -1,0 +1,125 @@
+"""``gnas export``: networks in the forms that other programs read."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import TYPE_CHECKING, Annotated, Any
+
+import typer
+
+from gnas.cli.options import settings as parsed
+from gnas.cli.output import check_writable, report_console, write_json
+
+if TYPE_CHECKING:
+    from torch import nn
+
+    from gnas.export import Exported
+    from gnas.models import NetworkFacts
+
+_SIZE = "Of a GENOTYPE's network"
+
+
+def export(
+    what: Annotated[
+        str,
+        typer.Argument(
+            metavar="GENOTYPE|WEIGHTS",
+            help="An architecture (text, file, search), or weights (a folder, a training)",
+        ),
+    ],
+    to: Annotated[str, typer.Option(help="onnx, pt2, python or safetensors")],
+    out: Annotated[Path, typer.Option(help="The file to write; for safetensors a folder")],
+    layers: Annotated[
+        int | None, typer.Option(help=f"{_SIZE}: cells, of a stage where it has stages")
+    ] = None,
+    channels: Annotated[
+        int | None, typer.Option(help=f"{_SIZE}: channels of the first cells")
+    ] = None,
+    stem: Annotated[str | None, typer.Option(help=f"{_SIZE}: cifar or imagenet")] = None,
+    classes: Annotated[int | None, typer.Option(help=f"{_SIZE}: classes [10]")] = None,
+    settings: Annotated[
+        list[str] | None, typer.Option("--set", help=f"{_SIZE}: any field, NAME=VALUE")
+    ] = None,
+    image_size: Annotated[
+        int | None, typer.Option(help="Height and width of images [the weights', 32 or 224]")
+    ] = None,
+    seed: Annotated[int, typer.Option(help="Seed of a GENOTYPE's untrained weights")] = 0,
+    json: Annotated[str | None, typer.Option(help="Write the result as JSON (- stdout)")] = None,
+) -> None:
+    """Write a network as ONNX, as a torch.export program, as plain Python or as safetensors."""
+    from dataclasses import replace
+
+    from gnas.export import export as write
+    from gnas.export.forms import check_out
+
+    check_out(to, out)
+    check_writable(json)
+    size = {"layers": layers, "channels": channels, "stem": stem, "num_classes": classes}
+    size |= parsed(settings or [])
+    saved = _weights(what)
+    if saved:
+        network, facts = _loaded(saved, size)
+    else:
+        network, facts = _built(what, size, seed)
+    if image_size is not None:
+        facts = replace(facts, image_size=image_size)
+    trained = saved is not None and facts.details.get("trained", True) is not False
+    done = write(network, facts, to, out, weights=saved is not None)  # type: ignore[arg-type]  # checked
+    _print(done, trained, json)
+
+
+def _weights(what: str) -> Path | None:
+    """Where the argument's weights are: a folder, a training's, or a file; None for others."""
+    from gnas.models.saved import is_weights
+    from gnas.retrain.evaluate import weights_folder
+
+    if any(sign in what for sign in "({|"):
+        return None
+    path = weights_folder(Path(what))
+    return path if is_weights(path) else None
+
+
+def _loaded(path: Path, size: dict[str, Any]) -> tuple[nn.Module, NetworkFacts]:
+    from gnas.errors import ConfigError
+    from gnas.models import load_network
+
+    given = [name for name, value in size.items() if value is not None]
+    if given:
+        raise ConfigError(f"saved weights have their size, so {given} must not be given")
+    return load_network(path)
+
+
+def _built(what: str, size: dict[str, Any], seed: int) -> tuple[nn.Module, NetworkFacts]:
+    from functools import partial
+
+    from gnas.cli.architectures import read_architecture
+    from gnas.models import FAMILIES, NetworkFacts, build_network, network_config
+    from gnas.spaces.texts import from_text, space_of, to_text
+    from gnas.train import fresh_network
+
+    graph = from_text(read_architecture(what))
+    family = FAMILIES[space_of(graph).name]
+    named = {"layers": family.depth, "channels": family.width}
+    config = network_config(graph, **{named.get(name, name): size[name] for name in size})
+    network = fresh_network(partial(build_network, graph, config), seed)
+    pixels = 224 if size["stem"] == "imagenet" else 32
+    facts = NetworkFacts(
+        architecture=to_text(graph), config=config, image_size=pixels, details={"trained": False}
+    )
+    return network, facts
+
+
+def _print(done: Exported, trained: bool, json: str | None) -> None:
+    target = report_console(json)
+    for path in done.files:
+        target.print(str(path), markup=False, soft_wrap=True)
+    shape = "x".join(map(str, done.input_shape))
+    target.print(
+        f"{done.params:,} parameters, {done.macs:,} multiply-accumulates for "
+        f"{shape}, {done.num_classes} classes, "
+        f"{'trained' if trained else 'untrained'} weights"
+    )
+    if done.largest_difference is not None:
+        target.print(f"outputs agree with the network within {done.largest_difference:.1e}")
+    if json:
+        write_json(json, {"command": "export", "trained": trained, **vars(done)})

@@ -1,0 +1,167 @@
+"""``gnas retrain``: train a found architecture from new weights."""
+
+from __future__ import annotations
+
+import time
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
+from pathlib import Path
+from typing import TYPE_CHECKING, Annotated, Any, Literal
+
+import typer
+
+from gnas.cli.architectures import read_architecture
+from gnas.cli.options import absolute, given, settings
+from gnas.cli.output import check_writable, console, progress_bar, report_console, write_json
+
+if TYPE_CHECKING:
+    from rich.console import Console
+
+    from gnas.retrain import Progress
+
+Dataset = Literal["digits", "cifar10", "folder", "imagenet"]
+
+
+def retrain(
+    genotype: Annotated[
+        str | None,
+        typer.Argument(
+            metavar="GENOTYPE",
+            help="A search's folder, a file, or a text: Genotype(normal=...), or of other spaces",
+        ),
+    ] = None,
+    dataset: Annotated[Dataset, typer.Option(help="Which images")] = "digits",
+    data_dir: Annotated[Path | None, typer.Option(help="Folder of the images")] = None,
+    out: Annotated[Path | None, typer.Option(help="The run's folder [runs/...]")] = None,
+    resume: Annotated[Path | None, typer.Option(help="Go on with the run in this folder")] = None,
+    epochs: Annotated[int | None, typer.Option(help="Passes over the training images")] = None,
+    layers: Annotated[
+        str | None, typer.Option(help="Cells of the network, or several: 8,10,12")
+    ] = None,
+    channels: Annotated[int | None, typer.Option(help="Channels of the first cells")] = None,
+    repeats: Annotated[
+        int | None, typer.Option(help="Trainings of each size, with seeds from --seed on [1]")
+    ] = None,
+    seed: Annotated[int | None, typer.Option(help="Of weights, order, augmentation [0]")] = None,
+    device: Annotated[str, typer.Option(help="auto, cpu, cuda or cuda:N")] = "auto",
+    json: Annotated[str | None, typer.Option(help="File for the result; - is stdout")] = None,
+    setting: Annotated[
+        list[str] | None,
+        typer.Option("--set", metavar="NAME=VALUE", help="Any other field of the recipe"),
+    ] = None,
+) -> None:
+    """Train a found architecture by the paper's recipe, and test it.
+
+    With several --layers or --repeats: one table, with means and standard deviations.
+    """
+    from gnas.devices import resolve_device
+    from gnas.distributed import joined
+    from gnas.retrain.plan import plan_retrain, resumed_plan
+    from gnas.retrain.run import run_retrain
+    from gnas.spaces.texts import from_text, to_text
+
+    check_writable(json)
+    text = None if genotype is None else to_text(from_text(read_architecture(genotype)))
+    changes = given(
+        data_dir=absolute(data_dir), epochs=epochs, layers=_numbers(layers), channels=channels,
+        repeats=repeats, seed=seed,
+    ) | settings(setting or [])  # fmt: skip
+    if resume is not None:
+        if out is not None:
+            raise typer.BadParameter("--resume goes on in its own folder")
+        plan, folder = resumed_plan(resume, text, changes), resume
+    elif text is None:
+        raise typer.BadParameter("GENOTYPE is needed, unless a run is resumed")
+    else:
+        plan = plan_retrain(text, dataset, **changes)
+        folder = out or Path("runs") / f"retrain-{dataset}-{time.strftime('%Y%m%d-%H%M%S')}"
+    with joined(resolve_device(device)) as (world, own_device), watching(world.is_main) as report:
+        result = run_retrain(
+            plan, device=own_device, world=world, out=folder, resume=resume is not None,
+            report=report,
+        )  # fmt: skip
+    if world.is_main:
+        print_retrain(result, folder, report_console(json))
+        if json is not None:
+            write_json(json, result)
+
+
+def _numbers(text: str | None) -> tuple[int, ...] | None:
+    if text is None:
+        return None
+    try:
+        return tuple(int(part) for part in text.split(","))
+    except ValueError as error:
+        raise typer.BadParameter(
+            f"--layers must be numbers with commas between, not {text!r}"
+        ) from error
+
+
+@contextmanager
+def watching(wanted: bool) -> Iterator[Callable[[str, Progress], None]]:
+    """A callback that shows a bar of steps, and a line at the end of every epoch, on stderr."""
+    if not wanted:
+        yield lambda name, progress: None
+        return
+    target = console(stderr=True)
+    with progress_bar() as bar:
+        task = bar.add_task("training", total=None)
+        shown: dict[str, int] = {}
+
+        def report(name: str, progress: Progress) -> None:
+            bar.update(
+                task,
+                description=f"training {name}".strip(),
+                completed=progress.step,
+                total=progress.total,
+            )
+            if progress.metrics.get("epoch", 0) > shown.get(name, 0):
+                shown[name] = progress.metrics["epoch"]
+                (bar.console if not bar.disable else target).print(
+                    epoch_line(name, progress.metrics), markup=False, soft_wrap=True
+                )
+
+        yield report
+
+
+def epoch_line(name: str, metrics: dict[str, Any]) -> str:
+    """What an epoch showed, in one line."""
+    parts = [
+        f"{name} epoch {metrics['epoch']}".strip(),
+        f"loss {metrics['train_loss']:.3f}",
+        f"accuracy {metrics['train_acc']:.1%} (training)",
+    ]
+    parts += [f"{metrics[f'{part}_acc']:.1%} ({part})" for part in ("val", "test")
+              if f"{part}_acc" in metrics]  # fmt: skip
+    return ", ".join(parts)
+
+
+def print_retrain(result: dict[str, Any], folder: Path, target: Console) -> None:
+    """One line for each size: what it is and what it does."""
+    from rich.table import Table
+
+    rows = result["rows"]
+    best = any("best_test_acc" in row for row in rows)
+    table = Table(title=f"test images, {result['data']['dataset']}")
+    names = ["layers", "channels", "parameters", "MACs", "repeats", "error", "top-5 error"]
+    for name in [*names, "error at the best validation epoch"] if best else names:
+        table.add_column(name, justify="right")
+    for row in rows:
+        cells = [
+            *(str(row[name]) if row[name] is not None else "-" for name in ("layers", "channels")),
+            f"{row['params'] / 1e6:.2f} M",
+            f"{row['macs'] / 1e6:.0f} M",
+            str(row["repeats"]),
+            *(_error(row.get(name)) for name in ("test_acc", "test_top5")),
+        ]
+        table.add_row(*cells, *([_error(row.get("best_test_acc"))] if best else []))
+    target.print(table)
+    target.print(f"{result['seconds']:.0f} s; run: {folder}", markup=False, soft_wrap=True)
+
+
+def _error(share: dict[str, Any] | None) -> str:
+    """Error in percent, with its standard deviation if there are several."""
+    if share is None:
+        return "-"
+    spread = "" if share["std"] is None else f" ± {share['std']:.2%}".rstrip("%")
+    return f"{1 - share['mean']:.2%}".rstrip("%") + spread + " %"

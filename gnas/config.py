@@ -1,0 +1,97 @@
+"""What configurations share: checks of their fields, and their way from and to records."""
+
+from __future__ import annotations
+
+import dataclasses
+import math
+from collections.abc import Mapping
+from typing import Any, TypeVar, cast, get_args, get_origin, get_type_hints
+
+from gnas.errors import ConfigError
+
+Config = TypeVar("Config")
+
+
+def check_types(config: Any) -> None:
+    """Checks the fields that are a choice of texts, whole numbers, yes or no, or numbers from 0.
+
+    Numbers may also be optional, or come as a tuple of a given length.
+
+    Raises:
+        ConfigError: names the field.
+    """
+    hints = get_type_hints(type(config))
+    for field in dataclasses.fields(config):
+        value, hint = getattr(config, field.name), hints[field.name]
+        wanted = ""
+        if choices := [c for c in get_args(hint) if isinstance(c, str)]:
+            wanted = "" if value in choices else f"one of {', '.join(choices)}"
+        elif hint is bool:
+            wanted = "" if isinstance(value, bool) else "true or false"
+        elif hint is int:
+            wanted = "" if type(value) is int else "a whole number"
+        elif hint is float:
+            wanted = "" if _is_number(value) else "a number from 0"
+        elif hint == float | None:
+            wanted = "" if value is None or _is_number(value) else "a number from 0 or none"
+        elif get_origin(hint) is tuple and set(get_args(hint)) == {float}:
+            count = len(get_args(hint))
+            good = isinstance(value, tuple) and len(value) == count
+            wanted = "" if good and all(map(_is_number, value)) else f"{count} numbers from 0"
+        if wanted:
+            raise ConfigError(f"{field.name} must be {wanted}, but got {value!r}")
+
+
+def _is_number(value: object) -> bool:
+    return type(value) in (int, float) and 0 <= cast(float, value) < math.inf
+
+
+def from_record(config: type[Config], record: Mapping[str, Any]) -> Config:
+    """The config that `dataclasses.asdict` or JSON wrote.
+
+    Raises:
+        ConfigError: unknown fields or impossible values.
+    """
+    known = field_names(config)
+    unknown = sorted(set(record) - known)
+    if unknown:
+        raise ConfigError(f"unknown field '{unknown[0]}'; choose from {sorted(known)}")
+    return config(**{k: tuple(v) if isinstance(v, list) else v for k, v in record.items()})
+
+
+def field_names(config: type) -> set[str]:
+    """Names of a dataclass' fields."""
+    return {field.name for field in dataclasses.fields(config)}
+
+
+def shared_out(settings: Mapping[str, Any], *configs: type, own: str = "") -> list[dict[str, Any]]:
+    """The settings that are fields of each config; one of the same name in two is of both.
+
+    Args:
+        settings: Values by name.
+        configs: Dataclasses.
+        own: A field that is not a setting.
+
+    Raises:
+        ConfigError: no config has such a field.
+    """
+    fields = [field_names(config) - {own} for config in configs]
+    known = set().union(*fields)
+    unknown = sorted(set(settings) - known)
+    if unknown:
+        raise ConfigError(
+            f"unknown setting '{unknown[0]}'; choose from {', '.join(sorted(known))}"
+        )
+    return [{k: v for k, v in settings.items() if k in names} for names in fields]
+
+
+def differences(
+    before: Mapping[str, Any], after: Mapping[str, Any]
+) -> dict[str, tuple[object, object]]:
+    """Fields that differ between two records: name -> (before, after)."""
+    names = [*before, *(name for name in after if name not in before)]
+    return {
+        name: (before.get(name), after.get(name))
+        for name in names
+        if before.get(name) != after.get(name)
+    }

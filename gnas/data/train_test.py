@@ -1,0 +1,348 @@
+"""The images of a training and of its test, and of a validation part if one is asked for."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any, Literal, get_args
+
+import torch
+from torch import Tensor
+
+from gnas.data.batches import (
+    IMAGENET,
+    Batch,
+    Batches,
+    FileBatches,
+    MemoryBatches,
+    Order,
+    Scaling,
+)
+from gnas.data.folders import UNREADABLE, ImageList, list_images, training_folder
+from gnas.data.images import CIFAR10_CLASSES, TEST_FOLDERS, cifar10, train_and_test
+from gnas.data.parts import MIN_SIZE, check_memory, digest_of, digest_of_rows
+from gnas.errors import ConfigError, DataError, MissingDataError
+
+Dataset = Literal["digits", "cifar10", "folder", "imagenet"]
+Part = Literal["train", "val", "test"]
+Source = tuple[Tensor, Tensor] | ImageList
+IMAGE_SIZE: dict[Dataset, int] = {"digits": 16, "cifar10": 32, "folder": 32, "imagenet": 224}
+"""Choice: height and width in pixels where none is given."""
+RESIZE_SHARE = 256 / 224
+"""Test images of files are brought to this multiple of the size before the centre is cut out."""
+
+
+@dataclass(frozen=True, kw_only=True)
+class TrainTestConfig:
+    """Which images a network is trained on and tested on.
+
+    Raises:
+        ConfigError: an option is outside its range, or a folder is missing.
+    """
+
+    dataset: Dataset = "digits"
+    """digits of scikit-learn; torchvision's CIFAR-10; a folder (or .npy arrays) held in memory;
+    a folder of large images, ImageNet for example, read from its files again and again."""
+    data_dir: str | None = None
+    """Folder of the images; digits need none."""
+    image_size: int | None = None
+    """Height and width; None takes the data set's own, see `IMAGE_SIZE`."""
+    val_share: float = 0.0
+    """Share of every class' training images that is held out to choose the best epoch by."""
+    split_seed: int = 0
+    """Of the draw of those."""
+    workers: int = 4
+    """Processes that read ImageNet's files; 0 reads in the training's own."""
+
+    def __post_init__(self) -> None:
+        if self.dataset not in get_args(Dataset):
+            raise ConfigError(
+                f"unknown dataset '{self.dataset}'; choose from {sorted(get_args(Dataset))}"
+            )
+        if not isinstance(self.size, int) or self.size < MIN_SIZE:
+            raise ConfigError(f"image_size must be at least {MIN_SIZE}, but got {self.size}")
+        if self.dataset != "digits" and self.data_dir is None:
+            raise ConfigError(f"{self.dataset} needs the folder of its images: give --data-dir")
+        if not isinstance(self.val_share, int | float) or not 0 <= self.val_share < 1:
+            raise ConfigError(f"val_share must be in [0, 1), but got {self.val_share!r}")
+        for name in ("split_seed", "workers"):
+            value = getattr(self, name)
+            if not isinstance(value, int) or value < 0:
+                raise ConfigError(f"{name} must be a whole number from 0, but got {value!r}")
+
+    @property
+    def size(self) -> int:
+        """Height and width in pixels."""
+        return IMAGE_SIZE[self.dataset] if self.image_size is None else self.image_size
+
+
+@dataclass(frozen=True, kw_only=True)
+class Augmentation:
+    """What is done to training images."""
+
+    flip: bool = False
+    """Mirror every second one."""
+    padding: int = 0
+    """Largest shift in pixels of images in memory; those of files are cropped at random."""
+    cutout: int = 0
+    """Height and width of a square that is blanked."""
+    jitter: float = 0.0
+    """Largest relative change of the colours of images read from files."""
+
+
+class TrainTestImages:
+    """Images for training and testing; ``scaling`` is what their pixels are normalised by."""
+
+    def __init__(
+        self,
+        config: TrainTestConfig,
+        train: Source,
+        test: Source,
+        *,
+        classes: Sequence[str] = (),
+        scaling: Scaling | None = None,
+    ) -> None:
+        """Holds out the validation part.
+
+        Args:
+            config: What was asked for.
+            train: Pixels uint8 [N, C, H, W] and labels int64 [N]; or files.
+            test: The same of other images.
+            classes: Their names, if they have any.
+            scaling: None takes the statistics of the images trained on (of files: ImageNet's).
+
+        Raises:
+            DataError: a class has no image to train on, or labels of the test are unknown.
+        """
+        self.config = config
+        self._sources: dict[str, Source] = {"train": train, "val": train, "test": test}
+        labels = {"train": _labels(train), "test": _labels(test)}
+        self.num_classes = int(labels["train"].max()) + 1
+        self.classes = tuple(classes) or tuple(str(label) for label in range(self.num_classes))
+        """Names of the classes, or their numbers."""
+        self.in_channels = 3 if isinstance(train, ImageList) else int(train[0].size(1))
+        counts = torch.bincount(labels["train"], minlength=self.num_classes)
+        if not counts.all():
+            empty = int((counts == 0).nonzero()[0])
+            raise DataError(f"every class must have images, but class {empty} has none")
+        if int(labels["test"].max()) >= self.num_classes:
+            raise DataError(
+                f"test images must be of the {self.num_classes} classes trained on, but a label "
+                f"is {int(labels['test'].max())}"
+            )
+        kept, held = hold_out(labels["train"], config.val_share, config.split_seed)
+        self.rows = {"train": kept, "val": held, "test": torch.arange(len(labels["test"]))}
+        """Rows of every part in its source; ``val`` is empty if none was asked for."""
+        if scaling is None:
+            scaling = IMAGENET if isinstance(train, ImageList) else Scaling.of(train[0][kept])
+        self.scaling = scaling
+
+    def facts(self) -> dict[str, Any]:
+        """What a run records of its data: sizes, digests, and how pixels are normalised."""
+        return {
+            "dataset": self.config.dataset,
+            "image_size": self.config.size,
+            "in_channels": self.in_channels,
+            "classes": self.num_classes,
+            "mean": self.scaling.mean,
+            "std": self.scaling.std,
+            "train_sha256": digest_of(self._sources["train"]),
+            "test_sha256": digest_of(self._sources["test"]),
+            "parts": [
+                {"name": name, "images": len(rows), "sha256": digest_of_rows(rows)}
+                for name, rows in self.rows.items()
+                if len(rows)
+            ],
+        }
+
+    def batches(
+        self,
+        batch_size: int,
+        augmentation: Augmentation,
+        *,
+        seed: int,
+        device: str = "cpu",
+        rank: int = 0,
+        world: int = 1,
+    ) -> Batches:
+        """Endless batches of the training part.
+
+        Args:
+            batch_size: Images a batch, of all processes together.
+            augmentation: What is done to them.
+            seed: Of order and augmentation.
+            device: Where the batches are wanted.
+            rank: Number of this process.
+            world: Number of processes.
+
+        Raises:
+            ConfigError: the batch is larger than the part, or no multiple of the processes.
+        """
+        rows, source = self.rows["train"], self._sources["train"]
+        order = Order(count=len(rows), batch_size=batch_size, seed=seed, rank=rank, world=world)
+        if isinstance(source, ImageList):
+            return FileBatches(
+                source.select(rows.tolist()),
+                order,
+                image_size=self.config.size,
+                flip=augmentation.flip,
+                cutout=augmentation.cutout,
+                jitter=augmentation.jitter,
+                workers=self.config.workers,
+                device=device,
+            )
+        x, y = source
+        return MemoryBatches(
+            x[rows],
+            y[rows],
+            order,
+            scaling=self.scaling,
+            padding=augmentation.padding,
+            flip=augmentation.flip,
+            cutout=augmentation.cutout,
+            device=device,
+        )
+
+    def once(
+        self, part: Part, batch_size: int, *, device: str = "cpu", rank: int = 0, world: int = 1
+    ) -> Iterator[Batch]:
+        """Every image of a part once, as it is, in this process or another one.
+
+        Files that cannot be decoded have the label -1.
+
+        Args:
+            part: Which images.
+            batch_size: Images a batch of this process.
+            device: Where the batches are wanted.
+            rank: Number of this process.
+            world: Number of processes.
+        """
+        rows, source = self.rows[part][rank::world], self._sources[part]
+        if not isinstance(source, ImageList):
+            for chunk in torch.split(rows, batch_size):
+                yield self.scaling(source[0][chunk].to(device)), source[1][chunk].to(device)
+            return
+        loader: torch.utils.data.DataLoader[Any] = torch.utils.data.DataLoader(
+            _Centres(source, rows.tolist(), self.config.size),
+            batch_size=batch_size,
+            num_workers=self.config.workers,
+            pin_memory=device.startswith("cuda"),
+            generator=torch.Generator(),  # or it would draw from the global one
+            multiprocessing_context="spawn" if self.config.workers else None,
+        )
+        for x, y in loader:
+            yield self.scaling(x.to(device)), y.to(device)
+
+
+def hold_out(labels: Tensor, share: float, seed: int) -> tuple[Tensor, Tensor]:
+    """Ascending rows of what is kept, and of ``share`` of every class, drawn at random.
+
+    Args:
+        labels: int64 [N].
+        share: In [0, 1), rounded to whole images of each class.
+        seed: Of the draw.
+
+    Raises:
+        DataError: a class would keep no image.
+    """
+    generator = torch.Generator().manual_seed(seed)
+    kept, held = [], []
+    for label in sorted(set(labels.tolist())):
+        rows = (labels == label).nonzero().flatten()
+        rows = rows[torch.randperm(len(rows), generator=generator)]
+        count = round(len(rows) * share)
+        if count == len(rows):
+            raise DataError(
+                f"every class must keep images to train on, but class {label} has {len(rows)} "
+                f"and val_share is {share}"
+            )
+        held.append(rows[:count])
+        kept.append(rows[count:])
+    return torch.cat(kept).sort().values, torch.cat(held).sort().values
+
+
+def open_train_test(
+    config: TrainTestConfig, *, scaling: Scaling | None = None, only_test: bool = False
+) -> TrainTestImages:
+    """Reads or lists the images of ``config``.
+
+    Args:
+        config: Which images.
+        scaling: What pixels are normalised by; None as in `TrainTestImages`.
+        only_test: Large images: do not list those for training, which may even be absent.
+
+    Raises:
+        MissingDataError: a folder or file is not there.
+        DataError: damaged or too few images.
+        ConfigError: too many bytes of images.
+    """
+    folder = Path(config.data_dir or ".")
+    train: Source
+    test: Source
+    classes: Sequence[str] = ()
+    if config.dataset == "digits":
+        train, test = train_and_test("digits", image_size=config.size)
+    elif config.dataset == "cifar10":
+        train, test = (cifar10(folder, config.size, train=part) for part in (True, False))
+        classes = CIFAR10_CLASSES
+    elif config.dataset == "folder":
+        if not (folder / "x_train.npy").exists():
+            listed = list_images(training_folder(folder))
+            check_memory(len(listed.names), config.size)
+            classes = listed.classes
+        train, test = train_and_test(folder, image_size=config.size)
+    else:
+        train, test = _files(folder, only_test)
+        classes = train.classes
+    return TrainTestImages(config, train, test, classes=classes, scaling=scaling)
+
+
+def _files(folder: Path, only_test: bool) -> tuple[ImageList, ImageList]:
+    root = training_folder(folder)
+    tests = [folder / name for name in ("val", *TEST_FOLDERS) if (folder / name).is_dir()]
+    if not tests or (root == folder and not only_test):
+        raise MissingDataError(
+            f"a folder of large images must have train/<class>/* and val/<class>/* (or test), "
+            f"but {folder} has not; a small folder without them is `--dataset folder`"
+        )
+    test = list_images(tests[0])
+    if only_test:
+        return test, test
+    train = list_images(root)
+    if train.classes != test.classes:
+        raise DataError(
+            f"{tests[0]} must have the classes of {root}, but they differ in "
+            f"{sorted(set(train.classes) ^ set(test.classes))[:5]}"
+        )
+    return train, test
+
+
+def _labels(source: Source) -> Tensor:
+    return torch.tensor(source.labels) if isinstance(source, ImageList) else source[1].cpu()
+
+
+class _Centres(torch.utils.data.Dataset[tuple[Tensor, int]]):
+    """Centre of one image: uint8 [3, S, S], and its label, -1 if it cannot be decoded."""
+
+    def __init__(self, images: ImageList, rows: list[int], size: int) -> None:
+        from torchvision.transforms import v2
+
+        self._images, self._rows, self._size = images, rows, size
+        resize = v2.Resize(round(size * RESIZE_SHARE), antialias=True)
+        self._transform = v2.Compose([v2.PILToTensor(), resize, v2.CenterCrop(size)])
+
+    def __len__(self) -> int:
+        return len(self._rows)
+
+    def __getitem__(self, number: int) -> tuple[Tensor, int]:
+        from PIL import Image
+
+        row = self._rows[number]
+        try:
+            with Image.open(self._images.path(row)) as image:
+                rgb = image.convert("RGB")
+        except UNREADABLE:
+            return torch.zeros(3, self._size, self._size, dtype=torch.uint8), -1
+        centre: Tensor = self._transform(rgb)
+        return centre, self._images.labels[row]

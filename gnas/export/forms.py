@@ -1,0 +1,123 @@
+"""The forms in which a network leaves, and one function for all of them."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, replace
+from pathlib import Path
+from typing import Literal, get_args
+
+from safetensors.torch import save_file
+from torch import nn
+
+from gnas.data.files import replacing
+from gnas.errors import ConfigError
+from gnas.export.programs import export_onnx, export_pt2
+from gnas.export.source import python_source
+from gnas.models import (
+    DartsNetworkConfig,
+    NetworkFacts,
+    build_network,
+    num_macs,
+    num_params,
+    save_network,
+)
+
+Form = Literal["onnx", "pt2", "python", "safetensors"]
+FORMS: tuple[Form, ...] = get_args(Form)
+SUFFIXES = {"onnx": ".onnx", "pt2": ".pt2", "python": ".py", "safetensors": ""}
+"""How the file of a form ends; "safetensors" makes a folder."""
+
+
+@dataclass(frozen=True, kw_only=True)
+class Exported:
+    """What was written."""
+
+    form: Form
+    files: tuple[Path, ...]
+    architecture: str
+    params: int
+    """Trainable scalars."""
+    macs: int
+    """Multiply-accumulates for one image of ``input_shape``."""
+    input_shape: tuple[int, int, int]
+    """Channels, height and width of an image."""
+    num_classes: int
+    largest_difference: float | None
+    """Between the outputs of the network and of the program, on random images, where the form is
+    a program that was run."""
+
+
+def export(
+    network: nn.Module, facts: NetworkFacts, form: Form, out: Path, *, weights: bool = True
+) -> Exported:
+    """Writes a network in one of `FORMS`, without an auxiliary head and for prediction.
+
+    Args:
+        network: The network of ``facts``.
+        facts: How it was built and what it reads.
+        form: "onnx" and "pt2" are programs that are checked before they are kept; "python" is a
+            readable file with, if wanted, its weights as ``.safetensors`` beside it;
+            "safetensors" a folder of ``config.json`` and ``model.safetensors``.
+        out: The file or folder to write.
+        weights: Whether the weights are worth keeping beside a "python" file.
+
+    Raises:
+        ConfigError: there is no such form, or ``out`` does not end as it must.
+        UnsupportedError: a package of the extra ``export`` is not installed.
+        DataError: the program does not agree with the network, or writing failed.
+    """
+    check_out(form, out)
+    network, facts = without_auxiliary(network, facts)
+    files: tuple[Path, ...] = (out,)
+    difference = None
+    if form == "onnx":
+        difference = export_onnx(network, facts.input_shape, out)
+    elif form == "pt2":
+        difference = export_pt2(network, facts.input_shape, out)
+    elif form == "python":
+        with replacing(out) as temporary:
+            temporary.write_text(python_source(facts), encoding="utf-8")
+        if weights:
+            beside = out.with_suffix(".safetensors")
+            files = (out, beside)
+            with replacing(beside) as temporary:
+                save_file({k: v.contiguous() for k, v in network.state_dict().items()}, temporary)
+    else:
+        save_network(out, network, facts)
+    return Exported(
+        form=form,
+        files=files,
+        architecture=facts.architecture,
+        params=num_params(network),
+        macs=num_macs(network, facts.input_shape),
+        input_shape=facts.input_shape,
+        num_classes=facts.config.num_classes,
+        largest_difference=difference,
+    )
+
+
+def check_out(form: str, out: Path) -> None:
+    """Checks a form and the name of its file before any work.
+
+    Raises:
+        ConfigError: there is no such form, or the name does not end as it must.
+    """
+    if form not in FORMS:
+        raise ConfigError(f"the form must be one of {list(FORMS)}, but got '{form}'")
+    if SUFFIXES[form] and out.suffix != SUFFIXES[form]:
+        raise ConfigError(f"the output of '{form}' must end in {SUFFIXES[form]}, but got {out}")
+    if SUFFIXES[form] and out.is_dir():
+        raise ConfigError(f"the output of '{form}' must be a file, but {out} is a folder")
+    if not SUFFIXES[form] and out.exists() and not out.is_dir():
+        raise ConfigError(f"the output of '{form}' must be a folder, but {out} is a file")
+
+
+def without_auxiliary(network: nn.Module, facts: NetworkFacts) -> tuple[nn.Module, NetworkFacts]:
+    """The network in evaluation mode, on the CPU, without what only training uses; its facts."""
+    config = facts.config
+    if isinstance(config, DartsNetworkConfig) and config.auxiliary:
+        facts = replace(facts, config=replace(config, auxiliary=False))
+    bare = build_network(facts.graph, facts.config)
+    tensors = network.state_dict()
+    bare.load_state_dict({name: tensors[name] for name in bare.state_dict()})
+    return bare.eval(), facts

@@ -1,0 +1,170 @@
+"""Pieces of Python text that the plain networks are put together from."""
+
+from __future__ import annotations
+
+import re
+import textwrap
+from collections.abc import Iterable, Sequence
+
+FACTORIZED_REDUCE = '''
+class FactorizedReduce(nn.Module):
+    """Halves height and width: two 1x1 convolutions, one pixel apart."""
+
+    def __init__(self, in_channels: int, out_channels: int) -> None:
+        super().__init__()
+        half = out_channels // 2
+        self.here = nn.Conv2d(in_channels, half, 1, stride=2, bias=False)
+        self.further = nn.Conv2d(in_channels, out_channels - half, 1, stride=2, bias=False)
+        self.norm = nn.BatchNorm2d(out_channels)
+
+    def forward(self, x: Tensor) -> Tensor:
+        x = torch.relu(x)
+        shifted = nn.functional.pad(x, (-1, 1, -1, 1))
+        return self.norm(torch.cat([self.here(x), self.further(shifted)], dim=1))
+'''
+RELU_CONV_NORM = """
+def relu_conv_norm(in_channels: int, out_channels: int) -> nn.Sequential:
+    return nn.Sequential(
+        nn.ReLU(),
+        nn.Conv2d(in_channels, out_channels, 1, bias=False),
+        nn.BatchNorm2d(out_channels),
+    )
+"""
+SEPARABLE = '''
+def separable(channels: int, kernel: int, stride: int = 1, dilation: int = 1) -> list[nn.Module]:
+    """ReLU, depthwise and pointwise convolution, batch norm."""
+    padding = dilation * (kernel // 2)
+    return [
+        nn.ReLU(),
+        nn.Conv2d(
+            channels, channels, kernel, stride, padding, dilation, groups=channels, bias=False
+        ),
+        nn.Conv2d(channels, channels, 1, bias=False),
+        nn.BatchNorm2d(channels),
+    ]
+'''
+SEP_CONV = """
+def sep_conv(channels: int, kernel: int, stride: int = 1) -> nn.Sequential:
+    return nn.Sequential(*separable(channels, kernel, stride), *separable(channels, kernel))
+"""
+DIL_CONV = """
+def dil_conv(channels: int, kernel: int, stride: int = 1) -> nn.Sequential:
+    return nn.Sequential(*separable(channels, kernel, stride, dilation=2))
+"""
+NOR_CONV = """
+def nor_conv(channels: int, kernel: int) -> nn.Sequential:
+    return nn.Sequential(
+        nn.ReLU(),
+        nn.Conv2d(channels, channels, kernel, padding=kernel // 2, bias=False),
+        nn.BatchNorm2d(channels),
+    )
+"""
+CONV_NORM_RELU = """
+def conv_norm_relu(
+    in_channels: int, out_channels: int, kernel: int, stride: int = 1
+) -> nn.Sequential:
+    return nn.Sequential(
+        nn.Conv2d(in_channels, out_channels, kernel, stride, kernel // 2, bias=False),
+        nn.BatchNorm2d(out_channels),
+        nn.ReLU(),
+    )
+"""
+DW_SEP_CONV = """
+def dw_sep_conv(in_channels: int, out_channels: int, stride: int = 1) -> nn.Sequential:
+    return nn.Sequential(
+        nn.Conv2d(in_channels, in_channels, 3, stride, 1, groups=in_channels, bias=False),
+        nn.Conv2d(in_channels, out_channels, 1, bias=False),
+        nn.BatchNorm2d(out_channels),
+        nn.ReLU(),
+    )
+"""
+RESIDUAL_REDUCTION = '''
+class ResidualReduction(nn.Module):
+    """A ResNet block that halves height and width."""
+
+    def __init__(self, in_channels: int, out_channels: int) -> None:
+        super().__init__()
+        self.block = nn.Sequential(
+            nn.ReLU(),
+            nn.Conv2d(in_channels, out_channels, 3, stride=2, padding=1, bias=False),
+            nn.BatchNorm2d(out_channels),
+            nn.ReLU(),
+            nn.Conv2d(out_channels, out_channels, 3, padding=1, bias=False),
+            nn.BatchNorm2d(out_channels),
+        )
+        self.shortcut = nn.Sequential(
+            nn.AvgPool2d(2, stride=2, ceil_mode=True),
+            nn.Conv2d(in_channels, out_channels, 1, bias=False),
+        )
+
+    def forward(self, x: Tensor) -> Tensor:
+        return self.shortcut(x) + self.block(x)
+'''
+UNREAD = '''
+class Unread(nn.Module):
+    """Stands where the output of a cell would be read by nothing."""
+
+    def forward(self, before: Tensor, last: Tensor) -> Tensor:
+        return last
+'''
+
+LOAD = '''
+def load(weights: str) -> Network:
+    """The network with the weights of a .safetensors file, ready to predict."""
+    from safetensors.torch import load_file
+
+    network = Network()
+    network.load_state_dict(load_file(weights))
+    return network.eval()
+'''
+
+
+def indented(lines: Iterable[str], depth: int) -> str:
+    """The lines, each with an end and ``depth`` levels further in."""
+    return "".join(f"{'    ' * depth}{line}\n" for line in lines)
+
+
+def module_list(lines: Sequence[str]) -> str:
+    """The expression of an ``nn.ModuleList``, of one entry a line, for a constructor."""
+    return _container("nn.ModuleList", "[", lines, "]")
+
+
+def module_dict(lines: Sequence[str]) -> str:
+    """The expression of an ``nn.ModuleDict``, likewise."""
+    return _container("nn.ModuleDict", "{", lines, "}")
+
+
+def _container(kind: str, opening: str, lines: Sequence[str], closing: str) -> str:
+    if not lines:
+        return f"{kind}({opening}{closing})"
+    inner = indented(lines, 4)
+    return f"{kind}(\n{' ' * 12}{opening}\n{inner}{' ' * 12}{closing}\n{' ' * 8})"
+
+
+def joined(names: Iterable[str]) -> str:
+    """The expression that joins feature maps along their channels."""
+    listed = list(names)
+    return listed[0] if len(listed) == 1 else f"torch.cat([{', '.join(listed)}], dim=1)"
+
+
+def module(architecture: str, version: str, blocks: Iterable[str]) -> str:
+    """A file of its own: what it is, imports, and the blocks with two lines between them."""
+    body = "\n\n".join(block.strip("\n") + "\n" for block in (*blocks, LOAD))
+    spaced = re.sub(r",\s*", ", ", architecture)
+    text = "\n".join(textwrap.wrap(spaced, 96))
+    imports = "from torch import Tensor, nn\n"
+    if "torch." in body.replace("safetensors.torch", ""):
+        imports = f"import torch\n{imports}"
+    return f'''"""A network that was found by neural architecture search, in plain PyTorch.
+
+{text}
+
+Written by gnas {version}, which it does not need. What only training uses (drop-path, an
+auxiliary head) is left out.
+"""
+
+from __future__ import annotations
+
+{imports}
+
+{body}'''

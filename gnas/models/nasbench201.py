@@ -1,0 +1,161 @@
+"""The trainable network of a NAS-Bench-201 cell."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+import torch
+from torch import Tensor, nn
+from torch_geometric.data import Data
+
+from gnas.errors import ConfigError
+from gnas.graphs import to_adjacency
+from gnas.models.primitives import conv_norm
+from gnas.spaces.nasbench201 import CANDIDATES, EDGES, NUM_NODES, NASBench201
+
+NUM_STAGES = 3
+"""Stages of cells; a residual block between two of them halves the maps and doubles the width."""
+
+Edge = tuple[int, int, str]
+"""Source, target and operation."""
+
+
+@dataclass(frozen=True, kw_only=True)
+class NASBench201NetworkConfig:
+    """Size of a NAS-Bench-201 network; the defaults are the benchmark's own."""
+
+    in_channels: int = 3
+    """Image channels."""
+    num_classes: int = 10
+    """Width of the classifier."""
+    channels: int = 16
+    """Channels of the first stage; each later stage doubles them."""
+    cells_per_stage: int = 5
+    """Cells in each of the three stages."""
+
+    def __post_init__(self) -> None:
+        for field, value in vars(self).items():
+            if value < 1:
+                raise ConfigError(f"{field} must be at least 1, but got {value}")
+
+
+def nasbench201_network(
+    graph: Data, config: NASBench201NetworkConfig | None = None
+) -> NASBench201Network:
+    """The benchmark's network of a cell.
+
+    Args:
+        graph: A NAS-Bench-201 architecture.
+        config: Size; None for the benchmark's.
+
+    Raises:
+        GraphError: ``graph`` is not a NAS-Bench-201 cell.
+    """
+    return NASBench201Network(cell_edges(graph), config or NASBench201NetworkConfig())
+
+
+def cell_edges(graph: Data) -> tuple[Edge, ...]:
+    """The edges of a cell, by target and then by source.
+
+    Raises:
+        GraphError: ``graph`` is not a NAS-Bench-201 cell.
+    """
+    NASBench201().validate(graph)
+    adjacency, _ = to_adjacency(graph)
+    return tuple((i, j, CANDIDATES[int(adjacency[i, j])]) for i, j in EDGES if adjacency[i, j])
+
+
+class NASBench201Network(nn.Module):
+    """Stem, three stages of cells with residual blocks between them, global average, classifier.
+
+    Args:
+        edges: Source, target and operation of the edges of a cell.
+        config: Size.
+
+    Source: Dong and Yang, NAS-Bench-201, ICLR 2020, figure 1 and section 2.1, and the published
+    code. No difference is known.
+    """
+
+    def __init__(self, edges: tuple[Edge, ...], config: NASBench201NetworkConfig) -> None:
+        super().__init__()
+        self.config = config
+        width = config.channels
+        self.stem = nn.Sequential(*conv_norm(config.in_channels, width, 3))
+        self.layers = nn.ModuleList()
+        for stage in range(NUM_STAGES):
+            if stage:
+                self.layers.append(ResidualReduction(width, 2 * width))
+                width *= 2
+            self.layers.extend(
+                NASBench201Cell(edges, width) for _ in range(config.cells_per_stage)
+            )
+        self.last = nn.Sequential(nn.BatchNorm2d(width), nn.ReLU())
+        self.classifier = nn.Linear(width, config.num_classes)
+
+    def forward(self, images: Tensor) -> Tensor:
+        """[B, C, H, W] -> logits [B, num_classes]."""
+        x = self.stem(images)
+        for layer in self.layers:
+            x = layer(x)
+        logits: Tensor = self.classifier(self.last(x).mean((2, 3)))
+        return logits
+
+
+class NASBench201Cell(nn.Module):
+    """Four feature maps; each is the sum of the operations that enter it.
+
+    A map that nothing enters is zero, and operations on it are computed all the same, as in the
+    benchmark: a batch norm turns zeros into its own shift.
+
+    Args:
+        edges: Source, target and operation.
+        channels: Channels of all maps.
+    """
+
+    def __init__(self, edges: tuple[Edge, ...], channels: int) -> None:
+        super().__init__()
+        self.edges = [(source, target) for source, target, _ in edges]
+        self.ops = nn.ModuleList(operation(op, channels) for _, _, op in edges)
+
+    def forward(self, x: Tensor) -> Tensor:
+        """[B, channels, H, W] -> the same shape."""
+        maps = [x, *[torch.zeros_like(x)] * (NUM_NODES - 1)]
+        for (source, target), op in zip(self.edges, self.ops, strict=True):
+            maps[target] = maps[target] + op(maps[source])
+        return maps[-1]
+
+
+class ResidualReduction(nn.Module):
+    """ResNet's basic block with stride 2; the shortcut averages 2x2 pixels, then widens.
+
+    Args:
+        in_channels: Channels of the input.
+        out_channels: Channels of the result.
+    """
+
+    def __init__(self, in_channels: int, out_channels: int) -> None:
+        super().__init__()
+        self.block = nn.Sequential(
+            nn.ReLU(),
+            *conv_norm(in_channels, out_channels, 3, stride=2),
+            nn.ReLU(),
+            *conv_norm(out_channels, out_channels, 3),
+        )
+        self.shortcut = nn.Sequential(
+            nn.AvgPool2d(2, stride=2, ceil_mode=True),
+            nn.Conv2d(in_channels, out_channels, 1, bias=False),
+        )
+
+    def forward(self, x: Tensor) -> Tensor:
+        """[B, in_channels, H, W] -> [B, out_channels, ceil(H / 2), ceil(W / 2)]."""
+        out: Tensor = self.shortcut(x) + self.block(x)
+        return out
+
+
+def operation(name: str, channels: int) -> nn.Module:
+    """The operation ``name`` of the benchmark, from ``channels`` to ``channels``."""
+    if name == "skip_connect":
+        return nn.Identity()
+    if name == "avg_pool_3x3":
+        return nn.AvgPool2d(3, 1, padding=1, count_include_pad=False)
+    return nn.Sequential(nn.ReLU(), *conv_norm(channels, channels, int(name[-1])))

@@ -1,0 +1,218 @@
+"""The trainable network of a NASGEM cell: convolutions joined by concatenation."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import Literal
+
+import torch
+from torch import Tensor, nn
+from torch_geometric.data import Data
+
+from gnas.errors import ConfigError
+from gnas.graphs import prune, to_adjacency
+from gnas.models.primitives import conv_norm
+from gnas.spaces.nasgem import NASGEM, OPS
+
+MAX_INPUTS = 6
+"""Choice: most feature maps that a node joins. The paper caps them for the sake of memory (its
+section 2) and does not say where. Of a node with more predecessors, this many are read, evenly
+spread from the first to the last, so that both long and short paths remain."""
+
+
+@dataclass(frozen=True, kw_only=True)
+class NasgemNetworkConfig:
+    """Size and form of a GEMNet-like network; the defaults are a small one for proxy trainings.
+
+    On ImageNet: `nasgem_imagenet`.
+    """
+
+    in_channels: int = 3
+    """Image channels."""
+    num_classes: int = 10
+    """Width of the classifier."""
+    channels: int = 16
+    """Channels of every node in the first stage; each later stage doubles them."""
+    num_stages: int = 3
+    """Stages; each but the first (on ImageNet: each) halves the maps."""
+    cells_per_stage: int = 1
+    """Cells in each stage."""
+    stem: Literal["cifar", "imagenet"] = "cifar"
+    """One 3x3 convolution: with stride 1, or with stride 2 and a first stage that halves too."""
+
+    def __post_init__(self) -> None:
+        for field in ("in_channels", "num_classes", "channels", "num_stages", "cells_per_stage"):
+            if getattr(self, field) < 1:
+                raise ConfigError(f"{field} must be at least 1, but got {getattr(self, field)}")
+        if self.stem not in ("cifar", "imagenet"):
+            raise ConfigError(f"stem must be 'cifar' or 'imagenet', but got {self.stem!r}")
+
+
+@dataclass(frozen=True)
+class Wiring:
+    """What of a cell is built, nodes in topological order."""
+
+    ops: tuple[str, ...]
+    """Operation of every node."""
+    inputs: tuple[tuple[int, ...], ...]
+    """The nodes that every node joins; none for node 0, which reads the cell's input."""
+    outputs: tuple[int, ...]
+    """The nodes that the cell's output joins."""
+
+
+def nasgem_network(graph: Data, config: NasgemNetworkConfig | None = None) -> NasgemNetwork:
+    """The network that stacks a NASGEM cell.
+
+    Args:
+        graph: A NASGEM architecture of any number of nodes, dead ones included.
+        config: Size and form; None for a small network for images of 32x32.
+
+    Raises:
+        GraphError: ``graph`` is not a NASGEM cell.
+    """
+    NASGEM(num_nodes=max(1, len(graph.x))).validate(graph)
+    return NasgemNetwork(wiring(graph), config or NasgemNetworkConfig())
+
+
+def wiring(graph: Data) -> Wiring:
+    """What of a NASGEM cell is built.
+
+    Nodes that no data reaches from node 0 are dropped; the leaves of what remains are the
+    output. Then inputs beyond `MAX_INPUTS` are left out, and with them nodes that nothing reads
+    any more.
+    """
+    adjacency, ops = to_adjacency(prune(graph, to_output=False))
+    inputs = [_spread(adjacency[:, j].nonzero().flatten().tolist()) for j in range(len(ops))]
+    outputs = (adjacency.sum(1) == 0).nonzero().flatten().tolist()
+    read = set(outputs)
+    for j in reversed(range(len(ops))):
+        if j in read:
+            read.update(inputs[j])
+    place = {node: k for k, node in enumerate(sorted(read))}
+    return Wiring(
+        tuple(OPS[ops[node]] for node in place),
+        tuple(tuple(place[source] for source in inputs[node]) for node in place),
+        tuple(place[node] for node in outputs),
+    )
+
+
+def _spread(nodes: list[int]) -> list[int]:
+    """At most `MAX_INPUTS` of the nodes, the first and the last among them."""
+    if len(nodes) <= MAX_INPUTS:
+        return nodes
+    return [nodes[k * (len(nodes) - 1) // (MAX_INPUTS - 1)] for k in range(MAX_INPUTS)]
+
+
+class NasgemNetwork(nn.Module):
+    """Stem, stages of cells, global average, classifier.
+
+    Choices, where the paper is silent: every node of a stage has the same number of channels,
+    whatever it joins; a stage that halves the maps begins with a 3x3 depthwise separable
+    convolution of stride 2, and operations inside cells have stride 1; node 0 alone reads the
+    cell's input; the classifier reads the average of the last cell's output directly.
+
+    Args:
+        cell: What a cell computes.
+        config: Size and form.
+
+    Source: Cheng et al., NASGEM, AAAI 2021, sections 3.3 and 4.
+    """
+
+    def __init__(self, cell: Wiring, config: NasgemNetworkConfig) -> None:
+        super().__init__()
+        self.config = config
+        imagenet = config.stem == "imagenet"
+        width = config.channels
+        stem = conv_norm(config.in_channels, width, 3, stride=2 if imagenet else 1)
+        self.stem = nn.Sequential(*stem, nn.ReLU())
+        self.layers = nn.ModuleList()
+        last = width
+        for stage in range(config.num_stages):
+            if stage:
+                width *= 2
+            if stage or imagenet:
+                self.layers.append(operation("dw_sep_conv_3x3", last, width, stride=2))
+                last = width
+            for _ in range(config.cells_per_stage):
+                self.layers.append(NasgemCell(cell, last, width))
+                last = len(cell.outputs) * width
+        self.classifier = nn.Linear(last, config.num_classes)
+
+    def forward(self, images: Tensor) -> Tensor:
+        """[B, C, H, W] -> logits [B, num_classes]."""
+        x = self.stem(images)
+        for layer in self.layers:
+            x = layer(x)
+        logits: Tensor = self.classifier(x.mean((2, 3)))
+        return logits
+
+
+class NasgemCell(nn.Module):
+    """One cell: every node joins its inputs and computes its operation.
+
+    Args:
+        cell: Operations and wiring.
+        in_channels: Channels of the input.
+        channels: Channels of every node.
+    """
+
+    def __init__(self, cell: Wiring, in_channels: int, channels: int) -> None:
+        super().__init__()
+        self.inputs, self.outputs = cell.inputs, cell.outputs
+        self.nodes = nn.ModuleList(
+            operation(op, len(inputs) * channels or in_channels, channels)
+            for op, inputs in zip(cell.ops, cell.inputs, strict=True)
+        )
+
+    def forward(self, x: Tensor) -> Tensor:
+        """[B, in_channels, H, W] -> [B, len(outputs) * channels, H, W]."""
+        maps: list[Tensor] = []
+        for inputs, node in zip(self.inputs, self.nodes, strict=True):
+            maps.append(node(torch.cat([maps[k] for k in inputs], dim=1) if inputs else x))
+        return torch.cat([maps[k] for k in self.outputs], dim=1)
+
+
+def operation(name: str, in_channels: int, out_channels: int, stride: int = 1) -> nn.Sequential:
+    """Convolution, batch norm, ReLU; a separable one is depthwise, then pointwise."""
+    layers: list[nn.Module] = []
+    if name == "dw_sep_conv_3x3":
+        layers.append(
+            nn.Conv2d(
+                in_channels,
+                in_channels,
+                3,
+                stride,
+                padding=1,
+                groups=in_channels,
+                bias=False,
+            )
+        )
+        stride = 1
+    return nn.Sequential(*layers, *conv_norm(in_channels, out_channels, 1, stride), nn.ReLU())
+
+
+def nasgem_imagenet(channels: int = 24, num_classes: int = 1000) -> NasgemNetworkConfig:
+    """The form for images of 224x224: four stages of one cell, at 56, 28, 14 and 7 pixels."""
+    return NasgemNetworkConfig(
+        stem="imagenet", num_stages=4, channels=channels, num_classes=num_classes
+    )
+
+
+def _text(ops: str, wires: str) -> str:
+    """A cell's text from one digit for each operation and the hex digits of its wiring."""
+    return ",".join(OPS[int(op)] for op in ops) + "|" + wires
+
+
+GEMNET_A_SIZED = _text(
+    "110010011011111101001101010110",
+    "42804808208c49203000439802847c500570700e084008001050544"
+    "808083004c20110c1401c482132808430000008208251004209000",
+)
+"""A drawn cell whose network has the size of GEMNet-A, 4.29M parameters and 464M MACs in the form
+of `nasgem_imagenet`; GEMNet's own cells are not published, and nothing else is alike."""
+GEMNET_B_SIZED = _text(
+    "001110100011111111100001010101",
+    "226040238000202c12421881428310012114a0181000380004d0362"
+    "200040480250cd10004000c1490811800400000287011840a06019",
+)
+"""Likewise with the size of GEMNet-B: 4.52M parameters and 563M MACs."""

@@ -1,0 +1,263 @@
+"""Networks on disk: a folder with ``config.json`` and ``model.safetensors``, never a pickle."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any
+
+import torch
+from safetensors import SafetensorError, safe_open
+from safetensors.torch import save
+from torch import Tensor, nn
+from torch_geometric.data import Data
+
+from gnas.data.files import replacing
+from gnas.errors import ConfigError, DataError, GnasError, MissingDataError
+from gnas.models.families import NetworkConfig, build_network, network_config
+from gnas.runs import plain, to_json
+from gnas.spaces.texts import from_text, space_of
+
+FORMAT = "gnas-network"
+CONFIG, WEIGHTS = "config.json", "model.safetensors"
+_PICKLE_SUFFIXES = (".pt", ".pth", ".pkl", ".pickle", ".ckpt", ".bin", ".tar", ".th")
+_MAX_JSON_BYTES = 10_000_000
+CONVERSION = (
+    'if you trust it, convert it once: python -c "import torch, safetensors.torch as s; '
+    "s.save_file(torch.load('FILE', weights_only=True), 'model.safetensors')\", and put the "
+    "config.json of the network beside it"
+)
+
+
+@dataclass(frozen=True, kw_only=True)
+class NetworkFacts:
+    """What must be known to build a network again and to feed it."""
+
+    architecture: str
+    """The architecture's text (`gnas.spaces.texts`)."""
+    config: NetworkConfig
+    """Size and form of the network."""
+    image_size: int
+    """Height and width of the images that it was made for."""
+    mean: tuple[float, ...] = ()
+    """Subtracted from every channel of an image in [0, 1]; empty for images left as they are."""
+    std: tuple[float, ...] = ()
+    """By which every channel is divided then."""
+    classes: tuple[str, ...] = ()
+    """Names of the classes in the order of the logits, where they are known."""
+    details: Mapping[str, Any] = field(default_factory=dict)
+    """Anything else worth keeping: recipe, data, result. Kept as JSON has it."""
+
+    def __post_init__(self) -> None:
+        if self.image_size < 1:
+            raise ConfigError(f"image_size must be at least 1, but got {self.image_size}")
+        channels = self.config.in_channels
+        if len(self.mean) != len(self.std) or len(self.mean) not in (0, channels):
+            raise ConfigError(
+                f"mean and std must have one number for each of {channels} channels, "
+                f"but got {self.mean} and {self.std}"
+            )
+        if self.classes and len(self.classes) != self.config.num_classes:
+            raise ConfigError(
+                f"the network has {self.config.num_classes} classes, "
+                f"but got {len(self.classes)} names of classes"
+            )
+
+    @property
+    def graph(self) -> Data:
+        """The architecture."""
+        return from_text(self.architecture)
+
+    @property
+    def input_shape(self) -> tuple[int, int, int]:
+        """Channels, height and width of an image."""
+        return self.config.in_channels, self.image_size, self.image_size
+
+
+def save_network(folder: Path, network: nn.Module, facts: NetworkFacts) -> None:
+    """Writes ``model.safetensors`` and ``config.json``, each whole or not at all.
+
+    Args:
+        folder: Made if need be; files of the same names are replaced.
+        network: The network that `build_network` makes of ``facts``, without any wrapper.
+        facts: What is needed to build and feed it.
+
+    Raises:
+        ConfigError: ``network`` is not the one that the facts describe.
+        DataError: writing failed.
+    """
+    tensors = {key: value.detach().contiguous() for key, value in network.state_dict().items()}
+    problem = _misfit(_skeleton(facts), tensors)
+    if problem:
+        raise ConfigError(f"the network to save must be the one of its facts, but {problem}")
+    record = {
+        "format": FORMAT,
+        "space": space_of(facts.graph).name,
+        "architecture": facts.architecture,
+        "network": plain(facts.config),
+        "num_classes": facts.config.num_classes,
+        "image_size": facts.image_size,
+        "normalisation": {"mean": facts.mean, "std": facts.std},
+        "classes": facts.classes,
+        "details": facts.details,
+    }
+    with replacing(folder / WEIGHTS) as temporary:
+        temporary.write_bytes(save(tensors, {"format": "pt"}))
+    with replacing(folder / CONFIG) as temporary:
+        temporary.write_text(to_json(record), encoding="utf-8")
+
+
+def load_network(path: Path) -> tuple[nn.Module, NetworkFacts]:
+    """A saved network, in evaluation mode on the CPU, and what was written beside it.
+
+    Args:
+        path: A folder of `save_network`, or the ``.safetensors`` file in it.
+
+    Raises:
+        MissingDataError: a file is not there.
+        DataError: a file is damaged, a pickle, or the weights are not those of the network.
+    """
+    weights = path / WEIGHTS if path.is_dir() else path
+    _refuse_pickles(path, weights)
+    facts = read_facts(weights.parent)
+    network = _skeleton(facts)
+    tensors = _read_tensors(weights)
+    problem = _misfit(network, tensors)
+    if problem:
+        raise DataError(
+            f"{weights} must hold the weights of the network in {CONFIG}, but {problem}"
+        )
+    network.load_state_dict(tensors)
+    return network.eval(), facts
+
+
+def is_weights(path: Path) -> bool:
+    """Whether a path is meant as a saved network (sound, damaged or a pickle): by its name."""
+    if path.is_dir():
+        return (path / WEIGHTS).exists() or _describes_network(path / CONFIG)
+    return path.suffix in (".safetensors", *_PICKLE_SUFFIXES)
+
+
+def _describes_network(path: Path) -> bool:
+    try:
+        return f'"{FORMAT}"' in path.read_text(encoding="utf-8")
+    except (OSError, ValueError):
+        return False
+
+
+def read_facts(folder: Path) -> NetworkFacts:
+    """What ``config.json`` says about the network in a folder.
+
+    Raises:
+        MissingDataError: there is no such file.
+        DataError: it is damaged, or says nothing about a network of this version of gnas.
+    """
+    path = folder / CONFIG
+    try:
+        size = path.stat().st_size
+        text = path.read_text(encoding="utf-8") if size <= _MAX_JSON_BYTES else ""
+        record = json.loads(text)
+    except FileNotFoundError as error:
+        raise MissingDataError(
+            f"a network needs a {CONFIG} beside its weights, but there is none in {folder}"
+        ) from error
+    except (OSError, ValueError, RecursionError) as error:
+        raise DataError(f"{path} must be a JSON file, but it cannot be read as one") from error
+    if not isinstance(record, dict) or record.get("format") != FORMAT:
+        raise DataError(f'{path} must describe a network ("format": "{FORMAT}")')
+    try:
+        return _facts(record)
+    except (KeyError, TypeError, ValueError, GnasError) as error:
+        reason = f"{error} is missing" if isinstance(error, KeyError) else str(error)
+        raise DataError(f"{path} must describe a network, but: {reason}") from error
+
+
+def _facts(record: Mapping[str, Any]) -> NetworkFacts:
+    """The facts in a ``config.json``, each checked by whoever uses it."""
+    graph = from_text(_of_type(str, record["architecture"]))
+    found = space_of(graph).name
+    if record["space"] != found:
+        raise DataError(f"the space is {record['space']!r:.60}, but the architecture's '{found}'")
+    config = network_config(graph, **_of_type(dict, record["network"]))
+    if record["num_classes"] != config.num_classes:
+        raise DataError(
+            f"num_classes is {record['num_classes']!r:.60}, "
+            f"but the network's is {config.num_classes}"
+        )
+    normalisation = _of_type(dict, record["normalisation"])
+    return NetworkFacts(
+        architecture=record["architecture"],
+        config=config,
+        image_size=_of_type(int, record["image_size"]),
+        mean=tuple(float(value) for value in normalisation["mean"]),
+        std=tuple(float(value) for value in normalisation["std"]),
+        classes=tuple(_of_type(str, name) for name in record.get("classes", ())),
+        details=_of_type(dict, record.get("details", {})),
+    )
+
+
+def _of_type(kind: type, value: object) -> Any:
+    if type(value) is not kind:
+        raise DataError(f"a {kind.__name__} must stand where {value!r:.60} does")
+    return value
+
+
+def _skeleton(facts: NetworkFacts) -> nn.Module:
+    """The network with any weights; the global random numbers stay where they are."""
+    with torch.random.fork_rng(devices=[]):
+        return build_network(facts.graph, facts.config)
+
+
+def _misfit(network: nn.Module, tensors: Mapping[str, Tensor]) -> str | None:
+    """The first reason why ``tensors`` are not the state of ``network``; None if they are."""
+    expected = network.state_dict()
+    for key, value in expected.items():
+        if key not in tensors:
+            return f"'{key}' is missing ({len(tensors)} tensors instead of {len(expected)})"
+        found = tensors[key]
+        if (found.shape, found.dtype) != (value.shape, value.dtype):
+            return (
+                f"'{key}' is {found.dtype} {list(found.shape)} instead of "
+                f"{value.dtype} {list(value.shape)}"
+            )
+    extra = sorted(tensors.keys() - expected.keys())
+    return f"the network has no '{extra[0]}'" if extra else None
+
+
+def _refuse_pickles(path: Path, weights: Path) -> None:
+    """Raises what must be said before a file that is missing or a pickle is opened.
+
+    Raises:
+        MissingDataError: there are no weights.
+        DataError: the weights are a pickle.
+    """
+    pickles = [weights] if weights.suffix in _PICKLE_SUFFIXES else []
+    if path.is_dir() and not weights.exists():
+        pickles = [file for file in sorted(path.iterdir()) if file.suffix in _PICKLE_SUFFIXES]
+    if not weights.exists() and not pickles:
+        raise MissingDataError(
+            f"weights must be a folder with {WEIGHTS} and {CONFIG}, but there is no {weights}"
+        )
+    if not pickles and weights.is_file():
+        with weights.open("rb") as file:
+            start = file.read(4)
+        if start[:4] == b"PK\x03\x04" or (start[:1] == b"\x80" and start[1:2] <= b"\x05"):
+            pickles = [weights]
+    if pickles and pickles[0].exists():
+        raise DataError(
+            f"{pickles[0]} is a pickle, which can run any code when it is opened, and so is not "
+            f"read; {CONVERSION.replace('FILE', str(pickles[0]))}"
+        )
+    if pickles:
+        raise MissingDataError(f"weights must be a {WEIGHTS} file, but there is no {pickles[0]}")
+
+
+def _read_tensors(path: Path) -> dict[str, Tensor]:
+    try:
+        with safe_open(path, framework="pt") as file:
+            return {key: file.get_tensor(key) for key in file.keys()}
+    except (SafetensorError, OSError, ValueError) as error:
+        reason = str(error).splitlines()[0]
+        raise DataError(f"{path} must be a sound safetensors file, but: {reason}") from error

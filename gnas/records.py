@@ -1,0 +1,160 @@
+"""A run's folder while the run goes on: metrics, TensorBoard events, checkpoints."""
+
+from __future__ import annotations
+
+import json
+import logging
+import time
+from collections.abc import Mapping
+from pathlib import Path
+from typing import TYPE_CHECKING, Any, Generic, Protocol, TypeVar
+
+from torch import Tensor
+
+from gnas.checkpoints import Checkpoints
+from gnas.config import differences
+from gnas.data.files import replacing
+from gnas.errors import ConfigError
+from gnas.runs import check_folder, plain
+
+if TYPE_CHECKING:
+    from torch.utils.tensorboard import SummaryWriter
+
+logger = logging.getLogger(__name__)
+
+CHECKPOINT_S = 60.0
+"""Seconds between checkpoints."""
+METRICS = "metrics.jsonl"
+
+
+class Resumable(Protocol):
+    """What a record needs of the state of a run."""
+
+    step: int
+    """Steps done."""
+    epochs: list[dict[str, Any]]
+    """Metrics of every epoch that ended, each with its number as ``epoch``."""
+
+    @property
+    def processes(self) -> int:
+        """Processes that work on the run."""
+        ...
+
+    def tensors(self) -> Mapping[str, Tensor]:
+        """Everything that is a tensor."""
+        ...
+
+    def record(self) -> Mapping[str, Any]:
+        """The rest, as JSON has it, with ``processes``."""
+        ...
+
+    def load(self, tensors: Mapping[str, Tensor], record: Mapping[str, Any]) -> None:
+        """Takes everything from a checkpoint."""
+        ...
+
+
+State = TypeVar("State", bound=Resumable)
+"""The state of a kind of run."""
+
+
+class RunRecord(Generic[State]):
+    """Writes what a run has done, so that it can be watched, and resumed after any end.
+
+    Files in ``folder``: ``metrics.jsonl``, one line an epoch; ``checkpoint/``; TensorBoard events.
+
+    Args:
+        folder: The run's; made if need be.
+        facts: What a resumed run must agree with: its config, and facts about its data.
+        resume: Go on from the folder's checkpoint; otherwise it must not have one.
+        every_s: Seconds between checkpoints.
+
+    Raises:
+        ConfigError: the folder cannot be written, or has a run that is not to be resumed.
+    """
+
+    def __init__(
+        self,
+        folder: Path,
+        facts: Mapping[str, Any],
+        *,
+        resume: bool = False,
+        every_s: float = CHECKPOINT_S,
+    ) -> None:
+        check_folder(folder)
+        self.folder, self.facts, self.resume = folder, plain(facts), resume
+        self.checkpoints = Checkpoints(folder / "checkpoint")
+        self._every_s, self._saved_at, self._saved_step = every_s, time.monotonic(), -1
+        self._writer: SummaryWriter | None = None
+        if not resume and self.checkpoints.steps():
+            raise ConfigError(
+                f"a new run needs a folder of its own, but {folder} has a checkpoint; "
+                f"go on with --resume {folder}, or choose another"
+            )
+
+    def restore(self, state: State) -> None:
+        """Puts ``state`` where the newest whole checkpoint is.
+
+        Raises:
+            MissingDataError: there is none.
+            DataError: all are damaged.
+            ConfigError: it is of a run with other facts; says which.
+        """
+        tensors, record = self.checkpoints.load()
+        for kind, before in record["facts"].items():
+            changed = differences(before or {}, self.facts.get(kind) or {})
+            if changed:
+                name, (was, now) = next(iter(changed.items()))
+                others = f", and {len(changed) - 1} more" if len(changed) > 1 else ""
+                raise ConfigError(
+                    f"a resumed run must be the one that {self.folder} holds, but its {kind} "
+                    f"differs: {name} was {was} and is now {now}{others}"
+                )
+        if record["processes"] != state.processes:
+            logger.warning(
+                "%d processes go on with what %d did: equal up to rounding only",
+                state.processes,
+                record["processes"],
+            )
+        state.load(tensors, record)
+        self._saved_step = state.step
+
+    def start(self, state: State) -> None:
+        """Brings the files to where ``state`` is; a killed run may have written more."""
+        for path in self.folder.glob(".*.tmp"):  # of a killed process
+            path.unlink(missing_ok=True)
+        lines = "".join(json.dumps(plain(epoch)) + "\n" for epoch in state.epochs)
+        with replacing(self.folder / METRICS) as temporary:
+            temporary.write_text(lines, encoding="utf-8")
+        from torch.utils.tensorboard import SummaryWriter
+
+        self._writer = SummaryWriter(str(self.folder), purge_step=len(state.epochs) + 1)
+        if not self.resume:
+            self.save(state)
+
+    def epoch(self, state: State) -> None:
+        """Adds the epoch that just ended."""
+        metrics = state.epochs[-1]
+        with (self.folder / METRICS).open("a", encoding="utf-8") as file:
+            file.write(json.dumps(plain(metrics)) + "\n")
+        if self._writer is not None:
+            for name, value in metrics.items():
+                if isinstance(value, int | float):
+                    self._writer.add_scalar(name, value, metrics["epoch"])
+                elif isinstance(value, str):
+                    self._writer.add_text(name, value, metrics["epoch"])
+            self._writer.flush()
+
+    def save(self, state: State, *, if_due: bool = False) -> None:
+        """Writes a checkpoint; with ``if_due`` only if the last one is old enough."""
+        if state.step == self._saved_step:
+            return
+        if if_due and time.monotonic() - self._saved_at < self._every_s:
+            return
+        record = {"facts": self.facts, **state.record()}
+        self.checkpoints.save(state.step, state.tensors(), record)
+        self._saved_at, self._saved_step = time.monotonic(), state.step
+
+    def close(self) -> None:
+        """Ends the event file."""
+        if self._writer is not None:
+            self._writer.close()

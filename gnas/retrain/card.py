@@ -1,0 +1,135 @@
+"""The folder of a trained network: weights, what is needed to build it, and a model card."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from pathlib import Path
+from typing import Any
+
+from torch import nn
+
+from gnas.data.files import replacing
+from gnas.data.train_test import TrainTestImages
+from gnas.models.families import NetworkConfig
+from gnas.models.saved import NetworkFacts, save_network
+from gnas.runs import plain
+
+MAX_CLASSES = 20
+"""More names of classes than this are left to ``config.json``."""
+USE = (
+    "## Use",
+    "",
+    "```python",
+    "from pathlib import Path",
+    "",
+    "from gnas.models import load_network",
+    "",
+    'network, facts = load_network(Path("."))',
+    "# images: float32 [B, C, H, W], (pixels / 255 - facts.mean) / facts.std",
+    "logits = network(images)",
+    "```",
+)
+
+
+def save_trained(
+    folder: Path,
+    network: nn.Module,
+    config: NetworkConfig,
+    images: TrainTestImages,
+    result: Mapping[str, Any],
+) -> None:
+    """Writes ``model.safetensors``, ``config.json`` and ``README.md``.
+
+    Args:
+        folder: Made if need be; "best" says that the weights are those of the best epoch.
+        network: The trained network.
+        config: Its size and form.
+        images: What it was trained and tested on.
+        result: Of its training, as in ``result.json``.
+
+    Raises:
+        DataError: writing failed.
+    """
+    details = {
+        "recipe": result["config"]["retrain"],
+        "data": result["data"],
+        "result": {name: result[name] for name in ("metrics", "params", "macs", "seconds")},
+        "versions": result["versions"],
+        "git_commit": result["git_commit"],
+        "device": result["device"],
+        "weights": "best validation epoch" if folder.name == "best" else "last epoch",
+    }
+    facts = NetworkFacts(
+        architecture=result["architecture"],
+        config=config,
+        image_size=images.config.size,
+        mean=tuple(value / 255 for value in images.scaling.mean),
+        std=tuple(value / 255 for value in images.scaling.std),
+        classes=images.classes,
+        details=plain(details),
+    )
+    save_network(folder, network, facts)
+    with replacing(folder / "README.md") as temporary:
+        temporary.write_text(model_card(facts), encoding="utf-8")
+
+
+def model_card(facts: NetworkFacts) -> str:
+    """A page for whoever finds the folder: what it is, how it came about, how to use it."""
+    details = facts.details
+    data, metrics = details["data"], details["result"]["metrics"]
+    best = details["weights"].startswith("best")
+    prefix = "best_test" if best else "test"
+    shape = f"{facts.config.in_channels} x {facts.image_size} x {facts.image_size}"
+    lines = [
+        "---",
+        "library_name: gnas",
+        "pipeline_tag: image-classification",
+        "---",
+        "",
+        f"# Image classifier for {data['dataset']}",
+        "",
+        f"Weights of the {details['weights']}. Nothing was chosen by the test images.",
+        "",
+        "## Architecture",
+        "",
+        "```text",
+        facts.architecture,
+        "```",
+        "",
+        *_table({**plain(facts.config), "images": shape}),
+        *_table(
+            {
+                "parameters": f"{details['result']['params']:,}",
+                "multiply-accumulates": f"{details['result']['macs']:,}",
+            }
+        ),
+        "## Result",
+        "",
+        *_table(
+            {
+                "test accuracy": _percent(metrics[f"{prefix}_acc"]),
+                "top-5": _percent(metrics[f"{prefix}_top5"]),
+                "test images": metrics[f"{prefix}_images"],
+                "epoch": metrics["best_epoch"] if best else metrics["epoch"],
+                "training time": f"{details['result']['seconds']:.0f} s on {details['device']}",
+            }
+        ),
+        "## Data",
+        "",
+        *_table({k: v for k, v in data.items() if k not in ("parts", "mean", "std")}),
+        *_table({part["name"]: f"{part['images']} images" for part in data["parts"]}),
+    ]
+    if len(facts.classes) <= MAX_CLASSES:
+        lines += ["Classes: " + ", ".join(facts.classes) + ".", ""]
+    lines += ["## Recipe", "", *_table(details["recipe"])]
+    lines += ["## Versions", "", *_table({**details["versions"], "git": details["git_commit"]})]
+    return "\n".join([*lines, *USE]) + "\n"
+
+
+def _table(values: Mapping[str, Any]) -> list[str]:
+    rows = [f"| {name} | {value} |" for name, value in values.items() if value is not None]
+    return ["| | |", "|---|---|", *rows, ""]
+
+
+def _percent(share: float | None) -> str | None:
+    return None if share is None else f"{share:.2%}"

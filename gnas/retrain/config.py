@@ -1,0 +1,189 @@
+"""What defines one training of a found architecture, with the papers' recipes as presets."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Mapping
+from dataclasses import dataclass
+from typing import Any, Literal
+
+from gnas.config import check_types, from_record
+from gnas.data.train_test import Augmentation
+from gnas.errors import ConfigError
+
+Schedule = Literal["cosine", "linear"]
+Precision = Literal["float32", "bfloat16", "float16"]
+
+
+@dataclass(frozen=True, kw_only=True)
+class RetrainConfig:
+    """How a found architecture is trained from new weights.
+
+    Defaults are TopoNAS' for CIFAR-10 (Huang et al. 2020, appendix A.2), and DARTS' where it says
+    "following DARTS".
+
+    Raises:
+        ConfigError: an option is outside its range; the message names it.
+    """
+
+    layers: int | None = None
+    """Cells of the network, or in each stage of one of NASGEM or NAS-Bench cells; None takes the
+    preset's (12 for TopoNAS cells on CIFAR-10; the papers stack 20 of DARTS' cells) or the
+    space's own."""
+    channels: int | None = None
+    """Channels of the first cells; None takes the preset's (32 for TopoNAS cells on CIFAR-10, 48
+    in its large networks, 36 for DARTS cells) or the space's own."""
+    stem: Literal["cifar", "imagenet"] = "cifar"
+    """One convolution, or three with stride 2."""
+
+    epochs: int = 600
+    """Passes over the training images."""
+    batch_size: int = 96
+    """Images a step, of all processes together; an incomplete last batch of a pass is left out."""
+    accumulate: int = 1
+    """Pieces that a process takes its share of a batch in: less memory. Batch norm sees one piece
+    of one process at a time."""
+    lr: float = 0.025
+    """First learning rate of SGD."""
+    schedule: Schedule = "cosine"
+    """How it falls to 0, lowered after every epoch."""
+    warmup_epochs: int = 0
+    """Epochs over which the rate first rises linearly."""
+    momentum: float = 0.9
+    """Of SGD."""
+    weight_decay: float = 3e-4
+    """L2 penalty on all weights."""
+    gradient_clip: float = 5.0
+    """Largest norm of the gradient."""
+    label_smoothing: float = 0.0
+    """Probability mass spread over all classes in the training loss."""
+    auxiliary_weight: float = 0.4
+    """Weight of the auxiliary head's loss; 0 builds none."""
+    drop_path: float = 0.2
+    """Probability of dropping a path after the last epoch; it grows linearly from 0."""
+
+    flip: bool = True
+    """Mirror every second training image."""
+    padding: int = 4
+    """Largest shift in pixels of training images in memory."""
+    cutout: int = 16
+    """Height and width of the square that is blanked in every training image; 0 blanks none."""
+    jitter: float = 0.0
+    """Largest relative change of the colours of training images read from files."""
+
+    test_every: int = 0
+    """Epochs between looks at the test images for the record; 0 looks after the last one only.
+    Nothing is ever chosen by them."""
+    precision: Precision = "float32"
+    """Autocast to this type; float16 scales the loss."""
+    channels_last: bool = False
+    """Keep images and weights with the channels as the innermost dimension."""
+    compile: bool = False
+    """Run the network through torch.compile."""
+    seed: int = 0
+    """Of initial weights, order of images, augmentation and dropped paths."""
+
+    def __post_init__(self) -> None:
+        check_types(self)
+        for name in ("layers", "channels"):
+            value = getattr(self, name)
+            if value is not None and (type(value) is not int or value < 1):
+                raise ConfigError(f"{name} must be a whole number from 1, but got {value!r}")
+        for name in ("epochs", "batch_size", "accumulate"):
+            if getattr(self, name) < 1:
+                raise ConfigError(f"{name} must be at least 1, but got {getattr(self, name)}")
+        for name in ("warmup_epochs", "padding", "cutout", "test_every", "seed"):
+            if getattr(self, name) < 0:
+                raise ConfigError(f"{name} must be at least 0, but got {getattr(self, name)}")
+        for name in ("lr", "gradient_clip"):
+            if getattr(self, name) <= 0:
+                raise ConfigError(f"{name} must be positive, but got {getattr(self, name)}")
+        for name in ("momentum", "label_smoothing", "drop_path", "jitter"):
+            if getattr(self, name) >= 1:
+                raise ConfigError(f"{name} must be below 1, but got {getattr(self, name)}")
+        if self.batch_size % self.accumulate:
+            raise ConfigError(
+                f"batch_size must be a multiple of accumulate, but got {self.batch_size} and "
+                f"{self.accumulate}"
+            )
+
+    def lr_at(self, epoch: int) -> float:
+        """Learning rate in epoch 0, 1, ..."""
+        if self.schedule == "linear":
+            share = 1 - epoch / self.epochs
+        else:
+            share = 0.5 * (1 + math.cos(math.pi * epoch / self.epochs))
+        warm = min(1.0, (epoch + 1) / self.warmup_epochs) if self.warmup_epochs else 1.0
+        return self.lr * share * warm
+
+    def drop_path_at(self, epoch: int) -> float:
+        """Probability of dropping a path in epoch 0, 1, ..."""
+        return self.drop_path * epoch / self.epochs
+
+    @property
+    def augmentation(self) -> Augmentation:
+        """What is done to the training images."""
+        return Augmentation(
+            flip=self.flip, padding=self.padding, cutout=self.cutout, jitter=self.jitter
+        )
+
+    @staticmethod
+    def from_dict(record: Mapping[str, Any]) -> RetrainConfig:
+        """The config that `dataclasses.asdict` or JSON wrote.
+
+        Raises:
+            ConfigError: unknown fields or impossible values.
+        """
+        return from_record(RetrainConfig, record)
+
+
+def retrain_cifar10() -> RetrainConfig:
+    """CIFAR-10 as in the paper, appendix A.2, for a TopoNAS cell.
+
+    For DARTS' cells the papers take ``layers=20, channels=36``; for the large TopoNAS networks
+    of Table 1 ``channels=48``.
+    """
+    return RetrainConfig()
+
+
+def retrain_imagenet() -> RetrainConfig:
+    """ImageNet as in the paper, appendix A.4; what it leaves open as in DARTS' published code.
+
+    Choice: a warm-up of 5 epochs, which PC-DARTS' published code has for batches of 1024.
+    """
+    return RetrainConfig(
+        stem="imagenet",
+        epochs=250,
+        batch_size=1024,
+        lr=0.5,
+        schedule="linear",
+        warmup_epochs=5,
+        weight_decay=3e-5,
+        label_smoothing=0.1,
+        drop_path=0.0,
+        padding=0,
+        cutout=0,
+        jitter=0.4,
+    )
+
+
+def retrain_digits() -> RetrainConfig:
+    """Digits in a minute or two on two CPU cores.
+
+    Choice: smaller and shorter than CIFAR-10, with a higher rate, never mirrored.
+    """
+    return RetrainConfig(
+        epochs=15, batch_size=64, lr=0.1, flip=False, padding=2, cutout=4, drop_path=0.1
+    )
+
+
+PRESETS = {
+    "digits": retrain_digits,
+    "cifar10": retrain_cifar10,
+    "folder": retrain_cifar10,
+    "imagenet": retrain_imagenet,
+}
+"""The preset of every kind of images (`gnas.data.train_test.Dataset`)."""
+
+CELL_SIZES = {"digits": (5, 16), "cifar10": (12, 32), "folder": (12, 32), "imagenet": (14, 48)}
+"""Layers and channels of a network of TopoNAS cells, where none are given."""

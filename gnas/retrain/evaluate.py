@@ -1,0 +1,104 @@
+"""Testing saved networks."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Any
+
+import torch
+from torch import nn
+
+from gnas.data.batches import Scaling
+from gnas.data.train_test import TrainTestConfig, TrainTestImages, open_train_test
+from gnas.errors import DataError
+from gnas.models.counting import num_macs, num_params
+from gnas.models.saved import NetworkFacts
+from gnas.retrain.measure import EVAL_BATCH, latency, measure
+from gnas.runs import environment
+
+COMMAND = "evaluate"
+
+
+def weights_folder(path: Path) -> Path:
+    """``path``, or the last weights in it if it is the folder of a training."""
+    return path / "weights" if (path / "weights").is_dir() else path
+
+
+def evaluate_network(
+    network: nn.Module,
+    facts: NetworkFacts,
+    images: TrainTestConfig,
+    *,
+    device: str = "cpu",
+    batch_size: int = 1,
+) -> dict[str, Any]:
+    """What a saved network does on test images, how large and how fast it is.
+
+    Pixels are normalised as in its training.
+
+    Args:
+        network: As `load_network` returns it.
+        facts: As well.
+        images: Whose test part.
+        device: Where.
+        batch_size: Images a pass when it is timed.
+
+    Returns:
+        What ``--json`` writes.
+
+    Raises:
+        DataError: the images are not of the classes or channels of the network.
+        MissingDataError: there are no images.
+    """
+    scaling = Scaling(
+        tuple(255 * value for value in facts.mean or (0.0,) * facts.config.in_channels),
+        tuple(255 * value for value in facts.std or (1 / 255,) * facts.config.in_channels),
+    )
+    opened = open_train_test(images, scaling=scaling, only_test=True)
+    _check_fit(facts, opened)
+    network = network.to(device).eval()
+    shape = (opened.in_channels, images.size, images.size)
+    found = measure(
+        network,
+        opened.once("test", EVAL_BATCH, device=device),
+        opened.num_classes,
+        device=device,
+    )
+    return {
+        "command": COMMAND,
+        "architecture": facts.architecture,
+        "data": opened.facts(),
+        "classes": facts.classes or opened.classes,
+        "metrics": found.facts("test"),
+        "confusion": found.confusion,
+        "unreadable_test_images": found.unreadable,
+        "params": num_params(network),
+        "macs": num_macs(network, shape),
+        "latency": latency(network, shape, device=device, batch_size=batch_size),
+        **environment(device),
+        "threads": torch.get_num_threads(),
+    }
+
+
+def _check_fit(facts: NetworkFacts, images: TrainTestImages) -> None:
+    wanted = facts.config
+    if images.num_classes != wanted.num_classes:
+        raise DataError(
+            f"images must have the {wanted.num_classes} classes of the weights, "
+            f"but have {images.num_classes}"
+        )
+    if images.in_channels != wanted.in_channels:
+        raise DataError(
+            f"images must have the {wanted.in_channels} channels of the weights, "
+            f"but have {images.in_channels}"
+        )
+    named = [
+        names for names in (facts.classes, images.classes) if not all(map(str.isdigit, names))
+    ]
+    if len(named) == 2:
+        for label, (ours, theirs) in enumerate(zip(*named, strict=True)):
+            if ours != theirs:
+                raise DataError(
+                    f"images must have the classes of the weights in their order, but class "
+                    f"{label} is {ours!r} there and {theirs!r} here"
+                )

@@ -1,0 +1,206 @@
+"""Training from new weights: steps, epochs, what is measured."""
+
+from __future__ import annotations
+
+import logging
+from collections.abc import Callable
+from dataclasses import dataclass, field
+from typing import Any
+
+import torch
+from torch import nn
+from torch_geometric.data import Data
+
+from gnas.data.train_test import Part, TrainTestImages
+from gnas.devices import explaining_memory
+from gnas.distributed import ALONE, World
+from gnas.models.families import NetworkConfig, build_network
+from gnas.records import RunRecord
+from gnas.retrain.config import RetrainConfig
+from gnas.retrain.measure import EVAL_BATCH, Measures, measure
+from gnas.retrain.state import Training
+
+logger = logging.getLogger(__name__)
+
+SYNC_EVERY = 20
+"""Steps between looks at the losses on a GPU, which would wait for each one otherwise."""
+
+
+@dataclass(frozen=True)
+class Progress:
+    """Where a training is."""
+
+    step: int
+    """Steps done."""
+    total: int
+    """Steps in all."""
+    metrics: dict[str, Any] = field(default_factory=dict)
+    """Of the last whole epoch."""
+
+
+@dataclass(frozen=True)
+class RetrainResult:
+    """A trained network and what it does."""
+
+    network: nn.Module
+    """With the weights after the last epoch, in evaluation mode."""
+    best: nn.Module | None
+    """With those after the epoch that was best on the validation part, if there is one."""
+    best_epoch: int | None
+    """Its number."""
+    test: Measures
+    """Of ``network``."""
+    best_test: Measures | None
+    """Of ``best``."""
+    epochs: list[dict[str, Any]]
+    """Metrics of every epoch."""
+    seconds: float
+    """Time spent on it."""
+
+
+def retrain(
+    graph: Data,
+    network_config: NetworkConfig,
+    images: TrainTestImages,
+    config: RetrainConfig,
+    *,
+    device: str = "cpu",
+    world: World = ALONE,
+    record: RunRecord[Training] | None = None,
+    report: Callable[[Progress], None] = lambda progress: None,
+) -> RetrainResult:
+    """Trains the network of an architecture and tests it.
+
+    On the CPU the same config, images and number of threads and processes give the same bits,
+    whether the training was interrupted or not. The global generator is left as found.
+
+    Args:
+        graph: The architecture.
+        network_config: Size and form of the network.
+        images: To train and test on.
+        config: How to train.
+        device: Where.
+        world: This process among all that train together.
+        record: Where the main process writes what happens, and a resumed training starts from.
+        report: Called after every step (on a GPU every `SYNC_EVERY`).
+
+    Raises:
+        ConfigError: images and config do not fit together, the record is of another training,
+            or the memory does not suffice.
+        GnasError: a loss is not finite.
+    """
+    gpus = [torch.device(device)] if device.startswith("cuda") else []
+    advice = (
+        f"raise accumulate (now {config.accumulate}: pieces that a batch of {config.batch_size} "
+        "is taken in), or lower batch_size, channels or the image size"
+    )
+    with torch.random.fork_rng(devices=gpus), explaining_memory(advice):
+        torch.manual_seed(config.seed)
+        training = Training(build_network(graph, network_config).to(device), config, device, world)
+        if record is not None and record.resume:
+            record.restore(training)
+        own = record if world.is_main else None
+        if own is not None:
+            own.start(training)
+        try:
+            _run(training, images, own, report)
+        finally:
+            if own is not None:
+                own.close()
+        return _result(graph, network_config, training, images)
+
+
+def _run(
+    training: Training,
+    images: TrainTestImages,
+    record: RunRecord[Training] | None,
+    report: Callable[[Progress], None],
+) -> None:
+    config, world = training.config, training.world
+    loader = images.batches(
+        config.batch_size,
+        config.augmentation,
+        seed=config.seed,
+        device=training.device,
+        rank=world.rank,
+        world=world.size,
+    )
+    per_epoch = loader.per_pass
+    total = per_epoch * config.epochs
+    every = SYNC_EVERY if training.device.startswith("cuda") else 1
+    batches = loader.stream(training.step)
+    while training.step < total:
+        epoch = training.step // per_epoch
+        training.learn(next(batches), epoch)
+        ended = training.step % per_epoch == 0
+        if not ended and training.step % every:
+            continue
+        training.check_finite()
+        if ended:
+            _end_epoch(training, images, epoch, per_epoch)
+            if record is not None:
+                record.epoch(training)
+        metrics = training.epochs[-1] if training.epochs else {}
+        report(Progress(training.step, total, metrics))
+        if record is not None:
+            record.save(training, if_due=training.step < total)
+
+
+def _end_epoch(training: Training, images: TrainTestImages, epoch: int, per_epoch: int) -> None:
+    config, world = training.config, training.world
+    metrics: dict[str, Any] = {
+        "epoch": epoch + 1,
+        "step": training.step,
+        "lr": config.lr_at(epoch),
+        "drop_path": config.drop_path_at(epoch),
+        **training.take_means(per_epoch),
+    }
+    world.check_identical(training.parameters, "weights")
+    world.broadcast(list(training.network.buffers()))  # the running statistics of the main one
+    if len(images.rows["val"]):
+        metrics |= measured(training, training.network, images, "val").facts("val")
+        earlier = [old["val_acc"] for old in training.epochs]
+        if metrics["val_acc"] > max(earlier, default=-1.0):
+            training.keep_best()
+    if config.test_every and (epoch + 1) % config.test_every == 0:
+        metrics |= measured(training, training.network, images, "test").facts("test")
+    metrics["seconds"] = training.seconds
+    training.epochs.append(metrics)
+
+
+def measured(
+    training: Training, network: nn.Module, images: TrainTestImages, part: Part
+) -> Measures:
+    """What a network does on a part of the images, all processes together."""
+    config, world = training.config, training.world
+    return measure(
+        network,
+        images.once(part, EVAL_BATCH, device=training.device, rank=world.rank, world=world.size),
+        images.num_classes,
+        device=training.device,
+        precision=config.precision,
+        channels_last=config.channels_last,
+        world=world,
+    )
+
+
+def _result(
+    graph: Data, network_config: NetworkConfig, training: Training, images: TrainTestImages
+) -> RetrainResult:
+    seconds = training.seconds
+    best, best_epoch, best_test = None, None, None
+    if training.best:
+        shares = [epoch["val_acc"] for epoch in training.epochs]
+        best_epoch = 1 + shares.index(max(shares))
+        best = build_network(graph, network_config).to(training.device)
+        best.load_state_dict(training.best)
+        best_test = measured(training, best.eval(), images, "test")
+    return RetrainResult(
+        network=training.network.eval(),
+        best=best,
+        best_epoch=best_epoch,
+        test=measured(training, training.network, images, "test"),
+        best_test=best_test,
+        epochs=training.epochs,
+        seconds=seconds,
+    )

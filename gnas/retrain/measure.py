@@ -1,0 +1,170 @@
+"""How good and how fast a trained network is."""
+
+from __future__ import annotations
+
+import statistics
+import time
+from collections.abc import Iterable
+from dataclasses import dataclass
+from typing import Any
+
+import torch
+from torch import Tensor, nn
+
+from gnas.data.batches import Batch
+from gnas.distributed import ALONE, World
+from gnas.errors import DataError
+
+TOP = 5
+"""Of the second accuracy."""
+EVAL_BATCH = 256
+"""Images a batch when measuring."""
+
+
+@dataclass(frozen=True)
+class Measures:
+    """What a network did on images that it had not been trained on."""
+
+    count: int
+    """Images."""
+    loss: float
+    """Mean cross-entropy in nats."""
+    acc: float
+    """Share of the images whose class has the largest logit."""
+    top5: float | None
+    """Share of those whose class is among the 5 largest; None for 5 classes or fewer."""
+    confusion: Tensor
+    """int64 [classes, classes]: images of class i that were taken for class j."""
+    unreadable: int
+    """Files that could not be decoded, which count nowhere."""
+
+    def facts(self, part: str) -> dict[str, float | int | None]:
+        """The numbers by name, each with the name of the ``part`` before it."""
+        return {
+            f"{part}_acc": self.acc,
+            f"{part}_top5": self.top5,
+            f"{part}_loss": self.loss,
+            f"{part}_images": self.count,
+        }
+
+
+def autocast(device: str, precision: str) -> torch.autocast:
+    """Computes in ``precision`` where that is wise; "float32" changes nothing."""
+    return torch.autocast(
+        device.split(":")[0],
+        dtype=torch.float16 if precision == "float16" else torch.bfloat16,
+        enabled=precision != "float32",
+    )
+
+
+def measure(
+    network: nn.Module,
+    batches: Iterable[Batch],
+    num_classes: int,
+    *,
+    device: str = "cpu",
+    precision: str = "float32",
+    channels_last: bool = False,
+    world: World = ALONE,
+) -> Measures:
+    """Runs the network over the images; it is in the mode in which it was afterwards.
+
+    Args:
+        network: Maps images to logits, on ``device``.
+        batches: This process's share of the images, each once; label -1 is left out.
+        num_classes: Width of the classifier.
+        device: Where.
+        precision: Of `autocast`.
+        channels_last: Memory format of the images.
+        world: All processes that share the images.
+
+    Raises:
+        DataError: there are no images.
+    """
+    form = torch.channels_last if channels_last else torch.contiguous_format
+    was_training = network.training
+    network.eval()
+    confusion = torch.zeros(num_classes**2, dtype=torch.int64, device=device)
+    sums = torch.zeros(3, dtype=torch.float64, device=device)  # loss, in the top 5, unreadable
+    with torch.inference_mode():
+        for x, y in batches:
+            sums[2] += (y < 0).sum()
+            x, y = x[y >= 0].to(memory_format=form), y[y >= 0]
+            with autocast(device, precision):
+                logits = network(x)
+            logits = logits.float()
+            sums[0] += nn.functional.cross_entropy(logits, y, reduction="sum").double()
+            if num_classes > TOP:
+                sums[1] += (logits.topk(TOP, 1).indices == y[:, None]).sum()
+            cells = y * num_classes + logits.argmax(1)
+            confusion += torch.bincount(cells, minlength=num_classes**2)
+    network.train(was_training)
+    confusion, sums = world.total(confusion), world.total(sums)
+    matrix = confusion.view(num_classes, num_classes).cpu()
+    count = int(matrix.sum())
+    if count == 0:
+        raise DataError("there must be images to measure on, but there is none that can be read")
+    loss, top5, unreadable = sums.tolist()
+    return Measures(
+        count=count,
+        loss=loss / count,
+        acc=int(matrix.diagonal().sum()) / count,
+        top5=top5 / count if num_classes > TOP else None,
+        confusion=matrix,
+        unreadable=int(unreadable),
+    )
+
+
+def latency(
+    network: nn.Module,
+    input_shape: tuple[int, int, int],
+    *,
+    device: str = "cpu",
+    batch_size: int = 1,
+    repeats: int = 50,
+    warmup: int = 10,
+) -> dict[str, Any]:
+    """Median time of a forward pass in milliseconds, its quartiles, and where it was taken.
+
+    Args:
+        network: In evaluation mode, on ``device``.
+        input_shape: [C, H, W] of an image.
+        device: Where.
+        batch_size: Images a pass.
+        repeats: Passes that count.
+        warmup: Passes before those.
+    """
+    x = torch.randn(batch_size, *input_shape, generator=torch.Generator().manual_seed(0))
+    x = x.to(device)
+    times = []
+    with torch.inference_mode():
+        for k in range(warmup + repeats):
+            start = time.perf_counter()
+            network(x)
+            if device.startswith("cuda"):
+                torch.cuda.synchronize(device)
+            if k >= warmup:
+                times.append(1000 * (time.perf_counter() - start))
+    low, median, high = statistics.quantiles(times, n=4)
+    return {
+        "median_ms": median,
+        "quartiles_ms": [low, high],
+        "batch_size": batch_size,
+        "repeats": repeats,
+        "device": device_name(device),
+        "threads": torch.get_num_threads(),
+    }
+
+
+def device_name(device: str) -> str:
+    """The device's own name: of a GPU its model, of a CPU what the system says."""
+    if device.startswith("cuda"):
+        return str(torch.cuda.get_device_name(device))
+    import platform
+
+    try:
+        with open("/proc/cpuinfo", encoding="utf-8") as file:
+            names = [line.partition(":")[2].strip() for line in file if "model name" in line]
+    except OSError:
+        names = []
+    return names[0] if names else platform.processor() or platform.machine()

@@ -1,0 +1,197 @@
+"""What is to be trained: one architecture, one recipe, some sizes and some seeds."""
+
+from __future__ import annotations
+
+import dataclasses
+import logging
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any, get_args
+
+from torch_geometric.data import Data
+
+from gnas.config import shared_out
+from gnas.data.train_test import Dataset, TrainTestConfig
+from gnas.errors import ConfigError
+from gnas.models.darts import DartsNetworkConfig
+from gnas.models.families import FAMILIES, NetworkConfig, network_config
+from gnas.models.nasgem import nasgem_imagenet
+from gnas.retrain.config import CELL_SIZES, PRESETS, RetrainConfig
+from gnas.runs import check_unchanged, plain, reading_config
+from gnas.spaces.nasgem import NASGEM
+from gnas.spaces.texts import from_text, space_of
+
+logger = logging.getLogger(__name__)
+
+COMMAND = "retrain"
+MAY_CHANGE = ("data_dir", "workers")
+"""Settings of a resumed run that may differ from its first ones."""
+
+
+@dataclass(frozen=True, kw_only=True)
+class RetrainPlan:
+    """One training, or one for each number of layers and each seed."""
+
+    architecture: str
+    """Text of the architecture (`gnas.spaces.texts`)."""
+    config: RetrainConfig
+    """How each is trained; ``seed`` is the first one."""
+    images: TrainTestConfig
+    """What on."""
+    repeats: int = 1
+    """Trainings of each size, with seeds ``seed``, ``seed + 1``, ..."""
+    layers: tuple[int, ...] = ()
+    """Numbers of layers; empty for ``config.layers`` alone."""
+
+    def __post_init__(self) -> None:
+        if type(self.repeats) is not int or self.repeats < 1:
+            raise ConfigError(f"repeats must be at least 1, but got {self.repeats!r}")
+        if len(set(self.layers)) < len(self.layers):
+            raise ConfigError(f"layers must be different numbers, but got {self.layers}")
+
+    def trainings(self) -> dict[str, RetrainConfig]:
+        """Every single training by the name of its folder; "" for a plan of one."""
+        found = {}
+        for layers in self.layers or (self.config.layers,):
+            for seed in range(self.config.seed, self.config.seed + self.repeats):
+                parts = [f"layers-{layers}"] if len(self.layers) > 1 else []
+                parts += [f"seed-{seed}"] if self.repeats > 1 else []
+                config = dataclasses.replace(self.config, layers=layers, seed=seed)
+                found["/".join(parts)] = config
+        return found
+
+
+def plan_retrain(
+    architecture: str,
+    dataset: Dataset = "digits",
+    *,
+    repeats: int = 1,
+    layers: Sequence[int] = (),
+    **changes: Any,
+) -> RetrainPlan:
+    """The preset of ``dataset`` with changes.
+
+    Args:
+        architecture: Text of the architecture.
+        dataset: Which images.
+        repeats: Trainings of each size.
+        layers: Numbers of layers, one or several.
+        changes: Fields of `RetrainConfig` and `TrainTestConfig`.
+
+    Raises:
+        GraphError: the architecture is malformed.
+        ConfigError: unknown names or impossible values.
+    """
+    if dataset not in PRESETS:
+        raise ConfigError(f"unknown dataset '{dataset}'; choose from {sorted(get_args(Dataset))}")
+    if "layers" in changes or len(set(layers)) < len(layers):
+        raise ConfigError(f"layers must be different numbers, but got {tuple(layers)}")
+    training, seeing = shared_out(changes, RetrainConfig, TrainTestConfig, own="dataset")
+    graph = from_text(architecture)
+    config = dataclasses.replace(PRESETS[dataset](), **training)
+    if layers:
+        config = dataclasses.replace(config, layers=layers[0])
+    config = _sized(graph, dataset, config)
+    images = TrainTestConfig(dataset=dataset, **seeing)
+    several = tuple(layers) if len(layers) > 1 else ()
+    plan = RetrainPlan(
+        architecture=architecture, config=config, images=images, repeats=repeats, layers=several
+    )
+    for each in plan.trainings().values():
+        network_of(graph, each, in_channels=3, num_classes=10)
+    return plan
+
+
+def network_of(
+    graph: Data, config: RetrainConfig, *, in_channels: int, num_classes: int
+) -> NetworkConfig:
+    """Size and form of the network that ``config`` trains.
+
+    Raises:
+        ConfigError: such networks cannot have this size.
+    """
+    family = FAMILIES[space_of(graph).name]
+    known = {field.name for field in dataclasses.fields(family.config)}
+    size: dict[str, Any] = {"stem": config.stem} if "stem" in known or _on_files(config) else {}
+    if "auxiliary" in known:
+        size["auxiliary"] = config.auxiliary_weight > 0
+    size |= {family.depth: config.layers, family.width: config.channels}
+    if space_of(graph).name == NASGEM.name and _on_files(config):
+        size = {**vars(nasgem_imagenet()), **{k: v for k, v in size.items() if v is not None}}
+    return network_config(
+        graph, **{**size, "in_channels": in_channels, "num_classes": num_classes}
+    )
+
+
+def _on_files(config: RetrainConfig) -> bool:
+    """Whether the network is one for large images."""
+    return config.stem == "imagenet"
+
+
+def planned(folder: Path) -> RetrainPlan:
+    """The plan of the run in ``folder``.
+
+    Raises:
+        MissingDataError: there is no run.
+        DataError: its ``config.json`` is damaged or of something else.
+    """
+    with reading_config(folder) as record:
+        return RetrainPlan(
+            architecture=record["architecture"],
+            config=RetrainConfig.from_dict(record["retrain"]),
+            images=TrainTestConfig(**record["images"]),
+            repeats=record["repeats"],
+            layers=tuple(record["layers"]),
+        )
+
+
+def resumed_plan(
+    folder: Path, architecture: str | None, changes: Mapping[str, Any]
+) -> RetrainPlan:
+    """The plan of the run in ``folder``, if that is what was asked for.
+
+    Args:
+        folder: The run's.
+        architecture: The one that was asked for; None if none was.
+        changes: What was asked for beside resuming. Where the images lie and who reads them may
+            change; their content is checked when a training goes on.
+
+    Raises:
+        ConfigError: names what differs.
+        MissingDataError: there is no run.
+        DataError: its ``config.json`` is damaged or of something else.
+    """
+    plan = planned(folder)
+    moved = {name: value for name, value in changes.items() if name in MAY_CHANGE}
+    plan = dataclasses.replace(plan, images=dataclasses.replace(plan.images, **moved))
+    was = {**plain(plan.images), **plain(plan.config), "repeats": plan.repeats}
+    was |= {"architecture": plan.architecture, "layers": list(plan.layers)}
+    if not plan.layers:
+        was["layers"] = [plan.config.layers]
+    asked = dict(changes) | ({"architecture": architecture} if architecture is not None else {})
+    check_unchanged(folder, was, asked)
+    return plan
+
+
+def _sized(graph: Data, dataset: Dataset, config: RetrainConfig) -> RetrainConfig:
+    """``config`` with the size that fits the space, and without what its networks lack."""
+    if _takes_cells(graph):
+        layers, channels = CELL_SIZES[dataset]
+        return dataclasses.replace(
+            config,
+            layers=layers if config.layers is None else config.layers,
+            channels=channels if config.channels is None else config.channels,
+        )
+    if config.auxiliary_weight or config.drop_path:
+        logger.warning(
+            "networks of '%s' have neither an auxiliary head nor paths to drop; "
+            "training without them",
+            space_of(graph).name,
+        )
+    return dataclasses.replace(config, auxiliary_weight=0.0, drop_path=0.0)
+
+
+def _takes_cells(graph: Data) -> bool:
+    """Whether the architecture's networks are stacks of a normal and a reduction cell."""
+    return FAMILIES[space_of(graph).name].config is DartsNetworkConfig

@@ -1,0 +1,256 @@
+"""Trainings from their images to their run folders: what the command line calls."""
+
+from __future__ import annotations
+
+import json
+import logging
+import statistics
+from collections.abc import Callable, Sequence
+from dataclasses import replace
+from functools import partial
+from pathlib import Path
+from typing import Any
+
+import torch
+
+from gnas.data.train_test import TrainTestImages, open_train_test
+from gnas.distributed import ALONE, World
+from gnas.errors import ConfigError, DataError
+from gnas.models.counting import num_macs, num_params
+from gnas.records import RunRecord
+from gnas.retrain.card import save_trained
+from gnas.retrain.loop import Progress, RetrainResult, retrain
+from gnas.retrain.plan import COMMAND, RetrainPlan, network_of
+from gnas.retrain.state import Training
+from gnas.runs import environment, plain, write_config, write_result
+from gnas.spaces.genotype import Genotype
+from gnas.spaces.texts import from_text
+
+logger = logging.getLogger(__name__)
+
+NEW, BEGUN, DONE = 0, 1, 2
+
+
+def run_retrain(
+    plan: RetrainPlan,
+    *,
+    device: str = "cpu",
+    world: World = ALONE,
+    out: Path | None = None,
+    resume: bool = False,
+    report: Callable[[str, Progress], None] = lambda name, progress: None,
+) -> dict[str, Any]:
+    """Trains what ``plan`` says; with ``out`` in a run folder, each training in one of its own.
+
+    Args:
+        plan: What, how, and on which images.
+        device: Where.
+        world: This process among all that train together; the main one writes.
+        out: The run's folder; None writes nothing.
+        resume: Go on with what ``out`` holds: what is done stays, what was begun goes on.
+        report: Called with the training's name after every step.
+
+    Returns:
+        The content of ``result.json``.
+
+    Raises:
+        GnasError: see `open_train_test`, `RunRecord` and `retrain`.
+    """
+    images = open_train_test(plan.images)
+    data = images.facts()
+    trainings = plan.trainings()
+    if out is not None and world.is_main and not resume and len(trainings) > 1:
+        if (out / "config.json").exists():
+            raise ConfigError(
+                f"a new run needs a folder of its own, but {out} has one; go on with --resume "
+                f"{out}, or choose another"
+            )
+        write_config(out, _asked(plan), data=data, device=device)
+    results = []
+    for name, config in trainings.items():
+        single = replace(plan, config=config, repeats=1, layers=())
+        folder = None if out is None else out / name
+        notify = partial(report, name)
+        results.append(_one(single, images, data, device, world, folder, resume, notify))
+    if len(results) == 1:
+        return results[0]
+    facts = _together(plan, list(trainings), results)
+    if out is not None and world.is_main:
+        write_result(out, facts)
+    return facts
+
+
+def _one(
+    plan: RetrainPlan,
+    images: TrainTestImages,
+    data: dict[str, Any],
+    device: str,
+    world: World,
+    out: Path | None,
+    resume: bool,
+    report: Callable[[Progress], None],
+) -> dict[str, Any]:
+    """One training, or what an earlier start has of it."""
+    state = _state(out, world) if out is not None and resume else NEW
+    if state == DONE and out is not None:
+        return _finished(out, plan, data)
+    graph = from_text(plan.architecture)
+    network_config = network_of(
+        graph, plan.config, in_channels=images.in_channels, num_classes=images.num_classes
+    )
+    record = None
+    if out is not None and (world.is_main or state == BEGUN):
+        same = {"architecture": {"text": plan.architecture}, "config": plan.config, "data": data}
+        record = RunRecord[Training](out, same, resume=state == BEGUN)
+        if world.is_main and state == NEW:
+            write_config(out, _asked(plan), data=data, device=device)
+    result = retrain(
+        graph,
+        network_config,
+        images,
+        plan.config,
+        device=device,
+        world=world,
+        record=record,
+        report=report,
+    )
+    facts = result_facts(result, plan, images, data, device, world)
+    if out is not None and world.is_main:
+        save_trained(out / "weights", result.network, network_config, images, facts)
+        if result.best is not None:
+            save_trained(out / "best", result.best, network_config, images, facts)
+        write_result(out, facts)
+    return facts
+
+
+def _state(folder: Path, world: World) -> int:
+    """What a run to be resumed has of a training: the main process looks, all agree."""
+    found = NEW
+    if (folder / "result.json").exists():
+        found = DONE
+    elif any((folder / "checkpoint").glob("step-*.json")):
+        found = BEGUN
+    shared = torch.tensor(found)
+    if torch.distributed.is_initialized() and torch.distributed.get_backend() == "nccl":
+        shared = shared.cuda()
+    world.broadcast([shared])
+    return int(shared)
+
+
+def _finished(folder: Path, plan: RetrainPlan, data: dict[str, Any]) -> dict[str, Any]:
+    """The result of a training that is done.
+
+    Raises:
+        DataError: it is damaged, or of another training.
+    """
+    path = folder / "result.json"
+    try:
+        record: dict[str, Any] = json.loads(path.read_text(encoding="utf-8"))
+        config, found = record["config"]["retrain"], record["data"]
+        _row([record])
+    except (OSError, ValueError, KeyError, TypeError) as error:
+        raise DataError(
+            f"{path} must be the result of a training, but cannot be read as one ({error!r:.80}); "
+            "remove it to have its last epochs trained again"
+        ) from error
+    if config != plain(plan.config) or found != plain(data):
+        raise DataError(
+            f"{path} must be of the training and the images that are asked for, but is of others"
+        )
+    return record
+
+
+def result_facts(
+    result: RetrainResult,
+    plan: RetrainPlan,
+    images: TrainTestImages,
+    data: dict[str, Any],
+    device: str,
+    world: World,
+) -> dict[str, Any]:
+    """What ``result.json`` and ``--json`` say of one training."""
+    shape = (images.in_channels, images.config.size, images.config.size)
+    metrics = {**result.epochs[-1], **result.test.facts("test")}
+    if result.best_test is not None:
+        metrics |= result.best_test.facts("best_test") | {"best_epoch": result.best_epoch}
+    facts = {
+        "command": COMMAND,
+        "config": _asked(plan),
+        "data": data,
+        **_named(plan.architecture),
+        "valid": True,
+        "metrics": metrics,
+        "confusion": result.test.confusion,
+        "unreadable_test_images": result.test.unreadable,
+        "params": num_params(result.network),
+        "macs": num_macs(result.network, shape),
+        **environment(device),
+        "processes": world.size,
+        "seconds": result.seconds,
+    }
+    return {**facts, "rows": [_row([facts])]}
+
+
+def _asked(plan: RetrainPlan) -> dict[str, Any]:
+    return {
+        "command": COMMAND,
+        "architecture": plan.architecture,
+        "retrain": plan.config,
+        "images": plan.images,
+        "repeats": plan.repeats,
+        "layers": plan.layers,
+    }
+
+
+def _named(architecture: str) -> dict[str, Any]:
+    if not architecture.startswith("Genotype"):
+        return {"architecture": architecture}
+    genotype = Genotype.parse(architecture)
+    return {
+        "architecture": architecture,
+        "genotype": json.loads(genotype.to_json()),
+        "genotype_text": architecture,
+    }
+
+
+def _together(
+    plan: RetrainPlan, names: Sequence[str], results: Sequence[dict[str, Any]]
+) -> dict[str, Any]:
+    """The result of several trainings: a row for each size, with means over the seeds."""
+    size = plan.repeats
+    rows = [_row(results[k : k + size]) for k in range(0, len(results), size)]
+    single = rows[0] if len(rows) == 1 else {}
+    return {
+        "command": COMMAND,
+        "config": _asked(plan),
+        "data": results[0]["data"],
+        **_named(plan.architecture),
+        "valid": True,
+        "metrics": {k: v for k, v in single.items() if k.startswith(("test", "best_test"))},
+        "params": single.get("params"),
+        "macs": single.get("macs"),
+        "rows": rows,
+        "runs": list(names),
+        "seconds": sum(result["seconds"] for result in results),
+    }
+
+
+def _row(results: Sequence[dict[str, Any]]) -> dict[str, Any]:
+    """One size: what it is, and each measure's mean and standard deviation over the seeds."""
+    first = results[0]
+    row: dict[str, Any] = {
+        "layers": plain(first["config"]["retrain"])["layers"],
+        "channels": plain(first["config"]["retrain"])["channels"],
+        "params": first["params"],
+        "macs": first["macs"],
+        "repeats": len(results),
+    }
+    for name in ("test_acc", "test_top5", "best_test_acc"):
+        values = [result["metrics"].get(name) for result in results]
+        if all(value is not None for value in values):
+            row[name] = {
+                "mean": statistics.fmean(values),
+                "std": statistics.stdev(values) if len(values) > 1 else None,
+                "values": values,
+            }
+    return row

@@ -1,0 +1,155 @@
+from __future__ import annotations
+
+import logging
+from dataclasses import replace
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pytest
+import torch
+from PIL import Image
+
+from gnas.data.batches import FileBatches, Order, cut_out
+from gnas.data.images import load_images, training_images
+from gnas.data.train_test import Augmentation, TrainTestConfig, hold_out, open_train_test
+from gnas.errors import ConfigError, DataError, MissingDataError
+
+
+def order(**changes: Any) -> Order:
+    return Order(**{"count": 40, "batch_size": 8, "seed": 0, **changes})
+
+
+@pytest.fixture
+def folder(tmp_path: Path, rng: np.random.Generator) -> Path:
+    """train/ and val/ with two classes of 50x40 images."""
+    for part, count in (("train", 6), ("val", 3)):
+        for label, name in enumerate(("cat", "dog")):
+            place = tmp_path / part / name
+            place.mkdir(parents=True)
+            for k in range(count):
+                pixels = rng.integers(0, 100, (40, 50, 3)) + 100 * label
+                Image.fromarray(pixels.astype(np.uint8)).save(place / f"{k}.png")
+    return tmp_path
+
+
+def test_digits_are_tested_on_what_no_search_ever_sees() -> None:
+    images = open_train_test(TrainTestConfig())
+    assert [len(images.rows[part]) for part in ("train", "val", "test")] == [1438, 0, 359]
+    x = torch.cat([batch for batch, _ in images.once("test", 100)])
+    y = torch.cat([labels for _, labels in images.once("test", 100)])
+    splits = load_images("digits", image_size=16, seed=0)
+    assert torch.equal(y, splits.y_test)
+    assert torch.allclose(x, images.scaling(splits.x_test))
+    searched, _ = training_images("digits", image_size=16)
+    assert len(searched) == 1438
+    assert not {p.numpy().tobytes() for p in searched} & {
+        p.numpy().tobytes() for p in splits.x_test
+    }
+
+
+def test_every_image_once_whoever_looks() -> None:
+    images = open_train_test(TrainTestConfig(val_share=0.1))
+    for part in ("train", "val", "test"):
+        whole = torch.cat([y for _, y in images.once(part, 97)])
+        shares = [
+            torch.cat([y for _, y in images.once(part, 64, rank=rank, world=3)])
+            for rank in range(3)
+        ]
+        assert torch.equal(torch.cat(shares).sort().values, whole.sort().values)
+
+
+def test_cutout_blanks_a_square_that_may_hang_over_the_border() -> None:
+    x = torch.ones(8, 2, 10, 12)
+    out = cut_out(x, 4, order(), 3)
+    assert torch.equal(out, cut_out(x, 4, order(), 3)) and torch.equal(x, torch.ones_like(x))
+    assert not torch.equal(out, cut_out(x, 4, order(), 4))
+    second = cut_out(x[4:], 4, order(rank=1, world=2), 3)
+    assert torch.equal(out[4:], second)
+    for image in out:
+        assert torch.equal(image[0], image[1])
+        rows, columns = (image[0] == 0).nonzero().T
+        height, width = int(rows.max() - rows.min()) + 1, int(columns.max() - columns.min()) + 1
+        assert (image[0] == 0).sum() == height * width
+        assert height == 4 or rows.min() == 0 or rows.max() == 9
+        assert width == 4 or columns.min() == 0 or columns.max() == 11
+    many = torch.cat([cut_out(x, 4, order(), number) for number in range(200)])
+    assert 0.08 < (many == 0).double().mean() < 16 / 120
+
+
+def test_shares_of_classes() -> None:
+    labels = torch.tensor([0] * 10 + [1] * 30)
+    kept, held = hold_out(labels, 0.2, seed=1)
+    assert torch.bincount(labels[held]).tolist() == [2, 6]
+    assert torch.equal(torch.cat([kept, held]).sort().values, torch.arange(40))
+    assert not torch.equal(held, hold_out(labels, 0.2, seed=2)[1])
+
+
+def test_large_images_from_their_files(folder: Path) -> None:
+    config = TrainTestConfig(dataset="imagenet", data_dir=str(folder), image_size=16, workers=0)
+    images = open_train_test(config)
+    assert images.classes == ("cat", "dog") and images.num_classes == 2
+    (x, y), *_ = list(images.once("test", 4))
+    assert x.shape == (4, 3, 16, 16) and y.tolist() == [0, 0, 0, 1]
+    assert x[:3].mean() < x[3:].mean()
+    plain = next(images.batches(6, Augmentation(), seed=0).stream(2))
+    again = next(images.batches(6, Augmentation(), seed=0).stream(2))
+    assert torch.equal(plain[0], again[0])
+    jittered = next(images.batches(6, Augmentation(jitter=0.4), seed=0).stream(2))
+    assert torch.equal(plain[1], jittered[1]) and not torch.equal(plain[0], jittered[0])
+    blanked = next(images.batches(6, Augmentation(cutout=8), seed=0).stream(2))
+    same = (blanked[0] == plain[0]).double().mean()
+    assert 0.5 < same < 1 and (blanked[0] == 0).any()
+
+
+def test_a_worker_reads_what_the_process_itself_reads(folder: Path) -> None:
+    config = TrainTestConfig(dataset="imagenet", data_dir=str(folder), image_size=16, workers=0)
+    alone = open_train_test(config)
+    other = open_train_test(replace(config, workers=1))
+    options = Augmentation(flip=True, jitter=0.4)
+    first, second = (next(i.batches(4, options, seed=0).stream(1)) for i in (alone, other))
+    assert torch.equal(first[0], second[0])
+    both = [torch.cat([x for x, _ in images.once("test", 4)]) for images in (alone, other)]
+    assert torch.equal(*both)
+
+
+def test_files_that_are_no_images(folder: Path, caplog: pytest.LogCaptureFixture) -> None:
+    config = TrainTestConfig(dataset="imagenet", data_dir=str(folder), image_size=16, workers=0)
+    (folder / "val" / "cat" / "0.png").write_bytes(b"no image")
+    assert [y.tolist() for _, y in open_train_test(config).once("test", 6)] == [
+        [-1, 0, 0, 1, 1, 1]
+    ]
+    broken = folder / "train" / "dog" / "0.png"
+    broken.write_bytes(broken.read_bytes()[:100])
+    batches = open_train_test(config).batches(12, Augmentation(), seed=0)
+    assert isinstance(batches, FileBatches)
+    with caplog.at_level(logging.WARNING), pytest.raises(DataError, match="at most 1% of the"):
+        next(batches.stream(0))
+    assert "left out an unreadable image" in caplog.text
+
+
+def test_folders_that_are_not_what_they_should_be(folder: Path) -> None:
+    config = TrainTestConfig(dataset="imagenet", data_dir=str(folder / "train"))
+    with pytest.raises(MissingDataError, match=r"must have train/<class>/\* and val/<class>"):
+        open_train_test(config)
+    (folder / "val" / "dog").rename(folder / "val" / "wolf")
+    with pytest.raises(DataError, match=r"must have the classes of .*differ in \['dog', 'wolf'\]"):
+        open_train_test(TrainTestConfig(dataset="imagenet", data_dir=str(folder)))
+    with pytest.raises(MissingDataError, match="must hold cifar-10-batches-py"):
+        open_train_test(TrainTestConfig(dataset="cifar10", data_dir=str(folder)))
+
+
+@pytest.mark.parametrize(
+    ("change", "message"),
+    [
+        ({"dataset": "mnist"}, "unknown dataset 'mnist'; choose from"),
+        ({"dataset": "cifar10"}, "cifar10 needs the folder of its images: give --data-dir"),
+        ({"image_size": 4}, "image_size must be at least 8, but got 4"),
+        ({"val_share": 1.0}, r"val_share must be in \[0, 1\), but got 1\.0"),
+        ({"val_share": "much"}, r"val_share must be in \[0, 1\), but got 'much'"),
+        ({"workers": -1}, "workers must be a whole number from 0, but got -1"),
+    ],
+)
+def test_impossible_configs(change: dict[str, Any], message: str) -> None:
+    with pytest.raises(ConfigError, match=message):
+        TrainTestConfig(**change)

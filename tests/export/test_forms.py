@@ -1,0 +1,131 @@
+from __future__ import annotations
+
+import sys
+from pathlib import Path
+
+import numpy as np
+import onnxruntime
+import pytest
+import torch
+from torch import Tensor, nn
+
+from gnas.errors import ConfigError, DataError, UnsupportedError
+from gnas.export import FORMS, export
+from gnas.export.forms import SUFFIXES
+from gnas.export.programs import export_pt2
+from gnas.models import NetworkFacts, load_network, network_config, num_params
+from gnas.spaces import SPACES
+from gnas.spaces.texts import from_text
+from tests.export.networks import odd, trained
+
+SMALLEST = {
+    "nasbench101": ("input,conv1x1-bn-relu,maxpool3x3,output|37", {"cells_per_stack": 1}),
+    "nasbench201": (
+        "|nor_conv_1x1~0|+|none~0|avg_pool_3x3~1|+|none~0|skip_connect~1|none~2|",
+        {"cells_per_stage": 1},
+    ),
+    "nasgem": ("conv_1x1,dw_sep_conv_3x3,conv_1x1|7", {"num_stages": 2}),
+    "toponas": (
+        "Genotype(normal=[('skip_connect', 0), ('dil_conv_3x3', 1)], normal_concat=[2], "
+        "reduce=[('max_pool_3x3', 0), ('avg_pool_3x3', 1)], reduce_concat=[2])",
+        {"num_cells": 3, "auxiliary": True},
+    ),
+}
+
+
+def smallest(name: str, size: int = 9) -> NetworkFacts:
+    text, form = SMALLEST[name]
+    config = network_config(from_text(text), num_classes=4, **form)
+    return NetworkFacts(architecture=text, config=config, image_size=size)
+
+
+@pytest.mark.parametrize("name", SPACES)
+def test_onnx(name: str, tmp_path: Path) -> None:
+    facts = smallest(name)
+    network = trained(facts)
+    done = export(network, facts, "onnx", tmp_path / "net.onnx")
+    assert done.largest_difference is not None
+    assert done.largest_difference < 1e-4
+    assert list(tmp_path.iterdir()) == list(done.files)  # weights are inside
+    session = onnxruntime.InferenceSession(tmp_path / "net.onnx")
+    images = torch.randn(5, *facts.input_shape)  # any number of images
+    (found,) = session.run(["logits"], {"images": images.numpy()})
+    np.testing.assert_allclose(found, network.eval()(images).detach(), atol=1e-4)
+
+
+@pytest.mark.parametrize("name", SPACES)
+def test_pt2(name: str, tmp_path: Path) -> None:
+    facts = smallest(name)
+    network = trained(facts)
+    done = export(network, facts, "pt2", tmp_path / "net.pt2")
+    assert done.largest_difference == pytest.approx(0, abs=1e-5)
+    program = torch.export.load(tmp_path / "net.pt2").module()
+    images = torch.randn(5, *facts.input_shape)
+    torch.testing.assert_close(program(images), network.eval()(images))
+
+
+def test_safetensors_folder_without_the_auxiliary_head(tmp_path: Path) -> None:
+    facts = smallest("toponas", 16)
+    network = trained(facts)
+    done = export(network, facts, "safetensors", tmp_path / "folder")
+    loaded, found = load_network(tmp_path / "folder")
+    assert not any("auxiliary" in name for name in loaded.state_dict())
+    assert found.architecture == facts.architecture
+    assert done.params == num_params(network)
+    assert done.input_shape == (3, 16, 16)
+    images = torch.randn(2, 3, 16, 16)
+    assert torch.equal(loaded(images), network.eval()(images))
+
+
+def test_the_caller_keeps_its_network(tmp_path: Path) -> None:
+    facts = odd("no separable convolution")
+    network = trained(facts)
+    before = {name: value.clone() for name, value in network.state_dict().items()}
+    export(network, facts, "python", tmp_path / "net.py")
+    assert network.training
+    assert all(torch.equal(value, before[name]) for name, value in network.state_dict().items())
+
+
+class _Counts(nn.Module):
+    """Gives other logits at every call."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.calls = 0
+        self.weight = nn.Parameter(torch.ones(3))
+
+    def forward(self, images: Tensor) -> Tensor:
+        self.calls += 1
+        return images.mean((2, 3)) * self.weight + self.calls
+
+
+def test_a_program_that_disagrees_is_not_kept(tmp_path: Path) -> None:
+    with pytest.raises(
+        DataError, match=r"must agree with the network, but outputs up to .* differ"
+    ):
+        export_pt2(_Counts(), (3, 4, 4), tmp_path / "net.pt2")
+    assert not list(tmp_path.iterdir())
+
+
+def test_what_is_refused(tmp_path: Path) -> None:
+    facts = smallest("nasgem")
+    network = trained(facts)
+    with pytest.raises(ConfigError, match=r"the form must be one of .* but got 'tflite'"):
+        export(network, facts, "tflite", tmp_path / "x")  # type: ignore[arg-type]
+    for form in FORMS:
+        if SUFFIXES[form]:
+            with pytest.raises(ConfigError, match=f"'{form}' must end in {SUFFIXES[form]}"):
+                export(network, facts, form, tmp_path / "net.bin")
+            (tmp_path / f"folder{SUFFIXES[form]}").mkdir()
+            with pytest.raises(ConfigError, match=r"must be a file, but .* is a folder"):
+                export(network, facts, form, tmp_path / f"folder{SUFFIXES[form]}")
+    (tmp_path / "file").write_text("")
+    with pytest.raises(ConfigError, match=r"must be a folder, but .*file is a file"):
+        export(network, facts, "safetensors", tmp_path / "file")
+
+
+def test_onnx_without_its_packages(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setitem(sys.modules, "onnxscript", None)
+    facts = smallest("nasgem")
+    with pytest.raises(UnsupportedError, match=r"needs onnxscript; install it: pip install 'gnas"):
+        export(trained(facts), facts, "onnx", tmp_path / "net.onnx")

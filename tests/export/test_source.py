@@ -1,0 +1,106 @@
+from __future__ import annotations
+
+import re
+import subprocess
+import sys
+from pathlib import Path
+
+import pytest
+import torch
+from safetensors.torch import load_file, save_file
+
+from gnas.export import export, python_source
+from gnas.export.source import BLOCKS
+from gnas.models import NetworkFacts
+from gnas.spaces import SPACES
+from gnas.spaces.texts import from_text, to_text
+from tests.export.networks import CASES, drawn, odd, trained
+
+FACTS = {f"{name} {seed}": drawn(name, seed) for name in SPACES for seed in range(3)}
+FACTS |= {case: odd(case) for case in CASES}
+PREDICT = """
+import importlib.util, sys
+from pathlib import Path
+
+sys.modules["gnas"] = None  # from here on it cannot be imported
+try:
+    import gnas
+except ImportError:
+    pass
+else:
+    sys.exit("gnas can be imported")
+from safetensors.torch import load_file, save_file
+
+for file in sorted(Path().glob("*.py")):
+    spec = importlib.util.spec_from_file_location(file.stem, file)
+    module = importlib.util.module_from_spec(spec)
+    spec.loader.exec_module(module)
+    network = module.load(file.with_suffix(".safetensors"))
+    images = load_file(f"{file.stem}.images")["images"]
+    save_file({"logits": network(images).detach()}, f"{file.stem}.logits")
+"""
+
+
+def test_every_space_has_a_text() -> None:
+    assert BLOCKS.keys() == SPACES.keys()
+
+
+def test_plain_files_give_our_outputs_where_gnas_cannot_be_imported(tmp_path: Path) -> None:
+    expected = {}
+    for k, facts in enumerate(FACTS.values()):
+        network = trained(facts)
+        export(network, facts, "python", tmp_path / f"net{k}.py")
+        images = torch.randn(2, *facts.input_shape)
+        save_file({"images": images}, tmp_path / f"net{k}.images")
+        expected[f"net{k}"] = network.eval()(images)
+    done = subprocess.run(
+        [sys.executable, "-c", PREDICT], cwd=tmp_path, capture_output=True, text=True, check=False
+    )
+    assert done.returncode == 0, done.stderr
+    for (name, logits), case in zip(expected.items(), FACTS, strict=True):
+        found = load_file(tmp_path / f"{name}.logits")["logits"]
+        assert torch.allclose(found, logits, rtol=1e-5, atol=1e-6), case
+
+
+def test_files_are_well_formed(tmp_path: Path) -> None:
+    for k, facts in enumerate(FACTS.values()):
+        (tmp_path / f"net{k}.py").write_text(python_source(facts))
+    ruff = [sys.executable, "-m", "ruff"]
+    options = ["--isolated", "--line-length=99", str(tmp_path)]
+    for command in (["format", "--diff"], ["check", "--select=E,F,I,B,UP"]):
+        done = subprocess.run(
+            [*ruff, *command, *options], capture_output=True, text=True, check=False
+        )
+        assert done.returncode == 0, done.stdout + done.stderr
+
+
+def test_only_what_the_network_needs() -> None:
+    text = python_source(odd("no separable convolution"))
+    assert "separable" not in text
+    assert "auxiliary_head" not in text
+    assert set(re.findall(r"^class (\w+)", text, re.MULTILINE)) == {
+        "FactorizedReduce",
+        "NormalCell",
+        "ReductionCell",
+        "Network",
+    }
+    assert set(re.findall(r"import (.+)", text)) == {
+        "annotations",
+        "torch",
+        "Tensor, nn",
+        "load_file",
+    }
+
+
+@pytest.mark.parametrize("name", SPACES)
+def test_the_architecture_can_be_read_back(name: str) -> None:
+    facts = drawn(name, 0)
+    written = python_source(facts).split("\n\n")[1]
+    assert to_text(from_text(written)) == facts.architecture
+
+
+def test_texts_of_others_are_no_code() -> None:
+    plain = odd("no separable convolution")
+    text = '"""\nimport os\n"""' + plain.architecture
+    hidden = NetworkFacts(architecture=text, config=plain.config, image_size=8)
+    assert python_source(hidden) == python_source(plain)

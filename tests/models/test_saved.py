@@ -1,0 +1,188 @@
+from __future__ import annotations
+
+import json
+import pickle
+from collections.abc import Callable
+from dataclasses import replace
+from pathlib import Path
+from typing import Any
+
+import pytest
+import torch
+from safetensors.torch import load_file, save_file
+from torch import nn
+
+from gnas.errors import ConfigError, DataError, MissingDataError
+from gnas.models import (
+    DartsNetworkConfig,
+    NASBench101NetworkConfig,
+    NetworkFacts,
+    build_network,
+    load_network,
+    save_network,
+)
+
+CELLS = (
+    "Genotype(normal=[('skip_connect', 0), ('sep_conv_3x3', 1)], normal_concat=[2], "
+    "reduce=[('max_pool_3x3', 0), ('dil_conv_5x5', 1)], reduce_concat=[2])"
+)
+FACTS = NetworkFacts(
+    architecture=CELLS,
+    config=DartsNetworkConfig(channels=4, num_cells=3, num_classes=5, auxiliary=True),
+    image_size=16,
+    mean=(0.5, 0.4, 0.3),
+    std=(0.2, 0.2, 0.2),
+    classes=("a", "b", "c", "d", "e"),
+    details={"recipe": {"epochs": 1}},
+)
+
+
+@pytest.fixture
+def saved(tmp_path: Path) -> Path:
+    torch.manual_seed(0)
+    save_network(tmp_path / "run", build_network(FACTS.graph, FACTS.config), FACTS)
+    return tmp_path / "run"
+
+
+def test_round_trip(tmp_path: Path) -> None:
+    torch.manual_seed(1)
+    small = NASBench101NetworkConfig(stem_channels=8, cells_per_stack=1)
+    cell = NetworkFacts(architecture="input,conv1x1-bn-relu,output|5", config=small, image_size=8)
+    images = torch.randn(2, 3, 16, 16)
+    for facts in (FACTS, cell):
+        network = build_network(facts.graph, facts.config)
+        network(images)  # running statistics differ from a new network's
+        expected = network.eval()(images)
+        network = network.to(memory_format=torch.channels_last)
+        save_network(tmp_path / "run", network, facts)
+        for path in (tmp_path / "run", tmp_path / "run" / "model.safetensors"):
+            loaded, found = load_network(path)
+            assert found == facts
+            assert not loaded.training
+            assert torch.equal(loaded(images), expected)
+
+
+def test_only_the_network_of_the_facts_is_saved(tmp_path: Path) -> None:
+    network = build_network(FACTS.graph, DartsNetworkConfig(channels=6, num_cells=3))
+    with pytest.raises(ConfigError, match=r"'stem.0.0.weight' is torch.float32 \[18, 3, 3, 3\]"):
+        save_network(tmp_path, network, FACTS)
+    wrapped = nn.Sequential(build_network(FACTS.graph, FACTS.config))
+    with pytest.raises(ConfigError, match=r"the network of its facts|'stem.0.0.weight' is miss"):
+        save_network(tmp_path, wrapped, FACTS)
+    assert not list(tmp_path.iterdir())
+
+
+def test_facts_that_contradict_each_other() -> None:
+    with pytest.raises(ConfigError, match="the network has 5 classes, but got 2 names"):
+        replace(FACTS, classes=("a", "b"))
+    with pytest.raises(ConfigError, match="one number for each of 3 channels"):
+        replace(FACTS, mean=(0.5,))
+    with pytest.raises(ConfigError, match="image_size must be at least 1, but got 0"):
+        replace(FACTS, image_size=0)
+
+
+Change = Callable[[dict[str, Any]], object]
+BAD_CONFIGS: list[tuple[Change, str]] = [
+    (lambda c: c.pop("architecture"), "'architecture' is missing"),
+    (lambda c: c.update(format="other"), 'must describe a network .*"gnas-network"'),
+    (
+        lambda c: c.update(space="nasgem"),
+        "the space is 'nasgem', but the architecture's 'toponas'",
+    ),
+    (lambda c: c.update(architecture=CELLS.replace("skip", "hop")), "unknown operation 'hop_con"),
+    (lambda c: c.update(architecture=7), "a str must stand where 7 does"),
+    (lambda c: c.update(num_classes=9), "num_classes is 9, but the network's is 5"),
+    (lambda c: c["network"].update(depth=1), "networks of 'toponas' have no 'depth'"),
+    (
+        lambda c: c["network"].update(channels="4"),
+        "channels must be of the type of 36, but got '4'",
+    ),
+    (lambda c: c["network"].update(channels=3), "channels must be even, but got 3"),
+    (lambda c: c.update(network=[]), r"a dict must stand where \[\] does"),
+    (lambda c: c.update(classes=["a"]), "has 5 classes, but got 1 names"),
+    (lambda c: c["normalisation"].update(mean=["x"] * 3), "could not convert string to float"),
+    (lambda c: c["normalisation"].update(mean=3), "'int' object is not iterable"),
+]
+
+
+@pytest.mark.parametrize(("change", "message"), BAD_CONFIGS)
+def test_configs_that_describe_no_network(saved: Path, change: Change, message: str) -> None:
+    path = saved / "config.json"
+    record = json.loads(path.read_text())
+    change(record)
+    path.write_text(json.dumps(record))
+    with pytest.raises(DataError, match=message):
+        load_network(saved)
+
+
+@pytest.mark.parametrize("text", ["", "{", "[" * 100_000, "\x00", "[]", "3"])
+def test_configs_that_are_no_objects(saved: Path, text: str) -> None:
+    (saved / "config.json").write_text(text)
+    with pytest.raises(DataError, match=r"config.json must (be a JSON file|describe a network)"):
+        load_network(saved)
+
+
+def test_weights_that_do_not_fit(saved: Path) -> None:
+    weights = saved / "model.safetensors"
+    tensors = load_file(weights)
+    record = json.loads((saved / "config.json").read_text())
+    record["network"]["num_classes"] = record["num_classes"] = 7
+    record["classes"] = []
+    (saved / "config.json").write_text(json.dumps(record))
+    with pytest.raises(DataError, match=r"\[5, 768\] instead of torch.float32 \[7, 768\]"):
+        load_network(saved)
+    record["network"]["num_classes"] = record["num_classes"] = 5
+    (saved / "config.json").write_text(json.dumps(record))
+    save_file({**tensors, "more": torch.zeros(1)}, weights)
+    with pytest.raises(DataError, match="the network has no 'more'"):
+        load_network(saved)
+    save_file({"classifier.bias": tensors["classifier.bias"]}, weights)
+    with pytest.raises(DataError, match=r"'stem.0.0.weight' is missing .1 tensors instead of"):
+        load_network(saved)
+
+
+@pytest.mark.parametrize("content", [b"", b"\x08" + b"\x00" * 7 + b"nonsense", b"<html>"])
+def test_damaged_weights(saved: Path, content: bytes) -> None:
+    (saved / "model.safetensors").write_bytes(content)
+    with pytest.raises(DataError, match="must be a sound safetensors file, but: "):
+        load_network(saved)
+    half = (saved / "model.safetensors").read_bytes()[:-100]
+    (saved / "model.safetensors").write_bytes(half)
+    with pytest.raises(DataError, match="must be a sound safetensors file, but: "):
+        load_network(saved)
+
+
+def test_pickles_are_refused_with_the_way_to_convert(saved: Path, tmp_path: Path) -> None:
+    marker = tmp_path / "ran"
+    torch.save({"weight": torch.zeros(2)}, tmp_path / "model.pth")
+    with pytest.raises(DataError, match=r"model.pth is a pickle.*not read; .*safetensors.torch"):
+        load_network(tmp_path / "model.pth")
+    with pytest.raises(DataError, match=r"model.pth is a pickle"):
+        load_network(tmp_path)  # no safetensors there
+    (tmp_path / "model.pth").rename(saved / "model.safetensors")  # told by its content
+    with pytest.raises(DataError, match=r"model.safetensors is a pickle"):
+        load_network(saved)
+    (saved / "model.safetensors").write_bytes(pickle.dumps(_Runs(marker)))
+    with pytest.raises(DataError, match=r"model.safetensors is a pickle"):
+        load_network(saved)
+    assert not marker.exists()
+
+
+class _Runs:
+    """Leaves a file behind when it is unpickled."""
+
+    def __init__(self, marker: Path) -> None:
+        self.marker = marker
+
+    def __reduce__(self) -> tuple[Any, ...]:
+        return Path.touch, (self.marker,)
+
+
+def test_missing_files(saved: Path, tmp_path: Path) -> None:
+    with pytest.raises(MissingDataError, match=r"there is no .*nowhere"):
+        load_network(tmp_path / "nowhere")
+    with pytest.raises(MissingDataError, match=r"there is no .*nowhere.pt"):
+        load_network(tmp_path / "nowhere.pt")
+    (saved / "config.json").unlink()
+    with pytest.raises(MissingDataError, match=r"needs a config.json beside its weights"):
+        load_network(saved)

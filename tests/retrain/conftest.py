@@ -1,0 +1,55 @@
+"""Trainings of a few milliseconds: little images, two cells of one or two nodes."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import torch
+
+from gnas.data.train_test import TrainTestConfig, TrainTestImages
+from gnas.retrain import RetrainConfig, RetrainResult, retrain
+from gnas.retrain.plan import network_of
+from gnas.spaces.texts import from_text
+
+GENOTYPE = (
+    "Genotype(normal=[[('sep_conv_3x3', 0), ('skip_connect', 1)], [('max_pool_3x3', 2)]], "
+    "normal_concat=[2, 3], reduce=[[('skip_connect', 0)], [('dil_conv_3x3', 1)]], "
+    "reduce_concat=[2, 3])"
+)
+TINY: dict[str, Any] = {
+    "layers": 3,
+    "channels": 2,
+    "epochs": 3,
+    "batch_size": 8,
+    "lr": 0.1,
+    "padding": 1,
+    "cutout": 3,
+    "drop_path": 0.4,
+}
+
+
+def tiny(**changes: Any) -> RetrainConfig:
+    return RetrainConfig(**{**TINY, **changes})
+
+
+def make_images(count: int = 40, *, classes: int = 4, **options: Any) -> TrainTestImages:
+    """Noise around a pattern of each class, 3/5 to train on."""
+    generator = torch.Generator().manual_seed(0)
+    y = torch.arange(count) % classes
+    patterns = torch.randint(0, 256, (classes, 3, 8, 8), generator=generator)
+    noise = torch.randint(-40, 41, (count, 3, 8, 8), generator=generator)
+    x = (patterns[y] + noise).clamp(0, 255).to(torch.uint8)
+    config = TrainTestConfig(image_size=8, **options)
+    cut = count * 3 // 5
+    return TrainTestImages(config, (x[:cut], y[:cut]), (x[cut:], y[cut:]))
+
+
+def train(
+    config: RetrainConfig, images: TrainTestImages | None = None, **more: Any
+) -> RetrainResult:
+    images = images or make_images()
+    graph = from_text(GENOTYPE)
+    size = network_of(
+        graph, config, in_channels=images.in_channels, num_classes=images.num_classes
+    )
+    return retrain(graph, size, images, config, **more)

@@ -1,0 +1,77 @@
+"""Trains with two processes: python -m tests.retrain.ranks FOLDER.
+
+Writes the weights that each experiment ended with: FOLDER/<experiment>-<rank>.safetensors.
+"""
+
+from __future__ import annotations
+
+import sys
+from pathlib import Path
+from typing import Any
+
+import torch
+from safetensors.torch import save_file
+
+from gnas.distributed import ALONE, World, joined
+from gnas.records import RunRecord
+from gnas.retrain import RetrainResult
+from gnas.retrain.plan import plan_retrain
+from gnas.retrain.run import run_retrain
+from gnas.retrain.state import Training
+from tests.retrain.conftest import GENOTYPE, tiny, train
+from tests.search.toponas.ranks import fork_two
+
+SLOW = {"drop_path": 0.0, "lr": 1e-3}
+"""So that rounding does not grow before it is compared."""
+CONFIGS = {
+    "halves": tiny(**SLOW),
+    "quarters": tiny(**SLOW, accumulate=2, epochs=1),
+    "drop_path": tiny(),
+    "resumed": tiny(**SLOW),
+}
+
+
+class Stop(Exception):
+    pass
+
+
+def stop(progress: Any) -> None:
+    if progress.step == 4:
+        raise Stop
+
+
+def resumed(world: World, folder: Path) -> RetrainResult:
+    """Stopped in the middle of an epoch, then resumed."""
+
+    def record(resume: bool) -> RunRecord[Training] | None:
+        if not (world.is_main or resume):
+            return None
+        return RunRecord(folder / "run", {"config": CONFIGS["resumed"]}, resume=resume, every_s=0)
+
+    try:
+        train(CONFIGS["resumed"], world=world, record=record(False), report=stop)
+    except Stop:
+        torch.distributed.barrier()
+    return train(CONFIGS["resumed"], world=world, record=record(True))
+
+
+def everything(folder: Path, world: World = ALONE) -> None:
+    for name, config in CONFIGS.items():
+        result = resumed(world, folder) if name == "resumed" else train(config, world=world)
+        weights = {k: v.clone() for k, v in result.network.state_dict().items()}
+        facts = torch.tensor([result.test.acc, result.test.loss, result.test.count])
+        save_file({**weights, "test": facts}, folder / f"{name}-{world.rank}.safetensors")
+    plan = plan_retrain(
+        GENOTYPE, repeats=2, layers=(3,), channels=2, epochs=1, batch_size=400, image_size=8
+    )
+    for resume in (False, True):
+        run_retrain(plan, out=folder / "digits", world=world, resume=resume)
+
+
+def main() -> None:
+    with joined("cpu") as (world, _):
+        everything(Path(sys.argv[1]), world)
+
+
+if __name__ == "__main__":
+    fork_two(main)
