@@ -112,7 +112,7 @@ def _difference(
     images = torch.randn(sum(CHECKED_IMAGES), *shape, generator=torch.Generator().manual_seed(0))
     with torch.no_grad():
         expected = network(images)
-        found = torch.cat([program(part) for part in torch.split(images, CHECKED_IMAGES)])
+        found = torch.cat([program(part) for part in torch.split(images, list(CHECKED_IMAGES))])
     if found.shape != expected.shape or not torch.isfinite(found).all():
         raise DataError("the exported program must give finite logits of the network's shape")
     difference = float((found - expected).abs().max())
