@@ -86,24 +86,18 @@ def test_the_caller_keeps_its_network(tmp_path: Path) -> None:
     assert all(torch.equal(value, before[name]) for name, value in network.state_dict().items())
 
 
-class _Counts(nn.Module):
-    """Gives other logits at every call."""
-
-    def __init__(self) -> None:
-        super().__init__()
-        self.calls = 0
-        self.weight = nn.Parameter(torch.ones(3))
+class _Deceives(nn.Module):
+    """Gives other logits when it is traced."""
 
     def forward(self, images: Tensor) -> Tensor:
-        self.calls += 1
-        return images.mean((2, 3)) * self.weight + self.calls
+        return images.mean((2, 3)) * (1.1 if torch.compiler.is_exporting() else 1.0)
 
 
 def test_a_program_that_disagrees_is_not_kept(tmp_path: Path) -> None:
     with pytest.raises(
         DataError, match=r"must agree with the network, but outputs up to .* differ"
     ):
-        export_pt2(_Counts(), (3, 4, 4), tmp_path / "net.pt2")
+        export_pt2(_Deceives(), (3, 4, 4), tmp_path / "net.pt2")
     assert not list(tmp_path.iterdir())
 
 
