@@ -63,7 +63,7 @@ def line(space: str, what: str, quality: EncoderQuality) -> str:
 
 def main() -> None:
     parser = command_line(__doc__)
-    parser.add_argument("--steps", type=int, default=3000, help="of the encoders trained here")
+    parser.add_argument("--steps", type=int, default=1500, help="of the encoders trained here")
     options = parser.parse_args()
     torch.set_num_threads(1)
     kinds = [f"{k} {what}" for k in ("ind.", "near") for what in ("R2", "corr.", "loss", "const.")]

@@ -112,7 +112,13 @@ app.add_typer(tabulate.app, name="tabulate")
 def main() -> None:
     """Runs the command line of this process; asked to end, it cleans up as after Ctrl-C."""
     signal.signal(signal.SIGTERM, lambda number, frame: sys.exit(128 + number))
+    for name in ("stdout", "stderr"):
+        if getattr(sys, name) is None:  # closed by who started this process
+            setattr(sys, name, open(os.devnull, "w"))
     try:
         app(prog_name="gnas")
     except KeyboardInterrupt:  # before or after a command ran
         sys.exit(INTERRUPTED)
+    except OSError as error:  # --help and --version print before a command runs
+        sys.stderr.write(f"error: {error.strerror or error}\n")
+        sys.exit(1)

@@ -33,7 +33,9 @@ def list_command(data_dir: DataDir = None, json: Json = None) -> None:
     from gnas.data.fetch import list_tables
 
     listings = list_tables(data_dir)
-    table = Table("name", "content", "state", "where", "licence")
+    table = Table()
+    for name in ("name", "content", "state", "where", "licence"):
+        table.add_column(name, overflow="fold")
     for line in listings:
         table.add_row(line.name, line.content, line.state, line.path, line.licence)
     report_console(json).print(table)

@@ -36,6 +36,13 @@ def test_from_file_to_table(folder: Path, tmp_path: Path) -> None:
     assert (code, facts["rows"], facts["path"]) == (0, 3, str(folder / "nasbench101.parquet"))
 
 
+def test_addresses_are_shown_whole(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("COLUMNS", "80")
+    _, out, _ = run("list")
+    where = "".join(line.split("│")[4].strip() for line in out.splitlines() if "│" in line)
+    assert "https://github.com/google-research/nasbench" in where
+
+
 @pytest.mark.parametrize(
     ("args", "code", "message"),
     [

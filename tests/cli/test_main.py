@@ -130,6 +130,25 @@ def test_a_reader_that_stops_early_gets_no_traceback() -> None:
     assert process.wait(timeout=20) == 1
 
 
+@pytest.mark.skipif(not Path("/dev/full").is_char_device(), reason="needs the device /dev/full")
+@pytest.mark.parametrize("arguments", [["--help"], ["--version"], ["data", "list"]])
+def test_a_full_disk_under_stdout_is_one_line(arguments: list[str]) -> None:
+    with open("/dev/full", "wb") as full:
+        done = subprocess.run(
+            [sys.executable, "-m", "gnas", *arguments],
+            stdout=full,
+            stderr=subprocess.PIPE,
+            text=True,
+        )
+    assert (done.returncode, done.stderr) == (1, "error: No space left on device\n")
+
+
+def test_a_closed_stdout_is_no_error() -> None:
+    command = f"{sys.executable} -m gnas data list >&-"
+    done = subprocess.run(["sh", "-c", command], stderr=subprocess.PIPE, text=True)
+    assert (done.returncode, done.stderr) == (0, "")
+
+
 def test_without_a_terminal_there_are_no_control_characters() -> None:
     result = subprocess.run(_demo("work"), capture_output=True, check=True)
     assert (result.stdout, result.stderr) == (b"done\n", b"")
