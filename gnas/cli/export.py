@@ -117,9 +117,11 @@ def _print(done: Exported, trained: bool, json: str | None) -> None:
     target.print(
         f"{done.params:,} parameters, {done.macs:,} multiply-accumulates for "
         f"{shape}, {done.num_classes} classes, "
-        f"{'trained' if trained else 'untrained'} weights"
+        f"{'trained' if trained else 'untrained'} weights",
+        soft_wrap=True,
     )
     if done.largest_difference is not None:
-        target.print(f"outputs agree with the network within {done.largest_difference:.1e}")
+        agreed = f"outputs agree with the network within {done.largest_difference:.1e}"
+        target.print(agreed, soft_wrap=True)
     if json:
         write_json(json, {"command": "export", "trained": trained, **vars(done)})

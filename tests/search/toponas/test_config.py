@@ -107,5 +107,5 @@ def test_only_the_place_of_the_images_may_change_in_a_resumed_run(tmp_path: Path
         resumed_plan(tmp_path, {"data_dir": "b", "epochs": 8, "k": 1})
     for text in ("{}", "no", '{"config": {"search": {"x": 1}, "images": {}}}', '{"config": 3}'):
         (tmp_path / "config.json").write_text(text)
-        with pytest.raises(DataError, match=r"config.json must be the config of a search"):
+        with pytest.raises(DataError, match=r"config.json must be the config of such a run"):
             planned(tmp_path)
