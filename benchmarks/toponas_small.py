@@ -85,7 +85,6 @@ def finished(name: str, seed: int, folder: Path, images: Path) -> dict[str, floa
         resume = (folder / "checkpoint").exists()
         result = run_search(plan, out=folder, resume=resume)
         genotype = Genotype.parse(json.dumps(result["genotype"]))
-        row["search_s"] = result["seconds"]
         row["supernet_val_acc"] = result["metrics"]["val_acc"]
         row["valid"] = float(result["valid"])
         row["by_argmax"] = float(set(result["derived"].values()) == {"argmax"})
@@ -120,7 +119,6 @@ def trained(genotype: Genotype, images: Path, seed: int) -> dict[str, float]:
     return {
         "num_params": num_params(network),
         "test_acc": result.test_acc,
-        "train_time_s": result.train_time_s,
     }
 
 
@@ -128,7 +126,7 @@ def table(rows: dict[str, list[dict[str, float]]]) -> str:
     """Markdown: means over seeds, with 95% intervals of the accuracy."""
     columns = (
         "edges_normal", "edges_reduce", "depth_normal", "depth_reduce", "skips_normal",
-        "skips_reduce", "valid", "by_argmax", "num_params", "search_s", "supernet_val_acc",
+        "skips_reduce", "valid", "by_argmax", "num_params", "supernet_val_acc",
     )  # fmt: skip
     lines = [f"| method | test_acc [95%] | {' | '.join(columns)} |"]
     lines.append("|---" * (len(columns) + 2) + "|")
