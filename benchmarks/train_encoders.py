@@ -1,6 +1,6 @@
 """Trains the encoders that ship: ``python benchmarks/train_encoders.py [NAME...]``.
 
-One thread and fixed seeds; two to five minutes each on a free core.
+One thread and fixed seeds; two to ten minutes each on a free core.
 """
 
 from __future__ import annotations
