@@ -22,6 +22,7 @@ from types import ModuleType
 from typing import Any
 
 import torch
+from record import command_line, save_record
 from torch import nn
 
 from gnas.models.supercell import MixedWeights
@@ -39,36 +40,51 @@ ALLOCATOR = {
 
 
 def main() -> None:
-    parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
+    parser = command_line(__doc__)
     parser.add_argument("--batch", type=int, nargs="+", default=[16, 64])
     parser.add_argument("--steps", type=int, default=3, help="timed steps; the fastest counts")
     parser.add_argument("--threads", type=int, default=2)
     parser.add_argument("--cells", type=int, default=8)
     parser.add_argument("--channels", type=int, default=16)
     parser.add_argument("--recompute", action="store_true", help="of our two sides")
-    parser.add_argument("--save", type=Path, help="JSON file for the record")
     parser.add_argument("--side", choices=SIDES, help=argparse.SUPPRESS)
     arguments = parser.parse_args()
     if arguments.side:
         print(json.dumps(measure(arguments)))
         return
-    record = []
+    found = []
     for batch in arguments.batch:
         rows = {side: run(side, batch, sys.argv[1:]) for side in SIDES}
-        record += [{"side": side, "batch": batch, **row} for side, row in rows.items()]
-        print(
-            f"batch {batch}, {arguments.cells} cells, {arguments.channels} channels, "
-            f"{arguments.threads} threads"
-        )
-        for side, row in rows.items():
-            ratios = "  ".join(
-                f"{rows[other]['seconds'] / row['seconds']:5.2f}x faster, "
-                f"{row['peak_mib'] / rows[other]['peak_mib']:.2f} of the memory of {other};"
-                for other in SIDES[:2]
-            )
-            print(f"  {side:20} {row['seconds']:7.3f} s {row['peak_mib']:7.0f} MiB   {ratios}")
+        found += [{"side": side, "batch": batch, **row} for side, row in rows.items()]
+    text = table(found)
+    print(text)
     if arguments.save:
-        arguments.save.write_text(json.dumps(record, indent=2) + "\n")
+        save_record(
+            arguments.save,
+            f"One training step of a supernet of {arguments.cells} cells and "
+            f"{arguments.channels} channels at 32x32 pixels, {arguments.threads} threads",
+            "python benchmarks/supernet_step.py",
+            text,
+            rows=found,
+        )
+
+
+def table(rows: list[dict[str, Any]]) -> str:
+    """Markdown: every side's figures, and how it compares with the two plain ones."""
+    lines = [
+        "| batch | side | seconds | peak MiB | times as fast as plain, plain channels_last "
+        "| share of their memory |",
+        "|---|---|---|---|---|---|",
+    ]
+    for row in rows:
+        plain = [r for r in rows if r["batch"] == row["batch"] and r["side"] in SIDES[:2]]
+        faster = ", ".join(f"{other['seconds'] / row['seconds']:.2f}" for other in plain)
+        share = ", ".join(f"{row['peak_mib'] / other['peak_mib']:.2f}" for other in plain)
+        lines.append(
+            f"| {row['batch']} | {row['side']} | {row['seconds']:.3f} | {row['peak_mib']:.0f} "
+            f"| {faster} | {share} |"
+        )
+    return "\n".join(lines)
 
 
 def run(side: str, batch: int, options: list[str]) -> dict[str, float]:
