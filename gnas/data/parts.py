@@ -4,10 +4,10 @@ from __future__ import annotations
 
 import hashlib
 import logging
-from collections.abc import Sequence
+from collections.abc import Collection, Sequence
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any, Literal, get_args
+from typing import Any, Literal, Protocol, get_args
 
 import torch
 from torch import Tensor
@@ -40,6 +40,43 @@ MAX_BYTES = 8 * 2**30
 PART_NAMES = ("train", "val_alpha", "val_beta")
 
 
+class Source(Protocol):
+    """What the configs of images of a search and of a training have in common."""
+
+    @property
+    def dataset(self) -> str:
+        """Which images."""
+        ...
+
+    @property
+    def data_dir(self) -> str | None:
+        """Folder of the images."""
+        ...
+
+    @property
+    def size(self) -> int:
+        """Height and width in pixels."""
+        ...
+
+
+def check_source(source: Source, datasets: Collection[str], counts: Collection[str]) -> None:
+    """Checks which images a config names, their size, and its fields that count something.
+
+    Raises:
+        ConfigError: names what does not hold.
+    """
+    if source.dataset not in datasets:
+        raise ConfigError(f"unknown dataset '{source.dataset}'; choose from {sorted(datasets)}")
+    if type(source.size) is not int or source.size < MIN_SIZE:
+        raise ConfigError(f"image_size must be at least {MIN_SIZE}, but got {source.size}")
+    if source.dataset != "digits" and source.data_dir is None:
+        raise ConfigError(f"{source.dataset} needs the folder of its images: give --data-dir")
+    for name in counts:
+        value = getattr(source, name)
+        if type(value) is not int or value < 0:
+            raise ConfigError(f"{name} must be a whole number from 0, but got {value!r}")
+
+
 @dataclass(frozen=True, kw_only=True)
 class ImagesConfig:
     """Which images a search sees.
@@ -66,20 +103,11 @@ class ImagesConfig:
     """Processes that read ImageNet's files; 0 reads in the search's own."""
 
     def __post_init__(self) -> None:
-        if self.dataset not in get_args(Dataset):
-            raise ConfigError(
-                f"unknown dataset '{self.dataset}'; choose from {sorted(get_args(Dataset))}"
-            )
-        if self.size < MIN_SIZE:
-            raise ConfigError(f"image_size must be at least {MIN_SIZE}, but got {self.size}")
-        if self.dataset != "digits" and self.data_dir is None:
-            raise ConfigError(f"{self.dataset} needs the folder of its images: give --data-dir")
+        check_source(self, get_args(Dataset), counts=("seed", "workers"))
+        if type(self.percent) not in (int, float) or not 0 < self.percent <= 100:
+            raise ConfigError(f"percent must be in (0, 100], but got {self.percent!r}")
         if self.images is not None and self.dataset not in ("folder", "imagenet-3pct"):
             raise ConfigError(f"a list of images needs a folder, but dataset is {self.dataset}")
-        if self.seed < 0 or self.workers < 0:
-            raise ConfigError(
-                f"seed and workers must be at least 0, but got {self.seed} and {self.workers}"
-            )
 
     @property
     def size(self) -> int:

@@ -21,7 +21,7 @@ from gnas.data.batches import (
 )
 from gnas.data.folders import UNREADABLE, ImageList, list_images, training_folder
 from gnas.data.images import CIFAR10_CLASSES, TEST_FOLDERS, cifar10, train_and_test
-from gnas.data.parts import MIN_SIZE, check_memory, digest_of, digest_of_rows
+from gnas.data.parts import check_memory, check_source, digest_of, digest_of_rows
 from gnas.errors import ConfigError, DataError, MissingDataError
 
 Dataset = Literal["digits", "cifar10", "folder", "imagenet"]
@@ -56,20 +56,9 @@ class TrainTestConfig:
     """Processes that read ImageNet's files; 0 reads in the training's own."""
 
     def __post_init__(self) -> None:
-        if self.dataset not in get_args(Dataset):
-            raise ConfigError(
-                f"unknown dataset '{self.dataset}'; choose from {sorted(get_args(Dataset))}"
-            )
-        if not isinstance(self.size, int) or self.size < MIN_SIZE:
-            raise ConfigError(f"image_size must be at least {MIN_SIZE}, but got {self.size}")
-        if self.dataset != "digits" and self.data_dir is None:
-            raise ConfigError(f"{self.dataset} needs the folder of its images: give --data-dir")
+        check_source(self, get_args(Dataset), counts=("split_seed", "workers"))
         if not isinstance(self.val_share, int | float) or not 0 <= self.val_share < 1:
             raise ConfigError(f"val_share must be in [0, 1), but got {self.val_share!r}")
-        for name in ("split_seed", "workers"):
-            value = getattr(self, name)
-            if not isinstance(value, int) or value < 0:
-                raise ConfigError(f"{name} must be a whole number from 0, but got {value!r}")
 
     @property
     def size(self) -> int:

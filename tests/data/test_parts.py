@@ -185,7 +185,11 @@ def test_cifar10_of_torchvision(tmp_path: Path, monkeypatch: pytest.MonkeyPatch)
         ({"image_size": 7}, "image_size must be at least 8, but got 7"),
         ({"dataset": "folder"}, "folder needs the folder of its images: give --data-dir"),
         ({"images": "list.txt"}, "a list of images needs a folder, but dataset is digits"),
-        ({"seed": -1}, "at least 0, but got -1"),
+        ({"seed": -1}, "seed must be a whole number from 0, but got -1"),
+        ({"seed": "x"}, "seed must be a whole number from 0, but got 'x'"),
+        ({"workers": -1}, "workers must be a whole number from 0, but got -1"),
+        ({"image_size": "abc"}, "image_size must be at least 8, but got abc"),
+        ({"percent": "half"}, r"percent must be in \(0, 100\], but got 'half'"),
     ],
 )
 def test_impossible_configs(changes: dict[str, object], message: str) -> None:

@@ -39,7 +39,9 @@ def _same(value: object, expected: str) -> None:
 @pytest.mark.parametrize("page", pages(), ids=lambda page: str(page.relative_to(ROOT)))
 def test_examples_run(page: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.chdir(tmp_path)
-    exec(compile(program(page), str(page), "exec"), {"__name__": "__main__", "_same": _same})
+    names = {"__name__": "__main__", "_same": _same}
+    exec(compile(program(page), str(page), "exec"), names)
+    assert len(names) > 2, "the page's examples defined nothing"
 
 
 def test_examples_are_checked(tmp_path: Path) -> None:

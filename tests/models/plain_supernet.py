@@ -16,15 +16,7 @@ from typing import Protocol
 import torch
 from torch import Tensor, nn
 
-PRIMITIVES = (
-    "max_pool_3x3",
-    "avg_pool_3x3",
-    "skip_connect",
-    "sep_conv_3x3",
-    "sep_conv_5x5",
-    "dil_conv_3x3",
-    "dil_conv_5x5",
-)
+from gnas.spaces.cells import PRIMITIVES
 
 
 class Config(Protocol):
