@@ -6,6 +6,7 @@ import json
 import logging
 import time
 from collections.abc import Mapping
+from dataclasses import dataclass, field
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Generic, Protocol, TypeVar
 
@@ -25,6 +26,18 @@ logger = logging.getLogger(__name__)
 CHECKPOINT_S = 60.0
 """Seconds between checkpoints."""
 METRICS = "metrics.jsonl"
+
+
+@dataclass(frozen=True)
+class Progress:
+    """Where a run is."""
+
+    step: int
+    """Steps done."""
+    total: int
+    """Steps in all."""
+    metrics: dict[str, Any] = field(default_factory=dict)
+    """Of the last whole epoch."""
 
 
 class Resumable(Protocol):

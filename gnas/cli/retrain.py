@@ -17,7 +17,7 @@ from gnas.cli.output import check_writable, console, progress_bar, report_consol
 if TYPE_CHECKING:
     from rich.console import Console
 
-    from gnas.retrain import Progress
+    from gnas.records import Progress
 
 Dataset = Literal["digits", "cifar10", "folder", "imagenet"]
 

@@ -17,7 +17,7 @@ from gnas.cli.output import check_writable, console, progress_bar, report_consol
 if TYPE_CHECKING:
     from rich.console import Console
 
-    from gnas.search.toponas import Progress
+    from gnas.records import Progress
 
 app = typer.Typer(help="Search architectures on images.", no_args_is_help=True)
 

@@ -19,6 +19,7 @@ from gnas.models.primitives import (
     relu_conv_norm,
     stem,
 )
+from gnas.models.sizes import check_sizes
 from gnas.spaces.genotype import CellEntries, Genotype
 
 
@@ -45,9 +46,7 @@ class DartsNetworkConfig:
     """A second classifier after the last reduction cell, in training only."""
 
     def __post_init__(self) -> None:
-        for field in ("in_channels", "num_classes", "channels", "num_cells", "stem_multiplier"):
-            if getattr(self, field) < 1:
-                raise ConfigError(f"{field} must be at least 1, but got {getattr(self, field)}")
+        check_sizes(self)
         if self.channels % 2:
             raise ConfigError(f"channels must be even, but got {self.channels}")
         if self.stem not in ("cifar", "imagenet"):

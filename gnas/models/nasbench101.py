@@ -10,8 +10,8 @@ import torch
 from torch import Tensor, nn
 from torch_geometric.data import Data
 
-from gnas.errors import ConfigError
 from gnas.graphs import to_adjacency
+from gnas.models.sizes import check_sizes
 from gnas.spaces import NASBench101
 from gnas.spaces.nasbench101 import OPS
 
@@ -35,9 +35,7 @@ class NASBench101NetworkConfig:
     """Cells in each stack."""
 
     def __post_init__(self) -> None:
-        for field, value in vars(self).items():
-            if value < 1:
-                raise ConfigError(f"{field} must be at least 1, but got {value}")
+        check_sizes(self)
 
 
 def nasbench101_network(cell: Data, config: NASBench101NetworkConfig | None = None) -> nn.Module:

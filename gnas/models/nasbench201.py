@@ -8,9 +8,9 @@ import torch
 from torch import Tensor, nn
 from torch_geometric.data import Data
 
-from gnas.errors import ConfigError
 from gnas.graphs import to_adjacency
 from gnas.models.primitives import conv_norm
+from gnas.models.sizes import check_sizes
 from gnas.spaces.nasbench201 import CANDIDATES, EDGES, NUM_NODES, NASBench201
 
 NUM_STAGES = 3
@@ -34,9 +34,7 @@ class NASBench201NetworkConfig:
     """Cells in each of the three stages."""
 
     def __post_init__(self) -> None:
-        for field, value in vars(self).items():
-            if value < 1:
-                raise ConfigError(f"{field} must be at least 1, but got {value}")
+        check_sizes(self)
 
 
 def nasbench201_network(

@@ -12,6 +12,7 @@ from torch_geometric.data import Data
 from gnas.errors import ConfigError
 from gnas.graphs import prune, to_adjacency
 from gnas.models.primitives import conv_norm
+from gnas.models.sizes import check_sizes
 from gnas.spaces.nasgem import NASGEM, OPS
 
 MAX_INPUTS = 6
@@ -41,9 +42,7 @@ class NasgemNetworkConfig:
     """One 3x3 convolution: with stride 1, or with stride 2 and a first stage that halves too."""
 
     def __post_init__(self) -> None:
-        for field in ("in_channels", "num_classes", "channels", "num_stages", "cells_per_stage"):
-            if getattr(self, field) < 1:
-                raise ConfigError(f"{field} must be at least 1, but got {getattr(self, field)}")
+        check_sizes(self)
         if self.stem not in ("cifar", "imagenet"):
             raise ConfigError(f"stem must be 'cifar' or 'imagenet', but got {self.stem!r}")
 

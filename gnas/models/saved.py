@@ -16,7 +16,7 @@ from torch_geometric.data import Data
 
 from gnas.data.files import replacing
 from gnas.errors import ConfigError, DataError, GnasError, MissingDataError
-from gnas.models.families import NetworkConfig, build_network, network_config
+from gnas.models.families import FAMILIES, NetworkConfig, build_network, network_config
 from gnas.runs import plain, to_json
 from gnas.spaces.texts import from_text, space_of
 
@@ -122,9 +122,11 @@ def load_network(path: Path) -> tuple[nn.Module, NetworkFacts]:
     weights = path / WEIGHTS if path.is_dir() else path
     _refuse_pickles(path, weights)
     facts = read_facts(weights.parent)
-    network = _skeleton(facts)
     tensors = _read_tensors(weights)
-    problem = _misfit(network, tensors)
+    problem = _too_wide(facts, tensors)
+    if not problem:
+        network = _skeleton(facts)
+        problem = _misfit(network, tensors)
     if problem:
         raise DataError(
             f"{weights} must hold the weights of the network in {CONFIG}, but {problem}"
@@ -208,6 +210,17 @@ def _skeleton(facts: NetworkFacts) -> nn.Module:
     """The network with any weights; the global random numbers stay where they are."""
     with torch.random.fork_rng(devices=[]):
         return build_network(facts.graph, facts.config)
+
+
+def _too_wide(facts: NetworkFacts, tensors: Mapping[str, Tensor]) -> str | None:
+    """Why the network cannot be that of ``tensors``, before any memory is asked for it."""
+    largest = max((tensor.numel() for tensor in tensors.values()), default=0)
+    width = FAMILIES[space_of(facts.graph).name].width
+    for name in ("in_channels", "num_classes", width):
+        value = getattr(facts.config, name)
+        if value > largest:  # its classifier or stem would have more
+            return f"{name} is {value}, and the largest tensor has {largest} numbers"
+    return None
 
 
 def _misfit(network: nn.Module, tensors: Mapping[str, Tensor]) -> str | None:

@@ -14,6 +14,7 @@ from torch.utils.checkpoint import checkpoint
 from gnas.errors import ConfigError, UnsupportedError
 from gnas.models.fused import Kernels, native, native_problem, plain
 from gnas.models.primitives import reduction_cells, stem
+from gnas.models.sizes import check_sizes
 from gnas.models.supercell import MixedWeights, SuperCell
 from gnas.spaces.toponas import PRIMITIVES, candidate_edges
 
@@ -46,9 +47,7 @@ class SupernetConfig:
     """Keep only the cells' outputs and compute the rest again in the backward: less memory."""
 
     def __post_init__(self) -> None:
-        for field in ("in_channels", "num_classes", "channels", "num_cells", "stem_multiplier"):
-            if getattr(self, field) < 1:
-                raise ConfigError(f"{field} must be at least 1, but got {getattr(self, field)}")
+        check_sizes(self)
         if self.num_nodes < 4:
             raise ConfigError(f"num_nodes must be at least 4, but got {self.num_nodes}")
         if self.channels % 2:

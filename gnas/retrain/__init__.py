@@ -11,7 +11,7 @@ from gnas.retrain.config import (
     retrain_digits,
     retrain_imagenet,
 )
-from gnas.retrain.loop import Progress, RetrainResult, retrain
+from gnas.retrain.loop import RetrainResult, retrain
 from gnas.retrain.measure import Measures, latency, measure
 from gnas.retrain.plan import RetrainPlan, plan_retrain
 from gnas.retrain.run import run_retrain
@@ -19,7 +19,6 @@ from gnas.retrain.run import run_retrain
 __all__ = [
     "PRESETS",
     "Measures",
-    "Progress",
     "RetrainConfig",
     "RetrainPlan",
     "RetrainResult",

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import logging
 from collections.abc import Callable
-from dataclasses import dataclass, field
+from dataclasses import dataclass
 from typing import Any
 
 import torch
@@ -15,7 +15,7 @@ from gnas.data.train_test import Part, TrainTestImages
 from gnas.devices import explaining_memory
 from gnas.distributed import ALONE, World
 from gnas.models.families import NetworkConfig, build_network
-from gnas.records import RunRecord
+from gnas.records import Progress, RunRecord
 from gnas.retrain.config import RetrainConfig
 from gnas.retrain.measure import EVAL_BATCH, Measures, measure
 from gnas.retrain.state import Training
@@ -24,18 +24,6 @@ logger = logging.getLogger(__name__)
 
 SYNC_EVERY = 20
 """Steps between looks at the losses on a GPU, which would wait for each one otherwise."""
-
-
-@dataclass(frozen=True)
-class Progress:
-    """Where a training is."""
-
-    step: int
-    """Steps done."""
-    total: int
-    """Steps in all."""
-    metrics: dict[str, Any] = field(default_factory=dict)
-    """Of the last whole epoch."""
 
 
 @dataclass(frozen=True)

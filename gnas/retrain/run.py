@@ -17,9 +17,9 @@ from gnas.data.train_test import TrainTestImages, open_train_test
 from gnas.distributed import ALONE, World
 from gnas.errors import ConfigError, DataError
 from gnas.models.counting import num_macs, num_params
-from gnas.records import RunRecord
+from gnas.records import Progress, RunRecord
 from gnas.retrain.card import save_trained
-from gnas.retrain.loop import Progress, RetrainResult, retrain
+from gnas.retrain.loop import RetrainResult, retrain
 from gnas.retrain.plan import COMMAND, RetrainPlan, network_of
 from gnas.retrain.state import Training
 from gnas.runs import environment, plain, write_config, write_result

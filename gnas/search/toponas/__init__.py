@@ -14,7 +14,7 @@ from gnas.search.toponas.config import (
     toponas_digits,
     toponas_imagenet,
 )
-from gnas.search.toponas.loop import Progress, SearchResult, search_toponas, toponas_space
+from gnas.search.toponas.loop import SearchResult, search_toponas, toponas_space
 from gnas.search.toponas.record import RunRecord
 
 __all__ = [
@@ -22,7 +22,6 @@ __all__ = [
     "PRESETS",
     "ArchParameters",
     "DerivedCell",
-    "Progress",
     "RunRecord",
     "SearchResult",
     "ToponasConfig",

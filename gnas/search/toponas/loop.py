@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import logging
 from collections.abc import Callable
-from dataclasses import dataclass, field
+from dataclasses import dataclass
 from typing import Any
 
 import torch
@@ -17,6 +17,7 @@ from gnas.devices import explaining_memory
 from gnas.distributed import ALONE, World
 from gnas.errors import ConfigError, DataError, GnasError
 from gnas.models.supernet import Supernet, SupernetConfig
+from gnas.records import Progress
 from gnas.search.toponas.arch import ArchParameters, DerivedCell, edge_codes, skip_advantage
 from gnas.search.toponas.config import ToponasConfig
 from gnas.search.toponas.record import RunRecord
@@ -32,18 +33,6 @@ COLLAPSE_SHARE = 0.5
 """Choice: a normal cell with at least this share of skip connections is called collapsed."""
 MIN_SIZE = {"cifar": 4, "imagenet": 32}
 """Smallest images that stem and reductions leave something of."""
-
-
-@dataclass(frozen=True)
-class Progress:
-    """Where a search is."""
-
-    step: int
-    """Steps done."""
-    total: int
-    """Steps in all."""
-    metrics: dict[str, Any] = field(default_factory=dict)
-    """Of the last whole epoch."""
 
 
 @dataclass(frozen=True)

@@ -22,6 +22,7 @@ from gnas.data.parts import (
 from gnas.distributed import ALONE, World
 from gnas.errors import ConfigError
 from gnas.models import DartsNetworkConfig, darts_network, num_macs, num_params
+from gnas.records import Progress
 from gnas.runs import (
     Figure,
     check_unchanged,
@@ -31,7 +32,7 @@ from gnas.runs import (
     write_result,
 )
 from gnas.search.toponas.config import BASELINES, PRESETS, ToponasConfig
-from gnas.search.toponas.loop import Progress, SearchResult, search_toponas, toponas_space
+from gnas.search.toponas.loop import SearchResult, search_toponas, toponas_space
 from gnas.search.toponas.record import RunRecord
 
 logger = logging.getLogger(__name__)
