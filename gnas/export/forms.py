@@ -6,7 +6,7 @@ from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Literal, get_args
 
-from safetensors.torch import save_file
+from safetensors.torch import save
 from torch import nn
 
 from gnas.data.files import replacing
@@ -81,7 +81,8 @@ def export(
             beside = out.with_suffix(".safetensors")
             files = (out, beside)
             with replacing(beside) as temporary:
-                save_file({k: v.contiguous() for k, v in network.state_dict().items()}, temporary)
+                tensors = {k: v.contiguous() for k, v in network.state_dict().items()}
+                temporary.write_bytes(save(tensors))
     else:
         save_network(out, network, facts)
     return Exported(

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from safetensors.torch import save_file
+from safetensors.torch import save
 
 from gnas import records
 from gnas.data.files import replacing
@@ -21,4 +21,4 @@ class RunRecord(records.RunRecord[SearchState]):
         """Adds the epoch that just ended."""
         super().epoch(state)
         with replacing(self.folder / HISTORY) as temporary:
-            save_file(state.history(), temporary)
+            temporary.write_bytes(save(state.history()))
