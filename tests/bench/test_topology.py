@@ -1,0 +1,86 @@
+from __future__ import annotations
+
+import os
+from collections import defaultdict
+from itertools import combinations
+from pathlib import Path
+
+import networkx as nx
+import numpy as np
+import pytest
+
+from gnas.bench.topology import TopologyBench, TopologyRow, bench_topology, topology_rows
+from gnas.errors import ConfigError
+from gnas.spaces import NASBench201
+from gnas.spaces.nasbench201 import EDGES
+from gnas.viz.topology import topology_figures
+
+REAL = Path(os.environ.get("GNAS_TEST_DATA", "../shared/data")) / "nasbench201"
+TABLE = REAL / "nasbench201_cifar.parquet"
+
+
+@pytest.fixture(scope="module")
+def rows() -> tuple[TopologyRow, ...]:
+    """Over all 15,625 cells, each scored by its row."""
+    return topology_rows(NASBench201().enumerate(), np.arange(15_625.0))
+
+
+def as_digraph(row: TopologyRow) -> nx.DiGraph:
+    graph = nx.DiGraph()
+    graph.add_nodes_from((i, {"role": role}) for i, role in enumerate("isso"))
+    graph.add_edges_from(row.edges)
+    return graph
+
+
+def test_every_set_of_edges_is_averaged_over_all_operations(rows: tuple[TopologyRow, ...]) -> None:
+    space = NASBench201()
+    groups = defaultdict(list)
+    for k in range(15_625):  # read back from the benchmark's strings
+        names = [part.split("~") for part in space.to_str(space.enumerate().data(k)).split("|")]
+        chosen = [part[0] for part in names if len(part) == 2]
+        groups[tuple(e for e, op in zip(EDGES, chosen, strict=True) if op != "none")].append(k)
+    assert len(rows) == 64 and {row.edges for row in rows} == set(groups)
+    for row in rows:
+        own = groups[row.edges]
+        assert row.cells == len(own) == 4 ** len(row.edges)
+        assert row.mean_acc == pytest.approx(np.mean(own))
+        assert row.best_acc == max(own)
+        assert row.std_acc == pytest.approx(np.std(own, ddof=1) if len(own) > 1 else 0)
+
+
+def test_isomorphic_topologies_share_a_number(rows: tuple[TopologyRow, ...]) -> None:
+    for a, b in combinations(rows, 2):
+        same = nx.is_isomorphic(
+            as_digraph(a), as_digraph(b), node_match=lambda x, y: x["role"] == y["role"]
+        )
+        assert same == (a.isomorphism_class == b.isomorphism_class)
+
+
+def test_live_edges_are_on_paths_from_input_to_output(rows: tuple[TopologyRow, ...]) -> None:
+    for row in rows:
+        paths = list(nx.all_simple_edge_paths(as_digraph(row), 0, 3))
+        assert row.live_edges == len({edge for path in paths for edge in path})
+
+
+@pytest.mark.skipif(not TABLE.exists(), reason=f"needs the NAS-Bench-201 table at {TABLE}")
+def test_the_published_figure() -> None:
+    """The paper: 6 edges are on average worse than the best topologies of 5 and of 4."""
+    result = bench_topology(TopologyBench(table=str(TABLE)))
+    best = {n: max(r.mean_acc for r in result.rows if len(r.edges) == n) for n in range(7)}
+    assert best[6] < min(best[5], best[4])
+    lost = [row.mean_acc for row in result.rows if not row.live_edges]
+    assert len(lost) == 17 and lost == pytest.approx([0.1] * 17, abs=1e-4)
+    figure = topology_figures(result)["topologies"]
+    assert "cifar10" in figure.axes[0].get_title()
+    with pytest.raises(ConfigError, match="no 'test_acc' on 'svhn'; choose from"):
+        bench_topology(TopologyBench(table=str(TABLE), dataset="svhn"))
+
+
+def test_a_table_of_another_space() -> None:
+    with pytest.raises(ConfigError, match=r"must hold 'nasbench201' cells, but .* 'nasbench1"):
+        bench_topology(TopologyBench(table="nasbench101"))
+
+
+def test_another_quantity() -> None:
+    with pytest.raises(ConfigError, match="quantity must be test_acc or val_acc, but got 'macs'"):
+        TopologyBench(quantity="macs")
