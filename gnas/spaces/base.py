@@ -11,7 +11,6 @@ from torch_geometric.data import Data
 from gnas.errors import GraphError, UnsupportedError
 from gnas.graphs import DenseBatch, architecture, distinct, to_adjacency, validate
 
-
 NEIGHBOUR_DRAWS = 300
 """Mutations that stand for the neighbours of an architecture where a space cannot list them."""
 
@@ -20,8 +19,8 @@ class Space(ABC):
     """A set of architectures: facts about it, and ways to draw, change, check and write them.
 
     Searchers call `sample_batch` for a first population or a pool to score, `mutate` to vary one
-    architecture and `neighbours` to vary it in every way; readers of files call `from_str`, which validates. A space knows no tables,
-    files or devices. Methods never change the caller's graph.
+    architecture and `neighbours` to vary it in every way; readers of files call `from_str`, which
+    validates. A space knows no tables, files or devices. Methods never change the caller's graph.
     """
 
     name: str

@@ -6,10 +6,11 @@ from pathlib import Path
 import numpy as np
 import pyarrow.parquet as pq
 import pytest
+import torch
 
 from gnas.errors import GraphError
 from gnas.graphs import as_batch, graph_keys, to_adjacency
-from gnas.spaces import NASBench201
+from gnas.spaces import NASBench201, Space
 from gnas.spaces.nasbench201 import simplified
 
 
@@ -72,3 +73,6 @@ def test_neighbours_are_all_single_edits(rng: np.random.Generator) -> None:
         assert all(
             int((before != to_adjacency(neighbour)[0]).sum()) == 1 for neighbour in neighbours
         )
+        drawn = Space.neighbours(space, graph)  # as in a space that cannot list them
+        assert set(graph_keys(drawn).tolist()) == set(graph_keys(neighbours).tolist())
+        assert torch.equal(drawn.adjacency, Space.neighbours(space, graph).adjacency)

@@ -17,14 +17,14 @@ from gnas.predictors.features import Rows
 from gnas.search.samplers.base import Scored, Searcher
 from gnas.spaces.base import Space
 
-START, EVERY = 20, 10
+START, EVERY = 10, 5
 """Choice: random architectures before the first fit, and scores between two fits."""
 POOL = 2_000
 """Choice: random candidates; the neighbours of the best are what finds the last improvements."""
 ELITE = 5
 """Choice: architectures whose neighbours join the pool."""
 NASGEM_POOL = 50_000
-"""The paper's pool (Cheng et al., AAAI 2021, section 4.2)."""
+"""The paper's pool (Cheng et al., AAAI 2021, section 3.4)."""
 
 
 @dataclass(frozen=True)
