@@ -3,8 +3,9 @@
 from __future__ import annotations
 
 import math
+from bisect import bisect
 from collections.abc import Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass
 
 from optuna import Study
 from optuna.study import StudyDirection
@@ -19,17 +20,17 @@ ARCHITECTURE = "architecture"
 """The user attribute of a trial that holds its architecture as text."""
 
 
-@dataclass
+@dataclass(frozen=True)
 class Past:
     """The architectures of a study's trials, as `Searcher.restore` takes them."""
 
-    told: list[Scored] = field(default_factory=list)
-    pending: set[int] = field(default_factory=set)
-    dropped: set[int] = field(default_factory=set)
+    told: list[Scored]
+    pending: set[int]
+    dropped: set[int]
 
 
 class History:
-    """Reads the trials of one study; every text is understood once.
+    """Reads the trials of one study; what is finished is understood once.
 
     Finished trials count in the order of their completion (then of their numbers). Those that
     failed or were pruned, or whose value is infinite, are dropped; all others are pending.
@@ -42,7 +43,15 @@ class History:
     def __init__(self, searcher: Searcher) -> None:
         self._searcher = searcher
         self._known: dict[str, tuple[Data, int]] = {}
-        self._scored: dict[int, tuple[str, float, Scored]] = {}
+        self._study: tuple[object, int] | None = None
+        self._forget()
+
+    def _forget(self) -> None:
+        self._finished: set[int] = set()  # numbers of trials
+        self._ages: list[tuple[float, int]] = []
+        self._told: list[Scored] = []  # in the order of their ages
+        self._dropped: set[int] = set()
+        self._holders: dict[int, list[int]] = {}  # finished trials by key
 
     def read(self, study: Study, *, besides: int) -> Past:
         """The study's past as it is now, without the trial of number ``besides``.
@@ -50,20 +59,8 @@ class History:
         Raises:
             ConfigError: an architecture is not of the searcher's space.
         """
-        trials = self._trials(study, besides)
-        sign = 1.0 if study.direction == StudyDirection.MAXIMIZE else -1.0
-        finished, past = [], Past()
-        for trial in trials:
-            key = self._known[trial.user_attrs[ARCHITECTURE]][1]
-            if trial.state == TrialState.COMPLETE and math.isfinite(trial.values[0]):
-                finished.append(trial)
-            elif trial.state.is_finished():
-                past.dropped.add(key)
-            else:
-                past.pending.add(key)
-        finished.sort(key=_age)
-        past.told = [self._score(trial, sign) for trial in finished]
-        return past
+        pending = set(self._unfinished(study, besides).values())
+        return Past(list(self._told), pending, set(self._dropped))
 
     def holders(self, study: Study, key: int, *, besides: int) -> list[int]:
         """Numbers of the trials, but for ``besides``, whose architecture has this key.
@@ -71,27 +68,12 @@ class History:
         Raises:
             ConfigError: as for `read`.
         """
-        trials = self._trials(study, besides)
-        return [t.number for t in trials if self._known[t.user_attrs[ARCHITECTURE]][1] == key]
+        open_ = [n for n, found in self._unfinished(study, besides).items() if found == key]
+        return open_ + self._holders.get(key, [])
 
-    def _trials(self, study: Study, besides: int) -> list[FrozenTrial]:
-        """The trials with an architecture, all of which are then in ``_known``."""
-        # not `study.get_trials`: pruners may show a sampler only a part of the study
-        every = study._storage.get_all_trials(study._study_id, deepcopy=False)
-        trials = [t for t in every if ARCHITECTURE in t.user_attrs and t.number != besides]
-        self._understand(study, trials)
-        return trials
-
-    def _understand(self, study: Study, trials: Sequence[FrozenTrial]) -> None:
-        graphs: dict[str, Data] = {}
-        for trial in trials:
-            text = trial.user_attrs[ARCHITECTURE]
-            if text not in self._known and text not in graphs:
-                graphs[text] = self.parse(text, f"trial {trial.number} of '{study.study_name}'")
-        if graphs:
-            keys = self._searcher.keys(DenseBatch.from_data(list(graphs.values())))
-            for (text, graph), key in zip(graphs.items(), keys, strict=True):
-                self._known[text] = graph, key
+    def know(self, text: str, graph: Data, key: int) -> None:
+        """Saves reading a text that was just written."""
+        self._known[text] = graph, key
 
     def parse(self, text: str, where: str) -> Data:
         """The architecture in a trial's attribute.
@@ -109,15 +91,48 @@ class History:
                 f"has {str(text)[:60]!r} ({reason}); use another study name"
             ) from None
 
-    def _score(self, trial: FrozenTrial, sign: float) -> Scored:
-        """The same object for the same trial every time: searchers compare identities."""
-        text, score = trial.user_attrs[ARCHITECTURE], sign * trial.values[0]
-        found = self._scored.get(trial.number)
-        if found is None or found[:2] != (text, score):
-            found = self._scored[trial.number] = text, score, Scored(*self._known[text], score)
-        return found[2]
+    def _unfinished(self, study: Study, besides: int) -> dict[int, int]:
+        """Reads what is new; the keys of the trials that are not finished, by number."""
+        if self._study != (study._storage, study._study_id):
+            self._study = study._storage, study._study_id
+            self._forget()
+        # not `study.get_trials`: pruners may show a sampler only a part of the study
+        every = study._storage.get_all_trials(study._study_id, deepcopy=False)
+        new = [trial for trial in every if trial.number not in self._finished]
+        self._understand(study, [trial for trial in new if ARCHITECTURE in trial.user_attrs])
+        unfinished = {}
+        for trial in new:
+            if trial.state.is_finished():
+                self._add(study, trial)
+            elif ARCHITECTURE in trial.user_attrs and trial.number != besides:
+                unfinished[trial.number] = self._known[trial.user_attrs[ARCHITECTURE]][1]
+        return unfinished
 
+    def _understand(self, study: Study, trials: Sequence[FrozenTrial]) -> None:
+        graphs: dict[str, Data] = {}
+        for trial in trials:
+            text = trial.user_attrs[ARCHITECTURE]
+            if text not in self._known and text not in graphs:
+                graphs[text] = self.parse(text, f"trial {trial.number} of '{study.study_name}'")
+        if graphs:
+            keys = self._searcher.keys(DenseBatch.from_data(list(graphs.values())))
+            for (text, graph), key in zip(graphs.items(), keys, strict=True):
+                self.know(text, graph, key)
 
-def _age(trial: FrozenTrial) -> tuple[float, int]:
-    assert trial.datetime_complete is not None
-    return trial.datetime_complete.timestamp(), trial.number
+    def _add(self, study: Study, trial: FrozenTrial) -> None:
+        """Takes in a finished trial, which never changes again."""
+        self._finished.add(trial.number)
+        text = trial.user_attrs.get(ARCHITECTURE)
+        if text is None:
+            return
+        graph, key = self._known[text]
+        self._holders.setdefault(key, []).append(trial.number)
+        if trial.state != TrialState.COMPLETE or not math.isfinite(trial.values[0]):
+            self._dropped.add(key)
+            return
+        assert trial.datetime_complete is not None
+        age = trial.datetime_complete.timestamp(), trial.number
+        place = bisect(self._ages, age)
+        sign = 1.0 if study.direction == StudyDirection.MAXIMIZE else -1.0
+        self._ages.insert(place, age)
+        self._told.insert(place, Scored(graph, key, sign * trial.values[0]))

@@ -131,6 +131,7 @@ class ArchitectureSampler(BaseSampler):
             if self._history.holders(study, key, besides=trial.number):
                 continue
             text = self._searcher.space.to_str(graph)
+            self._history.know(text, graph, key)
             study._storage.set_trial_user_attr(trial._trial_id, ARCHITECTURE, text)
             trial.user_attrs[ARCHITECTURE] = text  # what the objective's trial reads
             # or be writing it just now: then the trial that began first keeps it.
