@@ -9,15 +9,18 @@ import torch
 from torch_geometric.data import Data
 
 from gnas.errors import GraphError, UnsupportedError
-from gnas.graphs import DenseBatch, architecture, to_adjacency, validate
+from gnas.graphs import DenseBatch, architecture, distinct, to_adjacency, validate
+
+NEIGHBOUR_DRAWS = 300
+"""Mutations that stand for the neighbours of an architecture where a space cannot list them."""
 
 
 class Space(ABC):
     """A set of architectures: facts about it, and ways to draw, change, check and write them.
 
-    Searchers call `sample_batch` for a first population or a pool to score and `mutate` to vary
-    one architecture; readers of files call `from_str`, which validates. A space knows no tables,
-    files or devices. Methods never change the caller's graph.
+    Searchers call `sample_batch` for a first population or a pool to score, `mutate` to vary one
+    architecture and `neighbours` to vary it in every way; readers of files call `from_str`, which
+    validates. A space knows no tables, files or devices. Methods never change the caller's graph.
     """
 
     name: str
@@ -60,6 +63,20 @@ class Space(ABC):
         """
         mutated = DenseBatch.from_data([self.mutate(graph, rng) for graph in batch])
         return mutated.pad_to(self.max_nodes)
+
+    def neighbours(self, graph: Data) -> DenseBatch:
+        """Other architectures one edit away from ``graph``, each once up to isomorphism.
+
+        All of them where the space can list them. Otherwise the different ones among
+        `NEIGHBOUR_DRAWS` mutations, always the same for the same graph.
+        """
+        rng = np.random.default_rng(0)
+        draws = [self.mutate(graph, rng) for _ in range(NEIGHBOUR_DRAWS)]
+        return self._others(DenseBatch.from_data([graph, *draws]))
+
+    def _others(self, batch: DenseBatch) -> DenseBatch:
+        """The different architectures of a batch that differ from its first one, as they are."""
+        return batch[torch.from_numpy(distinct(self.live(batch))[1:])]
 
     def enumerate(self) -> DenseBatch:
         """Every architecture of the space once, in a fixed order.

@@ -54,6 +54,25 @@ class NASBench201(Space):
         adjacency[i, j] = (int(adjacency[i, j]) + shift) % len(CANDIDATES)
         return architecture(adjacency, ops, len(ROLES), edge_ops=True)
 
+    def neighbours(self, graph: Data) -> DenseBatch:
+        """The at most 24 other cells that differ in the operation of one edge."""
+        adjacency, ops = to_adjacency(graph)
+        edited = adjacency.repeat(1 + len(EDGES) * (len(CANDIDATES) - 1), 1, 1)
+        row = 1
+        for i, j in EDGES:
+            for shift in range(1, len(CANDIDATES)):
+                edited[row, i, j] = (int(adjacency[i, j]) + shift) % len(CANDIDATES)
+                row += 1
+        return self._others(
+            DenseBatch(
+                edited,
+                ops.to(torch.int8).repeat(len(edited), 1),
+                torch.full((len(edited),), NUM_NODES),
+                len(ROLES),
+                has_edge_ops=True,
+            )
+        )
+
     def check(self, graph: Data) -> None:
         """See `Space.check`."""
         roles = [ROLES[role] for role in graph.x.argmax(1).tolist()]
