@@ -9,7 +9,14 @@ import torch
 from torch_geometric.data import Data
 
 from gnas.errors import GraphError, UnsupportedError
-from gnas.graphs import DenseBatch, architecture, distinct, to_adjacency, validate
+from gnas.graphs import (
+    DenseBatch,
+    architecture,
+    distinct,
+    functional_form,
+    to_adjacency,
+    validate,
+)
 
 NEIGHBOUR_DRAWS = 300
 """Mutations that stand for the neighbours of an architecture where a space cannot list them."""
@@ -37,6 +44,14 @@ class Space(ABC):
     """Columns of ``x`` of the nodes at which data enters, where not node 0 alone."""
     outputs: tuple[int, ...] = ()
     """Columns of ``x`` of the nodes at which data leaves, where not the last node alone."""
+    skip_ops: tuple[int, ...] = ()
+    """Values of ``edge_op`` that return their input as it is."""
+    sum_roles: tuple[int, ...] = ()
+    """Columns of ``x`` of the nodes that only add up what enters them."""
+    strided_roles: tuple[int, ...] = ()
+    """Columns of ``x`` of the nodes whose edges halve the maps, so that no skip is an identity."""
+    to_output: bool = True
+    """Whether a node without a path to an output computes nothing; else leaves are outputs."""
     size: int | None = None
     """Number of different architectures, where the space can enumerate them."""
 
@@ -76,7 +91,7 @@ class Space(ABC):
 
     def _others(self, batch: DenseBatch) -> DenseBatch:
         """The different architectures of a batch that differ from its first one, as they are."""
-        return batch[torch.from_numpy(distinct(self.live(batch))[1:])]
+        return batch[torch.from_numpy(distinct(self.functional(batch))[1:])]
 
     def enumerate(self) -> DenseBatch:
         """Every architecture of the space once, in a fixed order.
@@ -89,6 +104,23 @@ class Space(ABC):
     def live(self, batch: DenseBatch) -> DenseBatch:
         """The architectures reduced to the nodes that the network is built from."""
         return batch
+
+    def functional(self, batch: DenseBatch) -> DenseBatch:
+        """What the networks compute: see `gnas.graphs.functional_form`; no dead branch, no skip.
+
+        Raises:
+            GraphError: the graphs carry edge operations where this space has none, or reversely.
+        """
+        return functional_form(
+            batch,
+            len(self.edge_ops),
+            skips=self.skip_ops,
+            sums=self.sum_roles,
+            strided=self.strided_roles,
+            to_output=self.to_output,
+            inputs=self.inputs,
+            outputs=self.outputs,
+        )
 
     def validate(self, graph: Data) -> None:
         """Checks that ``graph`` is an architecture of this space.

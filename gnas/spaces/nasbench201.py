@@ -35,6 +35,8 @@ class NASBench201(Space):
     name = "nasbench201"
     ops = ROLES
     edge_ops = CANDIDATES[1:]
+    skip_ops = (CANDIDATES[1:].index("skip_connect"),)
+    sum_roles = (ROLES.index("sum"),)
     max_nodes = NUM_NODES
     size = len(CANDIDATES) ** len(EDGES)
 

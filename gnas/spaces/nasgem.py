@@ -36,6 +36,7 @@ class NASGEM(Space):
 
     name = "nasgem"
     ops = OPS
+    to_output = False
 
     def __init__(self, num_nodes: int = 30, densities: tuple[float, float] = DENSITIES) -> None:
         if not 1 <= num_nodes <= 127:

@@ -70,6 +70,9 @@ class TopoNAS(Space):
     edge_ops = EDGE_OPS
     inputs = tuple(i for i, role in enumerate(ROLES) if "_c_" in role)
     outputs = tuple(i for i, role in enumerate(ROLES) if role.endswith("_output"))
+    skip_ops = (EDGE_OPS.index("skip_connect"),)
+    sum_roles = tuple(i for i, role in enumerate(ROLES) if role.endswith("_node"))
+    strided_roles = tuple(i for i, role in enumerate(ROLES) if role.startswith("reduce_c_"))
 
     def __init__(
         self,

@@ -33,7 +33,7 @@ class Searcher(ABC):
 
     Whoever evaluates architectures calls `ask` and, when the score is known, `tell`. Several may
     be asked for before the first is told, and any architecture of the space may be told whether
-    it was asked for or not. No two architectures with the same live part, up to isomorphism, are
+    it was asked for or not. No two architectures that are the same network, drawn differently, are
     ever asked for.
 
     The state is what was told, in that order, and what was asked for and not told yet; the
@@ -120,12 +120,12 @@ class Searcher(ABC):
             self._add(scored)
 
     def key(self, graph: Data) -> int:
-        """Equal for architectures whose live parts are isomorphic."""
+        """Equal for architectures that are the same network: see `Space.functional`."""
         return self.keys(as_batch(graph))[0]
 
     def keys(self, batch: DenseBatch) -> list[int]:
         """`key` of every architecture of a batch, much faster."""
-        found: list[int] = graph_keys(self.space.live(batch)).tolist()
+        found: list[int] = graph_keys(self.space.functional(batch)).tolist()
         return found
 
     @abstractmethod
