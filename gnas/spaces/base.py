@@ -91,7 +91,7 @@ class Space(ABC):
 
     def _others(self, batch: DenseBatch) -> DenseBatch:
         """The different architectures of a batch that differ from its first one, as they are."""
-        return batch[torch.from_numpy(distinct(self.functional(batch))[1:])]
+        return batch[torch.from_numpy(distinct(self.live(batch))[1:])]
 
     def enumerate(self) -> DenseBatch:
         """Every architecture of the space once, in a fixed order.
