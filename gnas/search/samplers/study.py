@@ -61,8 +61,9 @@ class ArchitectureSampler(BaseSampler):
     completion. Failed and pruned trials have no score, but their architectures are not chosen
     again; to retry, enqueue a trial with the same user attribute (as Optuna's
     ``RetryFailedTrialCallback`` does). A trial enqueued with the attribute keeps it: so known
-    architectures can go first. Those of running and waiting trials are not chosen again either.
-    Two processes that choose in the same few milliseconds can still choose the same one.
+    architectures can go first. Those of running and waiting trials are not chosen again either,
+    provided that whatever one process wrote to the storage the others see (files on some network
+    drives do not hold that).
 
     Args:
         make: Makes the searcher, given ``seed=``; must be picklable if the sampler is pickled.
@@ -119,7 +120,7 @@ class ArchitectureSampler(BaseSampler):
             raise
 
     def _choose(self, study: optuna.Study, trial: FrozenTrial) -> None:
-        """Writes a choice to the trial that no other trial has, as far as can be seen."""
+        """Writes a choice to the trial that no other trial has."""
         past = self._history.read(study, besides=trial.number)
         self._searcher.restore(
             past.told, asked=trial.number, pending=past.pending, dropped=past.dropped
@@ -134,9 +135,8 @@ class ArchitectureSampler(BaseSampler):
             self._history.know(text, graph, key)
             study._storage.set_trial_user_attr(trial._trial_id, ARCHITECTURE, text)
             trial.user_attrs[ARCHITECTURE] = text  # what the objective's trial reads
-            # or be writing it just now: then the trial that began first keeps it.
-            holders = self._history.holders(study, key, besides=trial.number)
-            if min(holders, default=trial.number) >= trial.number:
+            # or be writing it just now: whoever writes later sees the other.
+            if not self._history.holders(study, key, besides=trial.number):
                 return
 
     def after_trial(
