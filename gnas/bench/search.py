@@ -25,6 +25,8 @@ Values = NDArray[np.float64]
 Indices = NDArray[np.int64]
 Progress = Callable[[int, int | None], None]
 
+MUTATIONS = 50
+"""Choice: edits tried to stay in a table of part of a space."""
 PROTOCOL = {
     "score": "mean validation accuracy over the runs; cells that are the same network, drawn "
     "differently, are one architecture with the mean of their accuracies, bought once",
@@ -210,7 +212,7 @@ class Shop:
         bought = np.empty(budget, dtype=np.int64)
         for k in range(budget):
             graph = searcher.ask()
-            bought[k] = self._number[int(self.space.keys(as_batch(graph))[0])]
+            bought[k] = self._number[searcher.key(graph)]
             searcher.tell(graph, float(self.val_acc[bought[k]]))
         return bought
 
@@ -219,7 +221,7 @@ class TableSpace(Space):
     """The architectures of a space that a table has: all else is out of reach.
 
     Draws are uniform over the rows; neighbours and mutations are those of the space that the table
-    has. An architecture without any is mutated into a random one.
+    has. Where `MUTATIONS` edits all lead out of the table, a random row takes their place.
 
     Args:
         space: The whole space.
@@ -251,16 +253,20 @@ class TableSpace(Space):
         """One edit of the space that stays in the table."""
         if self._complete:
             return self._whole.mutate(graph, rng)
-        near = self.neighbours(graph)
-        return near.data(int(rng.integers(len(near)))) if len(near) else self.sample(rng)
+        same = torch.zeros(MUTATIONS, dtype=torch.int64)
+        near = self._whole.mutate_batch(as_batch(graph)[same], rng)
+        there = self._inside(near)
+        return near.data(there[0]) if there else self.sample(rng)
 
     def neighbours(self, graph: Data) -> DenseBatch:
         """Those of the space that the table has."""
         near = self._whole.neighbours(graph)
         if self._complete:
             return near
-        there = [row for row, key in enumerate(self.keys(near).tolist()) if key in self._known]
-        return near[torch.tensor(there, dtype=torch.int64)]
+        return near[torch.tensor(self._inside(near), dtype=torch.int64)]
+
+    def _inside(self, graphs: DenseBatch) -> list[int]:
+        return [row for row, key in enumerate(self.keys(graphs).tolist()) if key in self._known]
 
     def live(self, batch: DenseBatch) -> DenseBatch:
         """As the space's."""

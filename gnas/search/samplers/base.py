@@ -64,6 +64,7 @@ class Searcher(ABC):
         self._told: set[int] = set()
         self._pending: set[int] = set()
         self._dropped: set[int] = set()
+        self._keys: dict[str, int] = {}
 
     def ask(self) -> Data:
         """An architecture that was neither asked for nor told before.
@@ -121,7 +122,10 @@ class Searcher(ABC):
 
     def key(self, graph: Data) -> int:
         """Equal for architectures that are the same network: see `Space.functional`."""
-        return self.keys(as_batch(graph))[0]
+        text = self.space.to_str(graph)
+        if text not in self._keys:
+            self._keys[text] = self.keys(as_batch(graph))[0]
+        return self._keys[text]
 
     def keys(self, batch: DenseBatch) -> list[int]:
         """`key` of every architecture of a batch, much faster."""
