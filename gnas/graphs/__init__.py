@@ -17,6 +17,7 @@ from gnas.graphs.architecture import (
     validate,
 )
 from gnas.graphs.dense import DenseBatch, as_batch, validate_batch
+from gnas.graphs.functional import FunctionalForm, functional_form
 from gnas.graphs.hashing import distinct, graph_hash, graph_keys
 from gnas.graphs.pruning import input_nodes, live_nodes, prune, prune_batch
 from gnas.graphs.transforms import EdgeOpsToNodeOps, NodeOpsToEdgeOps, edge_ops_to_node_ops
@@ -24,12 +25,14 @@ from gnas.graphs.transforms import EdgeOpsToNodeOps, NodeOpsToEdgeOps, edge_ops_
 __all__ = [
     "DenseBatch",
     "EdgeOpsToNodeOps",
+    "FunctionalForm",
     "NodeOpsToEdgeOps",
     "architecture",
     "as_batch",
     "distinct",
     "edge_ops_to_node_ops",
     "from_networkx",
+    "functional_form",
     "graph_hash",
     "graph_keys",
     "input_nodes",

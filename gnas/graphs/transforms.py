@@ -43,7 +43,7 @@ def edge_ops_to_node_ops(batch: DenseBatch, num_edge_ops: int) -> DenseBatch:
     rank = (batch.adjacency.bool().long().cumsum(1) - 1)[graph, source, target]
     op_position = position[graph, target] - in_degree[graph, target] + rank
     num_nodes = batch.num_nodes + in_degree.sum(1)
-    width = int(num_nodes.max()) if size else 0
+    width = int(num_nodes.max()) if size else n
     ops = batch.ops.new_full((size, width), -1)
     row, node = (batch.ops >= 0).nonzero().unbind(1)
     ops[row, position[row, node]] = batch.ops[row, node]

@@ -9,15 +9,25 @@ import torch
 from torch_geometric.data import Data
 
 from gnas.errors import GraphError, UnsupportedError
-from gnas.graphs import DenseBatch, architecture, to_adjacency, validate
+from gnas.graphs import (
+    DenseBatch,
+    architecture,
+    distinct,
+    functional_form,
+    to_adjacency,
+    validate,
+)
+
+NEIGHBOUR_DRAWS = 300
+"""Mutations that stand for the neighbours of an architecture where a space cannot list them."""
 
 
 class Space(ABC):
     """A set of architectures: facts about it, and ways to draw, change, check and write them.
 
-    Searchers call `sample_batch` for a first population or a pool to score and `mutate` to vary
-    one architecture; readers of files call `from_str`, which validates. A space knows no tables,
-    files or devices. Methods never change the caller's graph.
+    Searchers call `sample_batch` for a first population or a pool to score, `mutate` to vary one
+    architecture and `neighbours` to vary it in every way; readers of files call `from_str`, which
+    validates. A space knows no tables, files or devices. Methods never change the caller's graph.
     """
 
     name: str
@@ -34,6 +44,14 @@ class Space(ABC):
     """Columns of ``x`` of the nodes at which data enters, where not node 0 alone."""
     outputs: tuple[int, ...] = ()
     """Columns of ``x`` of the nodes at which data leaves, where not the last node alone."""
+    skip_ops: tuple[int, ...] = ()
+    """Values of ``edge_op`` that return their input as it is."""
+    sum_roles: tuple[int, ...] = ()
+    """Columns of ``x`` of the nodes that only add up what enters them."""
+    strided_roles: tuple[int, ...] = ()
+    """Columns of ``x`` of the nodes whose edges halve the maps, so that no skip is an identity."""
+    to_output: bool = True
+    """Whether a node without a path to an output computes nothing; else leaves are outputs."""
     size: int | None = None
     """Number of different architectures, where the space can enumerate them."""
 
@@ -61,6 +79,20 @@ class Space(ABC):
         mutated = DenseBatch.from_data([self.mutate(graph, rng) for graph in batch])
         return mutated.pad_to(self.max_nodes)
 
+    def neighbours(self, graph: Data) -> DenseBatch:
+        """Other architectures one edit away from ``graph``, each once up to isomorphism.
+
+        All of them where the space can list them. Otherwise the different ones among
+        `NEIGHBOUR_DRAWS` mutations, always the same for the same graph.
+        """
+        rng = np.random.default_rng(0)
+        draws = [self.mutate(graph, rng) for _ in range(NEIGHBOUR_DRAWS)]
+        return self._others(DenseBatch.from_data([graph, *draws]))
+
+    def _others(self, batch: DenseBatch) -> DenseBatch:
+        """The different architectures of a batch that differ from its first one, as they are."""
+        return batch[torch.from_numpy(distinct(self.live(batch))[1:])]
+
     def enumerate(self) -> DenseBatch:
         """Every architecture of the space once, in a fixed order.
 
@@ -72,6 +104,23 @@ class Space(ABC):
     def live(self, batch: DenseBatch) -> DenseBatch:
         """The architectures reduced to the nodes that the network is built from."""
         return batch
+
+    def functional(self, batch: DenseBatch) -> DenseBatch:
+        """What the networks compute: see `gnas.graphs.functional_form`; no dead branch, no skip.
+
+        Raises:
+            GraphError: the graphs carry edge operations where this space has none, or reversely.
+        """
+        return functional_form(
+            batch,
+            len(self.edge_ops),
+            skips=self.skip_ops,
+            sums=self.sum_roles,
+            strided=self.strided_roles,
+            to_output=self.to_output,
+            inputs=self.inputs,
+            outputs=self.outputs,
+        )
 
     def validate(self, graph: Data) -> None:
         """Checks that ``graph`` is an architecture of this space.

@@ -35,6 +35,8 @@ class NASBench201(Space):
     name = "nasbench201"
     ops = ROLES
     edge_ops = CANDIDATES[1:]
+    skip_ops = (CANDIDATES[1:].index("skip_connect"),)
+    sum_roles = (ROLES.index("sum"),)
     max_nodes = NUM_NODES
     size = len(CANDIDATES) ** len(EDGES)
 
@@ -53,6 +55,25 @@ class NASBench201(Space):
         shift = int(rng.integers(1, len(CANDIDATES)))
         adjacency[i, j] = (int(adjacency[i, j]) + shift) % len(CANDIDATES)
         return architecture(adjacency, ops, len(ROLES), edge_ops=True)
+
+    def neighbours(self, graph: Data) -> DenseBatch:
+        """The at most 24 other cells that differ in the operation of one edge."""
+        adjacency, ops = to_adjacency(graph)
+        edited = adjacency.repeat(1 + len(EDGES) * (len(CANDIDATES) - 1), 1, 1)
+        row = 1
+        for i, j in EDGES:
+            for shift in range(1, len(CANDIDATES)):
+                edited[row, i, j] = (int(adjacency[i, j]) + shift) % len(CANDIDATES)
+                row += 1
+        return self._others(
+            DenseBatch(
+                edited,
+                ops.to(torch.int8).repeat(len(edited), 1),
+                torch.full((len(edited),), NUM_NODES),
+                len(ROLES),
+                has_edge_ops=True,
+            )
+        )
 
     def check(self, graph: Data) -> None:
         """See `Space.check`."""

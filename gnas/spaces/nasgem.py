@@ -36,6 +36,7 @@ class NASGEM(Space):
 
     name = "nasgem"
     ops = OPS
+    to_output = False
 
     def __init__(self, num_nodes: int = 30, densities: tuple[float, float] = DENSITIES) -> None:
         if not 1 <= num_nodes <= 127:
@@ -70,6 +71,22 @@ class NASGEM(Space):
         else:
             ops[k - len(rows)] = (ops[k - len(rows)] + 1) % len(OPS)
         return architecture(adjacency, ops, len(OPS))
+
+    def neighbours(self, graph: Data) -> DenseBatch:
+        """All cells with one edge added or removed or one operation changed, live parts compared.
+
+        435 edges and 30 operations, less what changes dead nodes only.
+        """
+        adjacency, ops = to_adjacency(graph)
+        n = len(ops)
+        rows, columns = torch.triu_indices(n, n, 1)
+        pairs, nodes = torch.arange(len(rows)), torch.arange(n)
+        edges = adjacency.repeat(1 + len(rows) + n, 1, 1)
+        kinds = ops.to(torch.int8).repeat(len(edges), 1)
+        edges[1 + pairs, rows, columns] ^= 1
+        changed = 1 + len(rows) + nodes
+        kinds[changed, nodes] = (kinds[changed, nodes] + 1) % len(OPS)
+        return self._others(DenseBatch(edges, kinds, torch.full((len(edges),), n), len(OPS)))
 
     def check(self, graph: Data) -> None:
         """See `Space.check`."""

@@ -70,6 +70,9 @@ class TopoNAS(Space):
     edge_ops = EDGE_OPS
     inputs = tuple(i for i, role in enumerate(ROLES) if "_c_" in role)
     outputs = tuple(i for i, role in enumerate(ROLES) if role.endswith("_output"))
+    skip_ops = (EDGE_OPS.index("skip_connect"),)
+    sum_roles = tuple(i for i, role in enumerate(ROLES) if role.endswith("_node"))
+    strided_roles = tuple(i for i, role in enumerate(ROLES) if role.startswith("reduce_c_"))
 
     def __init__(
         self,
@@ -105,7 +108,7 @@ class TopoNAS(Space):
         """
         codes = edge_codes(graph)
         cell = int(rng.integers(2))
-        rewired = self._rewired(codes[cell], rng) if rng.random() < 0.5 else None
+        rewired = self._with_other_code(codes[cell], rng) if rng.random() < 0.5 else None
         if rewired is None:
             rewired = codes[cell].clone()
             edges = rewired.nonzero().flatten()
@@ -115,19 +118,51 @@ class TopoNAS(Space):
         codes[cell] = rewired
         return cells_graph(codes)
 
-    def _rewired(self, row: Tensor, rng: np.random.Generator) -> Tensor | None:
+    def _with_other_code(self, row: Tensor, rng: np.random.Generator) -> Tensor | None:
         """Edge codes [E] with another code of one node; None where no node has another one."""
-        present = row > 0
-        for c in rng.permutation(len(self.codes.choosers)).tolist():
-            masks = present.repeat(self.codes.sizes[c], 1)
-            masks[:, self.codes.edge_ids[c]] = self.codes.codes[c]
-            other = (masks != present).any(1) & is_valid(masks, self.num_nodes)
-            options = other.nonzero().flatten()
-            if len(options):
-                chosen = masks[options[int(rng.integers(len(options)))]]
-                drawn = torch.from_numpy(rng.integers(1, len(PRIMITIVES) + 1, size=len(row)))
-                return torch.where(present, row, drawn) * chosen
+        for c in rng.permutation(len(self._choosers)).tolist():
+            masks = self._masks(row, c)
+            if len(masks):
+                chosen = int(rng.integers(len(masks)))
+                return self._rewired(row, masks[chosen : chosen + 1], rng)[0]
         return None
+
+    def neighbours(self, graph: Data) -> DenseBatch:
+        """All pairs with one other operation, and one pair for every other code of a node.
+
+        The operations of the edges that a code adds are drawn, the same ones for the same graph.
+        """
+        rng = np.random.default_rng(0)
+        codes = edge_codes(graph)
+        edited = [codes]
+        for cell, row in enumerate(codes):
+            rows = [self._rewired(row, self._masks(row, c), rng) for c in self._choosers]
+            for edge in row.nonzero().flatten().tolist():
+                others = row.repeat(len(PRIMITIVES) - 1, 1)
+                shifts = torch.arange(1, len(PRIMITIVES))
+                others[:, edge] = (row[edge] - 1 + shifts) % len(PRIMITIVES) + 1
+                rows.append(others)
+            for changed in torch.cat(rows):
+                edited.append(codes.clone())
+                edited[-1][cell] = changed
+        return self._others(cells_batch(torch.stack(edited)))
+
+    @property
+    def _choosers(self) -> range:
+        """Positions of the nodes that choose edges."""
+        return range(len(self.codes.choosers))
+
+    def _masks(self, row: Tensor, c: int) -> Tensor:
+        """Valid wirings bool [k, E] of a cell of codes [E] after another choice of one node."""
+        present = row > 0
+        masks = present.repeat(self.codes.sizes[c], 1)
+        masks[:, self.codes.edge_ids[c]] = self.codes.codes[c]
+        return masks[(masks != present).any(1) & is_valid(masks, self.num_nodes)]
+
+    def _rewired(self, row: Tensor, masks: Tensor, rng: np.random.Generator) -> Tensor:
+        """Edge codes [k, E] of wirings bool [k, E]; new edges draw their operations."""
+        drawn = torch.from_numpy(rng.integers(1, len(PRIMITIVES) + 1, size=masks.shape))
+        return torch.where(row > 0, row, drawn) * masks
 
     def check(self, graph: Data) -> None:
         """See `Space.check`."""

@@ -7,7 +7,7 @@ import pytest
 import torch
 
 from gnas.errors import GraphError, UnsupportedError
-from gnas.graphs import graph_hash, graph_keys, to_adjacency, validate_batch
+from gnas.graphs import DenseBatch, graph_hash, graph_keys, to_adjacency, validate_batch
 from gnas.spaces import SPACES, Space
 
 
@@ -66,6 +66,22 @@ def test_mutation_changes_the_graph_and_stays_inside(
         assert all(torch.equal(a, b) for a, b in zip(before, to_adjacency(graph), strict=True)), (
             "the caller's graph was changed"
         )
+
+
+def test_neighbours_are_different_architectures_of_the_space(
+    space: Space, rng: np.random.Generator
+) -> None:
+    for graph in space.sample_batch(2, rng):
+        neighbours = space.neighbours(graph)
+        for neighbour in neighbours[:: max(len(neighbours) // 20, 1)]:
+            space.validate(neighbour)
+        own = graph_keys(space.live(DenseBatch.from_data([graph])))
+        keys = graph_keys(space.live(neighbours)).tolist()
+        assert len({*keys, *own.tolist()}) == len(keys) + 1 > 10
+        mutants = DenseBatch.from_data([space.mutate(graph, rng) for _ in range(40)])
+        reached = np.isin(graph_keys(space.live(mutants)), [*keys, *own])
+        assert reached.mean() > 0.3  # all of them, where the space lists its neighbours
+        assert torch.equal(space.neighbours(graph).adjacency, neighbours.adjacency)
 
 
 def test_enumeration_has_every_architecture_once(space: Space, rng: np.random.Generator) -> None:

@@ -6,9 +6,11 @@ from pathlib import Path
 import numpy as np
 import pyarrow.parquet as pq
 import pytest
+import torch
 
 from gnas.errors import GraphError
-from gnas.spaces import NASBench201
+from gnas.graphs import as_batch, graph_keys, to_adjacency
+from gnas.spaces import NASBench201, Space
 from gnas.spaces.nasbench201 import simplified
 
 
@@ -59,3 +61,18 @@ def test_mutation_changes_one_edge(rng: np.random.Generator) -> None:
 def test_malformed_strings_are_refused(text: str, message: str) -> None:
     with pytest.raises(GraphError, match=message):
         NASBench201().from_str(text)
+
+
+def test_neighbours_are_all_single_edits(rng: np.random.Generator) -> None:
+    space = NASBench201()
+    for graph in space.sample_batch(5, rng):
+        neighbours = space.neighbours(graph)
+        mutants = as_batch([space.mutate(graph, rng) for _ in range(300)])
+        assert set(graph_keys(neighbours).tolist()) == set(graph_keys(mutants).tolist())
+        before, _ = to_adjacency(graph)
+        assert all(
+            int((before != to_adjacency(neighbour)[0]).sum()) == 1 for neighbour in neighbours
+        )
+        drawn = Space.neighbours(space, graph)  # as in a space that cannot list them
+        assert set(graph_keys(drawn).tolist()) == set(graph_keys(neighbours).tolist())
+        assert torch.equal(drawn.adjacency, Space.neighbours(space, graph).adjacency)

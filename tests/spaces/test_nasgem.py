@@ -5,7 +5,7 @@ import pytest
 import torch
 
 from gnas.errors import ConfigError
-from gnas.graphs import architecture, as_batch, to_adjacency
+from gnas.graphs import architecture, as_batch, graph_keys, to_adjacency
 from gnas.spaces import NASGEM
 from gnas.spaces.nasgem import OPS
 
@@ -64,3 +64,17 @@ def test_mutation_changes_one_bit(rng: np.random.Generator) -> None:
 def test_impossible_spaces_are_refused(kwargs: dict[str, object], message: str) -> None:
     with pytest.raises(ConfigError, match=message):
         NASGEM(**kwargs)  # type: ignore[arg-type]
+
+
+def test_neighbours_are_all_single_edits(rng: np.random.Generator) -> None:
+    space = NASGEM(9)
+    graph = space.sample(rng)
+    neighbours = space.neighbours(graph)
+    own = set(graph_keys(space.live(as_batch(graph))).tolist())
+    keys = set(graph_keys(space.live(neighbours)).tolist()) | own
+    mutants = as_batch([space.mutate(graph, rng) for _ in range(300)])
+    assert set(graph_keys(space.live(mutants)).tolist()) | own == keys
+    dense, ops = to_adjacency(graph)
+    for neighbour in neighbours:
+        other, kinds = to_adjacency(neighbour)
+        assert int((dense != other).sum()) + int((ops != kinds).sum()) == 1

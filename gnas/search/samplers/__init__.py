@@ -1,0 +1,80 @@
+"""Searchers that are asked and told, and Optuna samplers made of them.
+
+A *searcher* chooses which architecture to score next; whoever scores it (a table, a training)
+calls `Searcher.ask` and `Searcher.tell`. An Optuna *sampler* lets a searcher choose the
+architectures of a study's trials; samplers are loaded on first use, since Optuna takes a while.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from importlib import import_module
+from typing import TYPE_CHECKING
+
+from gnas.search.samplers.base import Scored, Searcher
+from gnas.search.samplers.evolution import RegularizedEvolution
+from gnas.search.samplers.local_search import LocalSearch
+from gnas.search.samplers.predictor_search import (
+    PredictorSearch,
+    nasgem_predictor,
+    nasgem_search,
+)
+from gnas.search.samplers.random_search import RandomSearch
+
+if TYPE_CHECKING:
+    from gnas.search.samplers.study import ArchitectureSampler as ArchitectureSampler
+    from gnas.search.samplers.study import LocalSearchSampler as LocalSearchSampler
+    from gnas.search.samplers.study import NASGEMSampler as NASGEMSampler
+    from gnas.search.samplers.study import (
+        RandomArchitectureSampler as RandomArchitectureSampler,
+    )
+    from gnas.search.samplers.study import (
+        RegularizedEvolutionSampler as RegularizedEvolutionSampler,
+    )
+    from gnas.search.samplers.study import suggest_architecture as suggest_architecture
+
+SEARCHERS: dict[str, Callable[..., Searcher]] = {
+    "random": RandomSearch,
+    "evolution": RegularizedEvolution,
+    "local": LocalSearch,
+    "nasgem": nasgem_search,
+    "predictor": PredictorSearch,
+}
+"""Makers of searchers: each takes a space and ``seed=``, and settings of its own."""
+
+_LATER = (
+    "ArchitectureSampler",
+    "LocalSearchSampler",
+    "NASGEMSampler",
+    "RandomArchitectureSampler",
+    "RegularizedEvolutionSampler",
+    "suggest_architecture",
+)
+__all__ = [
+    "SEARCHERS",
+    "ArchitectureSampler",
+    "LocalSearch",
+    "LocalSearchSampler",
+    "NASGEMSampler",
+    "PredictorSearch",
+    "RandomArchitectureSampler",
+    "RandomSearch",
+    "RegularizedEvolution",
+    "RegularizedEvolutionSampler",
+    "Scored",
+    "Searcher",
+    "nasgem_predictor",
+    "nasgem_search",
+    "suggest_architecture",
+]
+
+
+def __getattr__(name: str) -> object:
+    if name not in _LATER:
+        raise AttributeError(f"module 'gnas.search.samplers' has no attribute {name!r}")
+    value = globals()[name] = getattr(import_module("gnas.search.samplers.study"), name)
+    return value
+
+
+def __dir__() -> list[str]:
+    return sorted({*globals(), *_LATER})

@@ -1,0 +1,138 @@
+"""What the trials of an Optuna study mean to a searcher."""
+
+from __future__ import annotations
+
+import math
+from bisect import bisect
+from collections.abc import Sequence
+from dataclasses import dataclass
+
+from optuna import Study
+from optuna.study import StudyDirection
+from optuna.trial import FrozenTrial, TrialState
+from torch_geometric.data import Data
+
+from gnas.errors import ConfigError, GraphError
+from gnas.graphs import DenseBatch
+from gnas.search.samplers.base import Scored, Searcher
+
+ARCHITECTURE = "architecture"
+"""The user attribute of a trial that holds its architecture as text."""
+
+
+@dataclass(frozen=True)
+class Past:
+    """The architectures of a study's trials, as `Searcher.restore` takes them."""
+
+    told: list[Scored]
+    pending: set[int]
+    dropped: set[int]
+
+
+class History:
+    """Reads the trials of one study; what is finished is understood once.
+
+    Finished trials count in the order of their completion (then of their numbers). Those that
+    failed or were pruned, or whose value is infinite, are dropped; all others are pending.
+    Trials without an architecture are passed over.
+
+    Args:
+        searcher: Says what is an architecture and which are the same.
+    """
+
+    def __init__(self, searcher: Searcher) -> None:
+        self._searcher = searcher
+        self._known: dict[str, tuple[Data, int]] = {}
+        self._study: tuple[object, int] | None = None
+        self._forget()
+
+    def _forget(self) -> None:
+        self._finished: set[int] = set()  # numbers of trials
+        self._ages: list[tuple[float, int]] = []
+        self._told: list[Scored] = []  # in the order of their ages
+        self._dropped: set[int] = set()
+        self._holders: dict[int, list[int]] = {}  # finished trials by key
+
+    def read(self, study: Study, *, besides: int) -> Past:
+        """The study's past as it is now, without the trial of number ``besides``.
+
+        Raises:
+            ConfigError: an architecture is not of the searcher's space.
+        """
+        pending = set(self._unfinished(study, besides).values())
+        return Past(list(self._told), pending, set(self._dropped))
+
+    def holders(self, study: Study, key: int, *, besides: int) -> list[int]:
+        """Numbers of the trials, but for ``besides``, whose architecture has this key.
+
+        Raises:
+            ConfigError: as for `read`.
+        """
+        open_ = [n for n, found in self._unfinished(study, besides).items() if found == key]
+        return open_ + self._holders.get(key, [])
+
+    def know(self, text: str, graph: Data, key: int) -> None:
+        """Saves reading a text that was just written."""
+        self._known[text] = graph, key
+
+    def parse(self, text: str, where: str) -> Data:
+        """The architecture in a trial's attribute.
+
+        Raises:
+            ConfigError: it is not of the searcher's space.
+        """
+        space = self._searcher.space
+        try:
+            return space.from_str(text)
+        except (GraphError, AttributeError) as error:  # the latter: it is no text
+            reason = str(error).partition("\n")[0]
+            raise ConfigError(
+                f"{where} must hold an architecture of this sampler's space '{space.name}', but "
+                f"has {str(text)[:60]!r} ({reason}); use another study name"
+            ) from None
+
+    def _unfinished(self, study: Study, besides: int) -> dict[int, int]:
+        """Reads what is new; the keys of the trials that are not finished, by number."""
+        if self._study != (study._storage, study._study_id):
+            self._study = study._storage, study._study_id
+            self._forget()
+        # not `study.get_trials`: pruners may show a sampler only a part of the study
+        every = study._storage.get_all_trials(study._study_id, deepcopy=False)
+        new = [trial for trial in every if trial.number not in self._finished]
+        self._understand(study, [trial for trial in new if ARCHITECTURE in trial.user_attrs])
+        unfinished = {}
+        for trial in new:
+            if trial.state.is_finished():
+                self._add(study, trial)
+            elif ARCHITECTURE in trial.user_attrs and trial.number != besides:
+                unfinished[trial.number] = self._known[trial.user_attrs[ARCHITECTURE]][1]
+        return unfinished
+
+    def _understand(self, study: Study, trials: Sequence[FrozenTrial]) -> None:
+        graphs: dict[str, Data] = {}
+        for trial in trials:
+            text = trial.user_attrs[ARCHITECTURE]
+            if text not in self._known and text not in graphs:
+                graphs[text] = self.parse(text, f"trial {trial.number} of '{study.study_name}'")
+        if graphs:
+            keys = self._searcher.keys(DenseBatch.from_data(list(graphs.values())))
+            for (text, graph), key in zip(graphs.items(), keys, strict=True):
+                self.know(text, graph, key)
+
+    def _add(self, study: Study, trial: FrozenTrial) -> None:
+        """Takes in a finished trial, which never changes again."""
+        self._finished.add(trial.number)
+        text = trial.user_attrs.get(ARCHITECTURE)
+        if text is None:
+            return
+        graph, key = self._known[text]
+        self._holders.setdefault(key, []).append(trial.number)
+        if trial.state != TrialState.COMPLETE or not math.isfinite(trial.values[0]):
+            self._dropped.add(key)
+            return
+        assert trial.datetime_complete is not None
+        age = trial.datetime_complete.timestamp(), trial.number
+        place = bisect(self._ages, age)
+        sign = 1.0 if study.direction == StudyDirection.MAXIMIZE else -1.0
+        self._ages.insert(place, age)
+        self._told.insert(place, Scored(graph, key, sign * trial.values[0]))

@@ -1,0 +1,187 @@
+"""Search by a predictor: fit it on what is scored, score a pool, take what it likes best."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+
+import numpy as np
+import torch
+from torch_geometric.data import Data
+
+from gnas.encoders import PRESETS, load
+from gnas.errors import ConfigError
+from gnas.graphs import DenseBatch
+from gnas.predictors import MLP, Embedding, Joined, OneHotOps, Predictor, default
+from gnas.predictors.features import Rows
+from gnas.search.samplers.base import Scored, Searcher
+from gnas.spaces.base import Space
+
+START, EVERY = 10, 5
+"""Choice: random architectures before the first fit, and scores between two fits."""
+POOL = 2_000
+"""Choice: random candidates; the neighbours of the best are what finds the last improvements."""
+ELITE = 5
+"""Choice: architectures whose neighbours join the pool."""
+NASGEM_POOL = 50_000
+"""The paper's pool (Cheng et al., AAAI 2021, section 3.4)."""
+
+
+@dataclass(frozen=True)
+class _Candidates:
+    """Some architectures with what the predictor sees of them."""
+
+    graphs: DenseBatch
+    keys: list[int]
+    rows: Rows
+
+
+class PredictorSearch(Searcher):
+    """Takes what a predictor, fitted on all scores so far, likes best in a pool.
+
+    The first ``start`` architectures are random. From then on the predictor is fitted anew after
+    every ``every`` scores. Its pool is made of random architectures, the same all along, and of
+    the neighbours of the ``elite`` best ones so far. Between two fits the pool's architectures
+    are asked for in the order of their predicted scores. While all scores are equal, and when the
+    pool is used up, architectures are random.
+
+    The predictor sees live parts only, and the pool's features are computed once: a fit costs
+    what fitting and predicting cost, an `ask` between two fits next to nothing.
+
+    Args:
+        space: See `Searcher`.
+        predictor: Fitted and asked by this searcher alone; `gnas.predictors.default` if None.
+        start: Random architectures at the beginning, at least 2.
+        every: Scores between two fits.
+        pool: Random candidates.
+        elite: How many of the best lend their neighbours to the pool; 0 is the bootstrap of the
+            NASGEM paper.
+        seed: See `Searcher`; also the predictor's.
+
+    Raises:
+        ConfigError: a size is too small.
+
+    Source: Cheng et al., NASGEM, AAAI 2021, algorithm 1 and section 3.4, and for the neighbours
+    Wei et al., NPENAS, IEEE TNNLS 2022 (mutations of the best as candidates).
+    """
+
+    def __init__(
+        self,
+        space: Space,
+        predictor: Predictor | None = None,
+        *,
+        start: int = START,
+        every: int = EVERY,
+        pool: int = POOL,
+        elite: int = ELITE,
+        seed: int = 0,
+    ) -> None:
+        if start < 2 or every < 1 or pool < 1 or elite < 0:
+            raise ConfigError(
+                "start must be at least 2, every and pool 1, elite 0, "
+                f"but got {start=}, {every=}, {pool=}, {elite=}"
+            )
+        super().__init__(space, seed=seed)
+        self.predictor = (default(space) if predictor is None else predictor).clone(seed)
+        self.start = start
+        self.every = every
+        self.pool = pool
+        self.elite = elite
+        self._random_pool: _Candidates | None = None
+        self._near: dict[int, _Candidates] = {}
+        self._rows: dict[int, Rows] = {}
+        self._fitted_on: list[Scored] = []
+        self._ranked: tuple[list[int], list[tuple[DenseBatch, int]]] = ([], [])
+
+    def _propose(self, rng: np.random.Generator) -> Data:
+        count = len(self.told)
+        if count < self.start:
+            return self._random(rng)
+        scored = self.told[: count - (count - self.start) % self.every]
+        if scored != self._fitted_on:
+            self._rank(scored)
+            self._fitted_on = scored
+        for key, (graphs, row) in zip(*self._ranked, strict=True):
+            if self._is_new(key):
+                return graphs.data(row)
+        return self._random(rng)
+
+    def _rank(self, scored: Sequence[Scored]) -> None:
+        """Fits the predictor and puts the pool in the order of its predictions, best first."""
+        values = np.array([item.score for item in scored])
+        self._ranked = [], []
+        if values.min() == values.max():
+            return  # nothing to learn an order from
+        self.predictor.fit_rows(self._rows_of(scored), values)
+        parts = self._candidates(scored)
+        predicted = self.predictor.predict_rows(np.concatenate([part.rows for part in parts]))
+        keys = [key for part in parts for key in part.keys]
+        homes = [(part.graphs, row) for part in parts for row in range(len(part.keys))]
+        order = np.argsort(-predicted, kind="stable").tolist()
+        self._ranked = [keys[i] for i in order], [homes[i] for i in order]
+
+    def _candidates(self, scored: Sequence[Scored]) -> list[_Candidates]:
+        """The pool of a fit: the random part, then the neighbours of the best."""
+        if self._random_pool is None:
+            drawn = self.space.sample_batch(self.pool, np.random.default_rng((self.seed, 0, 1)))
+            self._random_pool = self._seen_by_predictor(drawn)
+        best: dict[int, Scored] = {}
+        for item in sorted(scored, key=lambda item: -item.score):
+            best.setdefault(item.key, item)
+        self._near = {
+            key: self._near.get(key) or self._seen_by_predictor(self.space.neighbours(item.graph))
+            for key, item in list(best.items())[: self.elite]
+        }
+        return [self._random_pool, *self._near.values()]
+
+    def _seen_by_predictor(self, graphs: DenseBatch) -> _Candidates:
+        """The different architectures among ``graphs``, with their features."""
+        keys = np.array(self.keys(graphs), dtype=np.uint64)
+        first = np.sort(np.unique(keys, return_index=True)[1])
+        graphs = graphs[torch.from_numpy(first)]
+        return _Candidates(graphs, keys[first].tolist(), self._features(graphs))
+
+    def _rows_of(self, scored: Sequence[Scored]) -> Rows:
+        new = {item.key: item.graph for item in scored if item.key not in self._rows}
+        if new:
+            rows = self._features(DenseBatch.from_data(list(new.values())))
+            self._rows.update(zip(new, rows, strict=True))
+        return np.stack([self._rows[item.key] for item in scored])
+
+    def _features(self, graphs: DenseBatch) -> Rows:
+        return self.predictor.features(self.space.live(graphs))
+
+
+def nasgem_predictor(space: Space) -> Predictor:
+    """NASGEM's predictor, where an encoder for the space exists; else `gnas.predictors.default`.
+
+    A perceptron on the embedding; on the operations too, where the encoder sees wiring alone.
+    """
+    for name, recipe in PRESETS.items():
+        config = recipe()
+        if config.space == space.name and config.num_nodes >= space.max_nodes:
+            embedding = Embedding(load(name))
+            if "ops" in config.features:
+                return MLP(embedding)
+            return MLP(Joined((embedding, OneHotOps(space.max_nodes, len(space.ops)))))
+    return default(space)
+
+
+def nasgem_search(
+    space: Space, *, start: int = START, every: int = EVERY, pool: int = NASGEM_POOL, seed: int = 0
+) -> PredictorSearch:
+    """NASGEM's own search: its predictor and its bootstrap, without neighbours of the best.
+
+    Args:
+        space: See `PredictorSearch`.
+        start: See `PredictorSearch`.
+        every: See `PredictorSearch`.
+        pool: See `PredictorSearch`.
+        seed: See `PredictorSearch`.
+
+    Source: Cheng et al., NASGEM, AAAI 2021, algorithm 1 and section 3.4.
+    """
+    predictor = nasgem_predictor(space)
+    return PredictorSearch(
+        space, predictor, start=start, every=every, pool=pool, elite=0, seed=seed
+    )

@@ -1,0 +1,23 @@
+"""Random search: what every other searcher has to beat."""
+
+from __future__ import annotations
+
+import numpy as np
+from torch_geometric.data import Data
+
+from gnas.search.samplers.base import Searcher
+
+
+class RandomSearch(Searcher):
+    """Draws from the space's own distribution, without repeats.
+
+    Args:
+        space: See `Searcher`.
+        seed: See `Searcher`.
+
+    Source: Li and Talwalkar, Random Search and Reproducibility for Neural Architecture Search,
+    UAI 2019, section 3, without their weight sharing.
+    """
+
+    def _propose(self, rng: np.random.Generator) -> Data:
+        return self._random(rng)

@@ -1,0 +1,270 @@
+"""Optuna samplers that choose architectures, for other people's studies."""
+
+from __future__ import annotations
+
+import secrets
+import threading
+from collections.abc import Callable, Sequence
+from functools import partial
+from typing import Any
+
+import optuna
+from optuna.distributions import BaseDistribution
+from optuna.samplers import BaseSampler, TPESampler
+from optuna.trial import FrozenTrial, TrialState
+from torch_geometric.data import Data
+
+from gnas.errors import ConfigError, GnasError
+from gnas.predictors import Predictor
+from gnas.search.samplers.base import Searcher
+from gnas.search.samplers.evolution import POPULATION, TOURNAMENT, RegularizedEvolution
+from gnas.search.samplers.history import ARCHITECTURE, History
+from gnas.search.samplers.local_search import STARTS, LocalSearch
+from gnas.search.samplers.predictor_search import (
+    ELITE,
+    EVERY,
+    POOL,
+    START,
+    PredictorSearch,
+    nasgem_predictor,
+)
+from gnas.search.samplers.random_search import RandomSearch
+from gnas.spaces.base import Space
+from gnas.spaces.texts import from_text
+
+
+def suggest_architecture(trial: optuna.Trial | FrozenTrial) -> Data:
+    """The architecture of a trial: call it in the objective, or on a finished trial.
+
+    Raises:
+        ConfigError: the trial has none, since its study has another kind of sampler.
+        GraphError: its text is malformed.
+    """
+    text = trial.user_attrs.get(ARCHITECTURE)
+    if text is None:
+        raise ConfigError(
+            f"trial {trial.number} must carry an architecture, but has none; give its study a "
+            "sampler of gnas.search, for example NASGEMSampler(space)"
+        )
+    return from_text(text)
+
+
+class ArchitectureSampler(BaseSampler):
+    """Lets a searcher choose the architecture of every trial of a study.
+
+    Before a trial starts, the searcher is told what the study's finished trials scored, and what
+    it then asks for is written to the trial's user attribute ``architecture`` as text. In the
+    objective `suggest_architecture` reads it. The study itself is the only memory, so several
+    processes can work on one study, and one that was stopped goes on as if it had not been.
+
+    What counts: finished trials, minimised or maximised as the study says, in the order of their
+    completion. Failed and pruned trials have no score, but their architectures are not chosen
+    again; to retry, enqueue a trial with the same user attribute (as Optuna's
+    ``RetryFailedTrialCallback`` does). A trial enqueued with the attribute keeps it: so known
+    architectures can go first. Those of running and waiting trials are not chosen again either,
+    provided that whatever one process wrote to the storage the others see (files on some network
+    drives do not hold that).
+
+    Args:
+        make: Makes the searcher, given ``seed=``; must be picklable if the sampler is pickled.
+        seed: Fixes the architectures of a study that one process runs; random if None.
+        other: Chooses all other hyperparameters of the objective (``trial.suggest_float``);
+            Optuna's TPESampler if None.
+
+    Raises:
+        ConfigError: a setting that the searcher refuses; from `before_trial`: the study has
+            several objectives or holds architectures of another space, or all were chosen.
+    """
+
+    def __init__(
+        self,
+        make: Callable[..., Searcher],
+        *,
+        seed: int | None = None,
+        other: BaseSampler | None = None,
+    ) -> None:
+        self._make = partial(make, seed=secrets.randbits(63) if seed is None else seed)
+        self._other = TPESampler(seed=seed) if other is None else other
+        self._start()
+
+    def _start(self) -> None:
+        self._searcher = self._make()
+        self._history = History(self._searcher)
+        self._lock = threading.Lock()
+
+    def __getstate__(self) -> dict[str, Any]:
+        return {"_make": self._make, "_other": self._other}
+
+    def __setstate__(self, state: dict[str, Any]) -> None:
+        self.__dict__.update(state)
+        self._start()
+
+    def before_trial(self, study: optuna.Study, trial: FrozenTrial) -> None:
+        """Chooses the trial's architecture; a trial for which there is none fails."""
+        self._other.before_trial(study, trial)
+        try:
+            if len(study.directions) > 1:
+                raise ConfigError(
+                    f"{type(self).__name__} needs a study of one objective, but "
+                    f"'{study.study_name}' has {len(study.directions)}"
+                )
+            text = trial.user_attrs.get(ARCHITECTURE)
+            if text is not None:  # enqueued with it
+                self._history.parse(text, f"trial {trial.number} of '{study.study_name}'")
+                return
+            with self._lock:
+                self._choose(study, trial)
+        except GnasError:
+            # or it would be running for ever
+            study._storage.set_trial_state_values(trial._trial_id, TrialState.FAIL)
+            raise
+
+    def _choose(self, study: optuna.Study, trial: FrozenTrial) -> None:
+        """Writes a choice to the trial that no other trial has."""
+        past = self._history.read(study, besides=trial.number)
+        self._searcher.restore(
+            past.told, asked=trial.number, pending=past.pending, dropped=past.dropped
+        )
+        while True:
+            graph = self._searcher.ask()
+            key = self._searcher.key(graph)
+            # Another process may have chosen the same while this one fitted a predictor,
+            if self._history.holders(study, key, besides=trial.number):
+                continue
+            text = self._searcher.space.to_str(graph)
+            self._history.know(text, graph, key)
+            study._storage.set_trial_user_attr(trial._trial_id, ARCHITECTURE, text)
+            trial.user_attrs[ARCHITECTURE] = text  # what the objective's trial reads
+            # or be writing it just now: whoever writes later sees the other.
+            if not self._history.holders(study, key, besides=trial.number):
+                return
+
+    def after_trial(
+        self,
+        study: optuna.Study,
+        trial: FrozenTrial,
+        state: TrialState,
+        values: Sequence[float] | None,
+    ) -> None:
+        """See `optuna.samplers.BaseSampler`; for the sampler of the other hyperparameters."""
+        self._other.after_trial(study, trial, state, values)
+
+    def infer_relative_search_space(
+        self, study: optuna.Study, trial: FrozenTrial
+    ) -> dict[str, BaseDistribution]:
+        """See `optuna.samplers.BaseSampler`; for the sampler of the other hyperparameters."""
+        return self._other.infer_relative_search_space(study, trial)
+
+    def sample_relative(
+        self, study: optuna.Study, trial: FrozenTrial, search_space: dict[str, BaseDistribution]
+    ) -> dict[str, Any]:
+        """See `optuna.samplers.BaseSampler`; for the sampler of the other hyperparameters."""
+        return self._other.sample_relative(study, trial, search_space)
+
+    def sample_independent(
+        self,
+        study: optuna.Study,
+        trial: FrozenTrial,
+        param_name: str,
+        param_distribution: BaseDistribution,
+    ) -> Any:
+        """See `optuna.samplers.BaseSampler`; for the sampler of the other hyperparameters."""
+        return self._other.sample_independent(study, trial, param_name, param_distribution)
+
+    def reseed_rng(self) -> None:
+        """Reseeds the other sampler; architectures depend on the number of the trial."""
+        self._other.reseed_rng()
+
+
+class RandomArchitectureSampler(ArchitectureSampler):
+    """Architectures from `RandomSearch`: the space's own distribution without repeats.
+
+    Args:
+        space: Where the architectures come from.
+        seed: See `ArchitectureSampler`.
+        other: See `ArchitectureSampler`.
+    """
+
+    def __init__(
+        self, space: Space, *, seed: int | None = None, other: BaseSampler | None = None
+    ) -> None:
+        super().__init__(partial(RandomSearch, space), seed=seed, other=other)
+
+
+class RegularizedEvolutionSampler(ArchitectureSampler):
+    """Architectures from `RegularizedEvolution`; completion is birth, so ages are exact.
+
+    Args:
+        space: Where the architectures come from.
+        population: Members alive.
+        tournament: Members drawn to choose one parent.
+        seed: See `ArchitectureSampler`.
+        other: See `ArchitectureSampler`.
+    """
+
+    def __init__(
+        self,
+        space: Space,
+        *,
+        population: int = POPULATION,
+        tournament: int = TOURNAMENT,
+        seed: int | None = None,
+        other: BaseSampler | None = None,
+    ) -> None:
+        make = partial(RegularizedEvolution, space, population=population, tournament=tournament)
+        super().__init__(make, seed=seed, other=other)
+
+
+class LocalSearchSampler(ArchitectureSampler):
+    """Architectures from `LocalSearch`: the neighbours of the best, then another climb.
+
+    Args:
+        space: Where the architectures come from.
+        starts: Random architectures at the beginning of every climb.
+        seed: See `ArchitectureSampler`.
+        other: See `ArchitectureSampler`.
+    """
+
+    def __init__(
+        self,
+        space: Space,
+        *,
+        starts: int = STARTS,
+        seed: int | None = None,
+        other: BaseSampler | None = None,
+    ) -> None:
+        super().__init__(partial(LocalSearch, space, starts=starts), seed=seed, other=other)
+
+
+class NASGEMSampler(ArchitectureSampler):
+    """Architectures from `PredictorSearch`: NASGEM's predictor and bootstrap by default.
+
+    Args:
+        space: Where the architectures come from.
+        predictor: Any predictor; None for `nasgem_predictor`: NASGEM's encoder and perceptron
+            where there is an encoder for the space, otherwise `gnas.predictors.default`.
+        start: Random architectures before the first fit.
+        every: Finished trials between two fits.
+        pool: Random candidates for the predictor.
+        elite: How many of the best lend their neighbours to the pool; 0 is the paper's bootstrap.
+        seed: See `ArchitectureSampler`.
+        other: See `ArchitectureSampler`.
+    """
+
+    def __init__(
+        self,
+        space: Space,
+        predictor: Predictor | None = None,
+        *,
+        start: int = START,
+        every: int = EVERY,
+        pool: int = POOL,
+        elite: int = ELITE,
+        seed: int | None = None,
+        other: BaseSampler | None = None,
+    ) -> None:
+        chosen = nasgem_predictor(space) if predictor is None else predictor
+        make = partial(
+            PredictorSearch, space, chosen, start=start, every=every, pool=pool, elite=elite
+        )
+        super().__init__(make, seed=seed, other=other)

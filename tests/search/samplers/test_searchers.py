@@ -1,0 +1,288 @@
+"""What every searcher must hold; a new entry of SEARCHERS is tested by being there."""
+
+from __future__ import annotations
+
+from collections import deque
+from collections.abc import Callable
+from functools import cache
+
+import numpy as np
+import pytest
+import torch
+from torch_geometric.data import Data
+
+from gnas.errors import ConfigError, GraphError
+from gnas.graphs import DenseBatch, as_batch, to_adjacency
+from gnas.predictors import Predictor
+from gnas.predictors.features import Rows
+from gnas.predictors.targets import Scores
+from gnas.search.samplers import (
+    SEARCHERS,
+    LocalSearch,
+    PredictorSearch,
+    RandomSearch,
+    RegularizedEvolution,
+    Searcher,
+    nasgem_predictor,
+)
+from gnas.spaces import NASGEM, SPACES, NASBench101, NASBench201, Space, TopoNAS
+
+SMALL: dict[str, Space] = {"nasgem": NASGEM(8), "toponas": TopoNAS(5)}
+"""Spaces of many nodes, made small to be quick."""
+SETTINGS: dict[str, dict[str, int]] = {
+    "evolution": {"population": 5, "tournament": 3},
+    "local": {"starts": 2},
+    "nasgem": {"start": 4, "every": 3, "pool": 40},
+    "predictor": {"start": 4, "every": 3, "pool": 20, "elite": 1},
+}
+"""So that every phase of a searcher is reached within a few architectures."""
+Make = Callable[[Space, int], Searcher]
+
+
+@pytest.fixture(params=sorted(SPACES))
+def space(request: pytest.FixtureRequest) -> Space:
+    return SMALL.get(request.param) or SPACES[request.param]()
+
+
+@pytest.fixture(params=sorted(SEARCHERS))
+def make(request: pytest.FixtureRequest) -> Make:
+    settings = SETTINGS.get(request.param, {})
+    return lambda space, seed: SEARCHERS[request.param](space, seed=seed, **settings)
+
+
+def score(graph: Data) -> float:
+    """Edges count, operations too: better with more edges and later operations."""
+    adjacency, ops = to_adjacency(graph)
+    return float(adjacency.float().sqrt().sum()) + 0.01 * float(ops.sum())
+
+
+def advance(searcher: Searcher, count: int) -> list[str]:
+    """Asks and tells ``count`` times, a few architectures behind; the texts asked for."""
+    asked: list[Data] = []
+    for i in range(count):
+        asked.append(searcher.ask())
+        if i >= 2:
+            searcher.tell(asked[i - 2], score(asked[i - 2]))
+    for graph in asked[-2:]:
+        searcher.tell(graph, score(graph))
+    return [searcher.space.to_str(graph) for graph in asked]
+
+
+def test_asks_for_different_architectures_of_the_space(space: Space, make: Make) -> None:
+    searcher = make(space, 0)
+    before = [searcher.ask() for _ in range(3)]  # ask before tell works
+    for graph in before:
+        searcher.tell(graph, score(graph))
+    graphs = before + [space.from_str(text) for text in advance(searcher, 12)]
+    for graph in graphs:
+        space.validate(graph)
+    assert len({searcher.key(graph) for graph in graphs}) == 15
+    assert len(searcher.told) == 15 and searcher.asked == 15
+
+
+def test_same_seed_same_stream(space: Space, make: Make) -> None:
+    first, second, other = (advance(make(space, seed), 9) for seed in (1, 1, 2))
+    assert first == second
+    assert first != other
+
+
+def test_a_restored_searcher_goes_on_as_if_it_had_not_stopped(space: Space, make: Make) -> None:
+    searcher, again = make(space, 3), make(space, 3)
+    advance(again, 4)  # another past, to be forgotten
+    advance(searcher, 9)
+    waiting = searcher.ask()
+    again.restore(searcher.told, asked=searcher.asked, pending=[searcher.key(waiting)])
+    assert again.told == searcher.told
+    assert advance(again, 5) == advance(searcher, 5)
+
+
+def test_architectures_told_or_dropped_are_not_asked_for() -> None:
+    space = NASGEM(2)  # six architectures: one node or two, two operations each
+    for make in SEARCHERS.values():
+        told, dropped = make(space).ask(), make(space, seed=1)
+        dropped.tell(told, 1.0)
+        graph = dropped.ask()
+        dropped.restore(dropped.told, asked=2, dropped=[dropped.key(graph)])
+        rest = [dropped.ask() for _ in range(4)]
+        assert len({dropped.key(g) for g in [told, graph, *rest]}) == 6
+        with pytest.raises(ConfigError, match="none is left after 6; stop here"):
+            dropped.ask()
+
+
+def test_scores_must_be_finite_and_graphs_of_the_space(make: Make) -> None:
+    searcher = make(NASBench201(), 0)
+    for value in (float("nan"), float("inf")):
+        with pytest.raises(ConfigError, match=f"a score must be finite, but got {value}"):
+            searcher.tell(searcher.ask(), value)
+    with pytest.raises(GraphError, match="must"):
+        searcher.tell(NASBench101().sample(np.random.default_rng(0)), 0.5)
+    assert searcher.told == []
+
+
+@pytest.mark.parametrize(
+    ("make", "message"),
+    [
+        (lambda space: RandomSearch(space, seed=-1), "seed must be at least 0, but got -1"),
+        (lambda space: RegularizedEvolution(space, tournament=0), "but got 30 and 0"),
+        (lambda space: LocalSearch(space, starts=0), "starts must be at least 1, but got 0"),
+        (lambda space: PredictorSearch(space, start=1), "start must be at least 2.*start=1"),
+    ],
+)
+def test_impossible_settings_are_refused(make: Callable[[Space], Searcher], message: str) -> None:
+    with pytest.raises(ConfigError, match=message):
+        make(NASBench201())
+
+
+def closeness(graph: Data) -> float:
+    """Share of the edges that carry the operation of one certain cell out of 15,625."""
+    upper = torch.triu_indices(4, 4, 1)
+    found = to_adjacency(graph)[0][upper[0], upper[1]]
+    return float((found == torch.tensor([4, 1, 0, 2, 3, 1])).double().mean())
+
+
+@cache
+def best_found(name: str) -> list[float]:
+    """The best of 48 cells for 6 seeds."""
+    settings = {
+        "evolution": {"population": 12, "tournament": 6},
+        "nasgem": {"pool": 2_000, "start": 16, "every": 16},
+        "predictor": {"pool": 200, "start": 16, "every": 16},
+    }.get(name, {})
+    found = []
+    for seed in range(6):
+        searcher = SEARCHERS[name](NASBench201(), seed=seed, **settings)
+        for _ in range(48):
+            graph = searcher.ask()
+            searcher.tell(graph, closeness(graph))
+        found.append(max(item.score for item in searcher.told))
+    return found
+
+
+@pytest.mark.parametrize("name", sorted(set(SEARCHERS) - {"random"}))
+def test_better_than_random(name: str) -> None:
+    ours, random = best_found(name), best_found("random")
+    assert np.mean(ours) > np.mean(random) + 0.08
+    assert sum(a >= b for a, b in zip(ours, random, strict=True)) >= 5
+
+
+def test_evolution_ages_as_a_naive_one_does() -> None:
+    """Members leave by age even if they are the best: here every member is worse than before."""
+    space, size = NASBench201(), 6
+    searcher = RegularizedEvolution(space, population=size, tournament=3, seed=5)
+    alive: deque[tuple[Data, float]] = deque()
+    known: set[int] = set()
+    for i in range(40):
+        graph = searcher.ask()
+        if i >= size:
+            rng, child = np.random.default_rng((5, i)), None
+            while child is None or searcher.key(child) in known:
+                parent, _ = max(
+                    (alive[k] for k in rng.integers(size, size=3)), key=lambda member: member[1]
+                )
+                children = (space.mutate(parent, rng) for _ in range(10))
+                child = next((c for c in children if searcher.key(c) not in known), None)
+            assert space.to_str(graph) == space.to_str(child)
+        known.add(searcher.key(graph))
+        searcher.tell(graph, -float(i))
+        alive.append((graph, -float(i)))
+        if len(alive) > size:
+            alive.popleft()
+
+
+def test_local_search_asks_for_all_neighbours_and_starts_again() -> None:
+    space = NASBench201()
+    searcher = LocalSearch(space, starts=1, seed=2)
+    start = searcher.ask()
+    searcher.tell(start, 1.0)
+    around = set(searcher.keys(space.neighbours(start)))
+    asked = [searcher.ask() for _ in around]
+    assert {searcher.key(graph) for graph in asked} == around
+    early = searcher.ask()  # while the neighbours are being evaluated: the next start
+    assert searcher.key(early) not in around
+    for graph in asked[1:]:
+        searcher.tell(graph, 0.0)
+    searcher.tell(asked[0], 0.5)  # the last one; none is better than the start
+    searcher.tell(early, 0.1)  # so this begins another climb, worse as it is
+    assert searcher.key(searcher.ask()) in searcher.keys(space.neighbours(early))
+
+
+def test_local_search_moves_to_a_better_neighbour_at_once() -> None:
+    space = NASBench201()
+    searcher = LocalSearch(space, starts=3, seed=2)
+    starts = [searcher.ask() for _ in range(3)]
+    for i in (0, 2, 1):
+        searcher.tell(starts[i], [0.1, 0.7, 0.3][i])
+    better = searcher.ask()
+    assert searcher.key(better) in searcher.keys(space.neighbours(starts[1]))
+    searcher.tell(better, 0.8)
+    assert searcher.key(searcher.ask()) in searcher.keys(space.neighbours(better))
+
+
+class Knows(Predictor):
+    """Orders by the true score and remembers how many it was fitted on."""
+
+    name = "knows"
+
+    def __init__(self) -> None:
+        super().__init__(TrueScore())
+        self.fits: list[int] = []
+
+    def _fit(self, rows: Rows, targets: Scores) -> None:
+        self.fits.append(len(rows))  # shared by clones
+
+    def _predict(self, rows: Rows) -> Scores:
+        return rows[:, 0]
+
+
+class TrueScore:
+    name = "true score"
+
+    def __call__(self, batch: DenseBatch) -> Rows:
+        return np.array([[score(graph)] for graph in batch])
+
+
+def test_predictor_search_fits_now_and_then_and_takes_the_best_of_its_pool() -> None:
+    space, predictor = NASBench201(), Knows()
+    searcher = PredictorSearch(space, predictor, start=5, every=4, pool=200, elite=2)
+    graphs = [space.from_str(text) for text in advance(searcher, 5)]
+    best = sorted(graphs, key=score)[-2:]
+    near = DenseBatch.concat([space.neighbours(graph) for graph in best])
+    pool = space.sample_batch(200, np.random.default_rng((0, 0, 1)))
+    everything = DenseBatch.concat([pool, near])
+    known = {searcher.key(graph) for graph in graphs}
+    values: dict[int, float] = {}
+    for key, graph in zip(searcher.keys(everything), everything, strict=True):
+        if key not in known:
+            values[key] = score(graph)
+    asked = [searcher.ask() for _ in range(3)]
+    assert [score(graph) for graph in asked] == sorted(values.values(), reverse=True)[:3]
+    for graph in asked:
+        searcher.tell(graph, score(graph))
+    advance(searcher, 12)
+    assert predictor.fits == [5, 9, 13, 17]
+
+
+def test_predictor_search_is_random_while_scores_are_equal() -> None:
+    predictor = Knows()
+    searcher = PredictorSearch(NASBench201(), predictor, start=2, every=1, pool=50)
+    for _ in range(6):
+        searcher.tell(searcher.ask(), 0.5)
+    assert predictor.fits == [] and len(searcher.told) == 6
+    searcher.tell(searcher.ask(), 0.6)
+    searcher.ask()
+    assert predictor.fits == [7]
+
+
+def test_nasgem_predicts_from_its_encoder_where_there_is_one(rng: np.random.Generator) -> None:
+    names = {space.name: nasgem_predictor(space).features.name for space in map(_default, SPACES)}
+    assert names["nasbench101"] == "nasgem-nasbench101"
+    assert names["nasgem"] == "nasgem-30 + ops"
+    assert names["nasbench201"] == names["toponas"] == "path statistics"
+    assert nasgem_predictor(NASGEM(31)).features.name == "path statistics"
+    small = NASGEM(9)  # smaller than what the encoder was trained on
+    predictor = nasgem_predictor(small).fit(small.sample_batch(10, rng), np.arange(10))
+    assert predictor.predict(as_batch(small.sample(rng))).shape == (1,)
+
+
+def _default(name: str) -> Space:
+    return SPACES[name]()
