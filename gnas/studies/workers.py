@@ -15,7 +15,8 @@ from pathlib import Path
 
 from gnas.errors import ConfigError, DataError, GnasError
 from gnas.studies.job import Evaluate, Job
-from gnas.studies.study import CandidateStudy, Claim, Progress
+from gnas.studies.storage import Claim
+from gnas.studies.study import CandidateStudy, Progress
 
 logger = logging.getLogger(__name__)
 
@@ -39,7 +40,7 @@ def work(study: CandidateStudy, job: Job, *, wait: bool) -> None:
     Args:
         study: Where they wait.
         job: How they are evaluated.
-        wait: Go on until the study is finished; otherwise until none waits.
+        wait: Wait for more until the study is finished; otherwise end when none waits.
     """
     Worker(study).run(job.open(), wait=wait)
 
@@ -54,13 +55,13 @@ class Worker:
     def run(self, evaluate: Evaluate, *, wait: bool) -> None:
         """See `work`."""
         pause = _Pause()
-        while not (wait and self._study.finished):
+        while True:
             self._claim = self._study.claim()
             if self._claim is not None:
                 self._evaluate(evaluate, self._claim)
                 pause = _Pause()
             elif not (pause.is_time_to_take_back() and self._study.take_back()):
-                if not wait:
+                if not wait or self._study.finished:
                     return
                 pause.sleep()
 
@@ -216,7 +217,7 @@ class _Pool:
         if self._killed > MAX_RESTARTS * self._count:
             raise DataError(
                 f"workers must live for at least one candidate, but {self._killed} were killed "
-                f"one after the other, the last by signal {-codes[-1]}; is there too little memory?"
+                f"in a row, the last by signal {-codes[-1]}; is there too little memory?"
             )
         logger.warning("a worker was killed by signal %d; another takes its place", -codes[-1])
         self._processes = [p for p in self._processes if p.exitcode is None]
