@@ -152,6 +152,17 @@ class CandidateStudy:
             if _key(record) not in known:
                 known.add(_key(record))
                 self._add(record)
+        if self.finished:
+            self._set(FINISHED, False)
+
+    def add(self, evaluated: Sequence[tuple[Mapping[str, Any], Mapping[str, Any]]]) -> None:
+        """Adds candidates that were evaluated elsewhere, each with its result, if they are new."""
+        with self._storage.exclusive(self.name):
+            known = set(self._latest())
+            for candidate, result in evaluated:
+                if _key(plain(candidate)) not in known:
+                    known.add(_key(plain(candidate)))
+                    self._add(plain(candidate), plain(result))
 
     def results(self) -> list[Evaluated]:
         """Every candidate with what its newest trial has come to, in the order of planning."""
@@ -245,17 +256,25 @@ class CandidateStudy:
         trials = self._storage.call(lambda: self._optuna.get_all_trials(self._id, deepcopy=False))
         return {_key(t.system_attrs[CANDIDATE]): t for t in trials if CANDIDATE in t.system_attrs}
 
-    def _add(self, candidate: Mapping[str, Any], **attributes: Any) -> None:
+    def _add(
+        self,
+        candidate: dict[str, Any],
+        result: dict[str, Any] | None = None,
+        deaths: int | None = None,
+    ) -> None:
+        optional = {RESULT: result, DEATHS: deaths}
         template = optuna.trial.create_trial(
-            state=TrialState.WAITING,
-            user_attrs=_flat(candidate),
-            system_attrs={CANDIDATE: candidate, **attributes},
+            state=TrialState.WAITING if result is None else TrialState.COMPLETE,
+            value=None if result is None else float(result["score"]),
+            user_attrs={**_flat(result or {}), **_flat(candidate)},
+            system_attrs={CANDIDATE: candidate}
+            | {k: v for k, v in optional.items() if v is not None},
         )
         self._optuna.create_new_trial(self._id, template)
 
     def _replace(self, trial: FrozenTrial, deaths: int) -> None:
         candidate = trial.system_attrs[CANDIDATE]
-        self._storage.call(lambda: self._add(candidate, **{DEATHS: deaths}))
+        self._storage.call(lambda: self._add(candidate, deaths=deaths))
 
     def _write(
         self, trial_id: int, columns: dict[str, Any], system: dict[str, Any] | None = None
