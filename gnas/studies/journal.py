@@ -45,6 +45,8 @@ class Journal(Storage):
             )
         try:
             path.parent.mkdir(parents=True, exist_ok=True)
+            if path.exists() and not _is_journal(path):
+                raise ValueError("its first line is not one of a journal")
             self._lock = JournalLock(path)
             with self._lock.held():
                 self.optuna = JournalStorage(JournalFileBackend(str(path), self._lock))
@@ -171,7 +173,7 @@ class JournalLock(JournalFileOpenLock):
 
 
 def cut_partial_line(file: BinaryIO) -> None:
-    """Removes an unfinished last line; a file that is no journal is left alone."""
+    """Removes the unfinished last line of a journal."""
     end = file.seek(0, os.SEEK_END)
     if end == 0:
         return
@@ -179,14 +181,17 @@ def cut_partial_line(file: BinaryIO) -> None:
     if file.read(1) == b"\n":
         return
     file.seek(0)
-    head = file.read(len(LINE_START))
-    if head != LINE_START[: len(head)]:
-        return
-    file.seek(0)
     start = 0
     for line in file:  # the end of the last whole line
         start += len(line) if line.endswith(b"\n") else 0
     os.truncate(file.fileno(), start)
+
+
+def _is_journal(path: Path) -> bool:
+    """Whether a file begins as a journal does; an empty one may become one."""
+    with path.open("rb") as file:
+        head = file.read(len(LINE_START))
+    return head == LINE_START[: len(head)]
 
 
 def _unwritable(path: Path, error: OSError) -> DataError:
