@@ -22,7 +22,7 @@ LAYERS = (
     {"graphs"},
     {"spaces", "kernels", "topology", "config", "metrics"},
     {"encoders", "models", "data", "runs", "devices", "distributed", "checkpoints", "records"},
-    {"predictors"},
+    {"predictors", "studies"},
     {"train", "tabulate", "search", "retrain", "export"},
     {"bench"},
     {"viz", "cli", "__main__"},

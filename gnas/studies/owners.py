@@ -1,0 +1,69 @@
+"""Which process trains a candidate, and whether it still runs."""
+
+from __future__ import annotations
+
+import os
+import socket
+from collections.abc import Mapping
+from functools import cache
+from pathlib import Path
+from typing import Any
+
+PROC = Path("/proc")
+
+
+def owner() -> dict[str, Any]:
+    """What tells this process from every other one, as JSON has it."""
+    return {"host": socket.gethostname(), "pid": os.getpid(), "started": _started(), **_system()}
+
+
+def is_dead(other: Mapping[str, Any], *, one_machine: bool) -> bool | None:
+    """Whether the process that `owner` described has ended; None where nobody here can tell.
+
+    A process is known by its number and the moment of its start, since numbers are used again.
+
+    Args:
+        other: What `owner` returned in that process.
+        one_machine: Machines of the same name are the same machine, so that another boot is an
+            earlier one.
+    """
+    own = owner()
+    if other.get("boot") != own["boot"]:
+        return True if one_machine and other.get("host") == own["host"] else None
+    if other.get("pids") != own["pids"] or (not own["boot"] and other["host"] != own["host"]):
+        return None
+    return not _runs(int(other["pid"]), other.get("started"))
+
+
+def _runs(pid: int, started: int | None) -> bool:
+    if started is not None:
+        return _started(pid) == started
+    try:
+        os.kill(pid, 0)
+    except ProcessLookupError:
+        return False
+    except PermissionError:
+        return True
+    return True
+
+
+def _started(pid: int | None = None) -> int | None:
+    """Clock ticks from the machine's boot to the start of a process; None without one.
+
+    A process that has ended but that its parent has not asked about has none either.
+    """
+    try:
+        fields = (PROC / str(pid or "self") / "stat").read_text().rpartition(")")[2].split()
+    except OSError:
+        return None
+    return None if fields[0] in "ZX" else int(fields[19])
+
+
+@cache
+def _system() -> dict[str, str]:
+    """Names of the running system and of the numbering of its processes; empty if unknown."""
+    try:
+        boot = (PROC / "sys/kernel/random/boot_id").read_text().strip()
+        return {"boot": boot, "pids": os.readlink(PROC / "self/ns/pid")}
+    except OSError:
+        return {"boot": "", "pids": ""}

@@ -1,0 +1,266 @@
+"""The processes that evaluate the candidates of a study."""
+
+from __future__ import annotations
+
+import logging
+import multiprocessing as mp
+import os
+import signal
+import threading
+import time
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
+from multiprocessing.context import SpawnProcess
+from pathlib import Path
+
+from gnas.errors import ConfigError, DataError, GnasError
+from gnas.studies.job import Evaluate, Job
+from gnas.studies.study import CandidateStudy, Claim, Progress
+
+logger = logging.getLogger(__name__)
+
+PAUSES_S = (0.02, 0.5)
+"""Shortest and longest time between two looks for what others have done."""
+TAKE_BACK_S = 1.0
+"""Seconds between two looks for workers that died."""
+MAX_RESTARTS = 3
+"""Workers that may be killed one after the other without any candidate getting done."""
+GIVE_BACK_S = 10.0
+"""Longest time that a worker takes to give back its candidate when its parent is gone."""
+QUIET = "ignore:`torch.jit:FutureWarning"
+"""The one warning that workers do not print."""
+
+Report = Callable[[Progress], None]
+
+
+def work(study: CandidateStudy, job: Job, *, wait: bool) -> None:
+    """Evaluates waiting candidates, one after the other.
+
+    Args:
+        study: Where they wait.
+        job: How they are evaluated.
+        wait: Go on until the study is finished; otherwise until none waits.
+    """
+    Worker(study).run(job.open(), wait=wait)
+
+
+class Worker:
+    """Evaluates candidates in this process, and says now and then that it is alive."""
+
+    def __init__(self, study: CandidateStudy) -> None:
+        self._study = study
+        self._claim: Claim | None = None
+
+    def run(self, evaluate: Evaluate, *, wait: bool) -> None:
+        """See `work`."""
+        pause = _Pause()
+        while not (wait and self._study.finished):
+            self._claim = self._study.claim()
+            if self._claim is not None:
+                self._evaluate(evaluate, self._claim)
+                pause = _Pause()
+            elif not (pause.is_time_to_take_back() and self._study.take_back()):
+                if not wait:
+                    return
+                pause.sleep()
+
+    def give_back(self) -> None:
+        """Puts what is being evaluated back into the queue, from another thread."""
+        if self._claim is not None:
+            self._study.hurry()
+            self._study.give_back(self._claim)
+
+    def _evaluate(self, evaluate: Evaluate, claim: Claim) -> None:
+        try:
+            with _beating(self._study, claim):
+                result = evaluate(claim.candidate)
+        except (RuntimeError, MemoryError, ArithmeticError, GnasError) as error:
+            # e.g. out of memory, also the GPU's
+            reason = f"{type(error).__name__}: {error}".splitlines()[0].rstrip(": ")
+            self._study.fail(claim, reason)
+        except (KeyboardInterrupt, SystemExit):
+            self._study.hurry()
+            self._study.give_back(claim)
+            raise
+        else:
+            self._study.succeed(claim, result)
+        self._claim = None
+
+
+class _Pause:
+    """Waits that grow, so that long ones cost nothing and short ones are short."""
+
+    def __init__(self) -> None:
+        self._next_s, self._took_back = PAUSES_S[0], 0.0
+
+    def sleep(self) -> None:
+        time.sleep(self._next_s)
+        self._next_s = min(1.5 * self._next_s, PAUSES_S[1])
+
+    def is_time_to_take_back(self) -> bool:
+        now = time.monotonic()
+        if now - self._took_back < TAKE_BACK_S:
+            return False
+        self._took_back = now
+        return True
+
+
+@contextmanager
+def _beating(study: CandidateStudy, claim: Claim) -> Iterator[None]:
+    """Sends heartbeats from a thread of its own inside, where the study needs them."""
+    if not study.needs_heartbeats:
+        yield
+        return
+    ended = threading.Event()
+
+    def beat() -> None:
+        while not ended.wait(study.heartbeat_s):
+            study.beat(claim)
+
+    thread = threading.Thread(target=beat, daemon=True)
+    thread.start()
+    try:
+        yield
+    finally:
+        ended.set()
+        thread.join()
+
+
+@contextmanager
+def local_workers(
+    study: CandidateStudy, job: Job, count: int
+) -> Iterator[Callable[[Report], None]]:
+    """Runs worker processes on this machine; none outlives the block or this process.
+
+    Args:
+        study: Where the candidates are.
+        job: How they are evaluated; its class must be importable by the workers.
+        count: Processes; 0 leaves the work to others.
+
+    Yields:
+        ``wait(report)``: returns when every planned candidate is evaluated or has failed, and
+        calls ``report`` with the progress now and then.
+
+    Raises:
+        ConfigError: ``count`` is negative.
+        DataError: a worker ended with an error, which it has logged; or workers are killed again
+            and again.
+    """
+    if count < 0:
+        raise ConfigError(f"workers must be at least 0, but got {count}")
+    pool = _Pool(study, job, count)
+    try:
+        pool.start()
+        yield pool.wait
+    finally:
+        pool.stop()
+
+
+class _Pool:
+    def __init__(self, study: CandidateStudy, job: Job, count: int) -> None:
+        self._study, self._job, self._count = study, job, count
+        self._processes: list[SpawnProcess] = []
+        self._killed = 0
+        self._ended = 0
+
+    def start(self) -> None:
+        """Starts as many as are missing."""
+        context = mp.get_context("spawn")
+        with _quiet_imports():
+            while len(self._processes) < self._count:
+                arguments = (self._study.name, self._study.where, self._job)
+                process = context.Process(target=_worker_main, args=arguments, daemon=True)
+                process.start()
+                self._processes.append(process)
+
+    def wait(self, report: Report) -> None:
+        """See `local_workers`."""
+        pause = _Pause()
+        while True:
+            progress = self._study.progress()
+            report(progress)
+            ended = progress.done + progress.failed
+            if ended == progress.total and not self._study.repair():
+                return
+            if ended > self._ended:
+                self._ended, self._killed = ended, 0
+            if self._lost_any() or pause.is_time_to_take_back():
+                self._study.take_back()
+            pause.sleep()
+
+    def stop(self) -> None:
+        """Ends all; what they were evaluating waits again."""
+        for process in self._processes:
+            process.terminate()
+        for process in self._processes:
+            process.join()
+        if self._processes:
+            self._study.hurry()
+            self._study.take_back(forgiven=[p.pid for p in self._processes if p.pid is not None])
+
+    def _lost_any(self) -> bool:
+        """Replaces killed processes.
+
+        Raises:
+            DataError: one ended by itself, or too many were killed.
+        """
+        codes = [p.exitcode for p in self._processes if p.exitcode is not None]
+        if not codes:
+            return False
+        if any(code >= 0 for code in codes):
+            raise DataError(
+                f"every worker must go on to the end, but one ended with exit code {max(codes)}; "
+                "start the command again to go on"
+            )
+        self._killed += len(codes)
+        if self._killed > MAX_RESTARTS * self._count:
+            raise DataError(
+                f"workers must live for at least one candidate, but {self._killed} were killed "
+                f"one after the other, the last by signal {-codes[-1]}; is there too little memory?"
+            )
+        logger.warning("a worker was killed by signal %d; another takes its place", -codes[-1])
+        self._processes = [p for p in self._processes if p.exitcode is None]
+        self.start()
+        return True
+
+
+@contextmanager
+def _quiet_imports() -> Iterator[None]:
+    """Keeps processes started inside from repeating that torch-geometric uses `torch.jit`.
+
+    They import it before any line of theirs could ask for silence.
+    """
+    before = os.environ.get("PYTHONWARNINGS")
+    os.environ["PYTHONWARNINGS"] = ",".join([*([before] if before else []), QUIET])
+    try:
+        yield
+    finally:
+        if before is None:
+            del os.environ["PYTHONWARNINGS"]
+        else:
+            os.environ["PYTHONWARNINGS"] = before
+
+
+def _worker_main(name: str, where: str | Path, job: Job) -> None:
+    signal.signal(signal.SIGINT, signal.SIG_IGN)  # the main process stops its workers
+    try:
+        workers: list[Worker] = []
+        threading.Thread(target=_end_with_parent, args=(workers,), daemon=True).start()
+        workers.append(Worker(CandidateStudy.join(name, where)))
+        workers[0].run(job.open(), wait=True)
+    except (GnasError, OSError) as error:  # e.g. a full disk
+        logger.error("a worker stopped: %s", error)
+        raise SystemExit(1) from None
+
+
+def _end_with_parent(workers: list[Worker]) -> None:
+    """Ends this process as soon as the one that started it is gone, killed for example."""
+    parent = mp.parent_process()
+    assert parent is not None
+    parent.join()
+    threading.Timer(GIVE_BACK_S, os._exit, (1,)).start()
+    try:
+        for worker in workers:
+            worker.give_back()
+    finally:
+        os._exit(1)
