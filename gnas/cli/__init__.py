@@ -18,7 +18,18 @@ import typer
 from typer.core import TyperGroup
 
 from gnas import __version__
-from gnas.cli import bench, data, encoder, evaluate, export, retrain, search, show, tabulate
+from gnas.cli import (
+    bench,
+    data,
+    encoder,
+    evaluate,
+    export,
+    retrain,
+    search,
+    show,
+    tabulate,
+    worker,
+)
 from gnas.cli.output import set_up_logging
 from gnas.errors import GnasError
 
@@ -107,6 +118,7 @@ app.command()(retrain.retrain)
 app.add_typer(search.app, name="search")
 app.command()(show.show)
 app.add_typer(tabulate.app, name="tabulate")
+app.command()(worker.worker)
 
 
 def main() -> None:

@@ -27,7 +27,15 @@ def nasbench101(
     cells_from: Annotated[
         str | None, typer.Option(help="Draw the cells from this table, not the whole space.")
     ] = None,
-    workers: Annotated[int, typer.Option(min=1, help="Processes, one core each.")] = 1,
+    workers: Annotated[int, typer.Option(min=0, help="Processes, one core each.")] = 1,
+    storage: Annotated[
+        str | None,
+        typer.Option(
+            envvar="GNAS_STORAGE",
+            help="Where the study is kept, for workers elsewhere [OUT.journal].",
+        ),
+    ] = None,
+    study: Annotated[str | None, typer.Option(help="The study's name [OUT's].")] = None,
 ) -> None:
     """Train cells of NAS-Bench-101 and write their accuracies as a table.
 
@@ -43,5 +51,8 @@ def nasbench101(
         given["image_size"] = image_size
     config = TabulateConfig.like(load_table(like), **given) if like else TabulateConfig(**given)
     with reporting("trainings") as report:
-        tabulate(config, out, workers=workers, report=lambda p: report(p.done + p.failed, p.total))
+        tabulate(
+            config, out, workers=workers, storage=storage, study=study,
+            report=lambda p: report(p.done + p.failed, p.total),
+        )  # fmt: skip
     console().print(load_table(out))

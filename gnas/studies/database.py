@@ -2,24 +2,26 @@
 
 from __future__ import annotations
 
+import json
 import logging
 import random
 import re
 import time
+import weakref
 import zlib
-from collections.abc import Callable, Iterator
-from contextlib import contextmanager
-from typing import TYPE_CHECKING, Any, TypeVar
+from collections.abc import Callable, Iterator, Mapping
+from contextlib import contextmanager, suppress
+from typing import Any, TypeVar
 
+import optuna
 from optuna.exceptions import StorageInternalError, UpdateFinishedTrialError
 from optuna.storages import RDBStorage, get_storage
 from optuna.trial import FrozenTrial, TrialState
+from sqlalchemy import URL, Connection, create_engine, make_url, text
+from sqlalchemy.exc import ArgumentError, DBAPIError, OperationalError, SQLAlchemyError
 
-from gnas.errors import ConfigError, DataError, UnsupportedError
-from gnas.studies.storage import DEATHS, OWNER, Storage
-
-if TYPE_CHECKING:
-    from sqlalchemy.engine import URL
+from gnas.errors import ConfigError, DataError, MissingDataError, UnsupportedError
+from gnas.studies.storage import CANDIDATE, DEATHS, OWNER, Claim, Storage
 
 logger = logging.getLogger(__name__)
 T = TypeVar("T")
@@ -33,7 +35,7 @@ OPTIONS = {
     "keepalives_count": "3",
     "tcp_user_timeout": "60000",  # ms
 }
-"""What is asked of a connection unless the URL says otherwise: to notice a machine that is gone."""
+"""Asked of connections unless the URL says otherwise, to notice a machine that is gone."""
 PAUSES_S = (0.5, 15.0)
 """Shortest and longest time between two attempts to reach a database that was lost."""
 AT_ONCE = 8
@@ -43,10 +45,16 @@ LOCKS = 0x676E6173
 LOST = re.compile("08|57P0|53300")
 """States (SQLSTATE) that pass: no connection, the server stops or starts, too many clients."""
 
-# Optuna's own ways to these answers read every unfinished or every finished trial.
+LOCK = "SELECT pg_advisory_xact_lock(:space, :name)"
+# Optuna's own ways to the following read all unfinished trials, or write value by value.
 WAITING = """
-SELECT trial_id FROM trials WHERE study_id = :study AND state = 'WAITING'
+SELECT trial_id, number, value_json FROM trials JOIN trial_system_attributes USING (trial_id)
+WHERE study_id = :study AND state = 'WAITING' AND key = :key
 ORDER BY trial_id LIMIT :limit"""
+STATE = "SELECT CAST(state AS text) FROM trials WHERE trial_id = :trial FOR UPDATE"
+WRITE = """
+INSERT INTO trial_{table}_attributes (trial_id, key, value_json) VALUES (:trial, :key, :value)
+ON CONFLICT (trial_id, key) DO UPDATE SET value_json = excluded.value_json"""
 COUNTS = "SELECT CAST(state AS text), count(*) FROM trials WHERE study_id = :study GROUP BY state"
 SUCCESSORS = """
 SELECT count(*) FROM trials JOIN trial_system_attributes USING (trial_id)
@@ -81,10 +89,199 @@ class Database(Storage):
             raise UnsupportedError(
                 "a study in PostgreSQL needs psycopg; install it: pip install 'gnas[postgresql]'"
             ) from error
-        address = _address(url)
-        self.shown = place_of(address)
-        self._secrets = _secrets(address)
+        self._address = parsed(url)
+        self.shown = place(self._address)
         for name in ("sqlalchemy.pool", "psycopg"):  # what they would say, we say in one line
             logging.getLogger(name).setLevel(logging.CRITICAL)
-        self._rdb = self._open(address.render_as_string(hide_password=False), create)
+        try:
+            self._rdb = self._open(create)
+        except (StorageInternalError, SQLAlchemyError) as error:
+            raise self._unusable(error) from None
+        self._reader = self._rdb.engine.execution_options(isolation_level="AUTOCOMMIT")
         self.optuna = get_storage(self._rdb)
+        weakref.finalize(self, self._rdb.engine.dispose)
+
+    def _open(self, create: bool) -> RDBStorage:
+        address = self._address.render_as_string(hide_password=False)
+        engine = create_engine(address)
+        with engine.begin() as connection:  # two processes cannot make the tables together
+            connection.execute(text(LOCK), {"space": LOCKS, "name": 0})
+            if not create and connection.scalar(text("SELECT to_regclass('studies')")) is None:
+                raise MissingDataError(f"the study must exist, but {self.shown} has none")
+            try:
+                rdb = RDBStorage(
+                    address,
+                    engine_kwargs={"pool_pre_ping": True},
+                    skip_table_creation=not create,
+                )
+            except RuntimeError:
+                raise DataError(
+                    f"the database {self.shown} must have the tables of Optuna "
+                    f"{optuna.__version__}, but has those of another version; use that version, "
+                    "or `optuna storage upgrade`"
+                ) from None
+        engine.dispose()
+        return rdb
+
+    def call(self, action: Callable[[], T]) -> T:
+        """See `Storage.call`."""
+        start, pause, told = time.monotonic(), PAUSES_S[0], False
+        while True:
+            try:
+                return action()
+            except (StorageInternalError, SQLAlchemyError) as error:
+                passed = time.monotonic() - start
+                if not _is_lost(error) or passed >= self.patience_s:
+                    raise self._unusable(error, passed) from None
+            if not told:
+                logger.warning(
+                    "%s cannot be reached; trying for %.0f minutes",
+                    self.shown,
+                    self.patience_s / 60,
+                )
+            told = True
+            time.sleep(pause * (0.5 + random.random()))  # not all workers at once
+            pause = min(2 * pause, PAUSES_S[1])
+
+    @contextmanager
+    def exclusive(self, study_name: str) -> Iterator[None]:
+        """See `Storage.exclusive`."""
+
+        def locked() -> Connection:
+            connection = self._rdb.engine.connect()
+            try:
+                connection.execute(text("SET LOCAL lock_timeout = '5min'"))
+                values = {"space": LOCKS, "name": zlib.crc32(study_name.encode()) - 2**31}
+                connection.execute(text(LOCK), values)
+            except BaseException:
+                connection.close()
+                raise
+            return connection
+
+        connection = self.call(locked)
+        try:
+            yield
+        finally:
+            with suppress(SQLAlchemyError):
+                connection.close()
+
+    def claim(self, study_id: int, owner: dict[str, Any]) -> Claim | None:
+        """See `Storage.claim`."""
+        while waiting := self._ask(WAITING, study=study_id, limit=AT_ONCE, key=CANDIDATE):
+            for trial_id, number, candidate in waiting:
+                # Before the claim: a trial that runs without any heartbeat would run forever.
+                self._rdb.record_heartbeat(trial_id)
+                with suppress(UpdateFinishedTrialError):  # another worker was faster
+                    if self.optuna.set_trial_state_values(trial_id, TrialState.RUNNING):
+                        self.write(trial_id, {"host": owner["host"]}, {OWNER: owner})
+                        return Claim(trial_id, number, json.loads(candidate))
+        return None
+
+    def write(
+        self, trial_id: int, columns: Mapping[str, Any], system: Mapping[str, Any] | None = None
+    ) -> None:
+        """See `Storage.write`; one transaction."""
+        with self._rdb.engine.begin() as connection:
+            state = connection.scalar(text(STATE), {"trial": trial_id})
+            if TrialState[str(state)].is_finished():
+                raise UpdateFinishedTrialError(f"trial {trial_id} has ended")
+            for table, attributes in (("user", columns), ("system", system or {})):
+                rows = [
+                    {"trial": trial_id, "key": key, "value": json.dumps(value)}
+                    for key, value in attributes.items()
+                ]
+                if rows:
+                    connection.execute(text(WRITE.format(table=table)), rows)
+
+    def counts(self, study_id: int) -> dict[TrialState, int]:
+        """See `Storage.counts`."""
+        counts = dict.fromkeys(TrialState, 0)
+        for row in self._ask(COUNTS, study=study_id):
+            counts[TrialState[row[0]]] = row[1]
+        return counts
+
+    def successors(self, study_id: int) -> int:
+        """See `Storage.successors`."""
+        return int(self._ask(SUCCESSORS, study=study_id, key=DEATHS)[0][0])
+
+    def running(self, study_id: int) -> list[FrozenTrial]:
+        """See `Storage.running`."""
+        states = (TrialState.RUNNING,)
+        return self._rdb.get_all_trials(study_id, deepcopy=False, states=states)
+
+    def beat(self, trial_id: int) -> None:
+        """See `Storage.beat`; one that is not possible is left out."""
+        with suppress(StorageInternalError, SQLAlchemyError):
+            self._rdb.record_heartbeat(trial_id)
+
+    def silent(self, study_id: int, seconds: float) -> set[int]:
+        """See `Storage.silent`."""
+        return {int(row[0]) for row in self._ask(SILENT, study=study_id, seconds=seconds)}
+
+    def _ask(self, query: str, **values: Any) -> list[Any]:
+        with self._reader.connect() as connection:
+            return list(connection.execute(text(query), values))
+
+    def _unusable(self, error: Exception, passed: float = 0.0) -> DataError:
+        after = f" for {passed / 60:.0f} minutes" if passed >= 60 else ""
+        return DataError(
+            f"the database {self.shown} must be reachable and usable{after}, but: "
+            f"{self._reason(error)}"
+        )
+
+    def _reason(self, error: Exception) -> str:
+        """The driver's or the server's own words, without the query and what the URL keeps."""
+        cause: BaseException | None = error
+        while cause is not None and not isinstance(cause, DBAPIError):
+            cause = cause.__cause__
+        original = cause.orig if cause is not None and cause.orig is not None else error
+        message = getattr(getattr(original, "diag", None), "message_primary", None)
+        line = (message or str(original) or type(original).__name__).splitlines()[0]
+        line = re.sub(r"^.*failed: ", "", line)
+        line = re.sub(r"(for user|role|user) \"[^\"]*\"", r"\1", line).replace("FATAL:  ", "")
+        password = self._address.password
+        return line.replace(str(password), "...") if password else line
+
+
+def parsed(url: str) -> URL:
+    """The URL with our defaults for what it leaves open.
+
+    Raises:
+        ConfigError: it is not one of PostgreSQL; does not say what it is, for a password's sake.
+    """
+    kind = url.partition("://")[0]
+    try:
+        address = make_url(url)
+    except (ArgumentError, ValueError):
+        kind, address = "broken", None
+    if address is None or address.drivername != DRIVER:
+        raise ConfigError(
+            f"a study's storage must be a journal file or {FORM}, but got a {kind} URL"
+        )
+    # Optuna compares times with and without zone
+    options = f"{_text(address.query.get('options', ''))} -c timezone=UTC".strip()
+    return address.set(query={**OPTIONS, **address.query, "options": options})
+
+
+def place(address: URL) -> str:
+    """Driver, host and database of an address; nothing that could be a secret."""
+    parts = [str(part or "").rpartition("@")[2] for part in (address.host, address.database)]
+    port = f":{address.port}" if address.port else ""
+    return f"{DRIVER}://{parts[0]}{port}/{parts[1]}"
+
+
+def _text(value: str | tuple[str, ...]) -> str:
+    return value if isinstance(value, str) else " ".join(value)
+
+
+def _is_lost(error: Exception) -> bool:
+    """Whether an error says that the connection is gone, and not that a query is wrong."""
+    cause: BaseException | None = error
+    while cause is not None and not isinstance(cause, DBAPIError):
+        cause = cause.__cause__
+    if cause is None:
+        return False
+    state = getattr(cause.orig, "sqlstate", None)
+    if state is not None:
+        return LOST.match(state) is not None
+    return cause.connection_invalidated or isinstance(cause, OperationalError)

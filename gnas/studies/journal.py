@@ -3,11 +3,10 @@
 from __future__ import annotations
 
 import fcntl
-import json
 import os
 import threading
-from collections.abc import Callable, Iterator
-from contextlib import contextmanager, suppress
+from collections.abc import Callable, Iterator, Mapping
+from contextlib import contextmanager
 from pathlib import Path
 from typing import Any, BinaryIO, TypeVar
 
@@ -16,7 +15,7 @@ from optuna.storages.journal import JournalFileBackend, JournalFileOpenLock
 from optuna.trial import FrozenTrial, TrialState
 
 from gnas.errors import DataError, MissingDataError
-from gnas.studies.storage import DEATHS, OWNER, Storage
+from gnas.studies.storage import CANDIDATE, DEATHS, OWNER, Claim, Storage
 
 T = TypeVar("T")
 LINE_START = b'{"op_code":'
@@ -46,6 +45,8 @@ class Journal(Storage):
             )
         try:
             path.parent.mkdir(parents=True, exist_ok=True)
+            if path.exists() and not _is_journal(path):
+                raise ValueError("its first line is not one of a journal")
             self._lock = JournalLock(path)
             with self._lock.held():
                 self.optuna = JournalStorage(JournalFileBackend(str(path), self._lock))
@@ -75,7 +76,7 @@ class Journal(Storage):
         finally:
             self._lock.release()
 
-    def claim(self, study_id: int, owner: dict[str, Any]) -> int | None:
+    def claim(self, study_id: int, owner: dict[str, Any]) -> Claim | None:
         """See `Storage.claim`."""
         states = (TrialState.WAITING,)
         if not self.optuna.get_all_trials(study_id, deepcopy=False, states=states):
@@ -85,9 +86,19 @@ class Journal(Storage):
             if not trials:
                 return None
             trial_id = trials[0]._trial_id
-            self.optuna.set_trial_system_attr(trial_id, OWNER, owner)
+            self.write(trial_id, {"host": owner["host"]}, {OWNER: owner})
             self.optuna.set_trial_state_values(trial_id, TrialState.RUNNING)
-        return trial_id
+        return Claim(trial_id, trials[0].number, trials[0].system_attrs[CANDIDATE])
+
+    def write(
+        self, trial_id: int, columns: Mapping[str, Any], system: Mapping[str, Any] | None = None
+    ) -> None:
+        """See `Storage.write`."""
+        with self._lock.held():
+            for name, value in columns.items():
+                self.optuna.set_trial_user_attr(trial_id, name, value)
+            for name, value in (system or {}).items():
+                self.optuna.set_trial_system_attr(trial_id, name, value)
 
     def counts(self, study_id: int) -> dict[TrialState, int]:
         """See `Storage.counts`."""
@@ -162,16 +173,12 @@ class JournalLock(JournalFileOpenLock):
 
 
 def cut_partial_line(file: BinaryIO) -> None:
-    """Removes an unfinished last line; a file that is no journal is left alone."""
+    """Removes the unfinished last line of a journal."""
     end = file.seek(0, os.SEEK_END)
     if end == 0:
         return
     file.seek(end - 1)
     if file.read(1) == b"\n":
-        return
-    file.seek(0)
-    head = file.read(len(LINE_START))
-    if head != LINE_START[: len(head)]:
         return
     file.seek(0)
     start = 0
@@ -180,6 +187,11 @@ def cut_partial_line(file: BinaryIO) -> None:
     os.truncate(file.fileno(), start)
 
 
+def _is_journal(path: Path) -> bool:
+    """Whether a file begins as a journal does; an empty one may become one."""
+    with path.open("rb") as file:
+        head = file.read(len(LINE_START))
+    return head == LINE_START[: len(head)]
 
 
 def _unwritable(path: Path, error: OSError) -> DataError:

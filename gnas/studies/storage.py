@@ -3,8 +3,9 @@
 from __future__ import annotations
 
 from abc import ABC, abstractmethod
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from contextlib import AbstractContextManager
+from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, TypeVar
 
@@ -14,8 +15,19 @@ from optuna.trial import FrozenTrial, TrialState
 T = TypeVar("T")
 OWNER = "owner"
 """The attribute of a trial that says whose it is; see `gnas.studies.owners.owner`."""
+CANDIDATE = "candidate"
+"""The attribute of a trial that is to be evaluated."""
 DEATHS = "deaths"
 """The attribute of a trial that took the place of others: how many of their workers died."""
+
+
+@dataclass(frozen=True)
+class Claim:
+    """A candidate that this process is to evaluate."""
+
+    trial_id: int
+    number: int
+    candidate: dict[str, Any]
 
 
 class Storage(ABC):
@@ -46,11 +58,21 @@ class Storage(ABC):
         """One process at a time is inside; the lock ends with its process."""
 
     @abstractmethod
-    def claim(self, study_id: int, owner: dict[str, Any]) -> int | None:
+    def claim(self, study_id: int, owner: dict[str, Any]) -> Claim | None:
         """Takes the first waiting trial for the process that ``owner`` describes, if one waits.
 
         Whoever finds a running trial later can tell from it, or from the heartbeat, whether its
         worker is alive, even if that was killed in the middle of this.
+        """
+
+    @abstractmethod
+    def write(
+        self, trial_id: int, columns: Mapping[str, Any], system: Mapping[str, Any] | None = None
+    ) -> None:
+        """Writes attributes of a running trial: those that people see, and those that we need.
+
+        Raises:
+            UpdateFinishedTrialError: it has ended.
         """
 
     @abstractmethod
@@ -100,7 +122,6 @@ def shown(where: str | Path) -> str:
     """``where`` without user, password and options, fit for messages and records."""
     if "://" not in str(where):
         return str(where)
-    scheme, _, rest = str(where).partition("://")
-    from gnas.studies.database import place
+    from gnas.studies.database import parsed, place
 
-    return place(scheme, rest)
+    return place(parsed(str(where)))

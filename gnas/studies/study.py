@@ -5,7 +5,6 @@ from __future__ import annotations
 import json
 import logging
 import math
-import socket
 from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass
@@ -21,7 +20,7 @@ from gnas.errors import ConfigError, DataError, MissingDataError
 from gnas.runs import plain
 from gnas.studies.job import Job
 from gnas.studies.owners import is_dead, owner
-from gnas.studies.storage import DEATHS, OWNER, Storage, open_storage
+from gnas.studies.storage import CANDIDATE, DEATHS, OWNER, Claim, Storage, open_storage
 
 logger = logging.getLogger(__name__)
 
@@ -31,7 +30,7 @@ SILENCE = 6.0
 """Heartbeats without which a worker is taken for dead."""
 HEARTBEAT_S = 10.0
 """Seconds between heartbeats in a study that says nothing else."""
-CANDIDATE, RESULT, ERROR = "candidate", "result", "error"
+RESULT, ERROR = "result", "error"
 """Names of attributes of a trial."""
 DIED = f"its worker was killed {MAX_DEATHS} times before there was a result"
 FINISHED = "finished"
@@ -57,15 +56,6 @@ class Evaluated:
     """Why it failed; None if it did not."""
     number: int
     """Of the trial."""
-
-
-@dataclass(frozen=True)
-class Claim:
-    """A candidate that this process is to evaluate."""
-
-    trial_id: int
-    number: int
-    candidate: dict[str, Any]
 
 
 class CandidateStudy:
@@ -124,7 +114,9 @@ class CandidateStudy:
         names = place.call(lambda: [s.study_name for s in place.optuna.get_all_studies()])
         if name not in names:
             known = f"has {', '.join(map(repr, names))}" if names else "has none"
-            raise MissingDataError(f"the study must exist, but {place.shown} {known}, not {name!r}")
+            raise MissingDataError(
+                f"the study must exist, but {place.shown} {known}, not {name!r}"
+            )
         study = cls(place, name, storage)
         if study.kind is None:
             raise DataError(f"the study must be one of gnas, but {name!r} was made by others")
@@ -160,6 +152,17 @@ class CandidateStudy:
             if _key(record) not in known:
                 known.add(_key(record))
                 self._add(record)
+        if self.finished:
+            self._set(FINISHED, False)
+
+    def add(self, evaluated: Sequence[tuple[Mapping[str, Any], Mapping[str, Any]]]) -> None:
+        """Adds candidates that were evaluated elsewhere, each with its result, if they are new."""
+        with self._storage.exclusive(self.name):
+            known = set(self._latest())
+            for candidate, result in evaluated:
+                if _key(plain(candidate)) not in known:
+                    known.add(_key(plain(candidate)))
+                    self._add(plain(candidate), plain(result))
 
     def results(self) -> list[Evaluated]:
         """Every candidate with what its newest trial has come to, in the order of planning."""
@@ -179,12 +182,7 @@ class CandidateStudy:
     def claim(self) -> Claim | None:
         """The next candidate that waits, from now on this process' own; None if none waits."""
         own = owner()
-        trial_id = self._storage.call(lambda: self._storage.claim(self._id, own))
-        if trial_id is None:
-            return None
-        self._mark(trial_id, "host", socket.gethostname())
-        trial = self._storage.call(lambda: self._optuna.get_trial(trial_id))
-        return Claim(trial_id, trial.number, trial.system_attrs[CANDIDATE])
+        return self._storage.call(lambda: self._storage.claim(self._id, own))
 
     def beat(self, claim: Claim) -> None:
         """Says that this process still works on the candidate."""
@@ -198,11 +196,8 @@ class CandidateStudy:
             return
         record = plain(result)
         with self._unless_given_away(claim):
-            for key, value in _flat(record).items():
-                if key not in claim.candidate:
-                    self._mark(claim.trial_id, key, value)
-            self._storage.call(
-                lambda: self._optuna.set_trial_system_attr(claim.trial_id, RESULT, record)
+            self._write(
+                claim.trial_id, {**_flat(record), **_flat(claim.candidate)}, {RESULT: record}
             )
             self._end(claim.trial_id, TrialState.COMPLETE, float(score))
 
@@ -210,7 +205,7 @@ class CandidateStudy:
         """Records that the candidate cannot be evaluated."""
         logger.warning("candidate %d failed: %s", claim.number, reason)
         with self._unless_given_away(claim):
-            self._mark(claim.trial_id, ERROR, reason)
+            self._write(claim.trial_id, {ERROR: reason})
             self._end(claim.trial_id, TrialState.FAIL)
 
     def give_back(self, claim: Claim) -> None:
@@ -233,7 +228,7 @@ class CandidateStudy:
             deaths = trial.system_attrs.get(DEATHS, 0) + blame
             with self._unless_given_away(None), self._storage.exclusive(self.name):
                 if deaths >= MAX_DEATHS:
-                    self._mark(trial._trial_id, ERROR, DIED)
+                    self._write(trial._trial_id, {ERROR: DIED})
                 self._end(trial._trial_id, TrialState.FAIL)
                 if deaths < MAX_DEATHS:
                     self._replace(trial, deaths)
@@ -261,20 +256,30 @@ class CandidateStudy:
         trials = self._storage.call(lambda: self._optuna.get_all_trials(self._id, deepcopy=False))
         return {_key(t.system_attrs[CANDIDATE]): t for t in trials if CANDIDATE in t.system_attrs}
 
-    def _add(self, candidate: Mapping[str, Any], **attributes: Any) -> None:
+    def _add(
+        self,
+        candidate: dict[str, Any],
+        result: dict[str, Any] | None = None,
+        deaths: int | None = None,
+    ) -> None:
+        optional = {RESULT: result, DEATHS: deaths}
         template = optuna.trial.create_trial(
-            state=TrialState.WAITING,
-            user_attrs=_flat(candidate),
-            system_attrs={CANDIDATE: candidate, **attributes},
+            state=TrialState.WAITING if result is None else TrialState.COMPLETE,
+            value=None if result is None else float(result["score"]),
+            user_attrs={**_flat(result or {}), **_flat(candidate)},
+            system_attrs={CANDIDATE: candidate}
+            | {k: v for k, v in optional.items() if v is not None},
         )
         self._optuna.create_new_trial(self._id, template)
 
     def _replace(self, trial: FrozenTrial, deaths: int) -> None:
         candidate = trial.system_attrs[CANDIDATE]
-        self._storage.call(lambda: self._add(candidate, **{DEATHS: deaths}))
+        self._storage.call(lambda: self._add(candidate, deaths=deaths))
 
-    def _mark(self, trial_id: int, name: str, value: Any) -> None:
-        self._storage.call(lambda: self._optuna.set_trial_user_attr(trial_id, name, value))
+    def _write(
+        self, trial_id: int, columns: dict[str, Any], system: dict[str, Any] | None = None
+    ) -> None:
+        self._storage.call(lambda: self._storage.write(trial_id, columns, system))
 
     def _end(self, trial_id: int, state: TrialState, value: float | None = None) -> None:
         values = None if value is None else [value]

@@ -15,7 +15,8 @@ from pathlib import Path
 
 from gnas.errors import ConfigError, DataError, GnasError
 from gnas.studies.job import Evaluate, Job
-from gnas.studies.study import CandidateStudy, Claim, Progress
+from gnas.studies.storage import Claim
+from gnas.studies.study import CandidateStudy, Progress
 
 logger = logging.getLogger(__name__)
 
@@ -33,15 +34,15 @@ QUIET = "ignore:`torch.jit:FutureWarning"
 Report = Callable[[Progress], None]
 
 
-def work(study: CandidateStudy, job: Job, *, wait: bool) -> None:
-    """Evaluates waiting candidates, one after the other.
+def work(study: CandidateStudy, job: Job, *, wait: bool) -> int:
+    """Evaluates waiting candidates, one after the other; returns how many.
 
     Args:
         study: Where they wait.
         job: How they are evaluated.
-        wait: Go on until the study is finished; otherwise until none waits.
+        wait: Wait for more until the study is finished; otherwise end when none waits.
     """
-    Worker(study).run(job.open(), wait=wait)
+    return Worker(study).run(job.open(), wait=wait)
 
 
 class Worker:
@@ -51,17 +52,17 @@ class Worker:
         self._study = study
         self._claim: Claim | None = None
 
-    def run(self, evaluate: Evaluate, *, wait: bool) -> None:
+    def run(self, evaluate: Evaluate, *, wait: bool) -> int:
         """See `work`."""
-        pause = _Pause()
-        while not (wait and self._study.finished):
+        pause, count = _Pause(), 0
+        while True:
             self._claim = self._study.claim()
             if self._claim is not None:
                 self._evaluate(evaluate, self._claim)
-                pause = _Pause()
+                pause, count = _Pause(), count + 1
             elif not (pause.is_time_to_take_back() and self._study.take_back()):
-                if not wait:
-                    return
+                if not wait or self._study.finished:
+                    return count
                 pause.sleep()
 
     def give_back(self) -> None:
@@ -202,24 +203,26 @@ class _Pool:
         """Replaces killed processes.
 
         Raises:
-            DataError: one ended by itself, or too many were killed.
+            DataError: one ended with an error, or too many were killed.
         """
         codes = [p.exitcode for p in self._processes if p.exitcode is not None]
         if not codes:
             return False
-        if any(code >= 0 for code in codes):
+        if any(code > 0 for code in codes):
             raise DataError(
                 f"every worker must go on to the end, but one ended with exit code {max(codes)}; "
                 "start the command again to go on"
             )
-        self._killed += len(codes)
+        self._processes = [p for p in self._processes if p.exitcode is None]
+        killed = [-code for code in codes if code < 0]  # the others went home
+        self._killed += len(killed)
         if self._killed > MAX_RESTARTS * self._count:
             raise DataError(
                 f"workers must live for at least one candidate, but {self._killed} were killed "
-                f"one after the other, the last by signal {-codes[-1]}; is there too little memory?"
+                f"in a row, the last by signal {killed[-1]}; is there too little memory?"
             )
-        logger.warning("a worker was killed by signal %d; another takes its place", -codes[-1])
-        self._processes = [p for p in self._processes if p.exitcode is None]
+        for number in killed:
+            logger.warning("a worker was killed by signal %d; another takes its place", number)
         self.start()
         return True
 

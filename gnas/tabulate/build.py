@@ -1,50 +1,32 @@
-"""Train the cells of a plan with several processes and write the table."""
+"""Train the cells of a plan with any number of workers and write the table."""
 
 from __future__ import annotations
 
 import logging
-import multiprocessing as mp
-import os
-import signal
-import threading
-import time
-from collections.abc import Callable, Iterator
-from contextlib import contextmanager
+from collections.abc import Callable, Sequence
 from dataclasses import asdict
-from functools import partial
 from pathlib import Path
 from typing import Any
 
 import numpy as np
-import optuna
 import torch
 from numpy.typing import NDArray
-from optuna.trial import TrialState
 
 import gnas
 from gnas.data import BenchmarkTable, Column, Provenance, save_table
 from gnas.data.images import ImageSplits
-from gnas.errors import ConfigError, DataError, GnasError
+from gnas.errors import ConfigError, DataError
 from gnas.graphs import DenseBatch
-from gnas.models import NASBench101NetworkConfig, nasbench101_network, num_macs, num_params
 from gnas.spaces import NASBench101
+from gnas.studies import CandidateStudy, Evaluated, Progress, local_workers
 from gnas.tabulate.config import TabulateConfig
-from gnas.tabulate.study import (
-    Progress,
-    claimed,
-    latest_trials,
-    load_study,
-    open_study,
-    progress,
-)
-from gnas.train import fresh_network, train_proxy
+from gnas.tabulate.job import TabulateJob
+from gnas.tabulate.old import add_old_results
 
 logger = logging.getLogger(__name__)
 
-POLL_S = 1.0
-"""Seconds between two looks of the main process at its workers."""
-QUIET = "ignore:`torch.jit:FutureWarning"
-"""The one warning that workers do not print."""
+OWN_STUDY = "table"
+"""Name of the study in a journal beside its table."""
 PER_RUN = ("val_acc", "test_acc", "val_loss", "train_time_s")
 PER_CELL = ("num_params", "macs")
 
@@ -54,146 +36,64 @@ def tabulate(
     out: Path,
     *,
     workers: int = 1,
+    storage: str | Path | None = None,
+    study: str | None = None,
     report: Callable[[Progress], None] = lambda progress: None,
 ) -> Path:
     """Trains what is missing and writes the table.
 
     Args:
         config: What to train.
-        out: The table, a Parquet file; the study is kept beside it as ``<out>.journal``.
-        workers: Processes that train on this machine, one core each. The same command may be
-            running elsewhere on the same files and shares the work.
-        report: Called about once a second.
+        out: The table, a Parquet file.
+        workers: Processes that train on this machine, one core each. The same command, or
+            `gnas worker`, may be running elsewhere on the same storage and shares the work. 0
+            leaves all of it to others, for which ``storage`` must be given.
+        storage: Where the study is kept: a journal file, or the URL of a database. None takes
+            ``<out>.journal``.
+        study: The study's name; None takes the table's.
+        report: Called now and then.
 
     Returns:
         ``out``.
 
     Raises:
-        ConfigError: an impossible setting, or the journal belongs to another config.
-        DataError: every training failed, or a file cannot be written.
+        ConfigError: an impossible setting, or the study was begun with another config.
+        DataError: every training failed, the storage cannot be used, or a file cannot be written.
     """
-    if workers < 1:
+    if workers < (1 if storage is None else 0):
         raise ConfigError(f"workers must be at least 1, but got {workers}")
     if out.suffix != ".parquet":
         raise ConfigError(f"the table's file must end in .parquet, but got {out}")
-    images = config.images()
+    images, candidates = config.images(), planned(config)
+    job = TabulateJob(config, images.sha256)
     journal = out.with_name(out.name + ".journal")
-    try:
-        study = open_study(config, journal, images.sha256)
-        report(progress(study))
-        if progress(study).done + progress(study).failed < progress(study).total:
-            _run_workers(config, journal, workers, lambda: report(progress(study)))
-            report(progress(study))
-    except OSError as error:
-        if isinstance(error, DataError):
-            raise
-        reason = error.strerror or str(error)
-        raise DataError(f"{journal} must be writable, but got: {reason}") from error
-    write_table(study, config, images, out)
+    name = study or (OWN_STUDY if storage is None else out.stem)
+    candidate_study = CandidateStudy.open(job, name=name, storage=storage or journal)
+    if storage is None:
+        add_old_results(candidate_study, journal)
+    candidate_study.plan(candidates)
+    progress = candidate_study.progress()
+    report(progress)
+    if progress.done + progress.failed < progress.total:
+        with local_workers(candidate_study, job, workers) as wait:
+            wait(report)
+    candidate_study.finish()
+    write_table(candidate_study.results(), config, images, out)
     return out
 
 
-def work(config: TabulateConfig, journal: Path) -> None:
-    """Trains waiting trials of the study on one core until none is left."""
-    torch.set_num_threads(1)
-    optuna.logging.set_verbosity(optuna.logging.WARNING)
-    images = config.images()
-    study = load_study(journal)
-    for trial in claimed(study):
-        cell, seed = trial.user_attrs["cell"], trial.user_attrs["seed"]
-        try:
-            result = _train(config, images, cell, seed)
-        except (RuntimeError, MemoryError) as error:  # e.g. out of memory
-            reason = f"{type(error).__name__}: {error}".splitlines()[0]
-            logger.warning("training run %d of %s failed: %s", seed, cell, reason)
-            trial.set_user_attr("error", reason)
-            study.tell(trial, state=TrialState.FAIL)
-            continue
-        trial.set_user_attr("result", result)
-        study.tell(trial, result["val_acc"])
+def planned(config: TabulateConfig) -> list[dict[str, Any]]:
+    """Every cell with every seed, as candidates of a study.
 
-
-def _train(config: TabulateConfig, images: ImageSplits, cell: str, seed: int) -> dict[str, Any]:
-    graph = NASBench101().from_str(cell)
-
-    size = NASBench101NetworkConfig(
-        in_channels=images.in_channels,
-        num_classes=images.num_classes,
-        stem_channels=config.stem_channels,
-        num_stacks=config.num_stacks,
-        cells_per_stack=config.cells_per_stack,
-    )
-    network = fresh_network(partial(nasbench101_network, graph, size), seed)
-    result = asdict(train_proxy(network, images, config.recipe, seed=seed))
-    shape = (images.in_channels, images.image_size, images.image_size)
-    return {**result, "num_params": num_params(network), "macs": num_macs(network, shape)}
-
-
-def _run_workers(
-    config: TabulateConfig, journal: Path, workers: int, report: Callable[[], None]
-) -> None:
-    """Runs ``workers`` processes to the end of the queue; none of them outlives this one."""
-    context = mp.get_context("spawn")
-    processes = [
-        context.Process(target=_worker_main, args=(config, journal), daemon=True)
-        for _ in range(workers)
-    ]
-    with _quiet_imports():
-        for process in processes:
-            process.start()
-    try:
-        while any(process.is_alive() for process in processes):
-            time.sleep(POLL_S)
-            report()
-    finally:
-        for process in processes:
-            process.terminate()
-            process.join()
-    codes = [process.exitcode for process in processes]
-    if any(codes):
-        raise DataError(
-            f"every worker must end well, but exit codes were {codes}; "
-            "start the command again to go on"
-        )
-
-
-@contextmanager
-def _quiet_imports() -> Iterator[None]:
-    """Keeps processes started inside from repeating that torch-geometric uses `torch.jit`.
-
-    They import it before any line of theirs could ask for silence.
+    Raises:
+        ConfigError: fewer cells exist than are asked for.
     """
-    before = os.environ.get("PYTHONWARNINGS")
-    os.environ["PYTHONWARNINGS"] = ",".join([*([before] if before else []), QUIET])
-    try:
-        yield
-    finally:
-        if before is None:
-            del os.environ["PYTHONWARNINGS"]
-        else:
-            os.environ["PYTHONWARNINGS"] = before
-
-
-def _worker_main(config: TabulateConfig, journal: Path) -> None:
-    signal.signal(signal.SIGINT, signal.SIG_IGN)  # the main process stops its workers
-    threading.Thread(target=_end_with_parent, daemon=True).start()
-    try:
-        work(config, journal)
-    except (GnasError, OSError) as error:  # e.g. a full disk
-        logger.error("a worker stopped: %s", error)
-        raise SystemExit(1) from None
-
-
-def _end_with_parent() -> None:
-    """Ends this process as soon as the one that started it is gone, killed for example."""
-    parent = mp.parent_process()
-    assert parent is not None
-    parent.join()
-    os._exit(1)
+    seeds = range(1, config.seeds + 1)
+    return [{"architecture": cell, "seed": seed} for cell in config.plan() for seed in seeds]
 
 
 def write_table(
-    study: optuna.Study, config: TabulateConfig, images: ImageSplits, out: Path
+    results: Sequence[Evaluated], config: TabulateConfig, images: ImageSplits, out: Path
 ) -> None:
     """Writes the cells of which every run is finished as a Parquet table.
 
@@ -201,14 +101,14 @@ def write_table(
         DataError: no cell is finished, or the file cannot be written.
     """
     finished = {
-        key: trial.user_attrs["result"]
-        for key, trial in latest_trials(study).items()
-        if trial.state == TrialState.COMPLETE
+        (found.candidate["architecture"], found.candidate["seed"]): found.result
+        for found in results
+        if found.result is not None
     }
     runs = range(1, config.seeds + 1)
     cells = [cell for cell in config.plan() if all((cell, run) in finished for run in runs)]
     if not cells:
-        raise DataError(f"a table needs at least one finished cell, but {out}.journal has none")
+        raise DataError(f"a table needs at least one finished cell, but {_reasons(results)}")
     if len(cells) < config.cells:
         logger.warning("%d of %d cells are finished", len(cells), config.cells)
     epochs, values = config.recipe.epochs, dict[Column, NDArray[Any]]()
@@ -227,6 +127,11 @@ def write_table(
         {column.name: array for column, array in values.items()},
     )
     save_table(table, out)
+
+
+def _reasons(results: Sequence[Evaluated]) -> str:
+    errors = [found.error for found in results if found.error is not None]
+    return f"{len(errors)} trainings failed, the last: {errors[-1]}" if errors else "none ended"
 
 
 def _provenance(config: TabulateConfig, images: ImageSplits, out: Path) -> Provenance:

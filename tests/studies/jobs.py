@@ -6,10 +6,11 @@ import os
 import signal
 import time
 from collections.abc import Callable
-from dataclasses import asdict, dataclass
+from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, ClassVar, Self
 
+from gnas.errors import ConfigError
 from gnas.studies import Job
 
 
@@ -31,6 +32,8 @@ class Doubling(Job):
         return cls(**facts)
 
     def open(self) -> Callable[[dict[str, Any]], dict[str, Any]]:
+        if self.factor == 0:
+            raise ConfigError("the factor must not be 0")
         return self._evaluate
 
     def _evaluate(self, candidate: dict[str, Any]) -> dict[str, Any]:
@@ -46,4 +49,4 @@ class Doubling(Job):
             os.kill(os.getpid(), signal.SIGKILL)
         time.sleep(candidate.get("seconds", self.seconds))
         score = float("nan") if trouble == "nan" else self.factor * candidate["x"]
-        return {"score": score, "loss": float("inf"), "shape": [1, 2], "facts": asdict(self)}
+        return {"score": score, "loss": float("inf"), "shape": [1, 2]}

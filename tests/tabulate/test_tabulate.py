@@ -1,22 +1,20 @@
 from __future__ import annotations
 
-import errno
 import os
-import signal
-import subprocess
-import sys
-import time
 from dataclasses import replace
 from pathlib import Path
 
 import numpy as np
 import optuna
 import pytest
+from optuna.storages import JournalStorage
+from optuna.storages.journal import JournalFileBackend
 
 from gnas.data import load_table
 from gnas.errors import ConfigError, DataError
 from gnas.spaces import NASBench101
-from gnas.tabulate import TabulateConfig, build, open_study, progress, tabulate, work, write_table
+from gnas.studies import CandidateStudy, work
+from gnas.tabulate import TabulateConfig, TabulateJob, planned, tabulate, write_table
 from gnas.train import ProxyRecipe
 
 TINY = TabulateConfig(
@@ -35,8 +33,22 @@ def changed(**fields: object) -> TabulateConfig:
     return TabulateConfig(**{**TINY.__dict__, **fields})
 
 
-def study_of(config: TabulateConfig, journal: Path) -> optuna.Study:
-    return open_study(config, journal, config.images().sha256)
+def job_of(config: TabulateConfig) -> TabulateJob:
+    return TabulateJob(config, config.images().sha256)
+
+
+def study_of(config: TabulateConfig, journal: Path) -> CandidateStudy:
+    study = CandidateStudy.open(job_of(config), name="table", storage=journal)
+    study.plan(planned(config))
+    return study
+
+
+def scores(study: CandidateStudy) -> dict[tuple[str, int], float]:
+    return {
+        (e.candidate["architecture"], e.candidate["seed"]): e.result["val_acc"]
+        for e in study.results()
+        if e.result is not None
+    }
 
 
 def test_plan_is_a_prefix_of_a_larger_plan() -> None:
@@ -48,12 +60,11 @@ def test_plan_is_a_prefix_of_a_larger_plan() -> None:
 
 def test_work_fills_a_table_that_reads_back(tmp_path: Path) -> None:
     out = tmp_path / "own.parquet"
-    journal = tmp_path / "own.parquet.journal"
-    study = study_of(TINY, journal)
-    assert (progress(study).done, progress(study).total) == (0, 4)
-    work(TINY, journal)
-    assert (progress(study).done, progress(study).failed) == (4, 0)
-    write_table(study, TINY, TINY.images(), out)
+    study = study_of(TINY, tmp_path / "own.journal")
+    assert (study.progress().done, study.progress().total) == (0, 4)
+    assert work(study, job_of(TINY), wait=False) == 4
+    assert (study.progress().done, study.progress().failed) == (4, 0)
+    write_table(study.results(), TINY, TINY.images(), out)
     table = load_table(out)
     assert [NASBench101().to_str(cell) for cell in table.graphs] == TINY.plan()
     assert table.provenance.kind == "self-made" and table.provenance.recipe is not None
@@ -76,55 +87,36 @@ def test_several_processes_train_each_cell_once(tmp_path: Path) -> None:
     seen: list[int] = []
     tabulate(TINY, out, workers=2, report=lambda p: seen.append(p.done))
     study = study_of(TINY, tmp_path / "own.parquet.journal")
-    done = [t for t in study.get_trials() if t.state == optuna.trial.TrialState.COMPLETE]
-    assert len(done) == 4 and seen[-1] == 4
+    assert study.progress().done == 4 and seen[-1] == 4
     alone = study_of(TINY, tmp_path / "alone.journal")
-    work(TINY, tmp_path / "alone.journal")
-    results = [
-        {
-            (t.user_attrs["cell"], t.user_attrs["seed"]): t.value
-            for t in some.get_trials()
-            if t.value is not None
-        }
-        for some in (study, alone)
-    ]
-    assert results[0] == results[1], "the accuracies depend on who trained"
+    work(alone, job_of(TINY), wait=False)
+    assert scores(study) == scores(alone), "the accuracies depend on who trained"
 
 
-def test_a_killed_run_goes_on_where_it_was(tmp_path: Path) -> None:
-    config = changed(cells=12, seeds=1)
-    journal = tmp_path / "own.parquet.journal"
-    study = study_of(config, journal)
-    script = (
-        "from pathlib import Path; import sys; sys.path.insert(0, sys.argv[2]);"
-        "from test_tabulate import changed; from gnas.tabulate import work;"
-        "work(changed(cells=12, seeds=1), Path(sys.argv[1]))"
-    )
-    process = subprocess.Popen(
-        [sys.executable, "-W", "ignore", "-c", script, str(journal), str(Path(__file__).parent)]
-    )
-    deadline = time.monotonic() + 120
-    while progress(study).done < 2:
-        assert process.poll() is None and time.monotonic() < deadline
-        time.sleep(0.02)
-    process.send_signal(signal.SIGKILL)
-    process.wait()
-    with journal.open("ab") as file:
-        file.write(b'{"op_code": 5, "trial')  # killed in the middle of a write
-    before = progress(study).done
-    again = study_of(config, journal)
-    assert progress(again).total == 12 and before <= progress(again).done < 12
-    running = again.get_trials(states=(optuna.trial.TrialState.RUNNING,))
-    assert running == []
-    work(config, journal)
-    assert progress(again).done == 12
+def test_a_study_elsewhere_trains_the_same(tmp_path: Path) -> None:
+    shared = tmp_path / "shared.journal"
+    tabulate(TINY, tmp_path / "a.parquet", storage=shared, study="tiny")
+    joined = CandidateStudy.join("tiny", shared)
+    job = TabulateJob.from_facts(joined.facts)
+    assert job.facts() == joined.facts and joined.kind == TabulateJob.kind
+    assert job.open()(planned(TINY)[0])["val_acc"] == scores(joined)[TINY.plan()[0], 1]
+    again = tabulate(TINY, tmp_path / "b.parquet", storage=shared, study="tiny", workers=0)
+    assert (load_table(again).val_acc() == load_table(tmp_path / "a.parquet").val_acc()).all()
+
+
+def test_a_worker_refuses_other_images_and_other_versions() -> None:
+    job = job_of(TINY)
+    with pytest.raises(DataError, match="the images must be those that the study was begun with"):
+        replace(job, images_sha256="of others").open()
+    with pytest.raises(ConfigError, match="must be of this version of gnas"):
+        TabulateJob.from_facts({**job.facts(), "momentum": 1})
 
 
 def test_a_larger_plan_extends_the_study(tmp_path: Path) -> None:
     journal = tmp_path / "own.journal"
-    assert progress(study_of(TINY, journal)).total == 4
-    assert progress(study_of(changed(cells=3), journal)).total == 6
-    assert progress(study_of(changed(cells=3, seeds=3), journal)).total == 9
+    assert study_of(TINY, journal).progress().total == 4
+    assert study_of(changed(cells=3), journal).progress().total == 6
+    assert study_of(changed(cells=3, seeds=3), journal).progress().total == 9
 
 
 def test_another_config_on_the_same_journal_is_refused(tmp_path: Path) -> None:
@@ -132,43 +124,56 @@ def test_another_config_on_the_same_journal_is_refused(tmp_path: Path) -> None:
     study_of(TINY, journal)
     with pytest.raises(ConfigError, match="was begun with stem_channels=4, but now"):
         study_of(changed(stem_channels=8), journal)
+    other = replace(job_of(TINY), images_sha256="of others")
     with pytest.raises(ConfigError, match="was begun with images_sha256="):
-        open_study(TINY, journal, "other images")
+        CandidateStudy.open(other, name="table", storage=journal)
 
 
-def test_an_impossible_plan_leaves_no_journal(tmp_path: Path) -> None:
-    journal = tmp_path / "own.journal"
-    with pytest.raises(ConfigError, match="cells must be at most 423624"):
-        study_of(changed(cells=500_000), journal)
-    assert not journal.exists()
+def old_journal(path: Path, config: dict[str, object]) -> None:
+    """As gnas wrote them before there was `gnas.studies`."""
+    storage = JournalStorage(JournalFileBackend(str(path)))
+    study = optuna.create_study(storage=storage, study_name="tabulate", direction="maximize")
+    study.set_user_attr("config", config)
+    for cell in TINY.plan():
+        for seed in (1, 2):
+            study.enqueue_trial({}, user_attrs={"cell": cell, "seed": seed})
+    for accuracy in (0.25, 0.5, 0.75):
+        trial = study.ask()
+        result = dict(
+            val_acc=accuracy, test_acc=0.5, val_loss=1.0, train_loss=1.0, train_time_s=2.0,
+            num_params=10, macs=20,
+        )  # fmt: skip
+        trial.set_user_attr("result", result)
+        study.tell(trial, accuracy)
 
 
-def test_a_file_that_is_no_journal_is_refused_and_kept(tmp_path: Path) -> None:
-    journal = tmp_path / "own.journal"
-    journal.write_bytes(b"hello\nworld\n")
-    with pytest.raises(DataError, match="must be an Optuna journal"):
-        study_of(TINY, journal)
-    assert journal.read_bytes() == b"hello\nworld\n"
+def test_a_journal_of_an_older_version_goes_on(tmp_path: Path) -> None:
+    out, facts = tmp_path / "own.parquet", job_of(TINY).facts()
+    old_journal(tmp_path / "own.parquet.journal", facts)
+    for _ in range(2):
+        tabulate(TINY, out)
+        assert load_table(out).runs("val_acc").ravel()[:3].tolist() == [0.25, 0.5, 0.75]
+        assert 0 <= load_table(out).runs("val_acc")[1, 1] <= 1
+    old_journal(tmp_path / "b.parquet.journal", {**facts, "stem_channels": 9})
+    with pytest.raises(ConfigError, match="was begun with stem_channels=9, but now"):
+        tabulate(TINY, tmp_path / "b.parquet")
 
 
 def test_impossible_configs(tmp_path: Path) -> None:
     with pytest.raises(ConfigError, match="cells must be at least 1"):
         changed(cells=0)
     with pytest.raises(ConfigError, match="cells must be at most 423624"):
-        changed(cells=423_625).plan()
+        tabulate(changed(cells=423_625), tmp_path / "own.parquet")
     with pytest.raises(ConfigError, match="workers must be at least 1"):
         tabulate(TINY, tmp_path / "own.parquet", workers=0)
+    assert os.listdir(tmp_path) == [], "an impossible plan leaves a journal"
     study = study_of(TINY, tmp_path / "own.journal")
-    with pytest.raises(DataError, match="at least one finished cell"):
-        write_table(study, TINY, TINY.images(), tmp_path / "own")
+    with pytest.raises(DataError, match="at least one finished cell, but none ended"):
+        write_table(study.results(), TINY, TINY.images(), tmp_path / "own")
     assert not (tmp_path / "own").exists()
-    assert os.listdir(tmp_path)
 
 
-def test_a_full_disk_is_named(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    def full(*_: object) -> optuna.Study:
-        raise OSError(errno.ENOSPC, os.strerror(errno.ENOSPC))  # a write tells no path
-
-    monkeypatch.setattr(build, "open_study", full)
-    with pytest.raises(DataError, match=r"own.parquet.journal must be writable, but got: No"):
-        tabulate(TINY, tmp_path / "own.parquet")
+def test_an_unwritable_journal_is_named(tmp_path: Path) -> None:
+    (tmp_path / "file").touch()
+    with pytest.raises(DataError, match=r"file/own.parquet.journal must be writable, but got: "):
+        tabulate(TINY, tmp_path / "file" / "own.parquet")

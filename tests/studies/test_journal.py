@@ -1,0 +1,319 @@
+from __future__ import annotations
+
+import os
+import signal
+import subprocess
+import sys
+import time
+from collections import Counter
+from dataclasses import replace
+from pathlib import Path
+
+import optuna
+import pytest
+from optuna.trial import TrialState
+
+from gnas.errors import ConfigError, DataError, GnasError, MissingDataError
+from gnas.studies import CandidateStudy, Evaluated, Progress, local_workers, owners, shown, work
+from gnas.studies.study import MAX_DEATHS
+from tests.studies.jobs import Doubling
+
+JOB = Doubling(seconds=0.0)
+
+
+@pytest.fixture
+def journal(tmp_path: Path) -> Path:
+    return tmp_path / "folder" / "study.journal"
+
+
+def opened(journal: Path, count: int = 0, job: Doubling = JOB) -> CandidateStudy:
+    study = CandidateStudy.open(job, name="numbers", storage=journal)
+    study.plan([{"x": x} for x in range(count)])
+    return study
+
+
+def scores(study: CandidateStudy) -> list[float | None]:
+    return [e.result["score"] if e.result else None for e in study.results()]
+
+
+def wait_for(condition: object, process: subprocess.Popen[bytes] | None = None) -> None:
+    assert callable(condition)
+    deadline = time.monotonic() + 60
+    while not condition():
+        assert time.monotonic() < deadline
+        assert process is None or process.poll() is None
+        time.sleep(0.02)
+
+
+def worker_process(journal: Path, job: Doubling) -> subprocess.Popen[bytes]:
+    """A worker that waits for more."""
+    script = (
+        "import sys; from tests.studies.jobs import Doubling;"
+        "from gnas.studies import CandidateStudy, work;"
+        "study = CandidateStudy.join('numbers', sys.argv[1]);"
+        "work(study, Doubling.from_facts(study.facts), wait=True)"
+    )
+    return subprocess.Popen([sys.executable, "-c", script, str(journal)], stderr=subprocess.PIPE)
+
+
+def test_candidates_are_planned_once_and_kept_in_order(journal: Path) -> None:
+    study = opened(journal)
+    study.plan([{"x": 3, "seed": 1}, {"x": 1, "seed": 1}])
+    study.plan([{"x": 5, "seed": 1}, {"seed": 1, "x": 3}, {"x": 3, "seed": 2}])
+    assert study.progress() == Progress(done=0, failed=0, total=4)
+    assert work(study, JOB, wait=False) == 4
+    assert study.progress() == Progress(done=4, failed=0, total=4)
+    found = study.results()
+    assert [e.candidate["x"] for e in found] == [3, 1, 5, 3] and scores(study) == [6, 2, 10, 6]
+    assert found[0] == Evaluated({"x": 3, "seed": 1}, found[0].result, None, 0)
+    again = opened(journal)
+    assert again.results() == found and work(again, JOB, wait=False) == 0
+
+
+def test_what_failed_is_recorded_with_its_reason_and_the_rest_goes_on(
+    journal: Path, caplog: pytest.LogCaptureFixture
+) -> None:
+    study = opened(journal)
+    troubles = ("error", "memory", "nan")
+    study.plan([*({"x": 1, "trouble": t} for t in troubles), {"x": 2}])
+    work(study, JOB, wait=False)
+    assert study.progress() == Progress(done=1, failed=3, total=4)
+    assert [e.error for e in study.results()] == [
+        "RuntimeError: not enough memory: you tried to allocate 9 GB",
+        "MemoryError",
+        "the score must be a finite number, but got nan",
+        None,
+    ]
+    assert all("\n" not in record.getMessage() for record in caplog.records)
+    assert "candidate 0 failed: RuntimeError: not enough memory" in caplog.text
+
+
+def test_trials_have_flat_columns(journal: Path) -> None:
+    study = opened(journal)
+    study.plan([{"x": 2, "seed": 7}, {"x": 1, "trouble": "memory"}])
+    work(study, JOB, wait=False)
+    path = optuna.storages.journal.JournalFileBackend(str(journal))
+    storage = optuna.storages.JournalStorage(path)
+    done, failed = optuna.load_study(study_name="numbers", storage=storage).get_trials()
+    host = os.uname().nodename
+    assert done.user_attrs == {"x": 2, "seed": 7, "host": host, "score": 4} and done.value == 4.0
+    assert failed.state == TrialState.FAIL and failed.user_attrs["error"] == "MemoryError"
+
+
+def test_local_workers_survive_candidates_that_kill(
+    journal: Path, tmp_path: Path, caplog: pytest.LogCaptureFixture
+) -> None:
+    job = replace(JOB, seconds=0.01, log=str(tmp_path / "log"))
+    study = opened(journal, 8, job)
+    study.plan([{"x": 99, "trouble": "kill"}])
+    reports: list[Progress] = []
+    with local_workers(study, job, 2) as wait:
+        wait(reports.append)
+        assert study.progress() == reports[-1] == Progress(done=8, failed=1, total=9)
+        study.plan([{"x": 100}])  # the same workers wait for more
+        wait(reports.append)
+    assert scores(study) == [0, 2, 4, 6, 8, 10, 12, 14, None, 200]
+    assert study.results()[8].error == "its worker was killed 3 times before there was a result"
+    lines = (tmp_path / "log").read_text().splitlines()
+    assert Counter(line.split()[1] for line in lines) == {
+        **{str(x): 1 for x in (*range(8), 100)}, "99": MAX_DEATHS
+    }  # fmt: skip
+    assert caplog.text.count("a worker was killed by signal 9") == MAX_DEATHS
+
+
+def test_a_worker_that_cannot_start_ends_the_wait(
+    journal: Path, capfd: pytest.CaptureFixture[str]
+) -> None:
+    job = replace(JOB, factor=0)
+    study = opened(journal, 1, job)
+    with (
+        pytest.raises(DataError, match="one ended with exit code 1"),
+        local_workers(study, job, 1) as wait,
+    ):
+        wait(lambda progress: None)
+    assert "a worker stopped: the factor must not be 0" in capfd.readouterr().err
+    with pytest.raises(ConfigError, match="at least 0"), local_workers(study, job, -1):
+        pass
+
+
+@pytest.mark.parametrize("number", [signal.SIGKILL, signal.SIGINT])
+def test_what_a_stopped_worker_evaluated_is_evaluated_by_another(
+    journal: Path, number: signal.Signals
+) -> None:
+    job = replace(JOB, seconds=0.0)
+    study = opened(journal, 2, job)
+    study.plan([{"x": 7, "seconds": 60}])
+    with worker_process(journal, job) as process:
+        wait_for(lambda: study.progress().done == 2, process)
+        wait_for(lambda: study._storage.running(study._id), process)
+        process.send_signal(number)
+        process.communicate()
+    if number == signal.SIGKILL:
+        with journal.open("ab") as file:
+            file.write(b'{"op_code": 5, "trial')  # killed in the middle of a write
+    again = opened(journal)
+    assert again.progress() == Progress(done=2, failed=0, total=3)
+    assert not again._storage.running(again._id)
+    claim = again.claim()
+    assert claim is not None and claim.candidate == {"x": 7, "seconds": 60}
+    again.succeed(claim, {"score": 1.0})
+    assert scores(again) == [0, 2, 1.0] and again.claim() is None
+
+
+def test_a_waiting_worker_goes_home_when_the_study_is_finished(journal: Path) -> None:
+    study = opened(journal, 1)
+    with worker_process(journal, JOB) as process:
+        wait_for(lambda: study.progress().done == 1, process)
+        study.plan([{"x": 9}])
+        wait_for(lambda: study.progress().done == 2, process)
+        study.finish()
+        assert process.wait(30) == 0
+    assert not opened(journal).finished, "a study that goes on has work for workers"
+
+
+def test_nobody_takes_what_a_living_process_evaluates(journal: Path) -> None:
+    study = opened(journal, 1)
+    claim = study.claim()
+    assert claim is not None
+    assert not opened(journal).take_back() and opened(journal).claim() is None
+    study.succeed(claim, {"score": 3.0})
+    assert scores(opened(journal)) == [3.0]
+
+
+def test_a_process_number_that_is_used_again_is_another_process() -> None:
+    own = owners.owner()
+    assert owners.is_dead(own, one_machine=True) is False
+    assert owners.is_dead({**own, "started": own["started"] - 1}, one_machine=True) is True
+    with subprocess.Popen([sys.executable, "-c", ""]) as child:
+        gone = {**own, "pid": child.pid, "started": owners._started(child.pid)}
+        child.wait()
+    assert owners.is_dead(gone, one_machine=False) is True
+    rebooted, elsewhere = {**own, "boot": "x"}, {**own, "boot": "x", "host": "y"}
+    assert owners.is_dead(rebooted, one_machine=True) is True
+    assert owners.is_dead(rebooted, one_machine=False) is None
+    assert owners.is_dead(elsewhere, one_machine=True) is None
+    assert owners.is_dead({**own, "pids": "pid:[1]"}, one_machine=True) is None
+
+
+def test_where_there_is_no_proc_numbers_must_do(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(owners, "PROC", tmp_path)
+    owners._system.cache_clear()
+    try:
+        own = owners.owner()
+        assert own["started"] is None and owners.is_dead(own, one_machine=True) is False
+        with subprocess.Popen([sys.executable, "-c", ""]) as child:
+            child.wait()
+        assert owners.is_dead({**own, "pid": child.pid}, one_machine=True) is True
+        assert owners.is_dead({**own, "host": "elsewhere"}, one_machine=True) is None
+    finally:
+        owners._system.cache_clear()
+
+
+def test_a_worker_killed_while_putting_back_loses_nothing(journal: Path) -> None:
+    study = opened(journal, 1)
+    claim = study.claim()
+    assert claim is not None
+    study._end(claim.trial_id, TrialState.FAIL)  # and no more
+    again = opened(journal)
+    assert again.progress() == Progress(done=0, failed=0, total=1)
+    assert work(again, JOB, wait=False) == 1 and scores(again) == [0]
+
+
+def test_late_results_are_discarded(journal: Path, caplog: pytest.LogCaptureFixture) -> None:
+    study = opened(journal, 1)
+    late = study.claim()
+    assert late is not None
+    study.give_back(late)
+    assert work(opened(journal), JOB, wait=False) == 1
+    study.succeed(late, {"score": 99.0})
+    study.fail(late, "too late")
+    assert scores(study) == [0] and study.progress() == Progress(done=1, failed=0, total=1)
+    assert caplog.text.count("what came out here is discarded") == 2
+
+
+def test_two_studies_in_one_file_do_not_mix(journal: Path) -> None:
+    first, second = opened(journal, 3), CandidateStudy.open(JOB, name="b", storage=journal)
+    second.plan([{"x": 50}])
+    assert work(second, JOB, wait=False) == 1 and scores(second) == [100]
+    assert first.progress() == Progress(done=0, failed=0, total=3)
+
+
+def test_a_study_of_something_else_is_refused(journal: Path) -> None:
+    opened(journal, 1)
+    with pytest.raises(ConfigError, match="was begun with factor=2, but now factor is 3"):
+        opened(journal, 0, replace(JOB, factor=3))
+
+    class Other(Doubling):
+        kind = "other"
+
+    with pytest.raises(ConfigError, match=r"'numbers' in .* is of kind doubling, not other"):
+        opened(journal, 0, Other())
+    storage = optuna.storages.JournalStorage(
+        optuna.storages.journal.JournalFileBackend(str(journal))
+    )
+    foreign = optuna.create_study(storage=storage, study_name="foreign")
+    with pytest.raises(DataError, match="must be one of gnas, but 'foreign' was made by others"):
+        CandidateStudy.join("foreign", journal)
+    foreign.enqueue_trial({})
+    with pytest.raises(ConfigError, match="has a study 'foreign' that was made by others"):
+        CandidateStudy.open(JOB, name="foreign", storage=journal)
+
+
+def test_a_missing_study_is_answered_with_those_there_are(journal: Path) -> None:
+    with pytest.raises(MissingDataError, match=r"journal must exist, but .*study.journal does"):
+        CandidateStudy.join("numbers", journal)
+    assert not journal.parent.exists()
+    opened(journal)
+    with pytest.raises(MissingDataError, match="has 'numbers', not 'letters'"):
+        CandidateStudy.join("letters", journal)
+
+
+@pytest.mark.parametrize(
+    "content", [b"hello\nworld\n", b"\x00\xff no line", b'{"x": 1}\n', b"[1]\n", b'"a"\n']
+)
+def test_a_file_that_is_no_journal_is_refused_and_kept(tmp_path: Path, content: bytes) -> None:
+    path = tmp_path / "precious"
+    path.write_bytes(content)
+    with pytest.raises(DataError, match="must be an Optuna journal"):
+        opened(path)
+    assert path.read_bytes() == content
+
+
+def test_unusable_places_are_one_line(tmp_path: Path) -> None:
+    (tmp_path / "file").touch()
+    for place in (tmp_path, tmp_path / "file" / "study"):
+        with pytest.raises(DataError, match="must be writable, but got: ") as caught:
+            opened(place)
+        assert "\n" not in str(caught.value)
+
+
+@pytest.mark.parametrize("kind", ["mysql", "sqlite", "postgresql", "postgresql+psycopg2"])
+def test_other_databases_are_refused_without_their_password(kind: str) -> None:
+    pytest.importorskip("psycopg", reason="needs psycopg (pip install 'gnas[postgresql]')")
+    url = f"{kind}://bob:secret@host/db"
+    with pytest.raises(GnasError, match=f"but got a {kind.replace('+', '.')} URL") as caught:
+        CandidateStudy.join("numbers", url)
+    assert "secret" not in str(caught.value) and "bob" not in str(caught.value)
+
+
+def test_a_missing_driver_names_the_extra(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setitem(sys.modules, "psycopg", None)
+    with pytest.raises(GnasError, match=r"install it: pip install 'gnas\[postgresql\]'"):
+        CandidateStudy.join("numbers", "postgresql+psycopg://bob:secret@host/db")
+
+
+@pytest.mark.parametrize(
+    ("url", "expected"),
+    [
+        ("bob:secret@host:5433/db?sslmode=require", "host:5433/db"),
+        ("bob:se/cr?et@host/db", "host/db"),
+        ("bob:x@secret@host/db", "host/db"),
+        ("host/db?user=bob&password=secret", "host/db"),
+        ("/db?host=secret", "/db"),
+    ],
+)
+def test_what_is_shown_of_an_url(url: str, expected: str) -> None:
+    assert shown(f"postgresql+psycopg://{url}") == f"postgresql+psycopg://{expected}"
+    assert shown(Path("a/b.journal")) == "a/b.journal"
