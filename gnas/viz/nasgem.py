@@ -152,7 +152,15 @@ def _ends(places: NDArray[np.float64]) -> tuple[NDArray[np.float64], NDArray[np.
 
 def _draw_nodes(axes: Axes, cell: Wiring, places: NDArray[np.float64]) -> None:
     colours = [OP_COLOURS[op] for op in cell.ops]
-    axes.scatter(*places.T, s=230, c=colours, edgecolors="#333333", linewidths=0.8, zorder=2)
+    axes.scatter(
+        places[:, 0],
+        places[:, 1],
+        s=230,
+        c=colours,
+        edgecolors="#333333",
+        linewidths=0.8,
+        zorder=2,
+    )
     for k, (x, y) in enumerate(places):
         axes.text(x, y, str(k), ha="center", va="center", fontsize=7.5, zorder=3)
     for name, (x, y) in zip(("in", "out"), _ends(places), strict=True):
@@ -165,8 +173,8 @@ def _draw_nodes(axes: Axes, cell: Wiring, places: NDArray[np.float64]) -> None:
 def surface_figure(surfaces: Mapping[str, Surface]) -> Figure:
     """The paper's figure 3: predicted scores over two principal components, side by side.
 
-    Hexagons show the mean predicted score of the pool's cells in them, rings the scores that
-    cells were trained to, in the same colours.
+    Hexagons show the mean predicted score of the pool's cells in them, dots the scores that cells
+    were trained to, in the same colours.
     """
     from matplotlib.colors import Normalize
     from matplotlib.figure import Figure
@@ -179,7 +187,7 @@ def surface_figure(surfaces: Mapping[str, Surface]) -> Figure:
         shown = _surface(axes, one, scale)
         axes.set_title(SURFACE_TITLES.get(name, name), fontsize=12)
     bar = figure.colorbar(shown, ax=list(panels), shrink=0.9, pad=0.015)
-    bar.set_label("efficiency score: predicted (hexagons), trained (rings)", fontsize=9)
+    bar.set_label("efficiency score: predicted (hexagons), trained (dots)", fontsize=9)
     return figure
 
 
@@ -189,7 +197,8 @@ def _surface(axes: Axes, one: Surface, scale: Normalize) -> Any:
     low, high = low - margin, high + margin
     inside = ((one.points >= low) & (one.points <= high)).all(1)
     shown = axes.hexbin(
-        *one.points[inside].T,
+        one.points[inside, 0],
+        one.points[inside, 1],
         C=one.predicted[inside],
         reduce_C_function=np.mean,
         gridsize=HEXAGONS,
@@ -199,9 +208,16 @@ def _surface(axes: Axes, one: Surface, scale: Normalize) -> Any:
         linewidths=0.1,
     )
     axes.scatter(
-        *one.trained_points.T, c=one.trained, cmap=COLOUR_MAP, norm=scale, s=26,
-        edgecolors="white", linewidths=0.9, zorder=3,
-    )  # fmt: skip
+        one.trained_points[:, 0],
+        one.trained_points[:, 1],
+        c=one.trained,
+        cmap=COLOUR_MAP,
+        norm=scale,
+        s=26,
+        edgecolors="white",
+        linewidths=0.9,
+        zorder=3,
+    )
     axes.set_xlim(low[0], high[0])
     axes.set_ylim(low[1], high[1])
     axes.set_xlabel(
@@ -244,6 +260,8 @@ def _trade_off(
     axes: Axes, trained: Sequence[Mapping[str, Any]], result: Mapping[str, Any]
 ) -> None:
     """Accuracy against size; what is better lies up and left."""
+    from matplotlib.ticker import FuncFormatter
+
     axes.scatter(
         [line["macs"] / 1e6 for line in trained],
         [100 * line["val_acc"] for line in trained],
@@ -267,6 +285,9 @@ def _trade_off(
             s=size, color=colour, marker=marker, label=label, edgecolors="white", linewidths=0.6,
         )  # fmt: skip
     axes.set_xscale("log")
+    for part in (axes.xaxis.set_major_formatter, axes.xaxis.set_minor_formatter):
+        part(FuncFormatter(lambda value, _: f"{value:.2g}"))
+    axes.tick_params(which="both", labelsize=8)
     axes.set_xlabel("multiply-accumulates (M)", fontsize=9)
     axes.set_ylabel("validation accuracy (%)", fontsize=9)
     axes.set_title("Trained cells", fontsize=10)
@@ -280,13 +301,15 @@ def _foreseen(axes: Axes, trained: Sequence[Mapping[str, Any]]) -> None:
     axes.set_ylabel("score", fontsize=9)
     if not pairs:
         return
-    axes.scatter(*zip(*pairs, strict=True), s=16, color=COLOURS[4])
+    axes.scatter([x for x, _ in pairs], [y for _, y in pairs], s=16, color=COLOURS[4])
     ends = [min(map(min, pairs)), max(map(max, pairs))]
     axes.plot(ends, ends, color="#888888", linewidth=0.8, linestyle="--")
 
 
 def _learning(axes: Axes, learning: Sequence[Mapping[str, Any]]) -> None:
     """Quality on unseen cells by the number of seen ones."""
+    from matplotlib.ticker import MaxNLocator
+
     for k, (name, label) in enumerate((("kendall_tau", "Kendall tau"), ("r2", "R²"))):
         known = [line for line in learning if line[name] is not None]
         axes.plot(
@@ -295,5 +318,6 @@ def _learning(axes: Axes, learning: Sequence[Mapping[str, Any]]) -> None:
             marker="o", markersize=4, color=COLOURS[4 + k], label=label,
         )  # fmt: skip
     axes.set_ylim(max(-0.5, min([0.0, *(x["r2"] for x in learning if x["r2"] is not None)])), 1)
+    axes.xaxis.set_major_locator(MaxNLocator(integer=True))
     axes.set_xlabel("trained cells that the predictor has seen", fontsize=9)
     axes.set_title("Prediction of the cells not seen yet", fontsize=10)

@@ -45,7 +45,7 @@ class NasgemConfig:
     spread: bool = False
     """Draw a random graph's parameters anew for each cell instead of RandWire's fixed ones."""
 
-    iterations: int = 100
+    iterations: int = 80
     """T of Algorithm 1: cells that are trained to fit the predictor. Choice."""
     pool: int = POOL
     """Cells that the fitted predictor scores (section 3.3)."""
@@ -72,7 +72,7 @@ class NasgemConfig:
 
     epochs: int = 3
     """Passes over the training images for each of the ``iterations``. Choice."""
-    final_epochs: int = 12
+    final_epochs: int = 9
     """Passes for each of the ``top``. Choice."""
     batch_size: int = 64
     """Images a step."""
@@ -143,7 +143,7 @@ def nasgem_digits() -> NasgemConfig:
 def nasgem_cifar10() -> NasgemConfig:
     """On a tenth of CIFAR-10, the paper's proxy. Choice: everything the paper leaves open."""
     return dataclasses.replace(
-        nasgem_digits(), iterations=200, epochs=10, final_epochs=40, channels=16
+        nasgem_digits(), iterations=200, epochs=10, final_epochs=30, channels=16
     )
 
 

@@ -9,6 +9,8 @@ from functools import partial
 from pathlib import Path
 from typing import Any, ClassVar, Self
 
+import torch
+
 from gnas.config import from_record
 from gnas.data.images import ImageSplits
 from gnas.data.proxy import ProxyImagesConfig, open_proxy_images
@@ -97,12 +99,13 @@ class NasgemJob(Job):
             ) from error
 
     def open(self) -> Callable[[dict[str, Any]], dict[str, Any]]:
-        """See `Job.open`.
+        """See `Job.open`; from then on this process works on one core.
 
         Raises:
             GnasError: see `open_proxy_images`.
             DataError: they are other images than the study's.
         """
+        torch.set_num_threads(1)
         splits = open_proxy_images(self.images)
         if splits.sha256 != self.images_sha256:
             raise DataError(

@@ -146,7 +146,7 @@ class Learner:
         if len(self.rows) % self.every:
             return predicted, None
         news = np.array(self.scores[self._fitted :])
-        found = {"seen": len(self.rows), "best_score": max(self.scores)}
+        found: dict[str, Any] = {"seen": len(self.rows), "best_score": max(self.scores)}
         if self._waiting:
             found |= quality(np.array(self._waiting), news)
         if np.ptp(self.scores) > 0:

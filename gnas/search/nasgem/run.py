@@ -13,7 +13,7 @@ import numpy as np
 
 from gnas.data.images import ImageSplits
 from gnas.data.proxy import open_proxy_images
-from gnas.errors import ConfigError, DataError
+from gnas.errors import ConfigError, DataError, GnasError
 from gnas.graphs import DenseBatch
 from gnas.predictors import Predictor
 from gnas.runs import Figure, check_folder, write_config, write_result
@@ -93,11 +93,8 @@ def run_search(
     job = NasgemJob.of(plan.config, plan.images, splits)
     cells = draw_candidates(plan.config)
     check_folder(out)
-    if not resume and (out / "config.json").exists():
-        raise ConfigError(
-            f"a new run needs a folder of its own, but {out} has one; "
-            f"go on with --resume {out}, or choose another"
-        )
+    if not resume:
+        _check_new(out)
     name = plan.study or out.resolve().name
     data = data_facts(plan, splits)
     study = CandidateStudy.open(job, name=name, storage=plan.storage or out / JOURNAL)
@@ -111,9 +108,12 @@ def run_search(
             trained = search.train(wait, cells)
             best, pool = search.choose(learner)
             finals = search.finish(wait, best)
-        study.finish()
+    except GnasError:
+        study.finish()  # nobody needs to wait for more
+        raise
     finally:
         record.close()
+    study.finish()
     surfaces = _surfaces(plan.config, pool, cells, learner)
     save_surfaces(surfaces, out)
     facts = {
@@ -122,11 +122,7 @@ def run_search(
         "data": data,
         **outcome(trained, best, finals),
         "pool": len(pool),
-        "predictor": {
-            "name": predictor.name,
-            "features": predictor.features.name,
-            "encoder": encoder_facts(plan.config),
-        },
+        "predictor": _predictor_facts(plan.config, predictor),
         "learning": [line for line in record.lines if line["event"] == "learned"],
         "surface": {name: one.numbers for name, one in surfaces.items()},
         "network": job.network,
@@ -136,6 +132,22 @@ def run_search(
     trace = NasgemTrace(plan.config, record.lines, facts, surfaces)
     write_result(out, facts, figures(trace) if figures is not None else None)
     return facts
+
+
+def _predictor_facts(config: NasgemConfig, predictor: Predictor) -> dict[str, Any]:
+    return {
+        "name": predictor.name,
+        "features": predictor.features.name,
+        "encoder": encoder_facts(config),
+    }
+
+
+def _check_new(out: Path) -> None:
+    if (out / "config.json").exists():
+        raise ConfigError(
+            f"a new run needs a folder of its own, but {out} has one; "
+            f"go on with --resume {out}, or choose another"
+        )
 
 
 class _Search:
@@ -278,7 +290,7 @@ def _numbers(one: Evaluated) -> dict[str, Any]:
 
 
 def _training_seconds(candidates: Sequence[Evaluated]) -> float:
-    return sum(one.result["train_time_s"] for one in candidates if one.result is not None)
+    return float(sum(one.result["train_time_s"] for one in candidates if one.result is not None))
 
 
 def _surfaces(

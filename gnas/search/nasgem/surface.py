@@ -141,10 +141,10 @@ def load_surfaces(folder: Path, numbers: Mapping[str, dict[str, Any]]) -> dict[s
         arrays = load_file(path)
         return {
             name: Surface(
-                *(
-                    arrays[f"{name}.{part}"].astype(np.float64)
-                    for part in ("points", "predicted", "trained_points", "trained")
-                ),
+                points=arrays[f"{name}.points"].astype(np.float64),
+                predicted=arrays[f"{name}.predicted"].astype(np.float64),
+                trained_points=arrays[f"{name}.trained_points"].astype(np.float64),
+                trained=arrays[f"{name}.trained"].astype(np.float64),
                 numbers=own,
             )
             for name, own in numbers.items()
