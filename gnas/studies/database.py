@@ -45,6 +45,8 @@ LOCKS = 0x676E6173
 LOST = re.compile("08|57P0|53300")
 """States (SQLSTATE) that pass: no connection, the server stops or starts, too many clients."""
 
+TABLES = """
+SELECT to_regclass('studies') IS NOT NULL, to_regclass('version_info') IS NOT NULL"""
 LOCK = "SELECT pg_advisory_xact_lock(:space, :name)"
 # Optuna's own ways to the following read all unfinished trials, or write value by value.
 WAITING = """
@@ -104,24 +106,36 @@ class Database(Storage):
     def _open(self, create: bool) -> RDBStorage:
         address = self._address.render_as_string(hide_password=False)
         engine = create_engine(address)
-        with engine.begin() as connection:  # two processes cannot make the tables together
-            connection.execute(text(LOCK), {"space": LOCKS, "name": 0})
-            if not create and connection.scalar(text("SELECT to_regclass('studies')")) is None:
-                raise MissingDataError(f"the study must exist, but {self.shown} has none")
-            try:
+        try:
+            with engine.begin() as connection:  # two processes cannot make the tables together
+                connection.execute(text(LOCK), {"space": LOCKS, "name": 0})
+                studies, version_info = tuple(connection.execute(text(TABLES)).one())
+                self._check_tables(create, studies, version_info)
                 rdb = RDBStorage(
                     address,
                     engine_kwargs={"pool_pre_ping": True},
+                    skip_compatibility_check=True,
                     skip_table_creation=not create,
                 )
-            except RuntimeError:
-                raise DataError(
-                    f"the database {self.shown} must have the tables of Optuna "
-                    f"{optuna.__version__}, but has those of another version; use that version, "
-                    "or `optuna storage upgrade`"
-                ) from None
-        engine.dispose()
+        finally:
+            engine.dispose()
+        if rdb.get_current_version() != rdb.get_head_version():
+            rdb.engine.dispose()
+            raise DataError(
+                f"the database {self.shown} must have the tables of Optuna "
+                f"{optuna.__version__}, but has those of another version; use that version, "
+                "or `optuna storage upgrade`"
+            )
         return rdb
+
+    def _check_tables(self, create: bool, studies: bool, version_info: bool) -> None:
+        if not studies and not create:
+            raise MissingDataError(f"the study must exist, but {self.shown} has none")
+        if studies and not version_info:
+            raise DataError(
+                f"the database {self.shown} must have Optuna's tables or none, "
+                "but has a table 'studies' of something else; use a database of its own"
+            )
 
     def call(self, action: Callable[[], T]) -> T:
         """See `Storage.call`."""

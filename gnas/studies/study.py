@@ -45,6 +45,11 @@ class Progress:
     failed: int
     total: int
 
+    @property
+    def is_over(self) -> bool:
+        """Whether nothing waits or is being evaluated."""
+        return self.done + self.failed >= self.total
+
 
 @dataclass(frozen=True)
 class Evaluated:
@@ -69,6 +74,7 @@ class CandidateStudy:
         self.kind: str | None = attributes.get("kind")
         self.facts: dict[str, Any] = attributes.get("facts", {})
         self.heartbeat_s: float = attributes.get("heartbeat_s", HEARTBEAT_S)
+        self._keys: list[str] = []  # of all trials seen so far, by their numbers
 
     @classmethod
     def open(
@@ -196,9 +202,8 @@ class CandidateStudy:
             return
         record = plain(result)
         with self._unless_given_away(claim):
-            self._write(
-                claim.trial_id, {**_flat(record), **_flat(claim.candidate)}, {RESULT: record}
-            )
+            columns = {k: v for k, v in _flat(record).items() if k not in claim.candidate}
+            self._write(claim.trial_id, columns, {RESULT: record})
             self._end(claim.trial_id, TrialState.COMPLETE, float(score))
 
     def fail(self, claim: Claim, reason: str) -> None:
@@ -254,7 +259,9 @@ class CandidateStudy:
 
     def _latest(self) -> dict[str, FrozenTrial]:
         trials = self._storage.call(lambda: self._optuna.get_all_trials(self._id, deepcopy=False))
-        return {_key(t.system_attrs[CANDIDATE]): t for t in trials if CANDIDATE in t.system_attrs}
+        for trial in trials[len(self._keys) :]:
+            self._keys.append(_key(trial.system_attrs.get(CANDIDATE, {})))
+        return dict(zip(self._keys, trials, strict=True))
 
     def _add(
         self,

@@ -53,7 +53,20 @@ class Worker:
         self._claim: Claim | None = None
 
     def run(self, evaluate: Evaluate, *, wait: bool) -> int:
-        """See `work`."""
+        """See `work`; asked to end, it gives back what it is evaluating."""
+        try:
+            return self._run(evaluate, wait)
+        except (KeyboardInterrupt, SystemExit):
+            self.give_back()
+            raise
+
+    def give_back(self) -> None:
+        """Puts what is being evaluated back into the queue; any thread may ask for it."""
+        if self._claim is not None:
+            self._study.hurry()
+            self._study.give_back(self._claim)
+
+    def _run(self, evaluate: Evaluate, wait: bool) -> int:
         pause, count = _Pause(), 0
         while True:
             self._claim = self._study.claim()
@@ -65,12 +78,6 @@ class Worker:
                     return count
                 pause.sleep()
 
-    def give_back(self) -> None:
-        """Puts what is being evaluated back into the queue, from another thread."""
-        if self._claim is not None:
-            self._study.hurry()
-            self._study.give_back(self._claim)
-
     def _evaluate(self, evaluate: Evaluate, claim: Claim) -> None:
         try:
             with _beating(self._study, claim):
@@ -79,10 +86,6 @@ class Worker:
             # e.g. out of memory, also the GPU's
             reason = f"{type(error).__name__}: {error}".splitlines()[0].rstrip(": ")
             self._study.fail(claim, reason)
-        except (KeyboardInterrupt, SystemExit):
-            self._study.hurry()
-            self._study.give_back(claim)
-            raise
         else:
             self._study.succeed(claim, result)
         self._claim = None
@@ -180,9 +183,9 @@ class _Pool:
         while True:
             progress = self._study.progress()
             report(progress)
+            if progress.is_over and not self._study.repair() and self._study.progress().is_over:
+                return  # nothing was being put back when it looked as if all were done
             ended = progress.done + progress.failed
-            if ended == progress.total and not self._study.repair():
-                return
             if ended > self._ended:
                 self._ended, self._killed = ended, 0
             if self._lost_any() or pause.is_time_to_take_back():

@@ -74,7 +74,7 @@ def tabulate(
     candidate_study.plan(candidates)
     progress = candidate_study.progress()
     report(progress)
-    if progress.done + progress.failed < progress.total:
+    if not progress.is_over:
         with local_workers(candidate_study, job, workers) as wait:
             wait(report)
     candidate_study.finish()

@@ -120,7 +120,7 @@ def server() -> Iterator[Server]:
         yield found
     finally:
         if found.process is not None and found.process.poll() is None:
-            found.stop()
+            found.stop(signal.SIGQUIT)
         shutil.rmtree(folder, ignore_errors=True)
 
 

@@ -6,6 +6,7 @@ import subprocess
 import sys
 import time
 from collections import Counter
+from collections.abc import Callable
 from dataclasses import replace
 from pathlib import Path
 
@@ -36,8 +37,9 @@ def scores(study: CandidateStudy) -> list[float | None]:
     return [e.result["score"] if e.result else None for e in study.results()]
 
 
-def wait_for(condition: object, process: subprocess.Popen[bytes] | None = None) -> None:
-    assert callable(condition)
+def wait_for(
+    condition: Callable[[], object], process: subprocess.Popen[bytes] | None = None
+) -> None:
     deadline = time.monotonic() + 60
     while not condition():
         assert time.monotonic() < deadline
@@ -158,6 +160,25 @@ def test_what_a_stopped_worker_evaluated_is_evaluated_by_another(
     assert claim is not None and claim.candidate == {"x": 7, "seconds": 60}
     again.succeed(claim, {"score": 1.0})
     assert scores(again) == [0, 2, 1.0] and again.claim() is None
+
+
+def test_workers_of_a_killed_command_give_their_candidates_back(journal: Path) -> None:
+    script = (
+        "import sys; from tests.studies.jobs import Doubling;"
+        "from gnas.studies import CandidateStudy, local_workers\n"
+        "if __name__ == '__main__':\n"
+        "    study = CandidateStudy.join('numbers', sys.argv[1])\n"
+        "    with local_workers(study, Doubling(seconds=0.0), 1) as wait:\n"
+        "        wait(lambda progress: None)\n"
+    )
+    study = opened(journal)
+    study.plan([{"x": 7, "seconds": 60}])
+    with subprocess.Popen([sys.executable, "-c", script, str(journal)]) as process:
+        wait_for(lambda: study._storage.running(study._id), process)
+        process.kill()
+    wait_for(lambda: study.claim())
+    (trial,) = study._storage.running(study._id)
+    assert trial.system_attrs["deaths"] == 0, "the candidate is blamed"
 
 
 def test_a_waiting_worker_goes_home_when_the_study_is_finished(journal: Path) -> None:

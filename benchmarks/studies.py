@@ -1,0 +1,158 @@
+"""Times studies: new trials beside 10,000 finished ones, and one worker against two.
+
+The first part takes and finishes candidates that need no time, in an empty study and in one with
+finished trials. The second trains NAS-Bench-101 cells on the digits with one and with two workers;
+its overhead is the share of the time that workers spend outside their candidates' training. Run it
+on an otherwise idle machine, from the repository's root:
+
+    python benchmarks/studies.py --storage postgresql+psycopg://USER@HOST/DATABASE
+
+The default is a journal file.
+"""
+
+from __future__ import annotations
+
+import os
+import tempfile
+import time
+import uuid
+from collections.abc import Callable
+from dataclasses import dataclass
+from itertools import pairwise
+from pathlib import Path
+from statistics import median
+from typing import Any, ClassVar, Self
+
+from record import command_line, save_record
+
+from gnas.studies import CandidateStudy, Job, local_workers
+from gnas.tabulate import TabulateConfig, TabulateJob, planned
+
+ROUNDS = 50
+"""Candidates whose taking and finishing is timed."""
+
+
+@dataclass(frozen=True)
+class Timed(Job):
+    """Trains cells, or sleeps, and says when; only for the workers of this machine."""
+
+    kind: ClassVar[str] = "timed"
+    table: TabulateJob
+    sleep_s: float | None = None
+
+    def facts(self) -> dict[str, Any]:
+        """See `Job.facts`."""
+        return {**self.table.facts(), "sleep_s": self.sleep_s}
+
+    @classmethod
+    def from_facts(cls, facts: dict[str, Any], *, data_dir: Path | None = None) -> Self:
+        """Not needed: no worker comes from elsewhere."""
+        raise NotImplementedError
+
+    def open(self) -> Callable[[dict[str, Any]], dict[str, Any]]:
+        """See `Job.open`."""
+        train = self.table.open()
+
+        def evaluate(candidate: dict[str, Any]) -> dict[str, Any]:
+            began = time.time()
+            if self.sleep_s is None:
+                result = train(candidate)
+            else:
+                time.sleep(self.sleep_s)
+                result = {"score": 0.0}
+            return {**result, "began": began, "ended": time.time(), "pid": os.getpid()}
+
+        return evaluate
+
+
+def new_trial(study: CandidateStudy, architecture: str) -> list[float]:
+    """Milliseconds of planning, taking and finishing one candidate; medians."""
+    took: list[list[float]] = []
+    for k in range(ROUNDS):
+        times = [time.perf_counter()]
+        study.plan([{"architecture": architecture, "seed": k}])
+        times.append(time.perf_counter())
+        claim = study.claim()
+        assert claim is not None
+        times.append(time.perf_counter())
+        study.succeed(claim, dict.fromkeys(("score", "val_acc", "test_acc", "val_loss"), 0.5))
+        times.append(time.perf_counter())
+        took.append([1000 * (b - a) for a, b in pairwise(times)])
+    return [median(column) for column in zip(*took, strict=True)]
+
+
+def throughput(study: CandidateStudy, job: Timed, workers: int) -> dict[str, float]:
+    """Trials a minute, and the share of the time outside their training."""
+    with local_workers(study, job, workers) as wait:
+        wait(lambda progress: None)
+    results = [found.result for found in study.results() if found.result is not None]
+    by_worker: dict[int, list[dict[str, Any]]] = {}
+    for result in sorted(results, key=lambda r: float(r["began"])):
+        by_worker.setdefault(result["pid"], []).append(result)
+    # From a worker's first candidate to its last: starting up and the rest at the end left out.
+    spans = [(own[0]["began"], own[-1]["ended"], len(own)) for own in by_worker.values()]
+    training = sum(result["ended"] - result["began"] for result in results)
+    whole = sum(end - start for start, end, _ in spans)
+    return {
+        "workers": workers,
+        "candidates": len(results),
+        "trials_a_minute": sum(60 * count / (end - start) for start, end, count in spans),
+        "seconds_each": training / len(results),
+        "overhead": 1 - training / whole,
+    }
+
+
+def main() -> None:
+    parser = command_line(__doc__)
+    parser.add_argument("--storage", help="a journal file or the URL of a database")
+    parser.add_argument("--finished", type=int, default=10_000, help="finished trials")
+    parser.add_argument("--candidates", type=int, default=24, help="trainings a worker")
+    parser.add_argument("--sleep", type=float, help="sleep so many seconds instead of training")
+    options = parser.parse_args()
+    storage = options.storage or str(Path(tempfile.mkdtemp()) / "studies.journal")
+    where = "PostgreSQL" if "://" in storage else "journal file"
+    config = TabulateConfig(cells=options.candidates, seeds=2)
+    job = Timed(TabulateJob(config, config.images().sha256), options.sleep)
+    name = uuid.uuid4().hex[:8]
+
+    study = CandidateStudy.open(job, name=f"{name}-new", storage=storage)
+    rows, empty = (
+        ["| finished trials | plan | take | finish | (ms) |", "|---|---|---|---|---|"],
+        [],
+    )
+    for finished in (0, options.finished):
+        many = [{"architecture": "old", "seed": k} for k in range(finished)]
+        study.add([(each, {"score": 0.5, "val_acc": 0.5}) for each in many])
+        times = new_trial(study, f"beside {finished}")
+        empty = empty or times
+        rows.append("| " + " | ".join([f"{finished:,}", *(f"{t:.1f}" for t in times), ""]) + "|")
+    slower = sum(times) - sum(empty)
+    rows += ["", f"A new trial takes {slower:.1f} ms more in the larger study (target 50 ms).", ""]
+
+    found = []
+    rows += [
+        "| workers | trainings | s each | trials a minute | overhead |",
+        "|---|---|---|---|---|",
+    ]
+    for workers in (1, 2):
+        study = CandidateStudy.open(job, name=f"{name}-{workers}", storage=storage)
+        study.plan(planned(config)[: workers * options.candidates])
+        found.append(throughput(study, job, workers))
+        rows.append(
+            "| {workers} | {candidates} | {seconds_each:.2f} | {trials_a_minute:.1f} "
+            "| {overhead:.2%} |".format(**found[-1])
+        )
+    gain = found[1]["trials_a_minute"] / found[0]["trials_a_minute"]
+    what = "training cells on digits" if options.sleep is None else f"sleeping {options.sleep} s"
+    rows += ["", f"Two workers, {what}: {gain:.2f} times the trials a minute of one (target 1.8)."]
+    text = "\n".join(rows)
+    print(f"{where}\n\n{text}")
+    if options.save:
+        save_record(
+            options.save, f"Studies in a {where}", "python benchmarks/studies.py", text,
+            new_trial_slower_ms=slower, throughput=found, gain=gain,
+        )  # fmt: skip
+
+
+if __name__ == "__main__":
+    main()

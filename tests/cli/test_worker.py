@@ -1,0 +1,89 @@
+from __future__ import annotations
+
+import signal
+import subprocess
+import sys
+import time
+from pathlib import Path
+
+import pytest
+
+from gnas.cli.worker import JOBS, job_class
+from gnas.errors import ConfigError
+from gnas.studies import CandidateStudy
+from gnas.tabulate import TabulateConfig, TabulateJob, planned
+from gnas.train import ProxyRecipe
+
+TINY = TabulateConfig(
+    cells=2,
+    seeds=1,
+    num_train=64,
+    num_val=50,
+    num_test=50,
+    stem_channels=4,
+    recipe=ProxyRecipe(epochs=1, batch_size=32),
+)
+
+
+def opened(journal: Path, config: TabulateConfig = TINY) -> CandidateStudy:
+    job = TabulateJob(config, config.images().sha256)
+    study = CandidateStudy.open(job, name="tiny", storage=journal)
+    study.plan(planned(config))
+    return study
+
+
+def worker(study: str, storage: Path | str) -> subprocess.Popen[str]:
+    command = [sys.executable, "-m", "gnas", "worker", "--study", study, "--storage", str(storage)]
+    return subprocess.Popen(
+        command, stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True, encoding="utf-8"
+    )
+
+
+def test_a_worker_trains_until_the_study_is_finished(tmp_path: Path) -> None:
+    study = opened(tmp_path / "study.journal")
+    with worker("tiny", tmp_path / "study.journal") as process:
+        deadline = time.monotonic() + 120
+        while study.progress().done < 2:
+            assert process.poll() is None and time.monotonic() < deadline
+            time.sleep(0.05)
+        study.finish()
+        output, errors = process.communicate(timeout=60)
+    assert (process.returncode, errors) == (0, "")
+    assert output == "study tiny is finished; 2 candidates were evaluated here\n"
+
+
+@pytest.mark.parametrize("number", [signal.SIGINT, signal.SIGTERM])
+def test_a_stopped_worker_gives_its_candidate_back(tmp_path: Path, number: signal.Signals) -> None:
+    long = TabulateConfig(cells=1, seeds=1, recipe=ProxyRecipe(epochs=10_000))
+    study = opened(tmp_path / "study.journal", long)
+    with worker("tiny", tmp_path / "study.journal") as process:
+        deadline = time.monotonic() + 120
+        while '"host"' not in (tmp_path / "study.journal").read_text():
+            assert process.poll() is None and time.monotonic() < deadline
+            time.sleep(0.05)
+        time.sleep(0.5)
+        process.send_signal(number)
+        _, errors = process.communicate(timeout=60)
+    assert process.returncode == 128 + number
+    assert errors == ("error: interrupted\n" if number == signal.SIGINT else "")
+    claim = study.claim()
+    assert claim is not None and claim.candidate == planned(long)[0]
+
+
+def test_refusals_are_one_line(tmp_path: Path) -> None:
+    opened(tmp_path / "study.journal")
+    for name, storage, message in (
+        ("tiny", tmp_path / "none", "error: a study's journal must exist"),
+        ("large", tmp_path / "study.journal", "has 'tiny', not 'large'"),
+        ("tiny", "mysql://bob:secret@host/db", "but got a mysql URL"),
+    ):
+        with worker(name, storage) as process:
+            output, errors = process.communicate(timeout=60)
+        assert process.returncode == 1 and output == ""
+        assert message in errors and errors.count("\n") == 1 and "secret" not in errors
+
+
+def test_kinds_of_studies() -> None:
+    assert job_class("tabulate") is TabulateJob and JOBS["tabulate"].endswith("TabulateJob")
+    with pytest.raises(ConfigError, match=r"a kind that this version of gnas knows .* but is of"):
+        job_class("doubling")
