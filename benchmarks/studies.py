@@ -116,10 +116,8 @@ def main() -> None:
     name = uuid.uuid4().hex[:8]
 
     study = CandidateStudy.open(job, name=f"{name}-new", storage=storage)
-    rows, empty = (
-        ["| finished trials | plan | take | finish | (ms) |", "|---|---|---|---|---|"],
-        [],
-    )
+    rows = ["| finished trials | plan | take | finish | (ms) |", "|---|---|---|---|---|"]
+    empty: list[float] = []
     for finished in (0, options.finished):
         many = [{"architecture": "old", "seed": k} for k in range(finished)]
         study.add([(each, {"score": 0.5, "val_acc": 0.5}) for each in many])

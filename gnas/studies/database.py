@@ -9,7 +9,7 @@ import re
 import time
 import weakref
 import zlib
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from contextlib import contextmanager, suppress
 from typing import Any, TypeVar
 
@@ -53,6 +53,17 @@ WAITING = """
 SELECT trial_id, number, value_json FROM trials JOIN trial_system_attributes USING (trial_id)
 WHERE study_id = :study AND state = 'WAITING' AND key = :key
 ORDER BY trial_id LIMIT :limit"""
+ALONE = "SELECT study_id FROM studies WHERE study_id = :study FOR UPDATE"
+COUNT = "SELECT count(*) FROM trials WHERE study_id = :study"
+CREATE = """
+INSERT INTO trials (study_id, number, state, datetime_complete)
+VALUES (:study, :number, CAST(:state AS trialstate), :complete)"""
+CREATED = (
+    "SELECT trial_id FROM trials WHERE study_id = :study AND number >= :first ORDER BY number"
+)
+VALUE = """
+INSERT INTO trial_values (trial_id, objective, value, value_type)
+VALUES (:trial, 0, :value, 'FINITE')"""
 STATE = "SELECT CAST(state AS text) FROM trials WHERE trial_id = :trial FOR UPDATE"
 WRITE = """
 INSERT INTO trial_{table}_attributes (trial_id, key, value_json) VALUES (:trial, :key, :value)
@@ -191,6 +202,31 @@ class Database(Storage):
                         return Claim(trial_id, number, json.loads(candidate))
         return None
 
+    def create(self, study_id: int, trials: Sequence[FrozenTrial]) -> None:
+        """See `Storage.create`; one transaction."""
+        if not trials:
+            return
+        with self._rdb.engine.begin() as connection:
+            connection.execute(text(ALONE), {"study": study_id})  # as Optuna does
+            first = connection.scalar(text(COUNT), {"study": study_id}) or 0
+            rows = [
+                {"study": study_id, "number": first + k, "state": t.state.name}
+                | {"complete": t.datetime_complete}
+                for k, t in enumerate(trials)
+            ]
+            connection.execute(text(CREATE), rows)
+            found = connection.execute(text(CREATED), {"study": study_id, "first": first})
+            created = list(zip(found.scalars(), trials, strict=True))
+            values = [
+                {"trial": trial_id, "value": trial.value}
+                for trial_id, trial in created
+                if trial.value is not None
+            ]
+            if values:
+                connection.execute(text(VALUE), values)
+            _write(connection, "user", [(i, trial.user_attrs) for i, trial in created])
+            _write(connection, "system", [(i, trial.system_attrs) for i, trial in created])
+
     def write(
         self, trial_id: int, columns: Mapping[str, Any], system: Mapping[str, Any] | None = None
     ) -> None:
@@ -199,13 +235,8 @@ class Database(Storage):
             state = connection.scalar(text(STATE), {"trial": trial_id})
             if TrialState[str(state)].is_finished():
                 raise UpdateFinishedTrialError(f"trial {trial_id} has ended")
-            for table, attributes in (("user", columns), ("system", system or {})):
-                rows = [
-                    {"trial": trial_id, "key": key, "value": json.dumps(value)}
-                    for key, value in attributes.items()
-                ]
-                if rows:
-                    connection.execute(text(WRITE.format(table=table)), rows)
+            _write(connection, "user", [(trial_id, columns)])
+            _write(connection, "system", [(trial_id, system or {})])
 
     def counts(self, study_id: int) -> dict[TrialState, int]:
         """See `Storage.counts`."""
@@ -255,6 +286,18 @@ class Database(Storage):
         line = re.sub(r"(for user|role|user) \"[^\"]*\"", r"\1", line).replace("FATAL:  ", "")
         password = self._address.password
         return line.replace(str(password), "...") if password else line
+
+
+def _write(
+    connection: Connection, table: str, attributes: Iterable[tuple[int, Mapping[str, Any]]]
+) -> None:
+    rows = [
+        {"trial": trial_id, "key": key, "value": json.dumps(value)}
+        for trial_id, values in attributes
+        for key, value in values.items()
+    ]
+    if rows:
+        connection.execute(text(WRITE.format(table=table)), rows)
 
 
 def parsed(url: str) -> URL:

@@ -5,7 +5,7 @@ from __future__ import annotations
 import fcntl
 import os
 import threading
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from pathlib import Path
 from typing import Any, BinaryIO, TypeVar
@@ -89,6 +89,11 @@ class Journal(Storage):
             self.write(trial_id, {"host": owner["host"]}, {OWNER: owner})
             self.optuna.set_trial_state_values(trial_id, TrialState.RUNNING)
         return Claim(trial_id, trials[0].number, trials[0].system_attrs[CANDIDATE])
+
+    def create(self, study_id: int, trials: Sequence[FrozenTrial]) -> None:
+        """See `Storage.create`; one after the other."""
+        for trial in trials:
+            self.optuna.create_new_trial(study_id, trial)
 
     def write(
         self, trial_id: int, columns: Mapping[str, Any], system: Mapping[str, Any] | None = None

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from abc import ABC, abstractmethod
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Mapping, Sequence
 from contextlib import AbstractContextManager
 from dataclasses import dataclass
 from pathlib import Path
@@ -64,6 +64,10 @@ class Storage(ABC):
         Whoever finds a running trial later can tell from it, or from the heartbeat, whether its
         worker is alive, even if that was killed in the middle of this.
         """
+
+    @abstractmethod
+    def create(self, study_id: int, trials: Sequence[FrozenTrial]) -> None:
+        """Adds waiting or complete trials, all or none where that is possible."""
 
     @abstractmethod
     def write(

@@ -152,23 +152,24 @@ class CandidateStudy:
             self._storage.call(lambda: self._plan(candidates))
 
     def _plan(self, candidates: Sequence[Mapping[str, Any]]) -> None:
-        known = set(self._latest())
-        for candidate in candidates:
-            record = plain(candidate)
-            if _key(record) not in known:
-                known.add(_key(record))
-                self._add(record)
+        known, new = set(self._latest()), list[FrozenTrial]()
+        for candidate in map(plain, candidates):
+            if _key(candidate) not in known:
+                known.add(_key(candidate))
+                new.append(_trial(candidate))
+        self._storage.create(self._id, new)
         if self.finished:
             self._set(FINISHED, False)
 
     def add(self, evaluated: Sequence[tuple[Mapping[str, Any], Mapping[str, Any]]]) -> None:
         """Adds candidates that were evaluated elsewhere, each with its result, if they are new."""
         with self._storage.exclusive(self.name):
-            known = set(self._latest())
+            known, new = set(self._latest()), list[FrozenTrial]()
             for candidate, result in evaluated:
                 if _key(plain(candidate)) not in known:
                     known.add(_key(plain(candidate)))
-                    self._add(plain(candidate), plain(result))
+                    new.append(_trial(plain(candidate), plain(result)))
+            self._storage.call(lambda: self._storage.create(self._id, new))
 
     def results(self) -> list[Evaluated]:
         """Every candidate with what its newest trial has come to, in the order of planning."""
@@ -263,25 +264,11 @@ class CandidateStudy:
             self._keys.append(_key(trial.system_attrs.get(CANDIDATE, {})))
         return dict(zip(self._keys, trials, strict=True))
 
-    def _add(
-        self,
-        candidate: dict[str, Any],
-        result: dict[str, Any] | None = None,
-        deaths: int | None = None,
-    ) -> None:
-        optional = {RESULT: result, DEATHS: deaths}
-        template = optuna.trial.create_trial(
-            state=TrialState.WAITING if result is None else TrialState.COMPLETE,
-            value=None if result is None else float(result["score"]),
-            user_attrs={**_flat(result or {}), **_flat(candidate)},
-            system_attrs={CANDIDATE: candidate}
-            | {k: v for k, v in optional.items() if v is not None},
-        )
-        self._optuna.create_new_trial(self._id, template)
-
     def _replace(self, trial: FrozenTrial, deaths: int) -> None:
         candidate = trial.system_attrs[CANDIDATE]
-        self._storage.call(lambda: self._add(candidate, deaths=deaths))
+        self._storage.call(
+            lambda: self._storage.create(self._id, [_trial(candidate, deaths=deaths)])
+        )
 
     def _write(
         self, trial_id: int, columns: dict[str, Any], system: dict[str, Any] | None = None
@@ -332,6 +319,19 @@ class CandidateStudy:
                     "what came out here is discarded",
                     claim.number,
                 )
+
+
+def _trial(
+    candidate: dict[str, Any], result: dict[str, Any] | None = None, deaths: int | None = None
+) -> FrozenTrial:
+    """A trial that waits, or that is complete."""
+    system = {CANDIDATE: candidate, RESULT: result, DEATHS: deaths}
+    return optuna.trial.create_trial(
+        state=TrialState.WAITING if result is None else TrialState.COMPLETE,
+        value=None if result is None else float(result["score"]),
+        user_attrs={**_flat(result or {}), **_flat(candidate)},
+        system_attrs={name: value for name, value in system.items() if value is not None},
+    )
 
 
 def _evaluated(trial: FrozenTrial) -> Evaluated:

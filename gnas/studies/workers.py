@@ -28,6 +28,8 @@ MAX_RESTARTS = 3
 """Workers that may be killed one after the other without any candidate getting done."""
 GIVE_BACK_S = 10.0
 """Longest time that a worker takes to give back its candidate when its parent is gone."""
+JOIN_PAUSES_S = (1.0, 2.0, 4.0, 8.0, 16.0)
+"""Pauses between the attempts of a local worker to join the study that its parent has open."""
 QUIET = "ignore:`torch.jit:FutureWarning"
 """The one warning that workers do not print."""
 
@@ -252,11 +254,21 @@ def _worker_main(name: str, where: str | Path, job: Job) -> None:
     try:
         workers: list[Worker] = []
         threading.Thread(target=_end_with_parent, args=(workers,), daemon=True).start()
-        workers.append(Worker(CandidateStudy.join(name, where)))
+        workers.append(Worker(_joined(name, where)))
         workers[0].run(job.open(), wait=True)
     except (GnasError, OSError) as error:  # e.g. a full disk
         logger.error("a worker stopped: %s", error)
         raise SystemExit(1) from None
+
+
+def _joined(name: str, where: str | Path) -> CandidateStudy:
+    """The study, which was there a moment ago; a database may be restarting just now."""
+    for pause_s in JOIN_PAUSES_S:
+        try:
+            return CandidateStudy.join(name, where)
+        except DataError:
+            time.sleep(pause_s)
+    return CandidateStudy.join(name, where)
 
 
 def _end_with_parent(workers: list[Worker]) -> None:

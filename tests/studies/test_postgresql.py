@@ -105,6 +105,17 @@ def test_the_database_may_restart_in_the_middle(
     assert PASSWORD not in caplog.text and QUOTED not in caplog.text
 
 
+def test_workers_may_start_while_the_database_does(server: Server, database: str) -> None:
+    study = opened(database, 2)
+    server.stop()
+    starter = threading.Timer(3.0, server.start)
+    starter.start()
+    with local_workers(study, JOB, 1) as wait:
+        wait(lambda progress: None)
+    starter.join()
+    assert scores(study) == [0, 2]
+
+
 def test_two_searches_in_one_database_do_not_mix(database: str) -> None:
     first, second = opened(database, 4), CandidateStudy.open(
         replace(JOB, factor=3), name="b", storage=database
