@@ -147,7 +147,7 @@ def told(one: Evaluated) -> dict[str, Any]:
 def table(rows: Mapping[str, Sequence[Mapping[str, Any]]]) -> str:
     """Markdown: means and 95% intervals over seeds of each method's chosen cell."""
     lines = [
-        "| method | score | val acc % | test acc % | MACs M | score of the argmax | predicted for it |",
+        "| method | score | val acc % | test acc % | MACs M | score of the argmax | predicted |",
         "|---|---|---|---|---|---|---|",
     ]
     for name, own in rows.items():
