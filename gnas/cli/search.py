@@ -13,6 +13,7 @@ import typer
 
 from gnas.cli.options import absolute, given, settings
 from gnas.cli.output import check_writable, console, progress_bar, report_console, write_json
+from gnas.cli.search_nasgem import nasgem
 
 if TYPE_CHECKING:
     from rich.console import Console
@@ -46,6 +47,9 @@ Baseline = Annotated[
 @app.callback()
 def search() -> None:
     """Search architectures on images."""
+
+
+app.command()(nasgem)
 
 
 @app.command()

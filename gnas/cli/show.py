@@ -13,6 +13,7 @@ from gnas.cli.output import console
 
 if TYPE_CHECKING:
     from matplotlib.figure import Figure
+    from torch_geometric.data import Data
 
     from gnas.spaces.genotype import Genotype
 
@@ -32,24 +33,56 @@ def show(
     """Draw the cells of a genotype, or of a search and how it got to them."""
     from gnas.runs import write_figures
 
-    figures, genotype, folder = _drawn(what)
+    figures, text, folder = _drawn(what)
     paths = write_figures(out or folder, figures)
     target = console()
-    target.print(str(genotype), markup=False, soft_wrap=True)
+    target.print(text, markup=False, soft_wrap=True)
     for path in paths:
         target.print(str(path), markup=False, soft_wrap=True)
 
 
-def _drawn(what: str) -> tuple[Mapping[str, Figure], Genotype, Path]:
-    """Figures by name, the genotype, and where pictures go by default."""
-    from gnas.search.toponas.trace import read_trace
-    from gnas.viz import cell_figures, search_figures
+def _drawn(what: str) -> tuple[Mapping[str, Figure], str, Path]:
+    """Figures by name, the architecture's text, and where pictures go by default."""
+    from gnas.viz import cell_figures, nasgem_cell_figure
 
-    if "(" not in what and "{" not in what and Path(what).is_dir():
-        trace = read_trace(Path(what))
-        return search_figures(trace), trace.genotype, Path(what) / "figures"
+    if not any(sign in what for sign in "({|") and Path(what).is_dir():
+        return _drawn_run(Path(what))
+    text = read_architecture(what)
+    if _is_nasgem(text):
+        return {"cell": nasgem_cell_figure(_graph(text))}, text.strip(), Path("figures")
     genotype = read_genotype(what)
-    return cell_figures(genotype), genotype, Path("figures")
+    return cell_figures(genotype), str(genotype), Path("figures")
+
+
+def _drawn_run(folder: Path) -> tuple[Mapping[str, Figure], str, Path]:
+    """As `_drawn`, of a run's folder."""
+    from gnas.runs import reading_config
+    from gnas.viz import nasgem_figures, search_figures
+
+    with reading_config(folder) as record:
+        command = record.get("command")
+    if command == "search nasgem":
+        from gnas.search.nasgem import read_trace as read_nasgem
+
+        search = read_nasgem(folder)
+        return nasgem_figures(search), search.result["architecture"], folder / "figures"
+    from gnas.search.toponas.trace import read_trace
+
+    trace = read_trace(folder)
+    return search_figures(trace), str(trace.genotype), folder / "figures"
+
+
+def _is_nasgem(text: str) -> bool:
+    """Whether a text has the form of a NASGEM cell's."""
+    from gnas.spaces import NASGEM
+
+    return "|" in text and text.strip().partition("|")[0].split(",")[0] in NASGEM.ops
+
+
+def _graph(text: str) -> Data:
+    from gnas.spaces.texts import from_text
+
+    return from_text(text)
 
 
 def read_genotype(what: str) -> Genotype:

@@ -6,6 +6,7 @@ from gnas.spaces.nasbench101 import NASBench101
 from gnas.spaces.nasbench201 import NASBench201
 from gnas.spaces.nasgem import NASGEM
 from gnas.spaces.toponas import TopoNAS
+from gnas.spaces.wiring import RandomWiring, prior_space
 
 SPACES: dict[str, type[Space]] = {
     "nasbench101": NASBench101,
@@ -14,4 +15,14 @@ SPACES: dict[str, type[Space]] = {
     "toponas": TopoNAS,
 }
 
-__all__ = ["NASGEM", "SPACES", "Genotype", "NASBench101", "NASBench201", "Space", "TopoNAS"]
+__all__ = [
+    "NASGEM",
+    "SPACES",
+    "Genotype",
+    "NASBench101",
+    "NASBench201",
+    "RandomWiring",
+    "Space",
+    "TopoNAS",
+    "prior_space",
+]

@@ -1,6 +1,7 @@
 """Figures of results; they use no global matplotlib state and need no display."""
 
 from gnas.viz.cells import cell_figures
+from gnas.viz.nasgem import nasgem_cell_figure, nasgem_figures
 from gnas.viz.predictors import LEAST_BIAS_PERCENT, label_of, predictor_figures
 from gnas.viz.search import search_figures
 from gnas.viz.style import COLOURS
@@ -10,6 +11,8 @@ __all__ = [
     "LEAST_BIAS_PERCENT",
     "cell_figures",
     "label_of",
+    "nasgem_cell_figure",
+    "nasgem_figures",
     "predictor_figures",
     "search_figures",
 ]

@@ -1,0 +1,201 @@
+"""What a NASGEM search finds, against random search at the same number of trainings.
+
+For every seed: the cells that Algorithm 1 trains are trained once and shared by NASGEM with its
+embedding, its control on the raw adjacency matrix, gnas' own predictor, and random search, which
+gives the longer final training to its own best few. With --priors also random search over the
+random graphs of RandWire, with trainings of their own. Every method pays for the same number of
+trainings and chooses by the validation images' score of its final trainings; test accuracy
+chooses nothing. What is finished is kept in the folder of the runs: started again, the script
+goes on where it was.
+
+    python benchmarks/nasgem_search.py [--seeds 5] [--runs DIR] [--workers 1] [--save NAME]
+"""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Mapping, Sequence
+from dataclasses import asdict
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+from record import command_line, save_record
+
+from gnas.data.proxy import open_proxy_images
+from gnas.graphs import DenseBatch
+from gnas.metrics import best, mean_interval
+from gnas.runs import to_json
+from gnas.search.nasgem import NasgemConfig, NasgemJob, plan_search, run_search
+from gnas.search.nasgem.candidates import draw_candidates
+from gnas.search.nasgem.record import key_of
+from gnas.search.nasgem.run import candidates_of
+from gnas.spaces.texts import from_text
+from gnas.studies import CandidateStudy, Evaluated, local_workers
+
+METHODS: dict[str, dict[str, Any]] = {
+    "NASGEM": {},
+    "no embedding": {"encoder": "none"},
+    "gnas' predictor": {"predictor": "default"},
+}
+RANDOM = "random search"
+PRIORS = ("erdos-renyi", "barabasi-albert", "watts-strogatz")
+NUMBERS = ("score", "val_acc", "test_acc", "macs", "params")
+
+
+def main() -> None:
+    parser = command_line(__doc__)
+    parser.add_argument("--dataset", default="digits")
+    parser.add_argument("--data-dir")
+    parser.add_argument("--seeds", type=int, default=5)
+    parser.add_argument("--runs", type=Path, default=Path("runs/nasgem-search"))
+    parser.add_argument("--workers", type=int, default=1)
+    parser.add_argument("--priors", action="store_true", help="random search over RandWire's too")
+    parser.add_argument("--set", action="append", default=[], help="NAME=VALUE of the config")
+    options = parser.parse_args()
+    changes = {
+        name: json.loads(value) for name, _, value in (s.partition("=") for s in options.set)
+    }
+    if options.data_dir:
+        changes["data_dir"] = options.data_dir
+    rows: dict[str, list[dict[str, Any]]] = {}
+    for seed in range(options.seeds):
+        for name, more in methods(options.priors).items():
+            row = finished(options, name, {**changes, **more, "seed": seed})
+            rows.setdefault(name, []).append(row)
+            print(name, seed, {k: round(row["chosen"][k], 4) for k in NUMBERS}, flush=True)
+    text = table(rows) + "\n\n" + differences(rows)
+    print(text)
+    if options.save:
+        plan = plan_search(options.dataset, **changes)
+        save_record(
+            options.save,
+            f"NASGEM searches on {options.dataset} against random search, same trainings",
+            f"python benchmarks/nasgem_search.py --seeds {options.seeds}",
+            text,
+            config=asdict(plan.config), seeds=options.seeds, rows=json.loads(to_json(rows)),
+        )  # fmt: skip
+
+
+def methods(priors: bool) -> dict[str, dict[str, Any]]:
+    """Changes of the config by the name of the method."""
+    random = {f"{RANDOM}, {prior}": {"prior": prior} for prior in PRIORS} if priors else {}
+    return {**METHODS, RANDOM: {}, **random}
+
+
+def finished(options: Any, name: str, changes: dict[str, Any]) -> dict[str, Any]:
+    """What a method found with a seed, or what an earlier start has of it."""
+    seed = changes["seed"]
+    folder = (
+        options.runs
+        / f"seed-{seed}"
+        / name.replace("' ", "-").replace(", ", "-").replace(" ", "-")
+    )
+    path = folder / "row.json"
+    if path.exists():
+        row: dict[str, Any] = json.loads(path.read_text())
+        return row
+    storage = options.runs / f"seed-{seed}" / "study.journal"
+    plan = plan_search(
+        options.dataset, storage=str(storage.absolute()), study=f"seed-{seed}", **changes
+    )
+    folder.mkdir(parents=True, exist_ok=True)
+    if name.startswith(RANDOM):
+        row = random_search(plan, options.workers)
+    else:
+        resume = (folder / "config.json").exists()
+        result = run_search(plan, out=folder, workers=options.workers, resume=resume)
+        row = {k: result[k] for k in ("chosen", "argmax", "best_trained", "learning", "surface")}
+    path.write_text(to_json(row))
+    return row
+
+
+def random_search(plan: Any, workers: int) -> dict[str, Any]:
+    """The best by its final training of the ``top`` best of the ``iterations`` random cells."""
+    config: NasgemConfig = plan.config
+    job = NasgemJob.of(config, plan.images, open_proxy_images(plan.images))
+    study = CandidateStudy.open(job, name=plan.study, storage=plan.storage)
+    cells = draw_candidates(config)
+    with local_workers(study, job, workers) as wait:
+        trained = evaluated(study, wait, candidates_of(config, cells, "search"))
+        scores = np.array([one.result["score"] if one.result else -np.inf for one in trained])
+        first = [trained[k] for k in best(scores, config.top)]
+        kept = DenseBatch.from_data([from_text(one.candidate["architecture"]) for one in first])
+        finals = evaluated(study, wait, candidates_of(config, kept, "final"))
+    study.finish()
+    done = [told(one) for one in finals if one.result is not None]
+    chosen = max(done, key=lambda one: one["score"])
+    return {"chosen": chosen, "argmax": done[0], "best_trained": told(first[0])}
+
+
+def evaluated(
+    study: CandidateStudy, wait: Any, candidates: list[dict[str, Any]]
+) -> list[Evaluated]:
+    """The candidates when all are trained, in their order."""
+    study.plan(candidates)
+    wait(lambda progress: None)
+    found = {key_of(one.candidate): one for one in study.results()}
+    return [found[key_of(candidate)] for candidate in candidates]
+
+
+def told(one: Evaluated) -> dict[str, Any]:
+    """A candidate and its numbers."""
+    assert one.result is not None
+    return {"architecture": one.candidate["architecture"], **one.result}
+
+
+def table(rows: Mapping[str, Sequence[Mapping[str, Any]]]) -> str:
+    """Markdown: means and 95% intervals over seeds of each method's chosen cell."""
+    lines = [
+        "| method | score | val acc % | test acc % | MACs M | score of the argmax | predicted |",
+        "|---|---|---|---|---|---|---|",
+    ]
+    for name, own in rows.items():
+        chosen = [row["chosen"] for row in own]
+        cells = [
+            shown([one["score"] for one in chosen]),
+            shown([100 * one["val_acc"] for one in chosen], 2),
+            shown([100 * one["test_acc"] for one in chosen], 2),
+            shown([one["macs"] / 1e6 for one in chosen]),
+        ]
+        first = [row["argmax"] for row in own]
+        predicted = "predicted_score" in first[0]
+        cells.append(shown([one["score"] for one in first]) if predicted else "")
+        cells.append(shown([one["predicted_score"] for one in first]) if predicted else "")
+        lines.append(f"| {name} | {' | '.join(cells)} |")
+    return "\n".join(lines)
+
+
+def differences(rows: Mapping[str, Sequence[Mapping[str, Any]]]) -> str:
+    """Differences to random search within a seed, whose cells and images are the same."""
+    lines = ["| method minus random search | score | test acc % |", "|---|---|---|"]
+    for name in METHODS:
+        pairs = list(zip(rows[name], rows[RANDOM], strict=True))
+        parts = [
+            shown([a["chosen"][key] * by - b["chosen"][key] * by for a, b in pairs], digits)
+            for key, by, digits in (("score", 1, 3), ("test_acc", 100, 2))
+        ]
+        lines.append(f"| {name} | {' | '.join(parts)} |")
+    lines += ["", "| predictor | tau on unseen cells | R2 on them | local R2, plane | full |",
+              "|---|---|---|---|---|"]  # fmt: skip
+    for name in METHODS:
+        half = [row["learning"][len(row["learning"]) // 2] for row in rows[name]]
+        parts = [shown([one[key] for one in half]) for key in ("kendall_tau", "r2")]
+        kind = "raw" if name == "no embedding" else "embedding"
+        if name in ("NASGEM", "no embedding"):
+            surfaces = [row["surface"][kind] for row in rows[name]]
+            parts += [shown([s[f"trained_r2_{k}"] for s in surfaces]) for k in ("plane", "full")]
+        else:
+            parts += ["", ""]
+        lines.append(f"| {name} | {' | '.join(parts)} |")
+    return "\n".join(lines)
+
+
+def shown(values: Sequence[float], digits: int = 3) -> str:
+    """Mean [95% interval]."""
+    found = mean_interval(values)
+    return f"{found.mean:.{digits}f} [{found.low:.{digits}f}, {found.high:.{digits}f}]"
+
+
+if __name__ == "__main__":
+    main()

@@ -1,0 +1,201 @@
+"""``gnas search nasgem``: train random cells, predict the score of many, choose."""
+
+from __future__ import annotations
+
+import time
+from collections.abc import Callable, Iterator, Mapping
+from contextlib import contextmanager
+from pathlib import Path
+from typing import TYPE_CHECKING, Annotated, Any, Literal
+
+import typer
+
+from gnas.cli.options import absolute, given, settings
+from gnas.cli.output import check_writable, console, progress_bar, report_console, write_json
+
+if TYPE_CHECKING:
+    from rich.console import Console
+
+    from gnas.search.nasgem import Progress
+
+HOW = "How to search"
+WHERE = "Where candidates are kept"
+
+Dataset = Literal["digits", "cifar10", "folder"]
+Prior = Annotated[
+    Literal["density", "erdos-renyi", "barabasi-albert", "watts-strogatz"] | None,
+    typer.Option(help="Random graphs that cells are drawn from", rich_help_panel=HOW),
+]
+Encoder = Annotated[
+    str | None,
+    typer.Option(help="A shipped encoder or a file [nasgem-30]", rich_help_panel=HOW),
+]
+NoEmbedding = Annotated[
+    bool,
+    typer.Option("--no-embedding", help="Predict from raw adjacency", rich_help_panel=HOW),
+]
+Predictor = Annotated[
+    Literal["mlp", "default"] | None,
+    typer.Option(help="The paper's perceptron, or gnas' own", rich_help_panel=HOW),
+]
+Iterations = Annotated[
+    int | None, typer.Option(help="Cells to train for the predictor", rich_help_panel=HOW)
+]
+Lambda = Annotated[
+    float | None,
+    typer.Option("--lambda", help="Weight of ln(MACs) in the score [0.1]", rich_help_panel=HOW),
+]
+Storage = Annotated[
+    str | None,
+    typer.Option(help="A journal file or postgresql+psycopg://...", rich_help_panel=WHERE),
+]
+Study = Annotated[
+    str | None, typer.Option(help="Its name there [name of the folder]", rich_help_panel=WHERE)
+]
+FIELD_OF = {"lambda": "lambda_"}
+"""Settings whose name is a word of Python."""
+
+
+def nasgem(
+    dataset: Annotated[Dataset, typer.Option(help="Which images")] = "digits",
+    data_dir: Annotated[Path | None, typer.Option(help="Folder of the images")] = None,
+    workers: Annotated[int, typer.Option(help="Processes that train here, a core each")] = 1,
+    out: Annotated[Path | None, typer.Option(help="The run's folder [runs/...]")] = None,
+    resume: Annotated[Path | None, typer.Option(help="Go on with the run in this folder")] = None,
+    seed: Annotated[int | None, typer.Option(help="Of cells, weights, split, pool [0]")] = None,
+    json: Annotated[str | None, typer.Option(help="File for the result; - is stdout")] = None,
+    encoder: Encoder = None,
+    no_embedding: NoEmbedding = False,
+    predictor: Predictor = None,
+    prior: Prior = None,
+    iterations: Iterations = None,
+    lambda_: Lambda = None,
+    storage: Storage = None,
+    study: Study = None,
+    setting: Annotated[
+        list[str] | None,
+        typer.Option("--set", metavar="NAME=VALUE", help="Any other field of the config"),
+    ] = None,
+) -> None:
+    """Search cells by a predictor of their efficiency score (NASGEM, Cheng et al. 2021)."""
+    from gnas.search.nasgem import plan_search, resumed_plan, run_search
+    from gnas.viz import nasgem_figures
+
+    check_writable(json)
+    if no_embedding and encoder is not None:
+        raise typer.BadParameter("--no-embedding reads no encoder; leave one of them out")
+    named = given(
+        data_dir=absolute(data_dir), seed=seed, iterations=iterations, lambda_=lambda_,
+        prior=prior, predictor=predictor,
+        encoder="none" if no_embedding else encoder_name(encoder),
+    )  # fmt: skip
+    pairs = {FIELD_OF.get(k, k): v for k, v in settings(setting or [], named).items()}
+    changes = named | pairs
+    if resume is not None:
+        if out is not None or study is not None:
+            raise typer.BadParameter("--resume goes on in its own folder and study")
+        plan, folder = resumed_plan(resume, changes, storage=place(storage)), resume
+    else:
+        plan = plan_search(dataset, storage=place(storage), study=study, **changes)
+        folder = out or Path("runs") / f"nasgem-{dataset}-{time.strftime('%Y%m%d-%H%M%S')}"
+    with watching() as report:
+        result = run_search(
+            plan, out=folder, workers=workers, resume=resume is not None, report=report,
+            figures=nasgem_figures,
+        )  # fmt: skip
+    print_search(result, folder, report_console(json))
+    if json is not None:
+        write_json(json, result)
+
+
+def encoder_name(encoder: str | None) -> str | None:
+    """A shipped encoder's name, or the path of a file from the root."""
+    if encoder is None or not encoder.endswith(".safetensors"):
+        return encoder
+    return absolute(Path(encoder))
+
+
+def place(storage: str | None) -> str | None:
+    """A URL as it is, the path of a file from the root."""
+    return storage if storage is None or "://" in storage else absolute(Path(storage))
+
+
+@contextmanager
+def watching() -> Iterator[Callable[[Progress], None]]:
+    """A callback that shows a bar of candidates, and a line at every update, on stderr."""
+    target = console(stderr=True)
+    with progress_bar() as bar:
+        task = bar.add_task("search", total=None)
+        shown = 0
+
+        def report(progress: Progress) -> None:
+            nonlocal shown
+            bar.update(
+                task,
+                description=progress.stage,
+                completed=progress.done,
+                total=progress.total,
+            )
+            for line in progress.lines[shown:]:
+                text = line_of(line)
+                if text:
+                    (bar.console if not bar.disable else target).print(
+                        text, markup=False, soft_wrap=True
+                    )
+            shown = len(progress.lines)
+
+        yield report
+
+
+def line_of(line: Mapping[str, Any]) -> str | None:
+    """What is shown of a line of ``metrics.jsonl``: updates and failures."""
+    if line["event"] == "updated":
+        text = f"{line['seen']} cells trained, best score {line['best_score']:.3f}"
+        if line.get("kendall_tau") is not None:
+            tau, r2 = line["kendall_tau"], line["r2"]
+            text += f"; the last were foreseen with Kendall tau {tau:.2f}, R2 {r2:.2f}"
+        return text
+    if line.get("error") is not None:
+        return f"{line['event']} cell failed: {line['error']}"
+    return None
+
+
+def print_search(result: dict[str, Any], folder: Path, target: Console) -> None:
+    """The cell and how it came about."""
+    from rich.table import Table
+
+    target.print(result["architecture"], markup=False, soft_wrap=True)
+    table = Table(title=f"{result['trained']} trained, {result['pool']:,} scored cells")
+    for name in ("cell", "predicted", "score", "val acc %", "test acc %", "params", "MACs M"):
+        table.add_column(name, justify="left" if name == "cell" else "right")
+    rows = {
+        "chosen by its training": result["chosen"],
+        "best predicted (argmax)": result["argmax"],
+        "best trained (shorter)": result["best_trained"],
+    }
+    for name, row in rows.items():
+        if row.get("score") is None:
+            table.add_row(name, f"{row['predicted_score']:.3f}", "failed", *["-"] * 4)
+            continue
+        predicted = row.get("predicted_score")
+        table.add_row(
+            name,
+            "-" if predicted is None else f"{predicted:.3f}",
+            f"{row['score']:.3f}",
+            f"{100 * row['val_acc']:.1f}",
+            f"{100 * row['test_acc']:.1f}",
+            f"{row['params']:,}",
+            f"{row['macs'] / 1e6:.2f}",
+        )
+    target.print(table)
+    if result["failed"]:
+        target.print(f"{result['failed']} candidates failed; metrics.jsonl says why")
+    for name, numbers in result["surface"].items():
+        target.print(
+            f"{name}: R2 of a local average of predicted scores "
+            f"{numbers['predicted_r2_plane']:.2f} in the plane and "
+            f"{numbers['predicted_r2_full']:.2f} in full, of trained ones "
+            f"{numbers['trained_r2_plane']:.2f} and {numbers['trained_r2_full']:.2f}",
+            soft_wrap=True,
+        )
+    target.print(f"{result['seconds']:.0f} s; run: {folder}", markup=False, soft_wrap=True)

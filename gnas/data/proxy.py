@@ -1,0 +1,115 @@
+"""The small image sets that candidates are trained on: a balanced share of a training set."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Literal, get_args
+
+import torch
+from torch import Tensor
+
+from gnas.data.folders import list_images, training_folder
+from gnas.data.images import VAL_SHARE, ImageSplits, cifar10, train_and_test
+from gnas.data.parts import check_memory, check_source
+from gnas.errors import ConfigError, DataError
+
+ProxyDataset = Literal["digits", "cifar10", "folder"]
+IMAGE_SIZE: dict[ProxyDataset, int] = {"digits": 8, "cifar10": 32, "folder": 32}
+"""Choice: height and width in pixels where none is given."""
+PERCENT: dict[ProxyDataset, float] = {"digits": 100.0, "cifar10": 10.0, "folder": 100.0}
+"""Share of the training images where none is given; a tenth of CIFAR-10 is the paper's."""
+
+
+@dataclass(frozen=True, kw_only=True)
+class ProxyImagesConfig:
+    """Which images candidates are trained, validated and tested on.
+
+    Raises:
+        ConfigError: an option is outside its range, or a folder is missing.
+    """
+
+    dataset: ProxyDataset = "digits"
+    """digits of scikit-learn; torchvision's CIFAR-10; a folder of class folders or .npy arrays."""
+    data_dir: str | None = None
+    """Folder of the images; digits need none."""
+    image_size: int | None = None
+    """Height and width; None takes the data set's own, see `IMAGE_SIZE`."""
+    percent: float | None = None
+    """Share of every class's training images, drawn at random; None: see `PERCENT`. A quarter of
+    them validates. Test images are always all."""
+    seed: int = 0
+    """Of the draw and of the split."""
+
+    def __post_init__(self) -> None:
+        check_source(self, get_args(ProxyDataset), counts=("seed",))
+        if type(self.share) not in (int, float) or not 0 < self.share <= 1:
+            raise ConfigError(f"percent must be in (0, 100], but got {self.percent!r}")
+
+    @property
+    def size(self) -> int:
+        """Height and width in pixels."""
+        return IMAGE_SIZE[self.dataset] if self.image_size is None else self.image_size
+
+    @property
+    def share(self) -> float:
+        """Share of the training images, a fraction."""
+        percent = PERCENT[self.dataset] if self.percent is None else self.percent
+        return percent / 100 if type(percent) in (int, float) else -1.0
+
+
+def open_proxy_images(config: ProxyImagesConfig) -> ImageSplits:
+    """The images of ``config``: every class has the same share in training and validation.
+
+    Raises:
+        MissingDataError: a folder or file is not there.
+        DataError: damaged images, or too few of a class.
+        ConfigError: too many bytes of images.
+    """
+    folder = Path(config.data_dir or ".")
+    if config.dataset == "cifar10":
+        train, test = (cifar10(folder, config.size, train=part) for part in (True, False))
+    elif config.dataset == "digits":
+        train, test = train_and_test("digits", image_size=config.size)
+    else:
+        if folder.is_dir() and not (folder / "x_train.npy").exists():
+            check_memory(len(list_images(training_folder(folder)).names), config.size)
+        train, test = train_and_test(folder, image_size=config.size)
+    fitted, held_out = _balanced_split(train[1], config.share, config.seed)
+    return ImageSplits(
+        source=config.dataset if config.dataset != "folder" else folder.name,
+        x_train=train[0][fitted],
+        y_train=train[1][fitted],
+        x_val=train[0][held_out],
+        y_val=train[1][held_out],
+        x_test=test[0],
+        y_test=test[1],
+        num_classes=int(max(train[1].max(), test[1].max())) + 1,
+    )
+
+
+def _balanced_split(labels: Tensor, share: float, seed: int) -> tuple[Tensor, Tensor]:
+    """Rows for training and validation, `VAL_SHARE` of every class's drawn share for the latter.
+
+    Args:
+        labels: int64 [N].
+        share: Of every class, rounded to whole images.
+        seed: Of the draw; a larger share holds the smaller one's images.
+
+    Raises:
+        DataError: a class would have no image for one of the two.
+    """
+    shuffled = torch.randperm(len(labels), generator=torch.Generator().manual_seed(seed))
+    train, val = [], []
+    for label in range(int(labels.max()) + 1):
+        rows = shuffled[labels[shuffled] == label]
+        drawn = rows[: round(len(rows) * share)]
+        held_out = max(1, round(len(drawn) * VAL_SHARE))
+        if len(drawn) - held_out < 1:
+            raise DataError(
+                "every class must have at least 2 images, one to train and one to validate, "
+                f"but class {label} has {len(drawn)} of {len(rows)} at {share:.2%}"
+            )
+        val.append(drawn[:held_out])
+        train.append(drawn[held_out:])
+    return torch.cat(train).sort().values, torch.cat(val).sort().values

@@ -1,0 +1,203 @@
+"""What defines one NASGEM search, with presets for the images it is made on."""
+
+from __future__ import annotations
+
+import dataclasses
+import math
+from collections.abc import Mapping
+from dataclasses import dataclass
+from typing import Any, Literal
+
+from gnas.config import check_types, from_record
+from gnas.errors import ConfigError
+from gnas.models import NasgemNetworkConfig
+from gnas.search.bootstrap import POOL
+from gnas.spaces.nasgem import NASGEM
+from gnas.spaces.wiring import Prior, prior_space
+from gnas.train import ProxyRecipe
+
+DEFAULT_ENCODER = "nasgem-30"
+NO_ENCODER = "none"
+LEAST_SUCCESSES = 10
+"""A search with fewer trained candidates than this (or all, if it plans fewer) ends in an error:
+a predictor fitted on them would choose at random."""
+
+
+@dataclass(frozen=True, kw_only=True)
+class NasgemConfig:
+    """A search by Cheng et al., NASGEM: Neural Architecture Search via Graph Embedding Method.
+
+    AAAI 2021. What the paper gives are its 30 nodes, lambda, pool and predictor, and the tenth of
+    CIFAR-10; it says neither how many cells are trained nor how. Those are choices here.
+
+    Raises:
+        ConfigError: an option is outside its range; the message names it.
+    """
+
+    num_nodes: int = 30
+    """Nodes of every cell, dead ones included."""
+    min_nodes: int | None = None
+    """Fewest live nodes of a cell; draws with fewer are drawn again. Choice: None takes half of
+    ``num_nodes``. Without a floor the score's penalty makes a single convolution the best cell."""
+    prior: Prior = "density"
+    """Which random graphs are trained and scored: the space's own, with a spread of densities, or
+    those of randomly wired networks (`gnas.spaces.wiring`)."""
+    spread: bool = False
+    """Draw a random graph's parameters anew for each cell instead of RandWire's fixed ones."""
+
+    iterations: int = 80
+    """T of Algorithm 1: cells that are trained to fit the predictor. Choice."""
+    pool: int = POOL
+    """Cells that the fitted predictor scores (section 3.3)."""
+    top: int = 5
+    """Best predicted cells that are trained longer, to choose among them. Choice: the paper takes
+    the first; results report it separately."""
+    lambda_: float = 0.1
+    """Weight of ln(MACs / 10^6) against accuracy in the score S (eq. 5). Choice: natural log."""
+
+    encoder: str = DEFAULT_ENCODER
+    """A shipped encoder, an encoder's file, or "none": the predictor reads the raw adjacency
+    matrix, the paper's control."""
+    predictor: Literal["mlp", "default"] = "mlp"
+    """The paper's two-layer perceptron, or the one of `gnas.predictors.default`, which reads path
+    statistics and no embedding."""
+    members: int = 1
+    """Perceptrons of which the mean predicts."""
+    ops: bool = True
+    """Give the predictor each node's operation beside an embedding, as the raw adjacency matrix
+    has it. Choice: the shipped encoders see the wiring alone, but operations differ in MACs."""
+    update_every: int = 10
+    """Trained cells between two updates of the predictor. Choice: the paper updates after each;
+    the last fit, which alone chooses, is the same."""
+
+    epochs: int = 3
+    """Passes over the training images for each of the ``iterations``. Choice."""
+    final_epochs: int = 9
+    """Passes for each of the ``top``. Choice."""
+    batch_size: int = 64
+    """Images a step."""
+    lr: float = 0.1
+    """Peak learning rate of SGD."""
+    weight_decay: float = 5e-4
+    """L2 penalty on all weights."""
+    channels: int = 8
+    """Channels of every node in the first stage. Choice."""
+    num_stages: int = 3
+    """Stages of the network. Choice."""
+    cells_per_stage: int = 1
+    """Cells of each stage. Choice."""
+    seed: int = 0
+    """Of cells, weights, order of images, predictor and pool."""
+
+    def __post_init__(self) -> None:
+        check_types(self)
+        _check_ranges(self)
+        self.space()
+        self.recipe("search", flip=False)
+        self.network(in_channels=1, num_classes=1)
+
+    @property
+    def floor(self) -> int:
+        """Fewest live nodes."""
+        return (self.num_nodes + 1) // 2 if self.min_nodes is None else self.min_nodes
+
+    def space(self) -> NASGEM:
+        """Where cells are drawn."""
+        return prior_space(self.prior, self.num_nodes, spread=self.spread)
+
+    def recipe(self, stage: str, *, flip: bool) -> ProxyRecipe:
+        """How a candidate of a stage, "search" or "final", is trained."""
+        return ProxyRecipe(
+            epochs=self.epochs if stage == "search" else self.final_epochs,
+            batch_size=self.batch_size,
+            lr=self.lr,
+            weight_decay=self.weight_decay,
+            flip=flip,
+        )
+
+    def network(self, *, in_channels: int, num_classes: int) -> NasgemNetworkConfig:
+        """Size and form of the candidates' networks."""
+        return NasgemNetworkConfig(
+            in_channels=in_channels,
+            num_classes=num_classes,
+            channels=self.channels,
+            num_stages=self.num_stages,
+            cells_per_stage=self.cells_per_stage,
+        )
+
+    @staticmethod
+    def from_dict(record: Mapping[str, Any]) -> NasgemConfig:
+        """The config that `dataclasses.asdict` or JSON wrote.
+
+        Raises:
+            ConfigError: unknown fields or impossible values.
+        """
+        return from_record(NasgemConfig, record)
+
+
+def nasgem_digits() -> NasgemConfig:
+    """A search that two CPU cores end in a few minutes."""
+    return NasgemConfig()
+
+
+def nasgem_cifar10() -> NasgemConfig:
+    """On a tenth of CIFAR-10, the paper's proxy. Choice: everything the paper leaves open."""
+    return dataclasses.replace(
+        nasgem_digits(), iterations=200, epochs=10, final_epochs=30, channels=16
+    )
+
+
+PRESETS = {"digits": nasgem_digits, "cifar10": nasgem_cifar10, "folder": nasgem_cifar10}
+"""The preset of every kind of images (`gnas.data.proxy.ProxyDataset`)."""
+
+
+def efficiency_score(val_acc: float, macs: int, lambda_: float = 0.1) -> float:
+    """S(G) = ACC - lambda ln(MACs / 10^6), eq. 5.
+
+    Args:
+        val_acc: Validation accuracy, a fraction.
+        macs: Multiply-accumulates of the network for one image.
+        lambda_: Weight of the penalty.
+    """
+    return val_acc - lambda_ * math.log(macs / 1e6)
+
+
+def _check_ranges(config: NasgemConfig) -> None:
+    least = {
+        "num_nodes": 2,
+        "iterations": 2,
+        "pool": 1,
+        "top": 1,
+        "members": 1,
+        "update_every": 1,
+        "epochs": 1,
+        "final_epochs": 1,
+        "seed": 0,
+    }
+    for name, low in least.items():
+        if getattr(config, name) < low:
+            raise ConfigError(f"{name} must be at least {low}, but got {getattr(config, name)}")
+    floor = config.min_nodes
+    if floor is not None and (type(floor) is not int or not 1 <= floor <= config.num_nodes):
+        raise ConfigError(
+            f"min_nodes must be a whole number in [1, num_nodes={config.num_nodes}], "
+            f"but got {floor!r}"
+        )
+    if config.seed >= 2**63:
+        raise ConfigError(f"seed must be below 2^63, but got {config.seed}")
+    if config.top > config.pool:
+        raise ConfigError(
+            f"top must be at most the pool's {config.pool} cells, but got {config.top}"
+        )
+    if config.spread and config.prior == "density":
+        raise ConfigError(
+            "spread is for the priors of random graphs, but prior is density, which has a "
+            "spread of its own; leave spread out"
+        )
+    if type(config.encoder) is not str:
+        raise ConfigError(f"encoder must be a name, a file or none, but got {config.encoder!r}")
+    if config.predictor == "default" and config.encoder not in (DEFAULT_ENCODER, NO_ENCODER):
+        raise ConfigError(
+            "predictor default reads path statistics and no embedding, but encoder is "
+            f"{config.encoder}; leave one of them out"
+        )

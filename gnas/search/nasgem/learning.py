@@ -1,0 +1,175 @@
+"""The efficiency-score predictor of a search: what it reads, and how it learns."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import numpy as np
+from numpy.typing import NDArray
+
+from gnas.encoders import NASGEMEncoder, encoder_metadata, load
+from gnas.errors import ConfigError
+from gnas.graphs import DenseBatch
+from gnas.metrics import kendall_tau
+from gnas.predictors import MLP, Embedding, Features, Joined, OneHot, OneHotOps, Predictor, default
+from gnas.search.nasgem.config import DEFAULT_ENCODER, NO_ENCODER, NasgemConfig
+from gnas.spaces.nasgem import OPS
+
+Scores = NDArray[np.float64]
+
+
+def load_encoder(config: NasgemConfig, name: str) -> NASGEMEncoder:
+    """The encoder of that name or file, if it reads the search's cells.
+
+    Raises:
+        ConfigError: unknown name, or an encoder of other cells.
+        MissingDataError: no such file.
+        DataError: a damaged file.
+    """
+    encoder = load(name)
+    its = encoder.config
+    if its.num_ops != len(OPS) or its.space != "nasgem":
+        raise ConfigError(
+            f"the encoder must be one of NASGEM cells, but {name} is one of '{its.space}'; "
+            f"choose another, or none"
+        )
+    if its.num_nodes < config.num_nodes:
+        raise ConfigError(
+            f"the encoder must take cells of {config.num_nodes} nodes, but {name} takes at most "
+            f"{its.num_nodes}; train one with `gnas encoder train`, lower num_nodes, or take none"
+        )
+    return encoder
+
+
+def encoder_facts(config: NasgemConfig) -> dict[str, Any] | None:
+    """Name and digest of the encoder that the search's predictor reads through; None without."""
+    if config.encoder == NO_ENCODER or config.predictor == "default":
+        return None
+    metadata = encoder_metadata(config.encoder)
+    return {"name": metadata.get("name"), "sha256": metadata.get("sha256")}
+
+
+def raw_features(config: NasgemConfig) -> Features:
+    """The raw adjacency matrix (with operations, if ``config.ops``): the paper's control."""
+    return OneHot(config.num_nodes, len(OPS))
+
+
+def embedded_features(config: NasgemConfig, encoder: NASGEMEncoder) -> Features:
+    """The embedding, and the operations beside it if the config wants them and it lacks them."""
+    embedding = Embedding(encoder)
+    if not config.ops or "ops" in encoder.config.features:
+        return embedding
+    return Joined((embedding, OneHotOps(config.num_nodes, len(OPS))))
+
+
+def new_predictor(config: NasgemConfig) -> Predictor:
+    """The search's predictor, not fitted.
+
+    Raises:
+        GnasError: see `load_encoder`.
+    """
+    if config.predictor == "default":
+        return default(config.space(), seed=config.seed)
+    if config.encoder == NO_ENCODER:
+        features = raw_features(config)
+    else:
+        features = embedded_features(config, load_encoder(config, config.encoder))
+    return MLP(features, members=config.members, seed=config.seed)
+
+
+def compared_predictors(config: NasgemConfig) -> dict[str, tuple[Predictor, Features]]:
+    """The paper's perceptron on an embedding and on the raw matrix, for figure 3.
+
+    Returns:
+        For "embedding" (the config's encoder, or the default one if that is none and takes such
+        cells) and "raw": the predictor, not fitted, and the features that are mapped.
+    """
+    raw = raw_features(config)
+    found: dict[str, tuple[Predictor, Features]] = {}
+    name = DEFAULT_ENCODER if config.encoder == NO_ENCODER else config.encoder
+    try:
+        encoder = load_encoder(config, name)
+    except ConfigError:
+        if config.encoder != NO_ENCODER:
+            raise
+    else:
+        seen = embedded_features(config, encoder)
+        predictor = MLP(seen, members=config.members, seed=config.seed)
+        found["embedding"] = (predictor, Embedding(encoder))
+    found["raw"] = (MLP(raw, members=config.members, seed=config.seed), raw)
+    return found
+
+
+def quality(predicted: Scores, true: Scores) -> dict[str, float | None]:
+    """Kendall tau and R2 of predicted scores; None where they are not defined."""
+    from sklearn.metrics import r2_score
+
+    if len(true) < 2 or np.ptp(true) == 0:
+        return {"kendall_tau": None, "r2": None}
+    tau = kendall_tau(predicted, true)
+    return {
+        "kendall_tau": tau if np.isfinite(tau) else None,
+        "r2": float(r2_score(true, predicted)),
+    }
+
+
+class Learner:
+    """Algorithm 1's predictor while scores come in, in the order of the plan.
+
+    Args:
+        predictor: Not fitted.
+        cells: All cells of the plan.
+        every: Scores between two updates.
+    """
+
+    def __init__(self, predictor: Predictor, cells: DenseBatch, every: int) -> None:
+        self.predictor, self.every = predictor, every
+        self._all = predictor.features(cells)
+        self.rows: list[int] = []
+        self.scores: list[float] = []
+        self._fitted = 0
+        self._waiting: list[float] = []
+
+    def add(self, row: int, score: float) -> tuple[float | None, dict[str, Any] | None]:
+        """Takes the score of the plan's next trained cell.
+
+        Returns:
+            What was predicted before (None before the first update); and if this one made an
+            update: how well the predictor foresaw the scores since the one before.
+        """
+        predicted = None
+        if self._fitted:
+            predicted = float(self.predictor.predict_rows(self._all[[row]])[0])
+            self._waiting.append(predicted)
+        self.rows.append(row)
+        self.scores.append(score)
+        if len(self.rows) % self.every:
+            return predicted, None
+        news = np.array(self.scores[self._fitted :])
+        found: dict[str, Any] = {"seen": len(self.rows), "best_score": max(self.scores)}
+        if self._waiting:
+            found |= quality(np.array(self._waiting), news)
+        if np.ptp(self.scores) > 0:
+            self.predictor.fit_rows(self._all[self.rows], self.scores)
+            self._fitted, self._waiting = len(self.rows), []
+        return predicted, found
+
+    def finish(self) -> Predictor:
+        """The predictor, fitted on all scores.
+
+        Raises:
+            ConfigError: the scores are all equal.
+        """
+        return self.predictor.fit_rows(self._all[self.rows], self.scores)
+
+    def curve(self) -> list[dict[str, Any]]:
+        """After every update: quality on all cells that the predictor had not seen by then."""
+        rows, scores = self._all[self.rows], np.array(self.scores)
+        found = []
+        for seen in range(self.every, len(scores) - 1, self.every):
+            if np.ptp(scores[:seen]) == 0:
+                continue
+            fitted = self.predictor.clone(self.predictor.seed).fit_rows(rows[:seen], scores[:seen])
+            unseen = quality(fitted.predict_rows(rows[seen:]), scores[seen:])
+            found.append({"seen": seen, "unseen": len(scores) - seen, **unseen})
+        return found

@@ -1,0 +1,305 @@
+"""One search from its images to its run folder: what the command line calls."""
+
+from __future__ import annotations
+
+import time
+from collections import Counter
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+
+from gnas.data.images import ImageSplits
+from gnas.data.proxy import open_proxy_images
+from gnas.errors import ConfigError, DataError, GnasError
+from gnas.graphs import DenseBatch
+from gnas.predictors import Predictor
+from gnas.runs import Figure, check_folder, write_config, write_result
+from gnas.search.bootstrap import Best, bootstrap
+from gnas.search.nasgem.candidates import draw_candidates, draw_pool
+from gnas.search.nasgem.config import LEAST_SUCCESSES, NasgemConfig
+from gnas.search.nasgem.job import NasgemJob
+from gnas.search.nasgem.learning import (
+    Learner,
+    compared_predictors,
+    encoder_facts,
+    new_predictor,
+)
+from gnas.search.nasgem.plan import COMMAND, JOURNAL, SearchPlan, config_record
+from gnas.search.nasgem.record import SearchRecord, key_of
+from gnas.search.nasgem.surface import Surface, save_surfaces, surface
+from gnas.search.nasgem.trace import NasgemTrace
+from gnas.spaces.texts import to_text
+from gnas.studies import CandidateStudy, Evaluated, local_workers
+from gnas.studies import Progress as StudyProgress
+
+Report = Callable[["Progress"], None]
+
+
+@dataclass(frozen=True)
+class Progress:
+    """How far a search is."""
+
+    stage: str
+    """"search", "predict" or "final"."""
+    done: int
+    """Candidates of this stage that are trained or have failed."""
+    failed: int
+    """Those of them that have failed."""
+    total: int
+    """Candidates of this stage."""
+    lines: Sequence[Mapping[str, Any]]
+    """What ``metrics.jsonl`` has so far."""
+
+
+def run_search(
+    plan: SearchPlan,
+    *,
+    out: Path,
+    workers: int = 1,
+    resume: bool = False,
+    report: Report = lambda progress: None,
+    figures: Callable[[NasgemTrace], Mapping[str, Figure]] | None = None,
+) -> dict[str, Any]:
+    """Searches by ``plan`` in a run folder.
+
+    The cells to train follow from the seed, and whatever is learned from them takes them in this
+    order: neither the number of workers nor an interruption changes the result.
+
+    Args:
+        plan: How, in which images, in which study.
+        out: The run's folder.
+        workers: Processes of this machine that train, one core each; 0 leaves all to
+            ``gnas worker`` elsewhere.
+        resume: Go on with the run in ``out``.
+        report: Called about once a second.
+        figures: Draws the result.
+
+    Returns:
+        The content of ``result.json``.
+
+    Raises:
+        ConfigError: impossible settings, or ``out`` has another run.
+        DataError: too few candidates could be trained, or a file cannot be read or written.
+        GnasError: see `open_proxy_images` and `CandidateStudy.open`.
+    """
+    start = time.monotonic()
+    if workers < 0:
+        raise ConfigError(f"workers must be at least 0, but got {workers}")
+    predictor = new_predictor(plan.config)
+    splits = open_proxy_images(plan.images)
+    job = NasgemJob.of(plan.config, plan.images, splits)
+    cells = draw_candidates(plan.config)
+    check_folder(out)
+    if not resume:
+        _check_new(out)
+    name = plan.study or out.resolve().name
+    data = data_facts(plan, splits)
+    study = CandidateStudy.open(job, name=name, storage=plan.storage or out / JOURNAL)
+    if not resume:
+        write_config(out, config_record(plan, name), data=data)
+    learner = Learner(predictor, cells, plan.config.update_every)
+    record = SearchRecord(out, candidates_of(plan.config, cells, "search"), learner)
+    try:
+        search = _Search(plan, study, record, report)
+        with local_workers(study, job, workers) as wait:
+            trained = search.train(wait, cells)
+            best, pool = search.choose(learner)
+            finals = search.finish(wait, best)
+    except GnasError:
+        study.finish()  # nobody needs to wait for more
+        raise
+    finally:
+        record.close()
+    study.finish()
+    surfaces = _surfaces(plan.config, pool, cells, learner)
+    save_surfaces(surfaces, out)
+    facts = {
+        "command": COMMAND,
+        "config": {"search": plan.config, "images": plan.images},
+        "data": data,
+        **outcome(trained, best, finals),
+        "pool": len(pool),
+        "predictor": _predictor_facts(plan.config, predictor),
+        "learning": [line for line in record.lines if line["event"] == "learned"],
+        "surface": {name: one.numbers for name, one in surfaces.items()},
+        "network": job.network,
+        "training_seconds": _training_seconds([*trained, *finals]),
+        "seconds": time.monotonic() - start,
+    }
+    trace = NasgemTrace(plan.config, record.lines, facts, surfaces)
+    write_result(out, facts, figures(trace) if figures is not None else None)
+    return facts
+
+
+def _predictor_facts(config: NasgemConfig, predictor: Predictor) -> dict[str, Any]:
+    return {
+        "name": predictor.name,
+        "features": predictor.features.name,
+        "encoder": encoder_facts(config),
+    }
+
+
+def _check_new(out: Path) -> None:
+    if (out / "config.json").exists():
+        raise ConfigError(
+            f"a new run needs a folder of its own, but {out} has one; "
+            f"go on with --resume {out}, or choose another"
+        )
+
+
+class _Search:
+    """The three steps of a search, on a study."""
+
+    def __init__(
+        self, plan: SearchPlan, study: CandidateStudy, record: SearchRecord, report: Report
+    ) -> None:
+        self.config, self.study, self.record, self.report = plan.config, study, record, report
+
+    def train(self, wait: Callable[..., None], cells: DenseBatch) -> list[Evaluated]:
+        """Algorithm 1: trains all candidates; raises DataError if too few could be."""
+        found = self._evaluated(wait, "search", cells)
+        successes = [one for one in found if one.result is not None]
+        needed = min(LEAST_SUCCESSES, len(found))
+        if len(successes) < needed:
+            reason, count = Counter(one.error for one in found if one.error).most_common(1)[0]
+            raise DataError(
+                f"at least {needed} candidates must be trained, but {len(found) - len(successes)} "
+                f"of {len(found)} failed, {count} of them so: {reason}"
+            )
+        return found
+
+    def choose(self, learner: Learner) -> tuple[Best, DenseBatch]:
+        """Fits the predictor and lets it choose the best of the pool; gives the pool too."""
+        self.report(Progress("predict", 0, 0, 1, self.record.lines))
+        predictor = learner.finish()
+        for line in learner.curve():
+            self.record.add("learned", line, line["seen"])
+        pool = draw_pool(self.config)
+        best = bootstrap(predictor, pool, top=self.config.top)
+        return best, pool
+
+    def finish(self, wait: Callable[..., None], best: Best) -> list[Evaluated]:
+        """Trains the best predicted cells longer; raises DataError if all fail."""
+        finals = self._evaluated(wait, "final", best.graphs)
+        for rank, (one, predicted) in enumerate(zip(finals, best.scores, strict=True)):
+            self.record.add("final", _final_facts(rank, one, float(predicted)), rank)
+        if all(one.result is None for one in finals):
+            raise DataError(
+                f"at least one of the {len(finals)} chosen cells must be trained, but all "
+                f"failed, the first so: {finals[0].error}"
+            )
+        return finals
+
+    def _evaluated(
+        self, wait: Callable[..., None], stage: str, cells: DenseBatch
+    ) -> list[Evaluated]:
+        candidates = candidates_of(self.config, cells, stage)
+        keys = [key_of(candidate) for candidate in candidates]
+        self.study.plan(candidates)
+
+        def look(progress: StudyProgress | None = None) -> dict[str, Evaluated]:
+            results = {key_of(one.candidate): one for one in self.study.results()}
+            self.record.take(results)
+            own = [results[key] for key in keys if key in results]
+            failed = sum(one.error is not None for one in own)
+            done = sum(one.result is not None for one in own) + failed
+            self.report(Progress(stage, done, failed, len(keys), self.record.lines))
+            return results
+
+        counts: list[tuple[int, int]] = []
+
+        def watch(progress: StudyProgress) -> None:
+            now = (progress.done, progress.failed)
+            if counts[-1:] != [now]:  # reading all results is worth it only then
+                counts.append(now)
+                look()
+
+        wait(watch)
+        results = look()
+        return [results[key] for key in keys]
+
+
+def candidates_of(config: NasgemConfig, cells: DenseBatch, stage: str) -> list[dict[str, Any]]:
+    """The candidates that workers get, in the order of ``cells``."""
+    return [{"architecture": to_text(cell), "seed": config.seed, "stage": stage} for cell in cells]
+
+
+def data_facts(plan: SearchPlan, splits: ImageSplits) -> dict[str, Any]:
+    """What a run records of its images."""
+    return {
+        "dataset": plan.images.dataset,
+        "source": splits.source,
+        "image_size": splits.image_size,
+        "classes": splits.num_classes,
+        "train": len(splits.y_train),
+        "val": len(splits.y_val),
+        "test": len(splits.y_test),
+        "sha256": splits.sha256,
+    }
+
+
+def outcome(
+    trained: Sequence[Evaluated], best: Best, finals: Sequence[Evaluated]
+) -> dict[str, Any]:
+    """What was found: the cell of the best final training, and beside it the paper's choice.
+
+    Args:
+        trained: Algorithm 1's candidates.
+        best: What the predictor chose, best first.
+        finals: The same, trained longer.
+    """
+    told = [
+        _final_facts(rank, one, float(predicted))
+        for rank, (one, predicted) in enumerate(zip(finals, best.scores, strict=True))
+    ]
+    chosen = max((one for one in told if "error" not in one), key=lambda one: one["score"])
+    good = [one for one in trained if one.result is not None]
+    first = max(good, key=lambda one: one.result["score"] if one.result else 0.0)
+    reasons = Counter(one.error for one in [*trained, *finals] if one.error is not None)
+    return {
+        "architecture": chosen["architecture"],
+        "valid": True,
+        "metrics": {
+            name: chosen[name] for name in ("score", "predicted_score", "val_acc", "test_acc")
+        },
+        "params": chosen["params"],
+        "macs": chosen["macs"],
+        "chosen": chosen,
+        "argmax": told[0],
+        "best_trained": {"architecture": first.candidate["architecture"], **_numbers(first)},
+        "finals": told,
+        "trained": len(good),
+        "failed": len(trained) - len(good),
+        "failures": dict(reasons),
+    }
+
+
+def _final_facts(rank: int, one: Evaluated, predicted: float) -> dict[str, Any]:
+    facts = {"rank": rank, "architecture": one.candidate["architecture"]}
+    return {**facts, "predicted_score": predicted, **_numbers(one)}
+
+
+def _numbers(one: Evaluated) -> dict[str, Any]:
+    """What does not differ between two trainings of one candidate."""
+    if one.result is None:
+        return {"error": one.error}
+    return {name: value for name, value in one.result.items() if not name.endswith("_s")}
+
+
+def _training_seconds(candidates: Sequence[Evaluated]) -> float:
+    return float(sum(one.result["train_time_s"] for one in candidates if one.result is not None))
+
+
+def _surfaces(
+    config: NasgemConfig, pool: DenseBatch, cells: DenseBatch, learner: Learner
+) -> dict[str, Surface]:
+    """Figure 3: with and without embedding, both from the same trained cells."""
+    seen, scores = cells[learner.rows], np.array(learner.scores)
+    found = {}
+    for name, (predictor, features) in compared_predictors(config).items():
+        fitted: Predictor = predictor.fit(seen, scores)
+        found[name] = surface(fitted, features, pool, seen, scores)
+    return found

@@ -1,0 +1,124 @@
+"""Priors of NASGEM cells: densities, or the random graphs of randomly wired networks."""
+
+from __future__ import annotations
+
+import random
+from collections.abc import Callable
+from typing import Literal, get_args
+
+import networkx as nx
+import numpy as np
+import torch
+
+from gnas.errors import ConfigError
+from gnas.graphs import DenseBatch
+from gnas.spaces.nasgem import NASGEM, OPS
+
+Generator = Literal["erdos-renyi", "barabasi-albert", "watts-strogatz"]
+Prior = Literal["density", "erdos-renyi", "barabasi-albert", "watts-strogatz"]
+Parameters = dict[str, float]
+
+FIXED: dict[Generator, Parameters] = {
+    "erdos-renyi": {"p": 0.2},
+    "barabasi-albert": {"m": 5},
+    "watts-strogatz": {"k": 4, "p": 0.75},
+}
+"""The setting of each that RandWire goes on with, at 32 nodes (its section 4.1)."""
+SPREAD: dict[Generator, dict[str, tuple[float, ...]]] = {
+    "erdos-renyi": {"p": (0.2, 0.4, 0.6, 0.8)},
+    "barabasi-albert": {"m": (1, 2, 3, 5, 7)},
+    "watts-strogatz": {"k": (2, 4, 6, 8), "p": (0.25, 0.5, 0.75, 1.0)},
+}
+"""The values that RandWire compares, but for the lattice that Watts-Strogatz with p = 0 is."""
+
+
+class RandomWiring(NASGEM):
+    """NASGEM cells wired as Erdos-Renyi, Barabasi-Albert or Watts-Strogatz graphs.
+
+    networkx draws an undirected graph; every edge is then directed from the lower to the higher
+    node, as RandWire does. Operations are independent, as `NASGEM`'s.
+
+    Choice: RandWire joins all nodes without input to an extra input node. Here node 0 is the only
+    one that takes the cell's input, so each of them is joined to node 0 instead: no node is dead.
+    The leaves form the output.
+
+    Args:
+        num_nodes: Nodes of every cell.
+        generator: Which random graphs.
+        spread: Each draw takes parameters at random from `SPREAD` (those that are possible with
+            this many nodes) instead of `FIXED`.
+
+    Raises:
+        ConfigError: unknown generator, or too few nodes for its parameters.
+
+    Source: Xie et al., Exploring Randomly Wired Neural Networks for Image Recognition, ICCV 2019,
+    section 3.
+    """
+
+    def __init__(
+        self,
+        num_nodes: int = 30,
+        generator: Generator = "watts-strogatz",
+        *,
+        spread: bool = False,
+    ) -> None:
+        super().__init__(num_nodes)
+        if generator not in FIXED:
+            raise ConfigError(f"unknown generator '{generator}'; choose from {sorted(FIXED)}")
+        values = SPREAD[generator] if spread else {k: (v,) for k, v in FIXED[generator].items()}
+        most = {"m": num_nodes - 1, "k": num_nodes - 1}
+        self.generator = generator
+        self.values = {
+            name: tuple(v for v in choices if v <= most.get(name, 1))
+            for name, choices in values.items()
+        }
+        short = [name for name, choices in self.values.items() if not choices]
+        if short:
+            least = int(min(values[short[0]])) + 1
+            raise ConfigError(
+                f"num_nodes must be at least {least} for {generator} cells with "
+                f"{short[0]}={least - 1}, but got {num_nodes}"
+            )
+
+    def sample_batch(self, count: int, rng: np.random.Generator) -> DenseBatch:
+        """``count`` cells: parameters (if spread), a random graph, its orientation, ops."""
+        n = self.max_nodes
+        draw = random.Random(int(rng.integers(2**63)))
+        adjacency = np.zeros((count, n, n), dtype=np.uint8)
+        for cell in adjacency:
+            parameters = {name: draw.choice(values) for name, values in self.values.items()}
+            edges = np.array(_DRAW[self.generator](n, parameters, draw).edges).reshape(-1, 2)
+            cell[edges.min(1), edges.max(1)] = 1
+        without = adjacency.sum(1) == 0
+        without[:, 0] = False
+        adjacency[:, 0, :] |= without.astype(np.uint8)
+        ops = rng.integers(len(OPS), size=(count, n), dtype=np.int8)
+        sizes = torch.full((count,), n, dtype=torch.int64)
+        return DenseBatch(torch.from_numpy(adjacency), torch.from_numpy(ops), sizes, len(OPS))
+
+
+_DRAW: dict[Generator, Callable[[int, Parameters, random.Random], nx.Graph]] = {
+    "erdos-renyi": lambda n, p, seed: nx.gnp_random_graph(n, p["p"], seed=seed),
+    "barabasi-albert": lambda n, p, seed: nx.barabasi_albert_graph(n, int(p["m"]), seed=seed),
+    "watts-strogatz": lambda n, p, seed: nx.watts_strogatz_graph(
+        n, int(p["k"]), p["p"], seed=seed
+    ),
+}
+
+
+def prior_space(prior: Prior, num_nodes: int = 30, *, spread: bool = False) -> NASGEM:
+    """The NASGEM space whose draws follow ``prior``.
+
+    Args:
+        prior: "density" is `NASGEM`'s own, spread as it is; else a generator.
+        num_nodes: Nodes of every cell.
+        spread: As for `RandomWiring`.
+
+    Raises:
+        ConfigError: unknown prior, or one that cannot be spread or have this many nodes.
+    """
+    if prior not in get_args(Prior):
+        raise ConfigError(f"unknown prior '{prior}'; choose from {list(get_args(Prior))}")
+    if prior == "density":
+        return NASGEM(num_nodes)
+    return RandomWiring(num_nodes, prior, spread=spread)

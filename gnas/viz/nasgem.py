@@ -1,0 +1,323 @@
+"""Figures of a NASGEM search: its cell, the score's surface, and how the predictor learned."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from typing import TYPE_CHECKING, Any, Protocol
+
+import numpy as np
+from numpy.typing import NDArray
+from torch_geometric.data import Data
+
+from gnas.models.nasgem import Wiring, wiring
+from gnas.search.nasgem.surface import Surface
+from gnas.spaces.nasgem import OPS
+from gnas.spaces.texts import from_text
+from gnas.viz.style import COLOURS
+
+if TYPE_CHECKING:
+    from matplotlib.axes import Axes
+    from matplotlib.colors import Normalize
+    from matplotlib.figure import Figure
+
+OP_COLOURS = dict(zip(OPS, (COLOURS[1], COLOURS[2]), strict=True))
+OP_LABELS = dict(zip(OPS, ("1x1 convolution", "3x3 depthwise separable"), strict=True))
+SURFACE_TITLES = {"embedding": "With graph embedding", "raw": "Raw adjacency matrix"}
+COLOUR_MAP = "viridis"
+HEXAGONS = 45
+"""Across a surface."""
+SHOWN = (0.5, 99.5)
+"""Percentiles between which a surface's plane is drawn; a few cells lie far outside."""
+
+
+class Searched(Protocol):
+    """What the figures need of a search."""
+
+    @property
+    def lines(self) -> Sequence[Mapping[str, Any]]:
+        """Every line of ``metrics.jsonl``."""
+        ...
+
+    @property
+    def result(self) -> Mapping[str, Any]:
+        """The content of ``result.json``."""
+        ...
+
+    @property
+    def surfaces(self) -> Mapping[str, Surface]:
+        """By name, "embedding" and "raw"."""
+        ...
+
+
+def nasgem_figures(search: Searched) -> dict[str, Figure]:
+    """Figures by name.
+
+    "cell" is the chosen cell; "surface" the paper's figure 3; "search" shows every trained cell
+    and how well the predictor foresees those that it has not seen.
+    """
+    return {
+        "cell": nasgem_cell_figure(from_text(search.result["architecture"])),
+        "surface": surface_figure(search.surfaces),
+        "search": _search_figure(search),
+    }
+
+
+def nasgem_cell_figure(graph: Data) -> Figure:
+    """What of a NASGEM cell is built, from its input on the left to its output on the right."""
+    from matplotlib.figure import Figure
+    from matplotlib.lines import Line2D
+
+    cell = wiring(graph)
+    places = _places(cell)
+    columns, rows = np.ptp(places[:, 0]) + 3, np.ptp(places[:, 1]) + 1
+    figure = Figure(
+        figsize=(max(6.0, 0.72 * columns + 1), max(3.0, 0.62 * rows + 1.4)), layout="constrained"
+    )
+    axes = figure.subplots()
+    axes.set_axis_off()
+    _draw_edges(axes, cell, places)
+    _draw_nodes(axes, cell, places)
+    edges = sum(len(inputs) for inputs in cell.inputs)
+    axes.set_title(
+        f"{len(cell.ops)} operations, {edges} connections, {len(cell.outputs)} joined as output",
+        fontsize=11,
+    )
+    handles = [
+        Line2D([], [], marker="o", ls="", ms=9, mfc=OP_COLOURS[op], mec="#333333", label=label)
+        for op, label in OP_LABELS.items()
+    ]
+    axes.legend(
+        handles=handles, fontsize=9, frameon=False, ncols=2, loc="upper center",
+        bbox_to_anchor=(0.5, 0.02),
+    )  # fmt: skip
+    return figure
+
+
+def _places(cell: Wiring) -> NDArray[np.float64]:
+    """X is the longest path from node 0; y keeps a node near what it is joined to: [n, 2]."""
+    depth = np.zeros(len(cell.ops), dtype=int)
+    for j, inputs in enumerate(cell.inputs):
+        depth[j] = max((depth[i] + 1 for i in inputs), default=0)
+    readers: list[list[int]] = [[] for _ in cell.ops]
+    for j, inputs in enumerate(cell.inputs):
+        for i in inputs:
+            readers[i].append(j)
+    y = np.zeros(len(cell.ops))
+    layers = [np.flatnonzero(depth == d) for d in range(depth.max() + 1)]
+    for sweep in range(8):
+        sides = cell.inputs if sweep % 2 == 0 else readers
+        for layer in layers if sweep % 2 == 0 else layers[::-1]:
+            wanted = [np.mean(y[list(sides[j])]) if sides[j] else y[j] for j in layer]
+            order = np.argsort(np.array(wanted) + 1e-6 * np.arange(len(layer)), kind="stable")
+            for place, k in enumerate(order):
+                y[layer[k]] = place - (len(layer) - 1) / 2
+    # Neighbouring layers half a step apart, so that long edges pass between nodes.
+    y += np.where(depth % 2 == 1, 0.22, -0.22) * (np.array([len(layers[d]) for d in depth]) > 0)
+    return np.stack([depth.astype(float), y], 1)
+
+
+def _draw_edges(axes: Axes, cell: Wiring, places: NDArray[np.float64]) -> None:
+    from matplotlib.patches import FancyArrowPatch
+
+    ends = [
+        (places[i], places[j], "#4a6a86") for j, inputs in enumerate(cell.inputs) for i in inputs
+    ]
+    start, end = _ends(places)
+    ends += [(start, places[0], "#999999"), *((places[j], end, "#999999") for j in cell.outputs)]
+    for a, b, colour in ends:
+        span = b[0] - a[0]
+        bend = 0.0 if span <= 1 else 0.16 * np.sign(a[1] + b[1] + 0.01)
+        axes.add_patch(
+            FancyArrowPatch(
+                (float(a[0]), float(a[1])),
+                (float(b[0]), float(b[1])),
+                connectionstyle=f"arc3,rad={-bend:.3f}",
+                arrowstyle="-|>",
+                mutation_scale=7,
+                shrinkA=9,
+                shrinkB=10,
+                color=colour,
+                linewidth=0.8,
+                alpha=0.75,
+                zorder=1,
+            )
+        )
+
+
+def _ends(places: NDArray[np.float64]) -> tuple[NDArray[np.float64], NDArray[np.float64]]:
+    """Where the cell's input and output stand."""
+    first, last = places[:, 0].min() - 1, places[:, 0].max() + 1
+    return np.array([first, places[0, 1]]), np.array([last, 0.0])
+
+
+def _draw_nodes(axes: Axes, cell: Wiring, places: NDArray[np.float64]) -> None:
+    colours = [OP_COLOURS[op] for op in cell.ops]
+    axes.scatter(
+        places[:, 0],
+        places[:, 1],
+        s=230,
+        c=colours,
+        edgecolors="#333333",
+        linewidths=0.8,
+        zorder=2,
+    )
+    for k, (x, y) in enumerate(places):
+        axes.text(x, y, str(k), ha="center", va="center", fontsize=7.5, zorder=3)
+    for name, (x, y) in zip(("in", "out"), _ends(places), strict=True):
+        box = {"boxstyle": "round,pad=0.3", "fc": "#eeeeee", "ec": "#666666"}
+        axes.text(x, y, name, ha="center", va="center", fontsize=9, bbox=box, zorder=3)
+    axes.set_xlim(places[:, 0].min() - 1.5, places[:, 0].max() + 1.6)
+    axes.set_ylim(places[:, 1].min() - 1.0, places[:, 1].max() + 0.7)
+
+
+def surface_figure(surfaces: Mapping[str, Surface]) -> Figure:
+    """The paper's figure 3: predicted scores over two principal components, side by side.
+
+    Hexagons show the mean predicted score of the pool's cells in them, dots the scores that cells
+    were trained to, in the same colours.
+    """
+    from matplotlib.colors import Normalize
+    from matplotlib.figure import Figure
+
+    figure = Figure(figsize=(5.3 * len(surfaces) + 0.9, 5.2), layout="constrained")
+    panels = figure.subplots(1, len(surfaces), squeeze=False)[0]
+    every = np.concatenate([np.r_[one.predicted, one.trained] for one in surfaces.values()])
+    scale = Normalize(*np.quantile(every, [0.005, 0.995]))
+    for axes, (name, one) in zip(panels, surfaces.items(), strict=True):
+        shown = _surface(axes, one, scale)
+        axes.set_title(SURFACE_TITLES.get(name, name), fontsize=12)
+    bar = figure.colorbar(shown, ax=list(panels), shrink=0.9, pad=0.015)
+    bar.set_label("efficiency score: predicted (hexagons), trained (dots)", fontsize=9)
+    return figure
+
+
+def _surface(axes: Axes, one: Surface, scale: Normalize) -> Any:
+    low, high = np.percentile(one.points, SHOWN, axis=0)
+    margin = 0.04 * (high - low)
+    low, high = low - margin, high + margin
+    inside = ((one.points >= low) & (one.points <= high)).all(1)
+    shown = axes.hexbin(
+        one.points[inside, 0],
+        one.points[inside, 1],
+        C=one.predicted[inside],
+        reduce_C_function=np.mean,
+        gridsize=HEXAGONS,
+        extent=(low[0], high[0], low[1], high[1]),
+        cmap=COLOUR_MAP,
+        norm=scale,
+        linewidths=0.1,
+    )
+    axes.scatter(
+        one.trained_points[:, 0],
+        one.trained_points[:, 1],
+        c=one.trained,
+        cmap=COLOUR_MAP,
+        norm=scale,
+        s=26,
+        edgecolors="white",
+        linewidths=0.9,
+        zorder=3,
+    )
+    axes.set_xlim(low[0], high[0])
+    axes.set_ylim(low[1], high[1])
+    axes.set_xlabel(
+        "first principal component\n"
+        f"R² of a local average: predicted {_two(one, 'predicted_r2_plane')} here, "
+        f"{_two(one, 'predicted_r2_full')} in all coordinates;\n"
+        f"trained {_two(one, 'trained_r2_plane')} here, {_two(one, 'trained_r2_full')} in all; "
+        f"{one.numbers['explained_variance']:.0%} of the variance shown",
+        fontsize=9,
+    )
+    axes.set_ylabel("second principal component", fontsize=9)
+    axes.tick_params(labelsize=8)
+    axes.set_facecolor("#f4f4f4")
+    return shown
+
+
+def _two(one: Surface, name: str) -> str:
+    value = one.numbers[name]
+    return "-" if value is None or value != value else f"{value:.2f}"
+
+
+def _search_figure(search: Searched) -> Figure:
+    from matplotlib.figure import Figure
+
+    figure = Figure(figsize=(13.5, 4.1), layout="constrained")
+    panels = figure.subplots(1, 3)
+    trained = [line for line in search.lines if line["event"] == "trained" and "score" in line]
+    _trade_off(panels[0], trained, search.result)
+    _foreseen(panels[1], trained)
+    _learning(panels[2], search.result["learning"])
+    for axes in panels:
+        axes.grid(alpha=0.3)
+        axes.spines[["top", "right"]].set_visible(False)
+        if axes.get_legend_handles_labels()[0]:
+            axes.legend(fontsize=8, frameon=False)
+    return figure
+
+
+def _trade_off(
+    axes: Axes, trained: Sequence[Mapping[str, Any]], result: Mapping[str, Any]
+) -> None:
+    """Accuracy against size; what is better lies up and left."""
+    from matplotlib.ticker import FuncFormatter
+
+    axes.scatter(
+        [line["macs"] / 1e6 for line in trained],
+        [100 * line["val_acc"] for line in trained],
+        s=16, color=COLOURS[7], label="sampled cells",
+    )  # fmt: skip
+    finals = [one for one in result["finals"] if "error" not in one]
+    for some, colour, marker, size, label in (
+        (finals, COLOURS[4], "s", 30, "best predicted, trained longer"),
+        (
+            [one for one in finals if one["rank"] == 0],
+            COLOURS[1],
+            "D",
+            45,
+            "the predictor's first",
+        ),
+        ([result["chosen"]], COLOURS[5], "*", 150, "chosen"),
+    ):
+        axes.scatter(
+            [one["macs"] / 1e6 for one in some],
+            [100 * one["val_acc"] for one in some],
+            s=size, color=colour, marker=marker, label=label, edgecolors="white", linewidths=0.6,
+        )  # fmt: skip
+    axes.set_xscale("log")
+    for part in (axes.xaxis.set_major_formatter, axes.xaxis.set_minor_formatter):
+        part(FuncFormatter(lambda value, _: f"{value:.2g}"))
+    axes.tick_params(which="both", labelsize=8)
+    axes.set_xlabel("multiply-accumulates (M)", fontsize=9)
+    axes.set_ylabel("validation accuracy (%)", fontsize=9)
+    axes.set_title("Trained cells", fontsize=10)
+
+
+def _foreseen(axes: Axes, trained: Sequence[Mapping[str, Any]]) -> None:
+    """Scores against what was predicted before the cell was trained."""
+    pairs = [(x["predicted"], x["score"]) for x in trained if x.get("predicted") is not None]
+    axes.set_title("Score, and its prediction before the training", fontsize=10)
+    axes.set_xlabel("predicted score", fontsize=9)
+    axes.set_ylabel("score", fontsize=9)
+    if not pairs:
+        return
+    axes.scatter([x for x, _ in pairs], [y for _, y in pairs], s=16, color=COLOURS[4])
+    ends = [min(map(min, pairs)), max(map(max, pairs))]
+    axes.plot(ends, ends, color="#888888", linewidth=0.8, linestyle="--")
+
+
+def _learning(axes: Axes, learning: Sequence[Mapping[str, Any]]) -> None:
+    """Quality on unseen cells by the number of seen ones."""
+    from matplotlib.ticker import MaxNLocator
+
+    for k, (name, label) in enumerate((("kendall_tau", "Kendall tau"), ("r2", "R²"))):
+        known = [line for line in learning if line[name] is not None]
+        axes.plot(
+            [line["seen"] for line in known],
+            [line[name] for line in known],
+            marker="o", markersize=4, color=COLOURS[4 + k], label=label,
+        )  # fmt: skip
+    axes.set_ylim(max(-0.5, min([0.0, *(x["r2"] for x in learning if x["r2"] is not None)])), 1)
+    axes.xaxis.set_major_locator(MaxNLocator(integer=True))
+    axes.set_xlabel("trained cells that the predictor has seen", fontsize=9)
+    axes.set_title("Prediction of the cells not seen yet", fontsize=10)

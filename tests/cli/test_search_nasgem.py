@@ -1,0 +1,119 @@
+from __future__ import annotations
+
+import json
+from pathlib import Path
+
+import pytest
+from PIL import Image
+from typer.testing import CliRunner, Result
+
+from gnas.cli import app
+from gnas.search.nasgem.plan import JOURNAL
+from gnas.spaces.texts import from_text
+from tests.search.nasgem.conftest import TINY, thread_worker
+
+FAST = [word for name, value in TINY.items() for word in ("--set", f"{name}={value}")]
+
+
+def gnas(*arguments: str) -> Result:
+    return CliRunner().invoke(app, [*arguments])
+
+
+def test_from_a_search_to_pictures_and_a_trained_network(tmp_path: Path) -> None:
+    out = tmp_path / "run"
+    with thread_worker("run", out / JOURNAL):
+        done = gnas("search", "nasgem", "--workers", "0", "--out", str(out), *FAST)
+    assert done.exit_code == 0, done.output
+    assert "\x1b" not in done.stdout + done.stderr
+    cell = done.stdout.splitlines()[0]
+    assert from_text(cell).num_nodes >= 4
+    assert "best predicted (argmax)" in done.stdout and f"run: {out}" in done.stdout
+    assert "4 cells trained, best score" in done.stderr
+    result = json.loads((out / "result.json").read_text())
+    assert result["architecture"] == cell
+    names = {"cell", "surface", "search"}
+    files = {f"{name}.{kind}" for name in names for kind in ("png", "svg")}
+    assert {path.name for path in (out / "figures").iterdir()} == files
+    with Image.open(out / "figures" / "surface.png") as image:
+        assert image.width > 1500
+    shown = gnas("show", str(out), "--out", str(tmp_path / "again"))
+    assert shown.exit_code == 0 and shown.stdout.splitlines()[0] == cell
+    for name in names:
+        again = (tmp_path / "again" / f"{name}.png").stat().st_size
+        assert abs(again / (out / "figures" / f"{name}.png").stat().st_size - 1) < 0.02
+    trained = gnas(
+        "retrain", str(out), "--out", str(tmp_path / "trained"), "--epochs", "1", "--channels",
+        "2", "--set", "image_size=8", "--device", "cpu",
+    )  # fmt: skip
+    assert trained.exit_code == 0, trained.output
+    written = gnas("export", str(out), "--to", "python", "--out", str(tmp_path / "net.py"))
+    assert written.exit_code == 0, written.output
+
+
+def test_a_cell_alone_is_drawn(tmp_path: Path) -> None:
+    text = "conv_1x1,dw_sep_conv_3x3,conv_1x1|7"
+    done = gnas("show", text, "--out", str(tmp_path))
+    assert done.exit_code == 0 and done.stdout.splitlines()[0] == text
+    assert {path.name for path in tmp_path.iterdir()} == {"cell.png", "cell.svg"}
+
+
+def test_the_switches_and_json(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr("gnas.viz.nasgem_figures", lambda search: {})  # drawing takes longer
+    out, journal = tmp_path / "run", tmp_path / "shared.journal"
+    switches = (
+        "--no-embedding", "--prior", "watts-strogatz", "--lambda", "0.2", "--seed", "7",
+        "--storage", str(journal), "--study", "mine", "--set", "spread=true",
+    )  # fmt: skip
+    with thread_worker("mine", journal):
+        done = gnas(
+            "search", "nasgem", "--workers", "0", "--out", str(out), "--json", "-", *switches,
+            *FAST,
+        )  # fmt: skip
+    assert done.exit_code == 0, done.output
+    config = json.loads(done.stdout)["config"]
+    assert config["search"]["encoder"] == "none" and config["search"]["lambda_"] == 0.2
+    assert config["search"]["prior"] == "watts-strogatz" and config["search"]["spread"] is True
+    assert config["search"]["seed"] == config["images"]["seed"] == 7
+    assert "best predicted" in done.stderr and not (out / JOURNAL).exists()
+    again = gnas("search", "nasgem", "--resume", str(out), "--lambda", "0.1")
+    assert again.exit_code == 1 and "lambda_ is 0.2, not 0.1" in again.stderr
+    twice = gnas("search", "nasgem", "--out", str(out), *FAST)
+    assert twice.exit_code == 1 and "a new run needs a folder of its own" in twice.stderr
+
+
+@pytest.mark.parametrize(
+    ("arguments", "message"),
+    [
+        (("--dataset", "folder"), "folder needs the folder of its images"),
+        (("--dataset", "folder", "--data-dir", "nowhere"), "found no folder"),
+        (("--dataset", "cifar10", "--data-dir", "."), "must hold cifar-10-batches-py"),
+        (("--workers", "-1"), "workers must be at least 0, but got -1"),
+        (("--iterations", "1"), "iterations must be at least 2"),
+        (("--encoder", "best"), "unknown encoder 'best'; choose from"),
+        (("--encoder", "my.safetensors"), "encoder weights not found"),
+        (("--encoder", "nasgem-nasbench101"), "must be one of NASGEM cells"),
+        (("--set", "num_nodes=31"), "must take cells of 31 nodes"),
+        (("--set", "num_nods=8"), "unknown setting 'num_nods'; choose from"),
+        (("--set", "percent=0"), "percent must be in (0, 100]"),
+        (("--set", "num_stages=6"), "at least 32 pixels a side for 6 stages, but have 8"),
+        (("--lambda", "-1"), "lambda_ must be a number from 0"),
+        (("--resume", "nowhere"), "must have a config.json, but nowhere has none"),
+        (("--storage", "mysql://user:secret@host/db"), "postgresql"),
+    ],
+)
+def test_refusals_are_one_line(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, arguments: tuple[str, ...], message: str
+) -> None:
+    monkeypatch.chdir(tmp_path)
+    done = gnas("search", "nasgem", *arguments)
+    assert done.exit_code == 1, done.output
+    assert done.stderr.startswith("error: ") and message in done.stderr
+    assert done.stderr.count("\n") == 1 and "secret" not in done.stderr
+
+
+def test_wrong_usage(tmp_path: Path) -> None:
+    both = gnas("search", "nasgem", "--no-embedding", "--encoder", "nasgem-30")
+    assert both.exit_code == 2
+    assert gnas("search", "nasgem", "--prior", "complete").exit_code == 2
+    resumed = gnas("search", "nasgem", "--resume", str(tmp_path), "--out", str(tmp_path))
+    assert resumed.exit_code == 2

@@ -1,0 +1,72 @@
+from __future__ import annotations
+
+from pathlib import Path
+
+import numpy as np
+import pytest
+import torch
+
+from gnas.data.proxy import ProxyImagesConfig, open_proxy_images
+from gnas.errors import ConfigError, DataError, MissingDataError
+
+
+def arrays(folder: Path, count: int = 40, classes: int = 4) -> Path:
+    rng = np.random.default_rng(0)
+    folder.mkdir()
+    for part in ("train", "test"):
+        np.save(folder / f"x_{part}.npy", rng.integers(0, 255, (count, 8, 8, 3), np.uint8))
+        np.save(folder / f"y_{part}.npy", np.arange(count) % classes)
+    return folder
+
+
+def test_a_share_of_every_class(tmp_path: Path) -> None:
+    folder = str(arrays(tmp_path / "set", 400))
+    config = ProxyImagesConfig(dataset="folder", data_dir=folder, image_size=8, percent=40)
+    images = open_proxy_images(config)
+    assert torch.bincount(images.y_train).tolist() == [30] * 4
+    assert torch.bincount(images.y_val).tolist() == [10] * 4
+    assert len(images.y_test) == 400 and images.source == "set"
+    again = open_proxy_images(config)
+    assert again.sha256 == images.sha256
+    other = open_proxy_images(
+        ProxyImagesConfig(dataset="folder", data_dir=folder, image_size=8, percent=40, seed=1)
+    )
+    assert other.sha256 != images.sha256
+    train, val = ({x.numpy().tobytes() for x in part} for part in (images.x_train, images.x_val))
+    assert len(train) == 120 and len(val) == 40 and not train & val
+
+
+def test_digits_are_all_taken_and_disjoint_from_the_test_images() -> None:
+    images = open_proxy_images(ProxyImagesConfig())
+    sizes = [len(y) for y in (images.y_train, images.y_val, images.y_test)]
+    assert sum(sizes) == 1797 and images.image_size == 8
+    shares = torch.bincount(images.y_val) / torch.bincount(images.y_train)
+    assert float((shares - 1 / 3).abs().max()) < 0.01
+
+
+def test_a_tenth_of_cifar10_is_the_default() -> None:
+    config = ProxyImagesConfig(dataset="cifar10", data_dir="somewhere")
+    assert config.share == 0.1 and config.size == 32
+
+
+@pytest.mark.parametrize(
+    ("arguments", "message"),
+    [
+        ({"dataset": "imagenet"}, "unknown dataset 'imagenet'"),
+        ({"dataset": "folder"}, "give --data-dir"),
+        ({"percent": 0}, r"percent must be in \(0, 100\], but got 0"),
+        ({"percent": "many"}, "but got 'many'"),
+        ({"image_size": 2}, "image_size must be at least 8"),
+    ],
+)
+def test_impossible_configs(arguments: dict[str, object], message: str) -> None:
+    with pytest.raises(ConfigError, match=message):
+        ProxyImagesConfig(**arguments)  # type: ignore[arg-type]
+
+
+def test_too_few_images(tmp_path: Path) -> None:
+    folder = str(arrays(tmp_path / "set"))
+    with pytest.raises(DataError, match=r"at least 2 images, one to train .* class 0 has 1 of 10"):
+        open_proxy_images(ProxyImagesConfig(dataset="folder", data_dir=folder, percent=10))
+    with pytest.raises(MissingDataError, match="found no folder"):
+        open_proxy_images(ProxyImagesConfig(dataset="folder", data_dir=str(tmp_path / "none")))

@@ -1,0 +1,78 @@
+"""What the tests of NASGEM searches share: tiny ones, with workers in threads or processes."""
+
+from __future__ import annotations
+
+import threading
+from collections.abc import Callable, Iterator, Mapping
+from contextlib import contextmanager
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+from gnas.errors import MissingDataError
+from gnas.search.nasgem import NasgemJob, SearchPlan, plan_search, run_search
+from gnas.search.nasgem.plan import JOURNAL
+from gnas.studies import CandidateStudy, work
+
+TINY: dict[str, Any] = {
+    "num_nodes": 8, "iterations": 6, "top": 2, "pool": 300, "epochs": 1, "final_epochs": 2,
+    "channels": 2, "num_stages": 2, "batch_size": 256, "update_every": 2, "percent": 50,
+}  # fmt: skip
+
+
+def tiny(**changes: Any) -> SearchPlan:
+    return plan_search("digits", **{**TINY, **changes})
+
+
+@dataclass(frozen=True)
+class Failing(NasgemJob):
+    """Fails on every third candidate of the search."""
+
+    def open(self) -> Callable[[dict[str, Any]], dict[str, Any]]:
+        evaluate, seen = super().open(), []
+
+        def sometimes(candidate: dict[str, Any]) -> dict[str, Any]:
+            seen.append(candidate)
+            if candidate["stage"] == "search" and len(seen) % 3 == 1:
+                raise RuntimeError("not enough memory: you tried to allocate 99 GB")
+            return evaluate(candidate)
+
+        return sometimes
+
+
+@contextmanager
+def thread_worker(
+    name: str, where: Path, kind: type[NasgemJob] = NasgemJob
+) -> Iterator[threading.Thread]:
+    """A worker in this process, which takes no time to start."""
+    stop = threading.Event()
+
+    def run() -> None:
+        while not stop.wait(0.02):
+            try:
+                study = CandidateStudy.join(name, where)
+            except MissingDataError:
+                continue
+            work(study, kind.from_facts(study.facts), wait=True)
+            return
+
+    thread = threading.Thread(target=run, daemon=True)
+    thread.start()
+    try:
+        yield thread
+    finally:
+        stop.set()
+        thread.join(timeout=60)
+
+
+def search(
+    plan: SearchPlan, out: Path, *, kind: type[NasgemJob] = NasgemJob, **options: Any
+) -> dict[str, Any]:
+    """Runs a search with one worker in a thread."""
+    with thread_worker(out.name, out / JOURNAL, kind):
+        return run_search(plan, out=out, workers=0, **options)
+
+
+def lasting(result: Mapping[str, Any]) -> dict[str, Any]:
+    """What of a result does not depend on the clock."""
+    return {key: value for key, value in result.items() if not key.endswith("seconds")}
