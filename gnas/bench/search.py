@@ -25,6 +25,12 @@ Values = NDArray[np.float64]
 Indices = NDArray[np.int64]
 Progress = Callable[[int, int | None], None]
 
+IMAGES = {
+    "cifar10": ("cifar10-valid", "cifar10"),
+    "cifar100": ("cifar100", "cifar100"),
+    "imagenet16-120": ("ImageNet16-120", "ImageNet16-120"),
+}
+"""What NAS-Bench-201 calls the images of the validation and of the test accuracy."""
 MUTATIONS = 50
 """Choice: edits tried to stay in a table of part of a space."""
 PROTOCOL = {
@@ -54,10 +60,8 @@ class SearchBench:
     """Architectures that a search may buy."""
     seeds: int = 100
     """Searches by each searcher."""
-    val_dataset: str | None = None
-    """Images of the validation accuracy, as the table names them; None where it has one."""
-    test_dataset: str | None = None
-    """Images of the test accuracy."""
+    dataset: str = "cifar10"
+    """Images that the architectures are for: a key of `IMAGES`; NAS-Bench-101 has CIFAR-10."""
     epochs: int | None = None
     """Length of the trainings; None takes the longest."""
     table: str | None = None
@@ -70,6 +74,11 @@ class SearchBench:
     def __post_init__(self) -> None:
         if self.space not in ("nasbench101", "nasbench201"):
             raise ConfigError(f"space must be nasbench101 or nasbench201, but got '{self.space}'")
+        choices = list(IMAGES) if self.space == "nasbench201" else ["cifar10"]
+        if self.dataset not in choices:
+            raise ConfigError(
+                f"dataset of {self.space} must be one of {choices}, but got '{self.dataset}'"
+            )
         unknown = [name for name in self.searchers if name not in SEARCHERS]
         if unknown or not self.searchers or len(set(self.searchers)) < len(self.searchers):
             raise ConfigError(
@@ -195,8 +204,11 @@ class Shop:
             ConfigError: there are no such columns.
         """
         space = TableSpace(SPACES[config.space](), table.graphs)
-        val = table.val_acc(dataset=config.val_dataset, epochs=config.epochs)
-        test = table.test_acc(dataset=config.test_dataset, epochs=config.epochs)
+        val_images, test_images = (
+            (None, None) if config.space == "nasbench101" else IMAGES[config.dataset]
+        )
+        val = table.val_acc(dataset=val_images, epochs=config.epochs)
+        test = table.test_acc(dataset=test_images, epochs=config.epochs)
         keys, group = np.unique(space.keys(table.graphs), return_inverse=True)
         group = group.reshape(-1)
         sizes = np.bincount(group)

@@ -5,13 +5,14 @@ from __future__ import annotations
 import time
 from collections.abc import Mapping
 from dataclasses import dataclass
-from typing import Any
+from typing import Any, Literal
 
 import numpy as np
 import torch
 from numpy.typing import NDArray
 from scipy.stats import spearmanr
 
+from gnas.bench.search import IMAGES
 from gnas.data.tables import BenchmarkTable, load_table
 from gnas.errors import ConfigError
 from gnas.graphs import DenseBatch, architecture, graph_hash, prune
@@ -26,9 +27,9 @@ class TopologyBench:
     """Which accuracies are averaged."""
 
     dataset: str = "cifar10"
-    """Images of the accuracies, as the table names them."""
-    quantity: str = "test_acc"
-    """"test_acc" or "val_acc"."""
+    """Images of the accuracies: a key of `gnas.bench.search.IMAGES`."""
+    split: Literal["test", "val"] = "test"
+    """Which accuracy."""
     epochs: int | None = None
     """Length of the trainings; None takes the longest."""
     table: str = NASBench201.name
@@ -37,8 +38,10 @@ class TopologyBench:
     """Folder of tables to look in first."""
 
     def __post_init__(self) -> None:
-        if self.quantity not in ("test_acc", "val_acc"):
-            raise ConfigError(f"quantity must be test_acc or val_acc, but got '{self.quantity}'")
+        if self.split not in ("test", "val"):
+            raise ConfigError(f"split must be test or val, but got '{self.split}'")
+        if self.dataset not in IMAGES:
+            raise ConfigError(f"dataset must be one of {[*IMAGES]}, but got '{self.dataset}'")
 
 
 @dataclass(frozen=True)
@@ -115,7 +118,8 @@ def bench_topology(config: TopologyBench) -> TopologyResult:
 
 def accuracies(table: BenchmarkTable, config: TopologyBench) -> Floats:
     """The mean over runs of the accuracy that the config names, fractions [N]."""
-    return table.metric(config.quantity, dataset=config.dataset, epochs=config.epochs)
+    images = IMAGES[config.dataset][("val", "test").index(config.split)]
+    return table.metric(f"{config.split}_acc", dataset=images, epochs=config.epochs)
 
 
 def topology_rows(graphs: DenseBatch, scores: Floats) -> tuple[TopologyRow, ...]:

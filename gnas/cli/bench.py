@@ -7,7 +7,8 @@ from typing import TYPE_CHECKING, Annotated, Literal
 
 import typer
 
-from gnas.cli.output import check_writable, report_console, reporting, write_json
+from gnas.cli.bench_tables import search, topology
+from gnas.cli.output import check_outputs, report_console, reporting, write_json
 
 if TYPE_CHECKING:
     from rich.console import Console
@@ -31,6 +32,10 @@ def whole_numbers(text: str) -> tuple[int, ...]:
         raise typer.BadParameter(
             f"must be whole numbers like 100,200, but got {text!r}", param_hint="--samples"
         ) from None
+
+
+app.command()(search)
+app.command()(topology)
 
 
 @app.callback()
@@ -65,19 +70,6 @@ def nasbench101(
     with reporting("fitting predictors") as progress:
         result = bench_nasbench101(config, progress=progress)
     report(result, out, json)
-
-
-def check_outputs(out: Path | None, json: str | None) -> None:
-    """Checks before the work that its results can be written.
-
-    Raises:
-        ConfigError: a path is not writable.
-    """
-    from gnas.runs import check_folder
-
-    check_writable(json)
-    if out is not None:
-        check_folder(out)
 
 
 def report(result: BenchResult, out: Path | None, json: str | None) -> None:

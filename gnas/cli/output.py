@@ -87,6 +87,19 @@ def check_writable(path: str | Path | None) -> None:
         raise ConfigError(f"the output must be writable, but {nearest} is not")
 
 
+def check_outputs(out: Path | None, json: str | None) -> None:
+    """Checks before the work that its results can be written.
+
+    Raises:
+        ConfigError: a path is not writable.
+    """
+    from gnas.runs import check_folder
+
+    check_writable(json)
+    if out is not None:
+        check_folder(out)
+
+
 def write_json(path: str | Path, value: object) -> None:
     """Writes one JSON document, whole or not at all.
 

@@ -3,8 +3,10 @@
 from gnas.viz.cells import cell_figures
 from gnas.viz.nasgem import nasgem_cell_figure, nasgem_figures
 from gnas.viz.predictors import LEAST_BIAS_PERCENT, label_of, predictor_figures
+from gnas.viz.regret import regret_figures
 from gnas.viz.search import search_figures
 from gnas.viz.style import COLOURS
+from gnas.viz.topology import topology_figures
 
 __all__ = [
     "COLOURS",
@@ -14,5 +16,7 @@ __all__ = [
     "nasgem_cell_figure",
     "nasgem_figures",
     "predictor_figures",
+    "regret_figures",
     "search_figures",
+    "topology_figures",
 ]

@@ -77,7 +77,7 @@ def _labels(axes: object, result: TopologyResult, lost: int) -> None:
     from matplotlib.axes import Axes
 
     assert isinstance(axes, Axes)
-    split = "test" if result.config.quantity == "test_acc" else "validation"
+    split = "test" if result.config.split == "test" else "validation"
     axes.set_xlabel("Number of edges")
     axes.set_ylabel(f"Mean {split} accuracy over all operations (%)")
     axes.set_title(

@@ -1,7 +1,7 @@
 from __future__ import annotations
 
-import os
 from collections import defaultdict
+from collections.abc import Callable
 from itertools import combinations
 from pathlib import Path
 
@@ -14,9 +14,6 @@ from gnas.errors import ConfigError
 from gnas.spaces import NASBench201
 from gnas.spaces.nasbench201 import EDGES
 from gnas.viz.topology import topology_figures
-
-REAL = Path(os.environ.get("GNAS_TEST_DATA", "../shared/data")) / "nasbench201"
-TABLE = REAL / "nasbench201_cifar.parquet"
 
 
 @pytest.fixture(scope="module")
@@ -62,18 +59,18 @@ def test_live_edges_are_on_paths_from_input_to_output(rows: tuple[TopologyRow, .
         assert row.live_edges == len({edge for path in paths for edge in path})
 
 
-@pytest.mark.skipif(not TABLE.exists(), reason=f"needs the NAS-Bench-201 table at {TABLE}")
-def test_the_published_figure() -> None:
+def test_the_published_figure(shared_data: Callable[[str], Path]) -> None:
     """The paper: 6 edges are on average worse than the best topologies of 5 and of 4."""
-    result = bench_topology(TopologyBench(table=str(TABLE)))
+    table = str(shared_data("nasbench201/nasbench201_cifar.parquet"))
+    result = bench_topology(TopologyBench(table=table))
     best = {n: max(r.mean_acc for r in result.rows if len(r.edges) == n) for n in range(7)}
     assert best[6] < min(best[5], best[4])
     lost = [row.mean_acc for row in result.rows if not row.live_edges]
     assert len(lost) == 17 and lost == pytest.approx([0.1] * 17, abs=1e-4)
     figure = topology_figures(result)["topologies"]
     assert "cifar10" in figure.axes[0].get_title()
-    with pytest.raises(ConfigError, match="no 'test_acc' on 'svhn'; choose from"):
-        bench_topology(TopologyBench(table=str(TABLE), dataset="svhn"))
+    with pytest.raises(ConfigError, match="no 'test_acc' on 'ImageNet16-120'; choose from"):
+        bench_topology(TopologyBench(table=table, dataset="imagenet16-120"))
 
 
 def test_a_table_of_another_space() -> None:
@@ -81,6 +78,8 @@ def test_a_table_of_another_space() -> None:
         bench_topology(TopologyBench(table="nasbench101"))
 
 
-def test_another_quantity() -> None:
-    with pytest.raises(ConfigError, match="quantity must be test_acc or val_acc, but got 'macs'"):
-        TopologyBench(quantity="macs")
+def test_impossible_settings() -> None:
+    with pytest.raises(ConfigError, match="split must be test or val, but got 'train'"):
+        TopologyBench(split="train")  # type: ignore[arg-type]
+    with pytest.raises(ConfigError, match=r"dataset must be one of .* but got 'svhn'"):
+        TopologyBench(dataset="svhn")

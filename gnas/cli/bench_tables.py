@@ -1,0 +1,171 @@
+"""``gnas bench search`` and ``gnas bench topology``: what tables say beside predictors."""
+
+from __future__ import annotations
+
+from collections import Counter
+from pathlib import Path
+from typing import TYPE_CHECKING, Annotated, Literal
+
+import typer
+
+from gnas.cli.output import check_outputs, report_console, reporting, write_json
+
+if TYPE_CHECKING:
+    from rich.console import Console
+
+    from gnas.bench.search import SearchBenchResult
+    from gnas.bench.topology import TopologyResult
+
+Images = Annotated[
+    Literal["cifar10", "cifar100", "imagenet16-120"],
+    typer.Option("--dataset", help="Images that the accuracies are of"),
+]
+Table = Annotated[str | None, typer.Option(help="A Parquet file or a table's name")]
+Folder = Annotated[Path | None, typer.Option(help="Folder of tables")]
+Out = Annotated[Path | None, typer.Option(help="Folder for result and figures")]
+Json = Annotated[str | None, typer.Option(help="File for the result; - is stdout")]
+
+
+def search(
+    space: Annotated[Literal["nasbench101", "nasbench201"], typer.Argument(help="Which table")],
+    budget: Annotated[int, typer.Option(help="Architectures that a search may buy")] = 150,
+    seeds: Annotated[int, typer.Option(help="Searches by each searcher")] = 100,
+    searchers: Annotated[str | None, typer.Option(help="Names with commas [all]")] = None,
+    dataset: Images = "cifar10",
+    table: Table = None,
+    data_dir: Folder = None,
+    seed: Annotated[int, typer.Option(help="Same seed, same numbers")] = 0,
+    out: Out = None,
+    json: Json = None,
+) -> None:
+    """Find the best cell of a table with few purchases: regret and queries to the optimum."""
+    check_outputs(out, json)
+    from gnas.bench.search import SearchBench, bench_search
+    from gnas.search.samplers import SEARCHERS
+
+    config = SearchBench(
+        space=space, budget=budget, seeds=seeds, dataset=dataset, table=table, seed=seed,
+        searchers=tuple(SEARCHERS) if searchers is None else tuple(searchers.split(",")),
+        data_dir=None if data_dir is None else str(data_dir),
+    )  # fmt: skip
+    with reporting("searches") as progress:
+        result = bench_search(config, progress=progress)
+    print_searches(result, report_console(json))
+    if json is not None:
+        write_json(json, result)
+    if out is not None:
+        from gnas.runs import write_run
+        from gnas.viz import regret_figures
+
+        write_run(
+            out, config=config, result=result, figures=regret_figures(result), table=result.table
+        )
+
+
+def print_searches(result: SearchBenchResult, console: Console) -> None:
+    """What every searcher reached, and what the numbers mean."""
+    from rich.box import SIMPLE_HEAD
+    from rich.table import Table as Grid
+
+    facts = result.table
+    console.print(
+        f"Table {facts['name']}: {facts['provenance'].upper()}, {facts['rows']:,} cells, "
+        f"{facts['architectures']:,} different networks, sha256 {facts['sha256'][:12]}. "
+        f"{facts['note']}",
+        soft_wrap=True,
+    )
+    grid = Grid(box=SIMPLE_HEAD, padding=0, pad_edge=False)
+    grid.title = f"{result.config.budget} purchases, {result.config.seeds} searches each"
+    grid.title_justify = "left"
+    grid.add_column("searcher", overflow="fold")
+    for name in ("test acc %", "test regret", "found", "median queries", "s each"):
+        grid.add_column(name, justify="right", no_wrap=True)
+    for row in result.rows:
+        acc, regret = row.test_acc, row.test_regret[-1]
+        half = "" if row.seeds == 1 else f"±{100 * (acc.high - acc.mean):.2f}"
+        grid.add_row(
+            row.searcher,
+            f"{100 * acc.mean:.2f}{half}",
+            f"{100 * regret.mean:.3f}",
+            f"{row.found_optimum:.0%}",
+            "-" if row.median_queries is None else f"{row.median_queries:g}",
+            f"{row.seconds:.1f}",
+        )
+    console.print(grid)
+    console.print(
+        f"Chosen by validation accuracy, reported by mean test accuracy (best "
+        f"{100 * result.best_test_acc:.2f}%), regret in percentage points; found: the best "
+        f"validation accuracy, {100 * result.best_val_acc:.2f}%, was bought. ± is half the 95% "
+        f"interval over searches. {result.seconds:.0f} s.",
+        soft_wrap=True,
+    )
+
+
+def topology(
+    dataset: Images = "cifar10",
+    split: Annotated[Literal["test", "val"], typer.Option(help="Which accuracy")] = "test",
+    table: Table = None,
+    data_dir: Folder = None,
+    out: Out = None,
+    json: Json = None,
+) -> None:
+    """Average the accuracy of each of NAS-Bench-201's 64 topologies (TopoNAS, figure 1)."""
+    check_outputs(out, json)
+    from gnas.bench.topology import TopologyBench, bench_topology
+    from gnas.spaces import NASBench201
+
+    config = TopologyBench(
+        dataset=dataset,
+        split=split,
+        table=table or NASBench201.name,
+        data_dir=None if data_dir is None else str(data_dir),
+    )
+    result = bench_topology(config)
+    print_topologies(result, report_console(json))
+    if json is not None:
+        write_json(json, result)
+    if out is not None:
+        from gnas.runs import write_run
+        from gnas.viz import topology_figures
+
+        write_run(
+            out, config=config, result=result, figures=topology_figures(result), table=result.table
+        )
+
+
+def print_topologies(result: TopologyResult, console: Console) -> None:
+    """A row for each class of isomorphic topologies, by number of edges, the best first."""
+    from rich.box import SIMPLE_HEAD
+    from rich.table import Table as Grid
+
+    facts = result.table
+    console.print(
+        f"Table {facts['name']}: {facts['provenance'].upper()}, {facts['rows']:,} cells, sha256 "
+        f"{facts['sha256'][:12]}. {facts['note']}",
+        soft_wrap=True,
+    )
+    grid = Grid(box=SIMPLE_HEAD, padding=0, pad_edge=False)
+    grid.add_column("edges", justify="right")
+    grid.add_column("live", justify="right")
+    grid.add_column("joined nodes", overflow="fold")
+    for name in ("cells", "mean acc %", "deviation", "best"):
+        grid.add_column(name, justify="right", no_wrap=True)
+    sizes = Counter(row.isomorphism_class for row in result.rows)
+    for row in result.rows:
+        grid.add_row(
+            f"{len(row.edges)}",
+            f"{row.live_edges}",
+            " ".join(f"{i}{j}" for i, j in row.edges) + " *" * (sizes[row.isomorphism_class] > 1),
+            f"{row.cells:,}",
+            f"{100 * row.mean_acc:.2f}",
+            f"{100 * row.std_acc:.2f}",
+            f"{100 * row.best_acc:.2f}",
+        )
+    console.print(grid)
+    console.print(
+        f"{result.num_classes} classes of isomorphic topologies; * another one is isomorphic. "
+        "Node 0 is the input, 3 the output; live edges are on a path between them. Rank "
+        f"correlation of mean accuracy with the number of edges {result.spearman:.2f}, with live "
+        f"edges {result.spearman_live:.2f}, over the topologies that join input and output.",
+        soft_wrap=True,
+    )

@@ -1,0 +1,151 @@
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pytest
+
+from gnas.bench.search import SearchBench, Shop, TableSpace, bench_search
+from gnas.data import BenchmarkTable, Column, Provenance, load_table, save_table
+from gnas.errors import ConfigError, GraphError
+from gnas.graphs import graph_keys
+from gnas.search.samplers import RandomSearch
+from gnas.spaces import NASBench101, NASBench201
+from gnas.viz import regret_figures
+
+
+@pytest.fixture(scope="module")
+def nasbench201(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """A whole table in which the number of 3x3 convolutions counts, and twins differ a little."""
+    space = NASBench201()
+    graphs = space.enumerate()
+    convolutions = (graphs.adjacency == 1 + space.edge_ops.index("nor_conv_3x3")).sum((1, 2))
+    noise = np.random.default_rng(0).uniform(0, 1e-4, len(graphs))
+    values = {
+        Column.of("val_acc", dataset="cifar10-valid", epochs=200): convolutions.numpy() / 10,
+        Column.of("test_acc", dataset="cifar10", epochs=200): convolutions.numpy() / 20,
+    }
+    path = tmp_path_factory.mktemp("table") / "made.parquet"
+    provenance = Provenance("made", "nasbench201", "a test", "self-made")
+    arrays = {column.name: value + noise for column, value in values.items()}
+    save_table(BenchmarkTable(graphs, list(values), provenance, arrays), path)
+    return path
+
+
+def test_curves_and_queries_by_hand(nasbench201: Path) -> None:
+    """Against a plain replay of the same random searches."""
+    config = SearchBench(
+        space="nasbench201", searchers=("random",), budget=30, seeds=4, table=str(nasbench201)
+    )
+    result = bench_search(config)
+    table, space = load_table(str(nasbench201)), NASBench201()
+    val = table.val_acc(dataset="cifar10-valid")
+    test = table.test_acc(dataset="cifar10")
+    keys = graph_keys(space.functional(table.graphs))
+    classes = {int(key): np.flatnonzero(keys == key) for key in np.unique(keys)}
+    best_test = max(test[rows].mean() for rows in classes.values())
+    regrets = []
+    for seed in range(4):
+        searcher = RandomSearch(TableSpace(space, table.graphs), seed=seed)
+        chosen, best, curve, seen = -1, -1.0, [], set()
+        for _ in range(30):
+            graph = searcher.ask()
+            key = searcher.key(graph)
+            assert key not in seen
+            seen.add(key)
+            score = val[classes[key]].mean()
+            searcher.tell(graph, score)
+            if score > best:
+                chosen, best = key, score
+            curve.append(best_test - test[classes[chosen]].mean())
+        regrets.append(curve)
+    row = result.rows[0]
+    np.testing.assert_allclose([v.mean for v in row.test_regret], np.mean(regrets, axis=0))
+    assert result.table["architectures"] == len(classes)
+    assert result.best_test_acc == pytest.approx(best_test)
+
+
+def test_searchers_that_learn_find_the_optimum_that_random_ones_miss(nasbench201: Path) -> None:
+    config = SearchBench(
+        space="nasbench201", searchers=("random", "local"), budget=80, seeds=5,
+        table=str(nasbench201),
+    )  # fmt: skip
+    random, local = bench_search(config).rows
+    assert local.found_optimum == 1 and random.found_optimum < 0.5
+    assert local.median_queries is not None and random.median_queries is None
+    assert all(q is not None and 1 <= q <= 80 for q in local.queries)
+    assert local.val_regret[-1].mean == 0 < random.val_regret[-1].mean
+
+
+def test_on_part_of_a_space_nothing_else_is_bought() -> None:
+    """The shipped table has 2,000 of 423,624 cells."""
+    config = SearchBench(
+        space="nasbench101", searchers=("evolution", "local", "predictor"), budget=40, seeds=2
+    )
+    result = bench_search(config)
+    assert result.table["architectures"] == 2000
+    assert {row.searcher for row in result.rows} == set(config.searchers)
+    again = bench_search(config)
+    assert [row.queries for row in again.rows] == [row.queries for row in result.rows]
+    assert [row.test_acc for row in again.rows] == [row.test_acc for row in result.rows]
+    figures = regret_figures(result)
+    assert set(figures) == {"regret", "found"}
+    assert len(figures["regret"].axes[0].lines) == 3
+
+
+def test_a_table_space_keeps_to_its_table() -> None:
+    table = load_table("nasbench101")
+    space = TableSpace(NASBench101(), table.graphs)
+    rng = np.random.default_rng(0)
+    known = set(space.keys(table.graphs).tolist())
+    for row in range(20):
+        mutated = space.mutate(table.graphs.data(row), rng)
+        space.validate(mutated)
+        near = space.neighbours(table.graphs.data(row))
+        assert set(space.keys(near).tolist()) <= known
+    outside = next(
+        graph
+        for graph in NASBench101().sample_batch(200, rng)
+        if int(graph_keys(NASBench101().functional(_batch(graph)))[0]) not in known
+    )
+    with pytest.raises(GraphError, match="must be one of the table's"):
+        space.validate(outside)
+
+
+def _batch(graph: Any) -> Any:
+    from gnas.graphs import as_batch
+
+    return as_batch(graph)
+
+
+@pytest.mark.parametrize(
+    ("settings", "message"),
+    [
+        ({"space": "nasgem"}, "space must be nasbench101 or nasbench201, but got 'nasgem'"),
+        ({"searchers": ("best",)}, r"searchers must be different ones of .* but got \['best'\]"),
+        ({"searchers": ()}, "searchers must be different ones of"),
+        ({"budget": 0}, "budget must be at least 1, but got 0"),
+        ({"dataset": "cifar100"}, "dataset of nasbench101 must be one of .* but got 'cifar100'"),
+    ],
+)
+def test_impossible_settings(settings: dict[str, Any], message: str) -> None:
+    with pytest.raises(ConfigError, match=message):
+        SearchBench(**{"space": "nasbench101", **settings})
+
+
+def test_budgets_and_tables_that_do_not_fit(nasbench201: Path) -> None:
+    with pytest.raises(ConfigError, match="budget must be at most the 2000 different"):
+        bench_search(SearchBench(space="nasbench101", budget=2001))
+    with pytest.raises(ConfigError, match="must hold 'nasbench101' cells, but made holds"):
+        bench_search(SearchBench(space="nasbench101", table=str(nasbench201)))
+
+
+def test_a_shop_sells_the_mean_of_twins(nasbench201: Path) -> None:
+    table = load_table(str(nasbench201))
+    shop = Shop.of(table, SearchBench(space="nasbench201"))
+    weights = np.unique(shop.space.keys(table.graphs), return_counts=True)[1]
+    assert len(weights) == len(shop.val_acc) < len(table)
+    assert np.average(shop.val_acc, weights=weights) == pytest.approx(
+        table.val_acc(dataset="cifar10-valid").mean()
+    )
