@@ -162,19 +162,22 @@ def test_what_a_stopped_worker_evaluated_is_evaluated_by_another(
     assert scores(again) == [0, 2, 1.0] and again.claim() is None
 
 
-def test_workers_of_a_killed_command_give_their_candidates_back(journal: Path) -> None:
+def test_workers_of_a_killed_command_give_their_candidates_back(
+    journal: Path, tmp_path: Path
+) -> None:
     script = (
         "import sys; from tests.studies.jobs import Doubling;"
         "from gnas.studies import CandidateStudy, local_workers\n"
         "if __name__ == '__main__':\n"
         "    study = CandidateStudy.join('numbers', sys.argv[1])\n"
-        "    with local_workers(study, Doubling(seconds=0.0), 1) as wait:\n"
+        "    with local_workers(study, Doubling.from_facts(study.facts), 1) as wait:\n"
         "        wait(lambda progress: None)\n"
     )
-    study = opened(journal)
+    log = tmp_path / "log"
+    study = opened(journal, 0, replace(JOB, log=str(log)))
     study.plan([{"x": 7, "seconds": 60}])
     with subprocess.Popen([sys.executable, "-c", script, str(journal)]) as process:
-        wait_for(lambda: study._storage.running(study._id), process)
+        wait_for(log.exists, process)
         process.kill()
     wait_for(lambda: study.claim())
     (trial,) = study._storage.running(study._id)
