@@ -9,7 +9,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-from gnas.errors import MissingDataError
+from gnas.errors import GnasError
 from gnas.search.nasgem import NasgemJob, SearchPlan, plan_search, run_search
 from gnas.search.nasgem.plan import JOURNAL
 from gnas.studies import CandidateStudy, work
@@ -51,7 +51,7 @@ def thread_worker(
         while not stop.wait(0.02):
             try:
                 study = CandidateStudy.join(name, where)
-            except MissingDataError:
+            except GnasError:  # not there yet, or not whole
                 continue
             work(study, kind.from_facts(study.facts), wait=True)
             return
