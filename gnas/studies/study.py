@@ -125,6 +125,9 @@ class CandidateStudy:
             )
         study = cls(place, name, storage)
         if study.kind is None:
+            with place.exclusive(name):  # it may just be being made
+                study = cls(place, name, storage)
+        if study.kind is None:
             raise DataError(f"the study must be one of gnas, but {name!r} was made by others")
         return study
 
