@@ -4,13 +4,11 @@ import os
 import signal
 import subprocess
 import sys
-import threading
 import time
 from collections import Counter
 from collections.abc import Callable
 from dataclasses import replace
 from pathlib import Path
-from typing import Any
 
 import optuna
 import pytest
@@ -343,27 +341,3 @@ def test_a_missing_driver_names_the_extra(monkeypatch: pytest.MonkeyPatch) -> No
 def test_what_is_shown_of_an_url(url: str, expected: str) -> None:
     assert shown(f"postgresql+psycopg://{url}") == f"postgresql+psycopg://{expected}"
     assert shown(Path("a/b.journal")) == "a/b.journal"
-
-
-def test_a_worker_that_joins_while_the_study_is_being_made(
-    journal: Path, monkeypatch: pytest.MonkeyPatch
-) -> None:
-    """Between its creation and the writing of what it is about, it waits."""
-    joined: list[str | None] = []
-    threads: list[threading.Thread] = []
-    begin = CandidateStudy._begin
-
-    def slow(self: CandidateStudy, *arguments: Any) -> None:
-        thread = threading.Thread(
-            target=lambda: joined.append(CandidateStudy.join("numbers", journal).kind)
-        )
-        thread.start()
-        threads.append(thread)
-        thread.join(0.5)
-        assert not joined  # it must not have given up, nor know anything yet
-        begin(self, *arguments)
-
-    monkeypatch.setattr(CandidateStudy, "_begin", slow)
-    opened(journal)
-    threads[0].join(20)
-    assert joined == ["doubling"]

@@ -298,3 +298,27 @@ def test_a_database_that_stays_away_is_given_up(
     finally:
         server.start()
     assert work(study, JOB, wait=False) == 1
+
+
+def test_a_worker_that_joins_while_the_study_is_being_made(
+    database: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Between its creation and the writing of what it is about, it waits."""
+    joined: list[str | None] = []
+    threads: list[threading.Thread] = []
+    begin = CandidateStudy._begin
+
+    def slow(self: CandidateStudy, *arguments: Any) -> None:
+        thread = threading.Thread(
+            target=lambda: joined.append(CandidateStudy.join("numbers", database).kind)
+        )
+        thread.start()
+        threads.append(thread)
+        thread.join(0.5)
+        assert not joined  # it must not have given up, nor know anything yet
+        begin(self, *arguments)
+
+    monkeypatch.setattr(CandidateStudy, "_begin", slow)
+    opened(database)
+    threads[0].join(20)
+    assert joined == ["doubling"]
