@@ -50,14 +50,14 @@ def default(space: Space, *, seed: int = 0) -> Predictor:
         seed: Fixes every random choice.
     """
     features = PathStatistics(space)
-    members: list[Predictor] = [
+    trees = Forest(features, kind="extra", num_trees=150, max_features=0.4)
+    if not space.edge_ops:
+        return Average([ArdProcess(features, length=8.0), trees], seed=seed)
+    members = [
         ArdProcess(features),
-        Forest(features, kind="extra", num_trees=150, max_features=0.4),
+        ArdProcess(features, kernel="matern52"),
+        ArdProcess(features, columns=features.columns(*_FLOW)),
+        ArdProcess(features, columns=features.columns(*_SHORT)),
+        trees,
     ]
-    if space.edge_ops:
-        members += [
-            ArdProcess(features, kernel="matern52"),
-            ArdProcess(features, columns=features.columns(*_FLOW)),
-            ArdProcess(features, columns=features.columns(*_SHORT)),
-        ]
     return Average(members, seed=seed)

@@ -32,7 +32,7 @@ class Features(Protocol):
 class OneHot:
     """The adjacency matrix, entry by entry, and the one-hot operation of every node.
 
-    ``with_counts`` adds how many nodes have each operation (a forest cannot sum columns). Where
+    ``with_counts`` adds how often each operation occurs (a forest cannot sum columns). Where
     operations sit on edges, each entry is one-hot over ``num_edge_ops`` operations. The rows
     depend on the order of the nodes, as those of the papers' "raw adjacency" do.
 
@@ -53,7 +53,7 @@ class OneHot:
         return "adjacency + ops" + (" + op counts" if self.with_counts else "")
 
     def __call__(self, batch: DenseBatch) -> Rows:
-        """Rows float64 [N, n(n-1)/2 * max(num_edge_ops, 1) + n * num_ops (+ num_ops)]."""
+        """Rows float64 [N, n(n-1)/2 * max(num_edge_ops, 1) + n * num_ops (+ number of ops)]."""
         check_vocabulary(batch, self.num_ops, self.num_edge_ops)
         batch = batch.pad_to(self.max_nodes)
         upper = tuple(torch.triu_indices(self.max_nodes, self.max_nodes, 1))
@@ -62,7 +62,8 @@ class OneHot:
         kinds = batch.ops[:, :, None] == torch.arange(self.num_ops)  # [N, n, o]
         parts = [(codes[:, :, None] == values).flatten(1), kinds.flatten(1)]
         if self.with_counts:
-            parts.append(kinds.sum(1))
+            counted = parts[0].view(len(batch), -1, len(values)) if self.num_edge_ops else kinds
+            parts.append(counted.sum(1))
         rows: Rows = torch.cat([part.double() for part in parts], 1).numpy()
         return rows
 

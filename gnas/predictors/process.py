@@ -21,8 +21,6 @@ HYPER_ROWS = 250
 """Choice: hyperparameters are fitted on at most this many rows; the fit is cubic in it."""
 STEPS = 40
 """Choice: iterations of L-BFGS."""
-LENGTH = 2.0
-"""Choice: median of the prior length scale, in units of sqrt(columns)."""
 SPREAD = 1.0
 """Choice: deviation of the prior log length scale of a column."""
 _LOG_NOISE, _WIDE = -3.0, 1.5  # prior mean of the log noise; deviation of it and of the log signal
@@ -57,7 +55,7 @@ class ArdProcess(Predictor):
     """A Gaussian process with a Matern kernel and a length scale for every column.
 
     Length scales, signal, noise and mean maximise the posterior: log length scales have a normal
-    prior around ``LENGTH`` sqrt(columns), which keeps few samples from switching columns off.
+    prior around ``length`` sqrt(columns), which keeps few samples from switching columns off.
     Exact, in float64.
 
     Args:
@@ -65,6 +63,7 @@ class ArdProcess(Predictor):
             are left out.
         columns: Which of them to use; None for all.
         kernel: Matern, of smoothness 3/2 or 5/2.
+        length: Median of the prior length scale, in units of sqrt(columns).
         hyper_rows: Hyperparameters are fitted on at most this many rows (a seeded draw);
             predictions use all.
         seed: See `Predictor`.
@@ -80,6 +79,7 @@ class ArdProcess(Predictor):
         *,
         columns: Sequence[int] | None = None,
         kernel: Kernel = "matern32",
+        length: float = 2.0,
         hyper_rows: int = HYPER_ROWS,
         seed: int = 0,
     ) -> None:
@@ -87,6 +87,7 @@ class ArdProcess(Predictor):
         self.name = "ARD GP"
         self.columns = None if columns is None else tuple(columns)
         self.kernel = kernel
+        self.length = length
         self.hyper_rows = hyper_rows
         self._scale_of_columns: ColumnScale | None = None
         self._inputs = torch.zeros(0, 0)
@@ -98,7 +99,7 @@ class ArdProcess(Predictor):
         self._scale_of_columns = ColumnScale(self._chosen(rows))
         inputs, values = self._scaled(rows), torch.from_numpy(targets)
         part = np.random.default_rng(self.seed).permutation(len(rows))[: self.hyper_rows]
-        found = _most_probable(inputs[part], values[part], self.kernel)
+        found = _most_probable(inputs[part], values[part], self.kernel, self.length)
         self._lengths, self._signal = found.lengths, found.signal
         self._inputs = inputs / found.lengths
         kernel = found.signal * _matern(self._inputs, self._inputs, self.kernel)
@@ -144,12 +145,12 @@ def _matern(left: Tensor, right: Tensor, kind: Kernel) -> Tensor:
     return near * torch.exp(-distance)
 
 
-def _most_probable(inputs: Tensor, targets: Tensor, kind: Kernel) -> _Hyper:
+def _most_probable(inputs: Tensor, targets: Tensor, kind: Kernel, length: float) -> _Hyper:
     """Maximum a posteriori of a column's length scale, the signal, the noise and the mean."""
     from scipy.optimize import minimize
 
     width = inputs.size(1)
-    centre = math.log(LENGTH * math.sqrt(width))
+    centre = math.log(length * math.sqrt(width))
 
     def loss(vector: np.ndarray) -> tuple[float, np.ndarray]:
         point = torch.from_numpy(vector).requires_grad_()

@@ -55,6 +55,7 @@ def test_posterior_is_that_of_scikit_learn(kernel: Kernel, nu: float) -> None:
         torch.from_numpy(part[np.random.default_rng(0).permutation(60)]),
         torch.from_numpy(targets[np.random.default_rng(0).permutation(60)]),
         kernel,
+        2.0,
     )
     matern = ConstantKernel(hyper.signal) * Matern(hyper.lengths.numpy(), nu=nu)
     noise = hyper.noise + 1e-6 * hyper.signal
@@ -69,7 +70,7 @@ def test_posterior_is_that_of_scikit_learn(kernel: Kernel, nu: float) -> None:
 def test_length_scales_find_the_column_that_matters(rng: np.random.Generator) -> None:
     inputs = rng.normal(size=(80, 6))
     targets = np.sin(2 * inputs[:, 2])
-    hyper = _most_probable(torch.from_numpy(inputs), torch.from_numpy(targets), "matern52")
+    hyper = _most_probable(torch.from_numpy(inputs), torch.from_numpy(targets), "matern52", 2.0)
     assert int(hyper.lengths.argmin()) == 2
     assert hyper.lengths[2] < hyper.lengths.sort()[0][1] / 2
     assert hyper.noise < 0.05
