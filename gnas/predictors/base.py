@@ -204,6 +204,11 @@ class ColumnScale:
         scaled: Rows = (rows - self._mean)[:, self._kept] / self._deviation
         return scaled if scaled.shape[1] else np.zeros((len(rows), 1))
 
+    def of_columns(self, values: Rows) -> Rows:
+        """The columns that are not left out, as they are: [N, F] -> [N, F']."""
+        kept: Rows = values[:, self._kept]
+        return kept if kept.shape[1] else np.ones((len(values), 1))
+
 
 def _read(path: Path) -> tuple[Rows, Scores, dict[str, str]]:
     """Rows, scores and header of a file of `Predictor.save`."""

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from dataclasses import dataclass, field
 
 import numpy as np
@@ -92,6 +93,10 @@ class PathStatistics:
         ends = dict(zip(self.widths, np.cumsum(list(self.widths.values())).tolist(), strict=True))
         found = [range(ends[name] - self.widths[name], ends[name]) for name in groups]
         return tuple(sorted(column for columns in found for column in columns))
+
+    def spread(self, of_groups: Mapping[str, float]) -> tuple[float, ...]:
+        """The value of its group for every column."""
+        return tuple(of_groups[name] for name, width in self.widths.items() for _ in range(width))
 
     @property
     def _longest_path(self) -> int:

@@ -55,7 +55,7 @@ def test_posterior_is_that_of_scikit_learn(kernel: Kernel, nu: float) -> None:
         torch.from_numpy(part[np.random.default_rng(0).permutation(60)]),
         torch.from_numpy(targets[np.random.default_rng(0).permutation(60)]),
         kernel,
-        2.0,
+        ours._prior_lengths(rows, part.shape[1]),
     )
     matern = ConstantKernel(hyper.signal) * Matern(hyper.lengths.numpy(), nu=nu)
     noise = hyper.noise + 1e-6 * hyper.signal
@@ -70,10 +70,29 @@ def test_posterior_is_that_of_scikit_learn(kernel: Kernel, nu: float) -> None:
 def test_length_scales_find_the_column_that_matters(rng: np.random.Generator) -> None:
     inputs = rng.normal(size=(80, 6))
     targets = np.sin(2 * inputs[:, 2])
-    hyper = _most_probable(torch.from_numpy(inputs), torch.from_numpy(targets), "matern52", 2.0)
+    hyper = _most_probable(
+        torch.from_numpy(inputs), torch.from_numpy(targets), "matern52", torch.full((6,), 5.0)
+    )
     assert int(hyper.lengths.argmin()) == 2
     assert hyper.lengths[2] < hyper.lengths.sort()[0][1] / 2
     assert hyper.noise < 0.05
+
+
+def test_relevance_moves_the_prior_length_scales() -> None:
+    cells, scores = task(40)
+    rows = PATHS(cells)
+    with pytest.raises(ConfigError, match=r"one value for each of the 282 columns, but got 3"):
+        ArdProcess(PATHS, relevance=(1, 1, 1)).fit(cells, scores)
+    relevance = np.ones(rows.shape[1])
+    relevance[list(PATHS.columns("flow"))] = 4.0
+    plain = ArdProcess(PATHS).fit(cells, scores)
+    moved = ArdProcess(PATHS, relevance=relevance.tolist()).fit(cells, scores)
+    width = moved._inputs.size(1)
+    ratio = plain._prior_lengths(rows, width) / moved._prior_lengths(rows, width)
+    assert sorted(set(ratio.tolist())) == [1.0, 4.0]
+    assert (plain.predict(cells) != moved.predict(cells)).any()
+    groups = PATHS.spread({name: float(i) for i, name in enumerate(PATHS.widths)})
+    assert [groups[PATHS.columns(name)[0]] for name in PATHS.widths] == list(range(15))
 
 
 def test_wl_labels_are_those_of_a_plain_relabelling(rng: np.random.Generator) -> None:
