@@ -1,4 +1,4 @@
-"""Who takes part in the NAS-Bench-101 experiment."""
+"""Who takes part in an experiment."""
 
 from __future__ import annotations
 
@@ -8,15 +8,18 @@ from dataclasses import dataclass
 from gnas.encoders import load
 from gnas.predictors import (
     MLP,
+    ArdProcess,
     Embedding,
+    Features,
     Forest,
     GaussianProcess,
     Joined,
-    NASBench101Params,
     OneColumn,
     OneHot,
     OneHotOps,
     Predictor,
+    WLLabels,
+    WLProcess,
     default,
 )
 from gnas.spaces.base import Space
@@ -34,22 +37,25 @@ class Contender:
     """Sees the operations even where the experiment is on wiring only."""
 
 
-def contenders(space: Space, encoders: Sequence[str], *, wiring_only: bool) -> list[Contender]:
+def contenders(
+    space: Space, encoders: Sequence[str], *, wiring_only: bool, params: Features
+) -> list[Contender]:
     """The paper's predictor with and without embeddings, ours, and the trivial ones.
 
     The paper's encoder reads the wiring alone. Where operations vary, each embedding therefore
     takes part alone and beside the operations that the raw adjacency matrix comes with.
 
     Args:
-        space: The space of the cells; its networks are those of NAS-Bench-101.
+        space: The space of the cells.
         encoders: Names for `gnas.encoders.load`.
         wiring_only: The cells' operations are hidden, so nothing is joined to the embeddings.
+        params: One column, the number of parameters of a cell's network.
 
     Returns:
         The perceptron on the raw adjacency matrix first: it is the reference of the others.
     """
-    raw = OneHot(space.max_nodes, len(space.ops))
-    counted = OneHot(space.max_nodes, len(space.ops), with_counts=True)
+    vocabulary = space.max_nodes, len(space.ops), len(space.edge_ops)
+    raw, counted = OneHot(*vocabulary), OneHot(*vocabulary, with_counts=True)
     ops = OneHotOps(space.max_nodes, len(space.ops))
     raw_name, counted_name = ("adjacency",) * 2 if wiring_only else (raw.name, counted.name)
     found = [Contender(MLP(raw), "MLP", raw_name)]
@@ -59,10 +65,13 @@ def contenders(space: Space, encoders: Sequence[str], *, wiring_only: bool) -> l
         if not wiring_only:
             found.append(Contender(MLP(Joined((embedding, ops))), "MLP", f"{name} + {ops.name}"))
     trees, process, ours = Forest(counted), GaussianProcess(raw), default(space)
+    found.append(Contender(ours, ours.name, ours.features.name))
+    if space.edge_ops:
+        alone = ArdProcess(ours.features), WLProcess(WLLabels(space))
+        found += [Contender(one, one.name, one.features.name) for one in alone]
     found += [
-        Contender(ours, ours.name, ours.features.name),
         Contender(trees, trees.name, counted_name),
         Contender(process, process.name, raw_name),
-        Contender(OneColumn(NASBench101Params()), "none", "number of parameters", true_ops=True),
+        Contender(OneColumn(params), "none", params.name, true_ops=True),
     ]
     return found

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 import numpy as np
 import torch
@@ -51,6 +51,8 @@ class Task:
     test_acc: Values
     candidates: Indices
     """Rows that may be ranked and picked, ascending."""
+    functions: NDArray[np.uint64] | None = None
+    """A key of what each network computes; None where no two cells are alike."""
 
     def __post_init__(self) -> None:
         if len(self.candidates) < LEAST_CANDIDATES:
@@ -61,6 +63,22 @@ class Task:
     def draw(self, seed: int, repetition: int) -> Indices:
         """All rows in the random order of one repetition; its first n are the n samples."""
         return np.random.default_rng([seed, 1, repetition]).permutation(len(self.graphs))
+
+
+def check_repetitions(samples: Sequence[int], **least_one: int) -> None:
+    """Checks the numbers of samples, and that counts are at least 1 and seeds at least 0.
+
+    Raises:
+        ConfigError: names what must hold.
+    """
+    if not samples or min(samples) < 2:
+        raise ConfigError(f"samples must be at least 2, but got {[*samples]}")
+    if len(set(samples)) < len(samples):
+        raise ConfigError(f"samples must differ, but got {[*samples]}")
+    for name, value in least_one.items():
+        least = {"seed": 0, "pool": LEAST_CANDIDATES}.get(name, 1)
+        if value < least:
+            raise ConfigError(f"{name} must be at least {least}, but got {value}")
 
 
 def draw_candidates(count: int, pool: int, seed: int) -> Indices:
@@ -109,7 +127,10 @@ def run(
                     for repetition, draw in enumerate(draws)
                 ]
                 reference = reference or scores
-                rows.append(_row(contender.name, contender.encoder, n, scores, reference))
+                row = _row(contender.name, contender.encoder, n, scores, reference)
+                if task.functions is None:
+                    row = replace(row, kendall_tau_no_twins=None)
+                rows.append(row)
             rows += [
                 _row("none", BEST_SAMPLE, n, [_best_sample(task, d[:n]) for d in draws]),
                 _row("none", RANDOM_PICK, n, [_random_pick(task, d, n) for d in draws]),
@@ -169,8 +190,12 @@ def _one_fit(
     rest = np.setdiff1d(task.candidates, samples)
     predicted = predictor.predict_rows(views(contender, rest))
     true = task.test_acc[rest]
+    new = np.ones(len(rest), dtype=np.bool_)
+    if task.functions is not None:
+        new = ~np.isin(task.functions[rest], task.functions[samples])
     return {
         "kendall_tau": kendall_tau(predicted, true),
+        "kendall_tau_no_twins": kendall_tau(predicted[new], true[new]),
         "spearman": spearman(predicted, true),
         "precision_at_1_percent": precision_at_top(predicted, true, 0.01),
         "n_at_10": float(n_at_k(predicted, true, 10)),
@@ -222,4 +247,5 @@ def _row(
         picked_test_acc=over_seeds("picked_test_acc"),
         global_bias=over_seeds("global_bias"),
         kendall_tau_gain=gain,
+        kendall_tau_no_twins=over_seeds("kendall_tau_no_twins") if ranked else None,
     )

@@ -13,13 +13,15 @@ import torch
 from numpy.typing import NDArray
 
 from gnas.bench.contenders import contenders
-from gnas.bench.experiment import LEAST_CANDIDATES, Task, draw_candidates, run
+from gnas.bench.experiment import Task, check_repetitions, draw_candidates, run
 from gnas.bench.result import BenchResult
-from gnas.data.tables import BenchmarkTable, load_table
+from gnas.bench.tables import open_table
+from gnas.data.tables import BenchmarkTable
 from gnas.encoders import PRESETS
 from gnas.errors import ConfigError
 from gnas.graphs import DenseBatch, distinct
 from gnas.metrics import agreement_between_runs, noise_ceiling
+from gnas.predictors import NASBench101Params
 from gnas.search.bootstrap import POOL
 from gnas.spaces import NASBench101
 
@@ -63,15 +65,7 @@ class NASBench101Bench:
     """Fixes samples, candidates and predictors."""
 
     def __post_init__(self) -> None:
-        if not self.samples or min(self.samples) < 2:
-            raise ConfigError(f"samples must be at least 2, but got {[*self.samples]}")
-        if len(set(self.samples)) < len(self.samples):
-            raise ConfigError(f"samples must differ, but got {[*self.samples]}")
-        for name, least in (("seeds", 1), ("pool", LEAST_CANDIDATES), ("seed", 0)):
-            if getattr(self, name) < least:
-                raise ConfigError(
-                    f"{name} must be at least {least}, but got {getattr(self, name)}"
-                )
+        check_repetitions(self.samples, seeds=self.seeds, pool=self.pool, seed=self.seed)
         if self.ops not in ("vary", "fixed"):
             raise ConfigError(f"ops must be 'vary' or 'fixed', but got '{self.ops}'")
         if len(set(self.encoders)) < len(self.encoders):
@@ -102,17 +96,17 @@ def bench_nasbench101(
     Source: Cheng et al., NASGEM, AAAI 2021, section 4.3.
     """
     start = time.monotonic()
-    table = load_table(config.table, data_dir=config.data_dir)
-    if table.provenance.space != NASBench101.name:
-        raise ConfigError(
-            f"the table must hold '{NASBench101.name}' cells, but {table.provenance.name} holds "
-            f"'{table.provenance.space}'"
-        )
+    table = open_table(NASBench101.name, config.table, config.data_dir)
     rows = usable_rows(table.graphs, fixed=config.ops == "fixed")
     task = make_task(table, rows, config)
     results = run(
         task,
-        contenders(NASBench101(), config.encoders, wiring_only=config.ops == "fixed"),
+        contenders(
+            NASBench101(),
+            config.encoders,
+            wiring_only=config.ops == "fixed",
+            params=NASBench101Params(),
+        ),
         samples=config.samples,
         seeds=config.seeds,
         seed=config.seed,

@@ -36,6 +36,9 @@ class Row:
     """A_B - A_P."""
     kendall_tau_gain: Interval | None
     """Kendall tau minus that of the perceptron on the raw adjacency matrix, paired by seed."""
+    kendall_tau_no_twins: Interval | None = None
+    """Kendall tau over the candidates that compute what no sample computes; None where no two
+    cells of the table compute the same."""
 
 
 @dataclass(frozen=True)
@@ -50,7 +53,8 @@ class BenchResult:
     """One sentence each on training, ranking, choice and intervals."""
     rows: tuple[Row, ...]
     ceiling: float
-    """Kendall tau of mean validation against mean test accuracy over the cells used."""
+    """Kendall tau of mean validation against mean test accuracy over the cells used, or what
+    ``protocol["ceiling"]`` says."""
     agreement_between_runs: float | None
     """Mean Kendall tau of validation accuracy between two runs; None where there is one run."""
     best_test_acc: float

@@ -13,7 +13,8 @@ from numpy.typing import NDArray
 from threadpoolctl import threadpool_limits
 from torch_geometric.data import Data
 
-from gnas.data.tables import BenchmarkTable, load_table
+from gnas.bench.tables import IMAGES, open_table
+from gnas.data.tables import BenchmarkTable
 from gnas.errors import ConfigError, GraphError
 from gnas.graphs import DenseBatch, as_batch, graph_keys
 from gnas.metrics import Interval, mean_interval
@@ -25,12 +26,6 @@ Values = NDArray[np.float64]
 Indices = NDArray[np.int64]
 Progress = Callable[[int, int | None], None]
 
-IMAGES = {
-    "cifar10": ("cifar10-valid", "cifar10"),
-    "cifar100": ("cifar100", "cifar100"),
-    "imagenet16-120": ("ImageNet16-120", "ImageNet16-120"),
-}
-"""What NAS-Bench-201 calls the images of the validation and of the test accuracy."""
 MUTATIONS = 50
 """Choice: edits tried to stay in a table of part of a space."""
 PROTOCOL = {
@@ -144,12 +139,7 @@ def bench_search(config: SearchBench, *, progress: Progress | None = None) -> Se
         DataError: the table is damaged.
     """
     start = time.monotonic()
-    table = load_table(config.table or config.space, data_dir=config.data_dir)
-    if table.provenance.space != config.space:
-        raise ConfigError(
-            f"the table must hold '{config.space}' cells, but {table.provenance.name} holds "
-            f"'{table.provenance.space}'"
-        )
+    table = open_table(config.space, config.table or config.space, config.data_dir)
     shop = Shop.of(table, config)
     if config.budget > len(shop.val_acc):
         raise ConfigError(

@@ -12,8 +12,8 @@ import torch
 from numpy.typing import NDArray
 from scipy.stats import spearmanr
 
-from gnas.bench.search import IMAGES
-from gnas.data.tables import BenchmarkTable, load_table
+from gnas.bench.tables import IMAGES, open_table
+from gnas.data.tables import BenchmarkTable
 from gnas.errors import ConfigError
 from gnas.graphs import DenseBatch, architecture, graph_hash, prune
 from gnas.spaces import NASBench201
@@ -27,7 +27,7 @@ class TopologyBench:
     """Which accuracies are averaged."""
 
     dataset: str = "cifar10"
-    """Images of the accuracies: a key of `gnas.bench.search.IMAGES`."""
+    """Images of the accuracies: a key of `gnas.bench.tables.IMAGES`."""
     split: Literal["test", "val"] = "test"
     """Which accuracy."""
     epochs: int | None = None
@@ -95,12 +95,7 @@ def bench_topology(config: TopologyBench) -> TopologyResult:
     eq. 24.
     """
     start = time.monotonic()
-    table = load_table(config.table, data_dir=config.data_dir)
-    if table.provenance.space != NASBench201.name:
-        raise ConfigError(
-            f"the table must hold '{NASBench201.name}' cells, but {table.provenance.name} holds "
-            f"'{table.provenance.space}'"
-        )
+    table = open_table(NASBench201.name, config.table, config.data_dir)
     rows = topology_rows(table.graphs, accuracies(table, config))
     joined = [row for row in rows if row.live_edges]
     means = [row.mean_acc for row in joined]

@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING, Annotated, Literal
 
 import typer
 
-from gnas.cli.bench_tables import search, topology
+from gnas.cli.bench_tables import Images, search, topology
 from gnas.cli.output import check_outputs, report_console, reporting, write_json
 
 if TYPE_CHECKING:
@@ -16,8 +16,10 @@ if TYPE_CHECKING:
     from gnas.bench.result import BenchResult, Row
     from gnas.metrics import Interval
 
-METRICS = ("Kendall tau", "Spearman", "P@1%", "N@10", "test acc %", "bias %")
-NARROW_METRICS = ("Kendall tau", "test acc %", "bias %")
+NO_TWINS = "no twins"
+METRICS = ("Kendall tau", NO_TWINS, "Spearman", "P@1%", "N@10", "test acc %", "bias %")
+"""`NO_TWINS` is left out where no two cells of the table compute the same."""
+NARROW_METRICS = ("Kendall tau", NO_TWINS, "test acc %", "bias %")
 WIDE = 110
 """Characters a line from which on all `METRICS` leave room for whole names."""
 
@@ -32,10 +34,6 @@ def whole_numbers(text: str) -> tuple[int, ...]:
         raise typer.BadParameter(
             f"must be whole numbers like 100,200, but got {text!r}", param_hint="--samples"
         ) from None
-
-
-app.command()(search)
-app.command()(topology)
 
 
 @app.callback()
@@ -72,6 +70,39 @@ def nasbench101(
     report(result, out, json)
 
 
+@app.command()
+def nasbench201(
+    dataset: Images = "cifar10",
+    samples: Annotated[str, typer.Option(help="Training cells")] = "39,78,156,469,781,1563",
+    seeds: Annotated[int, typer.Option(help="Repetitions with other samples")] = 10,
+    cells: Annotated[Literal["all", "clean"], typer.Option(help="clean: no dead part")] = "all",
+    table: Annotated[str, typer.Option(help="A Parquet file or a table's name")] = "nasbench201",
+    train_column: Annotated[str | None, typer.Option(help="Scores of the samples")] = None,
+    test_column: Annotated[str | None, typer.Option(help="Scores to rank by")] = None,
+    data_dir: Annotated[Path | None, typer.Option(help="Folder of tables")] = None,
+    seed: Annotated[int, typer.Option(help="Same seed, same numbers")] = 0,
+    out: Annotated[Path | None, typer.Option(help="Folder for result and figures")] = None,
+    json: Annotated[str | None, typer.Option(help="File for the result; - is stdout")] = None,
+) -> None:
+    """Rank NAS-Bench-201 cells after seeing a few, with and without their functional twins."""
+    counts = whole_numbers(samples)
+    check_outputs(out, json)
+    from gnas.bench.nasbench201 import NASBench201Bench, bench_nasbench201
+
+    config = NASBench201Bench(
+        dataset=dataset, samples=counts, seeds=seeds, cells=cells, table=table,
+        train_column=train_column, test_column=test_column,
+        data_dir=None if data_dir is None else str(data_dir), seed=seed,
+    )  # fmt: skip
+    with reporting("fitting predictors") as progress:
+        result = bench_nasbench201(config, progress=progress)
+    report(result, out, json)
+
+
+app.command()(search)
+app.command()(topology)
+
+
 def report(result: BenchResult, out: Path | None, json: str | None) -> None:
     """Prints the table and writes the files that were asked for."""
     print_result(result, report_console(json))
@@ -103,7 +134,7 @@ def print_result(result: BenchResult, console: Console) -> None:
     )
     console.print(
         f"{facts['usable']:,} labelled cells usable, {facts['candidates']:,} of them candidates; "
-        f"only these can be picked. Best mean test accuracy {100 * result.best_test_acc:.2f}%."
+        f"only these can be picked. {measure(result)}"
     )
     for n in sizes:
         rows = [row for row in result.rows if row.samples == n]
@@ -116,7 +147,9 @@ def print_result(result: BenchResult, console: Console) -> None:
         )
         table.add_column("predictor", overflow="fold")
         table.add_column("what it sees", overflow="fold")
-        names = METRICS if console.width >= WIDE else NARROW_METRICS
+        wide = console.width >= WIDE
+        twins = rows[0].kendall_tau_no_twins is not None
+        names = [n for n in (METRICS if wide else NARROW_METRICS) if twins or n != NO_TWINS]
         for name in names:
             table.add_column(name, justify="right", no_wrap=True)
         for row in rows:
@@ -124,13 +157,33 @@ def print_result(result: BenchResult, console: Console) -> None:
             predictor = "" if row.predictor == "none" else row.predictor
             table.add_row(predictor, row.encoder, *(found[name] for name in names))
         console.print(table)
-        if names != METRICS:
+        if not wide:
             console.print(f"{WIDE} columns or --json show more: Spearman, P@1%, N@10.")
         console.print(gains(rows))
+    meaning = result.protocol.get("ceiling", "mean validation against mean test accuracy")
     console.print(
-        f"± is half the 95% interval over seeds. Ceiling of Kendall tau (mean validation against "
-        f"mean test accuracy): {result.ceiling:.3f}. {result.seconds:.0f} s."
+        f"± is half the 95% interval over seeds. Ceiling of Kendall tau ({meaning}): "
+        f"{result.ceiling:.3f}. {runs(result)}{result.seconds:.0f} s."
     )
+
+
+def measure(result: BenchResult) -> str:
+    """What the printed accuracy and bias are about, and the best that there is."""
+    best = f"{100 * result.best_test_acc:.2f}%"
+    if "test_column" not in result.table:
+        return f"Best mean test accuracy {best}."
+    return (
+        f"Trained on column {result.table['train_column']}, ranked against column "
+        f"{result.table['test_column']} (test acc, best {best}); no twins: without the cells "
+        "that compute the same function as a sample."
+    )
+
+
+def runs(result: BenchResult) -> str:
+    """How well two runs of the table agree, where it is known and not printed elsewhere."""
+    if "test_column" not in result.table or result.agreement_between_runs is None:
+        return ""
+    return f"Two runs' test accuracies agree to {result.agreement_between_runs:.3f}. "
 
 
 def gains(rows: list[Row]) -> str:
@@ -153,6 +206,7 @@ def metrics(row: Row) -> list[str]:
     """The printed `METRICS` of a row; accuracies and biases in percent."""
     return [
         number(row.kendall_tau, 3),
+        number(row.kendall_tau_no_twins, 3),
         number(row.spearman, 3),
         number(row.precision_at_1_percent, 2),
         number(row.n_at_10, 1),

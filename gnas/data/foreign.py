@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
@@ -54,8 +55,16 @@ Every ``cifar10_val`` column comes from training on half of CIFAR-10's training 
 the training time; seeds 0, 1 and 2 are the benchmark's 777, 888 and 999 (compared with its own
 files).
 """
+_ACCURACY = re.compile(
+    r"(cifar100|cifar10[-_]?valid|imagenet(?:16(?:[-_]?120)?)?)_((?:val|test)_acc)_(12|200)"
+    r"(?:_seed([012]))?"
+)
+_SEEDS = (777, 888, 999)
+_NUM_SEEDS = "cifar10_test_num_seeds"
 MAY_MISS = ("cifar10_test_acc_200_seed1", "cifar10_test_acc_200_seed2")
 """Second and third runs, which not every NAS-Bench-201 cell has."""
+COMPLETE = {*NASBENCH101_COLUMNS, *NASBENCH201_COLUMNS} - {*MAY_MISS}
+"""Columns in which a gap means damage."""
 
 
 def read_foreign(path: Path, schema: pa.Schema) -> BenchmarkTable:
@@ -101,7 +110,8 @@ def _read_nasbench101(path: Path, schema: pa.Schema) -> BenchmarkTable:
 
 
 def _read_nasbench201(path: Path, schema: pa.Schema) -> BenchmarkTable:
-    names = _present(path, schema, NASBENCH201_COLUMNS)
+    known = {**NASBENCH201_COLUMNS, **_other_scores(schema)}
+    names = _present(path, schema, known)
     texts = _strings(read_columns(path, ["arch_str"]), "arch_str", path)
     graphs = cells_from_strings(texts, str(path))
     check_graphs(graphs, "nasbench201", None, str(path))
@@ -116,10 +126,37 @@ def _read_nasbench201(path: Path, schema: pa.Schema) -> BenchmarkTable:
         licence="MIT",
         path=str(path),
     )
-    columns = [NASBENCH201_COLUMNS[name] for name in names]
+    columns = [known[name] for name in names]
     scales = {column.name: 0.01 for column in columns if column.is_accuracy}
     scales["cifar10_macs_M"] = 1e6
     return BenchmarkTable(graphs, columns, provenance, _read_values(path, columns, scales))
+
+
+def _other_scores(schema: pa.Schema) -> dict[str, Column]:
+    """Columns of numbers that `NASBENCH201_COLUMNS` lacks; accuracies by their name.
+
+    A name such as ``imagenet16-120_val_acc_200`` or ``cifar100_test_acc_200_seed0`` says what it
+    is. Any other column of numbers is its own quantity and kept as it is.
+    """
+    found = {}
+    for field in schema:
+        number = pa.types.is_floating(field.type) or pa.types.is_integer(field.type)
+        if number and field.name not in (*NASBENCH201_COLUMNS, "index", _NUM_SEEDS):
+            found[field.name] = _by_name(field.name)
+    return found
+
+
+def _by_name(name: str) -> Column:
+    match = _ACCURACY.fullmatch(name)
+    if match is None:
+        return Column(name, name)
+    images, quantity, epochs, seed = match.groups()
+    if images.startswith("imagenet"):
+        images = "ImageNet16-120"
+    elif images in ("cifar10valid", "cifar10_valid"):
+        images = "cifar10-valid"
+    run = None if seed is None else _SEEDS[int(seed)]
+    return Column(name, quantity, images, int(epochs), run)
 
 
 def cells_from_text(adjacency: Sequence[str], ops: Sequence[str], where: str) -> DenseBatch:
@@ -225,7 +262,7 @@ def _read_values(
     values: dict[str, NDArray[np.float64]] = {}
     for column in columns:
         raw: NDArray[Any] = read(column.name).astype(np.float64)
-        if column.name not in MAY_MISS and np.isnan(raw).any():
+        if column.name in COMPLETE and np.isnan(raw).any():
             row = int(np.isnan(raw).argmax())
             raise DataError(
                 f"{path}: column '{column.name}' must be complete, but row {row} is NaN"

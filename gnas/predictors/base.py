@@ -5,15 +5,19 @@ from __future__ import annotations
 import copy
 from abc import ABC, abstractmethod
 from collections.abc import Sequence
-from typing import Self
+from pathlib import Path
+from typing import Literal, Self, overload
 
 import numpy as np
 import torch
 from numpy.typing import ArrayLike
+from safetensors import SafetensorError, safe_open
+from safetensors.numpy import save
 from torch import Tensor
 from torch_geometric.data import Data
 
-from gnas.errors import ConfigError, GraphError
+from gnas.data.files import replacing
+from gnas.errors import ConfigError, DataError, GraphError, MissingDataError, UnsupportedError
 from gnas.graphs import DenseBatch, as_batch
 from gnas.predictors.features import Features, Rows
 from gnas.predictors.targets import NormalScores, Scores
@@ -33,12 +37,15 @@ class Predictor(ABC):
 
     name: str
     """What result tables print."""
+    has_std: bool = False
+    """Whether ``predict(..., return_std=True)`` works."""
 
     def __init__(self, features: Features, *, seed: int = 0) -> None:
         self.features = features
         self.seed = seed
         self._scale: NormalScores | None = None
         self._width = 0
+        self._train: tuple[Rows, Scores] | None = None
 
     def fit(self, graphs: Data | Sequence[Data] | DenseBatch, scores: ArrayLike | Tensor) -> Self:
         """Learns from N scored architectures, forgetting what it learnt before.
@@ -54,14 +61,33 @@ class Predictor(ABC):
         """
         return self.fit_rows(self.features(as_batch(graphs)), scores)
 
-    def predict(self, graphs: Data | Sequence[Data] | DenseBatch) -> Scores:
+    @overload
+    def predict(
+        self, graphs: Data | Sequence[Data] | DenseBatch, return_std: Literal[False] = False
+    ) -> Scores: ...
+
+    @overload
+    def predict(
+        self, graphs: Data | Sequence[Data] | DenseBatch, return_std: Literal[True]
+    ) -> tuple[Scores, Scores]: ...
+
+    def predict(
+        self, graphs: Data | Sequence[Data] | DenseBatch, return_std: bool = False
+    ) -> Scores | tuple[Scores, Scores]:
         """Predicted scores float64 [N]: exact in order only.
+
+        Args:
+            graphs: N architectures.
+            return_std: Also return how unsure each prediction is, a standard deviation on the
+                same scale, float64 [N].
 
         Raises:
             ConfigError: `fit` was not called.
             GraphError: as for `fit`.
+            UnsupportedError: ``return_std`` of a predictor that knows none, see `has_std`.
         """
-        return self.predict_rows(self.features(as_batch(graphs)))
+        rows = self.features(as_batch(graphs))
+        return self.predict_rows_std(rows) if return_std else self.predict_rows(rows)
 
     def fit_rows(self, rows: Rows, scores: ArrayLike | Tensor) -> Self:
         """As `fit`, on the rows [N, F] that ``features`` gave."""
@@ -72,29 +98,75 @@ class Predictor(ABC):
                 f"there must be one score per graph, but got {len(rows)} graphs and scores of "
                 f"shape {values.shape}"
             )
-        self._scale = None
-        scale, targets = NormalScores.fit(values.astype(np.float64))
+        self._scale = self._train = None
+        values = values.astype(np.float64)
+        scale, targets = NormalScores.fit(values)
         self._fit(rows, targets)
-        self._width, self._scale = rows.shape[1], scale
+        self._width, self._scale, self._train = rows.shape[1], scale, (rows.copy(), values)
         return self
 
     def predict_rows(self, rows: Rows) -> Scores:
         """As `predict`, on the rows [N, F] that ``features`` gave."""
-        if self._scale is None:
-            raise ConfigError(f"predictor '{self.name}' must be fitted first; call `fit`")
-        _check_rows(rows)
-        if rows.shape[1] != self._width:
-            raise GraphError(f"rows must have {self._width} columns, but got {rows.shape[1]}")
-        if len(rows) == 0:
-            return np.zeros(0)
-        return self._scale.to_scores(self._predict(rows))
+        scale = self._checked(rows)
+        return scale.to_scores(self._predict(rows)) if len(rows) else np.zeros(0)
+
+    def predict_rows_std(self, rows: Rows) -> tuple[Scores, Scores]:
+        """As `predict` with ``return_std``, on the rows [N, F] that ``features`` gave."""
+        scale = self._checked(rows)
+        mean, deviation = self._predict_std(rows) if len(rows) else (np.zeros(0), np.zeros(0))
+        return scale.to_scores(mean), scale.scale * deviation
 
     def clone(self, seed: int) -> Self:
         """An unfitted copy with another seed."""
         other = copy.copy(self)
         other.seed = seed
-        other._scale = None
+        other._scale = other._train = None
         return other
+
+    def save(self, path: str | Path) -> None:
+        """Writes what the predictor was fitted on as safetensors; no pickle.
+
+        Forests have no state in tensors, and a fit is deterministic: so the samples are kept for
+        all, and `load` fits again.
+
+        Raises:
+            ConfigError: `fit` was not called.
+        """
+        if self._train is None:
+            raise ConfigError(f"predictor '{self.name}' must be fitted first; call `fit`")
+        rows, scores = self._train
+        facts = {"predictor": self.name, "features": self.features.name, "seed": str(self.seed)}
+        arrays = {"rows": np.ascontiguousarray(rows), "scores": np.ascontiguousarray(scores)}
+        with replacing(Path(path)) as temporary:
+            temporary.write_bytes(save(arrays, facts))
+
+    def load(self, path: str | Path) -> Self:
+        """Fits this predictor on the samples that `save` wrote, with the seed of then.
+
+        Args:
+            path: A file of `save` of a predictor that was made as this one.
+
+        Raises:
+            MissingDataError: there is no such file.
+            DataError: the file is damaged, or another predictor wrote it.
+        """
+        rows, scores, facts = _read(Path(path))
+        own = {"predictor": self.name, "features": self.features.name}
+        found = {key: facts.get(key) for key in own}
+        if found != own or not facts.get("seed", "").isdigit():
+            raise DataError(f"{path} must hold a predictor like {own}, but holds {found}")
+        other = self.clone(int(facts["seed"])).fit_rows(rows, scores)
+        self.__dict__.update(other.__dict__)
+        return self
+
+    def _checked(self, rows: Rows) -> NormalScores:
+        """The scale of the scores, if the predictor is fitted and can take these rows."""
+        if self._scale is None:
+            raise ConfigError(f"predictor '{self.name}' must be fitted first; call `fit`")
+        _check_rows(rows)
+        if rows.shape[1] != self._width:
+            raise GraphError(f"rows must have {self._width} columns, but got {rows.shape[1]}")
+        return self._scale
 
     @abstractmethod
     def _fit(self, rows: Rows, targets: Scores) -> None:
@@ -106,6 +178,13 @@ class Predictor(ABC):
     @abstractmethod
     def _predict(self, rows: Rows) -> Scores:
         """Targets [N] of rows [N, F]."""
+
+    def _predict_std(self, rows: Rows) -> tuple[Scores, Scores]:
+        """Targets [N] of rows [N, F], and their standard deviations [N]."""
+        raise UnsupportedError(
+            f"return_std needs a predictor that knows its uncertainty, but '{self.name}' does "
+            "not; take `ArdProcess` or an `Average` of several predictors"
+        )
 
 
 class ColumnScale:
@@ -124,6 +203,22 @@ class ColumnScale:
         """Standardised rows [N, F'] with F' >= 1 (one column of zeros if nothing changes)."""
         scaled: Rows = (rows - self._mean)[:, self._kept] / self._deviation
         return scaled if scaled.shape[1] else np.zeros((len(rows), 1))
+
+    def of_columns(self, values: Rows) -> Rows:
+        """The columns that are not left out, as they are: [N, F] -> [N, F']."""
+        kept: Rows = values[:, self._kept]
+        return kept if kept.shape[1] else np.ones((len(values), 1))
+
+
+def _read(path: Path) -> tuple[Rows, Scores, dict[str, str]]:
+    """Rows, scores and header of a file of `Predictor.save`."""
+    if not path.is_file():
+        raise MissingDataError(f"predictor not found: {path} must be a file of `save`")
+    try:
+        with safe_open(path, framework="numpy") as file:
+            return file.get_tensor("rows"), file.get_tensor("scores"), file.metadata() or {}
+    except (OSError, SafetensorError) as error:
+        raise DataError(f"{path} must be a file of `save`, but is damaged: {error}") from error
 
 
 def _check_rows(rows: Rows) -> None:

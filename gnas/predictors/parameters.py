@@ -1,4 +1,4 @@
-"""The number of parameters of a NAS-Bench-101 network, straight from its cell's graph."""
+"""The number of parameters of a benchmark's network, straight from its cell's graph."""
 
 from __future__ import annotations
 
@@ -14,6 +14,7 @@ from gnas.errors import GraphError
 from gnas.graphs import DenseBatch
 from gnas.predictors.features import Rows
 from gnas.spaces.nasbench101 import OPS
+from gnas.spaces.nasbench201 import CANDIDATES
 
 STEM_CHANNELS = 128
 NUM_STACKS = 3
@@ -32,6 +33,30 @@ class NASBench101Params:
     def __call__(self, batch: DenseBatch) -> Rows:
         """Rows float64 [N, 1]."""
         return nasbench101_num_params(batch).astype(np.float64)[:, None]
+
+
+@dataclass(frozen=True)
+class NASBench201Params:
+    """One column: the number of trainable parameters of every cell's NAS-Bench-201 network.
+
+    For ten classes; dead branches count, as in the benchmark. Up to a constant.
+    """
+
+    name: str = field(default="number of parameters", init=False)
+
+    def __call__(self, batch: DenseBatch) -> Rows:
+        """Rows float64 [N, 1].
+
+        Raises:
+            GraphError: the graphs carry no operations on edges.
+        """
+        if not batch.has_edge_ops:
+            raise GraphError("cells must have NAS-Bench-201's operations on edges, got none")
+        total = torch.zeros(len(batch))
+        for name, size in (("nor_conv_1x1", 1), ("nor_conv_3x3", 3)):
+            count = (batch.adjacency == CANDIDATES.index(name)).sum((1, 2))
+            total += count * sum(5 * _conv(width, width, kernel=size) for width in (16, 32, 64))
+        return total.double().numpy()[:, None]
 
 
 def nasbench101_num_params(batch: DenseBatch) -> NDArray[np.int64]:

@@ -52,6 +52,8 @@ class Space(ABC):
     """Columns of ``x`` of the nodes whose edges halve the maps, so that no skip is an identity."""
     to_output: bool = True
     """Whether a node without a path to an output computes nothing; else leaves are outputs."""
+    learned: tuple[str, ...] = ()
+    """The operations of ``ops`` and ``edge_ops`` that have weights."""
     size: int | None = None
     """Number of different architectures, where the space can enumerate them."""
 

@@ -36,6 +36,7 @@ class NASBench201(Space):
     ops = ROLES
     edge_ops = CANDIDATES[1:]
     skip_ops = (CANDIDATES[1:].index("skip_connect"),)
+    learned = ("nor_conv_1x1", "nor_conv_3x3")
     sum_roles = (ROLES.index("sum"),)
     max_nodes = NUM_NODES
     size = len(CANDIDATES) ** len(EDGES)

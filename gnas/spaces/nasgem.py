@@ -37,6 +37,7 @@ class NASGEM(Space):
     name = "nasgem"
     ops = OPS
     to_output = False
+    learned = OPS
 
     def __init__(self, num_nodes: int = 30, densities: tuple[float, float] = DENSITIES) -> None:
         if not 1 <= num_nodes <= 127:

@@ -70,6 +70,7 @@ class TopoNAS(Space):
     edge_ops = EDGE_OPS
     inputs = tuple(i for i, role in enumerate(ROLES) if "_c_" in role)
     outputs = tuple(i for i, role in enumerate(ROLES) if role.endswith("_output"))
+    learned = tuple(op for op in PRIMITIVES if "conv" in op)
     skip_ops = (EDGE_OPS.index("skip_connect"),)
     sum_roles = tuple(i for i, role in enumerate(ROLES) if role.endswith("_node"))
     strided_roles = tuple(i for i, role in enumerate(ROLES) if role.startswith("reduce_c_"))

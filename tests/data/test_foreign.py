@@ -138,6 +138,26 @@ def test_nasbench201_values_are_fractions_on_the_right_dataset(tmp_path: Path) -
     assert (table.provenance.kind, len(table)) == ("partial", 3)
 
 
+def test_further_columns_of_nasbench201_tables_are_kept(tmp_path: Path) -> None:
+    columns: dict[str, list[object]] = {
+        "imagenet16-120_val_acc_200": [10.0, 20.0, 30.0],
+        "imagenet_test_acc_200_seed1": [11.0, None, 31.0],
+        "cifar10valid_val_acc_12": [1.0, 2.0, 3.0],
+        "synflow": [1e6, np.nan, -3.0],
+        "index": [0, 1, 2],
+        "remark": ["a", "b", "c"],
+    }
+    path = cells201(tmp_path, **columns)
+    table = load_table(path)
+    assert table.val_acc(dataset="ImageNet16-120").tolist() == [0.1, 0.2, 0.3]
+    np.testing.assert_array_equal(
+        table.test_acc(888, dataset="ImageNet16-120"), [0.11, np.nan, 0.31]
+    )
+    assert table.val_acc(dataset="cifar10-valid", epochs=12).tolist() == [0.01, 0.02, 0.03]
+    np.testing.assert_array_equal(table.values("synflow"), [1e6, np.nan, -3.0])
+    assert not {"index", "remark"} & {column.name for column in table.columns}
+
+
 @pytest.mark.parametrize(
     ("columns", "message"),
     [

@@ -13,7 +13,9 @@ from gnas.metrics import kendall_tau
 from gnas.models import NASBench101NetworkConfig, nasbench101_network, num_params
 from gnas.predictors import (
     MLP,
+    ArdProcess,
     Average,
+    BoostedTrees,
     Forest,
     GaussianProcess,
     NASBench101Params,
@@ -21,6 +23,8 @@ from gnas.predictors import (
     OneHot,
     PathStatistics,
     Predictor,
+    WLLabels,
+    WLProcess,
     default,
     nasbench101_num_params,
     parameters,
@@ -29,6 +33,7 @@ from gnas.predictors.targets import NormalScores
 from gnas.spaces import NASGEM, SPACES, NASBench101
 
 RAW = OneHot(7, 5)
+PATHS = PathStatistics(NASBench101())
 PREDICTORS: list[Predictor] = [
     MLP(RAW),
     MLP(RAW, members=3),
@@ -38,6 +43,10 @@ PREDICTORS: list[Predictor] = [
     GaussianProcess(RAW, kernel="matern", hyper_rows=50),
     Average([Forest(RAW, num_trees=20), GaussianProcess(RAW)]),
     OneColumn(NASBench101Params()),
+    BoostedTrees(RAW, num_trees=40),
+    ArdProcess(RAW),
+    ArdProcess(PATHS, columns=PATHS.columns("size", "degrees", "walk"), hyper_rows=50),
+    WLProcess(WLLabels(NASBench101(), 2)),
 ]
 IDS = [f"{predictor.name}-{i}" for i, predictor in enumerate(PREDICTORS)]
 
@@ -126,7 +135,7 @@ def test_bad_graphs_and_rows_are_named() -> None:
         predictor.predict_rows(np.zeros((3, 7)))
     assert predictor.predict_rows(np.zeros((0, 56))).shape == (0,)
     with pytest.raises(ConfigError, match="share features"):
-        Average([MLP(RAW), MLP(PathStatistics(7, 5))])
+        Average([MLP(RAW), MLP(PathStatistics(NASBench101()))])
     with pytest.raises(ConfigError, match="at least one"):
         Average([])
     with pytest.raises(ConfigError, match="must have one column, but got 56"):

@@ -30,4 +30,4 @@ def test_ranking_reaches_the_known_floors(shared_data: Callable[[str], Path]) ->
     forest = Forest(OneHot(7, 5, with_counts=True)).fit(graphs, val_acc[train])
     ours = default(NASBench101()).fit(graphs, val_acc[train])
     assert kendall_tau(forest.predict(unseen), test_acc[test]) > 0.70
-    assert kendall_tau(ours.predict(unseen), test_acc[test]) > 0.81
+    assert kendall_tau(ours.predict(unseen), test_acc[test]) > 0.82

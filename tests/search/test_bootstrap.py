@@ -15,7 +15,7 @@ def test_bootstrap_returns_the_best_predicted_once(rng: np.random.Generator) -> 
     pool = NASBench101().sample_batch(300, rng)
     pool = DenseBatch.concat([pool, pool[:50]])  # repeats
     scores = (pool.ops == 1).sum(1).double() + 0.01 * torch.arange(350)
-    predictor = Forest(PathStatistics(7, 5), num_trees=20).fit(pool[:100], scores[:100])
+    predictor = Forest(PathStatistics(NASBench101()), num_trees=20).fit(pool[:100], scores[:100])
     found = bootstrap(predictor, pool, top=20)
     predicted = predictor.predict(pool)
     hashes = [graph_hash(graph) for graph in pool]

@@ -1,0 +1,186 @@
+"""Predictors on NAS-Bench-201: every cell is a candidate, scores are one column of the table."""
+
+from __future__ import annotations
+
+import time
+from collections.abc import Callable
+from dataclasses import dataclass
+from typing import Literal
+
+import numpy as np
+import torch
+from numpy.typing import NDArray
+
+from gnas.bench.contenders import contenders
+from gnas.bench.experiment import Task, Values, check_repetitions, run
+from gnas.bench.result import BenchResult
+from gnas.bench.tables import IMAGES, open_table
+from gnas.data.tables import BenchmarkTable
+from gnas.errors import ConfigError
+from gnas.graphs import DenseBatch, graph_keys, live_nodes
+from gnas.metrics import agreement_between_runs, kendall_tau
+from gnas.predictors.parameters import NASBench201Params
+from gnas.spaces import NASBench201
+
+SAMPLES = (39, 78, 156, 469, 781, 1563)
+PROTOCOL = {
+    "train": "the train column of the sampled cells, by rank",
+    "rank": "all candidates that are not samples, against the test column",
+    "no twins": "the same without the candidates that compute the same function as a sample",
+    "pick": "the best predicted of these candidates",
+    "bias": "best value of the test column among the cells used, minus that of the pick",
+    "intervals": "mean and 95% Student t interval over seeds; all rows share the samples",
+}
+
+
+@dataclass(frozen=True, kw_only=True)
+class NASBench201Bench:
+    """The experiment of published predictors on NAS-Bench-201: rank all cells after a few.
+
+    Raises:
+        ConfigError: a field is outside its range.
+    """
+
+    dataset: Literal["cifar10", "cifar100", "imagenet16-120"] = "cifar10"
+    """Chooses the columns that are not named: validation accuracy, the longest training."""
+    samples: tuple[int, ...] = SAMPLES
+    """Numbers of labelled cells that predictors are trained on, each its own experiment."""
+    seeds: int = 10
+    """Repetitions, each with its own samples; all predictors get the same ones."""
+    cells: Literal["all", "clean"] = "all"
+    """"clean": only the 9,445 cells of which every edge carries data from input to output."""
+    table: str = NASBench201.name
+    """A file, or a name for `gnas.data.load_table`."""
+    train_column: str | None = None
+    """Column of the samples' scores."""
+    test_column: str | None = None
+    """Column that the ranking is compared with."""
+    data_dir: str | None = None
+    """Folder of tables to look in first."""
+    seed: int = 0
+    """Fixes samples and predictors."""
+
+    def __post_init__(self) -> None:
+        check_repetitions(self.samples, seeds=self.seeds, seed=self.seed)
+        for name, choices in (("dataset", tuple(IMAGES)), ("cells", ("all", "clean"))):
+            if getattr(self, name) not in choices:
+                raise ConfigError(
+                    f"{name} must be one of {list(choices)}, but got '{getattr(self, name)}'"
+                )
+
+
+def bench_nasbench201(
+    config: NASBench201Bench, *, progress: Callable[[int, int | None], None] | None = None
+) -> BenchResult:
+    """Runs the experiment: draws samples, fits every predictor, ranks the rest, picks one.
+
+    Args:
+        config: What to run.
+        progress: Called with (fits done, fits in all).
+
+    Raises:
+        ConfigError: the table has too few cells for ``config.samples``, lacks a column, is of
+            another space, or a column has gaps or one value only.
+        MissingDataError: there is no such table.
+        DataError: the table is damaged.
+    """
+    start = time.monotonic()
+    space = NASBench201()
+    table = open_table(space.name, config.table, config.data_dir)
+    rows = np.arange(len(table))
+    if config.cells == "clean":
+        rows = np.flatnonzero(~has_dead_part(table.graphs))
+    train_name, train = scores(table, config.dataset, config.train_column)
+    test_name, test = scores(table, config.dataset, config.test_column)
+    graphs = table.graphs[torch.from_numpy(rows)]
+    functions = graph_keys(space.functional(graphs))
+    task = Task(
+        graphs=graphs,
+        seen=graphs,
+        val_acc=train[rows],
+        test_acc=test[rows],
+        candidates=np.arange(len(rows)),
+        functions=functions,
+    )
+    results = run(
+        task,
+        contenders(space, (), wiring_only=False, params=NASBench201Params()),
+        samples=config.samples,
+        seeds=config.seeds,
+        seed=config.seed,
+        progress=progress or (lambda done, total: None),
+    )
+    ceiling, meaning = _ceiling(task, functions, same=train_name == test_name)
+    return BenchResult(
+        command="bench nasbench201",
+        config=config,
+        table={
+            **table.provenance.summary(),
+            "usable": len(rows),
+            "candidates": len(rows),
+            "train_column": train_name,
+            "test_column": test_name,
+        },
+        protocol={**PROTOCOL, "ceiling": meaning},
+        rows=results,
+        ceiling=ceiling,
+        agreement_between_runs=_agreement(table, rows, config.dataset),
+        best_test_acc=float(task.test_acc.max()),
+        seconds=time.monotonic() - start,
+    )
+
+
+def has_dead_part(graphs: DenseBatch) -> NDArray[np.bool_]:
+    """Whether some edge carries nothing from input to output: bool [N]; 6,180 of all cells."""
+    live = live_nodes(graphs)
+    between = live[:, :, None] & live[:, None, :]
+    dead: NDArray[np.bool_] = (graphs.adjacency.bool() & ~between).any(2).any(1).numpy()
+    return dead
+
+
+def scores(table: BenchmarkTable, dataset: str, column: str | None) -> tuple[str, Values]:
+    """Name and values [N] of the column that was asked for, or of the dataset's own.
+
+    Raises:
+        ConfigError: there is no such column, or it has gaps or a single value.
+    """
+    if column is None:
+        images, _ = IMAGES[dataset]
+        chosen = table.select("val_acc", dataset=images)
+        mean = next((c for c in chosen if c.run is None), None)
+        name = chosen[0].quantity + f" on {images}, mean over runs" if mean is None else mean.name
+        values = table.val_acc(dataset=images)
+    else:
+        name, values = column, table.values(column)
+    gaps = int(np.isnan(values).sum())
+    if gaps or values.min() == values.max():
+        found = f"{gaps} of {len(values)} lack one" if gaps else f"all are {values[0]:.6g}"
+        raise ConfigError(
+            f"column '{name}' must have a score for every cell, not all alike, but {found}"
+        )
+    return name, values
+
+
+def _ceiling(task: Task, functions: NDArray[np.uint64], *, same: bool) -> tuple[float, str]:
+    """What no predictor can pass, and in words which."""
+    if not same:
+        return kendall_tau(task.val_acc, task.test_acc), "train column against test column"
+    _, group = np.unique(functions, return_inverse=True)
+    group = group.reshape(-1)
+    mean = np.bincount(group, task.test_acc) / np.bincount(group)
+    return (
+        kendall_tau(mean[group], task.test_acc),
+        "mean of all cells of one function against the test column",
+    )
+
+
+def _agreement(table: BenchmarkTable, rows: NDArray[np.int64], dataset: str) -> float | None:
+    """Mean Kendall tau between two runs' test accuracies; None without several runs."""
+    found = [c for c in table.columns if c.quantity == "test_acc" and c.run is not None]
+    for images in IMAGES[dataset]:
+        budgets = {c.epochs or 0 for c in found if c.dataset == images}
+        runs = [c for c in found if c.dataset == images and (c.epochs or 0) == max(budgets)]
+        if len(runs) > 1:
+            values = np.stack([table.values(c.name)[rows] for c in runs], axis=1)
+            return agreement_between_runs(values)
+    return None

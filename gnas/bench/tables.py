@@ -1,0 +1,35 @@
+"""The tables of experiments: opened, and which of their columns are meant."""
+
+from __future__ import annotations
+
+from gnas.data.tables import BenchmarkTable, load_table
+from gnas.errors import ConfigError
+
+IMAGES = {
+    "cifar10": ("cifar10-valid", "cifar10"),
+    "cifar100": ("cifar100", "cifar100"),
+    "imagenet16-120": ("ImageNet16-120", "ImageNet16-120"),
+}
+"""What NAS-Bench-201 calls the images of the validation and of the test accuracy."""
+
+
+def open_table(space: str, table: str, data_dir: str | None) -> BenchmarkTable:
+    """The table that an experiment on a space was given.
+
+    Args:
+        space: Key in `gnas.spaces.SPACES`.
+        table: A file, or a name for `gnas.data.load_table`.
+        data_dir: Folder of tables to look in first.
+
+    Raises:
+        ConfigError: it holds architectures of another space.
+        MissingDataError: there is no such table.
+        DataError: it is damaged.
+    """
+    found = load_table(table, data_dir=data_dir)
+    if found.provenance.space != space:
+        raise ConfigError(
+            f"the table must hold '{space}' cells, but {found.provenance.name} holds "
+            f"'{found.provenance.space}'"
+        )
+    return found

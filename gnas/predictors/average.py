@@ -1,0 +1,62 @@
+"""Several predictors as one."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from typing import Self
+
+import numpy as np
+
+from gnas.errors import ConfigError
+from gnas.predictors.base import Predictor
+from gnas.predictors.features import Rows
+from gnas.predictors.targets import Scores
+
+
+class Average(Predictor):
+    """The mean of several predictors' predictions on the normal scale.
+
+    Its uncertainty is that of the mixture: what the members that know theirs say, and how far
+    the members lie apart.
+
+    Args:
+        members: Predictors that share their features.
+        seed: Each member gets its own seed derived from this one.
+
+    Raises:
+        ConfigError: no members, or members with different features.
+    """
+
+    def __init__(self, members: Sequence[Predictor], *, seed: int = 0) -> None:
+        if not members or any(member.features != members[0].features for member in members):
+            raise ConfigError(f"members must be at least one and share features, got {members}")
+        super().__init__(members[0].features, seed=seed)
+        self.members = [member.clone(seed + i) for i, member in enumerate(members)]
+        self.name = " + ".join(dict.fromkeys(member.name for member in members))
+        self.has_std = len(members) > 1 or members[0].has_std
+
+    def clone(self, seed: int) -> Self:
+        """See `Predictor.clone`."""
+        return type(self)(self.members, seed=seed)
+
+    def _fit(self, rows: Rows, targets: Scores) -> None:
+        for member in self.members:
+            member._fit(rows, targets)
+
+    def _predict(self, rows: Rows) -> Scores:
+        mean: Scores = np.mean([member._predict(rows) for member in self.members], axis=0)
+        return mean
+
+    def _predict_std(self, rows: Rows) -> tuple[Scores, Scores]:
+        if not self.has_std:
+            return super()._predict_std(rows)
+        means, within = [], []
+        for member in self.members:
+            if member.has_std:
+                mean, deviation = member._predict_std(rows)
+                within.append(deviation**2)
+            else:
+                mean = member._predict(rows)
+            means.append(mean)
+        variance = np.var(means, axis=0) + (np.mean(within, axis=0) if within else 0.0)
+        return np.mean(means, axis=0), np.sqrt(variance)

@@ -1,0 +1,276 @@
+"""Counts over what a network computes: operations, neighbours, paths, and how signals flow."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+
+import numpy as np
+import torch
+from torch import Tensor
+
+from gnas.graphs import DenseBatch, input_nodes
+from gnas.predictors.features import Rows, check_vocabulary
+from gnas.spaces.base import Space
+
+CHUNK = 8_000
+"""Graphs of 30 nodes that are counted at a time, of smaller ones more: bounds memory."""
+FLOW = 0.2
+"""Choice: what passes an operation of the kind that a flow dampens."""
+_FLOOR = 1e-4  # a flow of nothing, before the logarithm
+
+
+@dataclass(frozen=True)
+class PathStatistics:
+    """Isomorphism-invariant counts over the functional form of an architecture.
+
+    The functional form (`Space.functional`) has no dead branch and no skip connection, so two
+    cells of one function have the same row. A kind is a column of ``x``, or an edge operation;
+    "learned" is the union of the kinds that have weights. Columns come in named groups:
+
+    * size: nodes, edges, edges by multiplicity, edges of the input, into outputs, and of both;
+    * ops: nodes of every kind; degrees: their summed in- and out-degree; depth: their summed
+      longest distance from an input;
+    * pairs: edges by the kinds they join; joined: the same for pairs joined by any path;
+    * length: paths from an input to an output by number of nodes, and their spread (least, most
+      and mean); counts: paths by number of every kind; spreads: their spread; learned and
+      learned spread: the same for learned operations; only: paths that hold one kind alone.
+      Counts of paths are log(1 + count);
+    * walk: mean and deviation of the number of every kind, and of learned operations, on a random
+      walk from the output back to an input, and on one from the input forward. Where n edges meet,
+      each is taken with probability 1 / n: so much of a sum comes from each of its terms;
+    * flow: the logarithm of what arrives at the output if 1 enters and each operation of some
+      kinds passes on `FLOW` of it, where edges add up and where they average: kind by kind,
+      all kinds but one, and all. It stands for the least paths in ever more lenient ways.
+
+    Args:
+        space: Knows the vocabulary, and how an architecture's network is built.
+
+    Raises:
+        GraphError: when called with a graph of more than ``space.max_nodes`` nodes or of another
+            vocabulary.
+    """
+
+    space: Space
+    name: str = field(default="path statistics", init=False)
+
+    def __call__(self, batch: DenseBatch) -> Rows:
+        """Rows float64 [N, F], F independent of the batch."""
+        check_vocabulary(batch, len(self.space.ops), len(self.space.edge_ops))
+        forms = self.space.functional(batch.pad_to(self.space.max_nodes))
+        chunk = max(1, min(20_000, CHUNK * 30**2 // max(forms.max_nodes, 1) ** 2))
+        parts = []
+        for start in range(0, max(len(forms), 1), chunk):
+            groups = self._groups(forms[start : start + chunk])
+            parts.append(torch.cat([groups[name] for name in self.widths], 1))
+        rows: Rows = torch.cat(parts).numpy()
+        return rows
+
+    @property
+    def widths(self) -> dict[str, int]:
+        """Columns of every group, in the order of the columns."""
+        kinds, paths = self._num_kinds, self._longest_path + 1
+        return {
+            "size": 6,
+            "ops": kinds,
+            "degrees": 2 * kinds,
+            "depth": kinds,
+            "pairs": kinds**2,
+            "joined": kinds**2,
+            "length": paths,
+            "length spread": 3,
+            "counts": kinds * paths,
+            "spreads": kinds * 3,
+            "learned": paths,
+            "learned spread": 3,
+            "only": kinds,
+            "walk": 4 * (kinds + 1),
+            "flow": 2 * (2 * kinds + 1),
+        }
+
+    def columns(self, *groups: str) -> tuple[int, ...]:
+        """The columns of some groups, ascending."""
+        ends = dict(zip(self.widths, np.cumsum(list(self.widths.values())).tolist(), strict=True))
+        found = [range(ends[name] - self.widths[name], ends[name]) for name in groups]
+        return tuple(sorted(column for columns in found for column in columns))
+
+    def spread(self, of_groups: Mapping[str, float]) -> tuple[float, ...]:
+        """The value of its group for every column."""
+        return tuple(of_groups[name] for name, width in self.widths.items() for _ in range(width))
+
+    @property
+    def _longest_path(self) -> int:
+        """Most nodes of a path: between n feature maps lie at most n - 1 operations."""
+        return self.space.max_nodes + bool(self.space.edge_ops)
+
+    @property
+    def _num_kinds(self) -> int:
+        return len(self.space.ops) + len(self.space.edge_ops)
+
+    def _groups(self, forms: DenseBatch) -> dict[str, Tensor]:
+        """Every group of columns, float64 [N, width]."""
+        edges = forms.adjacency.double()
+        once = (edges > 0).double()
+        kinds = (forms.ops[:, :, None] == torch.arange(self._num_kinds)).double()  # [N, n, k]
+        starts, ends = self._ends(forms)
+        by_kind = kinds.transpose(1, 2)
+        around = torch.stack([edges.sum(1), edges.sum(2), _longest(once)], 2)
+        found = by_kind @ around  # [N, k, 3]
+        size = [
+            forms.num_nodes,
+            once.sum((1, 2)),
+            edges.sum((1, 2)),
+            (edges.sum(2) * starts).sum(1),
+            (edges.sum(1) * ends).sum(1),
+            (edges * starts[:, :, None] * ends[:, None, :]).sum((1, 2)),
+        ]
+        return {
+            "size": torch.stack([part.double() for part in size], 1),
+            "ops": kinds.sum(1),
+            "degrees": found[:, :, :2].flatten(1),
+            "depth": found[:, :, 2],
+            "pairs": (by_kind @ edges @ kinds).flatten(1),
+            "joined": (by_kind @ _reachability(once) @ kinds).flatten(1),
+            **self._paths(forms, edges, kinds, starts, ends),
+        }
+
+    def _ends(self, forms: DenseBatch) -> tuple[Tensor, Tensor]:
+        """Where paths begin and where they end: bool [N, n] each."""
+        space = self.space
+        starts = input_nodes(forms, space.inputs)
+        if not space.to_output:
+            return starts, (forms.adjacency.sum(2) == 0) & (forms.ops >= 0)
+        ends = torch.nn.functional.one_hot(forms.num_nodes - 1, forms.max_nodes).bool()
+        ends |= torch.isin(forms.ops.long(), torch.tensor(space.outputs, dtype=torch.int64))
+        return starts, ends
+
+    def _paths(
+        self, forms: DenseBatch, edges: Tensor, kinds: Tensor, starts: Tensor, ends: Tensor
+    ) -> dict[str, Tensor]:
+        """The groups that follow paths."""
+        space = self.space
+        names = [*space.ops, *space.edge_ops]
+        is_learned = torch.tensor([name in space.learned for name in names])
+        learned = kinds[:, :, is_learned].sum(2, keepdim=True)
+        weights = torch.cat([kinds, learned], 2)  # [N, n, k + 1]
+        real = (forms.ops >= 0).double()[:, :, None]
+        counts = _path_counts(
+            edges, torch.cat([real, weights], 2), starts, ends, self._longest_path + 1
+        )
+        logs, spread = torch.log1p(counts), _spread(counts)
+        inner = (~(starts | ends)[:, :, None] if space.to_output else real > 0).double()
+        only = 1 - inner * (1 - kinds)
+        back, forth = _averaged(edges, 1), _averaged(edges, 2)
+        damped = _dampers(kinds, inner)
+        return {
+            "length": logs[:, 0],
+            "length spread": spread[:, 0],
+            "counts": logs[:, 1:-1].flatten(1),
+            "spreads": spread[:, 1:-1].flatten(1),
+            "learned": logs[:, -1],
+            "learned spread": spread[:, -1],
+            "only": torch.log1p(_flow(edges, only, starts, ends)),
+            "walk": torch.cat([_moments(m, weights, starts, ends) for m in (back, forth)], 1),
+            "flow": torch.cat([_log_flow(m, damped, starts, ends) for m in (edges, back)], 1),
+        }
+
+
+def _reachability(edges: Tensor) -> Tensor:
+    """1 where a path leads from i to j, else 0: float64 [N, n, n]."""
+    reach = edges.clone()
+    for j in range(edges.size(1)):  # columns in topological order
+        through = edges[:, :, j].clone()
+        through += (reach[:, :, :j] * edges[:, None, :j, j]).sum(2)
+        reach[:, :, j] = (through > 0).double()
+    return reach
+
+
+def _longest(edges: Tensor) -> Tensor:
+    """Edges on the longest path from any source to every node: float64 [N, n]."""
+    depth = edges.new_zeros(edges.shape[:2])
+    for j in range(1, edges.size(1)):
+        depth[:, j] = ((depth[:, :j] + 1) * edges[:, :j, j]).amax(1)
+    return depth
+
+
+def _arriving(edges: Tensor, state: Tensor, j: int) -> Tensor:
+    """What the nodes before j hold, summed over the edges to j: [N, n, ...] -> [N, ...]."""
+    before = state[:, :j].flatten(2)
+    return (edges[:, None, :j, j] @ before)[:, 0].view(state[:, j].shape)
+
+
+def _path_counts(
+    edges: Tensor, weights: Tensor, starts: Tensor, ends: Tensor, width: int
+) -> Tensor:
+    """How many paths from an input to an output carry weight 0, 1, ..., width - 1.
+
+    Args:
+        edges: Multiplicities [N, n, n].
+        weights: S kinds of weight, 0 or 1 per node [N, n, S]; a path's is the sum of its nodes'.
+        starts: bool [N, n].
+        ends: bool [N, n].
+        width: More than any path's weight.
+
+    Shapes:
+        -> float64 [N, S, width].
+    """
+    size, n, kinds = weights.shape
+    counts = edges.new_zeros(size, n, kinds, width)
+    counts[..., 0] = starts.double()[:, :, None]
+    for j in range(n):
+        if j:
+            counts[:, j] += _arriving(edges, counts, j)
+        shifted = torch.nn.functional.pad(counts[:, j, :, :-1], (1, 0))
+        counts[:, j] = torch.where(weights[:, j, :, None] > 0, shifted, counts[:, j])
+    return (counts * ends[:, :, None, None]).sum(1)
+
+
+def _spread(counts: Tensor) -> Tensor:
+    """Smallest, largest and mean weight over all paths counted: [N, S, W] -> [N, S, 3]."""
+    weights = torch.arange(counts.size(2), dtype=counts.dtype)
+    present = counts > 0
+    smallest = torch.where(present, weights, torch.inf).amin(2)
+    largest = torch.where(present, weights, -torch.inf).amax(2)
+    mean = (counts * weights).sum(2) / counts.sum(2)
+    return torch.stack([smallest, largest, mean], 2).nan_to_num(0.0, posinf=0.0, neginf=0.0)
+
+
+def _averaged(edges: Tensor, dim: int) -> Tensor:
+    """Edges as shares of what enters (1) or leaves (2) a node."""
+    return edges / edges.sum(dim, keepdim=True).clamp_min(1)
+
+
+def _moments(edges: Tensor, weights: Tensor, starts: Tensor, ends: Tensor) -> Tensor:
+    """Mean and deviation over weighted paths of each weight: [N, n, S] -> [N, 2 S]."""
+    size, n, kinds = weights.shape
+    state = edges.new_zeros(size, n, 3, kinds)  # sums of 1, w and w^2 over paths
+    state[:, :, 0] = starts.double()[:, :, None]
+    for j in range(n):
+        if j:
+            state[:, j] += _arriving(edges, state, j)
+        w, (total, first) = weights[:, j], (state[:, j, 0], state[:, j, 1].clone())
+        state[:, j, 1] = first + w * total
+        state[:, j, 2] += 2 * w * first + w * w * total
+    total, first, second = (state * ends[:, :, None, None]).sum(1).unbind(1)
+    total = total.clamp_min(1e-12)
+    mean = first / total
+    return torch.cat([mean, (second / total - mean.square()).clamp_min(0).sqrt()], 1)
+
+
+def _dampers(kinds: Tensor, inner: Tensor) -> Tensor:
+    """What each node passes on, in 2 k + 1 flows: one kind damped, all others, all: [N, n, S]."""
+    hit = kinds * inner
+    every = hit.sum(2, keepdim=True)
+    return 1 - (1 - FLOW) * torch.cat([hit, every - hit, every], 2)
+
+
+def _flow(edges: Tensor, gains: Tensor, starts: Tensor, ends: Tensor) -> Tensor:
+    """What arrives at the outputs if 1 enters at every input: gains [N, n, S] -> [N, S]."""
+    state = starts.double()[:, :, None] * gains
+    for j in range(1, gains.size(1)):
+        state[:, j] += _arriving(edges, state, j) * gains[:, j]
+    return (state * ends[:, :, None]).sum(1)
+
+
+def _log_flow(edges: Tensor, gains: Tensor, starts: Tensor, ends: Tensor) -> Tensor:
+    return torch.log(_flow(edges, gains, starts, ends) + _FLOOR)

@@ -1,0 +1,281 @@
+"""Exact Gaussian processes: one length scale a column, or a Weisfeiler-Lehman kernel."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Sequence
+from dataclasses import dataclass
+from typing import Literal
+
+import numpy as np
+import torch
+from torch import Tensor
+
+from gnas.errors import ConfigError
+from gnas.predictors.base import ColumnScale, Predictor
+from gnas.predictors.features import Features, Rows
+from gnas.predictors.targets import Scores
+from gnas.predictors.wl import WLLabels, exponentiated_wl, label_counts
+
+Kernel = Literal["matern32", "matern52"]
+HYPER_ROWS = 500
+"""Choice: hyperparameters are fitted on at most this many rows; the fit is cubic in it."""
+STEPS = 12
+"""Choice: iterations of L-BFGS; more rank no better, and worse after 39 labels."""
+SPREAD = 1.0
+"""Choice: deviation of the prior log length scale of a column."""
+_LOG_NOISE, _WIDE = -3.0, 1.5  # prior mean of the log noise; deviation of it and of the log signal
+_JITTER = 1e-6
+_CHUNK = 4_000
+
+
+@dataclass(frozen=True)
+class _Posterior:
+    """What an exact Gaussian process knows after it saw N targets."""
+
+    factor: Tensor
+    """Cholesky factor of the kernel with noise, [N, N]."""
+    weights: Tensor
+    """Inverse of that kernel times the centred targets, [N]."""
+    mean: float
+
+    @staticmethod
+    def of(kernel: Tensor, noise: float, targets: Tensor, mean: float) -> _Posterior:
+        noisy = kernel + noise * torch.eye(len(kernel), dtype=kernel.dtype)
+        factor = torch.linalg.cholesky(noisy)
+        weights = torch.cholesky_solve((targets - mean)[:, None], factor)[:, 0]
+        return _Posterior(factor, weights, mean)
+
+    def predict(self, cross: Tensor, prior: Tensor | float) -> tuple[Tensor, Tensor]:
+        """Mean and variance [M] from the kernel with the N rows [M, N] and one's own [M]."""
+        solved = torch.linalg.solve_triangular(self.factor, cross.t(), upper=False)
+        return cross @ self.weights + self.mean, (prior - solved.square().sum(0)).clamp_min(0)
+
+
+class ArdProcess(Predictor):
+    """A Gaussian process with a Matern kernel and a length scale for every column.
+
+    Length scales, signal, noise and mean maximise the posterior: log length scales have a normal
+    prior around ``length`` sqrt(columns), which keeps few samples from switching columns off.
+    Exact, in float64.
+
+    Args:
+        features: Columns are standardised by the training rows; those that do not change there
+            are left out.
+        columns: Which of them to use; None for all.
+        relevance: What to divide the prior length scale of each of ``features``' columns by;
+            None treats all alike.
+        kernel: Matern, of smoothness 3/2 or 5/2.
+        length: Median of the prior length scale, in units of sqrt(columns).
+        hyper_rows: Hyperparameters are fitted on at most this many rows (a seeded draw);
+            predictions use all.
+        seed: See `Predictor`.
+
+    Source: Rasmussen and Williams, Gaussian Processes for Machine Learning, 2006, chapters 2, 5.
+    """
+
+    has_std = True
+
+    def __init__(
+        self,
+        features: Features,
+        *,
+        columns: Sequence[int] | None = None,
+        relevance: Sequence[float] | None = None,
+        kernel: Kernel = "matern32",
+        length: float = 2.0,
+        hyper_rows: int = HYPER_ROWS,
+        seed: int = 0,
+    ) -> None:
+        super().__init__(features, seed=seed)
+        self.name = "ARD GP"
+        self.columns = None if columns is None else tuple(columns)
+        self.relevance = None if relevance is None else tuple(relevance)
+        self.kernel = kernel
+        self.length = length
+        self.hyper_rows = hyper_rows
+        self._scale_of_columns: ColumnScale | None = None
+        self._inputs = torch.zeros(0, 0)
+        self._signal = 1.0
+        self._lengths = torch.zeros(0)
+        self._posterior: _Posterior | None = None
+
+    def _fit(self, rows: Rows, targets: Scores) -> None:
+        self._scale_of_columns = ColumnScale(self._chosen(rows))
+        inputs, values = self._scaled(rows), torch.from_numpy(targets)
+        part = np.random.default_rng(self.seed).permutation(len(rows))[: self.hyper_rows]
+        lengths = self._prior_lengths(rows, inputs.size(1))
+        found = _most_probable(inputs[part], values[part], self.kernel, lengths)
+        self._lengths, self._signal = found.lengths, found.signal
+        self._inputs = inputs / found.lengths
+        kernel = found.signal * _matern(self._inputs, self._inputs, self.kernel)
+        noise = found.noise + _JITTER * found.signal
+        self._posterior = _Posterior.of(kernel, noise, values, found.mean)
+
+    def _predict(self, rows: Rows) -> Scores:
+        return self._predict_std(rows)[0]
+
+    def _predict_std(self, rows: Rows) -> tuple[Scores, Scores]:
+        assert self._posterior is not None
+        means, variances = [], []
+        for part in torch.split(self._scaled(rows) / self._lengths, _CHUNK):
+            cross = self._signal * _matern(part, self._inputs, self.kernel)
+            mean, variance = self._posterior.predict(cross, self._signal)
+            means.append(mean)
+            variances.append(variance)
+        return torch.cat(means).numpy(), torch.cat(variances).sqrt().numpy()
+
+    def _prior_lengths(self, rows: Rows, width: int) -> Tensor:
+        """Median of the prior length scale of every column in use: [F']."""
+        relevance = np.ones(rows.shape[1]) if self.relevance is None else np.array(self.relevance)
+        if len(relevance) != rows.shape[1]:
+            raise ConfigError(
+                f"relevance must have one value for each of the {rows.shape[1]} columns, but got "
+                f"{len(relevance)}"
+            )
+        assert self._scale_of_columns is not None
+        kept = self._scale_of_columns.of_columns(self._chosen(relevance[None]))[0]
+        return self.length * math.sqrt(width) / torch.from_numpy(kept)
+
+    def _chosen(self, rows: Rows) -> Rows:
+        chosen: Rows = rows if self.columns is None else rows[:, self.columns]
+        return chosen
+
+    def _scaled(self, rows: Rows) -> Tensor:
+        assert self._scale_of_columns is not None
+        return torch.from_numpy(self._scale_of_columns(self._chosen(rows)))
+
+
+@dataclass(frozen=True)
+class _Hyper:
+    lengths: Tensor
+    signal: float
+    noise: float
+    mean: float
+
+
+def _matern(left: Tensor, right: Tensor, kind: Kernel) -> Tensor:
+    """Matern kernel of rows already divided by their length scales: [N, F], [M, F] -> [N, M]."""
+    squares = left.square().sum(1)[:, None] + right.square().sum(1) - 2 * left @ right.t()
+    smooth = kind == "matern52"
+    distance = squares.clamp_min(1e-12).sqrt() * math.sqrt(5 if smooth else 3)
+    near = 1 + distance + (distance.square() / 3 if smooth else 0)
+    return near * torch.exp(-distance)
+
+
+def _most_probable(inputs: Tensor, targets: Tensor, kind: Kernel, prior_lengths: Tensor) -> _Hyper:
+    """Maximum a posteriori of every column's length scale, the signal, the noise and the mean."""
+    from scipy.optimize import minimize
+
+    width = inputs.size(1)
+
+    def loss(vector: np.ndarray) -> tuple[float, np.ndarray]:
+        point = torch.from_numpy(vector).requires_grad_()
+        shift, (signal, noise, mean) = point[:width], point[width:]
+        scaled = inputs / (prior_lengths * shift.exp())
+        kernel = signal.exp() * _matern(scaled, scaled, kind)
+        total = noise.exp() + _JITTER * signal.exp()
+        factor = torch.linalg.cholesky(kernel + total * torch.eye(len(inputs), dtype=inputs.dtype))
+        rest = (targets - mean)[:, None]
+        solved = torch.linalg.solve_triangular(factor, rest, upper=False)
+        likelihood = 0.5 * solved.square().sum() + factor.diagonal().log().sum()
+        prior = (shift / SPREAD).square().sum() + (signal / _WIDE).square()
+        prior = prior + ((noise - _LOG_NOISE) / _WIDE).square()
+        value = likelihood + 0.5 * prior
+        (gradient,) = torch.autograd.grad(value, point)
+        return value.item(), gradient.numpy()
+
+    start = np.zeros(width + 3)
+    start[-2] = _LOG_NOISE
+    bounds = [(-6.0, 6.0)] * width + [(-5.0, 5.0), (-10.0, 2.0), (-3.0, 3.0)]
+    options = {"maxiter": STEPS}
+    best = minimize(loss, start, jac=True, method="L-BFGS-B", bounds=bounds, options=options).x
+    lengths = prior_lengths * torch.from_numpy(best[:width]).exp()
+    return _Hyper(lengths, math.exp(best[-3]), math.exp(best[-2]), float(best[-1]))
+
+
+class WLProcess(Predictor):
+    """A Gaussian process with the Weisfeiler-Lehman subtree kernel of functional forms.
+
+    The kernel is exp(``sharpness`` (k - 1)) of the normalised kernel k. The number of relabelling
+    rounds, the sharpness and the noise are those of the greatest marginal likelihood; the signal
+    has its best value in closed form.
+
+    Args:
+        features: The labels that are compared.
+        hyper_rows: As for `ArdProcess`.
+        seed: See `Predictor`.
+
+    Source: Ru et al., Interpretable Neural Architecture Search via Bayesian Optimisation with
+    Weisfeiler-Lehman Kernels, ICLR 2021; without its feature selection, and with the exponential.
+    """
+
+    has_std = True
+    SHARPNESS = (1.0, 3.0, 8.0)
+    NOISE = (1e-3, 3e-3, 1e-2, 3e-2, 0.1, 0.3, 1.0)
+
+    def __init__(self, features: WLLabels, *, hyper_rows: int = 500, seed: int = 0) -> None:
+        super().__init__(features, seed=seed)
+        self.name = "WL GP"
+        self.labels = features
+        self.hyper_rows = hyper_rows
+        self.rounds = 0
+        self.sharpness = 1.0
+        self._rows: Rows = np.zeros((0, 0))
+        self._signal = 1.0
+        self._posterior: _Posterior | None = None
+
+    def _fit(self, rows: Rows, targets: Scores) -> None:
+        part = np.random.default_rng(self.seed).permutation(len(rows))[: self.hyper_rows]
+        best, noise = -math.inf, 0.0
+        for rounds in range(self.labels.n_iter + 1):
+            counts = label_counts(self._until(rows[part], rounds))
+            for sharpness in self.SHARPNESS:
+                kernel = exponentiated_wl(counts, counts, sharpness)
+                found = self._noise(kernel, targets[part])
+                if found[0] > best:
+                    best, noise, self._signal = found
+                    self.rounds, self.sharpness = rounds, sharpness
+        self._rows = rows
+        counts = label_counts(self._until(rows, self.rounds))
+        whole = torch.from_numpy(exponentiated_wl(counts, counts, self.sharpness))
+        noise = self._signal * (noise + _JITTER)
+        self._posterior = _Posterior.of(
+            self._signal * whole, noise, torch.from_numpy(targets), 0.0
+        )
+
+    def _predict(self, rows: Rows) -> Scores:
+        return self._predict_std(rows)[0]
+
+    def _predict_std(self, rows: Rows) -> tuple[Scores, Scores]:
+        assert self._posterior is not None
+        means, variances = [], []
+        known = self._until(self._rows, self.rounds)
+        for start in range(0, len(rows), _CHUNK):
+            part = self._until(rows[start : start + _CHUNK], self.rounds)
+            counts = label_counts(np.concatenate([part, known]))
+            new, old = counts[: len(part)], counts[len(part) :]
+            kernel = exponentiated_wl(new, old, self.sharpness)
+            cross = self._signal * torch.from_numpy(kernel)
+            mean, variance = self._posterior.predict(cross, self._signal)
+            means.append(mean)
+            variances.append(variance)
+        return torch.cat(means).numpy(), torch.cat(variances).sqrt().numpy()
+
+    def _until(self, rows: Rows, rounds: int) -> Rows:
+        """The labels of rounds 0..``rounds`` alone."""
+        nodes = rows.shape[1] // (self.labels.n_iter + 1)
+        until: Rows = rows[:, : (rounds + 1) * nodes]
+        return until
+
+    def _noise(self, kernel: Rows, targets: Scores) -> tuple[float, float, float]:
+        """Best log marginal likelihood, the noise it has (in signals) and the signal."""
+        values, vectors = np.linalg.eigh(kernel)
+        squares = (vectors.T @ targets) ** 2
+        found = []
+        for noise in self.NOISE:
+            total = values.clip(0) + noise
+            signal = float((squares / total).mean())
+            score = -0.5 * (len(targets) * math.log(signal) + float(np.log(total).sum()))
+            found.append((score, noise, signal))
+        return max(found)

@@ -1,0 +1,224 @@
+from __future__ import annotations
+
+import json
+from collections.abc import Callable
+from pathlib import Path
+
+import numpy as np
+import pytest
+import torch
+from typer.testing import CliRunner
+
+from gnas.bench.nasbench201 import NASBench201Bench, bench_nasbench201, has_dead_part, scores
+from gnas.bench.result import BenchResult
+from gnas.cli import app
+from gnas.data import BenchmarkTable, Column, Provenance, load_table, save_table
+from gnas.errors import ConfigError, MissingDataError
+from gnas.graphs import graph_keys
+from gnas.metrics import agreement_between_runs, kendall_tau
+from gnas.models import nasbench201_network, num_params
+from gnas.predictors import OneHot
+from gnas.predictors.parameters import NASBench201Params
+from gnas.spaces import NASBench101, NASBench201
+
+ROWS = 300
+
+
+def make_table() -> BenchmarkTable:
+    """Cells whose accuracies follow from their graphs, on three data sets."""
+    rng = np.random.default_rng(4)
+    cells = NASBench201().enumerate()
+    graphs = cells[torch.from_numpy(rng.choice(len(cells), ROWS, replace=False))]
+    forms = NASBench201().functional(graphs)
+    true = 0.5 + 0.03 * ((forms.ops == 4) + 2 * (forms.ops == 5)).sum(1).double().numpy()
+    columns, values = [], {}
+    kinds = [
+        ("val_acc", "cifar10-valid", None), ("val_acc", "cifar100", 777),
+        ("val_acc", "cifar100", 888), ("test_acc", "cifar10", 777), ("test_acc", "cifar10", 888),
+    ]  # fmt: skip
+    for quantity, images, run in kinds:
+        column = Column.of(quantity, dataset=images, epochs=200, run=run)
+        columns.append(column)
+        values[column.name] = np.clip(true + rng.normal(0, 0.01, ROWS), 0, 1)
+    for name, value in (("constant", 0.5), ("gaps", np.nan)):
+        columns.append(Column(name, name))
+        values[name] = np.full(ROWS, value)
+    values["gaps"][3] = 0.7
+    facts = Provenance("small", "nasbench201", "drawn", "self-made", "means nothing", "none")
+    return BenchmarkTable(graphs, columns, facts, values)
+
+
+@pytest.fixture(scope="module")
+def path(tmp_path_factory: pytest.TempPathFactory) -> str:
+    file: Path = tmp_path_factory.mktemp("tables") / "small.parquet"
+    save_table(make_table(), file)
+    return str(file)
+
+
+@pytest.fixture(scope="module")
+def result(path: str) -> BenchResult:
+    return bench_nasbench201(NASBench201Bench(samples=(30, 60), seeds=2, table=path))
+
+
+def test_rows_of_both_protocols_follow_from_the_table(result: BenchResult, path: str) -> None:
+    table = load_table(path)
+    acc = table.val_acc(dataset="cifar10-valid")
+    keys = graph_keys(NASBench201().functional(table.graphs))
+    params = NASBench201Params()(table.graphs)[:, 0]
+    taus, without = [], []
+    for repetition in range(2):
+        order = np.random.default_rng([0, 1, repetition]).permutation(ROWS)
+        rest = np.sort(order[30:])
+        new = rest[~np.isin(keys[rest], keys[order[:30]])]
+        assert len(new) < len(rest)
+        taus.append(kendall_tau(params[rest], acc[rest]))
+        without.append(kendall_tau(params[new], acc[new]))
+    row = next(r for r in result.rows if r.encoder == "number of parameters")
+    assert row.kendall_tau is not None and row.kendall_tau_no_twins is not None
+    assert row.kendall_tau.mean == pytest.approx(np.mean(taus))
+    assert row.kendall_tau_no_twins.mean == pytest.approx(np.mean(without))
+    assert result.best_test_acc == acc.max()
+
+
+def test_trivial_rows_are_always_there(result: BenchResult) -> None:
+    names = [(row.predictor, row.encoder) for row in result.rows if row.samples == 30]
+    assert names[0] == ("MLP", "adjacency + ops")
+    assert ("random forest", "adjacency + ops + op counts") in names
+    assert ("GP", "adjacency + ops") in names
+    sees = {encoder for _, encoder in names}
+    assert {"number of parameters", "best of the samples", "random pick"} <= sees
+    ours = {(r.samples, r.predictor): r.kendall_tau for r in result.rows}
+    for n in (30, 60):
+        best = ours[n, "ARD GP + extra trees"]
+        assert best and best.mean > 0.7
+        for other in ("MLP", "random forest", "GP"):
+            tau = ours[n, other]
+            assert tau and best.mean > tau.mean
+
+
+def test_ceiling_and_agreement(result: BenchResult, path: str) -> None:
+    table = load_table(path)
+    acc = table.val_acc(dataset="cifar10-valid")
+    keys = graph_keys(NASBench201().functional(table.graphs))
+    mean = np.array([acc[keys == key].mean() for key in keys])
+    assert result.ceiling == pytest.approx(kendall_tau(mean, acc))
+    runs = table.runs("test_acc", dataset="cifar10")
+    assert result.agreement_between_runs == pytest.approx(agreement_between_runs(runs))
+    one, two = "val_acc_cifar100_200_run777", "val_acc_cifar100_200_run888"
+    other = bench_nasbench201(
+        NASBench201Bench(samples=(30,), seeds=1, table=path, train_column=one, test_column=two)
+    )
+    assert other.ceiling == pytest.approx(kendall_tau(table.values(one), table.values(two)))
+    assert (other.table["train_column"], other.table["test_column"]) == (one, two)
+    assert other.best_test_acc == table.values(two).max()
+
+
+def test_columns_of_a_dataset_are_means_over_runs(path: str) -> None:
+    table = load_table(path)
+    name, values = scores(table, "cifar100", None)
+    assert name == "val_acc on cifar100, mean over runs"
+    np.testing.assert_allclose(values, table.runs("val_acc", dataset="cifar100").mean(1))
+    assert scores(table, "cifar10", None)[0] == "val_acc_cifar10-valid_200"
+
+
+def test_clean_cells_are_those_of_the_literature(path: str) -> None:
+    space = NASBench201()
+    assert (~has_dead_part(space.enumerate())).sum() == 9_445
+    texts = (
+        "|nor_conv_1x1~0|+|none~0|none~1|+|nor_conv_3x3~0|none~1|none~2|",
+        "|none~0|+|none~0|nor_conv_1x1~1|+|nor_conv_3x3~0|none~1|none~2|",
+        "|none~0|+|none~0|none~1|+|nor_conv_3x3~0|none~1|none~2|",
+    )
+    graphs = [space.from_str(text) for text in texts]
+    assert has_dead_part(space.enumerate()[:0]).shape == (0,)
+    assert has_dead_part(type(space.enumerate()).from_data(graphs)).tolist() == [True, True, False]
+    clean = bench_nasbench201(NASBench201Bench(samples=(30,), seeds=1, table=path, cells="clean"))
+    count = int((~has_dead_part(load_table(path).graphs)).sum())
+    assert clean.table["usable"] == count < ROWS
+
+
+def test_parameters_rank_as_the_networks_do(rng: np.random.Generator) -> None:
+    cells = NASBench201().sample_batch(8, rng)
+    ours = NASBench201Params()(cells)[:, 0]
+    true = np.array([num_params(nasbench201_network(cell)) for cell in cells])
+    np.testing.assert_allclose(ours - ours[0], true - true[0])
+
+
+def test_counts_of_edge_operations() -> None:
+    cell = NASBench201().from_str("|nor_conv_1x1~0|+|none~0|none~1|+|skip_connect~0|none~1|"
+                                  "nor_conv_1x1~2|")  # fmt: skip
+    row = OneHot(4, 3, 4, with_counts=True)(type(NASBench201().enumerate()).from_data([cell]))[0]
+    assert row[-4:].tolist() == [1, 2, 0, 0]
+
+
+@pytest.mark.parametrize(
+    ("change", "message"),
+    [
+        ({"samples": (1,)}, r"samples must be at least 2, but got \[1\]"),
+        ({"samples": (5, 5)}, "samples must differ"),
+        ({"seeds": 0}, "seeds must be at least 1, but got 0"),
+        ({"seed": -1}, "seed must be at least 0"),
+        ({"dataset": "mnist"}, "dataset must be one of .*'imagenet16-120'.*, but got 'mnist'"),
+        ({"cells": "some"}, "cells must be one of .*, but got 'some'"),
+        ({"samples": (300,)}, "samples must be at most 290, which leaves 10 of the 300"),
+        ({"train_column": "no"}, "unknown column 'no'; choose from .*'val_acc_cifar100_200_run"),
+        ({"test_column": "gaps"}, "'gaps' must have a score for every cell.*299 of 300 lack one"),
+        ({"train_column": "constant"}, "not all alike, but all are 0.5"),
+        ({"dataset": "imagenet16-120"}, "no 'val_acc' on 'ImageNet16-120'; choose from"),
+    ],
+)
+def test_bad_options_are_named(change: dict[str, object], message: str, path: str) -> None:
+    options: dict[str, object] = {"samples": (30,), "seeds": 1, "table": path}
+    with pytest.raises(ConfigError, match=message):
+        bench_nasbench201(NASBench201Bench(**options | change))  # type: ignore[arg-type]
+
+
+def test_wrong_and_missing_tables(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("GNAS_DATA", str(tmp_path))
+    with pytest.raises(MissingDataError, match=r"table 'nasbench201' not found .*gnas data list"):
+        bench_nasbench201(NASBench201Bench(samples=(30,)))
+    cells = NASBench101().enumerate()[:60]
+    column = Column.of("val_acc", dataset="drawn", epochs=1)
+    facts = Provenance("other", "nasbench101", "drawn", "self-made")
+    table = BenchmarkTable(cells, [column], facts, {column.name: np.linspace(0, 1, 60)})
+    save_table(table, tmp_path / "nasbench201.parquet")
+    with pytest.raises(ConfigError, match="must hold 'nasbench201' cells, but other holds"):
+        bench_nasbench201(NASBench201Bench(samples=(30,)))
+
+
+def test_the_command_prints_both_protocols(
+    path: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setenv("COLUMNS", "130")
+    file, out = tmp_path / "result.json", tmp_path / "run"
+    options = ["--samples", "30", "--seeds", "2", "--table", path]
+    found = CliRunner().invoke(
+        app, ["bench", "nasbench201", *options, "--json", str(file), "--out", str(out)]
+    )
+    assert found.exit_code == 0, found.output
+    for text in (
+        "no twins",
+        "number of parameters",
+        "Ceiling of Kendall tau (mean of all cells",
+        "ranked against column val_acc_cifar10-valid_200",
+        "runs' test accuracies agree",
+    ):
+        assert text in found.output.replace("\n", " ").replace("  ", " ")  # fmt: skip
+    record = json.loads(file.read_text())
+    assert record["command"] == "bench nasbench201"
+    assert set(record["rows"][0]["kendall_tau_no_twins"]) == {"mean", "low", "high"}
+    assert (out / "figures" / "kendall_tau.png").is_file()
+
+
+def test_ranking_of_published_cells(shared_data: Callable[[str], Path]) -> None:
+    """One draw each of the sizes that papers use; the recorded means are higher or alike."""
+    table = load_table(shared_data("nasbench201/nasbench201_cifar.parquet"))
+    np.testing.assert_allclose(
+        np.diff(NASBench201Params()(table.graphs)[:, 0]),
+        np.diff(table.values("cifar10_num_params")),
+    )
+    config = NASBench201Bench(samples=(78, 156), seeds=2, table=table.provenance.path)
+    rows = bench_nasbench201(config).rows
+    ours = [row.kendall_tau for row in rows if row.predictor == "ARD GP + extra trees"]
+    assert ours[0] and ours[0].mean > 0.82
+    assert ours[1] and ours[1].mean > 0.87

@@ -1,0 +1,235 @@
+"""Gaussian processes against plain formulas; uncertainty; predictors on disk."""
+
+from __future__ import annotations
+
+import random
+from collections import Counter
+from collections.abc import Callable
+from pathlib import Path
+
+import numpy as np
+import pytest
+import torch
+from sklearn.gaussian_process import GaussianProcessRegressor
+from sklearn.gaussian_process.kernels import ConstantKernel, Matern
+
+from gnas.errors import ConfigError, DataError, MissingDataError, UnsupportedError
+from gnas.graphs import DenseBatch, to_networkx
+from gnas.predictors import (
+    ArdProcess,
+    Average,
+    BoostedTrees,
+    Forest,
+    PathStatistics,
+    Predictor,
+    WLLabels,
+    WLProcess,
+    default,
+)
+from gnas.predictors.process import Kernel, _most_probable
+from gnas.predictors.targets import NormalScores
+from gnas.predictors.wl import exponentiated_wl, label_counts
+from gnas.spaces import SPACES, NASBench101, NASBench201
+
+SPACE = NASBench201()
+PATHS = PathStatistics(SPACE)
+
+
+def task(count: int = 90) -> tuple[DenseBatch, np.ndarray]:
+    """Cells whose score grows with their convolutions."""
+    rng = np.random.default_rng(3)
+    cells = SPACE.sample_batch(count, rng)
+    rows = PATHS(cells)
+    scores = rows[:, list(PATHS.columns("learned spread"))].sum(1) + rng.normal(0, 0.1, count)
+    return cells, scores
+
+
+@pytest.mark.parametrize(("kernel", "nu"), [("matern32", 1.5), ("matern52", 2.5)])
+def test_posterior_is_that_of_scikit_learn(kernel: Kernel, nu: float) -> None:
+    cells, scores = task()
+    rows = PATHS(cells)
+    ours = ArdProcess(PATHS, kernel=kernel).fit_rows(rows[:60], scores[:60])
+    scale, targets = NormalScores.fit(scores[:60])
+    part = ours._scaled(rows).numpy()
+    hyper = _most_probable(
+        torch.from_numpy(part[np.random.default_rng(0).permutation(60)]),
+        torch.from_numpy(targets[np.random.default_rng(0).permutation(60)]),
+        kernel,
+        ours._prior_lengths(rows, part.shape[1]),
+    )
+    matern = ConstantKernel(hyper.signal) * Matern(hyper.lengths.numpy(), nu=nu)
+    noise = hyper.noise + 1e-6 * hyper.signal
+    theirs = GaussianProcessRegressor(matern, alpha=noise, optimizer=None)
+    theirs.fit(part[:60], targets - hyper.mean)
+    mean, deviation = theirs.predict(part[60:], return_std=True)
+    found, std = ours.predict(cells[60:], return_std=True)
+    np.testing.assert_allclose(found, scale.to_scores(mean + hyper.mean), rtol=1e-6)
+    np.testing.assert_allclose(std, scale.scale * deviation, rtol=1e-5)
+
+
+def test_length_scales_find_the_column_that_matters(rng: np.random.Generator) -> None:
+    inputs = rng.normal(size=(80, 6))
+    targets = np.sin(2 * inputs[:, 2])
+    hyper = _most_probable(
+        torch.from_numpy(inputs), torch.from_numpy(targets), "matern52", torch.full((6,), 5.0)
+    )
+    assert int(hyper.lengths.argmin()) == 2
+    assert hyper.lengths[2] < hyper.lengths.sort()[0][1] / 2
+    assert hyper.noise < 0.05
+
+
+def test_relevance_moves_the_prior_length_scales() -> None:
+    cells, scores = task(40)
+    rows = PATHS(cells)
+    with pytest.raises(ConfigError, match=r"one value for each of the 282 columns, but got 3"):
+        ArdProcess(PATHS, relevance=(1, 1, 1)).fit(cells, scores)
+    relevance = np.ones(rows.shape[1])
+    relevance[list(PATHS.columns("flow"))] = 4.0
+    plain = ArdProcess(PATHS).fit(cells, scores)
+    moved = ArdProcess(PATHS, relevance=relevance.tolist()).fit(cells, scores)
+    width = moved._inputs.size(1)
+    ratio = plain._prior_lengths(rows, width) / moved._prior_lengths(rows, width)
+    assert sorted(set(ratio.tolist())) == [1.0, 4.0]
+    assert (plain.predict(cells) != moved.predict(cells)).any()
+    groups = PATHS.spread({name: float(i) for i, name in enumerate(PATHS.widths)})
+    assert [groups[PATHS.columns(name)[0]] for name in PATHS.widths] == list(range(15))
+
+
+def test_wl_labels_are_those_of_a_plain_relabelling(rng: np.random.Generator) -> None:
+    """The same pairs of nodes share a label as with nested tuples in place of hashes."""
+    cells = SPACE.sample_batch(40, rng)
+    rows = WLLabels(SPACE, 3)(cells)
+    width = rows.shape[1] // 4
+    plain: list[list[object]] = [[] for _ in range(4)]
+    ours: list[list[float]] = [[] for _ in range(4)]
+    for form, row in zip(SPACE.functional(cells), rows, strict=True):
+        graph = to_networkx(form)
+        labels: dict[int, object] = dict(graph.nodes(data="op"))
+        for k in range(4):
+            plain[k] += [labels[v] for v in sorted(graph)]
+            ours[k] += row[k * width : k * width + len(graph)].tolist()
+            labels = {
+                v: (
+                    labels[v],
+                    *(
+                        tuple(sorted(Counter(near).items(), key=str))
+                        for near in (
+                            [
+                                labels[u]
+                                for u, _, m in graph.in_edges(v, "op")
+                                for _ in range(m + 1)
+                            ],
+                            [
+                                labels[w]
+                                for _, w, m in graph.out_edges(v, "op")
+                                for _ in range(m + 1)
+                            ],
+                        )
+                    ),
+                )
+                for v in graph
+            }
+    for theirs, found in zip(plain, ours, strict=True):
+        assert len(set(theirs)) == len(set(found)) == len(set(zip(theirs, found, strict=True)))
+    assert len(set(plain[3])) > len(set(plain[1])) > len(set(plain[0]))
+
+
+def test_wl_kernel_by_hand() -> None:
+    counts = label_counts(np.array([[1.0, 1.0, 2.0, -1.0], [1.0, 3.0, -1.0, -1.0]]))
+    cosine = 2 / np.sqrt(5 * 2)
+    np.testing.assert_allclose((counts @ counts.T).toarray(), [[1, cosine], [cosine, 1]])
+    kernel = exponentiated_wl(counts, counts, 3.0)
+    np.testing.assert_allclose(kernel, np.exp([[0, 3 * (cosine - 1)], [3 * (cosine - 1), 0]]))
+
+
+MAKERS: list[Callable[[], Predictor]] = [
+    lambda: ArdProcess(PATHS),
+    lambda: WLProcess(WLLabels(SPACE)),
+    lambda: default(SPACE),
+    lambda: Average([Forest(PATHS), BoostedTrees(PATHS)]),
+]
+
+
+@pytest.mark.parametrize("make", MAKERS)
+def test_uncertainty_grows_away_from_the_samples(make: Callable[[], Predictor]) -> None:
+    cells, scores = task()
+    predictor = make().fit(cells[:45], scores[:45])
+    assert predictor.has_std
+    mean, std = predictor.predict(cells, return_std=True)
+    assert (mean == predictor.predict(cells)).all()
+    assert std.shape == mean.shape
+    assert (std >= 0).all()
+    assert std[45:].mean() > 1.1 * std[:45].mean()
+    none = predictor.predict(cells[:0], return_std=True)
+    assert none[0].shape == none[1].shape == (0,)
+
+
+def test_predictors_without_uncertainty_say_so() -> None:
+    cells, scores = task(30)
+    for predictor in (Forest(PATHS), Average([BoostedTrees(PATHS)])):
+        with pytest.raises(UnsupportedError, match="return_std needs a predictor that knows"):
+            predictor.fit(cells, scores).predict(cells, return_std=True)
+
+
+@pytest.mark.parametrize("make", MAKERS)
+def test_a_saved_predictor_predicts_the_same(
+    make: Callable[[], Predictor], tmp_path: Path
+) -> None:
+    cells, scores = task()
+    path = tmp_path / "predictor.safetensors"
+    first = make().clone(7).fit(cells[:40], scores[:40])
+    first.save(path)
+    second = make().load(path)
+    assert (second.predict(cells) == first.predict(cells)).all()
+    assert second.seed == 7
+
+
+def test_bad_files_are_named(tmp_path: Path) -> None:
+    cells, scores = task(30)
+    path = tmp_path / "predictor.safetensors"
+    with pytest.raises(ConfigError, match="must be fitted first"):
+        ArdProcess(PATHS).save(path)
+    with pytest.raises(MissingDataError, match="predictor not found"):
+        ArdProcess(PATHS).load(path)
+    ArdProcess(PATHS).fit(cells, scores).save(path)
+    with pytest.raises(DataError, match=r"must hold a predictor like .*'extra trees'"):
+        Forest(PATHS, kind="extra").load(path)
+    path.write_bytes(path.read_bytes()[:100])
+    with pytest.raises(DataError, match="is damaged"):
+        ArdProcess(PATHS).load(path)
+
+
+def test_duplicates_with_different_scores_are_averaged() -> None:
+    cells, scores = task(40)
+    twice = DenseBatch.concat([cells, cells])
+    both = np.concatenate([scores, scores + 0.01])
+    for predictor in (ArdProcess(PATHS), WLProcess(WLLabels(SPACE)), default(SPACE)):
+        assert np.isfinite(predictor.fit(twice, both).predict(cells)).all()
+
+
+@pytest.mark.parametrize("name", sorted(SPACES))
+def test_the_wl_process_works_in_every_space(name: str, rng: np.random.Generator) -> None:
+    space = SPACES[name]()
+    cells = space.sample_batch(30, rng)
+    scores = cells.adjacency.bool().sum((1, 2)).double() + torch.arange(30) / 100
+    predictor = WLProcess(WLLabels(space)).fit(cells, scores)
+    assert np.corrcoef(predictor.predict(cells), scores)[0, 1] > 0.5
+
+
+def test_processes_leave_the_global_generators_alone() -> None:
+    cells, scores = task(30)
+    before = torch.get_rng_state(), random.getstate()
+    default(SPACE).fit(cells, scores).predict(cells)
+    assert torch.equal(torch.get_rng_state(), before[0])
+    assert random.getstate() == before[1]
+
+
+def test_other_spaces_still_work_after_one_fit() -> None:
+    """The processes keep no state between objects."""
+    cells, scores = task(40)
+    first = ArdProcess(PATHS).fit(cells, scores)
+    before = first.predict(cells)
+    other = PathStatistics(NASBench101())
+    few = NASBench101().sample_batch(20, np.random.default_rng(1))
+    ArdProcess(other).fit(few, np.arange(20.0))
+    assert (first.predict(cells) == before).all()
