@@ -105,7 +105,7 @@ class SearcherRow:
     queries: tuple[int | None, ...]
     """Of each search; None where it did not."""
     seconds: float
-    """Mean time of one search: choosing, not training."""
+    """Mean time of one search until the optimum or the end: choosing, not training."""
 
 
 @dataclass(frozen=True)
@@ -210,12 +210,19 @@ class Shop:
         )
 
     def purchases(self, searcher: Searcher, budget: int) -> Indices:
-        """The networks that a searcher buys, in order: int64 [budget]."""
-        bought = np.empty(budget, dtype=np.int64)
+        """The networks that a searcher buys, in order: int64 [budget].
+
+        A search ends when it has bought the optimum, as nothing could change its choice any more;
+        the rest of its row repeats the optimum.
+        """
+        bought = np.full(budget, self.val_acc.argmax())
         for k in range(budget):
             graph = searcher.ask()
-            bought[k] = self._number[searcher.key(graph)]
-            searcher.tell(graph, float(self.val_acc[bought[k]]))
+            number = self._number[searcher.key(graph)]
+            if number == bought[-1]:
+                break
+            bought[k] = number
+            searcher.tell(graph, float(self.val_acc[number]))
         return bought
 
 
