@@ -16,6 +16,7 @@ from gnas.search.samplers.evolution import RegularizedEvolution
 from gnas.search.samplers.local_search import LocalSearch
 from gnas.search.samplers.predictor_search import (
     PredictorSearch,
+    bayes_search,
     nasgem_predictor,
     nasgem_search,
 )
@@ -37,6 +38,7 @@ SEARCHERS: dict[str, Callable[..., Searcher]] = {
     "random": RandomSearch,
     "evolution": RegularizedEvolution,
     "local": LocalSearch,
+    "bayes": bayes_search,
     "nasgem": nasgem_search,
     "predictor": PredictorSearch,
 }
@@ -63,6 +65,7 @@ __all__ = [
     "RegularizedEvolutionSampler",
     "Scored",
     "Searcher",
+    "bayes_search",
     "nasgem_predictor",
     "nasgem_search",
     "suggest_architecture",

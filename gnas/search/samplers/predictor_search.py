@@ -7,12 +7,22 @@ from dataclasses import dataclass
 
 import numpy as np
 import torch
+from scipy.special import ndtr
 from torch_geometric.data import Data
 
 from gnas.encoders import PRESETS, load
 from gnas.errors import ConfigError
 from gnas.graphs import DenseBatch
-from gnas.predictors import MLP, Embedding, Joined, OneHotOps, Predictor, default
+from gnas.predictors import (
+    MLP,
+    Embedding,
+    Joined,
+    OneHotOps,
+    Predictor,
+    WLLabels,
+    WLProcess,
+    default,
+)
 from gnas.predictors.features import Rows
 from gnas.search.samplers.base import Scored, Searcher
 from gnas.spaces.base import Space
@@ -56,10 +66,12 @@ class PredictorSearch(Searcher):
         pool: Random candidates.
         elite: How many of the best lend their neighbours to the pool; 0 is the bootstrap of the
             NASGEM paper.
+        explore: Rank by the expected improvement over the best predicted so far, for predictors
+            that know their uncertainty, instead of by the prediction.
         seed: See `Searcher`; also the predictor's.
 
     Raises:
-        ConfigError: a size is too small.
+        ConfigError: a size is too small, or ``explore`` of a predictor without uncertainty.
 
     Source: Cheng et al., NASGEM, AAAI 2021, algorithm 1 and section 3.4, and for the neighbours
     Wei et al., NPENAS, IEEE TNNLS 2022 (mutations of the best as candidates).
@@ -74,6 +86,7 @@ class PredictorSearch(Searcher):
         every: int = EVERY,
         pool: int = POOL,
         elite: int = ELITE,
+        explore: bool = False,
         seed: int = 0,
     ) -> None:
         if start < 2 or every < 1 or pool < 1 or elite < 0:
@@ -83,6 +96,12 @@ class PredictorSearch(Searcher):
             )
         super().__init__(space, seed=seed)
         self.predictor = (default(space) if predictor is None else predictor).clone(seed)
+        if explore and not self.predictor.has_std:
+            raise ConfigError(
+                "to explore needs a predictor that knows its uncertainty, "
+                f"but got '{self.predictor.name}'"
+            )
+        self.explore = explore
         self.start = start
         self.every = every
         self.pool = pool
@@ -112,13 +131,24 @@ class PredictorSearch(Searcher):
         self._ranked = [], []
         if values.min() == values.max():
             return  # nothing to learn an order from
-        self.predictor.fit_rows(self._rows_of(scored), values)
+        known = self._rows_of(scored)
+        self.predictor.fit_rows(known, values)
         parts = self._candidates(scored)
-        predicted = self.predictor.predict_rows(np.concatenate([part.rows for part in parts]))
+        predicted = self._merit(np.concatenate([part.rows for part in parts]), known)
         keys = [key for part in parts for key in part.keys]
         homes = [(part.graphs, row) for part in parts for row in range(len(part.keys))]
         order = np.argsort(-predicted, kind="stable").tolist()
         self._ranked = [keys[i] for i in order], [homes[i] for i in order]
+
+    def _merit(self, rows: Rows, known: Rows) -> Rows:
+        """What candidates are ordered by [N]: the prediction, or the expected improvement."""
+        if not self.explore:
+            return self.predictor.predict_rows(rows)
+        mean, deviation = self.predictor.predict_rows_std(rows)
+        gain = mean - self.predictor.predict_rows(known).max()
+        z = gain / np.maximum(deviation, 1e-12)
+        merit: Rows = gain * ndtr(z) + deviation * np.exp(-0.5 * z * z) / np.sqrt(2 * np.pi)
+        return merit
 
     def _candidates(self, scored: Sequence[Scored]) -> list[_Candidates]:
         """The pool of a fit: the random part, then the neighbours of the best."""
@@ -185,3 +215,32 @@ def nasgem_search(
     return PredictorSearch(
         space, predictor, start=start, every=every, pool=pool, elite=0, seed=seed
     )
+
+
+def bayes_search(
+    space: Space,
+    *,
+    start: int = START,
+    every: int = EVERY,
+    pool: int = POOL,
+    elite: int = ELITE,
+    seed: int = 0,
+) -> PredictorSearch:
+    """Bayesian optimisation: expected improvement under a Gaussian process with the WL kernel.
+
+    Args:
+        space: See `PredictorSearch`.
+        start: See `PredictorSearch`.
+        every: See `PredictorSearch`.
+        pool: See `PredictorSearch`.
+        elite: See `PredictorSearch`; Ru et al. mutate the best for their candidates too.
+        seed: See `PredictorSearch`.
+
+    Source: Ru et al., Interpretable Neural Architecture Search via Bayesian Optimisation with
+    Weisfeiler-Lehman Kernels, ICLR 2021; see `WLProcess` for what differs.
+    """
+    predictor = WLProcess(WLLabels(space))
+    return PredictorSearch(
+        space, predictor, start=start, every=every, pool=pool, elite=elite, explore=True,
+        seed=seed,
+    )  # fmt: skip

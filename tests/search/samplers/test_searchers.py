@@ -13,7 +13,7 @@ from torch_geometric.data import Data
 
 from gnas.errors import ConfigError, GraphError
 from gnas.graphs import DenseBatch, as_batch, to_adjacency
-from gnas.predictors import Predictor
+from gnas.predictors import Forest, OneHot, Predictor
 from gnas.predictors.features import Rows
 from gnas.predictors.targets import Scores
 from gnas.search.samplers import (
@@ -23,6 +23,7 @@ from gnas.search.samplers import (
     RandomSearch,
     RegularizedEvolution,
     Searcher,
+    bayes_search,
     nasgem_predictor,
 )
 from gnas.spaces import NASGEM, SPACES, NASBench101, NASBench201, Space, TopoNAS
@@ -32,6 +33,7 @@ SMALL: dict[str, Space] = {"nasgem": NASGEM(8), "toponas": TopoNAS(5)}
 SETTINGS: dict[str, dict[str, int]] = {
     "evolution": {"population": 5, "tournament": 3},
     "local": {"starts": 2},
+    "bayes": {"start": 4, "every": 3, "pool": 20, "elite": 1},
     "nasgem": {"start": 4, "every": 3, "pool": 40},
     "predictor": {"start": 4, "every": 3, "pool": 20, "elite": 1},
 }
@@ -145,6 +147,7 @@ def best_found(name: str) -> list[float]:
     """The best of 48 cells for 6 seeds."""
     settings = {
         "evolution": {"population": 12, "tournament": 6},
+        "bayes": {"pool": 200, "start": 16, "every": 16},
         "nasgem": {"pool": 2_000, "start": 16, "every": 16},
         "predictor": {"pool": 200, "start": 16, "every": 16},
     }.get(name, {})
@@ -286,3 +289,27 @@ def test_nasgem_predicts_from_its_encoder_where_there_is_one(rng: np.random.Gene
 
 def _default(name: str) -> Space:
     return SPACES[name]()
+
+
+def test_exploring_orders_by_the_expected_improvement() -> None:
+    """Against the mean over many draws of what the process believes."""
+    space = NASBench201()
+    searcher = bayes_search(space, start=12, every=12, pool=30)
+    for _ in range(12):
+        graph = searcher.ask()
+        searcher.tell(graph, closeness(graph))
+    searcher.ask()
+    graphs = DenseBatch.from_data([item.graph for item in searcher.told])
+    known = searcher.predictor.features(graphs)
+    rows = searcher.predictor.features(space.sample_batch(30, np.random.default_rng(5)))
+    mean, deviation = searcher.predictor.predict_rows_std(rows)
+    best = searcher.predictor.predict_rows(known).max()
+    draws = mean + deviation * np.random.default_rng(0).standard_normal((200_000, 1))
+    expected = np.maximum(draws - best, 0).mean(0)
+    np.testing.assert_allclose(searcher._merit(rows, known), expected, rtol=0.1, atol=2e-4)
+
+
+def test_exploring_needs_an_uncertainty() -> None:
+    space = NASBench201()
+    with pytest.raises(ConfigError, match="knows its uncertainty, but got 'random forest'"):
+        PredictorSearch(space, Forest(OneHot(space.max_nodes, len(space.ops))), explore=True)
