@@ -99,7 +99,7 @@ def _counts(cells: DenseBatch) -> _Counts:
 
 
 def _kept(edges: Tensor) -> Tensor:
-    """Which of the possible edges the cap on inputs leaves, by a table of ranks: bool [N, n, n]."""
+    """Which of the possible edges the cap on inputs leaves, bool [N, n, n]."""
     n = edges.size(1)
     kept = torch.zeros(n + 1, n, dtype=torch.bool)
     for degree in range(n + 1):
