@@ -6,6 +6,7 @@ from gnas.predictors.embedding import Embedding, Joined
 from gnas.predictors.features import Features, OneHot, OneHotOps, PathStatistics
 from gnas.predictors.mlp import MLP
 from gnas.predictors.parameters import NASBench101Params, nasbench101_num_params
+from gnas.predictors.walks import WalkStatistics
 from gnas.spaces.base import Space
 
 __all__ = [
@@ -22,6 +23,7 @@ __all__ = [
     "OneHotOps",
     "PathStatistics",
     "Predictor",
+    "WalkStatistics",
     "default",
     "nasbench101_num_params",
 ]

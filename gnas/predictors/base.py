@@ -73,7 +73,7 @@ class Predictor(ABC):
                 f"shape {values.shape}"
             )
         self._scale = None
-        scale, targets = NormalScores.fit(values.astype(np.float64))
+        scale, targets = self._targets(values.astype(np.float64))
         self._fit(rows, targets)
         self._width, self._scale = rows.shape[1], scale
         return self
@@ -95,6 +95,10 @@ class Predictor(ABC):
         other.seed = seed
         other._scale = None
         return other
+
+    def _targets(self, scores: Scores) -> tuple[NormalScores, Scores]:
+        """What `_fit` gets of the scores [N], and the way back."""
+        return NormalScores.fit(scores)
 
     @abstractmethod
     def _fit(self, rows: Rows, targets: Scores) -> None:

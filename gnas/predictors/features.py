@@ -59,7 +59,7 @@ class OneHot:
 
     def __call__(self, batch: DenseBatch) -> Rows:
         """Rows float64 [N, n(n-1)/2 * max(num_edge_ops, 1) + n * num_ops (+ num_ops)]."""
-        _check_vocabulary(batch, self.num_ops, self.num_edge_ops)
+        check_vocabulary(batch, self.num_ops, self.num_edge_ops)
         batch = batch.pad_to(self.max_nodes)
         upper = tuple(torch.triu_indices(self.max_nodes, self.max_nodes, 1))
         codes = batch.adjacency[:, upper[0], upper[1]]
@@ -82,7 +82,7 @@ class OneHotOps:
 
     def __call__(self, batch: DenseBatch) -> Rows:
         """Rows float64 [N, n * num_ops]."""
-        _check_vocabulary(batch, self.num_ops, 0)
+        check_vocabulary(batch, self.num_ops, 0)
         kinds = batch.pad_to(self.max_nodes).ops[:, :, None] == torch.arange(self.num_ops)
         rows: Rows = kinds.flatten(1).double().numpy()
         return rows
@@ -121,7 +121,7 @@ class PathStatistics:
 
     def __call__(self, batch: DenseBatch) -> Rows:
         """Rows float64 [N, F], F independent of the batch."""
-        _check_vocabulary(batch, self.num_ops, self.num_edge_ops)
+        check_vocabulary(batch, self.num_ops, self.num_edge_ops)
         batch = batch.pad_to(self.max_nodes) if self.live is None else self.live(batch)
         max_nodes, num_ops = self.max_nodes, self.num_ops + self.num_edge_ops
         if self.num_edge_ops:
@@ -167,7 +167,8 @@ def _path_statistics(batch: DenseBatch, num_ops: int, inputs: tuple[int, ...]) -
     return torch.cat(parts, 1)
 
 
-def _check_vocabulary(batch: DenseBatch, num_ops: int, num_edge_ops: int) -> None:
+def check_vocabulary(batch: DenseBatch, num_ops: int, num_edge_ops: int) -> None:
+    """Raises GraphError if a batch has another vocabulary."""
     if batch.num_ops != num_ops or batch.has_edge_ops != bool(num_edge_ops):
         raise GraphError(
             f"graphs must have {num_ops} node ops and {'some' if num_edge_ops else 'no'} edge "
