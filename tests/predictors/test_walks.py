@@ -17,7 +17,7 @@ def walks_from(adjacency: np.ndarray, node: int) -> list[tuple[float, list[int]]
     """Every walk from a node back to node 0 and its probability."""
     if node == 0:
         return [(1.0, [0])]
-    before = np.flatnonzero(adjacency[:, node])
+    before = np.flatnonzero(adjacency[:, node]).tolist()
     return [
         (p / len(before), [node, *walk]) for k in before for p, walk in walks_from(adjacency, k)
     ]
@@ -25,7 +25,7 @@ def walks_from(adjacency: np.ndarray, node: int) -> list[tuple[float, list[int]]
 
 def expected(adjacency: np.ndarray, ops: np.ndarray) -> list[float]:
     """The columns by counting all walks of a cell without dead nodes."""
-    leaves = np.flatnonzero(adjacency.sum(1) == 0)
+    leaves = np.flatnonzero(adjacency.sum(1) == 0).tolist()
     own = [walks_from(adjacency, leaf) for leaf in leaves]
     every = [(p / len(leaves), walk) for found in own for p, walk in found]
     share = np.array([p for p, _ in every])
