@@ -28,7 +28,7 @@ Prior = Annotated[
 ]
 Encoder = Annotated[
     str | None,
-    typer.Option(help="Of the perceptron: shipped, or a file [nasgem-30]", rich_help_panel=HOW),
+    typer.Option(help="Of the perceptron: shipped, or a file (nasgem-30)", rich_help_panel=HOW),
 ]
 NoEmbedding = Annotated[
     bool,
@@ -37,7 +37,7 @@ NoEmbedding = Annotated[
 Predictor = Annotated[
     Literal["mlp", "default", "walks"] | None,
     typer.Option(
-        help="The paper's perceptron, or gnas' own [walks; mlp with --encoder, --no-embedding]",
+        help="The paper's perceptron, or gnas' own (walks; with --encoder: mlp)",
         rich_help_panel=HOW,
     ),
 ]
