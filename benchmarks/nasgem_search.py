@@ -1,12 +1,15 @@
 """What a NASGEM search finds, against random search at the same number of trainings.
 
 For every seed: the cells that Algorithm 1 trains are trained once and shared by NASGEM with its
-embedding, its control on the raw adjacency matrix, gnas' own predictor, and random search, which
-gives the longer final training to its own best few. With --priors also random search over the
-random graphs of RandWire, with trainings of their own. Every method pays for the same number of
-trainings and chooses by the validation images' score of its final trainings; test accuracy
-chooses nothing. What is finished is kept in the folder of the runs: started again, the script
-goes on where it was.
+embedding, its control on the raw adjacency matrix, and gnas' predictor of NAS-Bench cells, all of
+which learn the score as the paper has it; by two that learn the accuracy alone and count the
+MACs, from the embedding and from walk statistics (the search's default); and by random search,
+which gives the longer final training to its own best few. With --priors also random search over
+the random graphs of RandWire, with trainings of their own. All these pay for the same number of
+trainings. One method learns nothing and pays for its final trainings only: those of the pool's
+cells with the fewest MACs. Every method chooses by the validation images' score of its final
+trainings; test accuracy chooses nothing. What is finished is kept in the folder of the runs:
+started again, the script goes on where it was.
 
     python benchmarks/nasgem_search.py [--seeds 5] [--runs DIR] [--workers 1] [--save NAME]
 """
@@ -20,24 +23,29 @@ from pathlib import Path
 from typing import Any
 
 import numpy as np
+import torch
 from record import command_line, save_record
 
 from gnas.data.proxy import open_proxy_images
 from gnas.graphs import DenseBatch
 from gnas.metrics import best, mean_interval
+from gnas.models import nasgem_macs
 from gnas.runs import to_json
 from gnas.search.nasgem import NasgemConfig, NasgemJob, plan_search, run_search
-from gnas.search.nasgem.candidates import draw_candidates
+from gnas.search.nasgem.candidates import draw_candidates, draw_pool
 from gnas.search.nasgem.record import key_of
 from gnas.search.nasgem.run import candidates_of
 from gnas.spaces.texts import from_text
 from gnas.studies import CandidateStudy, Evaluated, local_workers
 
 METHODS: dict[str, dict[str, Any]] = {
-    "NASGEM": {},
-    "no embedding": {"encoder": "none"},
-    "gnas' predictor": {"predictor": "default"},
+    "NASGEM": {"predictor": "mlp", "predict": "score"},
+    "no embedding": {"predictor": "mlp", "encoder": "none", "predict": "score"},
+    "gnas' predictor": {"predictor": "default", "predict": "score"},
+    "accuracy, embedding": {"predictor": "mlp", "predict": "accuracy"},
+    "accuracy, walks": {"predictor": "walks", "predict": "accuracy"},
 }
+FEWEST = "fewest MACs"
 RANDOM = "random search"
 PRIORS = ("erdos-renyi", "barabasi-albert", "watts-strogatz")
 NUMBERS = ("score", "val_acc", "test_acc", "macs", "params")
@@ -70,17 +78,18 @@ def main() -> None:
         plan = plan_search(options.dataset, **changes)
         save_record(
             options.save,
-            f"NASGEM searches on {options.dataset} against random search, same trainings",
+            f"NASGEM searches on {options.dataset} against random search",
             f"python benchmarks/nasgem_search.py --seeds {options.seeds}",
             text,
-            config=asdict(plan.config), seeds=options.seeds, rows=json.loads(to_json(rows)),
+            config=asdict(plan.config), methods=methods(options.priors),
+            seeds=options.seeds, rows=json.loads(to_json(rows)),
         )  # fmt: skip
 
 
 def methods(priors: bool) -> dict[str, dict[str, Any]]:
     """Changes of the config by the name of the method."""
     random = {f"{RANDOM}, {prior}": {"prior": prior} for prior in PRIORS} if priors else {}
-    return {**METHODS, RANDOM: {}, **random}
+    return {**METHODS, FEWEST: {}, RANDOM: {}, **random}
 
 
 def finished(options: Any, name: str, changes: dict[str, Any]) -> dict[str, Any]:
@@ -101,7 +110,9 @@ def finished(options: Any, name: str, changes: dict[str, Any]) -> dict[str, Any]
     )
     folder.mkdir(parents=True, exist_ok=True)
     if name.startswith(RANDOM):
-        row = random_search(plan, options.workers)
+        row = without_predictor(plan, options.workers, best_trained)
+    elif name == FEWEST:
+        row = without_predictor(plan, options.workers, fewest_macs)
     else:
         resume = (folder / "config.json").exists()
         result = run_search(plan, out=folder, workers=options.workers, resume=resume)
@@ -110,22 +121,37 @@ def finished(options: Any, name: str, changes: dict[str, Any]) -> dict[str, Any]
     return row
 
 
-def random_search(plan: Any, workers: int) -> dict[str, Any]:
-    """The best by its final training of the ``top`` best of the ``iterations`` random cells."""
+def without_predictor(plan: Any, workers: int, choose: Any) -> dict[str, Any]:
+    """The best by its final training of the ``top`` cells that ``choose`` names."""
     config: NasgemConfig = plan.config
-    job = NasgemJob.of(config, plan.images, open_proxy_images(plan.images))
+    splits = open_proxy_images(plan.images)
+    job = NasgemJob.of(config, plan.images, splits)
     study = CandidateStudy.open(job, name=plan.study, storage=plan.storage)
-    cells = draw_candidates(config)
     with local_workers(study, job, workers) as wait:
-        trained = evaluated(study, wait, candidates_of(config, cells, "search"))
-        scores = np.array([one.result["score"] if one.result else -np.inf for one in trained])
-        first = [trained[k] for k in best(scores, config.top)]
-        kept = DenseBatch.from_data([from_text(one.candidate["architecture"]) for one in first])
-        finals = evaluated(study, wait, candidates_of(config, kept, "final"))
+
+        def train(cells: DenseBatch, stage: str) -> list[Evaluated]:
+            return evaluated(study, wait, candidates_of(config, cells, stage))
+
+        kept = choose(config, job, splits.image_size, train)
+        finals = train(kept, "final")
     study.finish()
     done = [told(one) for one in finals if one.result is not None]
-    chosen = max(done, key=lambda one: one["score"])
-    return {"chosen": chosen, "argmax": done[0], "best_trained": told(first[0])}
+    return {"chosen": max(done, key=lambda one: one["score"]), "argmax": done[0]}
+
+
+def best_trained(config: NasgemConfig, job: NasgemJob, size: int, train: Any) -> DenseBatch:
+    """The best scores of the ``iterations`` random cells."""
+    trained = train(draw_candidates(config), "search")
+    scores = np.array([one.result["score"] if one.result else -np.inf for one in trained])
+    first = [trained[k] for k in best(scores, config.top)]
+    return DenseBatch.from_data([from_text(one.candidate["architecture"]) for one in first])
+
+
+def fewest_macs(config: NasgemConfig, job: NasgemJob, size: int, train: Any) -> DenseBatch:
+    """The cheapest of the pool's cells."""
+    pool = draw_pool(config)
+    cheapest = best(-nasgem_macs(pool, job.network, size).astype(float), config.top)
+    return pool[torch.from_numpy(cheapest)]
 
 
 def evaluated(
@@ -169,7 +195,7 @@ def table(rows: Mapping[str, Sequence[Mapping[str, Any]]]) -> str:
 def differences(rows: Mapping[str, Sequence[Mapping[str, Any]]]) -> str:
     """Differences to random search within a seed, whose cells and images are the same."""
     lines = ["| method minus random search | score | test acc % |", "|---|---|---|"]
-    for name in METHODS:
+    for name in [*METHODS, FEWEST]:
         pairs = list(zip(rows[name], rows[RANDOM], strict=True))
         parts = [
             shown([a["chosen"][key] * by - b["chosen"][key] * by for a, b in pairs], digits)

@@ -28,15 +28,18 @@ Prior = Annotated[
 ]
 Encoder = Annotated[
     str | None,
-    typer.Option(help="A shipped encoder or a file [nasgem-30]", rich_help_panel=HOW),
+    typer.Option(help="Of the perceptron: shipped, or a file (nasgem-30)", rich_help_panel=HOW),
 ]
 NoEmbedding = Annotated[
     bool,
-    typer.Option("--no-embedding", help="Predict from raw adjacency", rich_help_panel=HOW),
+    typer.Option("--no-embedding", help="Perceptron on raw adjacency", rich_help_panel=HOW),
 ]
 Predictor = Annotated[
-    Literal["mlp", "default"] | None,
-    typer.Option(help="The paper's perceptron, or gnas' own", rich_help_panel=HOW),
+    Literal["mlp", "default", "walks"] | None,
+    typer.Option(
+        help="The paper's perceptron, or gnas' own (walks; with --encoder: mlp)",
+        rich_help_panel=HOW,
+    ),
 ]
 Iterations = Annotated[
     int | None, typer.Option(help="Cells to train for the predictor", rich_help_panel=HOW)

@@ -15,6 +15,7 @@ from gnas.models.nasgem import (
     nasgem_imagenet,
     nasgem_network,
 )
+from gnas.models.nasgem_size import nasgem_macs
 from gnas.models.saved import NetworkFacts, load_network, read_facts, save_network
 
 __all__ = [
@@ -35,6 +36,7 @@ __all__ = [
     "nasbench101_network",
     "nasbench201_network",
     "nasgem_imagenet",
+    "nasgem_macs",
     "nasgem_network",
     "network_config",
     "num_macs",

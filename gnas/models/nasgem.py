@@ -81,7 +81,7 @@ def wiring(graph: Data) -> Wiring:
     any more.
     """
     adjacency, ops = to_adjacency(prune(graph, to_output=False))
-    inputs = [_spread(adjacency[:, j].nonzero().flatten().tolist()) for j in range(len(ops))]
+    inputs = [spread(adjacency[:, j].nonzero().flatten().tolist()) for j in range(len(ops))]
     outputs = (adjacency.sum(1) == 0).nonzero().flatten().tolist()
     read = set(outputs)
     for j in reversed(range(len(ops))):
@@ -95,7 +95,7 @@ def wiring(graph: Data) -> Wiring:
     )
 
 
-def _spread(nodes: list[int]) -> list[int]:
+def spread(nodes: list[int]) -> list[int]:
     """At most `MAX_INPUTS` of the nodes, the first and the last among them."""
     if len(nodes) <= MAX_INPUTS:
         return nodes

@@ -9,6 +9,7 @@ from gnas.predictors.mlp import MLP
 from gnas.predictors.parameters import NASBench101Params, nasbench101_num_params
 from gnas.predictors.paths import PathStatistics
 from gnas.predictors.process import ArdProcess, WLProcess
+from gnas.predictors.walks import WalkStatistics
 from gnas.predictors.wl import WLLabels
 from gnas.spaces.base import Space
 
@@ -30,6 +31,7 @@ __all__ = [
     "Predictor",
     "WLLabels",
     "WLProcess",
+    "WalkStatistics",
     "default",
     "nasbench101_num_params",
 ]

@@ -100,7 +100,7 @@ class Predictor(ABC):
             )
         self._scale = self._train = None
         values = values.astype(np.float64)
-        scale, targets = NormalScores.fit(values)
+        scale, targets = self._targets(values)
         self._fit(rows, targets)
         self._width, self._scale, self._train = rows.shape[1], scale, (rows.copy(), values)
         return self
@@ -167,6 +167,10 @@ class Predictor(ABC):
         if rows.shape[1] != self._width:
             raise GraphError(f"rows must have {self._width} columns, but got {rows.shape[1]}")
         return self._scale
+
+    def _targets(self, scores: Scores) -> tuple[NormalScores, Scores]:
+        """What `_fit` gets of the scores [N], and the way back."""
+        return NormalScores.fit(scores)
 
     @abstractmethod
     def _fit(self, rows: Rows, targets: Scores) -> None:

@@ -56,11 +56,16 @@ class NasgemConfig:
     """Weight of ln(MACs / 10^6) against accuracy in the score S (eq. 5). Choice: natural log."""
 
     encoder: str = DEFAULT_ENCODER
-    """A shipped encoder, an encoder's file, or "none": the predictor reads the raw adjacency
-    matrix, the paper's control."""
-    predictor: Literal["mlp", "default"] = "mlp"
-    """The paper's two-layer perceptron, or the one of `gnas.predictors.default`, which reads path
-    statistics and no embedding."""
+    """Of the perceptron and figure 3: a shipped encoder, an encoder's file, or "none": the
+    perceptron reads the raw adjacency matrix, the paper's control."""
+    predict: Literal["score", "accuracy"] = "accuracy"
+    """What the predictor learns: the score S, as in the paper, or the accuracy alone, from which
+    the penalty of the exactly counted MACs is taken (`gnas.search.nasgem.accuracy`)."""
+    predictor: Literal["mlp", "default", "walks"] = "walks"
+    """The paper's two-layer perceptron ("mlp"); or, without an embedding, the extra trees and
+    Gaussian process of `gnas.predictors.default` on path statistics ("default") or on
+    `gnas.predictors.WalkStatistics` ("walks"). `plan_search` takes "mlp" if an ``encoder`` is
+    named."""
     members: int = 1
     """Perceptrons of which the mean predicts."""
     ops: bool = True
@@ -196,8 +201,8 @@ def _check_ranges(config: NasgemConfig) -> None:
         )
     if type(config.encoder) is not str:
         raise ConfigError(f"encoder must be a name, a file or none, but got {config.encoder!r}")
-    if config.predictor == "default" and config.encoder not in (DEFAULT_ENCODER, NO_ENCODER):
+    if config.predictor != "mlp" and config.encoder not in (DEFAULT_ENCODER, NO_ENCODER):
         raise ConfigError(
-            "predictor default reads path statistics and no embedding, but encoder is "
-            f"{config.encoder}; leave one of them out"
+            f"predictor {config.predictor} reads no embedding, but encoder is {config.encoder}; "
+            f"leave one of them out, or take predictor mlp"
         )

@@ -11,8 +11,23 @@ from gnas.encoders import NASGEMEncoder, encoder_metadata, load
 from gnas.errors import ConfigError
 from gnas.graphs import DenseBatch
 from gnas.metrics import kendall_tau
-from gnas.predictors import MLP, Embedding, Features, Joined, OneHot, OneHotOps, Predictor, default
+from gnas.predictors import (
+    MLP,
+    Average,
+    Embedding,
+    Features,
+    Forest,
+    GaussianProcess,
+    Joined,
+    OneHot,
+    OneHotOps,
+    Predictor,
+    WalkStatistics,
+    default,
+)
+from gnas.search.nasgem.accuracy import ByAccuracy, MacsPenalty
 from gnas.search.nasgem.config import DEFAULT_ENCODER, NO_ENCODER, NasgemConfig
+from gnas.search.nasgem.job import NasgemJob
 from gnas.spaces.nasgem import OPS
 
 Scores = NDArray[np.float64]
@@ -43,7 +58,7 @@ def load_encoder(config: NasgemConfig, name: str) -> NASGEMEncoder:
 
 def encoder_facts(config: NasgemConfig) -> dict[str, Any] | None:
     """Name and digest of the encoder that the search's predictor reads through; None without."""
-    if config.encoder == NO_ENCODER or config.predictor == "default":
+    if config.encoder == NO_ENCODER or config.predictor != "mlp":
         return None
     metadata = encoder_metadata(config.encoder)
     return {"name": metadata.get("name"), "sha256": metadata.get("sha256")}
@@ -63,13 +78,15 @@ def embedded_features(config: NasgemConfig, encoder: NASGEMEncoder) -> Features:
 
 
 def new_predictor(config: NasgemConfig) -> Predictor:
-    """The search's predictor, not fitted.
+    """What learns scores or accuracies (``config.predict``), not fitted.
 
     Raises:
         GnasError: see `load_encoder`.
     """
     if config.predictor == "default":
         return default(config.space(), seed=config.seed)
+    if config.predictor == "walks":
+        return walks(len(OPS), seed=config.seed)
     if config.encoder == NO_ENCODER:
         features = raw_features(config)
     else:
@@ -77,12 +94,42 @@ def new_predictor(config: NasgemConfig) -> Predictor:
     return MLP(features, members=config.members, seed=config.seed)
 
 
+def walks(num_ops: int, *, seed: int = 0) -> Predictor:
+    """Extra trees and a Gaussian process on walk statistics, averaged, not fitted.
+
+    Args:
+        num_ops: Operations of the cells.
+        seed: Fixes every random choice.
+    """
+    features = WalkStatistics(num_ops)
+    process = GaussianProcess(features, kernel="matern")
+    return Average([Forest(features, kind="extra"), process], seed=seed)
+
+
+def scored_by(predictor: Predictor, config: NasgemConfig, job: NasgemJob, size: int) -> Predictor:
+    """The predictor of scores that a search fits.
+
+    Args:
+        predictor: `new_predictor`.
+        config: Whether it learns scores or accuracies.
+        job: Says what networks cost.
+        size: Pixels a side of the images.
+    """
+    if config.predict == "score":
+        return predictor
+    penalty = MacsPenalty(job.network, size, config.lambda_)
+    return ByAccuracy(predictor, penalty, seed=config.seed)
+
+
 def compared_predictors(config: NasgemConfig) -> dict[str, tuple[Predictor, Features]]:
     """The paper's perceptron on an embedding and on the raw matrix, for figure 3.
 
+    It learns scores, as in the paper, whatever the search's own predictor is.
+
     Returns:
-        For "embedding" (the config's encoder, or the default one if that is none and takes such
-        cells) and "raw": the predictor, not fitted, and the features that are mapped.
+        For "embedding" (the config's encoder, or the default one if that is none; left out if
+        the search itself does without and the encoder takes no such cells) and "raw": the
+        predictor, not fitted, and the features that are mapped.
     """
     raw = raw_features(config)
     found: dict[str, tuple[Predictor, Features]] = {}
@@ -90,7 +137,7 @@ def compared_predictors(config: NasgemConfig) -> dict[str, tuple[Predictor, Feat
     try:
         encoder = load_encoder(config, name)
     except ConfigError:
-        if config.encoder != NO_ENCODER:
+        if config.encoder != NO_ENCODER and config.predictor == "mlp":
             raise
     else:
         seen = embedded_features(config, encoder)

@@ -43,6 +43,9 @@ def plan_search(
 ) -> SearchPlan:
     """The preset of ``dataset`` with changes.
 
+    An ``encoder`` (or "none") without a ``predictor`` takes the paper's perceptron, which alone
+    reads it.
+
     Args:
         dataset: Which images.
         storage: See `SearchPlan`.
@@ -56,6 +59,8 @@ def plan_search(
         raise ConfigError(
             f"unknown dataset '{dataset}'; choose from {sorted(get_args(ProxyDataset))}"
         )
+    if "encoder" in changes:
+        changes.setdefault("predictor", "mlp")
     searching, seeing = shared_out(changes, NasgemConfig, ProxyImagesConfig, own="dataset")
     return SearchPlan(
         config=dataclasses.replace(PRESETS[dataset](), **searching),

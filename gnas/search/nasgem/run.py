@@ -26,6 +26,7 @@ from gnas.search.nasgem.learning import (
     compared_predictors,
     encoder_facts,
     new_predictor,
+    scored_by,
 )
 from gnas.search.nasgem.plan import COMMAND, JOURNAL, SearchPlan, config_record
 from gnas.search.nasgem.record import SearchRecord, key_of
@@ -88,9 +89,10 @@ def run_search(
     start = time.monotonic()
     if workers < 0:
         raise ConfigError(f"workers must be at least 0, but got {workers}")
-    predictor = new_predictor(plan.config)
+    learns = new_predictor(plan.config)
     splits = open_proxy_images(plan.images)
     job = NasgemJob.of(plan.config, plan.images, splits)
+    predictor = scored_by(learns, plan.config, job, splits.image_size)
     cells = draw_candidates(plan.config)
     check_folder(out)
     if not resume:

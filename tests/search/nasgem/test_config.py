@@ -23,7 +23,7 @@ from tests.search.nasgem.conftest import tiny
 def test_the_papers_values_are_the_defaults() -> None:
     config = NasgemConfig()
     assert (config.num_nodes, config.lambda_, config.pool) == (30, 0.1, 50_000)
-    assert config.encoder == "nasgem-30" and config.predictor == "mlp" and config.members == 1
+    assert config.encoder == "nasgem-30" and config.members == 1
     for preset in PRESETS.values():
         record = json.loads(json.dumps(dataclasses.asdict(preset())))
         assert NasgemConfig.from_dict(record) == preset()
@@ -110,6 +110,7 @@ def test_the_pool_is_different_cells_of_enough_nodes() -> None:
         ({"lambda_": -1.0}, "lambda_ must be a number from 0"),
         ({"encoder": 3}, "encoder must be a name, a file or none"),
         ({"predictor": "default", "encoder": "nasgem-30-paper"}, "leave one of them out"),
+        ({"predict": "macs"}, "predict must be one of score, accuracy"),
         ({"lr": 0.0}, "lr must be positive"),
         ({"channels": 0}, "channels must be at least 1"),
         ({"epochs": 1.5}, "epochs must be a whole number"),
@@ -124,7 +125,10 @@ def test_impossible_configs(changes: dict[str, object], message: str) -> None:
 @pytest.mark.parametrize(
     ("changes", "message"),
     [
-        ({"num_nodes": 40}, "must take cells of 40 nodes, but nasgem-30 takes at most 30"),
+        (
+            {"num_nodes": 40, "predictor": "mlp"},
+            "must take cells of 40 nodes, but nasgem-30 takes at most 30",
+        ),
         ({"encoder": "nasgem-nasbench101"}, "must be one of NASGEM cells"),
         ({"encoder": "best"}, "unknown encoder 'best'"),
     ],

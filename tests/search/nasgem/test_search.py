@@ -99,10 +99,12 @@ def test_the_control_shares_the_trainings(
     tmp_path: Path, finished: tuple[Path, dict[str, Any]]
 ) -> None:
     """Another predictor in the same study trains its own choice only."""
-    plan = tiny(encoder="none", storage=str(finished[0] / JOURNAL), study="one")
+    plan = tiny(encoder="none", predict="score", storage=str(finished[0] / JOURNAL), study="one")
     with thread_worker("one", finished[0] / JOURNAL):
         result = run_search(plan, out=tmp_path / "raw", workers=0)
     assert result["predictor"] == {"name": "MLP", "features": "adjacency + ops", "encoder": None}
+    told = finished[1]["predictor"]
+    assert told["features"] == "walk statistics + MACs" and told["encoder"] is None
     assert result["best_trained"] == finished[1]["best_trained"]
     assert set(result["surface"]) == {"embedding", "raw"}
     assert json.loads((tmp_path / "raw" / "config.json").read_text())["config"]["study"] == "one"
