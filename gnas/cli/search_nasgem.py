@@ -165,12 +165,19 @@ def line_of(line: Mapping[str, Any]) -> str | None:
 
 def print_search(result: dict[str, Any], folder: Path, target: Console) -> None:
     """The cell and how it came about."""
+    from rich.box import SIMPLE_HEAD
     from rich.table import Table
 
     target.print(result["architecture"], markup=False, soft_wrap=True)
-    table = Table(title=f"{result['trained']} trained, {result['pool']:,} scored cells")
+    table = Table(
+        title=f"{result['trained']} trained, {result['pool']:,} scored cells",
+        title_justify="left",
+        box=SIMPLE_HEAD,
+        padding=0,
+        pad_edge=False,
+    )
     for name in ("cell", "predicted", "score", "val acc %", "test acc %", "params", "MACs M"):
-        table.add_column(name, justify="left" if name == "cell" else "right")
+        table.add_column(name, justify="left" if name == "cell" else "right", no_wrap=True)
     rows = {
         "chosen by its training": result["chosen"],
         "best predicted (argmax)": result["argmax"],

@@ -34,11 +34,13 @@ def gnas(*arguments: str) -> Result:
 
 
 def process(*arguments: str, **options: Any) -> subprocess.Popen[str]:
+    """The command, which Ctrl-C reaches even if the tests themselves run in the background."""
     return subprocess.Popen(
         [sys.executable, "-m", "gnas", *arguments],
         stdout=subprocess.PIPE,
         stderr=subprocess.PIPE,
         text=True,
+        preexec_fn=lambda: signal.signal(signal.SIGINT, signal.SIG_DFL),
         **options,
     )
 

@@ -92,7 +92,7 @@ def test_the_switches_and_json(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) 
         (("--encoder", "best"), "unknown encoder 'best'; choose from"),
         (("--encoder", "my.safetensors"), "encoder weights not found"),
         (("--encoder", "nasgem-nasbench101"), "must be one of NASGEM cells"),
-        (("--set", "num_nodes=31"), "must take cells of 31 nodes"),
+        (("--encoder", "nasgem-30", "--set", "num_nodes=31"), "must take cells of 31 nodes"),
         (("--set", "num_nods=8"), "unknown setting 'num_nods'; choose from"),
         (("--set", "percent=0"), "percent must be in (0, 100]"),
         (("--set", "num_stages=6"), "at least 32 pixels a side for 6 stages, but have 8"),
