@@ -34,7 +34,7 @@ ROUNDS = 50
 
 @dataclass(frozen=True)
 class Timed(Job):
-    """Trains cells, or sleeps, and says when; only for the workers of this machine."""
+    """Trains cells, or sleeps, and says when."""
 
     kind: ClassVar[str] = "timed"
     table: TabulateJob
@@ -46,8 +46,10 @@ class Timed(Job):
 
     @classmethod
     def from_facts(cls, facts: dict[str, Any], *, data_dir: Path | None = None) -> Self:
-        """Not needed: no worker comes from elsewhere."""
-        raise NotImplementedError
+        """See `Job.from_facts`."""
+        sleep_s = facts["sleep_s"]
+        table = {name: value for name, value in facts.items() if name != "sleep_s"}
+        return cls(TabulateJob.from_facts(table, data_dir=data_dir), sleep_s)
 
     def open(self) -> Callable[[dict[str, Any]], dict[str, Any]]:
         """See `Job.open`."""

@@ -11,6 +11,7 @@ import numpy as np
 import torch
 from numpy.typing import NDArray
 from scipy.stats import spearmanr
+from torch_geometric.data import Data
 
 from gnas.bench.tables import IMAGES, open_table
 from gnas.data.tables import BenchmarkTable
@@ -147,7 +148,7 @@ def topology_rows(graphs: DenseBatch, scores: Floats) -> tuple[TopologyRow, ...]
     return tuple(sorted(rows, key=lambda row: (len(row.edges), -row.mean_acc)))
 
 
-def _with_one_operation(mask: NDArray[np.bool_]) -> Any:
+def _with_one_operation(mask: NDArray[np.bool_]) -> Data:
     """The cell with the same operation on every edge of a topology."""
     adjacency = np.zeros((NUM_NODES, NUM_NODES), dtype=np.int64)
     for (i, j), there in zip(EDGES, mask, strict=True):

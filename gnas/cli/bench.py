@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, Annotated, Literal
 import typer
 
 from gnas.cli.bench_tables import Images, search, topology
-from gnas.cli.output import check_outputs, report_console, reporting, write_json
+from gnas.cli.output import check_outputs, report_console, reporting, write_outputs
 
 if TYPE_CHECKING:
     from rich.console import Console
@@ -106,19 +106,9 @@ app.command()(topology)
 def report(result: BenchResult, out: Path | None, json: str | None) -> None:
     """Prints the table and writes the files that were asked for."""
     print_result(result, report_console(json))
-    if json is not None:
-        write_json(json, result)
-    if out is not None:
-        from gnas.runs import write_run
-        from gnas.viz import predictor_figures
+    from gnas.viz import predictor_figures
 
-        write_run(
-            out,
-            config=result.config,
-            result=result,
-            figures=predictor_figures(result),
-            table=result.table,
-        )
+    write_outputs(result, out, json, predictor_figures)
 
 
 def print_result(result: BenchResult, console: Console) -> None:

@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, Annotated, Literal
 
 import typer
 
-from gnas.cli.output import check_outputs, report_console, reporting, write_json
+from gnas.cli.output import check_outputs, report_console, reporting, write_outputs
 
 if TYPE_CHECKING:
     from rich.console import Console
@@ -30,7 +30,7 @@ def search(
     space: Annotated[Literal["nasbench101", "nasbench201"], typer.Argument(help="Which table")],
     budget: Annotated[int, typer.Option(help="Architectures that a search may buy")] = 150,
     seeds: Annotated[int, typer.Option(help="Searches by each searcher")] = 100,
-    searchers: Annotated[str | None, typer.Option(help="Names with commas [all]")] = None,
+    searchers: Annotated[str | None, typer.Option(help="Names with commas (all)")] = None,
     dataset: Images = "cifar10",
     table: Table = None,
     data_dir: Folder = None,
@@ -51,15 +51,9 @@ def search(
     with reporting("searches") as progress:
         result = bench_search(config, progress=progress)
     print_searches(result, report_console(json))
-    if json is not None:
-        write_json(json, result)
-    if out is not None:
-        from gnas.runs import write_run
-        from gnas.viz import regret_figures
+    from gnas.viz import regret_figures
 
-        write_run(
-            out, config=config, result=result, figures=regret_figures(result), table=result.table
-        )
+    write_outputs(result, out, json, regret_figures)
 
 
 def print_searches(result: SearchBenchResult, console: Console) -> None:
@@ -122,15 +116,9 @@ def topology(
     )
     result = bench_topology(config)
     print_topologies(result, report_console(json))
-    if json is not None:
-        write_json(json, result)
-    if out is not None:
-        from gnas.runs import write_run
-        from gnas.viz import topology_figures
+    from gnas.viz import topology_figures
 
-        write_run(
-            out, config=config, result=result, figures=topology_figures(result), table=result.table
-        )
+    write_outputs(result, out, json, topology_figures)
 
 
 def print_topologies(result: TopologyResult, console: Console) -> None:

@@ -16,7 +16,7 @@ app = typer.Typer(help="Train graph encoders and write embeddings.", no_args_is_
 def train(
     preset: Annotated[str, typer.Argument(help="A shipped encoder, whose recipe is taken")],
     out: Annotated[Path, typer.Option(help="The weights to write (.safetensors)")],
-    steps: Annotated[int | None, typer.Option(help="Optimiser steps [the recipe's]")] = None,
+    steps: Annotated[int | None, typer.Option(help="Optimiser steps (the recipe's)")] = None,
     seed: Annotated[int, typer.Option(help="Seed of weights and pairs")] = 0,
     json: Annotated[str | None, typer.Option(help="Write the quality as JSON (- stdout)")] = None,
 ) -> None:

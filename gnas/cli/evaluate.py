@@ -25,7 +25,7 @@ def evaluate(
     dataset: Annotated[Dataset, typer.Option(help="Which images")] = "digits",
     data_dir: Annotated[Path | None, typer.Option(help="Folder of the images")] = None,
     image_size: Annotated[
-        int | None, typer.Option(help="Height and width [as in training]")
+        int | None, typer.Option(help="Height and width (as in training)")
     ] = None,
     device: Annotated[str, typer.Option(help="auto, cpu, cuda or cuda:N")] = "auto",
     batch_size: Annotated[

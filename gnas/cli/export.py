@@ -41,7 +41,7 @@ def export(
         list[str] | None, typer.Option("--set", help=f"{_SIZE}: any field, NAME=VALUE")
     ] = None,
     image_size: Annotated[
-        int | None, typer.Option(help="Height and width of images [the weights', 32 or 224]")
+        int | None, typer.Option(help="Height and width of images (the weights', 32 or 224)")
     ] = None,
     seed: Annotated[int, typer.Option(help="Seed of a GENOTYPE's untrained weights")] = 0,
     json: Annotated[str | None, typer.Option(help="Write the result as JSON (- stdout)")] = None,

@@ -5,9 +5,10 @@ from __future__ import annotations
 import logging
 import os
 import sys
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Mapping
 from contextlib import contextmanager
 from pathlib import Path
+from typing import TYPE_CHECKING, Any, Protocol, TypeVar
 
 from rich.console import Console
 from rich.progress import (
@@ -22,6 +23,26 @@ from rich.progress import (
 from gnas.data.files import replacing
 from gnas.errors import ConfigError
 from gnas.runs import to_json
+
+if TYPE_CHECKING:
+    from matplotlib.figure import Figure
+
+
+class Experiment(Protocol):
+    """The result of an experiment on a benchmark table."""
+
+    @property
+    def config(self) -> object:
+        """What was asked for."""
+        ...
+
+    @property
+    def table(self) -> Mapping[str, Any]:
+        """Name, path, sha256, rows and provenance of the table."""
+        ...
+
+
+Result = TypeVar("Result", bound=Experiment)
 
 PLAIN_WIDTH = 120
 """Columns of a table that goes to a file or a pipe."""
@@ -98,6 +119,27 @@ def check_outputs(out: Path | None, json: str | None) -> None:
     check_writable(json)
     if out is not None:
         check_folder(out)
+
+
+def write_outputs(
+    result: Result, out: Path | None, json: str | None, draw: Callable[[Result], dict[str, Figure]]
+) -> None:
+    """Writes the files of an experiment that were asked for.
+
+    Args:
+        result: Has a configuration and a table.
+        out: Folder for all of it.
+        json: File for the result.
+        draw: Its figures by name, for the folder.
+    """
+    if json is not None:
+        write_json(json, result)
+    if out is not None:
+        from gnas.runs import write_run
+
+        write_run(
+            out, config=result.config, result=result, figures=draw(result), table=result.table
+        )
 
 
 def write_json(path: str | Path, value: object) -> None:

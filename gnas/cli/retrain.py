@@ -32,7 +32,7 @@ def retrain(
     ] = None,
     dataset: Annotated[Dataset, typer.Option(help="Which images")] = "digits",
     data_dir: Annotated[Path | None, typer.Option(help="Folder of the images")] = None,
-    out: Annotated[Path | None, typer.Option(help="The run's folder [runs/...]")] = None,
+    out: Annotated[Path | None, typer.Option(help="The run's folder (runs/...)")] = None,
     resume: Annotated[Path | None, typer.Option(help="Go on with the run in this folder")] = None,
     epochs: Annotated[int | None, typer.Option(help="Passes over the training images")] = None,
     layers: Annotated[

@@ -57,7 +57,7 @@ def toponas(
     dataset: Annotated[Dataset, typer.Option(help="Which images")] = "digits",
     data_dir: Annotated[Path | None, typer.Option(help="Folder of the images")] = None,
     images: Annotated[Path | None, typer.Option(help="List by gnas data subset")] = None,
-    out: Annotated[Path | None, typer.Option(help="The run's folder [runs/...]")] = None,
+    out: Annotated[Path | None, typer.Option(help="The run's folder (runs/...)")] = None,
     resume: Annotated[Path | None, typer.Option(help="Go on with the run in this folder")] = None,
     seed: Annotated[int | None, typer.Option(help="Of split, weights and order [0]")] = None,
     device: Annotated[str, typer.Option(help="auto, cpu, cuda or cuda:N")] = "auto",

@@ -53,7 +53,7 @@ Storage = Annotated[
     typer.Option(help="A journal file or postgresql+psycopg://...", rich_help_panel=WHERE),
 ]
 Study = Annotated[
-    str | None, typer.Option(help="Its name there [name of the folder]", rich_help_panel=WHERE)
+    str | None, typer.Option(help="Its name there (the folder's name)", rich_help_panel=WHERE)
 ]
 FIELD_OF = {"lambda": "lambda_"}
 """Settings whose name is a word of Python."""
@@ -63,7 +63,7 @@ def nasgem(
     dataset: Annotated[Dataset, typer.Option(help="Which images")] = "digits",
     data_dir: Annotated[Path | None, typer.Option(help="Folder of the images")] = None,
     workers: Annotated[int, typer.Option(help="Processes that train here, a core each")] = 1,
-    out: Annotated[Path | None, typer.Option(help="The run's folder [runs/...]")] = None,
+    out: Annotated[Path | None, typer.Option(help="The run's folder (runs/...)")] = None,
     resume: Annotated[Path | None, typer.Option(help="Go on with the run in this folder")] = None,
     seed: Annotated[int | None, typer.Option(help="Of cells, weights, split, pool [0]")] = None,
     json: Annotated[str | None, typer.Option(help="File for the result; - is stdout")] = None,

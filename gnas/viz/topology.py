@@ -9,6 +9,7 @@ from gnas.bench.topology import TopologyResult, TopologyRow
 from gnas.viz.style import COLOURS
 
 if TYPE_CHECKING:
+    from matplotlib.axes import Axes
     from matplotlib.figure import Figure
 
 CLOSE = 0.013
@@ -73,10 +74,7 @@ def _side_by_side(column: list[TopologyRow], close: float) -> list[float]:
     return shifts
 
 
-def _labels(axes: object, result: TopologyResult, lost: int) -> None:
-    from matplotlib.axes import Axes
-
-    assert isinstance(axes, Axes)
+def _labels(axes: Axes, result: TopologyResult, lost: int) -> None:
     split = "test" if result.config.split == "test" else "validation"
     axes.set_xlabel("Number of edges")
     axes.set_ylabel(f"Mean {split} accuracy over all operations (%)")

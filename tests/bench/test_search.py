@@ -9,7 +9,7 @@ import pytest
 from gnas.bench.search import SearchBench, Shop, TableSpace, bench_search
 from gnas.data import BenchmarkTable, Column, Provenance, load_table, save_table
 from gnas.errors import ConfigError, GraphError
-from gnas.graphs import graph_keys
+from gnas.graphs import as_batch, graph_keys
 from gnas.search.samplers import RandomSearch
 from gnas.spaces import NASBench101, NASBench201
 from gnas.viz import regret_figures
@@ -107,16 +107,10 @@ def test_a_table_space_keeps_to_its_table() -> None:
     outside = next(
         graph
         for graph in NASBench101().sample_batch(200, rng)
-        if int(graph_keys(NASBench101().functional(_batch(graph)))[0]) not in known
+        if int(graph_keys(NASBench101().functional(as_batch(graph)))[0]) not in known
     )
     with pytest.raises(GraphError, match="must be one of the table's"):
         space.validate(outside)
-
-
-def _batch(graph: Any) -> Any:
-    from gnas.graphs import as_batch
-
-    return as_batch(graph)
 
 
 @pytest.mark.parametrize(

@@ -175,6 +175,7 @@ class Learner:
         self.rows: list[int] = []
         self.scores: list[float] = []
         self._fitted = 0
+        self._foreseen: dict[int, Scores] = {}  # of all cells, by the scores seen at an update
         self._waiting: list[float] = []
 
     def add(self, row: int, score: float) -> tuple[float | None, dict[str, Any] | None]:
@@ -199,6 +200,7 @@ class Learner:
         if np.ptp(self.scores) > 0:
             self.predictor.fit_rows(self._all[self.rows], self.scores)
             self._fitted, self._waiting = len(self.rows), []
+            self._foreseen[self._fitted] = self.predictor.predict_rows(self._all)
         return predicted, found
 
     def finish(self) -> Predictor:
@@ -207,16 +209,17 @@ class Learner:
         Raises:
             ConfigError: the scores are all equal.
         """
-        return self.predictor.fit_rows(self._all[self.rows], self.scores)
+        if self._fitted < len(self.rows):
+            self.predictor.fit_rows(self._all[self.rows], self.scores)
+            self._fitted = len(self.rows)
+        return self.predictor
 
     def curve(self) -> list[dict[str, Any]]:
         """After every update: quality on all cells that the predictor had not seen by then."""
-        rows, scores = self._all[self.rows], np.array(self.scores)
-        found = []
-        for seen in range(self.every, len(scores) - 1, self.every):
-            if np.ptp(scores[:seen]) == 0:
-                continue
-            fitted = self.predictor.clone(self.predictor.seed).fit_rows(rows[:seen], scores[:seen])
-            unseen = quality(fitted.predict_rows(rows[seen:]), scores[seen:])
-            found.append({"seen": seen, "unseen": len(scores) - seen, **unseen})
+        scores, found = np.array(self.scores), []
+        for seen, foreseen in self._foreseen.items():
+            left = len(scores) - seen
+            if left > 1:
+                unseen = quality(foreseen[self.rows[seen:]], scores[seen:])
+                found.append({"seen": seen, "unseen": left, **unseen})
         return found
