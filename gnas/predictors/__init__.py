@@ -3,8 +3,10 @@
 from gnas.predictors.average import Average
 from gnas.predictors.base import Predictor
 from gnas.predictors.baselines import BoostedTrees, Forest, GaussianProcess, OneColumn
+from gnas.predictors.calibrated import Calibrated
 from gnas.predictors.embedding import Embedding, Joined
 from gnas.predictors.features import Features, OneHot, OneHotOps
+from gnas.predictors.losses import LOSSES
 from gnas.predictors.mlp import MLP
 from gnas.predictors.parameters import NASBench101Params, nasbench101_num_params
 from gnas.predictors.paths import PathStatistics
@@ -14,10 +16,12 @@ from gnas.predictors.wl import WLLabels
 from gnas.spaces.base import Space
 
 __all__ = [
+    "LOSSES",
     "MLP",
     "ArdProcess",
     "Average",
     "BoostedTrees",
+    "Calibrated",
     "Embedding",
     "Features",
     "Forest",

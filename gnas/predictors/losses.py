@@ -20,7 +20,7 @@ any ties.
 """
 
 MARGIN = 0.1
-"""How far apart `hinge` wants two scores, as GATES chose it for scores near the unit scale."""
+"""How far apart `hinge` wants two scores; a choice, that of GATES' published settings."""
 
 
 def squared(predicted: Tensor, targets: Tensor) -> Tensor:

@@ -16,9 +16,11 @@ from sklearn.gaussian_process.kernels import ConstantKernel, Matern
 from gnas.errors import ConfigError, DataError, MissingDataError, UnsupportedError
 from gnas.graphs import DenseBatch, to_networkx
 from gnas.predictors import (
+    MLP,
     ArdProcess,
     Average,
     BoostedTrees,
+    Calibrated,
     Forest,
     PathStatistics,
     Predictor,
@@ -147,6 +149,8 @@ MAKERS: list[Callable[[], Predictor]] = [
     lambda: WLProcess(WLLabels(SPACE)),
     lambda: default(SPACE),
     lambda: Average([Forest(PATHS), BoostedTrees(PATHS)]),
+    lambda: MLP(PATHS, members=5),
+    lambda: Calibrated(MLP(PATHS, members=3, loss="listwise")),
 ]
 
 
@@ -166,7 +170,7 @@ def test_uncertainty_grows_away_from_the_samples(make: Callable[[], Predictor]) 
 
 def test_predictors_without_uncertainty_say_so() -> None:
     cells, scores = task(30)
-    for predictor in (Forest(PATHS), Average([BoostedTrees(PATHS)])):
+    for predictor in (Forest(PATHS), Average([BoostedTrees(PATHS)]), MLP(PATHS)):
         with pytest.raises(UnsupportedError, match="return_std needs a predictor that knows"):
             predictor.fit(cells, scores).predict(cells, return_std=True)
 
