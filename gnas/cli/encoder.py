@@ -20,7 +20,7 @@ def train(
     seed: Annotated[int, typer.Option(help="Seed of weights and pairs")] = 0,
     json: Annotated[str | None, typer.Option(help="Write the quality as JSON (- stdout)")] = None,
 ) -> None:
-    """Train an encoder on pairs of graphs to match the Weisfeiler-Lehman kernel."""
+    """Train an encoder without labels: on the Weisfeiler-Lehman kernel, or the recipe's tasks."""
     from gnas.encoders.recipes import train_preset
 
     check_writable(out)

@@ -2,21 +2,31 @@
 
 from gnas.encoders.base import Encoder
 from gnas.encoders.config import PRESETS, EncoderConfig
+from gnas.encoders.graph import GraphEncoder
+from gnas.encoders.graph_config import GRAPH_PRESETS, GraphEncoderConfig, graph_preset
 from gnas.encoders.nasgem import NASGEMEncoder
+from gnas.encoders.pretraining import GraphEncoderQuality, pool_of, pretrain
 from gnas.encoders.storage import encoder_metadata, load, names, save_encoder
 from gnas.encoders.training import EncoderQuality, PairQuality, encoder_quality, fit_encoder
 
 __all__ = [
+    "GRAPH_PRESETS",
     "PRESETS",
     "Encoder",
     "EncoderConfig",
     "EncoderQuality",
+    "GraphEncoder",
+    "GraphEncoderConfig",
+    "GraphEncoderQuality",
     "NASGEMEncoder",
     "PairQuality",
     "encoder_metadata",
     "encoder_quality",
     "fit_encoder",
+    "graph_preset",
     "load",
     "names",
+    "pool_of",
+    "pretrain",
     "save_encoder",
 ]

@@ -18,6 +18,14 @@ class Encoder(ABC):
     """What results call this encoder."""
     dim: int
     """Width d of an embedding."""
+    space: str
+    """Key in `gnas.spaces.SPACES` of the space that it was trained on; empty for one's own."""
+    num_ops: int
+    """Width of the one-hot ``x`` that it takes."""
+    max_nodes: int
+    """Most nodes of an architecture that it takes."""
+    sees_ops: bool
+    """Whether operations change the embedding."""
 
     @abstractmethod
     def encode(self, graphs: Data | Sequence[Data] | DenseBatch) -> Tensor:

@@ -38,6 +38,8 @@ class NASGEMEncoder(nn.Module, Encoder):
         self.config = config
         self.name = name
         self.dim = config.dim
+        self.space, self.num_ops, self.max_nodes = config.space, config.num_ops, config.num_nodes
+        self.sees_ops = "ops" in config.features
         width = sum(feature_widths(config).values())
         self.shift: Tensor
         self.scale: Tensor

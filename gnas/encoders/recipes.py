@@ -6,12 +6,17 @@ import logging
 import time
 from collections.abc import Callable
 from dataclasses import dataclass, replace
+from functools import partial
 from pathlib import Path
 
 import numpy as np
 
 from gnas.encoders.config import PRESETS, EncoderConfig
-from gnas.encoders.storage import save_encoder
+from gnas.encoders.graph import GraphEncoder
+from gnas.encoders.graph_config import GRAPH_PRESETS, GraphEncoderConfig, graph_preset
+from gnas.encoders.nasgem import NASGEMEncoder
+from gnas.encoders.pretraining import GraphEncoderQuality, pool_of, pretrain
+from gnas.encoders.storage import names, save_encoder
 from gnas.encoders.training import EncoderQuality, encoder_quality, fit_encoder
 from gnas.errors import ConfigError
 
@@ -28,19 +33,14 @@ class TrainedEncoder:
 
     name: str
     path: Path
-    config: EncoderConfig
-    quality: EncoderQuality
+    config: EncoderConfig | GraphEncoderConfig
+    quality: EncoderQuality | GraphEncoderQuality
     train_time_s: float
 
     def summary(self) -> str:
         """Two lines for a person."""
-        independent, near = self.quality.independent, self.quality.near
-        return (
-            f"{self.path}: {self.name}, trained in {self.train_time_s:.0f} s\n"
-            f"R2 against the constant predictor: independent pairs {independent.r2:.3f} "
-            f"(loss {independent.loss:.5f}, correlation {independent.correlation:.3f}), "
-            f"near pairs {near.r2:.3f} (loss {near.loss:.5f}, correlation {near.correlation:.3f})"
-        )
+        first = f"{self.path}: {self.name}, trained in {self.train_time_s:.0f} s"
+        return f"{first}\n{self.quality.summary()}"
 
 
 def train_preset(
@@ -55,7 +55,7 @@ def train_preset(
     """Trains the encoder of a preset, judges it on held-out pairs and writes it.
 
     Args:
-        name: Key in `PRESETS`.
+        name: Of `gnas.encoders.names`.
         path: The ``.safetensors`` file to write.
         steps: Optimiser steps instead of the recipe's.
         seed: Seed instead of the recipe's.
@@ -66,27 +66,40 @@ def train_preset(
         ConfigError: the preset is unknown, or an option is out of range.
         DataError: the file cannot be written.
     """
-    if name not in PRESETS:
-        raise ConfigError(f"unknown encoder '{name}'; choose from {sorted(PRESETS)}")
+    if name not in names():
+        raise ConfigError(f"unknown encoder '{name}'; choose from {names()}")
     if path.suffix != ".safetensors":
         raise ConfigError(f"an encoder's file must end in .safetensors, but got {path}")
-    config = PRESETS[name]()
-    config = replace(
-        config,
-        steps=config.steps if steps is None else steps,
-        seed=config.seed if seed is None else seed,
-    )
+    train = _train_graph_network if name in GRAPH_PRESETS else _train_nasgem
     start = time.perf_counter()
 
-    def progress(step: int, loss: float) -> None:
+    def progress(total: int, step: int, loss: float) -> None:
         if report is not None:
-            report(step, config.steps)
+            report(step, total)
         if step % 250 == 0:
-            _log.info("step %d of %d: loss %.6f", step, config.steps, loss)
+            _log.info("step %d of %d: loss %.6f", step, total, loss)
 
-    encoder = fit_encoder(config, name, progress=progress)
+    changes = {"steps": steps, "seed": seed}
+    encoder, quality = train(
+        name, {key: value for key, value in changes.items() if value is not None}, progress
+    )
     seconds = time.perf_counter() - start
-    rng = np.random.default_rng(HELD_OUT_SEED)
-    quality = encoder_quality(encoder, config, rng, HELD_OUT_PAIRS)
     save_encoder(encoder, path, quality=quality, command=command)
-    return TrainedEncoder(name, path, config, quality, seconds)
+    return TrainedEncoder(name, path, encoder.config, quality, seconds)
+
+
+def _train_nasgem(
+    name: str, changes: dict[str, int], progress: Callable[[int, int, float], None]
+) -> tuple[NASGEMEncoder, EncoderQuality]:
+    config: EncoderConfig = replace(PRESETS[name](), **changes)  # type: ignore[arg-type]
+    encoder = fit_encoder(config, name, progress=partial(progress, config.steps))
+    rng = np.random.default_rng(HELD_OUT_SEED)
+    return encoder, encoder_quality(encoder, config, rng, HELD_OUT_PAIRS)
+
+
+def _train_graph_network(
+    name: str, changes: dict[str, int], progress: Callable[[int, int, float], None]
+) -> tuple[GraphEncoder, GraphEncoderQuality]:
+    config: GraphEncoderConfig = replace(graph_preset(name), **changes)  # type: ignore[arg-type]
+    encoder = GraphEncoder(config, name)
+    return encoder, pretrain(encoder, pool_of(config), progress=partial(progress, config.steps))

@@ -15,20 +15,24 @@ from torch import Tensor
 
 from gnas.data.files import replacing
 from gnas.encoders.config import PRESETS, EncoderConfig
+from gnas.encoders.graph import GraphEncoder
+from gnas.encoders.graph_config import GRAPH_PRESETS, GraphEncoderConfig
 from gnas.encoders.nasgem import NASGEMEncoder
+from gnas.encoders.pretraining import GraphEncoderQuality
 from gnas.encoders.training import EncoderQuality
 from gnas.errors import ConfigError, DataError, MissingDataError
 
 WEIGHTS = Path(__file__).parent / "weights"
 """Where the shipped encoders lie, one ``<name>.safetensors`` each."""
+_NASGEM, _GRAPH = "nasgem", "graph network"
 
 
 def names() -> list[str]:
     """Names of the encoders that ship with the package."""
-    return sorted(PRESETS)
+    return sorted(PRESETS) + sorted(GRAPH_PRESETS)
 
 
-def load(name: str | Path) -> NASGEMEncoder:
+def load(name: str | Path) -> NASGEMEncoder | GraphEncoder:
     """A trained encoder: a shipped one by its name, or one's own by the path of its file.
 
     Raises:
@@ -36,7 +40,7 @@ def load(name: str | Path) -> NASGEMEncoder:
         MissingDataError: the file does not exist.
         DataError: the file is damaged or holds no encoder.
     """
-    if str(name) in PRESETS:
+    if str(name) in names():
         path = WEIGHTS / f"{name}.safetensors"
     elif Path(name).suffix == ".safetensors":
         path = Path(name)
@@ -48,7 +52,7 @@ def load(name: str | Path) -> NASGEMEncoder:
         )
     metadata, tensors = _read(path)
     try:
-        encoder = NASGEMEncoder(EncoderConfig.from_json(metadata["config"]), metadata["name"])
+        encoder = _untrained(metadata)
         encoder.load_state_dict(tensors)
     except (KeyError, ConfigError, RuntimeError) as error:
         raise DataError(f"{path} must hold an encoder of this version of gnas: {error}") from error
@@ -58,10 +62,10 @@ def load(name: str | Path) -> NASGEMEncoder:
 
 
 def save_encoder(
-    encoder: NASGEMEncoder,
+    encoder: NASGEMEncoder | GraphEncoder,
     path: Path,
     *,
-    quality: EncoderQuality | None = None,
+    quality: EncoderQuality | GraphEncoderQuality | None = None,
     command: str = "",
 ) -> None:
     """Writes an encoder, first beside ``path`` and then over it in one step.
@@ -80,6 +84,7 @@ def save_encoder(
         raise ConfigError(f"an encoder's file must end in .safetensors, but got {path}")
     tensors = {key: value.contiguous() for key, value in encoder.state_dict().items()}
     metadata = {
+        "kind": _GRAPH if isinstance(encoder, GraphEncoder) else _NASGEM,
         "name": encoder.name,
         "config": encoder.config.to_json(),
         "quality": json.dumps(asdict(quality)) if quality is not None else "{}",
@@ -91,8 +96,8 @@ def save_encoder(
 
 
 def encoder_metadata(name: str | Path) -> dict[str, str]:
-    """The header of a shipped or own encoder's file: name, config, quality, command, sha256."""
-    path = WEIGHTS / f"{name}.safetensors" if str(name) in PRESETS else Path(name)
+    """The header of a shipped or own encoder's file: kind, name, config, quality, ...."""
+    path = WEIGHTS / f"{name}.safetensors" if str(name) in names() else Path(name)
     return _read(path)[0]
 
 
@@ -135,6 +140,16 @@ def check_embeddings_path(path: Path) -> None:
     """
     if path.suffix not in (".npy", ".safetensors"):
         raise ConfigError(f"embeddings go to a .npy or .safetensors file, but got {path}")
+
+
+def _untrained(metadata: dict[str, str]) -> NASGEMEncoder | GraphEncoder:
+    """The encoder of a header, with random weights."""
+    kind = metadata.get("kind", _NASGEM)
+    if kind == _GRAPH:
+        return GraphEncoder(GraphEncoderConfig.from_json(metadata["config"]), metadata["name"])
+    if kind == _NASGEM:
+        return NASGEMEncoder(EncoderConfig.from_json(metadata["config"]), metadata["name"])
+    raise ConfigError(f"its kind is {kind!r}")
 
 
 def _read(path: Path) -> tuple[dict[str, str], dict[str, Tensor]]:

@@ -46,6 +46,15 @@ class EncoderQuality:
     permuted_cosine: float
     """Mean cosine between embeddings of isomorphic copies; the kernel says 1."""
 
+    def summary(self) -> str:
+        """One line for a person."""
+        parts = [
+            f"{name} pairs {pairs.r2:.3f} (loss {pairs.loss:.5f}, correlation "
+            f"{pairs.correlation:.3f})"
+            for name, pairs in (("independent", self.independent), ("near", self.near))
+        ]
+        return f"R2 against the constant predictor: {', '.join(parts)}"
+
 
 def fit_encoder(
     config: EncoderConfig,

@@ -1,15 +1,16 @@
 """Predictors order architectures after seeing a few scored ones: ``fit``, then ``predict``."""
 
+from gnas.encoders.paths import PathStatistics
 from gnas.predictors.average import Average
 from gnas.predictors.base import Predictor
 from gnas.predictors.baselines import BoostedTrees, Forest, GaussianProcess, OneColumn
 from gnas.predictors.calibrated import Calibrated
 from gnas.predictors.embedding import Embedding, Joined
 from gnas.predictors.features import Features, OneHot, OneHotOps
+from gnas.predictors.graph_network import FunctionalGraphs, GraphNetwork
 from gnas.predictors.losses import LOSSES
 from gnas.predictors.mlp import MLP
 from gnas.predictors.parameters import NASBench101Params, nasbench101_num_params
-from gnas.predictors.paths import PathStatistics
 from gnas.predictors.process import ArdProcess, WLProcess
 from gnas.predictors.walks import WalkStatistics
 from gnas.predictors.wl import WLLabels
@@ -25,7 +26,9 @@ __all__ = [
     "Embedding",
     "Features",
     "Forest",
+    "FunctionalGraphs",
     "GaussianProcess",
+    "GraphNetwork",
     "Joined",
     "NASBench101Params",
     "OneColumn",

@@ -9,8 +9,8 @@ import numpy as np
 import torch
 from numpy.typing import NDArray
 
-from gnas.errors import GraphError
 from gnas.graphs import DenseBatch
+from gnas.spaces.vocabulary import check_vocabulary
 
 Rows = NDArray[np.float64]
 
@@ -82,16 +82,3 @@ class OneHotOps:
         kinds = batch.pad_to(self.max_nodes).ops[:, :, None] == torch.arange(self.num_ops)
         rows: Rows = kinds.flatten(1).double().numpy()
         return rows
-
-
-def check_vocabulary(batch: DenseBatch, num_ops: int, num_edge_ops: int) -> None:
-    """Raises GraphError unless the graphs are over these numbers of operations."""
-    if batch.num_ops != num_ops or batch.has_edge_ops != bool(num_edge_ops):
-        raise GraphError(
-            f"graphs must have {num_ops} node ops and {'some' if num_edge_ops else 'no'} edge "
-            f"ops, but got {batch.num_ops} and has_edge_ops={batch.has_edge_ops}"
-        )
-    if num_edge_ops and len(batch) and int(batch.adjacency.max()) > num_edge_ops:
-        raise GraphError(
-            f"edge_op must be in [0, {num_edge_ops}), but got {int(batch.adjacency.max()) - 1}"
-        )

@@ -8,7 +8,8 @@ import torch
 from torch import Tensor
 
 from gnas.graphs import DenseBatch, prune_batch
-from gnas.predictors.features import Rows, check_vocabulary
+from gnas.predictors.features import Rows
+from gnas.spaces.vocabulary import check_vocabulary
 
 CHUNK = 8_000
 """Cells at a time: bounds memory."""

@@ -10,8 +10,9 @@ from scipy import sparse
 
 from gnas.graphs import DenseBatch
 from gnas.graphs.hashing import mix64
-from gnas.predictors.features import Rows, check_vocabulary
+from gnas.predictors.features import Rows
 from gnas.spaces.base import Space
+from gnas.spaces.vocabulary import Vocabulary, check_vocabulary
 
 _BITS = np.uint64(12)  # cut off, so that a label is a whole number that float64 holds exactly
 
@@ -38,7 +39,9 @@ class WLLabels:
     def __call__(self, batch: DenseBatch) -> Rows:
         """Rows float64 [N, (n_iter + 1) * n], a round after the other."""
         check_vocabulary(batch, len(self.space.ops), len(self.space.edge_ops))
-        forms = self.space.functional(batch.pad_to(self.space.max_nodes)).pad_to(self._most_nodes)
+        forms = self.space.functional(batch.pad_to(self.space.max_nodes)).pad_to(
+            Vocabulary.of(self.space).most_nodes
+        )
         weights = forms.adjacency.numpy().astype(np.uint64)
         ops = forms.ops.numpy()
         labels = mix64(ops.astype(np.int64).astype(np.uint64) + np.uint64(2))
@@ -50,14 +53,6 @@ class WLLabels:
             rounds.append(labels)
         rows = [np.where(ops >= 0, values >> _BITS, -1.0) for values in rounds]
         return np.concatenate(rows, axis=1).astype(np.float64)
-
-    @property
-    def _most_nodes(self) -> int:
-        """Nodes of the largest functional form: every edge's operation is one."""
-        space, pairs = self.space, self.space.max_nodes * (self.space.max_nodes - 1) // 2
-        if not space.edge_ops:
-            return space.max_nodes
-        return space.max_nodes + (pairs if space.max_edges is None else space.max_edges)
 
 
 def label_counts(rows: Rows) -> sparse.csr_array:

@@ -6,6 +6,7 @@ from gnas.spaces.nasbench101 import NASBench101
 from gnas.spaces.nasbench201 import NASBench201
 from gnas.spaces.nasgem import NASGEM
 from gnas.spaces.toponas import TopoNAS
+from gnas.spaces.vocabulary import Vocabulary
 from gnas.spaces.wiring import RandomWiring, prior_space
 
 SPACES: dict[str, type[Space]] = {
@@ -24,5 +25,6 @@ __all__ = [
     "RandomWiring",
     "Space",
     "TopoNAS",
+    "Vocabulary",
     "prior_space",
 ]

@@ -8,8 +8,9 @@ import numpy as np
 import pytest
 import torch
 
+from gnas.encoders import paths
 from gnas.graphs import DenseBatch, architecture, to_networkx
-from gnas.predictors import PathStatistics, paths
+from gnas.predictors import PathStatistics
 from gnas.spaces import NASGEM, SPACES, NASBench101, NASBench201, TopoNAS
 from gnas.spaces.base import Space
 

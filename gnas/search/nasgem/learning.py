@@ -7,7 +7,7 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from gnas.encoders import NASGEMEncoder, encoder_metadata, load
+from gnas.encoders import Encoder, encoder_metadata, load
 from gnas.errors import ConfigError
 from gnas.graphs import DenseBatch
 from gnas.metrics import kendall_tau
@@ -33,7 +33,7 @@ from gnas.spaces.nasgem import OPS
 Scores = NDArray[np.float64]
 
 
-def load_encoder(config: NasgemConfig, name: str) -> NASGEMEncoder:
+def load_encoder(config: NasgemConfig, name: str) -> Encoder:
     """The encoder of that name or file, if it reads the search's cells.
 
     Raises:
@@ -42,16 +42,16 @@ def load_encoder(config: NasgemConfig, name: str) -> NASGEMEncoder:
         DataError: a damaged file.
     """
     encoder = load(name)
-    its = encoder.config
-    if its.num_ops != len(OPS) or its.space != "nasgem":
+    if encoder.num_ops != len(OPS) or encoder.space != "nasgem":
         raise ConfigError(
-            f"the encoder must be one of NASGEM cells, but {name} is one of '{its.space}'; "
+            f"the encoder must be one of NASGEM cells, but {name} is one of '{encoder.space}'; "
             f"choose another, or none"
         )
-    if its.num_nodes < config.num_nodes:
+    if encoder.max_nodes < config.num_nodes:
         raise ConfigError(
             f"the encoder must take cells of {config.num_nodes} nodes, but {name} takes at most "
-            f"{its.num_nodes}; train one with `gnas encoder train`, lower num_nodes, or take none"
+            f"{encoder.max_nodes}; train one with `gnas encoder train`, lower num_nodes, or take "
+            "none"
         )
     return encoder
 
@@ -69,10 +69,10 @@ def raw_features(config: NasgemConfig) -> Features:
     return OneHot(config.num_nodes, len(OPS))
 
 
-def embedded_features(config: NasgemConfig, encoder: NASGEMEncoder) -> Features:
+def embedded_features(config: NasgemConfig, encoder: Encoder) -> Features:
     """The embedding, and the operations beside it if the config wants them and it lacks them."""
     embedding = Embedding(encoder)
-    if not config.ops or "ops" in encoder.config.features:
+    if not config.ops or encoder.sees_ops:
         return embedding
     return Joined((embedding, OneHotOps(config.num_nodes, len(OPS))))
 

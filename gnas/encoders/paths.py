@@ -7,11 +7,14 @@ from dataclasses import dataclass, field
 
 import numpy as np
 import torch
+from numpy.typing import NDArray
 from torch import Tensor
 
 from gnas.graphs import DenseBatch, input_nodes
-from gnas.predictors.features import Rows, check_vocabulary
 from gnas.spaces.base import Space
+from gnas.spaces.vocabulary import Vocabulary, check_vocabulary
+
+Rows = NDArray[np.float64]
 
 CHUNK = 8_000
 """Graphs of 30 nodes that are counted at a time, of smaller ones more: bounds memory."""
@@ -51,13 +54,16 @@ class PathStatistics:
             vocabulary.
     """
 
-    space: Space
+    space: Space | Vocabulary
     name: str = field(default="path statistics", init=False)
 
     def __call__(self, batch: DenseBatch) -> Rows:
         """Rows float64 [N, F], F independent of the batch."""
         check_vocabulary(batch, len(self.space.ops), len(self.space.edge_ops))
-        forms = self.space.functional(batch.pad_to(self.space.max_nodes))
+        return self.of_forms(self.space.functional(batch.pad_to(self.space.max_nodes)))
+
+    def of_forms(self, forms: DenseBatch) -> Rows:
+        """As calling it, of N functional forms."""
         chunk = max(1, min(20_000, CHUNK * 30**2 // max(forms.max_nodes, 1) ** 2))
         parts = []
         for start in range(0, max(len(forms), 1), chunk):
@@ -112,7 +118,7 @@ class PathStatistics:
         edges = forms.adjacency.double()
         once = (edges > 0).double()
         kinds = (forms.ops[:, :, None] == torch.arange(self._num_kinds)).double()  # [N, n, k]
-        starts, ends = self._ends(forms)
+        starts, ends = path_ends(self.space, forms)
         by_kind = kinds.transpose(1, 2)
         around = torch.stack([edges.sum(1), edges.sum(2), _longest(once)], 2)
         found = by_kind @ around  # [N, k, 3]
@@ -133,16 +139,6 @@ class PathStatistics:
             "joined": (by_kind @ _reachability(once) @ kinds).flatten(1),
             **self._paths(forms, edges, kinds, starts, ends),
         }
-
-    def _ends(self, forms: DenseBatch) -> tuple[Tensor, Tensor]:
-        """Where paths begin and where they end: bool [N, n] each."""
-        space = self.space
-        starts = input_nodes(forms, space.inputs)
-        if not space.to_output:
-            return starts, (forms.adjacency.sum(2) == 0) & (forms.ops >= 0)
-        ends = torch.nn.functional.one_hot(forms.num_nodes - 1, forms.max_nodes).bool()
-        ends |= torch.isin(forms.ops.long(), torch.tensor(space.outputs, dtype=torch.int64))
-        return starts, ends
 
     def _paths(
         self, forms: DenseBatch, edges: Tensor, kinds: Tensor, starts: Tensor, ends: Tensor
@@ -173,6 +169,33 @@ class PathStatistics:
             "walk": torch.cat([_moments(m, weights, starts, ends) for m in (back, forth)], 1),
             "flow": torch.cat([_log_flow(m, damped, starts, ends) for m in (edges, back)], 1),
         }
+
+
+def path_ends(space: Space | Vocabulary, forms: DenseBatch) -> tuple[Tensor, Tensor]:
+    """Where paths begin and where they end: bool [N, n] each."""
+    starts = input_nodes(forms, space.inputs)
+    if not space.to_output:
+        return starts, (forms.adjacency.sum(2) == 0) & (forms.ops >= 0)
+    ends = torch.nn.functional.one_hot(forms.num_nodes - 1, forms.max_nodes).bool()
+    ends |= torch.isin(forms.ops.long(), torch.tensor(space.outputs, dtype=torch.int64))
+    return starts, ends
+
+
+def log_flows(space: Space | Vocabulary, forms: DenseBatch, gains: Tensor) -> Tensor:
+    """Logarithm of what leaves a cell if 1 enters, where edges add up and where they average.
+
+    Args:
+        space: Knows where data enters and leaves.
+        forms: N functional forms.
+        gains: What an operation of each kind passes on of what it gets, in S flows.
+
+    Shapes: gains float64 [number of kinds, S] -> float64 [N, 2 S].
+    """
+    edges = forms.adjacency.double()
+    passed = gains[forms.ops.long().clamp(min=0)]
+    starts, ends = path_ends(space, forms)
+    both = (edges, _averaged(edges, 1))
+    return torch.cat([_log_flow(m, passed, starts, ends) for m in both], 1)
 
 
 def _reachability(edges: Tensor) -> Tensor:

@@ -1,0 +1,142 @@
+"""Encoders that are graph networks: they read what a cell computes, node by node."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Sequence
+
+import numpy as np
+import torch
+from torch import Tensor, nn
+from torch_geometric.data import Data
+
+from gnas.encoders.base import Encoder
+from gnas.encoders.graph_config import GraphEncoderConfig
+from gnas.encoders.networks import NETWORKS
+from gnas.errors import GraphError
+from gnas.graphs import DenseBatch, as_batch
+from gnas.spaces.vocabulary import check_vocabulary
+
+CHUNK = 2048
+"""Graphs that go through a network at once: bounds memory."""
+
+
+class GraphEncoder(nn.Module, Encoder):
+    """A graph network over the functional form of an architecture.
+
+    The functional form (`gnas.graphs.functional_form`) has operations on nodes whatever the space,
+    no dead branch and no skip connection, so cells that compute the same get the same embedding.
+    A node starts as its operation; a network (`gnas.encoders.networks`) lets it hear of the
+    others; the embedding is a perceptron on the sum of all states, of the sources' and of the
+    sinks'. No hand-made number enters.
+
+    Args:
+        config: The recipe. Weights are random, seeded by it, until `pretrain` or a predictor
+            trains them.
+        name: What results call this encoder.
+    """
+
+    def __init__(self, config: GraphEncoderConfig, name: str = "graph network") -> None:
+        super().__init__()
+        self.config = config
+        self.name = name
+        self.dim = config.dim
+        vocabulary = config.vocabulary
+        self.space, self.num_ops = config.space, len(vocabulary.ops)
+        self.max_nodes, self.sees_ops = vocabulary.max_nodes, True
+        with torch.random.fork_rng(devices=[]):
+            torch.manual_seed(config.seed)
+            self.kinds = nn.Embedding(config.vocabulary.num_kinds + 1, config.width)
+            self.network = NETWORKS[config.network](config.width, config.layers)
+            states = self.network.out_width
+            self.summed = nn.Linear(states, states)
+            self.readout = nn.Sequential(
+                nn.LayerNorm(3 * states),
+                nn.Linear(3 * states, 2 * config.width),
+                nn.SiLU(),
+                nn.Linear(2 * config.width, config.dim),
+            )
+
+    @property
+    def hidden(self) -> int:
+        """The number that stands for an operation that is hidden, see `states`."""
+        return self.config.vocabulary.num_kinds
+
+    def states(self, ops: Tensor, edges: Tensor) -> Tensor:
+        """States of the nodes of functional forms.
+
+        Args:
+            ops: Kinds, `hidden` where the network may not know, -1 on padding.
+            edges: Multiplicities.
+
+        Shapes:
+            int64 [N, n], float32 [N, n, n] -> [N, n, w].
+        """
+        real = (ops >= 0).unsqueeze(2).to(edges.dtype)
+        found: Tensor = self.network(self.kinds(ops.clamp(min=0)) * real, edges, real)
+        return found
+
+    def forward(self, ops: Tensor, edges: Tensor) -> Tensor:
+        """Embeddings [N, d] of functional forms, see `states`."""
+        states = self.states(ops, edges)
+        real = (ops >= 0).to(edges.dtype)
+        sources = (edges.sum(1) == 0) * real
+        sinks = (edges.sum(2) == 0) * real
+        summed = (self.summed(states).relu() * real[:, :, None]).sum(1)
+        ends = [torch.einsum("nv,nvw->nw", which, states) for which in (sources, sinks)]
+        embedding: Tensor = self.readout(torch.cat([summed, *ends], 1).relu().log1p())
+        return embedding
+
+    def forms(self, graphs: Data | Sequence[Data] | DenseBatch) -> DenseBatch:
+        """The functional forms that the network reads.
+
+        Raises:
+            GraphError: an architecture is of another vocabulary, or too large.
+        """
+        batch, vocabulary = as_batch(graphs), self.config.vocabulary
+        try:
+            check_vocabulary(batch, len(vocabulary.ops), len(vocabulary.edge_ops))
+            return vocabulary.functional(batch.pad_to(vocabulary.max_nodes))
+        except GraphError as error:
+            raise GraphError(f"encoder '{self.name}': {error}") from error
+
+    @torch.inference_mode()
+    def encode(self, graphs: Data | Sequence[Data] | DenseBatch) -> Tensor:
+        """See `Encoder.encode`."""
+        forms = self.forms(graphs)
+        if not len(forms):
+            return torch.zeros(0, self.dim)
+        rows, inverse = np.unique(form_rows(forms), axis=0, return_inverse=True)
+        return self.encode_forms(*form_tensors(rows))[torch.from_numpy(inverse.reshape(-1))]
+
+    @torch.inference_mode()
+    def encode_forms(self, ops: Tensor, edges: Tensor) -> Tensor:
+        """Embeddings of functional forms, a part at a time: as `forward`, without gradients."""
+        parts = zip(torch.split(ops, CHUNK), torch.split(edges, CHUNK), strict=True)
+        return torch.cat([self(*part) for part in parts])
+
+
+def form_rows(forms: DenseBatch) -> np.ndarray:
+    """Functional forms as rows of small numbers: kinds, then the upper triangle of multiplicities.
+
+    Shapes: N forms of n nodes -> int16 [N, n + n (n - 1) / 2].
+    """
+    n = forms.max_nodes
+    upper = tuple(torch.triu_indices(n, n, 1))
+    parts = [forms.ops.short(), forms.adjacency[:, upper[0], upper[1]].short()]
+    return torch.cat(parts, 1).numpy()
+
+
+def form_tensors(rows: np.ndarray) -> tuple[Tensor, Tensor]:
+    """What networks read, padded no further than the largest form: the way back of `form_rows`.
+
+    Shapes: [N, n + n (n - 1) / 2] -> int64 [N, m], float32 [N, m, m] with m <= n.
+    """
+    n = (math.isqrt(8 * rows.shape[1] + 1) - 1) // 2
+    numbers = torch.from_numpy(rows)
+    ops = numbers[:, :n].long()
+    edges = torch.zeros(len(rows), n, n)
+    upper = tuple(torch.triu_indices(n, n, 1))
+    edges[:, upper[0], upper[1]] = numbers[:, n:].float()
+    most = int((ops >= 0).sum(1).max()) if len(ops) else 1
+    return ops[:, :most], edges[:, :most, :most].contiguous()

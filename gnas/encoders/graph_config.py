@@ -1,0 +1,113 @@
+"""What defines one graph-network encoder: whose graphs it reads, its network, its pretraining."""
+
+from __future__ import annotations
+
+import json
+from dataclasses import asdict, dataclass, fields
+
+from gnas.encoders.networks import NETWORKS
+from gnas.errors import ConfigError
+from gnas.spaces import SPACES
+from gnas.spaces.vocabulary import Vocabulary
+
+TASKS = ("properties", "flow", "masked", "wl")
+
+
+@dataclass(frozen=True, kw_only=True)
+class GraphEncoderConfig:
+    """The recipe of one `gnas.encoders.GraphEncoder`; written beside its weights.
+
+    Raises:
+        ConfigError: an option is outside its range; the message names it.
+    """
+
+    vocabulary: Vocabulary
+    """What its graphs mean."""
+    space: str = ""
+    """Key in `gnas.spaces.SPACES` of the space whose cells it is pretrained on; empty for graphs
+    of one's own."""
+    network: str = "dag"
+    """Of `gnas.encoders.networks.NETWORKS`."""
+    width: int = 48
+    """Width of the states of nodes."""
+    layers: int = 1
+    """Layers of the network."""
+    dim: int = 64
+    """Width d of the embedding."""
+    tasks: tuple[str, ...] = ("properties",)
+    """What it is pretrained on, of `TASKS`, with equal weights; see `gnas.encoders.tasks`."""
+    pool: int = 20_000
+    """Cells that are drawn for pretraining, where the space is too large to take all."""
+    steps: int = 1500
+    """Optimiser steps of the pretraining."""
+    batch_size: int = 256
+    """Graphs of a step."""
+    learning_rate: float = 4e-3
+    """Peak of the one-cycle schedule."""
+    seed: int = 0
+    """Seed of weights, pool and batches."""
+
+    def __post_init__(self) -> None:
+        for name in ("width", "layers", "dim", "pool", "steps", "batch_size"):
+            if getattr(self, name) < 1:
+                raise ConfigError(f"{name} must be at least 1, but got {getattr(self, name)}")
+        if self.network not in NETWORKS:
+            raise ConfigError(
+                f"network must be one of {sorted(NETWORKS)}, but got {self.network!r}"
+            )
+        if set(self.tasks) - set(TASKS) or not self.tasks:
+            raise ConfigError(f"tasks must be some of {list(TASKS)}, but got {self.tasks}")
+        if not 0 <= self.seed < 2**63:
+            raise ConfigError(f"seed must be in [0, 2^63), but got {self.seed}")
+        if self.learning_rate <= 0:
+            raise ConfigError(f"learning_rate must be above 0, but got {self.learning_rate}")
+
+    def to_json(self) -> str:
+        """One line of JSON that `from_json` reads back."""
+        return json.dumps(asdict(self))
+
+    @staticmethod
+    def from_json(text: str) -> GraphEncoderConfig:
+        """The config that `to_json` wrote.
+
+        Raises:
+            ConfigError: the text is no JSON object, or its fields do not fit.
+        """
+        try:
+            record = json.loads(text)
+            if set(record) - {field.name for field in fields(GraphEncoderConfig)}:
+                raise ValueError("unknown fields")
+            vocabulary = Vocabulary.from_record(record.pop("vocabulary"))
+            tasks = tuple(record.pop("tasks", ("properties",)))
+            return GraphEncoderConfig(vocabulary=vocabulary, tasks=tasks, **record)
+        except (ValueError, TypeError, KeyError, AttributeError) as error:
+            if isinstance(error, ConfigError):
+                raise
+            raise ConfigError(
+                f"an encoder config must be a JSON object with its fields, but got {text[:80]!r}"
+            ) from error
+
+
+def _preset(space: str, network: str) -> GraphEncoderConfig:
+    """The recipe of a shipped encoder."""
+    layers = {"dag": 1, "gin": 3, "gps": 3}[network]
+    return GraphEncoderConfig(
+        vocabulary=Vocabulary.of(SPACES[space]()), space=space, network=network, layers=layers
+    )
+
+
+GRAPH_PRESETS = {
+    "dag-nasbench201": ("nasbench201", "dag"),
+}
+"""Name of every shipped graph-network encoder, and its space and network."""
+
+
+def graph_preset(name: str) -> GraphEncoderConfig:
+    """The recipe of a shipped graph-network encoder.
+
+    Raises:
+        ConfigError: none has this name.
+    """
+    if name not in GRAPH_PRESETS:
+        raise ConfigError(f"unknown encoder '{name}'; choose from {sorted(GRAPH_PRESETS)}")
+    return _preset(*GRAPH_PRESETS[name])

@@ -1,0 +1,139 @@
+"""Pretrain a graph network on unlabelled cells, and judge it on cells that it did not see."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass
+
+import numpy as np
+import torch
+from torch import Tensor, nn
+from torch_geometric.data import Data
+
+from gnas.encoders.graph import GraphEncoder, form_rows, form_tensors
+from gnas.encoders.graph_config import GraphEncoderConfig
+from gnas.encoders.tasks import MAKERS, Batch, Task
+from gnas.errors import ConfigError, GraphError
+from gnas.graphs import DenseBatch, graph_keys
+from gnas.spaces import SPACES
+
+HELD_OUT = 20
+"""Functions whose `graph_keys` are divisible by this are held out of pretraining."""
+_MOST_JUDGED = 1024
+_MAX_NORM = 1.0  # of gradients
+_WEIGHT_DECAY = 1e-4
+
+
+@dataclass(frozen=True)
+class GraphEncoderQuality:
+    """How well an encoder and its heads answer for functions that are not in the pretraining."""
+
+    losses: dict[str, float]
+    """By task: the loss as the task defines it, 1 for a constant answer and 0 for right ones."""
+    held_out: int
+    """Number of these functions."""
+    which: str
+    """Which they are, in words."""
+
+    def summary(self) -> str:
+        """One line for a person."""
+        losses = ", ".join(f"{name} {value:.4f}" for name, value in self.losses.items())
+        return f"loss on {self.held_out} {self.which} (1 says a constant): {losses}"
+
+
+def pretrain(
+    encoder: GraphEncoder,
+    graphs: Data | Sequence[Data] | DenseBatch,
+    *,
+    progress: Callable[[int, float], None] | None = None,
+) -> GraphEncoderQuality:
+    """Trains an encoder in place on architectures without labels.
+
+    Every function that occurs is taken once, except one in `HELD_OUT`, by which the encoder is
+    judged.
+
+    Args:
+        encoder: Its config says which tasks, how many steps and which seed.
+        graphs: The pool: a whole space, a sample of it, or graphs of one's own.
+        progress: Called after every step with its number and its loss.
+
+    Raises:
+        GraphError: architectures of another vocabulary, or fewer than two functions.
+    """
+    config = encoder.config
+    forms = _distinct(encoder.forms(graphs))
+    held_out = torch.from_numpy(graph_keys(forms) % np.uint64(HELD_OUT) == 0)
+    ops, edges = form_tensors(form_rows(forms))
+    generator = torch.Generator().manual_seed(config.seed)
+    with torch.random.fork_rng(devices=[]):
+        torch.manual_seed(config.seed)
+        tasks = {name: MAKERS[name](encoder, forms) for name in config.tasks}
+    parameters = [*encoder.parameters(), *(p for t in tasks.values() for p in t.parameters())]
+    optimizer = torch.optim.AdamW(parameters, config.learning_rate, weight_decay=_WEIGHT_DECAY)
+    schedule = torch.optim.lr_scheduler.OneCycleLR(
+        optimizer, config.learning_rate, total_steps=config.steps + 1, pct_start=0.1
+    )
+    seen = (~held_out).nonzero().flatten()
+    encoder.train()
+    for step in range(config.steps):
+        rows = seen[torch.randint(len(seen), (config.batch_size,), generator=generator)]
+        loss = _loss(encoder, tasks, ops, edges, rows, generator)
+        optimizer.zero_grad()
+        loss.backward()  # type: ignore[no-untyped-call]
+        nn.utils.clip_grad_norm_(parameters, _MAX_NORM)
+        optimizer.step()
+        schedule.step()
+        if progress is not None:
+            progress(step + 1, loss.item())
+    encoder.eval()
+    return _quality(encoder, tasks, ops, edges, held_out.nonzero().flatten()[:_MOST_JUDGED])
+
+
+def pool_of(config: GraphEncoderConfig) -> DenseBatch:
+    """The cells that a recipe pretrains on: all of a small space, else a seeded sample.
+
+    Raises:
+        ConfigError: the recipe names no space.
+    """
+    if config.space not in SPACES:
+        raise ConfigError(f"space must be one of {sorted(SPACES)}, but got {config.space!r}")
+    space = SPACES[config.space]()
+    if space.size is not None and space.size <= config.pool:
+        return space.enumerate()
+    return space.sample_batch(config.pool, np.random.default_rng(config.seed))
+
+
+def _distinct(forms: DenseBatch) -> DenseBatch:
+    """One form of each function, in order of keys."""
+    _, first = np.unique(graph_keys(forms), return_index=True)
+    if len(first) < 2:
+        raise GraphError(
+            f"pretraining needs at least 2 architectures that compute different functions, but "
+            f"got {len(first)}"
+        )
+    return forms[torch.from_numpy(first)]
+
+
+def _loss(
+    encoder: GraphEncoder,
+    tasks: dict[str, Task],
+    ops: Tensor,
+    edges: Tensor,
+    rows: Tensor,
+    generator: torch.Generator,
+) -> Tensor:
+    batch = Batch(encoder, ops[rows], edges[rows], rows, generator)
+    return torch.stack([task.loss(batch) for task in tasks.values()]).sum()
+
+
+@torch.no_grad()
+def _quality(
+    encoder: GraphEncoder, tasks: dict[str, Task], ops: Tensor, edges: Tensor, rows: Tensor
+) -> GraphEncoderQuality:
+    """Every task's loss on some rows; NaN where there are fewer than two."""
+    batch = Batch(encoder, ops[rows], edges[rows], rows, torch.Generator().manual_seed(0))
+    enough = len(rows) > 1
+    losses = {name: task.loss(batch).item() if enough else np.nan for name, task in tasks.items()}
+    return GraphEncoderQuality(
+        losses, len(rows), f"functions of the pool whose key is a multiple of {HELD_OUT}"
+    )

@@ -1,0 +1,134 @@
+from __future__ import annotations
+
+from pathlib import Path
+
+import numpy as np
+import pytest
+import torch
+
+from gnas.encoders import GraphEncoder, GraphEncoderConfig, pretrain
+from gnas.encoders.networks import NETWORKS
+from gnas.errors import ConfigError, GraphError, UnsupportedError
+from gnas.graphs import architecture
+from gnas.metrics import kendall_tau
+from gnas.predictors import LOSSES, ArdProcess, Average, Embedding, FunctionalGraphs, GraphNetwork
+from gnas.spaces import SPACES, NASBench101, NASBench201, Vocabulary
+
+SPACE = NASBench201()
+CELLS = SPACE.sample_batch(120, np.random.default_rng(3))
+CONVS = SPACE.functional(CELLS).ops
+SCORES = ((CONVS == 5).sum(1) + 0.4 * (CONVS == 4).sum(1)).double().numpy()
+"""3x3 convolutions count, 1x1 ones a little."""
+
+
+def encoder(network: str = "dag", seed: int = 0) -> GraphEncoder:
+    config = GraphEncoderConfig(
+        vocabulary=Vocabulary.of(SPACE), network=network, width=12, dim=8, steps=100, seed=seed
+    )
+    return GraphEncoder(config).eval()
+
+
+@pytest.mark.parametrize("network", sorted(NETWORKS))
+@pytest.mark.parametrize("loss", sorted(LOSSES))
+def test_networks_learn_end_to_end(network: str, loss: str) -> None:
+    model = GraphNetwork(encoder(network), loss=loss, members=1, epochs=40, body_rate=1.0)
+    model.fit(CELLS[:80], SCORES[:80])
+    assert kendall_tau(model.predict(CELLS[80:]), SCORES[80:]) > 0.6
+    predicted = model.predict(CELLS[:80])
+    assert abs(predicted.mean() - SCORES[:80].mean()) < 0.5
+
+
+def test_same_seed_same_result_and_the_encoder_is_left_alone() -> None:
+    start = encoder()
+    before = start.encode(CELLS)
+    models = [GraphNetwork(start, epochs=2, seed=seed).fit(CELLS, SCORES) for seed in (5, 5, 6)]
+    first, second, third = (model.predict(CELLS) for model in models)
+    assert np.array_equal(first, second)
+    assert not np.array_equal(first, third)
+    assert torch.equal(start.encode(CELLS), before)
+    assert all(p.requires_grad for p in start.parameters())
+
+
+def test_members_differ_and_tell_how_unsure_they_are() -> None:
+    model = GraphNetwork(SPACE, members=3, epochs=3).fit(CELLS, SCORES)
+    mean, deviation = model.predict(CELLS, return_std=True)
+    assert np.array_equal(mean, model.predict(CELLS))
+    assert (deviation > 0).all()
+    alone = GraphNetwork([encoder(seed=1), encoder(seed=2)], members=1, epochs=1)
+    with pytest.raises(UnsupportedError, match="knows its uncertainty"):
+        alone.fit(CELLS, SCORES).predict(CELLS, return_std=True)
+
+
+def test_cells_that_compute_the_same_get_the_same_score() -> None:
+    model = GraphNetwork(SPACE, members=1, epochs=1).fit(CELLS, SCORES)
+    texts = (
+        "|nor_conv_3x3~0|+|none~0|none~1|+|none~0|skip_connect~1|none~2|",
+        "|nor_conv_3x3~0|+|avg_pool_3x3~0|nor_conv_1x1~1|+|none~0|skip_connect~1|none~2|",
+    )
+    first, second = model.predict([SPACE.from_str(text) for text in texts])
+    assert first == second
+
+
+def test_rows_are_graphs_and_nothing_else() -> None:
+    rows = FunctionalGraphs(Vocabulary.of(SPACE))(CELLS)
+    assert rows.shape == (120, 10 + 45)
+    model = GraphNetwork(SPACE, members=1, epochs=1).fit_rows(rows, SCORES)
+    assert np.array_equal(model.predict_rows(rows), model.predict(CELLS))
+    assert model.predict(CELLS[:0]).shape == (0,)
+
+
+def test_round_trip_on_disk(tmp_path: Path) -> None:
+    model = GraphNetwork(encoder(), epochs=2, seed=3).fit(CELLS, SCORES)
+    model.save(tmp_path / "model.safetensors")
+    again = GraphNetwork(encoder(), epochs=2).load(tmp_path / "model.safetensors")
+    assert np.array_equal(again.predict(CELLS), model.predict(CELLS))
+
+
+@pytest.mark.parametrize("name", sorted(SPACES))
+def test_every_space_and_few_samples(name: str, rng: np.random.Generator) -> None:
+    space = SPACES[name]()
+    cells = space.sample_batch(6, rng)
+    model = GraphNetwork(space, members=1, epochs=2).fit(cells[:2], [0.1, 0.2])
+    assert np.isfinite(model.predict(cells)).all()
+
+
+def test_a_frozen_encoder_stays_as_it_is() -> None:
+    start = encoder()
+    model = GraphNetwork(start, members=1, epochs=2, body_rate=0.0).fit(CELLS, SCORES)
+    trained = model._scorers[0].encoder
+    for old, new in zip(start.parameters(), trained.parameters(), strict=True):
+        assert torch.equal(old, new)
+
+
+def test_a_process_on_the_embedding_takes_a_graph_encoder() -> None:
+    start = encoder()
+    pretrain(start, CELLS)
+    model = ArdProcess(Embedding(start)).fit(CELLS[:80], SCORES[:80])
+    assert kendall_tau(model.predict(CELLS[80:]), SCORES[80:]) > 0.7
+    both = Average([GraphNetwork(start, epochs=1), GraphNetwork(start, epochs=1, loss="hinge")])
+    assert np.isfinite(both.fit(CELLS, SCORES).predict(CELLS)).all()
+
+
+def test_bad_options_and_graphs_are_named(rng: np.random.Generator) -> None:
+    with pytest.raises(ConfigError, match="unknown loss 'mse'; choose from"):
+        GraphNetwork(SPACE, loss="mse")
+    with pytest.raises(ConfigError, match="members and epochs must be positive"):
+        GraphNetwork(SPACE, members=0)
+    with pytest.raises(ConfigError, match="body_rate must be at least 0, but got -1"):
+        GraphNetwork(SPACE, body_rate=-1)
+    other = GraphEncoder(GraphEncoderConfig(vocabulary=Vocabulary.of(NASBench101()), width=4))
+    for wrong in ([], [encoder(), other]):
+        with pytest.raises(ConfigError, match="encoders must be at least one and share"):
+            GraphNetwork(wrong)
+    model = GraphNetwork(SPACE, members=1, epochs=1)
+    with pytest.raises(GraphError, match="graphs must have 3 node ops and some edge ops"):
+        model.fit(NASBench101().sample_batch(2, rng), [0.1, 0.2])
+    with pytest.raises(ConfigError, match="scores must differ"):
+        model.fit(CELLS, np.ones(120))
+    with pytest.raises(ConfigError, match="scores must be finite"):
+        model.fit(CELLS[:2], [0.5, np.nan])
+    with pytest.raises(ConfigError, match="at least 2 scores"):
+        model.fit(CELLS[:1], [0.5])
+    large = architecture(torch.ones(12, 12).triu(1), [0, *[1] * 10, 2], 3)
+    with pytest.raises(GraphError, match="graphs must have 3 node ops and some edge ops"):
+        model.fit([large, large], [0.1, 0.2])
