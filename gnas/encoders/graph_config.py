@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 from dataclasses import asdict, dataclass, fields
+from typing import Any
 
 from gnas.encoders.networks import NETWORKS
 from gnas.errors import ConfigError
@@ -88,16 +89,20 @@ class GraphEncoderConfig:
             ) from error
 
 
-def _preset(space: str, network: str) -> GraphEncoderConfig:
-    """The recipe of a shipped encoder."""
-    layers = {"dag": 1, "gin": 3, "gps": 3}[network]
-    return GraphEncoderConfig(
-        vocabulary=Vocabulary.of(SPACES[space]()), space=space, network=network, layers=layers
-    )
-
-
+_LAYERS = {"dag": 1, "gin": 3, "gps": 3}
+_LARGE: dict[str, Any] = {"pool": 5_000, "steps": 600, "batch_size": 128}
+"""Graphs of 30 nodes and more take longer."""
+_OPTIONS: dict[str, dict[str, Any]] = {
+    "nasbench101": {},
+    "nasbench201": {},
+    "nasgem": _LARGE,
+    "toponas": _LARGE,
+}
 GRAPH_PRESETS = {
-    "dag-nasbench201": ("nasbench201", "dag"),
+    f"{network}-{space}": (space, network)
+    for network in NETWORKS
+    for space in _OPTIONS
+    if network == "dag" or space.startswith("nasbench")
 }
 """Name of every shipped graph-network encoder, and its space and network."""
 
@@ -110,4 +115,11 @@ def graph_preset(name: str) -> GraphEncoderConfig:
     """
     if name not in GRAPH_PRESETS:
         raise ConfigError(f"unknown encoder '{name}'; choose from {sorted(GRAPH_PRESETS)}")
-    return _preset(*GRAPH_PRESETS[name])
+    space, network = GRAPH_PRESETS[name]
+    return GraphEncoderConfig(
+        vocabulary=Vocabulary.of(SPACES[space]()),
+        space=space,
+        network=network,
+        layers=_LAYERS[network],
+        **_OPTIONS[space],
+    )

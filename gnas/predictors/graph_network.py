@@ -16,16 +16,17 @@ from gnas.graphs import DenseBatch
 from gnas.predictors.base import Predictor
 from gnas.predictors.features import Rows
 from gnas.predictors.losses import LOSSES, matched
+from gnas.predictors.process import ArdProcess
 from gnas.predictors.targets import Scores
 from gnas.spaces.base import Space
 from gnas.spaces.vocabulary import Vocabulary, check_vocabulary
 
 EPOCHS = 60
-BATCH_SIZE = 64
+MOST_STEPS = 1200
+"""Fewer epochs where these would be more steps than that."""
+BATCH_SIZE = 32
 LEARNING_RATE = 2e-3
 """Peak of the one-cycle schedule of the head."""
-BODY_RATE = 0.3
-"""The encoder learns at this share of the head's rate, if it was pretrained."""
 DECAY = 1e-2
 HEAD = 64
 """Choices; see ``docs/graph-networks.md`` for how they were made."""
@@ -57,16 +58,21 @@ class FunctionalGraphs:
 
 
 class GraphNetwork(Predictor):
-    """Graph networks trained end to end on the scored architectures; their mean is the prediction.
+    """Graph networks trained end to end on the scored architectures, and a process; their mean.
+
+    The process is a Gaussian process on the embeddings as they were before training. It knows what
+    pretraining found and is not misled by few scores; the trained networks adapt. The prediction
+    is the mean of the process and of the networks' mean.
 
     Args:
         encoder: Where training starts: a `GraphEncoder`, pretrained or not, or one for every
             member; or a space, for a network of the default recipe with random weights.
         loss: A key of `gnas.predictors.losses.LOSSES`. The scores of a ranking loss are
             shifted and scaled to the mean and deviation of the targets.
-        members: Networks, each with its own head, batches and, without an encoder, start. How far
-            they lie apart is the uncertainty, where there are several.
-        epochs: Passes over the training graphs.
+        members: Networks, each with its own head, batches and, without an encoder, start.
+        process: Whether the process takes part; None: if there is an encoder. Where it does not,
+            how far the networks lie apart is the uncertainty, if there are several.
+        epochs: Passes over the training graphs, at most `MOST_STEPS` steps.
         body_rate: The encoder's learning rate as a share of the head's; 0 trains the head alone.
         seed: See `Predictor`.
 
@@ -80,8 +86,9 @@ class GraphNetwork(Predictor):
         *,
         loss: str = "bce",
         members: int = 2,
+        process: bool | None = None,
         epochs: int = EPOCHS,
-        body_rate: float | None = None,
+        body_rate: float = 1.0,
         seed: int = 0,
     ) -> None:
         if loss not in LOSSES:
@@ -90,7 +97,7 @@ class GraphNetwork(Predictor):
             raise ConfigError(
                 f"members and epochs must be positive, but got {members=} and {epochs=}"
             )
-        if body_rate is not None and body_rate < 0:
+        if body_rate < 0:
             raise ConfigError(f"body_rate must be at least 0, but got {body_rate}")
         fresh = isinstance(encoder, Space | Vocabulary)
         if isinstance(encoder, Space | Vocabulary):
@@ -109,14 +116,20 @@ class GraphNetwork(Predictor):
         self.loss = loss
         self.members = members
         self.epochs = epochs
-        self.body_rate = (1.0 if fresh else BODY_RATE) if body_rate is None else body_rate
-        self.has_std = members > 1
+        self.body_rate = body_rate
+        self.process = (
+            ArdProcess(self.features) if process or (process is None and not fresh) else None
+        )
+        self.has_std = members > 1 or self.process is not None
         self._scorers: list[_Scorer] = []
 
     def _fit(self, rows: Rows, targets: Scores) -> None:
         ops, edges = form_tensors(rows)
         values = torch.from_numpy(targets).float()
         self._scorers = [self._trained(i, ops, edges, values) for i in range(self.members)]
+        if self.process is not None:
+            self.process = self.process.clone(self.seed)
+            self.process._fit(self._embedded(rows), targets)
 
     def _trained(self, member: int, ops: Tensor, edges: Tensor, targets: Tensor) -> _Scorer:
         """One member, trained."""
@@ -129,9 +142,12 @@ class GraphNetwork(Predictor):
             [{"params": part} for part in parts], 0.0, weight_decay=DECAY
         )
         size = min(BATCH_SIZE, len(ops))
-        steps = self.epochs * (len(ops) // size)
-        schedule = torch.optim.lr_scheduler.OneCycleLR(optimizer, rates, total_steps=steps + 1)
-        for _ in range(self.epochs):
+        a_pass = len(ops) // size
+        epochs = max(min(self.epochs, MOST_STEPS // a_pass), 1)
+        schedule = torch.optim.lr_scheduler.OneCycleLR(
+            optimizer, rates, total_steps=epochs * a_pass + 1
+        )
+        for _ in range(epochs):
             order = torch.randperm(len(ops), generator=generator)
             for start in range(0, len(ops) - size + 1, size):
                 part = order[start : start + size]
@@ -153,21 +169,33 @@ class GraphNetwork(Predictor):
         return _Scorer(copy.deepcopy(encoder).requires_grad_(self.body_rate > 0).train(), seed)
 
     def _predict(self, rows: Rows) -> Scores:
-        return self._outputs(rows).mean(0).numpy()
+        return self._predict_std(rows)[0] if self.has_std else self._outputs(rows)[0]
 
     def _predict_std(self, rows: Rows) -> tuple[Scores, Scores]:
         if not self.has_std:
             return super()._predict_std(rows)
-        outputs = self._outputs(rows)
-        return outputs.mean(0).numpy(), outputs.std(0, correction=0).numpy()
+        distinct, inverse = np.unique(rows, axis=0, return_inverse=True)
+        outputs = self._outputs(distinct)
+        mean, variance = outputs.mean(0), outputs.var(0)
+        if self.process is not None:
+            other, deviation = self.process._predict_std(self._embedded(distinct))
+            variance = (variance + deviation**2) / 2 + ((mean - other) / 2) ** 2
+            mean = (mean + other) / 2
+        where = inverse.reshape(-1)
+        return mean[where], np.sqrt(variance)[where]
 
     @torch.inference_mode()
-    def _outputs(self, rows: Rows) -> Tensor:
-        """Every member's prediction, float64 [members, N]; each different graph is run once."""
-        distinct, inverse = np.unique(rows, axis=0, return_inverse=True)
-        parts = [form_tensors(distinct[i : i + CHUNK]) for i in range(0, len(distinct), CHUNK)]
+    def _outputs(self, rows: Rows) -> Scores:
+        """Every network's prediction, float64 [members, N]."""
+        parts = [form_tensors(rows[i : i + CHUNK]) for i in range(0, len(rows), CHUNK)]
         outputs = [torch.cat([scorer(*part) for part in parts]) for scorer in self._scorers]
-        return torch.stack(outputs).double()[:, torch.from_numpy(inverse.reshape(-1))]
+        return torch.stack(outputs).double().numpy()
+
+    def _embedded(self, rows: Rows) -> Rows:
+        """Embeddings by the encoders as they were before training: float64 [N, d]."""
+        graphs = form_tensors(rows)
+        parts = [encoder.encode_forms(*graphs) for encoder in self.encoders]
+        return torch.cat(parts, 1).double().numpy()
 
 
 class _Scorer(nn.Module):

@@ -54,9 +54,23 @@ def test_members_differ_and_tell_how_unsure_they_are() -> None:
     mean, deviation = model.predict(CELLS, return_std=True)
     assert np.array_equal(mean, model.predict(CELLS))
     assert (deviation > 0).all()
-    alone = GraphNetwork([encoder(seed=1), encoder(seed=2)], members=1, epochs=1)
+    alone = GraphNetwork([encoder(seed=1), encoder(seed=2)], members=1, process=False, epochs=1)
     with pytest.raises(UnsupportedError, match="knows its uncertainty"):
         alone.fit(CELLS, SCORES).predict(CELLS, return_std=True)
+
+
+def test_the_process_is_one_on_the_embedding_before_training() -> None:
+    start = encoder()
+    both = GraphNetwork(start, members=2, epochs=3, seed=4).fit(CELLS[:60], SCORES[:60])
+    networks = GraphNetwork(start, members=2, epochs=3, seed=4, process=False)
+    process = ArdProcess(Embedding(start), seed=4)
+    a, b = (model.fit(CELLS[:60], SCORES[:60]) for model in (networks, process))
+    mean, deviation = both.predict(CELLS, return_std=True)
+    assert np.allclose(mean, (a.predict(CELLS) + b.predict(CELLS)) / 2, atol=1e-3)
+    least = b.predict(CELLS, return_std=True)[1] / np.sqrt(2)
+    assert (deviation > least - 1e-3).all()
+    copy = both.clone(4)
+    assert np.array_equal(copy.fit(CELLS[:60], SCORES[:60]).predict(CELLS), mean)
 
 
 def test_cells_that_compute_the_same_get_the_same_score() -> None:

@@ -1,0 +1,180 @@
+"""Kendall tau of graph networks alone, and of what each pretraining task brings.
+
+Part "main": the shipped encoders with the end-to-end predictor and with a Gaussian process on the
+embedding, and the library's default beside them. Part "tasks": every network from scratch and
+pretrained on every task by a short recipe. Every fit is a line of the cache, so that a run that
+was stopped goes on where it was; delete the cache to measure anew.
+
+Run from the repository's root, with NAS-Bench-201 in $GNAS_DATA or --table:
+    python benchmarks/graph_networks.py [--part main] [--cache FILE] [--save NAME]
+"""
+
+from __future__ import annotations
+
+import json
+import time
+from collections.abc import Callable
+from dataclasses import replace
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import torch
+from numpy.typing import NDArray
+from record import command_line, save_record
+
+from gnas.bench.nasbench201 import scores
+from gnas.bench.tables import open_table
+from gnas.encoders import GraphEncoder, graph_preset, load, pretrain
+from gnas.encoders.graph_config import TASKS
+from gnas.encoders.networks import NETWORKS
+from gnas.graphs import DenseBatch, graph_keys
+from gnas.metrics import kendall_tau, mean_interval
+from gnas.predictors import ArdProcess, Embedding, GraphNetwork, Predictor, default
+from gnas.spaces import NASBench201
+
+Values = NDArray[np.float64]
+SHORT_STEPS = 500
+"""Pretraining steps of part "tasks"."""
+
+
+def main() -> None:
+    parser = command_line(__doc__)
+    parser.add_argument("--part", choices=("main", "tasks"), default="main")
+    parser.add_argument("--table", default="nasbench201", help="name or file")
+    parser.add_argument("--dataset", default="cifar10")
+    parser.add_argument("--samples", default="39,78,156,469,1563")
+    parser.add_argument("--seeds", type=int, default=10)
+    parser.add_argument("--seed", type=int, default=0, help="fixes the draws of samples")
+    parser.add_argument("--only", default="", help="contenders, separated by commas")
+    parser.add_argument("--cache", type=Path, default=Path("runs/graph_networks.jsonl"))
+    options = parser.parse_args()
+    torch.set_num_threads(1)
+    samples = [int(number) for number in options.samples.split(",")]
+    experiment = Experiment(options.table, options.dataset, options.seed, options.cache)
+    makers = of_main() if options.part == "main" else of_tasks()
+    chosen = options.only.split(",") if options.only else list(makers)
+    for n in samples:
+        for repetition in range(options.seeds):
+            for name in chosen:
+                experiment.run(f"{options.part}: {name}", makers[name], n, repetition)
+    text = experiment.text(options.part, samples)
+    print(text)
+    if options.save:
+        command = f"python benchmarks/graph_networks.py --part {options.part}"
+        what = f"Graph networks alone on NAS-Bench-201, {options.dataset}"
+        save_record(options.save, what, command, text, fits=experiment.found)
+
+
+def of_main() -> dict[str, Callable[[], Predictor]]:
+    """Contenders by name; made when first needed."""
+    makers: dict[str, Callable[[], Predictor]] = {"default": lambda: default(NASBench201())}
+    for network in NETWORKS:
+        name = f"{network}-nasbench201"
+        makers[f"{network}, end to end + process"] = lambda name=name: end_to_end(name, True)
+        makers[f"{network}, end to end"] = lambda name=name: end_to_end(name, False)
+        makers[f"{network}, process"] = lambda name=name: ArdProcess(Embedding(load(name)))
+    return makers
+
+
+def end_to_end(name: str, process: bool) -> Predictor:
+    encoder = load(name)
+    assert isinstance(encoder, GraphEncoder)
+    return GraphNetwork(encoder, process=process)
+
+
+def of_tasks() -> dict[str, Callable[[], Predictor]]:
+    """Every network from scratch, and after every task, as a single member."""
+    return {
+        f"{network}, {task}": lambda network=network, task=task: GraphNetwork(
+            after(network, task), members=1, process=False
+        )
+        for network in NETWORKS
+        for task in ("scratch", *TASKS)
+    }
+
+
+def after(network: str, task: str) -> GraphEncoder:
+    """The encoder of a short recipe."""
+    config = replace(graph_preset(f"{network}-nasbench201"), steps=SHORT_STEPS)
+    if task == "scratch":
+        return GraphEncoder(config)
+    encoder = GraphEncoder(replace(config, tasks=(task,)))
+    pretrain(encoder, NASBench201().enumerate())
+    return encoder
+
+
+class Experiment:
+    """One column of the table, and the fits that were made on it so far."""
+
+    def __init__(self, table: str, dataset: str, seed: int, cache: Path) -> None:
+        opened = open_table("nasbench201", table, None)
+        self.graphs: DenseBatch = opened.graphs
+        _, self.scores = scores(opened, dataset, None)
+        self.functions = graph_keys(NASBench201().functional(self.graphs))
+        self.key = [dataset, seed]
+        self.seed = seed
+        self.cache = cache
+        cache.parent.mkdir(parents=True, exist_ok=True)
+        lines = cache.read_text().splitlines() if cache.is_file() else []
+        self.found: list[dict[str, Any]] = [
+            fit for line in lines if (fit := json.loads(line))["key"] == self.key
+        ]
+        self._predictors: dict[str, tuple[Predictor, Values]] = {}
+
+    def run(self, name: str, make: Callable[[], Predictor], n: int, repetition: int) -> None:
+        """Fits, ranks and writes, unless the cache has it."""
+        at = {"name": name, "samples": n, "repetition": repetition}
+        if any(at.items() <= fit.items() for fit in self.found):
+            return
+        if name not in self._predictors:
+            predictor = make()
+            self._predictors[name] = predictor, predictor.features(self.graphs)
+        predictor, rows = self._predictors[name]
+        draw = np.random.default_rng([self.seed, 1, repetition]).permutation(len(rows))
+        few, rest = draw[:n], draw[n:]
+        start, used = time.monotonic(), time.process_time()
+        model = predictor.clone(repetition).fit_rows(rows[few], self.scores[few])
+        predicted = model.predict_rows(rows)
+        new = rest[~np.isin(self.functions[rest], self.functions[few])]
+        fit = {
+            "key": self.key,
+            **at,
+            "kendall_tau": kendall_tau(predicted[rest], self.scores[rest]),
+            "kendall_tau_no_twins": kendall_tau(predicted[new], self.scores[new]),
+            "seconds": time.monotonic() - start,
+            "cpu_seconds": time.process_time() - used,
+        }
+        self.found.append(fit)
+        with self.cache.open("a") as file:
+            file.write(json.dumps(fit) + "\n")
+
+    def text(self, part: str, samples: list[int]) -> str:
+        """Markdown: a row per contender, a column per number of samples."""
+        parts = []
+        for measure, title in (
+            ("kendall_tau", "Kendall tau, all remaining cells"),
+            ("kendall_tau_no_twins", "Kendall tau, without functional twins of the samples"),
+            ("cpu_seconds", "Processor seconds to train and to rank all cells"),
+        ):
+            head = f"| samples | {' | '.join(map(str, samples))} |\n|---|{'---|' * len(samples)}"
+            parts.append(f"{title}; mean, half the 95% interval, seeds:\n\n{head}")
+            mine = [fit for fit in self.found if fit["name"].startswith(f"{part}: ")]
+            for name in dict.fromkeys(fit["name"] for fit in mine):
+                cells = []
+                for n in samples:
+                    fits = [f for f in mine if f["name"] == name and f["samples"] == n]
+                    cells.append(_cell(np.array([fit[measure] for fit in fits])))
+                parts[-1] += f"\n| {name.removeprefix(part + ': ')} | {' | '.join(cells)} |"
+        return "\n\n".join(parts)
+
+
+def _cell(values: Values) -> str:
+    if len(values) < 2:
+        return f"{values[0]:.3f} (1)" if len(values) else ""
+    interval = mean_interval(values)
+    return f"{interval.mean:.3f} ± {interval.high - interval.mean:.3f} ({len(values)})"
+
+
+if __name__ == "__main__":
+    main()
