@@ -61,8 +61,7 @@ class GraphNetwork(Predictor):
     """Graph networks trained end to end on the scored architectures, and a process; their mean.
 
     The process is a Gaussian process on the embeddings as they were before training. It knows what
-    pretraining found and is not misled by few scores; the trained networks adapt. The prediction
-    is the mean of the process and of the networks' mean.
+    pretraining found and is not misled by few scores; the trained networks adapt.
 
     Args:
         encoder: Where training starts: a `GraphEncoder`, pretrained or not, or one for every
@@ -175,14 +174,15 @@ class GraphNetwork(Predictor):
         if not self.has_std:
             return super()._predict_std(rows)
         distinct, inverse = np.unique(rows, axis=0, return_inverse=True)
-        outputs = self._outputs(distinct)
-        mean, variance = outputs.mean(0), outputs.var(0)
+        means = [*self._outputs(distinct)]
+        within = np.zeros(len(distinct))
         if self.process is not None:
-            other, deviation = self.process._predict_std(self._embedded(distinct))
-            variance = (variance + deviation**2) / 2 + ((mean - other) / 2) ** 2
-            mean = (mean + other) / 2
+            mean, deviation = self.process._predict_std(self._embedded(distinct))
+            means.append(mean)
+            within = deviation**2
+        variance = np.var(means, axis=0) + within
         where = inverse.reshape(-1)
-        return mean[where], np.sqrt(variance)[where]
+        return np.mean(means, axis=0)[where], np.sqrt(variance)[where]
 
     @torch.inference_mode()
     def _outputs(self, rows: Rows) -> Scores:
