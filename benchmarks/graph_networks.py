@@ -5,8 +5,8 @@ embedding, and the library's default beside them. Part "tasks": every network fr
 pretrained on every task by a short recipe. Every fit is a line of the cache, so that a run that
 was stopped goes on where it was; delete the cache to measure anew.
 
-Run from the repository's root, with NAS-Bench-201 in $GNAS_DATA or --table:
-    python benchmarks/graph_networks.py [--part main] [--cache FILE] [--save NAME]
+Run from the repository's root, with the table in $GNAS_DATA or --table:
+    python benchmarks/graph_networks.py [--part main] [--space nasbench201] [--save NAME]
 """
 
 from __future__ import annotations
@@ -15,6 +15,7 @@ import json
 import time
 from collections.abc import Callable
 from dataclasses import replace
+from functools import partial
 from pathlib import Path
 from typing import Any
 
@@ -23,15 +24,16 @@ import torch
 from numpy.typing import NDArray
 from record import command_line, save_record
 
+from gnas.bench.nasbench101 import usable_rows
 from gnas.bench.nasbench201 import scores
 from gnas.bench.tables import open_table
-from gnas.encoders import GraphEncoder, graph_preset, load, pretrain
+from gnas.encoders import GraphEncoder, graph_preset, load, pool_of, pretrain
 from gnas.encoders.graph_config import TASKS
 from gnas.encoders.networks import NETWORKS
-from gnas.graphs import DenseBatch, graph_keys
+from gnas.graphs import graph_keys
 from gnas.metrics import kendall_tau, mean_interval
 from gnas.predictors import ArdProcess, Embedding, GraphNetwork, Predictor, default
-from gnas.spaces import NASBench201
+from gnas.spaces import SPACES
 
 Values = NDArray[np.float64]
 SHORT_STEPS = 500
@@ -41,8 +43,9 @@ SHORT_STEPS = 500
 def main() -> None:
     parser = command_line(__doc__)
     parser.add_argument("--part", choices=("main", "tasks"), default="main")
-    parser.add_argument("--table", default="nasbench201", help="name or file")
-    parser.add_argument("--dataset", default="cifar10")
+    parser.add_argument("--space", choices=("nasbench101", "nasbench201"), default="nasbench201")
+    parser.add_argument("--table", help="name or file; the space's by default")
+    parser.add_argument("--dataset", default="cifar10", help="of NAS-Bench-201")
     parser.add_argument("--samples", default="39,78,156,469,1563")
     parser.add_argument("--seeds", type=int, default=10)
     parser.add_argument("--seed", type=int, default=0, help="fixes the draws of samples")
@@ -51,8 +54,10 @@ def main() -> None:
     options = parser.parse_args()
     torch.set_num_threads(1)
     samples = [int(number) for number in options.samples.split(",")]
-    experiment = Experiment(options.table, options.dataset, options.seed, options.cache)
-    makers = of_main() if options.part == "main" else of_tasks()
+    experiment = Experiment(
+        options.space, options.table or options.space, options.dataset, options.seed, options.cache
+    )
+    makers = (of_main if options.part == "main" else of_tasks)(options.space)
     chosen = options.only.split(",") if options.only else list(makers)
     for n in samples:
         for repetition in range(options.seeds):
@@ -61,58 +66,74 @@ def main() -> None:
     text = experiment.text(options.part, samples)
     print(text)
     if options.save:
-        command = f"python benchmarks/graph_networks.py --part {options.part}"
-        what = f"Graph networks alone on NAS-Bench-201, {options.dataset}"
+        command = (
+            f"python benchmarks/graph_networks.py --part {options.part} --space {options.space}"
+        )
+        what = f"Graph networks alone: {' '.join(map(str, experiment.key[:-1]))}"
         save_record(options.save, what, command, text, fits=experiment.found)
 
 
-def of_main() -> dict[str, Callable[[], Predictor]]:
+def of_main(space: str) -> dict[str, Callable[[], Predictor]]:
     """Contenders by name; made when first needed."""
-    makers: dict[str, Callable[[], Predictor]] = {"default": lambda: default(NASBench201())}
+    makers: dict[str, Callable[[], Predictor]] = {"default": partial(default, SPACES[space]())}
     for network in NETWORKS:
-        name = f"{network}-nasbench201"
-        makers[f"{network}, end to end + process"] = lambda name=name: end_to_end(name, True)
-        makers[f"{network}, end to end"] = lambda name=name: end_to_end(name, False)
-        makers[f"{network}, process"] = lambda name=name: ArdProcess(Embedding(load(name)))
+        name = f"{network}-{space}"
+        makers[f"{network} trained + process"] = partial(end_to_end, name, process=True)
+        makers[f"{network} trained"] = partial(end_to_end, name, process=False)
+        makers[f"{network} process"] = partial(process_alone, name)
     return makers
 
 
-def end_to_end(name: str, process: bool) -> Predictor:
+def end_to_end(name: str, *, process: bool) -> Predictor:
     encoder = load(name)
     assert isinstance(encoder, GraphEncoder)
     return GraphNetwork(encoder, process=process)
 
 
-def of_tasks() -> dict[str, Callable[[], Predictor]]:
+def process_alone(name: str) -> Predictor:
+    return ArdProcess(Embedding(load(name)))
+
+
+def of_tasks(space: str) -> dict[str, Callable[[], Predictor]]:
     """Every network from scratch, and after every task, as a single member."""
     return {
-        f"{network}, {task}": lambda network=network, task=task: GraphNetwork(
-            after(network, task), members=1, process=False
-        )
+        f"{network} after {task}": partial(one_member, f"{network}-{space}", task)
         for network in NETWORKS
         for task in ("scratch", *TASKS)
     }
 
 
-def after(network: str, task: str) -> GraphEncoder:
+def one_member(name: str, task: str) -> Predictor:
+    return GraphNetwork(after(name, task), members=1, process=False)
+
+
+def after(name: str, task: str) -> GraphEncoder:
     """The encoder of a short recipe."""
-    config = replace(graph_preset(f"{network}-nasbench201"), steps=SHORT_STEPS)
+    config = replace(graph_preset(name), steps=SHORT_STEPS)
     if task == "scratch":
         return GraphEncoder(config)
     encoder = GraphEncoder(replace(config, tasks=(task,)))
-    pretrain(encoder, NASBench201().enumerate())
+    pretrain(encoder, pool_of(config))
     return encoder
 
 
 class Experiment:
-    """One column of the table, and the fits that were made on it so far."""
+    """A table's scores to train on and to rank by, and the fits that were made so far.
 
-    def __init__(self, table: str, dataset: str, seed: int, cache: Path) -> None:
-        opened = open_table("nasbench201", table, None)
-        self.graphs: DenseBatch = opened.graphs
-        _, self.scores = scores(opened, dataset, None)
-        self.functions = graph_keys(NASBench201().functional(self.graphs))
-        self.key = [dataset, seed]
+    NAS-Bench-201: validation accuracy for both; NAS-Bench-101: mean validation, mean test.
+    """
+
+    def __init__(self, space: str, table: str, dataset: str, seed: int, cache: Path) -> None:
+        opened = open_table(space, table, None)
+        if space == "nasbench201":
+            rows = np.arange(len(opened))
+            self.scores = self.true = scores(opened, dataset, None)[1]
+        else:
+            rows = usable_rows(opened.graphs, fixed=False)
+            self.scores, self.true = opened.val_acc()[rows], opened.test_acc()[rows]
+        self.graphs = opened.graphs[torch.from_numpy(rows)]
+        self.functions = graph_keys(SPACES[space]().functional(self.graphs))
+        self.key = [dataset, seed] if space == "nasbench201" else [space, seed]
         self.seed = seed
         self.cache = cache
         cache.parent.mkdir(parents=True, exist_ok=True)
@@ -140,8 +161,8 @@ class Experiment:
         fit = {
             "key": self.key,
             **at,
-            "kendall_tau": kendall_tau(predicted[rest], self.scores[rest]),
-            "kendall_tau_no_twins": kendall_tau(predicted[new], self.scores[new]),
+            "kendall_tau": kendall_tau(predicted[rest], self.true[rest]),
+            "kendall_tau_no_twins": kendall_tau(predicted[new], self.true[new]),
             "seconds": time.monotonic() - start,
             "cpu_seconds": time.process_time() - used,
         }
