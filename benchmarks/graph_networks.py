@@ -12,6 +12,7 @@ Run from the repository's root, with the table in $GNAS_DATA or --table:
 from __future__ import annotations
 
 import json
+import re
 import time
 from collections.abc import Callable
 from dataclasses import replace
@@ -36,6 +37,7 @@ from gnas.predictors import ArdProcess, Embedding, GraphNetwork, Predictor, defa
 from gnas.spaces import SPACES
 
 Values = NDArray[np.float64]
+Rows = NDArray[np.int64]
 SHORT_STEPS = 500
 """Pretraining steps of part "tasks"."""
 
@@ -63,6 +65,10 @@ def main() -> None:
         for repetition in range(options.seeds):
             for name in chosen:
                 experiment.run(f"{options.part}: {name}", makers[name], n, repetition)
+            if options.part == "main":
+                experiment.together(
+                    ("main: default", "main: dag trained + process"), n, repetition
+                )
     text = experiment.text(options.part, samples)
     print(text)
     if options.save:
@@ -152,23 +158,54 @@ class Experiment:
             predictor = make()
             self._predictors[name] = predictor, predictor.features(self.graphs)
         predictor, rows = self._predictors[name]
-        draw = np.random.default_rng([self.seed, 1, repetition]).permutation(len(rows))
+        draw = self.draw(repetition)
         few, rest = draw[:n], draw[n:]
         start, used = time.monotonic(), time.process_time()
         model = predictor.clone(repetition).fit_rows(rows[few], self.scores[few])
         predicted = model.predict_rows(rows)
-        new = rest[~np.isin(self.functions[rest], self.functions[few])]
+        seconds, used = time.monotonic() - start, time.process_time() - used
         fit = {
             "key": self.key,
             **at,
-            "kendall_tau": kendall_tau(predicted[rest], self.true[rest]),
-            "kendall_tau_no_twins": kendall_tau(predicted[new], self.true[new]),
-            "seconds": time.monotonic() - start,
-            "cpu_seconds": time.process_time() - used,
+            **self.agreement(predicted, few, rest),
+            "seconds": seconds,
+            "cpu_seconds": used,
         }
+        np.save(self.file(name, n, repetition), predicted.astype(np.float32))
         self.found.append(fit)
         with self.cache.open("a") as file:
             file.write(json.dumps(fit) + "\n")
+
+    def together(self, names: tuple[str, str], n: int, repetition: int) -> None:
+        """Adds the mean of two predictors that were both fitted, each scaled to deviation 1."""
+        files = [self.file(name, n, repetition) for name in names]
+        if not all(file.is_file() for file in files):
+            return
+        parts = [np.load(file).astype(np.float64) for file in files]
+        predicted = np.sum([part / part.std() for part in parts], axis=0)
+        draw = self.draw(repetition)
+        name = " + ".join([names[0], names[1].split(": ")[1]])
+        at = {"name": name, "samples": n, "repetition": repetition}
+        self.found.append({**at, **self.agreement(predicted, draw[:n], draw[n:])})
+
+    def agreement(self, predicted: Values, few: Rows, rest: Rows) -> dict[str, float]:
+        """Kendall tau by protocol."""
+        new = rest[~np.isin(self.functions[rest], self.functions[few])]
+        return {
+            "kendall_tau": kendall_tau(predicted[rest], self.true[rest]),
+            "kendall_tau_no_twins": kendall_tau(predicted[new], self.true[new]),
+        }
+
+    def draw(self, repetition: int) -> Rows:
+        """All rows in the order of one repetition, as in `gnas.bench`."""
+        return np.random.default_rng([self.seed, 1, repetition]).permutation(len(self.functions))
+
+    def file(self, name: str, n: int, repetition: int) -> Path:
+        """Where a fit's predictions for all cells lie."""
+        folder = self.cache.with_suffix("")
+        folder.mkdir(exist_ok=True)
+        words = "-".join(map(str, (*self.key, name, n, repetition)))
+        return folder / f"{re.sub('[^a-z0-9]+', '-', words)}.npy"
 
     def text(self, part: str, samples: list[int]) -> str:
         """Markdown: a row per contender, a column per number of samples."""
@@ -185,7 +222,7 @@ class Experiment:
                 cells = []
                 for n in samples:
                     fits = [f for f in mine if f["name"] == name and f["samples"] == n]
-                    cells.append(_cell(np.array([fit[measure] for fit in fits])))
+                    cells.append(_cell(np.array([f[measure] for f in fits if measure in f])))
                 parts[-1] += f"\n| {name.removeprefix(part + ': ')} | {' | '.join(cells)} |"
         return "\n\n".join(parts)
 
