@@ -67,7 +67,7 @@ def main() -> None:
                 experiment.run(f"{options.part}: {name}", makers[name], n, repetition)
             if options.part == "main":
                 experiment.together(
-                    ("main: default", "main: dag trained + process"), n, repetition
+                    ("main: default", "main: dag trained + 3 processes"), n, repetition
                 )
     text = experiment.text(options.part, samples)
     print(text)
@@ -84,16 +84,17 @@ def of_main(space: str) -> dict[str, Callable[[], Predictor]]:
     makers: dict[str, Callable[[], Predictor]] = {"default": partial(default, SPACES[space]())}
     for network in NETWORKS:
         name = f"{network}-{space}"
-        makers[f"{network} trained + process"] = partial(end_to_end, name, process=True)
-        makers[f"{network} trained"] = partial(end_to_end, name, process=False)
+        makers[f"{network} trained + process"] = partial(end_to_end, [name], process=True)
+        makers[f"{network} trained"] = partial(end_to_end, [name], process=False)
         makers[f"{network} process"] = partial(process_alone, name)
+    names = [f"{network}-{space}" for network in NETWORKS]
+    makers["dag trained + 3 processes"] = partial(end_to_end, names, process=True)
     return makers
 
 
-def end_to_end(name: str, *, process: bool) -> Predictor:
-    encoder = load(name)
-    assert isinstance(encoder, GraphEncoder)
-    return GraphNetwork(encoder, process=process)
+def end_to_end(names: list[str], *, process: bool) -> Predictor:
+    encoders = [encoder for name in names if isinstance(encoder := load(name), GraphEncoder)]
+    return GraphNetwork(encoders, process=process)
 
 
 def process_alone(name: str) -> Predictor:

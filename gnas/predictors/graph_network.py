@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import copy
+from collections.abc import Sequence
 from dataclasses import dataclass, field, replace
 
 import numpy as np
@@ -58,19 +59,21 @@ class FunctionalGraphs:
 
 
 class GraphNetwork(Predictor):
-    """Graph networks trained end to end on the scored architectures, and a process; their mean.
+    """Graph networks trained end to end on the scored architectures, and processes; their mean.
 
-    The process is a Gaussian process on the embeddings as they were before training. It knows what
-    pretraining found and is not misled by few scores; the trained networks adapt.
+    A process is a Gaussian process on the embeddings as they were before training. It knows what
+    pretraining found and is not misled by few scores; the trained networks adapt. All processes
+    together count as one network.
 
     Args:
-        encoder: Where training starts: a `GraphEncoder`, pretrained or not, or one for every
-            member; or a space, for a network of the default recipe with random weights.
+        encoder: Where training starts: a `GraphEncoder`, pretrained or not; or a space, for a
+            network of the default recipe with random weights. Of several encoders the first is
+            trained.
         loss: A key of `gnas.predictors.losses.LOSSES`. The scores of a ranking loss are
             shifted and scaled to the mean and deviation of the targets.
         members: Networks, each with its own head, batches and, without an encoder, start.
-        process: Whether the process takes part; None: if there is an encoder. Where it does not,
-            how far the networks lie apart is the uncertainty, if there are several.
+        process: Whether there is a process for every encoder; None: unless a space was given.
+            Without, how far the networks lie apart is the uncertainty, if there are several.
         epochs: Passes over the training graphs, at most `MOST_STEPS` steps.
         body_rate: The encoder's learning rate as a share of the head's; 0 trains the head alone.
         seed: See `Predictor`.
@@ -81,7 +84,7 @@ class GraphNetwork(Predictor):
 
     def __init__(
         self,
-        encoder: GraphEncoder | list[GraphEncoder] | Space | Vocabulary,
+        encoder: GraphEncoder | Sequence[GraphEncoder] | Space | Vocabulary,
         *,
         loss: str = "bce",
         members: int = 2,
@@ -101,7 +104,7 @@ class GraphNetwork(Predictor):
         fresh = isinstance(encoder, Space | Vocabulary)
         if isinstance(encoder, Space | Vocabulary):
             encoder = GraphEncoder(GraphEncoderConfig(vocabulary=Vocabulary.of(encoder)))
-        encoders = encoder if isinstance(encoder, list) else [encoder]
+        encoders = [encoder] if isinstance(encoder, GraphEncoder) else [*encoder]
         vocabularies = {one.config.vocabulary for one in encoders}
         if len(vocabularies) != 1:
             raise ConfigError(
@@ -114,27 +117,27 @@ class GraphNetwork(Predictor):
         self.fresh = fresh
         self.loss = loss
         self.members = members
+        self.process = not fresh if process is None else process
         self.epochs = epochs
         self.body_rate = body_rate
-        self.process = (
-            ArdProcess(self.features) if process or (process is None and not fresh) else None
-        )
-        self.has_std = members > 1 or self.process is not None
+        self.has_std = members > 1 or self.process
         self._scorers: list[_Scorer] = []
+        self._processes: list[ArdProcess] = []
 
     def _fit(self, rows: Rows, targets: Scores) -> None:
         ops, edges = form_tensors(rows)
         values = torch.from_numpy(targets).float()
         self._scorers = [self._trained(i, ops, edges, values) for i in range(self.members)]
-        if self.process is not None:
-            self.process = self.process.clone(self.seed)
-            self.process._fit(self._embedded(rows), targets)
+        self._processes = []
+        for encoder in self.encoders if self.process else ():
+            self._processes.append(ArdProcess(self.features, seed=self.seed))
+            self._processes[-1]._fit(_embedded(encoder, ops, edges), targets)
 
     def _trained(self, member: int, ops: Tensor, edges: Tensor, targets: Tensor) -> _Scorer:
         """One member, trained."""
         seed = int(np.random.SeedSequence([self.seed, member]).generate_state(1)[0])
         generator = torch.Generator().manual_seed(seed)
-        scorer = self._start(member, seed)
+        scorer = self._start(seed)
         rates = [LEARNING_RATE * self.body_rate, LEARNING_RATE]
         parts = [[*scorer.encoder.parameters()], [*scorer.head.parameters()]]
         optimizer = torch.optim.AdamW(
@@ -160,9 +163,9 @@ class GraphNetwork(Predictor):
             scorer.rescale(*matched(scorer(ops, edges), targets))
         return scorer
 
-    def _start(self, member: int, seed: int) -> _Scorer:
+    def _start(self, seed: int) -> _Scorer:
         """An encoder to train, with a new head."""
-        encoder = self.encoders[member % len(self.encoders)]
+        encoder = self.encoders[0]
         if self.fresh:
             encoder = GraphEncoder(replace(encoder.config, seed=seed))
         return _Scorer(copy.deepcopy(encoder).requires_grad_(self.body_rate > 0).train(), seed)
@@ -176,10 +179,12 @@ class GraphNetwork(Predictor):
         distinct, inverse = np.unique(rows, axis=0, return_inverse=True)
         means = [*self._outputs(distinct)]
         within = np.zeros(len(distinct))
-        if self.process is not None:
-            mean, deviation = self.process._predict_std(self._embedded(distinct))
-            means.append(mean)
-            within = deviation**2
+        if self._processes:
+            pairs = zip(self.encoders, self._processes, strict=True)
+            graphs = form_tensors(distinct)
+            found = [one._predict_std(_embedded(encoder, *graphs)) for encoder, one in pairs]
+            means.append(np.mean([mean for mean, _ in found], axis=0))
+            within = np.mean([deviation**2 for _, deviation in found], axis=0)
         variance = np.var(means, axis=0) + within
         where = inverse.reshape(-1)
         return np.mean(means, axis=0)[where], np.sqrt(variance)[where]
@@ -191,11 +196,10 @@ class GraphNetwork(Predictor):
         outputs = [torch.cat([scorer(*part) for part in parts]) for scorer in self._scorers]
         return torch.stack(outputs).double().numpy()
 
-    def _embedded(self, rows: Rows) -> Rows:
-        """Embeddings by the encoders as they were before training: float64 [N, d]."""
-        graphs = form_tensors(rows)
-        parts = [encoder.encode_forms(*graphs) for encoder in self.encoders]
-        return torch.cat(parts, 1).double().numpy()
+
+def _embedded(encoder: GraphEncoder, ops: Tensor, edges: Tensor) -> Rows:
+    """Embeddings of functional forms: float64 [N, d]."""
+    return encoder.encode_forms(ops, edges).double().numpy()
 
 
 class _Scorer(nn.Module):
