@@ -49,7 +49,7 @@ def main() -> None:
     parser.add_argument("--table", help="name or file; the space's by default")
     parser.add_argument("--dataset", default="cifar10", help="of NAS-Bench-201")
     parser.add_argument("--samples", default="39,78,156,469,1563")
-    parser.add_argument("--seeds", type=int, default=10)
+    parser.add_argument("--seeds", type=int, default=10, help="0 prints what the cache has")
     parser.add_argument("--seed", type=int, default=0, help="fixes the draws of samples")
     parser.add_argument("--only", default="", help="contenders, separated by commas")
     parser.add_argument("--cache", type=Path, default=Path("runs/graph_networks.jsonl"))
@@ -65,10 +65,8 @@ def main() -> None:
         for repetition in range(options.seeds):
             for name in chosen:
                 experiment.run(f"{options.part}: {name}", makers[name], n, repetition)
-            if options.part == "main":
-                experiment.together(
-                    ("main: default", "main: dag trained + 3 processes"), n, repetition
-                )
+    if options.part == "main":
+        experiment.together("main: default", "main: dag trained + 3 processes")
     text = experiment.text(options.part, samples)
     print(text)
     if options.save:
@@ -177,17 +175,17 @@ class Experiment:
         with self.cache.open("a") as file:
             file.write(json.dumps(fit) + "\n")
 
-    def together(self, names: tuple[str, str], n: int, repetition: int) -> None:
-        """Adds the mean of two predictors that were both fitted, each scaled to deviation 1."""
-        files = [self.file(name, n, repetition) for name in names]
-        if not all(file.is_file() for file in files):
-            return
-        parts = [np.load(file).astype(np.float64) for file in files]
-        predicted = np.sum([part / part.std() for part in parts], axis=0)
-        draw = self.draw(repetition)
-        name = " + ".join([names[0], names[1].split(": ")[1]])
-        at = {"name": name, "samples": n, "repetition": repetition}
-        self.found.append({**at, **self.agreement(predicted, draw[:n], draw[n:])})
+    def together(self, *names: str) -> None:
+        """Adds the mean of predictors, each scaled to deviation 1, wherever all were fitted."""
+        for n, repetition in sorted({(fit["samples"], fit["repetition"]) for fit in self.found}):
+            files = [self.file(name, n, repetition) for name in names]
+            if not all(file.is_file() for file in files):
+                continue
+            parts = [np.load(file).astype(np.float64) for file in files]
+            predicted = np.sum([part / part.std() for part in parts], axis=0)
+            draw = self.draw(repetition)
+            at = {"samples": n, "repetition": repetition, "name": " + ".join(names)}
+            self.found.append({**at, **self.agreement(predicted, draw[:n], draw[n:])})
 
     def agreement(self, predicted: Values, few: Rows, rest: Rows) -> dict[str, float]:
         """Kendall tau by protocol."""
@@ -224,7 +222,7 @@ class Experiment:
                 for n in samples:
                     fits = [f for f in mine if f["name"] == name and f["samples"] == n]
                     cells.append(_cell(np.array([f[measure] for f in fits if measure in f])))
-                parts[-1] += f"\n| {name.removeprefix(part + ': ')} | {' | '.join(cells)} |"
+                parts[-1] += f"\n| {name.replace(part + ': ', '')} | {' | '.join(cells)} |"
         return "\n\n".join(parts)
 
 

@@ -7,7 +7,7 @@ from gnas.predictors.baselines import BoostedTrees, Forest, GaussianProcess, One
 from gnas.predictors.calibrated import Calibrated
 from gnas.predictors.embedding import Embedding, Joined
 from gnas.predictors.features import Features, OneHot, OneHotOps
-from gnas.predictors.graph_network import FunctionalGraphs, GraphNetwork
+from gnas.predictors.graph_network import FunctionalGraphs, GraphNetwork, OnGraphs
 from gnas.predictors.losses import LOSSES
 from gnas.predictors.mlp import MLP
 from gnas.predictors.parameters import NASBench101Params, nasbench101_num_params
@@ -31,6 +31,7 @@ __all__ = [
     "GraphNetwork",
     "Joined",
     "NASBench101Params",
+    "OnGraphs",
     "OneColumn",
     "OneHot",
     "OneHotOps",

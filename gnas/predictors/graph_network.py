@@ -12,6 +12,7 @@ from torch import Tensor, nn
 
 from gnas.encoders.graph import GraphEncoder, form_rows, form_tensors
 from gnas.encoders.graph_config import GraphEncoderConfig
+from gnas.encoders.paths import PathStatistics
 from gnas.errors import ConfigError
 from gnas.graphs import DenseBatch
 from gnas.predictors.base import Predictor
@@ -56,6 +57,52 @@ class FunctionalGraphs:
         check_vocabulary(batch, len(vocabulary.ops), len(vocabulary.edge_ops))
         forms = vocabulary.functional(batch.pad_to(vocabulary.max_nodes))
         return form_rows(forms.pad_to(vocabulary.most_nodes)).astype(np.float64)
+
+
+class OnGraphs(Predictor):
+    """A predictor on `PathStatistics` that takes `FunctionalGraphs`, as `GraphNetwork` does.
+
+    So the two can be members of one `Average`.
+
+    Args:
+        predictor: Any predictor whose features are `PathStatistics`.
+        seed: See `Predictor`; the predictor's own by default.
+
+    Raises:
+        ConfigError: the predictor has other features.
+    """
+
+    def __init__(self, predictor: Predictor, *, seed: int | None = None) -> None:
+        statistics = predictor.features
+        if not isinstance(statistics, PathStatistics):
+            raise ConfigError(
+                f"the predictor's features must be PathStatistics, but got {statistics.name}"
+            )
+        seed = predictor.seed if seed is None else seed
+        super().__init__(FunctionalGraphs(Vocabulary.of(statistics.space)), seed=seed)
+        self.name, self.has_std = predictor.name, predictor.has_std
+        self.statistics = statistics
+        self.predictor = predictor
+
+    def _fit(self, rows: Rows, targets: Scores) -> None:
+        self.predictor = self.predictor.clone(self.seed)
+        self.predictor._fit(self._counted(rows), targets)
+
+    def _predict(self, rows: Rows) -> Scores:
+        return self.predictor._predict(self._counted(rows))
+
+    def _predict_std(self, rows: Rows) -> tuple[Scores, Scores]:
+        return self.predictor._predict_std(self._counted(rows))
+
+    def _counted(self, rows: Rows) -> Rows:
+        """Path statistics of every row; each different graph is counted once."""
+        distinct, inverse = np.unique(rows, axis=0, return_inverse=True)
+        ops, edges = form_tensors(distinct)
+        num_nodes = (ops >= 0).sum(1)
+        kinds = Vocabulary.of(self.statistics.space).num_kinds
+        forms = DenseBatch(edges.to(torch.uint8), ops.to(torch.int8), num_nodes, kinds, True)
+        counted: Rows = self.statistics.of_forms(forms)[inverse.reshape(-1)]
+        return counted
 
 
 class GraphNetwork(Predictor):

@@ -10,7 +10,17 @@ from gnas.encoders import GraphEncoder, GraphEncoderConfig, pretrain
 from gnas.errors import ConfigError, GraphError, UnsupportedError
 from gnas.graphs import architecture
 from gnas.metrics import kendall_tau
-from gnas.predictors import LOSSES, ArdProcess, Average, Embedding, FunctionalGraphs, GraphNetwork
+from gnas.predictors import (
+    LOSSES,
+    ArdProcess,
+    Average,
+    Embedding,
+    FunctionalGraphs,
+    GraphNetwork,
+    OnGraphs,
+    PathStatistics,
+    default,
+)
 from gnas.spaces import SPACES, NASBench101, NASBench201, Vocabulary
 
 SPACE = NASBench201()
@@ -127,6 +137,22 @@ def test_a_process_on_the_embedding_takes_a_graph_encoder() -> None:
     assert kendall_tau(model.predict(CELLS[80:]), SCORES[80:]) > 0.7
     both = Average([GraphNetwork(start, epochs=1), GraphNetwork(start, epochs=1, loss="hinge")])
     assert np.isfinite(both.fit(CELLS, SCORES).predict(CELLS)).all()
+
+
+@pytest.mark.parametrize("name", ["nasbench101", "nasbench201"])
+def test_predictors_on_statistics_can_read_graphs(name: str, rng: np.random.Generator) -> None:
+    space = SPACES[name]()
+    cells, scores = space.sample_batch(30, rng), rng.random(30)
+    plain = ArdProcess(PathStatistics(space), seed=2).fit(cells[:20], scores[:20])
+    reading = OnGraphs(ArdProcess(PathStatistics(space)), seed=2).fit(cells[:20], scores[:20])
+    found, expected = (model.predict(cells, return_std=True) for model in (reading, plain))
+    assert np.allclose(found, expected)
+    both = Average([OnGraphs(default(space)), GraphNetwork(space, members=1, epochs=1)])
+    mean, deviation = both.fit(cells, scores).predict(cells, return_std=True)
+    assert np.isfinite(mean).all()
+    assert (deviation > 0).all()
+    with pytest.raises(ConfigError, match="features must be PathStatistics, but got graphs"):
+        OnGraphs(GraphNetwork(space))
 
 
 def test_bad_options_and_graphs_are_named(rng: np.random.Generator) -> None:
