@@ -29,7 +29,7 @@ CASES = (
 def measure(name: str, count: int) -> float:
     """Seconds to embed and score ``count`` random cells, the best of up to three runs."""
     encoder = load(name)
-    space = NASBench101() if encoder.config.num_nodes == 7 else NASGEM(30)
+    space = NASBench101() if encoder.max_nodes == 7 else NASGEM(30)
     part = space.sample_batch(min(count, 50_000), np.random.default_rng(0))
     batch = DenseBatch.concat([part] * (count // len(part)))
     score = torch.nn.Sequential(

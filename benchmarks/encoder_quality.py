@@ -34,6 +34,12 @@ is the random projection of hashed label histograms that training starts from.
 """
 
 
+def shipped(name: str) -> NASGEMEncoder:
+    encoder = load(name)
+    assert isinstance(encoder, NASGEMEncoder)
+    return encoder
+
+
 def contenders(steps: int) -> Iterator[tuple[str, str, NASGEMEncoder]]:
     """Space, what it is, and the encoder."""
     large = "30-node cells, degree labels"
@@ -42,15 +48,15 @@ def contenders(steps: int) -> Iterator[tuple[str, str, NASGEMEncoder]]:
     yield large, "adjacency, plain", fit_encoder(plain)
     yield large, "adjacency, canonical order", fit_encoder(replace(plain, canonical=True))
     yield large, "adjacency, augmentation", fit_encoder(replace(plain, augment=True))
-    yield large, "shipped nasgem-30-paper", load("nasgem-30-paper")
+    yield large, "shipped nasgem-30-paper", shipped("nasgem-30-paper")
     yield large, "nasgem-30 before training", NASGEMEncoder(PRESETS["nasgem-30"]())
-    yield large, "shipped nasgem-30", load("nasgem-30")
+    yield large, "shipped nasgem-30", shipped("nasgem-30")
     small = "NAS-Bench-101, op+degree labels"
     untrained = NASGEMEncoder(PRESETS["nasgem-nasbench101"]())
     yield small, "nasgem-nasbench101 before training", untrained
-    yield small, "shipped nasgem-nasbench101", load("nasgem-nasbench101")
+    yield small, "shipped nasgem-nasbench101", shipped("nasgem-nasbench101")
     fixed = "NAS-Bench-101, degree labels"
-    yield fixed, "shipped nasgem-nasbench101-paper", load("nasgem-nasbench101-paper")
+    yield fixed, "shipped nasgem-nasbench101-paper", shipped("nasgem-nasbench101-paper")
 
 
 def line(space: str, what: str, quality: EncoderQuality) -> str:
