@@ -8,8 +8,9 @@ from pathlib import Path
 import numpy as np
 
 from gnas.data import load_table
+from gnas.encoders import GraphEncoder, load
 from gnas.metrics import kendall_tau, noise_ceiling
-from gnas.predictors import Forest, OneHot, default, nasbench101_num_params
+from gnas.predictors import Forest, GraphNetwork, OneHot, default, nasbench101_num_params
 from gnas.spaces import NASBench101
 
 TABLE = "nasbench101/nasbench101_partial.parquet"
@@ -31,3 +32,13 @@ def test_ranking_reaches_the_known_floors(shared_data: Callable[[str], Path]) ->
     ours = default(NASBench101()).fit(graphs, val_acc[train])
     assert kendall_tau(forest.predict(unseen), test_acc[test]) > 0.70
     assert kendall_tau(ours.predict(unseen), test_acc[test]) > 0.82
+
+
+def test_a_graph_network_alone_ranks_well(shared_data: Callable[[str], Path]) -> None:
+    table = load_table(shared_data("nasbench201/nasbench201_cifar.parquet"))
+    scores, encoder = table.val_acc(dataset="cifar10-valid"), load("dag-nasbench201")
+    assert isinstance(encoder, GraphEncoder)
+    order = np.random.default_rng(0).permutation(len(table))
+    few, rest = order[:156].tolist(), order[156:].tolist()
+    model = GraphNetwork(encoder, members=1).fit(table.graphs[few], scores[few])
+    assert kendall_tau(model.predict(table.graphs[rest]), scores[rest]) > 0.86
