@@ -10,8 +10,8 @@ from torch import Tensor
 from gnas.graphs import DenseBatch, prune_batch
 from gnas.predictors.features import Rows, check_vocabulary
 
-CHUNK = 8_000
-"""Cells at a time: bounds memory."""
+CHUNK = 1_000
+"""Cells at a time: they stay in cache."""
 
 
 @dataclass(frozen=True)
