@@ -17,11 +17,15 @@ class Average(Predictor):
     """The mean of several predictors' predictions on the normal scale.
 
     Its uncertainty is that of the mixture: what the members that know theirs say, and how far
-    the members lie apart.
+    the members lie apart. A deep ensemble of any predictor that starts from chance is
+    ``Average([predictor] * 5)``.
 
     Args:
-        members: Predictors that share their features.
+        members: Predictors that share their features; the same one may stand here several times.
         seed: Each member gets its own seed derived from this one.
+
+    Source: Lakshminarayanan et al., Simple and Scalable Predictive Uncertainty Estimation using
+    Deep Ensembles, NeurIPS 2017, section 2.4, for the mixture.
 
     Raises:
         ConfigError: no members, or members with different features.

@@ -187,7 +187,7 @@ class Predictor(ABC):
         """Targets [N] of rows [N, F], and their standard deviations [N]."""
         raise UnsupportedError(
             f"return_std needs a predictor that knows its uncertainty, but '{self.name}' does "
-            "not; take `ArdProcess` or an `Average` of several predictors"
+            "not; take `ArdProcess`, or an `Average` or an ensemble of several predictors"
         )
 
 

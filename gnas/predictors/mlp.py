@@ -8,8 +8,10 @@ import numpy as np
 import torch
 from torch import Tensor
 
+from gnas.errors import ConfigError
 from gnas.predictors.base import ColumnScale, Predictor
 from gnas.predictors.features import Features, Rows
+from gnas.predictors.losses import LOSSES, matched
 from gnas.predictors.targets import Scores
 
 HIDDEN = 128
@@ -22,27 +24,51 @@ BATCH_SIZE = 128
 
 
 class MLP(Predictor):
-    """A perceptron with one hidden layer, trained with squared error.
+    """A perceptron with one hidden layer, or several as a deep ensemble.
 
     Deliberate differences from the paper: targets are rank-normal instead of raw scores, and the
     optimiser (AdamW, one-cycle learning rate) is a choice, the paper naming none.
 
     Args:
         features: An embedding (`gnas.predictors.Embedding`) or `OneHot`; columns are standardised.
-        members: Perceptrons with independent starting weights whose mean is the prediction.
+        members: Perceptrons with independent starting weights whose mean is the prediction; how
+            far they lie apart is its uncertainty, where there are several. That is far less than
+            their errors: see `gnas.predictors.Calibrated`.
+        loss: What they are trained with, a key of `gnas.predictors.losses.LOSSES`. The scores of
+            a ranking loss are shifted and scaled to the mean and deviation of the targets.
         epochs: Passes over the training rows.
         seed: See `Predictor`.
 
-    Source: Cheng et al., NASGEM, AAAI 2021, section 3.4 and figure 4.
+    Raises:
+        ConfigError: no members or epochs, or no such loss.
+
+    Source: Cheng et al., NASGEM, AAAI 2021, section 3.4 and figure 4. Ensembles: Lakshminarayanan
+    et al., Simple and Scalable Predictive Uncertainty Estimation using Deep Ensembles, NeurIPS
+    2017; without its adversarial examples and its head for the noise.
     """
 
     def __init__(
-        self, features: Features, *, members: int = 1, epochs: int = EPOCHS, seed: int = 0
+        self,
+        features: Features,
+        *,
+        members: int = 1,
+        loss: str = "squared",
+        epochs: int = EPOCHS,
+        seed: int = 0,
     ) -> None:
+        if loss not in LOSSES:
+            raise ConfigError(f"unknown loss {loss!r}; choose from {sorted(LOSSES)}")
+        if members < 1 or epochs < 1:
+            raise ConfigError(
+                f"members and epochs must be positive, but got {members=} and {epochs=}"
+            )
         super().__init__(features, seed=seed)
         self.name = "MLP" if members == 1 else f"MLP x {members}"
+        self.name += "" if loss == "squared" else f", {loss}"
         self.members = members
+        self.loss = loss
         self.epochs = epochs
+        self.has_std = members > 1
         self._columns: ColumnScale | None = None
         self._weights: list[Tensor] = []
 
@@ -60,20 +86,35 @@ class MLP(Predictor):
             order = torch.randperm(len(x), generator=generator)
             for start in range(0, len(x) - batch_size + 1, batch_size):
                 part = order[start : start + batch_size]
-                loss = (_forward(weights, x[part]) - y[part]).square().mean(1).sum()
+                loss = LOSSES[self.loss](_forward(weights, x[part]), y[part]).sum()
                 optimizer.zero_grad()
                 torch.autograd.backward(loss)
                 optimizer.step()
                 schedule.step()
         self._weights = [weight.detach() for weight in weights]
+        if self.loss != "squared":
+            slope, intercept = matched(_forward(self._weights, x), y)  # [members]
+            self._weights[2] *= slope[:, None, None]
+            self._weights[3].mul_(slope[:, None, None]).add_(intercept[:, None, None])
 
     def _predict(self, rows: Rows) -> Scores:
+        return self._outputs(rows).mean(0).double().numpy()
+
+    def _predict_std(self, rows: Rows) -> tuple[Scores, Scores]:
+        if not self.has_std:
+            return super()._predict_std(rows)
+        outputs = self._outputs(rows)
+        deviation = outputs.double().std(0, correction=0)
+        return outputs.mean(0).double().numpy(), deviation.numpy()
+
+    def _outputs(self, rows: Rows) -> Tensor:
+        """Every member's prediction, [members, N]."""
         assert self._columns is not None
         parts = [
-            _forward(self._weights, torch.from_numpy(self._columns(part)).float()).mean(0)
+            _forward(self._weights, torch.from_numpy(self._columns(part)).float())
             for part in np.array_split(rows, math.ceil(len(rows) / 50_000))
         ]
-        return torch.cat(parts).double().numpy()
+        return torch.cat(parts, 1)
 
 
 def _start(members: int, width: int, generator: torch.Generator) -> list[Tensor]:

@@ -52,6 +52,8 @@ class Space(ABC):
     """Columns of ``x`` of the nodes whose edges halve the maps, so that no skip is an identity."""
     to_output: bool = True
     """Whether a node without a path to an output computes nothing; else leaves are outputs."""
+    concatenates: bool = False
+    """Whether the last node concatenates what enters it, so that nodes share its channels."""
     learned: tuple[str, ...] = ()
     """The operations of ``ops`` and ``edge_ops`` that have weights."""
     size: int | None = None

@@ -39,6 +39,7 @@ class NASBench101(Space):
     name = "nasbench101"
     ops = OPS
     max_nodes = MAX_VERTICES
+    concatenates = True
     learned = ("conv3x3-bn-relu", "conv1x1-bn-relu")
     size = 423_624
 

@@ -12,10 +12,12 @@ from gnas.graphs import DenseBatch
 from gnas.metrics import kendall_tau
 from gnas.models import NASBench101NetworkConfig, nasbench101_network, num_params
 from gnas.predictors import (
+    LOSSES,
     MLP,
     ArdProcess,
     Average,
     BoostedTrees,
+    Calibrated,
     Forest,
     GaussianProcess,
     NASBench101Params,
@@ -37,6 +39,9 @@ PATHS = PathStatistics(NASBench101())
 PREDICTORS: list[Predictor] = [
     MLP(RAW),
     MLP(RAW, members=3),
+    MLP(RAW, loss="bce"),
+    MLP(RAW, members=2, loss="hinge"),
+    MLP(RAW, loss="listwise"),
     Forest(RAW, num_trees=20),
     Forest(RAW, kind="extra", num_trees=20),
     GaussianProcess(RAW),
@@ -44,6 +49,7 @@ PREDICTORS: list[Predictor] = [
     Average([Forest(RAW, num_trees=20), GaussianProcess(RAW)]),
     OneColumn(NASBench101Params()),
     BoostedTrees(RAW, num_trees=40),
+    Calibrated(MLP(RAW, members=3), folds=3),
     ArdProcess(RAW),
     ArdProcess(PATHS, columns=PATHS.columns("size", "degrees", "walk"), hyper_rows=50),
     WLProcess(WLLabels(NASBench101(), 2)),
@@ -149,6 +155,33 @@ def test_targets_are_normal_quantiles_of_ranks() -> None:
     np.testing.assert_allclose(targets, expected)
     back = scale.to_scores(targets)
     assert back[1] < back[0] == back[3] < back[2]
+
+
+@pytest.mark.parametrize("loss", sorted(LOSSES))
+def test_scores_of_every_loss_are_on_the_scale_of_the_targets(loss: str) -> None:
+    cells, scores = task()
+    one, several = MLP(RAW, loss=loss), MLP(RAW, members=4, loss=loss)
+    predicted = one.fit(cells, scores).predict(cells)
+    assert np.abs(predicted - scores).mean() < 0.02
+    mean, deviation = several.fit(cells, scores).predict(cells, return_std=True)
+    assert np.abs(mean - scores).mean() < 0.02
+    assert 0 < deviation.mean() < scores[scores > 0.5].std()
+
+
+def test_members_of_a_deep_ensemble_differ_and_are_averaged() -> None:
+    cells, scores = task()
+    predictor = Average([MLP(RAW)] * 3, seed=4).fit(cells, scores)
+    members = [MLP(RAW, seed=4 + i).fit(cells, scores).predict(cells) for i in range(3)]
+    mean, deviation = predictor.predict(cells, return_std=True)
+    np.testing.assert_allclose(mean, np.mean(members, axis=0))
+    np.testing.assert_allclose(deviation, np.std(members, axis=0), atol=1e-12)
+
+
+def test_bad_options_of_the_perceptron_are_named() -> None:
+    with pytest.raises(ConfigError, match=r"unknown loss 'mse'; choose from \['bce', 'hinge'"):
+        MLP(RAW, loss="mse")
+    with pytest.raises(ConfigError, match="must be positive, but got members=0 and epochs=100"):
+        MLP(RAW, members=0)
 
 
 def test_predictions_are_near_the_scores() -> None:

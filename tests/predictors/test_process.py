@@ -16,9 +16,11 @@ from sklearn.gaussian_process.kernels import ConstantKernel, Matern
 from gnas.errors import ConfigError, DataError, MissingDataError, UnsupportedError
 from gnas.graphs import DenseBatch, to_networkx
 from gnas.predictors import (
+    MLP,
     ArdProcess,
     Average,
     BoostedTrees,
+    Calibrated,
     Forest,
     PathStatistics,
     Predictor,
@@ -95,6 +97,21 @@ def test_relevance_moves_the_prior_length_scales() -> None:
     assert [groups[PATHS.columns(name)[0]] for name in PATHS.widths] == list(range(15))
 
 
+def test_tails_lead_from_uniform_to_normal_targets() -> None:
+    cells, scores = task(60)
+    _, normal = NormalScores.fit(scores)
+    ranks = scores.argsort().argsort()
+    uniform = NormalScores.flattened(normal, 0.0)
+    np.testing.assert_allclose(uniform, np.sqrt(12) * ((ranks + 0.5) / 60 - 0.5), atol=1e-12)
+    assert 0.95 < uniform.std() < 1.05
+    assert (NormalScores.flattened(normal, 1.0) == normal).all()
+    half = NormalScores.flattened(normal, 0.5)
+    np.testing.assert_allclose(half, (uniform + normal) / 2)
+    flat, tailed = (ArdProcess(PATHS, tails=t).fit(cells, scores).predict(cells) for t in (0, 1))
+    assert np.ptp(flat) < np.ptp(tailed)
+    assert np.corrcoef(flat, scores)[0, 1] > 0.9
+
+
 def test_wl_labels_are_those_of_a_plain_relabelling(rng: np.random.Generator) -> None:
     """The same pairs of nodes share a label as with nested tuples in place of hashes."""
     cells = SPACE.sample_batch(40, rng)
@@ -147,6 +164,8 @@ MAKERS: list[Callable[[], Predictor]] = [
     lambda: WLProcess(WLLabels(SPACE)),
     lambda: default(SPACE),
     lambda: Average([Forest(PATHS), BoostedTrees(PATHS)]),
+    lambda: MLP(PATHS, members=5),
+    lambda: Calibrated(MLP(PATHS, members=3, loss="listwise")),
 ]
 
 
@@ -166,7 +185,7 @@ def test_uncertainty_grows_away_from_the_samples(make: Callable[[], Predictor]) 
 
 def test_predictors_without_uncertainty_say_so() -> None:
     cells, scores = task(30)
-    for predictor in (Forest(PATHS), Average([BoostedTrees(PATHS)])):
+    for predictor in (Forest(PATHS), Average([BoostedTrees(PATHS)]), MLP(PATHS)):
         with pytest.raises(UnsupportedError, match="return_std needs a predictor that knows"):
             predictor.fit(cells, scores).predict(cells, return_std=True)
 
