@@ -13,6 +13,7 @@ from gnas.predictors.paths import PathStatistics
 from gnas.predictors.process import ArdProcess, WLProcess
 from gnas.predictors.walks import WalkStatistics
 from gnas.predictors.wl import WLLabels
+from gnas.predictors.zero_cost import ZeroCost
 from gnas.spaces.base import Space
 
 __all__ = [
@@ -36,6 +37,7 @@ __all__ = [
     "WLLabels",
     "WLProcess",
     "WalkStatistics",
+    "ZeroCost",
     "default",
     "nasbench101_num_params",
 ]
