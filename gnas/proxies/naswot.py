@@ -35,7 +35,7 @@ def naswot(network: nn.Module, images: Tensor) -> float:
 
     def count(_: nn.Module, __: Any, output: Tensor) -> None:
         signs = (output > 0).flatten(1).float() * 2 - 1  # [B, units]
-        kernel.add_((signs.size(1) + (signs @ signs.t()).double()) / 2)
+        kernel.add_((signs.size(1) + (signs @ signs.t()).cpu().double()) / 2)
 
     activations = [part for part in network.modules() if isinstance(part, nn.ReLU)]
     if not activations:
