@@ -68,22 +68,21 @@ class ProxyStore:
     def _read(self, path: Path, facts: dict[str, Any]) -> dict[str, Any]:
         """What the file was made with; ``facts``, which a new file begins with."""
         try:
-            lines = path.read_bytes().splitlines(keepends=True) if path.exists() else []
-            whole = [line for line in lines if line.endswith(b"\n")]
-            if len(whole) < len(lines):  # a killed process was writing
-                path.write_bytes(b"".join(whole))
-            if not whole:
+            if not path.exists():
                 path.parent.mkdir(parents=True, exist_ok=True)
                 self._append(path, facts)
-                return facts
-            head, *records = (json.loads(line) for line in whole)
-            self._values = {one["architecture"]: tuple(one["values"]) for one in records}
+            lines = path.read_bytes().splitlines(keepends=True)
+            head, *records = (json.loads(line) for line in lines if line.endswith(b"\n"))
+            found = {one["architecture"]: tuple(map(float, one["values"])) for one in records}
+            if not isinstance(head, dict) or "proxies" not in head:
+                raise ValueError(f"it begins with {head!r:.60}")
+            if len(lines) > 1 + len(records):  # a killed process was writing
+                path.write_bytes(b"".join(lines[:-1]))
         except OSError as error:
             raise DataError(f"{path} must be a file to write to, but: {error.strerror}") from error
         except (ValueError, TypeError, KeyError) as error:
             raise DataError(f"{path} must be a file of proxies, but is damaged: {error}") from None
-        if not isinstance(head, dict):
-            raise DataError(f"{path} must be a file of proxies, but begins with {head!r:.60}")
+        self._values = found
         return head
 
     def _append(self, path: Path, record: dict[str, Any]) -> None:

@@ -102,8 +102,8 @@ def test_a_file_remembers_and_a_stopped_measurement_goes_on(tmp_path: Path) -> N
     again = ProxyStore(path)
     assert (measure(SPACE, cells, SIZES, store=again) == plain).all()
     assert len(again) == 4
-    head, *records = [json.loads(line) for line in path.read_text().splitlines()]
-    assert head["space"] == SPACE.name
+    first, *records = [json.loads(line) for line in path.read_text().splitlines()]
+    assert first["space"] == SPACE.name
     assert len(records) == 4
 
 
@@ -116,12 +116,12 @@ def test_a_store_of_something_else_is_named(tmp_path: Path) -> None:
     with pytest.raises(ConfigError, match="made with space = nasbench201, not nasbench101"):
         cells = NASBench101().sample_batch(1, np.random.default_rng(0))
         measure(NASBench101(), cells, SIZES, store=ProxyStore(path))
-    path.write_text('{"space": \n')
-    with pytest.raises(DataError, match="must be a file of proxies, but is damaged"):
-        measure(SPACE, SPACE.enumerate()[[7]], SIZES, store=ProxyStore(path))
-    path.write_text("3\n")
-    with pytest.raises(DataError, match="but begins with 3"):
-        measure(SPACE, SPACE.enumerate()[[7]], SIZES, store=ProxyStore(path))
+    first = path.read_text().splitlines(keepends=True)[0]
+    for text in ("", "3", "3\n", "notes\n", '{"a": 1}\n', first + "{}\n"):
+        path.write_text(text)
+        with pytest.raises(DataError, match="must be a file of proxies, but is damaged: "):
+            measure(SPACE, SPACE.enumerate()[[7]], SIZES, store=ProxyStore(path))
+        assert path.read_text() == text  # whatever it was, it is as it was
     with pytest.raises(DataError, match="must be a file to write to, but: Is a directory"):
         measure(SPACE, SPACE.enumerate()[[7]], SIZES, store=ProxyStore(tmp_path))
 
