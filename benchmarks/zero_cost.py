@@ -1,8 +1,9 @@
 """Zero-cost proxies on NAS-Bench-201: how each ranks alone, and what they add to other features.
 
 Measures every function of the space once (5,425 networks of three cells) and keeps the values in
-a file, so that a second run starts from there. Run from the repository's root:
-python benchmarks/zero_cost.py TABLE [--column NAME] [--store FILE] [--seeds N] [--save NAME]
+a file, so that a second run starts from there. With --functions N instead: how N drawn functions
+are ranked by networks of other sizes. Run from the repository's root:
+python benchmarks/zero_cost.py TABLE [--column NAME] [--store FILE] [--functions N] [--save NAME]
 """
 
 from __future__ import annotations
@@ -20,8 +21,9 @@ from gnas.bench.contenders import Contender
 from gnas.bench.experiment import Task, run
 from gnas.bench.result import Row
 from gnas.data import load_table
-from gnas.graphs import graph_keys
+from gnas.graphs import DenseBatch, graph_keys
 from gnas.metrics import kendall_tau
+from gnas.models import NASBench201NetworkConfig
 from gnas.predictors import (
     ArdProcess,
     Average,
@@ -40,10 +42,17 @@ from gnas.spaces import NASBench201
 
 SAMPLES = (39, 78, 156)
 SPACE = NASBench201()
+TITLE = "zero-cost proxies on NAS-Bench-201"
 NOTE = """
 Kendall tau over all remaining cells, mean and half the 95% interval; in brackets the gain over the
 same predictor without proxies, on the same draws.
 """
+
+
+def sized(channels: int, cells: int, image_size: int = 8, num_images: int = 32) -> ProxyConfig:
+    """All proxies on networks of three stages of ``cells`` cells."""
+    network = NASBench201NetworkConfig(channels=channels, cells_per_stage=cells)
+    return ProxyConfig(network=network, image_size=image_size, num_images=num_images)
 
 
 def widened(predictor: Predictor, features: Features, more: int) -> Predictor:
@@ -117,17 +126,51 @@ def speed(count: int) -> float:
     return len(done) / (time.process_time() - start)
 
 
+SIZES = (
+    (ProxyConfig(), "3 cells, 8 channels, 8x8, 32 images"),
+    (sized(8, 3), "9 cells, 8 channels, 8x8, 32 images"),
+    (sized(16, 5, image_size=32, num_images=64), "15 cells, 16 channels, 32x32, 64 images"),
+)
+"""The last network is the benchmark's own."""
+
+
+def by_size(graphs: DenseBatch, score: Rows, count: int) -> list[str]:
+    """A line for every network: Kendall tau of its proxies over ``count`` drawn functions."""
+    _, first, group = np.unique(
+        graph_keys(SPACE.functional(graphs)), return_index=True, return_inverse=True
+    )
+    mean = np.bincount(group, score) / np.bincount(group)
+    drawn = np.random.default_rng(0).permutation(len(first))[:count]
+    text = [f"| {count} functions, mean accuracy of each | {' | '.join(PROXIES)} | ms |"]
+    text += ["|---" * (len(PROXIES) + 2) + "|"]
+    for config, name in SIZES:
+        start = time.process_time()
+        values = measure(SPACE, graphs[torch.from_numpy(first[drawn])], config)
+        each = 1000 * (time.process_time() - start) / count
+        taus = [f"{kendall_tau(column, mean[drawn]):.3f}" for column in values.T]
+        text.append(f"| {name} | {' | '.join(taus)} | {each:.0f} |")
+        print(text[-1], flush=True)
+    return text
+
+
 def main() -> None:
     parser = command_line(__doc__)
     parser.add_argument("table", help="a table of `gnas data convert nasbench201`")
     parser.add_argument("--column", default="cifar10_val_acc_200", help="accuracies")
     parser.add_argument("--store", help="file that keeps the proxies")
+    parser.add_argument("--functions", type=int, help="compare networks on so many functions")
     parser.add_argument("--seeds", type=int, default=10)
     parser.add_argument("--seed", type=int, default=0, help="of the first draw")
     options = parser.parse_args()
     torch.set_num_threads(1)
     table = load_table(Path(options.table))
     score, store = table.values(options.column), ProxyStore(options.store)
+    if options.functions:
+        text = by_size(table.graphs, score, options.functions)
+        if options.save:
+            command = f"python benchmarks/zero_cost.py TABLE --functions {options.functions}"
+            save_record(options.save, TITLE, command, "\n".join(text), column=options.column)
+        return
     rate = speed(50)
     values = measure(SPACE, table.graphs, store=store)
     text = [
@@ -155,7 +198,7 @@ def main() -> None:
     if options.save:
         save_record(
             options.save,
-            "zero-cost proxies on NAS-Bench-201",
+            TITLE,
             f"python benchmarks/zero_cost.py TABLE --column {options.column} "
             f"--seeds {options.seeds} --seed {options.seed}",
             "\n".join([*text, NOTE]),
