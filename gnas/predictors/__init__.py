@@ -14,6 +14,7 @@ from gnas.predictors.paths import PathStatistics
 from gnas.predictors.process import ArdProcess, WLProcess
 from gnas.predictors.walks import WalkStatistics
 from gnas.predictors.wl import WLLabels
+from gnas.predictors.zero_cost import ZeroCost
 from gnas.spaces.base import Space
 
 __all__ = [
@@ -38,6 +39,7 @@ __all__ = [
     "WLLabels",
     "WLProcess",
     "WalkStatistics",
+    "ZeroCost",
     "default",
     "nasbench101_num_params",
 ]

@@ -109,6 +109,14 @@ class Space(ABC):
         """The architectures reduced to the nodes that the network is built from."""
         return batch
 
+    def representative(self, batch: DenseBatch) -> DenseBatch:
+        """Architectures of this space that stand for those given, in what their networks compute.
+
+        Where a space overrides it, architectures of one function share their representative, so
+        that what is measured on a network is measured once. Here: the `live` part.
+        """
+        return self.live(batch)
+
     def functional(self, batch: DenseBatch) -> DenseBatch:
         """What the networks compute: see `gnas.graphs.functional_form`; no dead branch, no skip.
 

@@ -51,6 +51,13 @@ class NASBench101(Space):
         """All cells by number of vertices, then by matrix, then by operations."""
         return _all_cells()
 
+    def representative(self, batch: DenseBatch) -> DenseBatch:
+        """The cells without dead vertices, the others in a fixed order.
+
+        A network may differ from that of the cell as it was by a few channels of its vertices.
+        """
+        return self.functional(batch)
+
     def mutate(self, graph: Data, rng: np.random.Generator) -> Data:
         """A uniform draw from `neighbours`."""
         neighbours = self.neighbours(graph)
