@@ -18,6 +18,7 @@ from gnas.bench.tables import IMAGES, open_table
 from gnas.data.tables import BenchmarkTable
 from gnas.errors import ConfigError
 from gnas.metrics import Interval, mean_interval
+from gnas.runs import environment
 from gnas.search.samplers import SEARCHERS
 from gnas.search.samplers.predictor_search import EVERY, START
 from gnas.spaces import SPACES
@@ -199,7 +200,8 @@ def _shop(config: SearchBench) -> Shop:
 def _facts(config: SearchBench, table: BenchmarkTable) -> dict[str, Any]:
     """What a single search depends on, beside its searcher and its seed."""
     facts = {name: getattr(config, name) for name in ("space", "dataset", "epochs", "budget")}
-    return {**facts, "table": table.provenance.summary()["sha256"], "gnas": __version__}
+    facts["table"] = table.provenance.summary()["sha256"]
+    return {**facts, "gnas": __version__, "git_commit": environment()["git_commit"]}
 
 
 def _row(name: str, shop: Shop, searches: Sequence[Search]) -> SearcherRow:
