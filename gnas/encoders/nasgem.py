@@ -3,8 +3,9 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
+from concurrent.futures import ThreadPoolExecutor
+from functools import partial
 from itertools import pairwise
-from multiprocessing.pool import ThreadPool
 
 import torch
 from torch import Tensor, nn
@@ -22,7 +23,7 @@ from gnas.encoders.features import (
 from gnas.errors import GraphError
 from gnas.graphs import DenseBatch, as_batch
 
-_CHUNK = 2048  # graphs that a thread reads at once: inputs stay in cache, memory stays flat
+_CHUNK = 4096  # graphs that a thread reads at once: inputs stay in cache, memory stays flat
 
 
 class NASGEMEncoder(nn.Module, Encoder):
@@ -83,11 +84,11 @@ class NASGEMEncoder(nn.Module, Encoder):
         result = torch.empty(len(batch), self.dim)
         table, bias = self._table()
         workers = torch.get_num_threads()
-        with ThreadPool(workers) as pool:
+        read = partial(sparse_features, config=self.config)
+        with ThreadPoolExecutor(workers) as pool:
             for start in range(0, len(batch), workers * _CHUNK):
                 starts = range(start, min(start + workers * _CHUNK, len(batch)), _CHUNK)
-                chunks = [batch[first : first + _CHUNK] for first in starts]
-                inputs = pool.starmap(sparse_features, [(c, self.config) for c in chunks])
+                inputs = pool.map(read, [batch[first : first + _CHUNK] for first in starts])
                 for first, (matrix, columns) in zip(starts, inputs, strict=True):
                     embedded = self._embedded(matrix, torch.from_numpy(columns), table, bias)
                     result[first : first + _CHUNK] = embedded
