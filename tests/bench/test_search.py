@@ -12,7 +12,7 @@ from gnas.bench.search import SearchBench, bench_search
 from gnas.bench.shop import Shop, TableSpace
 from gnas.data import BenchmarkTable, Column, Provenance, load_table, save_table
 from gnas.errors import ConfigError, DataError, GraphError
-from gnas.graphs import as_batch, graph_keys
+from gnas.graphs import DenseBatch, as_batch, graph_keys
 from gnas.search.samplers import SEARCHERS, RandomSearch
 from gnas.spaces import NASBench101, NASBench201
 from gnas.viz import regret_figures
@@ -114,6 +114,16 @@ def test_a_table_space_keeps_to_its_table() -> None:
     )
     with pytest.raises(GraphError, match="must be one of the table's"):
         space.validate(outside)
+
+
+def test_a_cell_without_neighbours_in_the_table_mutates_to_any_row() -> None:
+    space, rng = NASBench101(), np.random.default_rng(0)
+    far = ("input,output|1", "input,conv3x3-bn-relu,maxpool3x3,conv1x1-bn-relu,output|225")
+    graphs = DenseBatch.from_data([space.from_str(text) for text in far])
+    part = TableSpace(space, graphs)
+    assert len(part.neighbours(graphs.data(0))) == 0
+    found = {part.to_str(part.mutate(graphs.data(0), rng)) for _ in range(20)}
+    assert found == set(far)
 
 
 @pytest.mark.parametrize(
