@@ -1,8 +1,9 @@
 """Tables and pictures of one or several results of `gnas bench search --json FILE`.
 
-Prints what every searcher found and how many purchases it took; saves that, the results and a
-picture of the regret. Run from the repository's root:
-python benchmarks/searches.py FILE... [--save NAME] [--picture docs/images/regret.svg]
+Prints what every searcher found and how many purchases it took. `--save 202611` writes that to
+results/searches_202611.md, and every result with its pictures to
+results/SPACE_search_DATASET_202611*. Run from the repository's root:
+python benchmarks/searches.py FILE... [--save MONTH] [--picture docs/images/regret.svg]
 """
 
 from __future__ import annotations
@@ -33,10 +34,10 @@ def main() -> None:
         figure = regret_figures(read(found[0]))["regret"]
         figure.savefig(options.picture, metadata={"Date": None})
     if options.save:
-        (RESULTS / f"{options.save}.md").write_text(text)
+        (RESULTS / f"searches_{options.save}.md").write_text(text)
         for result in found:
             config = result["config"]
-            name = f"{options.save}_{config['space']}_{config['dataset']}"
+            name = f"{config['space']}_search_{config['dataset']}_{options.save}"
             figures = regret_figures(read(result))
             for kind, figure in figures.items():
                 figure.savefig(RESULTS / f"{name}_{kind}.png", dpi=120)
