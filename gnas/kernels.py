@@ -236,14 +236,20 @@ def _initial(
     edges = batch.adjacency.numpy()
     if batch.has_edge_ops:
         edges = (edges > 0).astype(np.uint8)
-    both_ways = edges | edges.transpose(0, 2, 1)
     ops = batch.ops.numpy()
     first = np.zeros(ops.shape, dtype=np.int64)
     if labels != "degree":
         first += 1024 * (ops.astype(np.int64) + 1)
     if labels != "op":
-        first += both_ways.sum(2, dtype=np.int64)
-    return (edges if directed else both_ways), first, ops >= 0
+        for degree in degrees(edges):
+            first += degree
+    return (edges if directed else edges | edges.transpose(0, 2, 1)), first, ops >= 0
+
+
+def degrees(edges: NDArray[np.uint8]) -> tuple[NDArray[np.unsignedinteger[Any]], ...]:
+    """Out- and in-degree of every node, in the narrowest type: 0/1 [N, n, n] -> two [N, n]."""
+    narrow = edges if edges.shape[1] <= 256 else edges.astype(np.uint16)
+    return np.einsum("gij->gi", narrow), np.einsum("gij->gj", narrow)
 
 
 def _relabel(
@@ -251,24 +257,29 @@ def _relabel(
 ) -> tuple[list[_UInt64], NDArray[np.bool_]]:
     """Hashed labels of rounds 0..n_iter, each [N, n], and which nodes are real."""
     edges, first, real = _initial(batch, labels, directed)
-    size, n = real.shape
     current = mix64(first.astype(np.uint64))
     rounds = [current]
     if n_iter == 0:
         return rounds, real
-    flat = np.flatnonzero(edges.view(np.bool_))
-    row = flat // n if flat.size else flat
-    degree = edges.reshape(size * n, n).sum(1, dtype=np.int64)
-    indptr = np.concatenate([[0], np.cumsum(degree)])
-    indices = flat - row * n + row // n * n
-    neighbours = sparse.csr_array(
-        (np.ones(len(flat), dtype=np.uint64), indices, indptr), shape=(size * n, size * n)
-    )
+    neighbours = _neighbour_sums(edges)
     for _ in range(n_iter):
-        sums = (neighbours @ mix64(current.reshape(-1))).reshape(size, n)
+        sums = (neighbours @ mix64(current.reshape(-1))).reshape(real.shape)
         current = mix64(current * np.uint64(3) + sums)
         rounds.append(current)
     return rounds, real
+
+
+def _neighbour_sums(edges: NDArray[np.uint8]) -> sparse.csr_array:
+    """The matrix [N n, N n] that sums over neighbours in all graphs at once."""
+    size, n, _ = edges.shape
+    narrow = np.int32 if edges.size < 2**31 else np.int64
+    flat = np.flatnonzero(edges.view(np.bool_)).astype(narrow)
+    row = np.floor_divide(flat, n, dtype=narrow)
+    first_of_graph = np.floor_divide(row, n, dtype=narrow) * n
+    starts = np.zeros(size * n + 1, dtype=narrow)
+    np.cumsum(degrees(edges)[0], out=starts[1:])
+    entries = np.ones(len(flat), dtype=np.uint64), flat - row * n + first_of_graph, starts
+    return sparse.csr_array(entries, shape=(size * n, size * n))
 
 
 def _matches(

@@ -11,7 +11,15 @@ from torch_geometric.data import Data
 
 from gnas.errors import ConfigError, GraphError
 from gnas.graphs import DenseBatch, EdgeOpsToNodeOps, architecture, to_adjacency
-from gnas.kernels import GRAKEL_KERNELS, Labels, wl_features, wl_kernel, wl_labels, wl_pairs
+from gnas.kernels import (
+    GRAKEL_KERNELS,
+    Labels,
+    degrees,
+    wl_features,
+    wl_kernel,
+    wl_labels,
+    wl_pairs,
+)
 from gnas.spaces import SPACES, NASBench101, NASBench201
 
 LABELS: tuple[Labels, ...] = get_args(Labels)
@@ -125,6 +133,20 @@ def test_labels_do_not_depend_on_the_batch(rng: np.random.Generator) -> None:
     assert (together[:, 7:8] == alone).all()
     assert together.shape == (4, 20, 30)
     assert real.all()
+
+
+def test_degrees_above_255() -> None:
+    """Degrees are counted in bytes where they fit."""
+    for n in (3, 256, 300):
+        complete = np.triu(np.ones((1, n, n), dtype=np.uint8), 1)
+        out_degree, in_degree = degrees(complete)
+        assert in_degree[0].tolist() == list(range(n)) == out_degree[0, ::-1].tolist()
+        star = np.zeros((n, n), dtype=np.int64)
+        star[:-1, -1] = 1
+        graph = architecture(star, [0] * n, 1)
+        value = wl_kernel(graph, 1, normalize=False)
+        # n - 1 leaves alike and one centre, in either round
+        assert value.item() == 2 * ((n - 1) ** 2 + 1)
 
 
 def test_isomorphic_graphs_have_kernel_one(rng: np.random.Generator) -> None:

@@ -22,6 +22,7 @@ LAYERS = (
     {"graphs"},
     {"spaces", "kernels", "topology", "config", "metrics"},
     {"encoders", "models", "data", "runs", "devices", "distributed", "checkpoints", "records"},
+    {"proxies"},
     {"predictors", "studies"},
     {"train", "tabulate", "search", "retrain", "export"},
     {"bench"},

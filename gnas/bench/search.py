@@ -5,35 +5,34 @@ from __future__ import annotations
 import time
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
+from functools import cache, partial
+from pathlib import Path
 from typing import Any
 
 import numpy as np
-import torch
-from numpy.typing import NDArray
-from threadpoolctl import threadpool_limits
-from torch_geometric.data import Data
 
+from gnas import __version__
+from gnas.bench.searches import Search, SearchLog, run_searches
+from gnas.bench.shop import Shop
 from gnas.bench.tables import IMAGES, open_table
 from gnas.data.tables import BenchmarkTable
-from gnas.errors import ConfigError, GraphError
-from gnas.graphs import DenseBatch, as_batch, graph_keys
+from gnas.errors import ConfigError
 from gnas.metrics import Interval, mean_interval
-from gnas.search.samplers import SEARCHERS, Searcher
+from gnas.runs import environment
+from gnas.search.samplers import SEARCHERS
+from gnas.search.samplers.predictor_search import EVERY, START
 from gnas.spaces import SPACES
-from gnas.spaces.base import Space
 
-Values = NDArray[np.float64]
-Indices = NDArray[np.int64]
 Progress = Callable[[int, int | None], None]
 
-MUTATIONS = 50
-"""Choice: edits tried to stay in a table of part of a space."""
 PROTOCOL = {
     "score": "mean validation accuracy over the runs; cells that are the same network, drawn "
     "differently, are one architecture with the mean of their accuracies, bought once",
     "choose": "the best validation accuracy among what was bought",
     "report": "mean test accuracy over the runs of what was chosen; regret is the best one's "
     "minus that",
+    "refits": f"searchers with a predictor buy {START} at random, then fit it anew after every "
+    f"{EVERY} purchases",
     "optimum": "the architecture with the best validation accuracy of the table",
     "intervals": "mean and 95% Student t interval over seeds",
 }
@@ -105,7 +104,7 @@ class SearcherRow:
     queries: tuple[int | None, ...]
     """Of each search; None where it did not."""
     seconds: float
-    """Mean time of one search until the optimum or the end: choosing, not training."""
+    """Mean processor time of one search until the optimum or the end: choosing, not training."""
 
 
 @dataclass(frozen=True)
@@ -125,37 +124,43 @@ class SearchBenchResult:
     seconds: float
 
 
-def bench_search(config: SearchBench, *, progress: Progress | None = None) -> SearchBenchResult:
+def bench_search(
+    config: SearchBench,
+    *,
+    folder: Path | None = None,
+    workers: int = 1,
+    progress: Progress | None = None,
+) -> SearchBenchResult:
     """Runs every searcher with every seed on a table.
 
     Args:
         config: What to run.
+        folder: Where finished searches are kept (`SearchLog`): those that it has are not run
+            again. So a stopped experiment goes on, and more seeds or searchers may join it.
+        workers: Processes that search; the result is the same for any number.
         progress: Called with (searches done, searches in all).
 
     Raises:
         ConfigError: the table is of another space, has no such column, or fewer architectures
-            than the budget.
+            than the budget; ``folder`` has searches of another experiment; ``workers`` < 1.
         MissingDataError: there is no such table.
-        DataError: the table is damaged.
+        DataError: the table is damaged, or ``folder`` cannot be written.
     """
+    if workers < 1:
+        raise ConfigError(f"workers must be at least 1, but got {workers}")
     start = time.monotonic()
-    table = open_table(config.space, config.table or config.space, config.data_dir)
-    shop = Shop.of(table, config)
-    if config.budget > len(shop.val_acc):
-        raise ConfigError(
-            f"budget must be at most the {len(shop.val_acc)} different architectures of the "
-            f"table, but got {config.budget}"
-        )
-    total, rows = len(config.searchers) * config.seeds, []
-    with threadpool_limits(1):
-        for k, name in enumerate(config.searchers):
-            bought, begun = [], time.monotonic()
-            for repetition in range(config.seeds):
-                searcher = SEARCHERS[name](shop.space, seed=config.seed + repetition)
-                bought.append(shop.purchases(searcher, config.budget))
-                if progress is not None:
-                    progress(k * config.seeds + repetition + 1, total)
-            rows.append(_row(name, shop, bought, (time.monotonic() - begun) / config.seeds))
+    table, shop = _open(config)
+    log = SearchLog(folder, _facts(config, table))
+    seeds = range(config.seed, config.seed + config.seeds)
+    wanted = [(name, seed) for name in config.searchers for seed in seeds]
+    done = {key: log.found[key] for key in wanted if key in log.found}
+    missing = [key for key in wanted if key not in done]
+    for search in run_searches(missing, partial(_shop, config), shop, config.budget, workers):
+        log.add(search)
+        done[search.searcher, search.seed] = search
+        if progress is not None:
+            progress(len(done), len(wanted))
+    rows = [_row(name, shop, [done[name, seed] for seed in seeds]) for name in config.searchers]
     return SearchBenchResult(
         command=f"bench search {config.space}",
         config=config,
@@ -168,141 +173,40 @@ def bench_search(config: SearchBench, *, progress: Progress | None = None) -> Se
     )
 
 
-class Shop:
-    """A table in which every different network can be bought once.
-
-    Args:
-        space: The architectures of the table.
-        val_acc: Validation accuracy of each different network [M].
-        test_acc: Test accuracy of each [M].
-        number: From a graph's key to its network.
-    """
-
-    def __init__(
-        self, space: TableSpace, val_acc: Values, test_acc: Values, number: Mapping[int, int]
-    ) -> None:
-        self.space = space
-        self.val_acc = val_acc
-        self.test_acc = test_acc
-        self._number = number
-
-    @staticmethod
-    def of(table: BenchmarkTable, config: SearchBench) -> Shop:
-        """The shop of a table's columns.
-
-        Raises:
-            ConfigError: there are no such columns.
-        """
-        space = TableSpace(SPACES[config.space](), table.graphs)
-        val_images, test_images = (
-            (None, None) if config.space == "nasbench101" else IMAGES[config.dataset]
+def _open(config: SearchBench) -> tuple[BenchmarkTable, Shop]:
+    """The table, and the shop of the columns that the experiment is about."""
+    table = open_table(config.space, config.table or config.space, config.data_dir)
+    val, test = (None, None) if config.space == "nasbench101" else IMAGES[config.dataset]
+    shop = Shop.of(
+        SPACES[config.space](),
+        table.graphs,
+        table.val_acc(dataset=val, epochs=config.epochs),
+        table.test_acc(dataset=test, epochs=config.epochs),
+    )
+    if config.budget > len(shop.val_acc):
+        raise ConfigError(
+            f"budget must be at most the {len(shop.val_acc)} different architectures of the "
+            f"table, but got {config.budget}"
         )
-        val = table.val_acc(dataset=val_images, epochs=config.epochs)
-        test = table.test_acc(dataset=test_images, epochs=config.epochs)
-        keys, group = np.unique(space.keys(table.graphs), return_inverse=True)
-        group = group.reshape(-1)
-        sizes = np.bincount(group)
-        return Shop(
-            space,
-            np.bincount(group, val) / sizes,
-            np.bincount(group, test) / sizes,
-            {int(key): k for k, key in enumerate(keys)},
-        )
-
-    def purchases(self, searcher: Searcher, budget: int) -> Indices:
-        """The networks that a searcher buys, in order: int64 [budget].
-
-        A search ends when it has bought the optimum, as nothing could change its choice any more;
-        the rest of its row repeats the optimum.
-        """
-        bought = np.full(budget, self.val_acc.argmax())
-        for k in range(budget):
-            graph = searcher.ask()
-            number = self._number[searcher.key(graph)]
-            if number == bought[-1]:
-                break
-            bought[k] = number
-            searcher.tell(graph, float(self.val_acc[number]))
-        return bought
+    return table, shop
 
 
-class TableSpace(Space):
-    """The architectures of a space that a table has: all else is out of reach.
-
-    Draws are uniform over the rows; neighbours and mutations are those of the space that the table
-    has. Where `MUTATIONS` edits all lead out of the table, a random row takes their place.
-
-    Args:
-        space: The whole space.
-        graphs: The table's architectures.
-    """
-
-    def __init__(self, space: Space, graphs: DenseBatch) -> None:
-        for fact in Space.__annotations__:
-            setattr(self, fact, getattr(space, fact))
-        self.size = len(graphs)
-        self._whole = space
-        self._graphs = graphs
-        self._known = set(self.keys(graphs).tolist())
-        self._complete = space.size == len(graphs)
-
-    def keys(self, graphs: DenseBatch) -> NDArray[np.uint64]:
-        """Equal for the same network, however it is drawn: uint64 [N]."""
-        return graph_keys(self._whole.functional(graphs))
-
-    def sample_batch(self, count: int, rng: np.random.Generator) -> DenseBatch:
-        """``count`` rows, with replacement."""
-        return self._graphs[torch.from_numpy(rng.integers(len(self._graphs), size=count))]
-
-    def enumerate(self) -> DenseBatch:
-        """Every row."""
-        return self._graphs
-
-    def mutate(self, graph: Data, rng: np.random.Generator) -> Data:
-        """One edit of the space that stays in the table."""
-        if self._complete:
-            return self._whole.mutate(graph, rng)
-        same = torch.zeros(MUTATIONS, dtype=torch.int64)
-        near = self._whole.mutate_batch(as_batch(graph)[same], rng)
-        there = self._inside(near)
-        return near.data(there[0]) if there else self.sample(rng)
-
-    def neighbours(self, graph: Data) -> DenseBatch:
-        """Those of the space that the table has."""
-        near = self._whole.neighbours(graph)
-        if self._complete:
-            return near
-        return near[torch.tensor(self._inside(near), dtype=torch.int64)]
-
-    def _inside(self, graphs: DenseBatch) -> list[int]:
-        return [row for row, key in enumerate(self.keys(graphs).tolist()) if key in self._known]
-
-    def live(self, batch: DenseBatch) -> DenseBatch:
-        """As the space's."""
-        return self._whole.live(batch)
-
-    def functional(self, batch: DenseBatch) -> DenseBatch:
-        """As the space's."""
-        return self._whole.functional(batch)
-
-    def check(self, graph: Data) -> None:
-        """See `Space.check`; the table must have it."""
-        self._whole.check(graph)
-        if int(self.keys(as_batch(graph))[0]) not in self._known:
-            raise GraphError("an architecture must be one of the table's, but is not")
-
-    def to_str(self, graph: Data) -> str:
-        """As the space's."""
-        return self._whole.to_str(graph)
-
-    def from_str(self, text: str) -> Data:
-        """As the space's."""
-        return self._whole.from_str(text)
+@cache
+def _shop(config: SearchBench) -> Shop:
+    """The shop of a process that does nothing but search; opened once."""
+    return _open(config)[1]
 
 
-def _row(name: str, shop: Shop, bought: Sequence[Indices], seconds: float) -> SearcherRow:
+def _facts(config: SearchBench, table: BenchmarkTable) -> dict[str, Any]:
+    """What a single search depends on, beside its searcher and its seed."""
+    facts = {name: getattr(config, name) for name in ("space", "dataset", "epochs", "budget")}
+    facts["table"] = table.provenance.summary()["sha256"]
+    return {**facts, "gnas": __version__, "git_commit": environment()["git_commit"]}
+
+
+def _row(name: str, shop: Shop, searches: Sequence[Search]) -> SearcherRow:
     """Regret curves and purchases until the optimum of one searcher's searches."""
-    purchases = np.stack(bought)  # [seeds, budget]
+    purchases = np.array([search.bought for search in searches])  # [seeds, budget]
     val = shop.val_acc[purchases]
     best = np.maximum.accumulate(val, axis=1)
     budget = purchases.shape[1]
@@ -317,12 +221,12 @@ def _row(name: str, shop: Shop, bought: Sequence[Indices], seconds: float) -> Se
     median = float(np.median(sorted_queries)) if np.isfinite(sorted_queries).any() else np.inf
     return SearcherRow(
         searcher=name,
-        seeds=len(bought),
+        seeds=len(searches),
         test_acc=mean_interval(shop.test_acc[chosen[:, -1]]),
         test_regret=tuple(mean_interval(column) for column in test_regret.T),
         val_regret=tuple(mean_interval(column) for column in val_regret.T),
         found_optimum=float(hits.any(1).mean()),
         median_queries=median if np.isfinite(median) else None,
         queries=tuple(queries),
-        seconds=seconds,
+        seconds=float(np.mean([search.seconds for search in searches])),
     )

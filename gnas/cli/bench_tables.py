@@ -35,10 +35,14 @@ def search(
     table: Table = None,
     data_dir: Folder = None,
     seed: Annotated[int, typer.Option(help="Same seed, same numbers")] = 0,
+    workers: Annotated[int, typer.Option(help="Processes that search")] = 1,
     out: Out = None,
     json: Json = None,
 ) -> None:
-    """Find the best cell of a table with few purchases: regret and queries to the optimum."""
+    """Find the best cell of a table with few purchases: regret and queries to the optimum.
+
+    Searches that --out has from an earlier, perhaps stopped, run are not run again.
+    """
     check_outputs(out, json)
     from gnas.bench.search import SearchBench, bench_search
     from gnas.search.samplers import SEARCHERS
@@ -49,7 +53,7 @@ def search(
         data_dir=None if data_dir is None else str(data_dir),
     )  # fmt: skip
     with reporting("searches") as progress:
-        result = bench_search(config, progress=progress)
+        result = bench_search(config, folder=out, workers=workers, progress=progress)
     print_searches(result, report_console(json))
     from gnas.viz import regret_figures
 

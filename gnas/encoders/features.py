@@ -2,14 +2,20 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterator
+from typing import TypeAlias
+
 import numpy as np
 import torch
+from numpy.typing import NDArray
 from torch import Tensor
 
 from gnas.encoders.config import EncoderConfig
 from gnas.graphs import DenseBatch
 from gnas.graphs.canonical import canonical_order
-from gnas.kernels import wl_labels
+from gnas.kernels import degrees, wl_labels
+
+Columns: TypeAlias = NDArray[np.int32]
 
 
 def feature_widths(config: EncoderConfig) -> dict[str, int]:
@@ -48,34 +54,65 @@ def graph_features(batch: DenseBatch, config: EncoderConfig) -> Tensor:
     Shapes:
         N architectures -> float32 [N, F].
     """
+    matrix, columns = sparse_features(batch, config)
+    size, width = len(batch), sum(feature_widths(config).values())
+    row = np.arange(size)[:, None] * (width + 1)
+    counts = np.bincount((row + columns).reshape(-1), minlength=size * (width + 1))
+    features = torch.from_numpy(counts.reshape(size, width + 1)[:, :width].astype(np.float32))
+    if matrix is not None:
+        features[:, adjacency_columns(config)] = matrix
+    return features
+
+
+def sparse_features(batch: DenseBatch, config: EncoderConfig) -> tuple[Tensor | None, Columns]:
+    """What `graph_features` holds, without its zeros.
+
+    Everything but the adjacency matrix counts nodes: each adds 1 to one column.
+
+    Args:
+        batch: As for `graph_features`.
+        config: As for `graph_features`.
+
+    Shapes:
+        N architectures -> the part "adjacency" float32 [N, n (n - 1) / 2], None without it, and
+        int32 [N, K], the columns that get 1 added; padding adds to column F, which does not exist.
+    """
     ordered = canonical_order(batch) if config.canonical else batch
     size, n = ordered.ops.shape
-    parts = []
-    for name in config.features:
+    matrix, start, parts = None, 0, [np.zeros((size, 0), dtype=np.int32)]
+    widths = feature_widths(config)
+    for name, width in widths.items():
         if name == "adjacency":
             rows, columns = torch.triu_indices(n, n, 1)
-            parts.append(ordered.adjacency.view(size, n * n)[:, rows * n + columns].float())
+            matrix = ordered.adjacency.view(size, n * n)[:, rows * n + columns].float()
         elif name == "ops":
-            one_hot = ordered.ops[:, :, None] == torch.arange(config.num_ops)
-            parts.append(one_hot.view(size, -1).float())
-        elif name == "degrees":
-            parts.append(_degree_histograms(ordered))
+            ops = ordered.ops.numpy()
+            position = start + np.arange(n, dtype=np.int32) * config.num_ops
+            parts.append(np.where(ops >= 0, position + ops, sum(widths.values())))
         else:
-            parts.append(_label_buckets(batch, config))
-    return torch.cat(parts, dim=1)
+            real = batch.ops.numpy() >= 0
+            of_nodes = _degree_columns if name == "degrees" else _label_columns
+            for column in of_nodes(batch, config):
+                parts.append(np.where(real, start + column, sum(widths.values())))
+        start += width
+    return matrix, np.concatenate(parts, axis=1, dtype=np.int32)
 
 
-def _degree_histograms(batch: DenseBatch) -> Tensor:
-    """Counts of nodes by out-degree, in-degree and their sum: float32 [N, 4n]."""
-    size, n = batch.ops.shape
-    edges = batch.adjacency.bool()
-    real = (batch.ops >= 0).float()
-    out_degree, in_degree = edges.sum(2), edges.sum(1)
-    histograms = torch.zeros(size, 4 * n)
-    histograms.scatter_add_(1, out_degree, real)
-    histograms.scatter_add_(1, n + in_degree, real)
-    histograms.scatter_add_(1, 2 * n + out_degree + in_degree, real)
-    return histograms
+def adjacency_columns(config: EncoderConfig) -> slice:
+    """Where the part "adjacency" lies in the vector; only with it."""
+    widths = feature_widths(config)
+    start = sum(list(widths.values())[: list(widths).index("adjacency")])
+    return slice(start, start + widths["adjacency"])
+
+
+def _degree_columns(batch: DenseBatch, config: EncoderConfig) -> Iterator[Columns]:
+    """The columns of every node's out-degree, in-degree and their sum, each [N, n]."""
+    out_degree, in_degree = (
+        degree.astype(np.int32) for degree in degrees(batch.adjacency.numpy())
+    )
+    yield out_degree
+    yield config.num_nodes + in_degree
+    yield 2 * config.num_nodes + out_degree + in_degree
 
 
 def _first_labels(config: EncoderConfig) -> int:
@@ -84,20 +121,16 @@ def _first_labels(config: EncoderConfig) -> int:
     return ops * (1 if config.labels == "op" else 2 * config.num_nodes)
 
 
-def _label_buckets(batch: DenseBatch, config: EncoderConfig) -> Tensor:
-    """Counts of round 0's labels, then of later labels by round and bucket: float32 [N, F]."""
-    labels, real = wl_labels(batch, config.n_iter, labels=config.labels, directed=config.directed)
-    rounds, size, n = labels.shape
+def _label_columns(batch: DenseBatch, config: EncoderConfig) -> Iterator[Columns]:
+    """The columns of every node's label, round by round, each [N, n]."""
+    labels, _ = wl_labels(batch, config.n_iter, labels=config.labels, directed=config.directed)
     exact, buckets = _first_labels(config), config.wl_buckets
-    width = exact + (rounds - 1) * buckets
-    column = np.zeros((rounds, size, n), dtype=np.int64)
+    column = np.zeros(batch.ops.shape, dtype=np.int32)
     if config.labels != "op":
-        edges = batch.adjacency.numpy()
-        column[0] += edges.sum(1, dtype=np.int64) + edges.sum(2, dtype=np.int64)
+        for degree in degrees(batch.adjacency.numpy()):
+            column += degree
     if config.labels != "degree":
-        column[0] += batch.ops.numpy() * (exact // config.num_ops)
-    column[1:] = labels[1:] % np.uint64(buckets)
-    column[1:] += (exact + np.arange(rounds - 1) * buckets)[:, None, None]
-    column += (np.arange(size) * width)[:, None]
-    counts = np.bincount(column[:, real].reshape(-1), minlength=size * width)
-    return torch.from_numpy(counts.reshape(size, width).astype(np.float32))
+        column += batch.ops.numpy() * np.int32(exact // config.num_ops)
+    yield column
+    for k, values in enumerate(labels[1:]):
+        yield exact + k * buckets + (values % np.uint64(buckets)).astype(np.int32)

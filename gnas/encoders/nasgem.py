@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
+from concurrent.futures import ThreadPoolExecutor
+from functools import partial
 from itertools import pairwise
 
 import torch
@@ -11,11 +13,17 @@ from torch_geometric.data import Data
 
 from gnas.encoders.base import Encoder
 from gnas.encoders.config import EncoderConfig
-from gnas.encoders.features import feature_widths, first_label_columns, graph_features
+from gnas.encoders.features import (
+    adjacency_columns,
+    feature_widths,
+    first_label_columns,
+    graph_features,
+    sparse_features,
+)
 from gnas.errors import GraphError
 from gnas.graphs import DenseBatch, as_batch
 
-_CHUNK = 4096  # graphs embedded at once: features stay in cache, memory stays flat
+_CHUNK = 4096  # graphs that a thread reads at once: inputs stay in cache, memory stays flat
 
 
 class NASGEMEncoder(nn.Module, Encoder):
@@ -76,10 +84,51 @@ class NASGEMEncoder(nn.Module, Encoder):
         """See `Encoder.encode`."""
         batch = self._checked(graphs)
         result = torch.empty(len(batch), self.dim)
-        for start in range(0, len(batch), _CHUNK):
-            chunk = batch[start : start + _CHUNK]
-            result[start : start + _CHUNK] = self(graph_features(chunk, self.config))
+        table, bias = self._table()
+        workers = torch.get_num_threads()
+        read = partial(sparse_features, config=self.config)
+        with ThreadPoolExecutor(workers) as pool:
+            for start in range(0, len(batch), workers * _CHUNK):
+                starts = range(start, min(start + workers * _CHUNK, len(batch)), _CHUNK)
+                inputs = pool.map(read, [batch[first : first + _CHUNK] for first in starts])
+                for first, (matrix, columns) in zip(starts, inputs, strict=True):
+                    embedded = self._embedded(matrix, torch.from_numpy(columns), table, bias)
+                    result[first : first + _CHUNK] = embedded
         return result
+
+    def _table(self) -> tuple[Tensor, Tensor]:
+        """What one count in every column adds to the first layer and to the sketch, and the bias.
+
+        Histograms have few entries: adding up their rows of this table takes a tenth of the time
+        of the matrix products in `forward`. The last row is for padding.
+
+        Shapes:
+            -> [F + 1, h + d] and [h + d]; h alone without a sketch.
+        """
+        layer = self.layers[0]
+        assert isinstance(layer, nn.Linear)
+        weights = layer.weight * self.scale
+        bias = layer.bias - weights @ self.shift
+        if self.sketch is not None:
+            weights = torch.cat([weights, self.sketch.weight])
+            bias = torch.cat([bias, bias.new_zeros(self.dim)])
+        return torch.cat([weights.t(), weights.new_zeros(1, len(weights))]), bias
+
+    def _embedded(
+        self, matrix: Tensor | None, columns: Tensor, table: Tensor, bias: Tensor
+    ) -> Tensor:
+        """`forward` of what `sparse_features` gave: [N, d]."""
+        first = bias.expand(len(columns), -1)
+        if columns.size(1):
+            first = first + nn.functional.embedding_bag(columns, table, mode="sum")
+        if matrix is not None:
+            first = first + matrix @ table[adjacency_columns(self.config)]
+        if self.sketch is None:
+            output: Tensor = self.layers[1:](first)
+            return output
+        width = first.size(1) - self.dim
+        sketched: Tensor = self.layers[1:](first[:, :width]) + first[:, width:]
+        return sketched
 
     def _checked(self, graphs: Data | Sequence[Data] | DenseBatch) -> DenseBatch:
         """The batch padded to this encoder's number of nodes."""

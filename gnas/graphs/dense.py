@@ -106,7 +106,8 @@ class DenseBatch:
         """The dense form of ``graphs``, padded to the largest of them.
 
         Raises:
-            GraphError: no graph at all, or the graphs differ in ``num_ops`` or in having edge ops.
+            GraphError: no graph at all, the graphs differ in ``num_ops`` or in having edge ops, or
+                an edge goes to a lower node or to none.
         """
         if len(graphs) == 0:
             raise GraphError("a batch must hold at least one graph, but got none")
@@ -125,9 +126,16 @@ class DenseBatch:
         for i, (graph, op_list) in enumerate(zip(graphs, op_lists, strict=True)):
             ops[i, : len(op_list)] = op_list
             code = graph.edge_op.to(torch.uint8) + 1 if has_edge_ops else 1
-            adjacency[i, graph.edge_index[0], graph.edge_index[1]] = torch.as_tensor(
-                code, dtype=torch.uint8
-            )
+            source, target = graph.edge_index
+            if bool(
+                (source >= target).any() | (source < 0).any() | (target >= len(op_list)).any()
+            ):
+                raise GraphError(
+                    "every edge must go from a lower to a higher node (topological order, no "
+                    f"cycle), but graph {i} of {len(graphs)} has {graph.edge_index.t().tolist()}; "
+                    "`from_networkx(to_networkx(graph), num_ops)` sorts the nodes"
+                )
+            adjacency[i, source, target] = torch.as_tensor(code, dtype=torch.uint8)
         return DenseBatch(adjacency, ops, num_nodes, num_ops, has_edge_ops)
 
     @staticmethod

@@ -14,8 +14,8 @@ from gnas.graphs import DenseBatch, prune_batch
 from gnas.models.nasgem import NasgemNetworkConfig, spread
 from gnas.spaces.nasgem import OPS
 
-CHUNK = 10_000
-"""Cells counted at a time: bounds memory."""
+CHUNK = 1_000
+"""Cells counted at a time: they stay in cache."""
 
 
 @dataclass(frozen=True)

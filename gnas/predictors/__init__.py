@@ -5,6 +5,7 @@ from gnas.predictors.average import Average
 from gnas.predictors.base import Predictor
 from gnas.predictors.baselines import BoostedTrees, Forest, GaussianProcess, OneColumn
 from gnas.predictors.calibrated import Calibrated
+from gnas.predictors.channels import ChannelStatistics
 from gnas.predictors.embedding import Embedding, Joined
 from gnas.predictors.features import Features, OneHot, OneHotOps
 from gnas.predictors.graph_network import FunctionalGraphs, GraphNetwork, OnGraphs
@@ -14,6 +15,7 @@ from gnas.predictors.parameters import NASBench101Params, nasbench101_num_params
 from gnas.predictors.process import ArdProcess, WLProcess
 from gnas.predictors.walks import WalkStatistics
 from gnas.predictors.wl import WLLabels
+from gnas.predictors.zero_cost import ZeroCost
 from gnas.spaces.base import Space
 
 __all__ = [
@@ -23,6 +25,7 @@ __all__ = [
     "Average",
     "BoostedTrees",
     "Calibrated",
+    "ChannelStatistics",
     "Embedding",
     "Features",
     "Forest",
@@ -40,6 +43,7 @@ __all__ = [
     "WLLabels",
     "WLProcess",
     "WalkStatistics",
+    "ZeroCost",
     "default",
     "nasbench101_num_params",
 ]
@@ -67,26 +71,42 @@ _FLOW = ("size", "ops", "walk", "flow")
 
 
 def default(space: Space, *, seed: int = 0) -> Predictor:
-    """The predictor to bet on for few labels: Gaussian processes and extra trees, averaged.
+    """The predictor to bet on for few labels: processes, trees and perceptrons, averaged.
 
-    All see `PathStatistics`. Where operations sit on edges there are four processes: two know
-    which columns mattered elsewhere, one sees only few of them. `benchmarks/results` holds the
-    comparison, and ``docs/predictors.md`` what was tried and how the choices were made.
+    All see `PathStatistics`, and `ChannelStatistics` where the output concatenates. Where
+    operations sit on edges there are four processes: two know which columns mattered elsewhere,
+    one sees only few of them. `benchmarks/results` holds the comparison, and
+    ``docs/predictors.md`` what was tried and how the choices were made.
 
     Args:
         space: Where the architectures come from.
         seed: Fixes every random choice.
     """
-    features = PathStatistics(space)
-    trees = Forest(features, kind="extra", num_trees=150, max_features=0.4)
-    if not space.edge_ops:
-        return Average([ArdProcess(features, length=8.0), trees], seed=seed)
-    relevance = features.spread(_RELEVANCE)
-    members = [
-        ArdProcess(features, relevance=relevance),
-        ArdProcess(features, relevance=relevance, kernel="matern52"),
-        ArdProcess(features),
-        ArdProcess(features, columns=features.columns(*_FLOW)),
-        trees,
-    ]
+    members = _for_edge_ops(space) if space.edge_ops else _for_node_ops(space)
     return Average(members, seed=seed)
+
+
+def _for_edge_ops(space: Space) -> list[Predictor]:
+    features = PathStatistics(space)
+    relevance = features.spread(_RELEVANCE)
+    return [
+        ArdProcess(features, relevance=relevance, tails=0.5),
+        ArdProcess(features, relevance=relevance, tails=0.5, kernel="matern52"),
+        ArdProcess(features, tails=0.5),
+        ArdProcess(features, tails=0.5, columns=features.columns(*_FLOW)),
+        Forest(features, kind="extra", num_trees=150, max_features=0.4),
+    ]
+
+
+def _for_node_ops(space: Space) -> list[Predictor]:
+    paths = PathStatistics(space)
+    features = Joined((paths, ChannelStatistics(space))) if space.concatenates else paths
+    members = [
+        ArdProcess(features, length=8.0, tails=0.0),
+        MLP(features, members=5, loss="bce", epochs=50),
+        Forest(features, kind="extra", num_trees=150, max_features=0.4),
+    ]
+    if space.concatenates:
+        columns = range(sum(paths.widths.values()))
+        members.append(ArdProcess(features, columns=columns, length=8.0, tails=0.0))
+    return members

@@ -12,9 +12,9 @@ from torch import Tensor
 
 from gnas.errors import GraphError
 from gnas.graphs import DenseBatch
-from gnas.predictors.features import Rows
+from gnas.predictors.features import Rows, check_vocabulary
 from gnas.spaces.nasbench101 import OPS
-from gnas.spaces.nasbench201 import CANDIDATES
+from gnas.spaces.nasbench201 import CANDIDATES, ROLES
 
 STEM_CHANNELS = 128
 NUM_STACKS = 3
@@ -48,10 +48,9 @@ class NASBench201Params:
         """Rows float64 [N, 1].
 
         Raises:
-            GraphError: the graphs carry no operations on edges.
+            GraphError: the vocabulary is not that of NAS-Bench-201.
         """
-        if not batch.has_edge_ops:
-            raise GraphError("cells must have NAS-Bench-201's operations on edges, got none")
+        check_vocabulary(batch, len(ROLES), len(CANDIDATES) - 1)
         total = torch.zeros(len(batch))
         for name, size in (("nor_conv_1x1", 1), ("nor_conv_3x3", 3)):
             count = (batch.adjacency == CANDIDATES.index(name)).sum((1, 2))

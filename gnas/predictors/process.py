@@ -14,7 +14,7 @@ from torch import Tensor
 from gnas.errors import ConfigError
 from gnas.predictors.base import ColumnScale, Predictor
 from gnas.predictors.features import Features, Rows
-from gnas.predictors.targets import Scores
+from gnas.predictors.targets import NormalScores, Scores
 from gnas.predictors.wl import WLLabels, exponentiated_wl, label_counts
 
 Kernel = Literal["matern32", "matern52"]
@@ -67,6 +67,8 @@ class ArdProcess(Predictor):
             None treats all alike.
         kernel: Matern, of smoothness 3/2 or 5/2.
         length: Median of the prior length scale, in units of sqrt(columns).
+        tails: How far apart the best and the worst samples lie: 1 as the quantiles of a normal
+            distribution, 0 as those of a uniform one, see `NormalScores.flattened`.
         hyper_rows: Hyperparameters are fitted on at most this many rows (a seeded draw);
             predictions use all.
         seed: See `Predictor`.
@@ -84,6 +86,7 @@ class ArdProcess(Predictor):
         relevance: Sequence[float] | None = None,
         kernel: Kernel = "matern32",
         length: float = 2.0,
+        tails: float = 1.0,
         hyper_rows: int = HYPER_ROWS,
         seed: int = 0,
     ) -> None:
@@ -93,6 +96,7 @@ class ArdProcess(Predictor):
         self.relevance = None if relevance is None else tuple(relevance)
         self.kernel = kernel
         self.length = length
+        self.tails = tails
         self.hyper_rows = hyper_rows
         self._scale_of_columns: ColumnScale | None = None
         self._inputs = torch.zeros(0, 0)
@@ -102,7 +106,8 @@ class ArdProcess(Predictor):
 
     def _fit(self, rows: Rows, targets: Scores) -> None:
         self._scale_of_columns = ColumnScale(self._chosen(rows))
-        inputs, values = self._scaled(rows), torch.from_numpy(targets)
+        inputs = self._scaled(rows)
+        values = torch.from_numpy(NormalScores.flattened(targets, self.tails))
         part = np.random.default_rng(self.seed).permutation(len(rows))[: self.hyper_rows]
         lengths = self._prior_lengths(rows, inputs.size(1))
         found = _most_probable(inputs[part], values[part], self.kernel, lengths)

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from dataclasses import dataclass
 
 import numpy as np
@@ -45,6 +46,20 @@ class NormalScores:
         low, median, high = np.quantile(scores, [0.16, 0.5, 0.84])
         scale = (high - low) / 2 or scores.std()
         return NormalScores(float(median), float(scale)), targets
+
+    @staticmethod
+    def flattened(targets: Scores, tails: float) -> Scores:
+        """Targets [N] between normal (``tails`` 1) and uniform quantiles (0) of the same ranks.
+
+        Of variance about 1 at both ends. On the normal scale the few best and worst lie far
+        apart, so a squared error is mostly theirs; an order counts all pairs alike, as the
+        uniform scale does.
+        """
+        from scipy.special import ndtr
+
+        uniform = math.sqrt(12) * (ndtr(targets) - 0.5)
+        mixed: Scores = tails * targets + (1 - tails) * uniform
+        return mixed
 
     def to_scores(self, targets: Scores) -> Scores:
         """Values near the scores' own scale, in the order of ``targets``; not calibrated."""

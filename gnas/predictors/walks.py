@@ -11,8 +11,8 @@ from gnas.graphs import DenseBatch, prune_batch
 from gnas.predictors.features import Rows
 from gnas.spaces.vocabulary import check_vocabulary
 
-CHUNK = 8_000
-"""Cells at a time: bounds memory."""
+CHUNK = 1_000
+"""Cells at a time: they stay in cache."""
 
 
 @dataclass(frozen=True)

@@ -12,6 +12,7 @@ from gnas.errors import ConfigError
 from gnas.graphs import DenseBatch, distinct
 from gnas.metrics import best
 from gnas.predictors import Predictor
+from gnas.predictors.features import Rows
 from gnas.spaces.base import Space
 
 POOL = 50_000
@@ -46,13 +47,16 @@ def sample_pool(space: Space, rng: np.random.Generator, count: int = POOL) -> De
     return pool[torch.from_numpy(distinct(pool))]
 
 
-def bootstrap(predictor: Predictor, pool: DenseBatch, *, top: int = 1) -> Best:
+def bootstrap(
+    predictor: Predictor, pool: DenseBatch, *, top: int = 1, rows: Rows | None = None
+) -> Best:
     """The ``top`` best predicted of the pool's different architectures.
 
     Args:
         predictor: A fitted predictor; a higher score is better.
-        pool: Candidates; of isomorphic ones only the first counts.
+        pool: Candidates; of isomorphic ones only the best predicted counts.
         top: How many to return; fewer if the pool has fewer.
+        rows: What ``predictor.features`` gives of the pool, where that is known already.
 
     Raises:
         ConfigError: the pool is empty, ``top`` is less than 1, or the predictor is not fitted.
@@ -62,8 +66,12 @@ def bootstrap(predictor: Predictor, pool: DenseBatch, *, top: int = 1) -> Best:
     """
     if len(pool) == 0 or top < 1:
         raise ConfigError(f"pool and top must be at least 1, but got {len(pool)} and {top}")
-    rows = distinct(pool)
-    scores = predictor.predict(pool[torch.from_numpy(rows)])
-    chosen = best(scores, top)
-    rows = rows[chosen]
-    return Best(pool[torch.from_numpy(rows)], rows, scores[chosen])
+    scores = predictor.predict(pool) if rows is None else predictor.predict_rows(rows)
+    chosen = best(scores, len(pool))
+    count = top
+    while True:  # a few of the best are compared, more only if many are alike
+        found = distinct(pool[torch.from_numpy(chosen[:count])])[:top]
+        if len(found) == top or count >= len(pool):
+            chosen = chosen[found]
+            return Best(pool[torch.from_numpy(chosen)], chosen, scores[chosen])
+        count *= 2

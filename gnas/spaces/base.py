@@ -52,6 +52,8 @@ class Space(ABC):
     """Columns of ``x`` of the nodes whose edges halve the maps, so that no skip is an identity."""
     to_output: bool = True
     """Whether a node without a path to an output computes nothing; else leaves are outputs."""
+    concatenates: bool = False
+    """Whether the last node concatenates what enters it, so that nodes share its channels."""
     learned: tuple[str, ...] = ()
     """The operations of ``ops`` and ``edge_ops`` that have weights."""
     size: int | None = None
@@ -106,6 +108,14 @@ class Space(ABC):
     def live(self, batch: DenseBatch) -> DenseBatch:
         """The architectures reduced to the nodes that the network is built from."""
         return batch
+
+    def representative(self, batch: DenseBatch) -> DenseBatch:
+        """Architectures of this space that stand for those given, in what their networks compute.
+
+        Where a space overrides it, architectures of one function share their representative, so
+        that what is measured on a network is measured once. Here: the `live` part.
+        """
+        return self.live(batch)
 
     def functional(self, batch: DenseBatch) -> DenseBatch:
         """What the networks compute: see `gnas.graphs.functional_form`; no dead branch, no skip.

@@ -39,6 +39,7 @@ class NASBench101(Space):
     name = "nasbench101"
     ops = OPS
     max_nodes = MAX_VERTICES
+    concatenates = True
     learned = ("conv3x3-bn-relu", "conv1x1-bn-relu")
     size = 423_624
 
@@ -49,6 +50,13 @@ class NASBench101(Space):
     def enumerate(self) -> DenseBatch:
         """All cells by number of vertices, then by matrix, then by operations."""
         return _all_cells()
+
+    def representative(self, batch: DenseBatch) -> DenseBatch:
+        """The cells without dead vertices, the others in a fixed order.
+
+        A network may differ from that of the cell as it was by a few channels of its vertices.
+        """
+        return self.functional(batch)
 
     def mutate(self, graph: Data, rng: np.random.Generator) -> Data:
         """A uniform draw from `neighbours`."""

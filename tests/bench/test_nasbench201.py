@@ -173,6 +173,16 @@ def test_bad_options_are_named(change: dict[str, object], message: str, path: st
         bench_nasbench201(NASBench201Bench(**options | change))  # type: ignore[arg-type]
 
 
+def test_the_command_names_columns_that_do_not_exist(path: str) -> None:
+    for option in ("--train-column", "--test-column"):
+        arguments = ["bench", "nasbench201", "--table", path, "--samples", "30", option, "nope"]
+        result = CliRunner().invoke(app, arguments)
+        assert result.exit_code == 1
+        assert result.stdout == ""
+        assert result.stderr.startswith("error: unknown column 'nope'; choose from")
+        assert len(result.stderr.splitlines()) == 1
+
+
 def test_wrong_and_missing_tables(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setenv("GNAS_DATA", str(tmp_path))
     with pytest.raises(MissingDataError, match=r"table 'nasbench201' not found .*gnas data list"):

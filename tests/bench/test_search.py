@@ -1,16 +1,19 @@
 from __future__ import annotations
 
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
 import numpy as np
 import pytest
+import torch
 
-from gnas.bench.search import SearchBench, Shop, TableSpace, bench_search
+from gnas.bench.search import SearchBench, bench_search
+from gnas.bench.shop import Shop, TableSpace
 from gnas.data import BenchmarkTable, Column, Provenance, load_table, save_table
-from gnas.errors import ConfigError, GraphError
-from gnas.graphs import as_batch, graph_keys
-from gnas.search.samplers import RandomSearch
+from gnas.errors import ConfigError, DataError, GraphError
+from gnas.graphs import DenseBatch, as_batch, graph_keys
+from gnas.search.samplers import SEARCHERS, RandomSearch
 from gnas.spaces import NASBench101, NASBench201
 from gnas.viz import regret_figures
 
@@ -113,6 +116,16 @@ def test_a_table_space_keeps_to_its_table() -> None:
         space.validate(outside)
 
 
+def test_a_cell_without_neighbours_in_the_table_mutates_to_any_row() -> None:
+    space, rng = NASBench101(), np.random.default_rng(0)
+    far = ("input,output|1", "input,conv3x3-bn-relu,maxpool3x3,conv1x1-bn-relu,output|225")
+    graphs = DenseBatch.from_data([space.from_str(text) for text in far])
+    part = TableSpace(space, graphs)
+    assert len(part.neighbours(graphs.data(0))) == 0
+    found = {part.to_str(part.mutate(graphs.data(0), rng)) for _ in range(20)}
+    assert found == set(far)
+
+
 @pytest.mark.parametrize(
     ("settings", "message"),
     [
@@ -137,9 +150,57 @@ def test_budgets_and_tables_that_do_not_fit(nasbench201: Path) -> None:
 
 def test_a_shop_sells_the_mean_of_twins(nasbench201: Path) -> None:
     table = load_table(str(nasbench201))
-    shop = Shop.of(table, SearchBench(space="nasbench201"))
+    val = table.val_acc(dataset="cifar10-valid")
+    shop = Shop.of(NASBench201(), table.graphs, val, table.test_acc(dataset="cifar10"))
     weights = np.unique(shop.space.keys(table.graphs), return_counts=True)[1]
     assert len(weights) == len(shop.val_acc) < len(table)
-    assert np.average(shop.val_acc, weights=weights) == pytest.approx(
-        table.val_acc(dataset="cifar10-valid").mean()
+    assert np.average(shop.val_acc, weights=weights) == pytest.approx(val.mean())
+
+
+@pytest.mark.parametrize("name", sorted(SEARCHERS))
+def test_no_searcher_buys_the_same_network_twice(name: str, nasbench201: Path) -> None:
+    """Two drawings of one network count as the same, whatever searcher asks for them."""
+    rows = np.random.default_rng(0).permutation(15_625)[:400]
+    table = load_table(str(nasbench201))
+    graphs = table.graphs[torch.from_numpy(rows)]
+    val = table.val_acc(dataset="cifar10-valid")[rows]
+    shop = Shop.of(NASBench201(), graphs, val, val)
+    assert len(shop.val_acc) < len(graphs)
+    bought = shop.purchases(SEARCHERS[name](shop.space, seed=0), 80).tolist()
+    best = shop.val_acc.argmax()
+    until = bought.index(best) + 1 if best in bought else len(bought)
+    assert len(set(bought[:until])) == until
+    assert set(bought[until:]) <= {best}
+
+
+def test_a_stopped_experiment_goes_on(nasbench201: Path, tmp_path: Path) -> None:
+    settings: dict[str, Any] = {"space": "nasbench201", "budget": 12, "table": str(nasbench201)}
+    whole = SearchBench(searchers=("random", "local"), seeds=3, **settings)
+    expected = bench_search(whole).rows
+    bench_search(SearchBench(searchers=("local",), seeds=2, **settings), folder=tmp_path)
+    log = tmp_path / "searches.jsonl"
+    lines = log.read_text().splitlines(keepends=True)
+    log.write_text("".join(lines[:2]) + lines[2][:20])  # killed while it wrote the second search
+    told: list[int] = []
+    resumed = bench_search(
+        whole, folder=tmp_path, workers=2, progress=lambda done, _: told.append(done)
     )
+    assert sorted(told) == [2, 3, 4, 5, 6]
+    for row, other in zip(resumed.rows, expected, strict=True):
+        assert replace(row, seconds=0) == replace(other, seconds=0)
+    again = bench_search(whole, folder=tmp_path, progress=lambda done, _: told.append(done))
+    assert again.rows == resumed.rows and len(told) == 5
+
+
+def test_a_folder_of_other_searches(nasbench201: Path, tmp_path: Path) -> None:
+    settings: dict[str, Any] = {"space": "nasbench201", "seeds": 1, "table": str(nasbench201)}
+    bench_search(SearchBench(searchers=("random",), budget=3, **settings), folder=tmp_path)
+    other = SearchBench(searchers=("random",), budget=4, **settings)
+    with pytest.raises(ConfigError, match=r"budget was 3 and is now 4; choose another folder"):
+        bench_search(other, folder=tmp_path)
+    with pytest.raises(ConfigError, match="workers must be at least 1, but got 0"):
+        bench_search(other, workers=0)
+    log = tmp_path / "searches.jsonl"
+    log.write_text(log.read_text() + '{"searcher": "random"}\n')
+    with pytest.raises(DataError, match="must hold searches, but is damaged"):
+        bench_search(replace(other, budget=3), folder=tmp_path)

@@ -9,6 +9,7 @@ import torch
 from gnas.errors import GraphError, UnsupportedError
 from gnas.graphs import DenseBatch, graph_hash, graph_keys, to_adjacency, validate_batch
 from gnas.spaces import SPACES, Space
+from gnas.spaces.texts import space_of
 
 
 @pytest.fixture(params=sorted(SPACES))
@@ -110,3 +111,13 @@ def test_live_part_is_stable(space: Space, rng: np.random.Generator) -> None:
     validate_batch(batch)
     again = space.live(batch)
     assert [graph_hash(g) for g in batch] == [graph_hash(g) for g in again]
+
+
+def test_representatives_compute_the_same(space: Space, rng: np.random.Generator) -> None:
+    batch = space.sample_batch(20, rng)
+    chosen = space.representative(batch)
+    keys = [graph_keys(space.functional(cells)).tolist() for cells in (batch, chosen)]
+    assert keys[0] == keys[1]
+    again = space.representative(chosen)
+    assert [graph_hash(g) for g in chosen] == [graph_hash(g) for g in again]
+    assert all(space_of(graph).name == space.name for graph in chosen)

@@ -175,6 +175,35 @@ def test_encode_takes_one_graph_a_list_or_a_batch(rng: np.random.Generator) -> N
     torch.testing.assert_close(encoder.encode(batch.data(3)), together[3:4])
 
 
+@pytest.mark.parametrize("name", sorted(PRESETS))
+@pytest.mark.parametrize("hidden", [(16, 8), ()])
+def test_encode_adds_up_what_forward_multiplies(
+    name: str, hidden: tuple[int, ...], rng: np.random.Generator
+) -> None:
+    config = replace(PRESETS[name](), hidden=hidden, dim=256 if PRESETS[name]().sketch else 8)
+    encoder = NASGEMEncoder(config)
+    space = NASGEM() if config.space == "nasgem" else NASBench101()
+    batch = space.sample_batch(40, rng)
+    if config.space == "nasgem":  # some with padding
+        batch = DenseBatch.concat([NASGEM(12).sample_batch(5, rng), batch])
+    inputs = encoder.features(batch)
+    encoder.shift.copy_(inputs.mean(0))
+    encoder.scale.copy_(1 / inputs.std(0).clamp_min(0.05))
+    with torch.no_grad():
+        if encoder.sketch is not None:
+            encoder.layers[-1].weight.normal_(generator=torch.Generator().manual_seed(0))  # type: ignore[operator]
+        expected = encoder(inputs)
+    torch.testing.assert_close(encoder.encode(batch), expected, rtol=1e-4, atol=1e-4)
+
+
+def test_chunks_keep_their_order(rng: np.random.Generator) -> None:
+    """More graphs than several threads read at once."""
+    encoder = NASGEMEncoder(replace(TINY, num_nodes=7, num_ops=5, space="nasbench101"))
+    few = NASBench101().sample_batch(50, rng)
+    rows = torch.from_numpy(rng.integers(50, size=20_000))
+    torch.testing.assert_close(encoder.encode(few[rows]), encoder.encode(few)[rows])
+
+
 def test_graphs_of_other_spaces_are_refused(rng: np.random.Generator) -> None:
     encoder = NASGEMEncoder(EncoderConfig(space="nasbench101", num_nodes=7, num_ops=5), "mine")
     with pytest.raises(GraphError, match=r"'mine' takes graphs of 'nasbench101' .* got 2 on"):

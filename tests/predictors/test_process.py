@@ -97,6 +97,21 @@ def test_relevance_moves_the_prior_length_scales() -> None:
     assert [groups[PATHS.columns(name)[0]] for name in PATHS.widths] == list(range(15))
 
 
+def test_tails_lead_from_uniform_to_normal_targets() -> None:
+    cells, scores = task(60)
+    _, normal = NormalScores.fit(scores)
+    ranks = scores.argsort().argsort()
+    uniform = NormalScores.flattened(normal, 0.0)
+    np.testing.assert_allclose(uniform, np.sqrt(12) * ((ranks + 0.5) / 60 - 0.5), atol=1e-12)
+    assert 0.95 < uniform.std() < 1.05
+    assert (NormalScores.flattened(normal, 1.0) == normal).all()
+    half = NormalScores.flattened(normal, 0.5)
+    np.testing.assert_allclose(half, (uniform + normal) / 2)
+    flat, tailed = (ArdProcess(PATHS, tails=t).fit(cells, scores).predict(cells) for t in (0, 1))
+    assert np.ptp(flat) < np.ptp(tailed)
+    assert np.corrcoef(flat, scores)[0, 1] > 0.9
+
+
 def test_wl_labels_are_those_of_a_plain_relabelling(rng: np.random.Generator) -> None:
     """The same pairs of nodes share a label as with nested tuples in place of hashes."""
     cells = SPACE.sample_batch(40, rng)

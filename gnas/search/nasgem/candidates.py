@@ -2,19 +2,22 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterator
+
 import numpy as np
 import torch
 
 from gnas.errors import ConfigError
 from gnas.graphs import DenseBatch, distinct
 from gnas.graphs.hashing import graph_keys
-from gnas.search.bootstrap import sample_pool
 from gnas.search.nasgem.config import NasgemConfig
 
 TRIES = 200
 """Draws for one cell before the prior is taken to have no further one."""
 ROUNDS = 20
 """Draws of a whole pool, together, before the prior is taken to have no more cells."""
+PART = 5_000
+"""Cells of a drawn pool that are looked at together."""
 CELLS, POOL_DRAW, PREDICTOR = range(3)
 """Streams of the config's seed."""
 
@@ -55,18 +58,29 @@ def draw_pool(config: NasgemConfig) -> DenseBatch:
     Raises:
         ConfigError: the prior has no cell of enough live nodes.
     """
-    space, rng = config.space(), np.random.default_rng((config.seed, POOL_DRAW))
-    pool: DenseBatch | None = None
-    for _ in range(ROUNDS):
-        drawn = sample_pool(space, rng, config.pool)
-        drawn = drawn[drawn.num_nodes >= config.floor]
-        together = drawn if pool is None else DenseBatch.concat([pool, drawn])
-        pool = together[torch.from_numpy(distinct(together)[: config.pool])]
-        if len(pool) == config.pool:
-            break
-    if pool is None or len(pool) == 0:
+    parts: list[DenseBatch] = []
+    for part in _live_draws(config):
+        parts.append(part)
+        if sum(map(len, parts)) >= config.pool:
+            pool = DenseBatch.concat(parts)
+            pool = pool[torch.from_numpy(distinct(pool)[: config.pool])]
+            parts = [pool]
+            if len(pool) == config.pool:
+                return pool
+    pool = DenseBatch.concat(parts)
+    if len(pool) == 0:
         raise ConfigError(
             f"the pool must have a cell with {config.floor} or more live nodes, but "
             f"{config.prior} drew none; lower min_nodes"
         )
-    return pool
+    return pool[torch.from_numpy(distinct(pool))]
+
+
+def _live_draws(config: NasgemConfig) -> Iterator[DenseBatch]:
+    """At most `ROUNDS` times ``config.pool`` cells of enough live nodes, repeats among them."""
+    space, rng = config.space(), np.random.default_rng((config.seed, POOL_DRAW))
+    for _ in range(ROUNDS):
+        drawn = space.sample_batch(config.pool, rng)
+        for start in range(0, config.pool, PART):
+            cells = space.live(drawn[start : start + PART])
+            yield cells[cells.num_nodes >= config.floor]

@@ -121,7 +121,7 @@ def scored_by(predictor: Predictor, config: NasgemConfig, job: NasgemJob, size: 
     return ByAccuracy(predictor, penalty, seed=config.seed)
 
 
-def compared_predictors(config: NasgemConfig) -> dict[str, tuple[Predictor, Features]]:
+def compared_predictors(config: NasgemConfig) -> dict[str, tuple[Predictor, int | None]]:
     """The paper's perceptron on an embedding and on the raw matrix, for figure 3.
 
     It learns scores, as in the paper, whatever the search's own predictor is.
@@ -129,10 +129,10 @@ def compared_predictors(config: NasgemConfig) -> dict[str, tuple[Predictor, Feat
     Returns:
         For "embedding" (the config's encoder, or the default one if that is none; left out if
         the search itself does without and the encoder takes no such cells) and "raw": the
-        predictor, not fitted, and the features that are mapped.
+        predictor, not fitted, and how many of the first columns that it reads are mapped (None:
+        all).
     """
-    raw = raw_features(config)
-    found: dict[str, tuple[Predictor, Features]] = {}
+    found: dict[str, tuple[Predictor, int | None]] = {}
     name = DEFAULT_ENCODER if config.encoder == NO_ENCODER else config.encoder
     try:
         encoder = load_encoder(config, name)
@@ -141,9 +141,9 @@ def compared_predictors(config: NasgemConfig) -> dict[str, tuple[Predictor, Feat
             raise
     else:
         seen = embedded_features(config, encoder)
-        predictor = MLP(seen, members=config.members, seed=config.seed)
-        found["embedding"] = (predictor, Embedding(encoder))
-    found["raw"] = (MLP(raw, members=config.members, seed=config.seed), raw)
+        found["embedding"] = (MLP(seen, members=config.members, seed=config.seed), encoder.dim)
+    raw = MLP(raw_features(config), members=config.members, seed=config.seed)
+    found["raw"] = (raw, None)
     return found
 
 

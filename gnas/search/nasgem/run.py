@@ -16,6 +16,7 @@ from gnas.data.proxy import open_proxy_images
 from gnas.errors import ConfigError, DataError, GnasError
 from gnas.graphs import DenseBatch
 from gnas.predictors import Predictor
+from gnas.predictors.features import Rows
 from gnas.runs import Figure, check_folder, write_config, write_result
 from gnas.search.bootstrap import Best, bootstrap
 from gnas.search.nasgem.candidates import draw_candidates, draw_pool
@@ -105,33 +106,29 @@ def run_search(
     learner = Learner(predictor, cells, plan.config.update_every)
     record = SearchRecord(out, candidates_of(plan.config, cells, "search"), learner)
     try:
-        search = _Search(plan, study, record, report)
         with local_workers(study, job, workers) as wait:
-            trained = search.train(wait, cells)
-            best, pool = search.choose(learner)
-            finals = search.finish(wait, best)
+            found = _Search(plan, study, record, report).run(wait, cells, learner)
     except GnasError:
         study.finish()  # nobody needs to wait for more
         raise
     finally:
         record.close()
     study.finish()
-    surfaces = _surfaces(plan.config, pool, cells, learner)
-    save_surfaces(surfaces, out)
     facts = {
         "command": COMMAND,
         "config": {"search": plan.config, "images": plan.images},
         "data": data,
-        **outcome(trained, best, finals),
-        "pool": len(pool),
+        **outcome(found.trained, found.best, found.finals),
+        "pool": found.pool,
         "predictor": _predictor_facts(plan.config, predictor),
         "learning": [line for line in record.lines if line["event"] == "learned"],
-        "surface": {name: one.numbers for name, one in surfaces.items()},
+        "surface": {name: one.numbers for name, one in found.surfaces.items()},
         "network": job.network,
-        "training_seconds": _training_seconds([*trained, *finals]),
+        "training_seconds": _training_seconds([*found.trained, *found.finals]),
         "seconds": time.monotonic() - start,
     }
-    trace = NasgemTrace(plan.config, record.lines, facts, surfaces)
+    save_surfaces(found.surfaces, out)
+    trace = NasgemTrace(plan.config, record.lines, facts, found.surfaces)
     write_result(out, facts, figures(trace) if figures is not None else None)
     return facts
 
@@ -152,16 +149,41 @@ def _check_new(out: Path) -> None:
         )
 
 
+@dataclass(frozen=True)
+class _Found:
+    trained: list[Evaluated]
+    pool: int
+    best: Best
+    finals: list[Evaluated]
+    surfaces: dict[str, Surface]
+
+
 class _Search:
-    """The three steps of a search, on a study."""
+    """The steps of a search, on a study."""
 
     def __init__(
         self, plan: SearchPlan, study: CandidateStudy, record: SearchRecord, report: Report
     ) -> None:
         self.config, self.study, self.record, self.report = plan.config, study, record, report
 
+    def run(self, wait: Callable[..., None], cells: DenseBatch, learner: Learner) -> _Found:
+        """All steps. While workers train, this process computes what needs no further score."""
+        self.plan("search", cells)
+        pool = draw_pool(self.config)
+        rows = learner.predictor.features(pool)
+        trained = self.train(wait, cells)
+        best = self.choose(learner, pool, rows)
+        self.plan("final", best.graphs)
+        surfaces = _surfaces(self.config, pool, cells, learner)
+        return _Found(trained, len(pool), best, self.finish(wait, best), surfaces)
+
+    def plan(self, stage: str, cells: DenseBatch) -> None:
+        """Gives workers the cells to train."""
+        self.report(Progress(stage, 0, 0, len(cells), self.record.lines))
+        self.study.plan(candidates_of(self.config, cells, stage))
+
     def train(self, wait: Callable[..., None], cells: DenseBatch) -> list[Evaluated]:
-        """Algorithm 1: trains all candidates; raises DataError if too few could be."""
+        """Algorithm 1: waits until all candidates are trained; DataError if too few could be."""
         found = self._evaluated(wait, "search", cells)
         successes = [one for one in found if one.result is not None]
         needed = min(LEAST_SUCCESSES, len(found))
@@ -173,18 +195,16 @@ class _Search:
             )
         return found
 
-    def choose(self, learner: Learner) -> tuple[Best, DenseBatch]:
-        """Fits the predictor and lets it choose the best of the pool; gives the pool too."""
+    def choose(self, learner: Learner, pool: DenseBatch, rows: Rows) -> Best:
+        """Fits the predictor and lets it choose the best of the pool, of which it reads rows."""
         self.report(Progress("predict", 0, 0, 1, self.record.lines))
         predictor = learner.finish()
         for line in learner.curve():
             self.record.add("learned", line, line["seen"])
-        pool = draw_pool(self.config)
-        best = bootstrap(predictor, pool, top=self.config.top)
-        return best, pool
+        return bootstrap(predictor, pool, top=self.config.top, rows=rows)
 
     def finish(self, wait: Callable[..., None], best: Best) -> list[Evaluated]:
-        """Trains the best predicted cells longer; raises DataError if all fail."""
+        """Waits until the best predicted cells are trained longer; DataError if all fail."""
         finals = self._evaluated(wait, "final", best.graphs)
         for rank, (one, predicted) in enumerate(zip(finals, best.scores, strict=True)):
             self.record.add("final", _final_facts(rank, one, float(predicted)), rank)
@@ -198,9 +218,7 @@ class _Search:
     def _evaluated(
         self, wait: Callable[..., None], stage: str, cells: DenseBatch
     ) -> list[Evaluated]:
-        candidates = candidates_of(self.config, cells, stage)
-        keys = [key_of(candidate) for candidate in candidates]
-        self.study.plan(candidates)
+        keys = [key_of(one) for one in candidates_of(self.config, cells, stage)]
 
         def look(progress: StudyProgress | None = None) -> dict[str, Evaluated]:
             results = {key_of(one.candidate): one for one in self.study.results()}
@@ -300,8 +318,7 @@ def _surfaces(
 ) -> dict[str, Surface]:
     """Figure 3: with and without embedding, both from the same trained cells."""
     seen, scores = cells[learner.rows], np.array(learner.scores)
-    found = {}
-    for name, (predictor, features) in compared_predictors(config).items():
-        fitted: Predictor = predictor.fit(seen, scores)
-        found[name] = surface(fitted, features, pool, seen, scores)
-    return found
+    return {
+        name: surface(predictor.fit(seen, scores), width, pool, seen, scores)
+        for name, (predictor, width) in compared_predictors(config).items()
+    }

@@ -13,14 +13,14 @@ from numpy.typing import NDArray
 from gnas.data.files import replacing
 from gnas.errors import DataError, MissingDataError
 from gnas.graphs import DenseBatch
-from gnas.predictors import Features, Predictor
+from gnas.predictors import Predictor
 
 Values = NDArray[np.float64]
 
 NEIGHBOURS = 10
 """Cells of which the mean score is the local average."""
 FOLDS = 5
-MOST_FULL = 10_000
+MOST_FULL = 5_000
 """Cells of the pool among which neighbours are searched in all coordinates."""
 FILE = "surface.safetensors"
 
@@ -42,9 +42,13 @@ class Surface:
 
 
 def surface(
-    predictor: Predictor, features: Features, pool: DenseBatch, cells: DenseBatch, scores: Values
+    predictor: Predictor,
+    width: int | None,
+    pool: DenseBatch,
+    cells: DenseBatch,
+    scores: Values,
 ) -> Surface:
-    """The score surface of a predictor over the two principal components of ``features``.
+    """The score surface of a predictor over the two principal components of what it reads.
 
     ``numbers`` holds the share of the score's variance that the mean score of the 10 nearest
     other cells explains (R2, cross-validated): of the predicted scores of the pool and of the
@@ -54,7 +58,7 @@ def surface(
 
     Args:
         predictor: Fitted on ``cells`` and ``scores``.
-        features: What is mapped: graph vectors or raw matrices.
+        width: How many of the first columns that it reads are mapped; None for all.
         pool: M cells.
         cells: T trained cells.
         scores: Their scores, float [T].
@@ -63,8 +67,9 @@ def surface(
     """
     from sklearn.decomposition import PCA
 
-    vectors, own = features(pool), features(cells)
-    predicted = predictor.predict(pool)
+    rows = predictor.features(pool)
+    predicted = predictor.predict_rows(rows)
+    vectors, own = rows[:, :width], predictor.features(cells)[:, :width]
     components = PCA(2, svd_solver="covariance_eigh").fit(vectors)
     points, own_points = components.transform(vectors), components.transform(own)
     part = slice(None, MOST_FULL)

@@ -52,8 +52,9 @@ class PredictorSearch(Searcher):
     The first ``start`` architectures are random. From then on the predictor is fitted anew after
     every ``every`` scores. Its pool is made of random architectures, the same all along, and of
     the neighbours of the ``elite`` best ones so far. Between two fits the pool's architectures
-    are asked for in the order of their predicted scores. While all scores are equal, and when the
-    pool is used up, architectures are random.
+    are asked for in the order of the improvement that can be expected of them, or, where the
+    predictor does not know how unsure it is, of their predicted scores. While all scores are
+    equal, and when the pool is used up, architectures are random.
 
     The predictor sees live parts only, and the pool's features are computed once: a fit costs
     what fitting and predicting cost, an `ask` between two fits next to nothing.
@@ -66,8 +67,8 @@ class PredictorSearch(Searcher):
         pool: Random candidates.
         elite: How many of the best lend their neighbours to the pool; 0 is the bootstrap of the
             NASGEM paper.
-        explore: Rank by the expected improvement over the best predicted so far, for predictors
-            that know their uncertainty, instead of by the prediction.
+        explore: Whether to rank by the expected improvement over the best predicted so far
+            instead of by the prediction; None does where the predictor knows its uncertainty.
         seed: See `Searcher`; also the predictor's.
 
     Raises:
@@ -86,7 +87,7 @@ class PredictorSearch(Searcher):
         every: int = EVERY,
         pool: int = POOL,
         elite: int = ELITE,
-        explore: bool = False,
+        explore: bool | None = None,
         seed: int = 0,
     ) -> None:
         if start < 2 or every < 1 or pool < 1 or elite < 0:
@@ -101,7 +102,7 @@ class PredictorSearch(Searcher):
                 "to explore needs a predictor that knows its uncertainty, "
                 f"but got '{self.predictor.name}'"
             )
-        self.explore = explore
+        self.explore = self.predictor.has_std if explore is None else explore
         self.start = start
         self.every = every
         self.pool = pool
@@ -213,7 +214,7 @@ def nasgem_search(
     """
     predictor = nasgem_predictor(space)
     return PredictorSearch(
-        space, predictor, start=start, every=every, pool=pool, elite=0, seed=seed
+        space, predictor, start=start, every=every, pool=pool, elite=0, explore=False, seed=seed
     )
 
 

@@ -25,6 +25,7 @@ from gnas.search.samplers import (
     Searcher,
     bayes_search,
     nasgem_predictor,
+    nasgem_search,
 )
 from gnas.spaces import NASGEM, SPACES, NASBench101, NASBench201, Space, TopoNAS
 
@@ -311,5 +312,7 @@ def test_exploring_orders_by_the_expected_improvement() -> None:
 
 def test_exploring_needs_an_uncertainty() -> None:
     space = NASBench201()
+    assert PredictorSearch(space).explore and not nasgem_search(space).explore
+    assert not PredictorSearch(space, Forest(OneHot(4, 4, 5))).explore
     with pytest.raises(ConfigError, match="knows its uncertainty, but got 'random forest'"):
         PredictorSearch(space, Forest(OneHot(space.max_nodes, len(space.ops))), explore=True)

@@ -1,0 +1,41 @@
+"""Zero-cost proxies as what a predictor sees, alone or beside other features."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, field
+
+from gnas.graphs import DenseBatch
+from gnas.predictors.features import Rows, check_vocabulary
+from gnas.proxies import ProxyConfig, ProxyStore, measure
+from gnas.spaces.base import Space
+
+
+@dataclass(frozen=True)
+class ZeroCost:
+    """Rows are zero-cost proxies of untrained networks: see `gnas.proxies`.
+
+    Some 30 architectures a second and core, so give a ``store`` with a file where many are
+    measured; what was measured once is remembered in any case.
+
+    Args:
+        space: Where the architectures come from.
+        config: Which proxies, on which networks.
+        store: Where values are kept.
+
+    Raises:
+        GraphError: when called with a graph that is not of ``space``.
+    """
+
+    space: Space
+    config: ProxyConfig = field(default_factory=ProxyConfig)
+    store: ProxyStore = field(default_factory=ProxyStore, compare=False, repr=False)
+
+    @property
+    def name(self) -> str:
+        """The proxies' names."""
+        return ", ".join(self.config.proxies)
+
+    def __call__(self, batch: DenseBatch) -> Rows:
+        """Rows float64 [N, number of proxies]."""
+        check_vocabulary(batch, len(self.space.ops), len(self.space.edge_ops))
+        return measure(self.space, batch, self.config, store=self.store)

@@ -1,0 +1,175 @@
+"""Proxies of many architectures: each function's network is built and measured once."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Callable
+from dataclasses import dataclass
+
+import numpy as np
+import torch
+from numpy.typing import NDArray
+from torch import Tensor, nn
+from torch_geometric.data import Data
+
+from gnas.errors import ConfigError
+from gnas.graphs import DenseBatch
+from gnas.models import (
+    FAMILIES,
+    NetworkConfig,
+    build_network,
+    network_config,
+    num_macs,
+    num_params,
+)
+from gnas.proxies.naswot import naswot
+from gnas.proxies.store import ProxyStore
+from gnas.proxies.synflow import synflow
+from gnas.spaces.base import Space
+from gnas.spaces.texts import space_of
+
+Proxy = Callable[[nn.Module, Tensor], float]
+"""An untrained network and images [B, C, H, W] -> a score; more is better, if it is any good."""
+Values = NDArray[np.float64]
+Indices = NDArray[np.int64]
+Progress = Callable[[int, int | None], None]
+
+CHANNELS = 8
+"""Choice: channels of the first cells of the networks that are measured."""
+CELLS = {"num_cells": 3}
+"""Choice: cells of a network by the field that says it; 1 where it is of a stage."""
+
+
+def log_params(network: nn.Module, images: Tensor) -> float:
+    """Logarithm of the number of parameters; ``images`` do not matter."""
+    return math.log(num_params(network))
+
+
+def log_macs(network: nn.Module, images: Tensor) -> float:
+    """Logarithm of the multiply-accumulates for one of the images."""
+    channels, height, width = images.shape[1:]
+    return math.log(num_macs(network, (channels, height, width)))
+
+
+PROXIES: dict[str, Proxy] = {
+    "synflow": synflow,
+    "naswot": naswot,
+    "params": log_params,
+    "macs": log_macs,
+}
+"""By name. All grow like a logarithm, so that none has outliers."""
+
+
+@dataclass(frozen=True, kw_only=True)
+class ProxyConfig:
+    """What is measured, on which network and images.
+
+    Raises:
+        ConfigError: no or unknown proxies, or a number that cannot work.
+    """
+
+    proxies: tuple[str, ...] = tuple(PROXIES)
+    """Keys of `PROXIES`: the columns."""
+    network: NetworkConfig | None = None
+    """Size and form of the networks; None for `small_network`."""
+    image_size: int = 8
+    """Height and width in pixels."""
+    num_images: int = 32
+    """Images that NASWOT compares, of Gaussian noise."""
+    seed: int = 0
+    """Of the weights and of the images."""
+
+    def __post_init__(self) -> None:
+        if not self.proxies or not set(self.proxies) <= set(PROXIES):
+            raise ConfigError(f"proxies must be some of {list(PROXIES)}, but got {self.proxies!r}")
+        for name, least in (("image_size", 4), ("num_images", 2), ("seed", 0)):
+            if getattr(self, name) < least:
+                raise ConfigError(
+                    f"{name} must be at least {least}, but got {getattr(self, name)}"
+                )
+
+
+def measure(
+    space: Space,
+    batch: DenseBatch,
+    config: ProxyConfig | None = None,
+    *,
+    store: ProxyStore | None = None,
+    progress: Progress | None = None,
+) -> Values:
+    """Every proxy of every architecture.
+
+    Architectures that compute the same function (`Space.representative`) are measured once and
+    have the same row. A row depends on its architecture alone: every network starts from the
+    same seed. The global generators stay as they are.
+
+    Args:
+        space: Where the architectures come from.
+        batch: N architectures.
+        config: What is measured; None for the defaults.
+        store: Remembers what was measured; takes up where a stopped measurement was.
+        progress: Called with (functions measured, functions in all).
+
+    Shapes:
+        N architectures -> float64 [N, number of proxies], finite.
+
+    Raises:
+        GraphError: an architecture is not of ``space``.
+        ConfigError: ``config.network`` is of another space, or the store of other measurements.
+        UnsupportedError: a proxy is not defined for a network.
+    """
+    config = config or ProxyConfig()
+    store = ProxyStore() if store is None else store
+    store.open(space.name, config)
+    if not len(batch):
+        return np.zeros((0, len(config.proxies)))
+    representatives = space.representative(batch)
+    first, group = _distinct(representatives)
+    images = _images(config, batch.data(0))
+    found = []
+    for i, row in enumerate(first.tolist()):
+        space.validate(batch.data(row))
+        graph = representatives.data(row)
+        text = space.to_str(graph)
+        if text not in store:
+            store.add(text, measure_one(graph, images, config))
+        found.append(store[text])
+        if progress is not None:
+            progress(i + 1, len(first))
+    values: Values = np.array(found)[group]
+    return values
+
+
+def measure_one(graph: Data, images: Tensor, config: ProxyConfig) -> tuple[float, ...]:
+    """The proxies of one architecture, as it is."""
+    with torch.random.fork_rng(devices=[]):
+        torch.manual_seed(config.seed)
+        network = build_network(graph, config.network or small_network(graph))
+    return tuple(PROXIES[name](network, images) for name in config.proxies)
+
+
+def small_network(graph: Data) -> NetworkConfig:
+    """The network that is measured where none is given: few cells and `CHANNELS` channels.
+
+    Raises:
+        GraphError: no space has such graphs.
+    """
+    family = FAMILIES[space_of(graph).name]
+    depth = CELLS.get(family.depth, 1)
+    return network_config(graph, **{family.depth: depth, family.width: CHANNELS})
+
+
+def _images(config: ProxyConfig, graph: Data) -> Tensor:
+    """Gaussian noise [num_images, C, H, W]."""
+    generator = torch.Generator().manual_seed(config.seed)
+    channels = (config.network or small_network(graph)).in_channels
+    size = (config.image_size, config.image_size)
+    return torch.randn(config.num_images, channels, *size, generator=generator)
+
+
+def _distinct(batch: DenseBatch) -> tuple[Indices, Indices]:
+    """Rows of the first of all that are written alike, and the group of every row: int64 [N]."""
+    parts = [batch.ops.long(), batch.adjacency.flatten(1).long()]
+    rows = torch.cat(parts, 1).to(torch.int16).numpy()
+    _, first, group = np.unique(rows, axis=0, return_index=True, return_inverse=True)
+    return first, group.reshape(-1)

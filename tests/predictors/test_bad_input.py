@@ -1,0 +1,155 @@
+"""What every predictor says to samples and graphs that cannot be right, or teach it nothing."""
+
+from __future__ import annotations
+
+import math
+
+import numpy as np
+import pytest
+from numpy.typing import NDArray
+
+from gnas.encoders import load
+from gnas.errors import ConfigError, GraphError
+from gnas.graphs import DenseBatch
+from gnas.predictors import (
+    LOSSES,
+    MLP,
+    ArdProcess,
+    Average,
+    BoostedTrees,
+    Calibrated,
+    Embedding,
+    Features,
+    Forest,
+    GaussianProcess,
+    Joined,
+    NASBench101Params,
+    OneColumn,
+    OneHot,
+    OneHotOps,
+    PathStatistics,
+    Predictor,
+    WalkStatistics,
+    WLLabels,
+    WLProcess,
+    ZeroCost,
+    default,
+)
+from gnas.predictors.parameters import NASBench201Params
+from gnas.proxies import ProxyConfig
+from gnas.spaces import SPACES, NASBench101, NASBench201
+from gnas.spaces.base import Space
+
+SPACE = NASBench201()
+PATHS = PathStatistics(SPACE)
+PREDICTORS: list[Predictor] = [
+    *[MLP(PATHS, loss=loss, epochs=20) for loss in sorted(LOSSES)],
+    MLP(PATHS, members=3, epochs=20),
+    Forest(PATHS, num_trees=10),
+    Forest(PATHS, kind="extra", num_trees=10),
+    BoostedTrees(PATHS, num_trees=10),
+    GaussianProcess(PATHS),
+    ArdProcess(PATHS),
+    WLProcess(WLLabels(SPACE)),
+    OneColumn(NASBench201Params()),
+    Average([ArdProcess(PATHS), Forest(PATHS, num_trees=10)]),
+    Calibrated(ArdProcess(PATHS)),
+    ArdProcess(ZeroCost(SPACE, ProxyConfig(proxies=("params",)))),
+    default(SPACE),
+]
+ALL = pytest.mark.parametrize(
+    "predictor", PREDICTORS, ids=[f"{p.name}-{i}" for i, p in enumerate(PREDICTORS)]
+)
+UNIFORM = np.arange(12.0)
+
+
+def cells(space: Space = SPACE, count: int = 12) -> DenseBatch:
+    return space.sample_batch(count, np.random.default_rng(0))
+
+
+def changed(row: int, value: float) -> NDArray[np.float64]:
+    scores = UNIFORM.copy()
+    scores[row] = value
+    return scores
+
+
+@ALL
+@pytest.mark.parametrize(
+    ("scores", "message"),
+    [
+        (np.full(12, 0.9), r"scores must differ, but all 12 are 0\.9"),
+        (changed(3, math.nan), "scores must be finite, but score 3 is nan"),
+        (changed(11, -math.inf), "scores must be finite, but score 11 is -inf"),
+        (UNIFORM[:11], r"one score per graph, but got 12 graphs and scores of shape \(11,\)"),
+    ],
+)
+def test_scores_without_an_order_are_named(
+    predictor: Predictor, scores: NDArray[np.float64], message: str
+) -> None:
+    with pytest.raises(ConfigError, match=message):
+        predictor.clone(0).fit(cells(), scores)
+
+
+@ALL
+def test_one_sample_and_none_are_too_few(predictor: Predictor) -> None:
+    for count in (0, 1):
+        with pytest.raises(ConfigError, match=rf"at least 2 scores, but got shape \({count},\)"):
+            predictor.clone(0).fit(cells()[:count], UNIFORM[:count])
+
+
+@ALL
+def test_copies_with_different_scores_are_predicted_alike(predictor: Predictor) -> None:
+    batch = DenseBatch.concat([cells(), cells()])
+    scores = np.concatenate([UNIFORM, UNIFORM[::-1] + 0.5])
+    predicted = predictor.clone(0).fit(batch, scores).predict(batch)
+    assert np.isfinite(predicted).all()
+    np.testing.assert_allclose(predicted[:12], predicted[12:], atol=1e-6)
+
+
+@ALL
+def test_samples_that_are_all_one_cell_teach_nothing(predictor: Predictor) -> None:
+    same = DenseBatch.concat([cells()[:1]] * 12)
+    fitted = predictor.clone(0).fit(same, UNIFORM)
+    predicted = fitted.predict(DenseBatch.concat([same, cells()]))
+    assert np.isfinite(predicted).all()
+    np.testing.assert_allclose(predicted[:12], predicted[0], atol=1e-6)
+
+
+@ALL
+@pytest.mark.parametrize("other", sorted(set(SPACES) - {SPACE.name}))
+def test_graphs_of_another_space_are_refused(predictor: Predictor, other: str) -> None:
+    wrong = cells(SPACES[other]())
+    with pytest.raises(GraphError, match=r"(graphs|cells) must have .*, (but )?got"):
+        predictor.clone(0).fit(wrong, UNIFORM)
+    fitted = predictor.clone(0).fit(cells(), UNIFORM)
+    before = fitted.predict(cells())
+    with pytest.raises(GraphError, match=r"(graphs|cells) must have .*, (but )?got"):
+        fitted.predict(wrong)
+    assert (fitted.predict(cells()) == before).all()
+
+
+@pytest.mark.parametrize(
+    "features",
+    [
+        Embedding(load("nasgem-nasbench101")),
+        Joined((OneHotOps(7, 5), Embedding(load("nasgem-nasbench101")))),
+        OneHot(7, 5),
+        OneHotOps(7, 5),
+        WalkStatistics(5),
+        NASBench101Params(),
+    ],
+    ids=lambda features: type(features).__name__,
+)
+@pytest.mark.parametrize("other", sorted(set(SPACES) - {"nasbench101"}))
+def test_features_refuse_graphs_of_another_space(features: Features, other: str) -> None:
+    assert len(features(cells(NASBench101()))) == 12
+    with pytest.raises(GraphError, match=r"(must have|takes graphs of) .*\b5\b.* got"):
+        features(cells(SPACES[other]()))
+
+
+def test_a_failed_fit_leaves_nothing_to_predict_with() -> None:
+    predictor = ArdProcess(PATHS).fit(cells(), UNIFORM)
+    with pytest.raises(ConfigError, match="scores must differ"):
+        predictor.fit(cells(), np.ones(12))
+    with pytest.raises(ConfigError, match="must be fitted first"):
+        predictor.predict(cells())
