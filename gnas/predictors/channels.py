@@ -9,8 +9,9 @@ from torch import Tensor
 
 from gnas.errors import ConfigError
 from gnas.graphs import DenseBatch
-from gnas.predictors.features import Rows, check_vocabulary
+from gnas.predictors.features import Rows
 from gnas.spaces.base import Space
+from gnas.spaces.vocabulary import check_vocabulary
 
 _FLOOR = 0.02  # a cost of nothing, before the logarithm
 

@@ -12,9 +12,10 @@ from torch import Tensor
 
 from gnas.errors import GraphError
 from gnas.graphs import DenseBatch
-from gnas.predictors.features import Rows, check_vocabulary
+from gnas.predictors.features import Rows
 from gnas.spaces.nasbench101 import OPS
 from gnas.spaces.nasbench201 import CANDIDATES, ROLES
+from gnas.spaces.vocabulary import check_vocabulary
 
 STEM_CHANNELS = 128
 NUM_STACKS = 3

@@ -5,9 +5,10 @@ from __future__ import annotations
 from dataclasses import dataclass, field
 
 from gnas.graphs import DenseBatch
-from gnas.predictors.features import Rows, check_vocabulary
+from gnas.predictors.features import Rows
 from gnas.proxies import ProxyConfig, ProxyStore, measure
 from gnas.spaces.base import Space
+from gnas.spaces.vocabulary import check_vocabulary
 
 
 @dataclass(frozen=True)

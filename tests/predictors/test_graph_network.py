@@ -19,7 +19,6 @@ from gnas.predictors import (
     GraphNetwork,
     OnGraphs,
     PathStatistics,
-    default,
 )
 from gnas.spaces import SPACES, NASBench101, NASBench201, Vocabulary
 
@@ -147,7 +146,7 @@ def test_predictors_on_statistics_can_read_graphs(name: str, rng: np.random.Gene
     reading = OnGraphs(ArdProcess(PathStatistics(space)), seed=2).fit(cells[:20], scores[:20])
     found, expected = (model.predict(cells, return_std=True) for model in (reading, plain))
     assert np.allclose(found, expected)
-    both = Average([OnGraphs(default(space)), GraphNetwork(space, members=1, epochs=1)])
+    both = Average([OnGraphs(plain), GraphNetwork(space, members=1, epochs=1)])
     mean, deviation = both.fit(cells, scores).predict(cells, return_std=True)
     assert np.isfinite(mean).all()
     assert (deviation > 0).all()
