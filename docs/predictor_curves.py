@@ -105,12 +105,7 @@ def draw(parts: list[dict[str, Any]]) -> Figure:
 
 def measured(rows: list[dict[str, Any]]) -> list[Curve]:
     """The default's curve, then the others."""
-    names = {("MLP", "adjacency + ops"), *CURVES}
-    default = next(
-        (row["predictor"], row["encoder"])
-        for row in rows
-        if " + " in row["predictor"] and (row["predictor"], row["encoder"]) not in names
-    )
+    default = next((n, row["encoder"]) for row in rows if (n := row["predictor"]) == "default")
     curves = []
     for key, (label, colour) in {default: (DEFAULT, OURS), **CURVES}.items():
         mine = [row for row in rows if (row["predictor"], row["encoder"]) == key]

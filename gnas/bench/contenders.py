@@ -38,7 +38,12 @@ class Contender:
 
 
 def contenders(
-    space: Space, encoders: Sequence[str], *, wiring_only: bool, params: Features
+    space: Space,
+    encoders: Sequence[str],
+    *,
+    wiring_only: bool,
+    params: Features,
+    networks: bool = False,
 ) -> list[Contender]:
     """The paper's predictor with and without embeddings, ours, and the trivial ones.
 
@@ -50,6 +55,7 @@ def contenders(
         encoders: Names for `gnas.encoders.load`.
         wiring_only: The cells' operations are hidden, so nothing is joined to the embeddings.
         params: One column, the number of parameters of a cell's network.
+        networks: Let `default` take part with its graph networks too; without them it always does.
 
     Returns:
         The perceptron on the raw adjacency matrix first: it is the reference of the others.
@@ -64,8 +70,10 @@ def contenders(
         found.append(Contender(MLP(embedding), "MLP", name))
         if not wiring_only:
             found.append(Contender(MLP(Joined((embedding, ops))), "MLP", f"{name} + {ops.name}"))
-    trees, process, ours = Forest(counted), GaussianProcess(raw), default(space)
-    found.append(Contender(ours, ours.name, ours.features.name))
+    trees, process, ours = Forest(counted), GaussianProcess(raw), default(space, networks=False)
+    if networks:
+        found.append(Contender(default(space), "default", f"{ours.features.name} + graphs"))
+    found.append(Contender(ours, "default", ours.features.name))
     if space.edge_ops:
         alone = ArdProcess(ours.features), WLProcess(WLLabels(space))
         found += [Contender(one, one.name, one.features.name) for one in alone]

@@ -61,6 +61,8 @@ class NASBench101Bench:
     """A file, or a name for `gnas.data.load_table`."""
     data_dir: str | None = None
     """Folder of tables to look in first."""
+    networks: bool = False
+    """Whether the default takes part with its graph networks too, which takes minutes."""
     seed: int = 0
     """Fixes samples, candidates and predictors."""
 
@@ -106,6 +108,7 @@ def bench_nasbench101(
             config.encoders,
             wiring_only=config.ops == "fixed",
             params=NASBench101Params(),
+            networks=config.networks,
         ),
         samples=config.samples,
         seeds=config.seeds,

@@ -57,6 +57,8 @@ class NASBench201Bench:
     """Column that the ranking is compared with."""
     data_dir: str | None = None
     """Folder of tables to look in first."""
+    networks: bool = False
+    """Whether the default takes part with its graph networks too, which takes minutes."""
     seed: int = 0
     """Fixes samples and predictors."""
 
@@ -104,7 +106,9 @@ def bench_nasbench201(
     )
     results = run(
         task,
-        contenders(space, (), wiring_only=False, params=NASBench201Params()),
+        contenders(
+            space, (), wiring_only=False, params=NASBench201Params(), networks=config.networks
+        ),
         samples=config.samples,
         seeds=config.seeds,
         seed=config.seed,

@@ -48,6 +48,9 @@ def nasbench101(
     pool: Annotated[int, typer.Option(help="Most cells that are ranked")] = 50_000,
     ops: Annotated[Literal["vary", "fixed"], typer.Option(help="fixed: topology only")] = "vary",
     encoders: Annotated[str | None, typer.Option(help="Names with commas, or none")] = None,
+    networks: Annotated[
+        bool, typer.Option("--networks", help="Graph networks too: some minutes more")
+    ] = False,
     table: Annotated[str, typer.Option(help="A Parquet file or a table's name")] = "nasbench101",
     data_dir: Annotated[Path | None, typer.Option(help="Folder of tables")] = None,
     seed: Annotated[int, typer.Option(help="Same seed, same numbers")] = 0,
@@ -63,7 +66,7 @@ def nasbench101(
     folder = None if data_dir is None else str(data_dir)
     config = NASBench101Bench(
         samples=counts, seeds=seeds, pool=pool, ops=ops, encoders=names,
-        table=table, data_dir=folder, seed=seed,
+        networks=networks, table=table, data_dir=folder, seed=seed,
     )  # fmt: skip
     with reporting("fitting predictors") as progress:
         result = bench_nasbench101(config, progress=progress)
@@ -76,6 +79,9 @@ def nasbench201(
     samples: Annotated[str, typer.Option(help="Training cells")] = "39,78,156,469,781,1563",
     seeds: Annotated[int, typer.Option(help="Repetitions with other samples")] = 10,
     cells: Annotated[Literal["all", "clean"], typer.Option(help="clean: no dead part")] = "all",
+    networks: Annotated[
+        bool, typer.Option("--networks", help="Graph networks too: some minutes more")
+    ] = False,
     table: Annotated[str, typer.Option(help="A Parquet file or a table's name")] = "nasbench201",
     train_column: Annotated[str | None, typer.Option(help="Scores of the samples")] = None,
     test_column: Annotated[str | None, typer.Option(help="Scores to rank by")] = None,
@@ -90,7 +96,7 @@ def nasbench201(
     from gnas.bench.nasbench201 import NASBench201Bench, bench_nasbench201
 
     config = NASBench201Bench(
-        dataset=dataset, samples=counts, seeds=seeds, cells=cells, table=table,
+        dataset=dataset, samples=counts, seeds=seeds, cells=cells, networks=networks, table=table,
         train_column=train_column, test_column=test_column,
         data_dir=None if data_dir is None else str(data_dir), seed=seed,
     )  # fmt: skip

@@ -22,40 +22,60 @@ class Average(Predictor):
 
     Args:
         members: Predictors that share their features; the same one may stand here several times.
+        from_samples: For each member, how many samples it needs to take part; None: all always
+            do. One must take part always.
         seed: Each member gets its own seed derived from this one.
 
     Source: Lakshminarayanan et al., Simple and Scalable Predictive Uncertainty Estimation using
     Deep Ensembles, NeurIPS 2017, section 2.4, for the mixture.
 
     Raises:
-        ConfigError: no members, or members with different features.
+        ConfigError: no members, members with different features, or ``from_samples`` that leave
+            none for few samples.
     """
 
-    def __init__(self, members: Sequence[Predictor], *, seed: int = 0) -> None:
+    def __init__(
+        self,
+        members: Sequence[Predictor],
+        *,
+        from_samples: Sequence[int] | None = None,
+        seed: int = 0,
+    ) -> None:
         if not members or any(member.features != members[0].features for member in members):
             raise ConfigError(f"members must be at least one and share features, got {members}")
+        least = (0,) * len(members) if from_samples is None else tuple(from_samples)
+        if len(least) != len(members) or min(least) > 0:
+            raise ConfigError(
+                f"from_samples must have a number for each of the {len(members)} members, one of "
+                f"them 0, but got {least}"
+            )
         super().__init__(members[0].features, seed=seed)
         self.members = [member.clone(seed + i) for i, member in enumerate(members)]
         self.name = " + ".join(dict.fromkeys(member.name for member in members))
-        self.has_std = len(members) > 1 or members[0].has_std
+        self.from_samples = least
+        always = [member for member, n in zip(self.members, least, strict=True) if n == 0]
+        self.has_std = len(always) > 1 or always[0].has_std
+        self._taking_part = always
 
     def clone(self, seed: int) -> Self:
         """See `Predictor.clone`."""
-        return type(self)(self.members, seed=seed)
+        return type(self)(self.members, from_samples=self.from_samples, seed=seed)
 
     def _fit(self, rows: Rows, targets: Scores) -> None:
-        for member in self.members:
+        asked = zip(self.members, self.from_samples, strict=True)
+        self._taking_part = [member for member, least in asked if len(rows) >= least]
+        for member in self._taking_part:
             member._fit(rows, targets)
 
     def _predict(self, rows: Rows) -> Scores:
-        mean: Scores = np.mean([member._predict(rows) for member in self.members], axis=0)
+        mean: Scores = np.mean([member._predict(rows) for member in self._taking_part], axis=0)
         return mean
 
     def _predict_std(self, rows: Rows) -> tuple[Scores, Scores]:
         if not self.has_std:
             return super()._predict_std(rows)
         means, within = [], []
-        for member in self.members:
+        for member in self._taking_part:
             if member.has_std:
                 mean, deviation = member._predict_std(rows)
                 within.append(deviation**2)

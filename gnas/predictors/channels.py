@@ -56,7 +56,10 @@ class ChannelStatistics:
     def __call__(self, batch: DenseBatch) -> Rows:
         """Rows float64 [N, 4 + 6 k + 12 (k + 1)] for k operations between input and output."""
         check_vocabulary(batch, len(self.space.ops), 0)
-        forms = self.space.functional(batch)
+        return self.of_forms(self.space.functional(batch))
+
+    def of_forms(self, forms: DenseBatch) -> Rows:
+        """As calling it, of N functional forms."""
         edges = (forms.adjacency > 0).double()
         inner = torch.arange(1, len(self.space.ops) - 1)
         kinds = (forms.ops[:, :, None] == inner).double()  # [N, n, k]

@@ -16,6 +16,8 @@ from gnas.encoders.paths import PathStatistics
 from gnas.errors import ConfigError
 from gnas.graphs import DenseBatch
 from gnas.predictors.base import Predictor
+from gnas.predictors.channels import ChannelStatistics
+from gnas.predictors.embedding import Joined
 from gnas.predictors.features import Rows
 from gnas.predictors.losses import LOSSES, matched
 from gnas.predictors.process import ArdProcess
@@ -60,12 +62,13 @@ class FunctionalGraphs:
 
 
 class OnGraphs(Predictor):
-    """A predictor on `PathStatistics` that takes `FunctionalGraphs`, as `GraphNetwork` does.
+    """A predictor on counts that takes `FunctionalGraphs`, as `GraphNetwork` does.
 
     So the two can be members of one `Average`.
 
     Args:
-        predictor: Any predictor whose features are `PathStatistics`.
+        predictor: Any predictor whose features are `PathStatistics`, `ChannelStatistics`, or both
+            joined.
         seed: See `Predictor`; the predictor's own by default.
 
     Raises:
@@ -73,15 +76,19 @@ class OnGraphs(Predictor):
     """
 
     def __init__(self, predictor: Predictor, *, seed: int | None = None) -> None:
-        statistics = predictor.features
-        if not isinstance(statistics, PathStatistics):
+        features = predictor.features
+        parts = features.parts if isinstance(features, Joined) else (features,)
+        counts = [p for p in parts if isinstance(p, PathStatistics | ChannelStatistics)]
+        if len(counts) < len(parts):
             raise ConfigError(
-                f"the predictor's features must be PathStatistics, but got {statistics.name}"
+                "the predictor's features must be PathStatistics or ChannelStatistics, but got "
+                f"{features.name}"
             )
         seed = predictor.seed if seed is None else seed
-        super().__init__(FunctionalGraphs(Vocabulary.of(statistics.space)), seed=seed)
+        self.vocabulary = Vocabulary.of(counts[0].space)
+        super().__init__(FunctionalGraphs(self.vocabulary), seed=seed)
         self.name, self.has_std = predictor.name, predictor.has_std
-        self.statistics = statistics
+        self.counts = counts
         self.predictor = predictor
 
     def _fit(self, rows: Rows, targets: Scores) -> None:
@@ -95,14 +102,14 @@ class OnGraphs(Predictor):
         return self.predictor._predict_std(self._counted(rows))
 
     def _counted(self, rows: Rows) -> Rows:
-        """Path statistics of every row; each different graph is counted once."""
+        """What the predictor sees of every row; each different graph is counted once."""
         distinct, inverse = np.unique(rows, axis=0, return_inverse=True)
         ops, edges = form_tensors(distinct)
         num_nodes = (ops >= 0).sum(1)
-        kinds = Vocabulary.of(self.statistics.space).num_kinds
+        kinds = self.vocabulary.num_kinds
         forms = DenseBatch(edges.to(torch.uint8), ops.to(torch.int8), num_nodes, kinds, True)
-        counted: Rows = self.statistics.of_forms(forms)[inverse.reshape(-1)]
-        return counted
+        counted: Rows = np.concatenate([part.of_forms(forms) for part in self.counts], axis=1)
+        return counted[inverse.reshape(-1)]
 
 
 class GraphNetwork(Predictor):

@@ -12,13 +12,17 @@ from gnas.graphs import architecture
 from gnas.metrics import kendall_tau
 from gnas.predictors import (
     LOSSES,
+    MLP,
     ArdProcess,
     Average,
     Embedding,
+    Forest,
     FunctionalGraphs,
     GraphNetwork,
+    OneHot,
     OnGraphs,
     PathStatistics,
+    default,
 )
 from gnas.spaces import SPACES, NASBench101, NASBench201, Vocabulary
 
@@ -177,3 +181,31 @@ def test_bad_options_and_graphs_are_named(rng: np.random.Generator) -> None:
     large = architecture(torch.ones(12, 12).triu(1), [0, *[1] * 10, 2], 3)
     with pytest.raises(GraphError, match="graphs must have 3 node ops and some edge ops"):
         model.fit([large, large], [0.1, 0.2])
+
+
+def test_the_default_takes_networks_from_enough_samples_on(rng: np.random.Generator) -> None:
+    space = NASBench101()
+    cells, scores = space.sample_batch(170, rng), rng.normal(size=170)
+    full, counting = default(space), default(space, networks=False)
+    few = full.fit(cells[:60], scores[:60]).predict(cells[150:])
+    assert (few == counting.fit(cells[:60], scores[:60]).predict(cells[150:])).all()
+    many = full.fit(cells[:150], scores[:150]).predict(cells[150:])
+    alone = counting.fit(cells[:150], scores[:150]).predict(cells[150:])
+    assert np.abs(many - alone).max() > 1e-3
+    own = NASBench101()
+    own.max_nodes = 8  # no pretrained network reads such cells
+    assert default(own).features == default(own, networks=False).features
+
+
+def test_members_that_wait_for_samples_are_counted(rng: np.random.Generator) -> None:
+    features = OneHot(7, 5)
+    one, other = Forest(features, num_trees=5), MLP(features, epochs=3)
+    cells, scores = NASBench101().sample_batch(40, rng), rng.normal(size=40)
+    both = Average([one, other], from_samples=(0, 30))
+    assert not both.has_std
+    few = both.fit(cells[:20], scores[:20]).predict(cells)
+    assert (few == one.clone(0).fit(cells[:20], scores[:20]).predict(cells)).all()
+    plain = Average([one, other]).fit(cells, scores).predict(cells)
+    assert (both.fit(cells, scores).predict(cells) == plain).all()
+    with pytest.raises(ConfigError, match="a number for each of the 2 members, one of them 0"):
+        Average([one, other], from_samples=(5, 30))
