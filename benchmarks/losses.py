@@ -50,7 +50,7 @@ def groups() -> Iterator[list[Contender]]:
     """The losses against squared error, and an ensemble beside the default."""
     names = ["squared", *(name for name in LOSSES if name != "squared")]
     yield [Contender(MLP(PATHS, members=5, loss=name), f"MLP x 5, {name}", "") for name in names]
-    ours = default(SPACE)
+    ours = default(SPACE, networks=False)
     assert isinstance(ours, Average)
     perceptrons = MLP(PATHS, members=5, loss="listwise")
     yield [

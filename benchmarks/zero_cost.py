@@ -73,7 +73,7 @@ def contenders(store: ProxyStore) -> list[list[Contender]]:
     """Groups of a predictor without proxies, and the same with them."""
     whole, paths = ProxyConfig(), PathStatistics(SPACE)
     proxies = ZeroCost(SPACE, whole, store)
-    ours, alone = default(SPACE), ArdProcess(paths)
+    ours, alone = default(SPACE, networks=False), ArdProcess(paths)
     raw = OneHot(SPACE.max_nodes, len(SPACE.ops), len(SPACE.edge_ops), with_counts=True)
     both, beside = Joined((paths, proxies)), Joined((raw, proxies))
     more = len(PROXIES)

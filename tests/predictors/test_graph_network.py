@@ -154,7 +154,7 @@ def test_predictors_on_statistics_can_read_graphs(name: str, rng: np.random.Gene
     mean, deviation = both.fit(cells, scores).predict(cells, return_std=True)
     assert np.isfinite(mean).all()
     assert (deviation > 0).all()
-    with pytest.raises(ConfigError, match="features must be PathStatistics, but got graphs"):
+    with pytest.raises(ConfigError, match="features must be PathStatistics or ChannelStatistics, but"):
         OnGraphs(GraphNetwork(space))
 
 
