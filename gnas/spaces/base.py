@@ -13,10 +13,10 @@ from gnas.graphs import (
     DenseBatch,
     architecture,
     distinct,
-    functional_form,
     to_adjacency,
     validate,
 )
+from gnas.spaces.vocabulary import Vocabulary
 
 NEIGHBOUR_DRAWS = 300
 """Mutations that stand for the neighbours of an architecture where a space cannot list them."""
@@ -123,16 +123,7 @@ class Space(ABC):
         Raises:
             GraphError: the graphs carry edge operations where this space has none, or reversely.
         """
-        return functional_form(
-            batch,
-            len(self.edge_ops),
-            skips=self.skip_ops,
-            sums=self.sum_roles,
-            strided=self.strided_roles,
-            to_output=self.to_output,
-            inputs=self.inputs,
-            outputs=self.outputs,
-        )
+        return Vocabulary.of(self).functional(batch)
 
     def validate(self, graph: Data) -> None:
         """Checks that ``graph`` is an architecture of this space.

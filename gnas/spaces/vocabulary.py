@@ -3,11 +3,13 @@
 from __future__ import annotations
 
 from dataclasses import dataclass, fields
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 from gnas.errors import GraphError
 from gnas.graphs import DenseBatch, functional_form
-from gnas.spaces.base import Space
+
+if TYPE_CHECKING:
+    from gnas.spaces.base import Space
 
 
 @dataclass(frozen=True, kw_only=True)
