@@ -79,7 +79,9 @@ def main() -> None:
 
 def of_main(space: str) -> dict[str, Callable[[], Predictor]]:
     """Contenders by name; made when first needed."""
-    makers: dict[str, Callable[[], Predictor]] = {"default": partial(default, SPACES[space]())}
+    makers: dict[str, Callable[[], Predictor]] = {
+        "default": partial(default, SPACES[space](), networks=False)
+    }
     for network in NETWORKS:
         name = f"{network}-{space}"
         makers[f"{network} trained + process"] = partial(end_to_end, [name], process=True)

@@ -4,12 +4,13 @@ from __future__ import annotations
 
 import json
 import multiprocessing
+import os
 import time
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from concurrent.futures import ProcessPoolExecutor, as_completed
 from dataclasses import asdict, dataclass
 from pathlib import Path
-from typing import Any
+from typing import Any, Literal
 
 from threadpoolctl import threadpool_limits
 
@@ -54,11 +55,13 @@ class SearchLog:
         if folder is None or self._path is None:
             return
         check_folder(folder)
-        if not self._path.exists():
-            self._path.write_text(json.dumps(facts) + "\n", encoding="utf-8")
-            return
-        whole, _, cut = self._path.read_text(encoding="utf-8").rpartition("\n")
-        before, searches = self._parsed(whole.splitlines())
+        head = json.dumps(facts) + "\n"
+        lines = self._lines(self._path)
+        if len(lines) < 2 and head.encode().startswith(b"".join(lines)):  # new, or killed at once
+            lines = [head.encode()]
+            self._write(self._path, head, "w")
+        whole = [line for line in lines if line.endswith(b"\n")]
+        before, searches = self._parsed(whole)
         changed = differences(before, dict(facts))
         if changed:
             name, (was, now) = next(iter(changed.items()))
@@ -67,16 +70,34 @@ class SearchLog:
                 f"{name} was {was} and is now {now}; choose another folder"
             )
         self.found = {(search.searcher, search.seed): search for search in searches}
-        if cut:  # of a killed process
-            self._path.write_text(whole + "\n", encoding="utf-8")
+        if len(whole) < len(lines):  # a killed process was writing
+            os.truncate(self._path, sum(map(len, whole)))
 
     def add(self, search: Search) -> None:
-        """Keeps a search."""
-        if self._path is not None:
-            with self._path.open("a", encoding="utf-8") as file:
-                file.write(json.dumps(asdict(search)) + "\n")
+        """Keeps a search.
 
-    def _parsed(self, lines: Sequence[str]) -> tuple[dict[str, Any], list[Search]]:
+        Raises:
+            DataError: the file cannot be written.
+        """
+        if self._path is not None:
+            self._write(self._path, json.dumps(asdict(search)) + "\n", "a")
+
+    @staticmethod
+    def _lines(path: Path) -> list[bytes]:
+        try:
+            return path.read_bytes().splitlines(keepends=True) if path.exists() else []
+        except OSError as error:
+            raise DataError(f"{path} must be a file to read, but: {error.strerror}") from error
+
+    @staticmethod
+    def _write(path: Path, text: str, mode: Literal["a", "w"]) -> None:
+        try:
+            with path.open(mode, encoding="utf-8") as file:
+                file.write(text)
+        except OSError as error:
+            raise DataError(f"{path} must be a file to write to, but: {error.strerror}") from error
+
+    def _parsed(self, lines: Sequence[bytes]) -> tuple[dict[str, Any], list[Search]]:
         try:
             facts, *searches = [json.loads(line) for line in lines]
             found = [Search(**{**s, "bought": tuple(s["bought"])}) for s in searches]

@@ -6,11 +6,13 @@ import json
 from dataclasses import asdict, dataclass, fields
 from typing import Any
 
-from gnas.encoders.networks import NETWORKS
+from gnas.encoders.networks import NETWORKS, GPSNetwork
 from gnas.errors import ConfigError
 from gnas.spaces import SPACES
 from gnas.spaces.vocabulary import Vocabulary
 
+MOST = 100_000
+"""Largest width, number of steps and the like: a damaged header must not ask for all memory."""
 TASKS = ("properties", "flow", "masked", "wl")
 
 
@@ -50,18 +52,25 @@ class GraphEncoderConfig:
 
     def __post_init__(self) -> None:
         for name in ("width", "layers", "dim", "pool", "steps", "batch_size"):
-            if getattr(self, name) < 1:
-                raise ConfigError(f"{name} must be at least 1, but got {getattr(self, name)}")
+            value = getattr(self, name)
+            if type(value) is not int or not 1 <= value <= MOST:
+                raise ConfigError(f"{name} must be a whole number in [1, {MOST}], but got {value}")
         if self.network not in NETWORKS:
             raise ConfigError(
                 f"network must be one of {sorted(NETWORKS)}, but got {self.network!r}"
             )
         if set(self.tasks) - set(TASKS) or not self.tasks:
             raise ConfigError(f"tasks must be some of {list(TASKS)}, but got {self.tasks}")
-        if not 0 <= self.seed < 2**63:
+        if self.network == "gps" and self.width % GPSNetwork.HEADS:
+            raise ConfigError(
+                f"width must be a multiple of {GPSNetwork.HEADS} for gps, but got {self.width}"
+            )
+        if "wl" in self.tasks and self.batch_size < 2:
+            raise ConfigError(f"batch_size must be at least 2 for wl, but got {self.batch_size}")
+        if type(self.seed) is not int or not 0 <= self.seed < 2**63:
             raise ConfigError(f"seed must be in [0, 2^63), but got {self.seed}")
-        if self.learning_rate <= 0:
-            raise ConfigError(f"learning_rate must be above 0, but got {self.learning_rate}")
+        if not 0 < self.learning_rate < 1:
+            raise ConfigError(f"learning_rate must be in (0, 1), but got {self.learning_rate}")
 
     def to_json(self) -> str:
         """One line of JSON that `from_json` reads back."""

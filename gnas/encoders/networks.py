@@ -15,7 +15,7 @@ from torch import Tensor, nn
 class Sweep(nn.Module):
     """One pass over the nodes in topological order: each is told what its predecessors know.
 
-    The state of node j is relu(log1p(U x_j + g_j * V [sum, mean])) where sum and mean run over the
+    The state of node j is log1p(relu(U x_j + g_j * V [sum, mean])) where sum and mean run over the
     states of those that feed j, as often as they do, and the gate g_j is a sigmoid of x_j: an
     operation lets through only a part. The logarithm keeps states in range although the number
     of paths, which the sum follows, may double at every node.

@@ -63,6 +63,7 @@ def pretrain(
     config = encoder.config
     forms = _distinct(encoder.forms(graphs))
     held_out = torch.from_numpy(graph_keys(forms) % np.uint64(HELD_OUT) == 0)
+    held_out &= ~held_out.all()  # of a handful all may be multiples
     ops, edges = form_tensors(form_rows(forms))
     generator = torch.Generator().manual_seed(config.seed)
     with torch.random.fork_rng(devices=[]):

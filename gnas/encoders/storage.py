@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import hashlib
 import json
+from collections.abc import Sequence
 from dataclasses import asdict
 from pathlib import Path
 
@@ -15,12 +16,13 @@ from torch import Tensor
 
 from gnas.data.files import replacing
 from gnas.encoders.config import PRESETS, EncoderConfig
+from gnas.encoders.features import feature_widths
 from gnas.encoders.graph import GraphEncoder
 from gnas.encoders.graph_config import GRAPH_PRESETS, GraphEncoderConfig
 from gnas.encoders.nasgem import NASGEMEncoder
 from gnas.encoders.pretraining import GraphEncoderQuality
 from gnas.encoders.training import EncoderQuality
-from gnas.errors import ConfigError, DataError, MissingDataError
+from gnas.errors import ConfigError, DataError, GraphError, MissingDataError
 
 WEIGHTS = Path(__file__).parent / "weights"
 """Where the shipped encoders lie, one ``<name>.safetensors`` each."""
@@ -52,9 +54,9 @@ def load(name: str | Path) -> NASGEMEncoder | GraphEncoder:
         )
     metadata, tensors = _read(path)
     try:
-        encoder = _untrained(metadata)
+        encoder = _untrained(metadata, tensors)
         encoder.load_state_dict(tensors)
-    except (KeyError, ConfigError, RuntimeError) as error:
+    except (KeyError, ValueError, TypeError, ConfigError, GraphError, RuntimeError) as error:
         raise DataError(f"{path} must hold an encoder of this version of gnas: {error}") from error
     if _digest(tensors) != metadata.get("sha256"):
         raise DataError(f"weights in {path} do not match the checksum in its header; get it again")
@@ -142,14 +144,28 @@ def check_embeddings_path(path: Path) -> None:
         raise ConfigError(f"embeddings go to a .npy or .safetensors file, but got {path}")
 
 
-def _untrained(metadata: dict[str, str]) -> NASGEMEncoder | GraphEncoder:
-    """The encoder of a header, with random weights."""
+def _untrained(
+    metadata: dict[str, str], tensors: dict[str, Tensor]
+) -> NASGEMEncoder | GraphEncoder:
+    """The encoder of a header, with random weights; ValueError if larger than what is stored."""
     kind = metadata.get("kind", _NASGEM)
+    largest = max((side for tensor in tensors.values() for side in tensor.shape), default=0)
     if kind == _GRAPH:
-        return GraphEncoder(GraphEncoderConfig.from_json(metadata["config"]), metadata["name"])
+        recipe = GraphEncoderConfig.from_json(metadata["config"])
+        _check_sizes([recipe.width, recipe.dim], largest)
+        _check_sizes([recipe.layers], len(tensors))
+        return GraphEncoder(recipe, metadata["name"])
     if kind == _NASGEM:
-        return NASGEMEncoder(EncoderConfig.from_json(metadata["config"]), metadata["name"])
+        config = EncoderConfig.from_json(metadata["config"])
+        _check_sizes([*config.hidden, config.dim, *feature_widths(config).values()], largest)
+        return NASGEMEncoder(config, metadata["name"])
     raise ConfigError(f"its kind is {kind!r}")
+
+
+def _check_sizes(sizes: Sequence[int], most: int) -> None:
+    """Raises ValueError if a header asks for more than its file holds: it could be all memory."""
+    if any(type(size) is not int or size > most for size in sizes):
+        raise ValueError(f"sizes must be whole numbers of at most {most}, but are {[*sizes]}")
 
 
 def _read(path: Path) -> tuple[dict[str, str], dict[str, Tensor]]:

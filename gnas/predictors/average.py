@@ -44,7 +44,7 @@ class Average(Predictor):
         if not members or any(member.features != members[0].features for member in members):
             raise ConfigError(f"members must be at least one and share features, got {members}")
         least = (0,) * len(members) if from_samples is None else tuple(from_samples)
-        if len(least) != len(members) or min(least) > 0:
+        if len(least) != len(members) or min(least) != 0:
             raise ConfigError(
                 f"from_samples must have a number for each of the {len(members)} members, one of "
                 f"them 0, but got {least}"

@@ -69,7 +69,7 @@ class Calibrated(Predictor):
         """Errors in standard deviations of predictors that have not seen the sample: [N]."""
         ratios = np.ones(len(rows))
         order = np.random.default_rng(self.seed).permutation(len(rows))
-        for fold, held in enumerate(np.array_split(order, self.folds)):
+        for fold, held in enumerate(np.array_split(order, min(self.folds, len(rows)))):
             rest = np.setdiff1d(order, held)
             member = self.predictor.clone(self.seed + 1 + fold)
             member._fit(rows[rest], targets[rest])

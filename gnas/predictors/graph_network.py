@@ -158,16 +158,23 @@ class GraphNetwork(Predictor):
         fresh = isinstance(encoder, Space | Vocabulary)
         if isinstance(encoder, Space | Vocabulary):
             encoder = GraphEncoder(GraphEncoderConfig(vocabulary=Vocabulary.of(encoder)))
-        encoders = [encoder] if isinstance(encoder, GraphEncoder) else [*encoder]
+        encoders = [*encoder] if isinstance(encoder, Sequence) else [encoder]
+        if not all(isinstance(one, GraphEncoder) for one in encoders):
+            raise ConfigError(
+                "a graph network must start from a GraphEncoder, such as "
+                '`encoders.load("dag-nasbench201")`, or from a space, but got '
+                f"{[type(one).__name__ for one in encoders]}"
+            )
         vocabularies = {one.config.vocabulary for one in encoders}
         if len(vocabularies) != 1:
             raise ConfigError(
-                f"encoders must be at least one and share their vocabulary, but got {encoders}"
+                f"encoders must be at least one and share their vocabulary, but got "
+                f"{[one.name for one in encoders]}"
             )
         super().__init__(FunctionalGraphs(vocabularies.pop()), seed=seed)
         network = encoders[0].config.network
         self.name = f"{network} network" + (f" x {members}" if members > 1 else "") + f", {loss}"
-        self.encoders = encoders
+        self.encoders = copy.deepcopy(encoders)  # who trains theirs further changes no fit
         self.fresh = fresh
         self.loss = loss
         self.members = members

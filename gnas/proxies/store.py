@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import os
 from pathlib import Path
 from typing import Any
 
@@ -68,16 +69,17 @@ class ProxyStore:
     def _read(self, path: Path, facts: dict[str, Any]) -> dict[str, Any]:
         """What the file was made with; ``facts``, which a new file begins with."""
         try:
-            if not path.exists():
+            lines = path.read_bytes().splitlines(keepends=True) if path.exists() else []
+            if not lines:
                 path.parent.mkdir(parents=True, exist_ok=True)
                 self._append(path, facts)
-            lines = path.read_bytes().splitlines(keepends=True)
+                return facts
             head, *records = (json.loads(line) for line in lines if line.endswith(b"\n"))
             found = {one["architecture"]: tuple(map(float, one["values"])) for one in records}
             if not isinstance(head, dict) or "proxies" not in head:
                 raise ValueError(f"it begins with {head!r:.60}")
             if len(lines) > 1 + len(records):  # a killed process was writing
-                path.write_bytes(b"".join(lines[:-1]))
+                os.truncate(path, sum(map(len, lines[:-1])))
         except OSError as error:
             raise DataError(f"{path} must be a file to write to, but: {error.strerror}") from error
         except (ValueError, TypeError, KeyError) as error:

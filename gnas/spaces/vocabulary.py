@@ -36,7 +36,7 @@ class Vocabulary:
     learned: tuple[str, ...] = ()
 
     def __post_init__(self) -> None:
-        if not self.ops or self.max_nodes < 1:
+        if not self.ops or type(self.max_nodes) is not int or self.max_nodes < 1:
             raise GraphError(
                 "a vocabulary needs at least one operation and one node, but got "
                 f"ops={self.ops} and max_nodes={self.max_nodes}"

@@ -9,6 +9,7 @@ import pytest
 import torch
 
 from gnas.bench.search import SearchBench, bench_search
+from gnas.bench.searches import Search, SearchLog
 from gnas.bench.shop import Shop, TableSpace
 from gnas.data import BenchmarkTable, Column, Provenance, load_table, save_table
 from gnas.errors import ConfigError, DataError, GraphError
@@ -204,3 +205,22 @@ def test_a_folder_of_other_searches(nasbench201: Path, tmp_path: Path) -> None:
     log.write_text(log.read_text() + '{"searcher": "random"}\n')
     with pytest.raises(DataError, match="must hold searches, but is damaged"):
         bench_search(replace(other, budget=3), folder=tmp_path)
+
+
+def test_a_log_that_is_cut_in_its_first_line_or_is_something_else(tmp_path: Path) -> None:
+    path, facts = tmp_path / "searches.jsonl", {"budget": 3}
+    SearchLog(tmp_path, facts).add(Search("random", 0, (1, 2, 3), 0.1))
+    whole = path.read_bytes()
+    for cut in (b"", whole[:5]):
+        path.write_bytes(cut)
+        assert SearchLog(tmp_path, facts).found == {}
+        assert path.read_bytes() == whole.splitlines(keepends=True)[0]
+    for other in (b"\xff\xfe\x00", b"a note\n", b"no end of line"):
+        path.write_bytes(other)
+        with pytest.raises(DataError, match="must hold searches, but is damaged"):
+            SearchLog(tmp_path, facts)
+        assert path.read_bytes() == other
+    path.unlink()
+    path.mkdir()
+    with pytest.raises(DataError, match="must be a file to read, but"):
+        SearchLog(tmp_path, facts)

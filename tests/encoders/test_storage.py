@@ -8,7 +8,8 @@ from pathlib import Path
 import numpy as np
 import pytest
 import torch
-from safetensors.torch import load_file, save_file
+from safetensors import safe_open
+from safetensors.torch import load_file, save, save_file
 
 import gnas.encoders
 from gnas.encoders import (
@@ -149,3 +150,30 @@ def test_embeddings_on_disk(tmp_path: Path) -> None:
     with pytest.raises(ConfigError, match=r"\.npy or \.safetensors file, but got .*csv"):
         save_embeddings(values, tmp_path / "e.csv", encoder="mine", source="table")
     assert len(list(tmp_path.iterdir())) == 2
+
+
+@pytest.mark.parametrize(
+    ("name", "field", "value", "message"),
+    [
+        ("dag-nasbench201", "width", 2.5, "width must be a whole number"),
+        ("dag-nasbench201", "dim", 10**9, "dim must be a whole number"),
+        ("dag-nasbench201", "dim", 99_999, "sizes must be whole numbers of at most"),
+        ("dag-nasbench201", "layers", 99_999, "sizes must be whole numbers of at most"),
+        ("gps-nasbench201", "width", 47, "width must be a multiple of 4"),
+        ("dag-nasbench201", "vocabulary", {"ops": 5, "max_nodes": 4}, "must hold an encoder"),
+        ("dag-nasbench201", "vocabulary", {"ops": ["a"], "max_nodes": 4.5}, "must hold an enc"),
+        ("nasgem-nasbench101", "hidden", ["a"], "sizes must be whole numbers of at most"),
+        ("nasgem-nasbench101", "wl_buckets", 10**9, "sizes must be whole numbers of at most"),
+    ],
+)
+def test_headers_that_ask_for_too_much_are_refused(
+    tmp_path: Path, name: str, field: str, value: object, message: str
+) -> None:
+    with safe_open(WEIGHTS / f"{name}.safetensors", framework="pt") as file:
+        header = dict(file.metadata())
+        tensors = {key: file.get_tensor(key) for key in file.keys()}
+    header["config"] = json.dumps({**json.loads(header["config"]), field: value})
+    path = tmp_path / "hostile.safetensors"
+    path.write_bytes(save(tensors, header))
+    with pytest.raises(DataError, match=message):
+        load(path)

@@ -6,7 +6,7 @@ import numpy as np
 import pytest
 import torch
 
-from gnas.encoders import GraphEncoder, GraphEncoderConfig, pretrain
+from gnas.encoders import GraphEncoder, GraphEncoderConfig, load, pretrain
 from gnas.errors import ConfigError, GraphError, UnsupportedError
 from gnas.graphs import architecture
 from gnas.metrics import kendall_tau
@@ -154,7 +154,9 @@ def test_predictors_on_statistics_can_read_graphs(name: str, rng: np.random.Gene
     mean, deviation = both.fit(cells, scores).predict(cells, return_std=True)
     assert np.isfinite(mean).all()
     assert (deviation > 0).all()
-    with pytest.raises(ConfigError, match="features must be PathStatistics or ChannelStatistics, but"):
+    with pytest.raises(
+        ConfigError, match="features must be PathStatistics or ChannelStatistics, but"
+    ):
         OnGraphs(GraphNetwork(space))
 
 
@@ -207,5 +209,18 @@ def test_members_that_wait_for_samples_are_counted(rng: np.random.Generator) -> 
     assert (few == one.clone(0).fit(cells[:20], scores[:20]).predict(cells)).all()
     plain = Average([one, other]).fit(cells, scores).predict(cells)
     assert (both.fit(cells, scores).predict(cells) == plain).all()
-    with pytest.raises(ConfigError, match="a number for each of the 2 members, one of them 0"):
-        Average([one, other], from_samples=(5, 30))
+    for least in ((5, 30), (-1, -1), (0,)):
+        with pytest.raises(ConfigError, match="a number for each of the 2 members, one of them 0"):
+            Average([one, other], from_samples=least)
+
+
+def test_a_network_starts_from_a_graph_encoder_and_keeps_its_own(rng: np.random.Generator) -> None:
+    with pytest.raises(ConfigError, match=r"must start from a GraphEncoder.*NASGEMEncoder"):
+        GraphNetwork(load("nasgem-nasbench101"))  # type: ignore[arg-type]
+    mine = encoder()
+    model = GraphNetwork(mine, members=1, epochs=1).fit(CELLS[:30], SCORES[:30])
+    before = model.predict(CELLS)
+    with torch.no_grad():
+        for weights in mine.parameters():
+            weights.zero_()
+    assert (model.predict(CELLS) == before).all()

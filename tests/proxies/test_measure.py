@@ -117,7 +117,7 @@ def test_a_store_of_something_else_is_named(tmp_path: Path) -> None:
         cells = NASBench101().sample_batch(1, np.random.default_rng(0))
         measure(NASBench101(), cells, SIZES, store=ProxyStore(path))
     first = path.read_text().splitlines(keepends=True)[0]
-    for text in ("", "3", "3\n", "notes\n", '{"a": 1}\n', first + "{}\n"):
+    for text in ("3", "3\n", "notes\n", '{"a": 1}\n', first + "{}\n"):
         path.write_text(text)
         with pytest.raises(DataError, match="must be a file of proxies, but is damaged: "):
             measure(SPACE, SPACE.enumerate()[[7]], SIZES, store=ProxyStore(path))

@@ -61,7 +61,8 @@ class PredictorSearch(Searcher):
 
     Args:
         space: See `Searcher`.
-        predictor: Fitted and asked by this searcher alone; `gnas.predictors.default` if None.
+        predictor: Fitted and asked by this searcher alone; `gnas.predictors.default`
+            without graph networks if None.
         start: Random architectures at the beginning, at least 2.
         every: Scores between two fits.
         pool: Random candidates.
@@ -96,7 +97,7 @@ class PredictorSearch(Searcher):
                 f"but got {start=}, {every=}, {pool=}, {elite=}"
             )
         super().__init__(space, seed=seed)
-        self.predictor = (default(space) if predictor is None else predictor).clone(seed)
+        self.predictor = (_quick(space) if predictor is None else predictor).clone(seed)
         if explore and not self.predictor.has_std:
             raise ConfigError(
                 "to explore needs a predictor that knows its uncertainty, "
@@ -183,6 +184,11 @@ class PredictorSearch(Searcher):
         return self.predictor.features(self.space.live(graphs))
 
 
+def _quick(space: Space) -> Predictor:
+    """The default predictor for fits after every few scores: without graph networks."""
+    return default(space, networks=False)
+
+
 def nasgem_predictor(space: Space) -> Predictor:
     """NASGEM's predictor, where an encoder for the space exists; else `gnas.predictors.default`.
 
@@ -195,7 +201,7 @@ def nasgem_predictor(space: Space) -> Predictor:
             if "ops" in config.features:
                 return MLP(embedding)
             return MLP(Joined((embedding, OneHotOps(space.max_nodes, len(space.ops)))))
-    return default(space)
+    return _quick(space)
 
 
 def nasgem_search(
