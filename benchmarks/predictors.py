@@ -2,7 +2,7 @@
 
 Runs `gnas bench nasbench101` for operations that vary and for one fixed operation list, prints
 the Kendall tau and the bias of every predictor, and the seconds of the default 500 samples.
-Run from the repository's root: python benchmarks/predictors.py TABLE [--save NAME]
+Run from the repository's root: python benchmarks/predictors.py TABLE [--networks] [--save NAME]
 """
 
 from __future__ import annotations
@@ -27,11 +27,14 @@ FIXED_SAMPLES = (50, 100, 200, 400)
 def main() -> None:
     parser = command_line(__doc__)
     parser.add_argument("table", help="Parquet file")
+    parser.add_argument("--networks", action="store_true", help="graph networks too: minutes")
     options = parser.parse_args()
     start, cpu = time.perf_counter(), time.process_time()
     default = bench_nasbench101(NASBench101Bench(table=options.table))
     seconds, cpu = time.perf_counter() - start, time.process_time() - cpu
-    vary = bench_nasbench101(NASBench101Bench(table=options.table, samples=SAMPLES))
+    vary = bench_nasbench101(
+        NASBench101Bench(table=options.table, samples=SAMPLES, networks=options.networks)
+    )
     fixed = bench_nasbench101(
         NASBench101Bench(table=options.table, samples=FIXED_SAMPLES, ops="fixed")
     )
