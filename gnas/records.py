@@ -1,11 +1,13 @@
-"""A run's folder while the run goes on: metrics, TensorBoard events, checkpoints."""
+"""What is written while work goes on: a run's metrics, events, checkpoints; lines of results."""
 
 from __future__ import annotations
 
 import json
 import logging
+import os
 import time
-from collections.abc import Mapping
+from collections.abc import Callable, Iterator, Mapping
+from contextlib import contextmanager
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Generic, Protocol, TypeVar
@@ -15,7 +17,7 @@ from torch import Tensor
 from gnas.checkpoints import Checkpoints
 from gnas.config import differences
 from gnas.data.files import replacing
-from gnas.errors import ConfigError
+from gnas.errors import ConfigError, DataError
 from gnas.runs import check_folder, plain
 
 if TYPE_CHECKING:
@@ -68,6 +70,7 @@ class Resumable(Protocol):
 
 State = TypeVar("State", bound=Resumable)
 """The state of a kind of run."""
+T = TypeVar("T")
 
 
 class RunRecord(Generic[State]):
@@ -171,3 +174,65 @@ class RunRecord(Generic[State]):
         """Ends the event file."""
         if self._writer is not None:
             self._writer.close()
+
+
+class LineLog(Generic[T]):
+    """Records that are kept as they come: a line of JSON each, below one of what they depend on.
+
+    Whoever opens the file again has all of them; a last line that a killed process left half
+    written is cut off. One process at a time may write.
+
+    Args:
+        path: The file; made if it is not there, with its folder.
+        facts: What all records depend on.
+        what: What they are, for messages.
+        read: Makes a record of its JSON; raises ValueError, TypeError or KeyError if it is none.
+
+    Raises:
+        ConfigError: the file's records depend on something else; says what.
+        DataError: the file cannot be read or written, or holds something else, which stays there.
+    """
+
+    def __init__(
+        self, path: Path, facts: Mapping[str, Any], *, what: str, read: Callable[[Any], T]
+    ) -> None:
+        self._path = path
+        head = (json.dumps(facts) + "\n").encode()
+        with self._reporting():
+            path.parent.mkdir(parents=True, exist_ok=True)
+            lines = path.read_bytes().splitlines(keepends=True) if path.exists() else []
+            if len(lines) < 2 and head.startswith(b"".join(lines)):  # new, or killed at once
+                path.write_bytes(head)
+                lines = [head]
+        whole = [line for line in lines if line.endswith(b"\n")]
+        try:
+            before, *records = [json.loads(line) for line in whole]
+            if not isinstance(before, dict) or set(before) != set(facts):
+                raise ValueError(f"it begins with {before!r:.60}")
+            self.records = [read(record) for record in records]
+        except (ValueError, TypeError, KeyError) as error:
+            raise DataError(f"{path} must hold {what}, but is damaged: {error}") from error
+        changed = differences(before, json.loads(head))
+        if changed:
+            name, (was, now) = next(iter(changed.items()))
+            raise ConfigError(
+                f"{what} can only be added to those of the same experiment, but in {path} {name} "
+                f"was {was} and is now {now}; choose another place"
+            )
+        if len(whole) < len(lines):
+            with self._reporting():
+                os.truncate(path, sum(map(len, whole)))
+
+    def add(self, record: Mapping[str, Any]) -> None:
+        """Keeps a record; DataError if the file cannot be written."""
+        with self._reporting(), self._path.open("a", encoding="utf-8") as file:
+            file.write(json.dumps(record) + "\n")
+
+    @contextmanager
+    def _reporting(self) -> Iterator[None]:
+        try:
+            yield
+        except OSError as error:
+            raise DataError(
+                f"{self._path} must be a file to read and write, but: {error.strerror}"
+            ) from error

@@ -2,21 +2,20 @@
 
 from __future__ import annotations
 
-import json
 import multiprocessing
-import os
 import time
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from concurrent.futures import ProcessPoolExecutor, as_completed
+from concurrent.futures.process import BrokenProcessPool
 from dataclasses import asdict, dataclass
 from pathlib import Path
-from typing import Any, Literal
+from typing import Any
 
 from threadpoolctl import threadpool_limits
 
 from gnas.bench.shop import Shop
-from gnas.config import differences
-from gnas.errors import ConfigError, DataError
+from gnas.errors import DataError
+from gnas.records import LineLog
 from gnas.runs import check_folder
 from gnas.search.samplers import SEARCHERS
 
@@ -37,7 +36,7 @@ class Search:
 
 
 class SearchLog:
-    """The finished searches of an experiment, a line of JSON each, written as they end.
+    """The finished searches of an experiment, kept as they end (`gnas.records.LineLog`).
 
     Args:
         folder: Where the file lies; None keeps nothing.
@@ -45,65 +44,27 @@ class SearchLog:
 
     Raises:
         ConfigError: the folder has searches that depend on something else.
-        DataError: its file is damaged; a last line that was cut off is no damage.
+        DataError: its file is damaged or cannot be written; a last line that was cut off is no
+            damage.
     """
 
     def __init__(self, folder: Path | None, facts: Mapping[str, Any]) -> None:
         self.found: dict[tuple[str, int], Search] = {}
         """By searcher and seed."""
-        self._path = None if folder is None else folder / FILE
-        if folder is None or self._path is None:
-            return
-        check_folder(folder)
-        head = json.dumps(facts) + "\n"
-        lines = self._lines(self._path)
-        if len(lines) < 2 and head.encode().startswith(b"".join(lines)):  # new, or killed at once
-            lines = [head.encode()]
-            self._write(self._path, head, "w")
-        whole = [line for line in lines if line.endswith(b"\n")]
-        before, searches = self._parsed(whole)
-        changed = differences(before, dict(facts))
-        if changed:
-            name, (was, now) = next(iter(changed.items()))
-            raise ConfigError(
-                f"searches can only be added to those of the same experiment, but in {folder} "
-                f"{name} was {was} and is now {now}; choose another folder"
-            )
-        self.found = {(search.searcher, search.seed): search for search in searches}
-        if len(whole) < len(lines):  # a killed process was writing
-            os.truncate(self._path, sum(map(len, whole)))
+        self._log: LineLog[Search] | None = None
+        if folder is not None:
+            check_folder(folder)
+            self._log = LineLog(folder / FILE, facts, what="searches", read=_search_of)
+            self.found = {(search.searcher, search.seed): search for search in self._log.records}
 
     def add(self, search: Search) -> None:
-        """Keeps a search.
+        """Keeps a search; DataError if its file cannot be written."""
+        if self._log is not None:
+            self._log.add(asdict(search))
 
-        Raises:
-            DataError: the file cannot be written.
-        """
-        if self._path is not None:
-            self._write(self._path, json.dumps(asdict(search)) + "\n", "a")
 
-    @staticmethod
-    def _lines(path: Path) -> list[bytes]:
-        try:
-            return path.read_bytes().splitlines(keepends=True) if path.exists() else []
-        except OSError as error:
-            raise DataError(f"{path} must be a file to read, but: {error.strerror}") from error
-
-    @staticmethod
-    def _write(path: Path, text: str, mode: Literal["a", "w"]) -> None:
-        try:
-            with path.open(mode, encoding="utf-8") as file:
-                file.write(text)
-        except OSError as error:
-            raise DataError(f"{path} must be a file to write to, but: {error.strerror}") from error
-
-    def _parsed(self, lines: Sequence[bytes]) -> tuple[dict[str, Any], list[Search]]:
-        try:
-            facts, *searches = [json.loads(line) for line in lines]
-            found = [Search(**{**s, "bought": tuple(s["bought"])}) for s in searches]
-            return dict(facts), found
-        except (ValueError, TypeError, KeyError) as error:
-            raise DataError(f"{self._path} must hold searches, but is damaged: {error}") from error
+def _search_of(record: Any) -> Search:
+    return Search(**{**record, "bought": tuple(record["bought"])})
 
 
 def run_searches(
@@ -133,6 +94,11 @@ def run_searches(
         try:
             for end in as_completed(ends):
                 yield end.result()
+        except BrokenProcessPool as error:
+            raise DataError(
+                "every process that searches must live to the end, but one was killed; is there "
+                "too little memory? The same command goes on, with fewer --workers if need be"
+            ) from error
         finally:
             pool.shutdown(cancel_futures=True)
 

@@ -27,6 +27,7 @@ def train(
     check_writable(json)
     with reporting("steps") as report:
         command = f"gnas encoder train {preset} --seed {seed}"
+        command += "" if steps is None else f" --steps {steps}"
         record = train_preset(preset, out, steps=steps, seed=seed, command=command, report=report)
     report_console(json).print(record.summary())
     if json:

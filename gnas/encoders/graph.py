@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 
 import numpy as np
 import torch
@@ -15,7 +15,7 @@ from gnas.encoders.graph_config import GraphEncoderConfig
 from gnas.encoders.networks import NETWORKS
 from gnas.errors import GraphError
 from gnas.graphs import DenseBatch, as_batch
-from gnas.spaces.vocabulary import check_vocabulary
+from gnas.spaces.vocabulary import forms_of
 
 CHUNK = 2048
 """Graphs that go through a network at once: bounds memory."""
@@ -93,10 +93,8 @@ class GraphEncoder(nn.Module, Encoder):
         Raises:
             GraphError: an architecture is of another vocabulary, or too large.
         """
-        batch, vocabulary = as_batch(graphs), self.config.vocabulary
         try:
-            check_vocabulary(batch, len(vocabulary.ops), len(vocabulary.edge_ops))
-            return vocabulary.functional(batch.pad_to(vocabulary.max_nodes))
+            return forms_of(self.config.vocabulary, as_batch(graphs))
         except GraphError as error:
             raise GraphError(f"encoder '{self.name}': {error}") from error
 
@@ -107,13 +105,7 @@ class GraphEncoder(nn.Module, Encoder):
         if not len(forms):
             return torch.zeros(0, self.dim)
         rows, inverse = np.unique(form_rows(forms), axis=0, return_inverse=True)
-        return self.encode_forms(*form_tensors(rows))[torch.from_numpy(inverse.reshape(-1))]
-
-    @torch.inference_mode()
-    def encode_forms(self, ops: Tensor, edges: Tensor) -> Tensor:
-        """Embeddings of functional forms, a part at a time: as `forward`, without gradients."""
-        parts = zip(torch.split(ops, CHUNK), torch.split(edges, CHUNK), strict=True)
-        return torch.cat([self(*part) for part in parts])
+        return in_parts(self, rows)[torch.from_numpy(inverse.reshape(-1))]
 
 
 def form_rows(forms: DenseBatch) -> np.ndarray:
@@ -140,3 +132,13 @@ def form_tensors(rows: np.ndarray) -> tuple[Tensor, Tensor]:
     edges[:, upper[0], upper[1]] = numbers[:, n:].float()
     most = int((ops >= 0).sum(1).max()) if len(ops) else 1
     return ops[:, :most], edges[:, :most, :most].contiguous()
+
+
+@torch.inference_mode()
+def in_parts(network: Callable[[Tensor, Tensor], Tensor], rows: np.ndarray) -> Tensor:
+    """What a network that reads `form_tensors` says of rows of `form_rows`, some at a time.
+
+    Shapes: [N, n + n (n - 1) / 2] -> [N, ...].
+    """
+    starts = range(0, max(len(rows), 1), CHUNK)
+    return torch.cat([network(*form_tensors(rows[i : i + CHUNK])) for i in starts])

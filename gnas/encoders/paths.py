@@ -12,7 +12,7 @@ from torch import Tensor
 
 from gnas.graphs import DenseBatch, input_nodes
 from gnas.spaces.base import Space
-from gnas.spaces.vocabulary import Vocabulary, check_vocabulary
+from gnas.spaces.vocabulary import Vocabulary, forms_of
 
 Rows = NDArray[np.float64]
 
@@ -59,8 +59,7 @@ class PathStatistics:
 
     def __call__(self, batch: DenseBatch) -> Rows:
         """Rows float64 [N, F], F independent of the batch."""
-        check_vocabulary(batch, len(self.space.ops), len(self.space.edge_ops))
-        return self.of_forms(self.space.functional(batch.pad_to(self.space.max_nodes)))
+        return self.of_forms(forms_of(self.space, batch))
 
     def of_forms(self, forms: DenseBatch) -> Rows:
         """As calling it, of N functional forms."""

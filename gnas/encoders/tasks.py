@@ -7,6 +7,7 @@ tasks can be added up.
 
 from __future__ import annotations
 
+from abc import ABC, abstractmethod
 from collections.abc import Callable
 from dataclasses import dataclass
 from functools import cached_property
@@ -47,12 +48,12 @@ class Batch:
         return embeddings
 
 
-class Task(nn.Module):
+class Task(nn.Module, ABC):
     """A head and the answers for a pool."""
 
+    @abstractmethod
     def loss(self, batch: Batch) -> Tensor:
         """About 1 for a constant answer, 0 for right ones."""
-        raise NotImplementedError
 
 
 class Regression(Task):

@@ -10,7 +10,7 @@ import numpy as np
 import torch
 from torch import Tensor, nn
 
-from gnas.encoders.graph import GraphEncoder, form_rows, form_tensors
+from gnas.encoders.graph import GraphEncoder, form_rows, form_tensors, in_parts
 from gnas.encoders.graph_config import GraphEncoderConfig
 from gnas.encoders.paths import PathStatistics
 from gnas.errors import ConfigError
@@ -19,11 +19,11 @@ from gnas.predictors.base import Predictor
 from gnas.predictors.channels import ChannelStatistics
 from gnas.predictors.embedding import Joined
 from gnas.predictors.features import Rows
-from gnas.predictors.losses import LOSSES, matched
+from gnas.predictors.losses import loss_named, matched, squared
 from gnas.predictors.process import ArdProcess
 from gnas.predictors.targets import Scores
 from gnas.spaces.base import Space
-from gnas.spaces.vocabulary import Vocabulary, check_vocabulary
+from gnas.spaces.vocabulary import Vocabulary, forms_of
 
 EPOCHS = 60
 MOST_STEPS = 1200
@@ -34,8 +34,6 @@ LEARNING_RATE = 2e-3
 DECAY = 1e-2
 HEAD = 64
 """Choices; see ``docs/graph-networks.md`` for how they were made."""
-CHUNK = 2048
-"""Graphs that go through a network at once: bounds memory."""
 
 
 @dataclass(frozen=True)
@@ -55,10 +53,8 @@ class FunctionalGraphs:
 
     def __call__(self, batch: DenseBatch) -> Rows:
         """Rows float64 [N, n + n (n - 1) / 2] for n nodes of the largest functional form."""
-        vocabulary = self.vocabulary
-        check_vocabulary(batch, len(vocabulary.ops), len(vocabulary.edge_ops))
-        forms = vocabulary.functional(batch.pad_to(vocabulary.max_nodes))
-        return form_rows(forms.pad_to(vocabulary.most_nodes)).astype(np.float64)
+        forms = forms_of(self.vocabulary, batch)
+        return form_rows(forms.pad_to(self.vocabulary.most_nodes)).astype(np.float64)
 
 
 class OnGraphs(Predictor):
@@ -147,8 +143,6 @@ class GraphNetwork(Predictor):
         body_rate: float = 1.0,
         seed: int = 0,
     ) -> None:
-        if loss not in LOSSES:
-            raise ConfigError(f"unknown loss {loss!r}; choose from {sorted(LOSSES)}")
         if members < 1 or epochs < 1:
             raise ConfigError(
                 f"members and epochs must be positive, but got {members=} and {epochs=}"
@@ -176,7 +170,7 @@ class GraphNetwork(Predictor):
         self.name = f"{network} network" + (f" x {members}" if members > 1 else "") + f", {loss}"
         self.encoders = copy.deepcopy(encoders)  # who trains theirs further changes no fit
         self.fresh = fresh
-        self.loss = loss
+        self.loss = loss_named(loss)
         self.members = members
         self.process = not fresh if process is None else process
         self.epochs = epochs
@@ -192,7 +186,7 @@ class GraphNetwork(Predictor):
         self._processes = []
         for encoder in self.encoders if self.process else ():
             self._processes.append(ArdProcess(self.features, seed=self.seed))
-            self._processes[-1]._fit(_embedded(encoder, ops, edges), targets)
+            self._processes[-1]._fit(_embedded(encoder, rows), targets)
 
     def _trained(self, member: int, ops: Tensor, edges: Tensor, targets: Tensor) -> _Scorer:
         """One member, trained."""
@@ -214,13 +208,13 @@ class GraphNetwork(Predictor):
             order = torch.randperm(len(ops), generator=generator)
             for start in range(0, len(ops) - size + 1, size):
                 part = order[start : start + size]
-                loss = LOSSES[self.loss](scorer(ops[part], edges[part]), targets[part])
+                loss = self.loss(scorer(ops[part], edges[part]), targets[part])
                 optimizer.zero_grad()
                 torch.autograd.backward(loss)
                 optimizer.step()
                 schedule.step()
         scorer.eval().requires_grad_(False)
-        if self.loss != "squared":
+        if self.loss is not squared:
             scorer.rescale(*matched(scorer(ops, edges), targets))
         return scorer
 
@@ -242,25 +236,21 @@ class GraphNetwork(Predictor):
         within = np.zeros(len(distinct))
         if self._processes:
             pairs = zip(self.encoders, self._processes, strict=True)
-            graphs = form_tensors(distinct)
-            found = [one._predict_std(_embedded(encoder, *graphs)) for encoder, one in pairs]
+            found = [one._predict_std(_embedded(encoder, distinct)) for encoder, one in pairs]
             means.append(np.mean([mean for mean, _ in found], axis=0))
             within = np.mean([deviation**2 for _, deviation in found], axis=0)
         variance = np.var(means, axis=0) + within
         where = inverse.reshape(-1)
         return np.mean(means, axis=0)[where], np.sqrt(variance)[where]
 
-    @torch.inference_mode()
     def _outputs(self, rows: Rows) -> Scores:
         """Every network's prediction, float64 [members, N]."""
-        parts = [form_tensors(rows[i : i + CHUNK]) for i in range(0, len(rows), CHUNK)]
-        outputs = [torch.cat([scorer(*part) for part in parts]) for scorer in self._scorers]
-        return torch.stack(outputs).double().numpy()
+        return torch.stack([in_parts(one, rows) for one in self._scorers]).double().numpy()
 
 
-def _embedded(encoder: GraphEncoder, ops: Tensor, edges: Tensor) -> Rows:
+def _embedded(encoder: GraphEncoder, rows: Rows) -> Rows:
     """Embeddings of functional forms: float64 [N, d]."""
-    return encoder.encode_forms(ops, edges).double().numpy()
+    return in_parts(encoder, rows).double().numpy()
 
 
 class _Scorer(nn.Module):

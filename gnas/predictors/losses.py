@@ -12,6 +12,8 @@ import torch
 from torch import Tensor
 from torch.nn.functional import softplus
 
+from gnas.errors import ConfigError
+
 Loss = Callable[[Tensor, Tensor], Tensor]
 """Predicted scores [..., N] and their targets [N] -> mean loss [...], one for each leading index.
 
@@ -72,6 +74,13 @@ LOSSES: dict[str, Loss] = {
     "listwise": list_mle,
 }
 """By the name that predictors take."""
+
+
+def loss_named(name: str) -> Loss:
+    """A loss by its key in `LOSSES`; ConfigError if it is none."""
+    if name not in LOSSES:
+        raise ConfigError(f"unknown loss {name!r}; choose from {sorted(LOSSES)}")
+    return LOSSES[name]
 
 
 def matched(predicted: Tensor, targets: Tensor) -> tuple[Tensor, Tensor]:

@@ -11,7 +11,7 @@ from torch import Tensor
 from gnas.errors import ConfigError
 from gnas.predictors.base import ColumnScale, Predictor
 from gnas.predictors.features import Features, Rows
-from gnas.predictors.losses import LOSSES, matched
+from gnas.predictors.losses import loss_named, matched, squared
 from gnas.predictors.targets import Scores
 
 HIDDEN = 128
@@ -56,8 +56,6 @@ class MLP(Predictor):
         epochs: int = EPOCHS,
         seed: int = 0,
     ) -> None:
-        if loss not in LOSSES:
-            raise ConfigError(f"unknown loss {loss!r}; choose from {sorted(LOSSES)}")
         if members < 1 or epochs < 1:
             raise ConfigError(
                 f"members and epochs must be positive, but got {members=} and {epochs=}"
@@ -66,7 +64,7 @@ class MLP(Predictor):
         self.name = "MLP" if members == 1 else f"MLP x {members}"
         self.name += "" if loss == "squared" else f", {loss}"
         self.members = members
-        self.loss = loss
+        self.loss = loss_named(loss)
         self.epochs = epochs
         self.has_std = members > 1
         self._columns: ColumnScale | None = None
@@ -86,13 +84,13 @@ class MLP(Predictor):
             order = torch.randperm(len(x), generator=generator)
             for start in range(0, len(x) - batch_size + 1, batch_size):
                 part = order[start : start + batch_size]
-                loss = LOSSES[self.loss](_forward(weights, x[part]), y[part]).sum()
+                loss = self.loss(_forward(weights, x[part]), y[part]).sum()
                 optimizer.zero_grad()
                 torch.autograd.backward(loss)
                 optimizer.step()
                 schedule.step()
         self._weights = [weight.detach() for weight in weights]
-        if self.loss != "squared":
+        if self.loss is not squared:
             slope, intercept = matched(_forward(self._weights, x), y)  # [members]
             self._weights[2] *= slope[:, None, None]
             self._weights[3].mul_(slope[:, None, None]).add_(intercept[:, None, None])

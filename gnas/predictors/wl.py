@@ -12,7 +12,7 @@ from gnas.graphs import DenseBatch
 from gnas.graphs.hashing import mix64
 from gnas.predictors.features import Rows
 from gnas.spaces.base import Space
-from gnas.spaces.vocabulary import Vocabulary, check_vocabulary
+from gnas.spaces.vocabulary import Vocabulary, forms_of
 
 _BITS = np.uint64(12)  # cut off, so that a label is a whole number that float64 holds exactly
 
@@ -38,10 +38,7 @@ class WLLabels:
 
     def __call__(self, batch: DenseBatch) -> Rows:
         """Rows float64 [N, (n_iter + 1) * n], a round after the other."""
-        check_vocabulary(batch, len(self.space.ops), len(self.space.edge_ops))
-        forms = self.space.functional(batch.pad_to(self.space.max_nodes)).pad_to(
-            Vocabulary.of(self.space).most_nodes
-        )
+        forms = forms_of(self.space, batch).pad_to(Vocabulary.of(self.space).most_nodes)
         weights = forms.adjacency.numpy().astype(np.uint64)
         ops = forms.ops.numpy()
         labels = mix64(ops.astype(np.int64).astype(np.uint64) + np.uint64(2))

@@ -2,22 +2,20 @@
 
 from __future__ import annotations
 
-import json
-import os
 from pathlib import Path
 from typing import Any
 
 from gnas.config import differences
-from gnas.errors import ConfigError, DataError
+from gnas.errors import ConfigError
+from gnas.records import LineLog
 from gnas.runs import plain
 
 
 class ProxyStore:
     """Values of architectures by their text; `gnas.proxies.measure` fills it.
 
-    With a path every value is also written as it is found, one line of JSON an architecture below
-    a line that says what was measured. A measurement that was killed goes on from there; a last
-    line that is incomplete is measured again. One process at a time may write.
+    With a path every value is also written as it is found (`gnas.records.LineLog`): a measurement
+    that was killed goes on from there. One process at a time may write.
 
     Args:
         path: The file; made if it is not there. None keeps values in memory only.
@@ -25,6 +23,7 @@ class ProxyStore:
 
     def __init__(self, path: str | Path | None = None) -> None:
         self._path = None if path is None else Path(path)
+        self._log: LineLog[tuple[str, tuple[float, ...]]] | None = None
         self._values: dict[str, tuple[float, ...]] = {}
         self._facts: dict[str, Any] | None = None
 
@@ -36,15 +35,16 @@ class ProxyStore:
             DataError: the file cannot be read or written, or is not of this class.
         """
         facts = {"space": space, **plain(config)}
-        if self._facts is None and self._path is not None:
-            self._facts = self._read(self._path, facts)
         changed = differences(self._facts or facts, facts)
         if changed:
             name, (was, now) = next(iter(changed.items()))
             raise ConfigError(
-                f"a store must hold one measurement, but {self._path or 'this one'} was made with "
-                f"{name} = {was}, not {now}; take another"
+                f"a store must hold one measurement, but this one has {name} = {was}, not {now}; "
+                "take another"
             )
+        if self._log is None and self._path is not None:
+            self._log = LineLog(self._path, facts, what="proxies", read=_values_of)
+            self._values = dict(self._log.records)
         self._facts = facts
 
     def __contains__(self, text: str) -> bool:
@@ -57,39 +57,11 @@ class ProxyStore:
         return len(self._values)
 
     def add(self, text: str, values: tuple[float, ...]) -> None:
-        """Remembers the values of an architecture.
-
-        Raises:
-            DataError: the file cannot be written.
-        """
+        """Remembers the values of an architecture; DataError if its file cannot be written."""
         self._values[text] = values
-        if self._path is not None:
-            self._append(self._path, {"architecture": text, "values": values})
+        if self._log is not None:
+            self._log.add({"architecture": text, "values": values})
 
-    def _read(self, path: Path, facts: dict[str, Any]) -> dict[str, Any]:
-        """What the file was made with; ``facts``, which a new file begins with."""
-        try:
-            lines = path.read_bytes().splitlines(keepends=True) if path.exists() else []
-            if not lines:
-                path.parent.mkdir(parents=True, exist_ok=True)
-                self._append(path, facts)
-                return facts
-            head, *records = (json.loads(line) for line in lines if line.endswith(b"\n"))
-            found = {one["architecture"]: tuple(map(float, one["values"])) for one in records}
-            if not isinstance(head, dict) or "proxies" not in head:
-                raise ValueError(f"it begins with {head!r:.60}")
-            if len(lines) > 1 + len(records):  # a killed process was writing
-                os.truncate(path, sum(map(len, lines[:-1])))
-        except OSError as error:
-            raise DataError(f"{path} must be a file to write to, but: {error.strerror}") from error
-        except (ValueError, TypeError, KeyError) as error:
-            raise DataError(f"{path} must be a file of proxies, but is damaged: {error}") from None
-        self._values = found
-        return head
 
-    def _append(self, path: Path, record: dict[str, Any]) -> None:
-        try:
-            with path.open("a", encoding="utf-8") as file:
-                file.write(json.dumps(record) + "\n")
-        except OSError as error:
-            raise DataError(f"{path} must be a file to write to, but: {error.strerror}") from error
+def _values_of(record: Any) -> tuple[str, tuple[float, ...]]:
+    return record["architecture"], tuple(map(float, record["values"]))

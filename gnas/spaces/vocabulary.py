@@ -97,3 +97,13 @@ def check_vocabulary(batch: DenseBatch, num_ops: int, num_edge_ops: int) -> None
         raise GraphError(
             f"edge_op must be in [0, {num_edge_ops}), but got {int(batch.adjacency.max()) - 1}"
         )
+
+
+def forms_of(space: Space | Vocabulary, batch: DenseBatch) -> DenseBatch:
+    """The functional forms of graphs that must be of a space, padded to it first.
+
+    Raises:
+        GraphError: they are over other operations, or larger than ``space.max_nodes``.
+    """
+    check_vocabulary(batch, len(space.ops), len(space.edge_ops))
+    return space.functional(batch.pad_to(space.max_nodes))

@@ -197,7 +197,7 @@ def test_a_folder_of_other_searches(nasbench201: Path, tmp_path: Path) -> None:
     settings: dict[str, Any] = {"space": "nasbench201", "seeds": 1, "table": str(nasbench201)}
     bench_search(SearchBench(searchers=("random",), budget=3, **settings), folder=tmp_path)
     other = SearchBench(searchers=("random",), budget=4, **settings)
-    with pytest.raises(ConfigError, match=r"budget was 3 and is now 4; choose another folder"):
+    with pytest.raises(ConfigError, match=r"budget was 3 and is now 4; choose another place"):
         bench_search(other, folder=tmp_path)
     with pytest.raises(ConfigError, match="workers must be at least 1, but got 0"):
         bench_search(other, workers=0)
@@ -222,5 +222,5 @@ def test_a_log_that_is_cut_in_its_first_line_or_is_something_else(tmp_path: Path
         assert path.read_bytes() == other
     path.unlink()
     path.mkdir()
-    with pytest.raises(DataError, match="must be a file to read, but"):
+    with pytest.raises(DataError, match="must be a file to read and write, but"):
         SearchLog(tmp_path, facts)

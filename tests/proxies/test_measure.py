@@ -111,18 +111,21 @@ def test_a_store_of_something_else_is_named(tmp_path: Path) -> None:
     path = tmp_path / "proxies.jsonl"
     measure(SPACE, SPACE.enumerate()[[7]], SIZES, store=ProxyStore(path))
     other = ProxyConfig(proxies=("params",), seed=1)
-    with pytest.raises(ConfigError, match=r"but .*proxies.jsonl was made with seed = 0, not 1"):
+    with pytest.raises(
+        ConfigError,
+        match=r"in .*proxies.jsonl seed was 0 and is now 1",
+    ):
         measure(SPACE, SPACE.enumerate()[[7]], other, store=ProxyStore(path))
-    with pytest.raises(ConfigError, match="made with space = nasbench201, not nasbench101"):
+    with pytest.raises(ConfigError, match="space was nasbench201 and is now nasbench101"):
         cells = NASBench101().sample_batch(1, np.random.default_rng(0))
         measure(NASBench101(), cells, SIZES, store=ProxyStore(path))
     first = path.read_text().splitlines(keepends=True)[0]
     for text in ("3", "3\n", "notes\n", '{"a": 1}\n', first + "{}\n"):
         path.write_text(text)
-        with pytest.raises(DataError, match="must be a file of proxies, but is damaged: "):
+        with pytest.raises(DataError, match="must hold proxies, but is damaged: "):
             measure(SPACE, SPACE.enumerate()[[7]], SIZES, store=ProxyStore(path))
         assert path.read_text() == text  # whatever it was, it is as it was
-    with pytest.raises(DataError, match="must be a file to write to, but: Is a directory"):
+    with pytest.raises(DataError, match="must be a file to read and write, but: Is a directory"):
         measure(SPACE, SPACE.enumerate()[[7]], SIZES, store=ProxyStore(tmp_path))
 
 
