@@ -5,6 +5,7 @@ from __future__ import annotations
 import math
 from collections.abc import Sequence
 from dataclasses import dataclass
+from functools import partial
 from typing import Literal
 
 import numpy as np
@@ -113,7 +114,8 @@ class ArdProcess(Predictor):
         found = _most_probable(inputs[part], values[part], self.kernel, lengths)
         self._lengths, self._signal = found.lengths, found.signal
         self._inputs = inputs / found.lengths
-        kernel = found.signal * _matern(self._inputs, self._inputs, self.kernel)
+        distance = _distance(self._inputs, self._inputs, self.kernel)
+        kernel = found.signal * _matern(distance, self.kernel)
         noise = found.noise + _JITTER * found.signal
         self._posterior = _Posterior.of(kernel, noise, values, found.mean)
 
@@ -124,7 +126,8 @@ class ArdProcess(Predictor):
         assert self._posterior is not None
         means, variances = [], []
         for part in torch.split(self._scaled(rows) / self._lengths, _CHUNK):
-            cross = self._signal * _matern(part, self._inputs, self.kernel)
+            distance = _distance(part, self._inputs, self.kernel)
+            cross = self._signal * _matern(distance, self.kernel)
             mean, variance = self._posterior.predict(cross, self._signal)
             means.append(mean)
             variances.append(variance)
@@ -159,12 +162,22 @@ class _Hyper:
     mean: float
 
 
-def _matern(left: Tensor, right: Tensor, kind: Kernel) -> Tensor:
-    """Matern kernel of rows already divided by their length scales: [N, F], [M, F] -> [N, M]."""
+def _distance(left: Tensor, right: Tensor, kind: Kernel) -> Tensor:
+    """Distances that `_matern` takes, of rows divided by their length scales: [N, F], [M, F]."""
     squares = left.square().sum(1)[:, None] + right.square().sum(1) - 2 * left @ right.t()
+    return squares.clamp_min(1e-12).sqrt() * math.sqrt(5 if kind == "matern52" else 3)
+
+
+def _matern(distance: Tensor, kind: Kernel) -> Tensor:
+    """Matern kernel of distances, of the same shape."""
     smooth = kind == "matern52"
-    distance = squares.clamp_min(1e-12).sqrt() * math.sqrt(5 if smooth else 3)
     near = 1 + distance + (distance.square() / 3 if smooth else 0)
+    return near * torch.exp(-distance)
+
+
+def _slope(distance: Tensor, kind: Kernel) -> Tensor:
+    """-2 times the kernel's derivative by the squared distance of rows: of the same shape."""
+    near = 5 / 3 * (1 + distance) if kind == "matern52" else 3.0
     return near * torch.exp(-distance)
 
 
@@ -173,30 +186,66 @@ def _most_probable(inputs: Tensor, targets: Tensor, kind: Kernel, prior_lengths:
     from scipy.optimize import minimize
 
     width = inputs.size(1)
-
-    def loss(vector: np.ndarray) -> tuple[float, np.ndarray]:
-        point = torch.from_numpy(vector).requires_grad_()
-        shift, (signal, noise, mean) = point[:width], point[width:]
-        scaled = inputs / (prior_lengths * shift.exp())
-        kernel = signal.exp() * _matern(scaled, scaled, kind)
-        total = noise.exp() + _JITTER * signal.exp()
-        factor = torch.linalg.cholesky(kernel + total * torch.eye(len(inputs), dtype=inputs.dtype))
-        rest = (targets - mean)[:, None]
-        solved = torch.linalg.solve_triangular(factor, rest, upper=False)
-        likelihood = 0.5 * solved.square().sum() + factor.diagonal().log().sum()
-        prior = (shift / SPREAD).square().sum() + (signal / _WIDE).square()
-        prior = prior + ((noise - _LOG_NOISE) / _WIDE).square()
-        value = likelihood + 0.5 * prior
-        (gradient,) = torch.autograd.grad(value, point)
-        return value.item(), gradient.numpy()
-
     start = np.zeros(width + 3)
     start[-2] = _LOG_NOISE
-    bounds = [(-6.0, 6.0)] * width + [(-5.0, 5.0), (-10.0, 2.0), (-3.0, 3.0)]
-    options = {"maxiter": STEPS}
-    best = minimize(loss, start, jac=True, method="L-BFGS-B", bounds=bounds, options=options).x
+    best = minimize(
+        partial(_negative_log_posterior, inputs, targets, kind, prior_lengths),
+        start,
+        jac=True,
+        method="L-BFGS-B",
+        bounds=[(-6.0, 6.0)] * width + [(-5.0, 5.0), (-10.0, 2.0), (-3.0, 3.0)],
+        options={"maxiter": STEPS},
+    ).x
     lengths = prior_lengths * torch.from_numpy(best[:width]).exp()
     return _Hyper(lengths, math.exp(best[-3]), math.exp(best[-2]), float(best[-1]))
+
+
+def _negative_log_posterior(
+    inputs: Tensor, targets: Tensor, kind: Kernel, prior_lengths: Tensor, point: Scores
+) -> tuple[float, Scores]:
+    """Its value up to a constant, and its gradient.
+
+    The gradient is written out: the products with the inverse kernel are shared by all columns,
+    which automatic differentiation cannot know.
+
+    Args:
+        inputs: Standardised columns [N, F].
+        targets: What they should give [N].
+        kind: The kernel.
+        prior_lengths: Medians of the length scales [F].
+        point: Logarithms of the length scales over their medians, of the signal and of the
+            noise, then the mean: [F + 3].
+    """
+    width = inputs.size(1)
+    shift = torch.from_numpy(point[:width])
+    log_signal, log_noise, mean = point[width:].tolist()
+    signal, noise = math.exp(log_signal), math.exp(log_noise)
+    scaled = inputs / (prior_lengths * shift.exp())
+    distance = _distance(scaled, scaled, kind)
+    kernel = signal * _matern(distance, kind)
+    noisy = kernel.clone()
+    noisy.diagonal().add_(noise + _JITTER * signal)
+    factor = torch.linalg.cholesky(noisy)
+    inverse = torch.cholesky_inverse(factor)
+    rest = targets - mean
+    weights = inverse @ rest
+    value = 0.5 * float(rest @ weights) + float(factor.diagonal().log().sum())
+    value += 0.5 * (
+        float((shift / SPREAD).square().sum())
+        + (log_signal / _WIDE) ** 2
+        + ((log_noise - _LOG_NOISE) / _WIDE) ** 2
+    )
+    # twice the derivative by every element of the noisy kernel
+    outer = inverse - torch.outer(weights, weights)
+    trace = float(outer.diagonal().sum())
+    pull = signal * _slope(distance, kind) * outer
+    by_shift = scaled.square().t() @ pull.sum(1) - (scaled * (pull @ scaled)).sum(0)
+    by_signal = 0.5 * (float((outer * kernel).sum()) + _JITTER * signal * trace)
+    by_signal += log_signal / _WIDE**2
+    by_noise = 0.5 * noise * trace + (log_noise - _LOG_NOISE) / _WIDE**2
+    by_mean = -float(weights.sum())
+    columns = by_shift + shift / SPREAD**2
+    return value, np.concatenate([columns.numpy(), [by_signal, by_noise, by_mean]])
 
 
 class WLProcess(Predictor):

@@ -10,6 +10,7 @@ from pathlib import Path
 import numpy as np
 import pytest
 import torch
+from scipy import optimize, stats
 from sklearn.gaussian_process import GaussianProcessRegressor
 from sklearn.gaussian_process.kernels import ConstantKernel, Matern
 
@@ -28,7 +29,7 @@ from gnas.predictors import (
     WLProcess,
     default,
 )
-from gnas.predictors.process import Kernel, _most_probable
+from gnas.predictors.process import Kernel, _most_probable, _negative_log_posterior
 from gnas.predictors.targets import NormalScores
 from gnas.predictors.wl import exponentiated_wl, label_counts
 from gnas.spaces import SPACES, NASBench101, NASBench201
@@ -67,6 +68,33 @@ def test_posterior_is_that_of_scikit_learn(kernel: Kernel, nu: float) -> None:
     found, std = ours.predict(cells[60:], return_std=True)
     np.testing.assert_allclose(found, scale.to_scores(mean + hyper.mean), rtol=1e-6)
     np.testing.assert_allclose(std, scale.scale * deviation, rtol=1e-5)
+
+
+@pytest.mark.parametrize(("kernel", "nu"), [("matern32", 1.5), ("matern52", 2.5)])
+def test_posterior_of_hyperparameters_and_its_gradient(
+    kernel: Kernel, nu: float, rng: np.random.Generator
+) -> None:
+    """The value against scipy's normal densities, the gradient against differences of values."""
+    inputs, targets = rng.normal(size=(30, 4)), rng.normal(size=30)
+    medians = rng.uniform(1, 4, 4)
+
+    def plain(point: np.ndarray) -> float:
+        shift, (signal, noise, mean) = point[:4], point[4:]
+        matern = np.exp(signal) * Matern(medians * np.exp(shift), nu=nu)(inputs)
+        covariance = matern + (np.exp(noise) + 1e-6 * np.exp(signal)) * np.eye(30)
+        density = stats.multivariate_normal(np.full(30, mean), covariance).logpdf(targets)
+        prior = stats.norm(0, 1).logpdf(shift).sum()
+        prior += stats.norm(0, 1.5).logpdf(signal) + stats.norm(-3, 1.5).logpdf(noise)
+        return -float(density + prior)
+
+    def ours(point: np.ndarray) -> tuple[float, np.ndarray]:
+        args = (torch.from_numpy(inputs), torch.from_numpy(targets), kernel)
+        return _negative_log_posterior(*args, torch.from_numpy(medians), point)
+
+    first, second = rng.normal(0, 0.7, (2, 7))
+    assert ours(first)[0] - ours(second)[0] == pytest.approx(plain(first) - plain(second))
+    differences = optimize.approx_fprime(first, plain, 1e-6)
+    np.testing.assert_allclose(ours(first)[1], differences, rtol=1e-4, atol=1e-4)
 
 
 def test_length_scales_find_the_column_that_matters(rng: np.random.Generator) -> None:
