@@ -18,7 +18,7 @@ import typer.main
 
 ROOT = Path(__file__).resolve().parents[1]
 LAYERS = (
-    {"errors"},
+    {"errors", "processes"},
     {"graphs"},
     {"spaces", "kernels", "topology", "config", "metrics"},
     {"encoders", "models", "data", "runs", "devices", "distributed", "checkpoints", "records"},

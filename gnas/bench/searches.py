@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-import multiprocessing
+import os
 import time
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from concurrent.futures import ProcessPoolExecutor, as_completed
@@ -13,6 +13,7 @@ from typing import Any
 
 from threadpoolctl import threadpool_limits
 
+from gnas import processes
 from gnas.bench.shop import Shop
 from gnas.errors import DataError
 from gnas.records import LineLog
@@ -88,8 +89,10 @@ def run_searches(
         with threadpool_limits(1):
             yield from (_search(shop, name, seed, budget) for name, seed in wanted)
         return
-    context = multiprocessing.get_context("spawn")
-    with ProcessPoolExecutor(workers, context) as pool:
+    context = processes.context(__name__)
+    with ProcessPoolExecutor(
+        workers, context, initializer=processes.adopt, initargs=({**os.environ},)
+    ) as pool:
         ends = [pool.submit(_search_there, make_shop, name, seed, budget) for name, seed in wanted]
         try:
             for end in as_completed(ends):

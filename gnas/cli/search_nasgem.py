@@ -12,6 +12,7 @@ import typer
 
 from gnas.cli.options import absolute, given, settings
 from gnas.cli.output import check_writable, console, progress_bar, report_console, write_json
+from gnas.processes import prepare
 
 if TYPE_CHECKING:
     from rich.console import Console
@@ -81,6 +82,8 @@ def nasgem(
     ] = None,
 ) -> None:
     """Search cells by a predictor of their efficiency score (NASGEM, Cheng et al. 2021)."""
+    if workers > 0:
+        prepare("gnas.search.nasgem.job")
     from gnas.search.nasgem import plan_search, resumed_plan, run_search
     from gnas.viz import nasgem_figures
 

@@ -7,6 +7,8 @@ from typing import Annotated, Any
 
 import typer
 
+from gnas.processes import prepare
+
 app = typer.Typer(help="Build a tabular benchmark of your own.", no_args_is_help=True)
 
 
@@ -41,6 +43,8 @@ def nasbench101(
 
     Interrupt it whenever you like: the same command goes on where it was.
     """
+    if workers > 0:
+        prepare("gnas.tabulate")
     from gnas.cli.output import check_writable, console, reporting
     from gnas.data import load_table
     from gnas.tabulate import TabulateConfig, tabulate

@@ -8,11 +8,12 @@ import os
 import signal
 import threading
 import time
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Mapping
 from contextlib import contextmanager
-from multiprocessing.context import SpawnProcess
+from multiprocessing.process import BaseProcess
 from pathlib import Path
 
+from gnas import processes
 from gnas.errors import ConfigError, DataError, GnasError
 from gnas.studies.job import Evaluate, Job
 from gnas.studies.storage import Claim
@@ -30,8 +31,6 @@ GIVE_BACK_S = 10.0
 """Longest time that a worker takes to give back its candidate when its parent is gone."""
 JOIN_PAUSES_S = (1.0, 2.0, 4.0, 8.0, 16.0)
 """Pauses between the attempts of a local worker to join the study that its parent has open."""
-QUIET = "ignore:`torch.jit:FutureWarning"
-"""The one warning that workers do not print."""
 
 Report = Callable[[Progress], None]
 
@@ -165,19 +164,18 @@ def local_workers(
 class _Pool:
     def __init__(self, study: CandidateStudy, job: Job, count: int) -> None:
         self._study, self._job, self._count = study, job, count
-        self._processes: list[SpawnProcess] = []
+        self._processes: list[BaseProcess] = []
         self._killed = 0
         self._ended = 0
 
     def start(self) -> None:
         """Starts as many as are missing."""
-        context = mp.get_context("spawn")
-        with _quiet_imports():
-            while len(self._processes) < self._count:
-                arguments = (self._study.name, self._study.where, self._job)
-                process = context.Process(target=_worker_main, args=arguments, daemon=True)
-                process.start()
-                self._processes.append(process)
+        while len(self._processes) < self._count:
+            context = processes.context(type(self._job).__module__)
+            arguments = (self._study.name, self._study.where, self._job, {**os.environ})
+            process = context.Process(target=_worker_main, args=arguments, daemon=True)
+            process.start()
+            self._processes.append(process)
 
     def wait(self, report: Report) -> None:
         """See `local_workers`."""
@@ -232,24 +230,8 @@ class _Pool:
         return True
 
 
-@contextmanager
-def _quiet_imports() -> Iterator[None]:
-    """Keeps processes started inside from repeating that torch-geometric uses `torch.jit`.
-
-    They import it before any line of theirs could ask for silence.
-    """
-    before = os.environ.get("PYTHONWARNINGS")
-    os.environ["PYTHONWARNINGS"] = ",".join([*([before] if before else []), QUIET])
-    try:
-        yield
-    finally:
-        if before is None:
-            del os.environ["PYTHONWARNINGS"]
-        else:
-            os.environ["PYTHONWARNINGS"] = before
-
-
-def _worker_main(name: str, where: str | Path, job: Job) -> None:
+def _worker_main(name: str, where: str | Path, job: Job, environment: Mapping[str, str]) -> None:
+    processes.adopt(environment)
     signal.signal(signal.SIGINT, signal.SIG_IGN)  # the main process stops its workers
     try:
         workers: list[Worker] = []

@@ -123,18 +123,25 @@ def test_local_workers_survive_candidates_that_kill(
     assert caplog.text.count("a worker was killed by signal 9") == MAX_DEATHS
 
 
-def test_a_worker_that_cannot_start_ends_the_wait(
-    journal: Path, capfd: pytest.CaptureFixture[str]
-) -> None:
-    job = replace(JOB, factor=0)
-    study = opened(journal, 1, job)
-    with (
-        pytest.raises(DataError, match="one ended with exit code 1"),
-        local_workers(study, job, 1) as wait,
-    ):
-        wait(lambda progress: None)
-    assert "a worker stopped: the factor must not be 0" in capfd.readouterr().err
-    with pytest.raises(ConfigError, match="at least 0"), local_workers(study, job, -1):
+def test_a_worker_that_cannot_start_ends_the_wait(journal: Path) -> None:
+    """In a process of its own, as workers write to where their first maker wrote."""
+    script = (
+        "import sys; from tests.studies.jobs import Doubling;"
+        "from gnas.studies import CandidateStudy, local_workers\n"
+        "job = Doubling(factor=0)\n"
+        "study = CandidateStudy.open(job, name='numbers', storage=sys.argv[1])\n"
+        "study.plan([{'x': 1}])\n"
+        "with local_workers(study, job, 1) as wait: wait(print)"
+    )
+    command = [sys.executable, "-c", script, str(journal)]
+    ended = subprocess.run(command, capture_output=True, text=True, check=False)
+    assert "a worker stopped: the factor must not be 0" in ended.stderr
+    assert "DataError: every worker must go on to the end, but one ended with" in ended.stderr
+
+
+def test_a_negative_number_of_workers(journal: Path) -> None:
+    study = opened(journal)
+    with pytest.raises(ConfigError, match="at least 0"), local_workers(study, JOB, -1):
         pass
 
 

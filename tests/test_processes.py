@@ -1,0 +1,68 @@
+from __future__ import annotations
+
+import os
+import signal
+import subprocess
+import sys
+import time
+from concurrent.futures import ProcessPoolExecutor
+from pathlib import Path
+
+import pytest
+
+from gnas import processes
+
+
+def test_children_have_the_environment_of_now(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Not the one that their server was started in."""
+    monkeypatch.setenv("GNAS_FIRST", "old")
+    monkeypatch.setenv("GNAS_GONE", "old")
+    seen = []
+    for value in ("1", "2"):
+        monkeypatch.setenv("GNAS_FIRST", value)
+        context, start = processes.context(), ({**os.environ},)
+        with ProcessPoolExecutor(1, context, initializer=processes.adopt, initargs=start) as pool:
+            seen.append(pool.submit(os.getenv, "GNAS_FIRST").result())
+            assert pool.submit(os.getenv, "GNAS_GONE").result() == os.getenv("GNAS_GONE")
+        monkeypatch.delenv("GNAS_GONE", raising=False)
+    assert seen == ["1", "2"]
+
+
+def test_what_was_prepared_is_there(tmp_path: Path) -> None:
+    """Imported once by the server, and before it is asked for."""
+    (tmp_path / "counted.py").write_text("import sys\nsys.stderr.write('imported ')\n")
+    script = (
+        "from gnas import processes\n"
+        "processes.prepare('counted')\n"
+        "context = processes.context('json')\n"
+        "for _ in range(3):\n"
+        "    child = context.Process(target=__import__, args=('counted',))\n"
+        "    child.start()\n"
+        "    child.join()\n"
+    )
+    ended = subprocess.run(
+        [sys.executable, "-c", script], capture_output=True, text=True, check=True, cwd=tmp_path
+    )
+    assert ended.stderr == "imported "
+
+
+@pytest.mark.parametrize("wait_s", [0.3, 1.5])
+def test_ctrl_c_while_processes_are_prepared_is_one_line(wait_s: float, tmp_path: Path) -> None:
+    command = [sys.executable, "-m", "gnas", "search", "nasgem", "--out", str(tmp_path / "out")]
+    with subprocess.Popen(
+        [*command, "--workers", "2"], stderr=subprocess.PIPE, text=True, start_new_session=True
+    ) as running:
+        assert running.stderr is not None
+        while not _has_child(running.pid):
+            assert running.poll() is None
+            time.sleep(0.01)
+        time.sleep(wait_s)
+        os.killpg(running.pid, signal.SIGINT)  # as a terminal does
+        said = running.stderr.read()
+    assert said.splitlines()[-1] == "error: interrupted" and "Traceback" not in said
+    # shells call both 130; Python ends itself by the signal if it came inside an exec
+    assert running.returncode in (130, -signal.SIGINT)
+
+
+def _has_child(pid: int) -> bool:
+    return bool(Path(f"/proc/{pid}/task/{pid}/children").read_text().split())
