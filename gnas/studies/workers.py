@@ -157,6 +157,9 @@ def local_workers(
     try:
         pool.start()
         yield pool.wait
+    except BaseException:
+        study.hurry()
+        raise
     finally:
         pool.stop()
 
@@ -199,7 +202,6 @@ class _Pool:
         for process in self._processes:
             process.join()
         if self._processes:
-            self._study.hurry()
             self._study.take_back(forgiven=[p.pid for p in self._processes if p.pid is not None])
 
     def _lost_any(self) -> bool:

@@ -53,8 +53,8 @@ def thread_worker(
                 study = CandidateStudy.join(name, where)
             except GnasError:  # not there yet, or not whole
                 continue
+            # of a finished study it comes back at once, until a search goes on with that
             work(study, kind.from_facts(study.facts), wait=True)
-            return
 
     thread = threading.Thread(target=run, daemon=True)
     thread.start()
