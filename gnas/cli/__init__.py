@@ -6,6 +6,8 @@ Exit codes: 0 done, 1 an error that the message explains in one line, 2 wrong us
 
 from __future__ import annotations
 
+import atexit
+import gc
 import logging
 import os
 import signal
@@ -124,6 +126,10 @@ app.command()(worker.worker)
 def main() -> None:
     """Runs the command line of this process; asked to end, it cleans up as after Ctrl-C."""
     signal.signal(signal.SIGTERM, lambda number, frame: sys.exit(128 + number))
+    # Torch and torch-geometric make a million objects that stay; to look through them again and
+    # again while they are imported, and once more at the end, takes seconds.
+    gc.set_threshold(100_000, 50, 50)
+    atexit.register(gc.freeze)
     for name in ("stdout", "stderr"):
         if getattr(sys, name) is None:  # closed by who started this process
             setattr(sys, name, open(os.devnull, "w"))

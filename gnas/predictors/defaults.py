@@ -2,6 +2,9 @@
 
 from __future__ import annotations
 
+import json
+from importlib.resources import files
+
 from gnas.encoders import GraphEncoder, load
 from gnas.encoders.paths import PathStatistics
 from gnas.predictors.average import Average
@@ -15,13 +18,12 @@ from gnas.predictors.process import ArdProcess
 from gnas.spaces.base import Space
 from gnas.spaces.vocabulary import Vocabulary
 
-NETWORKED = ("nasbench101", "nasbench201")
-"""Spaces whose pretrained graph networks were measured to help."""
-FROM_SAMPLES = 150
-"""Choice: graph networks take part from this many samples on. Averaged in they lose a little with
-39 and 78 samples of NAS-Bench-201 (its CIFAR-10 accuracies, the samples that we report) and gain
-with more; on NAS-Bench-101 they gain with 100 already."""
-_RELEVANCE = {
+NETWORKS_FROM = {"nasbench101": 50, "nasbench201": 150}
+"""Choice: graph networks take part from this many samples on, in the spaces where they were
+measured to help. With fewer samples of NAS-Bench-201 they lose a little."""
+TREES_FROM = 400
+"""Choice: on NAS-Bench-201 trees take part from this many samples on."""
+RELEVANCE = {
     "size": 0.6,
     "ops": 1.4,
     "degrees": 0.45,
@@ -40,6 +42,8 @@ _RELEVANCE = {
 }
 """Choice: how much each group of `PathStatistics` says where operations sit on edges, before any
 label is seen. Fitted by marginal likelihood to CIFAR-100 on NAS-Bench-201, one value a group."""
+FITTED = "relevance/nasbench201.json"
+"""How much each column says on NAS-Bench-201, written by ``benchmarks/fit_relevance.py``."""
 _FLOW = ("size", "ops", "walk", "flow")
 
 
@@ -47,37 +51,65 @@ def default(space: Space, *, networks: bool = True, seed: int = 0) -> Predictor:
     """The predictor to bet on for few labels: processes, trees and perceptrons, averaged.
 
     All see `PathStatistics`, and `ChannelStatistics` where the output concatenates. Where
-    operations sit on edges there are four processes: two know which columns mattered elsewhere,
-    one sees only few of them. From `FROM_SAMPLES` samples on this average is averaged with a
-    pretrained graph network, where one of the space ships. `benchmarks/results` holds the
-    comparison, and ``docs/predictors.md`` what was tried and how the choices were made.
+    operations sit on edges, processes begin with what mattered on NAS-Bench-201's CIFAR-100
+    accuracies. From `NETWORKS_FROM` samples on this average is averaged with pretrained graph
+    networks, where some of the space ship. `benchmarks/results` holds the comparison, and
+    ``docs/predictors.md`` what was tried and how the choices were made.
 
     Args:
         space: Where the architectures come from.
-        networks: Whether graph networks may take part. Training them on 500 samples takes some
-            ten seconds, the rest four.
+        networks: Whether graph networks may take part. Training them on 500 samples takes ten to
+            thirty seconds, the rest four.
         seed: Fixes every random choice.
     """
-    counting = Average(_for_edge_ops(space) if space.edge_ops else _for_node_ops(space), seed=seed)
-    encoders = _encoders(space) if networks else []
-    if not encoders:
+    counting = _counting(space, seed)
+    found = _networks(space) if networks else []
+    if not found:
         return counting
-    members = [OnGraphs(counting), GraphNetwork(encoders)]
-    return Average(members, from_samples=(0, FROM_SAMPLES), seed=seed)
+    least = NETWORKS_FROM[space.name]
+    members = [OnGraphs(counting), *found]
+    return Average(members, from_samples=(0, *[least] * len(found)), seed=seed)
 
 
-def _encoders(space: Space) -> list[GraphEncoder]:
-    """Pretrained ones of exactly this space, the one to train first."""
-    if space.name not in NETWORKED:
+def _networks(space: Space) -> list[GraphNetwork]:
+    """Pretrained ones of exactly this space, to be trained on."""
+    if space.name not in NETWORKS_FROM:
         return []
-    found = [load(f"{network}-{space.name}") for network in ("dag", "gin", "gps")]
+    found = [load(f"{network}-{space.name}") for network in ("dag", "gps", "gin")]
     encoders = [one for one in found if isinstance(one, GraphEncoder)]
-    return [one for one in encoders if one.config.vocabulary == Vocabulary.of(space)]
+    if any(one.config.vocabulary != Vocabulary.of(space) for one in encoders):
+        return []
+    if space.edge_ops:
+        return [GraphNetwork(encoders)]
+    return [GraphNetwork(encoder, process=False) for encoder in encoders[:2]]
 
 
-def _for_edge_ops(space: Space) -> list[Predictor]:
+def _counting(space: Space, seed: int) -> Average:
+    if not space.edge_ops:
+        return Average(_for_node_ops(space), seed=seed)
     features = PathStatistics(space)
-    relevance = features.spread(_RELEVANCE)
+    relevance = _fitted_relevance(features)
+    if relevance is None:
+        return Average(_for_edge_ops(features), seed=seed)
+    members = [
+        ArdProcess(features, relevance=relevance, spread=0.25, tails=0.5),
+        ArdProcess(features, relevance=relevance, spread=0.5, tails=0.5),
+        ArdProcess(features, relevance=relevance, spread=0.25, tails=0.5, kernel="matern52"),
+        Forest(features, kind="extra", num_trees=150, max_features=0.4),
+    ]
+    return Average(members, from_samples=(0, 0, 0, TREES_FROM), seed=seed)
+
+
+def _fitted_relevance(features: PathStatistics) -> list[float] | None:
+    """Of every column, if they are those that it was fitted to."""
+    record = json.loads(files("gnas.predictors").joinpath(FITTED).read_text(encoding="utf-8"))
+    if Vocabulary.from_record(record["vocabulary"]) != Vocabulary.of(features.space):
+        return None
+    return [value for name in features.widths for value in record["relevance"][name]]
+
+
+def _for_edge_ops(features: PathStatistics) -> list[Predictor]:
+    relevance = features.spread(RELEVANCE)
     return [
         ArdProcess(features, relevance=relevance, tails=0.5),
         ArdProcess(features, relevance=relevance, tails=0.5, kernel="matern52"),

@@ -226,7 +226,10 @@ class GraphNetwork(Predictor):
         return _Scorer(copy.deepcopy(encoder).requires_grad_(self.body_rate > 0).train(), seed)
 
     def _predict(self, rows: Rows) -> Scores:
-        return self._predict_std(rows)[0] if self.has_std else self._outputs(rows)[0]
+        if self.has_std:
+            return self._predict_std(rows)[0]
+        distinct, inverse = np.unique(rows, axis=0, return_inverse=True)
+        return self._outputs(distinct)[0][inverse.reshape(-1)]
 
     def _predict_std(self, rows: Rows) -> tuple[Scores, Scores]:
         if not self.has_std:

@@ -24,7 +24,7 @@ HYPER_ROWS = 500
 STEPS = 12
 """Choice: iterations of L-BFGS; more rank no better, and worse after 39 labels."""
 SPREAD = 1.0
-"""Choice: deviation of the prior log length scale of a column."""
+"""Choice: see `ArdProcess`."""
 _LOG_NOISE, _WIDE = -3.0, 1.5  # prior mean of the log noise; deviation of it and of the log signal
 _JITTER = 1e-6
 _CHUNK = 4_000
@@ -68,6 +68,7 @@ class ArdProcess(Predictor):
             None treats all alike.
         kernel: Matern, of smoothness 3/2 or 5/2.
         length: Median of the prior length scale, in units of sqrt(columns).
+        spread: Deviation of the prior logarithm of a length scale: how far labels may move it.
         tails: How far apart the best and the worst samples lie: 1 as the quantiles of a normal
             distribution, 0 as those of a uniform one, see `NormalScores.flattened`.
         hyper_rows: Hyperparameters are fitted on at most this many rows (a seeded draw);
@@ -87,6 +88,7 @@ class ArdProcess(Predictor):
         relevance: Sequence[float] | None = None,
         kernel: Kernel = "matern32",
         length: float = 2.0,
+        spread: float = SPREAD,
         tails: float = 1.0,
         hyper_rows: int = HYPER_ROWS,
         seed: int = 0,
@@ -97,6 +99,7 @@ class ArdProcess(Predictor):
         self.relevance = None if relevance is None else tuple(relevance)
         self.kernel = kernel
         self.length = length
+        self.spread = spread
         self.tails = tails
         self.hyper_rows = hyper_rows
         self._scale_of_columns: ColumnScale | None = None
@@ -111,7 +114,7 @@ class ArdProcess(Predictor):
         values = torch.from_numpy(NormalScores.flattened(targets, self.tails))
         part = np.random.default_rng(self.seed).permutation(len(rows))[: self.hyper_rows]
         lengths = self._prior_lengths(rows, inputs.size(1))
-        found = _most_probable(inputs[part], values[part], self.kernel, lengths)
+        found = _most_probable(inputs[part], values[part], self.kernel, lengths, self.spread)
         self._lengths, self._signal = found.lengths, found.signal
         self._inputs = inputs / found.lengths
         distance = _distance(self._inputs, self._inputs, self.kernel)
@@ -133,9 +136,25 @@ class ArdProcess(Predictor):
             variances.append(variance)
         return torch.cat(means).numpy(), torch.cat(variances).sqrt().numpy()
 
+    def learned_relevance(self) -> Scores:
+        """How much each of ``features``' columns says by the fit, as ``relevance`` has it: [F].
+
+        Columns that are not in use keep what they were given.
+        """
+        assert self._scale_of_columns is not None, "fit first"
+        used = self._scale_of_columns.of_columns(
+            self._chosen(np.arange(float(self._width))[None])
+        )[0]
+        learned = self._given_relevance(self._width).copy()
+        learned[used.astype(int)] = self.length * math.sqrt(len(used)) / self._lengths.numpy()
+        return learned
+
+    def _given_relevance(self, width: int) -> Scores:
+        return np.ones(width) if self.relevance is None else np.array(self.relevance)
+
     def _prior_lengths(self, rows: Rows, width: int) -> Tensor:
         """Median of the prior length scale of every column in use: [F']."""
-        relevance = np.ones(rows.shape[1]) if self.relevance is None else np.array(self.relevance)
+        relevance = self._given_relevance(rows.shape[1])
         if len(relevance) != rows.shape[1]:
             raise ConfigError(
                 f"relevance must have one value for each of the {rows.shape[1]} columns, but got "
@@ -181,7 +200,9 @@ def _slope(distance: Tensor, kind: Kernel) -> Tensor:
     return near * torch.exp(-distance)
 
 
-def _most_probable(inputs: Tensor, targets: Tensor, kind: Kernel, prior_lengths: Tensor) -> _Hyper:
+def _most_probable(
+    inputs: Tensor, targets: Tensor, kind: Kernel, prior_lengths: Tensor, spread: float
+) -> _Hyper:
     """Maximum a posteriori of every column's length scale, the signal, the noise and the mean."""
     from scipy.optimize import minimize
 
@@ -189,7 +210,7 @@ def _most_probable(inputs: Tensor, targets: Tensor, kind: Kernel, prior_lengths:
     start = np.zeros(width + 3)
     start[-2] = _LOG_NOISE
     best = minimize(
-        partial(_negative_log_posterior, inputs, targets, kind, prior_lengths),
+        partial(_negative_log_posterior, inputs, targets, kind, prior_lengths, spread),
         start,
         jac=True,
         method="L-BFGS-B",
@@ -201,7 +222,12 @@ def _most_probable(inputs: Tensor, targets: Tensor, kind: Kernel, prior_lengths:
 
 
 def _negative_log_posterior(
-    inputs: Tensor, targets: Tensor, kind: Kernel, prior_lengths: Tensor, point: Scores
+    inputs: Tensor,
+    targets: Tensor,
+    kind: Kernel,
+    prior_lengths: Tensor,
+    spread: float,
+    point: Scores,
 ) -> tuple[float, Scores]:
     """Its value up to a constant, and its gradient.
 
@@ -213,6 +239,7 @@ def _negative_log_posterior(
         targets: What they should give [N].
         kind: The kernel.
         prior_lengths: Medians of the length scales [F].
+        spread: Deviation of their logarithms.
         point: Logarithms of the length scales over their medians, of the signal and of the
             noise, then the mean: [F + 3].
     """
@@ -231,7 +258,7 @@ def _negative_log_posterior(
     weights = inverse @ rest
     value = 0.5 * float(rest @ weights) + float(factor.diagonal().log().sum())
     value += 0.5 * (
-        float((shift / SPREAD).square().sum())
+        float((shift / spread).square().sum())
         + (log_signal / _WIDE) ** 2
         + ((log_noise - _LOG_NOISE) / _WIDE) ** 2
     )
@@ -244,7 +271,7 @@ def _negative_log_posterior(
     by_signal += log_signal / _WIDE**2
     by_noise = 0.5 * noise * trace + (log_noise - _LOG_NOISE) / _WIDE**2
     by_mean = -float(weights.sum())
-    columns = by_shift + shift / SPREAD**2
+    columns = by_shift + shift / spread**2
     return value, np.concatenate([columns.numpy(), [by_signal, by_noise, by_mean]])
 
 

@@ -187,16 +187,28 @@ def test_bad_options_and_graphs_are_named(rng: np.random.Generator) -> None:
 
 def test_the_default_takes_networks_from_enough_samples_on(rng: np.random.Generator) -> None:
     space = NASBench101()
-    cells, scores = space.sample_batch(170, rng), rng.normal(size=170)
+    cells, scores = space.sample_batch(70, rng), rng.normal(size=70)
     full, counting = default(space), default(space, networks=False)
-    few = full.fit(cells[:60], scores[:60]).predict(cells[150:])
-    assert (few == counting.fit(cells[:60], scores[:60]).predict(cells[150:])).all()
-    many = full.fit(cells[:150], scores[:150]).predict(cells[150:])
-    alone = counting.fit(cells[:150], scores[:150]).predict(cells[150:])
+    few = full.fit(cells[:49], scores[:49]).predict(cells[50:])
+    assert (few == counting.fit(cells[:49], scores[:49]).predict(cells[50:])).all()
+    many = full.fit(cells[:50], scores[:50]).predict(cells[50:])
+    alone = counting.fit(cells[:50], scores[:50]).predict(cells[50:])
     assert np.abs(many - alone).max() > 1e-3
     own = NASBench101()
     own.max_nodes = 8  # no pretrained network reads such cells
     assert default(own).features == default(own, networks=False).features
+
+
+def test_what_was_fitted_to_a_space_is_for_that_space_alone() -> None:
+    counting = default(SPACE, networks=False)
+    assert isinstance(counting, Average) and counting.from_samples == (0, 0, 0, 400)
+    fitted = counting.members[0]
+    assert isinstance(fitted, ArdProcess) and fitted.relevance is not None
+    assert len(fitted.relevance) == PathStatistics(SPACE)(CELLS[:1]).shape[1]
+    own = NASBench201()
+    own.edge_ops = (*own.edge_ops[:-1], "max_pool_3x3")
+    other = default(own, networks=False)
+    assert isinstance(other, Average) and other.from_samples == (0,) * 5
 
 
 def test_members_that_wait_for_samples_are_counted(rng: np.random.Generator) -> None:

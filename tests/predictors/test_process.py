@@ -59,6 +59,7 @@ def test_posterior_is_that_of_scikit_learn(kernel: Kernel, nu: float) -> None:
         torch.from_numpy(targets[np.random.default_rng(0).permutation(60)]),
         kernel,
         ours._prior_lengths(rows, part.shape[1]),
+        1.0,
     )
     matern = ConstantKernel(hyper.signal) * Matern(hyper.lengths.numpy(), nu=nu)
     noise = hyper.noise + 1e-6 * hyper.signal
@@ -83,13 +84,13 @@ def test_posterior_of_hyperparameters_and_its_gradient(
         matern = np.exp(signal) * Matern(medians * np.exp(shift), nu=nu)(inputs)
         covariance = matern + (np.exp(noise) + 1e-6 * np.exp(signal)) * np.eye(30)
         density = stats.multivariate_normal(np.full(30, mean), covariance).logpdf(targets)
-        prior = stats.norm(0, 1).logpdf(shift).sum()
+        prior = stats.norm(0, 0.6).logpdf(shift).sum()
         prior += stats.norm(0, 1.5).logpdf(signal) + stats.norm(-3, 1.5).logpdf(noise)
         return -float(density + prior)
 
     def ours(point: np.ndarray) -> tuple[float, np.ndarray]:
         args = (torch.from_numpy(inputs), torch.from_numpy(targets), kernel)
-        return _negative_log_posterior(*args, torch.from_numpy(medians), point)
+        return _negative_log_posterior(*args, torch.from_numpy(medians), 0.6, point)
 
     first, second = rng.normal(0, 0.7, (2, 7))
     assert ours(first)[0] - ours(second)[0] == pytest.approx(plain(first) - plain(second))
@@ -101,7 +102,7 @@ def test_length_scales_find_the_column_that_matters(rng: np.random.Generator) ->
     inputs = rng.normal(size=(80, 6))
     targets = np.sin(2 * inputs[:, 2])
     hyper = _most_probable(
-        torch.from_numpy(inputs), torch.from_numpy(targets), "matern52", torch.full((6,), 5.0)
+        torch.from_numpy(inputs), torch.from_numpy(targets), "matern52", torch.full((6,), 5.0), 1.0
     )
     assert int(hyper.lengths.argmin()) == 2
     assert hyper.lengths[2] < hyper.lengths.sort()[0][1] / 2
@@ -123,6 +124,21 @@ def test_relevance_moves_the_prior_length_scales() -> None:
     assert (plain.predict(cells) != moved.predict(cells)).any()
     groups = PATHS.spread({name: float(i) for i, name in enumerate(PATHS.widths)})
     assert [groups[PATHS.columns(name)[0]] for name in PATHS.widths] == list(range(15))
+
+
+def test_what_a_fit_learned_of_columns_can_be_where_another_begins() -> None:
+    cells, scores = task(60)
+    rows = PATHS(cells)
+    with_all = ArdProcess(PATHS).fit_rows(rows, scores)
+    learned = with_all.learned_relevance()
+    still = rows.std(0) == 0
+    assert (learned[still] == 1).all() and (learned[~still] != 1).any()
+    again = ArdProcess(PATHS, relevance=learned.tolist(), spread=1e-3).fit_rows(rows, scores)
+    np.testing.assert_allclose(again._lengths, with_all._lengths, rtol=0.01)
+    np.testing.assert_allclose(again.predict(cells), with_all.predict(cells), rtol=0.05)
+    flows = ArdProcess(PATHS, columns=PATHS.columns("flow")).fit_rows(rows, scores)
+    used = np.flatnonzero(flows.learned_relevance() != 1)
+    assert set(used) <= set(PATHS.columns("flow")) and len(used)
 
 
 def test_tails_lead_from_uniform_to_normal_targets() -> None:
