@@ -76,10 +76,11 @@ def main() -> None:
     print(text)
     if options.save:
         plan = plan_search(options.dataset, **changes)
+        priors = " --priors" if options.priors else ""
         save_record(
             options.save,
             f"NASGEM searches on {options.dataset} against random search",
-            f"python benchmarks/nasgem_search.py --seeds {options.seeds}",
+            f"python benchmarks/nasgem_search.py --seeds {options.seeds}{priors}",
             text,
             config=asdict(plan.config), methods=methods(options.priors),
             seeds=options.seeds, rows=json.loads(to_json(rows)),
