@@ -27,7 +27,9 @@ class Calibrated(Predictor):
 
     Args:
         predictor: Knows its uncertainty (`Predictor.has_std`).
-        folds: Parts that are held out in turn; fitting takes about ``folds`` times as long.
+        folds: Parts that are held out in turn; fitting takes about ``folds`` times as long. Each
+            fold's fit sees the other samples alone, so members of an `Average` that wait for more
+            samples may be missing there.
         seed: Of the predictor and of the folds.
 
     Raises:
