@@ -72,7 +72,11 @@ def default(space: Space, *, networks: bool = True, seed: int = 0) -> Predictor:
 
 
 def _networks(space: Space) -> list[GraphNetwork]:
-    """Pretrained ones of exactly this space, to be trained on."""
+    """Pretrained ones of exactly this space, each to be trained on.
+
+    As measured: on NAS-Bench-201 processes on the embeddings help, on NAS-Bench-101 a second kind
+    of network does.
+    """
     if space.name not in NETWORKS_FROM:
         return []
     found = [load(f"{network}-{space.name}") for network in ("dag", "gps", "gin")]
@@ -85,6 +89,7 @@ def _networks(space: Space) -> list[GraphNetwork]:
 
 
 def _counting(space: Space, seed: int) -> Average:
+    """All that sees counts."""
     if not space.edge_ops:
         return Average(_for_node_ops(space), seed=seed)
     features = PathStatistics(space)
