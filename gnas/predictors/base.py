@@ -202,6 +202,8 @@ class ColumnScale:
         deviation = rows.std(0)
         self._kept = deviation > 1e-9 * np.maximum(np.abs(self._mean), 1)
         self._deviation = deviation[self._kept]
+        self.some = bool(self._kept.any())
+        """Whether any column is left."""
 
     def __call__(self, rows: Rows) -> Rows:
         """Standardised rows [N, F'] with F' >= 1 (one column of zeros if nothing changes)."""

@@ -229,7 +229,8 @@ class GraphNetwork(Predictor):
         if self.has_std:
             return self._predict_std(rows)[0]
         distinct, inverse = np.unique(rows, axis=0, return_inverse=True)
-        return self._outputs(distinct)[0][inverse.reshape(-1)]
+        outputs: Scores = self._outputs(distinct)[0]
+        return outputs[inverse.reshape(-1)]
 
     def _predict_std(self, rows: Rows) -> tuple[Scores, Scores]:
         if not self.has_std:

@@ -140,13 +140,17 @@ class ArdProcess(Predictor):
         """How much each of ``features``' columns says by the fit, as ``relevance`` has it: [F].
 
         Columns that are not in use keep what they were given.
+
+        Raises:
+            ConfigError: `fit` was not called.
         """
-        assert self._scale_of_columns is not None, "fit first"
-        used = self._scale_of_columns.of_columns(
-            self._chosen(np.arange(float(self._width))[None])
-        )[0]
+        if self._scale_of_columns is None:
+            raise ConfigError(f"predictor '{self.name}' must be fitted first; call `fit`")
         learned = self._given_relevance(self._width).copy()
-        learned[used.astype(int)] = self.length * math.sqrt(len(used)) / self._lengths.numpy()
+        numbers = self._chosen(np.arange(float(self._width))[None])
+        if self._scale_of_columns.some:
+            used = self._scale_of_columns.of_columns(numbers)[0].astype(int)
+            learned[used] = self.length * math.sqrt(len(used)) / self._lengths.numpy()
         return learned
 
     def _given_relevance(self, width: int) -> Scores:

@@ -139,6 +139,10 @@ def test_what_a_fit_learned_of_columns_can_be_where_another_begins() -> None:
     flows = ArdProcess(PATHS, columns=PATHS.columns("flow")).fit_rows(rows, scores)
     used = np.flatnonzero(flows.learned_relevance() != 1)
     assert set(used) <= set(PATHS.columns("flow")) and len(used)
+    same = ArdProcess(PATHS).fit_rows(rows[[0, 0]], scores[:2])
+    assert (same.learned_relevance() == 1).all()
+    with pytest.raises(ConfigError, match="must be fitted first"):
+        ArdProcess(PATHS).learned_relevance()
 
 
 def test_tails_lead_from_uniform_to_normal_targets() -> None:
