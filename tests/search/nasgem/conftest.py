@@ -68,7 +68,13 @@ def thread_worker(
 def search(
     plan: SearchPlan, out: Path, *, kind: type[NasgemJob] = NasgemJob, **options: Any
 ) -> dict[str, Any]:
-    """Runs a search with one worker in a thread."""
+    """Runs a search with one worker, a process; of another kind of job, a thread.
+
+    A thread shares torch's random numbers with what the search computes meanwhile, so its
+    trainings are not the same every time.
+    """
+    if kind is NasgemJob:
+        return run_search(plan, out=out, workers=1, **options)
     with thread_worker(out.name, out / JOURNAL, kind):
         return run_search(plan, out=out, workers=0, **options)
 
