@@ -69,7 +69,7 @@ def main() -> None:
 
 def buy(search: Callable[..., int], rows: Any, seed: int, **options: Any) -> int:
     """What a search with a seed finds."""
-    return search(rows, seed=seed, **options)
+    return search(rows, seed=seed, budget=BUDGET, **options)
 
 
 def examples(count: int) -> dict[str, Any]:
