@@ -2,15 +2,13 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Sequence
-from pathlib import Path
+from collections.abc import Sequence
 
 import pytest
 import torch
 from torch import Tensor
 from torch.nn import functional as F
 
-from gnas.errors import UnsupportedError
 from gnas.models.fused import Block, Features, Kernels, library, native, plain
 
 IMPLEMENTATIONS = {"native": native, "torch": plain}
@@ -179,65 +177,6 @@ def test_more_threads_change_only_the_rounding() -> None:
     for a, b, c in zip(one, two, again, strict=True):
         torch.testing.assert_close(a, b, rtol=1e-10, atol=1e-10)
         assert torch.equal(b, c)
-
-
-@pytest.fixture
-def forget_library() -> Iterator[None]:
-    """Lets a test change what `library` finds, and forgets it afterwards."""
-    library.library.cache_clear()
-    library.unavailable.cache_clear()
-    yield
-    library.library.cache_clear()
-    library.unavailable.cache_clear()
-
-
-@pytest.mark.usefixtures("forget_library")
-def test_no_compiler_is_said(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
-    monkeypatch.setenv("CC", "no-such-compiler")
-    monkeypatch.setenv("XDG_CACHE_HOME", str(tmp_path))
-    with pytest.raises(UnsupportedError, match="need a C compiler, but 'no-such-compiler'"):
-        library.library(torch.float32)
-    problem = native.native_problem(torch.zeros(1))
-    assert problem is not None and "install gcc or clang" in problem
-
-
-@pytest.mark.usefixtures("forget_library")
-def test_broken_compiler_is_said(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
-    compiler = tmp_path / "broken"
-    compiler.write_text("#!/bin/sh\necho 'fatal error: out of ideas' >&2\nexit 3\n")
-    compiler.chmod(0o755)
-    monkeypatch.setenv("CC", str(compiler))
-    monkeypatch.setenv("XDG_CACHE_HOME", str(tmp_path))
-    with pytest.raises(UnsupportedError, match=r"must compile, but .*broken failed: .*out of"):
-        library.library(torch.float32)
-    assert not list((tmp_path / "gnas" / "native").iterdir())
-
-
-@needs_compiler
-@pytest.mark.usefixtures("forget_library")
-def test_library_is_compiled_once(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
-    monkeypatch.setenv("XDG_CACHE_HOME", str(tmp_path))
-    library.library(torch.float32)
-    (path,) = (tmp_path / "gnas" / "native").iterdir()
-    stamp = path.stat().st_mtime_ns
-    library.library.cache_clear()
-    library.library(torch.float32)
-    assert path.stat().st_mtime_ns == stamp
-
-
-@needs_compiler
-@pytest.mark.usefixtures("forget_library")
-def test_damaged_library_is_named(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
-    monkeypatch.setenv("XDG_CACHE_HOME", str(tmp_path / "good"))
-    library.library(torch.float32)
-    (path,) = (tmp_path / "good" / "gnas" / "native").iterdir()
-    damaged = tmp_path / "bad" / "gnas" / "native" / path.name
-    damaged.parent.mkdir(parents=True)
-    damaged.write_bytes(b"not a library")
-    monkeypatch.setenv("XDG_CACHE_HOME", str(tmp_path / "bad"))
-    library.library.cache_clear()
-    with pytest.raises(UnsupportedError, match=r"must load, but .*remove the file"):
-        library.library(torch.float32)
 
 
 def test_what_native_kernels_refuse() -> None:
