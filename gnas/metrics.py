@@ -99,6 +99,21 @@ def noise_ceiling(val_acc: ArrayLike, test_acc: ArrayLike) -> float:
     return kendall_tau(val_acc, test_acc)
 
 
+def group_means(groups: ArrayLike, values: ArrayLike) -> Values:
+    """For every architecture the mean value of its group: float64 [N].
+
+    The best ranking that a predictor could reach for which all members of a group are one.
+
+    Args:
+        groups: Keys of any type [N]; equal keys are one group.
+        values: [N].
+    """
+    _, group = np.unique(np.asarray(groups), return_inverse=True)
+    group = group.reshape(-1)
+    means: Values = (np.bincount(group, values) / np.bincount(group))[group]
+    return means
+
+
 def agreement_between_runs(runs: ArrayLike) -> float:
     """Mean Kendall tau between every two runs, over the architectures that have both.
 

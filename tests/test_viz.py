@@ -34,12 +34,19 @@ def result(samples: tuple[int, ...] = (100, 200), intervals: bool = True) -> Ben
     return BenchResult(
         command="bench nasbench101",
         config={},
-        table={"name": "small", "provenance": "partial", "usable": 4400},
-        protocol={},
+        table={
+            "name": "small",
+            "provenance": "partial",
+            "usable": 4400,
+            "train_column": "mean val_acc of 3 runs",
+            "test_column": "mean test_acc of 3 runs",
+        },
+        quantity="test_acc",
+        protocol={"ceiling": "mean val_acc of 3 runs itself"},
         rows=tuple(rows),
         ceiling=0.94,
         agreement_between_runs=None,
-        best_test_acc=0.94,
+        best_score=0.94,
         seconds=1.0,
     )
 

@@ -47,8 +47,10 @@ class Task:
     graphs: DenseBatch
     seen: DenseBatch
     """What predictors see: ``graphs``, or the same with operations hidden."""
-    val_acc: Values
-    test_acc: Values
+    train_scores: Values
+    """Scores [N] that predictors learn from."""
+    true_scores: Values
+    """Scores [N] that rankings and choices are compared with."""
     candidates: Indices
     """Rows that may be ranked and picked, ascending."""
     functions: NDArray[np.uint64] | None = None
@@ -186,10 +188,10 @@ def _one_fit(
     """Every metric of one predictor fitted on one draw."""
     number = int(np.random.SeedSequence(seed).generate_state(1)[0]) % 2**31
     predictor = contender.predictor.clone(number)
-    predictor.fit_rows(views(contender, samples), task.val_acc[samples])
+    predictor.fit_rows(views(contender, samples), task.train_scores[samples])
     rest = np.setdiff1d(task.candidates, samples)
     predicted = predictor.predict_rows(views(contender, rest))
-    true = task.test_acc[rest]
+    true = task.true_scores[rest]
     new = np.ones(len(rest), dtype=np.bool_)
     if task.functions is not None:
         new = ~np.isin(task.functions[rest], task.functions[samples])
@@ -204,14 +206,14 @@ def _one_fit(
 
 
 def _choice(task: Task, row: int) -> Scores:
-    picked = float(task.test_acc[row])
-    bias = global_bias(picked, float(task.test_acc.max()))
-    return {"picked_test_acc": picked, "global_bias": bias}
+    picked = float(task.true_scores[row])
+    bias = global_bias(picked, float(task.true_scores.max()))
+    return {"picked_score": picked, "global_bias": bias}
 
 
 def _best_sample(task: Task, samples: Indices) -> Scores:
-    """No predictor: the sample of the highest validation accuracy."""
-    return _choice(task, int(samples[best(task.val_acc[samples], 1)[0]]))
+    """No predictor: the sample of the highest score."""
+    return _choice(task, int(samples[best(task.train_scores[samples], 1)[0]]))
 
 
 def _random_pick(task: Task, draw: Indices, n: int) -> Scores:
@@ -244,7 +246,7 @@ def _row(
         spearman=over_seeds("spearman") if ranked else None,
         precision_at_1_percent=over_seeds("precision_at_1_percent") if ranked else None,
         n_at_10=over_seeds("n_at_10") if ranked else None,
-        picked_test_acc=over_seeds("picked_test_acc"),
+        picked_score=over_seeds("picked_score"),
         global_bias=over_seeds("global_bias"),
         kendall_tau_gain=gain,
         kendall_tau_no_twins=over_seeds("kendall_tau_no_twins") if ranked else None,

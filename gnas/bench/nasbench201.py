@@ -14,11 +14,11 @@ from numpy.typing import NDArray
 from gnas.bench.contenders import contenders
 from gnas.bench.experiment import Task, Values, check_repetitions, run
 from gnas.bench.result import BenchResult
-from gnas.bench.tables import IMAGES, open_table
+from gnas.bench.tables import IMAGES, name_of, open_table
 from gnas.data.tables import BenchmarkTable
 from gnas.errors import ConfigError
 from gnas.graphs import DenseBatch, graph_keys, live_nodes
-from gnas.metrics import agreement_between_runs, kendall_tau
+from gnas.metrics import agreement_between_runs, group_means, kendall_tau
 from gnas.predictors.parameters import NASBench201Params
 from gnas.spaces import NASBench201
 
@@ -92,15 +92,15 @@ def bench_nasbench201(
     rows = np.arange(len(table))
     if config.cells == "clean":
         rows = np.flatnonzero(~has_dead_part(table.graphs))
-    train_name, train = scores(table, config.dataset, config.train_column)
-    test_name, test = scores(table, config.dataset, config.test_column)
+    train_name, _, train = scores(table, config.dataset, config.train_column)
+    test_name, quantity, test = scores(table, config.dataset, config.test_column)
     graphs = table.graphs[torch.from_numpy(rows)]
     functions = graph_keys(space.functional(graphs))
     task = Task(
         graphs=graphs,
         seen=graphs,
-        val_acc=train[rows],
-        test_acc=test[rows],
+        train_scores=train[rows],
+        true_scores=test[rows],
         candidates=np.arange(len(rows)),
         functions=functions,
     )
@@ -114,7 +114,8 @@ def bench_nasbench201(
         seed=config.seed,
         progress=progress or (lambda done, total: None),
     )
-    ceiling, meaning = _ceiling(task, functions, same=train_name == test_name)
+    ceiling, meaning = _ceiling(task, functions, train_name, test_name)
+    agreement, of = _agreement(table, rows, config.dataset)
     return BenchResult(
         command="bench nasbench201",
         config=config,
@@ -125,11 +126,12 @@ def bench_nasbench201(
             "train_column": train_name,
             "test_column": test_name,
         },
-        protocol={**PROTOCOL, "ceiling": meaning},
+        quantity=quantity,
+        protocol={**PROTOCOL, "ceiling": meaning, "agreement": of},
         rows=results,
         ceiling=ceiling,
-        agreement_between_runs=_agreement(table, rows, config.dataset),
-        best_test_acc=float(task.test_acc.max()),
+        agreement_between_runs=agreement,
+        best_score=float(task.true_scores.max()),
         seconds=time.monotonic() - start,
     )
 
@@ -142,8 +144,8 @@ def has_dead_part(graphs: DenseBatch) -> NDArray[np.bool_]:
     return dead
 
 
-def scores(table: BenchmarkTable, dataset: str, column: str | None) -> tuple[str, Values]:
-    """Name and values [N] of the column that was asked for, or of the dataset's own.
+def scores(table: BenchmarkTable, dataset: str, column: str | None) -> tuple[str, str, Values]:
+    """Name, quantity and values [N] of the column that was asked for, or of the dataset's own.
 
     Raises:
         ConfigError: there is no such column, or it has gaps or a single value.
@@ -151,40 +153,38 @@ def scores(table: BenchmarkTable, dataset: str, column: str | None) -> tuple[str
     if column is None:
         images, _ = IMAGES[dataset]
         chosen = table.select("val_acc", dataset=images)
-        mean = next((c for c in chosen if c.run is None), None)
-        name = chosen[0].quantity + f" on {images}, mean over runs" if mean is None else mean.name
-        values = table.val_acc(dataset=images)
+        name, values, quantity = name_of(chosen), table.val_acc(dataset=images), "val_acc"
     else:
         name, values = column, table.values(column)
+        quantity = next(c.quantity for c in table.columns if c.name == column)
     gaps = int(np.isnan(values).sum())
     if gaps or values.min() == values.max():
         found = f"{gaps} of {len(values)} lack one" if gaps else f"all are {values[0]:.6g}"
         raise ConfigError(
             f"column '{name}' must have a score for every cell, not all alike, but {found}"
         )
-    return name, values
+    return name, quantity, values
 
 
-def _ceiling(task: Task, functions: NDArray[np.uint64], *, same: bool) -> tuple[float, str]:
+def _ceiling(
+    task: Task, functions: NDArray[np.uint64], train_name: str, test_name: str
+) -> tuple[float, str]:
     """What no predictor can pass, and in words which."""
-    if not same:
-        return kendall_tau(task.val_acc, task.test_acc), "train column against test column"
-    _, group = np.unique(functions, return_inverse=True)
-    group = group.reshape(-1)
-    mean = np.bincount(group, task.test_acc) / np.bincount(group)
-    return (
-        kendall_tau(mean[group], task.test_acc),
-        "mean of all cells of one function against the test column",
-    )
+    if train_name != test_name:
+        return kendall_tau(task.train_scores, task.true_scores), f"{train_name} itself"
+    mean = group_means(functions, task.true_scores)
+    return kendall_tau(mean, task.true_scores), f"mean {test_name} of all cells of one function"
 
 
-def _agreement(table: BenchmarkTable, rows: NDArray[np.int64], dataset: str) -> float | None:
-    """Mean Kendall tau between two runs' test accuracies; None without several runs."""
+def _agreement(
+    table: BenchmarkTable, rows: NDArray[np.int64], dataset: str
+) -> tuple[float | None, str]:
+    """Mean Kendall tau between two runs' test accuracies, and of which; None without several."""
     found = [c for c in table.columns if c.quantity == "test_acc" and c.run is not None]
     for images in IMAGES[dataset]:
         budgets = {c.epochs or 0 for c in found if c.dataset == images}
         runs = [c for c in found if c.dataset == images and (c.epochs or 0) == max(budgets)]
         if len(runs) > 1:
             values = np.stack([table.values(c.name)[rows] for c in runs], axis=1)
-            return agreement_between_runs(values)
-    return None
+            return agreement_between_runs(values), f"test_acc ({images}, {max(budgets)} epochs)"
+    return None, ""

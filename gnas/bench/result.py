@@ -16,8 +16,8 @@ BEST_SAMPLE, RANDOM_PICK = "best of the samples", "random pick"
 class Row:
     """One way to choose an architecture after n samples: means over seeds, 95% intervals.
 
-    Accuracies and biases are fractions. What a row does not have (a random choice ranks nothing)
-    is None.
+    Accuracies, and biases of accuracies, are fractions. What a row does not have (a random choice
+    ranks nothing) is None.
     """
 
     predictor: str
@@ -26,12 +26,12 @@ class Row:
     samples: int
     seeds: int
     kendall_tau: Interval | None
-    """Predicted against mean test accuracy, over the candidates that were not samples."""
+    """Predicted against true scores, over the candidates that were not samples."""
     spearman: Interval | None
     precision_at_1_percent: Interval | None
     n_at_10: Interval | None
-    picked_test_acc: Interval
-    """A_P: mean test accuracy of the choice."""
+    picked_score: Interval
+    """A_P: true score of the choice."""
     global_bias: Interval
     """A_B - A_P."""
     kendall_tau_gain: Interval | None
@@ -48,15 +48,29 @@ class BenchResult:
     command: str
     config: object
     table: Mapping[str, Any]
-    """Name, path, sha256, rows and provenance of the table; cells used and candidates."""
+    """Name, path, sha256, rows and provenance of the table; cells used and candidates; the names
+    of the scores that predictors learn (``train_column``) and that their rankings are compared
+    with (``test_column``)."""
+    quantity: str
+    """What the scores of ``test_column`` are, e.g. "val_acc"; see `gnas.data.Column.quantity`."""
     protocol: Mapping[str, str]
-    """One sentence each on training, ranking, choice and intervals."""
+    """One sentence each on training, ranking, choice and intervals; ``ceiling`` and ``agreement``
+    say what the two numbers below are."""
     rows: tuple[Row, ...]
     ceiling: float
-    """Kendall tau of mean validation against mean test accuracy over the cells used, or what
-    ``protocol["ceiling"]`` says."""
+    """Kendall tau with ``test_column`` of what ``protocol["ceiling"]`` says."""
     agreement_between_runs: float | None
-    """Mean Kendall tau of validation accuracy between two runs; None where there is one run."""
-    best_test_acc: float
-    """A_B: best mean test accuracy among the cells used."""
+    """Mean Kendall tau between two runs; None where there is one run."""
+    best_score: float
+    """A_B: best true score among the cells used."""
     seconds: float
+
+    @property
+    def label(self) -> str:
+        """The quantity as headings of tables and figures have it, e.g. "val acc"."""
+        return self.quantity.replace("_", " ")
+
+    @property
+    def is_accuracy(self) -> bool:
+        """Whether scores are fractions that are printed in percent."""
+        return self.quantity.endswith("_acc")

@@ -14,7 +14,7 @@ import numpy as np
 from gnas import __version__
 from gnas.bench.searches import Search, SearchLog, run_searches
 from gnas.bench.shop import Shop
-from gnas.bench.tables import IMAGES, open_table
+from gnas.bench.tables import IMAGES, name_of, open_table
 from gnas.data.tables import BenchmarkTable
 from gnas.errors import ConfigError
 from gnas.metrics import Interval, mean_interval
@@ -114,7 +114,9 @@ class SearchBenchResult:
     command: str
     config: SearchBench
     table: Mapping[str, Any]
-    """Name, path, sha256, rows and provenance; how many different architectures."""
+    """Name, path, sha256, rows and provenance; how many different architectures;
+    the names of the scores that searches buy (``val_column``) and are judged by
+    (``test_column``)."""
     protocol: Mapping[str, str]
     rows: tuple[SearcherRow, ...]
     best_val_acc: float
@@ -149,7 +151,7 @@ def bench_search(
     if workers < 1:
         raise ConfigError(f"workers must be at least 1, but got {workers}")
     start = time.monotonic()
-    table, shop = _open(config)
+    table, shop, columns = _open(config)
     log = SearchLog(folder, _facts(config, table))
     seeds = range(config.seed, config.seed + config.seeds)
     wanted = [(name, seed) for name in config.searchers for seed in seeds]
@@ -164,7 +166,7 @@ def bench_search(
     return SearchBenchResult(
         command=f"bench search {config.space}",
         config=config,
-        table={**table.provenance.summary(), "architectures": len(shop.val_acc)},
+        table={**table.provenance.summary(), "architectures": len(shop.val_acc), **columns},
         protocol=PROTOCOL,
         rows=tuple(rows),
         best_val_acc=float(shop.val_acc.max()),
@@ -173,8 +175,8 @@ def bench_search(
     )
 
 
-def _open(config: SearchBench) -> tuple[BenchmarkTable, Shop]:
-    """The table, and the shop of the columns that the experiment is about."""
+def _open(config: SearchBench) -> tuple[BenchmarkTable, Shop, dict[str, str]]:
+    """The table, the shop of the columns that the experiment is about, and their names."""
     table = open_table(config.space, config.table or config.space, config.data_dir)
     val, test = (None, None) if config.space == "nasbench101" else IMAGES[config.dataset]
     shop = Shop.of(
@@ -188,7 +190,13 @@ def _open(config: SearchBench) -> tuple[BenchmarkTable, Shop]:
             f"budget must be at most the {len(shop.val_acc)} different architectures of the "
             f"table, but got {config.budget}"
         )
-    return table, shop
+    columns = {
+        f"{split}_column": name_of(
+            table.select(f"{split}_acc", dataset=images, epochs=config.epochs)
+        )
+        for split, images in (("val", val), ("test", test))
+    }
+    return table, shop, columns
 
 
 @cache

@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
-from gnas.data.tables import BenchmarkTable, load_table
+from collections.abc import Sequence
+
+from gnas.data.tables import BenchmarkTable, Column, load_table
 from gnas.errors import ConfigError
 
 IMAGES = {
@@ -33,3 +35,22 @@ def open_table(space: str, table: str, data_dir: str | None) -> BenchmarkTable:
             f"'{found.provenance.space}'"
         )
     return found
+
+
+def name_of(columns: Sequence[Column]) -> str:
+    """The name of the scores that `BenchmarkTable.metric` makes of columns.
+
+    Args:
+        columns: The columns of one quantity under one protocol, as `BenchmarkTable.select`
+            returns them: the stored mean, or the single runs.
+    """
+    stored = next((column for column in columns if column.run is None), None)
+    if stored is None and len(columns) == 1:
+        stored = columns[0]
+    if stored is not None:
+        return stored.name
+    first = columns[0]
+    epochs = None if first.epochs is None else f"{first.epochs} epoch{'s' * (first.epochs != 1)}"
+    protocol = ", ".join(part for part in (first.dataset, epochs) if part)
+    name = f"mean {first.quantity} of {len(columns)} runs"
+    return f"{name} ({protocol})" if protocol else name

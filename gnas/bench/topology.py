@@ -13,7 +13,7 @@ from numpy.typing import NDArray
 from scipy.stats import spearmanr
 from torch_geometric.data import Data
 
-from gnas.bench.tables import IMAGES, open_table
+from gnas.bench.tables import IMAGES, name_of, open_table
 from gnas.data.tables import BenchmarkTable
 from gnas.errors import ConfigError
 from gnas.graphs import DenseBatch, architecture, graph_hash, prune
@@ -71,7 +71,7 @@ class TopologyResult:
     command: str
     config: TopologyBench
     table: Mapping[str, Any]
-    """Name, path, sha256, rows and provenance."""
+    """Name, path, sha256, rows and provenance; the name of the accuracies (``column``)."""
     rows: tuple[TopologyRow, ...]
     """By number of edges, the best mean first."""
     num_classes: int
@@ -97,13 +97,14 @@ def bench_topology(config: TopologyBench) -> TopologyResult:
     """
     start = time.monotonic()
     table = open_table(NASBench201.name, config.table, config.data_dir)
-    rows = topology_rows(table.graphs, accuracies(table, config))
+    name, values = accuracies(table, config)
+    rows = topology_rows(table.graphs, values)
     joined = [row for row in rows if row.live_edges]
     means = [row.mean_acc for row in joined]
     return TopologyResult(
         command="bench topology",
         config=config,
-        table=table.provenance.summary(),
+        table={**table.provenance.summary(), "column": name},
         rows=rows,
         num_classes=len({row.isomorphism_class for row in rows}),
         spearman=_correlation([len(row.edges) for row in joined], means),
@@ -112,10 +113,12 @@ def bench_topology(config: TopologyBench) -> TopologyResult:
     )
 
 
-def accuracies(table: BenchmarkTable, config: TopologyBench) -> Floats:
-    """The mean over runs of the accuracy that the config names, fractions [N]."""
+def accuracies(table: BenchmarkTable, config: TopologyBench) -> tuple[str, Floats]:
+    """Name and mean over runs of the accuracy that the config names, fractions [N]."""
     images = IMAGES[config.dataset][("val", "test").index(config.split)]
-    return table.metric(f"{config.split}_acc", dataset=images, epochs=config.epochs)
+    quantity = f"{config.split}_acc"
+    name = name_of(table.select(quantity, dataset=images, epochs=config.epochs))
+    return name, table.metric(quantity, dataset=images, epochs=config.epochs)
 
 
 def topology_rows(graphs: DenseBatch, scores: Floats) -> tuple[TopologyRow, ...]:

@@ -17,9 +17,11 @@ if TYPE_CHECKING:
     from gnas.metrics import Interval
 
 NO_TWINS = "no twins"
-METRICS = ("Kendall tau", NO_TWINS, "Spearman", "P@1%", "N@10", "test acc %", "bias %")
-"""`NO_TWINS` is left out where no two cells of the table compute the same."""
-NARROW_METRICS = ("Kendall tau", NO_TWINS, "test acc %", "bias %")
+PICKED, BIAS = "picked", "bias"
+METRICS = ("Kendall tau", NO_TWINS, "Spearman", "P@1%", "N@10", PICKED, BIAS)
+"""`NO_TWINS` is left out where no two cells of the table compute the same; `PICKED` is headed by
+the quantity of the scores."""
+NARROW_METRICS = ("Kendall tau", NO_TWINS, PICKED, BIAS)
 WIDE = 110
 """Characters a line from which on all `METRICS` leave room for whole names."""
 
@@ -147,39 +149,74 @@ def print_result(result: BenchResult, console: Console) -> None:
         twins = rows[0].kendall_tau_no_twins is not None
         names = [n for n in (METRICS if wide else NARROW_METRICS) if twins or n != NO_TWINS]
         for name in names:
-            table.add_column(name, justify="right", no_wrap=True)
+            table.add_column(heading(name, result), justify="right", no_wrap=True)
         for row in rows:
-            found = dict(zip(METRICS, metrics(row), strict=True))
+            found = dict(zip(METRICS, metrics(row, result), strict=True))
             predictor = "" if row.predictor == "none" else row.predictor
             table.add_row(predictor, row.encoder, *(found[name] for name in names))
         console.print(table)
         if not wide:
             console.print(f"{WIDE} columns or --json show more: Spearman, P@1%, N@10.")
         console.print(gains(rows))
-    meaning = result.protocol.get("ceiling", "mean validation against mean test accuracy")
+        if note := best_sample_note(rows, result):
+            console.print(note)
     console.print(
-        f"± is half the 95% interval over seeds. Ceiling of Kendall tau ({meaning}): "
-        f"{result.ceiling:.3f}. {runs(result)}{result.seconds:.0f} s."
+        f"± is half the 95% interval over seeds. Ceiling of Kendall tau {result.ceiling:.3f}: "
+        f"{result.protocol['ceiling']}. {runs(result)}{result.seconds:.0f} s."
     )
 
 
 def measure(result: BenchResult) -> str:
-    """What the printed accuracy and bias are about, and the best that there is."""
-    best = f"{100 * result.best_test_acc:.2f}%"
-    if "test_column" not in result.table:
-        return f"Best mean test accuracy {best}."
+    """Which scores are learned and which are ranked, and the best that there is."""
+    percent = "%" if result.is_accuracy else ""
+    text = (
+        f"Trained on {result.table['train_column']}, ranked against "
+        f"{result.table['test_column']}, best {in_unit(result.best_score, result)}{percent}"
+    )
+    if any(row.kendall_tau_no_twins is not None for row in result.rows):
+        text += "; no twins: without the cells that compute the same function as a sample"
+    return f"{text}."
+
+
+def heading(metric: str, result: BenchResult) -> str:
+    """The heading of a metric's column: of `PICKED` the scores' own name, with units."""
+    percent = " %" if result.is_accuracy else ""
+    return {PICKED: f"{result.label}{percent}", BIAS: f"{BIAS}{percent}"}.get(metric, metric)
+
+
+def in_unit(score: float, result: BenchResult) -> str:
+    """A score as it is printed: accuracies in percent."""
+    return f"{100 * score:.2f}" if result.is_accuracy else f"{score:.6g}"
+
+
+def best_sample_note(rows: list[Row], result: BenchResult) -> str:
+    """How to read rows of which no pick comes up to the best of the samples; else nothing.
+
+    Args:
+        rows: All rows of one number of samples.
+        result: The experiment that they are of.
+    """
+    from gnas.bench.result import BEST_SAMPLE, RANDOM_PICK
+
+    best = next((row for row in rows if row.encoder == BEST_SAMPLE), None)
+    picks = [row.picked_score.mean for row in rows if row.kendall_tau is not None]
+    if best is None or not picks or max(picks) >= best.picked_score.mean:
+        return ""
+    share = best.samples / result.table["usable"]
     return (
-        f"Trained on column {result.table['train_column']}, ranked against column "
-        f"{result.table['test_column']} (test acc, best {best}); no twins: without the cells "
-        "that compute the same function as a sample."
+        f"No pick comes up to the best of the samples: the samples are {share:.0%} of all cells "
+        "and chosen from by their measured scores, the picks come from the other cells and by "
+        f"prediction alone. Compare picks with the {RANDOM_PICK}; a search keeps the better of "
+        "the two.\n"
     )
 
 
 def runs(result: BenchResult) -> str:
-    """How well two runs of the table agree, where it is known and not printed elsewhere."""
-    if "test_column" not in result.table or result.agreement_between_runs is None:
+    """How well two runs of the table agree, where it is known."""
+    if result.agreement_between_runs is None:
         return ""
-    return f"Two runs' test accuracies agree to {result.agreement_between_runs:.3f}. "
+    of = result.protocol["agreement"]
+    return f"Two runs' {of} agree to {result.agreement_between_runs:.3f}. "
 
 
 def gains(rows: list[Row]) -> str:
@@ -198,16 +235,17 @@ def gains(rows: list[Row]) -> str:
     )
 
 
-def metrics(row: Row) -> list[str]:
-    """The printed `METRICS` of a row; accuracies and biases in percent."""
+def metrics(row: Row, result: BenchResult) -> list[str]:
+    """The printed `METRICS` of a row; accuracies and their biases in percent."""
+    digits, scale = (2, 100) if result.is_accuracy else (4, 1)
     return [
         number(row.kendall_tau, 3),
         number(row.kendall_tau_no_twins, 3),
         number(row.spearman, 3),
         number(row.precision_at_1_percent, 2),
         number(row.n_at_10, 1),
-        f"{100 * row.picked_test_acc.mean:.2f}",
-        number(row.global_bias, 2, scale=100),
+        in_unit(row.picked_score.mean, result),
+        number(row.global_bias, digits, scale=scale),
     ]
 
 

@@ -91,9 +91,9 @@ def print_searches(result: SearchBenchResult, console: Console) -> None:
         )
     console.print(grid)
     console.print(
-        f"Chosen by validation accuracy, reported by mean test accuracy (best "
+        f"Chosen by {facts['val_column']}, reported by {facts['test_column']} (best "
         f"{100 * result.best_test_acc:.2f}%), regret in percentage points; found: the best "
-        f"validation accuracy, {100 * result.best_val_acc:.2f}%, was bought. ± is half the 95% "
+        f"{facts['val_column']}, {100 * result.best_val_acc:.2f}%, was bought. ± is half the 95% "
         f"interval over searches. {result.seconds:.0f} s.",
         soft_wrap=True,
     )
@@ -155,6 +155,7 @@ def print_topologies(result: TopologyResult, console: Console) -> None:
         )
     console.print(grid)
     console.print(
+        f"Accuracies: {facts['column']}. "
         f"{result.num_classes} classes of isomorphic topologies; * another one is isomorphic. "
         "Node 0 is the input, 3 the output; live edges are on a path between them. Rank "
         f"correlation of mean accuracy with the number of edges {result.spearman:.2f}, with live "

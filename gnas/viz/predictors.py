@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
+from textwrap import wrap
 from typing import TYPE_CHECKING
 
 from gnas.bench.result import RANDOM_PICK, BenchResult, Row
@@ -16,32 +17,37 @@ if TYPE_CHECKING:
 MARKERS = "osD^vPX*<>h"
 LEAST_BIAS_PERCENT = 0.02
 """Lower end of the logarithmic axis: a bias of 0 is drawn here."""
+CEILING_WIDTH = 90
+"""Characters a line of what the ceiling is."""
 
 
 def predictor_figures(result: BenchResult) -> dict[str, Figure]:
     """The figures of a predictor experiment by name: "bias" and "kendall_tau".
 
-    Both are drawn against the number of samples, with 95% intervals over seeds; "bias", in
-    percentage points on a logarithmic axis, is figure 4 of Cheng et al., NASGEM, AAAI 2021. The
+    Both are drawn against the number of samples, with 95% intervals over seeds, and name the
+    scores as the table does; "bias", of accuracies in percentage points, on a logarithmic axis,
+    is figure 4 of Cheng et al., NASGEM, AAAI 2021. The
     random pick, whose bias would set the scale, is left to the tables.
     """
-    bias, axes = _axes(result, "Global prediction bias (percentage points)")
+    scores = result.table["test_column"]
+    unit = " (percentage points)" if result.is_accuracy else ""
+    bias, axes = _axes(result, f"Global prediction bias{unit}\nof {scores}")
     for i, rows in enumerate(_curves(result.rows)):
         if rows[0].encoder == RANDOM_PICK:
             continue
-        _curve(axes, i, rows, [_in_percent(row.global_bias) for row in rows])
+        _curve(axes, i, rows, [_shown(row.global_bias, result) for row in rows])
     axes.set_yscale("log")
     axes.yaxis.set_major_formatter("{x:g}")
     _legend(axes)
 
-    tau, axes = _axes(result, "Kendall tau on test accuracy")
+    tau, axes = _axes(result, f"Kendall tau\non {scores}")
     for i, rows in enumerate(_curves(result.rows)):
         values = [row.kendall_tau for row in rows if row.kendall_tau is not None]
         if values:
             _curve(axes, i, rows, values)
     axes.axhline(result.ceiling, color="#999999", linestyle=":")
     axes.annotate(
-        "ceiling: validation accuracy",
+        "\n".join(wrap(f"ceiling: {result.protocol['ceiling']}", CEILING_WIDTH)),
         (0.01, result.ceiling),
         (0, 3),
         xycoords=("axes fraction", "data"),
@@ -110,14 +116,16 @@ def label_of(row: Row) -> str:
     return row.encoder if row.predictor == "none" else f"{row.predictor}: {row.encoder}"
 
 
-def _in_percent(bias: Interval) -> Interval:
-    """A bias in percentage points, cut at the lower end of the logarithmic axis."""
-    return Interval(
-        *(
-            max(100 * v, LEAST_BIAS_PERCENT) if v == v else v
-            for v in (bias.mean, bias.low, bias.high)
-        )
-    )
+def _shown(bias: Interval, result: BenchResult) -> Interval:
+    """A bias as it is drawn: cut at the lower end of the logarithmic axis.
+
+    That of accuracies is in percentage points, and `LEAST_BIAS_PERCENT` the end; that of other
+    scores ends at the same share of the best score.
+    """
+    scale = 100 if result.is_accuracy else 1
+    least = LEAST_BIAS_PERCENT / 100 * (100 if result.is_accuracy else abs(result.best_score))
+    values = (bias.mean, bias.low, bias.high)
+    return Interval(*(max(scale * v, least) if v == v else v for v in values))
 
 
 def _legend(axes: Axes) -> None:

@@ -23,7 +23,7 @@ def regret_figures(result: SearchBenchResult) -> dict[str, Figure]:
     Lines are means over seeds, bands their 95% intervals, in percentage points on a logarithmic
     axis; "found" has the share of the searches that bought the optimum within so many purchases.
     """
-    regret, axes = _axes(result, "Test regret (percentage points)")
+    regret, axes = _axes(result, f"Regret (percentage points)\nof {result.table['test_column']}")
     for i, row in enumerate(result.rows):
         _regret(axes, row, COLOURS[i % len(COLOURS)])
     axes.set_yscale("log")
@@ -49,7 +49,7 @@ def _axes(result: SearchBenchResult, label: str) -> tuple[Figure, Axes]:
     axes.set_ylabel(label)
     axes.set_title(
         f"{result.table['name']}, {result.config.dataset}: {result.config.seeds} searches "
-        "each, chosen by validation accuracy",
+        f"each, chosen by {result.table['val_column']}",
         fontsize=10,
     )
     axes.grid(alpha=0.3)

@@ -75,9 +75,8 @@ def _side_by_side(column: list[TopologyRow], close: float) -> list[float]:
 
 
 def _labels(axes: Axes, result: TopologyResult, lost: int) -> None:
-    split = "test" if result.config.split == "test" else "validation"
     axes.set_xlabel("Number of edges")
-    axes.set_ylabel(f"Mean {split} accuracy over all operations (%)")
+    axes.set_ylabel(f"Mean over all operations (%)\nof {result.table['column']}")
     axes.set_title(
         f"{result.table['name']}, {result.config.dataset}: {len(result.rows)} topologies in "
         f"{result.num_classes} classes; {lost} do not join input and output",

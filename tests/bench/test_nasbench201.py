@@ -1,5 +1,6 @@
 from __future__ import annotations
 
+import io
 import json
 from collections.abc import Callable
 from pathlib import Path
@@ -7,11 +8,13 @@ from pathlib import Path
 import numpy as np
 import pytest
 import torch
+from rich.console import Console
 from typer.testing import CliRunner
 
 from gnas.bench.nasbench201 import NASBench201Bench, bench_nasbench201, has_dead_part, scores
 from gnas.bench.result import BenchResult
 from gnas.cli import app
+from gnas.cli.bench import print_result
 from gnas.data import BenchmarkTable, Column, Provenance, load_table, save_table
 from gnas.errors import ConfigError, MissingDataError
 from gnas.graphs import graph_keys
@@ -20,6 +23,7 @@ from gnas.models import nasbench201_network, num_params
 from gnas.predictors import OneHot
 from gnas.predictors.parameters import NASBench201Params
 from gnas.spaces import NASBench101, NASBench201
+from gnas.viz import predictor_figures
 
 ROWS = 300
 
@@ -77,7 +81,7 @@ def test_rows_of_both_protocols_follow_from_the_table(result: BenchResult, path:
     assert row.kendall_tau is not None and row.kendall_tau_no_twins is not None
     assert row.kendall_tau.mean == pytest.approx(np.mean(taus))
     assert row.kendall_tau_no_twins.mean == pytest.approx(np.mean(without))
-    assert result.best_test_acc == acc.max()
+    assert result.best_score == acc.max()
 
 
 def test_trivial_rows_are_always_there(result: BenchResult) -> None:
@@ -110,15 +114,66 @@ def test_ceiling_and_agreement(result: BenchResult, path: str) -> None:
     )
     assert other.ceiling == pytest.approx(kendall_tau(table.values(one), table.values(two)))
     assert (other.table["train_column"], other.table["test_column"]) == (one, two)
-    assert other.best_test_acc == table.values(two).max()
+    assert other.best_score == table.values(two).max()
 
 
 def test_columns_of_a_dataset_are_means_over_runs(path: str) -> None:
     table = load_table(path)
-    name, values = scores(table, "cifar100", None)
-    assert name == "val_acc on cifar100, mean over runs"
+    name, quantity, values = scores(table, "cifar100", None)
+    assert (name, quantity) == ("mean val_acc of 2 runs (cifar100, 200 epochs)", "val_acc")
     np.testing.assert_allclose(values, table.runs("val_acc", dataset="cifar100").mean(1))
     assert scores(table, "cifar10", None)[0] == "val_acc_cifar10-valid_200"
+
+
+@pytest.mark.parametrize(
+    ("column", "heading", "unit"),
+    [
+        (None, "val acc %", " (percentage points)"),
+        ("test_acc_cifar10_200_run777", "test acc %", " (percentage points)"),
+        ("num_params", "num params", ""),
+    ],
+)
+def test_scores_are_called_what_their_column_is(
+    column: str | None,
+    heading: str,
+    unit: str,
+    path: str,
+    tmp_path: Path,
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    """In the table, its caption and the ceiling's line, on both axes and at the ceiling."""
+    monkeypatch.setenv("COLUMNS", "400")
+    table = load_table(path)
+    params = Column("num_params", "num_params")
+    values = {c.name: table.values(c.name) for c in table.columns}
+    values["num_params"] = NASBench201Params()(table.graphs)[:, 0]
+    columns = [*table.columns, params]
+    wider = BenchmarkTable(table.graphs, columns, table.provenance, values)
+    save_table(wider, tmp_path / "wider.parquet")
+    config = NASBench201Bench(
+        samples=(30,), seeds=1, table=str(tmp_path / "wider.parquet"), test_column=column
+    )
+    result = bench_nasbench201(config)
+    name = column or "val_acc_cifar10-valid_200"
+    printed = io.StringIO()
+    print_result(result, Console(file=printed, width=400))
+    text = printed.getvalue()
+    headings = next(line for line in text.splitlines() if "Kendall tau" in line)
+    assert [other for other in ("test acc", "val acc") if other in headings] == (
+        [heading.removesuffix(" %")] if "acc" in heading else []
+    )
+    assert f" {heading} " in headings and ("bias %" in headings) == bool(unit)
+    best = f"{100 * result.best_score:.2f}%" if unit else f"{result.best_score:.6g}"
+    assert f"ranked against {name}, best {best}" in text
+    learned = "val_acc_cifar10-valid_200"
+    ceiling = f"{learned} itself" if column else f"mean {name} of all cells of one function"
+    assert f"Ceiling of Kendall tau {result.ceiling:.3f}: {ceiling}" in text
+    assert "Two runs' test_acc (cifar10, 200 epochs) agree" in text
+    figures = predictor_figures(result)
+    assert figures["kendall_tau"].axes[0].get_ylabel() == f"Kendall tau\non {name}"
+    assert figures["bias"].axes[0].get_ylabel() == f"Global prediction bias{unit}\nof {name}"
+    notes = [note.get_text() for note in figures["kendall_tau"].axes[0].texts]
+    assert notes == [f"ceiling: {ceiling}"]
 
 
 def test_clean_cells_are_those_of_the_literature(path: str) -> None:
@@ -209,9 +264,9 @@ def test_the_command_prints_both_protocols(
     for text in (
         "no twins",
         "number of parameters",
-        "Ceiling of Kendall tau (mean of all cells",
-        "ranked against column val_acc_cifar10-valid_200",
-        "runs' test accuracies agree",
+        "mean val_acc_cifar10-valid_200 of all cells",
+        "ranked against val_acc_cifar10-valid_200",
+        "runs' test_acc (cifar10, 200 epochs) agree",
     ):
         assert text in found.output.replace("\n", " ").replace("  ", " ")  # fmt: skip
     record = json.loads(file.read_text())
