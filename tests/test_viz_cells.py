@@ -14,7 +14,7 @@ from torch import Tensor
 
 from gnas.search.toponas import ToponasConfig, toponas_space
 from gnas.search.toponas.arch import ArchParameters
-from gnas.spaces.genotype import Genotype
+from gnas.spaces.toponas.genotype import Genotype
 from gnas.topology import candidate_edges
 from gnas.viz import cell_figures, search_figures
 

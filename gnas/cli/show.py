@@ -15,7 +15,7 @@ if TYPE_CHECKING:
     from matplotlib.figure import Figure
     from torch_geometric.data import Data
 
-    from gnas.spaces.genotype import Genotype
+    from gnas.spaces.toponas.genotype import Genotype
 
 
 def show(
@@ -93,6 +93,6 @@ def read_genotype(what: str) -> Genotype:
         GraphError: the text is malformed.
         DataError: the file cannot be read.
     """
-    from gnas.spaces.genotype import Genotype
+    from gnas.spaces.toponas.genotype import Genotype
 
     return Genotype.parse(read_architecture(what))

@@ -6,12 +6,13 @@ from collections.abc import Callable
 from typing import Any
 
 import gnas
-from gnas.export import parts
-from gnas.export.darts_source import darts_blocks
-from gnas.export.nasbench_source import nasbench101_blocks, nasbench201_blocks
-from gnas.export.nasgem_source import nasgem_blocks
 from gnas.models import NetworkFacts
+from gnas.spaces import parts
+from gnas.spaces.nasbench101.source import nasbench101_blocks
+from gnas.spaces.nasbench201.source import nasbench201_blocks
+from gnas.spaces.nasgem.source import nasgem_blocks
 from gnas.spaces.texts import space_of, to_text
+from gnas.spaces.toponas.source import darts_blocks
 
 BLOCKS: dict[str, Callable[..., list[str]]] = {
     "nasbench101": nasbench101_blocks,

@@ -1,22 +1,22 @@
 """Networks: from an architecture graph to a torch module, and to a folder on disk."""
 
 from gnas.models.counting import num_macs, num_params
-from gnas.models.darts import DartsNetwork, DartsNetworkConfig, darts_network
 from gnas.models.families import FAMILIES, Family, NetworkConfig, build_network, network_config
-from gnas.models.nasbench101 import NASBench101NetworkConfig, nasbench101_network
-from gnas.models.nasbench201 import (
+from gnas.models.saved import NetworkFacts, load_network, read_facts, save_network
+from gnas.spaces.nasbench101.network import NASBench101NetworkConfig, nasbench101_network
+from gnas.spaces.nasbench201.network import (
     NASBench201Network,
     NASBench201NetworkConfig,
     nasbench201_network,
 )
-from gnas.models.nasgem import (
+from gnas.spaces.nasgem.network import (
     NasgemNetwork,
     NasgemNetworkConfig,
     nasgem_imagenet,
     nasgem_network,
 )
-from gnas.models.nasgem_size import nasgem_macs
-from gnas.models.saved import NetworkFacts, load_network, read_facts, save_network
+from gnas.spaces.nasgem.size import nasgem_macs
+from gnas.spaces.toponas.network import DartsNetwork, DartsNetworkConfig, darts_network
 
 __all__ = [
     "FAMILIES",

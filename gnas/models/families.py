@@ -10,11 +10,11 @@ from torch import nn
 from torch_geometric.data import Data
 
 from gnas.errors import ConfigError
-from gnas.models.darts import DartsNetworkConfig, darts_network
-from gnas.models.nasbench101 import NASBench101NetworkConfig, nasbench101_network
-from gnas.models.nasbench201 import NASBench201NetworkConfig, nasbench201_network
-from gnas.models.nasgem import NasgemNetworkConfig, nasgem_network
+from gnas.spaces.nasbench101.network import NASBench101NetworkConfig, nasbench101_network
+from gnas.spaces.nasbench201.network import NASBench201NetworkConfig, nasbench201_network
+from gnas.spaces.nasgem.network import NasgemNetworkConfig, nasgem_network
 from gnas.spaces.texts import space_of
+from gnas.spaces.toponas.network import DartsNetworkConfig, darts_network
 
 NetworkConfig = (
     DartsNetworkConfig | NASBench101NetworkConfig | NASBench201NetworkConfig | NasgemNetworkConfig

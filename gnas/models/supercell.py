@@ -9,7 +9,7 @@ from torch import Tensor, nn
 from torch.nn import functional as F
 
 from gnas.models.fused import Block, Features, Kernels
-from gnas.models.primitives import FactorizedReduce, relu_conv_norm
+from gnas.spaces.primitives import FactorizedReduce, relu_conv_norm
 from gnas.spaces.toponas import PRIMITIVES, candidate_edges
 
 CONVOLUTIONS = {

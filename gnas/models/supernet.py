@@ -13,9 +13,9 @@ from torch.utils.checkpoint import checkpoint
 
 from gnas.errors import ConfigError, UnsupportedError
 from gnas.models.fused import Kernels, native, native_problem, plain
-from gnas.models.primitives import reduction_cells, stem
-from gnas.models.sizes import check_sizes
 from gnas.models.supercell import MixedWeights, SuperCell
+from gnas.spaces.primitives import reduction_cells, stem
+from gnas.spaces.sizes import check_sizes
 from gnas.spaces.toponas import PRIMITIVES, candidate_edges
 
 logger = logging.getLogger(__name__)

@@ -14,13 +14,13 @@ from torch_geometric.data import Data
 from gnas.config import shared_out
 from gnas.data.train_test import Dataset, TrainTestConfig
 from gnas.errors import ConfigError
-from gnas.models.darts import DartsNetworkConfig
 from gnas.models.families import FAMILIES, NetworkConfig, network_config
-from gnas.models.nasgem import nasgem_imagenet
 from gnas.retrain.config import CELL_SIZES, PRESETS, RetrainConfig
 from gnas.runs import check_unchanged, plain, reading_config
 from gnas.spaces.nasgem import NASGEM
+from gnas.spaces.nasgem.network import nasgem_imagenet
 from gnas.spaces.texts import from_text, space_of
+from gnas.spaces.toponas.network import DartsNetworkConfig
 
 logger = logging.getLogger(__name__)
 

@@ -23,8 +23,8 @@ from gnas.retrain.loop import RetrainResult, retrain
 from gnas.retrain.plan import COMMAND, RetrainPlan, network_of
 from gnas.retrain.state import Training
 from gnas.runs import environment, plain, write_config, write_result
-from gnas.spaces.genotype import Genotype
 from gnas.spaces.texts import from_text
+from gnas.spaces.toponas.genotype import Genotype
 
 logger = logging.getLogger(__name__)
 

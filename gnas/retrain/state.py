@@ -15,9 +15,9 @@ from torch.nn.parallel import DistributedDataParallel
 from gnas.data.batches import Batch
 from gnas.distributed import ALONE, World
 from gnas.errors import ConfigError, DataError, GnasError
-from gnas.models.darts import DartsNetwork
 from gnas.retrain.config import RetrainConfig
 from gnas.retrain.measure import autocast
+from gnas.spaces.toponas.network import DartsNetwork
 
 
 class Training:

@@ -1,13 +1,13 @@
 """Search spaces: where architectures come from."""
 
 from gnas.spaces.base import Space
-from gnas.spaces.genotype import Genotype
 from gnas.spaces.nasbench101 import NASBench101
 from gnas.spaces.nasbench201 import NASBench201
 from gnas.spaces.nasgem import NASGEM
+from gnas.spaces.nasgem.wiring import RandomWiring, prior_space
 from gnas.spaces.toponas import TopoNAS
+from gnas.spaces.toponas.genotype import Genotype
 from gnas.spaces.vocabulary import Vocabulary
-from gnas.spaces.wiring import RandomWiring, prior_space
 
 SPACES: dict[str, type[Space]] = {
     "nasbench101": NASBench101,

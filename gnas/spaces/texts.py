@@ -6,11 +6,11 @@ from torch_geometric.data import Data
 
 from gnas.errors import GraphError
 from gnas.spaces.base import Space
-from gnas.spaces.genotype import Genotype
 from gnas.spaces.nasbench101 import NASBench101
 from gnas.spaces.nasbench201 import NASBench201
 from gnas.spaces.nasgem import NASGEM
 from gnas.spaces.toponas import TopoNAS
+from gnas.spaces.toponas.genotype import Genotype
 
 _SPACES: tuple[type[Space], ...] = (NASBench101, NASBench201, NASGEM, TopoNAS)
 

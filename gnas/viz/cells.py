@@ -8,8 +8,8 @@ from typing import TYPE_CHECKING
 import numpy as np
 from torch import Tensor
 
-from gnas.spaces.cells import CELL_TYPES, PRIMITIVES
-from gnas.spaces.genotype import Genotype
+from gnas.spaces.toponas.cells import CELL_TYPES, PRIMITIVES
+from gnas.spaces.toponas.genotype import Genotype
 from gnas.topology import candidate_edges
 from gnas.viz.style import COLOURS
 

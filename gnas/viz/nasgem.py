@@ -9,9 +9,9 @@ import numpy as np
 from numpy.typing import NDArray
 from torch_geometric.data import Data
 
-from gnas.models.nasgem import Wiring, wiring
 from gnas.search.nasgem.surface import Surface
 from gnas.spaces.nasgem import OPS
+from gnas.spaces.nasgem.network import Wiring, wiring
 from gnas.spaces.texts import from_text
 from gnas.viz.style import COLOURS
 

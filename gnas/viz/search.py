@@ -9,8 +9,8 @@ import torch
 from torch import Tensor
 
 from gnas.search.toponas import ToponasConfig, toponas_space
-from gnas.spaces.cells import CELL_TYPES, PRIMITIVES
-from gnas.spaces.genotype import Genotype
+from gnas.spaces.toponas.cells import CELL_TYPES, PRIMITIVES
+from gnas.spaces.toponas.genotype import Genotype
 from gnas.topology import TopologyCodes, TopologyDistribution
 from gnas.viz.cells import LABELS, OP_COLOURS, TITLES, cell_figures
 from gnas.viz.style import COLOURS

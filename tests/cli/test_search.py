@@ -15,7 +15,7 @@ from typer.testing import CliRunner, Result
 
 from gnas.cli import app
 from gnas.data.subsets import read_subset
-from gnas.spaces.genotype import Genotype
+from gnas.spaces.toponas.genotype import Genotype
 
 SMALL = ("channels=2", "num_cells=3", "batch_size=128", "image_size=8")
 FAST = (*(word for setting in SMALL for word in ("--set", setting)), "--num-nodes", "4")

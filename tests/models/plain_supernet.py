@@ -16,7 +16,7 @@ from typing import Protocol
 import torch
 from torch import Tensor, nn
 
-from gnas.spaces.cells import PRIMITIVES
+from gnas.spaces.toponas.cells import PRIMITIVES
 
 
 class Config(Protocol):

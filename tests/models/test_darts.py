@@ -11,10 +11,10 @@ from torch._dynamo.testing import CompileCounter
 
 from gnas.errors import ConfigError, GraphError
 from gnas.models import DartsNetwork, DartsNetworkConfig, darts_network, num_macs, num_params
-from gnas.models.darts import AuxiliaryHead, DartsCell
-from gnas.models.primitives import FactorizedReduce, drop_path, primitive, reduction_cells
 from gnas.spaces import Genotype, NASBench201, TopoNAS
+from gnas.spaces.primitives import FactorizedReduce, drop_path, primitive, reduction_cells
 from gnas.spaces.toponas import PRIMITIVES
+from gnas.spaces.toponas.network import AuxiliaryHead, DartsCell
 
 # As printed in quark0/darts and yuhuixu1993/PC-DARTS (genotypes.py).
 DARTS_V2 = (

@@ -16,8 +16,8 @@ from gnas.models import (
     num_macs,
     num_params,
 )
-from gnas.models.nasbench201 import NASBench201Cell
 from gnas.spaces import NASBench101, NASBench201
+from gnas.spaces.nasbench201.network import NASBench201Cell
 
 BEST = (
     "|nor_conv_3x3~0|+|nor_conv_3x3~0|nor_conv_3x3~1|+"

@@ -13,8 +13,8 @@ from gnas.models import (
     num_macs,
     num_params,
 )
-from gnas.models.nasgem import GEMNET_A_SIZED, GEMNET_B_SIZED, MAX_INPUTS, wiring
 from gnas.spaces import NASGEM, NASBench201
+from gnas.spaces.nasgem.network import GEMNET_A_SIZED, GEMNET_B_SIZED, MAX_INPUTS, wiring
 
 SMALL = NasgemNetworkConfig(channels=4, num_classes=7, in_channels=1)
 

@@ -9,9 +9,9 @@ import torch
 from gnas.errors import GraphError
 from gnas.graphs import DenseBatch, architecture
 from gnas.models import NasgemNetworkConfig, nasgem_imagenet, nasgem_macs, nasgem_network, num_macs
-from gnas.models.nasgem import GEMNET_A_SIZED, GEMNET_B_SIZED, MAX_INPUTS, wiring
 from gnas.spaces import NASGEM, NASBench201
-from gnas.spaces.wiring import prior_space
+from gnas.spaces.nasgem.network import GEMNET_A_SIZED, GEMNET_B_SIZED, MAX_INPUTS, wiring
+from gnas.spaces.nasgem.wiring import prior_space
 
 FORMS: list[tuple[dict[str, Any], int]] = [
     ({"in_channels": 1, "channels": 8}, 8),

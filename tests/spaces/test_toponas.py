@@ -23,8 +23,8 @@ from gnas.graphs import (
 )
 from gnas.kernels import wl_kernel
 from gnas.spaces import Genotype, TopoNAS
-from gnas.spaces.cells import cells_graph, edge_codes, with_cell
 from gnas.spaces.toponas import CELL_TYPES, PRIMITIVES, candidate_edges
+from gnas.spaces.toponas.cells import cells_graph, edge_codes, with_cell
 from gnas.topology import is_valid
 
 VARIANTS: list[dict[str, Any]] = [

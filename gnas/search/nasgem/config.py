@@ -13,7 +13,7 @@ from gnas.errors import ConfigError
 from gnas.models import NasgemNetworkConfig
 from gnas.search.bootstrap import POOL
 from gnas.spaces.nasgem import NASGEM
-from gnas.spaces.wiring import Prior, prior_space
+from gnas.spaces.nasgem.wiring import Prior, prior_space
 from gnas.train import ProxyRecipe
 
 DEFAULT_ENCODER = "nasgem-30"
@@ -41,7 +41,7 @@ class NasgemConfig:
     ``num_nodes``. Without a floor the score's penalty makes a single convolution the best cell."""
     prior: Prior = "density"
     """Which random graphs are trained and scored: the space's own, with a spread of densities, or
-    those of randomly wired networks (`gnas.spaces.wiring`)."""
+    those of randomly wired networks (`gnas.spaces.nasgem.wiring`)."""
     spread: bool = False
     """Draw a random graph's parameters anew for each cell instead of RandWire's fixed ones."""
 

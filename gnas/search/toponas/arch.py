@@ -11,7 +11,7 @@ from torch import Tensor, nn
 
 from gnas.models.supercell import MixedWeights
 from gnas.search.toponas.config import ToponasConfig
-from gnas.spaces.cells import CELL_TYPES, PRIMITIVES
+from gnas.spaces.toponas.cells import CELL_TYPES, PRIMITIVES
 from gnas.topology import TopologyDistribution, TopologySpace, candidate_edges, is_valid
 
 ALPHA_SCALE = 1e-3
@@ -163,7 +163,7 @@ def skip_advantage(weights: Tensor, edges: Tensor) -> tuple[float, float]:
 
 
 def edge_codes(cells: Mapping[str, DerivedCell]) -> Tensor:
-    """Both cells as `gnas.spaces.cells` codes them: int64 [2, E], 0 where there is no edge."""
+    """Both cells as `gnas.spaces.toponas.cells` codes them: int64 [2, E], 0 for no edge."""
     return torch.stack(
         [torch.where(c.edges, c.ops + 1, 0) for c in (cells[t] for t in CELL_TYPES)]
     )

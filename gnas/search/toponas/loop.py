@@ -23,9 +23,9 @@ from gnas.search.toponas.config import ToponasConfig
 from gnas.search.toponas.record import RunRecord
 from gnas.search.toponas.state import SearchState
 from gnas.search.toponas.updates import Updater
-from gnas.spaces.cells import CELL_TYPES, cells_graph
-from gnas.spaces.genotype import Genotype
 from gnas.spaces.toponas import TopoNAS
+from gnas.spaces.toponas.cells import CELL_TYPES, cells_graph
+from gnas.spaces.toponas.genotype import Genotype
 
 logger = logging.getLogger(__name__)
 

@@ -16,7 +16,7 @@ from gnas.records import METRICS
 from gnas.search.toponas.config import ToponasConfig
 from gnas.search.toponas.record import HISTORY
 from gnas.search.toponas.run import planned
-from gnas.spaces.genotype import Genotype
+from gnas.spaces.toponas.genotype import Genotype
 
 
 @dataclass(frozen=True)

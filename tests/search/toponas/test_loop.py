@@ -14,8 +14,8 @@ from gnas.data.batches import Batch, Batches
 from gnas.errors import ConfigError, DataError, GnasError
 from gnas.models.supernet import SupernetConfig
 from gnas.search.toponas import ArchParameters, SearchResult, search_toponas, toponas_space
-from gnas.spaces.genotype import Genotype
 from gnas.spaces.toponas import TopoNAS
+from gnas.spaces.toponas.genotype import Genotype
 from gnas.topology import is_valid
 from tests.models.plain_supernet import PlainSupernet
 from tests.search.toponas.conftest import (

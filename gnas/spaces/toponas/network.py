@@ -11,7 +11,7 @@ from torch import Tensor, nn
 from torch_geometric.data import Data
 
 from gnas.errors import ConfigError
-from gnas.models.primitives import (
+from gnas.spaces.primitives import (
     FactorizedReduce,
     drop_path,
     primitive,
@@ -19,8 +19,8 @@ from gnas.models.primitives import (
     relu_conv_norm,
     stem,
 )
-from gnas.models.sizes import check_sizes
-from gnas.spaces.genotype import CellEntries, Genotype
+from gnas.spaces.sizes import check_sizes
+from gnas.spaces.toponas.genotype import CellEntries, Genotype
 
 
 @dataclass(frozen=True, kw_only=True)

@@ -4,8 +4,8 @@ from __future__ import annotations
 
 from torch_geometric.data import Data
 
-from gnas.export import parts
-from gnas.models.nasgem import NasgemNetworkConfig, Wiring, wiring
+from gnas.spaces import parts
+from gnas.spaces.nasgem.network import NasgemNetworkConfig, Wiring, wiring
 
 
 def nasgem_blocks(graph: Data, config: NasgemNetworkConfig) -> list[str]:

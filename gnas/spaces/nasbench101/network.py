@@ -11,9 +11,9 @@ from torch import Tensor, nn
 from torch_geometric.data import Data
 
 from gnas.graphs import to_adjacency
-from gnas.models.sizes import check_sizes
 from gnas.spaces import NASBench101
 from gnas.spaces.nasbench101 import OPS
+from gnas.spaces.sizes import check_sizes
 
 BATCH_NORM_MOMENTUM = 0.1
 """Weight of the newest batch; nasbench-pytorch's own 0.997 is TensorFlow's weight of the old."""

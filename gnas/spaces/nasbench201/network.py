@@ -9,9 +9,9 @@ from torch import Tensor, nn
 from torch_geometric.data import Data
 
 from gnas.graphs import to_adjacency
-from gnas.models.primitives import conv_norm
-from gnas.models.sizes import check_sizes
 from gnas.spaces.nasbench201 import CANDIDATES, EDGES, NUM_NODES, NASBench201
+from gnas.spaces.primitives import conv_norm
+from gnas.spaces.sizes import check_sizes
 
 NUM_STAGES = 3
 """Stages of cells; a residual block between two of them halves the maps and doubles the width."""

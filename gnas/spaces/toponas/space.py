@@ -12,7 +12,7 @@ from torch_geometric.data import Data
 from gnas.errors import GraphError
 from gnas.graphs import DenseBatch, graph_keys
 from gnas.spaces.base import Space
-from gnas.spaces.cells import (
+from gnas.spaces.toponas.cells import (
     CELL_TYPES,
     EDGE_OPS,
     PRIMITIVES,
@@ -25,7 +25,7 @@ from gnas.spaces.cells import (
     edge_codes,
     with_cell,
 )
-from gnas.spaces.genotype import Genotype
+from gnas.spaces.toponas.genotype import Genotype
 from gnas.topology import (
     Mode,
     TopologyCodes,
@@ -43,7 +43,8 @@ class TopoNAS(Space):
 
     One graph holds both cells as two components, the normal one first; ``cell`` int64 [n] says
     which (graphs out of a dense batch come without it: the roles say the same, and
-    `gnas.spaces.cells.with_cell` adds it). Nodes are feature maps, operations sit on the edges.
+    `gnas.spaces.toponas.cells.with_cell` adds it). Nodes are feature maps, operations sit on the
+    edges.
 
     The concatenation into a cell's output is written as edges of their own operation, "concat",
     from every node that is joined. So the output hangs together with the cell for hashes, kernels

@@ -9,7 +9,7 @@ import torch
 from torch import Tensor, nn
 
 from gnas.errors import GraphError
-from gnas.spaces.toponas import PRIMITIVES
+from gnas.spaces.toponas.cells import PRIMITIVES
 
 Norm = Callable[[int], nn.Module]
 """Makes the batch norm of so many channels."""

@@ -11,8 +11,8 @@ from torch import Tensor
 
 from gnas.errors import GraphError
 from gnas.graphs import DenseBatch, prune_batch
-from gnas.models.nasgem import NasgemNetworkConfig, spread
 from gnas.spaces.nasgem import OPS
+from gnas.spaces.nasgem.network import NasgemNetworkConfig, spread
 
 CHUNK = 1_000
 """Cells counted at a time: they stay in cache."""
@@ -38,7 +38,8 @@ def nasgem_macs(
     """`gnas.models.num_macs` of every cell's network, without building it: int64 [N].
 
     Exact, for the nodes that are dropped and the cap on joined inputs too: what
-    `gnas.models.nasgem.wiring` builds of each cell is counted. 50,000 cells take a second or two.
+    `gnas.spaces.nasgem.network.wiring` builds of each cell is counted. 50,000 cells take a second
+    or two.
 
     Args:
         cells: N NASGEM cells, dead nodes included or not.
@@ -59,7 +60,7 @@ def nasgem_macs(
 
 
 def _macs(cell: _Counts, config: NasgemNetworkConfig, size: int) -> Tensor:
-    """The layers of `gnas.models.nasgem.NasgemNetwork`, one after another: int64 [N]."""
+    """The layers of `gnas.spaces.nasgem.network.NasgemNetwork`, one after another: int64 [N]."""
     imagenet = config.stem == "imagenet"
     width = config.channels
     size = (size + 1) // 2 if imagenet else size
@@ -80,7 +81,7 @@ def _macs(cell: _Counts, config: NasgemNetworkConfig, size: int) -> Tensor:
 
 
 def _counts(cells: DenseBatch) -> _Counts:
-    """Counts of what `gnas.models.nasgem.wiring` builds."""
+    """Counts of what `gnas.spaces.nasgem.network.wiring` builds."""
     cells = prune_batch(cells, to_output=False)
     edges = cells.adjacency > 0
     leaves = ~edges.any(2) & (cells.ops >= 0)

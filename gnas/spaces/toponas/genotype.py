@@ -12,7 +12,7 @@ import torch
 from torch_geometric.data import Data
 
 from gnas.errors import GraphError
-from gnas.spaces.cells import (
+from gnas.spaces.toponas.cells import (
     CELL_TYPES,
     PRIMITIVES,
     cells_graph,

@@ -5,6 +5,7 @@ from __future__ import annotations
 import re
 import textwrap
 from collections.abc import Iterable, Sequence
+from typing import Protocol
 
 FACTORIZED_REDUCE = '''
 class FactorizedReduce(nn.Module):
@@ -119,6 +120,20 @@ def load(weights: str) -> Network:
 '''
 
 
+class Ends(Protocol):
+    """What a network's config says about its first and last layer."""
+
+    @property
+    def in_channels(self) -> int:
+        """Channels of an image."""
+        ...
+
+    @property
+    def num_classes(self) -> int:
+        """Width of the classifier."""
+        ...
+
+
 def indented(lines: Iterable[str], depth: int) -> str:
     """The lines, each with an end and ``depth`` levels further in."""
     return "".join(f"{'    ' * depth}{line}\n" for line in lines)
@@ -168,3 +183,31 @@ from __future__ import annotations
 {imports}
 
 {body}'''
+
+
+def layered_network(
+    name: str,
+    layers: list[str],
+    width: int,
+    config: Ends,
+    stem: str = "",
+    last: str = "",
+) -> str:
+    """The class of a network of layers in a row."""
+    first = "x = self.stem(images)" if stem else "x = images"
+    end = "self.last(x)" if last else "x"
+    return f'''
+class Network(nn.Module):
+    """Images [B, {config.in_channels}, H, W] -> logits [B, {config.num_classes}]."""
+
+    def __init__(self) -> None:
+        super().__init__()
+{stem}        self.{name} = {module_list(layers)}
+{last}        self.classifier = nn.Linear({width}, {config.num_classes})
+
+    def forward(self, images: Tensor) -> Tensor:
+        {first}
+        for layer in self.{name}:
+            x = layer(x)
+        return self.classifier({end}.mean((2, 3)))
+'''

@@ -6,10 +6,10 @@ from collections.abc import Iterator
 
 from torch_geometric.data import Data
 
-from gnas.export import parts
-from gnas.models.darts import DartsNetworkConfig, live_edges, needed_cells
-from gnas.models.primitives import reduction_cells
-from gnas.spaces.genotype import CellEntries, Genotype
+from gnas.spaces import parts
+from gnas.spaces.primitives import reduction_cells
+from gnas.spaces.toponas.genotype import CellEntries, Genotype
+from gnas.spaces.toponas.network import DartsNetworkConfig, live_edges, needed_cells
 
 LiveEdges = list[tuple[int, int, str]]
 _ROOM = 99 - 8

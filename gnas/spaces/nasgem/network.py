@@ -11,9 +11,9 @@ from torch_geometric.data import Data
 
 from gnas.errors import ConfigError
 from gnas.graphs import prune, to_adjacency
-from gnas.models.primitives import conv_norm
-from gnas.models.sizes import check_sizes
 from gnas.spaces.nasgem import NASGEM, OPS
+from gnas.spaces.primitives import conv_norm
+from gnas.spaces.sizes import check_sizes
 
 MAX_INPUTS = 6
 """Choice: most feature maps that a node joins. The paper caps them for the sake of memory (its

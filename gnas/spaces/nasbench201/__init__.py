@@ -1,0 +1,12 @@
+"""The NAS-Bench-201 space and its networks."""
+
+from gnas.spaces.nasbench201.space import (
+    CANDIDATES,
+    EDGES,
+    NUM_NODES,
+    ROLES,
+    NASBench201,
+    simplified,
+)
+
+__all__ = ["CANDIDATES", "EDGES", "NUM_NODES", "ROLES", "NASBench201", "simplified"]
