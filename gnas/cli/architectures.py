@@ -3,34 +3,59 @@
 from __future__ import annotations
 
 from pathlib import Path
+from typing import Annotated
+
+import typer
+
+MAX_PATH = 4096
+"""Longer texts are no paths."""
+Notation = Annotated[
+    str | None,
+    typer.Option(help="How other projects write it: naslib-nasbench201, transnas-micro, ..."),
+]
 
 
-def read_architecture(what: str) -> str:
+def read_architecture(what: str, notation: str | None = None) -> str:
     """The text of the architecture in a file or a run's folder, or ``what`` itself.
 
-    A file may hold the text, a genotype as JSON, or be a run's ``result.json``.
+    A file may hold the text, a genotype as JSON, or be a run's ``result.json``; a text may be
+    in a foreign notation, and is returned in the space's own.
+
+    Args:
+        what: A path or a text.
+        notation: The name of the foreign notation, see `gnas.spaces.texts.notations`.
 
     Raises:
+        ConfigError: unknown notation.
         MissingDataError: neither a file, nor a run with a result, nor an architecture.
         DataError: the file cannot be read.
+        GraphError: the text is not in the notation.
     """
+    if notation is None:
+        return _read(what)
+    from gnas.spaces.texts import in_notation
+
+    is_path = "\n" not in what and len(what) < MAX_PATH and Path(what).exists()
+    space, graph = in_notation(_read(what) if is_path else what, notation)
+    return space.to_str(graph)
+
+
+def _read(what: str) -> str:
     import json
 
-    from gnas.errors import DataError, MissingDataError
+    from gnas.data.files import read_text
+    from gnas.errors import MissingDataError
 
     if any(sign in what for sign in "({|"):
         return what
     path = Path(what) / "result.json" if Path(what).is_dir() else Path(what)
     try:
-        text = path.read_text(encoding="utf-8")
-    except FileNotFoundError as error:
+        text = read_text(path, "a file with a genotype")
+    except MissingDataError:
         raise MissingDataError(
             f"GENOTYPE must be a file, a run's folder or a text "
             f"'Genotype(normal=...)', but there is no {path}"
-        ) from error
-    except (OSError, ValueError) as error:
-        reason = getattr(error, "strerror", None) or "it is not text"
-        raise DataError(f"{path} must be a file with a genotype, but: {reason}") from error
+        ) from None
     try:
         record = json.loads(text)
     except (ValueError, RecursionError):

@@ -15,6 +15,7 @@ app = typer.Typer(
     no_args_is_help=True,
 )
 
+NO_TWINS = "too few cells compute what another one computes to check the encoding by accuracies"
 DataDir = Annotated[
     Path | None,
     typer.Option("--data-dir", help="Folder of the tables [$GNAS_DATA, ~/.cache/gnas]"),
@@ -61,6 +62,10 @@ def convert(
     source: Annotated[Path | None, typer.Argument(help="The fetched file by default")] = None,
     out: Annotated[Path | None, typer.Option(help="The table to write")] = None,
     data_dir: DataDir = None,
+    notation: Annotated[
+        str | None,
+        typer.Option(help="Of the cells in a Parquet table: naslib-nasbench201, transnas-micro"),
+    ] = None,
     json: Json = None,
 ) -> None:
     """Convert a published benchmark file to a table that opens in a second."""
@@ -69,7 +74,9 @@ def convert(
     check_writable(out)
     check_writable(json)
     with reporting("converting") as progress:
-        path, table = convert_file(name, source, out=out, data_dir=data_dir, progress=progress)
+        path, table = convert_file(
+            name, source, out=out, data_dir=data_dir, notation=notation, progress=progress
+        )
     facts = table.provenance
     report_console(json).print(f"{path}: {facts.rows:,} cells, {facts.kind}; {facts.note}")
     if json:
@@ -82,16 +89,28 @@ def verify(
     data_dir: DataDir = None,
     json: Json = None,
 ) -> None:
-    """Check every graph, hash and value of a table."""
+    """Check every graph, hash and value of a table, and how far equal functions agree."""
+    from gnas.data.agreement import function_agreement
     from gnas.data.fetch import verify as verify_file
 
     with reporting("verifying") as progress:
         checked = verify_file(table, data_dir=data_dir, progress=progress)
     facts = checked.provenance
-    text = f"{facts.name}: {facts.rows:,} cells, {facts.kind}, all correct"
-    report_console(json).print(text, f"sha256 {facts.sha256}" if facts.path else "", sep="\n")
+    agreement = function_agreement(checked)
+    console = report_console(json)
+    text = (
+        f"{facts.name}: {facts.rows:,} cells, {facts.kind}; every graph, hash and value is sound"
+    )
+    console.print(text, soft_wrap=True)
+    console.print(str(agreement or NO_TWINS), soft_wrap=True)
+    if facts.path:
+        console.print(f"sha256 {facts.sha256}", soft_wrap=True)
     if json:
-        write_json(json, {"command": "data verify", "table": facts.summary()})
+        found = None
+        if agreement is not None:
+            found = {**vars(agreement), "is_suspicious": agreement.is_suspicious}
+        table_facts = facts.summary()
+        write_json(json, {"command": "data verify", "table": table_facts, "agreement": found})
 
 
 @app.command()

@@ -7,6 +7,7 @@ from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
+from gnas.cli.architectures import Notation, read_architecture
 from gnas.cli.options import settings as parsed
 from gnas.cli.output import check_writable, report_console, write_json
 
@@ -37,6 +38,7 @@ def export(
     ] = None,
     stem: Annotated[str | None, typer.Option(help=f"{_SIZE}: cifar or imagenet")] = None,
     classes: Annotated[int | None, typer.Option(help=f"{_SIZE}: classes [10]")] = None,
+    notation: Notation = None,
     settings: Annotated[
         list[str] | None, typer.Option("--set", help=f"{_SIZE}: any field, NAME=VALUE")
     ] = None,
@@ -60,7 +62,7 @@ def export(
     if saved:
         network, facts = _loaded(saved, size)
     else:
-        network, facts = _built(what, size, seed)
+        network, facts = _built(what, notation, size, seed)
     if image_size is not None:
         facts = replace(facts, image_size=image_size)
     trained = saved is not None and facts.details.get("trained", True) is not False
@@ -89,15 +91,16 @@ def _loaded(path: Path, size: dict[str, Any]) -> tuple[nn.Module, NetworkFacts]:
     return load_network(path)
 
 
-def _built(what: str, size: dict[str, Any], seed: int) -> tuple[nn.Module, NetworkFacts]:
+def _built(
+    what: str, notation: str | None, size: dict[str, Any], seed: int
+) -> tuple[nn.Module, NetworkFacts]:
     from functools import partial
 
-    from gnas.cli.architectures import read_architecture
     from gnas.models import FAMILIES, NetworkFacts, build_network, network_config
     from gnas.spaces.texts import from_text, space_of, to_text
     from gnas.train import fresh_network
 
-    graph = from_text(read_architecture(what))
+    graph = from_text(read_architecture(what, notation))
     family = FAMILIES[space_of(graph).name]
     named = {"layers": family.depth, "channels": family.width}
     config = network_config(graph, **{named.get(name, name): size[name] for name in size})

@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING, Annotated, Any, Literal
 
 import typer
 
-from gnas.cli.architectures import read_architecture
+from gnas.cli.architectures import Notation, read_architecture
 from gnas.cli.options import absolute, given, settings
 from gnas.cli.output import check_writable, console, progress_bar, report_console, write_json
 
@@ -45,6 +45,7 @@ def retrain(
     seed: Annotated[int | None, typer.Option(help="Of weights, order, augmentation [0]")] = None,
     device: Annotated[str, typer.Option(help="auto, cpu, cuda or cuda:N")] = "auto",
     json: Annotated[str | None, typer.Option(help="File for the result; - is stdout")] = None,
+    notation: Notation = None,
     setting: Annotated[
         list[str] | None,
         typer.Option("--set", metavar="NAME=VALUE", help="Any other field of the recipe"),
@@ -61,7 +62,9 @@ def retrain(
     from gnas.spaces.texts import from_text, to_text
 
     check_writable(json)
-    text = None if genotype is None else to_text(from_text(read_architecture(genotype)))
+    text = None
+    if genotype is not None:
+        text = to_text(from_text(read_architecture(genotype, notation)))
     changes = given(
         data_dir=absolute(data_dir), epochs=epochs, layers=_numbers(layers), channels=channels,
         repeats=repeats, seed=seed,

@@ -8,14 +8,12 @@ from typing import TYPE_CHECKING, Annotated
 
 import typer
 
-from gnas.cli.architectures import read_architecture
+from gnas.cli.architectures import Notation, read_architecture
 from gnas.cli.output import console
 
 if TYPE_CHECKING:
     from matplotlib.figure import Figure
     from torch_geometric.data import Data
-
-    from gnas.spaces.toponas.genotype import Genotype
 
 
 def show(
@@ -29,11 +27,12 @@ def show(
     out: Annotated[
         Path | None, typer.Option(help="Folder of the pictures [RUN/figures, or figures]")
     ] = None,
+    notation: Notation = None,
 ) -> None:
     """Draw the cells of a genotype, or of a search and how it got to them."""
     from gnas.runs import write_figures
 
-    figures, text, folder = _drawn(what)
+    figures, text, folder = _drawn(what, notation)
     paths = write_figures(out or folder, figures)
     target = console()
     target.print(text, markup=False, soft_wrap=True)
@@ -41,16 +40,17 @@ def show(
         target.print(str(path), markup=False, soft_wrap=True)
 
 
-def _drawn(what: str) -> tuple[Mapping[str, Figure], str, Path]:
+def _drawn(what: str, notation: str | None) -> tuple[Mapping[str, Figure], str, Path]:
     """Figures by name, the architecture's text, and where pictures go by default."""
+    from gnas.spaces.toponas.genotype import Genotype
     from gnas.viz import cell_figures, nasgem_cell_figure
 
-    if not any(sign in what for sign in "({|") and Path(what).is_dir():
+    if notation is None and not any(sign in what for sign in "({|") and Path(what).is_dir():
         return _drawn_run(Path(what))
-    text = read_architecture(what)
+    text = read_architecture(what, notation)
     if _is_nasgem(text):
         return {"cell": nasgem_cell_figure(_graph(text))}, text.strip(), Path("figures")
-    genotype = read_genotype(what)
+    genotype = Genotype.parse(text)
     return cell_figures(genotype), str(genotype), Path("figures")
 
 
@@ -83,16 +83,3 @@ def _graph(text: str) -> Data:
     from gnas.spaces.texts import from_text
 
     return from_text(text)
-
-
-def read_genotype(what: str) -> Genotype:
-    """The genotype in a file (its text, JSON, or a run's ``result.json``), or in ``what`` itself.
-
-    Raises:
-        MissingDataError: neither a file nor a genotype.
-        GraphError: the text is malformed.
-        DataError: the file cannot be read.
-    """
-    from gnas.spaces.toponas.genotype import Genotype
-
-    return Genotype.parse(read_architecture(what))

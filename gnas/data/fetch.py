@@ -11,8 +11,10 @@ import pooch
 import requests
 
 from gnas.data.benchmark_table import BenchmarkTable
+from gnas.data.foreign import read_foreign
 from gnas.data.nasbench101 import read_tfrecord_table
 from gnas.data.nats import read_nats_folder
+from gnas.data.parquet import read_schema
 from gnas.data.sources import SOURCES, Source
 from gnas.data.tables import (
     SHIPPED,
@@ -124,6 +126,7 @@ def convert(
     *,
     out: str | Path | None = None,
     data_dir: str | Path | None = None,
+    notation: str | None = None,
     progress: Progress | None = None,
 ) -> tuple[Path, BenchmarkTable]:
     """Writes the table of a published file in the package's own format.
@@ -134,6 +137,8 @@ def convert(
             one by default.
         out: The table to write; by default where `load_table` finds it by name.
         data_dir: See `data_folder`.
+        notation: Of the architectures of a foreign Parquet table, if not the benchmark's own:
+            see `gnas.data.foreign.read_foreign`.
         progress: Told how far reading has come.
 
     Returns:
@@ -152,7 +157,7 @@ def convert(
     target = folder / f"{source.table}.parquet" if out is None else Path(out)
     if path.resolve() == target.resolve():
         raise ConfigError(f"the output must be another file than the input {path}")
-    table = _read(path, source, progress)
+    table = _read(path, source, notation, progress)
     facts = table.provenance
     if facts.space != source.space:
         raise DataError(f"{path} must be of the space '{source.space}', but is of '{facts.space}'")
@@ -190,7 +195,11 @@ def verify(
     return table
 
 
-def _read(path: Path, source: Source, progress: Progress | None) -> BenchmarkTable:
+def _read(
+    path: Path, source: Source, notation: str | None, progress: Progress | None
+) -> BenchmarkTable:
+    if notation is not None:
+        return read_foreign(path, read_schema(path), notation=notation)
     if path.suffix == ".parquet":
         return load_table(path)
     if source.space == "nasbench101":

@@ -4,11 +4,15 @@ from __future__ import annotations
 
 import hashlib
 import os
+import stat
 from collections.abc import Iterator
 from contextlib import contextmanager, suppress
 from pathlib import Path
 
-from gnas.errors import DataError
+from gnas.errors import DataError, MissingDataError
+
+MAX_TEXT_BYTES = 64 << 20
+"""Text files are read up to this size."""
 
 
 @contextmanager
@@ -38,6 +42,39 @@ def replacing(path: Path) -> Iterator[Path]:
         if not is_device:
             with suppress(OSError):
                 temporary.unlink(missing_ok=True)
+
+
+def read_text(path: Path, what: str = "a text file", *, limit: int = MAX_TEXT_BYTES) -> str:
+    """The content of a text file, without waiting for a pipe or filling the memory.
+
+    Args:
+        path: The file.
+        what: What it must be, for messages.
+        limit: The most bytes that it may have.
+
+    Raises:
+        MissingDataError: there is no such file.
+        DataError: it is no regular file, too large, unreadable or not UTF-8.
+    """
+    try:
+        status = path.stat()
+        if not stat.S_ISREG(status.st_mode):
+            kind = "a folder" if stat.S_ISDIR(status.st_mode) else "a device or a pipe"
+            raise DataError(f"{path} must be {what}, but: it is {kind}")
+        with path.open("rb") as file:
+            content = file.read(limit + 1)
+        if len(content) > limit:
+            raise DataError(f"{path} must be {what}, but: it has more than {limit:,} bytes")
+        return content.decode("utf-8")
+    except FileNotFoundError as error:
+        if isinstance(error, DataError):
+            raise
+        raise MissingDataError(f"{path} must be {what}, but there is no such file") from None
+    except (OSError, ValueError) as error:
+        reason = "it is not text"
+        if isinstance(error, OSError):
+            reason = error.strerror or str(error)
+        raise DataError(f"{path} must be {what}, but: {reason}") from error
 
 
 def sha256_of(path: Path) -> str:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import logging
 import re
 from collections.abc import Sequence
 from pathlib import Path
@@ -12,13 +13,17 @@ import pyarrow as pa
 import torch
 from numpy.typing import NDArray
 
+from gnas.data.agreement import function_agreement
 from gnas.data.benchmark_table import BenchmarkTable, check_values
 from gnas.data.columns import Column, Provenance
 from gnas.data.parquet import check_graphs, column_reader, read_columns
-from gnas.errors import DataError
+from gnas.errors import ConfigError, DataError, GraphError
 from gnas.graphs import DenseBatch
 from gnas.spaces import NASBench101, NASBench201
 from gnas.spaces.nasbench201 import CANDIDATES, EDGES
+from gnas.spaces.texts import notations
+
+_LOG = logging.getLogger(__name__)
 
 NASBENCH101_COLUMNS = {
     f"{split}_acc_108_run{run}": Column(
@@ -59,6 +64,8 @@ _ACCURACY = re.compile(
     r"(cifar100|cifar10[-_]?valid|imagenet(?:16(?:[-_]?120)?)?)_((?:val|test)_acc)_(12|200)"
     r"(?:_seed([012]))?"
 )
+ARCHITECTURES = "arch"
+"""The column of architectures in a foreign notation."""
 _SEEDS = (777, 888, 999)
 _NUM_SEEDS = "cifar10_test_num_seeds"
 MAY_MISS = ("cifar10_test_acc_200_seed1", "cifar10_test_acc_200_seed2")
@@ -67,12 +74,33 @@ COMPLETE = {*NASBENCH101_COLUMNS, *NASBENCH201_COLUMNS} - {*MAY_MISS}
 """Columns in which a gap means damage."""
 
 
-def read_foreign(path: Path, schema: pa.Schema) -> BenchmarkTable:
+def read_foreign(path: Path, schema: pa.Schema, *, notation: str | None = None) -> BenchmarkTable:
     """Opens a NAS-Bench-101 or NAS-Bench-201 table in a known foreign layout.
 
+    Warns where cells that compute the same function differ so much that the encoding may be
+    another one than was read: see `gnas.data.agreement`.
+
+    Args:
+        path: The file.
+        schema: Its schema.
+        notation: The notation of its architectures, if not the layout's own: a key of
+            `gnas.spaces.texts.notations`. They are in the column `ARCHITECTURES`, or in the only
+            column of texts or lists.
+
     Raises:
+        ConfigError: unknown notation.
         DataError: the layout is unknown, or the content breaks a rule.
     """
+    table = _read(path, schema, notation)
+    agreement = function_agreement(table)
+    if agreement is not None and agreement.is_suspicious:
+        _LOG.warning("%s: %s", path, agreement)
+    return table
+
+
+def _read(path: Path, schema: pa.Schema, notation: str | None) -> BenchmarkTable:
+    if notation is not None:
+        return _read_notation(path, schema, notation)
     if {"hash", "adjacency", "ops"} <= set(schema.names):
         return _read_nasbench101(path, schema)
     if "arch_str" in schema.names:
@@ -130,6 +158,57 @@ def _read_nasbench201(path: Path, schema: pa.Schema) -> BenchmarkTable:
     scales = {column.name: 0.01 for column in columns if column.is_accuracy}
     scales["cifar10_macs_M"] = 1e6
     return BenchmarkTable(graphs, columns, provenance, _read_values(path, columns, scales))
+
+
+def _read_notation(path: Path, schema: pa.Schema, name: str) -> BenchmarkTable:
+    """A table whose architectures are in a foreign notation.
+
+    Accuracies are the columns that NAS-Bench-201's tables have, in percent; all other columns of
+    numbers are kept as they are.
+    """
+    known = notations()
+    if name not in known:
+        raise ConfigError(f"unknown notation '{name}'; choose from {sorted(known)}")
+    space, notation = known[name]
+    column = _architectures(path, schema)
+    graphs = []
+    for row, cell in enumerate(read_columns(path, [column]).column(column).to_pylist()):
+        try:
+            graphs.append(notation.read(str(cell)))
+        except GraphError as error:
+            raise DataError(f"{path}: row {row} of column '{column}': {error}") from None
+    if not graphs:
+        raise DataError(f"{path} must have at least one row, but is empty")
+    batch = DenseBatch.from_data(graphs).pad_to(space.max_nodes)
+    check_graphs(batch, space.name, None, str(path))
+    scores = {**NASBENCH201_COLUMNS, **_other_scores(schema)}
+    columns = [scores[name] for name in schema.names if name in scores]
+    if not columns:
+        raise DataError(f"{path} must have a column of numbers, but has {schema.names[:8]}")
+    percent = {c.name: 0.01 for c in columns if c.is_accuracy and c.epochs is not None}
+    provenance = Provenance(
+        name=path.stem,
+        space=space.name,
+        source=f"a Parquet table of others, architectures in the notation {name}",
+        kind="partial",
+        note=f"{len(batch)} architectures; values as they stood in the file",
+        path=str(path),
+    )
+    return BenchmarkTable(batch, columns, provenance, _read_values(path, columns, percent))
+
+
+def _architectures(path: Path, schema: pa.Schema) -> str:
+    """The column of architectures."""
+    if ARCHITECTURES in schema.names:
+        return ARCHITECTURES
+    kinds = (pa.types.is_string, pa.types.is_large_string, pa.types.is_list)
+    found = [field.name for field in schema if any(is_kind(field.type) for is_kind in kinds)]
+    if len(found) != 1:
+        raise DataError(
+            f"{path} must have its architectures in a column '{ARCHITECTURES}', or in its only "
+            f"column of texts or lists, but such columns are {found[:8]}"
+        )
+    return str(found[0])
 
 
 def _other_scores(schema: pa.Schema) -> dict[str, Column]:

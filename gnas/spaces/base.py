@@ -16,6 +16,7 @@ from gnas.graphs import (
     to_adjacency,
     validate,
 )
+from gnas.spaces.notation import Notation
 from gnas.spaces.vocabulary import Vocabulary
 
 NEIGHBOUR_DRAWS = 300
@@ -58,6 +59,8 @@ class Space(ABC):
     """The operations of ``ops`` and ``edge_ops`` that have weights."""
     size: int | None = None
     """Number of different architectures, where the space can enumerate them."""
+    notations: tuple[Notation, ...] = ()
+    """Other projects' ways to write architectures, by name: see `Notation`."""
 
     @abstractmethod
     def sample_batch(self, count: int, rng: np.random.Generator) -> DenseBatch:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 from collections.abc import Iterator
 from functools import cache
 from itertools import permutations
@@ -12,16 +13,70 @@ from numpy.typing import NDArray
 from torch_geometric.data import Data
 
 from gnas.errors import GraphError
-from gnas.graphs import DenseBatch, distinct, live_nodes, prune_batch, to_adjacency
+from gnas.graphs import (
+    DenseBatch,
+    architecture,
+    distinct,
+    live_nodes,
+    prune,
+    prune_batch,
+    to_adjacency,
+)
 from gnas.spaces.base import Space
+from gnas.spaces.notation import MAX_TEXT, Notation
 
 MAX_VERTICES = 7
 MAX_EDGES = 9
 OPS = ("input", "conv3x3-bn-relu", "conv1x1-bn-relu", "maxpool3x3", "output")
 NUM_INNER_OPS = 3
+_JSON_NAMES = (("matrix", "module_adjacency"), ("ops", "module_operations"))
 
 _Codes = NDArray[np.int64]
 _Matrix = NDArray[np.integer]
+
+
+def _read_json(text: str) -> Data:
+    """The cell of ``{"matrix": [[...]], "ops": [...]}``, vertices off every path cut away."""
+    try:
+        record = json.loads(text) if len(text) <= MAX_TEXT else None
+    except (ValueError, RecursionError):
+        record = None
+    if not isinstance(record, dict):
+        raise GraphError(
+            'a NAS-Bench-101 cell must be a JSON object {"matrix": [[0, 1], [0, 0]], "ops": '
+            f'["input", "output"]}}, but got {text.strip()[:80]!r}'
+        )
+    names = [next((n for n in pair if n in record), pair[0]) for pair in _JSON_NAMES]
+    matrix, ops = (record.get(name, 0) for name in names)
+    size = len(ops) if isinstance(ops, list) else 0
+    if (
+        not isinstance(ops, list)
+        or not 2 <= size <= MAX_VERTICES
+        or not all(isinstance(op, str) and op in OPS for op in ops)
+    ):
+        raise GraphError(
+            f"{names[1]} must be a list of 2 to {MAX_VERTICES} of {list(OPS)}, "
+            f"but got {repr(ops)[:80]}"
+        )
+    rows: list[list[object]] = matrix if isinstance(matrix, list) else []
+    square = len(rows) == size and all(isinstance(r, list) and len(r) == size for r in rows)
+    if not square or any(type(k) not in (int, bool) or k not in (0, 1) for r in rows for k in r):
+        raise GraphError(
+            f"{names[0]} must be {size} lists of {size} numbers 0 or 1, as there are {size} "
+            f"{names[1]}, but got {repr(matrix)[:80]}"
+        )
+    adjacency = np.array(rows, dtype=np.int64)
+    if np.tril(adjacency).any():
+        raise GraphError(f"{names[0]} must be 0 on and below the diagonal, but got {rows}")
+    graph = prune(architecture(adjacency, [OPS.index(op) for op in ops], len(OPS)))
+    NASBench101().validate(graph)
+    return graph
+
+
+def _write_json(graph: Data) -> str:
+    adjacency, ops = to_adjacency(graph)
+    names = [OPS[op] for op in ops.tolist()]
+    return json.dumps({"matrix": adjacency.tolist(), "ops": names})
 
 
 class NASBench101(Space):
@@ -42,6 +97,15 @@ class NASBench101(Space):
     concatenates = True
     learned = ("conv3x3-bn-relu", "conv1x1-bn-relu")
     size = 423_624
+    notations = (
+        Notation(
+            "nasbench101-json",
+            'a matrix and a list of operations, {"matrix": [[0, 1], [0, 0]], "ops": ["input", '
+            '"output"]}; also module_adjacency and module_operations, as the benchmark has them',
+            _read_json,
+            _write_json,
+        ),
+    )
 
     def sample_batch(self, count: int, rng: np.random.Generator) -> DenseBatch:
         """``count`` cells, uniform over the 423,624, with replacement."""

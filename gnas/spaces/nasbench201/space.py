@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+import logging
 import re
+from collections.abc import Sequence
 from functools import cache
 
 import numpy as np
@@ -12,6 +14,7 @@ from torch_geometric.data import Data
 from gnas.errors import GraphError
 from gnas.graphs import DenseBatch, architecture, graph_keys, to_adjacency
 from gnas.spaces.base import Space
+from gnas.spaces.notation import Notation, numbers
 
 NUM_NODES = 4
 ROLES = ("input", "sum", "output")
@@ -19,8 +22,69 @@ CANDIDATES = ("none", "skip_connect", "nor_conv_1x1", "nor_conv_3x3", "avg_pool_
 """The candidates of an edge in the benchmark's order; "none" is the absence of an edge."""
 EDGES = tuple((i, j) for j in range(1, NUM_NODES) for i in range(j))
 """Edge k of the benchmark's strings and indices joins these nodes."""
+Edge = tuple[int, int]
 
 _PATTERN = re.compile(r"\|[^|+]*(\|[^|+]*)*\|")
+_IN_TEXT = re.compile(
+    r"\s*\+\s*".join(rf"\|(?:\s*\w+\s*~\s*\d\s*\|){{{j}}}" for j in range(1, NUM_NODES))
+)
+"""A cell's string wherever it stands; white space in it does not matter."""
+NASLIB_OPS = ("skip_connect", "none", "nor_conv_3x3", "nor_conv_1x1", "avg_pool_3x3")
+NASLIB_EDGES = ((0, 1), (0, 2), (0, 3), (1, 2), (1, 3), (2, 3))
+"""What NASLib's numbers mean, and on which edges they are, in its order."""
+TRANSNAS_OPS = CANDIDATES[:4]
+"""What TransNAS-Bench-101's digits mean; it has no pooling, and the benchmark's order of edges."""
+_TRANSNAS = re.compile(r"(?:\d+-[1-4]+-)?([0-3])_([0-3]{2})_([0-3]{3})")
+
+_LOG = logging.getLogger(__name__)
+
+
+def _from_numbers(codes: Sequence[int], ops: Sequence[str], edges: Sequence[Edge]) -> Data:
+    """The cell with operation ``ops[codes[k]]`` on ``edges[k]``."""
+    adjacency = np.zeros((NUM_NODES, NUM_NODES), dtype=np.int64)
+    for code, (i, j) in zip(codes, edges, strict=True):
+        adjacency[i, j] = CANDIDATES.index(ops[code])
+    return _cell(adjacency)
+
+
+def _to_numbers(graph: Data, ops: Sequence[str], edges: Sequence[Edge], what: str) -> list[int]:
+    """The numbers that `_from_numbers` reads."""
+    adjacency, _ = to_adjacency(graph)
+    names = [CANDIDATES[int(adjacency[edge])] for edge in edges]
+    unknown = sorted({*names} - {*ops})
+    if unknown:
+        raise GraphError(f"{what} must have operations {[*ops]} only, but the cell has {unknown}")
+    return [ops.index(name) for name in names]
+
+
+def _read_naslib(text: str) -> Data:
+    codes = numbers(text, len(EDGES), len(NASLIB_OPS), "a NASLib cell of NAS-Bench-201")
+    return _from_numbers(codes, NASLIB_OPS, NASLIB_EDGES)
+
+
+def _write_naslib(graph: Data) -> str:
+    return str(tuple(_to_numbers(graph, NASLIB_OPS, NASLIB_EDGES, "a NASLib cell")))
+
+
+def _read_transnas(text: str) -> Data:
+    match = _TRANSNAS.fullmatch(text.strip())
+    if match:
+        codes = [int(digit) for digit in "".join(match.groups())]
+    elif "_" in text:
+        raise GraphError(
+            "a TransNAS-Bench-101 micro cell must be written '64-41414-1_02_333' or '1_02_333' "
+            f"with digits 0 to 3, or as six numbers, but got {text.strip()[:80]!r}"
+        )
+    else:
+        what = "a TransNAS-Bench-101 micro cell"
+        codes = numbers(text, len(EDGES), len(TRANSNAS_OPS), what)
+    return _from_numbers(codes, TRANSNAS_OPS, EDGES)
+
+
+def _write_transnas(graph: Data) -> str:
+    codes = _to_numbers(graph, TRANSNAS_OPS, EDGES, "a TransNAS-Bench-101 micro cell")
+    digits = "".join(map(str, codes))
+    return f"{digits[0]}_{digits[1:3]}_{digits[3:]}"
 
 
 class NASBench201(Space):
@@ -40,6 +104,22 @@ class NASBench201(Space):
     sum_roles = (ROLES.index("sum"),)
     max_nodes = NUM_NODES
     size = len(CANDIDATES) ** len(EDGES)
+    notations = (
+        Notation(
+            "naslib-nasbench201",
+            "NASLib's six numbers, (4, 0, 3, 1, 4, 3): 0 skip, 1 none, 2 convolution 3x3, 3 "
+            "convolution 1x1, 4 pooling; edges 01 02 03 12 13 23",
+            _read_naslib,
+            _write_naslib,
+        ),
+        Notation(
+            "transnas-micro",
+            "TransNAS-Bench-101's micro cells, 64-41414-1_02_333, or their six numbers: 0 none, "
+            "1 skip, 2 convolution 1x1, 3 convolution 3x3; edges 01, 02 12, 03 13 23",
+            _read_transnas,
+            _write_transnas,
+        ),
+    )
 
     def sample_batch(self, count: int, rng: np.random.Generator) -> DenseBatch:
         """``count`` cells, uniform over the 15,625, with replacement."""
@@ -129,6 +209,21 @@ class NASBench201(Space):
                     )
                 adjacency[i, j] = CANDIDATES.index(name)
         return _cell(adjacency)
+
+    def find(self, text: str) -> Data:
+        """The last cell in a text, such as a log, whatever stands around its string.
+
+        Logs the number of cells where there are several.
+
+        Raises:
+            GraphError: there is none, or it names an unknown operation.
+        """
+        found = _IN_TEXT.findall(text)
+        if not found:
+            return self.from_str(text)
+        if len(found) > 1:
+            _LOG.warning("took the last of %d NAS-Bench-201 cells in the text", len(found))
+        return self.from_str("".join(found[-1].split()))
 
 
 def simplified(graph: Data) -> str:

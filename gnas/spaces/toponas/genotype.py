@@ -4,6 +4,8 @@ from __future__ import annotations
 
 import ast
 import json
+import logging
+import re
 import warnings
 from collections.abc import Sequence
 from dataclasses import dataclass, fields
@@ -28,6 +30,14 @@ CellEntries = tuple[tuple[Entry, ...], ...]
 """For every intermediate node what enters it."""
 _MAX_TEXT = 20_000
 _MAX_INTERMEDIATE = MAX_NUM_NODES - 3
+_CALL = re.compile(r"\bGenotype\(")
+_BRACKET = re.compile(r"[][()]")
+_HOW = (
+    "a genotype must be written 'Genotype(normal=[...], normal_concat=..., reduce=[...], "
+    "reduce_concat=...)' or be a JSON object"
+)
+
+_LOG = logging.getLogger(__name__)
 
 
 @dataclass(frozen=True)
@@ -70,16 +80,25 @@ class Genotype:
     def parse(text: str) -> Genotype:
         """The genotype of a JSON object or of the text ``Genotype(normal=..., ...)``.
 
-        Whatever stands before ``Genotype(``, as in a log, is left out. Nothing is evaluated.
+        Whatever stands before and after the call, as in a log, is left out; of several genotypes
+        the last one is taken, and their number logged. ``connectN=None``, which some searches
+        add, means nothing. Nothing is evaluated.
 
         Raises:
-            GraphError: the text is malformed.
+            GraphError: the text is malformed, or its last genotype is.
         """
+        found = [] if text.lstrip().startswith("{") else _calls(text)
+        if len(found) > 1:
+            _LOG.warning("took the last of %d genotypes in the text", len(found))
+        if found:
+            text = found[-1]
         if len(text) > _MAX_TEXT:
             raise GraphError(
                 f"a genotype must have at most {_MAX_TEXT} characters, but got {len(text)}"
             )
-        values = _from_json(text) if text.lstrip().startswith("{") else _from_call(text)
+        values = _from_call(text) if found else _from_json(text)
+        if "connectN" in values and values["connectN"] is None:
+            del values["connectN"]
         names = [field.name for field in fields(Genotype)]
         if sorted(values) != sorted(names):
             raise GraphError(f"a genotype must have exactly {names}, but got {sorted(values)}")
@@ -190,6 +209,29 @@ def _concat(value: object, name: str, num_intermediate: int) -> tuple[int, ...]:
     return tuple(found)
 
 
+def _calls(text: str) -> list[str]:
+    """Every ``Genotype(...)`` in a text, each to its closing bracket; the last may lack it.
+
+    Raises:
+        GraphError: there is none.
+    """
+    starts = [match.start() for match in _CALL.finditer(text)]
+    if not starts:
+        raise GraphError(f"{_HOW}, but got {_short(text[:_MAX_TEXT])}")
+    ends = [*starts[1:], len(text)]
+    return [text[a : _closing(text, a, b)] for a, b in zip(starts, ends, strict=True)]
+
+
+def _closing(text: str, start: int, end: int) -> int:
+    """Where the call that starts there ends; ``end`` if its brackets do not close before."""
+    depth = 0
+    for bracket in _BRACKET.finditer(text, start, min(end, start + _MAX_TEXT + 1)):
+        depth += 1 if bracket[0] in "([" else -1
+        if depth == 0:
+            return bracket.end()
+    return end
+
+
 def _from_json(text: str) -> dict[str, object]:
     try:
         values = json.loads(text)
@@ -199,12 +241,11 @@ def _from_json(text: str) -> dict[str, object]:
 
 
 def _from_call(text: str) -> dict[str, object]:
-    """The keywords of the call in ``Genotype(normal=..., ...)``, by walking its syntax tree."""
-    start = max(text.find("Genotype("), 0)
+    """The keywords of the call ``Genotype(normal=..., ...)``, by walking its syntax tree."""
     try:
         with warnings.catch_warnings():
             warnings.simplefilter("ignore")  # about the text's own style
-            call = ast.parse(text[start:].strip(), mode="eval").body
+            call = ast.parse(text.strip(), mode="eval").body
     except (SyntaxError, ValueError, RecursionError, MemoryError):
         call = None
     if not (
@@ -213,16 +254,13 @@ def _from_call(text: str) -> dict[str, object]:
         and call.func.id == "Genotype"
         and not call.args
     ):
-        raise GraphError(
-            "a genotype must be written 'Genotype(normal=[...], normal_concat=..., reduce=[...], "
-            f"reduce_concat=...)' or be a JSON object, but got {_short(text)}"
-        )
+        raise GraphError(f"{_HOW}, but got {_short(text)}")
     return {str(keyword.arg): _literal(keyword.value) for keyword in call.keywords}
 
 
 def _literal(node: ast.expr) -> object:
-    """The value of a string, a number, a list, a tuple or a range of two numbers."""
-    if isinstance(node, ast.Constant) and type(node.value) in (str, int):
+    """The value of a string, a number, None, a list, a tuple or a range of two numbers."""
+    if isinstance(node, ast.Constant) and type(node.value) in (str, int, type(None)):
         return node.value
     if isinstance(node, ast.List | ast.Tuple):
         return [_literal(item) for item in node.elts]
