@@ -7,7 +7,7 @@ import logging
 import os
 import time
 from collections.abc import Callable, Iterator, Mapping
-from contextlib import contextmanager
+from contextlib import ExitStack, contextmanager
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Generic, Protocol, TypeVar
@@ -18,7 +18,7 @@ from gnas.checkpoints import Checkpoints
 from gnas.config import differences
 from gnas.data.files import replacing
 from gnas.errors import ConfigError, DataError
-from gnas.runs import check_folder, plain
+from gnas.runs import check_folder, plain, working_in
 
 if TYPE_CHECKING:
     from torch.utils.tensorboard import SummaryWriter
@@ -101,6 +101,7 @@ class RunRecord(Generic[State]):
         self.checkpoints = Checkpoints(folder / "checkpoint")
         self._every_s, self._saved_at, self._saved_step = every_s, time.monotonic(), -1
         self._writer: SummaryWriter | None = None
+        self._owned = ExitStack()
         if not resume and self.checkpoints.steps():
             raise ConfigError(
                 f"a new run needs a folder of its own, but {folder} has a checkpoint; "
@@ -135,9 +136,22 @@ class RunRecord(Generic[State]):
         self._saved_step = state.step
 
     def start(self, state: State) -> None:
-        """Brings the files to where ``state`` is; a killed run may have written more."""
-        for path in self.folder.glob(".*.tmp"):  # of a killed process
-            path.unlink(missing_ok=True)
+        """Brings the files to where ``state`` is; a killed run may have written more.
+
+        From here to `close` the folder is this process' own.
+
+        Raises:
+            ConfigError: another process works in it.
+            DataError: a file cannot be written.
+        """
+        self._owned.enter_context(working_in(self.folder))
+        try:
+            self._start(state)
+        except BaseException:
+            self.close()
+            raise
+
+    def _start(self, state: State) -> None:
         lines = "".join(json.dumps(plain(epoch)) + "\n" for epoch in state.epochs)
         with replacing(self.folder / METRICS) as temporary:
             temporary.write_text(lines, encoding="utf-8")
@@ -171,9 +185,10 @@ class RunRecord(Generic[State]):
         self._saved_at, self._saved_step = time.monotonic(), state.step
 
     def close(self) -> None:
-        """Ends the event file."""
-        if self._writer is not None:
-            self._writer.close()
+        """Ends the event file and gives the folder away."""
+        with self._owned:
+            if self._writer is not None:
+                self._writer.close()
 
 
 class LineLog(Generic[T]):

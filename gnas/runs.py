@@ -7,14 +7,17 @@ import json
 import math
 import os
 from collections.abc import Iterator, Mapping
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from pathlib import Path
 from typing import IO, Any, Protocol
 
 from gnas.config import differences
-from gnas.data.files import replacing
+from gnas.data.files import remove_temporaries, replacing
 from gnas.errors import ConfigError, DataError, MissingDataError
+from gnas.locks import locked
 
+LOCK = ".lock"
+"""The file in a run's folder that says which process works in it."""
 _VERSIONS = ("gnas", "numpy", "scipy", "scikit-learn", "torch", "torch-geometric", "torchvision")
 
 
@@ -79,6 +82,54 @@ def check_folder(folder: Path) -> None:
         raise ConfigError(f"a run's folder must be writable, but {folder}: {reason}") from error
     if not os.access(folder, os.W_OK):
         raise ConfigError(f"a run's folder must be writable, but {folder} is not")
+
+
+@contextmanager
+def working_in(folder: Path | None) -> Iterator[None]:
+    """Makes a run's folder and has it for this process alone inside.
+
+    Whatever writes to a run's folder over more than a moment does it inside: a second process is
+    refused, the lock of one that was killed is taken over (`gnas.locks`), and temporary files
+    that it left are removed. A folder that was made for nothing is removed again.
+
+    Args:
+        folder: The run's; None locks nothing.
+
+    Raises:
+        ConfigError: it is a file, cannot be made or written, or another process works in it.
+    """
+    if folder is None:
+        yield
+        return
+    made = [path for path in (folder, *folder.parents) if not path.exists()]
+    check_folder(folder)
+    try:
+        with locked(folder / LOCK, f"the run's folder {folder}"):
+            remove_temporaries(folder)
+            yield
+    finally:
+        for path in made:
+            with suppress(OSError):  # it is not empty
+                path.rmdir()
+
+
+@contextmanager
+def working_on(path: Path) -> Iterator[None]:
+    """Has a file that is to be written for this process alone inside; see `working_in`.
+
+    Raises:
+        ConfigError: its folder cannot be written, or another process works on it.
+    """
+    made = [parent for parent in path.parents if not parent.exists()]
+    check_folder(path.parent)
+    try:
+        with locked(path.with_name(f".{path.name}{LOCK}"), f"the file {path}"):
+            remove_temporaries(path.parent, of=path.name)
+            yield
+    finally:
+        for parent in made:
+            with suppress(OSError):
+                parent.rmdir()
 
 
 def write_run(

@@ -18,7 +18,8 @@ import typer.main
 
 ROOT = Path(__file__).resolve().parents[1]
 LAYERS = (
-    {"errors", "processes"},
+    {"errors", "processes", "owners"},
+    {"locks"},
     {"graphs"},
     {"spaces", "kernels", "topology", "config", "metrics"},
     {"encoders", "models", "data", "runs", "devices", "distributed", "checkpoints", "records"},

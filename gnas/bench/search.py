@@ -18,7 +18,7 @@ from gnas.bench.tables import IMAGES, name_of, open_table
 from gnas.data.tables import BenchmarkTable
 from gnas.errors import ConfigError
 from gnas.metrics import Interval, mean_interval
-from gnas.runs import environment
+from gnas.runs import environment, working_in
 from gnas.search.samplers import SEARCHERS
 from gnas.search.samplers.predictor_search import EVERY, START
 from gnas.spaces import SPACES
@@ -150,6 +150,13 @@ def bench_search(
     """
     if workers < 1:
         raise ConfigError(f"workers must be at least 1, but got {workers}")
+    with working_in(folder):
+        return _run(config, folder, workers, progress)
+
+
+def _run(
+    config: SearchBench, folder: Path | None, workers: int, progress: Progress | None
+) -> SearchBenchResult:
     start = time.monotonic()
     table, shop, columns = _open(config)
     log = SearchLog(folder, _facts(config, table))

@@ -32,7 +32,7 @@ from gnas.cli import (
     tabulate,
     worker,
 )
-from gnas.cli.output import set_up_logging
+from gnas.cli.output import set_up_logging, until_end
 from gnas.errors import GnasError
 
 INTERRUPTED = 130
@@ -52,7 +52,8 @@ class Commands(TyperGroup):
     def invoke(self, ctx: Any) -> Any:
         """Runs the command; see the module's exit codes."""
         try:
-            return super().invoke(ctx)
+            with until_end:
+                return super().invoke(ctx)
         except KeyboardInterrupt:
             raise _fail(ctx, "interrupted", INTERRUPTED) from None
         except BrokenPipeError:  # the reader of a pipe has enough

@@ -6,7 +6,7 @@ import logging
 import os
 import sys
 from collections.abc import Callable, Iterator, Mapping
-from contextlib import contextmanager
+from contextlib import ExitStack, contextmanager
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Protocol, TypeVar
 
@@ -44,6 +44,8 @@ class Experiment(Protocol):
 
 Result = TypeVar("Result", bound=Experiment)
 
+until_end = ExitStack()
+"""What a command holds until it ends."""
 PLAIN_WIDTH = 120
 """Columns of a table that goes to a file or a pipe."""
 
@@ -111,14 +113,15 @@ def check_writable(path: str | Path | None) -> None:
 def check_outputs(out: Path | None, json: str | None) -> None:
     """Checks before the work that its results can be written.
 
+    Until the command ends, ``out`` is its own.
+
     Raises:
-        ConfigError: a path is not writable.
+        ConfigError: a path is not writable, or another process works in ``out``.
     """
-    from gnas.runs import check_folder
+    from gnas.runs import working_in
 
     check_writable(json)
-    if out is not None:
-        check_folder(out)
+    until_end.enter_context(working_in(out))
 
 
 def write_outputs(

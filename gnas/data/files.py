@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import hashlib
 import os
+import re
 import stat
 from collections.abc import Iterator
 from contextlib import contextmanager, suppress
@@ -13,6 +14,8 @@ from gnas.errors import DataError, MissingDataError
 
 MAX_TEXT_BYTES = 64 << 20
 """Text files are read up to this size."""
+
+_TEMPORARY = re.compile(r"\.(.+)\.\d+\.tmp")
 
 
 @contextmanager
@@ -75,6 +78,25 @@ def read_text(path: Path, what: str = "a text file", *, limit: int = MAX_TEXT_BY
         if isinstance(error, OSError):
             reason = error.strerror or str(error)
         raise DataError(f"{path} must be {what}, but: {reason}") from error
+
+
+def remove_temporaries(folder: Path, *, of: str | None = None) -> None:
+    """Removes what processes that were killed inside `replacing` left behind.
+
+    Args:
+        folder: Looked through with its folders, except those that a process works in: they have
+            a file ``.lock``.
+        of: The name of the one file, directly in ``folder``, whose temporaries are meant.
+    """
+    for place, folders, files in os.walk(folder):
+        if of is not None:
+            folders.clear()
+        folders[:] = [name for name in folders if not Path(place, name, ".lock").exists()]
+        for name in files:
+            match = _TEMPORARY.fullmatch(name)
+            if match and of in (None, match[1]):
+                with suppress(OSError):
+                    Path(place, name).unlink()
 
 
 def sha256_of(path: Path) -> str:

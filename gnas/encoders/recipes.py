@@ -19,6 +19,7 @@ from gnas.encoders.pretraining import GraphEncoderQuality, pool_of, pretrain
 from gnas.encoders.storage import names, save_encoder
 from gnas.encoders.training import EncoderQuality, encoder_quality, fit_encoder
 from gnas.errors import ConfigError
+from gnas.runs import working_on
 
 HELD_OUT_SEED = 2_000_003
 """Seed of the pairs that encoders are judged on; no training uses it."""
@@ -79,12 +80,13 @@ def train_preset(
         if step % 250 == 0:
             _log.info("step %d of %d: loss %.6f", step, total, loss)
 
-    changes = {"steps": steps, "seed": seed}
-    encoder, quality = train(
-        name, {key: value for key, value in changes.items() if value is not None}, progress
-    )
-    seconds = time.perf_counter() - start
-    save_encoder(encoder, path, quality=quality, command=command)
+    with working_on(path):
+        changes = {"steps": steps, "seed": seed}
+        encoder, quality = train(
+            name, {key: value for key, value in changes.items() if value is not None}, progress
+        )
+        seconds = time.perf_counter() - start
+        save_encoder(encoder, path, quality=quality, command=command)
     return TrainedEncoder(name, path, encoder.config, quality, seconds)
 
 

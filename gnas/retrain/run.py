@@ -22,7 +22,7 @@ from gnas.retrain.card import save_trained
 from gnas.retrain.loop import RetrainResult, retrain
 from gnas.retrain.plan import COMMAND, RetrainPlan, network_of
 from gnas.retrain.state import Training
-from gnas.runs import environment, plain, write_config, write_result
+from gnas.runs import environment, plain, working_in, write_config, write_result
 from gnas.spaces.texts import from_text
 from gnas.spaces.toponas.genotype import Genotype
 
@@ -56,6 +56,18 @@ def run_retrain(
     Raises:
         GnasError: see `open_train_test`, `RunRecord` and `retrain`.
     """
+    with working_in(out if world.is_main else None):
+        return _run(plan, device, world, out, resume, report)
+
+
+def _run(
+    plan: RetrainPlan,
+    device: str,
+    world: World,
+    out: Path | None,
+    resume: bool,
+    report: Callable[[str, Progress], None],
+) -> dict[str, Any]:
     images = open_train_test(plan.images)
     data = images.facts()
     trainings = plan.trainings()
@@ -71,7 +83,8 @@ def run_retrain(
         single = replace(plan, config=config, repeats=1, layers=())
         folder = None if out is None else out / name
         notify = partial(report, name)
-        results.append(_one(single, images, data, device, world, folder, resume, notify))
+        with working_in(folder if world.is_main else None):
+            results.append(_one(single, images, data, device, world, folder, resume, notify))
     if len(results) == 1:
         return results[0]
     facts = _together(plan, list(trainings), results)

@@ -14,7 +14,7 @@ from optuna.trial import FrozenTrial, TrialState
 
 T = TypeVar("T")
 OWNER = "owner"
-"""The attribute of a trial that says whose it is; see `gnas.studies.owners.owner`."""
+"""The attribute of a trial that says whose it is; see `gnas.owners.owner`."""
 CANDIDATE = "candidate"
 """The attribute of a trial that is to be evaluated."""
 DEATHS = "deaths"

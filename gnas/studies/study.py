@@ -17,9 +17,9 @@ from optuna.trial import FrozenTrial, TrialState
 
 from gnas.config import differences
 from gnas.errors import ConfigError, DataError, MissingDataError
+from gnas.owners import is_dead, owner
 from gnas.runs import plain
 from gnas.studies.job import Job
-from gnas.studies.owners import is_dead, owner
 from gnas.studies.storage import CANDIDATE, DEATHS, OWNER, Claim, Storage, open_storage
 
 logger = logging.getLogger(__name__)

@@ -17,6 +17,7 @@ from gnas.data import BenchmarkTable, Column, Provenance, save_table
 from gnas.data.images import ImageSplits
 from gnas.errors import ConfigError, DataError
 from gnas.graphs import DenseBatch
+from gnas.runs import working_on
 from gnas.spaces import NASBench101
 from gnas.studies import CandidateStudy, Evaluated, Progress, local_workers
 from gnas.tabulate.config import TabulateConfig
@@ -46,7 +47,8 @@ def tabulate(
         config: What to train.
         out: The table, a Parquet file.
         workers: Processes that train on this machine, one core each. The same command, or
-            `gnas worker`, may be running elsewhere on the same storage and shares the work. 0
+            `gnas worker`, may be running elsewhere on the same storage, with an ``out`` of its
+            own, and shares the work. 0
             leaves all of it to others, for which ``storage`` must be given.
         storage: Where the study is kept: a journal file, or the URL of a database. None takes
             ``<out>.journal``.
@@ -64,6 +66,18 @@ def tabulate(
         raise ConfigError(f"workers must be at least 1, but got {workers}")
     if out.suffix != ".parquet":
         raise ConfigError(f"the table's file must end in .parquet, but got {out}")
+    with working_on(out):
+        return _tabulate(config, out, workers, storage, study, report)
+
+
+def _tabulate(
+    config: TabulateConfig,
+    out: Path,
+    workers: int,
+    storage: str | Path | None,
+    study: str | None,
+    report: Callable[[Progress], None],
+) -> Path:
     images, candidates = config.images(), planned(config)
     job = TabulateJob(config, images.sha256)
     journal = out.with_name(out.name + ".journal")

@@ -16,15 +16,16 @@ from typing import Any
 import optuna
 import pytest
 
+from gnas import owners
 from gnas.errors import ConfigError, DataError, MissingDataError
-from gnas.studies import CandidateStudy, Progress, local_workers, owners, work
+from gnas.studies import CandidateStudy, Progress, local_workers, work
 from tests.studies.conftest import PASSWORD, QUOTED, USER, Server
 from tests.studies.jobs import Doubling
 
 JOB = Doubling(seconds=0.0)
 BEAT_S = 0.5
 ELSEWHERE = (
-    "import sys; from tests.studies.jobs import Doubling; from gnas.studies import owners;"
+    "import sys; from tests.studies.jobs import Doubling; from gnas import owners;"
     "from gnas.studies import CandidateStudy, work;"
     "owners._system = lambda: {'boot': 'of another machine', 'pids': ''};"
     "study = CandidateStudy.join('numbers', sys.argv[1]);"

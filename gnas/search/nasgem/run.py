@@ -17,7 +17,7 @@ from gnas.errors import ConfigError, DataError, GnasError
 from gnas.graphs import DenseBatch
 from gnas.predictors import Predictor
 from gnas.predictors.features import Rows
-from gnas.runs import Figure, check_folder, write_config, write_result
+from gnas.runs import Figure, working_in, write_config, write_result
 from gnas.search.bootstrap import Best, bootstrap
 from gnas.search.nasgem.candidates import draw_candidates, draw_pool
 from gnas.search.nasgem.config import LEAST_SUCCESSES, NasgemConfig
@@ -87,15 +87,26 @@ def run_search(
         DataError: too few candidates could be trained, or a file cannot be read or written.
         GnasError: see `open_proxy_images` and `CandidateStudy.open`.
     """
-    start = time.monotonic()
     if workers < 0:
         raise ConfigError(f"workers must be at least 0, but got {workers}")
+    with working_in(out):
+        return _run(plan, out, workers, resume, report, figures)
+
+
+def _run(
+    plan: SearchPlan,
+    out: Path,
+    workers: int,
+    resume: bool,
+    report: Report,
+    figures: Callable[[NasgemTrace], Mapping[str, Figure]] | None,
+) -> dict[str, Any]:
+    start = time.monotonic()
     learns = new_predictor(plan.config)
     splits = open_proxy_images(plan.images)
     job = NasgemJob.of(plan.config, plan.images, splits)
     predictor = scored_by(learns, plan.config, job, splits.image_size)
     cells = draw_candidates(plan.config)
-    check_folder(out)
     if not resume:
         _check_new(out)
     name = plan.study or out.resolve().name

@@ -28,6 +28,7 @@ from gnas.runs import (
     check_unchanged,
     plain,
     reading_config,
+    working_in,
     write_config,
     write_result,
 )
@@ -137,6 +138,19 @@ def run_search(
     Raises:
         GnasError: see `open_images`, `RunRecord` and `search_toponas`.
     """
+    with working_in(out if world.is_main else None):
+        return _run(plan, device, world, out, resume, report, figures)
+
+
+def _run(
+    plan: SearchPlan,
+    device: str,
+    world: World,
+    out: Path | None,
+    resume: bool,
+    report: Callable[[Progress], None],
+    figures: Callable[[SearchResult], Mapping[str, Figure]] | None,
+) -> dict[str, Any]:
     config = plan.config
     images = open_images(
         plan.images,
