@@ -174,7 +174,7 @@ def draw_kernel(
     chosen: int,
 ) -> None:
     """The cells' first two kernel principal components, coloured by accuracy rank."""
-    gram = np.asarray(wl_kernel(table.graphs[rows.tolist()], labels="op", directed=True))
+    gram = np.asarray(wl_kernel(table.graphs[rows.tolist()], labels="op", direction="out"))
     centred = gram - gram.mean(0) - gram.mean(1)[:, None] + gram.mean()
     values, vectors = np.linalg.eigh(centred)
     x, y = (vectors[:, -k] * np.sqrt(values[-k]) for k in (1, 2))

@@ -8,32 +8,32 @@ graphs are relabelled at once. Two different subtrees collide with probability a
 
 Options that all functions share:
 
-* ``labels``: what a node is called in round 0: its ``"degree"``, its ``"op"``, or both.
-  A degree counts the edges of both directions (in-degree + out-degree) in either mode.
-* ``directed``: True relabels from out-neighbours only, which is what GraKeL does with a
-  directed graph; False makes every edge symmetric first.
+* ``labels``: the label of a node in round 0: its ``"degree"``, its ``"op"``, or both.
+  A degree counts the edges of both directions (in-degree + out-degree), whatever ``direction``.
+* ``direction``: the neighbours that a round looks at. ``"out"``: the nodes that a node feeds,
+  which is what GraKeL does with a directed graph. ``"in"``: the nodes that feed it, the same on
+  the reversed graph. ``"both"``: the two as separate multisets. ``"undirected"``: the two as one
+  multiset, as if every edge had no direction.
 * Edge-op graphs: with ``"degree"`` the wiring alone is compared, as it is; with ``"op"`` and
   ``"op+degree"`` every edge's operation becomes a node first (`edge_ops_to_node_ops`).
 """
 
 from __future__ import annotations
 
-from collections.abc import Sequence
-from typing import Any, Literal, TypeAlias
+from typing import Any, Literal, get_args
 
 import numpy as np
 import torch
 from numpy.typing import NDArray
 from scipy import sparse
 from torch import Tensor
-from torch_geometric.data import Data
 
 from gnas.errors import ConfigError, GraphError
-from gnas.graphs import DenseBatch, as_batch, edge_ops_to_node_ops
+from gnas.graphs import DenseBatch, Graphs, as_batch, edge_ops_to_node_ops
 from gnas.graphs.hashing import mix64
 
-Graphs: TypeAlias = Data | Sequence[Data] | DenseBatch
 Labels = Literal["degree", "op", "op+degree"]
+Direction = Literal["out", "in", "both", "undirected"]
 GRAKEL_KERNELS = {
     "wl": "WeisfeilerLehman",
     "wl_optimal_assignment": "WeisfeilerLehmanOptimalAssignment",
@@ -44,9 +44,12 @@ GRAKEL_KERNELS = {
 """Names for ``kernel=`` and the GraKeL class behind each; only "wl" has a fast backend."""
 
 _UInt64 = NDArray[np.uint64]
-_LABELS = ("degree", "op", "op+degree")
+_LABELS: tuple[Labels, ...] = get_args(Labels)
+_DIRECTIONS: tuple[Direction, ...] = get_args(Direction)
 _MAX_EDGE_OPS = 255  # what the dense batch can hold; only an upper bound is needed here
 _DENSE_SHARE = 0.05  # label columns that more graphs than this share are multiplied densely
+_BLOCK = 256  # rows of the kernel matrix that are computed at a time: they stay in cache
+_EXACT = 2**24  # whole numbers below this are exact in float32
 
 
 def wl_kernel(
@@ -54,7 +57,7 @@ def wl_kernel(
     n_iter: int = 3,
     *,
     labels: Labels = "degree",
-    directed: bool = False,
+    direction: Direction = "undirected",
     normalize: bool = True,
     backend: Literal["fast", "grakel"] = "fast",
     other: Graphs | None = None,
@@ -66,7 +69,8 @@ def wl_kernel(
         graphs: N architectures.
         n_iter: Relabelling rounds h; 0 compares the histograms of the first labels only.
         labels: First label of a node: its degree, its operation, or both.
-        directed: Relabel from out-neighbours only; otherwise edges are made symmetric first.
+        direction: Neighbours that relabel a node: those it feeds ("out"), those that feed it
+            ("in"), the two apart ("both") or together ("undirected").
         normalize: Divide by sqrt(k(a, a) k(b, b)), so that values lie in [0, 1].
         backend: "fast" is vectorised; "grakel" calls GraKeL, the reference, which is slow.
         other: M further architectures; the result then compares each of ``graphs`` with each
@@ -78,29 +82,25 @@ def wl_kernel(
         N architectures -> K float64 [N, N] (or [N, M]).
 
     Raises:
-        ConfigError: an option is unknown, or the kernel has no fast backend.
+        ConfigError: an option is unknown, the kernel has no fast backend, or GraKeL has no such
+            ``direction``.
         GraphError: ``graphs`` and ``other`` come from different spaces.
 
     Source: Shervashidze et al., Weisfeiler-Lehman Graph Kernels, JMLR 2011, section 3.2;
     equal to GraKeL 0.1.11 within rounding.
     """
-    _check(n_iter, labels)
+    _check(n_iter, labels, direction)
     if backend not in ("fast", "grakel"):
         raise ConfigError(f"backend must be 'fast' or 'grakel', but got {backend!r}")
     if kernel not in GRAKEL_KERNELS:
         raise ConfigError(f"unknown kernel {kernel!r}; choose from {sorted(GRAKEL_KERNELS)}")
     batch, split = _joined(graphs, other)
     if backend == "grakel":
-        return _grakel(batch, split, n_iter, labels, directed, normalize, kernel)
+        return _grakel(batch, split, n_iter, labels, direction, normalize, kernel)
     if kernel != "wl":
         raise ConfigError(f"kernel {kernel!r} has no fast backend; pass backend='grakel'")
-    features = wl_features(batch, n_iter, labels=labels, directed=directed)
-    values = _cross_gram(features, split) if other is not None else _gram(features)
-    if normalize:
-        own = _squared_norms(features)
-        columns = own[split:] if other is not None else own
-        values /= np.sqrt(own[:split, None] * columns)  # exactly 1 for isomorphic graphs
-    return torch.from_numpy(values)
+    features = wl_features(batch, n_iter, labels=labels, direction=direction)
+    return torch.from_numpy(_gram(features, split if other is not None else None, normalize))
 
 
 def wl_pairs(
@@ -109,7 +109,7 @@ def wl_pairs(
     n_iter: int = 3,
     *,
     labels: Labels = "degree",
-    directed: bool = False,
+    direction: Direction = "undirected",
     normalize: bool = True,
 ) -> Tensor:
     """The kernel of chosen pairs only: what `wl_kernel` holds at ``[pairs[:, 0], pairs[:, 1]]``.
@@ -119,7 +119,7 @@ def wl_pairs(
         pairs: Row numbers of the two graphs of each pair.
         n_iter: As for `wl_kernel`, like the remaining options.
         labels: First label of a node.
-        directed: Relabel from out-neighbours only.
+        direction: Neighbours that relabel a node; see `wl_kernel`.
         normalize: Divide by sqrt(k(a, a) k(b, b)).
 
     Shapes:
@@ -129,7 +129,7 @@ def wl_pairs(
         ConfigError: an option is unknown.
         GraphError: ``pairs`` is not [P, 2] or names a graph that does not exist.
     """
-    _check(n_iter, labels)
+    _check(n_iter, labels, direction)
     batch = as_batch(graphs)
     index = np.asarray(pairs, dtype=np.int64)
     if index.ndim != 2 or index.shape[1] != 2:
@@ -138,7 +138,7 @@ def wl_pairs(
         raise GraphError(
             f"pairs must hold rows in [0, {len(batch)}), but got {index.min()}..{index.max()}"
         )
-    rounds, real = _relabel(batch, n_iter, labels, directed)
+    rounds, real = _relabel(batch, n_iter, labels, direction)
     first, second = index[:, 0], index[:, 1]
     values = _matches(rounds, real, first, second)
     if normalize:
@@ -149,7 +149,11 @@ def wl_pairs(
 
 
 def wl_features(
-    graphs: Graphs, n_iter: int = 3, *, labels: Labels = "degree", directed: bool = False
+    graphs: Graphs,
+    n_iter: int = 3,
+    *,
+    labels: Labels = "degree",
+    direction: Direction = "undirected",
 ) -> sparse.csr_array:
     """How often every WL label of rounds 0..``n_iter`` occurs in every graph.
 
@@ -157,7 +161,7 @@ def wl_features(
         graphs: N architectures.
         n_iter: Relabelling rounds.
         labels: First label of a node.
-        directed: Relabel from out-neighbours only.
+        direction: Neighbours that relabel a node; see `wl_kernel`.
 
     Shapes:
         N architectures -> float64 [N, number of different labels], rounds side by side;
@@ -166,8 +170,8 @@ def wl_features(
     Raises:
         ConfigError: an option is unknown.
     """
-    _check(n_iter, labels)
-    rounds, real = _relabel(as_batch(graphs), n_iter, labels, directed)
+    _check(n_iter, labels, direction)
+    rounds, real = _relabel(as_batch(graphs), n_iter, labels, direction)
     size, n = real.shape
     order = np.full((size, len(rounds), n), np.iinfo(np.int32).max, dtype=np.int32)
     width = 0
@@ -188,7 +192,11 @@ def wl_features(
 
 
 def wl_labels(
-    graphs: Graphs, n_iter: int = 3, *, labels: Labels = "degree", directed: bool = False
+    graphs: Graphs,
+    n_iter: int = 3,
+    *,
+    labels: Labels = "degree",
+    direction: Direction = "undirected",
 ) -> tuple[_UInt64, NDArray[np.bool_]]:
     """The 64-bit label of every node after every round, and which nodes are real.
 
@@ -198,7 +206,7 @@ def wl_labels(
         graphs: N architectures padded to n nodes.
         n_iter: Relabelling rounds h.
         labels: First label of a node.
-        directed: Relabel from out-neighbours only.
+        direction: Neighbours that relabel a node; see `wl_kernel`.
 
     Shapes:
         N architectures -> labels uint64 [h + 1, N, n], real bool [N, n].
@@ -206,16 +214,18 @@ def wl_labels(
     Raises:
         ConfigError: an option is unknown.
     """
-    _check(n_iter, labels)
-    rounds, real = _relabel(as_batch(graphs), n_iter, labels, directed)
+    _check(n_iter, labels, direction)
+    rounds, real = _relabel(as_batch(graphs), n_iter, labels, direction)
     return np.stack(rounds), real
 
 
-def _check(n_iter: int, labels: str) -> None:
+def _check(n_iter: int, labels: str, direction: str) -> None:
     if n_iter < 0:
         raise ConfigError(f"n_iter must be at least 0, but got {n_iter}")
     if labels not in _LABELS:
         raise ConfigError(f"labels must be one of {list(_LABELS)}, but got {labels!r}")
+    if direction not in _DIRECTIONS:
+        raise ConfigError(f"direction must be one of {list(_DIRECTIONS)}, but got {direction!r}")
 
 
 def _joined(graphs: Graphs, other: Graphs | None) -> tuple[DenseBatch, int]:
@@ -228,9 +238,9 @@ def _joined(graphs: Graphs, other: Graphs | None) -> tuple[DenseBatch, int]:
 
 
 def _initial(
-    batch: DenseBatch, labels: str, directed: bool
+    batch: DenseBatch, labels: str
 ) -> tuple[NDArray[np.uint8], NDArray[np.int64], NDArray[np.bool_]]:
-    """Neighbour matrix [N, n, n] 0/1, small integer label and reality of every node [N, n]."""
+    """Edges 0/1 [N, n, n], small integer label of every node [N, n], and which are real [N, n]."""
     if batch.has_edge_ops and labels != "degree":
         batch = edge_ops_to_node_ops(batch, _MAX_EDGE_OPS)
     edges = batch.adjacency.numpy()
@@ -243,7 +253,7 @@ def _initial(
     if labels != "op":
         for degree in degrees(edges):
             first += degree
-    return (edges if directed else edges | edges.transpose(0, 2, 1)), first, ops >= 0
+    return edges, first, ops >= 0
 
 
 def degrees(edges: NDArray[np.uint8]) -> tuple[NDArray[np.unsignedinteger[Any]], ...]:
@@ -253,24 +263,34 @@ def degrees(edges: NDArray[np.uint8]) -> tuple[NDArray[np.unsignedinteger[Any]],
 
 
 def _relabel(
-    batch: DenseBatch, n_iter: int, labels: str, directed: bool
+    batch: DenseBatch, n_iter: int, labels: str, direction: str
 ) -> tuple[list[_UInt64], NDArray[np.bool_]]:
     """Hashed labels of rounds 0..n_iter, each [N, n], and which nodes are real."""
-    edges, first, real = _initial(batch, labels, directed)
-    current = mix64(first.astype(np.uint64))
+    edges, first, real = _initial(batch, labels)
+    current = mix64(first.astype(np.uint64))  # [N, n]
     rounds = [current]
     if n_iter == 0:
         return rounds, real
-    neighbours = _neighbour_sums(edges)
+    feeds = _adjacency(edges)  # [N n, N n]: row v has a 1 for every node that v feeds
+    fed_by = feeds.T  # shares the memory of ``feeds``
     for _ in range(n_iter):
-        sums = (neighbours @ mix64(current.reshape(-1))).reshape(real.shape)
-        current = mix64(current * np.uint64(3) + sums)
+        hashed = mix64(current.reshape(-1))  # [N n]
+        # A multiset of labels is the sum of their hashes, modulo 2^64.
+        if direction == "out":
+            around = feeds @ hashed
+        elif direction == "in":
+            around = fed_by @ hashed
+        elif direction == "undirected":  # no node both feeds and is fed by the same node
+            around = feeds @ hashed + fed_by @ hashed
+        else:
+            around = feeds @ hashed + mix64(fed_by @ hashed)  # mixed, so that the two stay apart
+        current = mix64(current * np.uint64(3) + around.reshape(real.shape))
         rounds.append(current)
     return rounds, real
 
 
-def _neighbour_sums(edges: NDArray[np.uint8]) -> sparse.csr_array:
-    """The matrix [N n, N n] that sums over neighbours in all graphs at once."""
+def _adjacency(edges: NDArray[np.uint8]) -> sparse.csr_array:
+    """All graphs as one block-diagonal matrix: 0/1 [N, n, n] -> uint64 [N n, N n]."""
     size, n, _ = edges.shape
     narrow = np.int32 if edges.size < 2**31 else np.int64
     flat = np.flatnonzero(edges.view(np.bool_)).astype(narrow)
@@ -311,46 +331,70 @@ def _squared_norms(features: sparse.csr_array) -> NDArray[np.float64]:
     return squares
 
 
-def _gram(features: sparse.csr_array) -> NDArray[np.float64]:
-    """``features @ features.T``: frequent columns densely, columns of one graph not at all."""
-    gram = _cross_gram(features, None)
-    np.fill_diagonal(gram, _squared_norms(features))
-    return gram
+def _gram(features: sparse.csr_array, split: int | None, normalize: bool) -> NDArray[np.float64]:
+    """Products of the rows before ``split`` with those from it on (None: of all with all).
 
+    Frequent columns are multiplied densely, rare ones as sparse matrices, and columns that one
+    graph alone has not at all: they count on the diagonal only. Exact before the division, since
+    counts are whole numbers: in float32 below 2^24, else in float64.
 
-def _cross_gram(features: sparse.csr_array, split: int | None) -> NDArray[np.float64]:
-    """Product of the rows before ``split`` with those from it on (None: of all with all).
-
-    Exact: counts and their sums are integers far below 2^53. Columns that one graph alone has
-    are left out, which changes nothing off the diagonal.
+    Shapes:
+        [N, F] -> [N, N], or [split, N - split].
     """
     by_label = features.tocsc()
     share = np.diff(by_label.indptr)
     frequent = share > max(_DENSE_SHARE * features.shape[0], 1)
     rare = (share > 1) & ~frequent
-    dense = by_label[:, frequent].toarray()
-    thin = by_label[:, rare].tocsr()
+    own = _squared_norms(features)  # [N]
+    scale = 1 / np.sqrt(own)
+    exact = np.float32 if own.max() < _EXACT else np.float64
+    dense = by_label[:, frequent].astype(exact).toarray()
+    thin = by_label[:, rare].astype(exact).tocsr()
+    count, right = (len(own), slice(None)) if split is None else (split, slice(split, None))
+    dense_right, thin_right = dense[right].T, thin[right].T.tocsr()
+    gram = np.empty((count, dense_right.shape[1]))
+    for start in range(0, count, _BLOCK):
+        rows = slice(start, min(start + _BLOCK, count))
+        block = dense[rows] @ dense_right
+        block += (thin[rows] @ thin_right).toarray()
+        if normalize:
+            np.multiply(block, scale[right], out=gram[rows])
+            gram[rows] *= scale[rows, None]
+        else:
+            gram[rows] = block
     if split is None:
-        result = dense @ dense.T + (thin @ thin.T).toarray()
-    else:
-        result = dense[:split] @ dense[split:].T + (thin[:split] @ thin[split:].T).toarray()
-    gram: NDArray[np.float64] = result
+        np.fill_diagonal(gram, 1 if normalize else own)
+    if normalize:  # exactly 1 where rounding may have given 1 - 2^-53
+        for same in _equal_rows(features):
+            first = same if split is None else same[same < split]
+            second = same if split is None else same[same >= split] - split
+            gram[np.ix_(first, second)] = 1
     return gram
+
+
+def _equal_rows(features: sparse.csr_array) -> list[NDArray[np.int64]]:
+    """The groups of two or more rows that are equal, told apart by 64-bit hashes."""
+    entries = mix64(features.indices.astype(np.uint64)) * features.data.astype(np.uint64)
+    keys = np.add.reduceat(entries, features.indptr[:-1])  # no row is empty: graphs have nodes
+    _, group, times = np.unique(keys, return_inverse=True, return_counts=True)
+    order = np.argsort(group, kind="stable")
+    groups = np.split(order, np.cumsum(times)[:-1])
+    return [groups[i] for i in np.flatnonzero(times > 1)]
 
 
 def _grakel(
     batch: DenseBatch,
     split: int,
     n_iter: int,
-    labels: str,
-    directed: bool,
+    labels: Labels,
+    direction: Direction,
     normalize: bool,
     kernel: str,
 ) -> Tensor:
     """The kernel as GraKeL computes it."""
     import grakel.kernels
 
-    inputs = grakel_inputs(batch, labels, directed)
+    inputs = grakel_inputs(batch, labels, direction)
     options: dict[str, Any] = {"normalize": normalize}
     if kernel == "wl" and n_iter == 0:
         kernel = "vertex_histogram"
@@ -367,16 +411,28 @@ def _grakel(
 
 
 def grakel_inputs(
-    graphs: Graphs, labels: str = "degree", directed: bool = False
+    graphs: Graphs, labels: Labels = "degree", direction: Direction = "undirected"
 ) -> list[tuple[dict[int, dict[int, float]], dict[int, int]]]:
     """The graphs as GraKeL takes them: per graph, weighted successors and a label of every node.
 
     Args:
         graphs: N architectures.
         labels: Label of a node.
-        directed: Keep edges directed; otherwise they go both ways.
+        direction: "out" keeps edges as they are, "in" reverses them, "undirected" has them both
+            ways.
+
+    Raises:
+        ConfigError: ``direction`` is "both", which GraKeL cannot express.
     """
-    edges, first, real = _initial(as_batch(graphs), labels, directed)
+    if direction == "both":
+        raise ConfigError(
+            "GraKeL keeps one set of neighbours: direction must be 'out', 'in' or 'undirected' "
+            "with backend='grakel', but got 'both'"
+        )
+    edges, first, real = _initial(as_batch(graphs), labels)
+    if direction != "out":
+        reversed_edges = edges.transpose(0, 2, 1)
+        edges = reversed_edges if direction == "in" else edges | reversed_edges
     inputs = []
     for matrix, label, mask in zip(edges, first, real, strict=True):
         nodes = range(int(mask.sum()))

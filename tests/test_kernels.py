@@ -1,7 +1,7 @@
 from __future__ import annotations
 
 from collections import Counter
-from typing import get_args
+from typing import Any, get_args
 
 import networkx as nx
 import numpy as np
@@ -10,9 +10,17 @@ import torch
 from torch_geometric.data import Data
 
 from gnas.errors import ConfigError, GraphError
-from gnas.graphs import DenseBatch, EdgeOpsToNodeOps, architecture, to_adjacency
+from gnas.graphs import (
+    DenseBatch,
+    EdgeOpsToNodeOps,
+    architecture,
+    from_networkx,
+    to_adjacency,
+    to_networkx,
+)
 from gnas.kernels import (
     GRAKEL_KERNELS,
+    Direction,
     Labels,
     degrees,
     wl_features,
@@ -23,25 +31,37 @@ from gnas.kernels import (
 from gnas.spaces import SPACES, NASBench101, NASBench201
 
 LABELS: tuple[Labels, ...] = get_args(Labels)
-MODES = [(labels, directed) for labels in LABELS for directed in (True, False)]
+DIRECTIONS: tuple[Direction, ...] = get_args(Direction)
+MODES = [(labels, direction) for labels in LABELS for direction in DIRECTIONS]
+GRAKEL_MODES = [mode for mode in MODES if mode[1] != "both"]
 
 
-def naive_kernel(a: Data, b: Data, n_iter: int, labels: str, directed: bool) -> int:
+def naive_kernel(a: Data, b: Data, n_iter: int, labels: str, direction: str) -> int:
     """The definition: a dictionary renames labels, counters are the histograms."""
     names: dict[object, int] = {}
 
     def histogram(data: Data) -> Counter[tuple[int, int]]:
         adjacency, ops = to_adjacency(data)
         edges = (adjacency > 0).numpy()
-        symmetric = edges | edges.T
         degree = edges.sum(0) + edges.sum(1)
         first = {"degree": degree, "op": ops.numpy(), "op+degree": 1000 * ops.numpy() + degree}
         current = [int(label) for label in first[labels]]
         counts = Counter((0, label) for label in current)
-        neighbours = edges if directed else symmetric
+        multisets = {
+            "out": [edges],
+            "in": [edges.T],
+            "both": [edges, edges.T],
+            "undirected": [edges | edges.T],
+        }[direction]
         for k in range(1, n_iter + 1):
-            around = [sorted(current[u] for u in np.flatnonzero(row)) for row in neighbours]
-            keys = [(k, own, tuple(others)) for own, others in zip(current, around, strict=True)]
+            around = [
+                tuple(
+                    tuple(sorted(current[u] for u in np.flatnonzero(neighbours[v])))
+                    for neighbours in multisets
+                )
+                for v in range(len(current))
+            ]
+            keys = [(k, own, others) for own, others in zip(current, around, strict=True)]
             current = [names.setdefault(key, len(names)) for key in keys]
             counts.update((k, label) for label in current)
         return counts
@@ -50,22 +70,24 @@ def naive_kernel(a: Data, b: Data, n_iter: int, labels: str, directed: bool) -> 
     return sum(count * right[label] for label, count in left.items())
 
 
-@pytest.mark.parametrize(("labels", "directed"), MODES)
+@pytest.mark.parametrize(("labels", "direction"), MODES)
 @pytest.mark.parametrize("space", ["nasbench101", "nasgem"])
 def test_kernel_equals_the_naive_definition(
-    space: str, labels: Labels, directed: bool, rng: np.random.Generator
+    space: str, labels: Labels, direction: Direction, rng: np.random.Generator
 ) -> None:
     graphs = list(SPACES[space]().sample_batch(8, rng))
     for n_iter in range(4):
-        values = wl_kernel(graphs, n_iter, labels=labels, directed=directed, normalize=False)
-        expected = [[naive_kernel(a, b, n_iter, labels, directed) for b in graphs] for a in graphs]
+        values = wl_kernel(graphs, n_iter, labels=labels, direction=direction, normalize=False)
+        expected = [
+            [naive_kernel(a, b, n_iter, labels, direction) for b in graphs] for a in graphs
+        ]
         assert values.tolist() == expected
 
 
-@pytest.mark.parametrize(("labels", "directed"), MODES)
+@pytest.mark.parametrize(("labels", "direction"), GRAKEL_MODES)
 @pytest.mark.parametrize("space", sorted(SPACES))
 def test_kernel_equals_grakel(
-    space: str, labels: Labels, directed: bool, rng: np.random.Generator
+    space: str, labels: Labels, direction: Direction, rng: np.random.Generator
 ) -> None:
     for n_iter in range(6):
         batch = SPACES[space]().sample_batch(12, rng)
@@ -77,7 +99,7 @@ def test_kernel_equals_grakel(
                         batch,
                         n_iter,
                         labels=labels,
-                        directed=directed,
+                        direction=direction,
                         normalize=normalize,
                         backend=backend,
                         other=second,
@@ -88,6 +110,52 @@ def test_kernel_equals_grakel(
                 assert float((fast - slow).abs().max()) <= 1e-12
 
 
+@pytest.mark.parametrize("labels", LABELS)
+def test_in_is_out_of_the_reversed_graph(labels: Labels, rng: np.random.Generator) -> None:
+    batch = NASBench101().sample_batch(30, rng)
+    reverse = [
+        from_networkx(to_networkx(graph).reverse(copy=True), batch.num_ops) for graph in batch
+    ]
+    for n_iter in range(4):
+        inward = wl_kernel(batch, n_iter, labels=labels, direction="in")
+        torch.testing.assert_close(
+            inward, wl_kernel(reverse, n_iter, labels=labels, direction="out")
+        )
+        both = wl_kernel(batch, n_iter, labels=labels, direction="both")
+        torch.testing.assert_close(
+            both, wl_kernel(reverse, n_iter, labels=labels, direction="both")
+        )
+
+
+def test_both_keeps_the_two_neighbourhoods_apart() -> None:
+    # The middle nodes of a -> b -> c and a <- b -> c have the same neighbours in all.
+    path = architecture([[0, 1, 0], [0, 0, 1], [0, 0, 0]], [0, 1, 0], 2)
+    fork = architecture([[0, 1, 1], [0, 0, 0], [0, 0, 0]], [1, 0, 0], 2)
+    pair = [path, fork]
+    assert wl_kernel(pair, 1, labels="op", direction="undirected")[0, 1] == 1
+    # Round 0: 2 x 2 + 1 in common; round 1: the node that only is fed by b, 1 x 2.
+    both = wl_kernel(pair, 1, labels="op", direction="both", normalize=False)
+    assert both.tolist() == [[5.0 + 3.0, 5.0 + 2.0], [5.0 + 2.0, 5.0 + 5.0]]
+
+
+def test_large_counts_are_exact_beyond_float32() -> None:
+    """Products above 2^24 are whole numbers still."""
+    chains = [np.zeros((n, n), dtype=int) for n in (4501, 4500)]
+    graphs = [architecture(chain, [0] * len(chain), 1) for chain in chains]
+    values = wl_kernel(graphs, 0, normalize=False)
+    assert values.tolist() == [[4501.0**2, 4501.0 * 4500], [4501.0 * 4500, 4500.0**2]]
+
+
+@pytest.mark.parametrize("direction", DIRECTIONS)
+def test_many_blocks_of_rows(direction: Direction, rng: np.random.Generator) -> None:
+    batch = NASBench101().sample_batch(700, rng)
+    features = wl_features(batch, 2, labels="op", direction=direction).toarray()
+    options: dict[str, Any] = {"labels": "op", "direction": direction, "normalize": False}
+    assert (wl_kernel(batch, 2, **options).numpy() == features @ features.T).all()
+    cross = wl_kernel(batch[:300], 2, other=batch[300:], **options).numpy()
+    assert (cross == features[:300] @ features[300:].T).all()
+
+
 def test_hand_computed_values() -> None:
     path = architecture([[0, 1, 0], [0, 0, 1], [0, 0, 0]], [0, 0, 0], 1)
     fork = architecture([[0, 1, 1], [0, 0, 0], [0, 0, 0]], [0, 0, 0], 1)
@@ -95,9 +163,9 @@ def test_hand_computed_values() -> None:
     undirected = wl_kernel([path, fork], 1, normalize=False)
     assert undirected.tolist() == [[10.0, 10.0], [10.0, 10.0]]
     # Out-neighbours: path 1->[2], 2->[1], 1->[]; fork 2->[1, 1], 1->[] twice.
-    directed = wl_kernel([path, fork], 1, directed=True, normalize=False)
+    directed = wl_kernel([path, fork], 1, direction="out", normalize=False)
     assert directed.tolist() == [[5.0 + 3.0, 5.0 + 2.0], [5.0 + 2.0, 5.0 + 5.0]]
-    assert wl_kernel([path, fork], 1, directed=True)[0, 1] == pytest.approx(7 / 80**0.5)
+    assert wl_kernel([path, fork], 1, direction="out")[0, 1] == pytest.approx(7 / 80**0.5)
 
 
 def test_normalised_kernel_is_a_cosine_of_features(rng: np.random.Generator) -> None:
@@ -114,8 +182,8 @@ def test_normalised_kernel_is_a_cosine_of_features(rng: np.random.Generator) -> 
 def test_pairs_are_entries_of_the_matrix(normalize: bool, rng: np.random.Generator) -> None:
     batch = SPACES["nasgem"]().sample_batch(40, rng)
     pairs = rng.integers(40, size=(5000, 2))  # more than one chunk
-    matrix = wl_kernel(batch, directed=True, normalize=normalize).numpy()
-    values = wl_pairs(batch, pairs, directed=True, normalize=normalize).numpy()
+    matrix = wl_kernel(batch, direction="out", normalize=normalize).numpy()
+    values = wl_pairs(batch, pairs, direction="out", normalize=normalize).numpy()
     np.testing.assert_allclose(values, matrix[pairs[:, 0], pairs[:, 1]], atol=1e-12)
 
 
@@ -157,8 +225,8 @@ def test_isomorphic_graphs_have_kernel_one(rng: np.random.Generator) -> None:
     rows = list(nx.lexicographical_topological_sort(renamed))
     copy = nx.to_numpy_array(renamed, nodelist=rows)
     pair = [architecture(matrix.astype(int), [0] * 12, 1) for matrix in (adjacency, copy)]
-    for directed in (True, False):
-        assert wl_kernel(pair, 5, directed=directed)[0, 1] == 1
+    for direction in DIRECTIONS:
+        assert wl_kernel(pair, 5, direction=direction)[0, 1] == 1
 
 
 @pytest.mark.parametrize("labels", ["op", "op+degree"])
@@ -215,6 +283,10 @@ def test_bad_options(rng: np.random.Generator) -> None:
         wl_kernel(batch, -1)
     with pytest.raises(ConfigError, match="labels must be one of"):
         wl_features(batch, labels="colour")  # type: ignore[arg-type]
+    with pytest.raises(ConfigError, match="direction must be one of"):
+        wl_labels(batch, direction="up")  # type: ignore[arg-type]
+    with pytest.raises(ConfigError, match="direction must be 'out', 'in' or 'undirected'"):
+        wl_kernel(batch, direction="both", backend="grakel")
     with pytest.raises(ConfigError, match="backend must be"):
         wl_kernel(batch, backend="gpu")  # type: ignore[arg-type]
     with pytest.raises(ConfigError, match="unknown kernel 'wlx'; choose from"):

@@ -279,7 +279,7 @@ class BenchmarkTable:
 
 def digests_of(graphs: DenseBatch) -> NDArray[np.uint8]:
     """`graph_hash` of every architecture as bytes, uint8 [N, 16]; about 0.2 ms for each."""
-    digests = b"".join(bytes.fromhex(graph_hash(graph)) for graph in graphs)
+    digests = bytes.fromhex("".join(graph_hash(graphs)))
     return np.frombuffer(digests, dtype=np.uint8).reshape(-1, 16)
 
 

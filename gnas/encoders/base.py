@@ -3,12 +3,10 @@
 from __future__ import annotations
 
 from abc import ABC, abstractmethod
-from collections.abc import Sequence
 
 from torch import Tensor
-from torch_geometric.data import Data
 
-from gnas.graphs import DenseBatch
+from gnas.graphs import Graphs
 
 
 class Encoder(ABC):
@@ -28,7 +26,7 @@ class Encoder(ABC):
     """Whether operations change the embedding."""
 
     @abstractmethod
-    def encode(self, graphs: Data | Sequence[Data] | DenseBatch) -> Tensor:
+    def encode(self, graphs: Graphs) -> Tensor:
         """The embedding of every architecture.
 
         Shapes:

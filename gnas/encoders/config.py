@@ -4,10 +4,10 @@ from __future__ import annotations
 
 import json
 from dataclasses import asdict, dataclass, fields
-from typing import Literal, cast
+from typing import Literal, cast, get_args
 
 from gnas.errors import ConfigError
-from gnas.kernels import Labels
+from gnas.kernels import Direction, Labels
 
 FEATURES = ("adjacency", "ops", "degrees", "wl")
 
@@ -46,8 +46,8 @@ class EncoderConfig:
     """First labels of the target kernel (`gnas.kernels`)."""
     n_iter: int = 3
     """Rounds of the target kernel."""
-    directed: bool = True
-    """Target kernel relabels from out-neighbours only."""
+    direction: Direction = "out"
+    """Neighbours that relabel a node in the target kernel (`gnas.kernels`)."""
     near: Literal["flips", "mutations"] = "flips"
     """How the second graph of a near pair is made: edge flips, or mutations of the space."""
     max_edits: int = 40
@@ -83,6 +83,13 @@ class EncoderConfig:
             )
         if not 0 <= self.near_share <= 1:
             raise ConfigError(f"near_share must be in [0, 1], but got {self.near_share}")
+        for name, kinds in (("labels", get_args(Labels)), ("direction", get_args(Direction))):
+            if getattr(self, name) not in kinds:
+                raise ConfigError(
+                    f"{name} must be one of {list(kinds)}, but got {getattr(self, name)!r}"
+                )
+        if type(self.n_iter) is not int or self.n_iter < 0:
+            raise ConfigError(f"n_iter must be a whole number >= 0, but got {self.n_iter!r}")
         if self.near not in ("flips", "mutations"):
             raise ConfigError(f"near must be 'flips' or 'mutations', but got {self.near!r}")
 

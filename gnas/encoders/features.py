@@ -123,7 +123,7 @@ def _first_labels(config: EncoderConfig) -> int:
 
 def _label_columns(batch: DenseBatch, config: EncoderConfig) -> Iterator[Columns]:
     """The columns of every node's label, round by round, each [N, n]."""
-    labels, _ = wl_labels(batch, config.n_iter, labels=config.labels, directed=config.directed)
+    labels, _ = wl_labels(batch, config.n_iter, labels=config.labels, direction=config.direction)
     exact, buckets = _first_labels(config), config.wl_buckets
     column = np.zeros(batch.ops.shape, dtype=np.int32)
     if config.labels != "op":

@@ -3,18 +3,17 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Callable, Sequence
+from collections.abc import Callable
 
 import numpy as np
 import torch
 from torch import Tensor, nn
-from torch_geometric.data import Data
 
 from gnas.encoders.base import Encoder
 from gnas.encoders.graph_config import GraphEncoderConfig
 from gnas.encoders.networks import NETWORKS
 from gnas.errors import GraphError
-from gnas.graphs import DenseBatch, as_batch
+from gnas.graphs import DenseBatch, Graphs, as_batch
 from gnas.spaces.vocabulary import forms_of
 
 CHUNK = 2048
@@ -87,7 +86,7 @@ class GraphEncoder(nn.Module, Encoder):
         embedding: Tensor = self.readout(torch.cat([summed, *ends], 1).relu().log1p())
         return embedding
 
-    def forms(self, graphs: Data | Sequence[Data] | DenseBatch) -> DenseBatch:
+    def forms(self, graphs: Graphs) -> DenseBatch:
         """The functional forms that the network reads.
 
         Raises:
@@ -99,7 +98,7 @@ class GraphEncoder(nn.Module, Encoder):
             raise GraphError(f"encoder '{self.name}': {error}") from error
 
     @torch.inference_mode()
-    def encode(self, graphs: Data | Sequence[Data] | DenseBatch) -> Tensor:
+    def encode(self, graphs: Graphs) -> Tensor:
         """See `Encoder.encode`."""
         forms = self.forms(graphs)
         if not len(forms):

@@ -2,14 +2,12 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
 from concurrent.futures import ThreadPoolExecutor
 from functools import partial
 from itertools import pairwise
 
 import torch
 from torch import Tensor, nn
-from torch_geometric.data import Data
 
 from gnas.encoders.base import Encoder
 from gnas.encoders.config import EncoderConfig
@@ -21,7 +19,7 @@ from gnas.encoders.features import (
     sparse_features,
 )
 from gnas.errors import GraphError
-from gnas.graphs import DenseBatch, as_batch
+from gnas.graphs import DenseBatch, Graphs, as_batch
 
 _CHUNK = 4096  # graphs that a thread reads at once: inputs stay in cache, memory stays flat
 
@@ -71,7 +69,7 @@ class NASGEMEncoder(nn.Module, Encoder):
         output: Tensor = self.layers(inputs)
         return output if self.sketch is None else output + self.sketch(features)
 
-    def features(self, graphs: Data | Sequence[Data] | DenseBatch) -> Tensor:
+    def features(self, graphs: Graphs) -> Tensor:
         """Input vectors of architectures: float32 [N, F].
 
         Raises:
@@ -80,7 +78,7 @@ class NASGEMEncoder(nn.Module, Encoder):
         return graph_features(self._checked(graphs), self.config)
 
     @torch.inference_mode()
-    def encode(self, graphs: Data | Sequence[Data] | DenseBatch) -> Tensor:
+    def encode(self, graphs: Graphs) -> Tensor:
         """See `Encoder.encode`."""
         batch = self._checked(graphs)
         result = torch.empty(len(batch), self.dim)
@@ -130,7 +128,7 @@ class NASGEMEncoder(nn.Module, Encoder):
         sketched: Tensor = self.layers[1:](first[:, :width]) + first[:, width:]
         return sketched
 
-    def _checked(self, graphs: Data | Sequence[Data] | DenseBatch) -> DenseBatch:
+    def _checked(self, graphs: Graphs) -> DenseBatch:
         """The batch padded to this encoder's number of nodes."""
         batch, config = as_batch(graphs), self.config
         if batch.has_edge_ops or batch.num_ops != config.num_ops:

@@ -10,7 +10,7 @@ import torch
 from numpy.typing import NDArray
 from torch import Tensor
 
-from gnas.graphs import DenseBatch, input_nodes
+from gnas.graphs import DenseBatch, Graphs, as_batch, input_nodes
 from gnas.spaces.base import Space
 from gnas.spaces.vocabulary import Vocabulary, forms_of
 
@@ -57,8 +57,9 @@ class PathStatistics:
     space: Space | Vocabulary
     name: str = field(default="path statistics", init=False)
 
-    def __call__(self, batch: DenseBatch) -> Rows:
+    def __call__(self, graphs: Graphs) -> Rows:
         """Rows float64 [N, F], F independent of the batch."""
+        batch = as_batch(graphs)
         return self.of_forms(forms_of(self.space, batch))
 
     def of_forms(self, forms: DenseBatch) -> Rows:

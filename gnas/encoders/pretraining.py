@@ -2,19 +2,18 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Sequence
+from collections.abc import Callable
 from dataclasses import dataclass
 
 import numpy as np
 import torch
 from torch import Tensor, nn
-from torch_geometric.data import Data
 
 from gnas.encoders.graph import GraphEncoder, form_rows, form_tensors
 from gnas.encoders.graph_config import GraphEncoderConfig
 from gnas.encoders.tasks import MAKERS, Batch, Task
 from gnas.errors import ConfigError, GraphError
-from gnas.graphs import DenseBatch, graph_keys
+from gnas.graphs import DenseBatch, Graphs, graph_keys
 from gnas.spaces import SPACES
 
 HELD_OUT = 20
@@ -43,7 +42,7 @@ class GraphEncoderQuality:
 
 def pretrain(
     encoder: GraphEncoder,
-    graphs: Data | Sequence[Data] | DenseBatch,
+    graphs: Graphs,
     *,
     progress: Callable[[int, float], None] | None = None,
 ) -> GraphEncoderQuality:

@@ -136,7 +136,7 @@ class WL(Task):
 
     def __init__(self, encoder: GraphEncoder, forms: DenseBatch) -> None:
         super().__init__()
-        counts = wl_features(forms, 3, labels="op", directed=False)
+        counts = wl_features(forms, 3, labels="op", direction="undirected")
         norms = np.sqrt(np.asarray(counts.multiply(counts).sum(1)).reshape(-1))
         self.counts = sparse.csr_array(sparse.diags_array(1 / norms) @ counts)
         some = self.counts[: 1000 if len(forms) > 1000 else None]

@@ -106,7 +106,7 @@ def _all_pairs_loss(encoder: NASGEMEncoder, space: Space, rng: np.random.Generat
     """The same where every two graphs of the batch are a pair; see `EncoderConfig.all_pairs`."""
     config = encoder.config
     pairs = near_pairs(space, config, config.batch_size, rng)
-    options: dict[str, Any] = {"labels": config.labels, "directed": config.directed}
+    options: dict[str, Any] = {"labels": config.labels, "direction": config.direction}
     left, right = (torch.nn.functional.normalize(z) for z in _embedded(encoder, pairs, rng))
     near = ((left * right).sum(1) - kernel_values(pairs, config)).square().mean()
     apart = ~torch.eye(config.batch_size, dtype=torch.bool)
@@ -168,7 +168,7 @@ def kernel_values(pairs: Pairs, config: EncoderConfig) -> Tensor:
         index,
         config.n_iter,
         labels=config.labels,
-        directed=config.directed,
+        direction=config.direction,
     )
 
 

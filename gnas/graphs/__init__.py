@@ -16,7 +16,7 @@ from gnas.graphs.architecture import (
     to_networkx,
     validate,
 )
-from gnas.graphs.dense import DenseBatch, as_batch, validate_batch
+from gnas.graphs.dense import DenseBatch, Graphs, as_batch, validate_batch
 from gnas.graphs.functional import FunctionalForm, functional_form
 from gnas.graphs.hashing import distinct, graph_hash, graph_keys
 from gnas.graphs.pruning import input_nodes, live_nodes, prune, prune_batch
@@ -26,6 +26,7 @@ __all__ = [
     "DenseBatch",
     "EdgeOpsToNodeOps",
     "FunctionalForm",
+    "Graphs",
     "NodeOpsToEdgeOps",
     "architecture",
     "as_batch",

@@ -2,13 +2,13 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 
 import networkx as nx
 import numpy as np
 import torch
 from torch import Tensor
-from torch_geometric.data import Data
+from torch_geometric.data import Batch, Data
 
 from gnas.errors import GraphError
 
@@ -60,15 +60,25 @@ def architecture(
     return data
 
 
+def check_single(data: Data) -> None:
+    """Raises GraphError for a PyG ``Batch``, which is a ``Data`` but not one architecture."""
+    if isinstance(data, Batch):
+        raise GraphError(
+            f"this takes one architecture, but got a Batch of {data.num_graphs}; call it for "
+            "every graph of `batch.to_data_list()`"
+        )
+
+
 def op_indices(data: Data) -> Tensor:
     """The operation (or role) index of every node: the hot column of ``x``, int64 [n].
 
     Raises:
-        GraphError: ``x`` is missing or not one-hot.
+        GraphError: ``x`` is missing or not one-hot, or ``data`` is a PyG ``Batch``.
     """
-    x: Tensor | None = data.x
-    if x is None or x.dim() != 2 or x.numel() == 0:
-        shape = None if x is None else tuple(x.shape)
+    check_single(data)
+    x = data.x
+    if not isinstance(x, Tensor) or x.dim() != 2 or x.numel() == 0:
+        shape = tuple(x.shape) if isinstance(x, Tensor) else None
         raise GraphError(f"x must be one-hot of shape [n, num_ops], but got shape {shape}")
     if not bool(((x == 0) | (x == 1)).all() & (x.sum(1) == 1).all()):
         raise GraphError("every row of x must be one-hot, but one is not")
@@ -99,12 +109,13 @@ def validate(data: Data, *, num_ops: int | None = None) -> None:
         raise GraphError(f"x must have {num_ops} columns, but got {data.x.size(1)}")
     edge_index = data.edge_index
     if (
-        edge_index is None
+        not isinstance(edge_index, Tensor)
         or edge_index.dim() != 2
         or edge_index.size(0) != 2
         or edge_index.dtype != torch.int64
     ):
-        found = None if edge_index is None else (tuple(edge_index.shape), edge_index.dtype)
+        is_tensor = isinstance(edge_index, Tensor)
+        found = (tuple(edge_index.shape), edge_index.dtype) if is_tensor else None
         raise GraphError(f"edge_index must be int64 of shape [2, e], but got {found}")
     if edge_index.numel() and (int(edge_index.min()) < 0 or int(edge_index.max()) >= n):
         raise GraphError(f"edges must join nodes in [0, {n}), but got {edge_index.t().tolist()}")
@@ -114,7 +125,7 @@ def validate(data: Data, *, num_ops: int | None = None) -> None:
             "every edge must go from a lower to a higher node (topological order, no cycle), "
             f"but got {tuple(backward[:, 0].tolist())}; `from_networkx` sorts the nodes"
         )
-    if (edge_index[0] * n + edge_index[1]).unique().numel() != edge_index.size(1):
+    if torch.unique(edge_index[0] * n + edge_index[1]).numel() != edge_index.size(1):
         raise GraphError(f"no edge may occur twice, but got {edge_index.t().tolist()}")
     if "edge_op" in data:
         edge_op = data.edge_op
@@ -127,24 +138,47 @@ def validate(data: Data, *, num_ops: int | None = None) -> None:
             raise GraphError(f"edge_op must be in [0, 254], but got {edge_op.tolist()}")
 
 
-def to_networkx(data: Data) -> nx.DiGraph:
-    """The architecture as a networkx graph with node attribute ``op`` and edge ``op``."""
+def to_networkx(
+    data: Data, ops: Sequence[str] | None = None, *, edge_ops: Sequence[str] | None = None
+) -> nx.DiGraph:
+    """The architecture as a networkx graph with node attribute ``op`` and edge attribute ``op``.
+
+    Args:
+        data: The architecture.
+        ops: Names of the operations, as in ``space.ops``; attributes then are names, not indices.
+        edge_ops: Names of the edge operations likewise.
+    """
     graph = nx.DiGraph()
     for node, op in enumerate(op_indices(data).tolist()):
-        graph.add_node(node, op=op)
-    edge_ops = data.edge_op.tolist() if "edge_op" in data else [0] * data.edge_index.size(1)
-    for (source, target), op in zip(data.edge_index.t().tolist(), edge_ops, strict=True):
-        graph.add_edge(source, target, op=op)
+        graph.add_node(node, op=op if ops is None else ops[op])
+    codes = data.edge_op.tolist() if "edge_op" in data else [0] * data.edge_index.size(1)
+    for (source, target), op in zip(data.edge_index.t().tolist(), codes, strict=True):
+        graph.add_edge(source, target, op=op if edge_ops is None else edge_ops[op])
     return graph
 
 
-def from_networkx(graph: nx.DiGraph, num_ops: int, *, edge_ops: bool = False) -> Data:
+def from_networkx(
+    graph: nx.DiGraph, num_ops: int | Sequence[str], *, edge_ops: bool | Sequence[str] = False
+) -> Data:
     """An architecture from a networkx graph with node attribute ``op`` (and edge ``op``).
 
     Nodes are put in the lexicographically first topological order of their insertion order.
 
+    Args:
+        graph: The graph, acyclic.
+        num_ops: Size of the operation vocabulary; or the operations' names, as in ``space.ops``,
+            where attributes are names.
+        edge_ops: Whether edges carry operations; or the names of the edge operations.
+
     Raises:
-        GraphError: the graph has a cycle or an ``op`` is missing or out of range.
+        GraphError: the graph has a cycle, or an ``op`` is missing, unknown or out of range.
+
+    Example:
+        >>> import networkx as nx
+        >>> cell = nx.DiGraph([("a", "b")])
+        >>> nx.set_node_attributes(cell, {"a": "input", "b": "output"}, "op")
+        >>> from_networkx(cell, ["input", "conv", "output"]).x.tolist()
+        [[1.0, 0.0, 0.0], [0.0, 0.0, 1.0]]
     """
     rank = {node: i for i, node in enumerate(graph.nodes)}
     try:
@@ -152,12 +186,44 @@ def from_networkx(graph: nx.DiGraph, num_ops: int, *, edge_ops: bool = False) ->
     except nx.NetworkXUnfeasible as error:
         raise GraphError("an architecture must be acyclic, but the graph has a cycle") from error
     position = {node: i for i, node in enumerate(order)}
+    node_names = None if isinstance(num_ops, int) else list(num_ops)
+    edge_names = None if isinstance(edge_ops, bool) else list(edge_ops)
+    with_edge_ops = edge_ops is not False
     adjacency = np.zeros((len(order), len(order)), dtype=np.int64)
-    try:
-        ops = [int(graph.nodes[node]["op"]) for node in order]
-        for source, target, attributes in graph.edges(data=True):
-            code = 1 + int(attributes["op"]) if edge_ops else 1
-            adjacency[position[source], position[target]] = code
-    except KeyError as error:
-        raise GraphError("every node (and edge, with edge_ops) needs an attribute 'op'") from error
-    return architecture(adjacency, ops, num_ops, edge_ops=edge_ops)
+    ops = [_attribute(graph.nodes[node], node_names, f"node {node!r}") for node in order]
+    for source, target, attributes in graph.edges(data=True):
+        code = 1
+        if with_edge_ops:
+            code += _attribute(attributes, edge_names, f"edge ({source!r}, {target!r})")
+            if code < 1:
+                raise GraphError(
+                    f"op must be at least 0, but edge {source, target} has {code - 1}"
+                )
+        adjacency[position[source], position[target]] = code
+    width = num_ops if isinstance(num_ops, int) else len(num_ops)
+    return architecture(adjacency, ops, width, edge_ops=with_edge_ops)
+
+
+def _attribute(attributes: Mapping[str, object], names: list[str] | None, where: str) -> int:
+    """The index that the attribute ``op`` of a node or an edge says.
+
+    Raises:
+        GraphError: it is missing, or neither a whole number nor one of ``names``.
+    """
+    op = attributes.get("op")
+    if op is None:
+        raise GraphError(
+            f"every node (and edge, with edge_ops) needs an attribute 'op', but {where} has none"
+        )
+    if isinstance(op, str):
+        if names is None:
+            raise GraphError(
+                f"op of {where} is the name {op!r}: pass the names of the operations, for example "
+                "from_networkx(graph, space.ops)"
+            )
+        if op not in names:
+            raise GraphError(f"op of {where} must be one of {names}, but is {op!r}")
+        return names.index(op)
+    if isinstance(op, bool) or not isinstance(op, (int, np.integer)):
+        raise GraphError(f"op of {where} must be a whole number or a name, but is {op!r}")
+    return int(op)

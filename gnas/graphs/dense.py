@@ -4,20 +4,27 @@ from __future__ import annotations
 
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
+from typing import TypeAlias
 
 import torch
 from torch import Tensor
-from torch_geometric.data import Data
+from torch_geometric.data import Batch, Data, InMemoryDataset
 
 from gnas.errors import GraphError
-from gnas.graphs.architecture import op_indices
+from gnas.graphs.architecture import check_single
+
+MAX_OPS = 127
+"""Largest ``num_ops``: operations are held as int8."""
+MAX_EDGE_OP = 254
+"""Largest ``edge_op``: an entry of the adjacency matrix is a byte, and 0 means no edge."""
+_CHUNK = 1024  # graphs that an iteration takes apart at a time
 
 
 @dataclass(frozen=True)
 class DenseBatch:
     """N architectures padded to n nodes.
 
-    Converts to and from ``list[Data]`` without loss: `from_data`, `data(i)`.
+    Converts to and from ``list[Data]`` without loss: `from_data`, `to_data_list`, `data`.
 
     Shapes:
         adjacency: uint8 [N, n, n]; 0 = no edge, else 1 (node-op spaces) or 1 + ``edge_op``.
@@ -64,8 +71,29 @@ class DenseBatch:
         edge_op = adjacency[edge_index[0], edge_index[1]].long() - 1
         return Data(x=x, edge_index=edge_index, edge_op=edge_op)
 
+    def to_data_list(self) -> list[Data]:
+        """Every architecture as a PyG ``Data``, none of which shares memory with another.
+
+        Much faster than `data` of every row: the batch is taken apart by one pass.
+        """
+        graph, source, target = self.adjacency.nonzero().unbind(1)  # [E], ordered by graph
+        edges = torch.bincount(graph, minlength=len(self)).tolist()  # edges of every graph
+        kinds = self.ops[self.ops >= 0].long()  # [M]
+        x = torch.nn.functional.one_hot(kinds, self.num_ops).float()  # [M, num_ops]
+        parts = {
+            "x": torch.split(x, self.num_nodes.tolist()),
+            "edge_index": torch.split(torch.stack([source, target]), edges, dim=1),
+        }
+        if self.has_edge_ops:
+            codes = self.adjacency[graph, source, target].long() - 1
+            parts["edge_op"] = torch.split(codes, edges)
+        own = torch.contiguous_format  # a copy: slices would keep the whole batch alive
+        columns = [[part.clone(memory_format=own) for part in parts[key]] for key in parts]
+        return [Data(**dict(zip(parts, row, strict=True))) for row in zip(*columns, strict=True)]
+
     def __iter__(self) -> Iterator[Data]:
-        return (self.data(i) for i in range(len(self)))
+        for start in range(0, len(self), _CHUNK):
+            yield from self[start : start + _CHUNK].to_data_list()
 
     def pad_to(self, n: int) -> DenseBatch:
         """The same architectures padded to ``n`` nodes.
@@ -102,41 +130,19 @@ class DenseBatch:
         return DenseBatch(adjacency, ops, self.num_nodes, self.num_ops, self.has_edge_ops)
 
     @staticmethod
-    def from_data(graphs: Sequence[Data]) -> DenseBatch:
+    def from_data(graphs: Sequence[Data] | Data) -> DenseBatch:
         """The dense form of ``graphs``, padded to the largest of them.
 
+        Args:
+            graphs: N architectures in a list (in which a PyG ``Batch`` stands for its graphs), a
+                PyG data set, a PyG ``Batch``, or one ``Data``.
+
         Raises:
-            GraphError: no graph at all, the graphs differ in ``num_ops`` or in having edge ops, or
-                an edge goes to a lower node or to none.
+            GraphError: there is no graph at all, the graphs differ in ``num_ops`` or in having
+                ``edge_op``, or one of them breaks a convention of `gnas.graphs`. The message names
+                its position and what was found.
         """
-        if len(graphs) == 0:
-            raise GraphError("a batch must hold at least one graph, but got none")
-        op_lists = [op_indices(graph) for graph in graphs]
-        kinds = {(int(graph.x.size(-1)), "edge_op" in graph) for graph in graphs}
-        if len(kinds) > 1:
-            raise GraphError(
-                "graphs of one batch must agree in (num_ops, has edge_op), "
-                f"but found {sorted(kinds)}"
-            )
-        num_ops, has_edge_ops = kinds.pop()
-        num_nodes = torch.tensor([len(ops) for ops in op_lists], dtype=torch.int64)
-        n = int(num_nodes.max())
-        ops = torch.full((len(graphs), n), -1, dtype=torch.int8)
-        adjacency = torch.zeros(len(graphs), n, n, dtype=torch.uint8)
-        for i, (graph, op_list) in enumerate(zip(graphs, op_lists, strict=True)):
-            ops[i, : len(op_list)] = op_list
-            code = graph.edge_op.to(torch.uint8) + 1 if has_edge_ops else 1
-            source, target = graph.edge_index
-            if bool(
-                (source >= target).any() | (source < 0).any() | (target >= len(op_list)).any()
-            ):
-                raise GraphError(
-                    "every edge must go from a lower to a higher node (topological order, no "
-                    f"cycle), but graph {i} of {len(graphs)} has {graph.edge_index.t().tolist()}; "
-                    "`from_networkx(to_networkx(graph), num_ops)` sorts the nodes"
-                )
-            adjacency[i, source, target] = torch.as_tensor(code, dtype=torch.uint8)
-        return DenseBatch(adjacency, ops, num_nodes, num_ops, has_edge_ops)
+        return _dense(_collated(graphs))
 
     @staticmethod
     def concat(batches: Sequence[DenseBatch]) -> DenseBatch:
@@ -163,17 +169,303 @@ class DenseBatch:
         )
 
 
-def as_batch(graphs: Data | Sequence[Data] | DenseBatch) -> DenseBatch:
-    """The dense form of one architecture, a list of them, or a dense batch (returned as it is).
+Graphs: TypeAlias = Data | Sequence[Data] | DenseBatch
+"""What functions of many architectures take: one ``Data``, a PyG ``Batch`` (a ``Data`` that stands
+for the graphs it was made of), a list or PyG data set of ``Data``, or a `DenseBatch`."""
+
+
+def as_batch(graphs: Graphs) -> DenseBatch:
+    """The dense form of any `Graphs`; a dense batch is returned as it is.
 
     Raises:
         GraphError: see `DenseBatch.from_data`.
     """
-    if isinstance(graphs, DenseBatch):
-        return graphs
+    return graphs if isinstance(graphs, DenseBatch) else DenseBatch.from_data(graphs)
+
+
+def single(graph: Data) -> DenseBatch:
+    """The dense form of one architecture.
+
+    Raises:
+        GraphError: ``graph`` is a PyG ``Batch``, or breaks a convention of `gnas.graphs`.
+    """
+    check_single(graph)
+    return DenseBatch.from_data(graph)
+
+
+@dataclass(frozen=True)
+class _Collated:
+    """N graphs end to end, as PyG batches them, before anything is checked.
+
+    Shapes:
+        x [M, num_ops], nodes int64 [N] (number of nodes of each), edge_index [2, E] with nodes
+        numbered within their graph, edges int64 [N], edge_op [E] or None.
+    """
+
+    x: Tensor
+    nodes: Tensor
+    edge_index: Tensor
+    edges: Tensor
+    edge_op: Tensor | None
+
+
+def _collated(graphs: Sequence[Data] | Data) -> _Collated:
+    """Any collection of graphs end to end.
+
+    Raises:
+        GraphError: a tensor is missing or of another shape or type.
+    """
+    if isinstance(graphs, Batch):
+        return _of_pyg_batch(graphs)
     if isinstance(graphs, Data):
-        return DenseBatch.from_data([graphs])
-    return DenseBatch.from_data(list(graphs))
+        return _of_list([graphs])
+    if isinstance(graphs, InMemoryDataset) and graphs.transform is None and len(graphs):
+        return _of_dataset(graphs)
+    try:
+        listed = list(graphs)
+    except TypeError as error:
+        raise GraphError(
+            "architectures must be a Data, a Batch, a list of Data or a DenseBatch, but got "
+            f"{type(graphs).__name__}"
+        ) from error
+    if any(isinstance(graph, Batch) for graph in listed):
+        flat: list[Data] = []
+        for graph in listed:
+            flat.extend(graph.to_data_list() if isinstance(graph, Batch) else [graph])
+        listed = flat
+    return _of_list(listed)
+
+
+def _of_list(graphs: Sequence[Data]) -> _Collated:
+    """One ``torch.cat`` per attribute; what it needs is looked at graph by graph, but cheaply."""
+    count = len(graphs)
+    if not count:
+        raise GraphError("a batch must hold at least one graph, but got none")
+    with_edge_ops = 0
+    xs, indices, codes = [], [], []
+    for i, graph in enumerate(graphs):
+        if not isinstance(graph, Data):
+            raise GraphError(f"{_at(i, count)} must be a PyG Data, but got {type(graph).__name__}")
+        xs.append(graph.x)
+        indices.append(graph.edge_index)
+        if "edge_op" in graph:
+            with_edge_ops += 1
+            codes.append(graph.edge_op)
+    # Sets of shapes and types are small: in a sound list each holds one element.
+    if {_kind(x, 1) for x in xs} != {_kind(xs[0], 1)} or not _sound_x(xs[0]):
+        _refuse_x(xs)
+    nodes = [x.size(0) for x in xs]
+    if not all(nodes):
+        _refuse_x(xs)
+    if {_kind(index, 0) for index in indices} != {(2, 2, torch.int64)}:
+        _refuse_edge_index(indices)
+    if with_edge_ops not in (0, count):
+        odd = next(i for i in range(count) if ("edge_op" in graphs[i]) != ("edge_op" in graphs[0]))
+        raise GraphError(
+            "graphs of one batch must agree in having edge_op, but graph 0 has "
+            f"{'one' if 'edge_op' in graphs[0] else 'none'} and {_at(odd, count)} differs"
+        )
+    edges = [index.size(1) for index in indices]
+    for i, (code, size) in enumerate(zip(codes, edges if codes else [], strict=True)):
+        _check_edge_op(code, size, i, count)
+    return _Collated(
+        torch.cat(xs),
+        torch.tensor(nodes),
+        torch.cat(indices, dim=1),
+        torch.tensor(edges),
+        torch.cat(codes) if codes else None,
+    )
+
+
+def _of_pyg_batch(batch: Batch) -> _Collated:
+    """The graphs of a PyG ``Batch``, whose nodes are numbered through."""
+    if batch.batch is None:
+        raise GraphError(
+            "a Batch must say in `batch` to which graph each of its nodes belongs, and this one "
+            "does not; build it by `Batch.from_data_list`"
+        )
+    count = int(batch.num_graphs)
+    x, index = batch.x, batch.edge_index
+    if not _sound_x(x):
+        _refuse_x([x])
+    if _kind(index, 0) != (2, 2, torch.int64):
+        _refuse_edge_index([index])
+    of_node = batch.batch  # [M], the graph of every node
+    if len(of_node) != len(x) or bool((of_node.diff() < 0).any()):
+        raise GraphError(
+            "a Batch must say in `batch` to which graph each of its nodes belongs, graph by "
+            "graph; build it by `Batch.from_data_list`"
+        )
+    nodes = torch.bincount(of_node, minlength=count)
+    first = nodes.cumsum(0) - nodes  # [N], number of every graph's first node
+    if index.numel() and (int(index.min()) < 0 or int(index.max()) >= len(x)):
+        raise GraphError(f"edges of the Batch must join nodes in [0, {len(x)})")
+    of_edge = of_node[index[0]]  # [E]
+    order = torch.argsort(of_edge, stable=True)
+    local = index[:, order] - first[of_edge[order]]
+    edge_op = batch.edge_op if "edge_op" in batch else None
+    if edge_op is not None:
+        _check_edge_op(edge_op, index.size(1), 0, 1)
+        edge_op = edge_op[order]
+    return _Collated(x, nodes, local, torch.bincount(of_edge, minlength=count), edge_op)
+
+
+def _of_dataset(dataset: InMemoryDataset) -> _Collated:
+    """The graphs of a PyG data set as they are stored: end to end already, or a part of that."""
+    stored, slices = dataset._data, dataset.slices
+    if slices is None or "edge_index" not in slices or "x" not in slices:
+        return _of_list(list(dataset))
+    chosen = [int(i) for i in dataset.indices()]
+    rows = {key: slices[key].diff().tolist() for key in ("x", "edge_index")}
+    xs, indices = stored.x.split(rows["x"]), stored.edge_index.split(rows["edge_index"], dim=1)
+    if not _sound_x(stored.x) or _kind(stored.edge_index, 0) != (2, 2, torch.int64):
+        return _of_list(list(dataset))  # for its messages
+    edge_op = None
+    if "edge_op" in stored:
+        codes = stored.edge_op.split(rows["edge_index"])
+        edge_op = torch.cat([codes[i] for i in chosen])
+        _check_edge_op(edge_op, sum(rows["edge_index"][i] for i in chosen), 0, 1)
+    return _Collated(
+        torch.cat([xs[i] for i in chosen]),
+        torch.tensor([rows["x"][i] for i in chosen]),
+        torch.cat([indices[i] for i in chosen], dim=1),
+        torch.tensor([rows["edge_index"][i] for i in chosen]),
+        edge_op,
+    )
+
+
+def _dense(graphs: _Collated) -> DenseBatch:
+    """The dense batch of collated graphs, all checks vectorised.
+
+    Raises:
+        GraphError: names the first graph that breaks a convention, and how.
+    """
+    nodes, edges = graphs.nodes.cpu(), graphs.edges.cpu()
+    count, n, num_ops = len(nodes), int(nodes.max()), graphs.x.size(1)
+    everyone = torch.arange(count)
+    if num_ops > MAX_OPS:
+        raise GraphError(f"x must have at most {MAX_OPS} columns, but has {num_ops}")
+    if int(nodes.min()) < 1:
+        i = int(nodes.argmin())
+        raise GraphError(f"{_at(i, count)} must have at least one node, but x has shape [0, ...]")
+    # x: [M, num_ops]. A row is one-hot when its values are 0 and 1 and sum to 1.
+    x = graphs.x.detach().cpu()
+    top = x.max(1)
+    of_node = everyone.repeat_interleave(nodes)  # [M]
+    one_hot = (top.values == 1) & ((x != 0).sum(1) == 1)
+    if not bool(one_hot.all()):
+        node = int((~one_hot).nonzero()[0])
+        i = int(of_node[node])
+        raise GraphError(
+            f"every row of x must be one-hot, but {_at(i, count)} has x of shape "
+            f"[{int(nodes[i])}, {num_ops}] with a row {x[node].tolist()}"
+        )
+    column = torch.arange(len(of_node)) - (nodes.cumsum(0) - nodes)[of_node]
+    ops = torch.full((count, n), -1, dtype=torch.int8)
+    ops.view(-1)[of_node * n + column] = top.indices.to(torch.int8)
+    of_edge = everyone.repeat_interleave(edges)  # [E]
+    source, target = graphs.edge_index.cpu()
+    _check_edges(source, target, of_edge, nodes)
+    adjacency = torch.zeros(count, n, n, dtype=torch.uint8)
+    place = (of_edge * n + source) * n + target
+    flat = adjacency.view(-1)
+    if graphs.edge_op is None:
+        flat[place] = 1
+    else:
+        codes = graphs.edge_op.cpu()
+        wrong = (codes < 0) | (codes > MAX_EDGE_OP)
+        if bool(wrong.any()):
+            e = int(wrong.nonzero()[0])
+            raise GraphError(
+                f"edge_op must be in [0, {MAX_EDGE_OP}], but {_at(int(of_edge[e]), count)} has "
+                f"{int(codes[e])}"
+            )
+        flat[place] = (codes + 1).to(torch.uint8)
+    if int(torch.count_nonzero(adjacency)) != len(place):
+        _, inverse, times = place.unique(return_inverse=True, return_counts=True)
+        e = int((times[inverse] > 1).nonzero()[0])
+        raise GraphError(
+            f"no edge may occur twice, but {_at(int(of_edge[e]), count)} has "
+            f"({int(source[e])}, {int(target[e])}) more than once"
+        )
+    return DenseBatch(adjacency, ops, nodes, num_ops, graphs.edge_op is not None)
+
+
+def _check_edges(source: Tensor, target: Tensor, of_edge: Tensor, nodes: Tensor) -> None:
+    """Raises GraphError at the first edge [E] that is not from a lower to a higher node."""
+    wrong = (source >= target) | (source < 0) | (target >= nodes[of_edge])
+    if not bool(wrong.any()):
+        return
+    e = int(wrong.nonzero()[0])
+    i = int(of_edge[e])
+    edge, n, where = (int(source[e]), int(target[e])), int(nodes[i]), _at(i, len(nodes))
+    if min(edge) < 0 or max(edge) >= n:
+        raise GraphError(f"edges must join nodes in [0, {n}), but {where} has {edge}")
+    raise GraphError(
+        "every edge must go from a lower to a higher node (topological order, no cycle), but "
+        f"{where} has {edge}; `from_networkx(to_networkx(graph), num_ops)` sorts the nodes"
+    )
+
+
+def _at(i: int, count: int) -> str:
+    """What messages call a graph."""
+    return f"graph {i} of {count}" if count > 1 else "the graph"
+
+
+def _kind(value: object, dim: int) -> tuple[object, ...]:
+    """Number of dimensions, size of one of them, and type of a tensor; what else it is if none."""
+    if not isinstance(value, Tensor):
+        return (type(value),)
+    return value.dim(), value.size(dim) if value.dim() > dim else None, value.dtype
+
+
+def _found(value: object) -> str:
+    """Shape and type of a tensor for a message."""
+    if isinstance(value, Tensor):
+        return f"{list(value.shape)} {str(value.dtype).removeprefix('torch.')}"
+    return "none" if value is None else type(value).__name__
+
+
+def _sound_x(x: object) -> bool:
+    return isinstance(x, Tensor) and x.dim() == 2 and x.numel() > 0
+
+
+def _refuse_x(xs: Sequence[object]) -> None:
+    """Raises GraphError at the first ``x`` that is not [n, num_ops] or unlike the others."""
+    for i, x in enumerate(xs):
+        if not _sound_x(x):
+            raise GraphError(
+                "x must be the one-hot operations of the nodes, of shape [n, num_ops], but "
+                f"{_at(i, len(xs))} has {_found(x)}"
+            )
+    i = next(i for i, x in enumerate(xs) if _kind(x, 1) != _kind(xs[0], 1))
+    raise GraphError(
+        "graphs of one batch must agree in num_ops, the width of x, and in its type, but graph 0 "
+        f"has x {_found(xs[0])} and {_at(i, len(xs))} has {_found(xs[i])}"
+    )
+
+
+def _refuse_edge_index(indices: Sequence[object]) -> None:
+    """Raises GraphError at the first ``edge_index`` that is not int64 [2, e]."""
+    i = next(i for i, index in enumerate(indices) if _kind(index, 0) != (2, 2, torch.int64))
+    index = indices[i]
+    hint = ""
+    if isinstance(index, Tensor) and index.dim() == 2 and index.size(1) == 2:
+        hint = "; transpose it: `edge_index.t().contiguous()`"
+    elif index is None or (isinstance(index, Tensor) and not index.numel()):
+        hint = "; a graph without edges has `torch.empty(2, 0, dtype=torch.int64)`"
+    raise GraphError(
+        f"edge_index must be int64 of shape [2, e], but {_at(i, len(indices))} has "
+        f"{_found(index)}{hint}"
+    )
+
+
+def _check_edge_op(code: object, size: int, i: int, count: int) -> None:
+    """Raises GraphError unless ``edge_op`` is int64 [e] for the graph's e edges."""
+    if _kind(code, 0) != (1, size, torch.int64):
+        raise GraphError(
+            f"edge_op must be int64 of shape [{size}], but {_at(i, count)} has {_found(code)}"
+        )
 
 
 def validate_batch(batch: DenseBatch) -> None:

@@ -19,7 +19,7 @@ from torch_geometric.transforms import BaseTransform
 
 from gnas.errors import GraphError
 from gnas.graphs.canonical import canonical_order
-from gnas.graphs.dense import DenseBatch
+from gnas.graphs.dense import DenseBatch, single
 from gnas.graphs.pruning import prune_batch
 from gnas.graphs.transforms import edge_ops_to_node_ops
 
@@ -133,6 +133,6 @@ class FunctionalForm(BaseTransform):  # type: ignore[misc]
 
     def forward(self, data: Data) -> Data:
         """The functional form of one architecture."""
-        batch = DenseBatch.from_data([data])
+        batch = single(data)
         options: dict[str, object] = dict(self.options)
         return functional_form(batch, self.num_edge_ops, **options).data(0)  # type: ignore[arg-type]

@@ -3,18 +3,27 @@
 from __future__ import annotations
 
 import hashlib
+from collections.abc import Sequence
+from typing import overload
 
 import numpy as np
 from numpy.typing import NDArray
-from torch_geometric.data import Data
+from torch_geometric.data import Batch, Data
 
-from gnas.graphs.architecture import op_indices
-from gnas.graphs.dense import DenseBatch
+from gnas.graphs.dense import DenseBatch, Graphs, as_batch
 
 _UInt64 = NDArray[np.uint64]
 
 
-def graph_hash(data: Data) -> str:
+@overload
+def graph_hash(graphs: Sequence[Data] | DenseBatch) -> list[str]: ...
+
+
+@overload
+def graph_hash(graphs: Data) -> str: ...
+
+
+def graph_hash(graphs: Graphs) -> str | list[str]:
     """Isomorphism-invariant md5 of an architecture; on NAS-Bench-101 the official module hash.
 
     Nodes are labelled -1 (first column of ``x``: "input" in NAS-Bench-101), -2 (last column:
@@ -25,15 +34,45 @@ def graph_hash(data: Data) -> str:
     Two isomorphic architectures always share the hash. The reverse is Weisfeiler-Lehman strong:
     it holds for all of NAS-Bench-101 and is not guaranteed for arbitrary large graphs.
 
+    Args:
+        graphs: One architecture, or N of them: a PyG ``Batch``, a list, or a dense batch.
+
+    Returns:
+        The hash of one ``Data``; for everything else a list with the hash of every graph.
+
+    Raises:
+        GraphError: a graph breaks the conventions of `gnas.graphs`.
+
     Source: Ying et al., NAS-Bench-101, ICML 2019, appendix on graph hashing.
     """
-    ops = op_indices(data).tolist()
-    n, num_ops = len(ops), int(data.x.size(1))
-    edge_ops = data.edge_op.tolist() if "edge_op" in data else None
+    batch = as_batch(graphs)
+    hashes = _hashes(batch)
+    return hashes[0] if isinstance(graphs, Data) and not isinstance(graphs, Batch) else hashes
+
+
+def _hashes(batch: DenseBatch) -> list[str]:
+    """The hash of every architecture."""
+    graph, source, target = batch.adjacency.nonzero().unbind(1)
+    ends = np.searchsorted(graph.numpy(), np.arange(len(batch) + 1))
+    codes = batch.adjacency[graph, source, target].tolist()
+    pairs = list(zip(source.tolist(), target.tolist(), codes, strict=True))
+    return [
+        _hash(ops[:n], pairs[first:last], batch.num_ops, batch.has_edge_ops)
+        for ops, n, first, last in zip(
+            batch.ops.tolist(), batch.num_nodes.tolist(), ends[:-1], ends[1:], strict=True
+        )
+    ]
+
+
+def _hash(
+    ops: list[int], edges: list[tuple[int, int, int]], num_ops: int, has_edge_ops: bool
+) -> str:
+    """The hash of one architecture: operations [n], and source, target and code of every edge."""
+    n = len(ops)
     incoming: list[list[tuple[int, str]]] = [[] for _ in range(n)]
     outgoing: list[list[tuple[int, str]]] = [[] for _ in range(n)]
-    for k, (source, target) in enumerate(data.edge_index.t().tolist()):
-        prefix = "" if edge_ops is None else f"{edge_ops[k]}:"
+    for source, target, code in edges:
+        prefix = f"{code - 1}:" if has_edge_ops else ""
         incoming[target].append((source, prefix))
         outgoing[source].append((target, prefix))
     labels = [-1 if op == 0 else -2 if op == num_ops - 1 else op - 1 for op in ops]

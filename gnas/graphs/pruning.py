@@ -8,7 +8,7 @@ import torch
 from torch import Tensor
 from torch_geometric.data import Data
 
-from gnas.graphs.dense import DenseBatch
+from gnas.graphs.dense import DenseBatch, single
 
 
 def input_nodes(batch: DenseBatch, inputs: Sequence[int] = ()) -> Tensor:
@@ -80,4 +80,4 @@ def prune_batch(
 
 def prune(data: Data, *, to_output: bool = True) -> Data:
     """The architecture without dead nodes (see `prune_batch`); the caller's graph is untouched."""
-    return prune_batch(DenseBatch.from_data([data]), to_output=to_output).data(0)
+    return prune_batch(single(data), to_output=to_output).data(0)

@@ -9,7 +9,7 @@ from torch_geometric.transforms import BaseTransform
 
 from gnas.errors import GraphError
 from gnas.graphs.architecture import architecture, op_indices, to_adjacency
-from gnas.graphs.dense import DenseBatch
+from gnas.graphs.dense import DenseBatch, single
 
 
 def edge_ops_to_node_ops(batch: DenseBatch, num_edge_ops: int) -> DenseBatch:
@@ -66,7 +66,7 @@ class EdgeOpsToNodeOps(BaseTransform):  # type: ignore[misc]
 
     def forward(self, data: Data) -> Data:
         """The node-op architecture."""
-        return edge_ops_to_node_ops(DenseBatch.from_data([data]), self.num_edge_ops).data(0)
+        return edge_ops_to_node_ops(single(data), self.num_edge_ops).data(0)
 
 
 class NodeOpsToEdgeOps(BaseTransform):  # type: ignore[misc]

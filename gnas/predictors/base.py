@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import copy
 from abc import ABC, abstractmethod
-from collections.abc import Sequence
 from pathlib import Path
 from typing import Literal, Self, overload
 
@@ -14,11 +13,10 @@ from numpy.typing import ArrayLike
 from safetensors import SafetensorError, safe_open
 from safetensors.numpy import save
 from torch import Tensor
-from torch_geometric.data import Data
 
 from gnas.data.files import replacing
 from gnas.errors import ConfigError, DataError, GraphError, MissingDataError, UnsupportedError
-from gnas.graphs import DenseBatch, as_batch
+from gnas.graphs import Graphs, as_batch
 from gnas.predictors.features import Features, Rows
 from gnas.predictors.targets import NormalScores, Scores
 
@@ -47,7 +45,7 @@ class Predictor(ABC):
         self._width = 0
         self._train: tuple[Rows, Scores] | None = None
 
-    def fit(self, graphs: Data | Sequence[Data] | DenseBatch, scores: ArrayLike | Tensor) -> Self:
+    def fit(self, graphs: Graphs, scores: ArrayLike | Tensor) -> Self:
         """Learns from N scored architectures, forgetting what it learnt before.
 
         Args:
@@ -62,18 +60,12 @@ class Predictor(ABC):
         return self.fit_rows(self.features(as_batch(graphs)), scores)
 
     @overload
-    def predict(
-        self, graphs: Data | Sequence[Data] | DenseBatch, return_std: Literal[False] = False
-    ) -> Scores: ...
+    def predict(self, graphs: Graphs, return_std: Literal[False] = False) -> Scores: ...
 
     @overload
-    def predict(
-        self, graphs: Data | Sequence[Data] | DenseBatch, return_std: Literal[True]
-    ) -> tuple[Scores, Scores]: ...
+    def predict(self, graphs: Graphs, return_std: Literal[True]) -> tuple[Scores, Scores]: ...
 
-    def predict(
-        self, graphs: Data | Sequence[Data] | DenseBatch, return_std: bool = False
-    ) -> Scores | tuple[Scores, Scores]:
+    def predict(self, graphs: Graphs, return_std: bool = False) -> Scores | tuple[Scores, Scores]:
         """Predicted scores float64 [N]: exact in order only.
 
         Args:

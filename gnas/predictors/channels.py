@@ -8,7 +8,7 @@ import torch
 from torch import Tensor
 
 from gnas.errors import ConfigError
-from gnas.graphs import DenseBatch
+from gnas.graphs import DenseBatch, Graphs, as_batch
 from gnas.predictors.features import Rows
 from gnas.spaces.base import Space
 from gnas.spaces.vocabulary import check_vocabulary
@@ -53,8 +53,9 @@ class ChannelStatistics:
                 "take `PathStatistics`"
             )
 
-    def __call__(self, batch: DenseBatch) -> Rows:
+    def __call__(self, graphs: Graphs) -> Rows:
         """Rows float64 [N, 4 + 6 k + 12 (k + 1)] for k operations between input and output."""
+        batch = as_batch(graphs)
         check_vocabulary(batch, len(self.space.ops), 0)
         return self.of_forms(self.space.functional(batch))
 

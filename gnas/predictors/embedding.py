@@ -8,7 +8,7 @@ from typing import Protocol
 import numpy as np
 from torch import Tensor
 
-from gnas.graphs import DenseBatch
+from gnas.graphs import DenseBatch, Graphs, as_batch
 from gnas.predictors.features import Features, Rows
 
 CHUNK = 50_000
@@ -39,8 +39,9 @@ class Embedding:
         """The encoder's name."""
         return self.encoder.name
 
-    def __call__(self, batch: DenseBatch) -> Rows:
+    def __call__(self, graphs: Graphs) -> Rows:
         """Rows float64 [N, d]."""
+        batch = as_batch(graphs)
         parts = [
             self.encoder.encode(batch[start : start + CHUNK]).cpu().numpy()
             for start in range(0, max(len(batch), 1), CHUNK)
@@ -59,6 +60,7 @@ class Joined:
         """The names of the parts."""
         return " + ".join(part.name for part in self.parts)
 
-    def __call__(self, batch: DenseBatch) -> Rows:
+    def __call__(self, graphs: Graphs) -> Rows:
         """Rows float64 [N, sum of the parts' widths]."""
+        batch = as_batch(graphs)
         return np.concatenate([part(batch) for part in self.parts], axis=1)

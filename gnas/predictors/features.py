@@ -9,7 +9,7 @@ import numpy as np
 import torch
 from numpy.typing import NDArray
 
-from gnas.graphs import DenseBatch
+from gnas.graphs import DenseBatch, Graphs, as_batch
 from gnas.spaces.vocabulary import check_vocabulary
 
 Rows = NDArray[np.float64]
@@ -23,7 +23,7 @@ class Features(Protocol):
         """What the result tables print."""
         ...
 
-    def __call__(self, batch: DenseBatch) -> Rows:
+    def __call__(self, graphs: DenseBatch, /) -> Rows:
         """One row per architecture: [N] -> float64 [N, F]."""
         ...
 
@@ -52,8 +52,9 @@ class OneHot:
         """What the result tables print."""
         return "adjacency + ops" + (" + op counts" if self.with_counts else "")
 
-    def __call__(self, batch: DenseBatch) -> Rows:
+    def __call__(self, graphs: Graphs) -> Rows:
         """Rows float64 [N, n(n-1)/2 * max(num_edge_ops, 1) + n * num_ops (+ number of ops)]."""
+        batch = as_batch(graphs)
         check_vocabulary(batch, self.num_ops, self.num_edge_ops)
         batch = batch.pad_to(self.max_nodes)
         upper = tuple(torch.triu_indices(self.max_nodes, self.max_nodes, 1))
@@ -76,8 +77,9 @@ class OneHotOps:
     num_ops: int
     name: str = field(default="ops", init=False)
 
-    def __call__(self, batch: DenseBatch) -> Rows:
+    def __call__(self, graphs: Graphs) -> Rows:
         """Rows float64 [N, n * num_ops]."""
+        batch = as_batch(graphs)
         check_vocabulary(batch, self.num_ops, 0)
         kinds = batch.pad_to(self.max_nodes).ops[:, :, None] == torch.arange(self.num_ops)
         rows: Rows = kinds.flatten(1).double().numpy()

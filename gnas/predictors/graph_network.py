@@ -14,7 +14,7 @@ from gnas.encoders.graph import GraphEncoder, form_rows, form_tensors, in_parts
 from gnas.encoders.graph_config import GraphEncoderConfig
 from gnas.encoders.paths import PathStatistics
 from gnas.errors import ConfigError
-from gnas.graphs import DenseBatch
+from gnas.graphs import DenseBatch, Graphs, as_batch
 from gnas.predictors.base import Predictor
 from gnas.predictors.channels import ChannelStatistics
 from gnas.predictors.embedding import Joined
@@ -51,8 +51,9 @@ class FunctionalGraphs:
     vocabulary: Vocabulary
     name: str = field(default="graphs", init=False)
 
-    def __call__(self, batch: DenseBatch) -> Rows:
+    def __call__(self, graphs: Graphs) -> Rows:
         """Rows float64 [N, n + n (n - 1) / 2] for n nodes of the largest functional form."""
+        batch = as_batch(graphs)
         forms = forms_of(self.vocabulary, batch)
         return form_rows(forms.pad_to(self.vocabulary.most_nodes)).astype(np.float64)
 

@@ -11,7 +11,7 @@ from numpy.typing import NDArray
 from torch import Tensor
 
 from gnas.errors import GraphError
-from gnas.graphs import DenseBatch
+from gnas.graphs import DenseBatch, Graphs, as_batch
 from gnas.predictors.features import Rows
 from gnas.spaces.nasbench101 import OPS
 from gnas.spaces.nasbench201 import CANDIDATES, ROLES
@@ -31,8 +31,9 @@ class NASBench101Params:
 
     name: str = field(default="number of parameters", init=False)
 
-    def __call__(self, batch: DenseBatch) -> Rows:
+    def __call__(self, graphs: Graphs) -> Rows:
         """Rows float64 [N, 1]."""
+        batch = as_batch(graphs)
         return nasbench101_num_params(batch).astype(np.float64)[:, None]
 
 
@@ -45,12 +46,13 @@ class NASBench201Params:
 
     name: str = field(default="number of parameters", init=False)
 
-    def __call__(self, batch: DenseBatch) -> Rows:
+    def __call__(self, graphs: Graphs) -> Rows:
         """Rows float64 [N, 1].
 
         Raises:
             GraphError: the vocabulary is not that of NAS-Bench-201.
         """
+        batch = as_batch(graphs)
         check_vocabulary(batch, len(ROLES), len(CANDIDATES) - 1)
         total = torch.zeros(len(batch))
         for name, size in (("nor_conv_1x1", 1), ("nor_conv_3x3", 3)):

@@ -7,7 +7,7 @@ from dataclasses import dataclass, field
 import torch
 from torch import Tensor
 
-from gnas.graphs import DenseBatch, prune_batch
+from gnas.graphs import DenseBatch, Graphs, as_batch, prune_batch
 from gnas.predictors.features import Rows
 from gnas.spaces.vocabulary import check_vocabulary
 
@@ -35,12 +35,13 @@ class WalkStatistics:
     num_ops: int
     name: str = field(default="walk statistics", init=False)
 
-    def __call__(self, batch: DenseBatch) -> Rows:
+    def __call__(self, graphs: Graphs) -> Rows:
         """Rows float64 [N, 8 + 5 * num_ops].
 
         Raises:
             GraphError: the batch has another vocabulary.
         """
+        batch = as_batch(graphs)
         check_vocabulary(batch, self.num_ops, 0)
         parts = [
             _walk_statistics(prune_batch(batch[start : start + CHUNK], to_output=False))

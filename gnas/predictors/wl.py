@@ -3,13 +3,16 @@
 from __future__ import annotations
 
 from dataclasses import dataclass, field
+from typing import get_args
 
 import numpy as np
 from numpy.typing import NDArray
 from scipy import sparse
 
-from gnas.graphs import DenseBatch
+from gnas.errors import ConfigError
+from gnas.graphs import Graphs, as_batch
 from gnas.graphs.hashing import mix64
+from gnas.kernels import Direction
 from gnas.predictors.features import Rows
 from gnas.spaces.base import Space
 from gnas.spaces.vocabulary import Vocabulary, forms_of
@@ -22,31 +25,46 @@ class WLLabels:
     """The label of every node of the functional form after 0, 1, ..., ``n_iter`` rounds.
 
     A node begins with its kind. A round gives it a new label that stands for its old one and the
-    labels of those that feed it and that it feeds, each as often as the edge's multiplicity says.
-    Unlike `gnas.kernels.wl_labels` this knows multiplicities, and both directions apart. Columns
-    are hashes of 52 bits, -1 on padding: only equality means something, so these rows are for
-    `WLProcess` alone.
+    labels of its neighbours, each as often as the edge's multiplicity says (which
+    `gnas.kernels.wl_labels` does not know). ``direction`` says which neighbours, see
+    `gnas.kernels`. Columns are hashes of 52 bits, -1 on padding: only equality means something,
+    so these rows are for `WLProcess` alone.
 
     Raises:
+        ConfigError: ``direction`` is unknown.
         GraphError: when called with a graph of more than ``space.max_nodes`` nodes or of another
             vocabulary.
     """
 
     space: Space
     n_iter: int = 4
+    direction: Direction = "both"
     name: str = field(default="WL labels", init=False)
 
-    def __call__(self, batch: DenseBatch) -> Rows:
+    def __post_init__(self) -> None:
+        if self.direction not in get_args(Direction):
+            raise ConfigError(
+                f"direction must be one of {list(get_args(Direction))}, but got {self.direction!r}"
+            )
+
+    def __call__(self, graphs: Graphs) -> Rows:
         """Rows float64 [N, (n_iter + 1) * n], a round after the other."""
+        batch = as_batch(graphs)
         forms = forms_of(self.space, batch).pad_to(Vocabulary.of(self.space).most_nodes)
         weights = forms.adjacency.numpy().astype(np.uint64)
         ops = forms.ops.numpy()
         labels = mix64(ops.astype(np.int64).astype(np.uint64) + np.uint64(2))
         rounds = [labels]
         for _ in range(self.n_iter):
-            fed = (weights * mix64(labels)[:, :, None]).sum(1, dtype=np.uint64)
-            feeds = (weights * mix64(labels * np.uint64(5))[:, None, :]).sum(2, dtype=np.uint64)
-            labels = mix64(labels * np.uint64(3) + mix64(fed) + feeds)
+            around = np.zeros_like(labels)  # [N, n]
+            if self.direction != "out":  # the sources of the edges that end at each node
+                fed = (weights * mix64(labels)[:, :, None]).sum(1, dtype=np.uint64)
+                around += fed if self.direction == "undirected" else mix64(fed)
+            if self.direction != "in":  # the targets of the edges that start there
+                salt = np.uint64(1 if self.direction == "undirected" else 5)
+                hashed = mix64(labels * salt)[:, None, :]
+                around += (weights * hashed).sum(2, dtype=np.uint64)
+            labels = mix64(labels * np.uint64(3) + around)
             rounds.append(labels)
         rows = [np.where(ops >= 0, values >> _BITS, -1.0) for values in rounds]
         return np.concatenate(rows, axis=1).astype(np.float64)

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from dataclasses import dataclass, field
 
-from gnas.graphs import DenseBatch
+from gnas.graphs import Graphs, as_batch
 from gnas.predictors.features import Rows
 from gnas.proxies import ProxyConfig, ProxyStore, measure
 from gnas.spaces.base import Space
@@ -36,7 +36,8 @@ class ZeroCost:
         """The proxies' names."""
         return ", ".join(self.config.proxies)
 
-    def __call__(self, batch: DenseBatch) -> Rows:
+    def __call__(self, graphs: Graphs) -> Rows:
         """Rows float64 [N, number of proxies]."""
+        batch = as_batch(graphs)
         check_vocabulary(batch, len(self.space.ops), len(self.space.edge_ops))
         return measure(self.space, batch, self.config, store=self.store)

@@ -13,7 +13,7 @@ from torch import Tensor, nn
 from torch_geometric.data import Data
 
 from gnas.errors import ConfigError
-from gnas.graphs import DenseBatch
+from gnas.graphs import DenseBatch, Graphs, as_batch
 from gnas.models import (
     FAMILIES,
     NetworkConfig,
@@ -91,7 +91,7 @@ class ProxyConfig:
 
 def measure(
     space: Space,
-    batch: DenseBatch,
+    graphs: Graphs,
     config: ProxyConfig | None = None,
     *,
     store: ProxyStore | None = None,
@@ -105,7 +105,7 @@ def measure(
 
     Args:
         space: Where the architectures come from.
-        batch: N architectures.
+        graphs: N architectures.
         config: What is measured; None for the defaults.
         store: Remembers what was measured; takes up where a stopped measurement was.
         progress: Called with (functions measured, functions in all).
@@ -121,6 +121,7 @@ def measure(
     config = config or ProxyConfig()
     store = ProxyStore() if store is None else store
     store.open(space.name, config)
+    batch = as_batch(graphs)
     if not len(batch):
         return np.zeros((0, len(config.proxies)))
     representatives = space.representative(batch)

@@ -39,7 +39,7 @@ class Perfect(Encoder):
     name = "perfect"
 
     def __init__(self, everyone: DenseBatch) -> None:
-        features = wl_features(everyone, 3, directed=True).toarray()
+        features = wl_features(everyone, 3, direction="out").toarray()
         self.rows = {g.edge_index.numpy().tobytes(): f for g, f in zip(everyone, features)}  # noqa: B905
         self.dim = features.shape[1]
 
@@ -50,7 +50,7 @@ class Perfect(Encoder):
 
 def test_targets_are_kernel_values(rng: np.random.Generator) -> None:
     first, second = independent_pairs(NASGEM(), 10, rng)
-    expected = wl_kernel(first, 3, directed=True, other=second).diagonal()
+    expected = wl_kernel(first, 3, direction="out", other=second).diagonal()
     torch.testing.assert_close(kernel_values((first, second), TINY), expected)
 
 
@@ -137,10 +137,10 @@ def test_label_histograms_by_definition(rng: np.random.Generator) -> None:
     config = replace(PRESETS["nasgem-nasbench101"](), features=("wl",), wl_buckets=50_000)
     features = graph_features(batch, config)
     # With so many buckets nothing collides: dot products are the kernel itself.
-    expected = wl_kernel(batch, 3, labels="op+degree", directed=True, normalize=False)
+    expected = wl_kernel(batch, 3, labels="op+degree", direction="out", normalize=False)
     assert torch.equal((features @ features.T).double(), expected)
     first = features[:, first_label_columns(config)]
-    zero = wl_kernel(batch, 0, labels="op+degree", directed=True, normalize=False)
+    zero = wl_kernel(batch, 0, labels="op+degree", direction="out", normalize=False)
     assert torch.equal((first @ first.T).double(), zero)
 
 

@@ -6,6 +6,7 @@ import random
 from collections import Counter
 from collections.abc import Callable
 from pathlib import Path
+from typing import get_args
 
 import numpy as np
 import pytest
@@ -16,6 +17,7 @@ from sklearn.gaussian_process.kernels import ConstantKernel, Matern
 
 from gnas.errors import ConfigError, DataError, MissingDataError, UnsupportedError
 from gnas.graphs import DenseBatch, to_networkx
+from gnas.kernels import Direction
 from gnas.predictors import (
     MLP,
     ArdProcess,
@@ -160,11 +162,24 @@ def test_tails_lead_from_uniform_to_normal_targets() -> None:
     assert np.corrcoef(flat, scores)[0, 1] > 0.9
 
 
-def test_wl_labels_are_those_of_a_plain_relabelling(rng: np.random.Generator) -> None:
+@pytest.mark.parametrize("direction", get_args(Direction))
+def test_wl_labels_are_those_of_a_plain_relabelling(
+    direction: Direction, rng: np.random.Generator
+) -> None:
     """The same pairs of nodes share a label as with nested tuples in place of hashes."""
     cells = SPACE.sample_batch(40, rng)
-    rows = WLLabels(SPACE, 3)(cells)
+    rows = WLLabels(SPACE, 3, direction)(cells)
     width = rows.shape[1] // 4
+
+    def chosen(fed: list[object], feeds: list[object]) -> list[list[object]]:
+        """The multisets of neighbours that relabel a node."""
+        return {
+            "in": [fed],
+            "out": [feeds],
+            "both": [fed, feeds],
+            "undirected": [fed + feeds],
+        }[direction]
+
     plain: list[list[object]] = [[] for _ in range(4)]
     ours: list[list[float]] = [[] for _ in range(4)]
     for form, row in zip(SPACE.functional(cells), rows, strict=True):
@@ -178,7 +193,7 @@ def test_wl_labels_are_those_of_a_plain_relabelling(rng: np.random.Generator) ->
                     labels[v],
                     *(
                         tuple(sorted(Counter(near).items(), key=str))
-                        for near in (
+                        for near in chosen(
                             [
                                 labels[u]
                                 for u, _, m in graph.in_edges(v, "op")
@@ -197,6 +212,11 @@ def test_wl_labels_are_those_of_a_plain_relabelling(rng: np.random.Generator) ->
     for theirs, found in zip(plain, ours, strict=True):
         assert len(set(theirs)) == len(set(found)) == len(set(zip(theirs, found, strict=True)))
     assert len(set(plain[3])) > len(set(plain[1])) > len(set(plain[0]))
+
+
+def test_wl_labels_of_unknown_direction() -> None:
+    with pytest.raises(ConfigError, match="direction must be one of"):
+        WLLabels(SPACE, 3, "up")  # type: ignore[arg-type]
 
 
 def test_wl_kernel_by_hand() -> None:
