@@ -5,11 +5,40 @@ from __future__ import annotations
 import dataclasses
 import math
 from collections.abc import Mapping
+from operator import index
 from typing import Any, TypeVar, cast, get_args, get_origin, get_type_hints
 
 from gnas.errors import ConfigError
 
 Config = TypeVar("Config")
+
+
+SEEDS = 2**63
+"""Seeds are whole numbers from 0 below this: what JSON, databases and torch have room for."""
+
+
+def check_seed(seed: object, name: str = "seed") -> int:
+    """Checks a seed; returns it as Python's int.
+
+    Raises:
+        ConfigError: it is not a whole number in [0, `SEEDS`).
+    """
+    try:
+        number = index(cast(int, seed))
+    except TypeError:
+        number = -1
+    if isinstance(seed, bool) or not 0 <= number < SEEDS:
+        raise ConfigError(f"{name} must be a whole number from 0 below 2^63, but got {seed!r:.40}")
+    return number
+
+
+def seed_32(seed: int) -> int:
+    """A seed for scikit-learn and Optuna, which take 32 bits: small ones as they are."""
+    if seed < 2**32:
+        return seed
+    import numpy as np
+
+    return int(np.random.SeedSequence(seed).generate_state(1)[0])
 
 
 def check_types(config: Any) -> None:
@@ -28,6 +57,8 @@ def check_types(config: Any) -> None:
             wanted = "" if value in choices else f"one of {', '.join(choices)}"
         elif hint is bool:
             wanted = "" if isinstance(value, bool) else "true or false"
+        elif hint is int and (field.name == "seed" or field.name.endswith("_seed")):
+            check_seed(value, field.name)
         elif hint is int:
             wanted = "" if type(value) is int else "a whole number"
         elif hint is float:

@@ -10,6 +10,7 @@ from dataclasses import dataclass
 import torch
 from torch import Tensor, nn
 
+from gnas.config import check_seed
 from gnas.data.images import ImageSplits
 from gnas.errors import ConfigError
 
@@ -70,7 +71,7 @@ class ProxyResult:
 def fresh_network(build: Callable[[], nn.Module], seed: int) -> nn.Module:
     """What ``build`` makes with torch's global generator at ``seed``; it is left as found."""
     with torch.random.fork_rng(devices=[]):
-        torch.manual_seed(seed)
+        torch.manual_seed(check_seed(seed))
         return build()
 
 
@@ -134,7 +135,7 @@ def _fit(
         optimizer, lambda step: _rate(step, warmup_steps, steps)
     )
     loss_function = nn.CrossEntropyLoss(label_smoothing=recipe.label_smoothing)
-    generator = torch.Generator().manual_seed(seed)
+    generator = torch.Generator().manual_seed(check_seed(seed))
     mean_loss = 0.0
     network.train()
     for _ in range(recipe.epochs):

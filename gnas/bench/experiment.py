@@ -12,6 +12,7 @@ from threadpoolctl import threadpool_limits
 
 from gnas.bench.contenders import Contender
 from gnas.bench.result import BEST_SAMPLE, RANDOM_PICK, Row
+from gnas.config import check_seed
 from gnas.errors import ConfigError
 from gnas.graphs import DenseBatch
 from gnas.metrics import (
@@ -64,6 +65,7 @@ class Task:
 
     def draw(self, seed: int, repetition: int) -> Indices:
         """All rows in the random order of one repetition; its first n are the n samples."""
+        check_seed(seed)
         return np.random.default_rng([seed, 1, repetition]).permutation(len(self.graphs))
 
 
@@ -78,7 +80,10 @@ def check_repetitions(samples: Sequence[int], **least_one: int) -> None:
     if len(set(samples)) < len(samples):
         raise ConfigError(f"samples must differ, but got {[*samples]}")
     for name, value in least_one.items():
-        least = {"seed": 0, "pool": LEAST_CANDIDATES}.get(name, 1)
+        if name == "seed":
+            check_seed(value)
+            continue
+        least = {"pool": LEAST_CANDIDATES}.get(name, 1)
         if value < least:
             raise ConfigError(f"{name} must be at least {least}, but got {value}")
 
@@ -87,6 +92,7 @@ def draw_candidates(count: int, pool: int, seed: int) -> Indices:
     """``pool`` of the ``count`` rows, drawn once and ascending; all, if there are no more."""
     if count <= pool:
         return np.arange(count)
+    check_seed(seed)
     return np.sort(np.random.default_rng([seed, 0]).choice(count, pool, replace=False))
 
 

@@ -15,6 +15,7 @@ from gnas import __version__
 from gnas.bench.searches import Search, SearchLog, run_searches
 from gnas.bench.shop import Shop
 from gnas.bench.tables import IMAGES, name_of, open_table
+from gnas.config import check_seed
 from gnas.data.tables import BenchmarkTable
 from gnas.errors import ConfigError
 from gnas.metrics import Interval, mean_interval
@@ -68,6 +69,7 @@ class SearchBench:
     def __post_init__(self) -> None:
         if self.space not in ("nasbench101", "nasbench201"):
             raise ConfigError(f"space must be nasbench101 or nasbench201, but got '{self.space}'")
+        check_seed(self.seed)
         choices = list(IMAGES) if self.space == "nasbench201" else ["cifar10"]
         if self.dataset not in choices:
             raise ConfigError(
@@ -79,7 +81,7 @@ class SearchBench:
                 f"searchers must be different ones of {sorted(SEARCHERS)}, "
                 f"but got {[*self.searchers]}"
             )
-        for name, least in (("budget", 1), ("seeds", 1), ("seed", 0)):
+        for name, least in (("budget", 1), ("seeds", 1)):
             if getattr(self, name) < least:
                 raise ConfigError(
                     f"{name} must be at least {least}, but got {getattr(self, name)}"

@@ -16,6 +16,7 @@ import numpy as np
 import torch
 from torch import Tensor
 
+from gnas.config import check_seed
 from gnas.data.folders import MAX_UNREADABLE, UNREADABLE, ImageList
 from gnas.errors import ConfigError, DataError
 
@@ -56,6 +57,7 @@ class Order:
     """Number of processes."""
 
     def __post_init__(self) -> None:
+        check_seed(self.seed)
         if not 1 <= self.batch_size <= self.count:
             raise ConfigError(
                 f"batch_size must be between 1 and the {self.count} images of the smallest part, "

@@ -13,6 +13,7 @@ import torch
 from numpy.typing import NDArray
 from torch import Tensor
 
+from gnas.config import check_seed
 from gnas.data.folders import class_names, list_images, read_images, training_folder
 from gnas.errors import ConfigError, DataError, MissingDataError
 
@@ -111,6 +112,7 @@ def load_images(
         raise ConfigError(
             f"image_size must be {SIZES[0]} to {SIZES[1]} pixels, but got {image_size}"
         )
+    check_seed(seed)
     images = _read(source, image_size)
     rng = np.random.default_rng(seed)
     if len(images.y_test) == 0:

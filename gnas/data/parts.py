@@ -12,6 +12,7 @@ from typing import Any, Literal, Protocol, get_args
 import torch
 from torch import Tensor
 
+from gnas.config import check_seed
 from gnas.data.batches import (
     IMAGENET,
     Batches,
@@ -103,7 +104,8 @@ class ImagesConfig:
     """Processes that read ImageNet's files; 0 reads in the search's own."""
 
     def __post_init__(self) -> None:
-        check_source(self, get_args(Dataset), counts=("seed", "workers"))
+        check_seed(self.seed)
+        check_source(self, get_args(Dataset), counts=("workers",))
         if type(self.percent) not in (int, float) or not 0 < self.percent <= 100:
             raise ConfigError(f"percent must be in (0, 100], but got {self.percent!r}")
         if self.images is not None and self.dataset not in ("folder", "imagenet-3pct"):
@@ -137,7 +139,7 @@ def split_evenly(labels: Tensor, num_parts: int, seed: int) -> tuple[Tensor, ...
     Raises:
         DataError: a class has fewer images than there are parts.
     """
-    generator = torch.Generator().manual_seed(seed)
+    generator = torch.Generator().manual_seed(check_seed(seed))
     shuffled = torch.randperm(len(labels), generator=generator)
     by_class = shuffled[torch.argsort(labels[shuffled], stable=True)]
     counts = torch.bincount(labels)

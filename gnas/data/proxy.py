@@ -9,6 +9,7 @@ from typing import Literal, get_args
 import torch
 from torch import Tensor
 
+from gnas.config import check_seed
 from gnas.data.folders import list_images, training_folder
 from gnas.data.images import VAL_SHARE, ImageSplits, cifar10, train_and_test
 from gnas.data.parts import check_memory, check_source
@@ -42,7 +43,8 @@ class ProxyImagesConfig:
     """Of the draw and of the split."""
 
     def __post_init__(self) -> None:
-        check_source(self, get_args(ProxyDataset), counts=("seed",))
+        check_seed(self.seed)
+        check_source(self, get_args(ProxyDataset), counts=())
         if type(self.share) not in (int, float) or not 0 < self.share <= 1:
             raise ConfigError(f"percent must be in (0, 100], but got {self.percent!r}")
 

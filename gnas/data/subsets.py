@@ -8,6 +8,7 @@ from pathlib import Path
 
 import numpy as np
 
+from gnas.config import check_seed
 from gnas.data.files import replacing, sha256_of
 from gnas.data.folders import ImageList, list_images, training_folder
 from gnas.errors import ConfigError, DataError, MissingDataError
@@ -22,12 +23,13 @@ def make_subset(folder: Path, percent: float, seed: int) -> ImageList:
         seed: Of the draw; the same files and seed give the same list on every machine.
 
     Raises:
-        ConfigError: ``percent`` is not in (0, 100].
+        ConfigError: ``percent`` is not in (0, 100], or the seed is none.
         MissingDataError: no such folder.
         DataError: a class is empty.
     """
     if not 0 < percent <= 100:
         raise ConfigError(f"percent must be in (0, 100], but got {percent}")
+    check_seed(seed)
     images = list_images(training_folder(folder))
     rng = np.random.default_rng(seed)
     labels = np.array(images.labels)

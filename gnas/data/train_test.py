@@ -10,6 +10,7 @@ from typing import Any, Literal, get_args
 import torch
 from torch import Tensor
 
+from gnas.config import check_seed
 from gnas.data.batches import (
     IMAGENET,
     Batch,
@@ -56,7 +57,8 @@ class TrainTestConfig:
     """Processes that read ImageNet's files; 0 reads in the training's own."""
 
     def __post_init__(self) -> None:
-        check_source(self, get_args(Dataset), counts=("split_seed", "workers"))
+        check_seed(self.split_seed, "split_seed")
+        check_source(self, get_args(Dataset), counts=("workers",))
         if not isinstance(self.val_share, int | float) or not 0 <= self.val_share < 1:
             raise ConfigError(f"val_share must be in [0, 1), but got {self.val_share!r}")
 
@@ -235,7 +237,7 @@ def hold_out(labels: Tensor, share: float, seed: int) -> tuple[Tensor, Tensor]:
     Raises:
         DataError: a class would keep no image.
     """
-    generator = torch.Generator().manual_seed(seed)
+    generator = torch.Generator().manual_seed(check_seed(seed))
     kept, held = [], []
     for label in sorted(set(labels.tolist())):
         rows = (labels == label).nonzero().flatten()

@@ -6,6 +6,7 @@ import json
 from dataclasses import asdict, dataclass, fields
 from typing import Literal, cast, get_args
 
+from gnas.config import check_seed
 from gnas.errors import ConfigError
 from gnas.kernels import Direction, Labels
 
@@ -74,8 +75,7 @@ class EncoderConfig:
         for name in ("steps", "batch_size", "max_edits"):
             if getattr(self, name) < 1:
                 raise ConfigError(f"{name} must be at least 1, but got {getattr(self, name)}")
-        if not 0 <= self.seed < 2**63:
-            raise ConfigError(f"seed must be in [0, 2^63), but got {self.seed}")
+        check_seed(self.seed)
         unknown = sorted(set(self.features) - set(FEATURES))
         if unknown or not self.features:
             raise ConfigError(

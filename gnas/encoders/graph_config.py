@@ -6,6 +6,7 @@ import json
 from dataclasses import asdict, dataclass, fields
 from typing import Any
 
+from gnas.config import check_seed
 from gnas.encoders.networks import NETWORKS, GPSNetwork
 from gnas.errors import ConfigError
 from gnas.spaces import SPACES
@@ -51,6 +52,7 @@ class GraphEncoderConfig:
     """Seed of weights, pool and batches."""
 
     def __post_init__(self) -> None:
+        check_seed(self.seed)
         for name in ("width", "layers", "dim", "pool", "steps", "batch_size"):
             value = getattr(self, name)
             if type(value) is not int or not 1 <= value <= MOST:
@@ -67,8 +69,6 @@ class GraphEncoderConfig:
             )
         if "wl" in self.tasks and self.batch_size < 2:
             raise ConfigError(f"batch_size must be at least 2 for wl, but got {self.batch_size}")
-        if type(self.seed) is not int or not 0 <= self.seed < 2**63:
-            raise ConfigError(f"seed must be in [0, 2^63), but got {self.seed}")
         if not 0 < self.learning_rate < 1:
             raise ConfigError(f"learning_rate must be in (0, 1), but got {self.learning_rate}")
 

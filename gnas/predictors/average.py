@@ -7,6 +7,7 @@ from typing import Self
 
 import numpy as np
 
+from gnas.config import SEEDS, check_seed
 from gnas.errors import ConfigError
 from gnas.predictors.base import Predictor
 from gnas.predictors.features import Rows
@@ -50,7 +51,9 @@ class Average(Predictor):
                 f"them 0, but got {least}"
             )
         super().__init__(members[0].features, seed=seed)
-        self.members = [member.clone(seed + i) for i, member in enumerate(members)]
+        self.members = [
+            member.clone((check_seed(seed) + i) % SEEDS) for i, member in enumerate(members)
+        ]
         self.name = " + ".join(dict.fromkeys(member.name for member in members))
         self.from_samples = least
         always = [member for member, n in zip(self.members, least, strict=True) if n == 0]

@@ -14,6 +14,7 @@ from safetensors import SafetensorError, safe_open
 from safetensors.numpy import save
 from torch import Tensor
 
+from gnas.config import check_seed
 from gnas.data.files import replacing
 from gnas.errors import ConfigError, DataError, GraphError, MissingDataError, UnsupportedError
 from gnas.graphs import Graphs, as_batch
@@ -40,7 +41,7 @@ class Predictor(ABC):
 
     def __init__(self, features: Features, *, seed: int = 0) -> None:
         self.features = features
-        self.seed = seed
+        self.seed = check_seed(seed)
         self._scale: NormalScores | None = None
         self._width = 0
         self._train: tuple[Rows, Scores] | None = None
@@ -111,7 +112,7 @@ class Predictor(ABC):
     def clone(self, seed: int) -> Self:
         """An unfitted copy with another seed."""
         other = copy.copy(self)
-        other.seed = seed
+        other.seed = check_seed(seed)
         other._scale = other._train = None
         return other
 

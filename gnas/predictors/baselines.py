@@ -6,6 +6,7 @@ from typing import Any, Literal
 
 import numpy as np
 
+from gnas.config import seed_32
 from gnas.errors import ConfigError
 from gnas.predictors.base import ColumnScale, Predictor
 from gnas.predictors.features import Features, Rows
@@ -46,7 +47,10 @@ class Forest(Predictor):
 
         forest = RandomForestRegressor if self.kind == "random" else ExtraTreesRegressor
         model = forest(
-            self.num_trees, max_features=self.max_features, random_state=self.seed, n_jobs=1
+            self.num_trees,
+            max_features=self.max_features,
+            random_state=seed_32(self.seed),
+            n_jobs=1,
         )
         self._model = model.fit(rows.astype(np.float32), targets)
 
@@ -92,7 +96,7 @@ class BoostedTrees(Predictor):
             max_leaf_nodes=self.max_leaves,
             min_samples_leaf=max(2, len(rows) // 50),
             early_stopping=False,
-            random_state=self.seed,
+            random_state=seed_32(self.seed),
         )
         self._model = model.fit(rows, targets)
 

@@ -6,6 +6,7 @@ from typing import Self
 
 import numpy as np
 
+from gnas.config import SEEDS, check_seed
 from gnas.errors import ConfigError, UnsupportedError
 from gnas.predictors.base import Predictor
 from gnas.predictors.features import Rows
@@ -53,7 +54,7 @@ class Calibrated(Predictor):
             )
         super().__init__(predictor.features, seed=seed)
         self.name = f"calibrated {predictor.name}"
-        self.predictor = predictor.clone(seed)
+        self.predictor = predictor.clone(check_seed(seed))
         self.folds = folds
         self.factor = 1.0
         """What the predictor's standard deviations are multiplied by."""
@@ -73,7 +74,7 @@ class Calibrated(Predictor):
         order = np.random.default_rng(self.seed).permutation(len(rows))
         for fold, held in enumerate(np.array_split(order, min(self.folds, len(rows)))):
             rest = np.setdiff1d(order, held)
-            member = self.predictor.clone(self.seed + 1 + fold)
+            member = self.predictor.clone((self.seed + 1 + fold) % SEEDS)
             member._fit(rows[rest], targets[rest])
             mean, deviation = member._predict_std(rows[held])
             ratios[held] = np.abs(targets[held] - mean) / np.maximum(deviation, 1e-12)

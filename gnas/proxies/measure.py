@@ -12,6 +12,7 @@ from numpy.typing import NDArray
 from torch import Tensor, nn
 from torch_geometric.data import Data
 
+from gnas.config import check_seed
 from gnas.errors import ConfigError
 from gnas.graphs import DenseBatch, Graphs, as_batch
 from gnas.models import (
@@ -80,9 +81,10 @@ class ProxyConfig:
     """Of the weights and of the images."""
 
     def __post_init__(self) -> None:
+        check_seed(self.seed)
         if not self.proxies or not set(self.proxies) <= set(PROXIES):
             raise ConfigError(f"proxies must be some of {list(PROXIES)}, but got {self.proxies!r}")
-        for name, least in (("image_size", 4), ("num_images", 2), ("seed", 0)):
+        for name, least in (("image_size", 4), ("num_images", 2)):
             if getattr(self, name) < least:
                 raise ConfigError(
                     f"{name} must be at least {least}, but got {getattr(self, name)}"

@@ -92,7 +92,7 @@ class RetrainConfig:
         for name in ("epochs", "batch_size", "accumulate"):
             if getattr(self, name) < 1:
                 raise ConfigError(f"{name} must be at least 1, but got {getattr(self, name)}")
-        for name in ("warmup_epochs", "padding", "cutout", "test_every", "seed"):
+        for name in ("warmup_epochs", "padding", "cutout", "test_every"):
             if getattr(self, name) < 0:
                 raise ConfigError(f"{name} must be at least 0, but got {getattr(self, name)}")
         for name in ("lr", "gradient_clip"):

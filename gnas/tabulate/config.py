@@ -8,6 +8,7 @@ from typing import Any
 
 import numpy as np
 
+from gnas.config import check_seed
 from gnas.data import BenchmarkTable, load_table
 from gnas.data.images import ImageSplits, load_images
 from gnas.errors import ConfigError
@@ -47,6 +48,7 @@ class TabulateConfig:
     """How each network is trained."""
 
     def __post_init__(self) -> None:
+        check_seed(self.draw_seed, "draw_seed")
         for name in ("cells", "seeds", "stem_channels", "num_stacks", "cells_per_stack"):
             if getattr(self, name) < 1:
                 raise ConfigError(f"{name} must be at least 1, but got {getattr(self, name)}")

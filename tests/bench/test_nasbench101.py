@@ -229,7 +229,7 @@ def test_a_pool_smaller_than_the_table_bounds_the_candidates(table_path: str) ->
         ({"samples": (5, 5)}, "samples must differ"),
         ({"seeds": 0}, "seeds must be at least 1, but got 0"),
         ({"pool": 3}, "pool must be at least 10, but got 3"),
-        ({"seed": -1}, "seed must be at least 0"),
+        ({"seed": -1}, "seed must be a whole number"),
         ({"ops": "some"}, "ops must be 'vary' or 'fixed', but got 'some'"),
         ({"encoders": ("nasgem-31",)}, "unknown encoder 'nasgem-31'; choose from .*nasgem-nasb"),
     ],

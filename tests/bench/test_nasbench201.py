@@ -212,7 +212,7 @@ def test_counts_of_edge_operations() -> None:
         ({"samples": (1,)}, r"samples must be at least 2, but got \[1\]"),
         ({"samples": (5, 5)}, "samples must differ"),
         ({"seeds": 0}, "seeds must be at least 1, but got 0"),
-        ({"seed": -1}, "seed must be at least 0"),
+        ({"seed": -1}, "seed must be a whole number"),
         ({"dataset": "mnist"}, "dataset must be one of .*'imagenet16-120'.*, but got 'mnist'"),
         ({"cells": "some"}, "cells must be one of .*, but got 'some'"),
         ({"samples": (300,)}, "samples must be at most 290, which leaves 10 of the 300"),

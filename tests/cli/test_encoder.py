@@ -59,7 +59,10 @@ def test_train_then_embed_a_table(tmp_path: Path, table_file: Path) -> None:
     [
         (["train", "nonsense", "--out", "x.safetensors"], "unknown encoder 'nonsense'"),
         (["train", "nasgem-30", "--steps", "0", "--out", "x.safetensors"], "steps must be"),
-        (["train", "nasgem-30", "--seed", "-1", "--out", "x.safetensors"], "seed must be in [0"),
+        (
+            ["train", "nasgem-30", "--seed", "-1", "--out", "x.safetensors"],
+            "seed must be a whole number",
+        ),
         (["train", "nasgem-30", "--out", "x.bin"], "must end in .safetensors"),
         (["embed", "nonsense", "--out", "x.npy"], "unknown encoder 'nonsense'"),
         (["embed", "nasgem-nasbench101", "--out", "x.csv"], ".npy or .safetensors"),

@@ -171,7 +171,7 @@ def test_pretraining_on_graphs_of_ones_own() -> None:
         ({"network": "gcn"}, r"network must be one of \['dag', 'gin', 'gps'\], but got 'gcn'"),
         ({"tasks": ("accuracy",)}, "tasks must be some of"),
         ({"tasks": ()}, "tasks must be some of"),
-        ({"seed": -1}, r"seed must be in \[0, 2\^63\)"),
+        ({"seed": -1}, "seed must be a whole number"),
         ({"learning_rate": 0.0}, "learning_rate must be in"),
     ],
 )

@@ -177,7 +177,6 @@ def _check_ranges(config: NasgemConfig) -> None:
         "update_every": 1,
         "epochs": 1,
         "final_epochs": 1,
-        "seed": 0,
     }
     for name, low in least.items():
         if getattr(config, name) < low:
@@ -188,8 +187,6 @@ def _check_ranges(config: NasgemConfig) -> None:
             f"min_nodes must be a whole number in [1, num_nodes={config.num_nodes}], "
             f"but got {floor!r}"
         )
-    if config.seed >= 2**63:
-        raise ConfigError(f"seed must be below 2^63, but got {config.seed}")
     if config.top > config.pool:
         raise ConfigError(
             f"top must be at most the pool's {config.pool} cells, but got {config.top}"

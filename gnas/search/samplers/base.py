@@ -10,6 +10,7 @@ from dataclasses import dataclass
 import numpy as np
 from torch_geometric.data import Data
 
+from gnas.config import check_seed
 from gnas.errors import ConfigError
 from gnas.graphs import DenseBatch, as_batch, graph_keys
 from gnas.spaces.base import Space
@@ -49,14 +50,12 @@ class Searcher(ABC):
         seed: Fixes every random choice.
 
     Raises:
-        ConfigError: the seed is negative.
+        ConfigError: the seed is no whole number from 0 below 2^63.
     """
 
     def __init__(self, space: Space, *, seed: int = 0) -> None:
-        if seed < 0:
-            raise ConfigError(f"seed must be at least 0, but got {seed}")
         self.space = space
-        self.seed = seed
+        self.seed = check_seed(seed)
         self.asked = 0
         """How often `ask` was called."""
         self.told: list[Scored] = []

@@ -14,6 +14,7 @@ from optuna.samplers import BaseSampler, TPESampler
 from optuna.trial import FrozenTrial, TrialState
 from torch_geometric.data import Data
 
+from gnas.config import check_seed, seed_32
 from gnas.errors import ConfigError, GnasError
 from gnas.predictors import Predictor
 from gnas.search.samplers.base import Searcher
@@ -83,8 +84,9 @@ class ArchitectureSampler(BaseSampler):
         seed: int | None = None,
         other: BaseSampler | None = None,
     ) -> None:
-        self._make = partial(make, seed=secrets.randbits(63) if seed is None else seed)
-        self._other = TPESampler(seed=seed) if other is None else other
+        chosen = secrets.randbits(63) if seed is None else check_seed(seed)
+        self._make = partial(make, seed=chosen)
+        self._other = TPESampler(seed=seed_32(chosen)) if other is None else other
         self._start()
 
     def _start(self) -> None:

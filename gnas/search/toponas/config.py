@@ -183,7 +183,6 @@ def _check_ranges(config: ToponasConfig) -> None:
         "epochs": 1,
         "batch_size": 1,
         "accumulate": 1,
-        "seed": 0,
     }
     for name, low in least.items():
         if getattr(config, name) < low:

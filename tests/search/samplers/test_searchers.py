@@ -125,7 +125,7 @@ def test_scores_must_be_finite_and_graphs_of_the_space(make: Make) -> None:
 @pytest.mark.parametrize(
     ("make", "message"),
     [
-        (lambda space: RandomSearch(space, seed=-1), "seed must be at least 0, but got -1"),
+        (lambda space: RandomSearch(space, seed=-1), "seed must be a whole number"),
         (lambda space: RegularizedEvolution(space, tournament=0), "but got 30 and 0"),
         (lambda space: LocalSearch(space, starts=0), "starts must be at least 1, but got 0"),
         (lambda space: PredictorSearch(space, start=1), "start must be at least 2.*start=1"),

@@ -1,0 +1,309 @@
+"""Every public seed: 0, large ones, none, and those that are none of them."""
+
+from __future__ import annotations
+
+import importlib
+import inspect
+import pkgutil
+from collections.abc import Callable, Iterator
+from dataclasses import replace
+from functools import partial
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import optuna
+import pytest
+import torch
+import typer.main
+from torch import nn
+from typer.testing import CliRunner
+
+import gnas
+from gnas import train
+from gnas.bench import experiment
+from gnas.bench.nasbench101 import NASBench101Bench
+from gnas.bench.nasbench201 import NASBench201Bench
+from gnas.bench.search import SearchBench
+from gnas.cli import app
+from gnas.config import SEEDS, check_seed, seed_32
+from gnas.data import batches, images, parts, proxy, subsets, train_test
+from gnas.encoders.config import PRESETS
+from gnas.encoders.graph_config import graph_preset
+from gnas.encoders.paths import PathStatistics
+from gnas.encoders.recipes import train_preset
+from gnas.errors import ConfigError
+from gnas.predictors import average, baselines, calibrated, defaults, graph_network, mlp, process
+from gnas.predictors.base import Predictor
+from gnas.predictors.wl import WLLabels
+from gnas.proxies.measure import ProxyConfig
+from gnas.retrain.config import RetrainConfig
+from gnas.search.nasgem import accuracy, learning
+from gnas.search.nasgem.config import NasgemConfig
+from gnas.search.samplers import evolution, local_search, predictor_search, random_search, study
+from gnas.search.toponas.config import ToponasConfig
+from gnas.spaces import NASBench201
+from gnas.tabulate.config import TabulateConfig
+
+SPACE = NASBench201()
+FEATURES = PathStatistics(SPACE)
+TREES = baselines.Forest(FEATURES, num_trees=2)
+GRAPHS = SPACE.sample_batch(12, np.random.default_rng(0))
+SCORES = np.linspace(0, 1, 12)
+GOOD: tuple[Any, ...] = (0, 2**32, SEEDS - 1, np.uint64(2**32 + 1))
+BAD: tuple[Any, ...] = (-1, 2**63, 2**64, 1.5, True, "1", np.int64(-1))
+
+optuna.logging.set_verbosity(optuna.logging.WARNING)
+
+
+def fitted(make: Callable[..., Predictor]) -> Callable[..., object]:
+    """Makes a predictor with a seed and uses it."""
+
+    def use(seed: Any) -> None:
+        predictor = make(seed=seed)
+        found = predictor.fit(GRAPHS, SCORES).predict(GRAPHS)
+        assert np.array_equal(found, make(seed=seed).fit(GRAPHS, SCORES).predict(GRAPHS))
+
+    return use
+
+
+def asked(make: Callable[..., Any]) -> Callable[..., object]:
+    """Makes a searcher with a seed and asks it."""
+    return lambda seed: make(SPACE, seed=seed).ask()
+
+
+def sampled(make: Callable[..., study.ArchitectureSampler]) -> Callable[..., object]:
+    """Makes a sampler with a seed and has it choose, also after a predictor's first fit."""
+
+    def use(seed: Any) -> None:
+        a_study = optuna.create_study(sampler=make(seed=seed), direction="maximize")
+
+        def objective(trial: optuna.Trial) -> float:
+            study.suggest_architecture(trial)
+            return trial.suggest_float("lr", 0, 1)
+
+        a_study.optimize(objective, n_trials=5)
+
+    return use
+
+
+def nasgem_sampler(seed: Any) -> study.NASGEMSampler:
+    return study.NASGEMSampler(SPACE, TREES, start=3, every=1, pool=20, seed=seed)
+
+
+def gaussian_noise(seed: Any) -> images.ImageSplits:
+    return images.load_images("digits", num_train=20, num_val=10, num_test=10, seed=seed)
+
+
+def drawn(seed: Any) -> object:
+    task = experiment.Task.__new__(experiment.Task)
+    object.__setattr__(task, "graphs", GRAPHS)
+    object.__setattr__(task, "candidates", np.arange(12))
+    return experiment.Task.draw(task, seed, 0)
+
+
+def trained(seed: Any) -> object:
+    recipe = train.ProxyRecipe(epochs=1, batch_size=10, recalibrate=0)
+    network = nn.Sequential(nn.Flatten(), nn.Linear(64, 10))
+    return train.train_proxy(network, gaussian_noise(0), recipe, seed=seed)
+
+
+def search_images(seed: Any) -> object:
+    return parts.open_images(parts.ImagesConfig(), num_parts=2).batches((0,), 8, seed=seed)
+
+
+def training_images(seed: Any) -> object:
+    return train_test.open_train_test(train_test.TrainTestConfig()).batches(
+        8, train_test.Augmentation(), seed=seed
+    )
+
+
+LABELS = torch.arange(40) % 4
+CALLS: dict[str, Callable[..., object]] = {
+    "bench.experiment:Task.draw": drawn,
+    "bench.experiment:draw_candidates": partial(experiment.draw_candidates, 9, 5),
+    "bench.nasbench101:NASBench101Bench": NASBench101Bench,
+    "bench.nasbench201:NASBench201Bench": NASBench201Bench,
+    "bench.search:SearchBench": partial(SearchBench, space="nasbench201"),
+    "data.batches:Order": partial(batches.Order, count=9, batch_size=3),
+    "data.images:load_images": gaussian_noise,
+    "data.parts:ImagesConfig": parts.ImagesConfig,
+    "data.parts:split_evenly": lambda seed: parts.split_evenly(LABELS, 2, seed),
+    "data.proxy:ProxyImagesConfig": proxy.ProxyImagesConfig,
+    "data.train_test:TrainTestConfig": lambda seed: train_test.TrainTestConfig(split_seed=seed),
+    "data.train_test:hold_out": lambda seed: train_test.hold_out(LABELS, 0.5, seed),
+    "encoders.config:EncoderConfig": partial(replace, PRESETS["nasgem-30"]()),
+    "encoders.graph_config:GraphEncoderConfig": partial(replace, graph_preset("dag-nasbench201")),
+    "predictors.average:Average": fitted(partial(average.Average, [TREES, TREES])),
+    "predictors.average:Average.clone": average.Average([TREES, TREES]).clone,
+    "predictors.base:Predictor": fitted(partial(baselines.Forest, FEATURES, num_trees=2)),
+    "predictors.base:Predictor.clone": TREES.clone,
+    "predictors.baselines:BoostedTrees": fitted(
+        partial(baselines.BoostedTrees, FEATURES, num_trees=2)
+    ),
+    "predictors.baselines:Forest": fitted(partial(baselines.Forest, FEATURES, num_trees=2)),
+    "predictors.baselines:GaussianProcess": fitted(partial(baselines.GaussianProcess, FEATURES)),
+    "predictors.baselines:OneColumn": partial(baselines.OneColumn, FEATURES),
+    "predictors.calibrated:Calibrated": partial(
+        calibrated.Calibrated, process.ArdProcess(FEATURES)
+    ),
+    "predictors.calibrated:Calibrated.clone": calibrated.Calibrated(
+        process.ArdProcess(FEATURES)
+    ).clone,
+    "predictors.defaults:default": lambda seed: defaults.default(SPACE, seed=seed),
+    "predictors.graph_network:OnGraphs": fitted(partial(graph_network.OnGraphs, TREES)),
+    "predictors.mlp:MLP": fitted(partial(mlp.MLP, FEATURES, epochs=2)),
+    "predictors.process:ArdProcess": fitted(partial(process.ArdProcess, FEATURES)),
+    "predictors.process:WLProcess": fitted(partial(process.WLProcess, WLLabels(SPACE))),
+    "proxies.measure:ProxyConfig": ProxyConfig,
+    "retrain.config:RetrainConfig": RetrainConfig,
+    "search.nasgem.config:NasgemConfig": NasgemConfig,
+    "search.nasgem.learning:walks": partial(learning.walks, 5),
+    "search.samplers.base:Searcher": asked(random_search.RandomSearch),
+    "search.samplers.evolution:RegularizedEvolution": asked(evolution.RegularizedEvolution),
+    "search.samplers.local_search:LocalSearch": asked(local_search.LocalSearch),
+    "search.samplers.predictor_search:PredictorSearch": asked(predictor_search.PredictorSearch),
+    "search.samplers.predictor_search:bayes_search": asked(predictor_search.bayes_search),
+    "search.samplers.predictor_search:nasgem_search": asked(predictor_search.nasgem_search),
+    "search.samplers.random_search:RandomSearch": asked(random_search.RandomSearch),
+    "search.samplers.study:ArchitectureSampler": sampled(
+        partial(study.ArchitectureSampler, partial(random_search.RandomSearch, SPACE))
+    ),
+    "search.samplers.study:LocalSearchSampler": sampled(partial(study.LocalSearchSampler, SPACE)),
+    "search.samplers.study:NASGEMSampler": sampled(nasgem_sampler),
+    "search.samplers.study:RandomArchitectureSampler": sampled(
+        partial(study.RandomArchitectureSampler, SPACE)
+    ),
+    "search.samplers.study:RegularizedEvolutionSampler": sampled(
+        partial(study.RegularizedEvolutionSampler, SPACE)
+    ),
+    "search.toponas.config:ToponasConfig": ToponasConfig,
+    "tabulate.config:TabulateConfig": lambda seed: TabulateConfig(draw_seed=seed),
+    "train:fresh_network": lambda seed: train.fresh_network(lambda: nn.Linear(2, 2), seed),
+    "train:train_proxy": trained,
+    "data.parts:SearchImages.batches": search_images,
+    "data.train_test:TrainTestImages.batches": training_images,
+}
+"""How each is called with a seed."""
+ELSEWHERE = {
+    "bench.experiment:run": "a Task's draws",
+    "bench.searches:Search": "a record, whose seed a Searcher had",
+    "config:check_seed": "what all others call",
+    "config:seed_32": "a test of its own below",
+    "data.parts:search_loaders": "SearchImages.batches",
+    "data.subsets:make_subset": "a test of its own below",
+    "encoders.recipes:train_preset": "a test of its own below",
+    "predictors.graph_network:GraphNetwork": "Predictor; its fits take their seeds from numpy",
+    "search.nasgem.accuracy:ByAccuracy": "Predictor",
+}
+"""Where the seeds of the others go."""
+NONE_IS_RANDOM = {name for name in CALLS if name.startswith("search.samplers.study:")}
+OPTIONAL = {"predictors.graph_network:OnGraphs"}
+
+
+def with_seeds() -> Iterator[str]:
+    """Every public class, method and function of the package that takes a seed."""
+    for module in pkgutil.walk_packages(gnas.__path__, "gnas."):
+        if module.name.endswith("__main__") or module.name.startswith("gnas.cli"):
+            continue
+        for name, found in vars(importlib.import_module(module.name)).items():
+            if getattr(found, "__module__", None) != module.name or name.startswith("_"):
+                continue
+            members = {name: found}
+            if inspect.isclass(found):
+                own = vars(found).items()
+                members |= {f"{name}.{k}": v for k, v in own if k[0] != "_" and callable(v)}
+            for path, what in members.items():
+                try:
+                    names = inspect.signature(what).parameters
+                except (TypeError, ValueError):
+                    continue
+                if any(n == "seed" or n.endswith("_seed") for n in names):
+                    yield f"{module.name.removeprefix('gnas.')}:{path}"
+
+
+def test_every_public_seed_is_tested() -> None:
+    assert set(with_seeds()) == {*CALLS, *ELSEWHERE}, "say here how it is called with a seed"
+
+
+def call(name: str, seed: Any) -> object:
+    return CALLS[name](seed=seed) if not name.endswith("draw_candidates") else CALLS[name](seed)
+
+
+@pytest.mark.parametrize("name", CALLS)
+def test_seeds(name: str) -> None:
+    for seed in GOOD:
+        call(name, seed)
+    for seed in BAD:
+        with pytest.raises(ConfigError, match=r"seed must be a whole number from 0 below 2\^63"):
+            call(name, seed)
+    if name in NONE_IS_RANDOM | OPTIONAL:
+        call(name, None)
+    else:
+        with pytest.raises(ConfigError, match="but got None"):
+            call(name, None)
+
+
+def test_samplers_without_a_seed_get_through_a_fit() -> None:
+    for _ in range(3):
+        sampled(nasgem_sampler)(None)
+
+
+def test_nothing_is_drawn_or_trained_with_a_bad_seed(tmp_path: Path) -> None:
+    for seed in BAD:
+        with pytest.raises(ConfigError, match="seed must be"):
+            train_preset("dag-nasbench201", tmp_path / "a.safetensors", seed=seed)
+    (tmp_path / "train" / "a").mkdir(parents=True)
+    (tmp_path / "train" / "a" / "1.png").write_bytes(b"")
+    for seed in (*BAD, None):
+        with pytest.raises(ConfigError, match="seed must be"):
+            subsets.make_subset(tmp_path / "train", 50.0, seed)
+    assert accuracy.ByAccuracy.__init__.__kwdefaults__ == {"seed": 0}
+
+
+def test_small_seeds_are_their_own_and_large_ones_differ() -> None:
+    assert [seed_32(seed) for seed in (0, 7, 2**32 - 1)] == [0, 7, 2**32 - 1]
+    large = [seed_32(seed) for seed in range(2**32, 2**32 + 100)]
+    assert all(0 <= seed < 2**32 for seed in large) and len(set(large)) == 100
+    assert type(check_seed(np.int64(3))) is int
+
+
+def commands(command: Any, path: tuple[str, ...] = ()) -> Iterator[tuple[tuple[str, ...], Any]]:
+    """Every command that takes a seed."""
+    if hasattr(command, "commands"):
+        for name, child in command.commands.items():
+            yield from commands(child, (*path, name))
+    elif any(option.name == "seed" for option in command.params):
+        yield path, command
+
+
+CELL = "|nor_conv_3x3~0|+|none~0|none~1|+|none~0|none~1|skip_connect~2|"
+ARGUMENTS = {
+    "search": ["nasbench201"],
+    "train": ["dag-nasbench201", "--out", "a.safetensors"],
+    "subset": [".", "--percent", "10", "--out", "list.txt"],
+    "export": [
+        "|nor_conv_3x3~0|+|none~0|none~1|+|none~0|none~1|skip_connect~2|",
+        "--to",
+        "onnx",
+        "--out",
+        "a.onnx",
+    ],
+    "retrain": ["|nor_conv_3x3~0|+|none~0|none~1|+|none~0|none~1|skip_connect~2|"],
+}
+
+
+@pytest.mark.parametrize("path", [path for path, _ in commands(typer.main.get_command(app))])
+@pytest.mark.parametrize("seed", ["-1", str(2**63), str(2**64)])
+def test_commands(
+    path: tuple[str, ...], seed: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.chdir(tmp_path)
+    (tmp_path / "a").mkdir()
+    (tmp_path / "a" / "1.png").write_bytes(b"")
+    arguments = [*path, *ARGUMENTS.get(path[-1], []), "--seed", seed]
+    done = CliRunner().invoke(app, arguments)
+    assert done.exit_code == 1, done.output
+    assert "seed must be a whole number" in done.stderr
+    assert len(done.stderr.splitlines()) == 1
+    assert "Traceback" not in done.output
