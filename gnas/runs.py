@@ -53,8 +53,13 @@ def plain(value: object) -> Any:
 
 
 def to_json(value: object) -> str:
-    """``value`` as indented JSON text with a final newline; see `plain`."""
-    return json.dumps(plain(value), indent=2, allow_nan=False, ensure_ascii=False) + "\n"
+    """``value`` as indented JSON text with a final newline; see `plain`.
+
+    It can be written as UTF-8 whatever it holds: bytes of a file's name that are no UTF-8 stay
+    escapes of JSON.
+    """
+    text = json.dumps(plain(value), indent=2, allow_nan=False, ensure_ascii=False) + "\n"
+    return text.encode("utf-8", "backslashreplace").decode("utf-8")
 
 
 def environment(device: str = "cpu") -> dict[str, Any]:

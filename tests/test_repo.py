@@ -18,7 +18,7 @@ import typer.main
 
 ROOT = Path(__file__).resolve().parents[1]
 LAYERS = (
-    {"errors", "processes", "owners"},
+    {"errors", "printable", "processes", "owners"},
     {"locks"},
     {"graphs"},
     {"spaces", "kernels", "topology", "config", "metrics"},

@@ -14,6 +14,8 @@ import signal
 import sys
 import traceback
 import warnings
+from collections.abc import Iterator
+from contextlib import contextmanager
 from typing import Annotated, Any
 
 import typer
@@ -34,6 +36,10 @@ from gnas.cli import (
 )
 from gnas.cli.output import set_up_logging, until_end
 from gnas.errors import GnasError
+from gnas.printable import printable
+
+UsageError: type[Any] = typer.BadParameter.__mro__[1]
+"""The parent of what typer raises where options or arguments do not fit."""
 
 INTERRUPTED = 130
 """Exit code after Ctrl-C: 128 plus the number of SIGINT."""
@@ -47,12 +53,13 @@ class Commands(TyperGroup):
         end = args.index("--") if "--" in args else len(args)
         front = [arg for arg in args[:end] if arg in ("--debug", "--verbose")]
         rest = [arg for arg in args[:end] if arg not in ("--debug", "--verbose")]
-        return super().parse_args(ctx, [*front, *rest, *args[end:]])
+        with _plain_usage_errors():
+            return super().parse_args(ctx, [*front, *rest, *args[end:]])
 
     def invoke(self, ctx: Any) -> Any:
         """Runs the command; see the module's exit codes."""
         try:
-            with until_end:
+            with until_end, _plain_usage_errors():
                 return super().invoke(ctx)
         except KeyboardInterrupt:
             raise _fail(ctx, "interrupted", INTERRUPTED) from None
@@ -72,10 +79,20 @@ class Commands(TyperGroup):
             raise _fail(ctx, f"{error.strerror or error}{where}") from None
 
 
+@contextmanager
+def _plain_usage_errors() -> Iterator[None]:
+    """Escapes what usage errors quote, before typer shows them."""
+    try:
+        yield
+    except UsageError as error:
+        error.message = printable(str(error.message))
+        raise
+
+
 def _fail(ctx: Any, message: str, code: int = 1) -> typer.Exit:
     if ctx.params.get("debug"):
         traceback.print_exc()
-    sys.stderr.write(f"error: {' '.join(message.split())}\n")
+    sys.stderr.write(f"error: {printable(' '.join(message.split()))}\n")
     return typer.Exit(code)
 
 
@@ -134,10 +151,13 @@ def main() -> None:
     for name in ("stdout", "stderr"):
         if getattr(sys, name) is None:  # closed by who started this process
             setattr(sys, name, open(os.devnull, "w"))
+        reconfigure = getattr(getattr(sys, name), "reconfigure", None)
+        if reconfigure is not None:  # a terminal may lack any character
+            reconfigure(errors="backslashreplace")
     try:
         app(prog_name="gnas")
     except KeyboardInterrupt:  # before or after a command ran
         sys.exit(INTERRUPTED)
     except OSError as error:  # --help and --version print before a command runs
-        sys.stderr.write(f"error: {error.strerror or error}\n")
+        sys.stderr.write(f"error: {printable(str(error.strerror or error))}\n")
         sys.exit(1)

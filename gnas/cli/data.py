@@ -8,7 +8,7 @@ from typing import Annotated
 
 import typer
 
-from gnas.cli.output import check_writable, report_console, reporting, write_json
+from gnas.cli.output import check_writable, console, report_console, reporting, write_json
 
 app = typer.Typer(
     help="Benchmark tables: list, fetch, convert, verify. Images: draw a subset.",
@@ -53,7 +53,7 @@ def fetch(
     from gnas.data.fetch import fetch as fetch_file
 
     path = fetch_file(name, data_dir=data_dir, progress_bar=sys.stderr.isatty())
-    typer.echo(f"{path}\nnext: gnas data convert {name}")
+    console().print(f"{path}\nnext: gnas data convert {name}", soft_wrap=True)
 
 
 @app.command()

@@ -15,13 +15,16 @@ from rich.progress import (
     BarColumn,
     MofNCompleteColumn,
     Progress,
+    Task,
     TextColumn,
     TimeElapsedColumn,
     TimeRemainingColumn,
 )
+from rich.text import Text
 
 from gnas.data.files import replacing
 from gnas.errors import ConfigError
+from gnas.printable import printable
 from gnas.runs import to_json
 
 if TYPE_CHECKING:
@@ -50,11 +53,31 @@ PLAIN_WIDTH = 120
 """Columns of a table that goes to a file or a pipe."""
 
 
+class PlainConsole(Console):
+    """A console that takes every text as it is: no markup, no emoji codes, no escapes.
+
+    Names of files, classes and tables can hold any of these; see `gnas.printable`.
+    """
+
+    def render_str(self, text: str, **options: Any) -> Text:
+        """See `rich.console.Console.render_str`: of texts and of cells of tables."""
+        options |= {"markup": False, "emoji": False, "highlight": False}
+        return super().render_str(printable(text), **options)
+
+
+class _Description(TextColumn):
+    """What a bar is about, as it is."""
+
+    def render(self, task: Task) -> Text:
+        """See `rich.progress.ProgressColumn.render`."""
+        return Text(printable(task.description))
+
+
 def console(*, stderr: bool = False) -> Console:
     """A console on today's stdout or stderr: plain text unless that is a terminal."""
     stream = sys.stderr if stderr else sys.stdout
     wide = not stream.isatty() and "COLUMNS" not in os.environ
-    return Console(stderr=stderr, width=PLAIN_WIDTH if wide else None, highlight=False)
+    return PlainConsole(stderr=stderr, width=PLAIN_WIDTH if wide else None, highlight=False)
 
 
 def report_console(json_path: str | None) -> Console:
@@ -66,7 +89,7 @@ def progress_bar() -> Progress:
     """A progress bar with a time estimate on stderr; prints nothing where that is no terminal."""
     target = console(stderr=True)
     return Progress(
-        TextColumn("{task.description}"),
+        _Description(""),
         BarColumn(),
         MofNCompleteColumn(),
         TimeElapsedColumn(),
@@ -125,7 +148,10 @@ def check_outputs(out: Path | None, json: str | None) -> None:
 
 
 def write_outputs(
-    result: Result, out: Path | None, json: str | None, draw: Callable[[Result], dict[str, Figure]]
+    result: Result,
+    out: Path | None,
+    json: str | None,
+    draw: Callable[[Result], Mapping[str, Figure]],
 ) -> None:
     """Writes the files of an experiment that were asked for.
 
@@ -182,8 +208,8 @@ class _Handler(logging.Handler):
 
 class _Formatter(logging.Formatter):
     def format(self, record: logging.LogRecord) -> str:
-        """``warning: text``; plain ``text`` below warnings."""
-        text = super().format(record)
+        """``warning: text``; plain ``text`` below warnings; see `gnas.printable`."""
+        text = printable(super().format(record))
         return f"{record.levelname.lower()}: {text}" if record.levelno > logging.INFO else text
 
 

@@ -15,7 +15,8 @@ from gnas.viz.style import COLOURS
 
 if TYPE_CHECKING:
     from matplotlib.axes import Axes
-    from matplotlib.figure import Figure
+
+    from gnas.viz.figure import Figure
 
 TITLES = {"normal": "Normal cell", "reduce": "Reduction cell"}
 LABELS = {
@@ -51,7 +52,7 @@ def cell_figures(
 
 
 def _cell_figure(genotype: Genotype, cell: str, probabilities: Tensor | None) -> Figure:
-    from matplotlib.figure import Figure
+    from gnas.viz.figure import Figure
 
     entries = getattr(genotype, cell)
     num_nodes = len(entries) + 3

@@ -18,7 +18,8 @@ from gnas.viz.style import COLOURS
 if TYPE_CHECKING:
     from matplotlib.axes import Axes
     from matplotlib.colors import Normalize
-    from matplotlib.figure import Figure
+
+    from gnas.viz.figure import Figure
 
 OP_COLOURS = dict(zip(OPS, (COLOURS[1], COLOURS[2]), strict=True))
 OP_LABELS = dict(zip(OPS, ("1x1 convolution", "3x3 depthwise separable"), strict=True))
@@ -64,8 +65,9 @@ def nasgem_figures(search: Searched) -> dict[str, Figure]:
 
 def nasgem_cell_figure(graph: Data) -> Figure:
     """What of a NASGEM cell is built, from its input on the left to its output on the right."""
-    from matplotlib.figure import Figure
     from matplotlib.lines import Line2D
+
+    from gnas.viz.figure import Figure
 
     cell = wiring(graph)
     places = _places(cell)
@@ -177,7 +179,8 @@ def surface_figure(surfaces: Mapping[str, Surface]) -> Figure:
     were trained to, in the same colours.
     """
     from matplotlib.colors import Normalize
-    from matplotlib.figure import Figure
+
+    from gnas.viz.figure import Figure
 
     figure = Figure(figsize=(5.3 * len(surfaces) + 0.9, 5.2), layout="constrained")
     panels = figure.subplots(1, len(surfaces), squeeze=False)[0]
@@ -240,7 +243,7 @@ def _two(one: Surface, name: str) -> str:
 
 
 def _search_figure(search: Searched) -> Figure:
-    from matplotlib.figure import Figure
+    from gnas.viz.figure import Figure
 
     figure = Figure(figsize=(13.5, 4.1), layout="constrained")
     panels = figure.subplots(1, 3)

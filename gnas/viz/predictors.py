@@ -12,7 +12,8 @@ from gnas.viz.style import COLOURS
 
 if TYPE_CHECKING:
     from matplotlib.axes import Axes
-    from matplotlib.figure import Figure
+
+    from gnas.viz.figure import Figure
 
 MARKERS = "osD^vPX*<>h"
 LEAST_BIAS_PERCENT = 0.02
@@ -60,7 +61,7 @@ def predictor_figures(result: BenchResult) -> dict[str, Figure]:
 
 
 def _axes(result: BenchResult, label: str) -> tuple[Figure, Axes]:
-    from matplotlib.figure import Figure
+    from gnas.viz.figure import Figure
 
     figure = Figure(figsize=(9, 5), layout="constrained")
     axes = figure.subplots()

@@ -11,7 +11,8 @@ from gnas.viz.style import COLOURS
 
 if TYPE_CHECKING:
     from matplotlib.axes import Axes
-    from matplotlib.figure import Figure
+
+    from gnas.viz.figure import Figure
 
 LEAST_REGRET_PERCENT = 0.002
 """Lower end of the logarithmic axis: a regret of 0 is drawn here."""
@@ -41,7 +42,7 @@ def regret_figures(result: SearchBenchResult) -> dict[str, Figure]:
 
 
 def _axes(result: SearchBenchResult, label: str) -> tuple[Figure, Axes]:
-    from matplotlib.figure import Figure
+    from gnas.viz.figure import Figure
 
     figure = Figure(figsize=(8, 5), layout="constrained")
     axes = figure.subplots()

@@ -17,7 +17,8 @@ from gnas.viz.style import COLOURS
 
 if TYPE_CHECKING:
     from matplotlib.axes import Axes
-    from matplotlib.figure import Figure
+
+    from gnas.viz.figure import Figure
 
 
 class Searched(Protocol):
@@ -175,7 +176,7 @@ def _node_name(node: int) -> str:
 
 
 def _grid(rows: int, columns: int) -> tuple[Figure, list[Axes]]:
-    from matplotlib.figure import Figure
+    from gnas.viz.figure import Figure
 
     figure = Figure(figsize=(5.2 * columns, 3.4 * rows), layout="constrained")
     return figure, list(figure.subplots(rows, columns, squeeze=False).flatten())

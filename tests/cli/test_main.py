@@ -35,7 +35,7 @@ def work():
         for i in range(3):
             report(i, 3)
             time.sleep(0.15)
-    console().print("[bold]done[/bold]")
+    console().print("done")
 @root.command()
 def many():
     for i in range(100_000):

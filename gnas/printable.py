@@ -1,0 +1,41 @@
+"""Foreign text (names of files, classes, columns, tables) made safe to show, in one place.
+
+Everything that gnas prints, logs or draws goes through `printable`: consoles
+(`gnas.cli.output.console`), logs and error lines, and figures (`gnas.viz.figure.Figure`).
+"""
+
+from __future__ import annotations
+
+import unicodedata
+
+_KEPT = {"\n", "\t"}
+_HIDDEN = {"Cc", "Cf", "Cs", "Co", "Cn", "Zl", "Zp"}
+"""Unicode's categories of control characters, invisible formatting (directions of writing among
+it), surrogates (bytes of a name that are no UTF-8), unassigned ones and separators of lines."""
+_JOINERS = {"\u200c", "\u200d"}
+"""Parts of words in several scripts and of emoji."""
+
+
+def printable(text: str) -> str:
+    r"""The text with every character that could act on a terminal written as an escape.
+
+    Line ends and tabs stay.
+
+    Args:
+        text: Any text; names of files may hold surrogates.
+
+    Example:
+        >>> printable("a\x1b[31mb")
+        'a\\x1b[31mb'
+    """
+    if text.isascii() and text.isprintable():
+        return text
+    return "".join(_shown(character) for character in text)
+
+
+def _shown(character: str) -> str:
+    if character in _KEPT or character in _JOINERS:
+        return character
+    if unicodedata.category(character) not in _HIDDEN:
+        return character
+    return character.encode("unicode_escape").decode("ascii")
