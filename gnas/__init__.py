@@ -29,6 +29,7 @@ if TYPE_CHECKING:
     from gnas.kernels import wl_kernel as wl_kernel
     from gnas.kernels import wl_pairs as wl_pairs
     from gnas.predictors import Predictor as Predictor
+    from gnas.search.run import run_search as run_search
     from gnas.spaces import NASGEM as NASGEM
     from gnas.spaces import SPACES as SPACES
     from gnas.spaces import Genotype as Genotype
@@ -61,6 +62,7 @@ _HOME = {
     "architecture": "gnas.graphs",
     "graph_hash": "gnas.graphs",
     "load_table": "gnas.data.tables",
+    "run_search": "gnas.search.run",
     "save_table": "gnas.data.tables",
     "wl_features": "gnas.kernels",
     "wl_kernel": "gnas.kernels",

@@ -24,8 +24,9 @@ LAYERS = (
     {"spaces", "kernels", "topology", "config", "metrics"},
     {"encoders", "models", "data", "runs", "devices", "distributed", "checkpoints", "records"},
     {"proxies"},
-    {"predictors", "studies"},
-    {"train", "tabulate", "search", "retrain", "export"},
+    {"predictors", "studies", "train"},
+    {"evaluate"},
+    {"tabulate", "search", "retrain", "export"},
     {"bench"},
     {"viz", "cli", "__main__"},
 )

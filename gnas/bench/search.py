@@ -13,11 +13,11 @@ import numpy as np
 
 from gnas import __version__
 from gnas.bench.searches import Search, SearchLog, run_searches
-from gnas.bench.shop import Shop
 from gnas.bench.tables import IMAGES, name_of, open_table
 from gnas.config import check_seed
 from gnas.data.tables import BenchmarkTable
 from gnas.errors import ConfigError
+from gnas.evaluate import TableEvaluator
 from gnas.metrics import Interval, mean_interval
 from gnas.runs import environment, working_in
 from gnas.search.samplers import SEARCHERS
@@ -160,43 +160,49 @@ def _run(
     config: SearchBench, folder: Path | None, workers: int, progress: Progress | None
 ) -> SearchBenchResult:
     start = time.monotonic()
-    table, shop, columns = _open(config)
+    table, evaluator, columns = _open(config)
     log = SearchLog(folder, _facts(config, table))
     seeds = range(config.seed, config.seed + config.seeds)
     wanted = [(name, seed) for name in config.searchers for seed in seeds]
     done = {key: log.found[key] for key in wanted if key in log.found}
     missing = [key for key in wanted if key not in done]
-    for search in run_searches(missing, partial(_shop, config), shop, config.budget, workers):
+    for search in run_searches(
+        missing, partial(_evaluator, config), evaluator, config.budget, workers
+    ):
         log.add(search)
         done[search.searcher, search.seed] = search
         if progress is not None:
             progress(len(done), len(wanted))
-    rows = [_row(name, shop, [done[name, seed] for seed in seeds]) for name in config.searchers]
+    rows = [
+        _row(name, evaluator, [done[name, seed] for seed in seeds]) for name in config.searchers
+    ]
     return SearchBenchResult(
         command=f"bench search {config.space}",
         config=config,
-        table={**table.provenance.summary(), "architectures": len(shop.val_acc), **columns},
+        table={**table.provenance.summary(), "architectures": len(evaluator), **columns},
         protocol=PROTOCOL,
         rows=tuple(rows),
-        best_val_acc=float(shop.val_acc.max()),
-        best_test_acc=float(shop.test_acc.max()),
+        best_val_acc=float(evaluator.values["val_acc"].max()),
+        best_test_acc=float(evaluator.values["test_acc"].max()),
         seconds=time.monotonic() - start,
     )
 
 
-def _open(config: SearchBench) -> tuple[BenchmarkTable, Shop, dict[str, str]]:
-    """The table, the shop of the columns that the experiment is about, and their names."""
+def _open(config: SearchBench) -> tuple[BenchmarkTable, TableEvaluator, dict[str, str]]:
+    """The table, the evaluator of the columns that the experiment is about, and their names."""
     table = open_table(config.space, config.table or config.space, config.data_dir)
     val, test = (None, None) if config.space == "nasbench101" else IMAGES[config.dataset]
-    shop = Shop.of(
+    evaluator = TableEvaluator(
         SPACES[config.space](),
         table.graphs,
-        table.val_acc(dataset=val, epochs=config.epochs),
-        table.test_acc(dataset=test, epochs=config.epochs),
+        {
+            "val_acc": table.val_acc(dataset=val, epochs=config.epochs),
+            "test_acc": table.test_acc(dataset=test, epochs=config.epochs),
+        },
     )
-    if config.budget > len(shop.val_acc):
+    if config.budget > len(evaluator):
         raise ConfigError(
-            f"budget must be at most the {len(shop.val_acc)} different architectures of the "
+            f"budget must be at most the {len(evaluator)} different architectures of the "
             f"table, but got {config.budget}"
         )
     columns = {
@@ -205,12 +211,12 @@ def _open(config: SearchBench) -> tuple[BenchmarkTable, Shop, dict[str, str]]:
         )
         for split, images in (("val", val), ("test", test))
     }
-    return table, shop, columns
+    return table, evaluator, columns
 
 
 @cache
-def _shop(config: SearchBench) -> Shop:
-    """The shop of a process that does nothing but search; opened once."""
+def _evaluator(config: SearchBench) -> TableEvaluator:
+    """The evaluator of a process that does nothing but search; opened once."""
     return _open(config)[1]
 
 
@@ -221,25 +227,26 @@ def _facts(config: SearchBench, table: BenchmarkTable) -> dict[str, Any]:
     return {**facts, "gnas": __version__, "git_commit": environment()["git_commit"]}
 
 
-def _row(name: str, shop: Shop, searches: Sequence[Search]) -> SearcherRow:
+def _row(name: str, evaluator: TableEvaluator, searches: Sequence[Search]) -> SearcherRow:
     """Regret curves and purchases until the optimum of one searcher's searches."""
+    val_acc, test_acc = evaluator.values["val_acc"], evaluator.values["test_acc"]
     purchases = np.array([search.bought for search in searches])  # [seeds, budget]
-    val = shop.val_acc[purchases]
+    val = val_acc[purchases]
     best = np.maximum.accumulate(val, axis=1)
     budget = purchases.shape[1]
     better = np.diff(best, axis=1, prepend=-np.inf) > 0
     first = np.where(better, np.arange(budget), 0)  # where the best so far was bought
     chosen = np.take_along_axis(purchases, np.maximum.accumulate(first, axis=1), axis=1)
-    test_regret = shop.test_acc.max() - shop.test_acc[chosen]
-    val_regret = shop.val_acc.max() - best
-    hits = purchases == shop.val_acc.argmax()
+    test_regret = test_acc.max() - test_acc[chosen]
+    val_regret = val_acc.max() - best
+    hits = purchases == val_acc.argmax()
     queries = [int(hit.argmax()) + 1 if hit.any() else None for hit in hits]
     sorted_queries = sorted(np.inf if q is None else q for q in queries)
     median = float(np.median(sorted_queries)) if np.isfinite(sorted_queries).any() else np.inf
     return SearcherRow(
         searcher=name,
         seeds=len(searches),
-        test_acc=mean_interval(shop.test_acc[chosen[:, -1]]),
+        test_acc=mean_interval(test_acc[chosen[:, -1]]),
         test_regret=tuple(mean_interval(column) for column in test_regret.T),
         val_regret=tuple(mean_interval(column) for column in val_regret.T),
         found_optimum=float(hits.any(1).mean()),

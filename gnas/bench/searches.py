@@ -11,27 +11,29 @@ from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import Any
 
+import numpy as np
+from numpy.typing import NDArray
 from threadpoolctl import threadpool_limits
 
 from gnas import processes
-from gnas.bench.shop import Shop
 from gnas.errors import DataError
+from gnas.evaluate import TableEvaluator
 from gnas.records import LineLog
 from gnas.runs import check_folder
-from gnas.search.samplers import SEARCHERS
+from gnas.search.samplers import SEARCHERS, Searcher
 
 FILE = "searches.jsonl"
 
 
 @dataclass(frozen=True)
 class Search:
-    """What one search bought."""
+    """What one search queried."""
 
     searcher: str
     """Key of `gnas.search.samplers.SEARCHERS`."""
     seed: int
     bought: tuple[int, ...]
-    """Numbers of the shop's networks, in order."""
+    """Numbers of the evaluator's networks, in order."""
     seconds: float
     """Processor time of choosing."""
 
@@ -70,8 +72,8 @@ def _search_of(record: Any) -> Search:
 
 def run_searches(
     wanted: Sequence[tuple[str, int]],
-    make_shop: Callable[[], Shop],
-    shop: Shop,
+    make_evaluator: Callable[[], TableEvaluator],
+    evaluator: TableEvaluator,
     budget: int,
     workers: int,
 ) -> Iterator[Search]:
@@ -79,21 +81,23 @@ def run_searches(
 
     Args:
         wanted: Searchers and seeds.
-        make_shop: Returns the same shop as ``shop`` in another process, for every search there;
-            must be picklable.
-        shop: Where this process buys.
-        budget: Architectures that a search may buy.
+        make_evaluator: Returns an evaluator equal to ``evaluator`` in another process, for every
+            search there; must be picklable.
+        evaluator: Of this process.
+        budget: Queries of one search.
         workers: Processes; 1 is this one.
     """
     if workers == 1 or len(wanted) < 2:
         with threadpool_limits(1):
-            yield from (_search(shop, name, seed, budget) for name, seed in wanted)
+            yield from (_search(evaluator, name, seed, budget) for name, seed in wanted)
         return
     context = processes.context(__name__)
     with ProcessPoolExecutor(
         workers, context, initializer=processes.adopt, initargs=({**os.environ},)
     ) as pool:
-        ends = [pool.submit(_search_there, make_shop, name, seed, budget) for name, seed in wanted]
+        ends = [
+            pool.submit(_search_there, make_evaluator, name, seed, budget) for name, seed in wanted
+        ]
         try:
             for end in as_completed(ends):
                 yield end.result()
@@ -106,12 +110,32 @@ def run_searches(
             pool.shutdown(cancel_futures=True)
 
 
-def _search(shop: Shop, name: str, seed: int, budget: int) -> Search:
+def queries(evaluator: TableEvaluator, searcher: Searcher, budget: int) -> NDArray[np.int64]:
+    """The networks that a searcher queries, in order: int64 [budget].
+
+    A search ends when it has queried the optimum, as nothing could change its choice any more;
+    the rest of its row repeats the optimum.
+    """
+    val_acc = evaluator.values["val_acc"]
+    queried = np.full(budget, val_acc.argmax())
+    for k in range(budget):
+        graph = searcher.ask()
+        number = evaluator.number(graph)
+        if number == queried[-1]:
+            break
+        queried[k] = number
+        searcher.tell(graph, float(val_acc[number]))
+    return queried
+
+
+def _search(evaluator: TableEvaluator, name: str, seed: int, budget: int) -> Search:
     start = time.process_time()
-    bought = shop.purchases(SEARCHERS[name](shop.space, seed=seed), budget)
-    return Search(name, seed, tuple(bought.tolist()), time.process_time() - start)
+    found = queries(evaluator, SEARCHERS[name](evaluator.space, seed=seed), budget)
+    return Search(name, seed, tuple(found.tolist()), time.process_time() - start)
 
 
-def _search_there(make_shop: Callable[[], Shop], name: str, seed: int, budget: int) -> Search:
+def _search_there(
+    make_evaluator: Callable[[], TableEvaluator], name: str, seed: int, budget: int
+) -> Search:
     with threadpool_limits(1):
-        return _search(make_shop(), name, seed, budget)
+        return _search(make_evaluator(), name, seed, budget)

@@ -6,13 +6,9 @@ from collections.abc import Sequence
 
 from gnas.data.tables import BenchmarkTable, Column, load_table
 from gnas.errors import ConfigError
+from gnas.evaluate.table import IMAGES
 
-IMAGES = {
-    "cifar10": ("cifar10-valid", "cifar10"),
-    "cifar100": ("cifar100", "cifar100"),
-    "imagenet16-120": ("ImageNet16-120", "ImageNet16-120"),
-}
-"""What NAS-Bench-201 calls the images of the validation and of the test accuracy."""
+__all__ = ["IMAGES", "name_of", "open_table"]
 
 
 def open_table(space: str, table: str, data_dir: str | None) -> BenchmarkTable:

@@ -1,4 +1,4 @@
-"""``gnas search``: find an architecture by searching on images."""
+"""``gnas search``: find an architecture."""
 
 from __future__ import annotations
 
@@ -13,6 +13,7 @@ import typer
 
 from gnas.cli.options import absolute, given, settings
 from gnas.cli.output import check_writable, console, progress_bar, report_console, write_json
+from gnas.cli.search_any import register
 from gnas.cli.search_nasgem import nasgem
 
 if TYPE_CHECKING:
@@ -20,7 +21,7 @@ if TYPE_CHECKING:
 
     from gnas.records import Progress
 
-app = typer.Typer(help="Search architectures on images.", no_args_is_help=True)
+app = typer.Typer(help="Search architectures.", no_args_is_help=True)
 
 HOW = "How to search (tables 3 to 9 of the paper)"
 
@@ -46,9 +47,10 @@ Baseline = Annotated[
 
 @app.callback()
 def search() -> None:
-    """Search architectures on images."""
+    """Search architectures."""
 
 
+register(app)
 app.command()(nasgem)
 
 

@@ -60,12 +60,18 @@ def _drawn_run(folder: Path) -> tuple[Mapping[str, Figure], str, Path]:
     from gnas.viz import nasgem_figures, search_figures
 
     with reading_config(folder) as record:
-        command = record.get("command")
+        command, is_ask_and_tell = record.get("command"), "searcher" in record
     if command == "search nasgem":
         from gnas.search.nasgem import read_trace as read_nasgem
 
         search = read_nasgem(folder)
         return nasgem_figures(search), search.result["architecture"], folder / "figures"
+    if is_ask_and_tell:
+        from gnas.search.result import read_result
+        from gnas.viz import search_result_figures
+
+        found = read_result(folder)
+        return search_result_figures(found), found.architecture, folder / "figures"
     from gnas.search.toponas.trace import read_trace
 
     trace = read_trace(folder)

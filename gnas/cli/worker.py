@@ -7,10 +7,13 @@ from typing import TYPE_CHECKING, Annotated
 
 import typer
 
+from gnas.cli.options import given
+
 if TYPE_CHECKING:
     from gnas.studies import Job
 
 JOBS = {
+    "search": "gnas.evaluate.job:EvaluationJob",
     "nasgem": "gnas.search.nasgem.job:NasgemJob",
     "tabulate": "gnas.tabulate.job:TabulateJob",
 }
@@ -31,6 +34,12 @@ def worker(
     data_dir: Annotated[
         Path | None, typer.Option(help="Where this machine has the images")
     ] = None,
+    space: Annotated[
+        str | None, typer.Option(metavar="FILE.py:NAME", help="The search's own space")
+    ] = None,
+    evaluate: Annotated[
+        str | None, typer.Option(metavar="FILE.py:FUNCTION", help="The search's own function")
+    ] = None,
 ) -> None:
     """Evaluate candidates of a study until it is finished; start as many workers as you like.
 
@@ -40,7 +49,9 @@ def worker(
     from gnas.studies import CandidateStudy, work
 
     joined = CandidateStudy.join(study, storage)
-    job = job_class(joined.kind).from_facts(joined.facts, data_dir=data_dir)
+    job = job_class(joined.kind).from_facts(
+        joined.facts, data_dir=data_dir, **given(space=space, evaluate=evaluate)
+    )
     count = work(joined, job, wait=True)
     console().print(f"study {study} is finished; {count} candidates were evaluated here")
 

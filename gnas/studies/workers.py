@@ -12,6 +12,7 @@ from collections.abc import Callable, Iterator, Mapping
 from contextlib import contextmanager
 from multiprocessing.process import BaseProcess
 from pathlib import Path
+from typing import Protocol
 
 from gnas import processes
 from gnas.errors import ConfigError, DataError, GnasError
@@ -33,6 +34,14 @@ JOIN_PAUSES_S = (1.0, 2.0, 4.0, 8.0, 16.0)
 """Pauses between the attempts of a local worker to join the study that its parent has open."""
 
 Report = Callable[[Progress], None]
+
+
+class Wait(Protocol):
+    """Waits for candidates; see `local_workers`."""
+
+    def __call__(self, report: Report, until: Callable[[], bool] = ...) -> None:
+        """See `local_workers`."""
+        ...
 
 
 def work(study: CandidateStudy, job: Job, *, wait: bool) -> int:
@@ -132,9 +141,7 @@ def _beating(study: CandidateStudy, claim: Claim) -> Iterator[None]:
 
 
 @contextmanager
-def local_workers(
-    study: CandidateStudy, job: Job, count: int
-) -> Iterator[Callable[[Report], None]]:
+def local_workers(study: CandidateStudy, job: Job, count: int) -> Iterator[Wait]:
     """Runs worker processes on this machine; none outlives the block or this process.
 
     Args:
@@ -143,8 +150,9 @@ def local_workers(
         count: Processes; 0 leaves the work to others.
 
     Yields:
-        ``wait(report)``: returns when every planned candidate is evaluated or has failed, and
-        calls ``report`` with the progress now and then.
+        ``wait(report, until)``: returns when every planned candidate is evaluated or has failed,
+        or when ``until``, which is asked after every ``report``, is true; calls ``report`` with
+        the progress now and then.
 
     Raises:
         ConfigError: ``count`` is negative.
@@ -180,12 +188,14 @@ class _Pool:
             process.start()
             self._processes.append(process)
 
-    def wait(self, report: Report) -> None:
+    def wait(self, report: Report, until: Callable[[], bool] = lambda: False) -> None:
         """See `local_workers`."""
         pause = _Pause()
         while True:
             progress = self._study.progress()
             report(progress)
+            if until():
+                return
             if progress.is_over and not self._study.repair() and self._study.progress().is_over:
                 return  # nothing was being put back when it looked as if all were done
             ended = progress.done + progress.failed

@@ -1,6 +1,7 @@
 """Figures of results; they use no global matplotlib state and need no display."""
 
 from gnas.viz.cells import cell_figures
+from gnas.viz.found import search_result_figures
 from gnas.viz.nasgem import nasgem_cell_figure, nasgem_figures
 from gnas.viz.predictors import LEAST_BIAS_PERCENT, label_of, predictor_figures
 from gnas.viz.regret import regret_figures
@@ -18,5 +19,6 @@ __all__ = [
     "predictor_figures",
     "regret_figures",
     "search_figures",
+    "search_result_figures",
     "topology_figures",
 ]

@@ -41,7 +41,7 @@ class Searched(Protocol):
 
     @property
     def history(self) -> dict[str, Tensor]:
-        """alpha, beta and s by epoch; see `gnas.search.toponas.SearchResult`."""
+        """alpha, beta and s by epoch; see `gnas.search.toponas.SupernetSearchResult`."""
         ...
 
 

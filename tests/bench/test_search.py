@@ -9,10 +9,10 @@ import pytest
 import torch
 
 from gnas.bench.search import SearchBench, bench_search
-from gnas.bench.searches import Search, SearchLog
-from gnas.bench.shop import Shop, TableSpace
+from gnas.bench.searches import Search, SearchLog, queries
 from gnas.data import BenchmarkTable, Column, Provenance, load_table, save_table
 from gnas.errors import ConfigError, DataError, GraphError
+from gnas.evaluate import TableEvaluator, TableSpace
 from gnas.graphs import DenseBatch, as_batch, graph_keys
 from gnas.search.samplers import SEARCHERS, RandomSearch
 from gnas.spaces import NASBench101, NASBench201
@@ -149,26 +149,17 @@ def test_budgets_and_tables_that_do_not_fit(nasbench201: Path) -> None:
         bench_search(SearchBench(space="nasbench101", table=str(nasbench201)))
 
 
-def test_a_shop_sells_the_mean_of_twins(nasbench201: Path) -> None:
-    table = load_table(str(nasbench201))
-    val = table.val_acc(dataset="cifar10-valid")
-    shop = Shop.of(NASBench201(), table.graphs, val, table.test_acc(dataset="cifar10"))
-    weights = np.unique(shop.space.keys(table.graphs), return_counts=True)[1]
-    assert len(weights) == len(shop.val_acc) < len(table)
-    assert np.average(shop.val_acc, weights=weights) == pytest.approx(val.mean())
-
-
 @pytest.mark.parametrize("name", sorted(SEARCHERS))
-def test_no_searcher_buys_the_same_network_twice(name: str, nasbench201: Path) -> None:
+def test_no_searcher_queries_the_same_network_twice(name: str, nasbench201: Path) -> None:
     """Two drawings of one network count as the same, whatever searcher asks for them."""
     rows = np.random.default_rng(0).permutation(15_625)[:400]
     table = load_table(str(nasbench201))
     graphs = table.graphs[torch.from_numpy(rows)]
     val = table.val_acc(dataset="cifar10-valid")[rows]
-    shop = Shop.of(NASBench201(), graphs, val, val)
-    assert len(shop.val_acc) < len(graphs)
-    bought = shop.purchases(SEARCHERS[name](shop.space, seed=0), 80).tolist()
-    best = shop.val_acc.argmax()
+    evaluator = TableEvaluator(NASBench201(), graphs, {"val_acc": val})
+    assert len(evaluator) < len(graphs)
+    bought = queries(evaluator, SEARCHERS[name](evaluator.space, seed=0), 80).tolist()
+    best = evaluator.values["val_acc"].argmax()
     until = bought.index(best) + 1 if best in bought else len(bought)
     assert len(set(bought[:until])) == until
     assert set(bought[until:]) <= {best}

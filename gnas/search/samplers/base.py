@@ -4,8 +4,9 @@ from __future__ import annotations
 
 import math
 from abc import ABC, abstractmethod
-from collections.abc import Collection, Sequence
+from collections.abc import Collection, Mapping, Sequence
 from dataclasses import dataclass
+from typing import Any
 
 import numpy as np
 from torch_geometric.data import Data
@@ -13,20 +14,33 @@ from torch_geometric.data import Data
 from gnas.config import check_seed
 from gnas.errors import ConfigError
 from gnas.graphs import DenseBatch, as_batch, graph_keys
+from gnas.search.objectives import Goal
 from gnas.spaces.base import Space
 
 DRAWS = (1, 4, 64, 1024, 8192, 8192)
 """Sizes of the batches drawn one after another until one holds a new architecture."""
 
 
+class SpaceExhausted(ConfigError):
+    """Every architecture of the space was asked for."""
+
+
 @dataclass(frozen=True, eq=False)
 class Scored:
-    """An architecture with its score; equal to itself only."""
+    """An architecture with what it was found to be worth; equal to itself only."""
 
     graph: Data
     key: int
     """`Searcher.key` of the graph."""
-    score: float
+    values: tuple[float, ...]
+    """Its objectives, signed so that larger is better."""
+    violation: float = 0.0
+    """By how much it breaks the bounds; see `Goal.violation`."""
+
+    @property
+    def score(self) -> float:
+        """The first objective."""
+        return self.values[0]
 
 
 class Searcher(ABC):
@@ -56,6 +70,8 @@ class Searcher(ABC):
     def __init__(self, space: Space, *, seed: int = 0) -> None:
         self.space = space
         self.seed = check_seed(seed)
+        self.goal = Goal()
+        """What is maximised or minimised; `aim` sets it."""
         self.asked = 0
         """How often `ask` was called."""
         self.told: list[Scored] = []
@@ -69,7 +85,7 @@ class Searcher(ABC):
         """An architecture that was neither asked for nor told before.
 
         Raises:
-            ConfigError: there is none left.
+            SpaceExhausted: there is none left.
         """
         found = self._propose(np.random.default_rng((self.seed, self.asked)))
         graph = self.space.from_str(self.space.to_str(found))  # as it is after any restart
@@ -77,23 +93,79 @@ class Searcher(ABC):
         self._pending.add(self.key(graph))
         return graph
 
-    def tell(self, graph: Data, score: float) -> None:
-        """Learns the score of an architecture; told twice, it counts twice.
+    def aim(self, goal: Goal) -> None:
+        """Sets what is searched for, before the first `tell`; by default the one number told.
 
         Raises:
-            ConfigError: the score is not finite.
+            ConfigError: this searcher cannot pursue the goal, or something was told already.
+        """
+        if self.told:
+            raise ConfigError("the goal must be set before anything is told; make a new searcher")
+        if len(goal.objectives) > 1 or goal.bounds:
+            raise ConfigError(
+                f"{type(self).__name__} takes one objective and no bound, but got "
+                f"{[*map(str, goal.objectives)]} and {[*map(str, goal.bounds)]}"
+            )
+        self.goal = goal
+
+    def tell(self, graph: Data, measures: float | Mapping[str, float]) -> None:
+        """Learns what an architecture is worth; told twice, it counts twice.
+
+        Args:
+            graph: The architecture.
+            measures: All measures of the ``goal``; where that has one objective and no bound, its
+                value alone will do.
+
+        Raises:
+            ConfigError: a measure is missing or not finite.
             GraphError: the architecture is not of this space.
         """
-        score = float(score)
-        if not math.isfinite(score):
-            raise ConfigError(
-                f"a score must be finite, but got {score}; leave out what could not be scored"
-            )
+        found = self._measures(measures)
+        for name, value in found.items():
+            if not math.isfinite(value):
+                raise ConfigError(
+                    f"a {name} must be finite, but got {value}; leave out what could not be "
+                    "evaluated"
+                )
         key = self.key(graph)
         if key not in self._pending:
             self.space.validate(graph)
         self._pending.discard(key)
-        self._add(Scored(graph, key, score))
+        self._add(Scored(graph, key, self.goal.values(found), self.goal.violation(found)))
+
+    def drop(self, graph: Data) -> None:
+        """Learns that an architecture which was asked for cannot be evaluated."""
+        key = self.key(graph)
+        self._pending.discard(key)
+        self._dropped.add(key)
+
+    def recall(self, graph: Data) -> None:
+        """Counts ``graph`` as what the next `ask` returned, as it did before a stop."""
+        self.asked += 1
+        self._pending.add(self.key(graph))
+
+    def _measures(self, measures: float | Mapping[str, float]) -> dict[str, float]:
+        """The measures of the goal by name."""
+        names = self.goal.names
+        if not isinstance(measures, Mapping):
+            if len(names) > 1:
+                raise ConfigError(f"the measures {[*names]} must be told, but got one number")
+            return {names[0]: float(measures)}
+        missing = [name for name in names if name not in measures]
+        if missing:
+            raise ConfigError(
+                f"the measure '{missing[0]}' must be told, but got {sorted(measures)}"
+            )
+        return {name: float(measures[name]) for name in names}
+
+    def facts(self) -> dict[str, Any]:
+        """Kind and settings, for a run's record."""
+        settings = {
+            name: value
+            for name, value in vars(self).items()
+            if isinstance(value, bool | int | float | str) and name[0] != "_" and name != "asked"
+        }
+        return {"kind": type(self).__name__, **settings}
 
     def restore(
         self,
@@ -159,7 +231,7 @@ class Searcher(ABC):
         """A new architecture drawn from the space's own distribution.
 
         Raises:
-            ConfigError: there is none, or none in some 17,000 draws.
+            SpaceExhausted: there is none, or none in some 17,000 draws.
         """
         for count in DRAWS:
             batch = self.space.sample_batch(count, rng)
@@ -171,7 +243,7 @@ class Searcher(ABC):
             new = [row for row, key in enumerate(self.keys(batch)) if self._is_new(key)]
             if new:
                 return batch.data(new[int(rng.integers(len(new)))])
-        raise ConfigError(
+        raise SpaceExhausted(
             f"space '{self.space.name}' must have an architecture that was not asked for yet, but "
             f"none is left after {len(self._told | self._pending | self._dropped)}; stop here"
         )

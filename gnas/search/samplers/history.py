@@ -135,4 +135,4 @@ class History:
         place = bisect(self._ages, age)
         sign = 1.0 if study.direction == StudyDirection.MAXIMIZE else -1.0
         self._ages.insert(place, age)
-        self._told.insert(place, Scored(graph, key, sign * trial.values[0]))
+        self._told.insert(place, Scored(graph, key, (sign * trial.values[0],)))

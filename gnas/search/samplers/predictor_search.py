@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from dataclasses import dataclass
+from typing import Any
 
 import numpy as np
 import torch
@@ -113,6 +114,11 @@ class PredictorSearch(Searcher):
         self._rows: dict[int, Rows] = {}
         self._fitted_on: list[Scored] = []
         self._ranked: tuple[list[int], list[tuple[DenseBatch, int]]] = ([], [])
+
+    def facts(self) -> dict[str, Any]:
+        """See `Searcher.facts`."""
+        predictor = {"predictor": self.predictor.name, "features": self.predictor.features.name}
+        return {**super().facts(), **predictor}
 
     def _propose(self, rng: np.random.Generator) -> Data:
         count = len(self.told)

@@ -14,7 +14,7 @@ from gnas.search.toponas.config import (
     toponas_digits,
     toponas_imagenet,
 )
-from gnas.search.toponas.loop import SearchResult, search_toponas, toponas_space
+from gnas.search.toponas.loop import SupernetSearchResult, search_toponas, toponas_space
 from gnas.search.toponas.record import RunRecord
 
 __all__ = [
@@ -23,7 +23,7 @@ __all__ = [
     "ArchParameters",
     "DerivedCell",
     "RunRecord",
-    "SearchResult",
+    "SupernetSearchResult",
     "ToponasConfig",
     "World",
     "joined",

@@ -36,7 +36,7 @@ MIN_SIZE = {"cifar": 4, "imagenet": 32}
 
 
 @dataclass(frozen=True)
-class SearchResult:
+class SupernetSearchResult:
     """What a search found."""
 
     config: ToponasConfig
@@ -84,7 +84,7 @@ def search_toponas(
     build: Callable[[SupernetConfig], nn.Module] = Supernet,
     record: RunRecord | None = None,
     report: Callable[[Progress], None] = lambda progress: None,
-) -> SearchResult:
+) -> SupernetSearchResult:
     """Learns operations and topology in a supernet and derives an architecture.
 
     On the CPU the same config, images and number of threads and processes give the same bits,
@@ -232,11 +232,11 @@ def _collapse(arch: ArchParameters, cell: DerivedCell, epoch: int) -> str:
     )
 
 
-def _result(space: TopoNAS, state: SearchState) -> SearchResult:
+def _result(space: TopoNAS, state: SearchState) -> SupernetSearchResult:
     cells = state.updater.arch.derive()
     architecture = cells_graph(edge_codes(cells))
     space.validate(architecture)
-    return SearchResult(
+    return SupernetSearchResult(
         config=state.updater.config,
         architecture=architecture,
         genotype=Genotype.from_graph(architecture),

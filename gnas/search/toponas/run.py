@@ -33,7 +33,7 @@ from gnas.runs import (
     write_result,
 )
 from gnas.search.toponas.config import BASELINES, PRESETS, ToponasConfig
-from gnas.search.toponas.loop import SearchResult, search_toponas, toponas_space
+from gnas.search.toponas.loop import SupernetSearchResult, search_toponas, toponas_space
 from gnas.search.toponas.record import RunRecord
 
 logger = logging.getLogger(__name__)
@@ -119,7 +119,7 @@ def run_search(
     out: Path | None = None,
     resume: bool = False,
     report: Callable[[Progress], None] = lambda progress: None,
-    figures: Callable[[SearchResult], Mapping[str, Figure]] | None = None,
+    figures: Callable[[SupernetSearchResult], Mapping[str, Figure]] | None = None,
 ) -> dict[str, Any]:
     """Searches by ``plan``; with ``out`` in a run folder.
 
@@ -149,7 +149,7 @@ def _run(
     out: Path | None,
     resume: bool,
     report: Callable[[Progress], None],
-    figures: Callable[[SearchResult], Mapping[str, Figure]] | None,
+    figures: Callable[[SupernetSearchResult], Mapping[str, Figure]] | None,
 ) -> dict[str, Any]:
     config = plan.config
     images = open_images(
@@ -189,7 +189,7 @@ def _run(
 
 
 def result_facts(
-    result: SearchResult, plan: SearchPlan, images: SearchImages, device: str, world: World
+    result: SupernetSearchResult, plan: SearchPlan, images: SearchImages, device: str, world: World
 ) -> dict[str, Any]:
     """What ``result.json`` and ``--json`` say of a search.
 

@@ -30,7 +30,7 @@ class SearchTrace:
     epochs: list[dict[str, Any]]
     """Metrics of every epoch."""
     history: dict[str, Tensor]
-    """As in `SearchResult`."""
+    """As in `SupernetSearchResult`."""
     ended: bool
     """Whether it came to its end."""
 

@@ -10,7 +10,7 @@ from torch import Tensor, nn
 from gnas.data.parts import ImagesConfig, SearchImages, SearchLoaders, search_loaders
 from gnas.models.supercell import MixedWeights
 from gnas.models.supernet import SupernetConfig
-from gnas.search.toponas import SearchResult, ToponasConfig, search_toponas, toponas_space
+from gnas.search.toponas import SupernetSearchResult, ToponasConfig, search_toponas, toponas_space
 from gnas.topology import candidate_edges
 
 TINY: dict[str, Any] = {
@@ -71,7 +71,7 @@ def make_loaders(config: ToponasConfig, **changes: Any) -> SearchLoaders:
     )
 
 
-def search(config: ToponasConfig, **options: Any) -> SearchResult:
+def search(config: ToponasConfig, **options: Any) -> SupernetSearchResult:
     options.setdefault("build", SmallSupernet)
     loaders = options.pop("loaders", None) or make_loaders(config)
     return search_toponas(toponas_space(config), loaders, config, **options)

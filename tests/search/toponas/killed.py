@@ -19,7 +19,7 @@ import torch
 
 import gnas.checkpoints
 from gnas.checkpoints import Checkpoints
-from gnas.search.toponas import RunRecord, SearchResult, ToponasConfig
+from gnas.search.toponas import RunRecord, SupernetSearchResult, ToponasConfig
 from tests.search.toponas.conftest import search, tiny
 
 module: Any = gnas.checkpoints
@@ -27,7 +27,7 @@ CONFIG: ToponasConfig = tiny(epochs=40, order=2, method="milenas", arch_lr=0.02)
 FACTS = {"config": CONFIG, "data": {"sha256": "ab"}}
 
 
-def attempt(folder: Path, *, resume: bool) -> SearchResult:
+def attempt(folder: Path, *, resume: bool) -> SupernetSearchResult:
     """One run of the search with a checkpoint after every step."""
     torch.set_num_threads(1)
     record = RunRecord(folder, FACTS, resume=resume, every_s=0)

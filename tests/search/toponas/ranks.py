@@ -23,7 +23,7 @@ from gnas.cli import app
 from gnas.distributed import ALONE
 from gnas.errors import GnasError
 from gnas.models.supernet import SupernetConfig
-from gnas.search.toponas import RunRecord, SearchResult, World, joined
+from gnas.search.toponas import RunRecord, SupernetSearchResult, World, joined
 from tests.models.plain_supernet import PlainSupernet
 from tests.search.toponas.conftest import make_loaders, search, tiny
 
@@ -48,7 +48,7 @@ class Cells(nn.Module):
         return logits
 
 
-def run(name: str, world: World = ALONE, **options: Any) -> SearchResult:
+def run(name: str, world: World = ALONE, **options: Any) -> SupernetSearchResult:
     config = CONFIGS[name]
     loaders = make_loaders(config, rank=world.rank, world=world.size)
     if name in ("pieces", "batch_norm"):
@@ -65,7 +65,7 @@ def stop(progress: Any) -> None:
         raise Stop
 
 
-def resumed(world: World, folder: Path) -> SearchResult:
+def resumed(world: World, folder: Path) -> SupernetSearchResult:
     """Stopped in the middle of an epoch, then resumed."""
     facts = {"config": CONFIGS["resumed"], "data": {}}
 

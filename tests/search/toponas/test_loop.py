@@ -13,7 +13,7 @@ from torch import nn
 from gnas.data.batches import Batch, Batches
 from gnas.errors import ConfigError, DataError, GnasError
 from gnas.models.supernet import SupernetConfig
-from gnas.search.toponas import ArchParameters, SearchResult, search_toponas, toponas_space
+from gnas.search.toponas import ArchParameters, SupernetSearchResult, search_toponas, toponas_space
 from gnas.spaces.toponas import TopoNAS
 from gnas.spaces.toponas.genotype import Genotype
 from gnas.topology import is_valid
@@ -66,7 +66,7 @@ def test_same_seed_same_bits_and_the_global_generator_is_left_alone() -> None:
     first, second, other = (search(tiny(seed=seed)) for seed in (3, 3, 4))
     assert torch.equal(torch.random.get_rng_state(), state)
 
-    def facts(result: SearchResult) -> list[dict[str, Any]]:
+    def facts(result: SupernetSearchResult) -> list[dict[str, Any]]:
         return [{**epoch, "seconds": 0} for epoch in result.epochs]
 
     assert facts(first) == facts(second) != facts(other)

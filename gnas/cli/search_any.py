@@ -1,0 +1,187 @@
+"""``gnas search random|evolution|local|predictor|bayes``: any searcher, space and evaluator."""
+
+from __future__ import annotations
+
+import time
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
+from pathlib import Path
+from typing import TYPE_CHECKING, Annotated
+
+import typer
+
+from gnas.cli.options import absolute, given, settings
+from gnas.cli.output import check_writable, console, progress_bar, report_console, write_json
+from gnas.cli.search_nasgem import place
+from gnas.processes import prepare
+
+if TYPE_CHECKING:
+    from rich.console import Console
+
+    from gnas.search.result import SearchResult
+    from gnas.search.run import Progress
+
+HELP = {
+    "random": "Evaluate random architectures (the baseline of every search).",
+    "evolution": "Mutate the best of a population (regularized evolution, Real et al. 2019).",
+    "local": "Climb from neighbour to better neighbour (local search, White et al. 2021).",
+    "predictor": "Evaluate what a predictor, fitted as results come in, likes best.",
+    "bayes": "Bayesian optimisation by a Gaussian process with the WL kernel (Ru et al. 2021).",
+}
+EVALUATION = "Evaluation: one of the first three"
+AIM = "What to search for"
+WHERE = "Where candidates are kept"
+
+
+def register(app: typer.Typer) -> None:
+    """Adds one command a searcher."""
+    for name, text in HELP.items():
+        app.command(name, help=text)(_command(name))
+
+
+def _command(searcher: str) -> Callable[..., None]:
+    def search(
+        space: Annotated[
+            str | None, typer.Option(help="A space of gnas, or FILE.py:NAME", show_default=False)
+        ] = None,
+        dataset: Annotated[
+            str | None,
+            typer.Option(
+                help="Train briefly on digits, cifar10 or a folder; with --table: its images",
+                rich_help_panel=EVALUATION,
+            ),
+        ] = None,
+        table: Annotated[
+            str | None, typer.Option(help="Look up in a table", rich_help_panel=EVALUATION)
+        ] = None,
+        evaluate: Annotated[
+            str | None,
+            typer.Option(
+                metavar="FILE.py:FUNCTION",
+                help="Call function(graph, *, seed) of a file, which is run",
+                rich_help_panel=EVALUATION,
+            ),
+        ] = None,
+        data_dir: Annotated[
+            Path | None,
+            typer.Option(help="Folder of images or tables", rich_help_panel=EVALUATION),
+        ] = None,
+        objective: Annotated[
+            list[str] | None,
+            typer.Option(
+                metavar="NAME[:min|:max]",
+                help="Measure to improve; several give a Pareto front (val_acc, or score)",
+                rich_help_panel=AIM,
+            ),
+        ] = None,
+        at_most: Annotated[
+            list[str] | None,
+            typer.Option(metavar="NAME=NUMBER", help="Bound of a measure", rich_help_panel=AIM),
+        ] = None,
+        budget: Annotated[int | None, typer.Option(help="Architectures to evaluate (100)")] = None,
+        workers: Annotated[int, typer.Option(help="Processes that evaluate here")] = 1,
+        out: Annotated[Path | None, typer.Option(help="The run's folder (runs/...)")] = None,
+        resume: Annotated[
+            Path | None, typer.Option(help="Go on with the run in this folder")
+        ] = None,
+        seed: Annotated[
+            int | None, typer.Option(help="Seed of searcher, split and evaluations (0)")
+        ] = None,
+        json: Annotated[str | None, typer.Option(help="File for the result; - is stdout")] = None,
+        storage: Annotated[
+            str | None,
+            typer.Option(help="A file or postgresql+psycopg://...", rich_help_panel=WHERE),
+        ] = None,
+        study: Annotated[
+            str | None, typer.Option(help="Its name there (the folder's)", rich_help_panel=WHERE)
+        ] = None,
+        setting: Annotated[
+            list[str] | None,
+            typer.Option("--set", metavar="NAME=VALUE", help="Setting of searcher or training"),
+        ] = None,
+    ) -> None:
+        if workers > 0 and table is None:
+            prepare("gnas.evaluate.job")
+        from gnas.search.plan import plan_search, resumed_plan, run_plan
+        from gnas.viz import search_result_figures
+
+        check_writable(json)
+        named = given(
+            space=space, dataset=dataset, table=table, evaluate=evaluate, budget=budget,
+            seed=seed, data_dir=absolute(data_dir), objectives=tuple(objective or ()) or None,
+            at_most=tuple(at_most or ()) or None,
+        )  # fmt: skip
+        options = named | settings(setting or [], named)
+        if resume is not None:
+            if out is not None or study is not None:
+                raise typer.BadParameter("--resume goes on in its own folder and study")
+            plan = resumed_plan(resume, searcher, options, storage=place(storage))
+            folder = resume
+        else:
+            if space is None:
+                raise typer.BadParameter("--space must be given: a space of gnas, or FILE.py:NAME")
+            plan = plan_search(searcher, **options, storage=place(storage), study=study)
+            stamp = time.strftime("%Y%m%d-%H%M%S")
+            folder = out or Path("runs") / f"{searcher}-{Path(space).stem}-{stamp}"
+        with watching() as report:
+            result = run_plan(
+                plan, out=folder, workers=workers, resume=resume is not None, report=report,
+                figures=search_result_figures,
+            )  # fmt: skip
+        print_result(result, folder, report_console(json))
+        if json is not None:
+            write_json(json, result)
+
+    return search
+
+
+@contextmanager
+def watching() -> Iterator[Callable[[Progress], None]]:
+    """A callback that shows a bar of evaluations, and a line for every better one, on stderr."""
+    target = console(stderr=True)
+    with progress_bar() as bar:
+        task = bar.add_task("search", total=None)
+
+        def report(progress: Progress) -> None:
+            bar.update(task, completed=progress.done, total=progress.total)
+            if progress.is_better and progress.best is not None:
+                measures = ", ".join(
+                    f"{name} {value:.6g}" for name, value in (progress.best.measures or {}).items()
+                )
+                (bar.console if not bar.disable else target).print(
+                    f"{progress.done} evaluated, best: {measures}", markup=False, soft_wrap=True
+                )
+
+        yield report
+
+
+def print_result(result: SearchResult, folder: Path, target: Console) -> None:
+    """The best architecture, and the front where there are several objectives."""
+    from rich.box import SIMPLE_HEAD
+    from rich.table import Table
+
+    target.print(result.architecture, markup=False, soft_wrap=True)
+    goals = ", ".join(result.objectives)
+    bounds = f"; at most {', '.join(result.bounds)}" if result.bounds else ""
+    target.print(
+        f"{result.evaluated} evaluated in space {result.space['name']}: {goals}{bounds}",
+        markup=False,
+    )
+    table = Table(box=SIMPLE_HEAD, padding=0, pad_edge=False)
+    names = [objective.name for objective in result.goal.objectives]
+    names += [name for name in result.metrics if name not in names]
+    table.add_column("member" if len(result.objectives) > 1 else "architecture")
+    for name in names:
+        table.add_column(name, justify="right", no_wrap=True)
+    for place_, number in enumerate(result.front):
+        measures = result.evaluations[number].measures or {}
+        cells = [f"{measures[name]:.6g}" if name in measures else "-" for name in names]
+        table.add_row(str(place_ if len(result.objectives) > 1 else number), *cells)
+    target.print(table)
+    if not result.feasible:
+        target.print("no architecture keeps all bounds; this one breaks them least")
+    if result.failed:
+        target.print(f"{result.failed} architectures failed; metrics.jsonl says why")
+    if result.stopped:
+        target.print(f"stopped early: {result.stopped}", markup=False)
+    target.print(f"{result.seconds:.0f} s; run: {folder}", markup=False, soft_wrap=True)

@@ -1,0 +1,24 @@
+"""Evaluators: named measures of an architecture, from a table, a training or a user's function.
+
+An `Evaluator` knows nothing of how architectures are chosen, and a searcher nothing of where the
+measures come from; `gnas.search.run_search` joins them.
+"""
+
+from gnas.evaluate.base import Evaluator, Measures
+from gnas.evaluate.function import FunctionEvaluator
+from gnas.evaluate.job import EvaluationJob
+from gnas.evaluate.source import Source, load_space
+from gnas.evaluate.table import TableEvaluator, TableSpace
+from gnas.evaluate.training import TrainingEvaluator
+
+__all__ = [
+    "EvaluationJob",
+    "Evaluator",
+    "FunctionEvaluator",
+    "Measures",
+    "Source",
+    "TableEvaluator",
+    "TableSpace",
+    "TrainingEvaluator",
+    "load_space",
+]

@@ -1,0 +1,101 @@
+"""The interface of all evaluators."""
+
+from __future__ import annotations
+
+import math
+from abc import ABC, abstractmethod
+from collections.abc import Mapping, Sequence
+from typing import Any, ClassVar
+
+import numpy as np
+from numpy.typing import NDArray
+from torch_geometric.data import Data
+
+from gnas.errors import DataError
+from gnas.graphs import DenseBatch
+from gnas.spaces.base import Space
+
+Measures = dict[str, float]
+"""Values by the name of the measure, unit included (``val_acc``, ``macs``, ``latency_ms``)."""
+
+
+class Evaluator(ABC):
+    """Measures architectures.
+
+    `gnas.search.run_search` calls `open` once in every process that evaluates, then `evaluate`
+    for each architecture that was asked for, and `count` for as many as a searcher considers.
+    Subclasses need `evaluate` and ``measures`` only; to be evaluated by other processes, they must
+    be picklable before `open`.
+    """
+
+    kind: ClassVar[str] = "own"
+    """Names the class in the record of a run."""
+    instant: ClassVar[bool] = False
+    """Whether an evaluation costs next to nothing, so that no worker is needed for it."""
+    measures: tuple[str, ...] = ()
+    """Names of what `evaluate` returns; empty if that is not known before."""
+    counted: tuple[str, ...] = ()
+    """Those of ``measures`` that `count` gives exactly, without any evaluation."""
+
+    @abstractmethod
+    def evaluate(self, graph: Data, *, seed: int) -> Measures:
+        """Measures one architecture.
+
+        Args:
+            graph: The architecture.
+            seed: Fixes every random choice of the evaluation.
+
+        Raises:
+            GnasError, RuntimeError, MemoryError or ArithmeticError: the architecture cannot be
+                measured; it is recorded as failed for that reason and the search goes on.
+        """
+
+    def count(self, graphs: DenseBatch) -> dict[str, NDArray[np.float64]]:
+        """The measures named in ``counted`` of N architectures, each float64 [N]."""
+        return {}
+
+    def open(self, space: Space) -> None:  # noqa: B027  nothing to load is the usual case
+        """Loads what every evaluation needs, images for example.
+
+        Args:
+            space: The architectures that will be evaluated are of this space.
+        """
+
+    def reachable(self, space: Space) -> Space:
+        """The part of ``space`` whose architectures can be evaluated."""
+        return space
+
+    def facts(self) -> dict[str, Any]:
+        """Everything that fixes the meaning of a measure, as JSON has it; no password.
+
+        A run records them, and is resumed by equal facts only.
+        """
+        return {"kind": self.kind}
+
+
+def check_measures(measures: Mapping[str, Any], wanted: Sequence[str] = ()) -> Measures:
+    """The measures as finite floats.
+
+    Args:
+        measures: What an evaluation returned.
+        wanted: Names that must be among them.
+
+    Raises:
+        DataError: one is missing, no number, or not finite.
+    """
+    missing = [name for name in wanted if name not in measures]
+    if missing:
+        raise DataError(
+            f"an evaluation must return the measure '{missing[0]}', "
+            f"but returned {sorted(measures)}"
+        )
+    found: Measures = {}
+    for name, value in measures.items():
+        try:
+            number = float(value)
+        except (TypeError, ValueError):
+            raise DataError(f"the measure '{name}' must be a number, but got {value!r}") from None
+        if not math.isfinite(number):
+            raise DataError(f"the measure '{name}' must be finite, but got {number}")
+        found[str(name)] = number
+    return found

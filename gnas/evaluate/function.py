@@ -1,0 +1,87 @@
+"""Measures by a user's own function."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Mapping
+from typing import Any, ClassVar
+
+from torch_geometric.data import Data
+
+from gnas.errors import ConfigError, DataError, GnasError
+from gnas.evaluate.base import Evaluator, Measures, check_measures
+from gnas.evaluate.source import Source
+from gnas.spaces.base import Space
+
+SCORE = "score"
+"""The measure that a single number is."""
+
+Worth = Callable[..., float | Mapping[str, float]]
+
+
+class FunctionEvaluator(Evaluator):
+    """Calls ``worth(graph, *, seed) -> float | Mapping[str, float]``.
+
+    A single number is the measure ``score``, of which more is better. Whatever exception the
+    function raises, the architecture is recorded as failed for that reason.
+
+    Args:
+        worth: The function, or ``FILE.py:FUNCTION`` or its `Source`, which other processes can
+            load too.
+
+    Raises:
+        ConfigError: ``worth`` cannot be called, or its text has another form.
+        MissingDataError: there is no such file.
+
+    Example:
+        >>> from gnas.spaces import NASBench201
+        >>> import numpy as np
+        >>> def edges(graph, *, seed):
+        ...     return float(graph.num_edges)
+        >>> cell = NASBench201().sample(np.random.default_rng(0))
+        >>> FunctionEvaluator(edges).evaluate(cell, seed=0) == {"score": float(cell.num_edges)}
+        True
+    """
+
+    kind: ClassVar[str] = "function"
+
+    def __init__(self, worth: Worth | str | Source) -> None:
+        self.source = Source.parse(worth) if isinstance(worth, str) else None
+        if isinstance(worth, Source):
+            self.source = worth
+        self._worth: Worth | None = None
+        if self.source is None:
+            if not callable(worth):
+                raise ConfigError(f"an evaluation must be a function, but got {worth!r:.60}")
+            self._worth = worth
+
+    def __getstate__(self) -> dict[str, Any]:
+        # what was loaded from a file cannot be pickled, and is loaded again
+        return {"source": self.source, "_worth": None if self.source else self._worth}
+
+    def open(self, space: Space) -> None:
+        """Loads the function from its file."""
+        if self._worth is None:
+            assert self.source is not None
+            found = self.source.load()
+            if not callable(found):
+                raise ConfigError(f"{self.source} must be a function, but is {found!r:.60}")
+            self._worth = found
+
+    def evaluate(self, graph: Data, *, seed: int) -> Measures:
+        """See `Evaluator.evaluate`."""
+        if self._worth is None:
+            raise ConfigError("an evaluator must be opened before it evaluates; call `open`")
+        try:
+            found = self._worth(graph.clone(), seed=seed)
+        except (GnasError, RuntimeError, MemoryError, ArithmeticError):
+            raise  # what workers record as a failure of the architecture
+        except Exception as error:
+            raise DataError(f"{type(error).__name__}: {error}") from error
+        return check_measures(found if isinstance(found, Mapping) else {SCORE: found})
+
+    def facts(self) -> dict[str, Any]:
+        """The name of the function, and the file's content where it is from one."""
+        if self.source is None:
+            name = getattr(self._worth, "__qualname__", type(self._worth).__name__)
+            return {"kind": self.kind, "function": name}
+        return {"kind": self.kind, "function": self.source.name, "sha256": self.source.sha256}

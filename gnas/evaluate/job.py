@@ -1,0 +1,125 @@
+"""How the workers of a study evaluate the candidates of a search."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any, ClassVar, Self
+
+from gnas.errors import ConfigError
+from gnas.evaluate.base import Evaluator, check_measures
+from gnas.evaluate.function import FunctionEvaluator
+from gnas.evaluate.source import Source, load_space
+from gnas.evaluate.training import TrainingEvaluator
+from gnas.spaces.base import Space
+from gnas.studies import Job
+from gnas.studies.job import Evaluate
+
+
+@dataclass(frozen=True)
+class EvaluationJob(Job):
+    """Evaluates architectures of a space."""
+
+    kind: ClassVar[str] = "search"
+
+    space: Space | Source
+    """The space, or the file that has it."""
+    space_facts: dict[str, Any]
+    """What tells the space from others, as JSON has it."""
+    evaluator: Evaluator
+    wanted: tuple[str, ...]
+    """Names of the measures that every evaluation must return; the first is the trial's value."""
+    search: dict[str, Any]
+    """What else tells the search from others in the same storage."""
+
+    def facts(self) -> dict[str, Any]:
+        """See `Job.facts`."""
+        return {
+            "space": self.space_facts,
+            "evaluator": self.evaluator.facts(),
+            "wanted": list(self.wanted),
+            "search": self.search,
+        }
+
+    @classmethod
+    def from_facts(
+        cls,
+        facts: dict[str, Any],
+        *,
+        data_dir: Path | None = None,
+        space: str | None = None,
+        evaluate: str | None = None,
+    ) -> Self:
+        """See `Job.from_facts`.
+
+        A study never says which file of this machine is to be run: whoever starts a worker does.
+
+        Args:
+            facts: See `Job.from_facts`.
+            data_dir: See `Job.from_facts`.
+            space: ``FILE.py:NAME`` of the space, where it is not one of gnas.
+            evaluate: ``FILE.py:FUNCTION`` of the evaluation, where that is a user's function.
+
+        Raises:
+            ConfigError: the facts are of another version, a file is not given, or has another
+                content than the search's.
+        """
+        try:
+            about, how, wanted = facts["space"], facts["evaluator"], tuple(facts["wanted"])
+            search = facts["search"]
+            kind, own_space = how["kind"], "sha256" in about
+        except (KeyError, TypeError) as error:
+            raise ConfigError(
+                f"a search must be one of this version of gnas, but lacks: {error}"
+            ) from error
+        found: Space | Source = (
+            _same_file(space, about["sha256"], "--space FILE.py:NAME")
+            if own_space
+            else load_space(about["name"])
+        )
+        evaluator: Evaluator
+        if kind == FunctionEvaluator.kind and "sha256" in how:
+            given = _same_file(evaluate, how["sha256"], "--evaluate FILE.py:FUNCTION")
+            evaluator = FunctionEvaluator(given)
+        elif kind == TrainingEvaluator.kind:
+            folder = None if data_dir is None else str(data_dir)
+            evaluator = TrainingEvaluator.from_facts(how, data_dir=folder)
+        else:
+            raise ConfigError(
+                "workers on other machines can evaluate by a training or by a function of a file, "
+                f"but this search does by '{kind}', which its own command alone has"
+            )
+        return cls(found, about, evaluator, wanted, search)
+
+    def open(self) -> Evaluate:
+        """See `Job.open`."""
+        space = load_space(self.space) if isinstance(self.space, Source) else self.space
+        self.evaluator.open(space)
+        return self.evaluation(space)
+
+    def evaluation(self, space: Space) -> Evaluate:
+        """What `open` returns, of an evaluator that is open."""
+
+        def evaluate(candidate: dict[str, Any]) -> dict[str, Any]:
+            graph = space.from_str(candidate["architecture"])
+            found = self.evaluator.evaluate(graph, seed=candidate["seed"])
+            measures = check_measures(found, self.wanted)
+            return {**measures, "score": measures[self.wanted[0]], "measures": measures}
+
+        return evaluate
+
+
+def _same_file(given: str | None, sha256: str, option: str) -> Source:
+    """The file that the person who starts a worker names, if it is the search's."""
+    if given is None:
+        raise ConfigError(
+            f"a worker of this search must be told which file to run; give {option} with the file "
+            f"of sha256 {sha256[:12]}..."
+        )
+    source = Source.parse(given)
+    if source.sha256 != sha256:
+        raise ConfigError(
+            f"{option} must be the file that the search was begun with (sha256 {sha256[:12]}...), "
+            f"but {source.path} has {source.sha256[:12]}..."
+        )
+    return source

@@ -1,0 +1,107 @@
+"""Python objects of a user's own file, named ``FILE.py:NAME``."""
+
+from __future__ import annotations
+
+import hashlib
+import importlib.util
+import sys
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+from gnas.errors import ConfigError, MissingDataError
+from gnas.spaces import SPACES
+from gnas.spaces.base import Space
+
+
+@dataclass(frozen=True)
+class Source:
+    """An object in a Python file.
+
+    The file is run when the object is loaded: name files that you trust only.
+    """
+
+    path: str
+    """The file, from the root."""
+    name: str
+    """The object's name in it."""
+    sha256: str
+    """Of the file's content."""
+
+    @staticmethod
+    def parse(text: str) -> Source:
+        """The object that ``FILE.py:NAME`` names.
+
+        Raises:
+            ConfigError: the text has another form.
+            MissingDataError: there is no such file.
+        """
+        path, colon, name = text.rpartition(":")
+        if not colon or not path.endswith(".py") or not name.isidentifier():
+            raise ConfigError(f"an object in a file must be named FILE.py:NAME, but got {text!r}")
+        try:
+            content = Path(path).read_bytes()
+        except OSError as error:
+            reason = error.strerror or error
+            raise MissingDataError(f"{path} must be a Python file, but: {reason}") from error
+        return Source(str(Path(path).absolute()), name, hashlib.sha256(content).hexdigest())
+
+    def __str__(self) -> str:
+        return f"{self.path}:{self.name}"
+
+    def load(self) -> Any:
+        """Runs the file, once in a process, and returns the object.
+
+        Raises:
+            ConfigError: the file changed, cannot be run, or has no such object.
+        """
+        now = Source.parse(str(self)).sha256
+        if now != self.sha256:
+            raise ConfigError(
+                f"{self.path} must be the file that the search was begun with (sha256 "
+                f"{self.sha256[:12]}...), but it changed; begin a new search"
+            )
+        module_name = f"gnas_file_{self.sha256[:16]}"
+        if module_name not in sys.modules:
+            spec = importlib.util.spec_from_file_location(module_name, self.path)
+            assert spec is not None and spec.loader is not None
+            module = importlib.util.module_from_spec(spec)
+            sys.modules[module_name] = module
+            try:
+                spec.loader.exec_module(module)
+            except Exception as error:
+                del sys.modules[module_name]
+                reason = f"{type(error).__name__}: {error}"
+                raise ConfigError(
+                    f"{self.path} must be a Python program, but: {reason}"
+                ) from error
+        try:
+            return getattr(sys.modules[module_name], self.name)
+        except AttributeError:
+            raise ConfigError(f"{self.path} must define '{self.name}', but does not") from None
+
+
+def load_space(spec: str | Source) -> Space:
+    """A space by its name in `gnas.spaces.SPACES`, or from ``FILE.py:NAME``.
+
+    Args:
+        spec: The name; or the file and in it a space, or a class or function that makes one
+            without arguments.
+
+    Raises:
+        ConfigError: there is no such space.
+        MissingDataError: there is no such file.
+    """
+    if isinstance(spec, str) and spec in SPACES:
+        return SPACES[spec]()
+    if isinstance(spec, str) and ":" not in spec:
+        raise ConfigError(
+            f"unknown space '{spec}'; choose from {sorted(SPACES)}, or give FILE.py:NAME"
+        )
+    source = Source.parse(spec) if isinstance(spec, str) else spec
+    found = source.load()
+    if callable(found):
+        found = found()
+    if not isinstance(found, Space):
+        raise ConfigError(f"{source} must be a gnas.spaces.Space, but is {type(found).__name__}")
+    return found

@@ -1,0 +1,236 @@
+"""Measures that a benchmark table holds."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from typing import Any, ClassVar
+
+import numpy as np
+import torch
+from numpy.typing import ArrayLike, NDArray
+from torch import Tensor
+from torch_geometric.data import Data
+
+from gnas.data.tables import BenchmarkTable
+from gnas.errors import ConfigError, GraphError
+from gnas.evaluate.base import Evaluator, Measures
+from gnas.graphs import DenseBatch, as_batch, graph_keys
+from gnas.spaces.base import Space
+
+Values = NDArray[np.float64]
+
+IMAGES = {
+    "cifar10": ("cifar10-valid", "cifar10"),
+    "cifar100": ("cifar100", "cifar100"),
+    "imagenet16-120": ("ImageNet16-120", "ImageNet16-120"),
+}
+"""What NAS-Bench-201 calls the images of the validation and of the test accuracy."""
+COUNTED = ("macs", "num_params")
+"""Quantities of a table that could be counted without any training."""
+ALWAYS = ("val_acc", "test_acc", *COUNTED)
+"""Quantities that an evaluation reports wherever the table has them."""
+
+
+class TableEvaluator(Evaluator):
+    """Looks measures up in a table; architectures that are the same network have the same.
+
+    A searcher asks for every different network once (`gnas.search.Searcher.key`), so no network
+    is paid for twice: the measures of rows that are one network, drawn differently, are the means
+    over these rows.
+
+    Args:
+        space: The whole space.
+        graphs: The table's architectures.
+        measures: Values of each row by the name of the measure, each [N].
+        counted: Those that cost no query.
+        provenance: What a run records of the table; see `gnas.data.Provenance.summary`.
+
+    Raises:
+        ConfigError: there is no measure, or one of another length.
+    """
+
+    kind: ClassVar[str] = "table"
+    instant: ClassVar[bool] = True
+
+    def __init__(
+        self,
+        space: Space,
+        graphs: DenseBatch,
+        measures: Mapping[str, ArrayLike],
+        *,
+        counted: Sequence[str] = (),
+        provenance: Mapping[str, Any] | None = None,
+    ) -> None:
+        self.space = TableSpace(space, graphs)
+        keys, group = np.unique(self.space.keys(graphs), return_inverse=True)
+        group = group.reshape(-1)
+        sizes = np.bincount(group)
+        self.values: dict[str, Values] = {}
+        """Values of the M different networks by the name of the measure, each float64 [M]."""
+        for name, column in measures.items():
+            values = np.asarray(column, dtype=np.float64)
+            if values.shape != (len(graphs),):
+                raise ConfigError(
+                    f"every measure must have one value a row, but '{name}' has shape "
+                    f"{values.shape} for {len(graphs)} rows"
+                )
+            self.values[name] = np.bincount(group, values) / sizes
+        if not self.values:
+            raise ConfigError("a table must have at least one measure, but has none")
+        self.measures = tuple(self.values)
+        self.counted = tuple(name for name in counted if name in self.values)
+        self.provenance = dict(provenance or {})
+        self._number = {int(key): k for k, key in enumerate(keys)}
+
+    def __len__(self) -> int:
+        """Different networks, M."""
+        return len(self._number)
+
+    @classmethod
+    def from_table(
+        cls,
+        space: Space,
+        table: BenchmarkTable,
+        measures: Sequence[str] = (),
+        *,
+        dataset: str | None = None,
+        epochs: int | None = None,
+    ) -> TableEvaluator:
+        """The evaluator of a table's columns under one protocol, means over runs.
+
+        Args:
+            space: The whole space.
+            table: Its table.
+            measures: Quantities of the table (`gnas.data.Column.quantity`); beside them those of
+                `ALWAYS` that it has.
+            dataset: Images, a key of `IMAGES` or as the table calls them; needed where the table
+                has several.
+            epochs: Length of the trainings; None takes the longest.
+
+        Raises:
+            ConfigError: the table has no such quantity for these images and epochs.
+            DataError: an architecture lacks a value.
+        """
+        val, test = IMAGES.get(dataset or "", (dataset, dataset))
+        of_images = [c for c in table.columns if dataset is None or c.dataset in (val, test, None)]
+        has = {column.quantity for column in of_images}
+        names = dict.fromkeys([*measures, *(name for name in ALWAYS if name in has)])
+        found = {}
+        for name in names:
+            columns = [column for column in table.columns if column.quantity == name]
+            order = (val, test, None) if name.startswith("val") else (test, val, None)
+            known = {column.dataset for column in columns}
+            of = next((choice for choice in order if choice in known), dataset)
+            trained = any(column.epochs is not None for column in columns)
+            found[name] = table.metric(name, dataset=of, epochs=epochs if trained else None)
+        counted = [name for name in COUNTED if name in found]
+        facts = {**table.provenance.summary(), "dataset": dataset, "epochs": epochs}
+        return cls(space, table.graphs, found, counted=counted, provenance=facts)
+
+    def number(self, graph: Data) -> int:
+        """The number in [0, M) of an architecture's network.
+
+        Raises:
+            GraphError: the table does not have it.
+        """
+        key = int(self.space.keys(as_batch(graph))[0])
+        try:
+            return self._number[key]
+        except KeyError:
+            raise GraphError("an architecture must be one of the table's, but is not") from None
+
+    def evaluate(self, graph: Data, *, seed: int) -> Measures:
+        """See `Evaluator.evaluate`; the seed has no influence."""
+        number = self.number(graph)
+        return {name: float(values[number]) for name, values in self.values.items()}
+
+    def count(self, graphs: DenseBatch) -> dict[str, Values]:
+        """See `Evaluator.count`."""
+        if not self.counted:
+            return {}
+        rows = [self._number[key] for key in self.space.keys(graphs).tolist()]
+        return {name: self.values[name][rows] for name in self.counted}
+
+    def reachable(self, space: Space) -> Space:
+        """The architectures that the table has."""
+        return self.space
+
+    def facts(self) -> dict[str, Any]:
+        """Which table, and which of its columns."""
+        about = {name: value for name, value in self.provenance.items() if name != "path"}
+        return {"kind": self.kind, **about}
+
+
+class TableSpace(Space):
+    """The architectures of a space that a table has: all else is out of reach.
+
+    Draws are uniform over the rows. Neighbours and mutations are those of the space that the table
+    has, drawn as in the table; where it has no neighbour, a mutation is a random row. They are
+    looked up once for each architecture, so searches should share one such space.
+
+    Args:
+        space: The whole space.
+        graphs: The table's architectures.
+    """
+
+    def __init__(self, space: Space, graphs: DenseBatch) -> None:
+        for fact in Space.__annotations__:
+            setattr(self, fact, getattr(space, fact))
+        self.size = len(graphs)
+        self._whole = space
+        self._graphs = graphs
+        self._row = {key: row for row, key in enumerate(self.keys(graphs).tolist())}
+        self._near: dict[str, Tensor] = {}
+        self._complete = space.size == len(graphs)
+
+    def keys(self, graphs: DenseBatch) -> NDArray[np.uint64]:
+        """Equal for the same network, however it is drawn: uint64 [N]."""
+        return graph_keys(self._whole.functional(graphs))
+
+    def sample_batch(self, count: int, rng: np.random.Generator) -> DenseBatch:
+        """``count`` rows, with replacement."""
+        return self._graphs[torch.from_numpy(rng.integers(len(self._graphs), size=count))]
+
+    def enumerate(self) -> DenseBatch:
+        """Every row."""
+        return self._graphs
+
+    def mutate(self, graph: Data, rng: np.random.Generator) -> Data:
+        """One edit of the space that stays in the table, each equally likely."""
+        if self._complete:
+            return self._whole.mutate(graph, rng)
+        near = self.neighbours(graph)
+        return near.data(int(rng.integers(len(near)))) if len(near) else self.sample(rng)
+
+    def neighbours(self, graph: Data) -> DenseBatch:
+        """Those of the space that the table has."""
+        if self._complete:
+            return self._whole.neighbours(graph)
+        text = self.to_str(graph)
+        if text not in self._near:
+            keys = self.keys(self._whole.neighbours(graph)).tolist()
+            rows = sorted({self._row[key] for key in keys if key in self._row})
+            self._near[text] = torch.tensor(rows, dtype=torch.int64)
+        return self._graphs[self._near[text]]
+
+    def live(self, batch: DenseBatch) -> DenseBatch:
+        """As the space's."""
+        return self._whole.live(batch)
+
+    def functional(self, batch: DenseBatch) -> DenseBatch:
+        """As the space's."""
+        return self._whole.functional(batch)
+
+    def check(self, graph: Data) -> None:
+        """See `Space.check`; the table must have it."""
+        self._whole.check(graph)
+        if int(self.keys(as_batch(graph))[0]) not in self._row:
+            raise GraphError("an architecture must be one of the table's, but is not")
+
+    def to_str(self, graph: Data) -> str:
+        """As the space's."""
+        return self._whole.to_str(graph)
+
+    def from_str(self, text: str) -> Data:
+        """As the space's."""
+        return self._whole.from_str(text)

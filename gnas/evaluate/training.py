@@ -1,0 +1,246 @@
+"""Measures by a short training on a small set of images."""
+
+from __future__ import annotations
+
+import math
+import statistics
+import time
+from collections.abc import Callable, Mapping
+from dataclasses import asdict
+from functools import partial
+from typing import Any, ClassVar
+
+import numpy as np
+import torch
+from numpy.typing import NDArray
+from torch import nn
+from torch_geometric.data import Data
+
+from gnas.config import from_record
+from gnas.data.images import ImageSplits
+from gnas.data.proxy import ProxyImagesConfig, open_proxy_images
+from gnas.errors import ConfigError, DataError
+from gnas.evaluate.base import Evaluator, Measures
+from gnas.graphs import DenseBatch
+from gnas.models import FAMILIES, num_macs, num_params
+from gnas.spaces.base import Space
+from gnas.train import ProxyRecipe, fresh_network, train_proxy
+
+TRAINED = ("val_acc", "test_acc", "val_loss", "train_loss", "train_time_s")
+COUNTED = ("macs", "num_params")
+LATENCY = "latency_ms"
+CHANNELS, CELLS, LAYERS = 8, 1, 3
+"""Choice: channels of the first cells, cells of a stage, and cells of a network without stages."""
+WARM_UPS, REPEATS = 3, 20
+"""Choice: forward passes before and in a measurement of latency."""
+
+
+class TrainingEvaluator(Evaluator):
+    """Trains each architecture's network for a few epochs, the same for all.
+
+    ``macs`` and ``num_params`` are counted on the network, without training; ``latency_ms`` is the
+    median time of one image through the untrained network on one core of the machine that
+    evaluates, and the one measure that is not the same at every evaluation.
+
+    Args:
+        images: What on, or the name of a data set of `ProxyImagesConfig`.
+        recipe: How; `ProxyRecipe`, mirroring images except digits, if None.
+        network: Fields of the space's network config that differ from a small network's.
+        latency: Also measure ``latency_ms``.
+
+    Raises:
+        ConfigError: impossible settings.
+    """
+
+    kind: ClassVar[str] = "training"
+    counted = COUNTED
+
+    def __init__(
+        self,
+        images: ProxyImagesConfig | str = "digits",
+        recipe: ProxyRecipe | None = None,
+        *,
+        network: Mapping[str, Any] | None = None,
+        latency: bool = False,
+    ) -> None:
+        if isinstance(images, str):
+            images = from_record(ProxyImagesConfig, {"dataset": images})
+        self.images = images
+        self.recipe = recipe or ProxyRecipe(flip=images.dataset != "digits")
+        self.network = dict(network or {})
+        self.latency = latency
+        self.measures = (*TRAINED, *COUNTED, *((LATENCY,) if latency else ()))
+        self.images_sha256: str | None = None
+        """Of all pixels and labels, known after `open`."""
+        self._splits: ImageSplits | None = None
+        self._build: Callable[[Data], nn.Module] | None = None
+        self._counts: dict[bytes, tuple[float, float]] = {}
+
+    def __getstate__(self) -> dict[str, Any]:
+        loaded: dict[str, Any] = {"_splits": None, "_build": None, "_counts": {}}
+        return {**self.__dict__, **loaded}
+
+    def open(self, space: Space) -> None:
+        """Reads the images; from then on this process works on one core.
+
+        Raises:
+            GnasError: see `open_proxy_images`.
+            ConfigError: architectures of ``space`` have no network, or none of this size.
+            DataError: the images are others than those of the search's beginning.
+        """
+        torch.set_num_threads(1)
+        splits = open_proxy_images(self.images)
+        if self.images_sha256 not in (None, splits.sha256):
+            raise DataError(
+                f"the images must be those that the search was begun with (sha256 "
+                f"{str(self.images_sha256)[:12]}...), but have {splits.sha256[:12]}...; say where "
+                "they are with --data-dir"
+            )
+        self.network = network_size(space, self.network)
+        build = network_builder(
+            space, self.network, in_channels=splits.in_channels, num_classes=splits.num_classes
+        )
+        self._splits, self._build, self.images_sha256 = splits, build, splits.sha256
+
+    def evaluate(self, graph: Data, *, seed: int) -> Measures:
+        """See `Evaluator.evaluate`.
+
+        Raises:
+            DataError: the training diverged.
+        """
+        splits, build = self._opened()
+        network = fresh_network(partial(build, graph), seed)
+        shape = (splits.in_channels, splits.image_size, splits.image_size)
+        found = {"macs": float(num_macs(network, shape)), "num_params": float(num_params(network))}
+        if self.latency:
+            found[LATENCY] = latency_ms(network, shape)
+        trained = train_proxy(network, splits, self.recipe, seed=seed)
+        if not (math.isfinite(trained.train_loss) and math.isfinite(trained.val_loss)):
+            raise DataError(
+                f"a training must keep its losses finite, but they ended at "
+                f"{trained.train_loss} (training) and {trained.val_loss} (validation)"
+            )
+        return {**asdict(trained), **found}
+
+    def build(self, graph: Data) -> nn.Module:
+        """The network of an architecture, with weights from torch's global generator."""
+        return self._opened()[1](graph)
+
+    def count(self, graphs: DenseBatch) -> dict[str, NDArray[np.float64]]:
+        """MACs of one image and parameters of each network, float64 [N]."""
+        splits, build = self._opened()
+        shape = (splits.in_channels, splits.image_size, splits.image_size)
+        rows = []
+        for graph in graphs:
+            key = _bytes_of(graph)
+            if key not in self._counts:
+                network = fresh_network(partial(build, graph), 0)
+                self._counts[key] = float(num_macs(network, shape)), float(num_params(network))
+            rows.append(self._counts[key])
+        table = np.array(rows, dtype=np.float64).reshape(len(rows), len(COUNTED))
+        return {name: table[:, k] for k, name in enumerate(COUNTED)}
+
+    def facts(self) -> dict[str, Any]:
+        """Images, recipe and size; without the folder of the images, which may move."""
+        images = asdict(self.images)
+        del images["data_dir"]
+        return {
+            "kind": self.kind,
+            "images": images,
+            "images_sha256": self.images_sha256,
+            "recipe": asdict(self.recipe),
+            "network": self.network,
+            "latency": self.latency,
+        }
+
+    @staticmethod
+    def from_facts(facts: Mapping[str, Any], *, data_dir: str | None = None) -> TrainingEvaluator:
+        """The evaluator that wrote the facts.
+
+        Args:
+            facts: Of `facts`.
+            data_dir: Folder of the images on this machine.
+
+        Raises:
+            ConfigError: the facts are of another version.
+        """
+        try:
+            images = from_record(ProxyImagesConfig, {**facts["images"], "data_dir": data_dir})
+            found = TrainingEvaluator(
+                images,
+                from_record(ProxyRecipe, facts["recipe"]),
+                network=facts["network"],
+                latency=facts["latency"],
+            )
+            found.images_sha256 = facts["images_sha256"]
+        except (KeyError, TypeError) as error:
+            raise ConfigError(
+                f"a search must be one of this version of gnas, but lacks: {error}"
+            ) from error
+        return found
+
+    def _opened(self) -> tuple[ImageSplits, Callable[[Data], nn.Module]]:
+        if self._splits is None or self._build is None:
+            raise ConfigError("an evaluator must be opened before it evaluates; call `open`")
+        return self._splits, self._build
+
+
+def network_size(space: Space, changes: Mapping[str, Any]) -> dict[str, Any]:
+    """Fields of the config of a space's small networks that differ from its defaults.
+
+    Raises:
+        ConfigError: architectures of the space have no network.
+    """
+    if hasattr(space, "build"):
+        return dict(changes)
+    if space.name not in FAMILIES:
+        raise ConfigError(
+            f"the space must say how its networks are built, but '{space.name}' has no `build`"
+        )
+    family = FAMILIES[space.name]
+    cells = LAYERS if family.depth == "num_cells" else CELLS
+    return {family.width: CHANNELS, family.depth: cells, **changes}
+
+
+def network_builder(
+    space: Space, size: Mapping[str, Any], *, in_channels: int, num_classes: int
+) -> Callable[[Data], nn.Module]:
+    """A function that builds the networks of a space's architectures.
+
+    Args:
+        space: Of the architectures.
+        size: See `network_size`.
+        in_channels: Channels of the images.
+        num_classes: Width of the classifier.
+
+    Raises:
+        ConfigError: networks of the space cannot have this size.
+    """
+    ends = {"in_channels": in_channels, "num_classes": num_classes}
+    build = getattr(space, "build", None)
+    if build is not None:
+        return partial(build, **ends, **size)
+    family = FAMILIES[space.name]
+    config = from_record(family.config, {**size, **ends})
+    return lambda graph: family.build(graph, config)
+
+
+def latency_ms(network: nn.Module, shape: tuple[int, int, int]) -> float:
+    """Median milliseconds of one image of shape [C, H, W] through the network, on one core."""
+    image = torch.zeros(1, *shape)
+    times = []
+    was_training = network.training
+    network.eval()
+    with torch.inference_mode():
+        for _ in range(WARM_UPS + REPEATS):
+            start = time.perf_counter()
+            network(image)
+            times.append(time.perf_counter() - start)
+    network.train(was_training)
+    return 1000 * statistics.median(times[WARM_UPS:])
+
+
+def _bytes_of(graph: Data) -> bytes:
+    parts = [graph.x, graph.edge_index, *([graph.edge_op] if "edge_op" in graph else [])]
+    parts += [graph.cell] if "cell" in graph else []
+    return b"|".join(part.numpy().tobytes() for part in parts)

@@ -1,0 +1,164 @@
+"""What a search is after: measures to maximise or minimise, and bounds that others must keep."""
+
+from __future__ import annotations
+
+import math
+import re
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from typing import Literal, cast
+
+import numpy as np
+from numpy.typing import NDArray
+
+from gnas.errors import ConfigError
+
+Direction = Literal["min", "max"]
+Values = NDArray[np.float64]
+
+_LARGER = re.compile(r"(.*_)?(acc|accuracy|score)(_.*)?")
+_SMALLER = re.compile(
+    r"macs|flops|num_params|params|(.*_)?(loss|error|latency|energy|time)(_.*)?|.*_(ms|s|mj|mb)"
+)
+
+
+@dataclass(frozen=True)
+class Objective:
+    """A measure and which way is better."""
+
+    name: str
+    direction: Direction
+
+    @staticmethod
+    def parse(text: str) -> Objective:
+        """``name`` where its direction is known, else ``name:min`` or ``name:max``.
+
+        Raises:
+            ConfigError: the direction is not known, or another word.
+
+        Example:
+            >>> Objective.parse("val_acc").direction, Objective.parse("macs").direction
+            ('max', 'min')
+            >>> Objective.parse("smoothness:max")
+            Objective(name='smoothness', direction='max')
+        """
+        name, colon, direction = text.partition(":")
+        if not name or (colon and direction not in ("min", "max")):
+            raise ConfigError(f"an objective must be NAME, NAME:min or NAME:max, but got {text!r}")
+        if colon:
+            return Objective(name, cast(Direction, direction))
+        if _LARGER.fullmatch(name):
+            return Objective(name, "max")
+        if _SMALLER.fullmatch(name):
+            return Objective(name, "min")
+        raise ConfigError(
+            f"the direction of '{name}' must be said; write {name}:max or {name}:min"
+        )
+
+    def __str__(self) -> str:
+        return f"{self.name}:{self.direction}"
+
+    @property
+    def sign(self) -> float:
+        """1 where larger is better, else -1."""
+        return 1.0 if self.direction == "max" else -1.0
+
+
+@dataclass(frozen=True)
+class Bound:
+    """A measure that must not be larger than a number."""
+
+    name: str
+    at_most: float
+
+    @staticmethod
+    def parse(text: str) -> Bound:
+        """``name=value``.
+
+        Raises:
+            ConfigError: the text has another form, or the value is not finite.
+        """
+        name, _, number = text.partition("=")
+        try:
+            value = float(number)
+        except ValueError:
+            value = math.nan
+        if not name or not math.isfinite(value):
+            raise ConfigError(f"a bound must be NAME=NUMBER, but got {text!r}")
+        return Bound(name, value)
+
+    def __str__(self) -> str:
+        return f"{self.name}={self.at_most:g}"
+
+    def violation(self, value: Values | float) -> Values:
+        """By how much a value is too large, as a share of the bound; 0 where it is kept."""
+        excess = (np.asarray(value, dtype=np.float64) - self.at_most) / max(
+            abs(self.at_most), 1e-12
+        )
+        kept: Values = np.maximum(excess, 0.0)
+        return kept
+
+
+@dataclass(frozen=True)
+class Goal:
+    """One or several objectives and any bounds.
+
+    Raises:
+        ConfigError: no objective, or a name is there twice.
+    """
+
+    objectives: tuple[Objective, ...] = (Objective("score", "max"),)
+    bounds: tuple[Bound, ...] = ()
+
+    def __post_init__(self) -> None:
+        for kind, items in (("objective", self.objectives), ("bound", self.bounds)):
+            names = [item.name for item in items]
+            if len(set(names)) < len(names):
+                raise ConfigError(f"every {kind} must have another name, but got {names}")
+        if not self.objectives:
+            raise ConfigError("a search must have an objective, but has none")
+
+    @staticmethod
+    def of(
+        objectives: Sequence[str | Objective], bounds: Sequence[str | Bound] | None = None
+    ) -> Goal:
+        """The goal that texts describe; see `Objective.parse` and `Bound.parse`."""
+        return Goal(
+            tuple(Objective.parse(o) if isinstance(o, str) else o for o in objectives),
+            tuple(Bound.parse(b) if isinstance(b, str) else b for b in bounds or ()),
+        )
+
+    @property
+    def names(self) -> tuple[str, ...]:
+        """All measures that matter, each once."""
+        return tuple(
+            dict.fromkeys([o.name for o in self.objectives] + [b.name for b in self.bounds])
+        )
+
+    def values(self, measures: Mapping[str, float]) -> tuple[float, ...]:
+        """The objectives, signed so that larger is better."""
+        return tuple(o.sign * measures[o.name] for o in self.objectives)
+
+    def violation(self, measures: Mapping[str, float]) -> float:
+        """The sum of `Bound.violation`; 0 where all bounds are kept."""
+        return float(sum(bound.violation(measures[bound.name]) for bound in self.bounds))
+
+
+def non_dominated(values: Values, violation: Values | None = None) -> list[int]:
+    """The rows of the Pareto front, best in the first objective first; of equal rows the first.
+
+    Only rows that break the bounds least are on it.
+
+    Args:
+        values: Objectives of N architectures, larger is better, float64 [N, M].
+        violation: By how much each breaks the bounds [N]; None for not at all.
+    """
+    if not len(values):
+        return []
+    allowed = np.ones(len(values), bool) if violation is None else violation == violation.min()
+    order = [i for i in np.lexsort(-values.T[::-1]).tolist() if allowed[i]]
+    front: list[int] = []
+    for i in order:  # whoever dominates i comes before it
+        if not any((values[j] >= values[i]).all() for j in front):
+            front.append(i)
+    return front

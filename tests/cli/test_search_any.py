@@ -1,0 +1,128 @@
+"""``gnas search random|evolution|local|predictor|bayes`` as users call it."""
+
+from __future__ import annotations
+
+import json
+from pathlib import Path
+
+import numpy as np
+import pytest
+from typer.testing import CliRunner
+
+from gnas.cli import app
+from gnas.cli.search_any import HELP
+from gnas.data import BenchmarkTable, Column, Provenance, save_table
+from gnas.search import SEARCHERS, read_result
+from gnas.spaces import NASBench201
+
+run = CliRunner().invoke
+
+
+@pytest.fixture(scope="module")
+def table(tmp_path_factory: pytest.TempPathFactory) -> str:
+    graphs = NASBench201().enumerate()
+    adjacency = graphs.adjacency.sum((1, 2)).double().numpy()
+    values = {
+        Column.of("val_acc", dataset="cifar10-valid", epochs=200): adjacency / 40,
+        Column.of("test_acc", dataset="cifar10", epochs=200): adjacency / 41,
+        Column.of("val_acc", dataset="cifar100", epochs=200): adjacency / 50,
+        Column.of("test_acc", dataset="cifar100", epochs=200): adjacency / 51,
+    }
+    facts = Provenance("made", "nasbench201", "a test", "self-made")
+    by_name = {column.name: array for column, array in values.items()}
+    path: Path = tmp_path_factory.mktemp("tables") / "made.parquet"
+    save_table(BenchmarkTable(graphs, list(values), facts, by_name), path)
+    return str(path)
+
+
+def test_every_searcher_has_its_command() -> None:
+    assert {*HELP} == {*SEARCHERS} - {"nasgem"}
+
+
+@pytest.mark.parametrize("searcher", ["random", "bayes"])
+def test_a_search_in_a_table(searcher: str, table: str, tmp_path: Path) -> None:
+    out = tmp_path / "run"
+    words = ["search", searcher, "--space", "nasbench201", "--table", table, "--budget", "14"]
+    done = run(app, [*words, "--out", str(out), "--json", str(tmp_path / "result.json")])
+    assert done.exit_code == 0, done.output
+    found = read_result(out)
+    assert json.loads((tmp_path / "result.json").read_text()) == json.loads(
+        (out / "result.json").read_text()
+    )
+    assert found.architecture in done.stdout and "14 evaluated in space nasbench201" in done.stdout
+    assert found.config["evaluator"]["dataset"] == "cifar10"  # of several, said in the record
+    assert found.metrics["val_acc"] == pytest.approx(found.metrics["test_acc"] * 41 / 40)
+    assert (out / "figures" / "progress.png").stat().st_size > 10_000
+    again = run(app, ["search", searcher, "--resume", str(out), "--budget", "16"])
+    assert again.exit_code == 0 and "16 evaluated" in again.stdout
+    assert read_result(out).evaluations[:14] == found.evaluations
+    shown = run(app, ["show", str(out), "--out", str(tmp_path / "pictures")])
+    assert shown.exit_code == 0 and (tmp_path / "pictures" / "progress.png").exists()
+    other = run(app, [*words, "--dataset", "cifar100", "--out", str(tmp_path / "other")])
+    assert other.exit_code == 0
+    assert read_result(tmp_path / "other").config["evaluator"]["dataset"] == "cifar100"
+
+
+def test_a_search_by_trainings_with_settings(tmp_path: Path) -> None:
+    words = ["search", "evolution", "--space", "nasgem", "--dataset", "digits", "--workers", "2"]
+    settings = {"population": 2, "tournament": 1, "epochs": 1, "channels": 2, "percent": 30}
+    words += [word for k, v in settings.items() for word in ("--set", f"{k}={v}")]
+    done = run(app, [*words, "--budget", "4", "--out", str(tmp_path / "run")])
+    assert done.exit_code == 0, done.output
+    found = read_result(tmp_path / "run")
+    assert found.config["searcher"]["population"] == 2
+    evaluator = found.config["evaluator"]
+    assert evaluator["recipe"]["epochs"] == 1 and evaluator["images"]["percent"] == 30
+    assert evaluator["network"] == {"channels": 2, "cells_per_stage": 1}
+    assert found.params and found.macs and 0 < found.metrics["val_acc"] <= 1
+    changed = run(app, ["search", "evolution", "--resume", str(tmp_path / "run"), "--seed", "1"])
+    assert changed.exit_code == 1 and "seed is 0, not 1" in changed.output
+    changed = run(app, ["search", "random", "--resume", str(tmp_path / "run")])
+    assert changed.exit_code == 1 and "a search by 'evolution', not by 'random'" in changed.output
+
+
+def test_a_space_and_a_function_of_one_s_own(tmp_path: Path) -> None:
+    file = tmp_path / "mine.py"
+    file.write_text(
+        "from gnas.spaces import NASGEM\n\n\nclass Small(NASGEM):\n    name = 'small'\n\n"
+        "    def __init__(self):\n        super().__init__(5)\n\n\n"
+        "def worth(graph, *, seed):\n    return graph.num_edges\n"
+    )
+    words = ["search", "local", "--space", f"{file}:Small", "--evaluate", f"{file}:worth"]
+    done = run(app, [*words, "--budget", "12", "--out", str(tmp_path / "run")])
+    assert done.exit_code == 0, done.output
+    found = read_result(tmp_path / "run")
+    assert found.space["name"] == "small" and len(found.space["sha256"]) == 64
+    assert 5 <= found.metrics["score"] <= 10
+    file.write_text(file.read_text() + "\n")
+    changed = run(app, ["search", "local", "--resume", str(tmp_path / "run")])
+    assert changed.exit_code == 1 and "is now" in changed.output
+
+
+@pytest.mark.parametrize(
+    ("words", "message"),
+    [
+        (["--dataset", "digits"], "--space must be given"),
+        (["--space", "nasgem"], "must be evaluated in one way"),
+        (["--space", "nasgem", "--dataset", "mars"], "unknown dataset 'mars'; choose from"),
+        (["--space", "nasgem", "--table", "x", "--evaluate", "y"], "evaluated in one way"),
+        (["--space", "nasgem", "--evaluate", "y.py:f", "--dataset", "digits"], "sees no --data"),
+        (["--space", "mars", "--dataset", "digits"], "unknown space 'mars'; choose from"),
+        (["--space", "nasgem", "--dataset", "digits", "--set", "speed=1"], "unknown setting 'sp"),
+        (["--space", "nasgem", "--evaluate", "none.py:f"], "none.py must be a Python file"),
+        (["--space", "nasgem", "--dataset", "digits", "--seed", "-1"], r"seed must be in [0, 2^"),
+        (["--space", "nasgem", "--table", "nasbench101"], "must hold 'nasgem' architectures, but"),
+    ],
+)  # fmt: skip
+def test_wrong_usage(words: list[str], message: str, tmp_path: Path) -> None:
+    done = run(app, ["search", "random", *words, "--out", str(tmp_path / "run")])
+    assert done.exit_code in (1, 2) and message in " ".join(done.output.split())
+    assert not (tmp_path / "run" / "config.json").exists()
+
+
+def test_the_result_is_one_json_object(table: str, tmp_path: Path) -> None:
+    words = ["search", "random", "--space", "nasbench201", "--table", table, "--budget", "3"]
+    done = run(app, [*words, "--json", "-", "--out", str(tmp_path / "run")])
+    record = json.loads(done.stdout)
+    assert {"command", "config", "space", "architecture", "metrics", "params", "macs"} <= {*record}
+    assert np.isfinite(record["metrics"]["val_acc"]) and record["front"] == [record["best"]]

@@ -1,0 +1,286 @@
+"""The driver of all searches: the same result whatever evaluates, and after any end."""
+
+from __future__ import annotations
+
+import json
+import signal
+import subprocess
+import sys
+import time
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pytest
+from torch_geometric.data import Data
+
+from gnas.errors import ConfigError, DataError, MissingDataError
+from gnas.evaluate import TableEvaluator, TrainingEvaluator
+from gnas.runs import plain
+from gnas.search import (
+    SEARCHERS,
+    RegularizedEvolution,
+    Searcher,
+    SearchResult,
+    read_result,
+    run_search,
+)
+from gnas.search.run import Progress
+from gnas.spaces import NASGEM, NASBench201
+from gnas.train import ProxyRecipe
+from tests.search.evaluations import convolutions
+
+SETTINGS: dict[str, dict[str, int]] = {
+    "evolution": {"population": 5, "tournament": 3},
+    "local": {"starts": 2},
+    "bayes": {"start": 4, "every": 3, "pool": 20, "elite": 1},
+    "nasgem": {"start": 4, "every": 3, "pool": 40},
+    "predictor": {"start": 4, "every": 3, "pool": 20, "elite": 1},
+}
+"""So that every phase of a searcher is reached within a few architectures."""
+BUDGET = 24
+FILE = Path(__file__).with_name("evaluations.py")
+
+
+def lasting(result: SearchResult) -> dict[str, Any]:
+    """What of a result does not depend on clock and place."""
+    record = plain(result)
+    record.pop("seconds")
+    for name in ("plan", "study"):
+        record["config"].pop(name)
+    for one in [record["metrics"], *(e["measures"] or {} for e in record["evaluations"])]:
+        one.pop("train_time_s", None)
+    return dict(record)
+
+
+def search(searcher: str, **options: Any) -> SearchResult:
+    options = {"budget": BUDGET, "settings": SETTINGS.get(searcher), "seed": 3, **options}
+    return run_search(NASBench201(), searcher, convolutions, **options)
+
+
+@pytest.mark.parametrize("searcher", sorted(SEARCHERS))
+def test_every_searcher_on_any_number_of_workers(searcher: str, tmp_path: Path) -> None:
+    here = search(searcher)
+    assert len(here.evaluations) == BUDGET == here.evaluated + here.failed
+    assert here.failed > 0 and here.stopped is None
+    good = [one for one in here.evaluations if one.measures is not None]
+    assert here.metrics["score"] == max(one.measures["score"] for one in good if one.measures)
+    assert here.front == (here.best,) and here.config["searcher"]["name"] == searcher
+    assert all(one.measures is None or one.measures["seed"] == 3 for one in here.evaluations)
+    texts = [one.architecture for one in here.evaluations]
+    space = NASBench201()
+    keys = SEARCHERS["random"](space).key
+    assert len({keys(space.from_str(text)) for text in texts}) == BUDGET  # none is paid for twice
+    if searcher not in ("evolution", "local", "predictor"):
+        return  # the driver knows no searcher, and processes take time to start
+    two = search(searcher, out=tmp_path / "two", workers=2)
+    assert lasting(two) == lasting(here)
+    assert lasting(read_result(tmp_path / "two")) == lasting(here)
+    lines = (tmp_path / "two" / "metrics.jsonl").read_text().splitlines()
+    assert [json.loads(line) for line in lines] == plain(here.evaluations)
+
+
+def test_what_was_asked_for_saw_results_so_many_before() -> None:
+    """Architecture k is chosen after k - parallel + 1 results, in the order of asking."""
+    space = NASBench201()
+
+    class Watching(RegularizedEvolution):
+        def ask(self) -> Data:
+            seen.append((self.asked, len(self.told) + len(self._dropped)))
+            return super().ask()
+
+    for parallel in (1, 3):
+        seen: list[tuple[int, int]] = []
+        run_search(space, Watching(space), convolutions, budget=9, parallel=parallel)
+        assert seen == [(k, max(0, k - parallel + 1)) for k in range(9)]
+
+
+def test_sequential_search_is_the_plain_loop() -> None:
+    space = NASBench201()
+
+    def edges(graph: Data, *, seed: int) -> float:
+        return float(graph.num_edges + graph.edge_op.sum())
+
+    for name, make in SEARCHERS.items():
+        searcher: Searcher = make(space, seed=1, **SETTINGS.get(name, {}))
+        asked = []
+        for _ in range(15):
+            graph = searcher.ask()
+            asked.append(space.to_str(graph))
+            searcher.tell(graph, edges(graph, seed=0))
+        found = run_search(
+            space, name, edges, budget=15, parallel=1, seed=1, settings=SETTINGS.get(name)
+        )
+        assert [one.architecture for one in found.evaluations] == asked
+
+
+def test_a_table_costs_no_process_and_no_network_twice() -> None:
+    space = NASBench201()
+    graphs = space.enumerate()[:300]
+    rng = np.random.default_rng(0)
+    table = TableEvaluator(space, graphs, {"val_acc": rng.random(300), "test_acc": np.ones(300)})
+    found = run_search(space, "random", table, budget=400)
+    assert found.evaluated == len(table) < 300
+    assert found.stopped is not None and "must have an architecture" in found.stopped
+    assert found.metrics["val_acc"] == pytest.approx(table.values["val_acc"].max())
+    with pytest.raises(ConfigError, match="must not see test images"):
+        run_search(space, "random", table, budget=4, objectives=["test_acc"])
+    with pytest.raises(ConfigError, match="unknown measure 'macs'; this evaluation gives val_acc"):
+        run_search(space, "random", table, budget=4, objectives=["macs"])
+
+
+def test_a_training_with_two_workers(tmp_path: Path) -> None:
+    space = NASGEM(5)
+    results = []
+    for workers in (1, 2):
+        evaluator = TrainingEvaluator(
+            "digits", ProxyRecipe(epochs=1, batch_size=256), network={"channels": 2}
+        )
+        out = tmp_path / str(workers)
+        results.append(
+            run_search(space, "evolution", evaluator, budget=5, workers=workers, out=out,
+                       settings={"population": 2, "tournament": 2}, parallel=2)
+        )  # fmt: skip
+    assert lasting(results[0]) == lasting(results[1])
+    assert results[0].metrics["val_acc"] > 0.05 and results[0].params and results[0].macs
+
+
+def test_reports_and_a_larger_budget(tmp_path: Path) -> None:
+    told: list[Progress] = []
+    search("local", out=tmp_path, budget=10, report=told.append)
+    assert [one.done for one in told] == list(range(1, 11)) and told[-1].best is not None
+    assert told[0].is_better or told[0].failed == 1
+    more = search("local", out=tmp_path, resume=True)
+    assert lasting(more) == lasting(search("local"))
+    with pytest.raises(ConfigError, match="must be at least the 24 of before, but got 3"):
+        search("local", out=tmp_path, budget=3, resume=True)
+
+
+@pytest.mark.parametrize("searcher", ["evolution", "local", "predictor"])
+def test_killed_in_this_process_at_any_evaluation(searcher: str, tmp_path: Path) -> None:
+    whole = search(searcher)
+    for stop in (0, 1, 7, 8, 13, BUDGET - 1):
+        out = tmp_path / f"{stop}"
+        killed = _stopping(stop)
+        options: dict[str, Any] = {"budget": BUDGET, "settings": SETTINGS[searcher], "seed": 3}
+        with pytest.raises(KeyboardInterrupt):
+            run_search(NASBench201(), searcher, killed, out=out, **options)
+        with (out / "metrics.jsonl").open("a") as file:
+            file.write('{"number": ')  # cut in the middle of a line
+        assert lasting(search(searcher, out=out, resume=True)) == lasting(whole)
+
+
+def _stopping(at: int) -> Callable[..., dict[str, float]]:
+    """`convolutions`, which Ctrl-C interrupts at the evaluation of this number."""
+    count = iter(range(BUDGET))
+
+    def killed(graph: Data, *, seed: int) -> dict[str, float]:
+        if next(count) == at:
+            raise KeyboardInterrupt
+        return convolutions(graph, seed=seed)
+
+    killed.__qualname__ = convolutions.__qualname__
+    return killed
+
+
+def command(searcher: str, out: Path, *options: str) -> list[str]:
+    settings = [x for k, v in SETTINGS[searcher].items() for x in ("--set", f"{k}={v}")]
+    words = ["search", searcher, "--space", "nasbench201", "--evaluate", f"{FILE}:convolutions"]
+    words += ["--seed", "3", "--budget", str(BUDGET), "--workers", "2", *settings, *options]
+    return [sys.executable, "-m", "gnas", *words, "--out", str(out)]
+
+
+@pytest.mark.parametrize("lines", [0, 5, 14])
+def test_killed_with_its_workers_at_any_moment(lines: int, tmp_path: Path) -> None:
+    """SIGKILL of the command, and of a worker before, then --resume: the result of no stop."""
+    out = tmp_path / "run"
+    metrics = out / "metrics.jsonl"
+    with subprocess.Popen(command("evolution", out), stderr=subprocess.PIPE) as running:
+        deadline = time.monotonic() + 120
+        while not metrics.exists() or metrics.read_text().count("\n") < lines:
+            assert running.poll() is None and time.monotonic() < deadline
+            time.sleep(0.005)
+        running.send_signal(signal.SIGKILL)
+    assert not (out / "result.json").exists()
+    with pytest.raises(MissingDataError, match="must have ended to be shown"):
+        read_result(out)
+    resume = [sys.executable, "-m", "gnas", "search", "evolution", "--resume", str(out)]
+    if not (out / "config.json").exists():  # killed before there was a run
+        resume = command("evolution", out)
+    subprocess.run(resume, check=True, capture_output=True)
+    found, whole = lasting(read_result(out)), lasting(search("evolution"))
+    for record in (found, whole):  # one is by FILE.py, the other by the function itself
+        record["config"].pop("evaluator")
+    assert found == whole
+
+
+def test_a_worker_of_another_command_joins(tmp_path: Path) -> None:
+    out = tmp_path / "run"
+    words = command("evolution", out)
+    words[words.index("--workers") + 1] = "0"
+    worker = [sys.executable, "-m", "gnas", "worker", "--study", "run"]
+    worker += ["--storage", str(out / "study.journal")]
+    with subprocess.Popen(words, stderr=subprocess.PIPE, stdout=subprocess.PIPE) as running:
+        deadline = time.monotonic() + 120
+        while not (out / "config.json").exists():
+            assert running.poll() is None and time.monotonic() < deadline
+            time.sleep(0.02)
+        refused = subprocess.run(worker, capture_output=True, text=True, check=False)
+        assert refused.returncode == 1 and "must be told which file to run" in refused.stderr
+        worker += ["--evaluate", f"{FILE}:convolutions"]
+        done = subprocess.run(worker, capture_output=True, text=True, check=False)
+        assert done.returncode == 0 and f"{BUDGET} candidates were evaluated" in done.stdout
+        assert running.wait(60) == 0
+    assert read_result(out).evaluations == search("evolution").evaluations
+
+
+def test_a_broken_evaluation_ends_a_search(tmp_path: Path) -> None:
+    def broken(graph: Data, *, seed: int) -> float:
+        raise ValueError("no such layer")
+
+    message = "the first 10 all failed, 10 of them so: DataError: ValueError: no such layer"
+    with pytest.raises(DataError, match=message):
+        run_search(NASBench201(), "random", broken, budget=50)
+    with pytest.raises(DataError, match="first 3 all failed"):
+        run_search(NASBench201(), "random", broken, budget=3)
+
+    def other(graph: Data, *, seed: int) -> dict[str, float]:
+        return {"val_acc": 1.0}
+
+    with pytest.raises(DataError, match="must return the measure 'score', but returned"):
+        run_search(NASBench201(), "random", other, budget=3)
+
+
+@pytest.mark.parametrize(
+    ("options", "message"),
+    [
+        ({"budget": 0}, "budget must be at least 1, but got 0"),
+        ({"workers": -1, "out": Path("x")}, "workers must be at least 0, but got -1"),
+        ({"workers": 1}, "workers, and a search that goes on, need a folder"),
+        ({"resume": True}, "workers, and a search that goes on, need a folder"),
+        ({"parallel": 0}, "parallel must be at least 1, but got 0"),
+        ({"objectives": ["speed"]}, "the direction of 'speed' must be said"),
+        ({"constraints": ["macs"]}, "a bound must be NAME=NUMBER, but got 'macs'"),
+    ],
+)
+def test_impossible_settings(options: dict[str, Any], message: str) -> None:
+    with pytest.raises(ConfigError, match=message):
+        search("random", **options)
+    with pytest.raises(ConfigError, match="unknown searcher 'best'"):
+        search("best")
+
+
+def test_other_searches_are_refused(tmp_path: Path) -> None:
+    search("random", out=tmp_path, budget=3)
+    with pytest.raises(ConfigError, match="a new run needs a folder of its own"):
+        search("random", out=tmp_path, budget=3)
+    with pytest.raises(ConfigError, match="its seed was 3 and is now 4"):
+        search("random", out=tmp_path, budget=3, resume=True, seed=4)
+    used = RegularizedEvolution(NASBench201())
+    used.ask()
+    with pytest.raises(ConfigError, match="a searcher of its own, but this one was asked before"):
+        run_search(NASBench201(), used, convolutions, budget=3)
+    (tmp_path / "metrics.jsonl").write_text('{"number": 1}\n')
+    with pytest.raises(DataError, match=r"metrics\.jsonl must hold evaluations, but"):
+        search("random", out=tmp_path, budget=3, resume=True)
