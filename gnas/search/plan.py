@@ -9,7 +9,7 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any, get_args
 
-from gnas.config import field_names, from_record
+from gnas.config import check_seed, field_names, from_record
 from gnas.data.proxy import ProxyDataset, ProxyImagesConfig
 from gnas.data.tables import BenchmarkTable, load_table
 from gnas.errors import ConfigError
@@ -95,8 +95,7 @@ class SearchPlan:
             )
         if self.evaluate is not None and self.dataset is not None:
             raise ConfigError("--evaluate sees no --dataset; leave one of them out")
-        if not (isinstance(self.seed, int) and 0 <= self.seed < 2**63):
-            raise ConfigError(f"seed must be in [0, 2^63), but got {self.seed}")
+        check_seed(self.seed)
 
 
 def plan_search(searcher: str, **options: Any) -> SearchPlan:

@@ -15,7 +15,7 @@ from typing import Any, Protocol
 import numpy as np
 from torch_geometric.data import Data
 
-from gnas.config import differences
+from gnas.config import check_seed, differences
 from gnas.data.files import replacing
 from gnas.errors import ConfigError, DataError, GnasError
 from gnas.evaluate import EvaluationJob, Evaluator, FunctionEvaluator, Source
@@ -139,6 +139,7 @@ def run_search(
     """
     start = time.monotonic()
     _check(budget, parallel, workers, out, resume)
+    seed = check_seed(seed)
     evaluator = evaluator if isinstance(evaluator, Evaluator) else FunctionEvaluator(evaluator)
     goal = Goal.of(objectives or default_objectives(evaluator), constraints)
     _check_measures(goal, evaluator)
