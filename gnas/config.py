@@ -77,6 +77,27 @@ def _is_number(value: object) -> bool:
     return type(value) in (int, float) and 0 <= cast(float, value) < math.inf
 
 
+def check_pieces(batch_size: int, accumulate: int) -> None:
+    """Checks that a batch can be taken in pieces of two images or more.
+
+    Args:
+        batch_size: Images of a step.
+        accumulate: Pieces.
+
+    Raises:
+        ConfigError: it cannot.
+    """
+    if batch_size % accumulate:
+        raise ConfigError(
+            f"batch_size must be a multiple of accumulate, but got {batch_size} and {accumulate}"
+        )
+    if batch_size < 2 * accumulate:
+        raise ConfigError(
+            f"batch_size must be at least {2 * accumulate} with accumulate={accumulate}, because "
+            f"batch norm needs 2 images at a time, but got {batch_size}"
+        )
+
+
 def from_record(config: type[Config], record: Mapping[str, Any]) -> Config:
     """The config that `dataclasses.asdict` or JSON wrote.
 

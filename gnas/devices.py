@@ -43,7 +43,10 @@ def explaining_memory(advice: str) -> Iterator[None]:
         yield
     except (MemoryError, RuntimeError) as error:
         text = str(error)
-        known = ("out of memory", "can't allocate memory", "Cannot allocate memory")
+        known = (
+            "out of memory", "can't allocate memory", "Cannot allocate memory",
+            "size calculation overflowed",
+        )  # fmt: skip
         if not isinstance(error, MemoryError) and not any(part in text for part in known):
             raise
         raise ConfigError(f"out of memory: {advice}") from error

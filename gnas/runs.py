@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import dataclasses
 import json
+import logging
 import math
 import os
 from collections.abc import Iterator, Mapping
@@ -19,6 +20,10 @@ from gnas.locks import locked
 LOCK = ".lock"
 """The file in a run's folder that says which process works in it."""
 _VERSIONS = ("gnas", "numpy", "scipy", "scikit-learn", "torch", "torch-geometric", "torchvision")
+
+
+NOTICE = (logging.INFO + logging.WARNING) // 2
+"""Level of log records that commands show without ``--verbose``, as they are."""
 
 
 class Figure(Protocol):

@@ -45,9 +45,11 @@ class ProxyRecipe:
     running ones, which lag behind in a short training."""
 
     def __post_init__(self) -> None:
-        for field in ("epochs", "batch_size"):
-            if getattr(self, field) < 1:
-                raise ConfigError(f"{field} must be at least 1, but got {getattr(self, field)}")
+        for field, least in (("epochs", 1), ("batch_size", 2)):
+            if getattr(self, field) < least:
+                raise ConfigError(
+                    f"{field} must be at least {least}, but got {getattr(self, field)}"
+                )
         if not 0 < self.lr < math.inf:
             raise ConfigError(f"lr must be positive, but got {self.lr}")
         if not 0 <= self.warmup < 1:
@@ -120,7 +122,7 @@ def _fit(
 ) -> float:
     """Runs the recipe; returns the mean loss of the last epoch."""
     x, y = train
-    steps = recipe.epochs * math.ceil(len(y) / recipe.batch_size)
+    steps = recipe.epochs * len(_sizes(len(y), recipe.batch_size))
     warmup_steps = max(1, round(recipe.warmup * steps))
     parameters = [p for p in network.parameters() if p.dim() > 0]  # no place-holder scalars
     optimizer = torch.optim.SGD(
@@ -148,7 +150,7 @@ def _fit(
             optimizer.step()
             schedule.step()
             total += float(loss.detach()) * len(rows)
-        mean_loss = total / len(y)
+        mean_loss = total / sum(_sizes(len(y), recipe.batch_size))
     _recalibrate(network, x, recipe, generator)
     return mean_loss
 
@@ -160,8 +162,16 @@ def _rate(step: int, warmup_steps: int, steps: int) -> float:
     return 0.5 * (1 + math.cos(math.pi * (step - warmup_steps) / max(1, steps - warmup_steps)))
 
 
+def _sizes(count: int, size: int) -> list[int]:
+    """Images of every batch of a pass; a last single one is left out, batch norm needs two."""
+    whole, rest = divmod(count, size)
+    return [size] * whole + [rest] * (rest > 1)
+
+
 def _batches(count: int, size: int, generator: torch.Generator) -> Iterator[Tensor]:
-    yield from torch.split(torch.randperm(count, generator=generator), size)
+    order = torch.randperm(count, generator=generator)
+    sizes = _sizes(count, size)
+    yield from torch.split(order[: sum(sizes)], sizes)
 
 
 def _augment(x: Tensor, recipe: ProxyRecipe, generator: torch.Generator) -> Tensor:

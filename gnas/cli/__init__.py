@@ -37,6 +37,7 @@ from gnas.cli import (
 from gnas.cli.output import set_up_logging, until_end
 from gnas.errors import GnasError
 from gnas.printable import printable
+from gnas.runs import NOTICE
 
 UsageError: type[Any] = typer.BadParameter.__mro__[1]
 """The parent of what typer raises where options or arguments do not fit."""
@@ -125,7 +126,7 @@ def options(
     """Options that stand before or after any verb."""
     # torch-geometric's imports use it; nothing that a reader of results could change
     warnings.filterwarnings("ignore", message="`torch.jit", category=FutureWarning)
-    level = logging.DEBUG if debug else logging.INFO if verbose else logging.WARNING
+    level = logging.DEBUG if debug else logging.INFO if verbose else NOTICE
     set_up_logging(level)
 
 

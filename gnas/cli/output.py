@@ -210,7 +210,7 @@ class _Formatter(logging.Formatter):
     def format(self, record: logging.LogRecord) -> str:
         """``warning: text``; plain ``text`` below warnings; see `gnas.printable`."""
         text = printable(super().format(record))
-        return f"{record.levelname.lower()}: {text}" if record.levelno > logging.INFO else text
+        return f"{record.levelname.lower()}: {text}" if record.levelno >= logging.WARNING else text
 
 
 def set_up_logging(level: int) -> None:

@@ -3,24 +3,85 @@
 from __future__ import annotations
 
 import logging
-from collections.abc import Sequence
-from dataclasses import dataclass
+import os
+from collections.abc import Iterator, Mapping, Sequence
+from dataclasses import dataclass, field, replace
 from pathlib import Path
 
 import numpy as np
 import torch
 from numpy.typing import NDArray
-from PIL import Image, UnidentifiedImageError
+from PIL import Image
 from torch import Tensor
 
-from gnas.errors import DataError, MissingDataError
+from gnas.data.decoding import SUFFIXES, UnreadableImageError, read_header, read_rgb
+from gnas.errors import ConfigError, DataError, MissingDataError
 
 logger = logging.getLogger(__name__)
 
 MAX_UNREADABLE = 0.01
 """An image folder with a larger share of unreadable files is refused."""
-UNREADABLE = (UnidentifiedImageError, OSError, SyntaxError, Image.DecompressionBombError)
-"""What Pillow raises for a file that is no sound image."""
+MAX_BYTES = 8 * 2**30
+"""Images with more bytes of pixels than this are not held in memory."""
+SYSTEM_FOLDERS = {
+    "__MACOSX", "__pycache__", "@eaDir", "lost+found", "$RECYCLE.BIN", "System Volume Information",
+}  # fmt: skip
+"""Folders that archives, file systems and tools leave behind; hidden ones are skipped as well."""
+SHOWN = 3
+"""Names that a line shows of many."""
+
+
+@dataclass(frozen=True)
+class Reading:
+    """What reading a source of images came upon beside the pixels."""
+
+    sizes: frozenset[tuple[int, int]] = frozenset()
+    """Widths and heights of the images as they are stored."""
+    skipped: tuple[str, ...] = ()
+    """Files that are not named as images, and hidden or unused folders, each with a final /."""
+    unreadable: tuple[str, ...] = ()
+    """Image files that could not be read."""
+
+    def __or__(self, other: Reading) -> Reading:
+        """Both together."""
+        return Reading(
+            self.sizes | other.sizes,
+            self.skipped + other.skipped,
+            self.unreadable + other.unreadable,
+        )
+
+    def line(
+        self, name: str, classes: Sequence[str], parts: Mapping[str, int], resized: str
+    ) -> str:
+        """One line on what was read.
+
+        Args:
+            name: Of the source.
+            classes: Their names.
+            parts: Images of every part by its name.
+            resized: What is done to the images' sizes; empty for nothing.
+        """
+        counts = ", ".join(f"{count:,} {part}" for part, count in parts.items())
+        texts = [f"{name}: {len(classes):,} classes{_few(classes)}", f"images: {counts}"]
+        if self.sizes:
+            texts.append(f"{_range(self.sizes)} pixels{resized and f', {resized}'}")
+        elif resized:
+            texts.append(resized)
+        if self.skipped:
+            texts.append(f"skipped {len(self.skipped):,}{_few(self.skipped)}")
+        if self.unreadable:
+            texts.append(f"{len(self.unreadable):,} unreadable{_few(self.unreadable)}")
+        return "; ".join(texts)
+
+    def resized(self, width: int, height: int) -> str:
+        """What bringing the images to ``width`` x ``height`` does to them; empty for nothing."""
+        if self.sizes <= {(width, height)}:
+            return ""
+        squeezed = any(w * height != h * width for w, h in self.sizes)
+        return f"resized to {width}x{height}{' regardless of their aspect' if squeezed else ''}"
+
+
+NOTHING_NOTED = Reading()
 
 
 @dataclass(frozen=True)
@@ -31,9 +92,11 @@ class ImageList:
     """What ``names`` are relative to."""
     classes: tuple[str, ...]
     names: tuple[str, ...]
-    """Of every image: ``class/file``."""
+    """Of every image: ``class/file``, or ``class/sub-folder/file``."""
     labels: tuple[int, ...]
     """Of every image: the number of its class."""
+    reading: Reading = field(default=NOTHING_NOTED, compare=False)
+    """What was skipped."""
 
     def path(self, row: int) -> Path:
         """File of image ``row``."""
@@ -46,21 +109,29 @@ class ImageList:
             self.classes,
             tuple(self.names[row] for row in rows),
             tuple(self.labels[row] for row in rows),
+            self.reading,
         )
 
 
 def class_names(folder: Path) -> list[str]:
-    """Sorted names of the sub-folders.
+    """Sorted names of the sub-folders, without hidden ones and `SYSTEM_FOLDERS`.
 
     Raises:
-        DataError: there are fewer than two.
+        DataError: there are fewer than two, or a name is no text.
     """
-    classes = sorted(path.name for path in folder.iterdir() if path.is_dir())
+    classes = sorted(
+        entry.name
+        for entry in _entries(folder)
+        if _is_folder(entry) and not _is_hidden(entry.name)
+    )
     if len(classes) < 2:
         raise DataError(
             f"an image folder must have one sub-folder for each of at least 2 classes, "
             f"but {folder} has {classes}"
         )
+    for name in classes:
+        if not name.isprintable():
+            raise DataError(f"names of classes must be printable text, but {folder} has {name!r}")
     return classes
 
 
@@ -75,33 +146,42 @@ def training_folder(folder: Path) -> Path:
     return folder / "train" if (folder / "train").is_dir() else folder
 
 
+def unused_beside(folder: Path, used: Sequence[Path]) -> Reading:
+    """What else lies in ``folder`` beside the folders that are ``used``."""
+    names = {path.name for path in used if path.parent == folder}
+    return Reading(skipped=tuple(_shown(e) for e in _entries(folder) if e.name not in names))
+
+
 def list_images(folder: Path, classes: Sequence[str] | None = None) -> ImageList:
-    """Every file of ``folder/<class>/``, hidden ones left out, none of them opened.
+    """Every file below ``folder/<class>/`` that is named as an image, none of them opened.
+
+    Images in sub-folders of a class belong to it. Hidden files and folders, `SYSTEM_FOLDERS` and
+    files with other names than `SUFFIXES` have are skipped, and kept in ``reading``.
 
     Args:
         folder: Has one sub-folder a class.
         classes: Which sub-folders, in the order of their labels; None takes all, sorted.
 
     Raises:
-        DataError: fewer than two classes, or a class without a file.
+        DataError: fewer than two classes, a class without an image, or a folder that cannot be
+            read.
     """
     classes = class_names(folder) if classes is None else classes
     names: list[str] = []
     labels: list[int] = []
+    skipped = [_shown(entry) for entry in _entries(folder) if entry.name not in classes]
     for label, name in enumerate(classes):
-        files = sorted(
-            path.name
-            for path in (folder / name).iterdir()
-            if path.is_file() and not path.name.startswith(".")
-        )
+        others = len(skipped)
+        files = sorted(_images_below(folder / name, name, skipped))
         if not files:
-            raise _empty(folder / name)
-        names += [f"{name}/{file}" for file in files]
+            raise _empty(folder / name, skipped[others:])
+        names += files
         labels += [label] * len(files)
-    return ImageList(folder, tuple(classes), tuple(names), tuple(labels))
+    reading = Reading(skipped=tuple(skipped))
+    return ImageList(folder, tuple(classes), tuple(names), tuple(labels), reading)
 
 
-def read_images(images: ImageList, image_size: int | None) -> tuple[Tensor, Tensor]:
+def read_images(images: ImageList, image_size: int | None) -> tuple[Tensor, Tensor, Reading]:
     """Pixels uint8 [N, 3, H, W] and labels int64 [N] of all readable images.
 
     Unreadable ones are left out and named in a warning.
@@ -112,23 +192,31 @@ def read_images(images: ImageList, image_size: int | None) -> tuple[Tensor, Tens
 
     Raises:
         DataError: more than 1% are unreadable, a class has no readable image, or sizes differ.
+        ConfigError: the images are too large to be held in memory.
     """
     pixels: list[NDArray[np.uint8]] = []
     labels: list[int] = []
-    unreadable: list[Path] = []
+    unreadable: dict[Path, str] = {}
+    sizes: set[tuple[int, int]] = set()
     for row, label in enumerate(images.labels):
         try:
-            pixels.append(read_image(images.path(row), image_size))
-            labels.append(label)
-        except UNREADABLE:
-            unreadable.append(images.path(row))
-    check_readable(images, labels, unreadable)
-    if len({image.shape for image in pixels}) > 1:
-        raise DataError(
-            f"images of {images.folder} differ in size; give an image size to reduce them to"
-        )
+            image = read_rgb(images.path(row))
+        except UnreadableImageError as error:
+            unreadable[images.path(row)] = str(error)
+            continue
+        sizes.add(image.size)
+        if image_size is None and len(sizes) > 1:
+            raise DataError(
+                f"images of {images.folder} differ in size; give an image size to reduce them to"
+            )
+        if not pixels and image_size is None:
+            check_memory(len(images.names), *image.size)
+        pixels.append(np.asarray(_resized(image, image_size), dtype=np.uint8))
+        labels.append(label)
+    bad = check_readable(images, labels, unreadable)
     x = torch.from_numpy(np.stack(pixels).transpose(0, 3, 1, 2).copy())
-    return x, torch.tensor(labels, dtype=torch.int64)
+    reading = images.reading | Reading(sizes=frozenset(sizes), unreadable=bad)
+    return x, torch.tensor(labels, dtype=torch.int64), reading
 
 
 def readable(images: ImageList) -> ImageList:
@@ -137,55 +225,153 @@ def readable(images: ImageList) -> ImageList:
     Raises:
         DataError: more than 1% are unreadable, or a class has no readable image.
     """
-    good, unreadable = [], []
+    good: list[int] = []
+    unreadable: dict[Path, str] = {}
+    sizes: set[tuple[int, int]] = set()
     for row in range(len(images.names)):
         try:
-            with Image.open(images.path(row)):
-                good.append(row)
-        except UNREADABLE:
-            unreadable.append(images.path(row))
+            sizes.add(read_header(images.path(row)))
+            good.append(row)
+        except UnreadableImageError as error:
+            unreadable[images.path(row)] = str(error)
     kept = images.select(good)
-    check_readable(images, kept.labels, unreadable)
-    return kept
+    bad = check_readable(images, kept.labels, unreadable)
+    reading = kept.reading | Reading(sizes=frozenset(sizes), unreadable=bad)
+    return replace(kept, reading=reading)
 
 
-def check_readable(images: ImageList, labels: Sequence[int], unreadable: Sequence[Path]) -> None:
-    """Warns of unreadable images.
+def check_readable(
+    images: ImageList, labels: Sequence[int], unreadable: Mapping[Path, str]
+) -> tuple[str, ...]:
+    """Warns of unreadable images, and returns their names.
 
     Args:
         images: What was to be read.
         labels: Of the images that were.
-        unreadable: Those that were not.
+        unreadable: Those that were not, and why.
 
     Raises:
         DataError: they are more than 1%, or a class has none left.
     """
-    found = set(labels)
-    for label, name in enumerate(images.classes):
-        if label not in found:
-            raise _empty(images.folder / name)
     if unreadable:
-        names = ", ".join(str(path) for path in unreadable[:3])
+        named = [f"{path}: {why}" for path, why in unreadable.items()][:SHOWN]
         total = len(labels) + len(unreadable)
         if len(unreadable) > MAX_UNREADABLE * total:
             raise DataError(
                 f"at most {MAX_UNREADABLE:.0%} of the images may be unreadable, but "
-                f"{len(unreadable)} of {total} are, for example {names}"
+                f"{len(unreadable)} of {total} are, for example {named[0]}"
             )
-        logger.warning("left out %d unreadable images: %s", len(unreadable), names)
+        logger.warning("left out %d unreadable images: %s", len(unreadable), ", ".join(named))
+    found = set(labels)
+    for label, name in enumerate(images.classes):
+        if label not in found:
+            raise _empty(images.folder / name, ())
+    return tuple(str(path.relative_to(images.folder)) for path in unreadable)
 
 
-def read_image(path: Path, image_size: int | None) -> NDArray[np.uint8]:
-    """One image as uint8 [H, W, 3]; resized here so that a large folder fits in memory."""
-    with Image.open(path) as image:
-        rgb = image.convert("RGB")
-        if image_size is not None:
-            box = (
-                Image.Resampling.BOX if min(rgb.size) >= image_size else Image.Resampling.BILINEAR
-            )
-            rgb = rgb.resize((image_size, image_size), box)
-        return np.asarray(rgb, dtype=np.uint8)
+def check_memory(count: int, width: int, height: int, channels: int = 3) -> None:
+    """Checks that so many images may be held in memory.
+
+    Args:
+        count: Images.
+        width: Of each, in pixels.
+        height: Of each, in pixels.
+        channels: Bytes a pixel.
+
+    Raises:
+        ConfigError: they are larger than `MAX_BYTES`.
+    """
+    needed = count * channels * width * height
+    if needed > MAX_BYTES:
+        raise ConfigError(
+            f"the images of a source are held in memory and must fit in {MAX_BYTES >> 30} GiB, "
+            f"but {count:,} images of {width}x{height} need {needed / 2**30:,.0f} GiB; lower the "
+            "image size, or make a smaller list with `gnas data subset`"
+        )
 
 
-def _empty(folder: Path) -> DataError:
-    return DataError(f"every class must have readable images, but {folder} has none")
+def _resized(image: Image.Image, size: int | None) -> Image.Image:
+    """Squeezed to ``size`` x ``size``: area means when shrinking, bilinear when growing."""
+    if size is None:
+        return image
+    shrinks = min(image.size) >= size
+    how = Image.Resampling.BOX if shrinks else Image.Resampling.BILINEAR
+    return image.resize((size, size), how)
+
+
+def _images_below(folder: Path, name: str, skipped: list[str]) -> Iterator[str]:
+    """Names of the images in a folder and its sub-folders, each real folder once."""
+    waiting, seen = [(folder, name)], set[tuple[int, int]]()
+    while waiting:
+        here, prefix = waiting.pop()
+        entries = _entries(here)
+        status = here.stat()
+        key = (status.st_dev, status.st_ino)
+        if key in seen:  # by a link
+            skipped.append(f"{prefix}/")
+            continue
+        seen.add(key)
+        for entry in entries:
+            own = f"{prefix}/{entry.name}"
+            if _is_folder(entry) and not _is_hidden(entry.name):
+                waiting.append((here / entry.name, own))
+            elif _is_image_file(entry):
+                yield own
+            else:
+                skipped.append(f"{prefix}/{_shown(entry)}")
+
+
+def _entries(folder: Path) -> list[os.DirEntry[str]]:
+    """The content of a folder, sorted by name.
+
+    Raises:
+        DataError: it cannot be read.
+    """
+    try:
+        with os.scandir(folder) as found:
+            return sorted(found, key=lambda entry: entry.name)
+    except OSError as error:
+        raise DataError(f"{folder} must be a folder to read, but: {error.strerror}") from error
+
+
+def _is_hidden(name: str) -> bool:
+    return name.startswith(".") or name in SYSTEM_FOLDERS
+
+
+def _is_folder(entry: os.DirEntry[str]) -> bool:
+    try:
+        return entry.is_dir()
+    except OSError:  # a link to itself
+        return False
+
+
+def _is_image_file(entry: os.DirEntry[str]) -> bool:
+    """Whether it is a regular file (no pipe, no device) that is named as an image."""
+    if entry.name.startswith(".") or not entry.name.lower().endswith(SUFFIXES):
+        return False
+    try:
+        return entry.is_file()
+    except OSError:
+        return False
+
+
+def _shown(entry: os.DirEntry[str]) -> str:
+    return f"{entry.name}/" if _is_folder(entry) else entry.name
+
+
+def _few(names: Sequence[str]) -> str:
+    """The first names in brackets, as printable text."""
+    shown = [name if name.isprintable() else ascii(name) for name in names[:SHOWN]]
+    return f" ({', '.join(shown)}{', ...' if len(names) > SHOWN else ''})" if shown else ""
+
+
+def _range(sizes: frozenset[tuple[int, int]]) -> str:
+    (left, right), (low, high) = ((min(side), max(side)) for side in zip(*sizes, strict=True))
+    if len(sizes) == 1:
+        return f"{left}x{low}"
+    return f"{left} to {right} x {low} to {high}"
+
+
+def _empty(folder: Path, others: Sequence[str]) -> DataError:
+    named = f"; it has{_few(others)}, and images are named {', '.join(SUFFIXES)}" if others else ""
+    return DataError(f"every class must have readable images, but {folder} has none{named}")

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import hashlib
-from dataclasses import dataclass
+from dataclasses import dataclass, field, replace
 from functools import cached_property
 from pathlib import Path
 from typing import Any
@@ -14,7 +14,15 @@ from numpy.typing import NDArray
 from torch import Tensor
 
 from gnas.config import check_seed
-from gnas.data.folders import class_names, list_images, read_images, training_folder
+from gnas.data.folders import (
+    Reading,
+    check_memory,
+    class_names,
+    list_images,
+    read_images,
+    training_folder,
+    unused_beside,
+)
 from gnas.errors import ConfigError, DataError, MissingDataError
 
 TEST_FOLDERS = ("test", "val")
@@ -44,6 +52,22 @@ class ImageSplits:
     x_test: Tensor
     y_test: Tensor
     num_classes: int
+    classes: tuple[str, ...] = ()
+    """Names of the classes; empty where they have none."""
+    reading: Reading = field(default=Reading(), compare=False)
+    """What reading them came upon."""
+
+    @property
+    def line(self) -> str:
+        """One line on what was read."""
+        parts = {
+            "for training": len(self.y_train),
+            "for validation": len(self.y_val),
+            "for testing": len(self.y_test),
+        }
+        names = self.classes or tuple(str(label) for label in range(self.num_classes))
+        height, width = self.x_train.shape[2:]
+        return self.reading.line(self.source, names, parts, self.reading.resized(width, height))
 
     @property
     def in_channels(self) -> int:
@@ -72,13 +96,26 @@ class ImageSplits:
 
 
 @dataclass(frozen=True)
-class _Images:
-    """Images before the split; ``x_test`` is empty where the source has no test part."""
+class TrainAndTest:
+    """All images of a source for training and all for testing.
+
+    Shapes:
+        x_*: uint8 [N, C, H, W]; y_*: int64 [N], labels from 0.
+    """
 
     x_train: Tensor
     y_train: Tensor
     x_test: Tensor
     y_test: Tensor
+    classes: tuple[str, ...] = ()
+    """Names of the classes; empty where they have none."""
+    reading: Reading = field(default=Reading(), compare=False)
+    """What reading them came upon."""
+
+    @property
+    def num_classes(self) -> int:
+        """Number of classes."""
+        return int(max(self.y_train.max(), self.y_test.max())) + 1
 
 
 def load_images(
@@ -113,23 +150,21 @@ def load_images(
             f"image_size must be {SIZES[0]} to {SIZES[1]} pixels, but got {image_size}"
         )
     check_seed(seed)
-    images = _read(source, image_size)
     rng = np.random.default_rng(seed)
-    if len(images.y_test) == 0:
-        images = _hold_out_test(images, rng)
+    images = train_and_test(source, image_size=image_size, rng=rng)
     order = rng.permutation(len(images.y_train))
     num_val = round(len(order) * VAL_SHARE) if num_val is None else num_val
     num_train = len(order) - num_val if num_train is None else num_train
     num_test = len(images.y_test) if num_test is None else num_test
-    if min(num_train, num_val, num_test) < 1 or num_train + num_val > len(order):
+    if num_train < 2 or min(num_val, num_test) < 1 or num_train + num_val > len(order):
         raise ConfigError(
-            f"training and validation images must be at least 1 and at most {len(order)} "
-            f"together, but got {num_train=}, {num_val=}, {num_test=}"
+            f"training images must be at least 2, validation and test images at least 1, and the "
+            f"first two at most {len(order)} together, but got {num_train=}, {num_val=}, "
+            f"{num_test=}"
         )
     if num_test > len(images.y_test):
         raise ConfigError(f"num_test must be at most {len(images.y_test)}, but got {num_test}")
     val, train = order[:num_val], order[num_val : num_val + num_train]
-    num_classes = int(max(images.y_train.max(), images.y_test.max())) + 1
     return ImageSplits(
         source=str(source) if str(source) == "digits" else Path(source).name,
         x_train=images.x_train[train],
@@ -138,54 +173,39 @@ def load_images(
         y_val=images.y_train[val],
         x_test=images.x_test[:num_test],
         y_test=images.y_test[:num_test],
-        num_classes=num_classes,
+        num_classes=images.num_classes,
+        classes=images.classes,
+        reading=images.reading,
     )
 
 
-def training_images(source: str | Path, *, image_size: int | None = None) -> tuple[Tensor, Tensor]:
-    """All images that `load_images` trains and validates on with seed 0; none that it tests on.
-
-    Args:
-        source: As in `load_images`.
-        image_size: As in `load_images`.
-
-    Shapes:
-        pixels uint8 [N, C, H, W], labels int64 [N].
-
-    Raises:
-        MissingDataError: no such source.
-        DataError: arrays or images are damaged or do not fit together.
-        ConfigError: an impossible size.
-    """
-    return train_and_test(source, image_size=image_size)[0]
-
-
 def train_and_test(
-    source: str | Path, *, image_size: int | None = None
-) -> tuple[tuple[Tensor, Tensor], tuple[Tensor, Tensor]]:
-    """All images for training, and all for testing, as `load_images` divides them with seed 0.
+    source: str | Path, *, image_size: int | None = None, rng: np.random.Generator | None = None
+) -> TrainAndTest:
+    """All images for training, and all for testing, as `load_images` divides them.
 
     Args:
         source: As in `load_images`.
         image_size: As in `load_images`.
-
-    Shapes:
-        twice pixels uint8 [N, C, H, W] and labels int64 [N].
+        rng: Draws the test images of a source without a test part; None as with seed 0.
 
     Raises:
         MissingDataError: no such source.
-        DataError: arrays or images are damaged or do not fit together.
-        ConfigError: an impossible size.
+        DataError: arrays or images are damaged, do not fit together, or are none.
+        ConfigError: an impossible size, or too large images.
     """
     images = _read(source, image_size)
     if len(images.y_test) == 0:
-        images = _hold_out_test(images, np.random.default_rng(0))
-    return (images.x_train, images.y_train), (images.x_test, images.y_test)
+        images = _hold_out_test(images, rng or np.random.default_rng(0))
+    return images
 
 
 CIFAR10_CLASSES = (
     "airplane", "automobile", "bird", "cat", "deer", "dog", "frog", "horse", "ship", "truck",
 )  # fmt: skip
+
+
+CIFAR10_READING = Reading(frozenset({(32, 32)}))
 
 
 def cifar10(folder: Path, image_size: int, *, train: bool = True) -> tuple[Tensor, Tensor]:
@@ -212,7 +232,7 @@ def cifar10(folder: Path, image_size: int, *, train: bool = True) -> tuple[Tenso
     return pixels, torch.tensor(data.targets, dtype=torch.int64)
 
 
-def _read(source: str | Path, image_size: int | None) -> _Images:
+def _read(source: str | Path, image_size: int | None) -> TrainAndTest:
     if str(source) == "digits":
         images = _digits()
     else:
@@ -224,13 +244,12 @@ def _read(source: str | Path, image_size: int | None) -> _Images:
             )
         arrays = (folder / "x_train.npy").exists()
         images = _arrays(folder) if arrays else _image_folder(folder, image_size)
-    if image_size is None or image_size == images.x_train.size(-1):
+    if image_size is None or images.x_train.shape[2:] == (image_size, image_size):
         return images
-    return _Images(
-        resize(images.x_train, image_size),
-        images.y_train,
-        resize(images.x_test, image_size),
-        images.y_test,
+    return replace(
+        images,
+        x_train=resize(images.x_train, image_size),
+        x_test=resize(images.x_test, image_size),
     )
 
 
@@ -239,38 +258,53 @@ def resize(x: Tensor, size: int) -> Tensor:
 
     Shapes:
         uint8 [N, C, H, W] -> uint8 [N, C, size, size].
+
+    Raises:
+        ConfigError: the resized images are too large to be held in memory.
     """
-    shrink = size <= min(x.shape[2:])
+    count, channels, height, width = x.shape
+    check_memory(count, size, size, channels)
+    mode = "area" if size <= min(height, width) else "bilinear"
+    at_once = max(1, min(4096, 2**26 // (channels * max(height * width, size**2))))
     chunks = [
-        torch.nn.functional.interpolate(chunk.float(), size=(size, size), mode="area")
-        if shrink
-        else torch.nn.functional.interpolate(chunk.float(), size=(size, size), mode="bilinear")
-        for chunk in torch.split(x, 4096)
+        torch.nn.functional.interpolate(chunk.float(), size=(size, size), mode=mode)
+        .round()
+        .clamp(0, 255)
+        .to(torch.uint8)
+        for chunk in torch.split(x, at_once)
+        if len(chunk)
     ]
-    if not chunks:
-        return x.new_zeros(0, x.size(1), size, size)
-    return torch.cat([chunk.round().clamp(0, 255).to(torch.uint8) for chunk in chunks])
+    return torch.cat(chunks) if chunks else x.new_zeros(0, channels, size, size)
 
 
-def _hold_out_test(images: _Images, rng: np.random.Generator) -> _Images:
+def _hold_out_test(images: TrainAndTest, rng: np.random.Generator) -> TrainAndTest:
     order = rng.permutation(len(images.y_train))
     cut = round(len(order) * TEST_SHARE)
     test, train = order[:cut], order[cut:]
-    return _Images(
-        images.x_train[train], images.y_train[train], images.x_train[test], images.y_train[test]
+    if len(test) == 0:
+        raise DataError(
+            f"a source without test images must have at least 3 images, so that a part of them "
+            f"can be held out, but got {len(order)}"
+        )
+    return replace(
+        images,
+        x_train=images.x_train[train],
+        y_train=images.y_train[train],
+        x_test=images.x_train[test],
+        y_test=images.y_train[test],
     )
 
 
-def _digits() -> _Images:
+def _digits() -> TrainAndTest:
     from sklearn.datasets import load_digits
 
     digits = load_digits()
     x = torch.from_numpy((digits.images * (255 / 16)).round().astype(np.uint8))[:, None]
     y = torch.from_numpy(digits.target.astype(np.int64))
-    return _Images(x, y, x[:0], y[:0])
+    return TrainAndTest(x, y, x[:0], y[:0], reading=Reading(frozenset({(8, 8)})))
 
 
-def _arrays(folder: Path) -> _Images:
+def _arrays(folder: Path) -> TrainAndTest:
     x_train, y_train = _array_pair(folder, "train")
     x_test, y_test = _array_pair(folder, "test")
     if x_train.shape[1:] != x_test.shape[1:]:
@@ -278,7 +312,9 @@ def _arrays(folder: Path) -> _Images:
             f"x_train and x_test must hold images of one size, but {folder} has "
             f"{x_train.shape[1:]} and {x_test.shape[1:]}"
         )
-    return _Images(x_train, y_train, x_test, y_test)
+    height, width = x_train.shape[2:]
+    reading = Reading(frozenset({(width, height)}))
+    return TrainAndTest(x_train, y_train, x_test, y_test, reading=reading)
 
 
 def _array_pair(folder: Path, part: str) -> tuple[Tensor, Tensor]:
@@ -288,6 +324,8 @@ def _array_pair(folder: Path, part: str) -> tuple[Tensor, Tensor]:
             f"x_{part}.npy must be uint8 [N, H, W] or [N, H, W, 1 or 3], "
             f"but {folder} has {x.dtype} {x.shape}"
         )
+    if x.size == 0:
+        raise DataError(f"x_{part}.npy must hold images, but {folder} has none ({x.shape})")
     if y.shape != (len(x),) or not np.issubdtype(y.dtype, np.integer) or (y < 0).any():
         raise DataError(
             f"y_{part}.npy must hold {len(x)} labels from 0, but {folder} has {y.dtype} {y.shape}"
@@ -304,32 +342,47 @@ def _array_pair(folder: Path, part: str) -> tuple[Tensor, Tensor]:
 
 
 def _array(path: Path) -> NDArray[Any]:
-    try:
-        array: NDArray[Any] = np.load(path, allow_pickle=False)
-    except FileNotFoundError as error:
+    """The array in a file, checked against the file's size before memory is taken for it."""
+    if not path.is_file():
         raise MissingDataError(
             f"a folder of arrays must hold x_train.npy, y_train.npy, x_test.npy and y_test.npy, "
-            f"but {path} does not exist"
-        ) from error
-    except (ValueError, EOFError, OSError) as error:
-        raise DataError(f"{path} must be a .npy array without pickles: {error}") from error
-    return array
+            f"but {path} {'is no file' if path.exists() else 'does not exist'}"
+        )
+    try:
+        with path.open("rb") as file:  # `numpy.load` would open archives and try pickles
+            np.lib.format.read_magic(file)
+        return np.array(np.lib.format.open_memmap(path, mode="r"))
+    except Exception as error:  # a header is parsed as Python, and fails in many ways
+        reason = " ".join(str(error).split())[:120] or type(error).__name__
+        raise DataError(f"{path} must be a .npy array without pickles: {reason}") from error
 
 
-def _image_folder(folder: Path, image_size: int | None) -> _Images:
+def _image_folder(folder: Path, image_size: int | None) -> TrainAndTest:
     train = training_folder(folder)
-    classes = class_names(train)
-    x, y = read_images(list_images(train, classes), image_size)
-    if train == folder:
-        return _Images(x, y, x[:0], y[:0])
-    for name in TEST_FOLDERS:
-        if (folder / name).is_dir():
-            found = class_names(folder / name)
-            if found != classes:
-                raise DataError(
-                    f"{folder / name} must have the classes of {train}, but they differ in "
-                    f"{sorted(set(found) ^ set(classes))[:5]}"
-                )
-            test = read_images(list_images(folder / name, classes), image_size)
-            return _Images(x, y, *test)
-    return _Images(x, y, x[:0], y[:0])
+    classes = tuple(class_names(train))
+    listed = list_images(train, classes)
+    tests = [folder / name for name in TEST_FOLDERS if (folder / name).is_dir()]
+    tested = None
+    if train != folder and tests:
+        found = tuple(class_names(tests[0]))
+        if found != classes:
+            raise DataError(
+                f"{tests[0]} must have the classes of {train}, but they differ in "
+                f"{sorted(set(found) ^ set(classes))[:5]}"
+            )
+        tested = list_images(tests[0], classes)
+    if image_size is not None:
+        count = len(listed.names) + (0 if tested is None else len(tested.names))
+        check_memory(count, image_size, image_size)
+    x, y, reading = read_images(listed, image_size)
+    if train != folder:
+        reading |= unused_beside(folder, [train, *tests[:1]])
+    if tested is None:
+        return TrainAndTest(x, y, x[:0], y[:0], classes, reading)
+    x_test, y_test, more = read_images(tested, image_size)
+    if x_test.shape[1:] != x.shape[1:]:
+        raise DataError(
+            f"images of {tests[0]} and {train} differ in size; give an image size to reduce "
+            "them to"
+        )
+    return TrainAndTest(x, y, x_test, y_test, classes, reading | more)

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import hashlib
 import logging
+import os
 from collections.abc import Collection, Sequence
 from dataclasses import dataclass
 from pathlib import Path
@@ -22,8 +23,15 @@ from gnas.data.batches import (
     Scaling,
 )
 from gnas.data.files import sha256_of
-from gnas.data.folders import ImageList, list_images, read_images, readable, training_folder
-from gnas.data.images import cifar10, training_images
+from gnas.data.folders import (
+    NOTHING_NOTED,
+    ImageList,
+    Reading,
+    check_memory,
+    read_images,
+    readable,
+)
+from gnas.data.images import CIFAR10_CLASSES, CIFAR10_READING, SIZES, cifar10, train_and_test
 from gnas.data.subsets import make_subset, read_subset, write_subset
 from gnas.errors import ConfigError, DataError
 
@@ -36,8 +44,6 @@ MIN_SIZE = 8
 """Smallest image that two reductions leave something of."""
 PADDING_SHARE = 8
 """Random crops shift images by up to 1/8 of their size: 4 pixels at 32, as DARTS does."""
-MAX_BYTES = 8 * 2**30
-"""A folder with more bytes of pixels than this is not held in memory."""
 PART_NAMES = ("train", "val_alpha", "val_beta")
 
 
@@ -68,8 +74,10 @@ def check_source(source: Source, datasets: Collection[str], counts: Collection[s
     """
     if source.dataset not in datasets:
         raise ConfigError(f"unknown dataset '{source.dataset}'; choose from {sorted(datasets)}")
-    if type(source.size) is not int or source.size < MIN_SIZE:
-        raise ConfigError(f"image_size must be at least {MIN_SIZE}, but got {source.size}")
+    if type(source.size) is not int or not MIN_SIZE <= source.size <= SIZES[1]:
+        raise ConfigError(
+            f"image_size must be {MIN_SIZE} to {SIZES[1]} pixels, but got {source.size!r}"
+        )
     if source.dataset != "digits" and source.data_dir is None:
         raise ConfigError(f"{source.dataset} needs the folder of its images: give --data-dir")
     for name in counts:
@@ -162,6 +170,8 @@ class SearchImages:
         source: tuple[Tensor, Tensor] | ImageList,
         *,
         num_parts: int = 3,
+        classes: Sequence[str] = (),
+        reading: Reading = NOTHING_NOTED,
         facts: dict[str, Any] | None = None,
     ) -> None:
         """Splits the images.
@@ -170,6 +180,8 @@ class SearchImages:
             config: What was asked for.
             source: Pixels uint8 [N, C, H, W] and labels int64 [N]; or files.
             num_parts: 3, or 2 where no topology is learned.
+            classes: Their names, if they have any.
+            reading: What reading them came upon; files bring theirs.
             facts: More that a run should record of its data.
 
         Raises:
@@ -179,6 +191,11 @@ class SearchImages:
         labels = torch.tensor(source.labels) if isinstance(source, ImageList) else source[1].cpu()
         self.labels = labels
         self.num_classes = int(labels.max()) + 1
+        if isinstance(source, ImageList):
+            classes, reading = source.classes, source.reading
+        self.classes = tuple(classes) or tuple(str(label) for label in range(self.num_classes))
+        """Names of the classes, or their numbers."""
+        self.reading = reading
         self.in_channels = 3 if isinstance(source, ImageList) else int(source[0].size(1))
         counts = torch.bincount(labels, minlength=self.num_classes)
         if not counts.all():
@@ -187,9 +204,25 @@ class SearchImages:
         self.parts = split_evenly(labels, num_parts, config.seed)
         self._facts = facts or {}
 
+    @property
+    def line(self) -> str:
+        """One line on what was read."""
+        size = self.config.size
+        counts = {name: len(rows) for name, rows in zip(self.names, self.parts, strict=True)}
+        resized = (
+            f"random crops of {size}x{size}"
+            if isinstance(self._source, ImageList)
+            else self.reading.resized(size, size)
+        )
+        return self.reading.line(source_name(self.config), self.classes, counts, resized)
+
+    @property
+    def names(self) -> tuple[str, ...]:
+        """Names of the parts."""
+        return PART_NAMES if len(self.parts) == 3 else ("train", "val")
+
     def facts(self) -> dict[str, Any]:
         """What a run records: the data's and the parts' digests and sizes."""
-        names = PART_NAMES if len(self.parts) == 3 else ("train", "val")
         return {
             "dataset": self.config.dataset,
             "images": len(self.labels),
@@ -198,7 +231,7 @@ class SearchImages:
             "sha256": digest_of(self._source),
             "parts": [
                 {"name": name, "images": len(rows), "sha256": digest_of_rows(rows)}
-                for name, rows in zip(names, self.parts, strict=True)
+                for name, rows in zip(self.names, self.parts, strict=True)
             ],
             **self._facts,
         }
@@ -326,25 +359,31 @@ def open_images(
         ConfigError: too many bytes of images.
     """
     facts: dict[str, Any] = {}
+    classes: Sequence[str] = ()
+    reading = NOTHING_NOTED
     source: tuple[Tensor, Tensor] | ImageList
     folder = Path(config.data_dir or ".")
-    if config.dataset == "digits":
-        source = training_images("digits", image_size=config.size)
-    elif config.dataset == "cifar10":
+    if config.dataset == "cifar10":
         source = cifar10(folder, config.size)
+        classes, reading = CIFAR10_CLASSES, CIFAR10_READING
     elif config.dataset == "imagenet-3pct":
         source = readable(_imagenet_list(config, folder, new_list, facts))
         facts["mean"], facts["std"] = IMAGENET.mean, IMAGENET.std
     elif config.images is not None:
         listed = read_subset(Path(config.images), folder)
-        check_memory(len(listed.names), config.size)
+        check_memory(len(listed.names), config.size, config.size)
         facts["list_sha256"] = sha256_of(Path(config.images))
-        source = read_images(listed, config.size)
+        x, y, reading = read_images(listed, config.size)
+        source, classes = (x, y), listed.classes
     else:
-        if not (folder / "x_train.npy").exists():
-            check_memory(len(list_images(training_folder(folder)).names), config.size)
-        source = training_images(folder, image_size=config.size)
-    return SearchImages(config, source, num_parts=num_parts, facts=facts)
+        images = train_and_test(
+            "digits" if config.dataset == "digits" else folder, image_size=config.size
+        )
+        source = images.x_train, images.y_train
+        classes, reading = images.classes, images.reading
+    return SearchImages(
+        config, source, num_parts=num_parts, classes=classes, reading=reading, facts=facts
+    )
 
 
 def _imagenet_list(
@@ -362,26 +401,19 @@ def _imagenet_list(
     return drawn
 
 
-def check_memory(count: int, size: int) -> None:
-    """Checks that so many images of ``size`` x ``size`` pixels may be held in memory.
-
-    Raises:
-        ConfigError: they are larger than `MAX_BYTES`.
-    """
-    needed = count * 3 * size**2
-    if needed > MAX_BYTES:
-        raise ConfigError(
-            f"the images of a folder are held in memory and must fit in {MAX_BYTES >> 30} GiB, "
-            f"but {count} images of {size}x{size} need {needed / 2**30:.0f} GiB; lower the image "
-            "size, or make a smaller list with `gnas data subset`"
-        )
+def source_name(source: Source) -> str:
+    """What the images are called in a line: the data set, and the folder of one's own."""
+    if source.dataset == "digits" or source.data_dir is None:
+        return source.dataset
+    name = Path(source.data_dir).name
+    return f"{source.dataset} {name if name.isprintable() else ascii(name)}"
 
 
 def digest_of(source: tuple[Tensor, Tensor] | ImageList) -> str:
     """Hex sha256 of all pixels and labels, or of the names of all files."""
     digest = hashlib.sha256()
     if isinstance(source, ImageList):
-        digest.update("\n".join(source.names).encode())
+        digest.update(os.fsencode("\n".join(source.names)))
     else:
         for tensor in source:
             digest.update(tensor.cpu().numpy().tobytes())

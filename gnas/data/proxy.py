@@ -10,9 +10,16 @@ import torch
 from torch import Tensor
 
 from gnas.config import check_seed
-from gnas.data.folders import list_images, training_folder
-from gnas.data.images import VAL_SHARE, ImageSplits, cifar10, train_and_test
-from gnas.data.parts import check_memory, check_source
+from gnas.data.images import (
+    CIFAR10_CLASSES,
+    CIFAR10_READING,
+    VAL_SHARE,
+    ImageSplits,
+    TrainAndTest,
+    cifar10,
+    train_and_test,
+)
+from gnas.data.parts import check_source
 from gnas.errors import ConfigError, DataError
 
 ProxyDataset = Literal["digits", "cifar10", "folder"]
@@ -71,22 +78,22 @@ def open_proxy_images(config: ProxyImagesConfig) -> ImageSplits:
     folder = Path(config.data_dir or ".")
     if config.dataset == "cifar10":
         train, test = (cifar10(folder, config.size, train=part) for part in (True, False))
-    elif config.dataset == "digits":
-        train, test = train_and_test("digits", image_size=config.size)
+        images = TrainAndTest(*train, *test, CIFAR10_CLASSES, CIFAR10_READING)
     else:
-        if folder.is_dir() and not (folder / "x_train.npy").exists():
-            check_memory(len(list_images(training_folder(folder)).names), config.size)
-        train, test = train_and_test(folder, image_size=config.size)
-    fitted, held_out = _balanced_split(train[1], config.share, config.seed)
+        source = "digits" if config.dataset == "digits" else folder
+        images = train_and_test(source, image_size=config.size)
+    fitted, held_out = _balanced_split(images.y_train, config.share, config.seed)
     return ImageSplits(
         source=config.dataset if config.dataset != "folder" else folder.name,
-        x_train=train[0][fitted],
-        y_train=train[1][fitted],
-        x_val=train[0][held_out],
-        y_val=train[1][held_out],
-        x_test=test[0],
-        y_test=test[1],
-        num_classes=int(max(train[1].max(), test[1].max())) + 1,
+        x_train=images.x_train[fitted],
+        y_train=images.y_train[fitted],
+        x_val=images.x_train[held_out],
+        y_val=images.y_train[held_out],
+        x_test=images.x_test,
+        y_test=images.y_test,
+        num_classes=images.num_classes,
+        classes=images.classes,
+        reading=images.reading,
     )
 
 

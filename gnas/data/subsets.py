@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import hashlib
+import os
 import re
 from pathlib import Path
 
@@ -47,12 +48,15 @@ def write_subset(images: ImageList, path: Path) -> str:
     The checksum file is what ``sha256sum --check`` reads.
 
     Raises:
-        DataError: writing failed.
+        DataError: writing failed, or a file's name has a line break.
     """
-    text = "".join(f"{name}\n" for name in images.names)
+    broken = [name for name in images.names if "\n" in name or "\r" in name]
+    if broken:
+        raise DataError(f"names in a list must have no line break, but got {broken[0]!r}")
+    content = os.fsencode("".join(f"{name}\n" for name in images.names))
     with replacing(path) as temporary:
-        temporary.write_text(text, encoding="utf-8")
-    digest = hashlib.sha256(text.encode()).hexdigest()
+        temporary.write_bytes(content)
+    digest = hashlib.sha256(content).hexdigest()
     with replacing(checksum_path(path)) as temporary:
         temporary.write_text(f"{digest}  {path.name}\n", encoding="utf-8")
     return digest
@@ -74,17 +78,20 @@ def read_subset(path: Path, folder: Path) -> ImageList:
             f"a list of images must exist, but found no {path}; make it with `gnas data subset`"
         )
     _check_digest(path)
-    names = path.read_text(encoding="utf-8").splitlines()
-    wrong = [n for n in names if not re.fullmatch(r"[^/\0]+/[^/\0]+", n) or ".." in n.split("/")]
+    names = os.fsdecode(path.read_bytes()).replace("\r\n", "\n").removesuffix("\n").split("\n")
+    names = names if names != [""] else []
+    wrong = [
+        n for n in names if not re.fullmatch(r"[^/\0]+(/[^/\0]+)+", n) or ".." in n.split("/")
+    ]
     if wrong or not names or len(set(names)) < len(names):
-        found = repr(wrong[0]) if wrong else "no line" if not names else "repeated lines"
+        found = f"{wrong[0]!r:.200}" if wrong else "no line" if not names else "repeated lines"
         raise DataError(f"{path} must have a different class/file on every line, but has {found}")
     root = training_folder(folder)
-    absent = [name for name in names if not (root / name).is_file()]
+    absent = [name for name in names if not os.path.isfile(root / name)]
     if absent:
         raise MissingDataError(
             f"every image of {path.name} must be in {root}, but {len(absent)} of {len(names)} "
-            f"are not, for example {absent[0]}"
+            f"are not, for example {absent[0]!r:.200}"
         )
     classes = sorted({name.split("/")[0] for name in names})
     number = {name: label for label, name in enumerate(classes)}
@@ -100,7 +107,7 @@ def checksum_path(path: Path) -> Path:
 def _check_digest(path: Path) -> None:
     beside = checksum_path(path)
     if beside.is_file():
-        expected = beside.read_text(encoding="utf-8").split()[:1]
+        expected = beside.read_text(encoding="utf-8", errors="replace").split()[:1]
         if expected != [sha256_of(path)]:
             raise DataError(
                 f"{path} must have the sha256 that {beside.name} gives, but it was changed; "

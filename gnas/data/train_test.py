@@ -8,6 +8,7 @@ from pathlib import Path
 from typing import Any, Literal, get_args
 
 import torch
+from PIL import Image
 from torch import Tensor
 
 from gnas.config import check_seed
@@ -20,16 +21,38 @@ from gnas.data.batches import (
     Order,
     Scaling,
 )
-from gnas.data.folders import UNREADABLE, ImageList, list_images, training_folder
-from gnas.data.images import CIFAR10_CLASSES, TEST_FOLDERS, cifar10, train_and_test
-from gnas.data.parts import check_memory, check_source, digest_of, digest_of_rows
+from gnas.data.decoding import UnreadableImageError, read_rgb
+from gnas.data.folders import (
+    NOTHING_NOTED,
+    ImageList,
+    Reading,
+    list_images,
+    training_folder,
+    unused_beside,
+)
+from gnas.data.images import (
+    CIFAR10_CLASSES,
+    CIFAR10_READING,
+    TEST_FOLDERS,
+    cifar10,
+    train_and_test,
+)
+from gnas.data.parts import check_source, digest_of, digest_of_rows, source_name
 from gnas.errors import ConfigError, DataError, MissingDataError
 
 Dataset = Literal["digits", "cifar10", "folder", "imagenet"]
 Part = Literal["train", "val", "test"]
 Source = tuple[Tensor, Tensor] | ImageList
+PART_NAMES: dict[Part, str] = {
+    "train": "for training",
+    "val": "for validation",
+    "test": "for testing",
+}
+"""What a line calls the parts."""
 IMAGE_SIZE: dict[Dataset, int] = {"digits": 16, "cifar10": 32, "folder": 32, "imagenet": 224}
 """Choice: height and width in pixels where none is given."""
+MAX_ASPECT = 16
+"""Test images that are longer than this, relative to their short side, lose their ends first."""
 RESIZE_SHARE = 256 / 224
 """Test images of files are brought to this multiple of the size before the centre is cut out."""
 
@@ -92,6 +115,7 @@ class TrainTestImages:
         test: Source,
         *,
         classes: Sequence[str] = (),
+        reading: Reading = NOTHING_NOTED,
         scaling: Scaling | None = None,
     ) -> None:
         """Holds out the validation part.
@@ -101,6 +125,7 @@ class TrainTestImages:
             train: Pixels uint8 [N, C, H, W] and labels int64 [N]; or files.
             test: The same of other images.
             classes: Their names, if they have any.
+            reading: What reading them came upon.
             scaling: None takes the statistics of the images trained on (of files: ImageNet's).
 
         Raises:
@@ -108,6 +133,7 @@ class TrainTestImages:
         """
         self.config = config
         self._sources: dict[str, Source] = {"train": train, "val": train, "test": test}
+        self.reading = reading
         labels = {"train": _labels(train), "test": _labels(test)}
         self.num_classes = int(labels["train"].max()) + 1
         self.classes = tuple(classes) or tuple(str(label) for label in range(self.num_classes))
@@ -128,6 +154,19 @@ class TrainTestImages:
         if scaling is None:
             scaling = IMAGENET if isinstance(train, ImageList) else Scaling.of(train[0][kept])
         self.scaling = scaling
+
+    def line(self, *parts: Part) -> str:
+        """One line on what was read of ``parts``; of all if none is given."""
+        size = self.config.size
+        names = [part for part in parts or PART_NAMES if len(self.rows[part])]
+        if isinstance(self._sources["train"], ImageList):
+            ways = {"train": "random crops", "test": "centres"}
+            cuts = [f"{ways[part]} {PART_NAMES[part]}" for part in names if part in ways]
+            resized = f"cut to {size}x{size}: {', '.join(cuts)}"
+        else:
+            resized = self.reading.resized(size, size)
+        counts = {PART_NAMES[part]: len(self.rows[part]) for part in names}
+        return self.reading.line(source_name(self.config), self.classes, counts, resized)
 
     def facts(self) -> dict[str, Any]:
         """What a run records of its data: sizes, digests, and how pixels are normalised."""
@@ -271,25 +310,22 @@ def open_train_test(
     folder = Path(config.data_dir or ".")
     train: Source
     test: Source
-    classes: Sequence[str] = ()
-    if config.dataset == "digits":
-        train, test = train_and_test("digits", image_size=config.size)
+    if config.dataset == "imagenet":
+        train, test, reading = _files(folder, only_test)
+        classes = train.classes
     elif config.dataset == "cifar10":
         train, test = (cifar10(folder, config.size, train=part) for part in (True, False))
-        classes = CIFAR10_CLASSES
-    elif config.dataset == "folder":
-        if not (folder / "x_train.npy").exists():
-            listed = list_images(training_folder(folder))
-            check_memory(len(listed.names), config.size)
-            classes = listed.classes
-        train, test = train_and_test(folder, image_size=config.size)
+        classes, reading = CIFAR10_CLASSES, CIFAR10_READING
     else:
-        train, test = _files(folder, only_test)
-        classes = train.classes
-    return TrainTestImages(config, train, test, classes=classes, scaling=scaling)
+        images = train_and_test(
+            "digits" if config.dataset == "digits" else folder, image_size=config.size
+        )
+        train, test = (images.x_train, images.y_train), (images.x_test, images.y_test)
+        classes, reading = images.classes, images.reading
+    return TrainTestImages(config, train, test, classes=classes, reading=reading, scaling=scaling)
 
 
-def _files(folder: Path, only_test: bool) -> tuple[ImageList, ImageList]:
+def _files(folder: Path, only_test: bool) -> tuple[ImageList, ImageList, Reading]:
     root = training_folder(folder)
     tests = [folder / name for name in ("val", *TEST_FOLDERS) if (folder / name).is_dir()]
     if not tests or (root == folder and not only_test):
@@ -299,14 +335,14 @@ def _files(folder: Path, only_test: bool) -> tuple[ImageList, ImageList]:
         )
     test = list_images(tests[0])
     if only_test:
-        return test, test
+        return test, test, test.reading
     train = list_images(root)
     if train.classes != test.classes:
         raise DataError(
             f"{tests[0]} must have the classes of {root}, but they differ in "
             f"{sorted(set(train.classes) ^ set(test.classes))[:5]}"
         )
-    return train, test
+    return train, test, train.reading | test.reading | unused_beside(folder, [root, tests[0]])
 
 
 def _labels(source: Source) -> Tensor:
@@ -327,13 +363,19 @@ class _Centres(torch.utils.data.Dataset[tuple[Tensor, int]]):
         return len(self._rows)
 
     def __getitem__(self, number: int) -> tuple[Tensor, int]:
-        from PIL import Image
-
         row = self._rows[number]
         try:
-            with Image.open(self._images.path(row)) as image:
-                rgb = image.convert("RGB")
-        except UNREADABLE:
+            rgb = read_rgb(self._images.path(row))
+        except UnreadableImageError:
             return torch.zeros(3, self._size, self._size, dtype=torch.uint8), -1
-        centre: Tensor = self._transform(rgb)
+        centre: Tensor = self._transform(_shortened(rgb))
         return centre, self._images.labels[row]
+
+
+def _shortened(image: Image.Image) -> Image.Image:
+    """The middle of a very long image: resized whole, a line of pixels would fill the memory."""
+    short, (width, height) = min(image.size), image.size
+    if max(image.size) <= MAX_ASPECT * short:
+        return image
+    cut_x, cut_y = (max(0, side - MAX_ASPECT * short) // 2 for side in (width, height))
+    return image.crop((cut_x, cut_y, width - cut_x, height - cut_y))

@@ -7,7 +7,7 @@ from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import Any, Literal
 
-from gnas.config import check_types, from_record
+from gnas.config import check_pieces, check_types, from_record
 from gnas.data.train_test import Augmentation
 from gnas.errors import ConfigError
 
@@ -101,11 +101,7 @@ class RetrainConfig:
         for name in ("momentum", "label_smoothing", "drop_path", "jitter"):
             if getattr(self, name) >= 1:
                 raise ConfigError(f"{name} must be below 1, but got {getattr(self, name)}")
-        if self.batch_size % self.accumulate:
-            raise ConfigError(
-                f"batch_size must be a multiple of accumulate, but got {self.batch_size} and "
-                f"{self.accumulate}"
-            )
+        check_pieces(self.batch_size, self.accumulate)
 
     def lr_at(self, epoch: int) -> float:
         """Learning rate in epoch 0, 1, ..."""

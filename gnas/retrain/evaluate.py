@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import logging
 from pathlib import Path
 from typing import Any
 
@@ -14,7 +15,9 @@ from gnas.errors import DataError
 from gnas.models.counting import num_macs, num_params
 from gnas.models.saved import NetworkFacts
 from gnas.retrain.measure import EVAL_BATCH, latency, measure
-from gnas.runs import environment
+from gnas.runs import NOTICE, environment
+
+logger = logging.getLogger(__name__)
 
 COMMAND = "evaluate"
 
@@ -55,6 +58,7 @@ def evaluate_network(
         tuple(255 * value for value in facts.std or (1 / 255,) * facts.config.in_channels),
     )
     opened = open_train_test(images, scaling=scaling, only_test=True)
+    logger.log(NOTICE, "%s", opened.line("test"))
     _check_fit(facts, opened)
     network = network.to(device).eval()
     shape = (opened.in_channels, images.size, images.size)
@@ -67,7 +71,7 @@ def evaluate_network(
     return {
         "command": COMMAND,
         "architecture": facts.architecture,
-        "data": opened.facts(),
+        "data": {**opened.facts(), "read": opened.line("test")},
         "classes": facts.classes or opened.classes,
         "metrics": found.facts("test"),
         "confusion": found.confusion,

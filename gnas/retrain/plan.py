@@ -12,7 +12,8 @@ from typing import Any, get_args
 from torch_geometric.data import Data
 
 from gnas.config import shared_out
-from gnas.data.train_test import Dataset, TrainTestConfig
+from gnas.data.batches import check_batch, fitting_batch
+from gnas.data.train_test import IMAGE_SIZE, Dataset, TrainTestConfig
 from gnas.errors import ConfigError
 from gnas.models.families import FAMILIES, NetworkConfig, network_config
 from gnas.retrain.config import CELL_SIZES, PRESETS, RetrainConfig
@@ -25,6 +26,8 @@ from gnas.spaces.toponas.network import DartsNetworkConfig
 logger = logging.getLogger(__name__)
 
 COMMAND = "retrain"
+MAX_TRAININGS = 1000
+"""More trainings in one run are taken for a mistake."""
 MAY_CHANGE = ("data_dir", "workers")
 """Settings of a resumed run that may differ from its first ones."""
 
@@ -43,12 +46,43 @@ class RetrainPlan:
     """Trainings of each size, with seeds ``seed``, ``seed + 1``, ..."""
     layers: tuple[int, ...] = ()
     """Numbers of layers; empty for ``config.layers`` alone."""
+    follows: tuple[str, ...] = ()
+    """Settings that nobody chose and that `fitted` may lower for few images."""
 
     def __post_init__(self) -> None:
         if type(self.repeats) is not int or self.repeats < 1:
             raise ConfigError(f"repeats must be at least 1, but got {self.repeats!r}")
+        trainings = self.repeats * max(1, len(self.layers))
+        if trainings > MAX_TRAININGS:
+            raise ConfigError(
+                f"repeats times the numbers of layers must be at most {MAX_TRAININGS:,} "
+                f"trainings, but got {trainings:,}"
+            )
+        for name in ("padding", "cutout"):
+            if getattr(self.config, name) > self.images.size:
+                raise ConfigError(
+                    f"{name} must be at most the {self.images.size} pixels of the images, but "
+                    f"got {getattr(self.config, name)}"
+                )
         if len(set(self.layers)) < len(self.layers):
             raise ConfigError(f"layers must be different numbers, but got {self.layers}")
+
+    def fitted(self, count: int, processes: int) -> RetrainPlan:
+        """This plan with a batch size that suits the images, checked.
+
+        Args:
+            count: Images for training.
+            processes: Processes that train together.
+
+        Raises:
+            ConfigError: batches cannot be made of the images, or shared out.
+        """
+        config, pieces = self.config, self.config.accumulate
+        if "batch_size" in self.follows:
+            size = fitting_batch(config.batch_size, count, accumulate=pieces, processes=processes)
+            config = dataclasses.replace(config, batch_size=size)
+        check_batch(config.batch_size, count, accumulate=pieces, processes=processes)
+        return dataclasses.replace(self, config=config, follows=())
 
     def trainings(self) -> dict[str, RetrainConfig]:
         """Every single training by the name of its folder; "" for a plan of one."""
@@ -67,10 +101,12 @@ def plan_retrain(
     dataset: Dataset = "digits",
     *,
     repeats: int = 1,
-    layers: Sequence[int] = (),
+    layers: Sequence[int] | int = (),
     **changes: Any,
 ) -> RetrainPlan:
     """The preset of ``dataset`` with changes.
+
+    Shifts and cutout of the preset grow and shrink with the size of the images.
 
     Args:
         architecture: Text of the architecture.
@@ -85,18 +121,29 @@ def plan_retrain(
     """
     if dataset not in PRESETS:
         raise ConfigError(f"unknown dataset '{dataset}'; choose from {sorted(get_args(Dataset))}")
+    layers = (layers,) if isinstance(layers, int) else layers  # --set layers=8
     if "layers" in changes or len(set(layers)) < len(layers):
         raise ConfigError(f"layers must be different numbers, but got {tuple(layers)}")
     training, seeing = shared_out(changes, RetrainConfig, TrainTestConfig, own="dataset")
     graph = from_text(architecture)
-    config = dataclasses.replace(PRESETS[dataset](), **training)
+    images = TrainTestConfig(dataset=dataset, **seeing)
+    preset = PRESETS[dataset]()
+    scale = images.size / IMAGE_SIZE[dataset]
+    preset = dataclasses.replace(
+        preset, padding=round(preset.padding * scale), cutout=round(preset.cutout * scale)
+    )
+    config = dataclasses.replace(preset, **training)
     if layers:
         config = dataclasses.replace(config, layers=layers[0])
     config = _sized(graph, dataset, config)
-    images = TrainTestConfig(dataset=dataset, **seeing)
     several = tuple(layers) if len(layers) > 1 else ()
     plan = RetrainPlan(
-        architecture=architecture, config=config, images=images, repeats=repeats, layers=several
+        architecture=architecture,
+        config=config,
+        images=images,
+        repeats=repeats,
+        layers=several,
+        follows=() if "batch_size" in training else ("batch_size",),
     )
     for each in plan.trainings().values():
         network_of(graph, each, in_channels=3, num_classes=10)

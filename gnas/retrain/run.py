@@ -12,23 +12,31 @@ from pathlib import Path
 from typing import Any
 
 import torch
+from torch_geometric.data import Data
 
+from gnas.data.batches import FEWER
 from gnas.data.train_test import TrainTestImages, open_train_test
+from gnas.devices import explaining_memory
 from gnas.distributed import ALONE, World
 from gnas.errors import ConfigError, DataError
 from gnas.models.counting import num_macs, num_params
+from gnas.models.families import FAMILIES, NetworkConfig, build_network
 from gnas.records import Progress, RunRecord
 from gnas.retrain.card import save_trained
 from gnas.retrain.loop import RetrainResult, retrain
 from gnas.retrain.plan import COMMAND, RetrainPlan, network_of
 from gnas.retrain.state import Training
-from gnas.runs import environment, plain, working_in, write_config, write_result
-from gnas.spaces.texts import from_text
+from gnas.runs import NOTICE, environment, plain, working_in, write_config, write_result
+from gnas.spaces.texts import from_text, space_of
 from gnas.spaces.toponas.genotype import Genotype
 
 logger = logging.getLogger(__name__)
 
 NEW, BEGUN, DONE = 0, 1, 2
+NARROW = 64
+"""Channels of the networks by which wider ones are judged."""
+MAX_PARAMS = 10**9
+"""Larger networks are taken for a mistake: weights, gradients and momenta would need 12 GB."""
 
 
 def run_retrain(
@@ -69,15 +77,23 @@ def _run(
     report: Callable[[str, Progress], None],
 ) -> dict[str, Any]:
     images = open_train_test(plan.images)
-    data = images.facts()
+    data, line = images.facts(), images.line()
+    wanted = plan.config.batch_size
+    plan = plan.fitted(len(images.rows["train"]), world.size)
     trainings = plan.trainings()
+    if not resume:
+        _try_networks(plan, images)
+    if world.is_main:
+        logger.log(NOTICE, "%s", line)
+        if plan.config.batch_size != wanted:
+            logger.log(NOTICE, FEWER, plan.config.batch_size, wanted)
     if out is not None and world.is_main and not resume and len(trainings) > 1:
         if (out / "config.json").exists():
             raise ConfigError(
                 f"a new run needs a folder of its own, but {out} has one; go on with --resume "
                 f"{out}, or choose another"
             )
-        write_config(out, _asked(plan), data=data, device=device)
+        write_config(out, _asked(plan), data={**data, "read": line}, device=device)
     results = []
     for name, config in trainings.items():
         single = replace(plan, config=config, repeats=1, layers=())
@@ -91,6 +107,57 @@ def _run(
     if out is not None and world.is_main:
         write_result(out, facts)
     return facts
+
+
+def _try_networks(plan: RetrainPlan, images: TrainTestImages) -> None:
+    """Builds each network and shows it two images, before anything is written.
+
+    Raises:
+        ConfigError: a network does not fit into memory, or not on images of this size.
+    """
+    graph = from_text(plan.architecture)
+    shape = (2, images.in_channels, images.config.size, images.config.size)
+    advice = "lower layers, channels or the image size"
+    for layers in plan.layers or (plan.config.layers,):
+        size = network_of(
+            graph,
+            replace(plan.config, layers=layers),
+            in_channels=images.in_channels,
+            num_classes=images.num_classes,
+        )
+        try:
+            _check_width(graph, size)
+            with torch.random.fork_rng(devices=[]), torch.no_grad(), explaining_memory(advice):
+                build_network(graph, size)(torch.zeros(shape))
+        except ConfigError:
+            raise
+        except (RuntimeError, ValueError) as error:
+            reason = str(error).splitlines()[0]
+            raise ConfigError(
+                f"the network must fit on images of {shape[2]}x{shape[3]} pixels, but: {reason}; "
+                "raise the image size (--set image_size=N)"
+            ) from error
+
+
+def _check_width(graph: Data, size: NetworkConfig) -> None:
+    """Checks that a wide network is not absurdly large, by a narrow one: before it takes memory.
+
+    Raises:
+        ConfigError: it would have more than `MAX_PARAMS` parameters.
+    """
+    name = FAMILIES[space_of(graph).name].width
+    width = getattr(size, name)
+    if width <= NARROW:
+        return
+    with torch.random.fork_rng(devices=[]):
+        other = replace(size, **{name: NARROW})  # type: ignore[arg-type]  # a field of each
+        narrow = num_params(build_network(graph, other))
+    params = narrow * width**2 // NARROW**2  # nearly all are in convolutions
+    if params > MAX_PARAMS:
+        raise ConfigError(
+            f"networks must have at most {MAX_PARAMS:,} parameters, but with {width:,} channels "
+            f"about {params:,} are needed; lower channels"
+        )
 
 
 def _one(
@@ -116,7 +183,8 @@ def _one(
         same = {"architecture": {"text": plan.architecture}, "config": plan.config, "data": data}
         record = RunRecord[Training](out, same, resume=state == BEGUN)
         if world.is_main and state == NEW:
-            write_config(out, _asked(plan), data=data, device=device)
+            told = {**data, "read": images.line()}
+            write_config(out, _asked(plan), data=told, device=device)
     result = retrain(
         graph,
         network_config,
@@ -159,7 +227,8 @@ def _finished(folder: Path, plan: RetrainPlan, data: dict[str, Any]) -> dict[str
     path = folder / "result.json"
     try:
         record: dict[str, Any] = json.loads(path.read_text(encoding="utf-8"))
-        config, found = record["config"]["retrain"], record["data"]
+        config, found = record["config"]["retrain"], dict(record["data"])
+        found.pop("read", None)  # of files that do not matter, too
         _row([record])
     except (OSError, ValueError, KeyError, TypeError) as error:
         raise DataError(
@@ -189,7 +258,7 @@ def result_facts(
     facts = {
         "command": COMMAND,
         "config": _asked(plan),
-        "data": data,
+        "data": {**data, "read": images.line()},
         **_named(plan.architecture),
         "valid": True,
         "metrics": metrics,

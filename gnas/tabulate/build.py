@@ -17,7 +17,7 @@ from gnas.data import BenchmarkTable, Column, Provenance, save_table
 from gnas.data.images import ImageSplits
 from gnas.errors import ConfigError, DataError
 from gnas.graphs import DenseBatch
-from gnas.runs import working_on
+from gnas.runs import NOTICE, working_on
 from gnas.spaces import NASBench101
 from gnas.studies import CandidateStudy, Evaluated, Progress, local_workers
 from gnas.tabulate.config import TabulateConfig
@@ -79,6 +79,7 @@ def _tabulate(
     report: Callable[[Progress], None],
 ) -> Path:
     images, candidates = config.images(), planned(config)
+    logger.log(NOTICE, "%s", images.line)
     job = TabulateJob(config, images.sha256)
     journal = out.with_name(out.name + ".journal")
     name = study or (OWN_STUDY if storage is None else out.stem)
@@ -164,6 +165,7 @@ def _provenance(config: TabulateConfig, images: ImageSplits, out: Path) -> Prove
             **asdict(config),
             "dataset": images.source,
             "images_sha256": images.sha256,
+            "images_read": images.line,
             "torch": torch.__version__,
         },
     )

@@ -182,13 +182,13 @@ def test_cifar10_of_torchvision(tmp_path: Path, monkeypatch: pytest.MonkeyPatch)
     ("changes", "message"),
     [
         ({"dataset": "mnist"}, "unknown dataset 'mnist'"),
-        ({"image_size": 7}, "image_size must be at least 8, but got 7"),
+        ({"image_size": 7}, "image_size must be 8 to 4096 pixels, but got 7"),
         ({"dataset": "folder"}, "folder needs the folder of its images: give --data-dir"),
         ({"images": "list.txt"}, "a list of images needs a folder, but dataset is digits"),
         ({"seed": -1}, "seed must be a whole number from 0 below 2.63, but got -1"),
         ({"seed": "x"}, "seed must be a whole number from 0 below 2.63, but got 'x'"),
         ({"workers": -1}, "workers must be a whole number from 0, but got -1"),
-        ({"image_size": "abc"}, "image_size must be at least 8, but got abc"),
+        ({"image_size": "abc"}, "image_size must be 8 to 4096 pixels, but got 'abc'"),
         ({"percent": "half"}, r"percent must be in \(0, 100\], but got 'half'"),
     ],
 )
@@ -197,12 +197,17 @@ def test_impossible_configs(changes: dict[str, object], message: str) -> None:
         ImagesConfig(**changes)  # type: ignore[arg-type]
 
 
-def test_folders_that_are_not_there_or_too_large(tmp_path: Path) -> None:
+def test_folders_that_are_not_there_or_too_large(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
     with pytest.raises(MissingDataError, match=r"found no folder .*nowhere"):
         open_images(ImagesConfig(dataset="folder", data_dir=str(tmp_path / "nowhere")))
     write_folder(tmp_path)
-    huge = ImagesConfig(dataset="folder", data_dir=str(tmp_path), image_size=20_000)
-    with pytest.raises(ConfigError, match=r"fit in 8 GiB, but 18 images .* lower the image size"):
+    huge = ImagesConfig(dataset="folder", data_dir=str(tmp_path), image_size=4096)
+    monkeypatch.setattr("gnas.data.folders.MAX_BYTES", 2**29)
+    with pytest.raises(
+        ConfigError, match=r"must fit in .* GiB, but 36 images .* lower the image size"
+    ):
         open_images(huge)
 
 

@@ -56,7 +56,7 @@ def test_a_tenth_of_cifar10_is_the_default() -> None:
         ({"dataset": "folder"}, "give --data-dir"),
         ({"percent": 0}, r"percent must be in \(0, 100\], but got 0"),
         ({"percent": "many"}, "but got 'many'"),
-        ({"image_size": 2}, "image_size must be at least 8"),
+        ({"image_size": 2}, "image_size must be 8 to 4096 pixels, but got 2"),
     ],
 )
 def test_impossible_configs(arguments: dict[str, object], message: str) -> None:

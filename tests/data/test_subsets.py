@@ -39,7 +39,7 @@ def test_the_list_and_its_checksum(tmp_path: Path) -> None:
     assert path.read_text().splitlines() == list(images.names)
     assert read_subset(path, folder) == images
     (folder / "train" / images.names[0]).unlink()
-    with pytest.raises(MissingDataError, match=r"1 of 20 are not, for example cat/"):
+    with pytest.raises(MissingDataError, match=r"1 of 20 are not, for example 'cat/"):
         read_subset(path, folder)
     path.write_text("cat/000.jpg\n")
     with pytest.raises(DataError, match=r"must have the sha256 that list.txt.sha256 gives"):

@@ -11,7 +11,7 @@ import torch
 from PIL import Image
 
 from gnas.data.batches import FileBatches, Order, cut_out
-from gnas.data.images import load_images, training_images
+from gnas.data.images import load_images, train_and_test
 from gnas.data.train_test import Augmentation, TrainTestConfig, hold_out, open_train_test
 from gnas.errors import ConfigError, DataError, MissingDataError
 
@@ -41,7 +41,7 @@ def test_digits_are_tested_on_what_no_search_ever_sees() -> None:
     splits = load_images("digits", image_size=16, seed=0)
     assert torch.equal(y, splits.y_test)
     assert torch.allclose(x, images.scaling(splits.x_test))
-    searched, _ = training_images("digits", image_size=16)
+    searched = train_and_test("digits", image_size=16).x_train
     assert len(searched) == 1438
     assert not {p.numpy().tobytes() for p in searched} & {
         p.numpy().tobytes() for p in splits.x_test
@@ -144,7 +144,7 @@ def test_folders_that_are_not_what_they_should_be(folder: Path) -> None:
     [
         ({"dataset": "mnist"}, "unknown dataset 'mnist'; choose from"),
         ({"dataset": "cifar10"}, "cifar10 needs the folder of its images: give --data-dir"),
-        ({"image_size": 4}, "image_size must be at least 8, but got 4"),
+        ({"image_size": 4}, "image_size must be 8 to 4096 pixels, but got 4"),
         ({"val_share": 1.0}, r"val_share must be in \[0, 1\), but got 1\.0"),
         ({"val_share": "much"}, r"val_share must be in \[0, 1\), but got 'much'"),
         ({"workers": -1}, "workers must be a whole number from 0, but got -1"),

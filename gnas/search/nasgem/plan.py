@@ -9,6 +9,7 @@ from pathlib import Path
 from typing import Any, get_args
 
 from gnas.config import shared_out
+from gnas.data.batches import fitting_batch
 from gnas.data.proxy import ProxyDataset, ProxyImagesConfig
 from gnas.errors import ConfigError
 from gnas.runs import check_unchanged, plain, reading_config
@@ -32,6 +33,16 @@ class SearchPlan:
     """A journal file or a database's URL; None for a journal in the run's folder."""
     study: str | None = None
     """The study's name there; None for the name of the run's folder."""
+    follows: tuple[str, ...] = ()
+    """Settings that nobody chose and that `fitted` may lower for few images."""
+
+    def fitted(self, count: int) -> SearchPlan:
+        """This plan with a batch size that suits ``count`` training images."""
+        config = self.config
+        if "batch_size" in self.follows:
+            size = fitting_batch(config.batch_size, count)
+            config = dataclasses.replace(config, batch_size=size)
+        return dataclasses.replace(self, config=config, follows=())
 
 
 def plan_search(
@@ -67,6 +78,7 @@ def plan_search(
         images=ProxyImagesConfig(dataset=dataset, **seeing),
         storage=storage,
         study=study,
+        follows=() if "batch_size" in searching else ("batch_size",),
     )
 
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import logging
 import time
 from collections import Counter
 from collections.abc import Callable, Mapping, Sequence
@@ -11,13 +12,14 @@ from typing import Any
 
 import numpy as np
 
+from gnas.data.batches import FEWER
 from gnas.data.images import ImageSplits
 from gnas.data.proxy import open_proxy_images
 from gnas.errors import ConfigError, DataError, GnasError
 from gnas.graphs import DenseBatch
 from gnas.predictors import Predictor
 from gnas.predictors.features import Rows
-from gnas.runs import Figure, working_in, write_config, write_result
+from gnas.runs import NOTICE, Figure, working_in, write_config, write_result
 from gnas.search.bootstrap import Best, bootstrap
 from gnas.search.nasgem.candidates import draw_candidates, draw_pool
 from gnas.search.nasgem.config import LEAST_SUCCESSES, NasgemConfig
@@ -36,6 +38,8 @@ from gnas.search.nasgem.trace import NasgemTrace
 from gnas.spaces.texts import to_text
 from gnas.studies import CandidateStudy, Evaluated, local_workers
 from gnas.studies import Progress as StudyProgress
+
+logger = logging.getLogger(__name__)
 
 Report = Callable[["Progress"], None]
 
@@ -104,6 +108,8 @@ def _run(
     start = time.monotonic()
     learns = new_predictor(plan.config)
     splits = open_proxy_images(plan.images)
+    wanted = plan.config.batch_size
+    plan = plan.fitted(len(splits.y_train))
     job = NasgemJob.of(plan.config, plan.images, splits)
     predictor = scored_by(learns, plan.config, job, splits.image_size)
     cells = draw_candidates(plan.config)
@@ -112,6 +118,9 @@ def _run(
     name = plan.study or out.resolve().name
     data = data_facts(plan, splits)
     study = CandidateStudy.open(job, name=name, storage=plan.storage or out / JOURNAL)
+    logger.log(NOTICE, "%s", splits.line)
+    if plan.config.batch_size != wanted:
+        logger.log(NOTICE, FEWER, plan.config.batch_size, wanted)
     if not resume:
         write_config(out, config_record(plan, name), data=data)
     learner = Learner(predictor, cells, plan.config.update_every)
@@ -269,6 +278,7 @@ def data_facts(plan: SearchPlan, splits: ImageSplits) -> dict[str, Any]:
         "val": len(splits.y_val),
         "test": len(splits.y_test),
         "sha256": splits.sha256,
+        "read": splits.line,
     }
 
 

@@ -7,7 +7,7 @@ from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import Any, Literal
 
-from gnas.config import check_types, from_record
+from gnas.config import check_pieces, check_types, from_record
 from gnas.errors import ConfigError
 
 Method = Literal["darts", "milenas"]
@@ -187,6 +187,9 @@ def _check_ranges(config: ToponasConfig) -> None:
     for name, low in least.items():
         if getattr(config, name) < low:
             raise ConfigError(f"{name} must be at least {low}, but got {getattr(config, name)}")
+    for name, high in {"channels": 1024, "num_cells": 1000, "stem_multiplier": 64}.items():
+        if getattr(config, name) > high:
+            raise ConfigError(f"{name} must be at most {high}, but got {getattr(config, name)}")
     if config.order > 2:
         raise ConfigError(f"order must be 1 or 2, but got {config.order}")
     if config.order == 2 and config.precision == "float16":
@@ -203,10 +206,6 @@ def _check_ranges(config: ToponasConfig) -> None:
         raise ConfigError(f"lr_min must be at most lr, but got {config.lr_min} and {config.lr}")
     if config.stop_skip_share is not None and not 0 < config.stop_skip_share <= 1:
         raise ConfigError(f"stop_skip_share must be in (0, 1], but got {config.stop_skip_share}")
-    if config.batch_size % config.accumulate:
-        raise ConfigError(
-            f"batch_size must be a multiple of accumulate, but got {config.batch_size} and "
-            f"{config.accumulate}"
-        )
+    check_pieces(config.batch_size, config.accumulate)
     if max(config.arch_betas) >= 1:
         raise ConfigError(f"arch_betas must be in [0, 1), but got {config.arch_betas}")

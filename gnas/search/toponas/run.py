@@ -11,6 +11,7 @@ from pathlib import Path
 from typing import Any, get_args
 
 from gnas.config import shared_out
+from gnas.data.batches import FEWER, check_batch, fitting_batch
 from gnas.data.parts import (
     IMAGE_SIZE,
     Dataset,
@@ -24,6 +25,7 @@ from gnas.errors import ConfigError
 from gnas.models import DartsNetworkConfig, darts_network, num_macs, num_params
 from gnas.records import Progress
 from gnas.runs import (
+    NOTICE,
     Figure,
     check_unchanged,
     plain,
@@ -51,6 +53,25 @@ class SearchPlan:
 
     config: ToponasConfig
     images: ImagesConfig
+    follows: tuple[str, ...] = ()
+    """Settings that nobody chose and that `fitted` may lower for few images."""
+
+    def fitted(self, count: int, processes: int) -> SearchPlan:
+        """This plan with a batch size that suits the images, checked.
+
+        Args:
+            count: Images of the smallest part.
+            processes: Processes that search together.
+
+        Raises:
+            ConfigError: batches cannot be made of the images, or shared out.
+        """
+        config, pieces = self.config, self.config.accumulate
+        if "batch_size" in self.follows:
+            size = fitting_batch(config.batch_size, count, accumulate=pieces, processes=processes)
+            config = dataclasses.replace(config, batch_size=size)
+        check_batch(config.batch_size, count, accumulate=pieces, processes=processes)
+        return SearchPlan(config, self.images)
 
 
 def plan_search(
@@ -75,6 +96,7 @@ def plan_search(
     return SearchPlan(
         dataclasses.replace(PRESETS[dataset](), **fields),
         ImagesConfig(dataset=dataset, **seeing),
+        follows=() if "batch_size" in fields else ("batch_size",),
     )
 
 
@@ -151,12 +173,15 @@ def _run(
     report: Callable[[Progress], None],
     figures: Callable[[SupernetSearchResult], Mapping[str, Figure]] | None,
 ) -> dict[str, Any]:
-    config = plan.config
+    space = toponas_space(plan.config)
     images = open_images(
         plan.images,
-        num_parts=config.num_parts,
+        num_parts=plan.config.num_parts,
         new_list=out / IMAGE_LIST if out is not None and (world.is_main or resume) else None,
     )
+    wanted = plan.config.batch_size
+    plan = plan.fitted(min(map(len, images.parts)), world.size)
+    config = plan.config
     loaders = search_loaders(
         images,
         config.batch_size,
@@ -167,14 +192,18 @@ def _run(
         world=world.size,
     )
     data = images.facts()
+    if world.is_main:
+        logger.log(NOTICE, "%s", images.line)
+        if config.batch_size != wanted:
+            logger.log(NOTICE, FEWER, config.batch_size, wanted)
     record = None
     if out is not None and (world.is_main or resume):
         record = RunRecord(out, {"config": config, "data": data}, resume=resume)
         if world.is_main and not resume:
             whole = {"command": COMMAND, "search": config, "images": plan.images}
-            write_config(out, whole, data=data, device=device)
+            write_config(out, whole, data={**data, "read": images.line}, device=device)
     result = search_toponas(
-        toponas_space(config),
+        space,
         loaders,
         config,
         device=device,
@@ -203,7 +232,7 @@ def result_facts(
     return {
         "command": COMMAND,
         "config": {"search": plan.config, "images": plan.images},
-        "data": images.facts(),
+        "data": {**images.facts(), "read": images.line},
         "genotype": json.loads(result.genotype.to_json()),
         "genotype_text": str(result.genotype),
         "valid": result.valid,
