@@ -17,7 +17,7 @@ from safetensors import SafetensorError
 from safetensors.torch import load_file, save_file
 from torch import Tensor
 
-from gnas.data.files import replacing, sha256_of
+from gnas.data.files import check_regular, decoding, read_json, replacing, sha256_of
 from gnas.errors import DataError, MissingDataError
 
 logger = logging.getLogger(__name__)
@@ -88,11 +88,15 @@ class Checkpoints:
 
     def _read(self, step: int) -> tuple[dict[str, Tensor], dict[str, Any]]:
         weights, facts = self._paths(step)
-        try:
-            record = json.loads(facts.read_text(encoding="utf-8"))
+        what = "the record of a checkpoint"
+        record = read_json(facts, what)
+        with decoding(facts, what):
             expected = record["sha256"]
-        except (OSError, ValueError, KeyError, TypeError) as error:
-            raise DataError(f"checkpoint {facts} must be a whole JSON object: {error}") from error
+            if record["step"] != step or type(record["processes"]) is not int:
+                raise ValueError("step and processes must be whole numbers, step that of its name")
+            if not all(isinstance(value, dict | None) for value in record["facts"].values()):
+                raise ValueError("facts must be objects")
+        check_regular(weights, "the tensors of a checkpoint")
         if sha256_of(weights) != expected:
             raise DataError(f"checkpoint {weights} must have its sha256, but is damaged")
         try:

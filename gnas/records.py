@@ -16,7 +16,7 @@ from torch import Tensor
 
 from gnas.checkpoints import Checkpoints
 from gnas.config import differences
-from gnas.data.files import replacing
+from gnas.data.files import MISFITS, decoding, replacing
 from gnas.errors import ConfigError, DataError
 from gnas.runs import check_folder, plain, working_in
 
@@ -132,7 +132,8 @@ class RunRecord(Generic[State]):
                 state.processes,
                 record["processes"],
             )
-        state.load(tensors, record)
+        with decoding(self.checkpoints.folder, "the checkpoint of such a run"):
+            state.load(tensors, record)
         self._saved_step = state.step
 
     def start(self, state: State) -> None:
@@ -225,8 +226,9 @@ class LineLog(Generic[T]):
             if not isinstance(before, dict) or set(before) != set(facts):
                 raise ValueError(f"it begins with {before!r:.60}")
             self.records = [read(record) for record in records]
-        except (ValueError, TypeError, KeyError) as error:
-            raise DataError(f"{path} must hold {what}, but is damaged: {error}") from error
+        except MISFITS as error:
+            reason = str(error)[:200]
+            raise DataError(f"{path} must hold {what}, but is damaged: {reason}") from error
         changed = differences(before, json.loads(head))
         if changed:
             name, (was, now) = next(iter(changed.items()))

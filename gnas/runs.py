@@ -13,8 +13,8 @@ from pathlib import Path
 from typing import IO, Any, Protocol
 
 from gnas.config import differences
-from gnas.data.files import remove_temporaries, replacing
-from gnas.errors import ConfigError, DataError, MissingDataError
+from gnas.data.files import decoding, read_json, remove_temporaries, replacing
+from gnas.errors import ConfigError, MissingDataError
 from gnas.locks import locked
 
 LOCK = ".lock"
@@ -199,14 +199,12 @@ def reading_config(folder: Path) -> Iterator[dict[str, Any]]:
         DataError: its ``config.json`` is damaged or of something else.
     """
     path = folder / "config.json"
-    try:
-        yield json.loads(path.read_text(encoding="utf-8"))["config"]
-    except FileNotFoundError as error:
-        raise MissingDataError(
-            f"a run's folder must have a config.json, but {folder} has none"
-        ) from error
-    except (ValueError, KeyError, TypeError, AttributeError) as error:
-        raise DataError(f"{path} must be the config of such a run, but: {error}") from error
+    what = "the config of such a run"
+    if not path.exists():
+        raise MissingDataError(f"a run's folder must have a config.json, but {folder} has none")
+    record = read_json(path, what)
+    with decoding(path, what):
+        yield record["config"]
 
 
 def check_unchanged(folder: Path, was: Mapping[str, Any], asked: Mapping[str, Any]) -> None:

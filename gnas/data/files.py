@@ -3,15 +3,27 @@
 from __future__ import annotations
 
 import hashlib
+import json
 import os
 import re
 import stat
 from collections.abc import Iterator
 from contextlib import contextmanager, suppress
 from pathlib import Path
+from typing import Any
 
 from gnas.errors import DataError, MissingDataError
 
+MISFITS = (
+    ValueError,
+    LookupError,
+    TypeError,
+    AttributeError,
+    ArithmeticError,
+    RecursionError,
+    AssertionError,
+)
+"""What code raises that meets content of another type, size or depth than it was written for."""
 MAX_TEXT_BYTES = 64 << 20
 """Text files are read up to this size."""
 
@@ -45,6 +57,66 @@ def replacing(path: Path) -> Iterator[Path]:
         if not is_device:
             with suppress(OSError):
                 temporary.unlink(missing_ok=True)
+
+
+@contextmanager
+def decoding(path: Path, what: str) -> Iterator[None]:
+    """Inside, content of another type or form than the code expects is damage of the file.
+
+    Args:
+        path: The file, or the folder of a run.
+        what: What it must be, for the message.
+
+    Raises:
+        MissingDataError: as it was raised inside.
+        DataError: it is not that; says the reason in one line.
+    """
+    try:
+        yield
+    except DataError:
+        raise
+    except MISFITS as error:
+        text = str(error) or "its content is of another form"
+        text = f"{text} is missing" if isinstance(error, KeyError) else text
+        raise DataError(f"{path} must be {what}, but: {text.splitlines()[0][:300]}") from error
+
+
+def read_json(path: Path, what: str) -> Any:
+    """The content of a JSON file; see `read_text`.
+
+    Raises:
+        MissingDataError: there is no such file.
+        DataError: it cannot be read, or is no JSON.
+    """
+    text = read_text(path, what)
+    with decoding(path, what):
+        return json.loads(text)
+
+
+def read_json_lines(path: Path, what: str) -> list[dict[str, Any]]:
+    """The JSON objects of a file that has one on every line; see `read_text`.
+
+    Raises:
+        MissingDataError: there is no such file.
+        DataError: it cannot be read, or a line is no JSON object.
+    """
+    text = read_text(path, what)
+    with decoding(path, what):
+        lines = [json.loads(line) for line in text.splitlines() if line]
+        if not all(isinstance(line, dict) for line in lines):
+            raise ValueError("every line must be an object")
+        return lines
+
+
+def check_regular(path: Path, what: str) -> None:
+    """Checks that a path that exists is a file, not a pipe that a reader would wait for.
+
+    Raises:
+        DataError: it is not.
+    """
+    if path.exists() and not path.is_file():
+        kind = "a folder" if path.is_dir() else "a device or a pipe"
+        raise DataError(f"{path} must be {what}, but: it is {kind}")
 
 
 def read_text(path: Path, what: str = "a text file", *, limit: int = MAX_TEXT_BYTES) -> str:

@@ -16,7 +16,7 @@ from numpy.typing import NDArray
 from gnas.data.agreement import function_agreement
 from gnas.data.benchmark_table import BenchmarkTable, check_values
 from gnas.data.columns import Column, Provenance
-from gnas.data.parquet import check_graphs, column_reader, read_columns
+from gnas.data.parquet import check_graphs, check_size, column_reader, read_columns, read_texts
 from gnas.errors import ConfigError, DataError, GraphError
 from gnas.graphs import DenseBatch
 from gnas.spaces import NASBench101, NASBench201
@@ -64,6 +64,8 @@ _ACCURACY = re.compile(
     r"(cifar100|cifar10[-_]?valid|imagenet(?:16(?:[-_]?120)?)?)_((?:val|test)_acc)_(12|200)"
     r"(?:_seed([012]))?"
 )
+MOST_CELLS = max(NASBench101.size, NASBench201.size)
+"""Rows of the largest foreign table: every cell occurs once."""
 ARCHITECTURES = "arch"
 """The column of architectures in a foreign notation."""
 _SEEDS = (777, 888, 999)
@@ -99,6 +101,7 @@ def read_foreign(path: Path, schema: pa.Schema, *, notation: str | None = None) 
 
 
 def _read(path: Path, schema: pa.Schema, notation: str | None) -> BenchmarkTable:
+    check_size(path, schema.names, most_rows=MOST_CELLS)
     if notation is not None:
         return _read_notation(path, schema, notation)
     if {"hash", "adjacency", "ops"} <= set(schema.names):
@@ -113,11 +116,8 @@ def _read(path: Path, schema: pa.Schema, notation: str | None) -> BenchmarkTable
 
 def _read_nasbench101(path: Path, schema: pa.Schema) -> BenchmarkTable:
     names = _present(path, schema, NASBENCH101_COLUMNS)
-    texts = read_columns(path, ["hash", "adjacency", "ops"])
-    digests = _digests(_strings(texts, "hash", path), path)
-    graphs = cells_from_text(
-        _strings(texts, "adjacency", path), _strings(texts, "ops", path), str(path)
-    )
+    digests = _digests(read_texts(path, "hash"), path)
+    graphs = cells_from_text(read_texts(path, "adjacency"), read_texts(path, "ops"), str(path))
     check_graphs(graphs, "nasbench101", digests, str(path))
     complete = len(graphs) == NASBench101.size
     provenance = Provenance(
@@ -140,7 +140,7 @@ def _read_nasbench101(path: Path, schema: pa.Schema) -> BenchmarkTable:
 def _read_nasbench201(path: Path, schema: pa.Schema) -> BenchmarkTable:
     known = {**NASBENCH201_COLUMNS, **_other_scores(schema)}
     names = _present(path, schema, known)
-    texts = _strings(read_columns(path, ["arch_str"]), "arch_str", path)
+    texts = read_texts(path, "arch_str")
     graphs = cells_from_strings(texts, str(path))
     check_graphs(graphs, "nasbench201", None, str(path))
     complete = len(graphs) == NASBench201.size
@@ -172,7 +172,9 @@ def _read_notation(path: Path, schema: pa.Schema, name: str) -> BenchmarkTable:
     space, notation = known[name]
     column = _architectures(path, schema)
     graphs = []
-    for row, cell in enumerate(read_columns(path, [column]).column(column).to_pylist()):
+    is_list = pa.types.is_list(schema.field(column).type)
+    cells = read_columns(path, [column]).column(column).to_pylist() if is_list else []
+    for row, cell in enumerate(cells or read_texts(path, column)):
         try:
             graphs.append(notation.read(str(cell)))
         except GraphError as error:
@@ -185,6 +187,7 @@ def _read_notation(path: Path, schema: pa.Schema, name: str) -> BenchmarkTable:
     columns = [scores[name] for name in schema.names if name in scores]
     if not columns:
         raise DataError(f"{path} must have a column of numbers, but has {schema.names[:8]}")
+    _check_numbers(path, schema, [column.name for column in columns])
     percent = {c.name: 0.01 for c in columns if c.is_accuracy and c.epochs is not None}
     provenance = Provenance(
         name=path.stem,
@@ -327,11 +330,15 @@ def _present(path: Path, schema: pa.Schema, known: dict[str, Column]) -> list[st
     if missing:
         wanted = [name for name, column in known.items() if column.quantity in missing]
         raise DataError(f"{path} must have at least one of the columns {wanted}, but has none")
+    _check_numbers(path, schema, names)
+    return names
+
+
+def _check_numbers(path: Path, schema: pa.Schema, names: Sequence[str]) -> None:
     for name in names:
         kind = schema.field(name).type
         if not (pa.types.is_floating(kind) or pa.types.is_integer(kind)):
             raise DataError(f"column '{name}' of {path} must be numbers, but is {kind}")
-    return names
 
 
 def _read_values(
@@ -354,20 +361,6 @@ def _read_values(
         except DataError as error:
             raise DataError(f"{path}: {error}") from None
     return values
-
-
-def _strings(table: pa.Table, name: str, path: Path) -> list[str]:
-    column = table.column(name)
-    kind = column.type
-    if not (pa.types.is_string(kind) or pa.types.is_large_string(kind)) or column.null_count:
-        raise DataError(
-            f"column '{name}' of {path} must be text without gaps, but is {kind} with "
-            f"{column.null_count} missing"
-        )
-    if len(column) == 0:
-        raise DataError(f"{path} must have at least one row, but is empty")
-    texts: list[str] = column.to_pylist()
-    return texts
 
 
 def _digests(hashes: Sequence[str], path: Path) -> NDArray[np.uint8]:

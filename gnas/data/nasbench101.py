@@ -19,6 +19,7 @@ from numpy.typing import NDArray
 
 from gnas.data.benchmark_table import BenchmarkTable
 from gnas.data.columns import Column, Kind, Provenance
+from gnas.data.files import MISFITS
 from gnas.data.foreign import cells_from_text
 from gnas.data.parquet import check_graphs
 from gnas.data.tfrecord import Progress, read_records
@@ -29,6 +30,8 @@ BEST_TEST_ACC = 0.9432
 """Best mean test accuracy at 108 epochs of the published benchmark, in four digits (Ying et al.,
 ICML 2019, section 3.3): what tells the official values from others in the same format."""
 RUNS = 3
+MAX_EPOCHS, MAX_BUDGETS = 1_000_000, 16
+"""Longer trainings, or more different lengths, are damage: every length takes memory."""
 
 _FIELDS = ("train_acc", "val_acc", "test_acc", "train_time_s")
 _QUANTITIES = (*_FIELDS, *(f"halfway_{name}" for name in _FIELDS))
@@ -88,17 +91,22 @@ class _Collector:
             module_hash, epochs, adjacency, ops, metrics = json.loads(record)
             digest = bytes.fromhex(module_hash)
             message = self._parse(binascii.a2b_base64(metrics))
-        except (ValueError, TypeError, DecodeError) as error:
+        except (*MISFITS, DecodeError) as error:
             raise DataError(
                 "must be a JSON list of hash, epochs, adjacency, ops and base64 metrics, "
-                f"but got {record[:80]!r} ({error})"
+                f"but got {record[:80]!r} ({str(error)[:80]})"
             ) from None
+        if type(epochs) is not int or not 1 <= epochs <= MAX_EPOCHS:
+            raise DataError(
+                f"epochs must be a positive integer of at most {MAX_EPOCHS}, "
+                f"but got {epochs!r:.60}"
+            )
         row = self.rows.get(digest)
         if row is None:
             row = self._new_row(digest, adjacency, ops, message.trainable_parameters)
-        if not isinstance(epochs, int) or epochs < 1:
-            raise DataError(f"epochs must be a positive integer, but got {epochs!r}")
         counts = self._num_runs.get(epochs)
+        if counts is None and len(self._num_runs) == MAX_BUDGETS:
+            raise DataError(f"a file must have at most {MAX_BUDGETS} lengths of trainings")
         if counts is None:
             counts = self._num_runs[epochs] = bytearray(NASBench101.size)
         if counts[row] == 255:
@@ -119,7 +127,7 @@ class _Collector:
         if len(digest) != 16 or not isinstance(adjacency, str) or not isinstance(ops, str):
             raise DataError(
                 "hash, adjacency and ops must be texts, the hash 32 hexadecimal digits, but got "
-                f"{digest.hex()}, {adjacency!r}, {ops!r}"
+                f"{digest.hex():.40}, {adjacency!r:.80}, {ops!r:.80}"
             )
         if row >= NASBench101.size:
             raise DataError(f"the file must hold at most {NASBench101.size} different cells")

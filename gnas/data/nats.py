@@ -10,6 +10,7 @@ import bz2
 import io
 import pickle
 import re
+import statistics
 from collections import OrderedDict
 from collections.abc import Callable, Iterator, Mapping
 from pathlib import Path
@@ -20,6 +21,7 @@ from numpy.typing import NDArray
 
 from gnas.data.benchmark_table import BenchmarkTable
 from gnas.data.columns import Column, Provenance
+from gnas.data.files import MISFITS, check_regular
 from gnas.data.foreign import cells_from_strings
 from gnas.data.parquet import check_graphs
 from gnas.data.tfrecord import Progress
@@ -40,6 +42,7 @@ SPLITS: Mapping[str, Mapping[str, str]] = {
 BUDGETS = (12, 200)
 MAX_FILE_BYTES = 64 << 20
 """Larger contents are refused; a real file has 0.4 MB."""
+MAX_SEED = 2**32 - 1
 
 _FILE_NAME = re.compile(r"(\d{6})\.pickle\.pbz2")
 
@@ -74,12 +77,13 @@ def read_nats_folder(folder: Path, *, progress: Progress | None = None) -> Bench
     texts: list[str] = []
     values: dict[Column, NDArray[np.float64]] = {}
     for row, (index, path) in enumerate(files):
+        content = load_plain_pickle(path)
         try:
-            text, measured = _architecture(load_plain_pickle(path), index)
-        except (KeyError, TypeError, ValueError, AttributeError, IndexError) as error:
+            text, measured = _architecture(content, index)
+        except MISFITS as error:
             raise DataError(
                 f"{path} must be laid out like a NATS-Bench 'simple' file, but is not: "
-                f"{type(error).__name__}: {error}"
+                f"{type(error).__name__}: {str(error)[:200]}"
             ) from error
         texts.append(text)
         for column, value in measured:
@@ -97,6 +101,7 @@ def load_plain_pickle(path: Path) -> Any:
     Raises:
         DataError: the file is damaged, too large, or its pickle asks for anything else.
     """
+    check_regular(path, "an intact bz2 file")
     try:
         with bz2.open(path) as file:
             content = file.read(MAX_FILE_BYTES + 1)
@@ -111,7 +116,7 @@ def load_plain_pickle(path: Path) -> Any:
     except Exception as error:  # damaged opcodes can end in any exception
         raise DataError(
             f"{path} must hold an intact pickle, but reading it failed: "
-            f"{type(error).__name__}: {error}"
+            f"{type(error).__name__}: {str(error)[:200]}"
         ) from error
 
 
@@ -162,21 +167,37 @@ def _architecture(content: Any, index: int) -> tuple[str, list[tuple[Column, flo
         if str(epochs) not in content:
             continue
         part = content[str(epochs)]
+        if not isinstance(part["arch_str"], str):
+            raise TypeError("arch_str must be a text")
         texts.add(part["arch_str"])
-        if part["arch_index"] != index:
-            raise ValueError(f"arch_index must be {index}, but is {part['arch_index']!r}")
+        if type(part["arch_index"]) is not int or part["arch_index"] != index:
+            raise ValueError(f"arch_index must be {index}, but is {_short(part['arch_index'])}")
         for (dataset, seed), result in part["all_results"].items():
             if dataset in SPLITS:
-                measured += _run(result, dataset, epochs, int(seed))
+                measured += _run(result, dataset, epochs, _seed(seed))
     if len(texts) != 1:
         raise ValueError(f"there must be one arch_str, but found {sorted(texts)}")
     return texts.pop(), measured
 
 
+def _seed(value: Any) -> int:
+    seed = int(value)
+    if not 0 <= seed <= MAX_SEED:
+        raise ValueError(f"seeds must be in [0, {MAX_SEED}], but one is {_short(value)}")
+    return seed
+
+
+def _short(value: object) -> str:
+    """A number or text as it may stand in a message; of anything else its type."""
+    if isinstance(value, int | float | str):
+        return f"{value!r:.60}"
+    return type(value).__name__
+
+
 def _run(result: Any, dataset: str, epochs: int, seed: int) -> Iterator[tuple[Column, float]]:
     """The values of one training, percent as fractions, millions as numbers."""
     if result["epochs"] != epochs:
-        raise ValueError(f"epochs must be {epochs}, but got {result['epochs']!r}")
+        raise ValueError(f"epochs must be {epochs}, but got {_short(result['epochs'])}")
     last = epochs - 1
 
     def column(quantity: str) -> Column:
@@ -189,7 +210,10 @@ def _run(result: Any, dataset: str, epochs: int, seed: int) -> Iterator[tuple[Co
     yield Column.of("num_params", dataset=dataset), round(float(result["params"]) * 1e6)
     yield Column.of("macs", dataset=dataset), round(float(result["flop"]) * 1e6)
     if result["latency"]:
-        yield Column.of("latency_s", dataset=dataset), float(np.mean(result["latency"]))
+        yield (
+            Column.of("latency_s", dataset=dataset),
+            statistics.fmean(map(float, result["latency"])),
+        )
 
 
 def _table(

@@ -13,7 +13,7 @@ import zlib
 from collections.abc import Callable, Iterable
 from dataclasses import asdict
 from pathlib import Path
-from typing import Any
+from typing import Any, get_args
 
 import numpy as np
 import pyarrow as pa
@@ -22,19 +22,26 @@ import torch
 from numpy.typing import NDArray
 
 from gnas.data.benchmark_table import BenchmarkTable
-from gnas.data.columns import Column, Provenance
-from gnas.data.files import replacing
+from gnas.data.columns import Column, Kind, Provenance
+from gnas.data.files import MISFITS, check_regular, replacing
 from gnas.data.tfrecord import Progress
 from gnas.errors import DataError, GraphError
 from gnas.graphs import DenseBatch, graph_hash, graph_keys, validate_batch
 from gnas.spaces import SPACES
+from gnas.spaces.notation import MAX_TEXT
 
 FORMAT_VERSION = 1
 ROW_GROUP = 65_536
+MAX_ROWS = 10_000_000
+MAX_BYTES = 1 << 29
+"""Bytes of columns, and of the matrices of all architectures, that are read; more are refused."""
+MAX_NODES = 254
+"""Nodes that a byte can count; 255 is padding."""
 SPOT_CHECKS = 16
 """Rows whose hash is recomputed when a table is opened; `verify_table` recomputes all."""
 
 _KEY, _CHECKSUM = b"gnas", b"gnas.crc32"
+_TEXTS = ("name", "space", "source", "note", "licence")
 _FACTS = ("name", "space", "source", "kind", "note", "licence", "recipe")
 
 
@@ -80,6 +87,45 @@ def is_own_format(schema: pa.Schema) -> bool:
     return _KEY in (schema.metadata or {})
 
 
+def check_size(path: Path, names: list[str], *, most_rows: int = MAX_ROWS) -> None:
+    """Checks by a Parquet file's metadata that columns can be read in bounded time and memory.
+
+    A few kilobytes can hold columns of many gigabytes.
+
+    Args:
+        path: The file.
+        names: The columns that are to be read.
+        most_rows: Rows of the largest table that can be meant.
+
+    Raises:
+        DataError: there are too many rows, or too many bytes in the columns.
+    """
+
+    def measured(file: pq.ParquetFile) -> tuple[int, int]:
+        facts, schema = file.metadata, file.schema_arrow
+        widths = {
+            field.name: field.type.byte_width if pa.types.is_fixed_size_binary(field.type) else 8
+            for field in schema
+            if field.name in names
+        }
+        size = 0
+        for g in range(facts.num_row_groups):
+            group = facts.row_group(g)
+            for c in range(group.num_columns):
+                column = group.column(c)
+                width = widths.get(column.path_in_schema.split(".")[0])
+                if width is not None:  # encoded values may take less than they do in memory
+                    size += max(column.total_uncompressed_size, column.num_values * width)
+        return facts.num_rows, size
+
+    rows, size = _guarded(path, measured)
+    if not 0 <= rows <= most_rows or size > MAX_BYTES:
+        raise DataError(
+            f"{path} must have at most {most_rows:,} rows, and {MAX_BYTES >> 20} MiB in "
+            f"{len(names)} columns, but has {rows:,} rows and {size >> 20:,} MiB"
+        )
+
+
 def read_parquet(path: Path) -> BenchmarkTable:
     """Opens a table of `write_parquet`; columns of values are read when first used.
 
@@ -90,6 +136,8 @@ def read_parquet(path: Path) -> BenchmarkTable:
     facts = _table_facts(schema, path)
     columns = [_column(field, path) for field in schema if field.name not in _GRAPH_TYPES]
     _check_types(schema, path)
+    most = min(MAX_ROWS, MAX_BYTES // facts["max_nodes"] ** 2)
+    check_size(path, list(_GRAPH_TYPES), most_rows=most)
     parts = read_columns(path, list(_GRAPH_TYPES))
     graphs, digests = _graphs(parts, facts, path)
     check_graphs(graphs, facts["space"], digests, str(path))
@@ -139,6 +187,36 @@ def read_columns(path: Path, names: list[str]) -> pa.Table:
         DataError: the file is damaged, or a column is missing.
     """
     return _guarded(path, lambda file: file.read(columns=names))
+
+
+def read_texts(path: Path, name: str) -> list[str]:
+    """A column of texts; each is looked at before any is repeated in memory.
+
+    Raises:
+        DataError: the file is damaged, or the column is missing, of another type, has gaps or
+            no row, or holds endless texts.
+    """
+    column: pa.ChunkedArray = _guarded(
+        path, lambda file: file.read(columns=[name]).column(name), dictionary=[name]
+    )
+    kind = column.type.value_type if pa.types.is_dictionary(column.type) else column.type
+    if not (pa.types.is_string(kind) or pa.types.is_large_string(kind)) or column.null_count:
+        raise DataError(
+            f"column '{name}' of {path} must be text without gaps, but is {kind} with "
+            f"{column.null_count} missing"
+        )
+    if len(column) == 0:
+        raise DataError(f"{path} must have at least one row, but is empty")
+    longest = max(
+        max(map(len, chunk.dictionary.to_pylist()), default=0) for chunk in column.chunks
+    )
+    if longest > MAX_TEXT:
+        raise DataError(
+            f"texts in column '{name}' of {path} must have at most {MAX_TEXT} characters, but "
+            f"one has {longest:,}"
+        )
+    texts: list[str] = column.to_pylist()
+    return texts
 
 
 def column_reader(path: Path) -> Callable[[str], NDArray[Any]]:
@@ -239,11 +317,22 @@ def _check_types(schema: pa.Schema, path: Path) -> None:
 
 def _column(field: pa.Field, path: Path) -> Column:
     try:
-        return Column(field.name, **json.loads(field.metadata[_KEY]))
-    except (TypeError, KeyError, ValueError):
+        column = Column(field.name, **json.loads(field.metadata[_KEY]))
+        numbers = (column.epochs, column.run)
+        texts_fit = isinstance(column.quantity, str) and isinstance(column.dataset, str | None)
+        if not texts_fit or any(not _is_count(k) for k in numbers if k is not None):
+            raise TypeError
+    except MISFITS:
         raise DataError(
-            f"column '{field.name}' of {path} must say what it means in its metadata, but does not"
+            f"column {field.name!r:.80} of {path} must say what it means in its metadata "
+            "(quantity and dataset as texts, epochs and run as numbers), but does not"
         ) from None
+    return column
+
+
+def _is_count(value: object) -> bool:
+    """Whether a value of JSON is a whole number that any program can hold."""
+    return type(value) is int and 0 <= value < 2**63
 
 
 def _table_metadata(table: BenchmarkTable) -> bytes:
@@ -274,7 +363,7 @@ def _table_facts(schema: pa.Schema, path: Path) -> dict[str, Any]:
         facts: dict[str, Any] = json.loads(content)
         version = facts["format_version"]
         missing = {*_FACTS, "max_nodes"} - facts.keys()
-    except (TypeError, KeyError, ValueError):
+    except MISFITS:
         raise DataError(f"{path}: the table's metadata must be JSON, but is damaged") from None
     if version != FORMAT_VERSION:
         raise DataError(
@@ -283,6 +372,18 @@ def _table_facts(schema: pa.Schema, path: Path) -> dict[str, Any]:
         )
     if missing:
         raise DataError(f"{path}: the table's metadata must have {sorted(missing)}")
+    wrong = [key for key in _TEXTS if not isinstance(facts[key], str)]
+    wrong += ["kind"] * (facts["kind"] not in get_args(Kind))
+    wrong += ["recipe"] * (not isinstance(facts["recipe"], dict | None))
+    wrong += ["max_nodes"] * (not _is_count(facts["max_nodes"]) or facts["max_nodes"] == 0)
+    if wrong:
+        raise DataError(
+            f"{path}: {wrong[0]} in the table's metadata is of the wrong type: texts, an object "
+            f"for the recipe and a whole number from 1 for max_nodes are wanted, but it is "
+            f"{type(facts[wrong[0]]).__name__} {facts[wrong[0]]!r:.60}"
+        )
+    if facts["max_nodes"] > MAX_NODES:
+        raise DataError(f"{path}: max_nodes must be at most {MAX_NODES}, not {facts['max_nodes']}")
     if facts["space"] not in SPACES:
         raise DataError(f"{path}: unknown space {facts['space']!r}; known are {sorted(SPACES)}")
     return facts
@@ -362,14 +463,20 @@ def _identity(path: Path) -> tuple[int, int, int]:
     return status.st_ino, status.st_size, status.st_mtime_ns
 
 
-def _guarded(path: Path, work: Callable[[pq.ParquetFile], Any]) -> Any:
+def _guarded(
+    path: Path, work: Callable[[pq.ParquetFile], Any], *, dictionary: list[str] | None = None
+) -> Any:
+    """What ``work`` reads of a file; columns of ``dictionary`` keep every value once."""
+    check_regular(path, "an intact Parquet file")
     try:
-        with pq.ParquetFile(path, page_checksum_verification=True) as file:
+        with pq.ParquetFile(
+            path, page_checksum_verification=True, read_dictionary=dictionary
+        ) as file:
             return work(file)
     except PermissionError as error:
         raise DataError(f"{path} must be readable, but got: Permission denied") from error
-    except (pa.ArrowException, OSError, ValueError, KeyError, MemoryError) as error:
+    except (pa.ArrowException, OSError, MemoryError, *MISFITS) as error:
         reason = str(error).strip().splitlines() or [type(error).__name__]
         raise DataError(
-            f"{path} must be an intact Parquet file, but reading it failed: {reason[0]}"
+            f"{path} must be an intact Parquet file, but reading it failed: {reason[0][:200]}"
         ) from error

@@ -13,6 +13,7 @@ from typing import BinaryIO
 
 import google_crc32c
 
+from gnas.data.files import check_regular
 from gnas.errors import DataError, MissingDataError
 
 MAX_RECORD_BYTES = 1 << 26
@@ -37,6 +38,7 @@ def read_records(path: Path, progress: Progress | None = None) -> Iterator[bytes
         MissingDataError: there is no such file.
         DataError: a checksum differs, or the file ends inside a record.
     """
+    check_regular(path, "a TFRecord file")
     try:
         total = path.stat().st_size
         with path.open("rb", buffering=1 << 20) as file:

@@ -14,7 +14,7 @@ from safetensors.torch import save
 from torch import Tensor, nn
 from torch_geometric.data import Data
 
-from gnas.data.files import replacing
+from gnas.data.files import MISFITS, check_regular, replacing
 from gnas.errors import ConfigError, DataError, GnasError, MissingDataError
 from gnas.models.families import FAMILIES, NetworkConfig, build_network, network_config
 from gnas.runs import plain, to_json
@@ -23,6 +23,8 @@ from gnas.spaces.texts import from_text, space_of
 FORMAT = "gnas-network"
 CONFIG, WEIGHTS = "config.json", "model.safetensors"
 _PICKLE_SUFFIXES = (".pt", ".pth", ".pkl", ".pickle", ".ckpt", ".bin", ".tar", ".th")
+MAX_CELLS = 1000
+"""Cells of a network that may have fewer tensors than cells."""
 _MAX_JSON_BYTES = 10_000_000
 CONVERSION = (
     'if you trust it, convert it once: python -c "import torch, safetensors.torch as s; '
@@ -125,8 +127,11 @@ def load_network(path: Path) -> tuple[nn.Module, NetworkFacts]:
     tensors = _read_tensors(weights)
     problem = _too_wide(facts, tensors)
     if not problem:
-        network = _skeleton(facts)
-        problem = _misfit(network, tensors)
+        try:
+            network = _skeleton(facts)
+            problem = _misfit(network, tensors)
+        except (RuntimeError, MemoryError, *MISFITS) as error:
+            problem = f"it cannot be built: {(str(error).splitlines() or [''])[0][:200]}"
     if problem:
         raise DataError(
             f"{weights} must hold the weights of the network in {CONFIG}, but {problem}"
@@ -144,7 +149,7 @@ def is_weights(path: Path) -> bool:
 
 def _describes_network(path: Path) -> bool:
     try:
-        return f'"{FORMAT}"' in path.read_text(encoding="utf-8")
+        return path.is_file() and f'"{FORMAT}"' in path.read_text(encoding="utf-8")
     except (OSError, ValueError):
         return False
 
@@ -157,6 +162,7 @@ def read_facts(folder: Path) -> NetworkFacts:
         DataError: it is damaged, or says nothing about a network of this version of gnas.
     """
     path = folder / CONFIG
+    check_regular(path, "a JSON file")
     try:
         size = path.stat().st_size
         text = path.read_text(encoding="utf-8") if size <= _MAX_JSON_BYTES else ""
@@ -171,7 +177,7 @@ def read_facts(folder: Path) -> NetworkFacts:
         raise DataError(f'{path} must describe a network ("format": "{FORMAT}")')
     try:
         return _facts(record)
-    except (KeyError, TypeError, ValueError, GnasError) as error:
+    except (*MISFITS, GnasError) as error:
         reason = f"{error} is missing" if isinstance(error, KeyError) else str(error)
         raise DataError(f"{path} must describe a network, but: {reason}") from error
 
@@ -215,9 +221,14 @@ def _skeleton(facts: NetworkFacts) -> nn.Module:
 def _too_wide(facts: NetworkFacts, tensors: Mapping[str, Tensor]) -> str | None:
     """Why the network cannot be that of ``tensors``, before any memory is asked for it."""
     largest = max((tensor.numel() for tensor in tensors.values()), default=0)
-    width = FAMILIES[space_of(facts.graph).name].width
+    family = FAMILIES[space_of(facts.graph).name]
+    depth, width = family.depth, family.width
+    if getattr(facts.config, depth) > max(MAX_CELLS, len(tensors)):
+        return f"{depth} is {getattr(facts.config, depth)}, with {len(tensors)} tensors"
     for name in ("in_channels", "num_classes", width):
         value = getattr(facts.config, name)
+        if name == width:
+            value *= getattr(facts.config, "stem_multiplier", 1)
         if value > largest:  # its classifier or stem would have more
             return f"{name} is {value}, and the largest tensor has {largest} numbers"
     return None
@@ -268,6 +279,7 @@ def _refuse_pickles(path: Path, weights: Path) -> None:
 
 
 def _read_tensors(path: Path) -> dict[str, Tensor]:
+    check_regular(path, "a sound safetensors file")
     try:
         with safe_open(path, framework="pt") as file:
             return {key: file.get_tensor(key) for key in file.keys()}

@@ -15,6 +15,7 @@ import torch
 from torch_geometric.data import Data
 
 from gnas.data.batches import FEWER
+from gnas.data.files import MISFITS, read_json
 from gnas.data.train_test import TrainTestImages, open_train_test
 from gnas.devices import explaining_memory
 from gnas.distributed import ALONE, World
@@ -229,8 +230,10 @@ def _finished(folder: Path, plan: RetrainPlan, data: dict[str, Any]) -> dict[str
         record: dict[str, Any] = json.loads(path.read_text(encoding="utf-8"))
         config, found = record["config"]["retrain"], dict(record["data"])
         found.pop("read", None)  # of files that do not matter, too
+        record: dict[str, Any] = read_json(path, "the result of a training")
+        config, found = record["config"]["retrain"], record["data"]
         _row([record])
-    except (OSError, ValueError, KeyError, TypeError) as error:
+    except (DataError, *MISFITS) as error:
         raise DataError(
             f"{path} must be the result of a training, but cannot be read as one ({error!r:.80}); "
             "remove it to have its last epochs trained again"

@@ -172,7 +172,7 @@ class Space(ABC):
         if code < 0 or code >> num_pairs:
             raise GraphError(
                 f"an architecture text must be 'op,op,...|hex' with {num_pairs} bits of upper "
-                f"triangle for its {n} ops, but got {text!r}"
+                f"triangle for its {n} ops, but got {text[:80]!r}"
             )
         adjacency = np.zeros((n, n), dtype=np.int64)
         adjacency[np.triu_indices(n, 1)] = [int(bit) for bit in f"{code:0{num_pairs}b}"][
@@ -187,5 +187,5 @@ class Space(ABC):
             return self.ops.index(name)
         except ValueError:
             raise GraphError(
-                f"unknown operation {name!r}; '{self.name}' has {list(self.ops)}"
+                f"unknown operation {name[:40]!r}; '{self.name}' has {list(self.ops)}"
             ) from None

@@ -49,7 +49,11 @@ def test_addresses_are_shown_whole(monkeypatch: pytest.MonkeyPatch) -> None:
         (("verify", "nope"), 1, "table 'nope' not found"),
         (("convert", "nope"), 1, "unknown source 'nope'"),
         (("convert", "nasbench101"), 1, "run `gnas data fetch nasbench101`"),
-        (("convert", "nasbench101", "/dev/null"), 1, "must hold at least one record"),
+        (
+            ("convert", "nasbench101", "/dev/null"),
+            1,
+            "must be a TFRecord file, but: it is a device",
+        ),
         (("fetch", "nasbench201"), 1, "has no direct address"),
         (("fetch",), 2, "Missing argument"),
         (("polish",), 2, "No such command"),

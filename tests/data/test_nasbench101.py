@@ -125,7 +125,7 @@ def edited(**changes: object) -> bytes:
         (edited(hash="0" * 32, adjacency=5), "must be texts"),
         (edited(hash="0" * 32), "hash of row 1 must be its graph's"),
         (edited(hash="0" * 32, ops="input,sigmoid"), "row 1 has 'input,sigmoid'"),
-        (edited(epochs=0), "epochs must be a positive integer, but got 0"),
+        (edited(epochs=0), "epochs must be a positive integer of at most 1000000, but got 0"),
         (edited(epochs="108"), "epochs must be a positive integer"),
         (edited(metrics="%%%"), "at least one evaluation"),
         (edited(metrics="Cg=="), "must be a JSON list"),

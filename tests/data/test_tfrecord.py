@@ -59,7 +59,7 @@ def test_other_files(tmp_path: Path) -> None:
         list(read_records(path))
     with pytest.raises(MissingDataError, match="TFRecord file not found"):
         list(read_records(tmp_path / "none"))
-    with pytest.raises(DataError, match="must be readable"):
+    with pytest.raises(DataError, match="must be a TFRecord file, but: it is a folder"):
         list(read_records(tmp_path))
     path.write_bytes(frame(b"x" * 10)[:8] + b"\0" * 4)
     with pytest.raises(DataError, match="length and its checksum"):

@@ -212,7 +212,7 @@ def test_tables_are_converted_from_a_notation(tmp_path: Path) -> None:
     ("columns", "message"),
     [
         ({"net": ["(0, 1)"], "a": [1.0]}, "row 0 of column 'net': a NASLib cell"),
-        ({"net": [None], "a": [1.0]}, "row 0 of column 'net': a NASLib cell"),
+        ({"net": [None], "a": [1.0]}, "must be text without gaps"),
         ({"net": ["x"], "other": ["y"], "a": [1.0]}, "such columns are"),
         ({"a": [1.0]}, "such columns are"),
         ({"net": ["(0, 1, 2, 3, 4, 0)"]}, "must have a column of numbers"),

@@ -2,12 +2,12 @@
 
 from __future__ import annotations
 
-import json
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
+from gnas.data.files import decoding, read_json, read_json_lines
 from gnas.errors import DataError, MissingDataError
 from gnas.records import METRICS
 from gnas.search.nasgem.config import NasgemConfig
@@ -37,19 +37,21 @@ def read_trace(folder: Path) -> NasgemTrace:
         DataError: a file is damaged.
     """
     config = planned(folder).config
-    try:
-        result = json.loads((folder / "result.json").read_text(encoding="utf-8"))
-        lines = (folder / METRICS).read_text(encoding="utf-8").splitlines()
-        trained = [json.loads(line) for line in lines if line]
-        surfaces = load_surfaces(folder, result["surface"])
-    except MissingDataError:
-        raise
-    except FileNotFoundError as error:
+    what = "a whole run"
+    if not (folder / "result.json").exists() or not (folder / METRICS).exists():
         raise MissingDataError(
             f"a search must have ended to be shown, but {folder} has no result; go on with "
             f"--resume {folder}"
-        ) from error
-    except (OSError, ValueError, KeyError, TypeError, AttributeError) as error:
-        reason = str(error).splitlines()[0]
-        raise DataError(f"{folder} must hold a whole run, but cannot be read: {reason}") from error
+        )
+    result = read_json(folder / "result.json", what)
+    trained = read_json_lines(folder / METRICS, what)
+    try:
+        with decoding(folder, what):
+            if not isinstance(result["architecture"], str):
+                raise TypeError("architecture must be a text")
+            surfaces = load_surfaces(folder, result["surface"])
+    except OSError as error:
+        if isinstance(error, DataError):
+            raise
+        raise DataError(f"{folder} must be {what}, but cannot be read: {error}") from error
     return NasgemTrace(config, trained, result, surfaces)

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import json
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -11,7 +10,8 @@ from safetensors import SafetensorError
 from safetensors.torch import load_file
 from torch import Tensor
 
-from gnas.errors import DataError, GraphError, MissingDataError
+from gnas.data.files import check_regular, decoding, read_json_lines
+from gnas.errors import DataError, MissingDataError
 from gnas.records import METRICS
 from gnas.search.toponas.config import ToponasConfig
 from gnas.search.toponas.record import HISTORY
@@ -43,18 +43,20 @@ def read_trace(folder: Path) -> SearchTrace:
         DataError: a file is damaged.
     """
     config = planned(folder).config
+    what = "a whole run"
     try:
-        lines = (folder / METRICS).read_text(encoding="utf-8").splitlines()
-        epochs = [json.loads(line) for line in lines if line]
+        epochs = read_json_lines(folder / METRICS, what)
         if not epochs:
             raise FileNotFoundError
-        history = load_file(folder / HISTORY)
-        genotype = Genotype.parse(epochs[-1]["genotype"])
+        with decoding(folder, what):
+            check_regular(folder / HISTORY, what)
+            history = load_file(folder / HISTORY)
+            genotype = Genotype.parse(epochs[-1]["genotype"])
     except FileNotFoundError as error:
         raise MissingDataError(
             f"a search must have finished an epoch to be shown, but {folder} has none"
         ) from error
-    except (OSError, ValueError, KeyError, TypeError, SafetensorError, GraphError) as error:
+    except (OSError, SafetensorError) as error:
         reason = str(error).splitlines()[0]
-        raise DataError(f"{folder} must hold a whole run, but cannot be read: {reason}") from error
+        raise DataError(f"{folder} must be {what}, but cannot be read: {reason}") from error
     return SearchTrace(config, genotype, epochs, history, (folder / "result.json").exists())

@@ -197,7 +197,7 @@ class NASBench201(Space):
         if [len(token) for token in tokens] != list(range(1, NUM_NODES)):
             raise GraphError(
                 "a NAS-Bench-201 cell must be written '|op~0|+|op~0|op~1|+|op~0|op~1|op~2|', "
-                f"but got {text!r}"
+                f"but got {text[:80]!r}"
             )
         for j, token in enumerate(tokens, start=1):
             for i, entry in enumerate(token):
@@ -205,7 +205,7 @@ class NASBench201(Space):
                 if name not in CANDIDATES or source != str(i):
                     raise GraphError(
                         f"each entry must be one of {list(CANDIDATES)} followed by '~{i}', "
-                        f"but got {entry!r} in {text!r}"
+                        f"but got {entry[:40]!r} in {text[:80]!r}"
                     )
                 adjacency[i, j] = CANDIDATES.index(name)
         return _cell(adjacency)

@@ -1,0 +1,203 @@
+"""Hostile run folders and checkpoints: refused by a `GnasError` of one line, or harmless."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pytest
+import torch
+from safetensors.torch import save_file
+from torch import Tensor
+
+from gnas.checkpoints import Checkpoints
+from gnas.errors import DataError
+from gnas.models import NetworkFacts, build_network, load_network, network_config, save_network
+from gnas.records import LineLog, RunRecord
+from gnas.retrain.plan import plan_retrain
+from gnas.retrain.plan import planned as planned_retrain
+from gnas.retrain.run import _asked, _finished
+from gnas.runs import plain, write_config
+from gnas.search.nasgem.plan import planned as planned_nasgem
+from gnas.search.nasgem.trace import read_trace as read_nasgem
+from gnas.search.toponas.config import ToponasConfig
+from gnas.search.toponas.record import HISTORY
+from gnas.search.toponas.run import planned as planned_toponas
+from gnas.search.toponas.trace import read_trace as read_toponas
+from gnas.spaces.texts import from_text
+from tests.hostile.mutations import ROUNDS, VALUES, command, dumped, flipped, mutated, refused
+from tests.hostile.test_files import GENOTYPE
+
+PLANS = {
+    "toponas": (
+        {"command": "search toponas", "search": plain(ToponasConfig()),
+         "images": {"dataset": "digits"}},
+        planned_toponas,
+    ),
+    "retrain": (plain(_asked(plan_retrain(GENOTYPE, "digits"))), planned_retrain),
+}  # fmt: skip
+
+
+@pytest.mark.parametrize("name", PLANS)
+def test_configs_of_runs(name: str, tmp_path: Path, rng: np.random.Generator) -> None:
+    """As they are read to resume, show or evaluate a run."""
+    config, planned = PLANS[name]
+    write_config(tmp_path, config)
+    assert not refused(lambda: planned(tmp_path))
+    count = 0
+    for _ in range(120 * ROUNDS):
+        changed = dumped(mutated({"config": config}, rng))
+        (tmp_path / "config.json").write_text(changed)
+        count += refused(lambda: planned(tmp_path))
+    assert count > 30 * ROUNDS
+
+
+def test_configs_of_something_else(tmp_path: Path) -> None:
+    for value in VALUES:
+        for content in (value, {"config": value}, {"config": {"command": value}}):
+            (tmp_path / "config.json").write_text(dumped(content))
+            for planned in (planned_toponas, planned_retrain, planned_nasgem):
+                assert refused(lambda planned=planned: planned(tmp_path))  # type: ignore[misc]
+
+
+def test_commands_on_folders_of_something_else(tmp_path: Path) -> None:
+    out = tmp_path / "out"
+    for k, value in enumerate(VALUES[::4]):
+        folder = tmp_path / f"run{k}"
+        folder.mkdir()
+        for name in ("config.json", "result.json"):
+            (folder / name).write_text(dumped({"config": value, "architecture": value}))
+        (folder / "metrics.jsonl").write_text(dumped(value) + "\n")
+        assert command("show", folder, "--out", out) == 1
+        assert command("export", folder, "--to", "python", "--out", tmp_path / "x.py") in (1, 2)
+        assert command("evaluate", folder) == 1
+        assert command("retrain", "--resume", folder) == 1
+        assert command("search", "toponas", "--resume", folder) == 1
+    assert not out.exists()
+
+
+def test_metrics_of_a_search(tmp_path: Path, rng: np.random.Generator) -> None:
+    write_config(tmp_path, PLANS["toponas"][0])
+    save_file({"entropy": torch.zeros(2)}, tmp_path / HISTORY)
+    epoch = {"epoch": 1, "genotype": GENOTYPE, "train_loss": 1.5}
+    (tmp_path / "metrics.jsonl").write_text(json.dumps(epoch) + "\n")
+    assert not refused(lambda: read_toponas(tmp_path))
+    for value in VALUES:
+        for content in (value, {**epoch, "genotype": value}):
+            (tmp_path / "metrics.jsonl").write_text(dumped(content) + "\n")
+            assert refused(lambda: read_toponas(tmp_path))
+    (tmp_path / "metrics.jsonl").write_text(json.dumps(epoch) + "\n")
+    whole = (tmp_path / HISTORY).read_bytes()
+    for _ in range(40 * ROUNDS):
+        (tmp_path / HISTORY).write_bytes(flipped(whole, rng))
+        refused(lambda: read_toponas(tmp_path))
+
+
+def test_results_of_a_nasgem_search(tmp_path: Path) -> None:
+    for value in VALUES:
+        (tmp_path / "config.json").write_text(dumped({"config": value}))
+        (tmp_path / "result.json").write_text(dumped({"architecture": value, "surface": value}))
+        (tmp_path / "metrics.jsonl").write_text(dumped(value))
+        assert refused(lambda: read_nasgem(tmp_path))
+
+
+def test_results_of_trainings(tmp_path: Path, rng: np.random.Generator) -> None:
+    plan = plan_retrain(GENOTYPE, "digits")
+    result = {
+        "config": plain(_asked(plan)), "data": {"dataset": "digits"}, "params": 1, "macs": 2,
+        "metrics": {"test_acc": 0.5},
+    }  # fmt: skip
+    path = tmp_path / "result.json"
+    path.write_text(json.dumps(result))
+    assert not refused(lambda: _finished(tmp_path, plan, result["data"]))
+    for _ in range(60 * ROUNDS):
+        path.write_text(dumped(mutated(result, rng)))
+        refused(lambda: _finished(tmp_path, plan, result["data"]))
+
+
+@dataclass
+class State:
+    """The least that a run's state has."""
+
+    step: int = 3
+    epochs: list[dict[str, Any]] = field(default_factory=lambda: [{"epoch": 1}])
+    weights: Tensor = field(default_factory=lambda: torch.zeros(4))
+    processes: int = 1
+
+    def tensors(self) -> Mapping[str, Tensor]:
+        return {"w": self.weights}
+
+    def record(self) -> Mapping[str, Any]:
+        return {"epochs": self.epochs, "processes": self.processes}
+
+    def load(self, tensors: Mapping[str, Tensor], record: Mapping[str, Any]) -> None:
+        self.weights.copy_(tensors["w"])
+        self.epochs = [dict(epoch) for epoch in record["epochs"]]
+        self.step = record["step"]
+
+
+def test_checkpoints(tmp_path: Path, rng: np.random.Generator) -> None:
+    facts = {"config": {"lr": 0.1}, "data": None}
+    record_of_run: RunRecord[State] = RunRecord(tmp_path, facts)
+    record_of_run.save(State())
+    (path,) = (tmp_path / "checkpoint").glob("*.json")
+    record = json.loads(path.read_text())
+
+    def restored() -> None:
+        resumed: RunRecord[State] = RunRecord(tmp_path, facts, resume=True)
+        resumed.restore(State())
+
+    assert not refused(restored)
+    for key in record:
+        path.write_text(json.dumps({k: v for k, v in record.items() if k != key}))
+        assert refused(restored), key
+        for value in VALUES:
+            path.write_text(dumped({**record, key: value}))
+            refused(restored)
+    count = 0
+    for _ in range(60 * ROUNDS):
+        path.write_text(dumped(mutated(record, rng)))
+        count += refused(restored)
+    assert count > 20 * ROUNDS
+
+
+def test_a_checkpoint_without_processes(tmp_path: Path) -> None:
+    checkpoints = Checkpoints(tmp_path)
+    checkpoints.save(2, {"w": torch.zeros(1)}, {"facts": {}})
+    with pytest.raises(DataError, match="the record of a checkpoint, but: 'processes' is"):
+        Checkpoints(tmp_path).load()
+
+
+def test_line_logs(tmp_path: Path, rng: np.random.Generator) -> None:
+    path, facts = tmp_path / "log.jsonl", {"space": "x", "budget": 3}
+
+    def opened() -> None:
+        LineLog(path, facts, what="searches", read=lambda record: int(record["seed"]))
+
+    for _ in range(40 * ROUNDS):
+        lines = [dumped(mutated(line, rng)) for line in (facts, {"seed": 1}, {"seed": 2})]
+        path.write_text("\n".join(lines) + "\n")
+        refused(opened)
+
+
+def test_saved_networks(tmp_path: Path, rng: np.random.Generator) -> None:
+    graph = from_text(GENOTYPE)
+    config = network_config(graph, num_cells=2, channels=2)
+    facts = NetworkFacts(architecture=GENOTYPE, config=config, image_size=8)
+    save_network(tmp_path, build_network(graph, config), facts)
+    path = tmp_path / "config.json"
+    record = json.loads(path.read_text())
+    assert not refused(lambda: load_network(tmp_path))
+    count = 0
+    for _ in range(60 * ROUNDS):
+        path.write_text(dumped(mutated(record, rng)))
+        count += refused(lambda: load_network(tmp_path))
+    assert count > 20 * ROUNDS
+    for key in record["network"]:
+        for value in VALUES:
+            path.write_text(dumped({**record, "network": {**record["network"], key: value}}))
+            refused(lambda: load_network(tmp_path))
