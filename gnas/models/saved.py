@@ -24,7 +24,7 @@ FORMAT = "gnas-network"
 CONFIG, WEIGHTS = "config.json", "model.safetensors"
 _PICKLE_SUFFIXES = (".pt", ".pth", ".pkl", ".pickle", ".ckpt", ".bin", ".tar", ".th")
 MAX_CELLS = 1000
-"""Cells of a network that may have fewer tensors than cells."""
+"""Cells, or channels of a stem, that cost nothing to try, whatever the tensors are."""
 _MAX_JSON_BYTES = 10_000_000
 CONVERSION = (
     'if you trust it, convert it once: python -c "import torch, safetensors.torch as s; '
@@ -227,9 +227,10 @@ def _too_wide(facts: NetworkFacts, tensors: Mapping[str, Tensor]) -> str | None:
         return f"{depth} is {getattr(facts.config, depth)}, with {len(tensors)} tensors"
     for name in ("in_channels", "num_classes", width):
         value = getattr(facts.config, name)
-        if name == width:
-            value *= getattr(facts.config, "stem_multiplier", 1)
-        if value > largest:  # its classifier or stem would have more
+        times = getattr(facts.config, "stem_multiplier", 1) if name == width else 1
+        if value > largest or value * times > max(
+            largest, MAX_CELLS
+        ):  # its classifier or stem would have more
             return f"{name} is {value}, and the largest tensor has {largest} numbers"
     return None
 

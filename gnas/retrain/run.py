@@ -227,11 +227,9 @@ def _finished(folder: Path, plan: RetrainPlan, data: dict[str, Any]) -> dict[str
     """
     path = folder / "result.json"
     try:
-        record: dict[str, Any] = json.loads(path.read_text(encoding="utf-8"))
+        record: dict[str, Any] = read_json(path, "the result of a training")
         config, found = record["config"]["retrain"], dict(record["data"])
         found.pop("read", None)  # of files that do not matter, too
-        record: dict[str, Any] = read_json(path, "the result of a training")
-        config, found = record["config"]["retrain"], record["data"]
         _row([record])
     except (DataError, *MISFITS) as error:
         raise DataError(
