@@ -40,6 +40,15 @@ def read_architecture(what: str, notation: str | None = None) -> str:
     return space.to_str(graph)
 
 
+def run_folder(what: str | None) -> Path | None:
+    """The folder that ``what`` names, if it does not hold an architecture itself."""
+    if what is None or any(sign in what for sign in "({|\n") or len(what) >= MAX_PATH:
+        return None
+    path = Path(what)
+    path = path.parent if path.name == "result.json" else path
+    return path if path.is_dir() else None
+
+
 def _read(what: str) -> str:
     import json
 

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from pathlib import Path
-from typing import TYPE_CHECKING, Annotated, Any, Literal
+from typing import TYPE_CHECKING, Annotated, Any, Literal, cast
 
 import typer
 
@@ -12,6 +12,8 @@ from gnas.cli.output import check_writable, report_console, write_json
 
 if TYPE_CHECKING:
     from rich.console import Console
+
+    from gnas.models import NetworkFacts
 
 Dataset = Literal["digits", "cifar10", "folder", "imagenet"]
 MAX_CLASSES = 20
@@ -22,7 +24,9 @@ def evaluate(
     weights: Annotated[
         Path, typer.Argument(metavar="WEIGHTS", help="A run's weights/ folder, or the run's own")
     ],
-    dataset: Annotated[Dataset, typer.Option(help="Which images")] = "digits",
+    dataset: Annotated[
+        Dataset | None, typer.Option(help="Which images [those of the training]")
+    ] = None,
     data_dir: Annotated[Path | None, typer.Option(help="Folder of the images")] = None,
     image_size: Annotated[
         int | None, typer.Option(help="Height and width (as in training)")
@@ -42,9 +46,10 @@ def evaluate(
 
     check_writable(json)
     network, facts = load_network(weights_folder(weights))
+    dataset, folder = _trained_on(weights, facts, dataset)
     images = TrainTestConfig(
-        dataset=dataset, data_dir=absolute(data_dir), image_size=image_size or facts.image_size,
-        workers=workers,
+        dataset=dataset, data_dir=absolute(data_dir) or folder,
+        image_size=facts.image_size if image_size is None else image_size, workers=workers,
     )  # fmt: skip
     result = evaluate_network(
         network, facts, images, device=resolve_device(device), batch_size=batch_size
@@ -52,6 +57,34 @@ def evaluate(
     print_evaluation(result, report_console(json))
     if json is not None:
         write_json(json, result)
+
+
+def _trained_on(
+    weights: Path, facts: NetworkFacts, dataset: Dataset | None
+) -> tuple[Dataset, str | None]:
+    """The data set and the folder of the training, unless another data set was asked for.
+
+    Args:
+        weights: As they were given: a run, or the weights in it.
+        facts: What the weights say.
+        dataset: As it was given.
+    """
+    import logging
+
+    from gnas.retrain.config import PRESETS
+    from gnas.retrain.source import run_source
+    from gnas.runs import NOTICE
+
+    here = weights.absolute()
+    found = [source for path in (here, *list(here.parents)[:2]) if (source := run_source(path))]
+    if found and dataset in (None, found[0].dataset):
+        logging.getLogger("gnas").log(NOTICE, "%s", found[0].line())
+        return found[0].dataset, found[0].data_dir
+    told = facts.details.get("data")
+    named = told.get("dataset") if isinstance(told, dict) else None
+    if dataset is None and named in PRESETS:
+        return cast("Dataset", named), None
+    return dataset or "digits", None
 
 
 def print_evaluation(result: dict[str, Any], target: Console) -> None:

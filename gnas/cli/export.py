@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
-from gnas.cli.architectures import Notation, read_architecture
+from gnas.cli.architectures import Notation, read_architecture, run_folder
 from gnas.cli.options import settings as parsed
 from gnas.cli.output import check_writable, report_console, write_json
 
@@ -67,7 +67,7 @@ def export(
         facts = replace(facts, image_size=image_size)
     trained = saved is not None and facts.details.get("trained", True) is not False
     done = write(network, facts, to, out, weights=saved is not None)  # type: ignore[arg-type]  # checked
-    _print(done, trained, json)
+    _print(done, trained, facts.details.get("size", "size of the weights"), json)
 
 
 def _weights(what: str) -> Path | None:
@@ -94,25 +94,36 @@ def _loaded(path: Path, size: dict[str, Any]) -> tuple[nn.Module, NetworkFacts]:
 def _built(
     what: str, notation: str | None, size: dict[str, Any], seed: int
 ) -> tuple[nn.Module, NetworkFacts]:
+    from dataclasses import fields
     from functools import partial
 
     from gnas.models import FAMILIES, NetworkFacts, build_network, network_config
+    from gnas.retrain.source import run_source
     from gnas.spaces.texts import from_text, space_of, to_text
     from gnas.train import fresh_network
 
     graph = from_text(read_architecture(what, notation))
     family = FAMILIES[space_of(graph).name]
     named = {"layers": family.depth, "channels": family.width}
-    config = network_config(graph, **{named.get(name, name): size[name] for name in size})
+    asked = {named.get(name, name): size[name] for name in size if size[name] is not None}
+    path = run_folder(what)
+    source = None if path is None else run_source(path)
+    taken = {} if source is None else dict(source.network)
+    known = {field.name for field in fields(family.config)}
+    config = network_config(graph, **{k: v for k, v in taken.items() if k in known} | asked)
     network = fresh_network(partial(build_network, graph, config), seed)
     pixels = 224 if size["stem"] == "imagenet" else 32
+    if source is not None:
+        pixels = source.image_size
+    of = "size given or the paper's" if source is None else f"size of {source.command}, {path}"
     facts = NetworkFacts(
-        architecture=to_text(graph), config=config, image_size=pixels, details={"trained": False}
-    )
+        architecture=to_text(graph), config=config, image_size=pixels,
+        details={"trained": False, "size": of},
+    )  # fmt: skip
     return network, facts
 
 
-def _print(done: Exported, trained: bool, json: str | None) -> None:
+def _print(done: Exported, trained: bool, size: str, json: str | None) -> None:
     target = report_console(json)
     for path in done.files:
         target.print(str(path), markup=False, soft_wrap=True)
@@ -120,7 +131,8 @@ def _print(done: Exported, trained: bool, json: str | None) -> None:
     target.print(
         f"{done.params:,} parameters, {done.macs:,} multiply-accumulates for "
         f"{shape}, {done.num_classes} classes, "
-        f"{'trained' if trained else 'untrained'} weights",
+        f"{'trained' if trained else 'untrained'} weights, {size}",
+        markup=False,
         soft_wrap=True,
     )
     if done.largest_difference is not None:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import logging
 import time
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
@@ -10,7 +11,7 @@ from typing import TYPE_CHECKING, Annotated, Any, Literal
 
 import typer
 
-from gnas.cli.architectures import Notation, read_architecture
+from gnas.cli.architectures import Notation, read_architecture, run_folder
 from gnas.cli.options import absolute, given, settings
 from gnas.cli.output import check_writable, console, progress_bar, report_console, write_json
 
@@ -30,7 +31,9 @@ def retrain(
             help="A search's folder, a file, or a text: Genotype(normal=...), or of other spaces",
         ),
     ] = None,
-    dataset: Annotated[Dataset, typer.Option(help="Which images")] = "digits",
+    dataset: Annotated[
+        Dataset | None, typer.Option(help="Which images [those of the search, or digits]")
+    ] = None,
     data_dir: Annotated[Path | None, typer.Option(help="Folder of the images")] = None,
     out: Annotated[Path | None, typer.Option(help="The run's folder (runs/...)")] = None,
     resume: Annotated[Path | None, typer.Option(help="Go on with the run in this folder")] = None,
@@ -76,7 +79,8 @@ def retrain(
     elif text is None:
         raise typer.BadParameter("GENOTYPE is needed, unless a run is resumed")
     else:
-        plan = plan_retrain(text, dataset, **changes)
+        dataset, taken = _taken_over(genotype, dataset)
+        plan = plan_retrain(text, dataset, **(taken | changes))
         folder = out or Path("runs") / f"retrain-{dataset}-{time.strftime('%Y%m%d-%H%M%S')}"
     with joined(resolve_device(device)) as (world, own_device), watching(world.is_main) as report:
         result = run_retrain(
@@ -87,6 +91,24 @@ def retrain(
         print_retrain(result, folder, report_console(json))
         if json is not None:
             write_json(json, result)
+
+
+def _taken_over(genotype: str | None, dataset: Dataset | None) -> tuple[Dataset, dict[str, Any]]:
+    """The data set, and the settings of the run that the architecture is from if it has the same.
+
+    Args:
+        genotype: As it was given: perhaps a run's folder.
+        dataset: As it was given.
+    """
+    from gnas.retrain.source import run_source
+    from gnas.runs import NOTICE
+
+    path = run_folder(genotype)
+    source = None if path is None else run_source(path)
+    if source is None or dataset not in (None, source.dataset):
+        return dataset or "digits", {}
+    logging.getLogger("gnas").log(NOTICE, "%s", source.line())
+    return source.dataset, source.settings()
 
 
 def _numbers(text: str | None) -> tuple[int, ...] | None:
@@ -145,7 +167,9 @@ def print_retrain(result: dict[str, Any], folder: Path, target: Console) -> None
 
     rows = result["rows"]
     best = any("best_test_acc" in row for row in rows)
-    table = Table(title=f"test images, {result['data']['dataset']}")
+    table = Table(
+        title=f"test images, {result['data']['dataset']}; sizes of the networks as trained"
+    )
     names = ["layers", "channels", "parameters", "MACs", "repeats", "error", "top-5 error"]
     for name in [*names, "error at the best validation epoch"] if best else names:
         table.add_column(name, justify="right")

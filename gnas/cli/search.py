@@ -163,9 +163,11 @@ def print_search(result: dict[str, Any], folder: Path, target: Console) -> None:
         target.print(f"the most probable edges left a node without input; {', '.join(notes)}")
     if result["stopped"]:
         target.print(f"stopped early: {result['stopped']}", markup=False)
-    network = result["network"]
+    network, size = result["network"], result["data"]["image_size"]
     target.print(
-        f"as {network.num_cells} cells of {network.channels} channels: "
-        f"{result['params'] / 1e6:.2f} M parameters, {result['macs'] / 1e6:.0f} M multiply-adds"
+        f"as gnas retrain and gnas export build it from this run: {network.num_cells} cells of "
+        f"{network.channels} channels, {result['params'] / 1e6:.2f} M parameters, "
+        f"{result['macs'] / 1e6:.0f} M multiply-adds at {size}x{size}",
+        soft_wrap=True,
     )
     target.print(f"run: {folder}", markup=False, soft_wrap=True)

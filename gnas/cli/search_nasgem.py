@@ -171,9 +171,14 @@ def print_search(result: dict[str, Any], folder: Path, target: Console) -> None:
     from rich.box import SIMPLE_HEAD
     from rich.table import Table
 
+    network = result["network"]
     target.print(result["architecture"], markup=False, soft_wrap=True)
     table = Table(
-        title=f"{result['trained']} trained, {result['pool']:,} scored cells",
+        title=(
+            f"{result['trained']} trained, {result['pool']:,} scored cells; params and MACs as "
+            f"trained here: {network.num_stages} stages of {network.cells_per_stage} cell(s), "
+            f"{network.channels} channels, {result['data']['image_size']} pixels"
+        ),
         title_justify="left",
         box=SIMPLE_HEAD,
         padding=0,

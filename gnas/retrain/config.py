@@ -183,3 +183,5 @@ PRESETS = {
 
 CELL_SIZES = {"digits": (5, 16), "cifar10": (12, 32), "folder": (12, 32), "imagenet": (14, 48)}
 """Layers and channels of a network of TopoNAS cells, where none are given."""
+DARTS_SIZE = (20, 36)
+"""The same of DARTS' cells, whose topology was not learned."""

@@ -13,7 +13,6 @@ from typing import Any, get_args
 from gnas.config import shared_out
 from gnas.data.batches import FEWER, check_batch, fitting_batch
 from gnas.data.parts import (
-    IMAGE_SIZE,
     Dataset,
     ImagesConfig,
     SearchImages,
@@ -24,6 +23,7 @@ from gnas.distributed import ALONE, World
 from gnas.errors import ConfigError
 from gnas.models import DartsNetworkConfig, darts_network, num_macs, num_params
 from gnas.records import Progress
+from gnas.retrain.config import CELL_SIZES, DARTS_SIZE
 from gnas.runs import (
     NOTICE,
     Figure,
@@ -222,13 +222,12 @@ def result_facts(
 ) -> dict[str, Any]:
     """What ``result.json`` and ``--json`` say of a search.
 
-    ``params`` and ``macs`` are those of ``network``, what the paper would train of these cells;
-    with the ImageNet stem at 224x224, whatever size was searched at.
+    ``params`` and ``macs`` are those of ``network``, what ``gnas retrain`` trains of these cells,
+    at the size of the images that were searched on.
     """
     size = network_config(plan.config, images)
     network = darts_network(result.architecture, size)
-    side = IMAGE_SIZE["imagenet-3pct"] if plan.config.stem == "imagenet" else images.config.size
-    shape = (images.in_channels, side, side)
+    shape = (images.in_channels, images.config.size, images.config.size)
     return {
         "command": COMMAND,
         "config": {"search": plan.config, "images": plan.images},
@@ -250,17 +249,19 @@ def result_facts(
 
 
 def network_config(config: ToponasConfig, images: SearchImages) -> DartsNetworkConfig:
-    """The network that the paper trains of cells found like this: its appendices A.2 and A.4.
+    """The network that ``gnas retrain`` trains of the cells found on these images.
 
-    12 cells of 32 channels where a topology was learned, DARTS' 20 of 36 where not; on ImageNet
-    14 of 48.
+    As in the paper's appendices A.2 and A.4: 12 cells of 32 channels where a topology was learned,
+    DARTS' 20 of 36 where not, 14 of 48 on ImageNet; on digits a small one of 5 and 16.
     """
-    imagenet = config.stem == "imagenet"
-    small = config.learns_topology
+    dataset = "imagenet" if config.stem == "imagenet" else images.config.dataset
+    cells, channels = CELL_SIZES[dataset]
+    if not config.learns_topology and dataset in ("cifar10", "folder"):
+        cells, channels = DARTS_SIZE
     return DartsNetworkConfig(
         in_channels=images.in_channels,
         num_classes=images.num_classes,
-        channels=48 if imagenet else 32 if small else 36,
-        num_cells=14 if imagenet else 12 if small else 20,
+        channels=channels,
+        num_cells=cells,
         stem=config.stem,
     )

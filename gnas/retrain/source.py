@@ -1,0 +1,115 @@
+"""The images and the network of a run, so that whatever follows it speaks of the same."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Mapping
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any, cast
+
+from gnas.data.files import read_text
+from gnas.data.train_test import Dataset
+from gnas.errors import DataError
+from gnas.retrain.config import PRESETS
+
+DATASETS = {"imagenet-3pct": "imagenet"}
+"""Data sets of a search that a training calls otherwise."""
+
+
+@dataclass(frozen=True, kw_only=True)
+class RunSource:
+    """What a search or a training worked on."""
+
+    folder: Path
+    """The run's."""
+    command: str
+    """The command that made it."""
+    dataset: Dataset
+    """Which images, as a training calls them."""
+    data_dir: str | None
+    """Folder of the images."""
+    image_size: int
+    """Height and width in pixels."""
+    list_used: bool
+    """Whether the run saw the images of a list only."""
+    network: Mapping[str, Any]
+    """Fields of the network's config that the run states."""
+
+    def settings(self) -> dict[str, Any]:
+        """Settings of a training on the same images, of a network of the same size."""
+        found: dict[str, Any] = {"data_dir": self.data_dir, "image_size": self.image_size}
+        for field, names in {
+            "layers": ("num_cells", "cells_per_stage", "cells_per_stack"),
+            "channels": ("channels", "stem_channels"),
+            "stem": ("stem",),
+        }.items():
+            given = [self.network[name] for name in names if self.network.get(name) is not None]
+            if given:
+                found[field] = (given[0],) if field == "layers" else given[0]
+        return found
+
+    def line(self) -> str:
+        """One line on what is taken over."""
+        where = "" if self.data_dir is None else f" in {self.data_dir}"
+        text = (
+            f"as in {self.folder} ({self.command}): {self.dataset}{where}, "
+            f"{self.image_size}x{self.image_size} pixels"
+        )
+        return text + (", all images and not its list alone" if self.list_used else "")
+
+
+def run_source(folder: Path) -> RunSource | None:
+    """What the run in ``folder`` worked on; None where there is no run, or one without images.
+
+    Raises:
+        DataError: the run's files are damaged.
+    """
+    path = folder / "config.json"
+    if not path.is_file():
+        return None
+    record = _read(path)
+    config = record.get("config")
+    if not isinstance(config, dict) or not isinstance(config.get("images"), dict):
+        return None
+    try:
+        images = config["images"]
+        dataset = DATASETS.get(images["dataset"], images["dataset"])
+        size = record["data"]["image_size"]
+        data_dir = images["data_dir"]
+        if dataset not in PRESETS or type(size) is not int:
+            raise ValueError(f"dataset {dataset!r:.60}, image_size {size!r:.60}")
+        if not isinstance(data_dir, str | None):
+            raise TypeError(f"data_dir {data_dir!r:.60}")
+        return RunSource(
+            folder=folder,
+            command=str(config["command"]),
+            dataset=cast(Dataset, dataset),
+            data_dir=data_dir,
+            image_size=size,
+            list_used=images.get("images") is not None,
+            network=_network(folder, config),
+        )
+    except (KeyError, TypeError, ValueError) as error:
+        raise DataError(f"{path} must be the config of a run, but: {error!r:.120}") from error
+
+
+def _network(folder: Path, config: Mapping[str, Any]) -> dict[str, Any]:
+    """What a training asked for, or what a finished search says of its network."""
+    if isinstance(config.get("retrain"), dict):
+        names = ("channels", "stem")
+        found = {name: config["retrain"].get(name) for name in names}
+        return {**found, "num_cells": config["retrain"].get("layers")}
+    path = folder / "result.json"
+    network = _read(path).get("network") if path.is_file() else None
+    return network if isinstance(network, dict) else {}
+
+
+def _read(path: Path) -> dict[str, Any]:
+    try:
+        record = json.loads(read_text(path, "a run's file"))
+    except (ValueError, RecursionError) as error:
+        raise DataError(f"{path} must be a JSON file, but cannot be read as one") from error
+    if not isinstance(record, dict):
+        raise DataError(f"{path} must be a JSON object, but is {record!r:.60}")
+    return record

@@ -1,0 +1,126 @@
+"""A search, its training, test and export speak of the same images and the same network."""
+
+from __future__ import annotations
+
+import json
+import logging
+from collections.abc import Iterator
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pytest
+from PIL import Image
+from typer.testing import CliRunner
+
+from gnas.cli import app
+from gnas.errors import DataError
+from gnas.models import read_facts
+from gnas.retrain.source import run_source
+
+
+def gnas(*words: str | Path, code: int = 0) -> tuple[str, str]:
+    done = CliRunner().invoke(app, [str(word) for word in words])
+    assert done.exit_code == code, done.output
+    return done.stdout, done.stderr
+
+
+def read(path: Path) -> dict[str, Any]:
+    record: dict[str, Any] = json.loads(path.read_text())
+    return record
+
+
+@pytest.fixture(scope="module")
+def runs(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Path]:
+    """A search in a folder of three classes, and a training of what it found."""
+    place = tmp_path_factory.mktemp("runs")
+    rng = np.random.default_rng(0)
+    for name in ("cat", "dog", "eel"):
+        (place / "pets" / name).mkdir(parents=True)
+        for k in range(12):
+            pixels = rng.integers(0, 256, (12, 12, 3), np.uint8)
+            Image.fromarray(pixels).save(place / "pets" / name / f"{k}.png")
+    small = [f"--set={name}" for name in ("channels=2", "num_cells=3", "stem_multiplier=1")]
+    out, err = gnas(
+        "search", "toponas", "--dataset", "folder", "--data-dir", place / "pets", "--epochs", "1",
+        "--num-nodes", "4", "--set=image_size=10", *small, "--device", "cpu",
+        "--out", place / "found",
+    )  # fmt: skip
+    (place / "found.out").write_text(out + err)
+    out, err = gnas("retrain", place / "found", "--out", place / "trained", "--epochs", "1",
+                    "--layers", "3", "--channels", "4", "--device", "cpu")  # fmt: skip
+    (place / "trained.out").write_text(out + err)
+    logging.getLogger("gnas").handlers.clear()
+    yield place
+
+
+def test_one_search_has_one_network(runs: Path, tmp_path: Path) -> None:
+    found = read(runs / "found" / "result.json")
+    size = found["network"]
+    assert (size["num_cells"], size["channels"], size["num_classes"]) == (12, 32, 3)
+    printed = (runs / "found.out").read_text()
+    assert "as gnas retrain and gnas export build it from this run: 12 cells of 32" in printed
+    out, _ = gnas("export", runs / "found", "--to", "safetensors", "--out", tmp_path / "net",
+                  "--json", tmp_path / "net.json")  # fmt: skip
+    exported = read(tmp_path / "net.json")
+    assert (exported["params"], exported["macs"]) == (found["params"], found["macs"])
+    assert "3x10x10, 3 classes, untrained weights, size of search toponas" in out
+    facts = read_facts(tmp_path / "net")
+    assert (facts.image_size, facts.config.num_classes) == (10, 3)
+    source = run_source(runs / "found")
+    assert source is not None
+    assert source.settings()["layers"] == (12,) and source.settings()["channels"] == 32
+
+
+def test_a_training_takes_the_images_of_its_search(runs: Path) -> None:
+    config = read(runs / "trained" / "config.json")
+    images = config["config"]["images"]
+    assert (images["dataset"], images["data_dir"]) == ("folder", str(runs / "pets"))
+    assert images["image_size"] == config["data"]["image_size"] == 10
+    retrain = config["config"]["retrain"]
+    assert (retrain["layers"], retrain["channels"]) == (3, 4)  # as was asked for
+    printed = (runs / "trained.out").read_text()
+    assert f"as in {runs / 'found'} (search toponas): folder in {runs / 'pets'}, 10x10" in printed
+    assert "3 classes (cat, dog, eel); images: 29 for training, 7 for testing; 12x12" in printed
+
+
+def test_an_evaluation_takes_the_images_of_its_training(runs: Path, tmp_path: Path) -> None:
+    told = read(runs / "trained" / "result.json")
+    for weights in (runs / "trained", runs / "trained" / "weights"):
+        out, err = gnas("evaluate", weights, "--device", "cpu", "--json", tmp_path / "e.json")
+        found = read(tmp_path / "e.json")
+        assert found["metrics"]["test_acc"] == told["metrics"]["test_acc"]
+        assert found["data"]["dataset"] == "folder" and "7 test images of folder" in out
+        assert f"as in {runs / 'trained'} (retrain): folder in" in err
+        assert "images: 7 for testing; 12x12 pixels, resized to 10x10" in err
+
+
+def test_options_override_the_run(runs: Path, tmp_path: Path) -> None:
+    _, err = gnas("retrain", runs / "found", "--dataset", "digits", "--epochs", "1", "--layers",
+                  "3", "--channels", "2", "--out", tmp_path / "r", "--device", "cpu")  # fmt: skip
+    assert "as in" not in err
+    images = read(tmp_path / "r" / "config.json")["config"]["images"]
+    assert (images["dataset"], images["data_dir"], images["image_size"]) == ("digits", None, None)
+    _, err = gnas("evaluate", runs / "trained", "--dataset", "digits", "--device", "cpu", code=1)
+    assert "must have the 3 classes of the weights, but have 10" in err
+    _, err = gnas("evaluate", runs / "trained", "--data-dir", tmp_path / "none", code=1)
+    assert "found no folder" in err
+
+
+@pytest.mark.parametrize(
+    "text",
+    ["[]", "{", '{"config": {"images": {}}}', "[" * 100_000,
+     '{"config": {"command": 1, "images": {"dataset": [], "data_dir": 3}}, "data": 0}',
+     '{"config": {"images": {"dataset": "folder", "data_dir": 3}}, "data": {"image_size": 8}}',
+     '{"config": {"images": {"dataset": "digits", "data_dir": 1.5}}, "data": {"image_size": 8}}'],
+)  # fmt: skip
+def test_damaged_runs_are_one_error(tmp_path: Path, text: str) -> None:
+    (tmp_path / "config.json").write_text(text)
+    with pytest.raises(DataError, match=r"config\.json must be "):
+        run_source(tmp_path)
+
+
+def test_what_is_no_run(tmp_path: Path) -> None:
+    assert run_source(tmp_path) is None
+    (tmp_path / "config.json").write_text('{"config": {"samples": 5}}')
+    assert run_source(tmp_path) is None
