@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import logging
 import math
 import statistics
 import time
@@ -23,8 +24,11 @@ from gnas.errors import ConfigError, DataError
 from gnas.evaluate.base import Evaluator, Measures
 from gnas.graphs import DenseBatch
 from gnas.models import FAMILIES, num_macs, num_params
+from gnas.runs import NOTICE
 from gnas.spaces.base import Space
 from gnas.train import ProxyRecipe, fresh_network, train_proxy
+
+logger = logging.getLogger(__name__)
 
 TRAINED = ("val_acc", "test_acc", "val_loss", "train_loss", "train_time_s")
 COUNTED = ("macs", "num_params")
@@ -90,6 +94,7 @@ class TrainingEvaluator(Evaluator):
         """
         torch.set_num_threads(1)
         splits = open_proxy_images(self.images)
+        logger.log(NOTICE, "%s", splits.line)
         if self.images_sha256 not in (None, splits.sha256):
             raise DataError(
                 f"the images must be those that the search was begun with (sha256 "

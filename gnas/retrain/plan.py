@@ -46,7 +46,7 @@ class RetrainPlan:
     """Trainings of each size, with seeds ``seed``, ``seed + 1``, ..."""
     layers: tuple[int, ...] = ()
     """Numbers of layers; empty for ``config.layers`` alone."""
-    follows: tuple[str, ...] = ()
+    follows: tuple[str, ...] = dataclasses.field(default=(), compare=False)
     """Settings that nobody chose and that `fitted` may lower for few images."""
 
     def __post_init__(self) -> None:

@@ -9,6 +9,7 @@ from pathlib import Path
 from typing import Any, cast
 
 from gnas.data.files import read_text
+from gnas.data.proxy import IMAGE_SIZE as PROXY_SIZE
 from gnas.data.train_test import Dataset
 from gnas.errors import DataError
 from gnas.retrain.config import PRESETS
@@ -70,12 +71,15 @@ def run_source(folder: Path) -> RunSource | None:
         return None
     record = _read(path)
     config = record.get("config")
+    if isinstance(config, dict) and isinstance(config.get("evaluator"), dict):
+        record = {"config": _flat(config)}
+        config = record["config"]
     if not isinstance(config, dict) or not isinstance(config.get("images"), dict):
         return None
     try:
         images = config["images"]
         dataset = DATASETS.get(images["dataset"], images["dataset"])
-        size = record["data"]["image_size"]
+        size = record["data"]["image_size"] if "data" in record else config["image_size"]
         data_dir = images["data_dir"]
         if dataset not in PRESETS or type(size) is not int:
             raise ValueError(f"dataset {dataset!r:.60}, image_size {size!r:.60}")
@@ -94,12 +98,30 @@ def run_source(folder: Path) -> RunSource | None:
         raise DataError(f"{path} must be the config of a run, but: {error!r:.120}") from error
 
 
+def _flat(config: Mapping[str, Any]) -> dict[str, Any]:
+    """The config of a search by any searcher, in the form of the others' configs."""
+    evaluator, plan = config["evaluator"], config.get("plan")
+    images = evaluator.get("images")
+    if not isinstance(images, dict):  # measured by a table or a function
+        return {}
+    folder = plan.get("data_dir") if isinstance(plan, dict) else None
+    size = images.get("image_size") or PROXY_SIZE.get(images.get("dataset", ""))
+    return {
+        "command": config.get("command"),
+        "images": {**images, "data_dir": folder},
+        "image_size": size,
+        "network": evaluator.get("network"),
+    }
+
+
 def _network(folder: Path, config: Mapping[str, Any]) -> dict[str, Any]:
     """What a training asked for, or what a finished search says of its network."""
     if isinstance(config.get("retrain"), dict):
         names = ("channels", "stem")
         found = {name: config["retrain"].get(name) for name in names}
         return {**found, "num_cells": config["retrain"].get("layers")}
+    if isinstance(config.get("network"), dict):
+        return dict(config["network"])
     path = folder / "result.json"
     network = _read(path).get("network") if path.is_file() else None
     return network if isinstance(network, dict) else {}

@@ -33,7 +33,7 @@ class SearchPlan:
     """A journal file or a database's URL; None for a journal in the run's folder."""
     study: str | None = None
     """The study's name there; None for the name of the run's folder."""
-    follows: tuple[str, ...] = ()
+    follows: tuple[str, ...] = dataclasses.field(default=(), compare=False)
     """Settings that nobody chose and that `fitted` may lower for few images."""
 
     def fitted(self, count: int) -> SearchPlan:

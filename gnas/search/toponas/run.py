@@ -53,7 +53,7 @@ class SearchPlan:
 
     config: ToponasConfig
     images: ImagesConfig
-    follows: tuple[str, ...] = ()
+    follows: tuple[str, ...] = dataclasses.field(default=(), compare=False)
     """Settings that nobody chose and that `fitted` may lower for few images."""
 
     def fitted(self, count: int, processes: int) -> SearchPlan:
