@@ -16,7 +16,7 @@ from numpy.typing import NDArray
 from gnas.data.agreement import function_agreement
 from gnas.data.benchmark_table import BenchmarkTable, check_values
 from gnas.data.columns import Column, Provenance
-from gnas.data.parquet import check_graphs, check_size, column_reader, read_columns, read_texts
+from gnas.data.parquet import check_graphs, check_size, column_reader, read_lists, read_texts
 from gnas.errors import ConfigError, DataError, GraphError
 from gnas.graphs import DenseBatch
 from gnas.spaces import NASBench101, NASBench201
@@ -173,10 +173,10 @@ def _read_notation(path: Path, schema: pa.Schema, name: str) -> BenchmarkTable:
     column = _architectures(path, schema)
     graphs = []
     is_list = pa.types.is_list(schema.field(column).type)
-    cells = read_columns(path, [column]).column(column).to_pylist() if is_list else []
-    for row, cell in enumerate(cells or read_texts(path, column)):
+    cells = read_lists(path, column) if is_list else read_texts(path, column)
+    for row, cell in enumerate(cells):
         try:
-            graphs.append(notation.read(str(cell)))
+            graphs.append(notation.read(cell))
         except GraphError as error:
             raise DataError(f"{path}: row {row} of column '{column}': {error}") from None
     if not graphs:

@@ -35,6 +35,8 @@ ROW_GROUP = 65_536
 MAX_ROWS = 10_000_000
 MAX_BYTES = 1 << 29
 """Bytes of columns, and of the matrices of all architectures, that are read; more are refused."""
+STORED = 8
+"""How many times as many bytes all columns of a file may say that they have."""
 MAX_NODES = 254
 """Nodes that a byte can count; 255 is padding."""
 SPOT_CHECKS = 16
@@ -108,15 +110,11 @@ def check_size(path: Path, names: list[str], *, most_rows: int = MAX_ROWS) -> No
             for field in schema
             if field.name in names
         }
-        size = 0
-        for g in range(facts.num_row_groups):
-            group = facts.row_group(g)
-            for c in range(group.num_columns):
-                column = group.column(c)
-                width = widths.get(column.path_in_schema.split(".")[0])
-                if width is not None:  # encoded values may take less than they do in memory
-                    size += max(column.total_uncompressed_size, column.num_values * width)
-        return facts.num_rows, size
+        # Not ``row_group(g).column(c)``: on damaged metadata pyarrow ends the whole process there.
+        groups = [facts.row_group(g) for g in range(facts.num_row_groups)]
+        rows = max(facts.num_rows, sum(group.num_rows for group in groups))
+        stored = sum(group.total_byte_size for group in groups)
+        return rows, max(rows * sum(widths.values()), stored // STORED)
 
     rows, size = _guarded(path, measured)
     if not 0 <= rows <= most_rows or size > MAX_BYTES:
@@ -216,6 +214,26 @@ def read_texts(path: Path, name: str) -> list[str]:
             f"one has {longest:,}"
         )
     texts: list[str] = column.to_pylist()
+    return texts
+
+
+def read_lists(path: Path, name: str) -> list[str]:
+    """A column of lists as texts, a few rows at a time, until they are too many.
+
+    Raises:
+        DataError: the file is damaged, or its lists take too much memory.
+    """
+
+    def work(file: pq.ParquetFile) -> list[str]:
+        texts, size = [], 0
+        for batch in file.iter_batches(batch_size=1024, columns=[name]):
+            size += batch.nbytes
+            if size > MAX_BYTES // STORED:
+                raise ValueError(f"lists in column '{name}' have more than {size >> 20} MiB")
+            texts += [str(row) for row in batch.column(0).to_pylist()]
+        return texts
+
+    texts: list[str] = _guarded(path, work)
     return texts
 
 

@@ -96,6 +96,9 @@ def test_on_part_of_a_space_nothing_else_is_bought() -> None:
     figures = regret_figures(result)
     assert set(figures) == {"regret", "found"}
     assert len(figures["regret"].axes[0].lines) == 3
+    assert result.table["val_column"] == "mean val_acc of 2 runs (1 epoch)"
+    assert figures["regret"].axes[0].get_ylabel().endswith("of mean test_acc of 2 runs (1 epoch)")
+    assert "chosen by mean val_acc of 2 runs" in figures["regret"].axes[0].get_title()
 
 
 def test_a_table_space_keeps_to_its_table() -> None:

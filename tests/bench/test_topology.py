@@ -69,6 +69,12 @@ def test_the_published_figure(shared_data: Callable[[str], Path]) -> None:
     assert len(lost) == 17 and lost == pytest.approx([0.1] * 17, abs=1e-4)
     figure = topology_figures(result)["topologies"]
     assert "cifar10" in figure.axes[0].get_title()
+    assert result.table["column"] == "cifar10_test_acc_200"
+    assert figure.axes[0].get_ylabel().endswith("of cifar10_test_acc_200")
+    val = bench_topology(TopologyBench(table=table, split="val"))
+    assert val.table["column"] == "cifar10_val_acc_200"
+    axes = topology_figures(val)["topologies"].axes[0]
+    assert axes.get_ylabel().endswith("of cifar10_val_acc_200")
     with pytest.raises(ConfigError, match="no 'test_acc' on 'ImageNet16-120'; choose from"):
         bench_topology(TopologyBench(table=table, dataset="imagenet16-120"))
 
