@@ -101,7 +101,8 @@ class Genotype:
             del values["connectN"]
         names = [field.name for field in fields(Genotype)]
         if sorted(values) != sorted(names):
-            raise GraphError(f"a genotype must have exactly {names}, but got {sorted(values)}")
+            found_names = _short(sorted(map(str, values)))
+            raise GraphError(f"a genotype must have exactly {names}, but got {found_names}")
         return Genotype(**values)  # type: ignore[arg-type]  # checked by __post_init__
 
     @staticmethod
