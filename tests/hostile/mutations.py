@@ -35,6 +35,11 @@ def values() -> list[Any]:
 VALUES = values()
 
 
+def any_value(rng: np.random.Generator) -> Any:
+    """One of `VALUES`, made anew: mutations change containers in place."""
+    return values()[int(rng.integers(len(VALUES)))]
+
+
 def places(content: Any, depth: int = 6) -> list[tuple[Any, Any]]:
     """Every container and key of a JSON-like value, down to ``depth``."""
     keys: list[Any] = []
@@ -49,23 +54,31 @@ def places(content: Any, depth: int = 6) -> list[tuple[Any, Any]]:
     return found
 
 
+def copied(content: Any) -> Any:
+    """A copy; of what is too deep to be copied the thing itself."""
+    try:
+        return copy.deepcopy(content)
+    except RecursionError:
+        return content
+
+
 def mutated(content: Any, rng: np.random.Generator) -> Any:
     """One to three values of a JSON-like value replaced, removed, repeated or put elsewhere."""
     changed = copy.deepcopy(content)
     for _ in range(int(rng.integers(1, 4))):
         spots = places(changed)
         if not spots:
-            return VALUES[int(rng.integers(len(VALUES)))]
+            return any_value(rng)
         container, key = spots[int(rng.integers(len(spots)))]
         action = rng.random()
         if action < 0.7:
-            container[key] = VALUES[int(rng.integers(len(VALUES)))]
+            container[key] = any_value(rng)
         elif action < 0.85:
             del container[key]
         elif isinstance(container, list):
-            container.append(container[key])
+            container.append(copied(container[key]))
         else:
-            container[NAMES[int(rng.integers(len(NAMES)))]] = container[key]
+            container[NAMES[int(rng.integers(len(NAMES)))]] = copied(container[key])
     return changed
 
 
