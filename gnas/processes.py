@@ -9,7 +9,8 @@ from __future__ import annotations
 import multiprocessing as mp
 import os
 import signal
-from collections.abc import Iterator, Mapping
+import threading
+from collections.abc import Callable, Iterator, Mapping
 from contextlib import contextmanager
 from multiprocessing.context import ForkServerContext, SpawnContext
 
@@ -50,6 +51,33 @@ def adopt(environment: Mapping[str, str]) -> None:
     if {**os.environ} != {**environment}:
         os.environ.clear()
         os.environ.update(environment)
+
+
+def end_with_parent(before: Callable[[], None] = lambda: None, *, within_s: float = 0.0) -> None:
+    """Has this process end as soon as the one that made it is gone, killed for example.
+
+    A thread waits for the end of a pipe that the parent holds: it notices at once. (The system's
+    own signal, ``PR_SET_PDEATHSIG``, would come from the server that forked this process.)
+
+    Args:
+        before: Called first, from that thread.
+        within_s: Longest time that it takes.
+    """
+    parent = mp.parent_process()
+    assert parent is not None, "only processes that another one made have a parent"
+
+    def watch() -> None:
+        parent.join()
+        try:
+            if within_s:
+                timer = threading.Timer(within_s, os._exit, (1,))
+                timer.daemon = True
+                timer.start()
+                before()
+        finally:
+            os._exit(1)
+
+    threading.Thread(target=watch, name="gnas-parent", daemon=True).start()
 
 
 @contextmanager

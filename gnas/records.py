@@ -6,7 +6,7 @@ import json
 import logging
 import os
 import time
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import ExitStack, contextmanager
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -212,7 +212,7 @@ class LineLog(Generic[T]):
     def __init__(
         self, path: Path, facts: Mapping[str, Any], *, what: str, read: Callable[[Any], T]
     ) -> None:
-        self._path = path
+        self._path, self._head = path, json.dumps(facts)
         head = (json.dumps(facts) + "\n").encode()
         with self._reporting():
             path.parent.mkdir(parents=True, exist_ok=True)
@@ -239,6 +239,12 @@ class LineLog(Generic[T]):
         if len(whole) < len(lines):
             with self._reporting():
                 os.truncate(path, sum(map(len, whole)))
+
+    def rewrite(self, records: Sequence[Mapping[str, Any]]) -> None:
+        """Replaces all records in one step; DataError if the file cannot be written."""
+        lines = [self._head, *(json.dumps(record) for record in records)]
+        with replacing(self._path) as temporary:
+            temporary.write_text("\n".join(lines) + "\n", encoding="utf-8")
 
     def add(self, record: Mapping[str, Any]) -> None:
         """Keeps a record; DataError if the file cannot be written."""

@@ -191,11 +191,16 @@ def write_config(
 
 
 @contextmanager
-def reading_config(folder: Path) -> Iterator[dict[str, Any]]:
+def reading_config(folder: Path, command: str | None = None) -> Iterator[dict[str, Any]]:
     """The ``config`` that `write_config` wrote; inside, what does not fit it is damage.
+
+    Args:
+        folder: The run's.
+        command: The command that must have made the run; None takes any.
 
     Raises:
         MissingDataError: there is no run.
+        ConfigError: the run is of another command.
         DataError: its ``config.json`` is damaged or of something else.
     """
     path = folder / "config.json"
@@ -204,7 +209,12 @@ def reading_config(folder: Path) -> Iterator[dict[str, Any]]:
         raise MissingDataError(f"a run's folder must have a config.json, but {folder} has none")
     record = read_json(path, what)
     with decoding(path, what):
-        yield record["config"]
+        config = record["config"]
+        found = config.get("command")
+    if command is not None and isinstance(found, str) and found != command:
+        raise ConfigError(f"{folder} must be a run of gnas {command}, but is one of gnas {found}")
+    with decoding(path, what):
+        yield config
 
 
 def check_unchanged(folder: Path, was: Mapping[str, Any], asked: Mapping[str, Any]) -> None:

@@ -173,6 +173,7 @@ def _run(
         done[search.searcher, search.seed] = search
         if progress is not None:
             progress(len(done), len(wanted))
+    log.sort(wanted)
     rows = [
         _row(name, evaluator, [done[name, seed] for seed in seeds]) for name in config.searchers
     ]

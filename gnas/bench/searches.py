@@ -60,8 +60,23 @@ class SearchLog:
             self._log = LineLog(folder / FILE, facts, what="searches", read=_search_of)
             self.found = {(search.searcher, search.seed): search for search in self._log.records}
 
+    def sort(self, order: Sequence[tuple[str, int]]) -> None:
+        """Puts these searches first, in this order, whichever ended first.
+
+        Raises:
+            DataError: the file cannot be written.
+        """
+        if self._log is None:
+            return
+        rank = {key: k for k, key in enumerate(order)}
+        whole = sorted(
+            self.found.values(), key=lambda s: rank.get((s.searcher, s.seed), len(rank))
+        )
+        self._log.rewrite([asdict(search) for search in whole])
+
     def add(self, search: Search) -> None:
         """Keeps a search; DataError if its file cannot be written."""
+        self.found[search.searcher, search.seed] = search
         if self._log is not None:
             self._log.add(asdict(search))
 
@@ -93,7 +108,7 @@ def run_searches(
         return
     context = processes.context(__name__)
     with ProcessPoolExecutor(
-        workers, context, initializer=processes.adopt, initargs=({**os.environ},)
+        workers, context, initializer=_start, initargs=({**os.environ},)
     ) as pool:
         ends = [
             pool.submit(_search_there, make_evaluator, name, seed, budget) for name, seed in wanted
@@ -108,6 +123,12 @@ def run_searches(
             ) from error
         finally:
             pool.shutdown(cancel_futures=True)
+
+
+def _start(environment: Mapping[str, str]) -> None:
+    """What a process does first that searches for another one."""
+    processes.adopt(environment)
+    processes.end_with_parent()
 
 
 def queries(evaluator: TableEvaluator, searcher: Searcher, budget: int) -> NDArray[np.int64]:

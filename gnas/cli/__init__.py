@@ -62,8 +62,12 @@ class Commands(TyperGroup):
         try:
             with until_end, _plain_usage_errors():
                 return super().invoke(ctx)
-        except KeyboardInterrupt:
-            raise _fail(ctx, "interrupted", INTERRUPTED) from None
+        except KeyboardInterrupt as stop:
+            raise _fail(ctx, _with_notes("interrupted", stop), INTERRUPTED) from None
+        except SystemExit as stop:
+            if hasattr(stop, "__notes__"):
+                _fail(ctx, _with_notes("asked to end", stop))
+            raise
         except BrokenPipeError:  # the reader of a pipe has enough
             os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
             raise typer.Exit(1) from None
@@ -88,6 +92,10 @@ def _plain_usage_errors() -> Iterator[None]:
     except UsageError as error:
         error.message = printable(str(error.message))
         raise
+
+
+def _with_notes(message: str, stop: BaseException) -> str:
+    return "; ".join([message, *getattr(stop, "__notes__", ())])
 
 
 def _fail(ctx: Any, message: str, code: int = 1) -> typer.Exit:

@@ -3,12 +3,20 @@
 from __future__ import annotations
 
 from collections import Counter
+from contextlib import nullcontext
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Literal
 
 import typer
 
-from gnas.cli.output import check_outputs, report_console, reporting, write_outputs
+from gnas.cli.output import (
+    check_outputs,
+    going_on,
+    report_console,
+    reporting,
+    same_command,
+    write_outputs,
+)
 
 if TYPE_CHECKING:
     from rich.console import Console
@@ -52,7 +60,8 @@ def search(
         searchers=tuple(SEARCHERS) if searchers is None else tuple(searchers.split(",")),
         data_dir=None if data_dir is None else str(data_dir),
     )  # fmt: skip
-    with reporting("searches") as progress:
+    stopped = nullcontext() if out is None else going_on(same_command())
+    with stopped, reporting("searches") as progress:
         result = bench_search(config, folder=out, workers=workers, progress=progress)
     print_searches(result, report_console(json))
     from gnas.viz import regret_figures

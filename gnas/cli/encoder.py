@@ -7,7 +7,14 @@ from typing import Annotated
 
 import typer
 
-from gnas.cli.output import check_writable, console, report_console, reporting, write_json
+from gnas.cli.output import (
+    check_writable,
+    console,
+    print_next,
+    report_console,
+    reporting,
+    write_json,
+)
 
 app = typer.Typer(help="Train graph encoders and write embeddings.", no_args_is_help=True)
 
@@ -30,6 +37,7 @@ def train(
         command += "" if steps is None else f" --steps {steps}"
         record = train_preset(preset, out, steps=steps, seed=seed, command=command, report=report)
     report_console(json).print(record.summary())
+    print_next(report_console(json), ["encoder", "embed", out, "--out", "embeddings.npy"])
     if json:
         write_json(json, {"command": "encoder train", "encoder": record})
 

@@ -4,8 +4,9 @@ from __future__ import annotations
 
 import logging
 import os
+import shlex
 import sys
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import ExitStack, contextmanager
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Protocol, TypeVar
@@ -111,6 +112,34 @@ def reporting(description: str) -> Iterator[Callable[[int, int | None], None]]:
             bar.update(task, completed=done, total=total)
 
         yield report
+
+
+@contextmanager
+def going_on(command: str, folder: Path | None = None) -> Iterator[None]:
+    """Has whoever stops the command inside, by Ctrl-C or SIGTERM, be told how to go on.
+
+    Args:
+        command: What goes on, in one line.
+        folder: A run's that must have begun for that; None for commands that always go on.
+    """
+    try:
+        yield
+    except (KeyboardInterrupt, SystemExit) as stop:
+        is_main = os.environ.get("RANK", "0") == "0"
+        if is_main and (folder is None or (folder / "config.json").exists()):
+            stop.add_note(f"go on with: {command}")
+        raise
+
+
+def same_command() -> str:
+    """What was typed to start this process."""
+    return shlex.join(["gnas", *sys.argv[1:]])
+
+
+def print_next(target: Console, *commands: Sequence[str | Path]) -> None:
+    """One line with the commands that come next, ready to be copied."""
+    texts = [shlex.join(["gnas", *map(str, command)]) for command in commands]
+    target.print(f"next: {' | '.join(texts)}", markup=False, soft_wrap=True)
 
 
 def check_writable(path: str | Path | None) -> None:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import logging
+import shlex
 import time
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
@@ -13,7 +14,15 @@ import typer
 
 from gnas.cli.architectures import Notation, read_architecture, run_folder
 from gnas.cli.options import absolute, given, settings
-from gnas.cli.output import check_writable, console, progress_bar, report_console, write_json
+from gnas.cli.output import (
+    check_writable,
+    console,
+    going_on,
+    print_next,
+    progress_bar,
+    report_console,
+    write_json,
+)
 
 if TYPE_CHECKING:
     from rich.console import Console
@@ -82,13 +91,23 @@ def retrain(
         dataset, taken = _taken_over(genotype, dataset)
         plan = plan_retrain(text, dataset, **(taken | changes))
         folder = out or Path("runs") / f"retrain-{dataset}-{time.strftime('%Y%m%d-%H%M%S')}"
-    with joined(resolve_device(device)) as (world, own_device), watching(world.is_main) as report:
+    again = shlex.join(["gnas", "retrain", "--resume", str(folder)])
+    with (
+        going_on(again, folder),
+        joined(resolve_device(device)) as (world, own_device),
+        watching(world.is_main) as report,
+    ):
         result = run_retrain(
             plan, device=own_device, world=world, out=folder, resume=resume is not None,
             report=report,
         )  # fmt: skip
     if world.is_main:
         print_retrain(result, folder, report_console(json))
+        one = folder / next(iter(plan.trainings()))
+        print_next(
+            report_console(json), ["show", folder], ["evaluate", one],
+            ["export", one, "--to", "onnx", "--out", "model.onnx"],
+        )  # fmt: skip
         if json is not None:
             write_json(json, result)
 

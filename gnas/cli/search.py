@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+import shlex
 import time
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
@@ -12,7 +13,15 @@ from typing import TYPE_CHECKING, Annotated, Any, Literal
 import typer
 
 from gnas.cli.options import absolute, given, settings
-from gnas.cli.output import check_writable, console, progress_bar, report_console, write_json
+from gnas.cli.output import (
+    check_writable,
+    console,
+    going_on,
+    print_next,
+    progress_bar,
+    report_console,
+    write_json,
+)
 from gnas.cli.search_any import register
 from gnas.cli.search_nasgem import nasgem
 
@@ -102,13 +111,19 @@ def toponas(
     else:
         plan = plan_search(dataset, baseline=baseline, **changes)
         folder = out or Path("runs") / f"toponas-{dataset}-{time.strftime('%Y%m%d-%H%M%S')}"
-    with joined(resolve_device(device)) as (world, own_device), watching(world.is_main) as report:
+    again = shlex.join(["gnas", "search", "toponas", "--resume", str(folder)])
+    with (
+        going_on(again, folder),
+        joined(resolve_device(device)) as (world, own_device),
+        watching(world.is_main) as report,
+    ):
         result = run_search(
             plan, device=own_device, world=world, out=folder, resume=resume is not None,
             report=report, figures=search_figures,
         )  # fmt: skip
     if world.is_main:
         print_search(result, folder, report_console(json))
+        print_next(report_console(json), ["show", folder], ["retrain", folder])
         if json is not None:
             write_json(json, result)
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import shlex
 import time
 from collections.abc import Callable, Iterator, Mapping
 from contextlib import contextmanager
@@ -11,7 +12,15 @@ from typing import TYPE_CHECKING, Annotated, Any, Literal
 import typer
 
 from gnas.cli.options import absolute, given, settings
-from gnas.cli.output import check_writable, console, progress_bar, report_console, write_json
+from gnas.cli.output import (
+    check_writable,
+    console,
+    going_on,
+    print_next,
+    progress_bar,
+    report_console,
+    write_json,
+)
 from gnas.processes import prepare
 
 if TYPE_CHECKING:
@@ -104,12 +113,16 @@ def nasgem(
     else:
         plan = plan_search(dataset, storage=place(storage), study=study, **changes)
         folder = out or Path("runs") / f"nasgem-{dataset}-{time.strftime('%Y%m%d-%H%M%S')}"
-    with watching() as report:
+    again = ["gnas", "search", "nasgem", "--resume", str(folder)]
+    again += ["--workers", str(workers)] if workers != 1 else []
+    again += ["--storage", "URL"] if storage is not None and "://" in storage else []
+    with going_on(shlex.join(again), folder), watching() as report:
         result = run_search(
             plan, out=folder, workers=workers, resume=resume is not None, report=report,
             figures=nasgem_figures,
         )  # fmt: skip
     print_search(result, folder, report_console(json))
+    print_next(report_console(json), ["show", folder], ["retrain", folder])
     if json is not None:
         write_json(json, result)
 

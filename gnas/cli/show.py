@@ -29,7 +29,7 @@ def show(
     ] = None,
     notation: Notation = None,
 ) -> None:
-    """Draw the cells of a genotype, or of a search and how it got to them."""
+    """Draw the cells of a genotype, or of a search and how it got to them, or a training."""
     from gnas.runs import write_figures
 
     figures, text, folder = _drawn(what, notation)
@@ -72,10 +72,27 @@ def _drawn_run(folder: Path) -> tuple[Mapping[str, Figure], str, Path]:
 
         found = read_result(folder)
         return search_result_figures(found), found.architecture, folder / "figures"
+    if command == "retrain":
+        return _drawn_trainings(folder)
     from gnas.search.toponas.trace import read_trace
 
     trace = read_trace(folder)
     return search_figures(trace), str(trace.genotype), folder / "figures"
+
+
+def _drawn_trainings(folder: Path) -> tuple[Mapping[str, Figure], str, Path]:
+    """As `_drawn`, of trainings: their curves, and the cells where these can be drawn."""
+    from gnas.retrain.trace import read_trainings
+    from gnas.spaces.toponas.genotype import Genotype
+    from gnas.viz import cell_figures, nasgem_cell_figure, training_figures
+
+    plan, trainings = read_trainings(folder)
+    figures, text = training_figures(trainings), plan.architecture
+    if text.startswith("Genotype"):
+        figures |= cell_figures(Genotype.parse(text))
+    elif _is_nasgem(text):
+        figures["cell"] = nasgem_cell_figure(_graph(text))
+    return figures, text, folder / "figures"
 
 
 def _is_nasgem(text: str) -> bool:

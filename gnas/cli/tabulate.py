@@ -45,7 +45,14 @@ def nasbench101(
     """
     if workers > 0:
         prepare("gnas.tabulate")
-    from gnas.cli.output import check_writable, console, reporting
+    from gnas.cli.output import (
+        check_writable,
+        console,
+        going_on,
+        print_next,
+        reporting,
+        same_command,
+    )
     from gnas.data import load_table
     from gnas.tabulate import TabulateConfig, tabulate
 
@@ -54,9 +61,10 @@ def nasbench101(
     if image_size is not None:
         given["image_size"] = image_size
     config = TabulateConfig.like(load_table(like), **given) if like else TabulateConfig(**given)
-    with reporting("trainings") as report:
+    with going_on(same_command()), reporting("trainings") as report:
         tabulate(
             config, out, workers=workers, storage=storage, study=study,
             report=lambda p: report(p.done + p.failed, p.total),
         )  # fmt: skip
     console().print(load_table(out))
+    print_next(console(), ["bench", "nasbench101", "--table", out])

@@ -52,7 +52,16 @@ def worker(
     job = job_class(joined.kind).from_facts(
         joined.facts, data_dir=data_dir, **given(space=space, evaluate=evaluate)
     )
-    count = work(joined, job, wait=True)
+    stderr = console(stderr=True)
+    state = joined.progress()
+    stderr.print(
+        f"study {study} ({joined.kind}): {state.done} of {state.total} candidates are evaluated",
+        markup=False, soft_wrap=True,
+    )  # fmt: skip
+    count = work(
+        joined, job, wait=True,
+        report=lambda line: stderr.print(line, markup=False, soft_wrap=True),
+    )  # fmt: skip
     console().print(f"study {study} is finished; {count} candidates were evaluated here")
 
 

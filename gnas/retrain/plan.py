@@ -183,7 +183,7 @@ def planned(folder: Path) -> RetrainPlan:
         MissingDataError: there is no run.
         DataError: its ``config.json`` is damaged or of something else.
     """
-    with reading_config(folder) as record:
+    with reading_config(folder, COMMAND) as record:
         return RetrainPlan(
             architecture=record["architecture"],
             config=RetrainConfig.from_dict(record["retrain"]),

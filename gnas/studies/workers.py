@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import logging
-import multiprocessing as mp
 import os
 import signal
 import threading
@@ -12,7 +11,7 @@ from collections.abc import Callable, Iterator, Mapping
 from contextlib import contextmanager
 from multiprocessing.process import BaseProcess
 from pathlib import Path
-from typing import Protocol
+from typing import Any, Protocol
 
 from gnas import processes
 from gnas.errors import ConfigError, DataError, GnasError
@@ -44,22 +43,31 @@ class Wait(Protocol):
         ...
 
 
-def work(study: CandidateStudy, job: Job, *, wait: bool) -> int:
+def work(
+    study: CandidateStudy,
+    job: Job,
+    *,
+    wait: bool,
+    report: Callable[[str], None] = lambda line: None,
+) -> int:
     """Evaluates waiting candidates, one after the other; returns how many.
 
     Args:
         study: Where they wait.
         job: How they are evaluated.
         wait: Wait for more until the study is finished; otherwise end when none waits.
+        report: Told in one line what is begun, what came out, and that there is nothing to do.
     """
-    return Worker(study).run(job.open(), wait=wait)
+    return Worker(study, report).run(job.open(), wait=wait)
 
 
 class Worker:
     """Evaluates candidates in this process, and says now and then that it is alive."""
 
-    def __init__(self, study: CandidateStudy) -> None:
-        self._study = study
+    def __init__(
+        self, study: CandidateStudy, report: Callable[[str], None] = lambda line: None
+    ) -> None:
+        self._study, self._report = study, report
         self._claim: Claim | None = None
 
     def run(self, evaluate: Evaluate, *, wait: bool) -> int:
@@ -77,18 +85,24 @@ class Worker:
             self._study.give_back(self._claim)
 
     def _run(self, evaluate: Evaluate, wait: bool) -> int:
-        pause, count = _Pause(), 0
+        pause, count, is_idle = _Pause(), 0, False
         while True:
             self._claim = self._study.claim()
             if self._claim is not None:
+                is_idle = False
                 self._evaluate(evaluate, self._claim)
                 pause, count = _Pause(), count + 1
             elif not (pause.is_time_to_take_back() and self._study.take_back()):
                 if not wait or self._study.finished:
                     return count
+                if not is_idle:
+                    self._report("no candidate waits now; waiting for more")
+                is_idle = True
                 pause.sleep()
 
     def _evaluate(self, evaluate: Evaluate, claim: Claim) -> None:
+        name, start = f"candidate {claim.number}", time.monotonic()
+        self._report(f"{name}: {_told(claim.candidate)}")
         try:
             with _beating(self._study, claim):
                 result = evaluate(claim.candidate)
@@ -96,9 +110,17 @@ class Worker:
             # e.g. out of memory, also the GPU's
             reason = f"{type(error).__name__}: {error}".splitlines()[0].rstrip(": ")
             self._study.fail(claim, reason)
+            self._report(f"{name} failed")
         else:
             self._study.succeed(claim, result)
+            seconds = time.monotonic() - start
+            self._report(f"{name}: score {result.get('score'):.4g} after {seconds:.0f} s")
         self._claim = None
+
+
+def _told(candidate: Mapping[str, Any]) -> str:
+    """A candidate in one line."""
+    return ", ".join(f"{name} {value}" for name, value in candidate.items())
 
 
 class _Pause:
@@ -247,7 +269,7 @@ def _worker_main(name: str, where: str | Path, job: Job, environment: Mapping[st
     signal.signal(signal.SIGINT, signal.SIG_IGN)  # the main process stops its workers
     try:
         workers: list[Worker] = []
-        threading.Thread(target=_end_with_parent, args=(workers,), daemon=True).start()
+        processes.end_with_parent(lambda: _give_back(workers), within_s=GIVE_BACK_S)
         workers.append(Worker(_joined(name, where)))
         workers[0].run(job.open(), wait=True)
     except (GnasError, OSError) as error:  # e.g. a full disk
@@ -265,14 +287,6 @@ def _joined(name: str, where: str | Path) -> CandidateStudy:
     return CandidateStudy.join(name, where)
 
 
-def _end_with_parent(workers: list[Worker]) -> None:
-    """Ends this process as soon as the one that started it is gone, killed for example."""
-    parent = mp.parent_process()
-    assert parent is not None
-    parent.join()
-    threading.Timer(GIVE_BACK_S, os._exit, (1,)).start()
-    try:
-        for worker in workers:
-            worker.give_back()
-    finally:
-        os._exit(1)
+def _give_back(workers: list[Worker]) -> None:
+    for worker in workers:
+        worker.give_back()

@@ -8,6 +8,7 @@ from gnas.viz.regret import regret_figures
 from gnas.viz.search import search_figures
 from gnas.viz.style import COLOURS
 from gnas.viz.topology import topology_figures
+from gnas.viz.training import training_figures
 
 __all__ = [
     "COLOURS",
@@ -21,4 +22,5 @@ __all__ = [
     "search_figures",
     "search_result_figures",
     "topology_figures",
+    "training_figures",
 ]

@@ -155,7 +155,9 @@ def test_an_interrupted_search_goes_on(tmp_path: Path) -> None:
         time.sleep(0.01)
     running.send_signal(signal.SIGINT)
     _, errors = running.communicate(timeout=60)
-    assert running.returncode == 130 and errors.splitlines()[-1] == "error: interrupted"
+    assert running.returncode == 130 and errors.splitlines()[-1].startswith(
+        "error: interrupted; go on with: gnas search toponas --resume "
+    )
     assert not (out / "result.json").exists()
     resumed = gnas("search", "toponas", "--resume", str(out))
     assert resumed.exit_code == 0, resumed.output

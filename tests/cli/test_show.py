@@ -63,3 +63,46 @@ def test_what_cannot_be_shown(
     assert done.stderr.startswith("error: ")
     assert re.search(message, done.stderr), done.stderr
     assert not Path("pictures").exists()
+
+
+def training_run(folder: Path) -> Path:
+    """A run of two trainings, one of which has finished two epochs."""
+    from gnas.records import METRICS
+    from gnas.retrain.plan import plan_retrain
+    from gnas.retrain.run import _asked
+    from gnas.runs import write_config
+
+    plan = plan_retrain(
+        "|nor_conv_3x3~0|+|none~0|none~1|+|none~0|none~1|skip_connect~2|", repeats=2
+    )
+    write_config(folder, _asked(plan))
+    (folder / "seed-0").mkdir()
+    lines = [
+        {"epoch": k, "train_loss": 1 / k, "train_acc": 0.5, "lr": 0.1, "val_acc": 0.4}
+        for k in (1, 2)
+    ]
+    text = "".join(json.dumps(line) + "\n" for line in lines)
+    (folder / "seed-0" / METRICS).write_text(text)
+    return folder
+
+
+def test_trainings(tmp_path: Path) -> None:
+    run = training_run(tmp_path / "run")
+    result = CliRunner().invoke(app, ["show", str(run)])
+    assert result.exit_code == 0, result.output
+    assert (run / "figures" / "training.png").stat().st_size > 10_000
+    (run / "seed-0" / "metrics.jsonl").write_text('{"epoch": []}\n')
+    result = CliRunner().invoke(app, ["show", str(run)])
+    assert result.exit_code == 1 and "must hold the metrics of a training" in result.stderr
+    (run / "seed-0" / "metrics.jsonl").unlink()
+    result = CliRunner().invoke(app, ["show", str(run)])
+    assert result.exit_code == 1 and "must have finished an epoch" in result.stderr
+
+
+@pytest.mark.parametrize("command", [["search", "toponas"], ["search", "nasgem"]])
+def test_a_run_of_another_command_is_named(tmp_path: Path, command: list[str]) -> None:
+    run = training_run(tmp_path / "run")
+    result = CliRunner().invoke(app, [*command, "--resume", str(run)])
+    assert result.exit_code == 1
+    expected = f"run must be a run of gnas {' '.join(command)}, but is one of gnas retrain\n"
+    assert result.stderr.endswith(expected)

@@ -107,7 +107,7 @@ def planned(folder: Path) -> SearchPlan:
         MissingDataError: there is no run.
         DataError: its ``config.json`` is damaged or of something else.
     """
-    with reading_config(folder) as record:
+    with reading_config(folder, COMMAND) as record:
         return SearchPlan(
             ToponasConfig.from_dict(record["search"]), ImagesConfig(**record["images"])
         )

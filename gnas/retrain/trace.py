@@ -1,0 +1,48 @@
+"""What a run's folder tells about its trainings, ended or still under way."""
+
+from __future__ import annotations
+
+import json
+from pathlib import Path
+from typing import Any
+
+from gnas.errors import DataError, MissingDataError
+from gnas.records import METRICS
+from gnas.retrain.plan import RetrainPlan, planned
+
+
+def read_trainings(folder: Path) -> tuple[RetrainPlan, dict[str, list[dict[str, Any]]]]:
+    """The plan of the run in ``folder``, and the metrics of every epoch of each training so far.
+
+    Returns:
+        The plan; metrics by the training's name, without those that have finished no epoch.
+
+    Raises:
+        MissingDataError: there is no run, or no training has finished an epoch.
+        DataError: a file is damaged or of something else.
+    """
+    plan = planned(folder)
+    found = {}
+    for name in plan.trainings():
+        path = folder / name / METRICS
+        try:
+            lines = path.read_text(encoding="utf-8").splitlines()
+            epochs = [_numbers(json.loads(line)) for line in lines if line]
+        except FileNotFoundError:
+            continue
+        except (OSError, ValueError, KeyError, TypeError, AttributeError) as error:
+            raise DataError(f"{path} must hold the metrics of a training, but: {error}") from error
+        if epochs:
+            found[name] = epochs
+    if not found:
+        raise MissingDataError(
+            f"a training must have finished an epoch to be shown, but {folder} has none"
+        )
+    return plan, found
+
+
+def _numbers(metrics: dict[str, Any]) -> dict[str, Any]:
+    """The metrics of an epoch, with the numbers that every epoch has."""
+    for name in ("epoch", "train_loss", "train_acc", "lr"):
+        metrics[name] = float(metrics[name])
+    return {name: value for name, value in metrics.items() if isinstance(value, int | float)}
