@@ -105,7 +105,7 @@ def finished(options: Any, name: str, changes: dict[str, Any]) -> dict[str, Any]
     if path.exists():
         row: dict[str, Any] = json.loads(path.read_text())
         return row
-    storage = options.runs / f"seed-{seed}" / "study.journal"
+    storage = options.runs / f"seed-{seed}" / "study.db"
     plan = plan_search(
         options.dataset, storage=str(storage.absolute()), study=f"seed-{seed}", **changes
     )

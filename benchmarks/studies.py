@@ -7,7 +7,7 @@ on an otherwise idle machine, from the repository's root:
 
     python benchmarks/studies.py --storage postgresql+psycopg://USER@HOST/DATABASE
 
-The default is a journal file.
+The default is a file.
 """
 
 from __future__ import annotations
@@ -106,13 +106,13 @@ def throughput(study: CandidateStudy, job: Timed, workers: int) -> dict[str, flo
 
 def main() -> None:
     parser = command_line(__doc__)
-    parser.add_argument("--storage", help="a journal file or the URL of a database")
+    parser.add_argument("--storage", help="a file or the URL of a database")
     parser.add_argument("--finished", type=int, default=10_000, help="finished trials")
     parser.add_argument("--candidates", type=int, default=24, help="trainings a worker")
     parser.add_argument("--sleep", type=float, help="sleep so many seconds instead of training")
     options = parser.parse_args()
-    storage = options.storage or str(Path(tempfile.mkdtemp()) / "studies.journal")
-    where = "PostgreSQL" if "://" in storage else "journal file"
+    storage = options.storage or str(Path(tempfile.mkdtemp()) / "studies.db")
+    where = "PostgreSQL" if "://" in storage else "SQLite file"
     config = TabulateConfig(cells=options.candidates, seeds=2)
     job = Timed(TabulateJob(config, config.images().sha256), options.sleep)
     name = uuid.uuid4().hex[:8]

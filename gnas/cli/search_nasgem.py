@@ -60,7 +60,7 @@ Lambda = Annotated[
 ]
 Storage = Annotated[
     str | None,
-    typer.Option(help="A journal file or postgresql+psycopg://...", rich_help_panel=WHERE),
+    typer.Option(help="A file (SQLite) or postgresql+psycopg://...", rich_help_panel=WHERE),
 ]
 Study = Annotated[
     str | None, typer.Option(help="Its name there (the folder's name)", rich_help_panel=WHERE)

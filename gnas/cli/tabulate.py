@@ -34,7 +34,7 @@ def nasbench101(
         str | None,
         typer.Option(
             envvar="GNAS_STORAGE",
-            help="Where the study is kept, for workers elsewhere [OUT.journal].",
+            help="Where the study is kept, for workers elsewhere [OUT.study.db].",
         ),
     ] = None,
     study: Annotated[str | None, typer.Option(help="The study's name [OUT's].")] = None,

@@ -23,7 +23,7 @@ Storage = Annotated[
     str,
     typer.Option(
         envvar="GNAS_STORAGE",
-        help="The study's journal file or postgresql+psycopg://USER@HOST/DATABASE",
+        help="The study's file or postgresql+psycopg://USER@HOST/DATABASE",
     ),
 ]
 

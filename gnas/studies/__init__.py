@@ -1,7 +1,7 @@
 """Studies: candidates that any number of workers evaluate, on one machine or on many.
 
 A *job* says how a candidate is evaluated. A *study* holds the planned candidates and what came
-out, as trials of an Optuna study in a journal file or a PostgreSQL database. *Workers* take
+out, as trials of an Optuna study in an SQLite file or a PostgreSQL database. *Workers* take
 candidates from it. A worker may be killed at any moment: its candidate is evaluated by another
 one, and none counts twice.
 """

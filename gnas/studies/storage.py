@@ -1,131 +1,235 @@
-"""Where studies are kept: a journal file on one machine, or a PostgreSQL database for many."""
+"""Storages of studies: an SQLite file for the processes of one machine, PostgreSQL for many.
+
+Both are Optuna's `RDBStorage`, used through its public interface. What is added here is what
+several processes need around it: one lock a study, patience with a database that restarts, and
+errors of one line.
+"""
 
 from __future__ import annotations
 
+import fcntl
+import sqlite3
+import threading
+import weakref
 from abc import ABC, abstractmethod
-from collections.abc import Callable, Mapping, Sequence
-from contextlib import AbstractContextManager
-from dataclasses import dataclass
+from collections.abc import Callable, Iterator
+from contextlib import AbstractContextManager, contextmanager
 from pathlib import Path
 from typing import Any, TypeVar
 
-from optuna.storages import BaseStorage
-from optuna.trial import FrozenTrial, TrialState
+import optuna
+from optuna.exceptions import StorageInternalError
+from optuna.storages import BaseStorage, RDBStorage, get_storage
+from optuna.trial import FrozenTrial
+from sqlalchemy import URL, create_engine, inspect
+from sqlalchemy.exc import DBAPIError, SQLAlchemyError
+
+from gnas.errors import DataError, MissingDataError
 
 T = TypeVar("T")
-OWNER = "owner"
-"""The attribute of a trial that says whose it is; see `gnas.owners.owner`."""
-CANDIDATE = "candidate"
-"""The attribute of a trial that is to be evaluated."""
-DEATHS = "deaths"
-"""The attribute of a trial that took the place of others: how many of their workers died."""
+OnStale = Callable[[optuna.Study, FrozenTrial], None]
+"""Called with a trial that was failed because its worker has not been heard of."""
 
-
-@dataclass(frozen=True)
-class Claim:
-    """A candidate that this process is to evaluate."""
-
-    trial_id: int
-    number: int
-    candidate: dict[str, Any]
+MIN_SQLITE_BYTES = 512
+SQLITE_TIMEOUT_S = 60.0
+"""Longest wait for another process' write to the same file."""
 
 
 class Storage(ABC):
-    """What a study needs of the place where it is kept, beside what Optuna's storages do.
-
-    Trials and studies are known by Optuna's internal ids.
-    """
+    """An Optuna storage that many processes share."""
 
     optuna: BaseStorage
-    """Optuna's own."""
+    """Optuna's own, with its cache of finished trials."""
     shown: str
     """The place without user and password, for messages and records."""
-    patience_s: float = 300.0
-    """Seconds for which a lost connection is waited for."""
     one_machine: bool
-    """Whether all workers are on one machine, so that none needs to be heard of."""
+    """Whether all workers run on one machine, so that no heartbeats are needed."""
+    patience_s: float = 0.0
+    """Seconds for which a lost connection is tried again."""
 
     @abstractmethod
     def call(self, action: Callable[[], T]) -> T:
-        """What ``action`` returns; a lost connection is waited for, errors become one line.
+        """Return what ``action`` returns.
+
+        ``action`` may be called again after a lost connection, so that it must be safe to repeat.
 
         Raises:
-            DataError: the storage cannot be used, or not for some minutes.
+            DataError: the storage cannot be used.
         """
 
     @abstractmethod
     def exclusive(self, study_name: str) -> AbstractContextManager[None]:
-        """One process at a time is inside; the lock ends with its process."""
+        """Hold the lock of a study, which one process at a time has and which ends with it."""
 
     @abstractmethod
-    def claim(self, study_id: int, owner: dict[str, Any]) -> Claim | None:
-        """Takes the first waiting trial for the process that ``owner`` describes, if one waits.
+    def beat(self, study_name: str, number: int) -> None:
+        """Record that the worker of a trial is alive, where that is needed."""
 
-        Whoever finds a running trial later can tell from it, or from the heartbeat, whether its
-        worker is alive, even if that was killed in the middle of this.
+    @abstractmethod
+    def fail_stale(self, study: optuna.Study, heartbeat_s: float, on_stale: OnStale) -> None:
+        """Fail the running trials whose workers have been silent for long."""
+
+
+class SQLite(Storage):
+    """An SQLite file for any number of processes of one machine.
+
+    Commits survive a killed process at once; those of the last moments may be lost when the
+    machine itself loses power, but never those before them, nor the file.
+
+    Args:
+        path: The file; a lock and SQLite's own write-ahead log lie beside it.
+        create: Make it if there is none.
+
+    Raises:
+        MissingDataError: there is no file, and none is to be made.
+        DataError: it is not a study, or cannot be written.
+    """
+
+    one_machine = True
+
+    def __init__(self, path: Path, *, create: bool) -> None:
+        self.shown, self._path = str(path), path
+        self._threads = threading.Lock()
+        if not create and not path.exists():
+            raise MissingDataError(
+                f"a study's file must exist, but {path} does not; "
+                "give the file that the first command wrote, or the URL of the database"
+            )
+        with self._one_line():
+            if path.is_dir():
+                raise IsADirectoryError("it is a folder")
+            if path.exists() and 0 < path.stat().st_size < MIN_SQLITE_BYTES:
+                raise self._not_a_study()  # SQLite would take it for an empty file
+            path.parent.mkdir(parents=True, exist_ok=True)
+            with self.exclusive():
+                url = URL.create("sqlite", database=str(path))
+                rdb = opened(url, self.shown, create=create, creator=self._connection)
+        self.optuna = get_storage(rdb)
+        weakref.finalize(self, rdb.engine.dispose)
+
+    def call(self, action: Callable[[], T]) -> T:
+        """See `Storage.call`."""
+        with self._one_line():
+            return action()
+
+    @contextmanager
+    def exclusive(self, study_name: str = "") -> Iterator[None]:
+        """See `Storage.exclusive`; one lock for all studies of the file.
+
+        Not the study's file itself: closing another handle of that would end SQLite's locks.
         """
+        with self._threads, self._path.with_name(self._path.name + ".lock").open("ab") as file:
+            fcntl.flock(file, fcntl.LOCK_EX)
+            yield
 
-    @abstractmethod
-    def create(self, study_id: int, trials: Sequence[FrozenTrial]) -> None:
-        """Adds waiting or complete trials, all or none where that is possible."""
+    def beat(self, study_name: str, number: int) -> None:
+        """See `Storage.beat`; a process of this machine is known to run or not."""
 
-    @abstractmethod
-    def write(
-        self, trial_id: int, columns: Mapping[str, Any], system: Mapping[str, Any] | None = None
-    ) -> None:
-        """Writes attributes of a running trial: those that people see, and those that we need.
+    def fail_stale(self, study: optuna.Study, heartbeat_s: float, on_stale: OnStale) -> None:
+        """See `Storage.fail_stale`; none is."""
 
-        Raises:
-            UpdateFinishedTrialError: it has ended.
-        """
+    def _connection(self) -> sqlite3.Connection:
+        connection = sqlite3.connect(self._path, timeout=SQLITE_TIMEOUT_S, check_same_thread=False)
+        # Readers do not wait for writers, and a commit does not wait for the disk.
+        connection.execute("PRAGMA journal_mode = WAL")
+        connection.execute("PRAGMA synchronous = NORMAL")
+        return connection
 
-    @abstractmethod
-    def counts(self, study_id: int) -> dict[TrialState, int]:
-        """Trials by state."""
+    def _not_a_study(self) -> DataError:
+        return DataError(
+            f"{self._path} must be a study that gnas or Optuna made, but is another kind of "
+            "file; move it away to start anew"
+        )
 
-    @abstractmethod
-    def successors(self, study_id: int) -> int:
-        """Trials that took the place of one whose worker ended."""
+    @contextmanager
+    def _one_line(self) -> Iterator[None]:
+        try:
+            yield
+        except DataError:
+            raise
+        except (StorageInternalError, SQLAlchemyError, sqlite3.Error) as error:
+            reason = driver_error(error)
+            if "not a database" in str(reason):
+                raise self._not_a_study() from None
+            raise DataError(f"{self._path} must be readable and writable, but: {reason}") from None
+        except OSError as error:
+            raise DataError(
+                f"{self._path} must be writable, but got: {error.strerror or error}"
+            ) from None
 
-    @abstractmethod
-    def running(self, study_id: int) -> list[FrozenTrial]:
-        """Trials that some worker took."""
 
-    @abstractmethod
-    def beat(self, trial_id: int) -> None:
-        """Says that the trial's worker is alive."""
+def opened(url: str | URL, shown: str, *, create: bool, **engine_kwargs: Any) -> RDBStorage:
+    """Optuna's storage at ``url``, whose tables must be those of the installed version.
 
-    @abstractmethod
-    def silent(self, study_id: int, seconds: float) -> set[int]:
-        """Trials whose worker was not heard of for so long."""
+    Called under a lock, as two processes cannot make the tables together.
+
+    Args:
+        url: For SQLAlchemy.
+        shown: The same for messages.
+        create: Make the tables if there are none.
+        **engine_kwargs: More for `sqlalchemy.create_engine`.
+
+    Raises:
+        MissingDataError: there are no tables, and none are to be made.
+        DataError: the tables are those of something else, or of another version of Optuna.
+    """
+    engine = create_engine(url, **engine_kwargs)
+    try:
+        tables = inspect(engine).get_table_names()
+    finally:
+        engine.dispose()
+    if "studies" not in tables and not create:
+        raise MissingDataError(f"the study must exist, but {shown} has none")
+    if "studies" in tables and "version_info" not in tables:
+        raise DataError(
+            f"{shown} must have Optuna's tables or none, but has a table 'studies' of something "
+            "else; use a place of its own"
+        )
+    address = url if isinstance(url, str) else url.render_as_string(hide_password=False)
+    rdb = RDBStorage(address, engine_kwargs, True, skip_table_creation=not create)
+    if rdb.get_current_version() != rdb.get_head_version():
+        rdb.engine.dispose()
+        raise DataError(
+            f"{shown} must have the tables of Optuna {optuna.__version__}, but has those of "
+            "another version; use that version, or `optuna storage upgrade`"
+        )
+    return rdb
+
+
+def driver_error(error: BaseException) -> BaseException:
+    """The database driver's own error inside one of Optuna's or SQLAlchemy's."""
+    cause: BaseException | None = error
+    while cause is not None:
+        if isinstance(cause, DBAPIError) and cause.orig is not None:
+            return cause.orig
+        cause = cause.__cause__
+    return error
 
 
 def open_storage(where: str | Path, *, create: bool) -> Storage:
     """The storage at ``where``, which stays open until its process ends.
 
     Args:
-        where: A journal file, or ``postgresql+psycopg://user:password@host/database``.
+        where: A file, or ``postgresql+psycopg://user:password@host/database``.
         create: Make the file or the tables if there are none.
 
     Raises:
         ConfigError: an URL of another kind of database.
         MissingDataError: there is no file, and none is to be made.
-        DataError: the file is no journal; the database cannot be reached or used.
+        DataError: the file is no study; the database cannot be reached or used.
         UnsupportedError: the database's driver is not installed.
     """
     if "://" in str(where):
-        from gnas.studies.database import Database
+        from gnas.studies.postgresql import PostgreSQL
 
-        return Database(str(where), create=create)
-    from gnas.studies.journal import Journal
-
-    return Journal(Path(where), create=create)
+        return PostgreSQL(str(where), create=create)
+    return SQLite(Path(where), create=create)
 
 
 def shown(where: str | Path) -> str:
     """``where`` without user, password and options, fit for messages and records."""
     if "://" not in str(where):
         return str(where)
-    from gnas.studies.database import parsed, place
+    from gnas.studies.postgresql import parsed, place
 
     return place(parsed(str(where)))

@@ -5,14 +5,16 @@ from __future__ import annotations
 import json
 import logging
 import math
+from collections import Counter
 from collections.abc import Iterator, Mapping, Sequence
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from dataclasses import dataclass
+from functools import partial
 from pathlib import Path
 from typing import Any
 
 import optuna
-from optuna.exceptions import UpdateFinishedTrialError
+from optuna.exceptions import DuplicatedStudyError, UpdateFinishedTrialError
 from optuna.trial import FrozenTrial, TrialState
 
 from gnas.config import differences
@@ -20,21 +22,36 @@ from gnas.errors import ConfigError, DataError, MissingDataError
 from gnas.owners import is_dead, owner
 from gnas.runs import plain
 from gnas.studies.job import Job
-from gnas.studies.storage import CANDIDATE, DEATHS, OWNER, Claim, Storage, open_storage
+from gnas.studies.storage import Storage, open_storage
 
 logger = logging.getLogger(__name__)
 
 MAX_DEATHS = 3
 """A candidate whose workers were killed so often has failed: it may need too much memory."""
-SILENCE = 6.0
-"""Heartbeats without which a worker is taken for dead."""
 HEARTBEAT_S = 10.0
 """Seconds between heartbeats in a study that says nothing else."""
-RESULT, ERROR = "result", "error"
-"""Names of attributes of a trial."""
+MAX_WAITING = 100
+"""Trials that wait in the storage at a time, as Optuna reads all of them at every look."""
+CANDIDATE, DEATHS = "candidate", "deaths"
+"""System attributes of a trial: what is to be evaluated; how many of its workers have died."""
+OWNER, RESULT, ERROR = "owner", "result", "error"
+"""User attributes of a trial: the process that has it (see `owners.owner`), and what came out."""
 DIED = f"its worker was killed {MAX_DEATHS} times before there was a result"
 FINISHED = "finished"
-"""The attribute of a study that sends workers home."""
+"""The attribute of a study that no more candidates will be added to; idle workers then exit."""
+
+
+@dataclass(frozen=True, eq=False)
+class Claim:
+    """A candidate that this process is to evaluate."""
+
+    trial: optuna.Trial
+    candidate: dict[str, Any]
+
+    @property
+    def number(self) -> int:
+        """Number of the trial."""
+        return self.trial.number
 
 
 @dataclass(frozen=True)
@@ -59,8 +76,8 @@ class Evaluated:
     result: dict[str, Any] | None
     error: str | None
     """Why it failed; None if it did not."""
-    number: int
-    """Of the trial."""
+    number: int | None
+    """Number of the trial; None if it is not in the storage yet."""
 
 
 class CandidateStudy:
@@ -68,13 +85,18 @@ class CandidateStudy:
 
     def __init__(self, storage: Storage, name: str, where: str | Path) -> None:
         self.name, self.where = name, where
-        self._storage, self._optuna = storage, storage.optuna
-        self._id = storage.call(lambda: self._optuna.get_study_id_from_name(name))
-        attributes = storage.call(lambda: self._optuna.get_study_user_attrs(self._id))
+        self._storage = storage
+        self._study = storage.call(
+            lambda: optuna.load_study(
+                study_name=name, storage=storage.optuna, sampler=optuna.samplers.RandomSampler()
+            )
+        )
+        attributes = storage.call(lambda: self._study.user_attrs)
         self.kind: str | None = attributes.get("kind")
         self.facts: dict[str, Any] = attributes.get("facts", {})
         self.heartbeat_s: float = attributes.get("heartbeat_s", HEARTBEAT_S)
-        self._keys: list[str] = []  # of all trials seen so far, by their numbers
+        self._keys: list[str | None] = []  # of all trials seen so far, by their numbers
+        self._backlog: dict[str, dict[str, Any]] = {}  # planned, but not in the storage yet
 
     @classmethod
     def open(
@@ -85,7 +107,7 @@ class CandidateStudy:
         Args:
             job: What its workers do.
             name: One storage may have many studies.
-            storage: A journal file, or ``postgresql+psycopg://user:password@host/database``.
+            storage: A file (SQLite), or ``postgresql+psycopg://user:password@host/database``.
             heartbeat_s: Seconds between the heartbeats of a new study's workers, where the
                 storage is a database.
 
@@ -117,7 +139,7 @@ class CandidateStudy:
         """
         optuna.logging.set_verbosity(optuna.logging.WARNING)
         place = open_storage(storage, create=False)
-        names = place.call(lambda: [s.study_name for s in place.optuna.get_all_studies()])
+        names = place.call(lambda: optuna.get_all_study_names(place.optuna))
         if name not in names:
             known = f"has {', '.join(map(repr, names))}" if names else "has none"
             raise MissingDataError(
@@ -142,61 +164,80 @@ class CandidateStudy:
 
     @property
     def finished(self) -> bool:
-        """Whether workers that wait for more may go home."""
-        attributes = self._storage.call(lambda: self._optuna.get_study_user_attrs(self._id))
-        return bool(attributes.get(FINISHED))
+        """Whether no more candidates will be added, so that idle workers exit."""
+        return bool(self._storage.call(lambda: self._study.user_attrs).get(FINISHED))
 
     def plan(self, candidates: Sequence[Mapping[str, Any]]) -> None:
         """Adds the candidates that are not in the study yet, in their order.
 
-        A candidate's identity is its JSON.
+        A candidate's identity is its JSON. `MAX_WAITING` of them wait in the storage at a time;
+        this object adds the others as workers take those.
         """
-        with self._storage.exclusive(self.name):
-            self._storage.call(lambda: self._plan(candidates))
-
-    def _plan(self, candidates: Sequence[Mapping[str, Any]]) -> None:
-        known, new = set(self._latest()), list[FrozenTrial]()
         for candidate in map(plain, candidates):
-            if _key(candidate) not in known:
-                known.add(_key(candidate))
-                new.append(_trial(candidate))
-        self._storage.create(self._id, new)
+            self._backlog.setdefault(_key(candidate), candidate)
+        with self._storage.exclusive(self.name):
+            self._storage.call(self._top_up)
         if self.finished:
             self._set(FINISHED, False)
 
-    def add(self, evaluated: Sequence[tuple[Mapping[str, Any], Mapping[str, Any]]]) -> None:
-        """Adds candidates that were evaluated elsewhere, each with its result, if they are new."""
-        with self._storage.exclusive(self.name):
-            known, new = set(self._latest()), list[FrozenTrial]()
-            for candidate, result in evaluated:
-                if _key(plain(candidate)) not in known:
-                    known.add(_key(plain(candidate)))
-                    new.append(_trial(plain(candidate), plain(result)))
-            self._storage.call(lambda: self._storage.create(self._id, new))
+    def top_up(self) -> None:
+        """Adds planned candidates that were held back, if few wait."""
+        if self._backlog:
+            with self._storage.exclusive(self.name):
+                self._storage.call(self._top_up)
+
+    def _top_up(self) -> None:
+        known = self._latest()
+        waiting = sum(trial.state == TrialState.WAITING for trial in known.values())
+        for key in [key for key in self._backlog if key in known]:
+            del self._backlog[key]
+        if self._backlog and waiting > MAX_WAITING // 2:
+            return
+        for key in list(self._backlog)[: MAX_WAITING - waiting]:
+            self._study.add_trial(_trial(self._backlog[key]))
+            del self._backlog[key]
 
     def results(self) -> list[Evaluated]:
         """Every candidate with what its newest trial has come to, in the order of planning."""
-        return [_evaluated(trial) for trial in self._latest().values()]
+        latest = self._storage.call(self._latest)
+        held_back = [Evaluated(c, None, None, None) for c in self._backlog.values()]
+        return [_evaluated(trial) for trial in latest.values()] + held_back
 
     def progress(self) -> Progress:
         """Counts of candidates."""
-        counts = self._storage.call(lambda: self._storage.counts(self._id))
-        replaced = self._storage.call(lambda: self._storage.successors(self._id))
-        failed = counts[TrialState.FAIL] - replaced
-        return Progress(counts[TrialState.COMPLETE], failed, sum(counts.values()) - replaced)
+        latest = self._storage.call(self._latest)
+        states = Counter(t.state for t in latest.values() if not _is_lost(t))
+        waiting = len(self._backlog.keys() - latest.keys())
+        done, failed = states[TrialState.COMPLETE], states[TrialState.FAIL]
+        return Progress(done, failed, len(latest) + waiting)
 
     def finish(self) -> None:
-        """Sends home the workers that wait for more."""
+        """Lets the workers exit that wait for more candidates."""
         self._set(FINISHED, True)
 
     def claim(self) -> Claim | None:
         """The next candidate that waits, from now on this process' own; None if none waits."""
-        own = owner()
-        return self._storage.call(lambda: self._storage.claim(self._id, own))
+        with self._storage.exclusive(self.name):
+            return self._storage.call(self._claim)
+
+    def _claim(self) -> Claim | None:
+        if self._backlog:
+            self._top_up()
+        while waiting := self._trials(TrialState.WAITING):
+            # Before the trial runs: without any heartbeat it would never be found stale.
+            self._storage.beat(self.name, waiting[0].number)
+            trial = self._study.ask()
+            found = next((t for t in waiting if t.number == trial.number), None)
+            if found is not None and CANDIDATE in found.system_attrs:
+                trial.set_user_attr(OWNER, owner())
+                return Claim(trial, found.system_attrs[CANDIDATE])
+            # One that others enqueued, or that was asked for when another process took the last.
+            self._study.tell(trial, state=TrialState.FAIL)
+        return None
 
     def beat(self, claim: Claim) -> None:
-        """Says that this process still works on the candidate."""
-        self._storage.beat(claim.trial_id)
+        """Records that this process still works on the candidate."""
+        self._storage.beat(self.name, claim.number)
 
     def succeed(self, claim: Claim, result: Mapping[str, Any]) -> None:
         """Records a result, or a failure if its score is not finite."""
@@ -205,24 +246,24 @@ class CandidateStudy:
             self.fail(claim, f"the score must be a finite number, but got {score}")
             return
         record = plain(result)
+        columns = {k: v for k, v in _flat(record).items() if k not in claim.candidate}
         with self._unless_given_away(claim):
-            columns = {k: v for k, v in _flat(record).items() if k not in claim.candidate}
-            self._write(claim.trial_id, columns, {RESULT: record})
-            self._end(claim.trial_id, TrialState.COMPLETE, float(score))
+            self._write(claim, {**columns, RESULT: record})
+            self._end(claim.number, TrialState.COMPLETE, float(score))
 
     def fail(self, claim: Claim, reason: str) -> None:
         """Records that the candidate cannot be evaluated."""
         logger.warning("candidate %d failed: %s", claim.number, reason)
         with self._unless_given_away(claim):
-            self._write(claim.trial_id, {ERROR: reason})
-            self._end(claim.trial_id, TrialState.FAIL)
+            self._write(claim, {ERROR: reason})
+            self._end(claim.number, TrialState.FAIL)
 
     def give_back(self, claim: Claim) -> None:
         """Puts the candidate back into the queue, for no fault of its own."""
-        with self._unless_given_away(None), self._storage.exclusive(self.name):
-            trial = self._storage.call(lambda: self._optuna.get_trial(claim.trial_id))
-            self._end(claim.trial_id, TrialState.FAIL)
-            self._replace(trial, trial.system_attrs.get(DEATHS, 0))
+        with self._storage.exclusive(self.name):
+            for trial in self._storage.call(lambda: self._trials(TrialState.RUNNING)):
+                if trial.number == claim.number:
+                    self._requeue(trial, blame=0)
 
     def take_back(self, *, forgiven: Sequence[int] = ()) -> bool:
         """Puts what dead workers were evaluating back into the queue; whether there was any.
@@ -230,64 +271,84 @@ class CandidateStudy:
         Args:
             forgiven: Processes of this machine whose end was not their candidates' fault.
         """
-        any_waits = False
-        for trial in self._storage.call(self._dead):
-            owner_pid = trial.system_attrs.get(OWNER, {}).get("pid")
-            blame = 0 if owner_pid in forgiven else 1
-            deaths = trial.system_attrs.get(DEATHS, 0) + blame
-            with self._unless_given_away(None), self._storage.exclusive(self.name):
-                if deaths >= MAX_DEATHS:
-                    self._write(trial._trial_id, {ERROR: DIED})
-                self._end(trial._trial_id, TrialState.FAIL)
-                if deaths < MAX_DEATHS:
-                    self._replace(trial, deaths)
-                    any_waits = True
-        return any_waits
+        if not self._storage.call(lambda: self._trials(TrialState.RUNNING)):
+            return False
+        requeued: list[bool] = []
+
+        def on_stale(study: optuna.Study, trial: FrozenTrial) -> None:
+            requeued.append(self._replace(trial, blame=1))
+
+        def requeue_dead() -> None:
+            for trial in self._trials(TrialState.RUNNING):
+                own = trial.user_attrs.get(OWNER)
+                # Claims are made under this lock: without an owner, the process died in one.
+                if own is None or is_dead(own, one_machine=self._storage.one_machine):
+                    innocent = own is None or own.get("pid") in forgiven
+                    requeued.append(self._requeue(trial, blame=0 if innocent else 1))
+            self._storage.fail_stale(self._study, self.heartbeat_s, on_stale)
+
+        with self._storage.exclusive(self.name):
+            self._storage.call(requeue_dead)
+        return any(requeued)
 
     def repair(self) -> bool:
         """Queues again what was being put back by a worker that was killed there; any such?"""
+        if not any(map(_is_lost, self._storage.call(self._latest).values())):
+            return False
         with self._storage.exclusive(self.name):
-            lost = [t for t in self._latest().values() if _is_lost(t)]
-            for trial in lost:
-                self._replace(trial, trial.system_attrs.get(DEATHS, 0) + 1)
-        return bool(lost)
+            lost = [t for t in self._storage.call(self._latest).values() if _is_lost(t)]
+            return any([self._replace(trial, blame=1) for trial in lost])
 
-    def _dead(self) -> list[FrozenTrial]:
-        silent = self._storage.silent(self._id, SILENCE * self.heartbeat_s)
-        return [
-            trial
-            for trial in self._storage.running(self._id)
-            if trial._trial_id in silent
-            or is_dead(trial.system_attrs.get(OWNER, {}), one_machine=self._storage.one_machine)
-        ]
+    def _requeue(self, trial: FrozenTrial, *, blame: int) -> bool:
+        """Fails a running trial and queues its candidate again, or not; see `_replace`."""
+        try:
+            self._end(trial.number, TrialState.FAIL)
+        except UpdateFinishedTrialError:
+            return False
+        return self._replace(trial, blame=blame)
+
+    def _replace(self, trial: FrozenTrial, *, blame: int) -> bool:
+        """Queues the candidate of a failed trial again; it has failed after `MAX_DEATHS`."""
+        deaths = trial.system_attrs.get(DEATHS, 0) + blame
+        candidate = trial.system_attrs.get(CANDIDATE)
+        if candidate is not None:
+            self._storage.call(lambda: self._study.add_trial(_trial(candidate, deaths=deaths)))
+        return candidate is not None and deaths < MAX_DEATHS
+
+    def _trials(self, *states: TrialState) -> list[FrozenTrial]:
+        return self._study.get_trials(deepcopy=False, states=states or None)
 
     def _latest(self) -> dict[str, FrozenTrial]:
-        trials = self._storage.call(lambda: self._optuna.get_all_trials(self._id, deepcopy=False))
+        """The newest trial of every candidate, in the order of planning."""
+        trials = self._trials()
         for trial in trials[len(self._keys) :]:
-            self._keys.append(_key(trial.system_attrs.get(CANDIDATE, {})))
-        return dict(zip(self._keys, trials, strict=True))
+            candidate = trial.system_attrs.get(CANDIDATE)
+            self._keys.append(None if candidate is None else _key(candidate))
+        pairs = zip(self._keys, trials, strict=True)
+        return {key: trial for key, trial in pairs if key is not None}
 
-    def _replace(self, trial: FrozenTrial, deaths: int) -> None:
-        candidate = trial.system_attrs[CANDIDATE]
-        self._storage.call(
-            lambda: self._storage.create(self._id, [_trial(candidate, deaths=deaths)])
+    def _write(self, claim: Claim, attributes: dict[str, Any]) -> None:
+        for name, value in attributes.items():
+            self._storage.call(partial(claim.trial.set_user_attr, name, value))
+
+    def _end(self, number: int, state: TrialState, value: float | None = None) -> None:
+        """Ends a running trial.
+
+        Raises:
+            UpdateFinishedTrialError: another process has ended it, in another way.
+        """
+        told = self._storage.call(
+            lambda: self._study.tell(number, value, state, skip_if_finished=True)
         )
-
-    def _write(
-        self, trial_id: int, columns: dict[str, Any], system: dict[str, Any] | None = None
-    ) -> None:
-        self._storage.call(lambda: self._storage.write(trial_id, columns, system))
-
-    def _end(self, trial_id: int, state: TrialState, value: float | None = None) -> None:
-        values = None if value is None else [value]
-        self._storage.call(lambda: self._optuna.set_trial_state_values(trial_id, state, values))
+        if told.state != state:
+            raise UpdateFinishedTrialError(f"trial {number} has ended")
 
     def _set(self, name: str, value: Any) -> None:
-        self._storage.call(lambda: self._optuna.set_study_user_attr(self._id, name, value))
+        self._storage.call(lambda: self._study.set_user_attr(name, value))
 
     def _begin(self, job: Job, facts: dict[str, Any], heartbeat_s: float) -> None:
         """Writes what the study is about; the kind last, since it says that the rest is there."""
-        if self._storage.call(lambda: any(self._storage.counts(self._id).values())):
+        if self._storage.call(self._trials):
             raise ConfigError(
                 f"a new study needs a name of its own, but {self._storage.shown} has a study "
                 f"{self.name!r} that was made by others"
@@ -311,29 +372,25 @@ class CandidateStudy:
             )
 
     @contextmanager
-    def _unless_given_away(self, claim: Claim | None) -> Iterator[None]:
-        """Ends the block where the trial turns out to have ended: somebody else was faster."""
+    def _unless_given_away(self, claim: Claim) -> Iterator[None]:
+        """Ends the block where the trial turns out to have ended: another process was faster."""
         try:
             yield
         except UpdateFinishedTrialError:
-            if claim is not None:
-                logger.warning(
-                    "candidate %d was given to another worker while this one was not heard of; "
-                    "what came out here is discarded",
-                    claim.number,
-                )
+            logger.warning(
+                "candidate %d was given to another worker while this one was not heard of; "
+                "what came out here is discarded",
+                claim.number,
+            )
 
 
-def _trial(
-    candidate: dict[str, Any], result: dict[str, Any] | None = None, deaths: int | None = None
-) -> FrozenTrial:
-    """A trial that waits, or that is complete."""
-    system = {CANDIDATE: candidate, RESULT: result, DEATHS: deaths}
+def _trial(candidate: dict[str, Any], *, deaths: int = 0) -> FrozenTrial:
+    """A trial that waits, or that has failed because too many of its workers died."""
+    over = deaths >= MAX_DEATHS
     return optuna.trial.create_trial(
-        state=TrialState.WAITING if result is None else TrialState.COMPLETE,
-        value=None if result is None else float(result["score"]),
-        user_attrs={**_flat(result or {}), **_flat(candidate)},
-        system_attrs={name: value for name, value in system.items() if value is not None},
+        state=TrialState.FAIL if over else TrialState.WAITING,
+        user_attrs=_flat(candidate) | ({ERROR: DIED} if over else {}),
+        system_attrs={CANDIDATE: candidate, DEATHS: deaths},
     )
 
 
@@ -341,7 +398,7 @@ def _evaluated(trial: FrozenTrial) -> Evaluated:
     done, failed = trial.state == TrialState.COMPLETE, trial.state == TrialState.FAIL
     return Evaluated(
         trial.system_attrs[CANDIDATE],
-        trial.system_attrs[RESULT] if done else None,
+        trial.user_attrs[RESULT] if done else None,
         trial.user_attrs.get(ERROR) if failed else None,
         trial.number,
     )
@@ -361,11 +418,5 @@ def _flat(record: Mapping[str, Any]) -> dict[str, Any]:
 
 
 def _create(place: Storage, name: str) -> None:
-    sampler = optuna.samplers.RandomSampler()
-    optuna.create_study(
-        storage=place.optuna,
-        study_name=name,
-        sampler=sampler,
-        direction="maximize",
-        load_if_exists=True,
-    )
+    with suppress(DuplicatedStudyError):
+        optuna.create_study(storage=place.optuna, study_name=name, direction="maximize")

@@ -16,8 +16,7 @@ from typing import Any, Protocol
 from gnas import processes
 from gnas.errors import ConfigError, DataError, GnasError
 from gnas.studies.job import Evaluate, Job
-from gnas.studies.storage import Claim
-from gnas.studies.study import CandidateStudy, Progress
+from gnas.studies.study import CandidateStudy, Claim, Progress
 
 logger = logging.getLogger(__name__)
 
@@ -223,6 +222,7 @@ class _Pool:
             ended = progress.done + progress.failed
             if ended > self._ended:
                 self._ended, self._killed = ended, 0
+            self._study.top_up()
             if self._lost_any() or pause.is_time_to_take_back():
                 self._study.take_back()
             pause.sleep()

@@ -1,6 +1,6 @@
 """Build a tabular benchmark of one's own: train many cells, several seeds each, write a table.
 
-Every training is a candidate of a study (`gnas.studies`), by default in a journal file beside the
+Every training is a candidate of a study (`gnas.studies`), by default in a file beside the
 table. Any number of workers take waiting candidates from it. What a killed process was training
 is put back, so an interrupted run goes on where it was.
 """

@@ -22,12 +22,11 @@ from gnas.spaces import NASBench101
 from gnas.studies import CandidateStudy, Evaluated, Progress, local_workers
 from gnas.tabulate.config import TabulateConfig
 from gnas.tabulate.job import TabulateJob
-from gnas.tabulate.old import add_old_results
 
 logger = logging.getLogger(__name__)
 
 OWN_STUDY = "table"
-"""Name of the study in a journal beside its table."""
+"""Name of the study in a file beside its table."""
 PER_RUN = ("val_acc", "test_acc", "val_loss", "train_time_s")
 PER_CELL = ("num_params", "macs")
 
@@ -50,8 +49,8 @@ def tabulate(
             `gnas worker`, may be running elsewhere on the same storage, with an ``out`` of its
             own, and shares the work. 0
             leaves all of it to others, for which ``storage`` must be given.
-        storage: Where the study is kept: a journal file, or the URL of a database. None takes
-            ``<out>.journal``.
+        storage: Where the study is kept: a file, or the URL of a database. None takes
+            ``<out>.study.db``.
         study: The study's name; None takes the table's.
         report: Called now and then.
 
@@ -81,11 +80,9 @@ def _tabulate(
     images, candidates = config.images(), planned(config)
     logger.log(NOTICE, "%s", images.line)
     job = TabulateJob(config, images.sha256)
-    journal = out.with_name(out.name + ".journal")
+    file = out.with_name(out.name + ".study.db")
     name = study or (OWN_STUDY if storage is None else out.stem)
-    candidate_study = CandidateStudy.open(job, name=name, storage=storage or journal)
-    if storage is None:
-        add_old_results(candidate_study, journal)
+    candidate_study = CandidateStudy.open(job, name=name, storage=storage or file)
     candidate_study.plan(candidates)
     progress = candidate_study.progress()
     report(progress)

@@ -59,12 +59,12 @@ def test_a_cell_alone_is_drawn(tmp_path: Path) -> None:
 
 def test_the_switches_and_json(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr("gnas.viz.nasgem_figures", lambda search: {})  # drawing takes longer
-    out, journal = tmp_path / "run", tmp_path / "shared.journal"
+    out, file = tmp_path / "run", tmp_path / "shared.db"
     switches = (
         "--no-embedding", "--prior", "watts-strogatz", "--lambda", "0.2", "--seed", "7",
-        "--storage", str(journal), "--study", "mine", "--set", "spread=true",
+        "--storage", str(file), "--study", "mine", "--set", "spread=true",
     )  # fmt: skip
-    with thread_worker("mine", journal):
+    with thread_worker("mine", file):
         done = gnas(
             "search", "nasgem", "--workers", "0", "--out", str(out), "--json", "-", *switches,
             *FAST,

@@ -8,6 +8,7 @@ import time
 from pathlib import Path
 
 import pytest
+from optuna.trial import TrialState
 
 from gnas.cli.worker import JOBS, job_class
 from gnas.errors import ConfigError
@@ -26,9 +27,9 @@ TINY = TabulateConfig(
 )
 
 
-def opened(journal: Path, config: TabulateConfig = TINY) -> CandidateStudy:
+def opened(file: Path, config: TabulateConfig = TINY) -> CandidateStudy:
     job = TabulateJob(config, config.images().sha256)
-    study = CandidateStudy.open(job, name="tiny", storage=journal)
+    study = CandidateStudy.open(job, name="tiny", storage=file)
     study.plan(planned(config))
     return study
 
@@ -41,8 +42,8 @@ def worker(study: str, storage: Path | str) -> subprocess.Popen[str]:
 
 
 def test_a_worker_trains_until_the_study_is_finished(tmp_path: Path) -> None:
-    study = opened(tmp_path / "study.journal")
-    with worker("tiny", tmp_path / "study.journal") as process:
+    study = opened(tmp_path / "study.db")
+    with worker("tiny", tmp_path / "study.db") as process:
         deadline = time.monotonic() + 120
         while study.progress().done < 2:
             assert process.poll() is None and time.monotonic() < deadline
@@ -61,10 +62,10 @@ def test_a_worker_trains_until_the_study_is_finished(tmp_path: Path) -> None:
 @pytest.mark.parametrize("number", [signal.SIGINT, signal.SIGTERM])
 def test_a_stopped_worker_gives_its_candidate_back(tmp_path: Path, number: signal.Signals) -> None:
     long = TabulateConfig(cells=1, seeds=1, recipe=ProxyRecipe(epochs=10_000))
-    study = opened(tmp_path / "study.journal", long)
-    with worker("tiny", tmp_path / "study.journal") as process:
+    study = opened(tmp_path / "study.db", long)
+    with worker("tiny", tmp_path / "study.db") as process:
         deadline = time.monotonic() + 120
-        while '"host"' not in (tmp_path / "study.journal").read_text():
+        while not study._trials(TrialState.RUNNING):
             assert process.poll() is None and time.monotonic() < deadline
             time.sleep(0.05)
         time.sleep(0.5)
@@ -77,10 +78,10 @@ def test_a_stopped_worker_gives_its_candidate_back(tmp_path: Path, number: signa
 
 
 def test_refusals_are_one_line(tmp_path: Path) -> None:
-    opened(tmp_path / "study.journal")
+    opened(tmp_path / "study.db")
     for name, storage, message in (
-        ("tiny", tmp_path / "none", "error: a study's journal must exist"),
-        ("large", tmp_path / "study.journal", "has 'tiny', not 'large'"),
+        ("tiny", tmp_path / "none", "error: a study's file must exist"),
+        ("large", tmp_path / "study.db", "has 'tiny', not 'large'"),
         ("tiny", "mysql://bob:secret@host/db", "but got a mysql URL"),
     ):
         with worker(name, storage) as process:

@@ -15,6 +15,7 @@ from typing import Any
 
 import optuna
 import pytest
+from optuna.trial import TrialState
 
 from gnas import owners
 from gnas.errors import ConfigError, DataError, MissingDataError
@@ -160,7 +161,7 @@ def test_heartbeats_keep_a_long_training(database: str, monkeypatch: pytest.Monk
         patch.setattr(owners, "_system", lambda: {"boot": "of another machine", "pids": ""})
         worker = threading.Thread(target=work, args=(study, JOB), kwargs={"wait": False})
         worker.start()
-        wait_for(lambda: study._storage.running(study._id))
+        wait_for(lambda: study._trials(TrialState.RUNNING))
     watcher = opened(database)
     while worker.is_alive():
         assert not watcher.take_back()

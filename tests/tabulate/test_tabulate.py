@@ -5,10 +5,7 @@ from dataclasses import replace
 from pathlib import Path
 
 import numpy as np
-import optuna
 import pytest
-from optuna.storages import JournalStorage
-from optuna.storages.journal import JournalFileBackend
 
 from gnas.data import load_table
 from gnas.errors import ConfigError, DataError
@@ -37,8 +34,8 @@ def job_of(config: TabulateConfig) -> TabulateJob:
     return TabulateJob(config, config.images().sha256)
 
 
-def study_of(config: TabulateConfig, journal: Path) -> CandidateStudy:
-    study = CandidateStudy.open(job_of(config), name="table", storage=journal)
+def study_of(config: TabulateConfig, file: Path) -> CandidateStudy:
+    study = CandidateStudy.open(job_of(config), name="table", storage=file)
     study.plan(planned(config))
     return study
 
@@ -60,7 +57,7 @@ def test_plan_is_a_prefix_of_a_larger_plan() -> None:
 
 def test_work_fills_a_table_that_reads_back(tmp_path: Path) -> None:
     out = tmp_path / "own.parquet"
-    study = study_of(TINY, tmp_path / "own.journal")
+    study = study_of(TINY, tmp_path / "own.db")
     assert (study.progress().done, study.progress().total) == (0, 4)
     assert work(study, job_of(TINY), wait=False) == 4
     assert (study.progress().done, study.progress().failed) == (4, 0)
@@ -86,15 +83,15 @@ def test_several_processes_train_each_cell_once(tmp_path: Path) -> None:
     out = tmp_path / "own.parquet"
     seen: list[int] = []
     tabulate(TINY, out, workers=2, report=lambda p: seen.append(p.done))
-    study = study_of(TINY, tmp_path / "own.parquet.journal")
+    study = study_of(TINY, tmp_path / "own.parquet.study.db")
     assert study.progress().done == 4 and seen[-1] == 4
-    alone = study_of(TINY, tmp_path / "alone.journal")
+    alone = study_of(TINY, tmp_path / "alone.db")
     work(alone, job_of(TINY), wait=False)
     assert scores(study) == scores(alone), "the accuracies depend on who trained"
 
 
 def test_a_study_elsewhere_trains_the_same(tmp_path: Path) -> None:
-    shared = tmp_path / "shared.journal"
+    shared = tmp_path / "shared.db"
     tabulate(TINY, tmp_path / "a.parquet", storage=shared, study="tiny")
     joined = CandidateStudy.join("tiny", shared)
     job = TabulateJob.from_facts(joined.facts)
@@ -113,50 +110,20 @@ def test_a_worker_refuses_other_images_and_other_versions() -> None:
 
 
 def test_a_larger_plan_extends_the_study(tmp_path: Path) -> None:
-    journal = tmp_path / "own.journal"
-    assert study_of(TINY, journal).progress().total == 4
-    assert study_of(changed(cells=3), journal).progress().total == 6
-    assert study_of(changed(cells=3, seeds=3), journal).progress().total == 9
+    file = tmp_path / "own.db"
+    assert study_of(TINY, file).progress().total == 4
+    assert study_of(changed(cells=3), file).progress().total == 6
+    assert study_of(changed(cells=3, seeds=3), file).progress().total == 9
 
 
-def test_another_config_on_the_same_journal_is_refused(tmp_path: Path) -> None:
-    journal = tmp_path / "own.journal"
-    study_of(TINY, journal)
+def test_another_config_on_the_same_file_is_refused(tmp_path: Path) -> None:
+    file = tmp_path / "own.db"
+    study_of(TINY, file)
     with pytest.raises(ConfigError, match="was begun with stem_channels=4, but now"):
-        study_of(changed(stem_channels=8), journal)
+        study_of(changed(stem_channels=8), file)
     other = replace(job_of(TINY), images_sha256="of others")
     with pytest.raises(ConfigError, match="was begun with images_sha256="):
-        CandidateStudy.open(other, name="table", storage=journal)
-
-
-def old_journal(path: Path, config: dict[str, object]) -> None:
-    """As gnas wrote them before there was `gnas.studies`."""
-    storage = JournalStorage(JournalFileBackend(str(path)))
-    study = optuna.create_study(storage=storage, study_name="tabulate", direction="maximize")
-    study.set_user_attr("config", config)
-    for cell in TINY.plan():
-        for seed in (1, 2):
-            study.enqueue_trial({}, user_attrs={"cell": cell, "seed": seed})
-    for accuracy in (0.25, 0.5, 0.75):
-        trial = study.ask()
-        result = dict(
-            val_acc=accuracy, test_acc=0.5, val_loss=1.0, train_loss=1.0, train_time_s=2.0,
-            num_params=10, macs=20,
-        )  # fmt: skip
-        trial.set_user_attr("result", result)
-        study.tell(trial, accuracy)
-
-
-def test_a_journal_of_an_older_version_goes_on(tmp_path: Path) -> None:
-    out, facts = tmp_path / "own.parquet", job_of(TINY).facts()
-    old_journal(tmp_path / "own.parquet.journal", facts)
-    for _ in range(2):
-        tabulate(TINY, out)
-        assert load_table(out).runs("val_acc").ravel()[:3].tolist() == [0.25, 0.5, 0.75]
-        assert 0 <= load_table(out).runs("val_acc")[1, 1] <= 1
-    old_journal(tmp_path / "b.parquet.journal", {**facts, "stem_channels": 9})
-    with pytest.raises(ConfigError, match="was begun with stem_channels=9, but now"):
-        tabulate(TINY, tmp_path / "b.parquet")
+        CandidateStudy.open(other, name="table", storage=file)
 
 
 def test_impossible_configs(tmp_path: Path) -> None:
@@ -166,14 +133,14 @@ def test_impossible_configs(tmp_path: Path) -> None:
         tabulate(changed(cells=423_625), tmp_path / "own.parquet")
     with pytest.raises(ConfigError, match="workers must be at least 1"):
         tabulate(TINY, tmp_path / "own.parquet", workers=0)
-    assert os.listdir(tmp_path) == [], "an impossible plan leaves a journal"
-    study = study_of(TINY, tmp_path / "own.journal")
+    assert os.listdir(tmp_path) == [], "an impossible plan leaves a file"
+    study = study_of(TINY, tmp_path / "own.db")
     with pytest.raises(DataError, match="at least one finished cell, but none ended"):
         write_table(study.results(), TINY, TINY.images(), tmp_path / "own")
     assert not (tmp_path / "own").exists()
 
 
-def test_an_unwritable_journal_is_named(tmp_path: Path) -> None:
+def test_an_unwritable_file_is_named(tmp_path: Path) -> None:
     (tmp_path / "file").touch()
-    with pytest.raises(DataError, match=r"file/own.parquet.journal must be writable, but got: "):
+    with pytest.raises(DataError, match=r"file/own.parquet.study.db must be writable, but got: "):
         tabulate(TINY, tmp_path / "file" / "own.parquet")

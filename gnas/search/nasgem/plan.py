@@ -17,7 +17,7 @@ from gnas.search.nasgem.config import PRESETS, NasgemConfig
 from gnas.studies.storage import shown
 
 COMMAND = "search nasgem"
-JOURNAL = "study.journal"
+STUDY_FILE = "study.db"
 """The study of a search that was given no storage, in the run's folder."""
 MAY_CHANGE = ("data_dir",)
 """Settings of a resumed search that may differ from its first ones."""
@@ -30,7 +30,7 @@ class SearchPlan:
     config: NasgemConfig
     images: ProxyImagesConfig
     storage: str | None = None
-    """A journal file or a database's URL; None for a journal in the run's folder."""
+    """A file or a database's URL; None for a file in the run's folder."""
     study: str | None = None
     """The study's name there; None for the name of the run's folder."""
     follows: tuple[str, ...] = dataclasses.field(default=(), compare=False)
@@ -134,7 +134,7 @@ def resumed_plan(
         if shown(storage) != was:
             raise ConfigError(
                 f"a resumed search goes on in its own storage, which is "
-                f"{was or 'a journal in its folder'}, but got {shown(storage)}"
+                f"{was or 'a file in its folder'}, but got {shown(storage)}"
             )
         return dataclasses.replace(plan, storage=storage)
     if was is not None and "://" in was:

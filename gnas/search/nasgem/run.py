@@ -31,7 +31,7 @@ from gnas.search.nasgem.learning import (
     new_predictor,
     scored_by,
 )
-from gnas.search.nasgem.plan import COMMAND, JOURNAL, SearchPlan, config_record
+from gnas.search.nasgem.plan import COMMAND, STUDY_FILE, SearchPlan, config_record
 from gnas.search.nasgem.record import SearchRecord, key_of
 from gnas.search.nasgem.surface import Surface, save_surfaces, surface
 from gnas.search.nasgem.trace import NasgemTrace
@@ -117,7 +117,7 @@ def _run(
         _check_new(out)
     name = plan.study or out.resolve().name
     data = data_facts(plan, splits)
-    study = CandidateStudy.open(job, name=name, storage=plan.storage or out / JOURNAL)
+    study = CandidateStudy.open(job, name=name, storage=plan.storage or out / STUDY_FILE)
     logger.log(NOTICE, "%s", splits.line)
     if plan.config.batch_size != wanted:
         logger.log(NOTICE, FEWER, plan.config.batch_size, wanted)

@@ -138,8 +138,8 @@ def test_other_settings_and_folders_are_refused(
         resumed_plan(out, {"seed": 1})
     with pytest.raises(ConfigError, match="a new run needs a folder of its own"):
         run_search(tiny(), out=out)
-    with pytest.raises(ConfigError, match="goes on in its own storage, which is a journal in its"):
-        resumed_plan(out, {}, storage="elsewhere.journal")
+    with pytest.raises(ConfigError, match="goes on in its own storage, which is a file in its"):
+        resumed_plan(out, {}, storage="elsewhere.db")
     shared = {"storage": str(out / JOURNAL), "study": "one"}
     with pytest.raises(ConfigError, match="epochs"):
         run_search(tiny(epochs=2, **shared), out=tmp_path / "other")
@@ -148,10 +148,10 @@ def test_other_settings_and_folders_are_refused(
 
 
 def test_a_damaged_study(tmp_path: Path) -> None:
-    journal = tmp_path / "study.journal"
-    journal.write_text('{"op_code": 99}\nnot JSON\n')
-    with pytest.raises(DataError, match=r"study\.journal"):
-        run_search(tiny(storage=str(journal)), out=tmp_path / "run", workers=0)
+    file = tmp_path / "study.db"
+    file.write_bytes(b"SQLite format 3\0" + bytes(5000))
+    with pytest.raises(DataError, match=r"study\.db"):
+        run_search(tiny(storage=str(file)), out=tmp_path / "run", workers=0)
     assert not (tmp_path / "run" / "config.json").exists()
 
 

@@ -24,12 +24,12 @@ JOB = Doubling(seconds=0.0)
 
 
 @pytest.fixture
-def journal(tmp_path: Path) -> Path:
-    return tmp_path / "folder" / "study.journal"
+def file(tmp_path: Path) -> Path:
+    return tmp_path / "folder" / "study.db"
 
 
-def opened(journal: Path, count: int = 0, job: Doubling = JOB) -> CandidateStudy:
-    study = CandidateStudy.open(job, name="numbers", storage=journal)
+def opened(file: Path, count: int = 0, job: Doubling = JOB) -> CandidateStudy:
+    study = CandidateStudy.open(job, name="numbers", storage=file)
     study.plan([{"x": x} for x in range(count)])
     return study
 
@@ -48,7 +48,7 @@ def wait_for(
         time.sleep(0.02)
 
 
-def worker_process(journal: Path, job: Doubling) -> subprocess.Popen[bytes]:
+def worker_process(file: Path, job: Doubling) -> subprocess.Popen[bytes]:
     """A worker that waits for more."""
     script = (
         "import sys; from tests.studies.jobs import Doubling;"
@@ -56,11 +56,11 @@ def worker_process(journal: Path, job: Doubling) -> subprocess.Popen[bytes]:
         "study = CandidateStudy.join('numbers', sys.argv[1]);"
         "work(study, Doubling.from_facts(study.facts), wait=True)"
     )
-    return subprocess.Popen([sys.executable, "-c", script, str(journal)], stderr=subprocess.PIPE)
+    return subprocess.Popen([sys.executable, "-c", script, str(file)], stderr=subprocess.PIPE)
 
 
-def test_candidates_are_planned_once_and_kept_in_order(journal: Path) -> None:
-    study = opened(journal)
+def test_candidates_are_planned_once_and_kept_in_order(file: Path) -> None:
+    study = opened(file)
     study.plan([{"x": 3, "seed": 1}, {"x": 1, "seed": 1}])
     study.plan([{"x": 5, "seed": 1}, {"seed": 1, "x": 3}, {"x": 3, "seed": 2}])
     assert study.progress() == Progress(done=0, failed=0, total=4)
@@ -69,14 +69,14 @@ def test_candidates_are_planned_once_and_kept_in_order(journal: Path) -> None:
     found = study.results()
     assert [e.candidate["x"] for e in found] == [3, 1, 5, 3] and scores(study) == [6, 2, 10, 6]
     assert found[0] == Evaluated({"x": 3, "seed": 1}, found[0].result, None, 0)
-    again = opened(journal)
+    again = opened(file)
     assert again.results() == found and work(again, JOB, wait=False) == 0
 
 
 def test_what_failed_is_recorded_with_its_reason_and_the_rest_goes_on(
-    journal: Path, caplog: pytest.LogCaptureFixture
+    file: Path, caplog: pytest.LogCaptureFixture
 ) -> None:
-    study = opened(journal)
+    study = opened(file)
     troubles = ("error", "memory", "nan")
     study.plan([*({"x": 1, "trouble": t} for t in troubles), {"x": 2}])
     work(study, JOB, wait=False)
@@ -91,23 +91,24 @@ def test_what_failed_is_recorded_with_its_reason_and_the_rest_goes_on(
     assert "candidate 0 failed: RuntimeError: not enough memory" in caplog.text
 
 
-def test_trials_have_flat_columns(journal: Path) -> None:
-    study = opened(journal)
+def test_trials_have_flat_columns(file: Path) -> None:
+    study = opened(file)
     study.plan([{"x": 2, "seed": 7}, {"x": 1, "trouble": "memory"}])
     work(study, JOB, wait=False)
-    path = optuna.storages.journal.JournalFileBackend(str(journal))
-    storage = optuna.storages.JournalStorage(path)
-    done, failed = optuna.load_study(study_name="numbers", storage=storage).get_trials()
-    host = os.uname().nodename
-    assert done.user_attrs == {"x": 2, "seed": 7, "host": host, "score": 4} and done.value == 4.0
+    done, failed = optuna.load_study(
+        study_name="numbers", storage=f"sqlite:///{file}"
+    ).get_trials()
+    columns = {k: v for k, v in done.user_attrs.items() if not isinstance(v, dict)}
+    assert columns == {"x": 2, "seed": 7, "score": 4} and done.value == 4.0
+    assert done.user_attrs["owner"]["host"] == os.uname().nodename
     assert failed.state == TrialState.FAIL and failed.user_attrs["error"] == "MemoryError"
 
 
 def test_local_workers_survive_candidates_that_kill(
-    journal: Path, tmp_path: Path, caplog: pytest.LogCaptureFixture
+    file: Path, tmp_path: Path, caplog: pytest.LogCaptureFixture
 ) -> None:
     job = replace(JOB, seconds=0.01, log=str(tmp_path / "log"))
-    study = opened(journal, 8, job)
+    study = opened(file, 8, job)
     study.plan([{"x": 99, "trouble": "kill"}])
     reports: list[Progress] = []
     with local_workers(study, job, 2) as wait:
@@ -124,7 +125,7 @@ def test_local_workers_survive_candidates_that_kill(
     assert caplog.text.count("a worker was killed by signal 9") == MAX_DEATHS
 
 
-def test_a_worker_that_cannot_start_ends_the_wait(journal: Path) -> None:
+def test_a_worker_that_cannot_start_ends_the_wait(file: Path) -> None:
     """In a process of its own, as workers write to where their first maker wrote."""
     script = (
         "import sys; from tests.studies.jobs import Doubling;"
@@ -134,36 +135,33 @@ def test_a_worker_that_cannot_start_ends_the_wait(journal: Path) -> None:
         "study.plan([{'x': 1}])\n"
         "with local_workers(study, job, 1) as wait: wait(print)"
     )
-    command = [sys.executable, "-c", script, str(journal)]
+    command = [sys.executable, "-c", script, str(file)]
     ended = subprocess.run(command, capture_output=True, text=True, check=False)
     assert "a worker stopped: the factor must not be 0" in ended.stderr
     assert "DataError: every worker must go on to the end, but one ended with" in ended.stderr
 
 
-def test_a_negative_number_of_workers(journal: Path) -> None:
-    study = opened(journal)
+def test_a_negative_number_of_workers(file: Path) -> None:
+    study = opened(file)
     with pytest.raises(ConfigError, match="at least 0"), local_workers(study, JOB, -1):
         pass
 
 
 @pytest.mark.parametrize("number", [signal.SIGKILL, signal.SIGINT])
 def test_what_a_stopped_worker_evaluated_is_evaluated_by_another(
-    journal: Path, number: signal.Signals
+    file: Path, number: signal.Signals
 ) -> None:
     job = replace(JOB, seconds=0.0)
-    study = opened(journal, 2, job)
+    study = opened(file, 2, job)
     study.plan([{"x": 7, "seconds": 60}])
-    with worker_process(journal, job) as process:
+    with worker_process(file, job) as process:
         wait_for(lambda: study.progress().done == 2, process)
-        wait_for(lambda: study._storage.running(study._id), process)
+        wait_for(lambda: study._trials(TrialState.RUNNING), process)
         process.send_signal(number)
         process.communicate()
-    if number == signal.SIGKILL:
-        with journal.open("ab") as file:
-            file.write(b'{"op_code": 5, "trial')  # killed in the middle of a write
-    again = opened(journal)
+    again = opened(file)
     assert again.progress() == Progress(done=2, failed=0, total=3)
-    assert not again._storage.running(again._id)
+    assert not again._trials(TrialState.RUNNING)
     claim = again.claim()
     assert claim is not None and claim.candidate == {"x": 7, "seconds": 60}
     again.succeed(claim, {"score": 1.0})
@@ -171,7 +169,7 @@ def test_what_a_stopped_worker_evaluated_is_evaluated_by_another(
 
 
 def test_workers_of_a_killed_command_give_their_candidates_back(
-    journal: Path, tmp_path: Path
+    file: Path, tmp_path: Path
 ) -> None:
     script = (
         "import sys; from tests.studies.jobs import Doubling;"
@@ -182,34 +180,34 @@ def test_workers_of_a_killed_command_give_their_candidates_back(
         "        wait(lambda progress: None)\n"
     )
     log = tmp_path / "log"
-    study = opened(journal, 0, replace(JOB, log=str(log)))
+    study = opened(file, 0, replace(JOB, log=str(log)))
     study.plan([{"x": 7, "seconds": 60}])
-    with subprocess.Popen([sys.executable, "-c", script, str(journal)]) as process:
+    with subprocess.Popen([sys.executable, "-c", script, str(file)]) as process:
         wait_for(log.exists, process)
         process.kill()
     wait_for(lambda: study.claim())
-    (trial,) = study._storage.running(study._id)
+    (trial,) = study._trials(TrialState.RUNNING)
     assert trial.system_attrs["deaths"] == 0, "the candidate is blamed"
 
 
-def test_a_waiting_worker_goes_home_when_the_study_is_finished(journal: Path) -> None:
-    study = opened(journal, 1)
-    with worker_process(journal, JOB) as process:
+def test_a_waiting_worker_goes_home_when_the_study_is_finished(file: Path) -> None:
+    study = opened(file, 1)
+    with worker_process(file, JOB) as process:
         wait_for(lambda: study.progress().done == 1, process)
         study.plan([{"x": 9}])
         wait_for(lambda: study.progress().done == 2, process)
         study.finish()
         assert process.wait(30) == 0
-    assert not opened(journal).finished, "a study that goes on has work for workers"
+    assert not opened(file).finished, "a study that goes on has work for workers"
 
 
-def test_nobody_takes_what_a_living_process_evaluates(journal: Path) -> None:
-    study = opened(journal, 1)
+def test_nobody_takes_what_a_living_process_evaluates(file: Path) -> None:
+    study = opened(file, 1)
     claim = study.claim()
     assert claim is not None
-    assert not opened(journal).take_back() and opened(journal).claim() is None
+    assert not opened(file).take_back() and opened(file).claim() is None
     study.succeed(claim, {"score": 3.0})
-    assert scores(opened(journal)) == [3.0]
+    assert scores(opened(file)) == [3.0]
 
 
 def test_a_process_number_that_is_used_again_is_another_process() -> None:
@@ -243,72 +241,76 @@ def test_where_there_is_no_proc_numbers_must_do(
         owners._system.cache_clear()
 
 
-def test_a_worker_killed_while_putting_back_loses_nothing(journal: Path) -> None:
-    study = opened(journal, 1)
+def test_a_worker_killed_while_putting_back_loses_nothing(file: Path) -> None:
+    study = opened(file, 1)
     claim = study.claim()
     assert claim is not None
-    study._end(claim.trial_id, TrialState.FAIL)  # and no more
-    again = opened(journal)
+    study._end(claim.number, TrialState.FAIL)  # and no more
+    again = opened(file)
     assert again.progress() == Progress(done=0, failed=0, total=1)
     assert work(again, JOB, wait=False) == 1 and scores(again) == [0]
 
 
-def test_late_results_are_discarded(journal: Path, caplog: pytest.LogCaptureFixture) -> None:
-    study = opened(journal, 1)
+def test_late_results_are_discarded(file: Path, caplog: pytest.LogCaptureFixture) -> None:
+    study = opened(file, 1)
     late = study.claim()
     assert late is not None
     study.give_back(late)
-    assert work(opened(journal), JOB, wait=False) == 1
+    assert work(opened(file), JOB, wait=False) == 1
     study.succeed(late, {"score": 99.0})
     study.fail(late, "too late")
     assert scores(study) == [0] and study.progress() == Progress(done=1, failed=0, total=1)
     assert caplog.text.count("what came out here is discarded") == 2
 
 
-def test_two_studies_in_one_file_do_not_mix(journal: Path) -> None:
-    first, second = opened(journal, 3), CandidateStudy.open(JOB, name="b", storage=journal)
+def test_two_studies_in_one_file_do_not_mix(file: Path) -> None:
+    first, second = opened(file, 3), CandidateStudy.open(JOB, name="b", storage=file)
     second.plan([{"x": 50}])
     assert work(second, JOB, wait=False) == 1 and scores(second) == [100]
     assert first.progress() == Progress(done=0, failed=0, total=3)
 
 
-def test_a_study_of_something_else_is_refused(journal: Path) -> None:
-    opened(journal, 1)
+def test_a_study_of_something_else_is_refused(file: Path) -> None:
+    opened(file, 1)
     with pytest.raises(ConfigError, match="was begun with factor=2, but now factor is 3"):
-        opened(journal, 0, replace(JOB, factor=3))
+        opened(file, 0, replace(JOB, factor=3))
 
     class Other(Doubling):
         kind = "other"
 
     with pytest.raises(ConfigError, match=r"'numbers' in .* is of kind doubling, not other"):
-        opened(journal, 0, Other())
-    storage = optuna.storages.JournalStorage(
-        optuna.storages.journal.JournalFileBackend(str(journal))
-    )
-    foreign = optuna.create_study(storage=storage, study_name="foreign")
+        opened(file, 0, Other())
+    foreign = optuna.create_study(storage=f"sqlite:///{file}", study_name="foreign")
     with pytest.raises(DataError, match="must be one of gnas, but 'foreign' was made by others"):
-        CandidateStudy.join("foreign", journal)
+        CandidateStudy.join("foreign", file)
     foreign.enqueue_trial({})
     with pytest.raises(ConfigError, match="has a study 'foreign' that was made by others"):
-        CandidateStudy.open(JOB, name="foreign", storage=journal)
+        CandidateStudy.open(JOB, name="foreign", storage=file)
 
 
-def test_a_missing_study_is_answered_with_those_there_are(journal: Path) -> None:
-    with pytest.raises(MissingDataError, match=r"journal must exist, but .*study.journal does"):
-        CandidateStudy.join("numbers", journal)
-    assert not journal.parent.exists()
-    opened(journal)
+def test_a_missing_study_is_answered_with_those_there_are(file: Path) -> None:
+    with pytest.raises(MissingDataError, match=r"file must exist, but .*study.db does"):
+        CandidateStudy.join("numbers", file)
+    assert not file.parent.exists()
+    opened(file)
     with pytest.raises(MissingDataError, match="has 'numbers', not 'letters'"):
-        CandidateStudy.join("letters", journal)
+        CandidateStudy.join("letters", file)
 
 
 @pytest.mark.parametrize(
-    "content", [b"hello\nworld\n", b"\x00\xff no line", b'{"x": 1}\n', b"[1]\n", b'"a"\n']
+    "content",
+    [
+        b"h",
+        b"hello\nworld\n",
+        b"\x00\xff no line",
+        b'{"x": 1}\n',
+        b"SQLite format 3\0" + bytes(99),
+    ],
 )
-def test_a_file_that_is_no_journal_is_refused_and_kept(tmp_path: Path, content: bytes) -> None:
+def test_a_file_that_is_no_study_is_refused_and_kept(tmp_path: Path, content: bytes) -> None:
     path = tmp_path / "precious"
     path.write_bytes(content)
-    with pytest.raises(DataError, match="must be an Optuna journal"):
+    with pytest.raises(DataError, match="must be a study that gnas or Optuna made"):
         opened(path)
     assert path.read_bytes() == content
 
@@ -348,4 +350,4 @@ def test_a_missing_driver_names_the_extra(monkeypatch: pytest.MonkeyPatch) -> No
 )
 def test_what_is_shown_of_an_url(url: str, expected: str) -> None:
     assert shown(f"postgresql+psycopg://{url}") == f"postgresql+psycopg://{expected}"
-    assert shown(Path("a/b.journal")) == "a/b.journal"
+    assert shown(Path("a/b.db")) == "a/b.db"
