@@ -80,7 +80,7 @@ class PostgreSQL(Storage):
             self._rdb = self._open(create)
         except (StorageInternalError, SQLAlchemyError) as error:
             raise self._unusable(error) from None
-        self.optuna = get_storage(self._rdb)
+        self.backend = get_storage(self._rdb)
         weakref.finalize(self, self._rdb.engine.dispose)
 
     def _open(self, create: bool) -> RDBStorage:
@@ -137,8 +137,8 @@ class PostgreSQL(Storage):
     def beat(self, study_name: str, number: int) -> None:
         """See `Storage.beat`; one that is not possible is left out."""
         with suppress(StorageInternalError, SQLAlchemyError):
-            study_id = self.optuna.get_study_id_from_name(study_name)
-            trial_id = self.optuna.get_trial_id_from_study_id_trial_number(study_id, number)
+            study_id = self.backend.get_study_id_from_name(study_name)
+            trial_id = self.backend.get_trial_id_from_study_id_trial_number(study_id, number)
             self._rdb.record_heartbeat(trial_id)
 
     def fail_stale(self, study: optuna.Study, heartbeat_s: float, on_stale: OnStale) -> None:

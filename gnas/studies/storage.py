@@ -38,7 +38,7 @@ SQLITE_TIMEOUT_S = 60.0
 class Storage(ABC):
     """An Optuna storage that many processes share."""
 
-    optuna: BaseStorage
+    backend: BaseStorage
     """Optuna's own, with its cache of finished trials."""
     shown: str
     """The place without user and password, for messages and records."""
@@ -104,7 +104,7 @@ class SQLite(Storage):
             with self.exclusive():
                 url = URL.create("sqlite", database=str(path))
                 rdb = opened(url, self.shown, create=create, creator=self._connection)
-        self.optuna = get_storage(rdb)
+        self.backend = get_storage(rdb)
         weakref.finalize(self, rdb.engine.dispose)
 
     def call(self, action: Callable[[], T]) -> T:

@@ -88,7 +88,7 @@ class CandidateStudy:
         self._storage = storage
         self._study = storage.call(
             lambda: optuna.load_study(
-                study_name=name, storage=storage.optuna, sampler=optuna.samplers.RandomSampler()
+                study_name=name, storage=storage.backend, sampler=optuna.samplers.RandomSampler()
             )
         )
         attributes = storage.call(lambda: self._study.user_attrs)
@@ -139,7 +139,7 @@ class CandidateStudy:
         """
         optuna.logging.set_verbosity(optuna.logging.WARNING)
         place = open_storage(storage, create=False)
-        names = place.call(lambda: optuna.get_all_study_names(place.optuna))
+        names = place.call(lambda: optuna.get_all_study_names(place.backend))
         if name not in names:
             known = f"has {', '.join(map(repr, names))}" if names else "has none"
             raise MissingDataError(
@@ -419,4 +419,4 @@ def _flat(record: Mapping[str, Any]) -> dict[str, Any]:
 
 def _create(place: Storage, name: str) -> None:
     with suppress(DuplicatedStudyError):
-        optuna.create_study(storage=place.optuna, study_name=name, direction="maximize")
+        optuna.create_study(storage=place.backend, study_name=name, direction="maximize")

@@ -11,7 +11,7 @@ from typing import Any
 
 from gnas.errors import GnasError
 from gnas.search.nasgem import NasgemJob, SearchPlan, plan_search, run_search
-from gnas.search.nasgem.plan import JOURNAL
+from gnas.search.nasgem.plan import STUDY_FILE
 from gnas.studies import CandidateStudy, work
 
 TINY: dict[str, Any] = {
@@ -75,7 +75,7 @@ def search(
     """
     if kind is NasgemJob:
         return run_search(plan, out=out, workers=1, **options)
-    with thread_worker(out.name, out / JOURNAL, kind):
+    with thread_worker(out.name, out / STUDY_FILE, kind):
         return run_search(plan, out=out, workers=0, **options)
 
 

@@ -13,7 +13,7 @@ import pytest
 from gnas.errors import ConfigError, DataError, MissingDataError
 from gnas.runs import plain
 from gnas.search.nasgem import planned, read_trace, resumed_plan, run_search
-from gnas.search.nasgem.plan import JOURNAL
+from gnas.search.nasgem.plan import STUDY_FILE
 from gnas.spaces.texts import from_text
 from tests.search.nasgem.conftest import TINY, Failing, lasting, search, thread_worker, tiny
 
@@ -48,7 +48,7 @@ def test_a_search_leaves_all_that_explains_it(finished: tuple[Path, dict[str, An
     config = json.loads((out / "config.json").read_text())
     assert config["data"]["sha256"] == result["data"]["sha256"]
     assert config["config"]["study"] == "one" and config["config"]["storage"] is None
-    assert list(out.glob("events.*")) and (out / JOURNAL).exists()
+    assert list(out.glob("events.*")) and (out / STUDY_FILE).exists()
     assert planned(out).config == tiny().config
 
 
@@ -99,8 +99,10 @@ def test_the_control_shares_the_trainings(
     tmp_path: Path, finished: tuple[Path, dict[str, Any]]
 ) -> None:
     """Another predictor in the same study trains its own choice only."""
-    plan = tiny(encoder="none", predict="score", storage=str(finished[0] / JOURNAL), study="one")
-    with thread_worker("one", finished[0] / JOURNAL):
+    plan = tiny(
+        encoder="none", predict="score", storage=str(finished[0] / STUDY_FILE), study="one"
+    )
+    with thread_worker("one", finished[0] / STUDY_FILE):
         result = run_search(plan, out=tmp_path / "raw", workers=0)
     assert result["predictor"] == {"name": "MLP", "features": "adjacency + ops", "encoder": None}
     told = finished[1]["predictor"]
@@ -140,7 +142,7 @@ def test_other_settings_and_folders_are_refused(
         run_search(tiny(), out=out)
     with pytest.raises(ConfigError, match="goes on in its own storage, which is a file in its"):
         resumed_plan(out, {}, storage="elsewhere.db")
-    shared = {"storage": str(out / JOURNAL), "study": "one"}
+    shared = {"storage": str(out / STUDY_FILE), "study": "one"}
     with pytest.raises(ConfigError, match="epochs"):
         run_search(tiny(epochs=2, **shared), out=tmp_path / "other")
     with pytest.raises(ConfigError, match="workers must be at least 0"):
