@@ -41,7 +41,7 @@ logger = logging.getLogger(__name__)
 
 PARALLEL = 8
 """Choice: architectures that may be evaluated at once, unless evaluations take no time."""
-STUDY = "study.journal"
+STUDY = "study.db"
 """The study of a search that was given no storage, in the run's folder."""
 MAX_FAILURES = 10
 """A search ends in an error if the first so many architectures all fail: its evaluator is broken,

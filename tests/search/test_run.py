@@ -220,7 +220,7 @@ def test_a_worker_of_another_command_joins(tmp_path: Path) -> None:
     words = command("evolution", out)
     words[words.index("--workers") + 1] = "0"
     worker = [sys.executable, "-m", "gnas", "worker", "--study", "run"]
-    worker += ["--storage", str(out / "study.journal")]
+    worker += ["--storage", str(out / "study.db")]
     with subprocess.Popen(words, stderr=subprocess.PIPE, stdout=subprocess.PIPE) as running:
         deadline = time.monotonic() + 120
         while not (out / "config.json").exists():

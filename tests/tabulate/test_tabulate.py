@@ -8,7 +8,7 @@ import numpy as np
 import pytest
 
 from gnas.data import load_table
-from gnas.errors import ConfigError, DataError
+from gnas.errors import ConfigError, DataError, GnasError
 from gnas.spaces import NASBench101
 from gnas.studies import CandidateStudy, work
 from gnas.tabulate import TabulateConfig, TabulateJob, planned, tabulate, write_table
@@ -142,5 +142,5 @@ def test_impossible_configs(tmp_path: Path) -> None:
 
 def test_an_unwritable_file_is_named(tmp_path: Path) -> None:
     (tmp_path / "file").touch()
-    with pytest.raises(DataError, match=r"file/own.parquet.study.db must be writable, but got: "):
+    with pytest.raises(GnasError, match=r"must be writable, but .*file: it is a file"):
         tabulate(TINY, tmp_path / "file" / "own.parquet")
