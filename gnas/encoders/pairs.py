@@ -7,7 +7,7 @@ import torch
 
 from gnas.encoders.config import EncoderConfig
 from gnas.graphs import DenseBatch
-from gnas.spaces import SPACES
+from gnas.spaces import NASGEM, SPACES
 from gnas.spaces.base import Space
 
 
@@ -30,7 +30,8 @@ def near_pairs(
     first = space.sample_batch(count, rng)
     edits = rng.integers(1, config.max_edits + 1, size=count)
     if config.near == "flips":
-        return first, flip_edges(first, edits, rng)
+        flipped = flip_edges(first, edits, rng)
+        return first, space.mended(flipped, rng) if isinstance(space, NASGEM) else flipped
     second = first
     for k in range(config.max_edits):
         moved = space.mutate_batch(second, rng)
@@ -42,9 +43,11 @@ def near_pairs(
 def flip_edges(batch: DenseBatch, flips: np.ndarray, rng: np.random.Generator) -> DenseBatch:
     """Every graph with ``flips`` different pairs of its nodes joined or parted.
 
+    No rule of a space is kept but the order of the nodes.
+
     Args:
-        batch: N node-op architectures without padding.
-        flips: Number of flips of each, at most n (n - 1) / 2.
+        batch: N node-op architectures.
+        flips: Number of flips of each; a graph has all its pairs flipped if it has no more.
         rng: Source of randomness.
 
     Shapes:
@@ -52,9 +55,11 @@ def flip_edges(batch: DenseBatch, flips: np.ndarray, rng: np.random.Generator) -
     """
     n = batch.max_nodes
     rows, columns = np.triu_indices(n, 1)
-    rank = rng.random((len(batch), len(rows)), dtype=np.float32).argsort(1)
+    keys = rng.random((len(batch), len(rows)), dtype=np.float32)
+    real = columns < batch.num_nodes.numpy()[:, None]
+    rank = np.where(real, keys, 2).argsort(1).argsort(1)
     adjacency = batch.adjacency.numpy().copy()
-    adjacency[:, rows, columns] ^= rank < flips[:, None]
+    adjacency[:, rows, columns] ^= (rank < flips[:, None]) & real
     return DenseBatch(torch.from_numpy(adjacency), batch.ops, batch.num_nodes, batch.num_ops)
 
 

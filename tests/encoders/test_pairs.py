@@ -16,16 +16,20 @@ def test_flips_change_exactly_so_many_pairs_of_nodes(rng: np.random.Generator) -
     flipped = flip_edges(batch, flips, rng)
     validate_batch(flipped)
     changed = (flipped.adjacency != batch.adjacency).sum((1, 2))
-    assert changed.tolist() == flips.tolist()
+    most = batch.num_nodes.numpy() * (batch.num_nodes.numpy() - 1) // 2
+    assert changed.tolist() == np.minimum(flips, most).tolist()
     assert torch.equal(flipped.ops, batch.ops)
 
 
 def test_near_pairs_cover_all_edit_distances(rng: np.random.Generator) -> None:
     first, second = near_pairs(NASGEM(), PRESETS["nasgem-30"](), 4000, rng)
-    distance = (first.adjacency != second.adjacency).sum((1, 2)).numpy()
-    counts = np.bincount(distance, minlength=42)
-    assert counts[0] == counts[41] == 0
-    assert counts[1:41].min() > 50  # 100 expected of each
+    for cell in second[:100]:
+        NASGEM().validate(cell)
+    same = (first.num_nodes == second.num_nodes).numpy()  # else nodes have other numbers
+    distance = (first.adjacency != second.adjacency).sum((1, 2)).numpy()[same]
+    counts = np.bincount(distance, minlength=60)
+    assert same.mean() > 0.5 and counts[0] < 100
+    assert counts[1:30].min() > 10  # where a cap binds, a flip may change two edges or none
 
 
 def test_near_cells_of_nasbench101_are_cells_few_edits_away(rng: np.random.Generator) -> None:

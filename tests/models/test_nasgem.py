@@ -1,8 +1,11 @@
 from __future__ import annotations
 
+from collections.abc import Callable
+
 import numpy as np
 import pytest
 import torch
+from torch import Tensor, nn
 
 from gnas.errors import ConfigError, GraphError
 from gnas.graphs import architecture
@@ -13,8 +16,9 @@ from gnas.models import (
     num_macs,
     num_params,
 )
-from gnas.spaces import NASGEM, NASBench201
-from gnas.spaces.nasgem.network import GEMNET_A_SIZED, GEMNET_B_SIZED, MAX_INPUTS, wiring
+from gnas.spaces import NASGEM, NASBench201, prior_space
+from gnas.spaces.nasgem import OPS
+from gnas.spaces.nasgem.network import GEMNET_A_SIZED, GEMNET_B_SIZED, NasgemCell, wiring
 
 SMALL = NasgemNetworkConfig(channels=4, num_classes=7, in_channels=1)
 
@@ -32,35 +36,81 @@ def test_the_published_sizes_are_reached(text: str, params: int, macs: int) -> N
 
 
 def test_hand_drawn_wiring() -> None:
-    # 0 -> 1 -> 3, 0 -> 3, 0 -> 4; nothing enters 2, which feeds 4 and 5.
-    adjacency = np.zeros((6, 6), dtype=int)
-    for i, j in ((0, 1), (1, 3), (0, 3), (0, 4), (2, 4), (2, 5)):
+    # 0 -> 1 -> 2, 0 -> 2, 0 -> 3
+    adjacency = np.zeros((4, 4), dtype=int)
+    for i, j in ((0, 1), (1, 2), (0, 2), (0, 3)):
         adjacency[i, j] = 1
-    found = wiring(architecture(adjacency, [0, 1, 0, 1, 0, 1], 2))
+    found = wiring(architecture(adjacency, [0, 1, 1, 0], 2))
     assert found.ops == ("conv_1x1", "dw_sep_conv_3x3", "dw_sep_conv_3x3", "conv_1x1")
     assert found.inputs == ((), (0,), (0, 1), (0,))
     assert found.outputs == (2, 3)
 
 
-def test_nodes_without_input_hang_nothing_on_the_output() -> None:
-    adjacency = np.zeros((3, 3), dtype=int)
-    adjacency[1, 2] = 1
-    found = wiring(architecture(adjacency, [1, 0, 0], 2))
-    assert found == type(found)(("dw_sep_conv_3x3",), ((),), (0,))
+def built_edges(cell: NasgemCell, num_nodes: int) -> tuple[set[tuple[int, int]], set[int]]:
+    """What a built cell's forward pass reads, found without its own description of it.
+
+    Every node's module is replaced by one that returns a map marked with its own number, so that
+    what arrives at a module, and at the output, says which maps were joined.
+    """
+    edges, channels = set(), cell.nodes[0][-2].num_features
+    calls: list[int] = []
+
+    def marked(node: int) -> Callable[[nn.Module, tuple[Tensor], Tensor], Tensor]:
+        def hook(module: nn.Module, inputs: tuple[Tensor], output: Tensor) -> Tensor:
+            calls.append(node)
+            assert inputs[0].size(1) == module[0].in_channels  # type: ignore[index]
+            for k in range(0, inputs[0].size(1), channels):
+                mark = inputs[0][0, k : k + channels].unique().tolist()
+                assert len(mark) == 1  # one whole map after another
+                edges.add((int(mark[0]), node))
+            return torch.full_like(output, float(node))
+
+        return hook
+
+    handles = [m.register_forward_hook(marked(j)) for j, m in enumerate(cell.nodes)]
+    width = cell.nodes[0][0].in_channels
+    output = cell(torch.full((1, width, 2, 2), -1.0))
+    for handle in handles:
+        handle.remove()
+    assert calls == list(range(num_nodes))
+    joined = [int(output[0, k].unique().item()) for k in range(0, output.size(1), channels)]
+    assert len(joined) == len(set(joined))
+    return edges, set(joined)
 
 
-def test_inputs_are_capped_evenly() -> None:
-    n = 30
-    full = wiring(architecture(np.triu(np.ones((n, n), dtype=int), 1), [0] * n, 2))
-    assert max(map(len, full.inputs)) == MAX_INPUTS
-    last = full.inputs[-1]
-    assert last[0] == 0
-    assert last[-1] == len(full.ops) - 2
-    assert len(set(last)) == MAX_INPUTS
-    # every node that is built is read: nodes that the cap cut off are gone
-    assert {i for inputs in full.inputs for i in inputs} | set(full.outputs) == set(
-        range(len(full.ops))
-    )
+@pytest.mark.parametrize(
+    ("space", "count"),
+    [
+        (NASGEM(), 200),
+        (prior_space("barabasi-albert", spread=True), 20),
+        (prior_space("watts-strogatz"), 20),
+    ],
+    ids=["density", "barabasi-albert", "watts-strogatz"],
+)
+def test_every_edge_of_drawn_and_mutated_cells_is_built_and_no_other(
+    space: NASGEM, count: int, rng: np.random.Generator
+) -> None:
+    drawn = list(space.sample_batch(count, rng))
+    config = NasgemNetworkConfig(channels=1, num_stages=2)
+    for graph in (*drawn, *(space.mutate(graph, rng) for graph in drawn[:20])):
+        edges = {(i, j) for i, j in graph.edge_index.t().tolist()}
+        leaves = set(range(len(graph.x))) - {i for i, _ in edges}
+        network = nasgem_network(graph, config).eval()
+        cells = [layer for layer in network.layers if isinstance(layer, NasgemCell)]
+        assert len(cells) == 2
+        with torch.no_grad():
+            for cell in cells:
+                found, output = built_edges(cell, len(graph.x))
+                assert found - {(-1, 0)} == edges and (-1, 0) in found
+                assert output == leaves
+        depthwise = ["dw_sep_conv_3x3" if len(node) == 4 else "conv_1x1" for node in cell.nodes]
+        assert depthwise == [OPS[k] for k in graph.x.argmax(1).tolist()]
+
+
+def test_cells_of_other_caps_are_built_whole() -> None:
+    n = 12
+    full = architecture(np.triu(np.ones((n, n), dtype=int), 1), [0] * n, 2)
+    assert [len(inputs) for inputs in wiring(full).inputs] == list(range(n))
 
 
 def test_hand_counted_network() -> None:
@@ -91,6 +141,10 @@ def test_networks_run_forward_and_learn(rng: np.random.Generator, size: int) -> 
 def test_what_is_refused(rng: np.random.Generator) -> None:
     with pytest.raises(GraphError, match="x must have 2 columns, but got 3"):
         nasgem_network(NASBench201().sample(rng))
+    adjacency = np.zeros((3, 3), dtype=int)
+    adjacency[1, 2] = 1
+    with pytest.raises(GraphError, match=r"reached from node 0.*but node 1 has no input"):
+        nasgem_network(architecture(adjacency, [1, 0, 0], 2))
     with pytest.raises(ConfigError, match="num_stages must be at least 1, but got 0"):
         NasgemNetworkConfig(num_stages=0)
     with pytest.raises(ConfigError, match="stem must be 'cifar' or 'imagenet', but got 'big'"):

@@ -28,13 +28,14 @@ def test_draws_are_cells_without_dead_nodes(
     assert bool((space.live(batch).num_nodes == 30).all())
     assert abs(batch.ops.float().mean() - 0.5) < 0.02
     graph = batch.data(0)
+    assert int(batch.adjacency.sum(1).max()) <= 6
     space.validate(graph)
     assert NASGEM(30).to_str(graph) == space.to_str(space.from_str(space.to_str(graph)))
 
 
 def test_edges_are_as_many_as_the_graphs_have(rng: np.random.Generator) -> None:
     def count(generator: Generator) -> torch.Tensor:
-        batch = RandomWiring(30, generator).sample_batch(COUNT, rng)
+        batch = RandomWiring(30, generator, max_inputs=29).sample_batch(COUNT, rng)
         edges: torch.Tensor = batch.adjacency[:, 1:].sum((1, 2)).double()  # beside the input's
         return edges
 
@@ -57,7 +58,8 @@ def test_edges_are_as_many_as_the_graphs_have(rng: np.random.Generator) -> None:
 @pytest.mark.parametrize("generator", GENERATORS)
 def test_degrees_follow_networkx(generator: Generator, rng: np.random.Generator) -> None:
     """Undirected again, and without what joins nodes to the input, the draws are networkx'."""
-    own = RandomWiring(30, generator).sample_batch(COUNT, rng).adjacency[:, 1:, 1:].numpy()
+    space = RandomWiring(30, generator, max_inputs=29)
+    own = space.sample_batch(COUNT, rng).adjacency[:, 1:, 1:].numpy()
     own_degrees = np.sort(own.sum(1) + own.sum(2), axis=1).mean(0)
     theirs = []
     for seed in range(COUNT):
@@ -70,6 +72,21 @@ def test_degrees_follow_networkx(generator: Generator, rng: np.random.Generator)
         degrees = nx.to_numpy_array(graph, nodelist=range(30))[1:, 1:].sum(1)
         theirs.append(np.sort(degrees))
     assert np.abs(own_degrees - np.mean(theirs, axis=0)).max() < 0.5
+
+
+def test_the_cap_keeps_any_inputs_of_a_node() -> None:
+    """The same draws with and without it: subsets of the inputs, every one of them somewhere."""
+    free, capped = (
+        RandomWiring(30, "erdos-renyi", max_inputs=cap)
+        .sample_batch(COUNT, np.random.default_rng(8))
+        .adjacency.int()
+        for cap in (29, 3)
+    )
+    assert bool((capped <= free).all())
+    assert bool((capped.sum(1) == free.sum(1).clamp(max=3)).all())
+    last = (free[:, :, 29] > 0) & (free[:, :, 29].sum(1, keepdim=True) > 3)
+    share = ((capped[:, :, 29] * last).sum(0) / last.sum(0))[:29]  # of each source's edges
+    assert float(share.min()) > 0.25 and float(share.max()) < 0.75
 
 
 def test_nodes_without_input_are_joined_to_node_0() -> None:

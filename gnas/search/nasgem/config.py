@@ -35,9 +35,9 @@ class NasgemConfig:
     """
 
     num_nodes: int = 30
-    """Nodes of every cell, dead ones included."""
+    """Most nodes of a cell."""
     min_nodes: int | None = None
-    """Fewest live nodes of a cell; draws with fewer are drawn again. Choice: None takes half of
+    """Fewest nodes of a cell; draws with fewer are drawn again. Choice: None takes half of
     ``num_nodes``. Without a floor the score's penalty makes a single convolution the best cell."""
     prior: Prior = "density"
     """Which random graphs are trained and scored: the space's own, with a spread of densities, or

@@ -10,15 +10,10 @@ from torch import Tensor, nn
 from torch_geometric.data import Data
 
 from gnas.errors import ConfigError
-from gnas.graphs import prune, to_adjacency
+from gnas.graphs import to_adjacency
 from gnas.spaces.nasgem import NASGEM, OPS
 from gnas.spaces.primitives import conv_norm
 from gnas.spaces.sizes import check_sizes
-
-MAX_INPUTS = 6
-"""Choice: most feature maps that a node joins. The paper caps them for the sake of memory (its
-section 2) and does not say where. Of a node with more predecessors, this many are read, evenly
-spread from the first to the last, so that both long and short paths remain."""
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -49,7 +44,7 @@ class NasgemNetworkConfig:
 
 @dataclass(frozen=True)
 class Wiring:
-    """What of a cell is built, nodes in topological order."""
+    """What a cell computes, nodes in topological order."""
 
     ops: tuple[str, ...]
     """Operation of every node."""
@@ -60,46 +55,32 @@ class Wiring:
 
 
 def nasgem_network(graph: Data, config: NasgemNetworkConfig | None = None) -> NasgemNetwork:
-    """The network that stacks a NASGEM cell.
+    """The network that stacks a NASGEM cell, whatever number of nodes and inputs it has.
 
     Args:
-        graph: A NASGEM architecture of any number of nodes, dead ones included.
+        graph: A NASGEM architecture; every edge is built.
         config: Size and form; None for a small network for images of 32x32.
 
     Raises:
         GraphError: ``graph`` is not a NASGEM cell.
     """
-    NASGEM(num_nodes=max(1, len(graph.x))).validate(graph)
     return NasgemNetwork(wiring(graph), config or NasgemNetworkConfig())
 
 
 def wiring(graph: Data) -> Wiring:
-    """What of a NASGEM cell is built.
+    """What a NASGEM cell computes: its nodes and edges as they are, and its leaves.
 
-    Nodes that no data reaches from node 0 are dropped; the leaves of what remains are the
-    output. Then inputs beyond `MAX_INPUTS` are left out, and with them nodes that nothing reads
-    any more.
+    Raises:
+        GraphError: ``graph`` is not a NASGEM cell.
     """
-    adjacency, ops = to_adjacency(prune(graph, to_output=False))
-    inputs = [spread(adjacency[:, j].nonzero().flatten().tolist()) for j in range(len(ops))]
-    outputs = (adjacency.sum(1) == 0).nonzero().flatten().tolist()
-    read = set(outputs)
-    for j in reversed(range(len(ops))):
-        if j in read:
-            read.update(inputs[j])
-    place = {node: k for k, node in enumerate(sorted(read))}
+    n = max(1, len(graph.x))
+    NASGEM(num_nodes=n, max_inputs=n).validate(graph)
+    adjacency, ops = to_adjacency(graph)
     return Wiring(
-        tuple(OPS[ops[node]] for node in place),
-        tuple(tuple(place[source] for source in inputs[node]) for node in place),
-        tuple(place[node] for node in outputs),
+        tuple(OPS[op] for op in ops.tolist()),
+        tuple(tuple(column.nonzero().flatten().tolist()) for column in adjacency.t()),
+        tuple((adjacency.sum(1) == 0).nonzero().flatten().tolist()),
     )
-
-
-def spread(nodes: list[int]) -> list[int]:
-    """At most `MAX_INPUTS` of the nodes, the first and the last among them."""
-    if len(nodes) <= MAX_INPUTS:
-        return nodes
-    return [nodes[k * (len(nodes) - 1) // (MAX_INPUTS - 1)] for k in range(MAX_INPUTS)]
 
 
 class NasgemNetwork(nn.Module):
@@ -203,15 +184,13 @@ def _text(ops: str, wires: str) -> str:
 
 
 GEMNET_A_SIZED = _text(
-    "110010011011111101001101010110",
-    "42804808208c49203000439802847c500570700e084008001050544"
-    "808083004c20110c1401c482132808430000008208251004209000",
+    "11011111101001101010110",
+    "1c090148c49108010a8900110c1401c482132808430000008208251004209000",
 )
 """A drawn cell whose network has the size of GEMNet-A, 4.29M parameters and 464M MACs in the form
 of `nasgem_imagenet`; GEMNet's own cells are not published, and nothing else is alike."""
 GEMNET_B_SIZED = _text(
-    "001110100011111111100001010101",
-    "226040238000202c12421881428310012114a0181000380004d0362"
-    "200040480250cd10004000c1490811800400000287011840a06019",
+    "01101001111111110001010101",
+    "12c0808e1244320a2825280c1000700024800801009432880040018294200800400000a30840a06011",
 )
 """Likewise with the size of GEMNet-B: 4.52M parameters and 563M MACs."""

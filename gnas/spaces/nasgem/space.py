@@ -1,34 +1,47 @@
-"""The NASGEM space: cells of 30 (or any number of) operation nodes with free wiring."""
+"""The NASGEM space: cells of up to 30 (or any number of) operation nodes with free wiring."""
 
 from __future__ import annotations
 
 import numpy as np
 import torch
+from numpy.typing import NDArray
+from torch import Tensor
 from torch_geometric.data import Data
 
 from gnas.errors import ConfigError, GraphError
-from gnas.graphs import DenseBatch, architecture, prune_batch, to_adjacency
+from gnas.graphs import DenseBatch, architecture, prune, prune_batch, to_adjacency
 from gnas.spaces.base import Space
 
 OPS = ("conv_1x1", "dw_sep_conv_3x3")
-DENSITIES = (0.05, 0.6)
-"""Choice: each draw has its own edge probability, uniform in this range. With one density for
-all, the kernel between any two cells is nearly constant and an encoder has nothing to learn."""
+DENSITIES = (0.2, 1.0)
+"""Choice: each draw has its own share of the edges that a cell can have, uniform in this range.
+With one density for all, the kernel between any two cells is nearly constant and an encoder has
+nothing to learn."""
+MAX_INPUTS = 6
+"""Choice: most feature maps that a node joins. The paper caps them for the sake of memory (its
+section 2) and does not say where."""
+CHUNK = 500
+"""Cells drawn at a time: they stay in cache."""
 
 
 class NASGEM(Space):
-    """Directed acyclic graphs of operation nodes, every pair of nodes joined or not.
+    """Directed acyclic graphs of operation nodes; the graph is the network, edge for edge.
 
-    The graph holds all ``num_nodes`` nodes, dead ones included, as the paper's encoder sees it.
-    `live` gives what the network is built from.
+    Every node is reached from node 0, which alone takes the cell's input, and joins the outputs
+    of at most ``max_inputs`` earlier nodes. The nodes that nothing reads, the leaves, are joined
+    to the cell's output, however many they are. So node 0 and the output need no node of their
+    own, and no edge or node of a graph is left out of its network.
 
-    Choice: node 0 takes the cell's input and is the only node that does; any other node without
-    input is dropped (paper, section 3.3), with whatever hangs on it alone. The leaves that
-    remain form the output. So node 0 and the last node need no operation of their own.
+    The paper draws an adjacency matrix of 30 nodes and drops those without input (section 3.3).
+    Here the graph is what remains, so cells have 1 to ``num_nodes`` nodes.
 
     Args:
-        num_nodes: Nodes of every cell.
-        densities: Range of the edge probability of a drawn cell.
+        num_nodes: Most nodes of a cell.
+        densities: Range of a drawn cell's share of the edges that it can have.
+        max_inputs: Most inputs of a node.
+
+    Raises:
+        ConfigError: an argument is outside its range.
 
     Source: Cheng et al., NASGEM: Neural Architecture Search via Graph Embedding Method,
     AAAI 2021, section 3.
@@ -39,63 +52,171 @@ class NASGEM(Space):
     to_output = False
     learned = OPS
 
-    def __init__(self, num_nodes: int = 30, densities: tuple[float, float] = DENSITIES) -> None:
+    def __init__(
+        self,
+        num_nodes: int = 30,
+        densities: tuple[float, float] = DENSITIES,
+        max_inputs: int = MAX_INPUTS,
+    ) -> None:
         if not 1 <= num_nodes <= 127:
             raise ConfigError(f"num_nodes must be in [1, 127], but got {num_nodes=}")
         if not 0 <= densities[0] <= densities[1] <= 1:
             raise ConfigError(f"densities must be 0 <= low <= high <= 1, but got {densities}")
+        if max_inputs < 1:
+            raise ConfigError(f"max_inputs must be at least 1, but got {max_inputs}")
         self.max_nodes = num_nodes
         self.densities = densities
+        self.max_inputs = max_inputs
 
     def sample_batch(self, count: int, rng: np.random.Generator) -> DenseBatch:
-        """``count`` cells: a density uniform in ``densities``, then independent edges and ops."""
+        """``count`` cells: a density, then every node's inputs and operation, independently.
+
+        With a density q, uniform in ``densities``, node j has Binomial(min(j, max_inputs), q)
+        inputs, any of the j earlier nodes equally likely; nodes that node 0 does not reach are
+        dropped. Where the cap is no bound, every edge exists with probability q.
+        """
         n = self.max_nodes
-        rows, columns = np.triu_indices(n, 1)
-        density = rng.uniform(*self.densities, size=(count, 1)).astype(np.float32)
-        adjacency = np.zeros((count, n, n), dtype=np.uint8)
-        adjacency[:, rows, columns] = rng.random((count, len(rows)), dtype=np.float32) < density
+        density = rng.uniform(*self.densities, size=(count, 1))
+        degrees = rng.binomial(np.minimum(np.arange(n), self.max_inputs), density)  # [N, n]
+        earlier = np.broadcast_to(np.triu(np.ones((n, n), dtype=np.bool_), 1), (count, n, n))
+        adjacency = some_inputs(earlier, degrees, rng)
         ops = rng.integers(len(OPS), size=(count, n), dtype=np.int8)
-        return DenseBatch(
-            torch.from_numpy(adjacency),
-            torch.from_numpy(ops),
-            torch.full((count,), n, dtype=torch.int64),
-            len(OPS),
+        return prune_batch(
+            DenseBatch(
+                torch.from_numpy(adjacency.astype(np.uint8)),
+                torch.from_numpy(ops),
+                torch.full((count,), n, dtype=torch.int64),
+                len(OPS),
+            ),
+            to_output=False,
+        )
+
+    def mended(self, batch: DenseBatch, rng: np.random.Generator) -> DenseBatch:
+        """Graphs that break this space's rules as cells that keep them.
+
+        Of more than ``max_inputs`` inputs of a node, that many at random stay; nodes that node 0
+        then does not reach go.
+        """
+        edges = batch.adjacency.numpy() > 0
+        kept = some_inputs(edges, np.full(batch.ops.shape, self.max_inputs), rng)
+        fewer = torch.from_numpy(kept.astype(np.uint8))
+        return prune_batch(
+            DenseBatch(fewer, batch.ops, batch.num_nodes, batch.num_ops), to_output=False
         )
 
     def mutate(self, graph: Data, rng: np.random.Generator) -> Data:
-        """One edge added or removed, or one operation changed, each candidate equally likely."""
-        adjacency, ops = to_adjacency(graph)
-        rows, columns = np.triu_indices(len(ops), 1)
-        k = int(rng.integers(len(rows) + len(ops)))
-        if k < len(rows):
-            adjacency[rows[k], columns[k]] ^= 1
-        else:
-            ops[k - len(rows)] = (ops[k - len(rows)] + 1) % len(OPS)
-        return architecture(adjacency, ops, len(OPS))
+        """One edit: each of the following equally likely, as far as the rules allow it.
 
-    def neighbours(self, graph: Data) -> DenseBatch:
-        """All cells with one edge added or removed or one operation changed, live parts compared.
-
-        435 edges and 30 operations, less what changes dead nodes only.
+        An edge added; an edge removed, and with it the nodes that node 0 then does not reach; an
+        operation changed; a node of either operation added at any later place with one input.
         """
         adjacency, ops = to_adjacency(graph)
         n = len(ops)
-        rows, columns = torch.triu_indices(n, n, 1)
-        pairs, nodes = torch.arange(len(rows)), torch.arange(n)
-        edges = adjacency.repeat(1 + len(rows) + n, 1, 1)
+        toggles, grown = self._toggles(adjacency), self._grown(n)
+        k = int(rng.integers(len(toggles) + n + grown))
+        if k < len(toggles):
+            i, j = toggles[k].tolist()
+            adjacency[i, j] ^= 1
+            return prune(architecture(adjacency, ops, len(OPS)), to_output=False)
+        k -= len(toggles)
+        if k < n:
+            ops[k] = (ops[k] + 1) % len(OPS)
+            return architecture(adjacency, ops, len(OPS))
+        source, op = divmod(k - n, len(OPS))
+        place = int(rng.integers(source + 1, n + 1))
+        adjacency, ops = _with_node(adjacency, ops, place)
+        adjacency[source, place], ops[place] = 1, op
+        return architecture(adjacency, ops, len(OPS))
+
+    def neighbours(self, graph: Data) -> DenseBatch:
+        """All cells one edit away (see `mutate`), each once up to isomorphism.
+
+        A node added is the last one: where a leaf stands changes no network.
+        """
+        adjacency, ops = to_adjacency(graph)
+        n = len(ops)
+        toggles, grown = self._toggles(adjacency), self._grown(n)
+        adjacency, ops = _with_node(adjacency, ops, n)
+        ops[n] = -1
+        edges = adjacency.to(torch.uint8).repeat(1 + len(toggles) + n + grown, 1, 1)
         kinds = ops.to(torch.int8).repeat(len(edges), 1)
-        edges[1 + pairs, rows, columns] ^= 1
-        changed = 1 + len(rows) + nodes
-        kinds[changed, nodes] = (kinds[changed, nodes] + 1) % len(OPS)
-        return self._others(DenseBatch(edges, kinds, torch.full((len(edges),), n), len(OPS)))
+        sizes = torch.full((len(edges),), n)
+        edges[1 + torch.arange(len(toggles)), toggles[:, 0], toggles[:, 1]] ^= 1
+        changed = 1 + len(toggles) + torch.arange(n)
+        kinds[changed, torch.arange(n)] = (kinds[changed, torch.arange(n)] + 1) % len(OPS)
+        added = torch.arange(grown)
+        first = 1 + len(toggles) + n
+        edges[first + added, added // len(OPS), n] = 1
+        kinds[first + added, n] = (added % len(OPS)).to(torch.int8)
+        sizes[first:] += 1
+        others = self._others(
+            prune_batch(DenseBatch(edges, kinds, sizes, len(OPS)), to_output=False)
+        )
+        return others.pad_to(max(n, int(others.num_nodes.max()))) if grown else others
 
     def check(self, graph: Data) -> None:
         """See `Space.check`."""
-        if graph.x.size(0) != self.max_nodes:
+        adjacency, ops = to_adjacency(graph)
+        if len(ops) > self.max_nodes:
             raise GraphError(
-                f"a cell of this space must have {self.max_nodes} nodes, but got {graph.x.size(0)}"
+                f"a cell of this space must have at most {self.max_nodes} nodes, "
+                f"but got {len(ops)}"
+            )
+        inputs = adjacency.sum(0)
+        over = (inputs > self.max_inputs).nonzero().flatten().tolist()
+        if over:
+            raise GraphError(
+                f"a node of this space must have at most {self.max_inputs} inputs, but node "
+                f"{over[0]} has {int(inputs[over[0]])}; leave some out, or make the space with "
+                "another max_inputs"
+            )
+        unreached = (inputs[1:] == 0).nonzero().flatten().tolist()
+        if unreached:
+            raise GraphError(
+                "every node must be reached from node 0, the only one that takes the cell's "
+                f"input, but node {unreached[0] + 1} has no input; drop it and what hangs on it "
+                "alone: gnas.graphs.prune(graph, to_output=False)"
             )
 
-    def live(self, batch: DenseBatch) -> DenseBatch:
-        """The cells without the nodes that no data reaches from node 0."""
-        return prune_batch(batch, to_output=False)
+    def _toggles(self, adjacency: Tensor) -> Tensor:
+        """The edges that can be added or removed: int64 [K, 2]."""
+        n = len(adjacency)
+        free = adjacency.sum(0, keepdim=True) < self.max_inputs
+        return torch.triu((adjacency > 0) | free.expand(n, n), 1).nonzero()
+
+    def _grown(self, n: int) -> int:
+        """Ways to add a node with one input to a cell of ``n``, its place left open."""
+        return n * len(OPS) if n < self.max_nodes else 0
+
+
+def _with_node(adjacency: Tensor, ops: Tensor, place: int) -> tuple[Tensor, Tensor]:
+    """The same cell with one more node, of operation 0 and without edges, at ``place``."""
+    n = len(ops)
+    kept = [k for k in range(n + 1) if k != place]
+    wider, kinds = adjacency.new_zeros(n + 1, n + 1), ops.new_zeros(n + 1)
+    wider[torch.tensor(kept)[:, None], torch.tensor(kept)] = adjacency
+    kinds[kept] = ops
+    return wider, kinds
+
+
+def some_inputs(
+    edges: NDArray[np.bool_], degrees: NDArray[np.int64], rng: np.random.Generator
+) -> NDArray[np.bool_]:
+    """Of every node's possible inputs, so many at random: every subset of that size alike.
+
+    Args:
+        edges: The possible edges, upper triangles.
+        degrees: How many to keep of each node's; all where it has fewer.
+        rng: Of the choice.
+
+    Shapes:
+        edges [N, n, n], degrees [N, n] -> [N, n, n].
+    """
+    kept = np.empty_like(edges)
+    for start in range(0, len(edges), CHUNK):
+        possible = edges[start : start + CHUNK].transpose(0, 2, 1)  # [M, target, source]
+        keys = np.where(possible, rng.random(possible.shape, dtype=np.float32), np.float32(2))
+        most = np.minimum(degrees[start : start + CHUNK], keys.shape[2] - 1)
+        first_out = np.take_along_axis(np.sort(keys, axis=2), most[:, :, None], axis=2)
+        kept[start : start + CHUNK] = (keys < first_out).transpose(0, 2, 1)
+    return kept

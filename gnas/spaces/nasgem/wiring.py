@@ -12,7 +12,7 @@ import torch
 
 from gnas.errors import ConfigError
 from gnas.graphs import DenseBatch
-from gnas.spaces.nasgem import NASGEM, OPS
+from gnas.spaces.nasgem.space import MAX_INPUTS, NASGEM, OPS, some_inputs
 
 Generator = Literal["erdos-renyi", "barabasi-albert", "watts-strogatz"]
 Prior = Literal["density", "erdos-renyi", "barabasi-albert", "watts-strogatz"]
@@ -39,14 +39,16 @@ class RandomWiring(NASGEM):
     node, as RandWire does. Operations are independent, as `NASGEM`'s.
 
     Choice: RandWire joins all nodes without input to an extra input node. Here node 0 is the only
-    one that takes the cell's input, so each of them is joined to node 0 instead: no node is dead.
-    The leaves form the output.
+    one that takes the cell's input, so each of them is joined to node 0 instead: no node is
+    dropped. Of more than ``max_inputs`` inputs, that many at random are kept. The leaves form
+    the output.
 
     Args:
         num_nodes: Nodes of every cell.
         generator: Which random graphs.
         spread: Each draw takes parameters at random from `SPREAD` (those that are possible with
             this many nodes) instead of `FIXED`.
+        max_inputs: Most inputs of a node.
 
     Raises:
         ConfigError: unknown generator, or too few nodes for its parameters.
@@ -61,8 +63,9 @@ class RandomWiring(NASGEM):
         generator: Generator = "watts-strogatz",
         *,
         spread: bool = False,
+        max_inputs: int = MAX_INPUTS,
     ) -> None:
-        super().__init__(num_nodes)
+        super().__init__(num_nodes, max_inputs=max_inputs)
         if generator not in FIXED:
             raise ConfigError(f"unknown generator '{generator}'; choose from {sorted(FIXED)}")
         values = SPREAD[generator] if spread else {k: (v,) for k, v in FIXED[generator].items()}
@@ -81,7 +84,7 @@ class RandomWiring(NASGEM):
             )
 
     def sample_batch(self, count: int, rng: np.random.Generator) -> DenseBatch:
-        """``count`` cells: parameters (if spread), a random graph, its orientation, ops."""
+        """``count`` cells: parameters (if spread), a random graph, oriented and capped, ops."""
         n = self.max_nodes
         draw = random.Random(int(rng.integers(2**63)))
         adjacency = np.zeros((count, n, n), dtype=np.uint8)
@@ -92,6 +95,8 @@ class RandomWiring(NASGEM):
         without = adjacency.sum(1) == 0
         without[:, 0] = False
         adjacency[:, 0, :] |= without.astype(np.uint8)
+        most = np.full((count, n), self.max_inputs)
+        adjacency = some_inputs(adjacency > 0, most, rng).astype(np.uint8)
         ops = rng.integers(len(OPS), size=(count, n), dtype=np.int8)
         sizes = torch.full((count,), n, dtype=torch.int64)
         return DenseBatch(torch.from_numpy(adjacency), torch.from_numpy(ops), sizes, len(OPS))
@@ -106,13 +111,20 @@ _DRAW: dict[Generator, Callable[[int, Parameters, random.Random], nx.Graph]] = {
 }
 
 
-def prior_space(prior: Prior, num_nodes: int = 30, *, spread: bool = False) -> NASGEM:
+def prior_space(
+    prior: Prior,
+    num_nodes: int = 30,
+    *,
+    spread: bool = False,
+    max_inputs: int = MAX_INPUTS,
+) -> NASGEM:
     """The NASGEM space whose draws follow ``prior``.
 
     Args:
         prior: "density" is `NASGEM`'s own, spread as it is; else a generator.
-        num_nodes: Nodes of every cell.
+        num_nodes: Most nodes of a cell.
         spread: As for `RandomWiring`.
+        max_inputs: Most inputs of a node.
 
     Raises:
         ConfigError: unknown prior, or one that cannot be spread or have this many nodes.
@@ -120,5 +132,5 @@ def prior_space(prior: Prior, num_nodes: int = 30, *, spread: bool = False) -> N
     if prior not in get_args(Prior):
         raise ConfigError(f"unknown prior '{prior}'; choose from {list(get_args(Prior))}")
     if prior == "density":
-        return NASGEM(num_nodes)
-    return RandomWiring(num_nodes, prior, spread=spread)
+        return NASGEM(num_nodes, max_inputs=max_inputs)
+    return RandomWiring(num_nodes, prior, spread=spread, max_inputs=max_inputs)

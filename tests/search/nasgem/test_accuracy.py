@@ -53,6 +53,7 @@ def test_predicted_accuracies_are_calibrated(rng: np.random.Generator) -> None:
         found, true = predictor.predict(new), true_accuracies(new, rng, 0.02)
         slopes.append(np.polyfit(found + PENALTY(new)[:, 0], true, 1)[0])
         taus.append(kendall_tau(found, scored(true, new)))
+    print(slopes, taus)
     assert 0.7 < np.median(slopes) < 1.4
     assert np.mean(taus) > 0.5
 
