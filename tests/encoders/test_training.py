@@ -211,7 +211,7 @@ def test_graphs_of_other_spaces_are_refused(rng: np.random.Generator) -> None:
     with pytest.raises(GraphError, match="3 on edges"):
         encoder.encode(NASBench201().sample_batch(2, rng))
     small = NASGEMEncoder(replace(TINY, num_nodes=10))
-    with pytest.raises(GraphError, match="at most 10 nodes, but one has [23]"):
+    with pytest.raises(GraphError, match=r"at most 10 nodes, but one has [23]"):
         small.encode(NASGEM().sample_batch(2, rng))
 
 

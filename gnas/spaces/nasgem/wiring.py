@@ -23,13 +23,13 @@ FIXED: dict[Generator, Parameters] = {
     "barabasi-albert": {"m": 5},
     "watts-strogatz": {"k": 4, "p": 0.75},
 }
-"""The setting of each that RandWire goes on with, at 32 nodes (its section 4.1)."""
+"""Choice, but for Watts-Strogatz: RandWire's networks of 32 nodes are WS(4, 0.75)."""
 SPREAD: dict[Generator, dict[str, tuple[float, ...]]] = {
     "erdos-renyi": {"p": (0.2, 0.4, 0.6, 0.8)},
     "barabasi-albert": {"m": (1, 2, 3, 5, 7)},
     "watts-strogatz": {"k": (2, 4, 6, 8), "p": (0.25, 0.5, 0.75, 1.0)},
 }
-"""The values that RandWire compares, but for the lattice that Watts-Strogatz with p = 0 is."""
+"""Choice: from sparse to dense, without the lattice that Watts-Strogatz with p = 0 is."""
 
 
 class RandomWiring(NASGEM):
