@@ -142,23 +142,3 @@ class Goal:
     def violation(self, measures: Mapping[str, float]) -> float:
         """The sum of `Bound.violation`; 0 where all bounds are kept."""
         return float(sum(bound.violation(measures[bound.name]) for bound in self.bounds))
-
-
-def non_dominated(values: Values, violation: Values | None = None) -> list[int]:
-    """The rows of the Pareto front, best in the first objective first; of equal rows the first.
-
-    Only rows that break the bounds least are on it.
-
-    Args:
-        values: Objectives of N architectures, larger is better, float64 [N, M].
-        violation: By how much each breaks the bounds [N]; None for not at all.
-    """
-    if not len(values):
-        return []
-    allowed = np.ones(len(values), bool) if violation is None else violation == violation.min()
-    order = [i for i in np.lexsort(-values.T[::-1]).tolist() if allowed[i]]
-    front: list[int] = []
-    for i in order:  # whoever dominates i comes before it
-        if not any((values[j] >= values[i]).all() for j in front):
-            front.append(i)
-    return front

@@ -28,7 +28,8 @@ from gnas.runs import (
     write_config,
     write_result,
 )
-from gnas.search.objectives import Bound, Goal, Objective, non_dominated
+from gnas.search.objectives import Bound, Goal, Objective
+from gnas.search.pareto import non_dominated
 from gnas.search.result import Evaluation, SearchResult
 from gnas.search.samplers import SEARCHERS, Searcher
 from gnas.search.samplers.base import SpaceExhausted
@@ -153,7 +154,7 @@ def run_search(
         name = type(searcher).__name__
     if searcher.asked or searcher.told:
         raise ConfigError("a search needs a searcher of its own, but this one was asked before")
-    searcher.aim(goal)
+    searcher.aim(goal, evaluator.count, evaluator.counted)
     if parallel is None:
         parallel = 1 if evaluator.instant else PARALLEL
     about = {"name": space.name, **({"sha256": source.sha256} if source is not None else {})}

@@ -4,11 +4,13 @@ from __future__ import annotations
 
 import math
 from abc import ABC, abstractmethod
-from collections.abc import Collection, Mapping, Sequence
+from collections.abc import Callable, Collection, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
 
 import numpy as np
+import torch
+from numpy.typing import NDArray
 from torch_geometric.data import Data
 
 from gnas.config import check_seed
@@ -17,6 +19,8 @@ from gnas.graphs import DenseBatch, as_batch, graph_keys
 from gnas.search.objectives import Goal
 from gnas.spaces.base import Space
 
+Count = Callable[[DenseBatch], Mapping[str, NDArray[np.float64]]]
+"""From N architectures to the measures that need no evaluation, each [N]."""
 DRAWS = (1, 4, 64, 1024, 8192, 8192)
 """Sizes of the batches drawn one after another until one holds a new architecture."""
 
@@ -36,11 +40,18 @@ class Scored:
     """Its objectives, signed so that larger is better."""
     violation: float = 0.0
     """By how much it breaks the bounds; see `Goal.violation`."""
+    bounded: tuple[float, ...] = ()
+    """Its measures that have a bound, in the order of the bounds."""
 
     @property
     def score(self) -> float:
         """The first objective."""
         return self.values[0]
+
+    @property
+    def merit(self) -> tuple[float, float]:
+        """Larger is better where there is one objective: bounds first, then the score."""
+        return -self.violation, self.values[0]
 
 
 class Searcher(ABC):
@@ -76,6 +87,8 @@ class Searcher(ABC):
         """How often `ask` was called."""
         self.told: list[Scored] = []
         """Everything that was told, oldest first."""
+        self._count: Count | None = None
+        self._counted: tuple[str, ...] = ()
         self._told: set[int] = set()
         self._pending: set[int] = set()
         self._dropped: set[int] = set()
@@ -93,20 +106,21 @@ class Searcher(ABC):
         self._pending.add(self.key(graph))
         return graph
 
-    def aim(self, goal: Goal) -> None:
-        """Sets what is searched for, before the first `tell`; by default the one number told.
+    def aim(self, goal: Goal, count: Count | None = None, counted: Collection[str] = ()) -> None:
+        """Sets what is searched for, and forgets what was told.
 
-        Raises:
-            ConfigError: this searcher cannot pursue the goal, or something was told already.
+        Without it, a searcher maximises the one number that it is told.
+
+        Args:
+            goal: Objectives and bounds.
+            count: Gives the measures named in ``counted`` of any architectures, exactly.
+            counted: Measures that need no evaluation. Architectures that break a bound of such a
+                measure are never asked for.
         """
-        if self.told:
-            raise ConfigError("the goal must be set before anything is told; make a new searcher")
-        if len(goal.objectives) > 1 or goal.bounds:
-            raise ConfigError(
-                f"{type(self).__name__} takes one objective and no bound, but got "
-                f"{[*map(str, goal.objectives)]} and {[*map(str, goal.bounds)]}"
-            )
+        self._forget()
         self.goal = goal
+        self._count = count
+        self._counted = tuple(name for name in goal.names if name in counted)
 
     def tell(self, graph: Data, measures: float | Mapping[str, float]) -> None:
         """Learns what an architecture is worth; told twice, it counts twice.
@@ -131,7 +145,8 @@ class Searcher(ABC):
         if key not in self._pending:
             self.space.validate(graph)
         self._pending.discard(key)
-        self._add(Scored(graph, key, self.goal.values(found), self.goal.violation(found)))
+        bounded = tuple(found[bound.name] for bound in self.goal.bounds)
+        self._add(Scored(graph, key, self.goal.values(found), self.goal.violation(found), bounded))
 
     def drop(self, graph: Data) -> None:
         """Learns that an architecture which was asked for cannot be evaluated."""
@@ -227,6 +242,24 @@ class Searcher(ABC):
         """Whether all that will ever be known of this architecture is known."""
         return key in self._told or key in self._dropped
 
+    def _allowed(self, batch: DenseBatch) -> NDArray[np.bool_]:
+        """Which architectures keep the bounds of counted measures: bool [N]."""
+        allowed = np.ones(len(batch), dtype=bool)
+        bounds = [bound for bound in self.goal.bounds if bound.name in self._counted]
+        if bounds and self._count is not None and len(batch):
+            measures = self._count(batch)
+            for bound in bounds:
+                allowed &= bound.violation(measures[bound.name]) == 0
+        return allowed
+
+    def _is_allowed(self, graph: Data) -> bool:
+        """Whether an architecture keeps the bounds of counted measures."""
+        return bool(self._allowed(as_batch(graph))[0])
+
+    def _within(self) -> str:
+        bounds = [str(bound) for bound in self.goal.bounds if bound.name in self._counted]
+        return f" and has at most {', '.join(bounds)}" if bounds else ""
+
     def _random(self, rng: np.random.Generator) -> Data:
         """A new architecture drawn from the space's own distribution.
 
@@ -236,14 +269,17 @@ class Searcher(ABC):
         for count in DRAWS:
             batch = self.space.sample_batch(count, rng)
             for row, key in enumerate(self.keys(batch)):
-                if self._is_new(key):
+                if self._is_new(key) and self._is_allowed(batch.data(row)):
                     return batch.data(row)
         if self.space.size is not None:
             batch = self.space.enumerate()
             new = [row for row, key in enumerate(self.keys(batch)) if self._is_new(key)]
+            kept = self._allowed(batch[torch.tensor(new, dtype=torch.int64)])
+            new = [row for row, allowed in zip(new, kept, strict=True) if allowed]
             if new:
                 return batch.data(new[int(rng.integers(len(new)))])
+        known = len(self._told | self._pending | self._dropped)
         raise SpaceExhausted(
-            f"space '{self.space.name}' must have an architecture that was not asked for yet, but "
-            f"none is left after {len(self._told | self._pending | self._dropped)}; stop here"
+            f"space '{self.space.name}' must have an architecture that was not asked for yet"
+            f"{self._within()}, but none is left after {known}; stop here"
         )

@@ -1,4 +1,4 @@
-"""Regularised evolution: the best of a small random sample has a child, the oldest dies."""
+"""Regularized evolution (aging evolution), and NSGA-II for several objectives."""
 
 from __future__ import annotations
 
@@ -6,9 +6,12 @@ import numpy as np
 from torch_geometric.data import Data
 
 from gnas.errors import ConfigError
-from gnas.search.samplers.base import Searcher
+from gnas.search.pareto import pareto_order
+from gnas.search.samplers.base import Scored, Searcher
 from gnas.spaces.base import Space
 
+PARETO_TOURNAMENT = 2
+"""Of NSGA-II, for several objectives."""
 POPULATION, TOURNAMENT = 30, 10
 """Choice: sizes for some hundred evaluations; Real et al. have 100 and 25 for 20,000."""
 CHILDREN = 10
@@ -18,13 +21,18 @@ TOURNAMENTS = 20
 
 
 class RegularizedEvolution(Searcher):
-    """Evolution in which age, not fitness, decides who leaves.
+    """Evolution in which age, not fitness, decides who leaves; NSGA-II with several objectives.
 
-    The population is the last ``population`` architectures told. Every child is one mutation of
-    the best of ``tournament`` members, drawn with replacement. Before ``population`` were told,
-    architectures are random.
+    With one objective, the population is the last ``population`` architectures told. Every child
+    is one mutation of the best of ``tournament`` members, drawn with replacement. Before
+    ``population`` were told, architectures are random.
 
-    Deliberate differences from the paper: a child that was seen before is mutated from its
+    With several objectives, the population is the ``population`` fittest of all that were told, by
+    non-dominated rank and crowding distance, and a child is a mutation of the fitter of
+    `PARETO_TOURNAMENT` members. Its steady state differs from NSGA-II's generations, and there is
+    no crossover, which spaces do not have.
+
+    Deliberate differences from Real et al.: a child that was seen before is mutated from its
     parent again; mutations are those of the space, without the paper's identity mutation, which
     would evaluate the same architecture twice.
 
@@ -38,7 +46,7 @@ class RegularizedEvolution(Searcher):
         ConfigError: a size is less than 1.
 
     Source: Real et al., Regularized Evolution for Image Classifier Architecture Search, AAAI
-    2019, algorithm 1.
+    2019, algorithm 1; Deb et al., NSGA-II, IEEE Transactions on Evolutionary Computation 2002.
     """
 
     def __init__(
@@ -61,12 +69,24 @@ class RegularizedEvolution(Searcher):
     def _propose(self, rng: np.random.Generator) -> Data:
         if len(self.told) < self.population:
             return self._random(rng)
-        alive = self.told[-self.population :]
+        several = len(self.goal.objectives) > 1
+        alive = self._fittest() if several else self.told[-self.population :]
+        size = PARETO_TOURNAMENT if several else self.tournament
         for _ in range(TOURNAMENTS):
-            drawn = rng.integers(len(alive), size=self.tournament).tolist()
-            parent = max((alive[i] for i in drawn), key=lambda member: member.score)
+            drawn = rng.integers(len(alive), size=size).tolist()
+            if several:  # the fittest come first
+                parent = alive[min(drawn)]
+            else:
+                parent = max((alive[i] for i in drawn), key=lambda member: member.merit)
             for _ in range(CHILDREN):
                 child = self.space.mutate(parent.graph, rng)
-                if self._is_new(self.key(child)):
+                if self._is_new(self.key(child)) and self._is_allowed(child):
                     return child
         return self._random(rng)
+
+    def _fittest(self) -> list[Scored]:
+        """The population of several objectives, the fittest first."""
+        values = np.array([scored.values for scored in self.told])
+        violation = np.array([scored.violation for scored in self.told])
+        order = pareto_order(values, violation)[: self.population]
+        return [self.told[i] for i in order.tolist()]

@@ -127,12 +127,13 @@ class History:
             return
         graph, key = self._known[text]
         self._holders.setdefault(key, []).append(trial.number)
-        if trial.state != TrialState.COMPLETE or not math.isfinite(trial.values[0]):
+        if trial.state != TrialState.COMPLETE or not all(map(math.isfinite, trial.values)):
             self._dropped.add(key)
             return
         assert trial.datetime_complete is not None
         age = trial.datetime_complete.timestamp(), trial.number
         place = bisect(self._ages, age)
-        sign = 1.0 if study.direction == StudyDirection.MAXIMIZE else -1.0
+        signs = [1.0 if d == StudyDirection.MAXIMIZE else -1.0 for d in study.directions]
+        values = tuple(sign * v for sign, v in zip(signs, trial.values, strict=True))
         self._ages.insert(place, age)
-        self._told.insert(place, Scored(graph, key, (sign * trial.values[0],)))
+        self._told.insert(place, Scored(graph, key, values))

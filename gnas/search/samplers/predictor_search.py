@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Collection, Sequence
 from dataclasses import dataclass
 from typing import Any
 
@@ -25,7 +25,10 @@ from gnas.predictors import (
     default,
 )
 from gnas.predictors.features import Rows
-from gnas.search.samplers.base import Scored, Searcher
+from gnas.search.objectives import Goal
+from gnas.search.pareto import pareto_order
+from gnas.search.samplers.acquisition import choose, draws
+from gnas.search.samplers.base import Count, Scored, Searcher
 from gnas.spaces.base import Space
 
 START, EVERY = 10, 5
@@ -34,6 +37,10 @@ POOL = 2_000
 """Choice: random candidates; the neighbours of the best are what finds the last improvements."""
 ELITE = 5
 """Choice: architectures whose neighbours join the pool."""
+PARETO_ELITE = 20
+"""Choice: the same with several objectives."""
+PICKS = 3
+"""Choice: architectures that one fit chooses with regard to each other, per score between fits."""
 NASGEM_POOL = 50_000
 """The paper's pool (Cheng et al., AAAI 2021, section 3.4)."""
 
@@ -45,6 +52,8 @@ class _Candidates:
     graphs: DenseBatch
     keys: list[int]
     rows: Rows
+    counted: dict[str, Rows]
+    """Measures that need no evaluation, by name [N]."""
 
 
 class PredictorSearch(Searcher):
@@ -56,6 +65,10 @@ class PredictorSearch(Searcher):
     are asked for in the order of the improvement that can be expected of them, or, where the
     predictor does not know how unsure it is, of their predicted scores. While all scores are
     equal, and when the pool is used up, architectures are random.
+
+    With several objectives, one predictor of each learns ranks; the pool's architectures are asked
+    for by the expected improvement of the dominated hypervolume (`acquisition`). Counted measures
+    are exact, and bounds of learned ones count by their probability.
 
     The predictor sees live parts only, and the pool's features are computed once: a fit costs
     what fitting and predicting cost, an `ask` between two fits next to nothing.
@@ -114,6 +127,7 @@ class PredictorSearch(Searcher):
         self._rows: dict[int, Rows] = {}
         self._fitted_on: list[Scored] = []
         self._ranked: tuple[list[int], list[tuple[DenseBatch, int]]] = ([], [])
+        self._predictors: dict[str, Predictor] = {}
 
     def facts(self) -> dict[str, Any]:
         """See `Searcher.facts`."""
@@ -133,8 +147,22 @@ class PredictorSearch(Searcher):
                 return graphs.data(row)
         return self._random(rng)
 
+    def aim(self, goal: Goal, count: Count | None = None, counted: Collection[str] = ()) -> None:
+        """See `Searcher.aim`; with several objectives, one predictor of each learned measure."""
+        super().aim(goal, count, counted)
+        self._random_pool, self._near, self._fitted_on = None, {}, []
+        self._predictors = {
+            name: self.predictor.clone(self.seed)
+            for name in goal.names
+            if name not in self._counted
+        }
+
     def _rank(self, scored: Sequence[Scored]) -> None:
         """Fits the predictor and puts the pool in the order of its predictions, best first."""
+        learned = {bound.name for bound in self.goal.bounds} - {*self._counted}
+        if len(self.goal.objectives) > 1 or learned:
+            self._rank_several(scored)
+            return
         values = np.array([item.score for item in scored])
         self._ranked = [], []
         if values.min() == values.max():
@@ -147,6 +175,33 @@ class PredictorSearch(Searcher):
         homes = [(part.graphs, row) for part in parts for row in range(len(part.keys))]
         order = np.argsort(-predicted, kind="stable").tolist()
         self._ranked = [keys[i] for i in order], [homes[i] for i in order]
+
+    def _rank_several(self, scored: Sequence[Scored]) -> None:
+        """As `_rank`, for several objectives or bounds of what has to be learned."""
+        known, parts = self._rows_of(scored), self._candidates(scored)
+        keys = [key for part in parts for key in part.keys]
+        homes = [(part.graphs, row) for part in parts for row in range(len(part.keys))]
+        done = {item.key for item in scored}  # whatever else is asked for depends on the clock
+        new = [i for i, key in enumerate(keys) if key not in done]
+        self._ranked = [], []
+        if not new:
+            return
+        rows = np.concatenate([part.rows for part in parts])[new]
+        rng = np.random.default_rng((self.seed, len(scored), 2))
+        values = np.array([item.values for item in scored])
+        told = {o.name: o.sign * values[:, k] for k, o in enumerate(self.goal.objectives)}
+        for k, bound in enumerate(self.goal.bounds):
+            told[bound.name] = np.array([item.bounded[k] for item in scored])
+        measures = {}
+        for name in self.goal.names:
+            if name in self._counted:
+                exact = np.concatenate([part.counted[name] for part in parts])[new]
+                measures[name] = exact, exact[None]
+            else:
+                measures[name] = draws(self._predictors[name], known, told[name], rows, rng)
+        violation = np.array([item.violation for item in scored])
+        order = choose(self.goal, measures, values, violation, PICKS * self.every)
+        self._ranked = [keys[new[i]] for i in order], [homes[new[i]] for i in order]
 
     def _merit(self, rows: Rows, known: Rows) -> Rows:
         """What candidates are ordered by [N]: the prediction, or the expected improvement."""
@@ -164,20 +219,35 @@ class PredictorSearch(Searcher):
             drawn = self.space.sample_batch(self.pool, np.random.default_rng((self.seed, 0, 1)))
             self._random_pool = self._seen_by_predictor(drawn)
         best: dict[int, Scored] = {}
-        for item in sorted(scored, key=lambda item: -item.score):
+        for item in self._best_first(scored):
             best.setdefault(item.key, item)
         self._near = {
             key: self._near.get(key) or self._seen_by_predictor(self.space.neighbours(item.graph))
-            for key, item in list(best.items())[: self.elite]
+            for key, item in list(best.items())[: self._num_elites()]
         }
         return [self._random_pool, *self._near.values()]
+
+    def _num_elites(self) -> int:
+        """How many lend their neighbours: with several objectives, much of a front."""
+        several = len(self.goal.objectives) > 1 and self.elite > 0
+        return max(self.elite, PARETO_ELITE) if several else self.elite
+
+    def _best_first(self, scored: Sequence[Scored]) -> list[Scored]:
+        if len(self.goal.objectives) == 1:
+            return sorted(scored, key=lambda item: item.merit, reverse=True)
+        values = np.array([item.values for item in scored])
+        order = pareto_order(values, np.array([item.violation for item in scored]))
+        return [scored[i] for i in order.tolist()]
 
     def _seen_by_predictor(self, graphs: DenseBatch) -> _Candidates:
         """The different architectures among ``graphs``, with their features."""
         keys = np.array(self.keys(graphs), dtype=np.uint64)
         first = np.sort(np.unique(keys, return_index=True)[1])
+        first = first[self._allowed(graphs[torch.from_numpy(first)])]
         graphs = graphs[torch.from_numpy(first)]
-        return _Candidates(graphs, keys[first].tolist(), self._features(graphs))
+        counted = self._count(graphs) if self._count and self._counted and len(graphs) else {}
+        counted = {name: counted.get(name, np.zeros(0)) for name in self._counted}
+        return _Candidates(graphs, keys[first].tolist(), self._features(graphs), counted)
 
     def _rows_of(self, scored: Sequence[Scored]) -> Rows:
         new = {item.key: item.graph for item in scored if item.key not in self._rows}

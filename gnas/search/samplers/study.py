@@ -17,6 +17,7 @@ from torch_geometric.data import Data
 from gnas.config import check_seed, seed_32
 from gnas.errors import ConfigError, GnasError
 from gnas.predictors import Predictor
+from gnas.search.objectives import Goal, Objective
 from gnas.search.samplers.base import Searcher
 from gnas.search.samplers.evolution import POPULATION, TOURNAMENT, RegularizedEvolution
 from gnas.search.samplers.history import ARCHITECTURE, History
@@ -58,9 +59,9 @@ class ArchitectureSampler(BaseSampler):
     objective `suggest_architecture` reads it. The study itself is the only memory, so several
     processes can work on one study, and one that was stopped goes on as if it had not been.
 
-    What counts: finished trials, minimised or maximised as the study says, in the order of their
-    completion. Failed and pruned trials have no score, but their architectures are not chosen
-    again; to retry, enqueue a trial with the same user attribute (as Optuna's
+    What counts: finished trials, minimised or maximised as the study says, in one direction or in
+    several, in the order of their completion. Failed and pruned trials have no score, but their
+    architectures are not chosen again; to retry, enqueue a trial with the same user attribute (as Optuna's
     ``RetryFailedTrialCallback`` does). A trial enqueued with the attribute keeps it: so known
     architectures can go first. Those of running and waiting trials are not chosen again either,
     provided that whatever one process wrote to the storage the others see (files on some network
@@ -73,8 +74,8 @@ class ArchitectureSampler(BaseSampler):
             Optuna's TPESampler if None.
 
     Raises:
-        ConfigError: a setting that the searcher refuses; from `before_trial`: the study has
-            several objectives or holds architectures of another space, or all were chosen.
+        ConfigError: a setting that the searcher refuses; from `before_trial`: the study holds
+            architectures of another space, or all were chosen.
     """
 
     def __init__(
@@ -105,11 +106,6 @@ class ArchitectureSampler(BaseSampler):
         """Chooses the trial's architecture; a trial for which there is none fails."""
         self._other.before_trial(study, trial)
         try:
-            if len(study.directions) > 1:
-                raise ConfigError(
-                    f"{type(self).__name__} needs a study of one objective, but "
-                    f"'{study.study_name}' has {len(study.directions)}"
-                )
             text = trial.user_attrs.get(ARCHITECTURE)
             if text is not None:  # enqueued with it
                 self._history.parse(text, f"trial {trial.number} of '{study.study_name}'")
@@ -123,6 +119,9 @@ class ArchitectureSampler(BaseSampler):
 
     def _choose(self, study: optuna.Study, trial: FrozenTrial) -> None:
         """Writes a choice to the trial that no other trial has."""
+        count = len(study.directions)
+        if len(self._searcher.goal.objectives) != count:  # values come signed
+            self._searcher.aim(Goal(tuple(Objective(f"value {k}", "max") for k in range(count))))
         past = self._history.read(study, besides=trial.number)
         self._searcher.restore(
             past.told, asked=trial.number, pending=past.pending, dropped=past.dropped
