@@ -15,7 +15,7 @@ Notation = Annotated[
 ]
 
 
-def read_architecture(what: str, notation: str | None = None) -> str:
+def read_architecture(what: str, notation: str | None = None, *, member: int | None = None) -> str:
     """The text of the architecture in a file or a run's folder, or ``what`` itself.
 
     A file may hold the text, a genotype as JSON, or be a run's ``result.json``; a text may be
@@ -24,13 +24,16 @@ def read_architecture(what: str, notation: str | None = None) -> str:
     Args:
         what: A path or a text.
         notation: The name of the foreign notation, see `gnas.spaces.texts.notations`.
+        member: Of the Pareto front of the run in the folder ``what``: its place there.
 
     Raises:
-        ConfigError: unknown notation.
+        ConfigError: unknown notation, or no such member.
         MissingDataError: neither a file, nor a run with a result, nor an architecture.
         DataError: the file cannot be read.
         GraphError: the text is not in the notation.
     """
+    if member is not None:
+        return _member(Path(what), member)
     if notation is None:
         return _read(what)
     from gnas.spaces.texts import in_notation
@@ -47,6 +50,18 @@ def run_folder(what: str | None) -> Path | None:
     path = Path(what)
     path = path.parent if path.name == "result.json" else path
     return path if path.is_dir() else None
+
+
+def _member(folder: Path, member: int) -> str:
+    from gnas.errors import ConfigError
+    from gnas.search.result import read_result
+
+    result = read_result(folder)
+    if not 0 <= member < len(result.front):
+        raise ConfigError(
+            f"member must be in [0, {len(result.front)}), the front of {folder}, but got {member}"
+        )
+    return result.evaluations[result.front[member]].architecture
 
 
 def _read(what: str) -> str:

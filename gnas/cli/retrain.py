@@ -57,6 +57,9 @@ def retrain(
     seed: Annotated[int | None, typer.Option(help="Of weights, order, augmentation [0]")] = None,
     device: Annotated[str, typer.Option(help="auto, cpu, cuda or cuda:N")] = "auto",
     json: Annotated[str | None, typer.Option(help="File for the result; - is stdout")] = None,
+    member: Annotated[
+        int | None, typer.Option(help="Which of the search's Pareto front, from 0 [its best]")
+    ] = None,
     notation: Notation = None,
     setting: Annotated[
         list[str] | None,
@@ -76,7 +79,7 @@ def retrain(
     check_writable(json)
     text = None
     if genotype is not None:
-        text = to_text(from_text(read_architecture(genotype, notation)))
+        text = to_text(from_text(read_architecture(genotype, notation, member=member)))
     changes = given(
         data_dir=absolute(data_dir), epochs=epochs, layers=_numbers(layers), channels=channels,
         repeats=repeats, seed=seed,

@@ -52,7 +52,11 @@ def _command(searcher: str) -> Callable[..., None]:
             ),
         ] = None,
         table: Annotated[
-            str | None, typer.Option(help="Look up in a table", rich_help_panel=EVALUATION)
+            list[str] | None,
+            typer.Option(
+                help="Look up in a table, or in several of the same architectures",
+                rich_help_panel=EVALUATION,
+            ),
         ] = None,
         evaluate: Annotated[
             str | None,
@@ -100,15 +104,16 @@ def _command(searcher: str) -> Callable[..., None]:
             typer.Option("--set", metavar="NAME=VALUE", help="Setting of searcher or training"),
         ] = None,
     ) -> None:
-        if workers > 0 and table is None:
+        if workers > 0 and not table:
             prepare("gnas.evaluate.job")
         from gnas.search.plan import plan_search, resumed_plan, run_plan
         from gnas.viz import search_result_figures
 
         check_writable(json)
         named = given(
-            space=space, dataset=dataset, table=table, evaluate=evaluate, budget=budget,
-            seed=seed, data_dir=absolute(data_dir), objectives=tuple(objective or ()) or None,
+            space=space, dataset=dataset, table=tuple(table or ()) or None, evaluate=evaluate,
+            budget=budget, seed=seed, data_dir=absolute(data_dir),
+            objectives=tuple(objective or ()) or None,
             at_most=tuple(at_most or ()) or None,
         )  # fmt: skip
         options = named | settings(setting or [], named)

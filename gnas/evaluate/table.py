@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import copy
 from collections.abc import Mapping, Sequence
 from typing import Any, ClassVar
 
@@ -126,6 +127,28 @@ class TableEvaluator(Evaluator):
         counted = [name for name in COUNTED if name in found]
         facts = {**table.provenance.summary(), "dataset": dataset, "epochs": epochs}
         return cls(space, table.graphs, found, counted=counted, provenance=facts)
+
+    def join(self, other: TableEvaluator) -> TableEvaluator:
+        """This evaluator with those measures of another table that it lacks.
+
+        Raises:
+            ConfigError: the other table lacks one of the networks.
+        """
+        keys = {number: key for key, number in self._number.items()}
+        try:
+            rows = [other._number[keys[number]] for number in range(len(self))]
+        except KeyError:
+            raise ConfigError(
+                f"tables that are searched together must have the same networks, but "
+                f"{other.provenance.get('name', 'one')} lacks some"
+            ) from None
+        joined = copy.copy(self)
+        new = {name: values[rows] for name, values in other.values.items()}
+        joined.values = {**new, **self.values}
+        joined.measures = tuple(joined.values)
+        joined.counted = tuple(dict.fromkeys([*self.counted, *other.counted]))
+        joined.provenance = {**self.provenance, "joined": other.facts()}
+        return joined
 
     def number(self, graph: Data) -> int:
         """The number in [0, M) of an architecture's network.

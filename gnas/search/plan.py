@@ -55,8 +55,8 @@ class SearchPlan:
     """Images to train on; of a table, the images that its measures are of."""
     data_dir: str | None = None
     """Folder of the images, or of tables to look in first."""
-    table: str | None = None
-    """A table's file or name."""
+    table: tuple[str, ...] = ()
+    """Files or names of tables of the same architectures; the first has the word."""
     evaluate: str | None = None
     """``FILE.py:FUNCTION``."""
     objectives: tuple[str, ...] = ()
@@ -83,7 +83,7 @@ class SearchPlan:
             raise ConfigError(
                 f"unknown searcher '{self.searcher}'; choose from {sorted(SEARCHERS)}"
             )
-        ways = [way for way in ("table", "evaluate") if getattr(self, way) is not None]
+        ways = [way for way in (self.table, self.evaluate) if way]
         if len(ways) > 1 or not (ways or self.dataset):
             raise ConfigError(
                 "architectures must be evaluated in one way: trained on a --dataset, looked up in "
@@ -109,7 +109,7 @@ def plan_search(searcher: str, **options: Any) -> SearchPlan:
     plan = SearchPlan(searcher=searcher, **named)
     others = {name: value for name, value in options.items() if name not in own}
     groups = {"settings": _settings_of(searcher)}
-    if plan.table is None and plan.evaluate is None:
+    if not plan.table and plan.evaluate is None:
         groups |= _training_fields(load_space(plan.space))
     known = set().union(*groups.values())
     unknown = sorted(set(others) - known)
@@ -182,15 +182,8 @@ def open_evaluator(plan: SearchPlan, space: Space) -> Evaluator:
     if plan.evaluate is not None:
         return FunctionEvaluator(plan.evaluate)
     goal = Goal.of(plan.objectives or ("val_acc",), plan.at_most)
-    if plan.table is not None:
-        table = load_table(plan.table, data_dir=plan.data_dir)
-        if table.provenance.space != space.name:
-            raise ConfigError(
-                f"the table must hold '{space.name}' architectures, but "
-                f"{table.provenance.name} holds '{table.provenance.space}'"
-            )
-        dataset = plan.dataset or _images_of(table)
-        return TableEvaluator.from_table(space, table, goal.names, dataset=dataset)
+    if plan.table:
+        return _open_tables(plan, space, goal)
     parts = {name: dict(values) for name, values in plan.training.items()}
     images = from_record(
         ProxyImagesConfig,
@@ -203,6 +196,28 @@ def open_evaluator(plan: SearchPlan, space: Space) -> Evaluator:
     )
 
 
+def _open_tables(plan: SearchPlan, space: Space, goal: Goal) -> TableEvaluator:
+    tables = [load_table(path, data_dir=plan.data_dir) for path in plan.table]
+    left, opened = list(goal.names), list[TableEvaluator]()
+    for table in tables:
+        if table.provenance.space != space.name:
+            raise ConfigError(
+                f"the table must hold '{space.name}' architectures, but "
+                f"{table.provenance.name} holds '{table.provenance.space}'"
+            )
+        has = {column.quantity for column in table.columns}
+        own = [name for name in left if name in has]
+        if table is tables[-1]:
+            own = left  # so that what no table has is named
+        dataset = plan.dataset or _images_of(table)
+        opened.append(TableEvaluator.from_table(space, table, own, dataset=dataset))
+        left = [name for name in left if name not in own]
+    evaluator = opened[0]
+    for other in opened[1:]:
+        evaluator = evaluator.join(other)
+    return evaluator
+
+
 def planned(folder: Path) -> SearchPlan:
     """The plan of the run in ``folder``.
 
@@ -212,7 +227,7 @@ def planned(folder: Path) -> SearchPlan:
     """
     with reading_config(folder) as record:
         plan = dict(record["plan"])
-        for name in ("objectives", "at_most"):
+        for name in ("objectives", "at_most", "table"):
             plan[name] = tuple(plan[name])
         return SearchPlan(**plan)
 

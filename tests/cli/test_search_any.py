@@ -10,6 +10,7 @@ import pytest
 from typer.testing import CliRunner
 
 from gnas.cli import app
+from gnas.cli.architectures import read_architecture
 from gnas.cli.search_any import HELP
 from gnas.data import BenchmarkTable, Column, Provenance, save_table
 from gnas.search import SEARCHERS, read_result
@@ -61,6 +62,34 @@ def test_a_search_in_a_table(searcher: str, table: str, tmp_path: Path) -> None:
     other = run(app, [*words, "--dataset", "cifar100", "--out", str(tmp_path / "other")])
     assert other.exit_code == 0
     assert read_result(tmp_path / "other").config["evaluator"]["dataset"] == "cifar100"
+
+
+def test_a_front_and_a_member_of_it(table: str, tmp_path: Path) -> None:
+    hardware = tmp_path / "hardware.parquet"
+    graphs = NASBench201().enumerate()
+    edges = (graphs.adjacency > 0).sum((1, 2)).double().numpy()
+    column, facts = Column.of("edge_latency_ms"), Provenance("hw", "nasbench201", "x", "self-made")
+    save_table(BenchmarkTable(graphs, [column], facts, {column.name: 1 + edges}), hardware)
+    out = tmp_path / "run"
+    words = ["search", "predictor", "--space", "nasbench201", "--table", table, "--budget", "18"]
+    words += ["--table", str(hardware), "--objective", "val_acc", "--objective", "edge_latency_ms"]
+    done = run(app, [*words, "--at-most", "edge_latency_ms=6", "--out", str(out)])
+    assert done.exit_code == 0, done.output
+    found = read_result(out)
+    assert len(found.front) > 2 and found.feasible and "member" in done.stdout
+    assert (out / "figures" / "front.svg").exists()
+    again = run(app, ["search", "predictor", "--resume", str(out)])
+    assert again.exit_code == 0 and read_result(out).evaluations == found.evaluations
+    text = read_architecture(str(out), member=1)
+    assert text == found.evaluations[found.front[1]].architecture != found.architecture
+    trained = ["retrain", str(out), "--member", "1", "--dataset", "digits", "--epochs", "1"]
+    trained += ["--layers", "1", "--channels", "4", "--out", str(tmp_path / "trained")]
+    done = run(app, trained)
+    assert done.exit_code == 0, done.output
+    record = json.loads((tmp_path / "trained" / "config.json").read_text())
+    assert record["config"]["architecture"] == text
+    wrong = run(app, ["retrain", str(out), "--member", "99"])
+    assert wrong.exit_code == 1 and "member must be in [0, " in wrong.output
 
 
 def test_a_search_by_trainings_with_settings(tmp_path: Path) -> None:

@@ -31,7 +31,7 @@ def test_the_front_is_what_none_dominates(values: np.ndarray) -> None:
     assert {tuple(values[i]) for i in front} == {tuple(values[i]) for i in expected}
     assert len({tuple(values[i]) for i in front}) == len(front)
     assert (np.diff(values[front, 0]) <= 0).all()
-    violation = np.arange(len(values)) % 3.0
+    violation = np.arange(len(values), dtype=np.float64) % 3
     kept = [i for i in range(len(values)) if violation[i] == 0]
     allowed = pareto.non_dominated(values, violation)
     assert allowed == [kept[i] for i in pareto.non_dominated(values[kept])]
@@ -69,7 +69,8 @@ def test_survival_is_by_rank_then_crowding_then_violation(values: np.ndarray) ->
     assert sorted(order) == list(range(len(values)))
     good = [i for i in order if violation[i] == 0]
     assert order[: len(good)] == good and (np.diff(violation[order[len(good) :]]) >= 0).all()
-    rank, left = {}, set(good)
+    rank: dict[int, int] = {}
+    left = set(good)
     while left:  # by definition
         first = {i for i in left if not any(dominates(values[j], values[i]) for j in left)}
         rank |= dict.fromkeys(first, len(set(rank.values())))

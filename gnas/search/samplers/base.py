@@ -252,6 +252,12 @@ class Searcher(ABC):
                 allowed &= bound.violation(measures[bound.name]) == 0
         return allowed
 
+    def _new_rows(self, batch: DenseBatch) -> list[int]:
+        """The architectures that are new and keep the bounds of counted measures."""
+        new = [row for row, key in enumerate(self.keys(batch)) if self._is_new(key)]
+        kept = self._allowed(batch[torch.tensor(new, dtype=torch.int64)])
+        return [row for row, allowed in zip(new, kept, strict=True) if allowed]
+
     def _is_allowed(self, graph: Data) -> bool:
         """Whether an architecture keeps the bounds of counted measures."""
         return bool(self._allowed(as_batch(graph))[0])
@@ -268,14 +274,12 @@ class Searcher(ABC):
         """
         for count in DRAWS:
             batch = self.space.sample_batch(count, rng)
-            for row, key in enumerate(self.keys(batch)):
-                if self._is_new(key) and self._is_allowed(batch.data(row)):
-                    return batch.data(row)
+            new = self._new_rows(batch)
+            if new:
+                return batch.data(new[0])
         if self.space.size is not None:
             batch = self.space.enumerate()
-            new = [row for row, key in enumerate(self.keys(batch)) if self._is_new(key)]
-            kept = self._allowed(batch[torch.tensor(new, dtype=torch.int64)])
-            new = [row for row, allowed in zip(new, kept, strict=True) if allowed]
+            new = self._new_rows(batch)
             if new:
                 return batch.data(new[int(rng.integers(len(new)))])
         known = len(self._told | self._pending | self._dropped)

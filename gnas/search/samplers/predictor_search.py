@@ -198,7 +198,10 @@ class PredictorSearch(Searcher):
                 exact = np.concatenate([part.counted[name] for part in parts])[new]
                 measures[name] = exact, exact[None]
             else:
-                measures[name] = draws(self._predictors[name], known, told[name], rows, rng)
+                # learned as larger is better, so that a study's direction changes nothing
+                sign = next((o.sign for o in self.goal.objectives if o.name == name), 1.0)
+                found = draws(self._predictors[name], known, sign * told[name], rows, rng)
+                measures[name] = sign * found[0], sign * found[1]
         violation = np.array([item.violation for item in scored])
         order = choose(self.goal, measures, values, violation, PICKS * self.every)
         self._ranked = [keys[new[i]] for i in order], [homes[new[i]] for i in order]

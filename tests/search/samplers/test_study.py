@@ -8,6 +8,7 @@ from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 from typing import Any
 
+import numpy as np
 import optuna
 import pytest
 from optuna.samplers import BaseSampler, RandomSampler
@@ -18,12 +19,14 @@ from optuna.trial import TrialState
 from gnas.errors import ConfigError
 from gnas.graphs import as_batch
 from gnas.search import (
+    Goal,
     LocalSearchSampler,
     NASGEMSampler,
     RandomArchitectureSampler,
     RegularizedEvolutionSampler,
     suggest_architecture,
 )
+from gnas.search.pareto import non_dominated
 from gnas.search.samplers import ArchitectureSampler, RandomSearch
 from gnas.spaces import NASGEM, NASBench101, NASBench201, Space
 
@@ -187,11 +190,26 @@ def test_studies_of_other_spaces_are_refused_in_one_line() -> None:
             third.ask()
 
 
-def test_studies_of_several_objectives_are_refused() -> None:
-    chooser = sampler("random", NASBench201())
+def test_studies_of_several_objectives(name: str) -> None:
+    """The same architectures as a search that is told the signed values."""
+
+    def both(trial: optuna.Trial) -> tuple[float, float]:
+        kinds = suggest_architecture(trial).edge_op
+        return float((kinds == 3).sum()), float(kinds.sum())
+
+    space = NASBench201()
+    chooser = sampler(name, space)
     ours = study(chooser, direction=None, directions=["maximize", "minimize"])
-    with pytest.raises(ConfigError, match="needs a study of one objective, but 'cells' has 2"):
-        ours.ask()
+    ours.optimize(both, n_trials=24)
+    plain = chooser._make()
+    plain.aim(Goal.of(["good:max", "bad:min"]))
+    for text in texts(ours):
+        graph = plain.ask()
+        assert space.to_str(graph) == text
+        kinds = graph.edge_op
+        plain.tell(graph, {"good": float((kinds == 3).sum()), "bad": float(kinds.sum())})
+    values = np.array([[trial.values[0], -trial.values[1]] for trial in ours.trials])
+    assert {t.number for t in ours.best_trials} >= {*non_dominated(values)}
 
 
 def test_trials_without_architecture_are_passed_over_and_named() -> None:
