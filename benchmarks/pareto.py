@@ -1,0 +1,234 @@
+"""Accuracy against latency on NAS-Bench-201: the dominated hypervolume of several searchers.
+
+Every searcher queries the validation accuracy (CIFAR-10, 200 epochs) and the latency of one
+device (HW-NAS-Bench) of the same number of different networks. A network that a sampler of Optuna
+suggests again costs no query; ours never ask twice. Of cells that are one network, drawn
+differently, both are means. Finished searches are kept in --out and not run again.
+
+Run from the repository's root:
+    python benchmarks/pareto.py TABLE HARDWARE [--seeds 20] [--out DIR] [--save NAME]
+"""
+
+from __future__ import annotations
+
+import time
+from collections.abc import Callable
+from functools import partial
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import optuna
+from numpy.typing import NDArray
+from record import command_line, save_record
+from threadpoolctl import threadpool_limits
+
+from gnas import NASBench201, load_table, run_search
+from gnas.evaluate import TableEvaluator
+from gnas.metrics import mean_interval
+from gnas.records import LineLog
+from gnas.search.pareto import hypervolume
+from gnas.spaces.nasbench201.space import CANDIDATES, EDGES
+
+Values = NDArray[np.float64]
+DEVICES = ("edgegpu", "raspi4", "fpga")
+MAX_TRIALS = 3_000
+"""Suggestions after which a sampler that only repeats itself is stopped."""
+SHOWN = (20, 30, 50, 75, 100)
+
+
+def main() -> None:
+    parser = command_line(__doc__)
+    parser.add_argument("table", type=Path)
+    parser.add_argument("hardware", type=Path)
+    parser.add_argument("--seeds", type=int, default=20)
+    parser.add_argument("--budget", type=int, default=100)
+    parser.add_argument("--devices", default=",".join(DEVICES))
+    parser.add_argument("--out", type=Path)
+    options = parser.parse_args()
+    optuna.logging.set_verbosity(optuna.logging.ERROR)
+    space = NASBench201()
+    accuracy = TableEvaluator.from_table(
+        space, load_table(options.table), ["val_acc"], dataset="cifar10"
+    )
+    hardware = load_table(options.hardware)
+    text, record = "", {}
+    for device in options.devices.split(","):
+        name = f"{device}_latency_ms"
+        evaluator = accuracy.join(TableEvaluator.from_table(space, hardware, [name]))
+        goals = ["val_acc", name]
+        facts = {"budget": options.budget, "objectives": goals, "table": evaluator.facts()}
+        found = searches(evaluator, goals, options.seeds, options.budget, options.out, facts)
+        rows = {method: curves(evaluator, goals, runs) for method, runs in found.items()}
+        record[device] = {
+            method: summary(volumes, rows["Optuna NSGA-II"]) | {"seconds": seconds(found[method])}
+            for method, volumes in rows.items()
+        }
+        text += table_of(device, record[device], options.seeds)
+        print(text, flush=True)
+    if options.save:
+        save_record(
+            options.save,
+            "Hypervolume of accuracy against latency on NAS-Bench-201",
+            f"python benchmarks/pareto.py TABLE HARDWARE --seeds {options.seeds} "
+            f"--budget {options.budget}",
+            text,
+            tables=[accuracy.facts(), hardware.provenance.summary() | {"path": ""}],
+            seeds=options.seeds,
+            budget=options.budget,
+            devices=record,
+        )
+
+
+Method = Callable[[TableEvaluator, list[str], int, int], list[int]]
+"""From evaluator, objectives, seed and budget to the numbers of the networks queried, in order."""
+
+
+def ours(
+    searcher: str, evaluator: TableEvaluator, goals: list[str], seed: int, budget: int
+) -> list[int]:
+    found = run_search(
+        NASBench201(), searcher, evaluator, budget=budget, objectives=goals, seed=seed
+    )
+    space = evaluator.space
+    return [evaluator.number(space.from_str(one.architecture)) for one in found.evaluations]
+
+
+def optunas(
+    make: Callable[[int], optuna.samplers.BaseSampler],
+    evaluator: TableEvaluator,
+    goals: list[str],
+    seed: int,
+    budget: int,
+) -> list[int]:
+    """A sampler of Optuna on six categorical parameters, one an edge."""
+    study = optuna.create_study(sampler=make(seed), directions=["maximize", "minimize"])
+    queried: dict[int, None] = {}  # in order
+    space = NASBench201()
+    for _ in range(MAX_TRIALS):
+        trial = study.ask()
+        ops = [trial.suggest_categorical(f"edge{k}", CANDIDATES) for k in range(len(EDGES))]
+        parts, text = iter(ops), []
+        for node in range(1, 4):
+            text.append("|" + "|".join(f"{next(parts)}~{k}" for k in range(node)) + "|")
+        number = evaluator.number(space.from_str("+".join(text)))
+        study.tell(trial, [float(evaluator.values[name][number]) for name in goals])
+        queried[number] = None
+        if len(queried) == budget:
+            break
+    return [*queried]
+
+
+METHODS: dict[str, Method] = {
+    "random": partial(ours, "random"),
+    "evolution": partial(ours, "evolution"),
+    "local": partial(ours, "local"),
+    "predictor": partial(ours, "predictor"),
+    "Optuna NSGA-II": partial(optunas, lambda seed: optuna.samplers.NSGAIISampler(seed=seed)),
+    "Optuna NSGA-II, population 20": partial(
+        optunas, lambda seed: optuna.samplers.NSGAIISampler(seed=seed, population_size=20)
+    ),
+    "Optuna TPE": partial(optunas, lambda seed: optuna.samplers.TPESampler(seed=seed)),
+}
+
+
+def searches(
+    evaluator: TableEvaluator,
+    goals: list[str],
+    seeds: int,
+    budget: int,
+    out: Path | None,
+    facts: dict[str, Any],
+) -> dict[str, list[dict[str, Any]]]:
+    """Every search by method and seed; those that ``out`` has are not run again."""
+    log = None
+    done: dict[tuple[str, int], dict[str, Any]] = {}
+    if out is not None:
+        log = LineLog(out / f"{goals[1]}.jsonl", facts, what="searches", read=dict)
+        done = {(one["method"], one["seed"]): one for one in log.records}
+    found: dict[str, list[dict[str, Any]]] = {}
+    for method, run in METHODS.items():
+        found[method] = []
+        for seed in range(seeds):
+            if (method, seed) not in done:
+                start = time.process_time()
+                with threadpool_limits(1):
+                    queried = run(evaluator, goals, seed, budget)
+                one = {"method": method, "seed": seed, "queried": queried}
+                one["seconds"] = time.process_time() - start
+                done[method, seed] = one
+                if log is not None:
+                    log.add(one)
+            found[method].append(done[method, seed])
+    return found
+
+
+def curves(
+    evaluator: TableEvaluator, goals: list[str], runs: list[dict[str, Any]]
+) -> dict[str, Values]:
+    """Hypervolume after each query, as a share of the whole table's: [seeds, budget].
+
+    By two reference points: the worst value of each objective in the table, and the median one,
+    above which only the better half of the cells in both counts.
+    """
+    points = np.stack([evaluator.values[goals[0]], -evaluator.values[goals[1]]], axis=1)
+    found = {}
+    for name, reference in (("worst", points.min(0)), ("median", np.median(points, 0))):
+        whole = hypervolume(points, reference)
+        rows = []
+        for run in runs:
+            queried = points[run["queried"]]
+            volumes, front = [], queried[:0]
+            for point in queried:
+                if not (front >= point).all(1).any():
+                    front = np.vstack([front[~(point >= front).all(1)], point])
+                    volume = hypervolume(front, reference) / whole
+                volumes.append(volume)
+            rows.append(volumes)
+        found[name] = np.array(rows)
+    return found
+
+
+def summary(volumes: dict[str, Values], theirs: dict[str, Values]) -> dict[str, Any]:
+    """Mean hypervolumes, and queries until NSGA-II's mean at its end is reached."""
+    found: dict[str, Any] = {}
+    for name, rows in volumes.items():
+        goal = theirs[name][:, -1].mean()
+        needed = [int((row >= goal).argmax()) + 1 if row.max() >= goal else None for row in rows]
+        mean = rows.mean(0)
+        found[name] = {
+            "hypervolume": [vars(mean_interval(rows[:, k])) for k in range(rows.shape[1])],
+            "queries_to_nsga2": needed,
+            "mean_reaches_nsga2": int((mean >= goal).argmax()) + 1 if mean.max() >= goal else None,
+        }
+    return found
+
+
+def seconds(runs: list[dict[str, Any]]) -> float:
+    return float(np.mean([run["seconds"] for run in runs]))
+
+
+def table_of(device: str, rows: dict[str, Any], seeds: int) -> str:
+    text = f"\n## {device}\n"
+    for name in ("worst", "median"):
+        text += (
+            f"\nHypervolume (%) after so many queries, reference point: the {name} of the table; "
+            f"mean over {seeds} seeds and half of its 95% interval. Last columns: queries at which "
+            "the mean curve reaches the mean of Optuna's NSGA-II at the end, and processor "
+            "seconds of a search.\n\n"
+        )
+        shown = [k for k in SHOWN if k <= len(rows["random"][name]["hypervolume"])]
+        text += f"| searcher | {' | '.join(map(str, shown))} | to NSGA-II | s |\n"
+        text += "|---|" + "---|" * (len(shown) + 2) + "\n"
+        for method, row in rows.items():
+            cells = [row[name]["hypervolume"][k - 1] for k in shown]
+            values = " | ".join(
+                f"{100 * c['mean']:.2f} ± {50 * (c['high'] - c['low']):.2f}" for c in cells
+            )
+            reached = row[name]["mean_reaches_nsga2"] or "-"
+            text += f"| {method} | {values} | {reached} | {row['seconds']:.1f} |\n"
+    return text
+
+
+if __name__ == "__main__":
+    main()
