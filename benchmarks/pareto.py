@@ -213,8 +213,8 @@ def table_of(device: str, rows: dict[str, Any], seeds: int) -> str:
     for name in ("worst", "median"):
         text += (
             f"\nHypervolume (%) after so many queries, reference point: the {name} of the table; "
-            f"mean over {seeds} seeds and half of its 95% interval. Last columns: queries at which "
-            "the mean curve reaches the mean of Optuna's NSGA-II at the end, and processor "
+            f"mean over {seeds} seeds and half of its 95% interval. Last columns: queries at "
+            "which the mean curve reaches the mean of Optuna's NSGA-II at the end, and processor "
             "seconds of a search.\n\n"
         )
         shown = [k for k in SHOWN if k <= len(rows["random"][name]["hypervolume"])]
