@@ -3,10 +3,14 @@
 from __future__ import annotations
 
 import dataclasses
-import math
-from collections.abc import Mapping
+import difflib
+import functools
+from collections.abc import Iterable, Mapping
 from operator import index
-from typing import Any, TypeVar, cast, get_args, get_origin, get_type_hints
+from typing import Annotated, Any, TypeVar, cast, dataclass_transform
+
+import pydantic
+from pydantic import Field
 
 from gnas.errors import ConfigError
 
@@ -41,40 +45,115 @@ def seed_32(seed: int) -> int:
     return int(np.random.SeedSequence(seed).generate_state(1)[0])
 
 
-def check_types(config: Any) -> None:
-    """Checks the fields that are a choice of texts, whole numbers, yes or no, or numbers from 0.
+MOST = 10_000_000
+"""The largest count of anything that is asked for: a slip must not ask for all memory."""
 
-    Numbers may also be optional, or come as a tuple of a given length.
+Count = Annotated[int, Field(ge=1, le=MOST)]
+"""A whole number from 1."""
+Depth = Annotated[int, Field(ge=1, le=1000)]
+"""Cells or layers, far beyond any network that is trained."""
+CountOrZero = Annotated[int, Field(ge=0, le=MOST)]
+"""A whole number from 0."""
+Seed = Annotated[int, Field(ge=0, lt=SEEDS)]
+"""A seed as torch takes it."""
+Rate = Annotated[float, Field(gt=0, le=100)]
+"""A learning rate."""
+Positive = Annotated[float, Field(gt=0, le=1e9)]
+"""A positive number."""
+NotNegative = Annotated[float, Field(ge=0, le=1e9)]
+"""A number from 0."""
+Share = Annotated[float, Field(ge=0, le=1)]
+"""A number in [0, 1]."""
+BelowOne = Annotated[float, Field(ge=0, lt=1)]
+"""A number in [0, 1)."""
 
-    Raises:
-        ConfigError: names the field.
+_MUST_BE = {
+    "int_type": "a whole number",
+    "int_from_float": "a whole number",
+    "float_type": "a number",
+    "finite_number": "a finite number",
+    "bool_type": "true or false",
+    "string_type": "a text",
+    "tuple_type": "a list",
+}
+"""What must hold by pydantic's kinds of errors, where that needs no number."""
+
+
+@dataclass_transform(frozen_default=True, kw_only_default=True)
+def configuration(cls: type[Config]) -> type[Config]:
+    """Make a class a frozen keyword-only dataclass that checks types and bounds of its fields.
+
+    Types are strict: no text is taken for a number, no ``2.0`` for a whole number, no NaN for
+    anything. Checks of several fields together stand in the class' ``__post_init__``.
+
+    Args:
+        cls: A class with annotated fields.
+
+    Returns:
+        A dataclass, which `dataclasses.replace`, `dataclasses.asdict` and so on take as any other,
+        and which raises a `ConfigError` of one line that names the field.
+
+    Example:
+        >>> @configuration
+        ... class Training:
+        ...     epochs: Count = 3
+        >>> Training(epochs=2.5)
+        Traceback (most recent call last):
+        gnas.errors.ConfigError: epochs must be a whole number, but got 2.5
     """
-    hints = get_type_hints(type(config))
-    for field in dataclasses.fields(config):
-        value, hint = getattr(config, field.name), hints[field.name]
-        wanted = ""
-        if choices := [c for c in get_args(hint) if isinstance(c, str)]:
-            wanted = "" if value in choices else f"one of {', '.join(choices)}"
-        elif hint is bool:
-            wanted = "" if isinstance(value, bool) else "true or false"
-        elif hint is int and (field.name == "seed" or field.name.endswith("_seed")):
-            check_seed(value, field.name)
-        elif hint is int:
-            wanted = "" if type(value) is int else "a whole number"
-        elif hint is float:
-            wanted = "" if _is_number(value) else "a number from 0"
-        elif hint == float | None:
-            wanted = "" if value is None or _is_number(value) else "a number from 0 or none"
-        elif get_origin(hint) is tuple and set(get_args(hint)) == {float}:
-            count = len(get_args(hint))
-            good = isinstance(value, tuple) and len(value) == count
-            wanted = "" if good and all(map(_is_number, value)) else f"{count} numbers from 0"
-        if wanted:
-            raise ConfigError(f"{field.name} must be {wanted}, but got {value!r}")
+    rules = pydantic.ConfigDict(strict=True, allow_inf_nan=False, extra="forbid")
+    made: Any = pydantic.dataclasses.dataclass(frozen=True, kw_only=True, config=rules)(cls)
+    checked = made.__init__
+
+    @functools.wraps(checked)
+    def init(self: Any, **values: Any) -> None:
+        try:
+            checked(self, **values)
+        except pydantic.ValidationError as error:
+            raise ConfigError(_one_line(error, field_names(made))) from None
+
+    made.__init__ = init
+    return cast(type[Config], made)
 
 
-def _is_number(value: object) -> bool:
-    return type(value) in (int, float) and 0 <= cast(float, value) < math.inf
+def _one_line(error: pydantic.ValidationError, known: Iterable[str]) -> str:
+    """The first thing that is wrong: the field, what must hold, what was found."""
+    found = error.errors(include_url=False)[0]
+    kind, facts = found["type"], found.get("ctx", {})
+    if isinstance(facts.get("error"), Exception):  # a check of several fields
+        return str(facts["error"])
+    name = "".join(f"[{k}]" if isinstance(k, int) else f".{k}" for k in found["loc"]).strip(".")
+    if kind in ("unexpected_keyword_argument", "extra_forbidden"):
+        return unknown_name("field", name, known)
+    if kind == "missing":
+        return f"{name} must be given"
+    return f"{name} must be {_wanted(kind, facts, found['msg'])}, but got {found['input']!r:.80}"
+
+
+def _wanted(kind: str, facts: Mapping[str, Any], message: str) -> str:
+    if kind == "greater_than":
+        return f"above {facts['gt']:g}" if facts["gt"] else "positive"
+    if kind == "literal_error":
+        return f"one of {facts['expected']}".replace("'", "").replace(" or ", ", ")
+    words = {"greater_than_equal": "at least", "less_than": "below", "less_than_equal": "at most"}
+    if kind in words:
+        (limit,) = facts.values()
+        return f"{words[kind]} {limit if isinstance(limit, int) else f'{limit:g}'}"
+    return _MUST_BE.get(kind) or message.removeprefix("Input should be ")
+
+
+def unknown_name(what: str, name: str, known: Iterable[str]) -> str:
+    """Say that there is no such name, which one may have been meant, and which there are.
+
+    Args:
+        what: What it is a name of: a field, a setting.
+        name: The unknown name.
+        known: Names that there are.
+    """
+    names = sorted(known)
+    near = difflib.get_close_matches(name, names, n=1, cutoff=0.6)
+    meant = f"did you mean {near[0]}? " if near else ""
+    return f"unknown {what} '{name:.80}'; {meant}choose from {', '.join(names)}"
 
 
 def check_pieces(batch_size: int, accumulate: int) -> None:
@@ -107,7 +186,7 @@ def from_record(config: type[Config], record: Mapping[str, Any]) -> Config:
     known = field_names(config)
     unknown = sorted(set(record) - known)
     if unknown:
-        raise ConfigError(f"unknown field '{unknown[0]}'; choose from {sorted(known)}")
+        raise ConfigError(unknown_name("field", unknown[0], known))
     return config(**{k: tuple(v) if isinstance(v, list) else v for k, v in record.items()})
 
 
@@ -131,9 +210,7 @@ def shared_out(settings: Mapping[str, Any], *configs: type, own: str = "") -> li
     known = set().union(*fields)
     unknown = sorted(set(settings) - known)
     if unknown:
-        raise ConfigError(
-            f"unknown setting '{unknown[0]}'; choose from {', '.join(sorted(known))}"
-        )
+        raise ConfigError(unknown_name("setting", unknown[0], known))
     return [{k: v for k, v in settings.items() if k in names} for names in fields]
 
 

@@ -3,17 +3,19 @@
 from __future__ import annotations
 
 import json
-from dataclasses import asdict, dataclass, fields
-from typing import Literal, cast, get_args
+from dataclasses import asdict, fields
+from typing import Annotated, Literal, cast
 
-from gnas.config import check_seed
+from pydantic import Field
+
+from gnas.config import Count, Rate, Seed, Share, configuration
 from gnas.errors import ConfigError
 from gnas.kernels import Direction, Labels
 
 FEATURES = ("adjacency", "ops", "degrees", "wl")
 
 
-@dataclass(frozen=True, kw_only=True)
+@configuration
 class EncoderConfig:
     """The recipe of one encoder; written beside its weights.
 
@@ -23,9 +25,9 @@ class EncoderConfig:
 
     space: str
     """Key in `gnas.spaces.SPACES` of the space that training pairs are drawn from."""
-    num_nodes: int
+    num_nodes: Annotated[int, Field(ge=1, le=10000)]
     """Most nodes of a graph; smaller ones are padded."""
-    num_ops: int
+    num_ops: Annotated[int, Field(ge=1, le=10000)]
     """Width of the one-hot ``x``."""
     features: tuple[str, ...] = ("adjacency",)
     """What the network reads, of `FEATURES`: the upper triangle of the adjacency matrix, op
@@ -34,64 +36,46 @@ class EncoderConfig:
     """Sort the nodes first (`canonical_order`), so that numbering hardly matters."""
     augment: bool = False
     """Renumber the nodes of every training graph at random (topological order kept)."""
-    wl_buckets: int = 256
+    wl_buckets: Annotated[int, Field(ge=1, le=1000000)] = 256
     """Buckets that the labels of one round are hashed into, from round 1 on."""
     sketch: bool = False
     """Add to the network's output a linear map of the input, which starts as a random projection
     of the label histograms (so that training starts at an estimate of the kernel)."""
-    hidden: tuple[int, ...] = (512, 256)
+    hidden: tuple[Annotated[int, Field(ge=1, le=100_000)], ...] = (512, 256)
     """Widths of the hidden layers."""
-    dim: int = 128
+    dim: Annotated[int, Field(ge=1, le=100000)] = 128
     """Width d of the embedding."""
     labels: Labels = "degree"
     """First labels of the target kernel (`gnas.kernels`)."""
-    n_iter: int = 3
+    n_iter: Annotated[int, Field(ge=0, le=1000)] = 3
     """Rounds of the target kernel."""
     direction: Direction = "out"
     """Neighbours that relabel a node in the target kernel (`gnas.kernels`)."""
     near: Literal["flips", "mutations"] = "flips"
     """How the second graph of a near pair is made: edge flips, or mutations of the space."""
-    max_edits: int = 40
+    max_edits: Count = 40
     """A near pair is 1 to this many edits apart, each number equally likely."""
-    near_share: float = 0.5
+    near_share: Share = 0.5
     """Share of near pairs in a training batch; the rest is independent."""
     all_pairs: bool = False
     """Draw near pairs only, and count every two first graphs of a batch, and every two second
     ones, as an independent pair: far more pairs for the same network passes. ``near_share`` is
     then the weight of the near pairs in the loss."""
-    steps: int = 1500
+    steps: Count = 1500
     """Optimiser steps, each on fresh pairs."""
-    batch_size: int = 256
+    batch_size: Count = 256
     """Pairs per step."""
-    learning_rate: float = 1e-3
+    learning_rate: Rate = 1e-3
     """Peak of the one-cycle schedule."""
-    seed: int = 0
+    seed: Seed = 0
     """Seed of initial weights and of pairs."""
 
     def __post_init__(self) -> None:
-        for name, low in (("num_nodes", 1), ("num_ops", 1), ("wl_buckets", 1), ("dim", 1)):
-            if getattr(self, name) < low:
-                raise ConfigError(f"{name} must be at least {low}, but got {getattr(self, name)}")
-        for name in ("steps", "batch_size", "max_edits"):
-            if getattr(self, name) < 1:
-                raise ConfigError(f"{name} must be at least 1, but got {getattr(self, name)}")
-        check_seed(self.seed)
         unknown = sorted(set(self.features) - set(FEATURES))
         if unknown or not self.features:
             raise ConfigError(
                 f"features must be some of {list(FEATURES)}, but got {self.features}"
             )
-        if not 0 <= self.near_share <= 1:
-            raise ConfigError(f"near_share must be in [0, 1], but got {self.near_share}")
-        for name, kinds in (("labels", get_args(Labels)), ("direction", get_args(Direction))):
-            if getattr(self, name) not in kinds:
-                raise ConfigError(
-                    f"{name} must be one of {list(kinds)}, but got {getattr(self, name)!r}"
-                )
-        if type(self.n_iter) is not int or self.n_iter < 0:
-            raise ConfigError(f"n_iter must be a whole number >= 0, but got {self.n_iter!r}")
-        if self.near not in ("flips", "mutations"):
-            raise ConfigError(f"near must be 'flips' or 'mutations', but got {self.near!r}")
 
     def to_json(self) -> str:
         """One line of JSON that `from_json` reads back."""

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import logging
-from dataclasses import dataclass, replace
+from dataclasses import replace
 from functools import cache
 from typing import Literal
 
@@ -11,6 +11,7 @@ import torch
 from torch import Tensor, nn
 from torch.utils.checkpoint import checkpoint
 
+from gnas.config import Count, Depth, configuration
 from gnas.errors import ConfigError, UnsupportedError
 from gnas.models.fused import Kernels, native, native_problem, plain
 from gnas.models.supercell import MixedWeights, SuperCell
@@ -21,25 +22,25 @@ from gnas.spaces.toponas import PRIMITIVES, candidate_edges
 logger = logging.getLogger(__name__)
 
 
-@dataclass(frozen=True, kw_only=True)
+@configuration
 class SupernetConfig:
     """Size and form of a supernet; the defaults are DARTS' on CIFAR-10."""
 
-    in_channels: int = 3
+    in_channels: Count = 3
     """Image channels."""
-    num_classes: int = 10
+    num_classes: Count = 10
     """Width of the classifier."""
-    channels: int = 16
+    channels: Count = 16
     """Channels of the first cells' nodes; each reduction cell doubles them."""
-    num_cells: int = 8
+    num_cells: Depth = 8
     """Cells; those at 1/3 and 2/3 of the depth reduce."""
-    num_nodes: int = 7
+    num_nodes: Count = 7
     """Nodes of a cell, its two inputs and its output included."""
     stem: Literal["cifar", "imagenet"] = "cifar"
     """One 3x3 convolution, or three with stride 2."""
-    stem_multiplier: int = 3
+    stem_multiplier: Count = 3
     """Channels of the CIFAR stem, in multiples of ``channels``."""
-    partial: int = 1
+    partial: Count = 1
     """Only 1/partial of the channels go through the operations; 4 is PC-DARTS."""
     kernels: Literal["auto", "native", "torch"] = "auto"
     """Who computes the cells: C code (CPU, float32 and float64), PyTorch, or C where it can."""

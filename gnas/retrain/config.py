@@ -4,18 +4,29 @@ from __future__ import annotations
 
 import math
 from collections.abc import Mapping
-from dataclasses import dataclass
-from typing import Any, Literal
+from typing import Annotated, Any, Literal
 
-from gnas.config import check_pieces, check_types, from_record
+from pydantic import Field
+
+from gnas.config import (
+    BelowOne,
+    Count,
+    CountOrZero,
+    NotNegative,
+    Positive,
+    Rate,
+    Seed,
+    check_pieces,
+    configuration,
+    from_record,
+)
 from gnas.data.train_test import Augmentation
-from gnas.errors import ConfigError
 
 Schedule = Literal["cosine", "linear"]
 Precision = Literal["float32", "bfloat16", "float16"]
 
 
-@dataclass(frozen=True, kw_only=True)
+@configuration
 class RetrainConfig:
     """How a found architecture is trained from new weights.
 
@@ -26,52 +37,52 @@ class RetrainConfig:
         ConfigError: an option is outside its range; the message names it.
     """
 
-    layers: int | None = None
+    layers: Annotated[int, Field(ge=1, le=1000)] | None = None
     """Cells of the network, or in each stage of one of NASGEM or NAS-Bench cells; None takes the
     preset's (12 for TopoNAS cells on CIFAR-10; the papers stack 20 of DARTS' cells) or the
     space's own."""
-    channels: int | None = None
+    channels: Annotated[int, Field(ge=1, le=100_000)] | None = None
     """Channels of the first cells; None takes the preset's (32 for TopoNAS cells on CIFAR-10, 48
     in its large networks, 36 for DARTS cells) or the space's own."""
     stem: Literal["cifar", "imagenet"] = "cifar"
     """One convolution, or three with stride 2."""
 
-    epochs: int = 600
+    epochs: Count = 600
     """Passes over the training images."""
-    batch_size: int = 96
+    batch_size: Count = 96
     """Images a step, of all processes together; an incomplete last batch of a pass is left out."""
-    accumulate: int = 1
+    accumulate: Count = 1
     """Pieces that a process takes its share of a batch in: less memory. Batch norm sees one piece
     of one process at a time."""
-    lr: float = 0.025
+    lr: Rate = 0.025
     """First learning rate of SGD."""
     schedule: Schedule = "cosine"
     """How it falls to 0, lowered after every epoch."""
-    warmup_epochs: int = 0
+    warmup_epochs: CountOrZero = 0
     """Epochs over which the rate first rises linearly."""
-    momentum: float = 0.9
+    momentum: BelowOne = 0.9
     """Of SGD."""
-    weight_decay: float = 3e-4
+    weight_decay: NotNegative = 3e-4
     """L2 penalty on all weights."""
-    gradient_clip: float = 5.0
+    gradient_clip: Positive = 5.0
     """Largest norm of the gradient."""
-    label_smoothing: float = 0.0
+    label_smoothing: BelowOne = 0.0
     """Probability mass spread over all classes in the training loss."""
-    auxiliary_weight: float = 0.4
+    auxiliary_weight: NotNegative = 0.4
     """Weight of the auxiliary head's loss; 0 builds none."""
-    drop_path: float = 0.2
+    drop_path: BelowOne = 0.2
     """Probability of dropping a path after the last epoch; it grows linearly from 0."""
 
     flip: bool = True
     """Mirror every second training image."""
-    padding: int = 4
+    padding: Annotated[int, Field(ge=0, le=4096)] = 4
     """Largest shift in pixels of training images in memory."""
-    cutout: int = 16
+    cutout: Annotated[int, Field(ge=0, le=4096)] = 16
     """Height and width of the square that is blanked in every training image; 0 blanks none."""
-    jitter: float = 0.0
+    jitter: BelowOne = 0.0
     """Largest relative change of the colours of training images read from files."""
 
-    test_every: int = 0
+    test_every: CountOrZero = 0
     """Epochs between looks at the test images for the record; 0 looks after the last one only.
     Nothing is ever chosen by them."""
     precision: Precision = "float32"
@@ -80,27 +91,10 @@ class RetrainConfig:
     """Keep images and weights with the channels as the innermost dimension."""
     compile: bool = False
     """Run the network through torch.compile."""
-    seed: int = 0
+    seed: Seed = 0
     """Of initial weights, order of images, augmentation and dropped paths."""
 
     def __post_init__(self) -> None:
-        check_types(self)
-        for name in ("layers", "channels"):
-            value = getattr(self, name)
-            if value is not None and (type(value) is not int or value < 1):
-                raise ConfigError(f"{name} must be a whole number from 1, but got {value!r}")
-        for name in ("epochs", "batch_size", "accumulate"):
-            if getattr(self, name) < 1:
-                raise ConfigError(f"{name} must be at least 1, but got {getattr(self, name)}")
-        for name in ("warmup_epochs", "padding", "cutout", "test_every"):
-            if getattr(self, name) < 0:
-                raise ConfigError(f"{name} must be at least 0, but got {getattr(self, name)}")
-        for name in ("lr", "gradient_clip"):
-            if getattr(self, name) <= 0:
-                raise ConfigError(f"{name} must be positive, but got {getattr(self, name)}")
-        for name in ("momentum", "label_smoothing", "drop_path", "jitter"):
-            if getattr(self, name) >= 1:
-                raise ConfigError(f"{name} must be below 1, but got {getattr(self, name)}")
         check_pieces(self.batch_size, self.accumulate)
 
     def lr_at(self, epoch: int) -> float:

@@ -99,7 +99,7 @@ BAD_CONFIGS: list[tuple[Change, str]] = [
     ),
     (lambda c: c["network"].update(channels=3), "channels must be even, but got 3"),
     (lambda c: c["network"].update(num_cells=10**9), "num_cells must be at most 1000, but got"),
-    (lambda c: c["network"].update(channels=10**9), "channels is 1000000000, and the largest ten"),
+    (lambda c: c["network"].update(channels=10**6), "channels is 1000000, and the largest ten"),
     (lambda c: c.update(network=[]), r"a dict must stand where \[\] does"),
     (lambda c: c.update(classes=["a"]), "has 5 classes, but got 1 names"),
     (lambda c: c["normalisation"].update(mean=["x"] * 3), "could not convert string to float"),

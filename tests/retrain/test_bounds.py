@@ -75,11 +75,12 @@ def test_fitting_batches(wanted: int, count: int, options: dict[str, int], size:
     [
         ({"repeats": 10**9}, "at most 1,000 trainings, but got 1,000,000,000"),
         ({"image_size": 10**9}, "image_size must be 8 to 4096 pixels, but got 1000000000"),
-        ({"padding": 10**12}, "padding must be at most the 8 pixels of the images"),
-        ({"cutout": 10**12}, "cutout must be at most the 8 pixels of the images"),
+        ({"padding": 1000}, "padding must be at most the 8 pixels of the images"),
+        ({"cutout": 1000}, "cutout must be at most the 8 pixels of the images"),
         ({"batch_size": 1}, "batch_size must be at least 2 with accumulate=1"),
         ({"accumulate": 96}, "batch_size must be at least 192 with accumulate=96"),
-        ({"layers": 10**9}, "num_cells must be at most 1000"),
+        ({"padding": 10**12}, "padding must be at most 4096"),
+        ({"layers": 10**9}, "layers must be at most 1000"),
         ({"layers": tuple(range(1, 1100))}, "at most 1,000 trainings"),
     ],
 )

@@ -5,10 +5,11 @@ from __future__ import annotations
 import dataclasses
 import math
 from collections.abc import Mapping
-from dataclasses import dataclass
-from typing import Any, Literal
+from typing import Annotated, Any, Literal
 
-from gnas.config import check_types, from_record
+from pydantic import Field
+
+from gnas.config import Count, NotNegative, Rate, Seed, configuration, from_record
 from gnas.errors import ConfigError
 from gnas.models import NasgemNetworkConfig
 from gnas.search.bootstrap import POOL
@@ -23,7 +24,7 @@ LEAST_SUCCESSES = 10
 a predictor fitted on them would choose at random."""
 
 
-@dataclass(frozen=True, kw_only=True)
+@configuration
 class NasgemConfig:
     """A search by Cheng et al., NASGEM: Neural Architecture Search via Graph Embedding Method.
 
@@ -34,9 +35,9 @@ class NasgemConfig:
         ConfigError: an option is outside its range; the message names it.
     """
 
-    num_nodes: int = 30
+    num_nodes: Annotated[int, Field(ge=2, le=1000)] = 30
     """Most nodes of a cell."""
-    min_nodes: int | None = None
+    min_nodes: Count | None = None
     """Fewest nodes of a cell; draws with fewer are drawn again. Choice: None takes half of
     ``num_nodes``. Without a floor the score's penalty makes a single convolution the best cell."""
     prior: Prior = "density"
@@ -45,14 +46,14 @@ class NasgemConfig:
     spread: bool = False
     """Draw a random graph's parameters anew for each cell instead of RandWire's fixed ones."""
 
-    iterations: int = 80
+    iterations: Annotated[int, Field(ge=2, le=10_000_000)] = 80
     """T of Algorithm 1: cells that are trained to fit the predictor. Choice."""
-    pool: int = POOL
+    pool: Count = POOL
     """Cells that the fitted predictor scores (section 3.3)."""
-    top: int = 5
+    top: Count = 5
     """Best predicted cells that are trained longer, to choose among them. Choice: the paper takes
     the first; results report it separately."""
-    lambda_: float = 0.1
+    lambda_: NotNegative = 0.1
     """Weight of ln(MACs / 10^6) against accuracy in the score S (eq. 5). Choice: natural log."""
 
     encoder: str = DEFAULT_ENCODER
@@ -66,37 +67,36 @@ class NasgemConfig:
     Gaussian process of `gnas.predictors.default` on path statistics ("default") or on
     `gnas.predictors.WalkStatistics` ("walks"). `plan_search` takes "mlp" if an ``encoder`` is
     named."""
-    members: int = 1
+    members: Annotated[int, Field(ge=1, le=1000)] = 1
     """Perceptrons of which the mean predicts."""
     ops: bool = True
     """Give the predictor each node's operation beside an embedding, as the raw adjacency matrix
     has it. Choice: the shipped encoders see the wiring alone, but operations differ in MACs."""
-    update_every: int = 10
+    update_every: Count = 10
     """Trained cells between two updates of the predictor. Choice: the paper updates after each;
     the last fit, which alone chooses, is the same."""
 
-    epochs: int = 3
+    epochs: Count = 3
     """Passes over the training images for each of the ``iterations``. Choice."""
-    final_epochs: int = 9
+    final_epochs: Count = 9
     """Passes for each of the ``top``. Choice."""
-    batch_size: int = 64
+    batch_size: Count = 64
     """Images a step."""
-    lr: float = 0.1
+    lr: Rate = 0.1
     """Peak learning rate of SGD."""
-    weight_decay: float = 5e-4
+    weight_decay: NotNegative = 5e-4
     """L2 penalty on all weights."""
-    channels: int = 8
+    channels: Annotated[int, Field(ge=1, le=4096)] = 8
     """Channels of every node in the first stage. Choice."""
-    num_stages: int = 3
+    num_stages: Annotated[int, Field(ge=1, le=16)] = 3
     """Stages of the network. Choice."""
-    cells_per_stage: int = 1
+    cells_per_stage: Annotated[int, Field(ge=1, le=1000)] = 1
     """Cells of each stage. Choice."""
-    seed: int = 0
+    seed: Seed = 0
     """Of cells, weights, order of images, predictor and pool."""
 
     def __post_init__(self) -> None:
-        check_types(self)
-        _check_ranges(self)
+        _check_together(self)
         self.space()
         self.recipe("search", flip=False)
         self.network(in_channels=1, num_classes=1)
@@ -167,25 +167,11 @@ def efficiency_score(val_acc: float, macs: int, lambda_: float = 0.1) -> float:
     return val_acc - lambda_ * math.log(macs / 1e6)
 
 
-def _check_ranges(config: NasgemConfig) -> None:
-    least = {
-        "num_nodes": 2,
-        "iterations": 2,
-        "pool": 1,
-        "top": 1,
-        "members": 1,
-        "update_every": 1,
-        "epochs": 1,
-        "final_epochs": 1,
-    }
-    for name, low in least.items():
-        if getattr(config, name) < low:
-            raise ConfigError(f"{name} must be at least {low}, but got {getattr(config, name)}")
+def _check_together(config: NasgemConfig) -> None:
     floor = config.min_nodes
-    if floor is not None and (type(floor) is not int or not 1 <= floor <= config.num_nodes):
+    if floor is not None and floor > config.num_nodes:
         raise ConfigError(
-            f"min_nodes must be a whole number in [1, num_nodes={config.num_nodes}], "
-            f"but got {floor!r}"
+            f"min_nodes must be in [1, num_nodes={config.num_nodes}], but got {floor!r}"
         )
     if config.top > config.pool:
         raise ConfigError(
@@ -196,8 +182,6 @@ def _check_ranges(config: NasgemConfig) -> None:
             "spread is for the priors of random graphs, but prior is density, which has a "
             "spread of its own; leave spread out"
         )
-    if type(config.encoder) is not str:
-        raise ConfigError(f"encoder must be a name, a file or none, but got {config.encoder!r}")
     if config.predictor != "mlp" and config.encoder not in (DEFAULT_ENCODER, NO_ENCODER):
         raise ConfigError(
             f"predictor {config.predictor} reads no embedding, but encoder is {config.encoder}; "

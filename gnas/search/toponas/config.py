@@ -4,10 +4,21 @@ from __future__ import annotations
 
 import math
 from collections.abc import Mapping
-from dataclasses import dataclass
-from typing import Any, Literal
+from typing import Annotated, Any, Literal
 
-from gnas.config import check_pieces, check_types, from_record
+from pydantic import Field
+
+from gnas.config import (
+    BelowOne,
+    Count,
+    NotNegative,
+    Positive,
+    Rate,
+    Seed,
+    check_pieces,
+    configuration,
+    from_record,
+)
 from gnas.errors import ConfigError
 
 Method = Literal["darts", "milenas"]
@@ -17,7 +28,7 @@ Mode = Literal["output", "input"]
 Precision = Literal["float32", "bfloat16", "float16"]
 
 
-@dataclass(frozen=True, kw_only=True)
+@configuration
 class ToponasConfig:
     """A search by Huang et al., Explicitly Learning Topology for Differentiable NAS, 2020.
 
@@ -31,61 +42,61 @@ class ToponasConfig:
     method: Method = "darts"
     """alpha and beta descend on validation losses alone, or (milenas) on the training loss plus
     ``val_weight`` times them."""
-    order: int = 1
+    order: Annotated[int, Field(ge=1, le=2)] = 1
     """1 takes w as it is; 2 takes it one step ahead (DARTS eq. 7)."""
     update: Update = "alternating"
     """alpha and beta each from a batch and part of their own, or from the same batch (Table 8)."""
     topology: Topology = "arbitrary"
     """Sets of edges to choose from: any, those with k edges, or none (the baselines: operations
     with `none`, edges by the largest weight)."""
-    k: int = 2
+    k: Annotated[int, Field(ge=1, le=100)] = 2
     """Edges per node where the topology is not arbitrary (Table 5)."""
     mode: Mode = "output"
     """Nodes choose among their output or their input edges (Table 7)."""
-    regulariser: float = 10.0
+    regulariser: NotNegative = 10.0
     """Weight of r(beta) in beta's validation loss (eq. 15)."""
-    val_weight: float = 1.0
+    val_weight: NotNegative = 1.0
     """milenas: eta * lambda of eq. 22-23, the weight of the validation loss. Choice: MiLeNAS'
     published code has 1."""
 
-    channels: int = 16
+    channels: Annotated[int, Field(ge=2, le=1024)] = 16
     """Channels of the first cells."""
-    num_cells: int = 8
+    num_cells: Annotated[int, Field(ge=1, le=1000)] = 8
     """Cells; those at 1/3 and 2/3 reduce."""
-    num_nodes: int = 7
+    num_nodes: Annotated[int, Field(ge=4, le=14)] = 7
     """Nodes of a cell with its two inputs and its output (Table 6: 7, 8, 9, 11)."""
     stem: Literal["cifar", "imagenet"] = "cifar"
     """One convolution, or three with stride 2."""
-    stem_multiplier: int = 3
+    stem_multiplier: Annotated[int, Field(ge=1, le=64)] = 3
     """Channels of the CIFAR stem per channel of the first cells."""
-    partial: int = 1
+    partial: Annotated[int, Field(ge=1, le=64)] = 1
     """Operations see 1/partial of the channels (PC-DARTS has 4)."""
 
-    epochs: int = 50
+    epochs: Count = 50
     """Passes over the training part."""
-    batch_size: int = 64
+    batch_size: Count = 64
     """Images a step, of all processes together."""
-    accumulate: int = 1
+    accumulate: Count = 1
     """Pieces that a process takes its share of a batch in: less memory. Batch norm sees one piece
     of one process at a time, so processes * accumulate, not either alone, decides what comes
     out."""
-    lr: float = 0.025
+    lr: Rate = 0.025
     """First learning rate of w; a cosine to ``lr_min``, lowered after every epoch."""
-    lr_min: float = 0.001
+    lr_min: NotNegative = 0.001
     """Last learning rate of w. Choice: DARTS'."""
-    momentum: float = 0.9
+    momentum: BelowOne = 0.9
     """Of w's SGD."""
-    weight_decay: float = 3e-4
+    weight_decay: NotNegative = 3e-4
     """Of w."""
-    gradient_clip: float = 5.0
+    gradient_clip: Positive = 5.0
     """Largest norm of w's gradient. Choice: DARTS'."""
-    arch_lr: float = 3e-4
+    arch_lr: Rate = 3e-4
     """Learning rate of Adam for alpha and beta."""
-    arch_weight_decay: float = 1e-3
+    arch_weight_decay: NotNegative = 1e-3
     """Of alpha and beta."""
-    arch_betas: tuple[float, float] = (0.5, 0.999)
+    arch_betas: tuple[BelowOne, BelowOne] = (0.5, 0.999)
     """Adam's running averages for alpha and beta. Choice: DARTS'."""
-    stop_skip_share: float | None = None
+    stop_skip_share: Annotated[float, Field(gt=0, le=1)] | None = None
     """Stop after an epoch in which at least this share of the normal cell's edges are skip
     connections; None never stops."""
 
@@ -97,12 +108,11 @@ class ToponasConfig:
     """Recompute activations in the backward pass: less memory, more time."""
     compile: bool = False
     """Run the supernet through torch.compile."""
-    seed: int = 0
+    seed: Seed = 0
     """Of initial values, order of images and augmentation."""
 
     def __post_init__(self) -> None:
-        check_types(self)
-        _check_ranges(self)
+        _check_together(self)
 
     @property
     def learns_topology(self) -> bool:
@@ -171,27 +181,7 @@ BASELINES: dict[str, dict[str, Any]] = {
 with top-k output edges (Table 7), MiLeNAS without topology."""
 
 
-def _check_ranges(config: ToponasConfig) -> None:
-    least = {
-        "order": 1,
-        "k": 1,
-        "channels": 2,
-        "num_cells": 1,
-        "num_nodes": 4,
-        "stem_multiplier": 1,
-        "partial": 1,
-        "epochs": 1,
-        "batch_size": 1,
-        "accumulate": 1,
-    }
-    for name, low in least.items():
-        if getattr(config, name) < low:
-            raise ConfigError(f"{name} must be at least {low}, but got {getattr(config, name)}")
-    for name, high in {"channels": 1024, "num_cells": 1000, "stem_multiplier": 64}.items():
-        if getattr(config, name) > high:
-            raise ConfigError(f"{name} must be at most {high}, but got {getattr(config, name)}")
-    if config.order > 2:
-        raise ConfigError(f"order must be 1 or 2, but got {config.order}")
+def _check_together(config: ToponasConfig) -> None:
     if config.order == 2 and config.precision == "float16":
         raise ConfigError("order 2 needs float32 or bfloat16, but precision is float16")
     if config.channels % (2 * config.partial):
@@ -199,13 +189,6 @@ def _check_ranges(config: ToponasConfig) -> None:
             f"channels must be a multiple of {2 * config.partial} with "
             f"partial={config.partial}, but got {config.channels}"
         )
-    for name in ("lr", "arch_lr", "gradient_clip"):
-        if getattr(config, name) <= 0:
-            raise ConfigError(f"{name} must be positive, but got {getattr(config, name)}")
     if config.lr_min > config.lr:
         raise ConfigError(f"lr_min must be at most lr, but got {config.lr_min} and {config.lr}")
-    if config.stop_skip_share is not None and not 0 < config.stop_skip_share <= 1:
-        raise ConfigError(f"stop_skip_share must be in (0, 1], but got {config.stop_skip_share}")
     check_pieces(config.batch_size, config.accumulate)
-    if max(config.arch_betas) >= 1:
-        raise ConfigError(f"arch_betas must be in [0, 1), but got {config.arch_betas}")

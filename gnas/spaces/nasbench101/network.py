@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
 from functools import reduce
 from typing import Any
 
@@ -10,6 +9,7 @@ import torch
 from torch import Tensor, nn
 from torch_geometric.data import Data
 
+from gnas.config import Count, Depth, configuration
 from gnas.graphs import to_adjacency
 from gnas.spaces import NASBench101
 from gnas.spaces.nasbench101 import OPS
@@ -19,19 +19,19 @@ BATCH_NORM_MOMENTUM = 0.1
 """Weight of the newest batch; nasbench-pytorch's own 0.997 is TensorFlow's weight of the old."""
 
 
-@dataclass(frozen=True, kw_only=True)
+@configuration
 class NASBench101NetworkConfig:
     """Size of a NAS-Bench-101 network; the defaults are the benchmark's own."""
 
-    in_channels: int = 3
+    in_channels: Count = 3
     """Image channels."""
-    num_classes: int = 10
+    num_classes: Count = 10
     """Width of the classifier."""
-    stem_channels: int = 128
+    stem_channels: Count = 128
     """Channels of the first stack; each later stack doubles them."""
-    num_stacks: int = 3
+    num_stacks: Count = 3
     """Stacks, with a 2x2 max-pool between them."""
-    cells_per_stack: int = 3
+    cells_per_stack: Depth = 3
     """Cells in each stack."""
 
     def __post_init__(self) -> None:

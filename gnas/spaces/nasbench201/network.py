@@ -2,12 +2,11 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
-
 import torch
 from torch import Tensor, nn
 from torch_geometric.data import Data
 
+from gnas.config import Count, Depth, configuration
 from gnas.graphs import to_adjacency
 from gnas.spaces.nasbench201 import CANDIDATES, EDGES, NUM_NODES, NASBench201
 from gnas.spaces.primitives import conv_norm
@@ -20,17 +19,17 @@ Edge = tuple[int, int, str]
 """Source, target and operation."""
 
 
-@dataclass(frozen=True, kw_only=True)
+@configuration
 class NASBench201NetworkConfig:
     """Size of a NAS-Bench-201 network; the defaults are the benchmark's own."""
 
-    in_channels: int = 3
+    in_channels: Count = 3
     """Image channels."""
-    num_classes: int = 10
+    num_classes: Count = 10
     """Width of the classifier."""
-    channels: int = 16
+    channels: Count = 16
     """Channels of the first stage; each later stage doubles them."""
-    cells_per_stage: int = 5
+    cells_per_stage: Depth = 5
     """Cells in each of the three stages."""
 
     def __post_init__(self) -> None:

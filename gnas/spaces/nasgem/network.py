@@ -9,6 +9,7 @@ import torch
 from torch import Tensor, nn
 from torch_geometric.data import Data
 
+from gnas.config import Count, Depth, configuration
 from gnas.errors import ConfigError
 from gnas.graphs import to_adjacency
 from gnas.spaces.nasgem import NASGEM, OPS
@@ -16,22 +17,22 @@ from gnas.spaces.primitives import conv_norm
 from gnas.spaces.sizes import check_sizes
 
 
-@dataclass(frozen=True, kw_only=True)
+@configuration
 class NasgemNetworkConfig:
     """Size and form of a GEMNet-like network; the defaults are a small one for proxy trainings.
 
     On ImageNet: `nasgem_imagenet`.
     """
 
-    in_channels: int = 3
+    in_channels: Count = 3
     """Image channels."""
-    num_classes: int = 10
+    num_classes: Count = 10
     """Width of the classifier."""
-    channels: int = 16
+    channels: Count = 16
     """Channels of every node in the first stage; each later stage doubles them."""
-    num_stages: int = 3
+    num_stages: Count = 3
     """Stages; each but the first (on ImageNet: each) halves the maps."""
-    cells_per_stage: int = 1
+    cells_per_stage: Depth = 1
     """Cells in each stage."""
     stem: Literal["cifar", "imagenet"] = "cifar"
     """One 3x3 convolution: with stride 1, or with stride 2 and a first stage that halves too."""

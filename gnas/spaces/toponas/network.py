@@ -3,13 +3,13 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
-from dataclasses import dataclass
 from typing import Literal
 
 import torch
 from torch import Tensor, nn
 from torch_geometric.data import Data
 
+from gnas.config import Count, Depth, configuration
 from gnas.errors import ConfigError
 from gnas.spaces.primitives import (
     FactorizedReduce,
@@ -23,24 +23,24 @@ from gnas.spaces.sizes import check_sizes
 from gnas.spaces.toponas.genotype import CellEntries, Genotype
 
 
-@dataclass(frozen=True, kw_only=True)
+@configuration
 class DartsNetworkConfig:
     """Size and form of a derived network; the defaults are DARTS' on CIFAR-10.
 
     On ImageNet: ``stem="imagenet", num_classes=1000, channels=48, num_cells=14``.
     """
 
-    in_channels: int = 3
+    in_channels: Count = 3
     """Image channels."""
-    num_classes: int = 10
+    num_classes: Count = 10
     """Width of the classifier."""
-    channels: int = 36
+    channels: Count = 36
     """Channels of the first cells' nodes, an even number; each reduction cell doubles them."""
-    num_cells: int = 20
+    num_cells: Depth = 20
     """Cells; those at 1/3 and 2/3 of the depth reduce."""
     stem: Literal["cifar", "imagenet"] = "cifar"
     """One 3x3 convolution, or three with stride 2."""
-    stem_multiplier: int = 3
+    stem_multiplier: Count = 3
     """Channels of the CIFAR stem, in multiples of ``channels``."""
     auxiliary: bool = False
     """A second classifier after the last reduction cell, in training only."""

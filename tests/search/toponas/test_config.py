@@ -45,7 +45,7 @@ def test_configs_survive_json() -> None:
     for preset in PRESETS.values():
         config = preset()
         assert ToponasConfig.from_dict(json.loads(json.dumps(asdict(config)))) == config
-    with pytest.raises(ConfigError, match="unknown field 'epoch'; choose from"):
+    with pytest.raises(ConfigError, match="unknown field 'epoch'; did you mean epochs"):
         ToponasConfig.from_dict({"epoch": 3})
 
 
@@ -53,23 +53,23 @@ def test_configs_survive_json() -> None:
     ("changes", "message"),
     [
         ({"method": "nas"}, "method must be one of darts, milenas, but got 'nas'"),
-        ({"order": 3}, "order must be 1 or 2"),
+        ({"order": 3}, "order must be at most 2"),
         ({"order": 0}, "order must be at least 1"),
         ({"order": 2, "precision": "float16"}, "order 2 needs float32 or bfloat16"),
         ({"epochs": 2.5}, "epochs must be a whole number, but got 2.5"),
         ({"seed": True}, "seed must be a whole number"),
         ({"compile": 1}, "compile must be true or false"),
-        ({"lr": float("nan")}, "lr must be a number from 0, but got nan"),
+        ({"lr": float("nan")}, "lr must be a finite number, but got nan"),
         ({"lr": 0}, "lr must be positive"),
         ({"lr_min": 1.0}, "lr_min must be at most lr"),
-        ({"regulariser": -1.0}, "regulariser must be a number from 0"),
+        ({"regulariser": -1.0}, "regulariser must be at least 0"),
         ({"channels": 15}, "channels must be a multiple of 2"),
         ({"channels": 4, "partial": 4}, "multiple of 8 with partial=4, but got 4"),
         ({"batch_size": 10, "accumulate": 4}, "multiple of accumulate, but got 10 and 4"),
-        ({"stop_skip_share": 0.0}, r"stop_skip_share must be in \(0, 1\]"),
+        ({"stop_skip_share": 0.0}, "stop_skip_share must be positive"),
         ({"stop_skip_share": "x"}, "stop_skip_share must be a number"),
-        ({"arch_betas": (0.5,)}, "arch_betas must be 2 numbers"),
-        ({"arch_betas": 0.5}, "arch_betas must be 2 numbers"),
+        ({"arch_betas": (0.5,)}, r"arch_betas\[1\] must be given"),
+        ({"arch_betas": 0.5}, "arch_betas must be a list"),
         ({"num_nodes": 3}, "num_nodes must be at least 4"),
     ],
 )
@@ -87,7 +87,9 @@ def test_plans() -> None:
         assert not config.learns_topology and config.num_parts == 2
         assert toponas_space(config).codes.space == "fixed"
     assert plan_search(baseline="darts", k=1).config.k == 1
-    with pytest.raises(ConfigError, match="unknown setting 'epoch'; choose from accumulate"):
+    with pytest.raises(
+        ConfigError, match="unknown setting 'epoch'; did you mean epochs. choose from accumulate"
+    ):
         plan_search(epoch=3)
     with pytest.raises(ConfigError, match="unknown baseline 'x'"):
         plan_search(baseline="x")
