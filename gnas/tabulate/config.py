@@ -70,12 +70,12 @@ class TabulateConfig:
         kept = {name: value for name, value in made_with.items() if name in names}
         try:
             kept["recipe"] = ProxyRecipe(**made_with["recipe"])
-            return cls(**{**kept, **changes})
-        except TypeError as error:
+        except (TypeError, ConfigError) as error:
             raise ConfigError(
                 f"the recipe of {table.provenance.name} must be one of this version of gnas, "
                 f"but is {made_with['recipe']} ({error})"
             ) from error
+        return cls(**{**kept, **changes})
 
     def images(self) -> ImageSplits:
         """The images, read and reduced."""

@@ -285,7 +285,7 @@ def test_networks_do_not_depend_on_where_the_graph_came_from(rng: np.random.Gene
     [
         ({"channels": 5}, "channels must be even, but got 5"),
         ({"num_cells": 0}, "num_cells must be at least 1, but got 0"),
-        ({"stem": "mnist"}, "stem must be 'cifar' or 'imagenet', but got 'mnist'"),
+        ({"stem": "mnist"}, "stem must be one of cifar, imagenet, but got 'mnist'"),
     ],
 )
 def test_options_that_cannot_work_are_refused(options: dict[str, Any], message: str) -> None:

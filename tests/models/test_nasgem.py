@@ -150,5 +150,5 @@ def test_what_is_refused(rng: np.random.Generator) -> None:
         nasgem_network(architecture(adjacency, [1, 0, 0], 2))
     with pytest.raises(ConfigError, match="num_stages must be at least 1, but got 0"):
         NasgemNetworkConfig(num_stages=0)
-    with pytest.raises(ConfigError, match="stem must be 'cifar' or 'imagenet', but got 'big'"):
+    with pytest.raises(ConfigError, match="stem must be one of cifar, imagenet, but got 'big'"):
         NasgemNetworkConfig(stem="big")  # type: ignore[arg-type]

@@ -10,7 +10,6 @@ from torch import Tensor, nn
 from torch_geometric.data import Data
 
 from gnas.config import Count, Depth, configuration
-from gnas.errors import ConfigError
 from gnas.graphs import to_adjacency
 from gnas.spaces.nasgem import NASGEM, OPS
 from gnas.spaces.primitives import conv_norm
@@ -39,8 +38,6 @@ class NasgemNetworkConfig:
 
     def __post_init__(self) -> None:
         check_sizes(self)
-        if self.stem not in ("cifar", "imagenet"):
-            raise ConfigError(f"stem must be 'cifar' or 'imagenet', but got {self.stem!r}")
 
 
 @dataclass(frozen=True)

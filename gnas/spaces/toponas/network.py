@@ -49,8 +49,6 @@ class DartsNetworkConfig:
         check_sizes(self)
         if self.channels % 2:
             raise ConfigError(f"channels must be even, but got {self.channels}")
-        if self.stem not in ("cifar", "imagenet"):
-            raise ConfigError(f"stem must be 'cifar' or 'imagenet', but got {self.stem!r}")
 
 
 def darts_network(graph: Data, config: DartsNetworkConfig | None = None) -> DartsNetwork:
