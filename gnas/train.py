@@ -89,7 +89,7 @@ def train_proxy(
             the same bits.
     """
     network.to(memory_format=torch.channels_last)
-    data = _normalised(images)
+    data = normalised(images)
     start = time.perf_counter()
     train_loss = _fit(network, data["train"], recipe, seed)
     train_time_s = time.perf_counter() - start
@@ -121,8 +121,7 @@ def _fit(
 ) -> float:
     """Runs the recipe; returns the mean loss of the last epoch."""
     x, y = train
-    steps = recipe.epochs * len(_sizes(len(y), recipe.batch_size))
-    warmup_steps = max(1, round(recipe.warmup * steps))
+    steps = recipe.epochs * len(batch_sizes(len(y), recipe.batch_size))
     parameters = [p for p in network.parameters() if p.dim() > 0]  # no place-holder scalars
     optimizer = torch.optim.SGD(
         parameters,
@@ -133,7 +132,7 @@ def _fit(
         fused=True,
     )
     schedule = torch.optim.lr_scheduler.LambdaLR(
-        optimizer, lambda step: _rate(step, warmup_steps, steps)
+        optimizer, lambda step: rate_share(recipe, step, steps)
     )
     loss_function = nn.CrossEntropyLoss(label_smoothing=recipe.label_smoothing)
     generator = torch.Generator().manual_seed(check_seed(seed))
@@ -149,19 +148,20 @@ def _fit(
             optimizer.step()
             schedule.step()
             total += float(loss.detach()) * len(rows)
-        mean_loss = total / sum(_sizes(len(y), recipe.batch_size))
+        mean_loss = total / sum(batch_sizes(len(y), recipe.batch_size))
     _recalibrate(network, x, recipe, generator)
     return mean_loss
 
 
-def _rate(step: int, warmup_steps: int, steps: int) -> float:
-    """Share of the peak learning rate: linear from 0 to 1, then a cosine to 0."""
+def rate_share(recipe: ProxyRecipe, step: int, steps: int) -> float:
+    """Share of the peak rate at one of ``steps`` steps: linear from 0 to 1, then a cosine to 0."""
+    warmup_steps = max(1, round(recipe.warmup * steps))
     if step < warmup_steps:
         return (step + 1) / warmup_steps
     return 0.5 * (1 + math.cos(math.pi * (step - warmup_steps) / max(1, steps - warmup_steps)))
 
 
-def _sizes(count: int, size: int) -> list[int]:
+def batch_sizes(count: int, size: int) -> list[int]:
     """Images of every batch of a pass; a last single one is left out, batch norm needs two."""
     whole, rest = divmod(count, size)
     return [size] * whole + [rest] * (rest > 1)
@@ -169,7 +169,7 @@ def _sizes(count: int, size: int) -> list[int]:
 
 def _batches(count: int, size: int, generator: torch.Generator) -> Iterator[Tensor]:
     order = torch.randperm(count, generator=generator)
-    sizes = _sizes(count, size)
+    sizes = batch_sizes(count, size)
     yield from torch.split(order[: sum(sizes)], sizes)
 
 
@@ -200,7 +200,7 @@ def _recalibrate(
         norm.momentum = momentum
 
 
-def _normalised(images: ImageSplits) -> dict[str, tuple[Tensor, Tensor]]:
+def normalised(images: ImageSplits) -> dict[str, tuple[Tensor, Tensor]]:
     """Images as float32 with the training set's channel means 0 and deviations 1."""
     x = images.x_train.float()
     mean = x.mean((0, 2, 3), keepdim=True)

@@ -26,6 +26,7 @@ from gnas.metrics import (
     spearman,
 )
 from gnas.predictors.features import Features, Rows
+from gnas.search.nasgem.surface import local_r2
 
 Values = NDArray[np.float64]
 Indices = NDArray[np.int64]
@@ -56,6 +57,8 @@ class Task:
     """Rows that may be ranked and picked, ascending."""
     functions: NDArray[np.uint64] | None = None
     """A key of what each network computes; None where no two cells are alike."""
+    smoothness: bool = False
+    """Whether to measure how well the samples' scores follow from their neighbours'."""
 
     def __post_init__(self) -> None:
         if len(self.candidates) < LEAST_CANDIDATES:
@@ -138,6 +141,9 @@ def run(
                 row = _row(contender.name, contender.encoder, n, scores, reference)
                 if task.functions is None:
                     row = replace(row, kendall_tau_no_twins=None)
+                if task.smoothness:
+                    smooth = mean_interval([score["neighbours_r2"] for score in scores])
+                    row = replace(row, neighbours_r2=smooth)
                 rows.append(row)
             rows += [
                 _row("none", BEST_SAMPLE, n, [_best_sample(task, d[:n]) for d in draws]),
@@ -194,14 +200,19 @@ def _one_fit(
     """Every metric of one predictor fitted on one draw."""
     number = int(np.random.SeedSequence(seed).generate_state(1)[0]) % 2**31
     predictor = contender.predictor.clone(number)
-    predictor.fit_rows(views(contender, samples), task.train_scores[samples])
+    own = views(contender, samples)
+    predictor.fit_rows(own, task.train_scores[samples])
     rest = np.setdiff1d(task.candidates, samples)
     predicted = predictor.predict_rows(views(contender, rest))
     true = task.true_scores[rest]
     new = np.ones(len(rest), dtype=np.bool_)
     if task.functions is not None:
         new = ~np.isin(task.functions[rest], task.functions[samples])
+    smooth = (
+        {"neighbours_r2": local_r2(own, task.train_scores[samples])} if task.smoothness else {}
+    )
     return {
+        **smooth,
         "kendall_tau": kendall_tau(predicted, true),
         "kendall_tau_no_twins": kendall_tau(predicted[new], true[new]),
         "spearman": spearman(predicted, true),

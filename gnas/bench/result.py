@@ -39,6 +39,9 @@ class Row:
     kendall_tau_no_twins: Interval | None = None
     """Kendall tau over the candidates that compute what no sample computes; None where no two
     cells of the table compute the same."""
+    neighbours_r2: Interval | None = None
+    """R2 of the mean score of the nearest samples, cross-validated among them: how smooth the
+    score is over what the predictor sees. None where it is not measured."""
 
 
 @dataclass(frozen=True)

@@ -17,11 +17,12 @@ if TYPE_CHECKING:
     from gnas.metrics import Interval
 
 NO_TWINS = "no twins"
+SMOOTH = "NN R2"
 PICKED, BIAS = "picked", "bias"
-METRICS = ("Kendall tau", NO_TWINS, "Spearman", "P@1%", "N@10", PICKED, BIAS)
-"""`NO_TWINS` is left out where no two cells of the table compute the same; `PICKED` is headed by
-the quantity of the scores."""
-NARROW_METRICS = ("Kendall tau", NO_TWINS, PICKED, BIAS)
+METRICS = ("Kendall tau", NO_TWINS, "Spearman", "P@1%", "N@10", SMOOTH, PICKED, BIAS)
+"""`NO_TWINS` is left out where no two cells of the table compute the same, `SMOOTH` where it is not
+measured; `PICKED` is headed by the quantity of the scores."""
+NARROW_METRICS = ("Kendall tau", NO_TWINS, SMOOTH, PICKED, BIAS)
 WIDE = 110
 """Characters a line from which on all `METRICS` leave room for whole names."""
 
@@ -107,6 +108,35 @@ def nasbench201(
     report(result, out, json)
 
 
+@app.command()
+def nasgem(
+    table: Annotated[str, typer.Option(help="A Parquet file or a table's name")],
+    samples: Annotated[str, typer.Option(help="Training cells")] = "50,100,200,400",
+    seeds: Annotated[int, typer.Option(help="Repetitions with other samples")] = 10,
+    encoders: Annotated[str | None, typer.Option(help="Names with commas, or none")] = None,
+    equal_macs: Annotated[
+        bool, typer.Option("--equal-macs", help="Take away what MACs say of accuracy")
+    ] = False,
+    data_dir: Annotated[Path | None, typer.Option(help="Folder of tables")] = None,
+    seed: Annotated[int, typer.Option(help="Same seed, same numbers")] = 0,
+    out: Annotated[Path | None, typer.Option(help="Folder for result and figures")] = None,
+    json: Annotated[str | None, typer.Option(help="File for the result; - is stdout")] = None,
+) -> None:
+    """Rank NASGEM cells after seeing a few, with and without graph embedding."""
+    counts = whole_numbers(samples)
+    check_outputs(out, json)
+    from gnas.bench.nasgem import ENCODERS, NASGEMBench, bench_nasgem
+
+    names = ENCODERS if encoders is None else tuple(encoders.split(",")) * (encoders != "none")
+    config = NASGEMBench(
+        table=table, samples=counts, seeds=seeds, encoders=names, equal_macs=equal_macs,
+        data_dir=None if data_dir is None else str(data_dir), seed=seed,
+    )  # fmt: skip
+    with reporting("fitting predictors") as progress:
+        result = bench_nasgem(config, progress=progress)
+    report(result, out, json)
+
+
 app.command()(search)
 app.command()(topology)
 
@@ -146,8 +176,9 @@ def print_result(result: BenchResult, console: Console) -> None:
         table.add_column("predictor", overflow="fold")
         table.add_column("what it sees", overflow="fold")
         wide = console.width >= WIDE
-        twins = rows[0].kendall_tau_no_twins is not None
-        names = [n for n in (METRICS if wide else NARROW_METRICS) if twins or n != NO_TWINS]
+        absent = {NO_TWINS} if rows[0].kendall_tau_no_twins is None else set()
+        absent |= {SMOOTH} if rows[0].neighbours_r2 is None else set()
+        names = [n for n in (METRICS if wide else NARROW_METRICS) if n not in absent]
         for name in names:
             table.add_column(heading(name, result), justify="right", no_wrap=True)
         for row in rows:
@@ -244,6 +275,7 @@ def metrics(row: Row, result: BenchResult) -> list[str]:
         number(row.spearman, 3),
         number(row.precision_at_1_percent, 2),
         number(row.n_at_10, 1),
+        number(row.neighbours_r2, 3),
         in_unit(row.picked_score.mean, result),
         number(row.global_bias, digits, scale=scale),
     ]

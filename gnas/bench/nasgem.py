@@ -1,0 +1,248 @@
+"""NASGEM's claims on measured accuracies of cells of up to 30 nodes."""
+
+from __future__ import annotations
+
+import time
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass, field, replace
+
+import numpy as np
+import torch
+from numpy.typing import NDArray
+
+from gnas.bench.contenders import Contender, contenders
+from gnas.bench.experiment import Task, check_repetitions, draw_candidates, run
+from gnas.bench.result import BenchResult
+from gnas.bench.tables import name_of, open_table
+from gnas.data.tables import BenchmarkTable
+from gnas.encoders import PRESETS, NASGEMEncoder, load
+from gnas.errors import ConfigError
+from gnas.graphs import DenseBatch, as_batch, graph_keys
+from gnas.kernels import Direction, wl_features
+from gnas.metrics import agreement_between_runs, noise_ceiling
+from gnas.predictors import MLP, Embedding, GaussianProcess, OneColumn, WalkStatistics
+from gnas.predictors.features import Rows
+from gnas.search.bootstrap import POOL
+from gnas.spaces import NASGEM
+
+ENCODERS = tuple(name for name, make in PRESETS.items() if make().space == NASGEM.name)
+"""Shipped encoders of this space."""
+DEGREE = 3
+"""Of the polynomial in ln(MACs) that is taken from accuracies at equal MACs."""
+PROTOCOL = {
+    "train": "mean validation accuracy over the runs of the sampled cells, by rank",
+    "rank": "all cells that are not samples, against mean test accuracy over the runs",
+    "pick": "the best predicted of these cells",
+    "bias": "best mean test accuracy of the table, minus that of the pick",
+    "intervals": "mean and 95% Student t interval over seeds; all rows share the samples",
+    "neighbours": (
+        "R2 of the mean validation accuracy of the 10 nearest samples, 5-fold cross-validated "
+        "among the samples"
+    ),
+    "untrained": "the encoder's network with new random weights",
+    "exact": "coordinates whose scalar products are the kernel itself: what an encoder can reach",
+}
+EQUAL_MACS = (
+    f"of all accuracies, a polynomial of degree {DEGREE} in ln(MACs), fitted to the whole table, "
+    "is taken away"
+)
+
+
+@dataclass(frozen=True, kw_only=True)
+class NASGEMBench:
+    """The paper's claims, that the embedding helps a predictor and smooths the score.
+
+    Raises:
+        ConfigError: a field is outside its range.
+    """
+
+    table: str
+    """A file, or a name for `gnas.data.load_table`; with validation and test accuracies, MACs and
+    numbers of parameters."""
+    samples: tuple[int, ...] = (50, 100, 200, 400)
+    """Numbers of labelled cells that predictors are trained on, each its own experiment."""
+    seeds: int = 10
+    """Repetitions, each with its own samples; all predictors get the same ones."""
+    encoders: tuple[str, ...] = ENCODERS
+    """Names of shipped encoders or files of one's own (``.safetensors``); may be empty."""
+    equal_macs: bool = False
+    """Whether what MACs say of accuracy is taken away first."""
+    data_dir: str | None = None
+    """Folder of tables to look in first."""
+    seed: int = 0
+    """Fixes samples and predictors."""
+
+    def __post_init__(self) -> None:
+        check_repetitions(self.samples, seeds=self.seeds, seed=self.seed)
+        if len(set(self.encoders)) < len(self.encoders):
+            raise ConfigError(f"encoders must differ, but got {[*self.encoders]}")
+
+
+@dataclass(frozen=True, eq=False)
+class TableColumn:
+    """One column: what a table says of each of its cells."""
+
+    table: BenchmarkTable
+    column: str
+    name: str
+
+    def __call__(self, graphs: DenseBatch) -> Rows:
+        """Rows float64 [N, 1] of cells that the table has."""
+        keys, values = graph_keys(self.table.graphs), self.table.values(self.column)
+        order = np.argsort(keys)
+        place = order[np.searchsorted(keys[order], graph_keys(as_batch(graphs)))]
+        found: Rows = values[place].astype(np.float64)[:, None]
+        return found
+
+
+@dataclass(frozen=True)
+class NumEdges:
+    """One column: the number of edges."""
+
+    name: str = field(default="number of edges", init=False)
+
+    def __call__(self, graphs: DenseBatch) -> Rows:
+        """Rows float64 [N, 1]."""
+        return (as_batch(graphs).adjacency > 0).sum((1, 2)).double().numpy()[:, None]
+
+
+@dataclass(frozen=True)
+class ExactKernelMap:
+    """Coordinates of graphs whose scalar products are their normalised WL kernel, exactly.
+
+    They depend on all graphs of one call, and are unique up to a rotation.
+    """
+
+    n_iter: int
+    direction: Direction = "both"
+
+    @property
+    def name(self) -> str:
+        """What the result tables print."""
+        return f"exact kernel, op, {self.direction}, h = {self.n_iter}"
+
+    def __call__(self, graphs: DenseBatch) -> Rows:
+        """Rows float64 [N, at most N]."""
+        features = wl_features(graphs, self.n_iter, labels="op", direction=self.direction)
+        norms = np.sqrt(np.asarray(features.multiply(features).sum(1)).reshape(-1))
+        gram = (features @ features.T).toarray() / norms[:, None] / norms
+        values, vectors = np.linalg.eigh(gram)
+        kept = values > 1e-9 * values[-1]
+        rows: Rows = vectors[:, kept] * np.sqrt(values[kept])
+        return rows
+
+
+def bench_nasgem(
+    config: NASGEMBench, *, progress: Callable[[int, int | None], None] | None = None
+) -> BenchResult:
+    """Runs the experiment: draws samples, fits every predictor, ranks the rest, picks one.
+
+    Args:
+        config: What to run.
+        progress: Called with (fits done, fits in all).
+
+    Raises:
+        ConfigError: the table has too few cells for ``config.samples``, lacks a column, or is
+            of another space.
+        MissingDataError: there is no such table.
+        DataError: the table is damaged.
+
+    Source: Cheng et al., NASGEM, AAAI 2021, sections 4.1 and 4.3, figures 3 and 4.
+    """
+    start = time.monotonic()
+    table = open_table(NASGEM.name, config.table, config.data_dir)
+    scores = [table.val_acc(), table.test_acc()]
+    names = [name_of(table.select(f"{split}_acc")) for split in ("val", "test")]
+    if config.equal_macs:
+        scores = [at_equal_macs(one, table.values("macs")) for one in scores]
+        names = [f"{name} at equal MACs" for name in names]
+    task = Task(
+        graphs=table.graphs.pad_to(NASGEM().max_nodes),
+        seen=table.graphs.pad_to(NASGEM().max_nodes),
+        train_scores=scores[0],
+        true_scores=scores[1],
+        candidates=draw_candidates(len(table), POOL, config.seed),
+        smoothness=True,
+    )
+    results = run(
+        task,
+        participants(table, config.encoders),
+        samples=config.samples,
+        seeds=config.seeds,
+        seed=config.seed,
+        progress=progress or (lambda done, total: None),
+    )
+    several = len([column for column in table.select("val_acc") if column.run is not None]) > 1
+    protocol = {**PROTOCOL, "ceiling": f"{names[0]} itself", "agreement": "val_acc"}
+    return BenchResult(
+        command="bench nasgem",
+        config=config,
+        table={
+            **table.provenance.summary(),
+            "usable": len(table),
+            "candidates": len(task.candidates),
+            "train_column": names[0],
+            "test_column": names[1],
+        },
+        quantity="residual_acc" if config.equal_macs else "test_acc",
+        protocol={**protocol, "equal MACs": EQUAL_MACS} if config.equal_macs else protocol,
+        rows=results,
+        ceiling=noise_ceiling(task.train_scores, task.true_scores),
+        agreement_between_runs=agreement_between_runs(table.runs("val_acc")) if several else None,
+        best_score=float(task.true_scores.max()),
+        seconds=time.monotonic() - start,
+    )
+
+
+def participants(table: BenchmarkTable, encoders: Sequence[str]) -> list[Contender]:
+    """Who takes part: with and without embeddings, their controls, their bound, the trivial."""
+    found = contenders(
+        NASGEM(),
+        encoders,
+        wiring_only=False,
+        params=TableColumn(table, "num_params", "number of parameters"),
+    )
+    for name in encoders:
+        encoder = load(name)
+        if isinstance(encoder, NASGEMEncoder):
+            found.append(
+                Contender(MLP(Embedding(untrained(encoder))), "MLP", f"{name}, untrained")
+            )
+    for n_iter in (1, 2):
+        exact = ExactKernelMap(n_iter)
+        found.append(Contender(MLP(exact), "MLP", exact.name))
+    walks = WalkStatistics(len(NASGEM.ops))
+    process = GaussianProcess(walks, kernel="matern")
+    found += [
+        Contender(MLP(walks), "MLP", walks.name),
+        Contender(process, process.name, walks.name),
+    ]
+    for trivial in (TableColumn(table, "macs", "MACs"), NumEdges()):
+        found.append(Contender(OneColumn(trivial), "none", trivial.name))
+    return found
+
+
+def untrained(encoder: NASGEMEncoder) -> NASGEMEncoder:
+    """The same network and standardised inputs with new random weights: the control."""
+    config = replace(encoder.config, seed=encoder.config.seed + 1)
+    fresh = NASGEMEncoder(config, f"{encoder.name}, untrained")
+    fresh.shift.copy_(encoder.shift)
+    fresh.scale.copy_(encoder.scale)
+    last = fresh.layers[-1]
+    assert isinstance(last, torch.nn.Linear)
+    if not bool(last.weight.any()):  # zero before training, where a sketch stands beside it
+        generator = torch.Generator().manual_seed(config.seed)
+        torch.nn.init.kaiming_uniform_(last.weight, nonlinearity="relu", generator=generator)
+    return fresh.eval()
+
+
+def at_equal_macs(scores: NDArray[np.float64], macs: NDArray[np.float64]) -> NDArray[np.float64]:
+    """Scores without what a polynomial in ln(MACs) says of them; means stay.
+
+    Args:
+        scores: float [N].
+        macs: Multiply-accumulates [N], positive.
+    """
+    fit = np.polynomial.Polynomial.fit(np.log(macs.astype(np.float64)), scores, DEGREE)
+    rest: NDArray[np.float64] = scores - fit(np.log(macs.astype(np.float64))) + scores.mean()
+    return rest
