@@ -20,8 +20,8 @@ NO_TWINS = "no twins"
 SMOOTH = "NN R2"
 PICKED, BIAS = "picked", "bias"
 METRICS = ("Kendall tau", NO_TWINS, "Spearman", "P@1%", "N@10", SMOOTH, PICKED, BIAS)
-"""`NO_TWINS` is left out where no two cells of the table compute the same, `SMOOTH` where it is not
-measured; `PICKED` is headed by the quantity of the scores."""
+"""`NO_TWINS` is left out where no two cells of the table compute the same, `SMOOTH` where it is
+not measured; `PICKED` is headed by the quantity of the scores."""
 NARROW_METRICS = ("Kendall tau", NO_TWINS, SMOOTH, PICKED, BIAS)
 WIDE = 110
 """Characters a line from which on all `METRICS` leave room for whole names."""
