@@ -97,14 +97,11 @@ class StackedCells:
         shapes = [p.shape for p in networks[0].parameters()]
         flat = [nn.utils.parameters_to_vector(network.parameters()) for network in networks]
         self.values = torch.stack(flat).detach()  # [S, D]
-        self.gradient = torch.zeros_like(self.values)
         self.weights: dict[str, Tensor] = {}
         start = 0
         for name, shape in zip(names, shapes, strict=True):
             part = slice(start, start + math.prod(shape))
-            leaf = self.values[:, part].view(self.count, *shape).requires_grad_()
-            leaf.grad = self.gradient[:, part].view(self.count, *shape)
-            self.weights[name] = leaf
+            self.weights[name] = self.values[:, part].view(self.count, *shape).requires_grad_()
             start = part.stop
         self.positions: list[tuple[Positions, Positions]] = []
         """Of every stage: halving the maps, keeping their size."""
@@ -113,6 +110,11 @@ class StackedCells:
             halving, size = Positions.of(size, 2), (size + 1) // 2
             self.positions.append((halving, Positions.of(size, 1)))
         self.statistics: dict[str, tuple[Tensor, Tensor]] = {}
+
+    def gradient(self, loss: Tensor) -> Tensor:
+        """Of a loss with respect to all weights: [S, D]."""
+        parts = torch.autograd.grad(loss, list(self.weights.values()))
+        return torch.cat([part.reshape(self.count, -1) for part in parts], dim=1)
 
     def forward(self, windows: Tensor, average: int | None = None) -> Tensor:
         """Logits of windows [S, 27, N, P]: [S, N, classes].
@@ -226,10 +228,9 @@ def train_stacked(
                 reduction="none",
                 label_smoothing=recipe.label_smoothing,
             ).view(len(seeds), -1)
-            cells.gradient.zero_()
-            loss.mean(1).sum().backward()
+            gradient = cells.gradient(loss.mean(1).sum())
             losses += loss.detach().sum(1)
-            _update(cells, velocity, recipe, recipe.lr * rate_share(recipe, step, steps))
+            _update(cells, gradient, velocity, recipe, recipe.lr * rate_share(recipe, step, steps))
             step += 1
     with torch.no_grad():
         orders = [torch.randperm(count, generator=generator) for generator in generators]
@@ -245,9 +246,10 @@ def train_stacked(
     ]
 
 
-def _update(cells: StackedCells, velocity: Tensor, recipe: ProxyRecipe, rate: float) -> None:
+def _update(
+    cells: StackedCells, gradient: Tensor, velocity: Tensor, recipe: ProxyRecipe, rate: float
+) -> None:
     """One step of SGD with Nesterov momentum, each seed's gradient clipped by itself."""
-    gradient = cells.gradient
     norms = gradient.norm(dim=1, keepdim=True)
     gradient.mul_((recipe.gradient_clip / (norms + 1e-6)).clamp_(max=1.0))
     with torch.no_grad():
