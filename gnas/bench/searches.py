@@ -20,7 +20,8 @@ from gnas.errors import DataError
 from gnas.evaluate import TableEvaluator
 from gnas.records import LineLog
 from gnas.runs import check_folder
-from gnas.search.samplers import SEARCHERS, Searcher
+from gnas.search.result import Evaluation
+from gnas.search.run import run_search
 
 FILE = "searches.jsonl"
 
@@ -131,27 +132,34 @@ def _start(environment: Mapping[str, str]) -> None:
     processes.end_with_parent()
 
 
-def queries(evaluator: TableEvaluator, searcher: Searcher, budget: int) -> NDArray[np.int64]:
-    """The networks that a searcher queries, in order: int64 [budget].
+def queries(
+    evaluator: TableEvaluator, searcher: str, budget: int, *, seed: int = 0
+) -> NDArray[np.int64]:
+    """The networks that a search queries, in order: int64 [budget].
 
     A search ends when it has queried the optimum, as nothing could change its choice any more;
     the rest of its row repeats the optimum.
+
+    Args:
+        evaluator: Its ``val_acc`` is maximised.
+        searcher: Key of `gnas.search.samplers.SEARCHERS`.
+        budget: Queries.
+        seed: Of the searcher.
     """
-    val_acc = evaluator.values["val_acc"]
-    queried = np.full(budget, val_acc.argmax())
-    for k in range(budget):
-        graph = searcher.ask()
-        number = evaluator.number(graph)
-        if number == queried[-1]:
-            break
-        queried[k] = number
-        searcher.tell(graph, float(val_acc[number]))
-    return queried
+    numbers: list[int] = []
+    optimum = int(evaluator.values["val_acc"].argmax())
+
+    def found(one: Evaluation) -> bool:
+        numbers.append(evaluator.number(evaluator.space.from_str(one.architecture)))
+        return numbers[-1] == optimum
+
+    run_search(evaluator.space, searcher, evaluator, budget=budget, seed=seed, until=found)
+    return np.array(numbers + [optimum] * (budget - len(numbers)))
 
 
 def _search(evaluator: TableEvaluator, name: str, seed: int, budget: int) -> Search:
     start = time.process_time()
-    found = queries(evaluator, SEARCHERS[name](evaluator.space, seed=seed), budget)
+    found = queries(evaluator, name, budget, seed=seed)
     return Search(name, seed, tuple(found.tolist()), time.process_time() - start)
 
 

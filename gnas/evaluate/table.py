@@ -82,6 +82,7 @@ class TableEvaluator(Evaluator):
         self.counted = tuple(name for name in counted if name in self.values)
         self.provenance = dict(provenance or {})
         self._number = {int(key): k for k, key in enumerate(keys)}
+        self._of_text: dict[str, int] = {}  # what was asked for, as keys take a while
 
     def __len__(self) -> int:
         """Different networks, M."""
@@ -156,11 +157,13 @@ class TableEvaluator(Evaluator):
         Raises:
             GraphError: the table does not have it.
         """
-        key = int(self.space.keys(as_batch(graph))[0])
-        try:
-            return self._number[key]
-        except KeyError:
-            raise GraphError("an architecture must be one of the table's, but is not") from None
+        text = self.space.to_str(graph)
+        if text not in self._of_text:
+            key = int(self.space.keys(as_batch(graph))[0])
+            if key not in self._number:
+                raise GraphError("an architecture must be one of the table's, but is not")
+            self._of_text[text] = self._number[key]
+        return self._of_text[text]
 
     def evaluate(self, graph: Data, *, seed: int) -> Measures:
         """See `Evaluator.evaluate`; the seed has no influence."""

@@ -87,6 +87,7 @@ def run_search(
     study: str | None = None,
     source: Source | None = None,
     plan: Mapping[str, Any] | None = None,
+    until: Callable[[Evaluation], bool] | None = None,
     report: Report = lambda progress: None,
     figures: Draw | None = None,
 ) -> SearchResult:
@@ -119,6 +120,8 @@ def run_search(
         study: The study's name there; None for the name of ``out``.
         source: The file that ``space`` comes from, which other processes load again.
         plan: Kept in ``config.json``, for whoever makes searcher and evaluator anew.
+        until: Ends the search early, when it is true of an evaluation; asked in the order of
+            their numbers.
         report: Called after every evaluation.
         figures: Draws the result.
 
@@ -191,7 +194,7 @@ def run_search(
         with place as queue:
             if out is not None:
                 write_config(out, config)  # when the study is known to be this search's
-            search = _Search(searcher, queue, budget, parallel, seed, report)
+            search = _Search(searcher, queue, budget, parallel, seed, report, until)
             search.run()
         result = _result(search, goal, config, about, time.monotonic() - start)
         if out is not None:
@@ -319,9 +322,10 @@ class _Search:
         parallel: int,
         seed: int,
         report: Report,
+        until: Callable[[Evaluation], bool] | None,
     ) -> None:
         self.searcher, self.queue, self.seed, self.report = searcher, queue, seed, report
-        self.budget, self.parallel = budget, parallel
+        self.budget, self.parallel, self.until = budget, parallel, until
         self.ended: list[Evaluation] = []
         self.stopped: str | None = None
         self._asked: list[Data] = []
@@ -334,7 +338,11 @@ class _Search:
                 self._ask()
             if len(self.ended) == len(self._asked):
                 return
-            self._tell(self.queue.get(len(self.ended)))
+            found = self.queue.get(len(self.ended))
+            self._tell(found)
+            if self.until is not None and self.until(found):
+                self.stopped = "what it was searched for is found"
+                return
 
     def _may_ask(self) -> bool:
         count = len(self._asked)

@@ -20,6 +20,7 @@ from gnas.evaluate import TableEvaluator, TrainingEvaluator
 from gnas.runs import plain
 from gnas.search import (
     SEARCHERS,
+    Evaluation,
     RegularizedEvolution,
     Searcher,
     SearchResult,
@@ -233,6 +234,17 @@ def test_a_worker_of_another_command_joins(tmp_path: Path) -> None:
         assert done.returncode == 0 and f"{BUDGET} candidates were evaluated" in done.stdout
         assert running.wait(60) == 0
     assert read_result(out).evaluations == search("evolution").evaluations
+
+
+def test_a_search_ends_when_what_it_is_for_is_found() -> None:
+    def good(one: Evaluation) -> bool:
+        return one.measures is not None and one.measures["score"] > 2
+
+    whole = search("evolution")
+    first = next(one.number for one in whole.evaluations if good(one))
+    found = search("evolution", until=good)
+    assert found.evaluations == whole.evaluations[: first + 1] and found.stopped is not None
+    assert found.best == first
 
 
 def test_a_broken_evaluation_ends_a_search(tmp_path: Path) -> None:
