@@ -6,8 +6,12 @@ from collections.abc import Iterator
 from contextlib import contextmanager
 
 import torch
+from threadpoolctl import threadpool_limits
 
 from gnas.errors import ConfigError
+
+MAX_THREADS = 1024
+"""More would be a mistake."""
 
 
 def resolve_device(name: str) -> str:
@@ -30,6 +34,35 @@ def resolve_device(name: str) -> str:
             f"device {name} must exist, but this machine has {count} usable GPUs; use --device cpu"
         )
     return name
+
+
+@contextmanager
+def one_thread() -> Iterator[None]:
+    """Computes on one thread inside: BLAS, OpenMP and torch.
+
+    Small work gains little from more, and loses much where another process wants the cores:
+    threads that wait for each other in a loop then cost several times as much as one.
+    """
+    before = torch.get_num_threads()
+    with threadpool_limits(1):
+        torch.set_num_threads(1)
+        try:
+            yield
+        finally:
+            torch.set_num_threads(before)
+
+
+def use_threads(count: int | None) -> None:
+    """Has this process compute on so many threads; None leaves what torch chose.
+
+    Raises:
+        ConfigError: the count is not in [1, `MAX_THREADS`].
+    """
+    if count is None:
+        return
+    if not 1 <= count <= MAX_THREADS:
+        raise ConfigError(f"threads must be in [1, {MAX_THREADS}], but got {count}")
+    torch.set_num_threads(count)
 
 
 @contextmanager

@@ -127,8 +127,12 @@ def _take(path: Path, file: int, what: str) -> bool:
     if not _is_there(path, file):
         return False
     _check_stale(path, file, what, is_exact)
-    os.ftruncate(file, 0)
-    os.pwrite(file, json.dumps(owner()).encode(), 0)
+    try:
+        os.ftruncate(file, 0)
+        os.pwrite(file, json.dumps(owner()).encode(), 0)
+    except OSError:  # a full disk
+        path.unlink(missing_ok=True)
+        raise
     return True
 
 

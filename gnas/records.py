@@ -2,15 +2,17 @@
 
 from __future__ import annotations
 
+import itertools
 import json
 import logging
 import os
+import socket
 import time
-from collections.abc import Callable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Collection, Iterator, Mapping, Sequence
 from contextlib import ExitStack, contextmanager
 from dataclasses import dataclass, field
 from pathlib import Path
-from typing import TYPE_CHECKING, Any, Generic, Protocol, TypeVar
+from typing import Any, Generic, Protocol, TypeVar
 
 from torch import Tensor
 
@@ -19,9 +21,6 @@ from gnas.config import differences
 from gnas.data.files import MISFITS, decoding, replacing
 from gnas.errors import ConfigError, DataError
 from gnas.runs import check_folder, plain, working_in
-
-if TYPE_CHECKING:
-    from torch.utils.tensorboard import SummaryWriter
 
 logger = logging.getLogger(__name__)
 
@@ -83,6 +82,7 @@ class RunRecord(Generic[State]):
         facts: What a resumed run must agree with: its config, and facts about its data.
         resume: Go on from the folder's checkpoint; otherwise it must not have one.
         every_s: Seconds between checkpoints.
+        may_grow: Facts of a config that a resumed run may have more of.
 
     Raises:
         ConfigError: the folder cannot be written, or has a run that is not to be resumed.
@@ -95,12 +95,14 @@ class RunRecord(Generic[State]):
         *,
         resume: bool = False,
         every_s: float = CHECKPOINT_S,
+        may_grow: Collection[str] = (),
     ) -> None:
         check_folder(folder)
         self.folder, self.facts, self.resume = folder, plain(facts), resume
         self.checkpoints = Checkpoints(folder / "checkpoint")
+        self._may_grow = may_grow
         self._every_s, self._saved_at, self._saved_step = every_s, time.monotonic(), -1
-        self._writer: SummaryWriter | None = None
+        self._writer: EventFile | None = None
         self._owned = ExitStack()
         if not resume and self.checkpoints.steps():
             raise ConfigError(
@@ -118,7 +120,13 @@ class RunRecord(Generic[State]):
         """
         tensors, record = self.checkpoints.load()
         for kind, before in record["facts"].items():
-            changed = differences(before or {}, self.facts.get(kind) or {})
+            changed = {
+                name: (was, now)
+                for name, (was, now) in differences(
+                    before or {}, self.facts.get(kind) or {}
+                ).items()
+                if not (name in self._may_grow and type(was) is type(now) is int and was < now)
+            }
             if changed:
                 name, (was, now) = next(iter(changed.items()))
                 others = f", and {len(changed) - 1} more" if len(changed) > 1 else ""
@@ -156,15 +164,21 @@ class RunRecord(Generic[State]):
         lines = "".join(json.dumps(plain(epoch)) + "\n" for epoch in state.epochs)
         with replacing(self.folder / METRICS) as temporary:
             temporary.write_text(lines, encoding="utf-8")
-        from torch.utils.tensorboard import SummaryWriter
-
-        self._writer = SummaryWriter(str(self.folder), purge_step=len(state.epochs) + 1)
+        self._writer = EventFile(self.folder, purge_step=len(state.epochs) + 1)
         if not self.resume:
             self.save(state)
 
     def epoch(self, state: State) -> None:
-        """Adds the epoch that just ended."""
-        metrics = state.epochs[-1]
+        """Adds the epoch that just ended; DataError if the disk is full."""
+        try:
+            self._add(state.epochs[-1])
+        except OSError as error:
+            raise DataError(
+                f"{self.folder / METRICS} and the event file beside it must be writable, but "
+                f"writing failed: {error.strerror or error}"
+            ) from error
+
+    def _add(self, metrics: Mapping[str, Any]) -> None:
         with (self.folder / METRICS).open("a", encoding="utf-8") as file:
             file.write(json.dumps(plain(metrics)) + "\n")
         if self._writer is not None:
@@ -173,7 +187,6 @@ class RunRecord(Generic[State]):
                     self._writer.add_scalar(name, value, metrics["epoch"])
                 elif isinstance(value, str):
                     self._writer.add_text(name, value, metrics["epoch"])
-            self._writer.flush()
 
     def save(self, state: State, *, if_due: bool = False) -> None:
         """Writes a checkpoint; with ``if_due`` only if the last one is old enough."""
@@ -190,6 +203,53 @@ class RunRecord(Generic[State]):
         with self._owned:
             if self._writer is not None:
                 self._writer.close()
+
+
+class EventFile:
+    """A file of events for TensorBoard, each written at once.
+
+    Torch's own writer hands events to a thread, which prints a traceback when the disk is full.
+
+    Args:
+        folder: Where a new file is made.
+        purge_step: Events of earlier files from this step on do not count.
+
+    Raises:
+        OSError: also of its methods: the file cannot be written.
+    """
+
+    _count = itertools.count()
+
+    def __init__(self, folder: Path, *, purge_step: int | None = None) -> None:
+        from tensorboard.compat.proto.event_pb2 import Event, SessionLog
+        from tensorboard.summary.writer.record_writer import RecordWriter
+
+        name = f"{time.time():.0f}.{socket.gethostname()}.{os.getpid()}.{next(self._count)}"
+        self._file = (folder / f"events.out.tfevents.{name}").open("wb", buffering=0)
+        self._event, self._records = Event, RecordWriter(self._file)
+        self._write(file_version="brain.Event:2")
+        if purge_step is not None:
+            self._write(step=purge_step, session_log=SessionLog(status=SessionLog.START))
+
+    def add_scalar(self, name: str, value: float, step: int) -> None:
+        """Adds a number."""
+        from torch.utils.tensorboard.summary import scalar
+
+        self._write(step=step, summary=scalar(name, value))  # type: ignore[no-untyped-call]
+
+    def add_text(self, name: str, value: str, step: int) -> None:
+        """Adds a text."""
+        from torch.utils.tensorboard.summary import text
+
+        self._write(step=step, summary=text(name, value))  # type: ignore[no-untyped-call]
+
+    def close(self) -> None:
+        """Ends the file."""
+        self._file.close()
+
+    def _write(self, **fields: Any) -> None:
+        event = self._event(wall_time=time.time(), **fields)
+        self._records.write(event.SerializeToString())
 
 
 class LineLog(Generic[T]):

@@ -1,10 +1,17 @@
 from __future__ import annotations
 
+import numpy as np
 import pytest
 import torch
+from threadpoolctl import threadpool_info
 
-from gnas.devices import resolve_device
+from gnas.devices import resolve_device, use_threads
+from gnas.encoders.paths import PathStatistics
 from gnas.errors import ConfigError
+from gnas.predictors import MLP
+from gnas.predictors.features import Rows
+from gnas.predictors.targets import Scores
+from gnas.spaces import NASBench201
 
 
 def test_names_of_devices() -> None:
@@ -26,3 +33,30 @@ def test_names_of_devices() -> None:
 def test_no_such_device(name: str, message: str) -> None:
     with pytest.raises(ConfigError, match=message):
         resolve_device(name)
+
+
+def test_small_fits_have_one_thread() -> None:
+    """Whatever the fit uses: torch, BLAS or OpenMP."""
+    before = torch.get_num_threads()
+    torch.set_num_threads(2)
+    try:
+        seen: list[tuple[int, set[int]]] = []
+
+        class Watched(MLP):
+            def _fit(self, rows: Rows, targets: Scores) -> None:
+                pools = {int(pool["num_threads"]) for pool in threadpool_info()}
+                seen.append((torch.get_num_threads(), pools))
+
+        space = NASBench201()
+        graphs = space.sample_batch(5, np.random.default_rng(0))
+        Watched(PathStatistics(space)).fit(graphs, np.arange(5.0))
+        assert seen == [(1, {1})]
+        assert torch.get_num_threads() == 2
+    finally:
+        torch.set_num_threads(before)
+
+
+@pytest.mark.parametrize("count", [0, -1, 2000])
+def test_impossible_threads(count: int) -> None:
+    with pytest.raises(ConfigError, match="threads must be in"):
+        use_threads(count)

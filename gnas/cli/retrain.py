@@ -56,6 +56,9 @@ def retrain(
     ] = None,
     seed: Annotated[int | None, typer.Option(help="Of weights, order, augmentation [0]")] = None,
     device: Annotated[str, typer.Option(help="auto, cpu, cuda or cuda:N")] = "auto",
+    threads: Annotated[
+        int | None, typer.Option(help="CPU threads (torch's choice); 1 on a busy machine")
+    ] = None,
     json: Annotated[str | None, typer.Option(help="File for the result; - is stdout")] = None,
     member: Annotated[
         int | None, typer.Option(help="Which of the search's Pareto front, from 0 [its best]")
@@ -70,13 +73,14 @@ def retrain(
 
     With several --layers or --repeats: one table, with means and standard deviations.
     """
-    from gnas.devices import resolve_device
+    from gnas.devices import resolve_device, use_threads
     from gnas.distributed import joined
     from gnas.retrain.plan import plan_retrain, resumed_plan
     from gnas.retrain.run import run_retrain
     from gnas.spaces.texts import from_text, to_text
 
     check_writable(json)
+    use_threads(threads)
     text = None
     if genotype is not None:
         text = to_text(from_text(read_architecture(genotype, notation, member=member)))

@@ -72,6 +72,9 @@ def toponas(
     resume: Annotated[Path | None, typer.Option(help="Go on with the run in this folder")] = None,
     seed: Annotated[int | None, typer.Option(help="Of split, weights and order [0]")] = None,
     device: Annotated[str, typer.Option(help="auto, cpu, cuda or cuda:N")] = "auto",
+    threads: Annotated[
+        int | None, typer.Option(help="CPU threads (torch's choice); 1 on a busy machine")
+    ] = None,
     epochs: Annotated[int | None, typer.Option(help="Passes over the training part")] = None,
     json: Annotated[str | None, typer.Option(help="File for the result; - is stdout")] = None,
     method: Method = None,
@@ -92,12 +95,13 @@ def toponas(
     # Read when torch is loaded. Threads that wait in a loop for each other would make a search ten
     # times slower as soon as anything else wants a core.
     os.environ.setdefault("OMP_WAIT_POLICY", "passive")
-    from gnas.devices import resolve_device
+    from gnas.devices import resolve_device, use_threads
     from gnas.search.toponas import joined
     from gnas.search.toponas.run import plan_search, resumed_plan, run_search
     from gnas.viz import search_figures
 
     check_writable(json)
+    use_threads(threads)
     named = given(
         data_dir=absolute(data_dir), images=absolute(images), seed=seed, epochs=epochs,
         method=method, topology=topology, k=k, mode=mode, num_nodes=num_nodes, update=update,

@@ -12,6 +12,8 @@ from contextlib import contextmanager, suppress
 from pathlib import Path
 from typing import Any
 
+from safetensors import SafetensorError
+
 from gnas.errors import DataError, MissingDataError
 
 MISFITS = (
@@ -48,10 +50,10 @@ def replacing(path: Path) -> Iterator[Path]:
         if not is_device:
             _flush(temporary)
             temporary.replace(path)
-    except OSError as error:
+    except (OSError, SafetensorError) as error:
         if isinstance(error, DataError):
             raise
-        reason = error.strerror or str(error).splitlines()[0]
+        reason = getattr(error, "strerror", None) or str(error).splitlines()[0]
         raise DataError(f"{path} must be writable, but writing failed: {reason}") from error
     finally:
         if not is_device:

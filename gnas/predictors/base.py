@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import copy
 from abc import ABC, abstractmethod
+from contextlib import nullcontext
 from pathlib import Path
 from typing import Literal, Self, overload
 
@@ -16,10 +17,14 @@ from torch import Tensor
 
 from gnas.config import check_seed
 from gnas.data.files import replacing
+from gnas.devices import one_thread
 from gnas.errors import ConfigError, DataError, GraphError, MissingDataError, UnsupportedError
 from gnas.graphs import Graphs, as_batch
 from gnas.predictors.features import Features, Rows
 from gnas.predictors.targets import NormalScores, Scores
+
+SMALL_FIT = 2000
+"""Up to so many samples a fit has one thread; see `gnas.devices.one_thread`."""
 
 
 class Predictor(ABC):
@@ -94,7 +99,8 @@ class Predictor(ABC):
         self._scale = self._train = None
         values = values.astype(np.float64)
         scale, targets = self._targets(values)
-        self._fit(rows, targets)
+        with one_thread() if len(rows) <= SMALL_FIT else nullcontext():
+            self._fit(rows, targets)
         self._width, self._scale, self._train = rows.shape[1], scale, (rows.copy(), values)
         return self
 

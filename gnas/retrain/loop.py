@@ -40,6 +40,8 @@ class RetrainResult:
     """Of ``network``."""
     best_test: Measures | None
     """Of ``best``."""
+    raised_after: list[int]
+    """Epochs that it was to have at first, and each time when they were raised afterwards."""
     epochs: list[dict[str, Any]]
     """Metrics of every epoch."""
     seconds: float
@@ -189,6 +191,7 @@ def _result(
         best_epoch=best_epoch,
         test=measured(training, training.network, images, "test"),
         best_test=best_test,
+        raised_after=training.raised_after,
         epochs=training.epochs,
         seconds=seconds,
     )

@@ -13,6 +13,7 @@ from torch_geometric.data import Data
 
 from gnas.config import shared_out
 from gnas.data.batches import check_batch, fitting_batch
+from gnas.data.files import decoding, read_json
 from gnas.data.train_test import IMAGE_SIZE, Dataset, TrainTestConfig
 from gnas.errors import ConfigError
 from gnas.models.families import FAMILIES, NetworkConfig, network_config
@@ -193,6 +194,15 @@ def planned(folder: Path) -> RetrainPlan:
         )
 
 
+def ended_before(folder: Path, epochs: int) -> bool:
+    """Whether the result in a run's folder is of a training of fewer epochs."""
+    path, what = folder / "result.json", "the result of a training"
+    if not path.exists():
+        return False
+    with decoding(path, what):
+        return bool(read_json(path, what)["config"]["retrain"]["epochs"] < epochs)
+
+
 def resumed_plan(
     folder: Path, architecture: str | None, changes: Mapping[str, Any]
 ) -> RetrainPlan:
@@ -202,7 +212,9 @@ def resumed_plan(
         folder: The run's.
         architecture: The one that was asked for; None if none was.
         changes: What was asked for beside resuming. Where the images lie and who reads them may
-            change; their content is checked when a training goes on.
+            change; their content is checked when a training goes on. ``epochs`` may be raised
+            when the run has ended: the learning rate then goes on where the longer schedule has
+            it, so that the result is not that of one longer training.
 
     Raises:
         ConfigError: names what differs.
@@ -216,6 +228,15 @@ def resumed_plan(
     was |= {"architecture": plan.architecture, "layers": list(plan.layers)}
     if not plan.layers:
         was["layers"] = [plan.config.layers]
+    raised = changes.get("epochs", 0)
+    if type(raised) is int and raised > plan.config.epochs:
+        if not (folder / "result.json").exists() or ended_before(folder, plan.config.epochs):
+            raise ConfigError(
+                f"epochs may be raised when a run has ended, but {folder} has not; go on with it "
+                f"without --epochs first"
+            )
+        plan = dataclasses.replace(plan, config=dataclasses.replace(plan.config, epochs=raised))
+        was["epochs"] = raised
     asked = dict(changes) | ({"architecture": architecture} if architecture is not None else {})
     check_unchanged(folder, was, asked)
     return plan

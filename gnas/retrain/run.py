@@ -25,7 +25,7 @@ from gnas.models.families import FAMILIES, NetworkConfig, build_network
 from gnas.records import Progress, RunRecord
 from gnas.retrain.card import save_trained
 from gnas.retrain.loop import RetrainResult, retrain
-from gnas.retrain.plan import COMMAND, RetrainPlan, network_of
+from gnas.retrain.plan import COMMAND, RetrainPlan, ended_before, network_of, planned
 from gnas.retrain.state import Training
 from gnas.runs import NOTICE, environment, plain, working_in, write_config, write_result
 from gnas.spaces.texts import from_text, space_of
@@ -95,6 +95,8 @@ def _run(
                 f"{out}, or choose another"
             )
         write_config(out, _asked(plan), data={**data, "read": line}, device=device)
+    if out is not None and world.is_main and resume and len(trainings) > 1:
+        _note_epochs(out, plan, data={**data, "read": line}, device=device)
     results = []
     for name, config in trainings.items():
         single = replace(plan, config=config, repeats=1, layers=())
@@ -172,7 +174,7 @@ def _one(
     report: Callable[[Progress], None],
 ) -> dict[str, Any]:
     """One training, or what an earlier start has of it."""
-    state = _state(out, world) if out is not None and resume else NEW
+    state = _state(out, world, plan.config.epochs) if out is not None and resume else NEW
     if state == DONE and out is not None:
         return _finished(out, plan, data)
     graph = from_text(plan.architecture)
@@ -182,10 +184,12 @@ def _one(
     record = None
     if out is not None and (world.is_main or state == BEGUN):
         same = {"architecture": {"text": plan.architecture}, "config": plan.config, "data": data}
-        record = RunRecord[Training](out, same, resume=state == BEGUN)
+        record = RunRecord[Training](out, same, resume=state == BEGUN, may_grow=("epochs",))
+        told = {**data, "read": images.line()}
         if world.is_main and state == NEW:
-            told = {**data, "read": images.line()}
             write_config(out, _asked(plan), data=told, device=device)
+        elif world.is_main:
+            _note_epochs(out, plan, data=told, device=device)
     result = retrain(
         graph,
         network_config,
@@ -205,10 +209,16 @@ def _one(
     return facts
 
 
-def _state(folder: Path, world: World) -> int:
+def _note_epochs(folder: Path, plan: RetrainPlan, *, data: dict[str, Any], device: str) -> None:
+    """Writes the plan of a resumed run anew if its epochs were raised."""
+    if planned(folder).config.epochs < plan.config.epochs:
+        write_config(folder, _asked(plan), data=data, device=device)
+
+
+def _state(folder: Path, world: World, epochs: int) -> int:
     """What a run to be resumed has of a training: the main process looks, all agree."""
     found = NEW
-    if (folder / "result.json").exists():
+    if (folder / "result.json").exists() and not ended_before(folder, epochs):
         found = DONE
     elif any((folder / "checkpoint").glob("step-*.json")):
         found = BEGUN
@@ -268,7 +278,9 @@ def result_facts(
         "params": num_params(result.network),
         "macs": num_macs(result.network, shape),
         **environment(device),
+        "threads": torch.get_num_threads(),
         "processes": world.size,
+        "raised_after": result.raised_after,
         "seconds": result.seconds,
     }
     return {**facts, "rows": [_row([facts])]}

@@ -62,6 +62,8 @@ class Training:
         """Of the epoch that runs, of this process: losses and shares of images classified well."""
         self.epochs: list[dict[str, Any]] = []
         """Metrics of every epoch that ended."""
+        self.raised_after: list[int] = []
+        """Epochs that were asked for before they were raised."""
         self.best: dict[str, Tensor] = {}
         """State of the network after the best epoch, if there are images to choose it by."""
         self._before, self._start = 0.0, time.monotonic()
@@ -160,6 +162,7 @@ class Training:
         """The rest, as JSON has it."""
         return {
             "epochs": self.epochs,
+            "raised_after": self.raised_after,
             "seconds": self.seconds,
             "scaler": self.scaler.state_dict(),
             "processes": self.processes,
@@ -180,6 +183,10 @@ class Training:
             self.sums.copy_(tensors["sums"])
             self.step, self.epochs = record["step"], list(record["epochs"])
             self.scaler.load_state_dict(record["scaler"])
+            self.raised_after = list(record.get("raised_after", []))
+            before = record["facts"]["config"]["epochs"]
+            if before < self.config.epochs:
+                self.raised_after.append(before)
             self._before, self._start = record["seconds"], time.monotonic()
         except (KeyError, RuntimeError, ValueError) as error:
             reason = str(error).splitlines()[0]

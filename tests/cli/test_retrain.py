@@ -161,3 +161,37 @@ def test_weights_and_images_that_do_not_fit(trained: Path, tmp_path: Path) -> No
     assert "but class 1 is 'class1' there and 'class2' here" in gnas(
         "evaluate", tmp_path / "run", *images, code=1
     )
+
+
+def epochs_of(folder: Path) -> list[dict[str, Any]]:
+    lines = [json.loads(line) for line in (folder / "metrics.jsonl").read_text().splitlines()]
+    return [{k: v for k, v in line.items() if k != "seconds"} for line in lines]
+
+
+def test_epochs_of_an_ended_run_may_be_raised(tmp_path: Path) -> None:
+    out = tmp_path / "run"
+    tiny = ["--layers", "1", "--channels", "4", "--device", "cpu", "--threads", "1", *SMALL]
+    gnas("retrain", CELL_201, "--out", out, "--epochs", "2", "--repeats", "2", *tiny)
+    first = [epochs_of(out / name) for name in ("seed-0", "seed-1")]
+    assert "epochs is 2, not 1" in gnas("retrain", "--resume", out, "--epochs", "1", code=1)
+    (out / "result.json").rename(out / "away")
+    message = gnas("retrain", "--resume", out, "--epochs", "4", code=1)
+    assert "epochs may be raised when a run has ended" in message
+    (out / "away").rename(out / "result.json")
+    gnas("retrain", "--resume", out, "--epochs", "4", "--threads", "1")
+    for name, before in zip(("seed-0", "seed-1"), first, strict=True):
+        after = epochs_of(out / name)
+        assert len(after) == 4 and after[:2] == before
+        result = read(out / name / "result.json")
+        assert result["raised_after"] == [2] and result["threads"] == 1
+        assert result["metrics"]["epoch"] == 4
+        assert after[2]["lr"] == pytest.approx(0.1 / 2)  # the longer cosine in its middle
+        assert read(out / name / "config.json")["config"]["retrain"]["epochs"] == 4
+    gnas("retrain", "--resume", out)  # and so it stays
+    assert read(out / "result.json")["config"]["retrain"]["epochs"] == 4
+    assert len(epochs_of(out / "seed-1")) == 4
+
+
+def test_threads_are_bounded(tmp_path: Path) -> None:
+    message = gnas("retrain", CELL_201, "--threads", "0", "--out", tmp_path / "run", code=1)
+    assert "threads must be in [1, 1024], but got 0" in message

@@ -5,17 +5,14 @@ from __future__ import annotations
 import json
 from collections.abc import Mapping, Sequence
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
 from gnas.data.files import replacing
 from gnas.errors import DataError
-from gnas.records import METRICS
+from gnas.records import METRICS, EventFile
 from gnas.runs import plain
 from gnas.search.nasgem.learning import Learner
 from gnas.studies import Evaluated
-
-if TYPE_CHECKING:
-    from torch.utils.tensorboard import SummaryWriter
 
 
 class SearchRecord:
@@ -32,8 +29,6 @@ class SearchRecord:
     def __init__(
         self, folder: Path, candidates: Sequence[Mapping[str, Any]], learner: Learner
     ) -> None:
-        from torch.utils.tensorboard import SummaryWriter
-
         self.folder, self.learner = folder, learner
         self.lines: list[dict[str, Any]] = []
         self._candidates = candidates
@@ -42,7 +37,7 @@ class SearchRecord:
             path.unlink(missing_ok=True)
         with replacing(folder / METRICS) as temporary:
             temporary.write_text("", encoding="utf-8")
-        self._writer: SummaryWriter = SummaryWriter(str(folder))
+        self._writer = EventFile(folder)
 
     def take(self, results: Mapping[str, Evaluated]) -> None:
         """Writes what is new, up to the first candidate that is not evaluated yet.
@@ -77,14 +72,13 @@ class SearchRecord:
         try:
             with (self.folder / METRICS).open("a", encoding="utf-8") as file:
                 file.write(json.dumps(plain(line)) + "\n")
+            for name, value in line.items():
+                if isinstance(value, int | float) and name not in ("trial", "seen", "rank"):
+                    self._writer.add_scalar(f"{line['event']}/{name}", value, step)
         except OSError as error:
             raise DataError(
                 f"{self.folder / METRICS} must be writable, but: {error.strerror}"
             ) from error
-        for name, value in line.items():
-            if isinstance(value, int | float) and name not in ("trial", "seen", "rank"):
-                self._writer.add_scalar(f"{line['event']}/{name}", value, step)
-        self._writer.flush()
 
 
 def key_of(candidate: Mapping[str, Any]) -> str:

@@ -10,6 +10,8 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, get_args
 
+import torch
+
 from gnas.config import shared_out
 from gnas.data.batches import FEWER, check_batch, fitting_batch
 from gnas.data.parts import (
@@ -243,6 +245,7 @@ def result_facts(
         "macs": num_macs(network, shape),
         "supernet_params": result.supernet_params,
         "device": device,
+        "threads": torch.get_num_threads(),
         "processes": world.size,
         "seconds": result.seconds,
     }
