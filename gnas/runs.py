@@ -284,10 +284,18 @@ def _git_commit() -> str | None:
         return None
     import subprocess
 
-    command = ["git", "-C", str(root), "describe", "--always", "--dirty", "--abbrev=40"]
-    command.append("--exclude=*")
+    # `describe --dirty` would write to the index, and leave a lock there on a full disk
+    git = ["git", "--no-optional-locks", "-C", str(root)]
     try:
-        done = subprocess.run(command, capture_output=True, text=True, timeout=10, check=True)
+        commit, changes = (
+            subprocess.run(
+                [*git, *command], capture_output=True, text=True, timeout=10, check=True
+            ).stdout.strip()
+            for command in (
+                ["rev-parse", "HEAD"],
+                ["status", "--porcelain", "--untracked-files=no"],
+            )
+        )
     except (OSError, subprocess.SubprocessError):
         return None
-    return done.stdout.strip() or None
+    return f"{commit}-dirty" if changes else commit

@@ -2,6 +2,7 @@ from __future__ import annotations
 
 import json
 import os
+import subprocess
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -63,6 +64,23 @@ def test_a_run_leaves_all_that_explains_it(tmp_path: Path) -> None:
 def test_no_commit_outside_a_checkout(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(runs, "__file__", str(tmp_path / "gnas" / "runs.py"))
     assert runs.environment()["git_commit"] is None
+
+
+def test_asking_for_the_commit_writes_nothing(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Not even a refreshed index, which a full disk would leave locked and half-written."""
+    git = ["git", "-C", str(tmp_path), "-c", "user.name=a", "-c", "user.email=a@b"]
+    (tmp_path / "gnas").mkdir()
+    (tmp_path / "gnas" / "runs.py").write_text("x")
+    for command in (["init", "-q"], ["add", "."], ["commit", "-q", "-m", "first"]):
+        subprocess.run([*git, *command], check=True)
+    os.utime(tmp_path / "gnas" / "runs.py", (1, 1))  # the index is out of date, not the content
+    before = (tmp_path / ".git" / "index").read_bytes()
+    monkeypatch.setattr(runs, "__file__", str(tmp_path / "gnas" / "runs.py"))
+    commit = runs.environment()["git_commit"]
+    assert commit is not None and len(commit) == 40
+    assert (tmp_path / ".git" / "index").read_bytes() == before
 
 
 def test_folders_that_cannot_be_written(tmp_path: Path) -> None:
