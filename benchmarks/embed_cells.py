@@ -12,7 +12,7 @@ import numpy as np
 import torch
 from record import command_line, save_record
 
-from gnas.encoders import load
+from gnas.encoders import load_encoder
 from gnas.graphs import DenseBatch
 from gnas.spaces import NASGEM, NASBench101
 
@@ -28,7 +28,7 @@ CASES = (
 
 def measure(name: str, count: int) -> tuple[float, float]:
     """Seconds and processor seconds to embed and score ``count`` cells, least of three runs."""
-    encoder = load(name)
+    encoder = load_encoder(name)
     space = NASBench101() if encoder.max_nodes == 7 else NASGEM(30)
     part = space.sample_batch(min(count, 50_000), np.random.default_rng(0))
     batch = DenseBatch.concat([part] * (count // len(part)))

@@ -28,7 +28,7 @@ from record import command_line, save_record
 from gnas.bench.nasbench101 import usable_rows
 from gnas.bench.nasbench201 import scores
 from gnas.bench.tables import open_table
-from gnas.encoders import GraphEncoder, graph_preset, load, pool_of, pretrain
+from gnas.encoders import GraphEncoder, graph_preset, load_encoder, pool_of, pretrain
 from gnas.encoders.graph_config import TASKS
 from gnas.encoders.networks import NETWORKS
 from gnas.graphs import graph_keys
@@ -93,12 +93,14 @@ def of_main(space: str) -> dict[str, Callable[[], Predictor]]:
 
 
 def end_to_end(names: list[str], *, process: bool) -> Predictor:
-    encoders = [encoder for name in names if isinstance(encoder := load(name), GraphEncoder)]
+    encoders = [
+        encoder for name in names if isinstance(encoder := load_encoder(name), GraphEncoder)
+    ]
     return GraphNetwork(encoders, process=process)
 
 
 def process_alone(name: str) -> Predictor:
-    return ArdProcess(Embedding(load(name)))
+    return ArdProcess(Embedding(load_encoder(name)))
 
 
 def of_tasks(space: str) -> dict[str, Callable[[], Predictor]]:

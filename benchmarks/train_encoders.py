@@ -11,14 +11,14 @@ from pathlib import Path
 
 import torch
 
-from gnas.encoders import names
+from gnas.encoders import list_encoders
 from gnas.encoders.recipes import train_preset
 from gnas.encoders.storage import WEIGHTS
 
 
 def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__)
-    parser.add_argument("names", nargs="*", default=names(), help="presets to train")
+    parser.add_argument("names", nargs="*", default=list_encoders(), help="presets to train")
     parser.add_argument("--out", type=Path, default=WEIGHTS, help="folder to write to")
     arguments = parser.parse_args()
     logging.basicConfig(level=logging.INFO, format="%(message)s")

@@ -16,6 +16,8 @@ if TYPE_CHECKING:
     from gnas.data.tables import BenchmarkTable as BenchmarkTable
     from gnas.data.tables import load_table as load_table
     from gnas.data.tables import save_table as save_table
+    from gnas.encoders import list_encoders as list_encoders
+    from gnas.encoders import load_encoder as load_encoder
     from gnas.errors import ConfigError as ConfigError
     from gnas.errors import DataError as DataError
     from gnas.errors import GnasError as GnasError
@@ -61,6 +63,8 @@ _HOME = {
     "UnsupportedError": "gnas.errors",
     "architecture": "gnas.graphs",
     "graph_hash": "gnas.graphs",
+    "list_encoders": "gnas.encoders",
+    "load_encoder": "gnas.encoders",
     "load_table": "gnas.data.tables",
     "run_search": "gnas.search.run",
     "save_table": "gnas.data.tables",
@@ -68,10 +72,14 @@ _HOME = {
     "wl_kernel": "gnas.kernels",
     "wl_pairs": "gnas.kernels",
 }
+_MODULES = ("encoders", "predictors", "spaces")
+"""Modules that `import gnas` finds without an import of their own."""
 __all__ = ["__version__", *_HOME]
 
 
 def __getattr__(name: str) -> object:
+    if name in _MODULES:
+        return import_module(f"gnas.{name}")
     if name not in _HOME:
         raise AttributeError(f"module 'gnas' has no attribute {name!r}")
     value = globals()[name] = getattr(import_module(_HOME[name]), name)
@@ -79,4 +87,4 @@ def __getattr__(name: str) -> object:
 
 
 def __dir__() -> list[str]:
-    return sorted({*globals(), *_HOME})
+    return sorted({"__version__", *_HOME, *_MODULES})

@@ -12,8 +12,9 @@ Options that all functions share:
   A degree counts the edges of both directions (in-degree + out-degree), whatever ``direction``.
 * ``direction``: the neighbours that a round looks at. ``"out"``: the nodes that a node feeds,
   which is what GraKeL does with a directed graph. ``"in"``: the nodes that feed it, the same on
-  the reversed graph. ``"both"``: the two as separate multisets. ``"undirected"``: the two as one
-  multiset, as if every edge had no direction.
+  the reversed graph. ``"both"``: the two apart, each with labels of its own; the kernel is the sum
+  of those of "out" and "in". ``"joint"``: one label for the pair of the two multisets, the finest
+  of all. ``"undirected"``: the two as one multiset, as if edges had no direction.
 * Edge-op graphs: with ``"degree"`` the wiring alone is compared, as it is; with ``"op"`` and
   ``"op+degree"`` every edge's operation becomes a node first (`edge_ops_to_node_ops`).
 """
@@ -33,7 +34,7 @@ from gnas.graphs import DenseBatch, Graphs, as_batch, edge_ops_to_node_ops
 from gnas.graphs.hashing import mix64
 
 Labels = Literal["degree", "op", "op+degree"]
-Direction = Literal["out", "in", "both", "undirected"]
+Direction = Literal["out", "in", "both", "joint", "undirected"]
 GRAKEL_KERNELS = {
     "wl": "WeisfeilerLehman",
     "wl_optimal_assignment": "WeisfeilerLehmanOptimalAssignment",
@@ -70,7 +71,8 @@ def wl_kernel(
         n_iter: Relabelling rounds h; 0 compares the histograms of the first labels only.
         labels: First label of a node: its degree, its operation, or both.
         direction: Neighbours that relabel a node: those it feeds ("out"), those that feed it
-            ("in"), the two apart ("both") or together ("undirected").
+            ("in"), each on its own ("both"), as a pair ("joint") or thrown together
+            ("undirected").
         normalize: Divide by sqrt(k(a, a) k(b, b)), so that values lie in [0, 1].
         backend: "fast" is vectorised; "grakel" calls GraKeL, the reference, which is slow.
         other: M further architectures; the result then compares each of ``graphs`` with each
@@ -83,7 +85,7 @@ def wl_kernel(
 
     Raises:
         ConfigError: an option is unknown, the kernel has no fast backend, or GraKeL has no such
-            ``direction``.
+            ``direction`` ("both", which is a sum of two, and "joint").
         GraphError: ``graphs`` and ``other`` come from different spaces.
 
     Source: Shervashidze et al., Weisfeiler-Lehman Graph Kernels, JMLR 2011, section 3.2;
@@ -164,8 +166,9 @@ def wl_features(
         direction: Neighbours that relabel a node; see `wl_kernel`.
 
     Shapes:
-        N architectures -> float64 [N, number of different labels], rounds side by side;
-        its product with its own transpose is the unnormalised kernel.
+        N architectures -> float64 [N, number of different labels], rounds side by side (with
+        "both" those of "out", then those of "in"); its product with its own transpose is the
+        unnormalised kernel.
 
     Raises:
         ConfigError: an option is unknown.
@@ -209,7 +212,8 @@ def wl_labels(
         direction: Neighbours that relabel a node; see `wl_kernel`.
 
     Shapes:
-        N architectures -> labels uint64 [h + 1, N, n], real bool [N, n].
+        N architectures -> labels uint64 [h + 1, N, n], real bool [N, n]. With "both" labels are
+        [2 h + 2, N, n]: all rounds of "out", then all of "in".
 
     Raises:
         ConfigError: an option is unknown.
@@ -265,28 +269,39 @@ def degrees(edges: NDArray[np.uint8]) -> tuple[NDArray[np.unsignedinteger[Any]],
 def _relabel(
     batch: DenseBatch, n_iter: int, labels: str, direction: str
 ) -> tuple[list[_UInt64], NDArray[np.bool_]]:
-    """Hashed labels of rounds 0..n_iter, each [N, n], and which nodes are real."""
+    """Hashed labels of rounds 0..n_iter, each [N, n], and which nodes are real.
+
+    With "both" the rounds of "out", then those of "in".
+    """
     edges, first, real = _initial(batch, labels)
-    current = mix64(first.astype(np.uint64))  # [N, n]
-    rounds = [current]
-    if n_iter == 0:
-        return rounds, real
+    start = mix64(first.astype(np.uint64))  # [N, n]
     feeds = _adjacency(edges)  # [N n, N n]: row v has a 1 for every node that v feeds
-    fed_by = feeds.T  # shares the memory of ``feeds``
-    for _ in range(n_iter):
-        hashed = mix64(current.reshape(-1))  # [N n]
-        # A multiset of labels is the sum of their hashes, modulo 2^64.
-        if direction == "out":
-            around = feeds @ hashed
-        elif direction == "in":
-            around = fed_by @ hashed
-        elif direction == "undirected":  # no node both feeds and is fed by the same node
-            around = feeds @ hashed + fed_by @ hashed
-        else:
-            around = feeds @ hashed + mix64(fed_by @ hashed)  # mixed, so that the two stay apart
-        current = mix64(current * np.uint64(3) + around.reshape(real.shape))
-        rounds.append(current)
+    rounds = []
+    for one in ("out", "in") if direction == "both" else (direction,):
+        rounds.append(start)
+        for _ in range(n_iter):
+            around = _around(feeds, mix64(rounds[-1].reshape(-1)), one)
+            rounds.append(mix64(rounds[-1] * np.uint64(3) + around.reshape(real.shape)))
     return rounds, real
+
+
+def _around(feeds: sparse.csr_array, hashed: _UInt64, direction: str) -> _UInt64:
+    """What stands for the multiset of every node's neighbours: the sum of their hashes mod 2^64.
+
+    Shapes:
+        feeds [N n, N n], hashed [N n] -> [N n].
+    """
+    fed_by = feeds.T  # shares the memory of ``feeds``
+    if direction == "out":
+        total = feeds @ hashed
+    elif direction == "in":
+        total = fed_by @ hashed
+    elif direction == "undirected":  # no node both feeds and is fed by the same node
+        total = feeds @ hashed + fed_by @ hashed
+    else:  # "joint": one of the sums is mixed, so that the two stay apart
+        total = feeds @ hashed + mix64(fed_by @ hashed)
+    around: _UInt64 = total
+    return around
 
 
 def _adjacency(edges: NDArray[np.uint8]) -> sparse.csr_array:
@@ -422,12 +437,12 @@ def grakel_inputs(
             ways.
 
     Raises:
-        ConfigError: ``direction`` is "both", which GraKeL cannot express.
+        ConfigError: ``direction`` is "both" or "joint": GraKeL's nodes have one set of neighbours.
     """
-    if direction == "both":
+    if direction in ("both", "joint"):
         raise ConfigError(
             "GraKeL keeps one set of neighbours: direction must be 'out', 'in' or 'undirected' "
-            "with backend='grakel', but got 'both'"
+            f"with backend='grakel', but got {direction!r}"
         )
     edges, first, real = _initial(as_batch(graphs), labels)
     if direction != "out":

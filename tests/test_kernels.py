@@ -1,7 +1,7 @@
 from __future__ import annotations
 
 from collections import Counter
-from typing import Any, get_args
+from typing import Any, Literal, get_args
 
 import networkx as nx
 import numpy as np
@@ -23,6 +23,7 @@ from gnas.kernels import (
     Direction,
     Labels,
     degrees,
+    grakel_inputs,
     wl_features,
     wl_kernel,
     wl_labels,
@@ -33,11 +34,13 @@ from gnas.spaces import SPACES, NASBench101, NASBench201
 LABELS: tuple[Labels, ...] = get_args(Labels)
 DIRECTIONS: tuple[Direction, ...] = get_args(Direction)
 MODES = [(labels, direction) for labels in LABELS for direction in DIRECTIONS]
-GRAKEL_MODES = [mode for mode in MODES if mode[1] != "both"]
+GRAKEL_MODES = [mode for mode in MODES if mode[1] not in ("both", "joint")]
 
 
 def naive_kernel(a: Data, b: Data, n_iter: int, labels: str, direction: str) -> int:
     """The definition: a dictionary renames labels, counters are the histograms."""
+    if direction == "both":
+        return sum(naive_kernel(a, b, n_iter, labels, one) for one in ("out", "in"))
     names: dict[object, int] = {}
 
     def histogram(data: Data) -> Counter[tuple[int, int]]:
@@ -50,7 +53,7 @@ def naive_kernel(a: Data, b: Data, n_iter: int, labels: str, direction: str) -> 
         multisets = {
             "out": [edges],
             "in": [edges.T],
-            "both": [edges, edges.T],
+            "joint": [edges, edges.T],
             "undirected": [edges | edges.T],
         }[direction]
         for k in range(1, n_iter + 1):
@@ -121,21 +124,44 @@ def test_in_is_out_of_the_reversed_graph(labels: Labels, rng: np.random.Generato
         torch.testing.assert_close(
             inward, wl_kernel(reverse, n_iter, labels=labels, direction="out")
         )
-        both = wl_kernel(batch, n_iter, labels=labels, direction="both")
-        torch.testing.assert_close(
-            both, wl_kernel(reverse, n_iter, labels=labels, direction="both")
-        )
+        for direction in ("both", "joint"):
+            values = wl_kernel(batch, n_iter, labels=labels, direction=direction)
+            torch.testing.assert_close(
+                values, wl_kernel(reverse, n_iter, labels=labels, direction=direction)
+            )
 
 
-def test_both_keeps_the_two_neighbourhoods_apart() -> None:
+def test_both_is_the_sum_of_grakels_kernels_of_a_graph_and_its_reverse(
+    rng: np.random.Generator,
+) -> None:
+    batch = NASBench101().sample_batch(20, rng)
+    out, inward = (
+        wl_kernel(batch, 2, labels="op", direction=direction, normalize=False, backend="grakel")
+        for direction in get_args(Literal["out", "in"])
+    )
+    both = wl_kernel(batch, 2, labels="op", direction="both", normalize=False)
+    assert torch.equal(both, out + inward)
+    pairs = np.array([[0, 1], [5, 17]])
+    values = wl_pairs(batch, pairs, 2, labels="op", direction="both", normalize=False)
+    assert values.tolist() == [both[0, 1], both[5, 17]]
+    labels, _ = wl_labels(batch, 2, labels="op", direction="both")
+    assert (labels[:3] == wl_labels(batch, 2, labels="op", direction="out")[0]).all()
+    assert (labels[3:] == wl_labels(batch, 2, labels="op", direction="in")[0]).all()
+
+
+def test_the_two_neighbourhoods_are_kept_apart() -> None:
     # The middle nodes of a -> b -> c and a <- b -> c have the same neighbours in all.
     path = architecture([[0, 1, 0], [0, 0, 1], [0, 0, 0]], [0, 1, 0], 2)
     fork = architecture([[0, 1, 1], [0, 0, 0], [0, 0, 0]], [1, 0, 0], 2)
     pair = [path, fork]
     assert wl_kernel(pair, 1, labels="op", direction="undirected")[0, 1] == 1
     # Round 0: 2 x 2 + 1 in common; round 1: the node that only is fed by b, 1 x 2.
+    joint = wl_kernel(pair, 1, labels="op", direction="joint", normalize=False)
+    assert joint.tolist() == [[5.0 + 3.0, 5.0 + 2.0], [5.0 + 2.0, 5.0 + 5.0]]
+    # Out: a -> b, b -> a, a against b -> aa, a, a. In: a, b <- a, a <- b against b, a <- b twice.
+    # So 1 x 2 in common in either direction.
     both = wl_kernel(pair, 1, labels="op", direction="both", normalize=False)
-    assert both.tolist() == [[5.0 + 3.0, 5.0 + 2.0], [5.0 + 2.0, 5.0 + 5.0]]
+    assert both.tolist() == [[10.0 + 6.0, 10.0 + 4.0], [10.0 + 4.0, 10.0 + 10.0]]
 
 
 def test_large_counts_are_exact_beyond_float32() -> None:
@@ -287,6 +313,8 @@ def test_bad_options(rng: np.random.Generator) -> None:
         wl_labels(batch, direction="up")  # type: ignore[arg-type]
     with pytest.raises(ConfigError, match="direction must be 'out', 'in' or 'undirected'"):
         wl_kernel(batch, direction="both", backend="grakel")
+    with pytest.raises(ConfigError, match="but got 'joint'"):
+        grakel_inputs(batch, direction="joint")
     with pytest.raises(ConfigError, match="backend must be"):
         wl_kernel(batch, backend="gpu")  # type: ignore[arg-type]
     with pytest.raises(ConfigError, match="unknown kernel 'wlx'; choose from"):

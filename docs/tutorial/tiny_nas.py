@@ -47,8 +47,8 @@ def compare(space: NASBench101, cell: Data, rng: np.random.Generator) -> None:
 
 
 def embed(space: NASBench101, rng: np.random.Generator) -> None:
-    """An encoder's vectors have (nearly) the kernel's values as cosines; they cost far less."""
-    encoder = encoders.load("nasgem-nasbench101")
+    """An encoder's vectors have nearly the kernel's values as cosines, for graphs of any batch."""
+    encoder = encoders.load_encoder("nasgem-nasbench101")
     cells = space.sample_batch(200, rng)
     vectors = torch.nn.functional.normalize(encoder.encode(cells), dim=1)
     cosines = vectors @ vectors.T
@@ -67,7 +67,7 @@ def predict_and_search(space: NASBench101, rng: np.random.Generator) -> None:
     known, unknown = table.graphs[few], table.graphs[rest]
     truth = table.val_acc()[rest]
 
-    paper = MLP(Embedding(encoders.load("nasgem-nasbench101")))
+    paper = MLP(Embedding(encoders.load_encoder("nasgem-nasbench101")))
     ours = predictors.default(space)
     for predictor in (paper, ours):
         predictor.fit(known, table.val_acc()[few])

@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Sequence
 from dataclasses import dataclass
 
-from gnas.encoders import load
+from gnas.encoders import load_encoder
 from gnas.predictors import (
     MLP,
     ArdProcess,
@@ -47,12 +47,13 @@ def contenders(
 ) -> list[Contender]:
     """The paper's predictor with and without embeddings, ours, and the trivial ones.
 
-    The paper's encoder reads the wiring alone. Where operations vary, each embedding therefore
-    takes part alone and beside the operations that the raw adjacency matrix comes with.
+    The paper's encoder reads the wiring alone. Where operations vary and sit on nodes, each
+    embedding therefore takes part alone and beside the operations that the raw adjacency matrix
+    comes with.
 
     Args:
         space: The space of the cells.
-        encoders: Names for `gnas.encoders.load`.
+        encoders: Names for `gnas.encoders.load_encoder`.
         wiring_only: The cells' operations are hidden, so nothing is joined to the embeddings.
         params: One column, the number of parameters of a cell's network.
         networks: Let `default` take part with its graph networks too; without them it always does.
@@ -66,9 +67,9 @@ def contenders(
     raw_name, counted_name = ("adjacency",) * 2 if wiring_only else (raw.name, counted.name)
     found = [Contender(MLP(raw), "MLP", raw_name)]
     for name in encoders:
-        embedding = Embedding(load(name))
+        embedding = Embedding(load_encoder(name))
         found.append(Contender(MLP(embedding), "MLP", name))
-        if not wiring_only:
+        if not wiring_only and not space.edge_ops:
             found.append(Contender(MLP(Joined((embedding, ops))), "MLP", f"{name} + {ops.name}"))
     trees, process, ours = Forest(counted), GaussianProcess(raw), default(space, networks=False)
     if networks:

@@ -152,6 +152,34 @@ def run(
     return tuple(rows)
 
 
+def run_fits(
+    task: Task, contender: Contender, *, samples: Sequence[int], seeds: int, seed: int
+) -> dict[int, list[Scores]]:
+    """Every metric of one contender on every draw, on the draws of `run`.
+
+    Args:
+        task: The cells.
+        contender: The predictor.
+        samples: Numbers of samples.
+        seeds: Repetitions.
+        seed: Fixes draws and predictors.
+
+    Returns:
+        By number of samples, one dictionary of metrics a repetition.
+    """
+    draws = [task.draw(seed, repetition) for repetition in range(seeds)]
+    _check_samples(task, draws, max(samples))
+    views = _Views(task, np.arange(len(task.graphs)))
+    with threadpool_limits(1):
+        return {
+            n: [
+                _one_fit(task, views, contender, draw[:n], [seed, repetition])
+                for repetition, draw in enumerate(draws)
+            ]
+            for n in samples
+        }
+
+
 class _Fits:
     """Counts fits and says so."""
 

@@ -16,12 +16,15 @@ from gnas.bench.experiment import Task, Values, check_repetitions, run
 from gnas.bench.result import BenchResult
 from gnas.bench.tables import IMAGES, name_of, open_table
 from gnas.data.tables import BenchmarkTable
+from gnas.encoders import PRESETS
 from gnas.errors import ConfigError
 from gnas.graphs import DenseBatch, graph_keys, live_nodes
 from gnas.metrics import agreement_between_runs, group_means, kendall_tau
 from gnas.predictors.parameters import NASBench201Params
 from gnas.spaces import NASBench201
 
+ENCODERS = tuple(name for name, make in PRESETS.items() if make().space == NASBench201.name)
+"""Shipped encoders of this space."""
 SAMPLES = (39, 78, 156, 469, 781, 1563)
 PROTOCOL = {
     "train": "the train column of the sampled cells, by rank",
@@ -92,22 +95,19 @@ def bench_nasbench201(
     rows = np.arange(len(table))
     if config.cells == "clean":
         rows = np.flatnonzero(~has_dead_part(table.graphs))
-    train_name, _, train = scores(table, config.dataset, config.train_column)
-    test_name, quantity, test = scores(table, config.dataset, config.test_column)
-    graphs = table.graphs[torch.from_numpy(rows)]
-    functions = graph_keys(space.functional(graphs))
-    task = Task(
-        graphs=graphs,
-        seen=graphs,
-        train_scores=train[rows],
-        true_scores=test[rows],
-        candidates=np.arange(len(rows)),
-        functions=functions,
-    )
+    train_name, _, _ = scores(table, config.dataset, config.train_column)
+    test_name, quantity, _ = scores(table, config.dataset, config.test_column)
+    task = make_task(table, rows, config)
+    functions = task.functions
+    assert functions is not None
     results = run(
         task,
         contenders(
-            space, (), wiring_only=False, params=NASBench201Params(), networks=config.networks
+            space,
+            ENCODERS,
+            wiring_only=False,
+            params=NASBench201Params(),
+            networks=config.networks,
         ),
         samples=config.samples,
         seeds=config.seeds,
@@ -133,6 +133,19 @@ def bench_nasbench201(
         agreement_between_runs=agreement,
         best_score=float(task.true_scores.max()),
         seconds=time.monotonic() - start,
+    )
+
+
+def make_task(table: BenchmarkTable, rows: NDArray[np.int64], config: NASBench201Bench) -> Task:
+    """The cells ``rows`` of a table, all of them candidates."""
+    graphs = table.graphs[torch.from_numpy(rows)]
+    return Task(
+        graphs=graphs,
+        seen=graphs,
+        train_scores=scores(table, config.dataset, config.train_column)[2][rows],
+        true_scores=scores(table, config.dataset, config.test_column)[2][rows],
+        candidates=np.arange(len(rows)),
+        functions=graph_keys(NASBench201().functional(graphs)),
     )
 
 

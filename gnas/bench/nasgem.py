@@ -15,7 +15,7 @@ from gnas.bench.experiment import Task, check_repetitions, draw_candidates, run
 from gnas.bench.result import BenchResult
 from gnas.bench.tables import name_of, open_table
 from gnas.data.tables import BenchmarkTable
-from gnas.encoders import PRESETS, NASGEMEncoder, load
+from gnas.encoders import PRESETS, NASGEMEncoder, load_encoder
 from gnas.errors import ConfigError
 from gnas.graphs import DenseBatch, as_batch, graph_keys
 from gnas.kernels import Direction, wl_features
@@ -203,7 +203,7 @@ def participants(table: BenchmarkTable, encoders: Sequence[str]) -> list[Contend
         params=TableColumn(table, "num_params", "number of parameters"),
     )
     for name in encoders:
-        encoder = load(name)
+        encoder = load_encoder(name)
         if isinstance(encoder, NASGEMEncoder):
             found.append(
                 Contender(MLP(Embedding(untrained(encoder))), "MLP", f"{name}, untrained")

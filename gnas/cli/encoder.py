@@ -52,10 +52,10 @@ def embed(
 ) -> None:
     """Write the embedding of every cell of a table, row by row."""
     from gnas.data import load_table
-    from gnas.encoders.storage import check_embeddings_path, load, save_embeddings
+    from gnas.encoders.storage import check_embeddings_path, load_encoder, save_embeddings
 
     check_embeddings_path(out)
     check_writable(out)
-    model, cells = load(encoder), load_table(table)
+    model, cells = load_encoder(encoder), load_table(table)
     save_embeddings(model.encode(cells.graphs), out, encoder=model.name, source=str(table))
     console().print(f"{out}: {len(cells)} embeddings of {model.dim} numbers by {model.name}")

@@ -4,11 +4,11 @@ from __future__ import annotations
 
 import json
 from dataclasses import asdict, fields
-from typing import Annotated, Literal, cast
+from typing import Annotated, Any, Literal, cast
 
 from pydantic import Field
 
-from gnas.config import Count, Rate, Seed, Share, configuration
+from gnas.config import Count, CountOrZero, Rate, Seed, Share, configuration
 from gnas.errors import ConfigError
 from gnas.kernels import Direction, Labels
 
@@ -29,6 +29,8 @@ class EncoderConfig:
     """Most nodes of a graph; smaller ones are padded."""
     num_ops: Annotated[int, Field(ge=1, le=10000)]
     """Width of the one-hot ``x``."""
+    num_edge_ops: Annotated[int, Field(ge=0, le=10000)] = 0
+    """Size of the edge-op vocabulary; 0 where operations sit on nodes."""
     features: tuple[str, ...] = ("adjacency",)
     """What the network reads, of `FEATURES`: the upper triangle of the adjacency matrix, op
     one-hots, degree histograms, hashed histograms of Weisfeiler-Lehman labels."""
@@ -51,6 +53,9 @@ class EncoderConfig:
     """Rounds of the target kernel."""
     direction: Direction = "out"
     """Neighbours that relabel a node in the target kernel (`gnas.kernels`)."""
+    functional: bool = False
+    """The target kernel compares what architectures compute (`Space.functional`, multiplicities
+    left out) instead of their graphs as they are; so do label histograms among ``features``."""
     near: Literal["flips", "mutations"] = "flips"
     """How the second graph of a near pair is made: edge flips, or mutations of the space."""
     max_edits: Count = 40
@@ -61,6 +66,9 @@ class EncoderConfig:
     """Draw near pairs only, and count every two first graphs of a batch, and every two second
     ones, as an independent pair: far more pairs for the same network passes. ``near_share`` is
     then the weight of the near pairs in the loss."""
+    pool: CountOrZero = 0
+    """Near pairs that are drawn once; training then is regression on the kernel's principal
+    coordinates of their graphs. 0 draws fresh pairs at every step, and fits their cosines."""
     steps: Count = 1500
     """Optimiser steps, each on fresh pairs."""
     batch_size: Count = 256
@@ -105,22 +113,50 @@ class EncoderConfig:
             ) from error
 
 
-def nasgem_30() -> EncoderConfig:
-    """30-node cells: an MLP on hashed label histograms, blind to node numbering.
+def _kernel_map(space: str, num_nodes: int, num_ops: int, **changes: Any) -> EncoderConfig:
+    """What the encoders other than the paper's share.
 
-    Like the target kernel it sees the wiring alone, not the operations.
+    They read histograms of WL labels, so that numbering does not matter, and learn the kernel's
+    principal coordinates. Labels begin with operations and are relabelled from either side of a
+    node on its own: with degrees, or one label for both sides, nearly all graphs are unlike each
+    other.
     """
-    return EncoderConfig(
-        space="nasgem",
-        num_nodes=30,
-        num_ops=2,
-        features=("degrees", "wl"),
-        wl_buckets=512,
-        sketch=True,
-        hidden=(256, 256),
-        dim=256,
-        learning_rate=5e-4,
-    )
+    recipe: dict[str, Any] = {
+        "features": ("wl",),
+        "wl_buckets": 256,
+        "sketch": True,
+        "hidden": (256,),
+        "labels": "op",
+        "n_iter": 1,
+        "direction": "both",
+        "near": "mutations",
+        "max_edits": 3,
+        "pool": 20_000,
+        "steps": 2000,
+        "batch_size": 128,
+        **changes,
+    }
+    return EncoderConfig(space=space, num_nodes=num_nodes, num_ops=num_ops, **recipe)
+
+
+def nasgem_30() -> EncoderConfig:
+    """30-node cells, by what is built of them: nodes that no data reaches are cut away first."""
+    return _kernel_map("nasgem", 30, 2, functional=True, near="flips", max_edits=20)
+
+
+def nasgem_nasbench101() -> EncoderConfig:
+    """NAS-Bench-101."""
+    return _kernel_map("nasbench101", 7, 5, n_iter=2, wl_buckets=512, dim=256, steps=3000)
+
+
+def nasgem_nasbench201() -> EncoderConfig:
+    """NAS-Bench-201, by what cells compute: cells of one function share their embedding."""
+    return _kernel_map("nasbench201", 4, 3, num_edge_ops=4, functional=True, dim=64, pool=8_000)
+
+
+def nasgem_toponas() -> EncoderConfig:
+    """Pairs of DARTS cells of at most 14 nodes in all; every edge's operation is a node."""
+    return _kernel_map("toponas", 14, 8, num_edge_ops=8, pool=8_000)
 
 
 def nasgem_30_paper() -> EncoderConfig:
@@ -134,26 +170,7 @@ def nasgem_30_paper() -> EncoderConfig:
         num_ops=2,
         hidden=(512, 256, 256, 256),
         all_pairs=True,
-        steps=4000,
-    )
-
-
-def nasgem_nasbench101() -> EncoderConfig:
-    """NAS-Bench-101 with its operations: op one-hots go in, first labels are op + degree."""
-    return EncoderConfig(
-        space="nasbench101",
-        num_nodes=7,
-        num_ops=5,
-        features=("adjacency", "ops", "degrees", "wl"),
-        canonical=True,
-        wl_buckets=256,
-        sketch=True,
-        hidden=(256, 256),
-        dim=256,
-        learning_rate=5e-4,
-        labels="op+degree",
-        near="mutations",
-        max_edits=3,
+        steps=1500,
     )
 
 
@@ -172,6 +189,8 @@ def nasgem_nasbench101_paper() -> EncoderConfig:
 
 PRESETS = {
     "nasgem-nasbench101": nasgem_nasbench101,
+    "nasgem-nasbench201": nasgem_nasbench201,
+    "nasgem-toponas": nasgem_toponas,
     "nasgem-30": nasgem_30,
     "nasgem-nasbench101-paper": nasgem_nasbench101_paper,
     "nasgem-30-paper": nasgem_30_paper,

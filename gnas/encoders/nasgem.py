@@ -16,10 +16,12 @@ from gnas.encoders.features import (
     feature_widths,
     first_label_columns,
     graph_features,
+    later_rounds,
     sparse_features,
 )
 from gnas.errors import GraphError
 from gnas.graphs import DenseBatch, Graphs, as_batch
+from gnas.spaces.vocabulary import check_vocabulary
 
 _CHUNK = 4096  # graphs that a thread reads at once: inputs stay in cache, memory stays flat
 
@@ -45,7 +47,11 @@ class NASGEMEncoder(nn.Module, Encoder):
         self.name = name
         self.dim = config.dim
         self.space, self.num_ops, self.max_nodes = config.space, config.num_ops, config.num_nodes
-        self.sees_ops = "ops" in config.features
+        self.sees_ops = (
+            "ops" in config.features
+            or ("wl" in config.features and config.labels != "degree")
+            or ("adjacency" in config.features and config.num_edge_ops > 0)
+        )
         width = sum(feature_widths(config).values())
         self.shift: Tensor
         self.scale: Tensor
@@ -131,12 +137,12 @@ class NASGEMEncoder(nn.Module, Encoder):
     def _checked(self, graphs: Graphs) -> DenseBatch:
         """The batch padded to this encoder's number of nodes."""
         batch, config = as_batch(graphs), self.config
-        if batch.has_edge_ops or batch.num_ops != config.num_ops:
-            kind = "on edges" if batch.has_edge_ops else "on nodes"
+        try:
+            check_vocabulary(batch, config.num_ops, config.num_edge_ops)
+        except GraphError as error:
             raise GraphError(
-                f"encoder '{self.name}' takes graphs of '{config.space}' with {config.num_ops} "
-                f"operations on nodes, but got {batch.num_ops} {kind}"
-            )
+                f"encoder '{self.name}' takes graphs of '{config.space}': {error}"
+            ) from error
         largest = int(batch.num_nodes.max()) if len(batch) else 0
         if largest > config.num_nodes:
             raise GraphError(
@@ -164,7 +170,7 @@ def _random_projection(config: EncoderConfig, width: int, generator: torch.Gener
     if "wl" not in config.features:
         return matrix
     first = first_label_columns(config)
-    exact, rest = first.stop - first.start, config.n_iter * config.wl_buckets
+    exact, rest = first.stop - first.start, later_rounds(config) * config.wl_buckets
     basis, _ = torch.linalg.qr(torch.randn(config.dim, config.dim, generator=generator))
     kept = exact if exact <= 3 * config.dim // 4 else 0
     if kept:

@@ -16,7 +16,7 @@ from gnas.encoders.graph import GraphEncoder
 from gnas.encoders.graph_config import GRAPH_PRESETS, GraphEncoderConfig, graph_preset
 from gnas.encoders.nasgem import NASGEMEncoder
 from gnas.encoders.pretraining import GraphEncoderQuality, pool_of, pretrain
-from gnas.encoders.storage import names, save_encoder
+from gnas.encoders.storage import list_encoders, save_encoder
 from gnas.encoders.training import EncoderQuality, encoder_quality, fit_encoder
 from gnas.errors import ConfigError
 from gnas.runs import working_on
@@ -56,7 +56,7 @@ def train_preset(
     """Trains the encoder of a preset, judges it on held-out pairs and writes it.
 
     Args:
-        name: Of `gnas.encoders.names`.
+        name: Of `gnas.encoders.list_encoders`.
         path: The ``.safetensors`` file to write.
         steps: Optimiser steps instead of the recipe's.
         seed: Seed instead of the recipe's.
@@ -67,8 +67,8 @@ def train_preset(
         ConfigError: the preset is unknown, or an option is out of range.
         DataError: the file cannot be written.
     """
-    if name not in names():
-        raise ConfigError(f"unknown encoder '{name}'; choose from {names()}")
+    if name not in list_encoders():
+        raise ConfigError(f"unknown encoder '{name}'; choose from {list_encoders()}")
     if path.suffix != ".safetensors":
         raise ConfigError(f"an encoder's file must end in .safetensors, but got {path}")
     train = _train_graph_network if name in GRAPH_PRESETS else _train_nasgem

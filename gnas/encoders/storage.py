@@ -29,12 +29,12 @@ WEIGHTS = Path(__file__).parent / "weights"
 _NASGEM, _GRAPH = "nasgem", "graph network"
 
 
-def names() -> list[str]:
+def list_encoders() -> list[str]:
     """Names of the encoders that ship with the package."""
     return sorted(PRESETS) + sorted(GRAPH_PRESETS)
 
 
-def load(name: str | Path) -> NASGEMEncoder | GraphEncoder:
+def load_encoder(name: str | Path) -> NASGEMEncoder | GraphEncoder:
     """A trained encoder: a shipped one by its name, or one's own by the path of its file.
 
     Raises:
@@ -42,12 +42,14 @@ def load(name: str | Path) -> NASGEMEncoder | GraphEncoder:
         MissingDataError: the file does not exist.
         DataError: the file is damaged or holds no encoder.
     """
-    if str(name) in names():
+    if str(name) in list_encoders():
         path = WEIGHTS / f"{name}.safetensors"
     elif Path(name).suffix == ".safetensors":
         path = Path(name)
     else:
-        raise ConfigError(f"unknown encoder '{name}'; choose from {names()} or pass a file's path")
+        raise ConfigError(
+            f"unknown encoder '{name}'; choose from {list_encoders()} or pass a file's path"
+        )
     if not path.is_file():
         raise MissingDataError(
             f"encoder weights not found at {path}; train with `gnas encoder train`"
@@ -84,7 +86,7 @@ def save_encoder(
     """
     if path.suffix != ".safetensors":
         raise ConfigError(f"an encoder's file must end in .safetensors, but got {path}")
-    tensors = {key: value.contiguous() for key, value in encoder.state_dict().items()}
+    tensors = {key: _narrow(value) for key, value in encoder.state_dict().items()}
     metadata = {
         "kind": _GRAPH if isinstance(encoder, GraphEncoder) else _NASGEM,
         "name": encoder.name,
@@ -99,7 +101,7 @@ def save_encoder(
 
 def encoder_metadata(name: str | Path) -> dict[str, str]:
     """The header of a shipped or own encoder's file: kind, name, config, quality, ...."""
-    path = WEIGHTS / f"{name}.safetensors" if str(name) in names() else Path(name)
+    path = WEIGHTS / f"{name}.safetensors" if str(name) in list_encoders() else Path(name)
     return _read(path)[0]
 
 
@@ -178,6 +180,13 @@ def _read(path: Path) -> tuple[dict[str, str], dict[str, Tensor]]:
             return file.metadata() or {}, {key: file.get_tensor(key) for key in file.keys()}
     except (SafetensorError, UnicodeDecodeError, ValueError) as error:
         raise DataError(f"{path} must be a sound safetensors file, but: {error}") from error
+
+
+def _narrow(tensor: Tensor) -> Tensor:
+    """The same values in half precision, if they all are; what `fit_encoder` gives is so."""
+    half = tensor.to(torch.float16)
+    exact = tensor.dtype == torch.float32 and torch.equal(half.to(tensor.dtype), tensor)
+    return (half if exact else tensor).contiguous()
 
 
 def _digest(tensors: dict[str, Tensor]) -> str:

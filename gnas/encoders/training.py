@@ -8,17 +8,21 @@ from typing import Any
 
 import numpy as np
 import torch
+from scipy import sparse
 from torch import Tensor
 
 from gnas.encoders.base import Encoder
 from gnas.encoders.config import EncoderConfig
+from gnas.encoders.features import kernel_graphs
 from gnas.encoders.nasgem import NASGEMEncoder
 from gnas.encoders.pairs import independent_pairs, near_pairs, permuted, space_of
 from gnas.graphs import DenseBatch
-from gnas.kernels import wl_kernel, wl_pairs
+from gnas.kernels import wl_features, wl_kernel, wl_pairs
 from gnas.spaces.base import Space
 
 Pairs = tuple[DenseBatch, DenseBatch]
+RARE = 0.3
+"""Smallest deviation that an input count is standardised by."""
 
 
 @dataclass(frozen=True)
@@ -77,7 +81,10 @@ def fit_encoder(
     schedule = torch.optim.lr_scheduler.OneCycleLR(
         optimizer, config.learning_rate, total_steps=config.steps + 1, pct_start=0.1
     )
-    batch_loss = _all_pairs_loss if config.all_pairs else _pairs_loss
+    if config.pool:
+        batch_loss: Callable[..., Tensor] = _KernelMap(encoder, space, rng)
+    else:
+        batch_loss = _all_pairs_loss if config.all_pairs else _pairs_loss
     for step in range(config.steps):
         loss = batch_loss(encoder, space, rng)
         optimizer.zero_grad()
@@ -86,7 +93,107 @@ def fit_encoder(
         schedule.step()
         if progress is not None:
             progress(step + 1, loss.item())
-    return encoder
+    return encoder.half().float()  # what a file in half precision gives back
+
+
+class _KernelMap:
+    """Squared distance to the kernel's principal coordinates, over graphs drawn once.
+
+    The coordinates of a graph are the projections of its WL features, of norm 1, on their first
+    principal axes, turned at random: products of two graphs' coordinates are kernel values. Pairs
+    alone say little of all axes but the first few (an error of a kernel value is squared), and it
+    is the further ones that tell good architectures from better ones.
+
+    The linear part of the encoder, if it has one, is set to least squares and stays, so that the
+    perceptron learns what is left.
+
+    Args:
+        encoder: Gives recipe and input vectors; its linear part is set.
+        space: Where the graphs are drawn from.
+        rng: Source of randomness.
+    """
+
+    def __init__(self, encoder: NASGEMEncoder, space: Space, rng: np.random.Generator) -> None:
+        config = encoder.config
+        graphs = DenseBatch.concat(near_pairs(space, config, config.pool, rng))
+        seen = permuted(graphs, rng) if config.augment else graphs
+        self.batch_size = 2 * config.batch_size
+        self.inputs = encoder.features(seen).to(torch.uint8)  # [2P, F], counts of nodes
+        self.coordinates = principal_coordinates(graphs, config, rng)  # [2P, d]
+        # A label that is rare or never seen here must not be a huge input, or no input at all.
+        spread = self.inputs.float().std(0)
+        encoder.shift.copy_(self.inputs.float().mean(0))
+        encoder.scale.copy_(torch.where(spread > 0, 1 / spread.clamp_min(RARE), 0))
+        if encoder.sketch is not None:
+            weight, bias = _least_squares(self.inputs, self.coordinates)
+            encoder.sketch.weight.data = weight
+            encoder.sketch.weight.requires_grad_(False)
+            encoder.layers[-1].bias.data = bias
+
+    def __call__(self, encoder: NASGEMEncoder, space: Space, rng: np.random.Generator) -> Tensor:
+        """The loss of a batch."""
+        rows = rng.integers(len(self.inputs), size=self.batch_size)
+        z = encoder(self.inputs[rows].float())
+        loss: Tensor = (z - self.coordinates[rows]).square().sum(1).mean()
+        return loss
+
+
+def principal_coordinates(
+    graphs: DenseBatch, config: EncoderConfig, rng: np.random.Generator
+) -> Tensor:
+    """The best ``config.dim`` coordinates of the target kernel for these graphs.
+
+    Without the rotation, and where the kernel has few dimensions, later columns hold hardly
+    anything; with it all hold alike, which is what predictors that standardise columns need.
+
+    Args:
+        graphs: N architectures, which decide the axes.
+        config: Gives the kernel and the dimension d.
+        rng: Draws the rotation.
+
+    Shapes:
+        N architectures -> float32 [N, d].
+    """
+    from scipy.sparse.linalg import svds
+
+    features = kernel_features(graphs, config)
+    rank = min(config.dim, min(features.shape) - 1)
+    left, values, _ = svds(features, k=rank, rng=np.random.default_rng(0))
+    turn, _ = np.linalg.qr(rng.standard_normal((config.dim, config.dim)))
+    return torch.from_numpy((left * values) @ turn[:rank]).float()
+
+
+def _least_squares(inputs: Tensor, targets: Tensor, ridge: float = 1.0) -> tuple[Tensor, Tensor]:
+    """The linear map and the constant of least squares, with a little ridge.
+
+    Shapes: [N, F], [N, d] -> [d, F], [d].
+    """
+    width = inputs.size(1)
+    gram = torch.zeros(width, width, dtype=torch.float64)
+    cross = torch.zeros(width, targets.size(1), dtype=torch.float64)
+    mean, constant = inputs.double().mean(0), targets.double().mean(0)
+    for x, y in zip(inputs.split(4096), targets.split(4096), strict=True):  # type: ignore[no-untyped-call]
+        centred = x.double() - mean
+        gram += centred.t() @ centred
+        cross += centred.t() @ (y.double() - constant)
+    gram.diagonal().add_(ridge)
+    weight = torch.linalg.solve(gram, cross)  # [F, d]
+    return weight.t().float().contiguous(), (constant - mean @ weight).float()
+
+
+def kernel_features(graphs: DenseBatch, config: EncoderConfig) -> sparse.csr_array:
+    """Counts of WL labels, of norm 1: products of two rows are values of the target kernel.
+
+    Shapes: N architectures -> float64 [N, number of labels].
+    """
+    counts = wl_features(
+        kernel_graphs(graphs, config),
+        config.n_iter,
+        labels=config.labels,
+        direction=config.direction,
+    )
+    norms = np.sqrt(np.asarray(counts.multiply(counts).sum(1)).reshape(-1))
+    return sparse.csr_array(counts.multiply(1 / norms[:, None]))
 
 
 def _pairs_loss(encoder: NASGEMEncoder, space: Space, rng: np.random.Generator) -> Tensor:
@@ -111,7 +218,9 @@ def _all_pairs_loss(encoder: NASGEMEncoder, space: Space, rng: np.random.Generat
     near = ((left * right).sum(1) - kernel_values(pairs, config)).square().mean()
     apart = ~torch.eye(config.batch_size, dtype=torch.bool)
     independent = [
-        (z @ z.T - wl_kernel(graphs, config.n_iter, **options))[apart].square().mean()
+        (z @ z.T - wl_kernel(kernel_graphs(graphs, config), config.n_iter, **options))[apart]
+        .square()
+        .mean()
         for z, graphs in zip((left, right), pairs, strict=True)
     ]
     share = config.near_share
@@ -164,7 +273,7 @@ def kernel_values(pairs: Pairs, config: EncoderConfig) -> Tensor:
     count = len(pairs[0])
     index = np.arange(2 * count).reshape(2, count).T
     return wl_pairs(
-        DenseBatch.concat(pairs),
+        kernel_graphs(DenseBatch.concat(pairs), config),
         index,
         config.n_iter,
         labels=config.labels,

@@ -5,7 +5,7 @@ from __future__ import annotations
 import json
 from importlib.resources import files
 
-from gnas.encoders import GraphEncoder, load
+from gnas.encoders import GraphEncoder, load_encoder
 from gnas.encoders.paths import PathStatistics
 from gnas.predictors.average import Average
 from gnas.predictors.base import Predictor
@@ -79,7 +79,7 @@ def _networks(space: Space) -> list[GraphNetwork]:
     """
     if space.name not in NETWORKS_FROM:
         return []
-    found = [load(f"{network}-{space.name}") for network in ("dag", "gps", "gin")]
+    found = [load_encoder(f"{network}-{space.name}") for network in ("dag", "gps", "gin")]
     encoders = [one for one in found if isinstance(one, GraphEncoder)]
     if any(one.config.vocabulary != Vocabulary.of(space) for one in encoders):
         return []

@@ -16,7 +16,7 @@ CHUNK = 50_000
 
 
 class Encoder(Protocol):
-    """What `gnas.encoders.load` returns, as far as predictors need it."""
+    """What `gnas.encoders.load_encoder` returns, as far as predictors need it."""
 
     @property
     def name(self) -> str:

@@ -157,7 +157,7 @@ class GraphNetwork(Predictor):
         if not all(isinstance(one, GraphEncoder) for one in encoders):
             raise ConfigError(
                 "a graph network must start from a GraphEncoder, such as "
-                '`encoders.load("dag-nasbench201")`, or from a space, but got '
+                '`encoders.load_encoder("dag-nasbench201")`, or from a space, but got '
                 f"{[type(one).__name__ for one in encoders]}"
             )
         vocabularies = {one.config.vocabulary for one in encoders}

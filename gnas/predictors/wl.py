@@ -27,8 +27,8 @@ class WLLabels:
     A node begins with its kind. A round gives it a new label that stands for its old one and the
     labels of its neighbours, each as often as the edge's multiplicity says (which
     `gnas.kernels.wl_labels` does not know). ``direction`` says which neighbours, see
-    `gnas.kernels`. Columns are hashes of 52 bits, -1 on padding: only equality means something,
-    so these rows are for `WLProcess` alone.
+    `gnas.kernels`; with "both" the rounds of "out" and of "in" alternate. Columns are hashes of 52
+    bits, -1 on padding: only equality means something, so these rows are for `WLProcess` alone.
 
     Raises:
         ConfigError: ``direction`` is unknown.
@@ -38,7 +38,7 @@ class WLLabels:
 
     space: Space
     n_iter: int = 4
-    direction: Direction = "both"
+    direction: Direction = "joint"
     name: str = field(default="WL labels", init=False)
 
     def __post_init__(self) -> None:
@@ -48,26 +48,42 @@ class WLLabels:
             )
 
     def __call__(self, graphs: Graphs) -> Rows:
-        """Rows float64 [N, (n_iter + 1) * n], a round after the other."""
+        """Rows float64 [N, (n_iter + 1) * n], round by round; twice as wide with "both"."""
         batch = as_batch(graphs)
         forms = forms_of(self.space, batch).pad_to(Vocabulary.of(self.space).most_nodes)
         weights = forms.adjacency.numpy().astype(np.uint64)
         ops = forms.ops.numpy()
-        labels = mix64(ops.astype(np.int64).astype(np.uint64) + np.uint64(2))
-        rounds = [labels]
+        start = mix64(ops.astype(np.int64).astype(np.uint64) + np.uint64(2))
+        directions = ["out", "in"] if self.direction == "both" else [self.direction]
+        # Labels of the two directions must differ even where the neighbours are alike.
+        rounds = [[start, mix64(start)][: len(directions)]]
         for _ in range(self.n_iter):
-            around = np.zeros_like(labels)  # [N, n]
-            if self.direction != "out":  # the sources of the edges that end at each node
-                fed = (weights * mix64(labels)[:, :, None]).sum(1, dtype=np.uint64)
-                around += fed if self.direction == "undirected" else mix64(fed)
-            if self.direction != "in":  # the targets of the edges that start there
-                salt = np.uint64(1 if self.direction == "undirected" else 5)
-                hashed = mix64(labels * salt)[:, None, :]
-                around += (weights * hashed).sum(2, dtype=np.uint64)
-            labels = mix64(labels * np.uint64(3) + around)
-            rounds.append(labels)
-        rows = [np.where(ops >= 0, values >> _BITS, -1.0) for values in rounds]
+            rounds.append(
+                [
+                    mix64(labels * np.uint64(3) + _around(weights, labels, direction))
+                    for labels, direction in zip(rounds[-1], directions, strict=True)
+                ]
+            )
+        rows = [np.where(ops >= 0, v >> _BITS, -1.0) for values in rounds for v in values]
         return np.concatenate(rows, axis=1).astype(np.float64)
+
+
+def _around(
+    weights: NDArray[np.uint64], labels: NDArray[np.uint64], direction: str
+) -> NDArray[np.uint64]:
+    """What stands for the labels of every node's neighbours, by multiplicity.
+
+    Shapes: [N, n, n], [N, n] -> [N, n].
+    """
+    around = np.zeros_like(labels)
+    if direction != "out":  # the sources of the edges that end at each node
+        fed = (weights * mix64(labels)[:, :, None]).sum(1, dtype=np.uint64)
+        around += mix64(fed) if direction == "joint" else fed
+    if direction != "in":  # the targets of the edges that start there
+        salt = np.uint64(5 if direction == "joint" else 1)
+        hashed = mix64(labels * salt)[:, None, :]
+        around += (weights * hashed).sum(2, dtype=np.uint64)
+    return around
 
 
 def label_counts(rows: Rows) -> sparse.csr_array:

@@ -17,7 +17,7 @@ from gnas.bench.nasgem import (
 )
 from gnas.data import BenchmarkTable, load_table, save_table
 from gnas.data.columns import Column, Provenance
-from gnas.encoders import NASGEMEncoder, load
+from gnas.encoders import NASGEMEncoder, load_encoder
 from gnas.errors import ConfigError
 from gnas.kernels import wl_kernel
 from gnas.models import NasgemNetworkConfig, nasgem_macs
@@ -106,7 +106,7 @@ def test_columns_are_found_by_cell(path: str) -> None:
 
 def test_controls_have_other_weights_and_the_same_inputs() -> None:
     for name in ("nasgem-30", "nasgem-30-paper"):
-        encoder = load(name)
+        encoder = load_encoder(name)
         assert isinstance(encoder, NASGEMEncoder)
         control = untrained(encoder)
         assert torch.equal(control.scale, encoder.scale)

@@ -9,7 +9,7 @@ from typer.testing import CliRunner
 
 from gnas import cli
 from gnas.data import BenchmarkTable, Column, Provenance, load_table, save_table
-from gnas.encoders import load
+from gnas.encoders import load_encoder
 from gnas.spaces import NASBench101
 
 RUN = CliRunner()
@@ -48,7 +48,7 @@ def test_train_then_embed_a_table(tmp_path: Path, table_file: Path) -> None:
     assert result.exit_code == 0, result.output
     assert "30 embeddings of 64 numbers" in " ".join(result.stdout.split())
     graphs = load_table(table_file).graphs
-    assert np.array_equal(np.load(out), load(weights).encode(graphs).numpy())
+    assert np.array_equal(np.load(out), load_encoder(weights).encode(graphs).numpy())
     result = RUN.invoke(cli.app, [*embed[:2], "nasgem-30", *embed[3:]])
     assert result.exit_code == 1
     assert "takes graphs of 'nasgem'" in result.stderr

@@ -14,7 +14,7 @@ from gnas.encoders import (
     GraphEncoderConfig,
     encoder_metadata,
     graph_preset,
-    load,
+    load_encoder,
     pool_of,
     pretrain,
     save_encoder,
@@ -196,7 +196,7 @@ def test_round_trip_on_disk(network: str, tmp_path: Path, rng: np.random.Generat
     encoder = GraphEncoder(small(Vocabulary.of(NASBench201()), network=network), "mine").eval()
     path = tmp_path / "mine.safetensors"
     save_encoder(encoder, path)
-    again = load(path)
+    again = load_encoder(path)
     batch = NASBench201().sample_batch(20, rng)
     assert torch.equal(again.encode(batch), encoder.encode(batch))
     assert again.config == encoder.config
@@ -206,7 +206,7 @@ def test_round_trip_on_disk(network: str, tmp_path: Path, rng: np.random.Generat
 def test_train_preset_writes_a_loadable_encoder(tmp_path: Path) -> None:
     path = tmp_path / "new.safetensors"
     record = train_preset("dag-nasbench201", path, steps=2, seed=3)
-    encoder = load(path)
+    encoder = load_encoder(path)
     assert isinstance(encoder, GraphEncoder)
     assert (encoder.config.steps, encoder.config.seed) == (2, 3)
     assert json.loads(encoder_metadata(path)["quality"]) == asdict(record.quality)
@@ -215,14 +215,14 @@ def test_train_preset_writes_a_loadable_encoder(tmp_path: Path) -> None:
 
 @pytest.mark.parametrize("name", sorted(GRAPH_PRESETS))
 def test_shipped_encoders_have_the_quality_in_their_header(name: str) -> None:
-    encoder, quality = load(name), json.loads(encoder_metadata(name)["quality"])
+    encoder, quality = load_encoder(name), json.loads(encoder_metadata(name)["quality"])
     assert encoder.config == graph_preset(name), "train again: the recipe changed"
     assert quality["held_out"] > 100
     assert max(quality["losses"].values()) < 0.2
 
 
 def test_shipped_encoders_tell_all_functions_apart() -> None:
-    encoder = load("dag-nasbench201")
+    encoder = load_encoder("dag-nasbench201")
     cells = NASBench201().enumerate()
     _, first = np.unique(graph_keys(NASBench201().functional(cells)), return_index=True)
     found = encoder.encode(cells[torch.from_numpy(first[:2000])])

@@ -22,7 +22,7 @@ def test_flips_change_exactly_so_many_pairs_of_nodes(rng: np.random.Generator) -
 
 
 def test_near_pairs_cover_all_edit_distances(rng: np.random.Generator) -> None:
-    first, second = near_pairs(NASGEM(), PRESETS["nasgem-30"](), 4000, rng)
+    first, second = near_pairs(NASGEM(), PRESETS["nasgem-30-paper"](), 4000, rng)
     for cell in second[:100]:
         NASGEM().validate(cell)
     same = (first.num_nodes == second.num_nodes).numpy()  # else nodes have other numbers

@@ -11,13 +11,13 @@ import torch
 from safetensors import safe_open
 from safetensors.torch import load_file, save, save_file
 
-import gnas.encoders
+import gnas
 from gnas.encoders import (
     GRAPH_PRESETS,
     PRESETS,
     NASGEMEncoder,
     encoder_metadata,
-    load,
+    load_encoder,
     save_encoder,
 )
 from gnas.encoders.config import EncoderConfig
@@ -26,7 +26,7 @@ from gnas.encoders.recipes import train_preset
 from gnas.encoders.storage import WEIGHTS, save_embeddings
 from gnas.encoders.training import pair_quality
 from gnas.errors import ConfigError, DataError, MissingDataError
-from gnas.spaces import NASBench101
+from gnas.spaces import SPACES, NASBench101
 
 
 @pytest.fixture
@@ -39,7 +39,7 @@ def weights(tmp_path: Path) -> Path:
 
 @pytest.mark.parametrize("name", sorted(PRESETS))
 def test_shipped_encoders_have_the_quality_in_their_header(name: str) -> None:
-    encoder, metadata = load(name), encoder_metadata(name)
+    encoder, metadata = load_encoder(name), encoder_metadata(name)
     config = encoder.config
     assert isinstance(config, EncoderConfig)
     assert config == PRESETS[name](), "train again: the recipe changed"
@@ -53,6 +53,21 @@ def test_shipped_encoders_have_the_quality_in_their_header(name: str) -> None:
         assert measured.loss == pytest.approx(quality[kind]["loss"], rel=0.15)
 
 
+def test_no_cell_has_an_outlying_embedding() -> None:
+    """Norms of a kernel map are at most 1; a rare label must not make a huge input."""
+    for name in ("nasgem-nasbench101", "nasgem-nasbench201", "nasgem-toponas"):
+        encoder = load_encoder(name)
+        cells = SPACES[encoder.space]().sample_batch(6000, np.random.default_rng(8))
+        norms = encoder.encode(cells).norm(dim=1)
+        assert 0.7 < float(norms.min()) and float(norms.max()) < 1.15, name
+
+
+def test_names_of_the_package() -> None:
+    assert gnas.load_encoder("nasgem-nasbench201").dim == 64
+    assert gnas.list_encoders() == gnas.encoders.list_encoders()
+    assert "import_module" not in dir(gnas) and {"encoders", "load_encoder"} <= set(dir(gnas))
+
+
 def test_thirty_node_encoder_reaches_its_targets() -> None:
     quality = json.loads(encoder_metadata("nasgem-30")["quality"])
     assert quality["independent"]["r2"] >= 0.95
@@ -62,24 +77,24 @@ def test_thirty_node_encoder_reaches_its_targets() -> None:
 
 def test_shipped_weights_are_small() -> None:
     assert sum(path.stat().st_size for path in WEIGHTS.iterdir()) < 12e6
-    assert gnas.encoders.names() == [*sorted(PRESETS), *sorted(GRAPH_PRESETS)]
+    assert gnas.encoders.list_encoders() == [*sorted(PRESETS), *sorted(GRAPH_PRESETS)]
 
 
 def test_round_trip(weights: Path, rng: np.random.Generator) -> None:
     batch = NASBench101().sample_batch(5, rng)
-    encoder = load(weights)
+    encoder = load_encoder(weights)
     assert encoder.name == "mine"
     assert encoder.dim == 4
-    assert torch.equal(encoder.encode(batch), load(str(weights)).encode(batch))
+    assert torch.equal(encoder.encode(batch), load_encoder(str(weights)).encode(batch))
     assert encoder_metadata(weights)["command"] == "made by a test"
     assert [path.name for path in weights.parent.iterdir()] == ["mine.safetensors"]
 
 
 def test_names_and_missing_files(tmp_path: Path) -> None:
     with pytest.raises(ConfigError, match=r"unknown encoder 'bert'; choose from .'nasgem-30'"):
-        load("bert")
+        load_encoder("bert")
     with pytest.raises(MissingDataError, match="weights not found at"):
-        load(tmp_path / "none.safetensors")
+        load_encoder(tmp_path / "none.safetensors")
 
 
 def test_every_damage_is_found(weights: Path) -> None:
@@ -87,33 +102,33 @@ def test_every_damage_is_found(weights: Path) -> None:
     for size in (0, 4, 100, len(sound) // 2, len(sound) - 1):
         weights.write_bytes(sound[:size])
         with pytest.raises(DataError):
-            load(weights)
+            load_encoder(weights)
     for position in range(0, len(sound), len(sound) // 97):
         flipped = bytearray(sound)
         flipped[position] ^= 0x10
         weights.write_bytes(bytes(flipped))
         try:
-            encoder = load(weights)
+            encoder = load_encoder(weights)
         except DataError:
             continue
         assert position < len(sound) - 4 * sum(p.numel() for p in encoder.parameters())
 
 
 def test_an_unreadable_file(weights: Path, unreadable: Callable[[Path], Path]) -> None:
-    load(weights)  # now every module is imported
+    load_encoder(weights)  # now every module is imported
     closed = unreadable(weights)
     with pytest.raises(DataError, match="must be readable, but got: Permission denied"):
-        load(closed)
+        load_encoder(closed)
 
 
 def test_foreign_safetensors_are_refused(weights: Path, tmp_path: Path) -> None:
     other = tmp_path / "other.safetensors"
     save_file(load_file(weights), other)
     with pytest.raises(DataError, match="must hold an encoder of this version"):
-        load(other)
+        load_encoder(other)
     save_file(load_file(weights), other, {**encoder_metadata(weights), "sha256": "0"})
     with pytest.raises(DataError, match="do not match the checksum"):
-        load(other)
+        load_encoder(other)
 
 
 def test_train_preset_writes_a_loadable_encoder(tmp_path: Path) -> None:
@@ -127,7 +142,7 @@ def test_train_preset_writes_a_loadable_encoder(tmp_path: Path) -> None:
         report=lambda done, total: steps.append(done),
     )
     assert steps == [1, 2, 3]
-    assert load(path).config.seed == 5
+    assert load_encoder(path).config.seed == 5
     assert json.loads(encoder_metadata(path)["quality"]) == asdict(record.quality)
     assert "independent pairs" in record.summary()
     with pytest.raises(ConfigError, match="unknown encoder 'x'"):
@@ -176,4 +191,4 @@ def test_headers_that_ask_for_too_much_are_refused(
     path = tmp_path / "hostile.safetensors"
     path.write_bytes(save(tensors, header))
     with pytest.raises(DataError, match=message):
-        load(path)
+        load_encoder(path)

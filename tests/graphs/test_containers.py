@@ -13,7 +13,7 @@ import torch
 from torch_geometric.data import Batch, Data, InMemoryDataset
 from torch_geometric.loader import DataLoader
 
-from gnas.encoders import load
+from gnas.encoders import load_encoder
 from gnas.errors import GraphError
 from gnas.graphs import (
     DenseBatch,
@@ -120,7 +120,7 @@ def test_edges_of_a_batch_may_come_in_any_order(rng: np.random.Generator) -> Non
 def consumers() -> dict[str, Callable[[Graphs], Any]]:
     """Public functions of many architectures."""
     pairs = np.array([[0, 1], [2, 2]])
-    encoders = {name: load(name) for name in ("nasgem-nasbench101", "dag-nasbench101")}
+    encoders = {name: load_encoder(name) for name in ("nasgem-nasbench101", "dag-nasbench101")}
     features: list[Features] = [
         OneHot(7, 5),
         OneHotOps(7, 5),

@@ -8,7 +8,7 @@ import numpy as np
 import pytest
 from numpy.typing import NDArray
 
-from gnas.encoders import load
+from gnas.encoders import load_encoder
 from gnas.errors import ConfigError, GraphError
 from gnas.graphs import DenseBatch
 from gnas.predictors import (
@@ -131,8 +131,8 @@ def test_graphs_of_another_space_are_refused(predictor: Predictor, other: str) -
 @pytest.mark.parametrize(
     "features",
     [
-        Embedding(load("nasgem-nasbench101")),
-        Joined((OneHotOps(7, 5), Embedding(load("nasgem-nasbench101")))),
+        Embedding(load_encoder("nasgem-nasbench101")),
+        Joined((OneHotOps(7, 5), Embedding(load_encoder("nasgem-nasbench101")))),
         OneHot(7, 5),
         OneHotOps(7, 5),
         WalkStatistics(5),

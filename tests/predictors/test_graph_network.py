@@ -6,7 +6,7 @@ import numpy as np
 import pytest
 import torch
 
-from gnas.encoders import GraphEncoder, GraphEncoderConfig, load, pretrain
+from gnas.encoders import GraphEncoder, GraphEncoderConfig, load_encoder, pretrain
 from gnas.errors import ConfigError, GraphError, UnsupportedError
 from gnas.graphs import architecture
 from gnas.metrics import kendall_tau
@@ -228,7 +228,7 @@ def test_members_that_wait_for_samples_are_counted(rng: np.random.Generator) -> 
 
 def test_a_network_starts_from_a_graph_encoder_and_keeps_its_own(rng: np.random.Generator) -> None:
     with pytest.raises(ConfigError, match=r"must start from a GraphEncoder.*NASGEMEncoder"):
-        GraphNetwork(load("nasgem-nasbench101"))  # type: ignore[arg-type]
+        GraphNetwork(load_encoder("nasgem-nasbench101"))  # type: ignore[arg-type]
     mine = encoder()
     model = GraphNetwork(mine, members=1, epochs=1).fit(CELLS[:30], SCORES[:30])
     before = model.predict(CELLS)

@@ -8,7 +8,7 @@ from pathlib import Path
 import numpy as np
 
 from gnas.data import load_table
-from gnas.encoders import GraphEncoder, load
+from gnas.encoders import GraphEncoder, load_encoder
 from gnas.metrics import kendall_tau, noise_ceiling
 from gnas.predictors import Forest, GraphNetwork, OneHot, default, nasbench101_num_params
 from gnas.spaces import NASBench101
@@ -36,7 +36,7 @@ def test_ranking_reaches_the_known_floors(shared_data: Callable[[str], Path]) ->
 
 def test_a_graph_network_alone_ranks_well(shared_data: Callable[[str], Path]) -> None:
     table = load_table(shared_data("nasbench201/nasbench201_cifar.parquet"))
-    scores, encoder = table.val_acc(dataset="cifar10-valid"), load("dag-nasbench201")
+    scores, encoder = table.val_acc(dataset="cifar10-valid"), load_encoder("dag-nasbench201")
     assert isinstance(encoder, GraphEncoder)
     order = np.random.default_rng(0).permutation(len(table))
     few, rest = order[:156].tolist(), order[156:].tolist()

@@ -7,7 +7,7 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from gnas.encoders import Encoder, encoder_metadata, load
+from gnas.encoders import Encoder, encoder_metadata, load_encoder
 from gnas.errors import ConfigError
 from gnas.graphs import DenseBatch
 from gnas.metrics import kendall_tau
@@ -33,7 +33,7 @@ from gnas.spaces.nasgem import OPS
 Scores = NDArray[np.float64]
 
 
-def load_encoder(config: NasgemConfig, name: str) -> Encoder:
+def encoder_of(config: NasgemConfig, name: str) -> Encoder:
     """The encoder of that name or file, if it reads the search's cells.
 
     Raises:
@@ -41,7 +41,7 @@ def load_encoder(config: NasgemConfig, name: str) -> Encoder:
         MissingDataError: no such file.
         DataError: a damaged file.
     """
-    encoder = load(name)
+    encoder = load_encoder(name)
     if encoder.num_ops != len(OPS) or encoder.space != "nasgem":
         raise ConfigError(
             f"the encoder must be one of NASGEM cells, but {name} is one of '{encoder.space}'; "
@@ -81,7 +81,7 @@ def new_predictor(config: NasgemConfig) -> Predictor:
     """What learns scores or accuracies (``config.predict``), not fitted.
 
     Raises:
-        GnasError: see `load_encoder`.
+        GnasError: see `encoder_of`.
     """
     if config.predictor == "default":
         return default(config.space(), seed=config.seed)
@@ -90,7 +90,7 @@ def new_predictor(config: NasgemConfig) -> Predictor:
     if config.encoder == NO_ENCODER:
         features = raw_features(config)
     else:
-        features = embedded_features(config, load_encoder(config, config.encoder))
+        features = embedded_features(config, encoder_of(config, config.encoder))
     return MLP(features, members=config.members, seed=config.seed)
 
 
@@ -135,7 +135,7 @@ def compared_predictors(config: NasgemConfig) -> dict[str, tuple[Predictor, int 
     found: dict[str, tuple[Predictor, int | None]] = {}
     name = DEFAULT_ENCODER if config.encoder == NO_ENCODER else config.encoder
     try:
-        encoder = load_encoder(config, name)
+        encoder = encoder_of(config, name)
     except ConfigError:
         if config.encoder != NO_ENCODER and config.predictor == "mlp":
             raise

@@ -11,7 +11,7 @@ import torch
 from scipy.special import ndtr
 from torch_geometric.data import Data
 
-from gnas.encoders import PRESETS, load
+from gnas.encoders import PRESETS, load_encoder
 from gnas.errors import ConfigError
 from gnas.graphs import DenseBatch
 from gnas.predictors import (
@@ -276,7 +276,7 @@ def nasgem_predictor(space: Space) -> Predictor:
     for name, recipe in PRESETS.items():
         config = recipe()
         if config.space == space.name and config.num_nodes >= space.max_nodes:
-            embedding = Embedding(load(name))
+            embedding = Embedding(load_encoder(name))
             if "ops" in config.features:
                 return MLP(embedding)
             return MLP(Joined((embedding, OneHotOps(space.max_nodes, len(space.ops)))))
