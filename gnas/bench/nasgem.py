@@ -110,7 +110,8 @@ class NumEdges:
 class ExactKernelMap:
     """Coordinates of graphs whose scalar products are their normalised WL kernel, exactly.
 
-    They depend on all graphs of one call, and are unique up to a rotation.
+    They depend on all graphs of one call, and are unique up to a rotation. A random one is taken:
+    along principal axes, predictors that standardise columns would magnify the least of them.
     """
 
     n_iter: int
@@ -128,7 +129,8 @@ class ExactKernelMap:
         gram = (features @ features.T).toarray() / norms[:, None] / norms
         values, vectors = np.linalg.eigh(gram)
         kept = values > 1e-9 * values[-1]
-        rows: Rows = vectors[:, kept] * np.sqrt(values[kept])
+        axes = np.random.default_rng(0).normal(size=(int(kept.sum()),) * 2)
+        rows: Rows = (vectors[:, kept] * np.sqrt(values[kept])) @ np.linalg.qr(axes)[0]
         return rows
 
 
