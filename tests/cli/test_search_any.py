@@ -80,7 +80,7 @@ def test_a_front_and_a_member_of_it(table: str, tmp_path: Path) -> None:
     assert (out / "figures" / "front.svg").exists()
     again = run(app, ["search", "predictor", "--resume", str(out)])
     assert again.exit_code == 0 and read_result(out).evaluations == found.evaluations
-    text = read_architecture(str(out), member=1)
+    text = read_architecture(str(out), member=1).text
     assert text == found.evaluations[found.front[1]].architecture != found.architecture
     trained = ["retrain", str(out), "--member", "1", "--dataset", "digits", "--epochs", "1"]
     trained += ["--layers", "1", "--channels", "4", "--out", str(tmp_path / "trained")]
