@@ -121,7 +121,7 @@ def test_a_space_and_a_function_of_one_s_own(tmp_path: Path) -> None:
     done = run(app, [*words, "--budget", "12", "--out", str(tmp_path / "run")])
     assert done.exit_code == 0, done.output
     found = read_result(tmp_path / "run")
-    assert found.space["name"] == "small" and len(found.space["sha256"]) == 64
+    assert found.space["name"] == "mine.py:Small" and len(found.space["sha256"]) == 64
     assert 5 <= found.metrics["score"] <= 10
     file.write_text(file.read_text() + "\n")
     changed = run(app, ["search", "local", "--resume", str(tmp_path / "run")])
