@@ -28,7 +28,6 @@ from record import command_line, save_record
 
 from gnas.data.batches import Batch
 from gnas.distributed import ALONE, World, joined
-from gnas.models import build_network
 from gnas.models.supernet import Supernet, SupernetConfig
 from gnas.retrain import RetrainConfig
 from gnas.retrain.measure import device_name
@@ -36,7 +35,7 @@ from gnas.retrain.plan import network_of
 from gnas.retrain.state import Training
 from gnas.search.toponas import ArchParameters, ToponasConfig
 from gnas.search.toponas.updates import Updater
-from gnas.spaces import Genotype
+from gnas.spaces import Genotype, TopoNAS
 
 KINDS = ("search", "retrain")
 VARIANTS: dict[str, dict[str, Any]] = {
@@ -205,8 +204,9 @@ def retrain_step(
         layers=size.cells, channels=size.channels, batch_size=size.batch, lr=0.01, drop_path=0.0,
         **changes,
     )  # fmt: skip
-    graph = GENOTYPE.to_graph()
-    network = build_network(graph, network_of(graph, config, in_channels=3, num_classes=10))
+    space = TopoNAS(mode="input")
+    size_of = network_of(space, config, in_channels=3, num_classes=10)
+    network = space.network(GENOTYPE.to_graph(), size_of)
     training = Training(network.to(device), config, device, world)
 
     def step(images: Batch) -> float:

@@ -35,7 +35,6 @@ from gnas.search.nasgem import NasgemConfig, NasgemJob, plan_search, run_search
 from gnas.search.nasgem.candidates import draw_candidates, draw_pool
 from gnas.search.nasgem.record import key_of
 from gnas.search.nasgem.run import candidates_of
-from gnas.spaces.texts import from_text
 from gnas.studies import CandidateStudy, Evaluated, local_workers
 
 METHODS: dict[str, dict[str, Any]] = {
@@ -145,7 +144,8 @@ def best_trained(config: NasgemConfig, job: NasgemJob, size: int, train: Any) ->
     trained = train(draw_candidates(config), "search")
     scores = np.array([one.result["score"] if one.result else -np.inf for one in trained])
     first = [trained[k] for k in best(scores, config.top)]
-    return DenseBatch.from_data([from_text(one.candidate["architecture"]) for one in first])
+    space = config.space()
+    return DenseBatch.from_data([space.from_str(one.candidate["architecture"]) for one in first])
 
 
 def fewest_macs(config: NasgemConfig, job: NasgemJob, size: int, train: Any) -> DenseBatch:

@@ -22,8 +22,7 @@ from record import command_line, save_record
 from gnas.cli.architectures import read_architecture
 from gnas.metrics import mean_interval
 from gnas.retrain import plan_retrain, run_retrain
-from gnas.spaces import TopoNAS
-from gnas.spaces.texts import to_text
+from gnas.spaces import TopoNAS, space_of_text
 
 RECIPE: dict[str, Any] = {
     "layers": (5,), "channels": 8, "epochs": 12, "batch_size": 64, "lr": 0.1, "drop_path": 0.0,
@@ -41,9 +40,11 @@ def main() -> None:
     torch.set_num_threads(options.threads)
     seeds = range(len(options.found))
     cells = {
-        "TopoNAS": [read_architecture(found) for found in options.found],
-        "DARTS_V2": [to_text(GENOTYPE.to_graph())] * len(seeds),
-        "random": [to_text(TopoNAS().sample(np.random.default_rng(seed))) for seed in seeds],
+        "TopoNAS": [read_architecture(found).text for found in options.found],
+        "DARTS_V2": [str(GENOTYPE)] * len(seeds),
+        "random": [
+            TopoNAS().to_str(TopoNAS().sample(np.random.default_rng(seed))) for seed in seeds
+        ],
     }
     rows: dict[str, list[dict[str, Any]]] = {}
     for seed in seeds:
@@ -64,7 +65,9 @@ def main() -> None:
 
 def trained(text: str, images: Path, seed: int, folder: Path) -> dict[str, Any]:
     """One training through its run folder, or what an earlier start has of it."""
-    plan = plan_retrain(text, "folder", data_dir=str(images), seed=seed, **RECIPE)
+    plan = plan_retrain(
+        space_of_text(text), text, "folder", data_dir=str(images), seed=seed, **RECIPE
+    )
     result = run_retrain(plan, out=folder, resume=folder.exists())
     return {
         "genotype": text,

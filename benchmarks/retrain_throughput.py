@@ -23,11 +23,11 @@ from PIL import Image
 from record import command_line, save_record
 
 from gnas.data.train_test import TrainTestConfig, TrainTestImages, open_train_test
-from gnas.models import build_network
 from gnas.retrain import RetrainConfig, retrain_cifar10, retrain_imagenet
 from gnas.retrain.measure import device_name
 from gnas.retrain.plan import network_of
 from gnas.retrain.state import Training
+from gnas.spaces import TopoNAS
 
 
 def main() -> None:
@@ -103,11 +103,11 @@ def measured(
 ) -> dict[str, Any]:
     """Images a second of the loader alone, of training on what it gives, and on fixed images."""
     device = options.device
-    graph = GENOTYPE.to_graph()
+    space, graph = TopoNAS(mode="input"), GENOTYPE.to_graph()
     size = network_of(
-        graph, config, in_channels=images.in_channels, num_classes=images.num_classes
+        space, config, in_channels=images.in_channels, num_classes=images.num_classes
     )
-    training = Training(build_network(graph, size).to(device), config, device)
+    training = Training(space.network(graph, size).to(device), config, device)
     stream = images.batches(config.batch_size, config.augmentation, seed=0, device=device).stream(
         0
     )

@@ -21,7 +21,7 @@ from gnas.cli.options import settings
 from gnas.devices import resolve_device
 from gnas.retrain import plan_retrain, run_retrain
 from gnas.search.toponas.run import plan_search, run_search
-from gnas.spaces import Genotype
+from gnas.spaces import Genotype, space_of_record
 
 
 def main() -> None:
@@ -69,7 +69,8 @@ def row(nodes: int, options: argparse.Namespace) -> dict[str, Any]:
     recipe = settings(options.retrain)
     recipe["layers"] = [recipe["layers"]] if "layers" in recipe else []
     trainings = plan_retrain(
-        found["genotype_text"],
+        space_of_record(found["space"]),
+        found["architecture"],
         options.dataset,
         repeats=options.repeats,
         **(images | {"seed": options.seed} | recipe),

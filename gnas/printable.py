@@ -1,7 +1,7 @@
 """Foreign text (names of files, classes, columns, tables) made safe to show, in one place.
 
 Everything that gnas prints, logs or draws goes through `printable`: consoles
-(`gnas.cli.output.console`), logs and error lines, and figures (`gnas.viz.figure.Figure`).
+(`gnas.cli.output.console`), logs and error lines, and figures (`gnas.figure.Figure`).
 """
 
 from __future__ import annotations

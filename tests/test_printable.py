@@ -19,9 +19,9 @@ from typer.testing import CliRunner
 from gnas import cli
 from gnas.cli.output import console, progress_bar, set_up_logging
 from gnas.errors import DataError
+from gnas.figure import Figure
 from gnas.printable import printable
 from gnas.runs import to_json, write_figures
-from gnas.viz.figure import Figure
 
 NAMES = [
     "[/]",

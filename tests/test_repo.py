@@ -18,7 +18,8 @@ import typer.main
 
 ROOT = Path(__file__).resolve().parents[1]
 LAYERS = (
-    {"errors", "printable", "processes", "owners"},
+    {"errors", "printable", "processes", "owners", "style", "user_code"},
+    {"figure", "locks"},
     {"locks"},
     {"graphs"},
     {"spaces", "kernels", "topology", "config", "metrics"},

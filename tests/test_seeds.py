@@ -79,7 +79,7 @@ def sampled(make: Callable[..., study.ArchitectureSampler]) -> Callable[..., obj
         a_study = optuna.create_study(sampler=make(seed=seed), direction="maximize")
 
         def objective(trial: optuna.Trial) -> float:
-            study.suggest_architecture(trial)
+            study.suggest_architecture(trial, SPACE)
             return trial.suggest_float("lr", 0, 1)
 
         a_study.optimize(objective, n_trials=5)

@@ -213,7 +213,7 @@ def participants(table: BenchmarkTable, encoders: Sequence[str]) -> list[Contend
     for n_iter in (1, 2):
         exact = ExactKernelMap(n_iter)
         found.append(Contender(MLP(exact), "MLP", exact.name))
-    walks = WalkStatistics(len(NASGEM.ops))
+    walks = WalkStatistics(len(NASGEM().ops))
     process = GaussianProcess(walks, kernel="matern")
     found += [
         Contender(MLP(walks), "MLP", walks.name),

@@ -1,11 +1,16 @@
-"""How commands take an architecture: as a text, a file, or a run's folder."""
+"""How commands take an architecture: as a text, a file, or a run's folder, and whose it is."""
 
 from __future__ import annotations
 
 from pathlib import Path
-from typing import Annotated
+from typing import TYPE_CHECKING, Annotated, Any, NamedTuple
 
 import typer
+
+if TYPE_CHECKING:
+    from torch_geometric.data import Data
+
+    from gnas.spaces import Space
 
 MAX_PATH = 4096
 """Longer texts are no paths."""
@@ -13,34 +18,73 @@ Notation = Annotated[
     str | None,
     typer.Option(help="How other projects write it: naslib-nasbench201, transnas-micro, ..."),
 ]
+SpaceOption = Annotated[
+    str | None,
+    typer.Option(
+        "--space",
+        metavar="NAME|FILE.py:NAME",
+        help="The architecture's space: nasbench101, nasbench201, nasgem, toponas, with arguments "
+        "nasgem(num_nodes=8), or one of your own (the file is run)",
+    ),
+]
 
 
-def read_architecture(what: str, notation: str | None = None, *, member: int | None = None) -> str:
-    """The text of the architecture in a file or a run's folder, or ``what`` itself.
+class Architecture(NamedTuple):
+    """An architecture that a command was given."""
 
-    A file may hold the text, a genotype as JSON, or be a run's ``result.json``; a text may be
-    in a foreign notation, and is returned in the space's own.
+    space: Space
+    graph: Data
+    note: str
+    """Which space a bare text was taken for, to be printed; empty where it was named."""
+
+    @property
+    def text(self) -> str:
+        """In the notation of the space."""
+        return self.space.to_str(self.graph)
+
+
+def read_architecture(
+    what: str,
+    space: str | None = None,
+    notation: str | None = None,
+    *,
+    member: int | None = None,
+) -> Architecture:
+    """The architecture in a text, a file or a run's folder.
+
+    A file may hold the text, a genotype as JSON, or be a run's ``result.json``, which names its
+    space. A bare text says by its notation which built-in space it is from.
 
     Args:
-        what: A path or a text.
-        notation: The name of the foreign notation, see `gnas.spaces.texts.notations`.
+        what: The text, or a path.
+        space: What ``--space`` names; it decides.
+        notation: The name of a foreign notation, a key of `gnas.spaces.notations`.
         member: Of the Pareto front of the run in the folder ``what``: its place there.
 
     Raises:
-        ConfigError: unknown notation, or no such member.
         MissingDataError: neither a file, nor a run with a result, nor an architecture.
         DataError: the file cannot be read.
-        GraphError: the text is not in the notation.
+        GraphError: the text is malformed, or not in the notation.
+        ConfigError: no such space or notation, or a record names a file of a user's own and
+            ``space`` is None.
     """
-    if member is not None:
-        return _member(Path(what), member)
-    if notation is None:
-        return _read(what)
-    from gnas.spaces.texts import in_notation
+    from gnas.spaces import in_notation, load_space, space_of_record, space_of_text
 
-    is_path = "\n" not in what and len(what) < MAX_PATH and Path(what).exists()
-    space, graph = in_notation(_read(what) if is_path else what, notation)
-    return space.to_str(graph)
+    own = None if space is None else load_space(space)
+    if notation is not None:
+        is_path = "\n" not in what and len(what) < MAX_PATH and Path(what).exists()
+        found, graph = in_notation(_read(what)[0] if is_path else what, notation)
+        if own is not None:
+            own.validate(graph)
+        return Architecture(own or found, graph, "")
+    text, record = _read(what) if member is None else _member(Path(what), member)
+    note = ""
+    if record is not None:
+        own = space_of_record(record, own)
+    elif own is None:
+        own = space_of_text(text)
+        note = f"taken for an architecture of {own!r}; --space names another"
+    return Architecture(own, own.from_str(text), note)
 
 
 def run_folder(what: str | None) -> Path | None:
@@ -52,7 +96,7 @@ def run_folder(what: str | None) -> Path | None:
     return path if path.is_dir() else None
 
 
-def _member(folder: Path, member: int) -> str:
+def _member(folder: Path, member: int) -> tuple[str, Any]:
     from gnas.errors import ConfigError
     from gnas.search.result import read_result
 
@@ -61,17 +105,18 @@ def _member(folder: Path, member: int) -> str:
         raise ConfigError(
             f"member must be in [0, {len(result.front)}), the front of {folder}, but got {member}"
         )
-    return result.evaluations[result.front[member]].architecture
+    return result.evaluations[result.front[member]].architecture, result.space
 
 
-def _read(what: str) -> str:
+def _read(what: str) -> tuple[str, Any]:
+    """The text of an architecture, and what is recorded of its space, if anything."""
     import json
 
     from gnas.data.files import read_text
     from gnas.errors import MissingDataError
 
     if any(sign in what for sign in "({|"):
-        return what
+        return what, None
     path = Path(what) / "result.json" if Path(what).is_dir() else Path(what)
     try:
         text = read_text(path, "a file with a genotype")
@@ -85,8 +130,8 @@ def _read(what: str) -> str:
     except (ValueError, RecursionError):
         record = None
     if isinstance(record, dict):
-        if isinstance(record.get("genotype"), dict):
-            return json.dumps(record["genotype"])
         if isinstance(record.get("architecture"), str):
-            return str(record["architecture"])
-    return text
+            return record["architecture"], record.get("space")
+        if isinstance(record.get("genotype"), dict):
+            return json.dumps(record["genotype"]), None
+    return text, None

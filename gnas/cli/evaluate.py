@@ -7,6 +7,7 @@ from typing import TYPE_CHECKING, Annotated, Any, Literal, cast
 
 import typer
 
+from gnas.cli.architectures import SpaceOption
 from gnas.cli.options import absolute
 from gnas.cli.output import check_writable, report_console, write_json
 
@@ -24,6 +25,7 @@ def evaluate(
     weights: Annotated[
         Path, typer.Argument(metavar="WEIGHTS", help="A run's weights/ folder, or the run's own")
     ],
+    space: SpaceOption = None,
     dataset: Annotated[
         Dataset | None, typer.Option(help="Which images [those of the training]")
     ] = None,
@@ -43,9 +45,11 @@ def evaluate(
     from gnas.devices import resolve_device
     from gnas.models.saved import load_network
     from gnas.retrain.evaluate import evaluate_network, weights_folder
+    from gnas.spaces import load_space
 
     check_writable(json)
-    network, facts = load_network(weights_folder(weights))
+    own = None if space is None else load_space(space)
+    network, facts = load_network(weights_folder(weights), own)
     dataset, folder = _trained_on(weights, facts, dataset)
     images = TrainTestConfig(
         dataset=dataset, data_dir=absolute(data_dir) or folder,

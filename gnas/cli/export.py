@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
-from gnas.cli.architectures import Notation, read_architecture, run_folder
+from gnas.cli.architectures import Notation, SpaceOption, read_architecture, run_folder
 from gnas.cli.options import settings as parsed
 from gnas.cli.output import check_writable, report_console, write_json
 
@@ -46,6 +46,7 @@ def export(
         int | None, typer.Option(help="Height and width of images (the weights', 32 or 224)")
     ] = None,
     seed: Annotated[int, typer.Option(help="Seed of a GENOTYPE's untrained weights")] = 0,
+    space: SpaceOption = None,
     json: Annotated[str | None, typer.Option(help="Write the result as JSON (- stdout)")] = None,
 ) -> None:
     """Write a network as ONNX, as a torch.export program, as plain Python or as safetensors."""
@@ -58,16 +59,16 @@ def export(
     check_writable(json)
     size = {"layers": layers, "channels": channels, "stem": stem, "num_classes": classes}
     size |= parsed(settings or [])
-    saved = _weights(what)
+    saved, note = _weights(what), ""
     if saved:
-        network, facts = _loaded(saved, size)
+        network, facts = _loaded(saved, space, size)
     else:
-        network, facts = _built(what, notation, size, seed)
+        network, facts, note = _built(what, space, notation, size, seed)
     if image_size is not None:
         facts = replace(facts, image_size=image_size)
     trained = saved is not None and facts.details.get("trained", True) is not False
     done = write(network, facts, to, out, weights=saved is not None)  # type: ignore[arg-type]  # checked
-    _print(done, trained, facts.details.get("size", "size of the weights"), json)
+    _print(done, trained, facts.details.get("size", "size of the weights"), note, json)
 
 
 def _weights(what: str) -> Path | None:
@@ -81,49 +82,48 @@ def _weights(what: str) -> Path | None:
     return path if is_weights(path) else None
 
 
-def _loaded(path: Path, size: dict[str, Any]) -> tuple[nn.Module, NetworkFacts]:
+def _loaded(path: Path, space: str | None, size: dict[str, Any]) -> tuple[nn.Module, NetworkFacts]:
     from gnas.errors import ConfigError
     from gnas.models import load_network
+    from gnas.spaces import load_space
 
     given = [name for name, value in size.items() if value is not None]
     if given:
         raise ConfigError(f"saved weights have their size, so {given} must not be given")
-    return load_network(path)
+    return load_network(path, None if space is None else load_space(space))
 
 
 def _built(
-    what: str, notation: str | None, size: dict[str, Any], seed: int
-) -> tuple[nn.Module, NetworkFacts]:
-    from dataclasses import fields
+    what: str, space: str | None, notation: str | None, size: dict[str, Any], seed: int
+) -> tuple[nn.Module, NetworkFacts, str]:
     from functools import partial
 
-    from gnas.models import FAMILIES, NetworkFacts, build_network, network_config
+    from gnas.models import NetworkFacts
     from gnas.retrain.source import run_source
-    from gnas.spaces.texts import from_text, space_of, to_text
     from gnas.train import fresh_network
 
-    graph = from_text(read_architecture(what, notation))
-    family = FAMILIES[space_of(graph).name]
-    named = {"layers": family.depth, "channels": family.width}
+    found = read_architecture(what, space, notation)
+    networks = found.space.needed_networks()
+    named = {"layers": networks.depth or "layers", "channels": networks.width or "channels"}
     asked = {named.get(name, name): size[name] for name in size if size[name] is not None}
     path = run_folder(what)
     source = None if path is None else run_source(path)
     taken = {} if source is None else dict(source.network)
-    known = {field.name for field in fields(family.config)}
-    config = network_config(graph, **{k: v for k, v in taken.items() if k in known} | asked)
-    network = fresh_network(partial(build_network, graph, config), seed)
+    known = networks.defaults
+    config = found.space.network_config(**{k: v for k, v in taken.items() if k in known} | asked)
+    network = fresh_network(partial(found.space.network, found.graph, config), seed)
     pixels = 224 if size["stem"] == "imagenet" else 32
     if source is not None:
         pixels = source.image_size
     of = "size given or the paper's" if source is None else f"size of {source.command}, {path}"
     facts = NetworkFacts(
-        architecture=to_text(graph), config=config, image_size=pixels,
+        space=found.space, architecture=found.text, config=config, image_size=pixels,
         details={"trained": False, "size": of},
     )  # fmt: skip
-    return network, facts
+    return network, facts, found.note
 
 
-def _print(done: Exported, trained: bool, size: str, json: str | None) -> None:
+def _print(done: Exported, trained: bool, size: str, note: str, json: str | None) -> None:
     target = report_console(json)
     for path in done.files:
         target.print(str(path), markup=False, soft_wrap=True)
@@ -138,5 +138,7 @@ def _print(done: Exported, trained: bool, size: str, json: str | None) -> None:
     if done.largest_difference is not None:
         agreed = f"outputs agree with the network within {done.largest_difference:.1e}"
         target.print(agreed, soft_wrap=True)
+    if note:
+        target.print(note, markup=False, soft_wrap=True)
     if json:
         write_json(json, {"command": "export", "trained": trained, **vars(done)})

@@ -12,7 +12,7 @@ from typing import TYPE_CHECKING, Annotated, Any, Literal
 
 import typer
 
-from gnas.cli.architectures import Notation, read_architecture, run_folder
+from gnas.cli.architectures import Notation, SpaceOption, read_architecture, run_folder
 from gnas.cli.options import absolute, given, settings
 from gnas.cli.output import (
     check_writable,
@@ -40,6 +40,7 @@ def retrain(
             help="A search's folder, a file, or a text: Genotype(normal=...), or of other spaces",
         ),
     ] = None,
+    space: SpaceOption = None,
     dataset: Annotated[
         Dataset | None, typer.Option(help="Which images [those of the search, or digits]")
     ] = None,
@@ -77,13 +78,12 @@ def retrain(
     from gnas.distributed import joined
     from gnas.retrain.plan import plan_retrain, resumed_plan
     from gnas.retrain.run import run_retrain
-    from gnas.spaces.texts import from_text, to_text
 
     check_writable(json)
     use_threads(threads)
-    text = None
+    found = None
     if genotype is not None:
-        text = to_text(from_text(read_architecture(genotype, notation, member=member)))
+        found = read_architecture(genotype, space, notation, member=member)
     changes = given(
         data_dir=absolute(data_dir), epochs=epochs, layers=_numbers(layers), channels=channels,
         repeats=repeats, seed=seed,
@@ -91,12 +91,13 @@ def retrain(
     if resume is not None:
         if out is not None:
             raise typer.BadParameter("--resume goes on in its own folder")
-        plan, folder = resumed_plan(resume, text, changes), resume
-    elif text is None:
+        asked_for = None if found is None else (found.space, found.text)
+        plan, folder = resumed_plan(resume, asked_for, changes), resume
+    elif found is None:
         raise typer.BadParameter("GENOTYPE is needed, unless a run is resumed")
     else:
         dataset, taken = _taken_over(genotype, dataset)
-        plan = plan_retrain(text, dataset, **(taken | changes))
+        plan = plan_retrain(found.space, found.text, dataset, **(taken | changes))
         folder = out or Path("runs") / f"retrain-{dataset}-{time.strftime('%Y%m%d-%H%M%S')}"
     again = shlex.join(["gnas", "retrain", "--resume", str(folder)])
     with (
@@ -109,6 +110,8 @@ def retrain(
             report=report,
         )  # fmt: skip
     if world.is_main:
+        if found is not None and found.note:
+            report_console(json).print(found.note, markup=False, soft_wrap=True)
         print_retrain(result, folder, report_console(json))
         one = folder / next(iter(plan.trainings()))
         print_next(

@@ -8,12 +8,11 @@ from typing import TYPE_CHECKING, Annotated
 
 import typer
 
-from gnas.cli.architectures import Notation, read_architecture
+from gnas.cli.architectures import Notation, SpaceOption, read_architecture
 from gnas.cli.output import console
 
 if TYPE_CHECKING:
     from matplotlib.figure import Figure
-    from torch_geometric.data import Data
 
 
 def show(
@@ -27,12 +26,13 @@ def show(
     out: Annotated[
         Path | None, typer.Option(help="Folder of the pictures [RUN/figures, or figures]")
     ] = None,
+    space: SpaceOption = None,
     notation: Notation = None,
 ) -> None:
     """Draw the cells of a genotype, or of a search and how it got to them, or a training."""
     from gnas.runs import write_figures
 
-    figures, text, folder = _drawn(what, notation)
+    figures, text, folder = _drawn(what, space, notation)
     paths = write_figures(out or folder, figures)
     target = console()
     target.print(text, markup=False, soft_wrap=True)
@@ -40,18 +40,15 @@ def show(
         target.print(str(path), markup=False, soft_wrap=True)
 
 
-def _drawn(what: str, notation: str | None) -> tuple[Mapping[str, Figure], str, Path]:
+def _drawn(
+    what: str, space: str | None, notation: str | None
+) -> tuple[Mapping[str, Figure], str, Path]:
     """Figures by name, the architecture's text, and where pictures go by default."""
-    from gnas.spaces.toponas.genotype import Genotype
-    from gnas.viz import cell_figures, nasgem_cell_figure
-
     if notation is None and not any(sign in what for sign in "({|") and Path(what).is_dir():
         return _drawn_run(Path(what))
-    text = read_architecture(what, notation)
-    if _is_nasgem(text):
-        return {"cell": nasgem_cell_figure(_graph(text))}, text.strip(), Path("figures")
-    genotype = Genotype.parse(text)
-    return cell_figures(genotype), str(genotype), Path("figures")
+    found = read_architecture(what, space, notation)
+    text = f"{found.text}\n{found.note}".strip()
+    return found.space.draw(found.graph), text, Path("figures")
 
 
 def _drawn_run(folder: Path) -> tuple[Mapping[str, Figure], str, Path]:
@@ -81,28 +78,10 @@ def _drawn_run(folder: Path) -> tuple[Mapping[str, Figure], str, Path]:
 
 
 def _drawn_trainings(folder: Path) -> tuple[Mapping[str, Figure], str, Path]:
-    """As `_drawn`, of trainings: their curves, and the cells where these can be drawn."""
+    """As `_drawn`, of trainings: their curves, and the cells."""
     from gnas.retrain.trace import read_trainings
-    from gnas.spaces.toponas.genotype import Genotype
-    from gnas.viz import cell_figures, nasgem_cell_figure, training_figures
+    from gnas.viz import training_figures
 
     plan, trainings = read_trainings(folder)
-    figures, text = training_figures(trainings), plan.architecture
-    if text.startswith("Genotype"):
-        figures |= cell_figures(Genotype.parse(text))
-    elif _is_nasgem(text):
-        figures["cell"] = nasgem_cell_figure(_graph(text))
-    return figures, text, folder / "figures"
-
-
-def _is_nasgem(text: str) -> bool:
-    """Whether a text has the form of a NASGEM cell's."""
-    from gnas.spaces import NASGEM
-
-    return "|" in text and text.strip().partition("|")[0].split(",")[0] in NASGEM.ops
-
-
-def _graph(text: str) -> Data:
-    from gnas.spaces.texts import from_text
-
-    return from_text(text)
+    figures = training_figures(trainings) | plan.space.draw(plan.space.from_str(plan.architecture))
+    return figures, plan.architecture, folder / "figures"

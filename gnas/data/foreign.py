@@ -21,7 +21,7 @@ from gnas.errors import ConfigError, DataError, GraphError
 from gnas.graphs import DenseBatch
 from gnas.spaces import NASBench101, NASBench201
 from gnas.spaces.nasbench201 import CANDIDATES, EDGES
-from gnas.spaces.texts import notations
+from gnas.spaces.registry import notations
 
 _LOG = logging.getLogger(__name__)
 
@@ -86,7 +86,7 @@ def read_foreign(path: Path, schema: pa.Schema, *, notation: str | None = None) 
         path: The file.
         schema: Its schema.
         notation: The notation of its architectures, if not the layout's own: a key of
-            `gnas.spaces.texts.notations`. They are in the column `ARCHITECTURES`, or in the only
+            `gnas.spaces.notations`. They are in the column `ARCHITECTURES`, or in the only
             column of texts or lists.
 
     Raises:
@@ -181,7 +181,7 @@ def _read_notation(path: Path, schema: pa.Schema, name: str) -> BenchmarkTable:
             raise DataError(f"{path}: row {row} of column '{column}': {error}") from None
     if not graphs:
         raise DataError(f"{path} must have at least one row, but is empty")
-    batch = DenseBatch.from_data(graphs).pad_to(space.max_nodes)
+    batch = DenseBatch.from_data(graphs).pad_to(space.vocabulary.max_nodes)
     check_graphs(batch, space.name, None, str(path))
     scores = {**NASBENCH201_COLUMNS, **_other_scores(schema)}
     columns = [scores[name] for name in schema.names if name in scores]
@@ -253,7 +253,7 @@ def cells_from_text(adjacency: Sequence[str], ops: Sequence[str], where: str) ->
         DataError: an unknown operation, too many vertices, or lengths that do not fit.
     """
     codes: dict[str, NDArray[np.int8]] = {}
-    width = NASBench101.max_nodes
+    width = NASBench101.vocabulary.max_nodes
     sizes = np.empty(len(ops), dtype=np.int64)
     op_rows = np.full((len(ops), width), -1, dtype=np.int8)
     for row, text in enumerate(ops):
@@ -280,7 +280,7 @@ def cells_from_text(adjacency: Sequence[str], ops: Sequence[str], where: str) ->
         torch.from_numpy(matrices),
         torch.from_numpy(op_rows),
         torch.from_numpy(sizes),
-        len(NASBench101.ops),
+        len(NASBench101.vocabulary.ops),
     )
 
 
@@ -314,13 +314,14 @@ def cells_from_strings(texts: Sequence[str], where: str) -> DenseBatch:
 
 def _op_codes(text: str, row: int, where: str) -> NDArray[np.int8]:
     names = text.split(",")
-    unknown = sorted(set(names) - set(NASBench101.ops))
-    if unknown or len(names) > NASBench101.max_nodes:
+    space = NASBench101.vocabulary
+    unknown = sorted(set(names) - set(space.ops))
+    if unknown or len(names) > space.max_nodes:
         raise DataError(
-            f"{where}: ops must be at most {NASBench101.max_nodes} of {list(NASBench101.ops)}, "
+            f"{where}: ops must be at most {space.max_nodes} of {list(space.ops)}, "
             f"but row {row} has {text[:120]!r}"
         )
-    return np.array([NASBench101.ops.index(name) for name in names], dtype=np.int8)
+    return np.array([space.ops.index(name) for name in names], dtype=np.int8)
 
 
 def _present(path: Path, schema: pa.Schema, known: dict[str, Column]) -> list[str]:

@@ -261,7 +261,7 @@ def check_graphs(
     """
     if space_name not in SPACES:
         raise DataError(f"{path}: space must be one of {sorted(SPACES)}, but got {space_name!r}")
-    space = SPACES[space_name]
+    space = SPACES[space_name]()
     wanted, found = (len(space.ops), bool(space.edge_ops)), (graphs.num_ops, graphs.has_edge_ops)
     if wanted != found:
         raise DataError(
@@ -273,7 +273,7 @@ def check_graphs(
         validate_batch(graphs)
         if space.size is not None:  # otherwise the instance at hand may have another node count
             for row in rows:
-                space().validate(graphs.data(row))
+                space.validate(graphs.data(row))
     except GraphError as error:
         raise DataError(f"{path}: {error}") from error
     _check_unique(graphs, digests, path)
@@ -411,7 +411,7 @@ def _graphs(
     parts: pa.Table, facts: dict[str, Any], path: Path
 ) -> tuple[DenseBatch, NDArray[np.uint8]]:
     """Decodes the graph columns."""
-    space, n = SPACES[facts["space"]], int(facts["max_nodes"])
+    space, n = SPACES[facts["space"]](), int(facts["max_nodes"])
     pairs = n * (n - 1) // 2
     width = pairs if space.edge_ops else (pairs + 7) // 8
     triangle, ops = _bytes(parts, "adjacency"), _bytes(parts, "ops")

@@ -126,7 +126,7 @@ def graph_preset(name: str) -> GraphEncoderConfig:
         raise ConfigError(f"unknown encoder '{name}'; choose from {sorted(GRAPH_PRESETS)}")
     space, network = GRAPH_PRESETS[name]
     return GraphEncoderConfig(
-        vocabulary=Vocabulary.of(SPACES[space]()),
+        vocabulary=SPACES[space]().vocabulary,
         space=space,
         network=network,
         layers=_LAYERS[network],

@@ -11,8 +11,7 @@ from numpy.typing import NDArray
 from torch import Tensor
 
 from gnas.graphs import DenseBatch, Graphs, as_batch, input_nodes
-from gnas.spaces.base import Space
-from gnas.spaces.vocabulary import Vocabulary, forms_of
+from gnas.spaces.vocabulary import HasVocabulary, Vocabulary, forms_of
 
 Rows = NDArray[np.float64]
 
@@ -47,20 +46,27 @@ class PathStatistics:
       all kinds but one, and all. It stands for the least paths in ever more lenient ways.
 
     Args:
-        space: Knows the vocabulary, and how an architecture's network is built.
+        space: The space, or its vocabulary, which is all that is kept of it.
 
     Raises:
-        GraphError: when called with a graph of more than ``space.max_nodes`` nodes or of another
+        GraphError: when called with a graph of more than ``max_nodes`` nodes or of another
             vocabulary.
     """
 
-    space: Space | Vocabulary
+    space: HasVocabulary | Vocabulary
     name: str = field(default="path statistics", init=False)
+
+    def __post_init__(self) -> None:
+        object.__setattr__(self, "space", self.vocabulary)
+
+    @property
+    def vocabulary(self) -> Vocabulary:
+        """How graphs are read."""
+        return Vocabulary.of(self.space)
 
     def __call__(self, graphs: Graphs) -> Rows:
         """Rows float64 [N, F], F independent of the batch."""
-        batch = as_batch(graphs)
-        return self.of_forms(forms_of(self.space, batch))
+        return self.of_forms(forms_of(self.vocabulary, as_batch(graphs)))
 
     def of_forms(self, forms: DenseBatch) -> Rows:
         """As calling it, of N functional forms."""
@@ -107,18 +113,18 @@ class PathStatistics:
     @property
     def _longest_path(self) -> int:
         """Most nodes of a path: between n feature maps lie at most n - 1 operations."""
-        return self.space.max_nodes + bool(self.space.edge_ops)
+        return self.vocabulary.max_nodes + bool(self.vocabulary.edge_ops)
 
     @property
     def _num_kinds(self) -> int:
-        return len(self.space.ops) + len(self.space.edge_ops)
+        return len(self.vocabulary.ops) + len(self.vocabulary.edge_ops)
 
     def _groups(self, forms: DenseBatch) -> dict[str, Tensor]:
         """Every group of columns, float64 [N, width]."""
         edges = forms.adjacency.double()
         once = (edges > 0).double()
         kinds = (forms.ops[:, :, None] == torch.arange(self._num_kinds)).double()  # [N, n, k]
-        starts, ends = path_ends(self.space, forms)
+        starts, ends = path_ends(self.vocabulary, forms)
         by_kind = kinds.transpose(1, 2)
         around = torch.stack([edges.sum(1), edges.sum(2), _longest(once)], 2)
         found = by_kind @ around  # [N, k, 3]
@@ -144,9 +150,9 @@ class PathStatistics:
         self, forms: DenseBatch, edges: Tensor, kinds: Tensor, starts: Tensor, ends: Tensor
     ) -> dict[str, Tensor]:
         """The groups that follow paths."""
-        space = self.space
-        names = [*space.ops, *space.edge_ops]
-        is_learned = torch.tensor([name in space.learned for name in names])
+        vocabulary = self.vocabulary
+        names = [*vocabulary.ops, *vocabulary.edge_ops]
+        is_learned = torch.tensor([name in vocabulary.learned for name in names])
         learned = kinds[:, :, is_learned].sum(2, keepdim=True)
         weights = torch.cat([kinds, learned], 2)  # [N, n, k + 1]
         real = (forms.ops >= 0).double()[:, :, None]
@@ -154,7 +160,7 @@ class PathStatistics:
             edges, torch.cat([real, weights], 2), starts, ends, self._longest_path + 1
         )
         logs, spread = torch.log1p(counts), _spread(counts)
-        inner = (~(starts | ends)[:, :, None] if space.to_output else real > 0).double()
+        inner = (~(starts | ends)[:, :, None] if vocabulary.to_output else real > 0).double()
         only = 1 - inner * (1 - kinds)
         back, forth = _averaged(edges, 1), _averaged(edges, 2)
         damped = _dampers(kinds, inner)
@@ -171,21 +177,21 @@ class PathStatistics:
         }
 
 
-def path_ends(space: Space | Vocabulary, forms: DenseBatch) -> tuple[Tensor, Tensor]:
+def path_ends(vocabulary: Vocabulary, forms: DenseBatch) -> tuple[Tensor, Tensor]:
     """Where paths begin and where they end: bool [N, n] each."""
-    starts = input_nodes(forms, space.inputs)
-    if not space.to_output:
+    starts = input_nodes(forms, vocabulary.inputs)
+    if not vocabulary.to_output:
         return starts, (forms.adjacency.sum(2) == 0) & (forms.ops >= 0)
     ends = torch.nn.functional.one_hot(forms.num_nodes - 1, forms.max_nodes).bool()
-    ends |= torch.isin(forms.ops.long(), torch.tensor(space.outputs, dtype=torch.int64))
+    ends |= torch.isin(forms.ops.long(), torch.tensor(vocabulary.outputs, dtype=torch.int64))
     return starts, ends
 
 
-def log_flows(space: Space | Vocabulary, forms: DenseBatch, gains: Tensor) -> Tensor:
+def log_flows(vocabulary: Vocabulary, forms: DenseBatch, gains: Tensor) -> Tensor:
     """Logarithm of what leaves a cell if 1 enters, where edges add up and where they average.
 
     Args:
-        space: Knows where data enters and leaves.
+        vocabulary: Knows where data enters and leaves.
         forms: N functional forms.
         gains: What an operation of each kind passes on of what it gets, in S flows.
 
@@ -193,7 +199,7 @@ def log_flows(space: Space | Vocabulary, forms: DenseBatch, gains: Tensor) -> Te
     """
     edges = forms.adjacency.double()
     passed = gains[forms.ops.long().clamp(min=0)]
-    starts, ends = path_ends(space, forms)
+    starts, ends = path_ends(vocabulary, forms)
     both = (edges, _averaged(edges, 1))
     return torch.cat([_log_flow(m, passed, starts, ends) for m in both], 1)
 

@@ -7,7 +7,6 @@ measures come from; `gnas.search.run_search` joins them.
 from gnas.evaluate.base import Evaluator, Measures
 from gnas.evaluate.function import FunctionEvaluator
 from gnas.evaluate.job import EvaluationJob
-from gnas.evaluate.source import Source, load_space
 from gnas.evaluate.table import TableEvaluator, TableSpace
 from gnas.evaluate.training import TrainingEvaluator
 
@@ -16,9 +15,7 @@ __all__ = [
     "Evaluator",
     "FunctionEvaluator",
     "Measures",
-    "Source",
     "TableEvaluator",
     "TableSpace",
     "TrainingEvaluator",
-    "load_space",
 ]

@@ -9,8 +9,8 @@ from torch_geometric.data import Data
 
 from gnas.errors import ConfigError, DataError, GnasError
 from gnas.evaluate.base import Evaluator, Measures, check_measures
-from gnas.evaluate.source import Source
 from gnas.spaces.base import Space
+from gnas.user_code import Source
 
 SCORE = "score"
 """The measure that a single number is."""

@@ -9,11 +9,11 @@ from typing import Any, ClassVar, Self
 from gnas.errors import ConfigError
 from gnas.evaluate.base import Evaluator, check_measures
 from gnas.evaluate.function import FunctionEvaluator
-from gnas.evaluate.source import Source, load_space
 from gnas.evaluate.training import TrainingEvaluator
-from gnas.spaces.base import Space
+from gnas.spaces import Space, load_space, space_of_record
 from gnas.studies import Job
 from gnas.studies.job import Evaluate
+from gnas.user_code import Source
 
 
 @dataclass(frozen=True)
@@ -75,7 +75,7 @@ class EvaluationJob(Job):
         found: Space | Source = (
             _same_file(space, about["sha256"], "--space FILE.py:NAME")
             if own_space
-            else load_space(about["name"])
+            else space_of_record(about)
         )
         evaluator: Evaluator
         if kind == FunctionEvaluator.kind and "sha256" in how:

@@ -200,14 +200,17 @@ class TableSpace(Space):
     """
 
     def __init__(self, space: Space, graphs: DenseBatch) -> None:
-        for fact in Space.__annotations__:
-            setattr(self, fact, getattr(space, fact))
+        self.name, self.vocabulary = space.name, space.vocabulary
+        self.concatenates, self.pretrained = space.concatenates, space.pretrained
+        self.wl_encoder = space.wl_encoder
         self.size = len(graphs)
         self._whole = space
         self._graphs = graphs
         self._row = {key: row for row, key in enumerate(self.keys(graphs).tolist())}
         self._near: dict[str, Tensor] = {}
         self._complete = space.size == len(graphs)
+
+    __eq__, __hash__ = object.__eq__, object.__hash__  # as little as two tables are the same
 
     def keys(self, graphs: DenseBatch) -> NDArray[np.uint64]:
         """Equal for the same network, however it is drawn: uint64 [N]."""

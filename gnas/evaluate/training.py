@@ -23,7 +23,7 @@ from gnas.data.proxy import ProxyImagesConfig, open_proxy_images
 from gnas.errors import ConfigError, DataError
 from gnas.evaluate.base import Evaluator, Measures
 from gnas.graphs import DenseBatch
-from gnas.models import FAMILIES, num_macs, num_params
+from gnas.models import num_macs, num_params
 from gnas.runs import NOTICE
 from gnas.spaces.base import Space
 from gnas.train import ProxyRecipe, fresh_network, train_proxy
@@ -33,8 +33,6 @@ logger = logging.getLogger(__name__)
 TRAINED = ("val_acc", "test_acc", "val_loss", "train_loss", "train_time_s")
 COUNTED = ("macs", "num_params")
 LATENCY = "latency_ms"
-CHANNELS, CELLS, LAYERS = 8, 1, 3
-"""Choice: channels of the first cells, cells of a stage, and cells of a network without stages."""
 WARM_UPS, REPEATS = 3, 20
 """Choice: forward passes before and in a measurement of latency."""
 
@@ -194,17 +192,9 @@ def network_size(space: Space, changes: Mapping[str, Any]) -> dict[str, Any]:
     """Fields of the config of a space's small networks that differ from its defaults.
 
     Raises:
-        ConfigError: architectures of the space have no network.
+        UnsupportedError: architectures of the space have no network.
     """
-    if hasattr(space, "build"):
-        return dict(changes)
-    if space.name not in FAMILIES:
-        raise ConfigError(
-            f"the space must say how its networks are built, but '{space.name}' has no `build`"
-        )
-    family = FAMILIES[space.name]
-    cells = LAYERS if family.depth == "num_cells" else CELLS
-    return {family.width: CHANNELS, family.depth: cells, **changes}
+    return {**space.needed_networks().small, **changes}
 
 
 def network_builder(
@@ -221,13 +211,8 @@ def network_builder(
     Raises:
         ConfigError: networks of the space cannot have this size.
     """
-    ends = {"in_channels": in_channels, "num_classes": num_classes}
-    build = getattr(space, "build", None)
-    if build is not None:
-        return partial(build, **ends, **size)
-    family = FAMILIES[space.name]
-    config = from_record(family.config, {**size, **ends})
-    return lambda graph: family.build(graph, config)
+    config = space.network_config(**size, in_channels=in_channels, num_classes=num_classes)
+    return partial(space.network, config=config)
 
 
 def latency_ms(network: nn.Module, shape: tuple[int, int, int]) -> float:

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from dataclasses import dataclass, replace
 from pathlib import Path
-from typing import Literal, get_args
+from typing import Any, Literal, get_args
 
 from safetensors.torch import save
 from torch import nn
@@ -14,9 +14,7 @@ from gnas.errors import ConfigError
 from gnas.export.programs import export_onnx, export_pt2
 from gnas.export.source import python_source
 from gnas.models import (
-    DartsNetworkConfig,
     NetworkFacts,
-    build_network,
     num_macs,
     num_params,
     save_network,
@@ -115,10 +113,10 @@ def check_out(form: str, out: Path) -> None:
 
 def without_auxiliary(network: nn.Module, facts: NetworkFacts) -> tuple[nn.Module, NetworkFacts]:
     """The network in evaluation mode, on the CPU, without what only training uses; its facts."""
-    config = facts.config
-    if isinstance(config, DartsNetworkConfig) and config.auxiliary:
+    config: Any = facts.config
+    if getattr(config, "auxiliary", False):
         facts = replace(facts, config=replace(config, auxiliary=False))
-    bare = build_network(facts.graph, facts.config)
+    bare = facts.space.network(facts.graph, facts.config)
     tensors = network.state_dict()
     bare.load_state_dict({name: tensors[name] for name in bare.state_dict()})
     return bare.eval(), facts

@@ -16,9 +16,9 @@ from torch_geometric.data import Data
 
 from gnas.data.files import MISFITS, check_regular, replacing
 from gnas.errors import ConfigError, DataError, GnasError, MissingDataError
-from gnas.models.families import FAMILIES, NetworkConfig, build_network, network_config
 from gnas.runs import plain, to_json
-from gnas.spaces.texts import from_text, space_of
+from gnas.spaces import Space, space_of_record, space_record
+from gnas.spaces.networks import NetworkConfig
 
 FORMAT = "gnas-network"
 CONFIG, WEIGHTS = "config.json", "model.safetensors"
@@ -37,8 +37,10 @@ CONVERSION = (
 class NetworkFacts:
     """What must be known to build a network again and to feed it."""
 
+    space: Space
+    """The architecture's."""
     architecture: str
-    """The architecture's text (`gnas.spaces.texts`)."""
+    """The architecture's text, in the notation of the space."""
     config: NetworkConfig
     """Size and form of the network."""
     image_size: int
@@ -70,7 +72,7 @@ class NetworkFacts:
     @property
     def graph(self) -> Data:
         """The architecture."""
-        return from_text(self.architecture)
+        return self.space.from_str(self.architecture)
 
     @property
     def input_shape(self) -> tuple[int, int, int]:
@@ -83,7 +85,7 @@ def save_network(folder: Path, network: nn.Module, facts: NetworkFacts) -> None:
 
     Args:
         folder: Made if need be; files of the same names are replaced.
-        network: The network that `build_network` makes of ``facts``, without any wrapper.
+        network: The network that ``facts.space.network`` makes, without any wrapper.
         facts: What is needed to build and feed it.
 
     Raises:
@@ -96,7 +98,7 @@ def save_network(folder: Path, network: nn.Module, facts: NetworkFacts) -> None:
         raise ConfigError(f"the network to save must be the one of its facts, but {problem}")
     record = {
         "format": FORMAT,
-        "space": space_of(facts.graph).name,
+        "space": space_record(facts.space),
         "architecture": facts.architecture,
         "network": plain(facts.config),
         "num_classes": facts.config.num_classes,
@@ -111,11 +113,13 @@ def save_network(folder: Path, network: nn.Module, facts: NetworkFacts) -> None:
         temporary.write_text(to_json(record), encoding="utf-8")
 
 
-def load_network(path: Path) -> tuple[nn.Module, NetworkFacts]:
+def load_network(path: Path, space: Space | None = None) -> tuple[nn.Module, NetworkFacts]:
     """A saved network, in evaluation mode on the CPU, and what was written beside it.
 
     Args:
         path: A folder of `save_network`, or the ``.safetensors`` file in it.
+        space: The architecture's; needed where it is one of a user's own, since no file is run
+            because a record names it.
 
     Raises:
         MissingDataError: a file is not there.
@@ -123,7 +127,7 @@ def load_network(path: Path) -> tuple[nn.Module, NetworkFacts]:
     """
     weights = path / WEIGHTS if path.is_dir() else path
     _refuse_pickles(path, weights)
-    facts = read_facts(weights.parent)
+    facts = read_facts(weights.parent, space)
     tensors = _read_tensors(weights)
     problem = _too_wide(facts, tensors)
     if not problem:
@@ -154,8 +158,12 @@ def _describes_network(path: Path) -> bool:
         return False
 
 
-def read_facts(folder: Path) -> NetworkFacts:
+def read_facts(folder: Path, space: Space | None = None) -> NetworkFacts:
     """What ``config.json`` says about the network in a folder.
+
+    Args:
+        folder: Where it is.
+        space: See `load_network`.
 
     Raises:
         MissingDataError: there is no such file.
@@ -176,19 +184,17 @@ def read_facts(folder: Path) -> NetworkFacts:
     if not isinstance(record, dict) or record.get("format") != FORMAT:
         raise DataError(f'{path} must describe a network ("format": "{FORMAT}")')
     try:
-        return _facts(record)
+        return _facts(record, space)
     except (*MISFITS, GnasError) as error:
         reason = f"{error} is missing" if isinstance(error, KeyError) else str(error)
         raise DataError(f"{path} must describe a network, but: {reason}") from error
 
 
-def _facts(record: Mapping[str, Any]) -> NetworkFacts:
+def _facts(record: Mapping[str, Any], space: Space | None) -> NetworkFacts:
     """The facts in a ``config.json``, each checked by whoever uses it."""
-    graph = from_text(_of_type(str, record["architecture"]))
-    found = space_of(graph).name
-    if record["space"] != found:
-        raise DataError(f"the space is {record['space']!r:.60}, but the architecture's '{found}'")
-    config = network_config(graph, **_of_type(dict, record["network"]))
+    space = space_of_record(record["space"], space)
+    space.from_str(_of_type(str, record["architecture"]))
+    config = space.network_config(**_of_type(dict, record["network"]))
     if record["num_classes"] != config.num_classes:
         raise DataError(
             f"num_classes is {record['num_classes']!r:.60}, "
@@ -196,6 +202,7 @@ def _facts(record: Mapping[str, Any]) -> NetworkFacts:
         )
     normalisation = _of_type(dict, record["normalisation"])
     return NetworkFacts(
+        space=space,
         architecture=record["architecture"],
         config=config,
         image_size=_of_type(int, record["image_size"]),
@@ -215,17 +222,17 @@ def _of_type(kind: type, value: object) -> Any:
 def _skeleton(facts: NetworkFacts) -> nn.Module:
     """The network with any weights; the global random numbers stay where they are."""
     with torch.random.fork_rng(devices=[]):
-        return build_network(facts.graph, facts.config)
+        return facts.space.network(facts.graph, facts.config)
 
 
 def _too_wide(facts: NetworkFacts, tensors: Mapping[str, Tensor]) -> str | None:
     """Why the network cannot be that of ``tensors``, before any memory is asked for it."""
     largest = max((tensor.numel() for tensor in tensors.values()), default=0)
-    family = FAMILIES[space_of(facts.graph).name]
-    depth, width = family.depth, family.width
-    if getattr(facts.config, depth) > max(MAX_CELLS, len(tensors)):
+    networks = facts.space.needed_networks()
+    depth, width = networks.depth, networks.width
+    if depth and getattr(facts.config, depth) > max(MAX_CELLS, len(tensors)):
         return f"{depth} is {getattr(facts.config, depth)}, with {len(tensors)} tensors"
-    for name in ("in_channels", "num_classes", width):
+    for name in ("in_channels", "num_classes", *([width] if width else [])):
         value = getattr(facts.config, name)
         times = getattr(facts.config, "stem_multiplier", 1) if name == width else 1
         if value > largest or value * times > max(

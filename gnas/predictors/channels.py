@@ -11,7 +11,7 @@ from gnas.errors import ConfigError
 from gnas.graphs import DenseBatch, Graphs, as_batch
 from gnas.predictors.features import Rows
 from gnas.spaces.base import Space
-from gnas.spaces.vocabulary import check_vocabulary
+from gnas.spaces.vocabulary import Vocabulary, check_vocabulary
 
 _FLOOR = 0.02  # a cost of nothing, before the logarithm
 
@@ -53,6 +53,11 @@ class ChannelStatistics:
                 "take `PathStatistics`"
             )
 
+    @property
+    def vocabulary(self) -> Vocabulary:
+        """How graphs are read."""
+        return self.space.vocabulary
+
     def __call__(self, graphs: Graphs) -> Rows:
         """Rows float64 [N, 4 + 6 k + 12 (k + 1)] for k operations between input and output."""
         batch = as_batch(graphs)
@@ -64,7 +69,9 @@ class ChannelStatistics:
         edges = (forms.adjacency > 0).double()
         inner = torch.arange(1, len(self.space.ops) - 1)
         kinds = (forms.ops[:, :, None] == inner).double()  # [N, n, k]
-        is_learned = torch.tensor([name in self.space.learned for name in self.space.ops[1:-1]])
+        is_learned = torch.tensor(
+            [name in self.vocabulary.learned for name in self.space.ops[1:-1]]
+        )
         learned = kinds[:, :, is_learned].sum(2, keepdim=True)
         feeds = edges[torch.arange(len(forms)), :, forms.num_nodes - 1]  # [N, n]
         residual = feeds[:, 0].clone()

@@ -18,11 +18,6 @@ from gnas.predictors.process import ArdProcess
 from gnas.spaces.base import Space
 from gnas.spaces.vocabulary import Vocabulary
 
-NETWORKS_FROM = {"nasbench101": 50, "nasbench201": 150}
-"""Choice: graph networks take part from this many samples on, in the spaces where they were
-measured to help. With fewer samples of NAS-Bench-201 they lose a little."""
-TREES_FROM = 400
-"""Choice: on NAS-Bench-201 trees take part from this many samples on."""
 RELEVANCE = {
     "size": 0.6,
     "ops": 1.4,
@@ -44,6 +39,8 @@ RELEVANCE = {
 label is seen. Fitted by marginal likelihood to CIFAR-100 on NAS-Bench-201, one value a group."""
 FITTED = "relevance/nasbench201.json"
 """How much each column says on NAS-Bench-201, written by ``benchmarks/fit_relevance.py``."""
+TREES_BESIDE_FITTED = 400
+"""Choice: trees take part beside processes of fitted relevance from this many samples on."""
 _FLOW = ("size", "ops", "walk", "flow")
 
 
@@ -52,8 +49,8 @@ def default(space: Space, *, networks: bool = True, seed: int = 0) -> Predictor:
 
     All see `PathStatistics`, and `ChannelStatistics` where the output concatenates. Where
     operations sit on edges, processes begin with what mattered on NAS-Bench-201's CIFAR-100
-    accuracies. From `NETWORKS_FROM` samples on this average is averaged with pretrained graph
-    networks, where some of the space ship. `benchmarks/results` holds the comparison, and
+    accuracies. With enough samples this average is averaged with pretrained graph networks, where
+    some of the space ship (`Space.pretrained`). `benchmarks/results` holds the comparison, and
     ``docs/predictors.md`` what was tried and how the choices were made.
 
     Args:
@@ -66,7 +63,7 @@ def default(space: Space, *, networks: bool = True, seed: int = 0) -> Predictor:
     found = _networks(space) if networks else []
     if not found:
         return counting
-    least = NETWORKS_FROM[space.name]
+    least = max(space.pretrained.values())
     members = [OnGraphs(counting), *found]
     return Average(members, from_samples=(0, *[least] * len(found)), seed=seed)
 
@@ -74,18 +71,16 @@ def default(space: Space, *, networks: bool = True, seed: int = 0) -> Predictor:
 def _networks(space: Space) -> list[GraphNetwork]:
     """Pretrained ones of exactly this space, each to be trained on.
 
-    As measured: on NAS-Bench-201 processes on the embeddings help, on NAS-Bench-101 a second kind
-    of network does.
+    As measured: where operations sit on edges processes on the embeddings of all help, elsewhere
+    a second kind of network does.
     """
-    if space.name not in NETWORKS_FROM:
-        return []
-    found = [load_encoder(f"{network}-{space.name}") for network in ("dag", "gps", "gin")]
+    found = [load_encoder(name) for name in space.pretrained]
     encoders = [one for one in found if isinstance(one, GraphEncoder)]
-    if any(one.config.vocabulary != Vocabulary.of(space) for one in encoders):
+    if not encoders or any(one.config.vocabulary != space.vocabulary for one in encoders):
         return []
     if space.edge_ops:
         return [GraphNetwork(encoders)]
-    return [GraphNetwork(encoder, process=False) for encoder in encoders[:2]]
+    return [GraphNetwork(encoder, process=False) for encoder in encoders]
 
 
 def _counting(space: Space, seed: int) -> Average:
@@ -102,13 +97,13 @@ def _counting(space: Space, seed: int) -> Average:
         ArdProcess(features, relevance=relevance, spread=0.25, tails=0.5, kernel="matern52"),
         Forest(features, kind="extra", num_trees=150, max_features=0.4),
     ]
-    return Average(members, from_samples=(0, 0, 0, TREES_FROM), seed=seed)
+    return Average(members, from_samples=(0, 0, 0, TREES_BESIDE_FITTED), seed=seed)
 
 
 def _fitted_relevance(features: PathStatistics) -> list[float] | None:
     """Of every column, if they are those that it was fitted to."""
     record = json.loads(files("gnas.predictors").joinpath(FITTED).read_text(encoding="utf-8"))
-    if Vocabulary.from_record(record["vocabulary"]) != Vocabulary.of(features.space):
+    if Vocabulary.from_record(record["vocabulary"]) != features.vocabulary:
         return None
     return [value for name in features.widths for value in record["relevance"][name]]
 

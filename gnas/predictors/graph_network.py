@@ -82,7 +82,7 @@ class OnGraphs(Predictor):
                 f"{features.name}"
             )
         seed = predictor.seed if seed is None else seed
-        self.vocabulary = Vocabulary.of(counts[0].space)
+        self.vocabulary = Vocabulary.of(counts[0])
         super().__init__(FunctionalGraphs(self.vocabulary), seed=seed)
         self.name, self.has_std = predictor.name, predictor.has_std
         self.counts = counts

@@ -14,8 +14,7 @@ from gnas.graphs import Graphs, as_batch
 from gnas.graphs.hashing import mix64
 from gnas.kernels import Direction
 from gnas.predictors.features import Rows
-from gnas.spaces.base import Space
-from gnas.spaces.vocabulary import Vocabulary, forms_of
+from gnas.spaces.vocabulary import HasVocabulary, Vocabulary, forms_of
 
 _BITS = np.uint64(12)  # cut off, so that a label is a whole number that float64 holds exactly
 
@@ -30,13 +29,17 @@ class WLLabels:
     `gnas.kernels`; with "both" the rounds of "out" and of "in" alternate. Columns are hashes of 52
     bits, -1 on padding: only equality means something, so these rows are for `WLProcess` alone.
 
+    Args:
+        space: The space, or its vocabulary, which is all that is kept of it.
+        n_iter: Rounds.
+
     Raises:
         ConfigError: ``direction`` is unknown.
-        GraphError: when called with a graph of more than ``space.max_nodes`` nodes or of another
+        GraphError: when called with a graph of more than ``max_nodes`` nodes or of another
             vocabulary.
     """
 
-    space: Space
+    space: HasVocabulary | Vocabulary
     n_iter: int = 4
     direction: Direction = "joint"
     name: str = field(default="WL labels", init=False)
@@ -46,11 +49,16 @@ class WLLabels:
             raise ConfigError(
                 f"direction must be one of {list(get_args(Direction))}, but got {self.direction!r}"
             )
+        object.__setattr__(self, "space", self.vocabulary)
+
+    @property
+    def vocabulary(self) -> Vocabulary:
+        """How graphs are read."""
+        return Vocabulary.of(self.space)
 
     def __call__(self, graphs: Graphs) -> Rows:
         """Rows float64 [N, (n_iter + 1) * n], round by round; twice as wide with "both"."""
-        batch = as_batch(graphs)
-        forms = forms_of(self.space, batch).pad_to(Vocabulary.of(self.space).most_nodes)
+        forms = forms_of(self.vocabulary, as_batch(graphs)).pad_to(self.vocabulary.most_nodes)
         weights = forms.adjacency.numpy().astype(np.uint64)
         ops = forms.ops.numpy()
         start = mix64(ops.astype(np.int64).astype(np.uint64) + np.uint64(2))

@@ -15,30 +15,18 @@ from torch_geometric.data import Data
 from gnas.config import check_seed
 from gnas.errors import ConfigError
 from gnas.graphs import DenseBatch, Graphs, as_batch
-from gnas.models import (
-    FAMILIES,
-    NetworkConfig,
-    build_network,
-    network_config,
-    num_macs,
-    num_params,
-)
+from gnas.models import num_macs, num_params
 from gnas.proxies.naswot import naswot
 from gnas.proxies.store import ProxyStore
 from gnas.proxies.synflow import synflow
 from gnas.spaces.base import Space
-from gnas.spaces.texts import space_of
+from gnas.spaces.networks import NetworkConfig
 
 Proxy = Callable[[nn.Module, Tensor], float]
 """An untrained network and images [B, C, H, W] -> a score; more is better, if it is any good."""
 Values = NDArray[np.float64]
 Indices = NDArray[np.int64]
 Progress = Callable[[int, int | None], None]
-
-CHANNELS = 8
-"""Choice: channels of the first cells of the networks that are measured."""
-CELLS = {"num_cells": 3}
-"""Choice: cells of a network by the field that says it; 1 where it is of a stage."""
 
 
 def log_params(network: nn.Module, images: Tensor) -> float:
@@ -72,7 +60,7 @@ class ProxyConfig:
     proxies: tuple[str, ...] = tuple(PROXIES)
     """Keys of `PROXIES`: the columns."""
     network: NetworkConfig | None = None
-    """Size and form of the networks; None for `small_network`."""
+    """Size and form of the networks; None for the space's small ones."""
     image_size: int = 8
     """Height and width in pixels."""
     num_images: int = 32
@@ -128,14 +116,15 @@ def measure(
         return np.zeros((0, len(config.proxies)))
     representatives = space.representative(batch)
     first, group = _distinct(representatives)
-    images = _images(config, batch.data(0))
+    network = config.network or small_network(space)
+    images = _images(config, network.in_channels)
     found = []
     for i, row in enumerate(first.tolist()):
         space.validate(batch.data(row))
         graph = representatives.data(row)
         text = space.to_str(graph)
         if text not in store:
-            store.add(text, measure_one(graph, images, config))
+            store.add(text, measure_one(space, graph, images, config))
         found.append(store[text])
         if progress is not None:
             progress(i + 1, len(first))
@@ -143,29 +132,40 @@ def measure(
     return values
 
 
-def measure_one(graph: Data, images: Tensor, config: ProxyConfig) -> tuple[float, ...]:
-    """The proxies of one architecture, as it is."""
+def measure_one(
+    space: Space, graph: Data, images: Tensor, config: ProxyConfig
+) -> tuple[float, ...]:
+    """The proxies of one architecture, as it is.
+
+    Args:
+        space: Where it comes from.
+        graph: The architecture.
+        images: What goes in.
+        config: What is measured.
+
+    Shapes:
+        images [B, C, H, W].
+    """
     with torch.random.fork_rng(devices=[]):
         torch.manual_seed(config.seed)
-        network = build_network(graph, config.network or small_network(graph))
+        network = space.network(graph, config.network or small_network(space))
     return tuple(PROXIES[name](network, images) for name in config.proxies)
 
 
-def small_network(graph: Data) -> NetworkConfig:
-    """The network that is measured where none is given: few cells and `CHANNELS` channels.
+def small_network(space: Space) -> NetworkConfig:
+    """The network that is measured where none is given: few cells and few channels.
 
     Raises:
-        GraphError: no space has such graphs.
+        UnsupportedError: the space does not say how its networks are built.
     """
-    family = FAMILIES[space_of(graph).name]
-    depth = CELLS.get(family.depth, 1)
-    return network_config(graph, **{family.depth: depth, family.width: CHANNELS})
+    small = {} if space.networks is None else space.networks.small
+    config: NetworkConfig = space.network_config(**small)
+    return config
 
 
-def _images(config: ProxyConfig, graph: Data) -> Tensor:
+def _images(config: ProxyConfig, channels: int) -> Tensor:
     """Gaussian noise [num_images, C, H, W]."""
     generator = torch.Generator().manual_seed(config.seed)
-    channels = (config.network or small_network(graph)).in_channels
     size = (config.image_size, config.image_size)
     return torch.randn(config.num_images, channels, *size, generator=generator)
 

@@ -10,9 +10,10 @@ from torch import nn
 
 from gnas.data.files import replacing
 from gnas.data.train_test import TrainTestImages
-from gnas.models.families import NetworkConfig
 from gnas.models.saved import NetworkFacts, save_network
 from gnas.runs import plain
+from gnas.spaces import Space
+from gnas.spaces.networks import NetworkConfig
 
 MAX_CLASSES = 20
 """More names of classes than this are left to ``config.json``."""
@@ -34,6 +35,7 @@ USE = (
 def save_trained(
     folder: Path,
     network: nn.Module,
+    space: Space,
     config: NetworkConfig,
     images: TrainTestImages,
     result: Mapping[str, Any],
@@ -43,6 +45,7 @@ def save_trained(
     Args:
         folder: Made if need be; "best" says that the weights are those of the best epoch.
         network: The trained network.
+        space: Its architecture's.
         config: Its size and form.
         images: What it was trained and tested on.
         result: Of its training, as in ``result.json``.
@@ -60,6 +63,7 @@ def save_trained(
         "weights": "best validation epoch" if folder.name == "best" else "last epoch",
     }
     facts = NetworkFacts(
+        space=space,
         architecture=result["architecture"],
         config=config,
         image_size=images.config.size,

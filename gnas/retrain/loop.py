@@ -14,11 +14,12 @@ from torch_geometric.data import Data
 from gnas.data.train_test import Part, TrainTestImages
 from gnas.devices import explaining_memory
 from gnas.distributed import ALONE, World
-from gnas.models.families import NetworkConfig, build_network
 from gnas.records import Progress, RunRecord
 from gnas.retrain.config import RetrainConfig
 from gnas.retrain.measure import EVAL_BATCH, Measures, measure
 from gnas.retrain.state import Training
+from gnas.spaces import Space
+from gnas.spaces.networks import NetworkConfig
 
 logger = logging.getLogger(__name__)
 
@@ -49,6 +50,7 @@ class RetrainResult:
 
 
 def retrain(
+    space: Space,
     graph: Data,
     network_config: NetworkConfig,
     images: TrainTestImages,
@@ -65,6 +67,7 @@ def retrain(
     whether the training was interrupted or not. The global generator is left as found.
 
     Args:
+        space: The architecture's.
         graph: The architecture.
         network_config: Size and form of the network.
         images: To train and test on.
@@ -86,7 +89,7 @@ def retrain(
     )
     with torch.random.fork_rng(devices=gpus), explaining_memory(advice):
         torch.manual_seed(config.seed)
-        training = Training(build_network(graph, network_config).to(device), config, device, world)
+        training = Training(space.network(graph, network_config).to(device), config, device, world)
         if record is not None and record.resume:
             record.restore(training)
         own = record if world.is_main else None
@@ -97,7 +100,7 @@ def retrain(
         finally:
             if own is not None:
                 own.close()
-        return _result(graph, network_config, training, images)
+        return _result(space, graph, network_config, training, images)
 
 
 def _run(
@@ -175,14 +178,18 @@ def measured(
 
 
 def _result(
-    graph: Data, network_config: NetworkConfig, training: Training, images: TrainTestImages
+    space: Space,
+    graph: Data,
+    network_config: NetworkConfig,
+    training: Training,
+    images: TrainTestImages,
 ) -> RetrainResult:
     seconds = training.seconds
     best, best_epoch, best_test = None, None, None
     if training.best:
         shares = [epoch["val_acc"] for epoch in training.epochs]
         best_epoch = 1 + shares.index(max(shares))
-        best = build_network(graph, network_config).to(training.device)
+        best = space.network(graph, network_config).to(training.device)
         best.load_state_dict(training.best)
         best_test = measured(training, best.eval(), images, "test")
     return RetrainResult(

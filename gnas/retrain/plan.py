@@ -9,20 +9,15 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, get_args
 
-from torch_geometric.data import Data
-
 from gnas.config import shared_out
 from gnas.data.batches import check_batch, fitting_batch
 from gnas.data.files import decoding, read_json
 from gnas.data.train_test import IMAGE_SIZE, Dataset, TrainTestConfig
 from gnas.errors import ConfigError
-from gnas.models.families import FAMILIES, NetworkConfig, network_config
 from gnas.retrain.config import CELL_SIZES, PRESETS, RetrainConfig
 from gnas.runs import check_unchanged, plain, reading_config
-from gnas.spaces.nasgem import NASGEM
-from gnas.spaces.nasgem.network import nasgem_imagenet
-from gnas.spaces.texts import from_text, space_of
-from gnas.spaces.toponas.network import DartsNetworkConfig
+from gnas.spaces import Space, space_of_record, space_record
+from gnas.spaces.networks import NetworkConfig
 
 logger = logging.getLogger(__name__)
 
@@ -37,8 +32,10 @@ MAY_CHANGE = ("data_dir", "workers")
 class RetrainPlan:
     """One training, or one for each number of layers and each seed."""
 
+    space: Space
+    """The architecture's."""
     architecture: str
-    """Text of the architecture (`gnas.spaces.texts`)."""
+    """Text of the architecture, in the notation of the space."""
     config: RetrainConfig
     """How each is trained; ``seed`` is the first one."""
     images: TrainTestConfig
@@ -98,6 +95,7 @@ class RetrainPlan:
 
 
 def plan_retrain(
+    space: Space,
     architecture: str,
     dataset: Dataset = "digits",
     *,
@@ -110,7 +108,8 @@ def plan_retrain(
     Shifts and cutout of the preset grow and shrink with the size of the images.
 
     Args:
-        architecture: Text of the architecture.
+        space: The architecture's.
+        architecture: Text of the architecture, in the notation of the space.
         dataset: Which images.
         repeats: Trainings of each size.
         layers: Numbers of layers, one or several.
@@ -119,6 +118,7 @@ def plan_retrain(
     Raises:
         GraphError: the architecture is malformed.
         ConfigError: unknown names or impossible values.
+        UnsupportedError: the space does not say how its networks are built.
     """
     if dataset not in PRESETS:
         raise ConfigError(f"unknown dataset '{dataset}'; choose from {sorted(get_args(Dataset))}")
@@ -126,7 +126,7 @@ def plan_retrain(
     if "layers" in changes or len(set(layers)) < len(layers):
         raise ConfigError(f"layers must be different numbers, but got {tuple(layers)}")
     training, seeing = shared_out(changes, RetrainConfig, TrainTestConfig, own="dataset")
-    graph = from_text(architecture)
+    architecture = space.to_str(space.from_str(architecture))
     images = TrainTestConfig(dataset=dataset, **seeing)
     preset = PRESETS[dataset]()
     scale = images.size / IMAGE_SIZE[dataset]
@@ -136,9 +136,10 @@ def plan_retrain(
     config = dataclasses.replace(preset, **training)
     if layers:
         config = dataclasses.replace(config, layers=layers[0])
-    config = _sized(graph, dataset, config)
+    config = _sized(space, dataset, config)
     several = tuple(layers) if len(layers) > 1 else ()
     plan = RetrainPlan(
+        space=space,
         architecture=architecture,
         config=config,
         images=images,
@@ -147,34 +148,34 @@ def plan_retrain(
         follows=() if "batch_size" in training else ("batch_size",),
     )
     for each in plan.trainings().values():
-        network_of(graph, each, in_channels=3, num_classes=10)
+        network_of(space, each, in_channels=3, num_classes=10)
     return plan
 
 
 def network_of(
-    graph: Data, config: RetrainConfig, *, in_channels: int, num_classes: int
+    space: Space, config: RetrainConfig, *, in_channels: int, num_classes: int
 ) -> NetworkConfig:
     """Size and form of the network that ``config`` trains.
 
     Raises:
         ConfigError: such networks cannot have this size.
+        UnsupportedError: the space does not say how its networks are built.
     """
-    family = FAMILIES[space_of(graph).name]
-    known = {field.name for field in dataclasses.fields(family.config)}
-    size: dict[str, Any] = {"stem": config.stem} if "stem" in known or _on_files(config) else {}
+    networks = space.networks
+    known = {} if networks is None else networks.defaults
+    on_files = config.stem == "imagenet"
+    size: dict[str, Any] = {"stem": config.stem} if "stem" in known or on_files else {}
     if "auxiliary" in known:
         size["auxiliary"] = config.auxiliary_weight > 0
-    size |= {family.depth: config.layers, family.width: config.channels}
-    if space_of(graph).name == NASGEM.name and _on_files(config):
-        size = {**vars(nasgem_imagenet()), **{k: v for k, v in size.items() if v is not None}}
-    return network_config(
-        graph, **{**size, "in_channels": in_channels, "num_classes": num_classes}
+    if networks is not None:
+        size |= {networks.depth or "layers": config.layers}
+        size |= {networks.width or "channels": config.channels}
+        if on_files:
+            size = {**networks.large, **{k: v for k, v in size.items() if v is not None}}
+    sized: NetworkConfig = space.network_config(
+        **{**size, "in_channels": in_channels, "num_classes": num_classes}
     )
-
-
-def _on_files(config: RetrainConfig) -> bool:
-    """Whether the network is one for large images."""
-    return config.stem == "imagenet"
+    return sized
 
 
 def planned(folder: Path) -> RetrainPlan:
@@ -186,6 +187,7 @@ def planned(folder: Path) -> RetrainPlan:
     """
     with reading_config(folder, COMMAND) as record:
         return RetrainPlan(
+            space=space_of_record(record["space"], run=True),
             architecture=record["architecture"],
             config=RetrainConfig.from_dict(record["retrain"]),
             images=TrainTestConfig(**record["images"]),
@@ -204,13 +206,13 @@ def ended_before(folder: Path, epochs: int) -> bool:
 
 
 def resumed_plan(
-    folder: Path, architecture: str | None, changes: Mapping[str, Any]
+    folder: Path, asked_for: tuple[Space, str] | None, changes: Mapping[str, Any]
 ) -> RetrainPlan:
     """The plan of the run in ``folder``, if that is what was asked for.
 
     Args:
         folder: The run's.
-        architecture: The one that was asked for; None if none was.
+        asked_for: The space and the text of the architecture that was; None if none was.
         changes: What was asked for beside resuming. Where the images lie and who reads them may
             change; their content is checked when a training goes on. ``epochs`` may be raised
             when the run has ended: the learning rate then goes on where the longer schedule has
@@ -225,7 +227,8 @@ def resumed_plan(
     moved = {name: value for name, value in changes.items() if name in MAY_CHANGE}
     plan = dataclasses.replace(plan, images=dataclasses.replace(plan.images, **moved))
     was = {**plain(plan.images), **plain(plan.config), "repeats": plan.repeats}
-    was |= {"architecture": plan.architecture, "layers": list(plan.layers)}
+    was |= {"space": space_record(plan.space), "architecture": plan.architecture}
+    was["layers"] = list(plan.layers)
     if not plan.layers:
         was["layers"] = [plan.config.layers]
     raised = changes.get("epochs", 0)
@@ -237,14 +240,16 @@ def resumed_plan(
             )
         plan = dataclasses.replace(plan, config=dataclasses.replace(plan.config, epochs=raised))
         was["epochs"] = raised
-    asked = dict(changes) | ({"architecture": architecture} if architecture is not None else {})
+    asked = dict(changes)
+    if asked_for is not None:
+        asked |= {"space": space_record(asked_for[0]), "architecture": asked_for[1]}
     check_unchanged(folder, was, asked)
     return plan
 
 
-def _sized(graph: Data, dataset: Dataset, config: RetrainConfig) -> RetrainConfig:
+def _sized(space: Space, dataset: Dataset, config: RetrainConfig) -> RetrainConfig:
     """``config`` with the size that fits the space, and without what its networks lack."""
-    if _takes_cells(graph):
+    if space.networks is not None and "auxiliary" in space.networks.defaults:
         layers, channels = CELL_SIZES[dataset]
         return dataclasses.replace(
             config,
@@ -255,11 +260,6 @@ def _sized(graph: Data, dataset: Dataset, config: RetrainConfig) -> RetrainConfi
         logger.warning(
             "networks of '%s' have neither an auxiliary head nor paths to drop; "
             "training without them",
-            space_of(graph).name,
+            space.name,
         )
     return dataclasses.replace(config, auxiliary_weight=0.0, drop_path=0.0)
-
-
-def _takes_cells(graph: Data) -> bool:
-    """Whether the architecture's networks are stacks of a normal and a reduction cell."""
-    return FAMILIES[space_of(graph).name].config is DartsNetworkConfig

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import json
 import logging
 import statistics
 from collections.abc import Callable, Sequence
@@ -21,15 +20,14 @@ from gnas.devices import explaining_memory
 from gnas.distributed import ALONE, World
 from gnas.errors import ConfigError, DataError
 from gnas.models.counting import num_macs, num_params
-from gnas.models.families import FAMILIES, NetworkConfig, build_network
 from gnas.records import Progress, RunRecord
 from gnas.retrain.card import save_trained
 from gnas.retrain.loop import RetrainResult, retrain
 from gnas.retrain.plan import COMMAND, RetrainPlan, ended_before, network_of, planned
 from gnas.retrain.state import Training
 from gnas.runs import NOTICE, environment, plain, working_in, write_config, write_result
-from gnas.spaces.texts import from_text, space_of
-from gnas.spaces.toponas.genotype import Genotype
+from gnas.spaces import Space, space_record
+from gnas.spaces.networks import NetworkConfig
 
 logger = logging.getLogger(__name__)
 
@@ -118,20 +116,20 @@ def _try_networks(plan: RetrainPlan, images: TrainTestImages) -> None:
     Raises:
         ConfigError: a network does not fit into memory, or not on images of this size.
     """
-    graph = from_text(plan.architecture)
+    space, graph = plan.space, plan.space.from_str(plan.architecture)
     shape = (2, images.in_channels, images.config.size, images.config.size)
     advice = "lower layers, channels or the image size"
     for layers in plan.layers or (plan.config.layers,):
         size = network_of(
-            graph,
+            space,
             replace(plan.config, layers=layers),
             in_channels=images.in_channels,
             num_classes=images.num_classes,
         )
         try:
-            _check_width(graph, size)
+            _check_width(space, graph, size)
             with torch.random.fork_rng(devices=[]), torch.no_grad(), explaining_memory(advice):
-                build_network(graph, size)(torch.zeros(shape))
+                space.network(graph, size)(torch.zeros(shape))
         except ConfigError:
             raise
         except (RuntimeError, ValueError) as error:
@@ -142,19 +140,19 @@ def _try_networks(plan: RetrainPlan, images: TrainTestImages) -> None:
             ) from error
 
 
-def _check_width(graph: Data, size: NetworkConfig) -> None:
+def _check_width(space: Space, graph: Data, size: NetworkConfig) -> None:
     """Checks that a wide network is not absurdly large, by a narrow one: before it takes memory.
 
     Raises:
         ConfigError: it would have more than `MAX_PARAMS` parameters.
     """
-    name = FAMILIES[space_of(graph).name].width
-    width = getattr(size, name)
-    if width <= NARROW:
+    name = space.needed_networks().width
+    width = NARROW if name is None else getattr(size, name)
+    if name is None or width <= NARROW:
         return
     with torch.random.fork_rng(devices=[]):
-        other = replace(size, **{name: NARROW})  # type: ignore[arg-type]  # a field of each
-        narrow = num_params(build_network(graph, other))
+        other = replace(size, **{name: NARROW})  # type: ignore[type-var]  # a field of each
+        narrow = num_params(space.network(graph, other))
     params = narrow * width**2 // NARROW**2  # nearly all are in convolutions
     if params > MAX_PARAMS:
         raise ConfigError(
@@ -177,13 +175,13 @@ def _one(
     state = _state(out, world, plan.config.epochs) if out is not None and resume else NEW
     if state == DONE and out is not None:
         return _finished(out, plan, data)
-    graph = from_text(plan.architecture)
+    graph = plan.space.from_str(plan.architecture)
     network_config = network_of(
-        graph, plan.config, in_channels=images.in_channels, num_classes=images.num_classes
+        plan.space, plan.config, in_channels=images.in_channels, num_classes=images.num_classes
     )
     record = None
     if out is not None and (world.is_main or state == BEGUN):
-        same = {"architecture": {"text": plan.architecture}, "config": plan.config, "data": data}
+        same = {"architecture": _of(plan), "config": plan.config, "data": data}
         record = RunRecord[Training](out, same, resume=state == BEGUN, may_grow=("epochs",))
         told = {**data, "read": images.line()}
         if world.is_main and state == NEW:
@@ -191,6 +189,7 @@ def _one(
         elif world.is_main:
             _note_epochs(out, plan, data=told, device=device)
     result = retrain(
+        plan.space,
         graph,
         network_config,
         images,
@@ -202,9 +201,9 @@ def _one(
     )
     facts = result_facts(result, plan, images, data, device, world)
     if out is not None and world.is_main:
-        save_trained(out / "weights", result.network, network_config, images, facts)
+        save_trained(out / "weights", result.network, plan.space, network_config, images, facts)
         if result.best is not None:
-            save_trained(out / "best", result.best, network_config, images, facts)
+            save_trained(out / "best", result.best, plan.space, network_config, images, facts)
         write_result(out, facts)
     return facts
 
@@ -270,7 +269,7 @@ def result_facts(
         "command": COMMAND,
         "config": _asked(plan),
         "data": {**data, "read": images.line()},
-        **_named(plan.architecture),
+        **_of(plan),
         "valid": True,
         "metrics": metrics,
         "confusion": result.test.confusion,
@@ -289,7 +288,7 @@ def result_facts(
 def _asked(plan: RetrainPlan) -> dict[str, Any]:
     return {
         "command": COMMAND,
-        "architecture": plan.architecture,
+        **_of(plan),
         "retrain": plan.config,
         "images": plan.images,
         "repeats": plan.repeats,
@@ -297,15 +296,9 @@ def _asked(plan: RetrainPlan) -> dict[str, Any]:
     }
 
 
-def _named(architecture: str) -> dict[str, Any]:
-    if not architecture.startswith("Genotype"):
-        return {"architecture": architecture}
-    genotype = Genotype.parse(architecture)
-    return {
-        "architecture": architecture,
-        "genotype": json.loads(genotype.to_json()),
-        "genotype_text": architecture,
-    }
+def _of(plan: RetrainPlan) -> dict[str, Any]:
+    """The architecture and its space."""
+    return {"space": space_record(plan.space), "architecture": plan.architecture}
 
 
 def _together(
@@ -319,7 +312,7 @@ def _together(
         "command": COMMAND,
         "config": _asked(plan),
         "data": results[0]["data"],
-        **_named(plan.architecture),
+        **_of(plan),
         "valid": True,
         "metrics": {k: v for k, v in single.items() if k.startswith(("test", "best_test"))},
         "params": single.get("params"),

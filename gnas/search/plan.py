@@ -16,22 +16,20 @@ from gnas.errors import ConfigError
 from gnas.evaluate import (
     Evaluator,
     FunctionEvaluator,
-    Source,
     TableEvaluator,
     TrainingEvaluator,
-    load_space,
 )
 from gnas.evaluate.table import IMAGES
 from gnas.evaluate.training import LATENCY
-from gnas.models import FAMILIES
 from gnas.runs import plain, reading_config
 from gnas.search.objectives import Goal
 from gnas.search.result import SearchResult
 from gnas.search.run import Draw, Report, run_search
 from gnas.search.samplers import SEARCHERS
-from gnas.spaces.base import Space
+from gnas.spaces import Space, load_space
 from gnas.studies import shown
 from gnas.train import ProxyRecipe
+from gnas.user_code import Source
 
 MAY_CHANGE = ("budget", "data_dir", "table", "evaluate", "space")
 """Fields of a plan that a resumed search may have otherwise: how much, and where files are."""
@@ -286,9 +284,8 @@ def _training_fields(space: Space) -> dict[str, set[str]]:
         "images": field_names(ProxyImagesConfig) - {"dataset", "data_dir", "seed"},
         "recipe": field_names(ProxyRecipe),
     }
-    if not hasattr(space, "build") and space.name in FAMILIES:
-        config = FAMILIES[space.name].config
-        groups["network"] = field_names(config) - {"in_channels", "num_classes"}
+    if space.networks is not None:
+        groups["network"] = {*space.networks.defaults} - {"in_channels", "num_classes"}
     return groups
 
 

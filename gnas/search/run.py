@@ -18,7 +18,7 @@ from torch_geometric.data import Data
 from gnas.config import check_seed, differences
 from gnas.data.files import replacing
 from gnas.errors import ConfigError, DataError, GnasError
-from gnas.evaluate import EvaluationJob, Evaluator, FunctionEvaluator, Source
+from gnas.evaluate import EvaluationJob, Evaluator, FunctionEvaluator
 from gnas.records import METRICS
 from gnas.runs import (
     Figure,
@@ -33,10 +33,11 @@ from gnas.search.pareto import non_dominated
 from gnas.search.result import Evaluation, SearchResult
 from gnas.search.samplers import SEARCHERS, Searcher
 from gnas.search.samplers.base import SpaceExhausted
-from gnas.spaces.base import Space
+from gnas.spaces import Space, space_record
 from gnas.studies import CandidateStudy, local_workers, shown
 from gnas.studies.job import Evaluate
 from gnas.studies.workers import Wait
+from gnas.user_code import Source
 
 logger = logging.getLogger(__name__)
 
@@ -160,7 +161,7 @@ def run_search(
     searcher.aim(goal, evaluator.count, evaluator.counted)
     if parallel is None:
         parallel = 1 if evaluator.instant else PARALLEL
-    about = {"name": space.name, **({"sha256": source.sha256} if source is not None else {})}
+    about = space_record(space)
     facts = plain(
         {
             "seed": seed,
@@ -168,7 +169,7 @@ def run_search(
             "bounds": [*map(str, goal.bounds)],
             "parallel": parallel,
             "searcher": {"name": name, **searcher.facts()},
-            "space": about,
+            "space": {k: v for k, v in about.items() if k != "file"},
             "evaluator": evaluator.facts(),
         }
     )
@@ -181,7 +182,7 @@ def run_search(
         "study": study,
         "plan": plan,
     }
-    job = EvaluationJob(source or space, about, evaluator, goal.names, facts)
+    job = EvaluationJob(source or space, facts["space"], evaluator, goal.names, facts)
     with working_in(out):
         if out is not None:
             _check_folder(out, facts, budget, resume)

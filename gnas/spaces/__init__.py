@@ -5,26 +5,38 @@ from gnas.spaces.nasbench101 import NASBench101
 from gnas.spaces.nasbench201 import NASBench201
 from gnas.spaces.nasgem import NASGEM
 from gnas.spaces.nasgem.wiring import RandomWiring, prior_space
+from gnas.spaces.networks import Networks
+from gnas.spaces.registry import (
+    READY_MADE,
+    SPACES,
+    in_notation,
+    load_space,
+    notations,
+    space_of_record,
+    space_of_text,
+    space_record,
+)
 from gnas.spaces.toponas import TopoNAS
 from gnas.spaces.toponas.genotype import Genotype
 from gnas.spaces.vocabulary import Vocabulary
 
-SPACES: dict[str, type[Space]] = {
-    "nasbench101": NASBench101,
-    "nasbench201": NASBench201,
-    "nasgem": NASGEM,
-    "toponas": TopoNAS,
-}
-
 __all__ = [
     "NASGEM",
+    "READY_MADE",
     "SPACES",
     "Genotype",
     "NASBench101",
     "NASBench201",
+    "Networks",
     "RandomWiring",
     "Space",
     "TopoNAS",
     "Vocabulary",
+    "in_notation",
+    "load_space",
+    "notations",
     "prior_space",
+    "space_of_record",
+    "space_of_text",
+    "space_record",
 ]

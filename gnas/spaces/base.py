@@ -2,13 +2,18 @@
 
 from __future__ import annotations
 
+import inspect
 from abc import ABC, abstractmethod
+from collections.abc import Mapping
+from types import MappingProxyType
+from typing import TYPE_CHECKING, Any, Self
 
 import numpy as np
 import torch
+from torch import nn
 from torch_geometric.data import Data
 
-from gnas.errors import GraphError, UnsupportedError
+from gnas.errors import ConfigError, GraphError, UnsupportedError
 from gnas.graphs import (
     DenseBatch,
     architecture,
@@ -16,8 +21,13 @@ from gnas.graphs import (
     to_adjacency,
     validate,
 )
+from gnas.spaces.networks import NetworkConfig, Networks
 from gnas.spaces.notation import Notation
 from gnas.spaces.vocabulary import Vocabulary
+from gnas.user_code import Source
+
+if TYPE_CHECKING:
+    from gnas.figure import Figure
 
 NEIGHBOUR_DRAWS = 300
 """Mutations that stand for the neighbours of an architecture where a space cannot list them."""
@@ -29,38 +39,148 @@ class Space(ABC):
     Searchers call `sample_batch` for a first population or a pool to score, `mutate` to vary one
     architecture and `neighbours` to vary it in every way; readers of files call `from_str`, which
     validates. A space knows no tables, files or devices. Methods never change the caller's graph.
+
+    Two spaces of one class with the same arguments are equal, and hash and print alike.
+
+    A subclass sets ``name`` and ``vocabulary`` and defines the abstract methods. With a ``build``
+    of its own (see there) its architectures can be trained, retrained and exported too.
     """
 
     name: str
-    """Key in `gnas.spaces.SPACES`."""
-    ops: tuple[str, ...]
-    """What the columns of ``x`` mean: operations, or node roles where operations sit on edges."""
-    edge_ops: tuple[str, ...] = ()
-    """What the values of ``edge_op`` mean; empty where operations sit on nodes."""
-    max_nodes: int
-    """Most nodes that an architecture has."""
-    max_edges: int | None = None
-    """Most edges that an architecture has, where that is far from every pair of nodes."""
-    inputs: tuple[int, ...] = ()
-    """Columns of ``x`` of the nodes at which data enters, where not node 0 alone."""
-    outputs: tuple[int, ...] = ()
-    """Columns of ``x`` of the nodes at which data leaves, where not the last node alone."""
-    skip_ops: tuple[int, ...] = ()
-    """Values of ``edge_op`` that return their input as it is."""
-    sum_roles: tuple[int, ...] = ()
-    """Columns of ``x`` of the nodes that only add up what enters them."""
-    strided_roles: tuple[int, ...] = ()
-    """Columns of ``x`` of the nodes whose edges halve the maps, so that no skip is an identity."""
-    to_output: bool = True
-    """Whether a node without a path to an output computes nothing; else leaves are outputs."""
+    """What messages, tables and figures call it; the key in `SPACES` of a built-in one."""
+    vocabulary: Vocabulary
+    """How its graphs are read."""
     concatenates: bool = False
     """Whether the last node concatenates what enters it, so that nodes share its channels."""
-    learned: tuple[str, ...] = ()
-    """The operations of ``ops`` and ``edge_ops`` that have weights."""
     size: int | None = None
     """Number of different architectures, where the space can enumerate them."""
     notations: tuple[Notation, ...] = ()
     """Other projects' ways to write architectures, by name: see `Notation`."""
+    pretrained: Mapping[str, int] = MappingProxyType({})
+    """Names of graph encoders that ship for exactly this vocabulary, each with the number of
+    samples from which on it was measured to help the default predictor."""
+    wl_encoder: str = ""
+    """Name of the NASGEM encoder that ships for it (`gnas.encoders`), if one does."""
+    loaded: tuple[Source, dict[str, Any]] | None = None
+    """The user's file that it was loaded from, and the arguments then, if it was."""
+    args: dict[str, Any]
+    """The arguments that it was made with, defaults included."""
+
+    def __new__(cls, *args: Any, **kwargs: Any) -> Self:
+        """Keeps the arguments, which are the space's identity."""
+        space = super().__new__(cls)
+        signature = inspect.signature(cls.__init__)
+        if cls.__init__ is object.__init__:
+            signature = inspect.Signature([*signature.parameters.values()][:1])
+        bound = signature.bind(space, *args, **kwargs)
+        bound.apply_defaults()
+        space.args = {}
+        for name, value in [*bound.arguments.items()][1:]:
+            several = signature.parameters[name].kind is inspect.Parameter.VAR_KEYWORD
+            space.args |= value if several else {name: value}
+        return space
+
+    def __getnewargs_ex__(self) -> tuple[tuple[()], dict[str, Any]]:
+        return (), self.args
+
+    def __eq__(self, other: object) -> bool:
+        return type(other) is type(self) and _fixed(self.args) == _fixed(other.args)
+
+    def __hash__(self) -> int:
+        return hash((type(self), _fixed(self.args)))
+
+    def __repr__(self) -> str:
+        args = ", ".join(f"{name}={value!r}" for name, value in self.args.items())
+        return f"{type(self).__name__}({args})"
+
+    @property
+    def ops(self) -> tuple[str, ...]:
+        """See `Vocabulary.ops`."""
+        return self.vocabulary.ops
+
+    @property
+    def edge_ops(self) -> tuple[str, ...]:
+        """See `Vocabulary.edge_ops`."""
+        return self.vocabulary.edge_ops
+
+    @property
+    def max_nodes(self) -> int:
+        """See `Vocabulary.max_nodes`."""
+        return self.vocabulary.max_nodes
+
+    @property
+    def networks(self) -> Networks | None:
+        """How its architectures become networks; None where the space has no ``build``."""
+        own = "build" in vars(self) or type(self).build is not Space.build
+        return Networks.of(self.build) if own else None
+
+    def network_config(self, **size: Any) -> Any:
+        """The size and form of a network: an instance of ``networks.config``.
+
+        Args:
+            size: Its fields that differ from the defaults; those that are None do not.
+
+        Raises:
+            UnsupportedError: the space does not say how its networks are built.
+            ConfigError: the networks have no such field, or not this value.
+        """
+        return self.needed_networks().configured(self.name, **size)
+
+    def network(self, graph: Data, config: NetworkConfig | None = None) -> nn.Module:
+        """The network of an architecture, of a size from `network_config`.
+
+        Args:
+            graph: An architecture of this space.
+            config: Size and form; None for the paper's own network for CIFAR-10.
+
+        Shapes:
+            The network maps images [B, in_channels, H, W] to logits [B, num_classes].
+
+        Raises:
+            UnsupportedError: the space does not say how its networks are built.
+            GraphError: ``graph`` breaks a rule of the space.
+            ConfigError: ``config`` is that of another space's networks.
+        """
+        networks = self.needed_networks()
+        config = networks.config() if config is None else config
+        if type(config) is not networks.config:
+            raise ConfigError(
+                f"networks of '{self.name}' must have a {networks.config.__name__}, "
+                f"but got a {type(config).__name__}"
+            )
+        return networks.build(graph, config)
+
+    def needed_networks(self) -> Networks:
+        """`networks`, where there must be some.
+
+        Raises:
+            UnsupportedError: the space does not say how its networks are built.
+        """
+        networks = self.networks
+        if networks is None:
+            raise UnsupportedError(
+                f"space '{self.name}' must have a `build` method to make networks, but has none"
+            )
+        return networks
+
+    def build(self, graph: Data, **size: Any) -> nn.Module:
+        """The network of an architecture.
+
+        A space of one's own defines it with arguments that have defaults, such as ``def
+        build(self, graph, *, in_channels=3, num_classes=10, channels=32, layers=2)``: they become
+        the options of `gnas retrain`, `gnas export` and the like.
+
+        Args:
+            graph: An architecture of this space.
+            size: Of `network_config`: ``in_channels``, ``num_classes``, ....
+
+        Shapes:
+            See `network`.
+
+        Raises:
+            GnasError: see `network_config` and `network`.
+        """
+        return self.network(graph, self.network_config(**size))
 
     @abstractmethod
     def sample_batch(self, count: int, rng: np.random.Generator) -> DenseBatch:
@@ -126,7 +246,7 @@ class Space(ABC):
         Raises:
             GraphError: the graphs carry edge operations where this space has none, or reversely.
         """
-        return Vocabulary.of(self).functional(batch)
+        return self.vocabulary.functional(batch)
 
     def validate(self, graph: Data) -> None:
         """Checks that ``graph`` is an architecture of this space.
@@ -146,6 +266,20 @@ class Space(ABC):
                 raise GraphError(f"edge_op must be in [0, {len(self.edge_ops)}), got {largest}")
         self.check(graph)
 
+    def draw(self, graph: Data) -> dict[str, Figure]:
+        """Pictures of an architecture, by name.
+
+        Args:
+            graph: An architecture of this space.
+
+        Raises:
+            GraphError: it is not.
+        """
+        from gnas.spaces.drawing import architecture_figure
+
+        self.validate(graph)
+        return {"architecture": architecture_figure(self.vocabulary, graph)}
+
     def to_str(self, graph: Data) -> str:
         """One line of text: the operations, a bar, the upper triangle row by row in hex."""
         adjacency, ops = to_adjacency(graph)
@@ -156,12 +290,12 @@ class Space(ABC):
         return f"{','.join(self.ops[op] for op in ops.tolist())}|{code:0{max(digits, 1)}x}"
 
     def from_str(self, text: str) -> Data:
-        """The architecture that `to_str` wrote, validated.
+        """The architecture that `to_str` wrote, validated; white space does not matter.
 
         Raises:
             GraphError: the text is malformed, or its graph is not of this space.
         """
-        names, _, digits = text.strip().partition("|")
+        names, _, digits = "".join(text.split()).partition("|")
         ops = [self._op_index(name) for name in names.split(",")]
         n = len(ops)
         num_pairs = n * (n - 1) // 2
@@ -182,6 +316,14 @@ class Space(ABC):
         self.validate(graph)
         return graph
 
+    @classmethod
+    def of_text(cls, text: str) -> Space | None:
+        """The space of this class whose notation a bare text is in; None if it is in another one.
+
+        Only the command line asks, where nobody named a space.
+        """
+        return None
+
     def _op_index(self, name: str) -> int:
         try:
             return self.ops.index(name)
@@ -189,3 +331,12 @@ class Space(ABC):
             raise GraphError(
                 f"unknown operation {name[:40]!r}; '{self.name}' has {list(self.ops)}"
             ) from None
+
+
+def _fixed(value: Any) -> Any:
+    """A value that compares by content and has a hash, as a space's arguments must."""
+    if isinstance(value, Mapping):
+        return frozenset((key, _fixed(item)) for key, item in value.items())
+    if isinstance(value, list | tuple):
+        return tuple(map(_fixed, value))
+    return frozenset(value) if isinstance(value, set) else value

@@ -1,39 +1,58 @@
-"""What the graphs of a space mean, without the space: enough to read them and to write it down."""
+"""What the graphs of a space mean: enough to read them and to write it down."""
 
 from __future__ import annotations
 
-from dataclasses import dataclass, fields
-from typing import TYPE_CHECKING, Any
+from dataclasses import dataclass
+from typing import Any, Protocol
 
 from gnas.errors import GraphError
 from gnas.graphs import DenseBatch, functional_form
 
-if TYPE_CHECKING:
-    from gnas.spaces.base import Space
+
+class HasVocabulary(Protocol):
+    """A space, or anything else whose graphs have a vocabulary."""
+
+    @property
+    def vocabulary(self) -> Vocabulary:
+        """What its graphs mean."""
+        ...
 
 
 @dataclass(frozen=True, kw_only=True)
 class Vocabulary:
-    """The facts of a `Space` that say how its graphs are read; fields have the same names there.
-
-    Made from a space by `of`, or by hand for graphs of one's own: ``Vocabulary(ops=("in", "conv",
-    "out"), max_nodes=12)``.
+    """How architecture graphs are read: a space's, or made by hand for graphs of one's own.
 
     Raises:
         GraphError: there are no operations, or no room for nodes.
+
+    Example:
+        >>> vocabulary = Vocabulary(ops=("in", "conv", "out"), max_nodes=12, learned=("conv",))
+        >>> vocabulary.num_kinds, vocabulary.most_nodes
+        (3, 12)
     """
 
     ops: tuple[str, ...]
+    """What the columns of ``x`` mean: operations, or node roles where operations sit on edges."""
     max_nodes: int
+    """Most nodes that an architecture has."""
     edge_ops: tuple[str, ...] = ()
+    """What the values of ``edge_op`` mean; empty where operations sit on nodes."""
     max_edges: int | None = None
+    """Most edges that an architecture has, where that is far from every pair of nodes."""
     inputs: tuple[int, ...] = ()
+    """Columns of ``x`` of the nodes at which data enters, where not node 0 alone."""
     outputs: tuple[int, ...] = ()
+    """Columns of ``x`` of the nodes at which data leaves, where not the last node alone."""
     skip_ops: tuple[int, ...] = ()
+    """Values of ``edge_op`` that return their input as it is."""
     sum_roles: tuple[int, ...] = ()
+    """Columns of ``x`` of the nodes that only add up what enters them."""
     strided_roles: tuple[int, ...] = ()
+    """Columns of ``x`` of the nodes whose edges halve the maps, so that no skip is an identity."""
     to_output: bool = True
+    """Whether a node without a path to an output computes nothing; else leaves are outputs."""
     learned: tuple[str, ...] = ()
+    """The operations of ``ops`` and ``edge_ops`` that have weights."""
 
     def __post_init__(self) -> None:
         if not self.ops or type(self.max_nodes) is not int or self.max_nodes < 1:
@@ -43,9 +62,9 @@ class Vocabulary:
             )
 
     @staticmethod
-    def of(space: Space | Vocabulary) -> Vocabulary:
-        """The facts of a space."""
-        return Vocabulary(**{f.name: getattr(space, f.name) for f in fields(Vocabulary)})
+    def of(source: HasVocabulary | Vocabulary) -> Vocabulary:
+        """The vocabulary of a space; a vocabulary is its own."""
+        return source if isinstance(source, Vocabulary) else source.vocabulary
 
     @staticmethod
     def from_record(record: dict[str, Any]) -> Vocabulary:
@@ -73,7 +92,11 @@ class Vocabulary:
         return self.max_nodes + (pairs if self.max_edges is None else self.max_edges)
 
     def functional(self, batch: DenseBatch) -> DenseBatch:
-        """What the networks compute; see `Space.functional`."""
+        """What the networks compute (`gnas.graphs.functional_form`): no dead branch, no skip.
+
+        Raises:
+            GraphError: the graphs carry edge operations where this has none, or reversely.
+        """
         return functional_form(
             batch,
             len(self.edge_ops),
@@ -99,11 +122,11 @@ def check_vocabulary(batch: DenseBatch, num_ops: int, num_edge_ops: int) -> None
         )
 
 
-def forms_of(space: Space | Vocabulary, batch: DenseBatch) -> DenseBatch:
-    """The functional forms of graphs that must be of a space, padded to it first.
+def forms_of(vocabulary: Vocabulary, batch: DenseBatch) -> DenseBatch:
+    """The functional forms of graphs that must be of a vocabulary, padded to it first.
 
     Raises:
-        GraphError: they are over other operations, or larger than ``space.max_nodes``.
+        GraphError: they are over other operations, or larger than ``vocabulary.max_nodes``.
     """
-    check_vocabulary(batch, len(space.ops), len(space.edge_ops))
-    return space.functional(batch.pad_to(space.max_nodes))
+    check_vocabulary(batch, len(vocabulary.ops), len(vocabulary.edge_ops))
+    return vocabulary.functional(batch.pad_to(vocabulary.max_nodes))

@@ -1,12 +1,12 @@
 """Figures of results; they use no global matplotlib state and need no display."""
 
-from gnas.viz.cells import cell_figures
+from gnas.spaces.toponas.figure import cell_figures
+from gnas.style import COLOURS
 from gnas.viz.found import search_result_figures
-from gnas.viz.nasgem import nasgem_cell_figure, nasgem_figures
+from gnas.viz.nasgem import nasgem_figures
 from gnas.viz.predictors import LEAST_BIAS_PERCENT, label_of, predictor_figures
 from gnas.viz.regret import regret_figures
 from gnas.viz.search import search_figures
-from gnas.viz.style import COLOURS
 from gnas.viz.topology import topology_figures
 from gnas.viz.training import training_figures
 
@@ -15,7 +15,6 @@ __all__ = [
     "LEAST_BIAS_PERCENT",
     "cell_figures",
     "label_of",
-    "nasgem_cell_figure",
     "nasgem_figures",
     "predictor_figures",
     "regret_figures",

@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING
 import numpy as np
 
 from gnas.search.result import SearchResult
-from gnas.viz.style import COLOURS
+from gnas.style import COLOURS
 
 if TYPE_CHECKING:
     from matplotlib.axes import Axes

@@ -8,12 +8,12 @@ from typing import TYPE_CHECKING
 
 from gnas.bench.result import RANDOM_PICK, BenchResult, Row
 from gnas.metrics import Interval
-from gnas.viz.style import COLOURS
+from gnas.style import COLOURS
 
 if TYPE_CHECKING:
     from matplotlib.axes import Axes
 
-    from gnas.viz.figure import Figure
+    from gnas.figure import Figure
 
 MARKERS = "osD^vPX*<>h"
 LEAST_BIAS_PERCENT = 0.02
@@ -61,7 +61,7 @@ def predictor_figures(result: BenchResult) -> dict[str, Figure]:
 
 
 def _axes(result: BenchResult, label: str) -> tuple[Figure, Axes]:
-    from gnas.viz.figure import Figure
+    from gnas.figure import Figure
 
     figure = Figure(figsize=(9, 5), layout="constrained")
     axes = figure.subplots()

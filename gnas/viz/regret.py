@@ -7,12 +7,12 @@ from typing import TYPE_CHECKING
 import numpy as np
 
 from gnas.bench.search import SearchBenchResult, SearcherRow
-from gnas.viz.style import COLOURS
+from gnas.style import COLOURS
 
 if TYPE_CHECKING:
     from matplotlib.axes import Axes
 
-    from gnas.viz.figure import Figure
+    from gnas.figure import Figure
 
 LEAST_REGRET_PERCENT = 0.002
 """Lower end of the logarithmic axis: a regret of 0 is drawn here."""
@@ -42,7 +42,7 @@ def regret_figures(result: SearchBenchResult) -> dict[str, Figure]:
 
 
 def _axes(result: SearchBenchResult, label: str) -> tuple[Figure, Axes]:
-    from gnas.viz.figure import Figure
+    from gnas.figure import Figure
 
     figure = Figure(figsize=(8, 5), layout="constrained")
     axes = figure.subplots()

@@ -10,15 +10,15 @@ from torch import Tensor
 
 from gnas.search.toponas import ToponasConfig, toponas_space
 from gnas.spaces.toponas.cells import CELL_TYPES, PRIMITIVES
+from gnas.spaces.toponas.figure import LABELS, OP_COLOURS, TITLES, cell_figures
 from gnas.spaces.toponas.genotype import Genotype
+from gnas.style import COLOURS
 from gnas.topology import TopologyCodes, TopologyDistribution
-from gnas.viz.cells import LABELS, OP_COLOURS, TITLES, cell_figures
-from gnas.viz.style import COLOURS
 
 if TYPE_CHECKING:
     from matplotlib.axes import Axes
 
-    from gnas.viz.figure import Figure
+    from gnas.figure import Figure
 
 
 class Searched(Protocol):
@@ -176,7 +176,7 @@ def _node_name(node: int) -> str:
 
 
 def _grid(rows: int, columns: int) -> tuple[Figure, list[Axes]]:
-    from gnas.viz.figure import Figure
+    from gnas.figure import Figure
 
     figure = Figure(figsize=(5.2 * columns, 3.4 * rows), layout="constrained")
     return figure, list(figure.subplots(rows, columns, squeeze=False).flatten())

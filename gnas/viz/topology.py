@@ -6,12 +6,12 @@ from collections import Counter
 from typing import TYPE_CHECKING
 
 from gnas.bench.topology import TopologyResult, TopologyRow
-from gnas.viz.style import COLOURS
+from gnas.style import COLOURS
 
 if TYPE_CHECKING:
     from matplotlib.axes import Axes
 
-    from gnas.viz.figure import Figure
+    from gnas.figure import Figure
 
 CLOSE = 0.013
 """Points of one column whose means differ by less than this share of the axis stand side by
@@ -26,7 +26,7 @@ def topology_figures(result: TopologyResult) -> dict[str, Figure]:
     Isomorphic topologies have one colour in their column and are joined by a line. Hollow ones
     have edges on no path from input to output; those without any such path are left out.
     """
-    from gnas.viz.figure import Figure
+    from gnas.figure import Figure
 
     figure = Figure(figsize=(9, 5), layout="constrained")
     axes = figure.subplots()

@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Mapping, Sequence
 from typing import TYPE_CHECKING, Any
 
-from gnas.viz.style import COLOURS
+from gnas.style import COLOURS
 
 if TYPE_CHECKING:
     from matplotlib.figure import Figure

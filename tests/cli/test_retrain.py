@@ -108,7 +108,10 @@ def test_any_space_has_a_network(tmp_path: Path) -> None:
     result = read(tmp_path / "201" / "result.json")
     assert result["architecture"] == CELL_201 and "genotype" not in result
     assert result["config"]["retrain"]["auxiliary_weight"] == 0
-    assert read(tmp_path / "201" / "weights" / "config.json")["space"] == "nasbench201"
+    assert read(tmp_path / "201" / "weights" / "config.json")["space"] == {
+        "name": "nasbench201",
+        "args": {},
+    }
 
 
 @pytest.mark.parametrize(

@@ -80,7 +80,7 @@ def test_a_front_and_a_member_of_it(table: str, tmp_path: Path) -> None:
     assert (out / "figures" / "front.svg").exists()
     again = run(app, ["search", "predictor", "--resume", str(out)])
     assert again.exit_code == 0 and read_result(out).evaluations == found.evaluations
-    text = read_architecture(str(out), member=1)
+    text = read_architecture(str(out), member=1).text
     assert text == found.evaluations[found.front[1]].architecture != found.architecture
     trained = ["retrain", str(out), "--member", "1", "--dataset", "digits", "--epochs", "1"]
     trained += ["--layers", "1", "--channels", "4", "--out", str(tmp_path / "trained")]
@@ -121,7 +121,7 @@ def test_a_space_and_a_function_of_one_s_own(tmp_path: Path) -> None:
     done = run(app, [*words, "--budget", "12", "--out", str(tmp_path / "run")])
     assert done.exit_code == 0, done.output
     found = read_result(tmp_path / "run")
-    assert found.space["name"] == "small" and len(found.space["sha256"]) == 64
+    assert found.space["name"] == "mine.py:Small" and len(found.space["sha256"]) == 64
     assert 5 <= found.metrics["score"] <= 10
     file.write_text(file.read_text() + "\n")
     changed = run(app, ["search", "local", "--resume", str(tmp_path / "run")])

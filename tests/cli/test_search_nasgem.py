@@ -9,7 +9,7 @@ from typer.testing import CliRunner, Result
 
 from gnas.cli import app
 from gnas.search.nasgem.plan import STUDY_FILE
-from gnas.spaces.texts import from_text
+from gnas.spaces import space_of_text
 from tests.search.nasgem.conftest import TINY, thread_worker
 
 FAST = [word for name, value in TINY.items() for word in ("--set", f"{name}={value}")]
@@ -26,7 +26,7 @@ def test_from_a_search_to_pictures_and_a_trained_network(tmp_path: Path) -> None
     assert done.exit_code == 0, done.output
     assert "\x1b" not in done.stdout + done.stderr
     cell = done.stdout.splitlines()[0]
-    assert from_text(cell).num_nodes >= 4
+    assert space_of_text(cell).from_str(cell).num_nodes >= 4
     assert "best predicted (argmax)" in done.stdout and f"run: {out}" in done.stdout
     assert "4 cells trained, best score" in done.stderr
     result = json.loads((out / "result.json").read_text())

@@ -71,9 +71,10 @@ def training_run(folder: Path) -> Path:
     from gnas.retrain.plan import plan_retrain
     from gnas.retrain.run import _asked
     from gnas.runs import write_config
+    from gnas.spaces import NASBench201
 
     plan = plan_retrain(
-        "|nor_conv_3x3~0|+|none~0|none~1|+|none~0|none~1|skip_connect~2|", repeats=2
+        NASBench201(), "|nor_conv_3x3~0|+|none~0|none~1|+|none~0|none~1|skip_connect~2|", repeats=2
     )
     write_config(folder, _asked(plan))
     (folder / "seed-0").mkdir()

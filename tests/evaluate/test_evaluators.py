@@ -18,15 +18,14 @@ from gnas.errors import ConfigError, DataError, GraphError, MissingDataError
 from gnas.evaluate import (
     EvaluationJob,
     FunctionEvaluator,
-    Source,
     TableEvaluator,
     TrainingEvaluator,
-    load_space,
 )
 from gnas.evaluate.base import check_measures
 from gnas.models import NasgemNetworkConfig, nasgem_network, num_macs, num_params
-from gnas.spaces import NASGEM, SPACES, NASBench201, Space
+from gnas.spaces import NASGEM, SPACES, NASBench201, Space, load_space
 from gnas.train import ProxyRecipe, fresh_network, train_proxy
+from gnas.user_code import Source
 
 
 @pytest.fixture(scope="module")

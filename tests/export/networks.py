@@ -9,9 +9,8 @@ import torch
 from torch import nn
 
 from gnas.graphs import architecture
-from gnas.models import NetworkFacts, build_network, network_config
-from gnas.spaces import SPACES
-from gnas.spaces.texts import from_text, to_text
+from gnas.models import NetworkFacts
+from gnas.spaces import NASGEM, SPACES, space_of_text
 
 SMALL: dict[str, dict[str, Any]] = {
     "nasbench101": {"stem_channels": 8, "cells_per_stack": 1},
@@ -19,7 +18,7 @@ SMALL: dict[str, dict[str, Any]] = {
     "nasgem": {"channels": 4},
     "toponas": {"channels": 4, "num_cells": 4},
 }
-_FULL = to_text(architecture(np.triu(np.ones((30, 30), dtype=int), 1), [0, 1] * 15, 2))
+_FULL = NASGEM().to_str(architecture(np.triu(np.ones((30, 30), dtype=int), 1), [0, 1] * 15, 2))
 _DARTS = SMALL["toponas"]
 CASES: dict[str, tuple[str, dict[str, Any]]] = {
     "cells that read only the one before last": (
@@ -61,22 +60,24 @@ CASES: dict[str, tuple[str, dict[str, Any]]] = {
 
 def drawn(name: str, seed: int) -> NetworkFacts:
     """A drawn architecture of a space, with a small network."""
-    graph = SPACES[name]().sample(np.random.default_rng(seed))
-    config = network_config(graph, num_classes=7, in_channels=2, **SMALL[name])
-    return NetworkFacts(architecture=to_text(graph), config=config, image_size=16)
+    space = SPACES[name]()
+    text = space.to_str(space.sample(np.random.default_rng(seed)))
+    config = space.network_config(num_classes=7, in_channels=2, **SMALL[name])
+    return NetworkFacts(space=space, architecture=text, config=config, image_size=16)
 
 
 def odd(case: str) -> NetworkFacts:
     """One of `CASES`."""
     text, size = CASES[case]
-    config = network_config(from_text(text), **size)
-    return NetworkFacts(architecture=text, config=config, image_size=16)
+    space = space_of_text(text)
+    config = space.network_config(**size)
+    return NetworkFacts(space=space, architecture=text, config=config, image_size=16)
 
 
 def trained(facts: NetworkFacts) -> nn.Module:
     """The network of the facts, with running statistics and shifts as a training leaves them."""
     torch.manual_seed(0)
-    network = build_network(facts.graph, facts.config)
+    network = facts.space.network(facts.graph, facts.config)
     network(torch.randn(4, *facts.input_shape))
     for module in network.modules():
         if isinstance(module, nn.BatchNorm2d):

@@ -13,9 +13,8 @@ from gnas.errors import ConfigError, DataError, UnsupportedError
 from gnas.export import FORMS, export
 from gnas.export.forms import SUFFIXES
 from gnas.export.programs import export_pt2
-from gnas.models import NetworkFacts, load_network, network_config, num_params
-from gnas.spaces import SPACES
-from gnas.spaces.texts import from_text
+from gnas.models import NetworkFacts, load_network, num_params
+from gnas.spaces import SPACES, space_of_text
 from tests.export.networks import odd, trained
 
 SMALLEST = {
@@ -35,8 +34,9 @@ SMALLEST = {
 
 def smallest(name: str, size: int = 9) -> NetworkFacts:
     text, form = SMALLEST[name]
-    config = network_config(from_text(text), num_classes=4, **form)
-    return NetworkFacts(architecture=text, config=config, image_size=size)
+    space = space_of_text(text)
+    config = space.network_config(num_classes=4, **form)
+    return NetworkFacts(space=space, architecture=text, config=config, image_size=size)
 
 
 @pytest.mark.parametrize("name", SPACES)

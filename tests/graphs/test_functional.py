@@ -197,7 +197,7 @@ def test_other_cells_differ() -> None:
 
 def test_one_architecture_by_the_pyg_transform(rng: np.random.Generator) -> None:
     space = NASBench201()
-    transform = FunctionalForm(4, skips=space.skip_ops, sums=space.sum_roles)
+    transform = FunctionalForm(4, skips=space.vocabulary.skip_ops, sums=space.vocabulary.sum_roles)
     cells = space.sample_batch(20, rng)
     forms = space.functional(cells)
     for graph, form in zip(cells, forms, strict=True):
@@ -228,10 +228,10 @@ def test_a_skip_that_halves_the_maps_stays(rng: np.random.Generator) -> None:
     for cell, form in zip(cells, forms, strict=True):
         ops = form.x.argmax(1)
         sources = form.edge_index[0][ops[form.edge_index[1]] == skip]
-        assert set(ops[sources].tolist()) <= set(space.strided_roles)
+        assert set(ops[sources].tolist()) <= set(space.vocabulary.strided_roles)
         kept += int((ops == skip).sum())
         adjacency, roles = to_adjacency(cell)
-        halved = torch.isin(roles, torch.tensor(space.strided_roles))
+        halved = torch.isin(roles, torch.tensor(space.vocabulary.strided_roles))
         assert (ops == skip).sum() == (
             adjacency[halved] == 1 + EDGE_OPS.index("skip_connect")
         ).sum()

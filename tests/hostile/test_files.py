@@ -27,8 +27,7 @@ from gnas.data.nats import read_nats_folder
 from gnas.data.parquet import MAX_BYTES, _checksum, read_schema
 from gnas.errors import DataError
 from gnas.graphs import graph_hash
-from gnas.spaces import NASBench101, NASBench201
-from gnas.spaces.texts import from_text, in_notation, notations
+from gnas.spaces import NASBench101, NASBench201, in_notation, notations, space_of_text
 from tests.data.conftest import drawn_records, frame, make_table
 from tests.data.test_foreign import cells101
 from tests.data.test_nats import architecture
@@ -254,12 +253,12 @@ def test_texts_of_architectures(rng: np.random.Generator) -> None:
     for _ in range(60 * ROUNDS):
         for text in sound:
             changed = scrambled(text, rng)
-            count += refused(lambda changed=changed: from_text(changed))  # type: ignore[misc]
+            count += refused(lambda changed=changed: space_of_text(changed).from_str(changed))  # type: ignore[misc]
     assert count > 200 * ROUNDS
     for content in (JSON_GENOTYPE, JSON_CELL):
         for _ in range(60 * ROUNDS):
             changed = dumped(mutated(content, rng))
-            refused(lambda changed=changed: from_text(changed))  # type: ignore[misc]
+            refused(lambda changed=changed: space_of_text(changed).from_str(changed))  # type: ignore[misc]
 
 
 @pytest.mark.parametrize("name", sorted(notations()))

@@ -16,7 +16,7 @@ from torch import Tensor
 
 from gnas.checkpoints import Checkpoints
 from gnas.errors import DataError
-from gnas.models import NetworkFacts, build_network, load_network, network_config, save_network
+from gnas.models import NetworkFacts, load_network, save_network
 from gnas.records import LineLog, RunRecord
 from gnas.retrain.plan import plan_retrain
 from gnas.retrain.plan import planned as planned_retrain
@@ -28,17 +28,18 @@ from gnas.search.toponas.config import ToponasConfig
 from gnas.search.toponas.record import HISTORY
 from gnas.search.toponas.run import planned as planned_toponas
 from gnas.search.toponas.trace import read_trace as read_toponas
-from gnas.spaces.texts import from_text
+from gnas.spaces import space_of_text
 from tests.hostile.mutations import ROUNDS, VALUES, command, dumped, flipped, mutated, refused
 from tests.hostile.test_files import GENOTYPE
 
+SPACE = space_of_text(GENOTYPE)
 PLANS = {
     "toponas": (
         {"command": "search toponas", "search": plain(ToponasConfig()),
          "images": {"dataset": "digits"}},
         planned_toponas,
     ),
-    "retrain": (plain(_asked(plan_retrain(GENOTYPE, "digits"))), planned_retrain),
+    "retrain": (plain(_asked(plan_retrain(SPACE, GENOTYPE, "digits"))), planned_retrain),
 }  # fmt: skip
 
 
@@ -106,7 +107,7 @@ def test_results_of_a_nasgem_search(tmp_path: Path) -> None:
 
 
 def test_results_of_trainings(tmp_path: Path, rng: np.random.Generator) -> None:
-    plan = plan_retrain(GENOTYPE, "digits")
+    plan = plan_retrain(SPACE, GENOTYPE, "digits")
     result = {
         "config": plain(_asked(plan)), "data": {"dataset": "digits"}, "params": 1, "macs": 2,
         "metrics": {"test_acc": 0.5},
@@ -185,10 +186,10 @@ def test_line_logs(tmp_path: Path, rng: np.random.Generator) -> None:
 
 
 def test_saved_networks(tmp_path: Path, rng: np.random.Generator) -> None:
-    graph = from_text(GENOTYPE)
-    config = network_config(graph, num_cells=2, channels=2)
-    facts = NetworkFacts(architecture=GENOTYPE, config=config, image_size=8)
-    save_network(tmp_path, build_network(graph, config), facts)
+    graph = SPACE.from_str(GENOTYPE)
+    config = SPACE.network_config(num_cells=2, channels=2)
+    facts = NetworkFacts(space=SPACE, architecture=GENOTYPE, config=config, image_size=8)
+    save_network(tmp_path, SPACE.network(graph, config), facts)
     path = tmp_path / "config.json"
     record = json.loads(path.read_text())
     assert not refused(lambda: load_network(tmp_path))

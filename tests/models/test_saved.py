@@ -17,16 +17,17 @@ from gnas.models import (
     DartsNetworkConfig,
     NASBench101NetworkConfig,
     NetworkFacts,
-    build_network,
     load_network,
     save_network,
 )
+from gnas.spaces import NASBench101, TopoNAS
 
 CELLS = (
     "Genotype(normal=[('skip_connect', 0), ('sep_conv_3x3', 1)], normal_concat=[2], "
     "reduce=[('max_pool_3x3', 0), ('dil_conv_5x5', 1)], reduce_concat=[2])"
 )
 FACTS = NetworkFacts(
+    space=TopoNAS(4),
     architecture=CELLS,
     config=DartsNetworkConfig(channels=4, num_cells=3, num_classes=5, auxiliary=True),
     image_size=16,
@@ -40,17 +41,18 @@ FACTS = NetworkFacts(
 @pytest.fixture
 def saved(tmp_path: Path) -> Path:
     torch.manual_seed(0)
-    save_network(tmp_path / "run", build_network(FACTS.graph, FACTS.config), FACTS)
+    save_network(tmp_path / "run", FACTS.space.network(FACTS.graph, FACTS.config), FACTS)
     return tmp_path / "run"
 
 
 def test_round_trip(tmp_path: Path) -> None:
     torch.manual_seed(1)
     small = NASBench101NetworkConfig(stem_channels=8, cells_per_stack=1)
-    cell = NetworkFacts(architecture="input,conv1x1-bn-relu,output|5", config=small, image_size=8)
+    text = "input,conv1x1-bn-relu,output|5"
+    cell = NetworkFacts(space=NASBench101(), architecture=text, config=small, image_size=8)
     images = torch.randn(2, 3, 16, 16)
     for facts in (FACTS, cell):
-        network = build_network(facts.graph, facts.config)
+        network = facts.space.network(facts.graph, facts.config)
         network(images)  # running statistics differ from a new network's
         expected = network.eval()(images)
         network = network.to(memory_format=torch.channels_last)
@@ -63,10 +65,10 @@ def test_round_trip(tmp_path: Path) -> None:
 
 
 def test_only_the_network_of_the_facts_is_saved(tmp_path: Path) -> None:
-    network = build_network(FACTS.graph, DartsNetworkConfig(channels=6, num_cells=3))
+    network = FACTS.space.network(FACTS.graph, DartsNetworkConfig(channels=6, num_cells=3))
     with pytest.raises(ConfigError, match=r"'stem.0.0.weight' is torch.float32 \[18, 3, 3, 3\]"):
         save_network(tmp_path, network, FACTS)
-    wrapped = nn.Sequential(build_network(FACTS.graph, FACTS.config))
+    wrapped = nn.Sequential(FACTS.space.network(FACTS.graph, FACTS.config))
     with pytest.raises(ConfigError, match=r"the network of its facts|'stem.0.0.weight' is miss"):
         save_network(tmp_path, wrapped, FACTS)
     assert not list(tmp_path.iterdir())
@@ -85,10 +87,11 @@ Change = Callable[[dict[str, Any]], object]
 BAD_CONFIGS: list[tuple[Change, str]] = [
     (lambda c: c.pop("architecture"), "'architecture' is missing"),
     (lambda c: c.update(format="other"), 'must describe a network .*"gnas-network"'),
-    (
-        lambda c: c.update(space="nasgem"),
-        "the space is 'nasgem', but the architecture's 'toponas'",
-    ),
+    (lambda c: c.update(space="toponas"), "recorded by name and args, but got 'toponas'"),
+    (lambda c: c["space"].update(name="nasgem"), "space 'nasgem' must take its arguments, but"),
+    (lambda c: c["space"].update(name="x.py:Space"), "gnas does not have; give it with `--space"),
+    (lambda c: c["space"]["args"].update(num_nodes=5), "must have 5 nodes, but got 4"),
+    (lambda c: c["space"]["args"].update(num_nodes="5"), "space 'toponas' must take|num_nodes"),
     (lambda c: c.update(architecture=CELLS.replace("skip", "hop")), "unknown operation 'hop_con"),
     (lambda c: c.update(architecture=7), "a str must stand where 7 does"),
     (lambda c: c.update(num_classes=9), "num_classes is 9, but the network's is 5"),

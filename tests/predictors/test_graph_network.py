@@ -1,5 +1,6 @@
 from __future__ import annotations
 
+from dataclasses import replace
 from pathlib import Path
 
 import numpy as np
@@ -195,7 +196,7 @@ def test_the_default_takes_networks_from_enough_samples_on(rng: np.random.Genera
     alone = counting.fit(cells[:50], scores[:50]).predict(cells[50:])
     assert np.abs(many - alone).max() > 1e-3
     own = NASBench101()
-    own.max_nodes = 8  # no pretrained network reads such cells
+    own.vocabulary = replace(own.vocabulary, max_nodes=8)  # no pretrained network reads such cells
     assert default(own).features == default(own, networks=False).features
 
 
@@ -206,7 +207,7 @@ def test_what_was_fitted_to_a_space_is_for_that_space_alone() -> None:
     assert isinstance(fitted, ArdProcess) and fitted.relevance is not None
     assert len(fitted.relevance) == PathStatistics(SPACE)(CELLS[:1]).shape[1]
     own = NASBench201()
-    own.edge_ops = (*own.edge_ops[:-1], "max_pool_3x3")
+    own.vocabulary = replace(own.vocabulary, edge_ops=(*own.edge_ops[:-1], "max_pool_3x3"))
     other = default(own, networks=False)
     assert isinstance(other, Average) and other.from_samples == (0,) * 5
 

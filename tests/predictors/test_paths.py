@@ -79,18 +79,18 @@ def naive(graph: nx.DiGraph, space: Space) -> dict[str, list[float]]:
     times = {(u, v): graph.edges[u, v]["op"] + 1 for u, v in graph.edges}
     into = {v: sum(times[u, v] for u in graph.predecessors(v)) for v in nodes}
     out = {v: sum(times[v, w] for w in graph.successors(v)) for v in nodes}
-    starts = [v for v in nodes if v == 0 or op[v] in space.inputs]
-    ends = [v for v in nodes if v == nodes[-1] or op[v] in space.outputs]
-    if not space.to_output:
+    starts = [v for v in nodes if v == 0 or op[v] in space.vocabulary.inputs]
+    ends = [v for v in nodes if v == nodes[-1] or op[v] in space.vocabulary.outputs]
+    if not space.vocabulary.to_output:
         ends = [v for v in nodes if graph.out_degree(v) == 0]
-    fixed = {*starts, *ends} if space.to_output else set()
+    fixed = {*starts, *ends} if space.vocabulary.to_output else set()
     depth = {v: 0 for v in nodes}
     for v in nx.topological_sort(graph):
         depth[v] = max((depth[u] + 1 for u in graph.predecessors(v)), default=0)
     found = list(walks(graph, starts, ends))
     weights: list[Weight] = [lambda v: 1.0]
     weights += [of_kind(op, o, 1.0, 0.0) for o in kinds]
-    weights += [lambda v: float(names[op[v]] in space.learned)]
+    weights += [lambda v: float(names[op[v]] in space.vocabulary.learned)]
 
     def histogram(weight: Weight) -> tuple[list[float], list[float]]:
         sums = [(sum(weight(v) for v in path), count) for path, count in found]

@@ -13,7 +13,7 @@ import torch
 from gnas.errors import ConfigError, DataError, GraphError
 from gnas.graphs import DenseBatch, graph_keys
 from gnas.metrics import kendall_tau
-from gnas.models import NASBench101NetworkConfig, build_network, num_macs, num_params
+from gnas.models import NASBench101NetworkConfig, num_macs, num_params
 from gnas.predictors import ArdProcess, Joined, PathStatistics, ZeroCost
 from gnas.proxies import PROXIES, ProxyConfig, ProxyStore, measure, naswot, small_network, synflow
 from gnas.spaces import NASGEM, SPACES, NASBench101, NASBench201
@@ -26,7 +26,7 @@ def network_of(text: str) -> torch.nn.Module:
     graph = SPACE.from_str(text)
     with torch.random.fork_rng(devices=[]):
         torch.manual_seed(0)
-        return build_network(graph, small_network(graph))
+        return SPACE.network(graph, small_network(SPACE))
 
 
 @pytest.mark.parametrize("name", sorted(SPACES))

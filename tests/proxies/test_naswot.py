@@ -10,7 +10,6 @@ import torch
 from torch import Tensor, nn
 
 from gnas.errors import UnsupportedError
-from gnas.models import build_network
 from gnas.proxies import naswot, small_network
 from gnas.spaces import SPACES
 
@@ -63,8 +62,9 @@ def test_images_alike_score_lower_and_never_minus_infinity(network: nn.Sequentia
 
 @pytest.mark.parametrize("name", sorted(SPACES))
 def test_leaves_the_network_as_it_is(name: str, rng: np.random.Generator) -> None:
-    graph = SPACES[name]().sample(rng)
-    network = build_network(graph, small_network(graph)).eval()
+    space = SPACES[name]()
+    graph = space.sample(rng)
+    network = space.network(graph, small_network(space)).eval()
     next(network.children()).train()
     before = {key: value.clone() for key, value in network.state_dict().items()}
     modes = [part.training for part in network.modules()]

@@ -11,7 +11,6 @@ import torch
 from torch import Tensor, nn
 
 from gnas.errors import UnsupportedError
-from gnas.models import build_network
 from gnas.proxies import small_network, synflow
 from gnas.proxies.synflow import linearised
 from gnas.spaces import SPACES
@@ -69,8 +68,9 @@ def test_is_what_finite_differences_say() -> None:
 def test_depends_on_neither_data_nor_batch_norms_nor_signs(
     name: str, rng: np.random.Generator
 ) -> None:
-    graph = SPACES[name]().sample(rng)
-    network = build_network(graph, small_network(graph))
+    space = SPACES[name]()
+    graph = space.sample(rng)
+    network = space.network(graph, small_network(space))
     before = {key: value.clone() for key, value in network.state_dict().items()}
     generator = torch.Generator().manual_seed(0)
     images = torch.randn(4, 3, 8, 8, generator=generator)

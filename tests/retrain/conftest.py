@@ -9,13 +9,14 @@ import torch
 from gnas.data.train_test import TrainTestConfig, TrainTestImages
 from gnas.retrain import RetrainConfig, RetrainResult, retrain
 from gnas.retrain.plan import network_of
-from gnas.spaces.texts import from_text
+from gnas.spaces import TopoNAS
 
 GENOTYPE = (
     "Genotype(normal=[[('sep_conv_3x3', 0), ('skip_connect', 1)], [('max_pool_3x3', 2)]], "
     "normal_concat=[2, 3], reduce=[[('skip_connect', 0)], [('dil_conv_3x3', 1)]], "
     "reduce_concat=[2, 3])"
 )
+SPACE = TopoNAS(5, mode="input")
 TINY: dict[str, Any] = {
     "layers": 3,
     "channels": 2,
@@ -48,8 +49,8 @@ def train(
     config: RetrainConfig, images: TrainTestImages | None = None, **more: Any
 ) -> RetrainResult:
     images = images or make_images()
-    graph = from_text(GENOTYPE)
+    graph = SPACE.from_str(GENOTYPE)
     size = network_of(
-        graph, config, in_channels=images.in_channels, num_classes=images.num_classes
+        SPACE, config, in_channels=images.in_channels, num_classes=images.num_classes
     )
-    return retrain(graph, size, images, config, **more)
+    return retrain(SPACE, graph, size, images, config, **more)

@@ -18,7 +18,7 @@ from gnas.retrain import RetrainResult
 from gnas.retrain.plan import plan_retrain
 from gnas.retrain.run import run_retrain
 from gnas.retrain.state import Training
-from tests.retrain.conftest import GENOTYPE, tiny, train
+from tests.retrain.conftest import GENOTYPE, SPACE, tiny, train
 from tests.search.toponas.ranks import fork_two
 
 SLOW = {"drop_path": 0.0, "lr": 1e-3}
@@ -62,8 +62,9 @@ def everything(folder: Path, world: World = ALONE) -> None:
         facts = torch.tensor([result.test.acc, result.test.loss, result.test.count])
         save_file({**weights, "test": facts}, folder / f"{name}-{world.rank}.safetensors")
     plan = plan_retrain(
-        GENOTYPE, repeats=2, layers=(3,), channels=2, epochs=1, batch_size=400, image_size=8
-    )
+        SPACE, GENOTYPE, repeats=2, layers=(3,), channels=2, epochs=1, batch_size=400,
+        image_size=8,
+    )  # fmt: skip
     for resume in (False, True):
         run_retrain(plan, out=folder / "digits", world=world, resume=resume)
 

@@ -20,7 +20,7 @@ from gnas.retrain.plan import plan_retrain, planned, resumed_plan
 from gnas.retrain.run import run_retrain
 from gnas.search.toponas.run import plan_search, run_search
 from gnas.train import ProxyRecipe, train_proxy
-from tests.retrain.conftest import GENOTYPE
+from tests.retrain.conftest import GENOTYPE, SPACE
 
 FAST: dict[str, Any] = {"layers": (3,), "channels": 2, "epochs": 1, "image_size": 8}
 
@@ -37,7 +37,7 @@ def folder(tmp_path: Path, rng: np.random.Generator) -> Path:
 
 
 def test_default_batches_follow_the_data(folder: Path, tmp_path: Path) -> None:
-    plan = plan_retrain(GENOTYPE, "folder", data_dir=str(folder), **FAST)
+    plan = plan_retrain(SPACE, GENOTYPE, "folder", data_dir=str(folder), **FAST)
     assert plan.config.batch_size == 96
     result = run_retrain(plan, out=tmp_path / "run")
     assert result["config"]["retrain"].batch_size == 4
@@ -86,7 +86,7 @@ def test_fitting_batches(wanted: int, count: int, options: dict[str, int], size:
 )
 def test_impossible_plans(changes: dict[str, Any], message: str) -> None:
     with pytest.raises(ConfigError, match=message):
-        plan_retrain(GENOTYPE, "folder", data_dir=".", **{**FAST, **changes})
+        plan_retrain(SPACE, GENOTYPE, "folder", data_dir=".", **{**FAST, **changes})
 
 
 @pytest.mark.parametrize(
@@ -101,23 +101,23 @@ def test_nothing_is_written_of_what_cannot_be_trained(
     folder: Path, tmp_path: Path, changes: dict[str, Any], message: str
 ) -> None:
     asked = {**FAST, **changes}
-    plan = plan_retrain(GENOTYPE, "folder", data_dir=str(folder), **asked)
+    plan = plan_retrain(SPACE, GENOTYPE, "folder", data_dir=str(folder), **asked)
     with pytest.raises(ConfigError, match=message):
         run_retrain(plan, out=tmp_path / "run")
-    several = plan_retrain(GENOTYPE, "folder", data_dir=str(folder), repeats=2, **asked)
+    several = plan_retrain(SPACE, GENOTYPE, "folder", data_dir=str(folder), repeats=2, **asked)
     with pytest.raises(ConfigError, match=message):
         run_retrain(several, out=tmp_path / "run")
     assert not (tmp_path / "run").exists()
-    good = plan_retrain(GENOTYPE, "folder", data_dir=str(folder), **FAST)
+    good = plan_retrain(SPACE, GENOTYPE, "folder", data_dir=str(folder), **FAST)
     assert run_retrain(good, out=tmp_path / "run", world=ALONE)["metrics"]["epoch"] == 1
 
 
 def test_shifts_and_cutout_follow_the_size_of_the_images() -> None:
-    config = plan_retrain(GENOTYPE, "folder", data_dir=".", image_size=8).config
+    config = plan_retrain(SPACE, GENOTYPE, "folder", data_dir=".", image_size=8).config
     assert (config.padding, config.cutout) == (1, 4)
-    config = plan_retrain(GENOTYPE, "folder", data_dir=".").config
+    config = plan_retrain(SPACE, GENOTYPE, "folder", data_dir=".").config
     assert (config.padding, config.cutout) == (4, 16)
-    config = plan_retrain(GENOTYPE, "digits", image_size=32, cutout=5).config
+    config = plan_retrain(SPACE, GENOTYPE, "digits", image_size=32, cutout=5).config
     assert (config.padding, config.cutout) == (4, 5)
 
 

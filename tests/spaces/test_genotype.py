@@ -61,7 +61,7 @@ def test_hand_read_genotype() -> None:
     edges = graph.edge_index.t().tolist()
     assert [0, 4] in edges and [2, 5] in edges and [7 + 2, 7 + 3] in edges and [5, 6] in edges
     assert graph.cell.tolist() == [0] * 7 + [1] * 7
-    ops = [TopoNAS.edge_ops[op] for op in graph.edge_op.tolist()]
+    ops = [TopoNAS().edge_ops[op] for op in graph.edge_op.tolist()]
     assert ops[edges.index([2, 5])] == "dil_conv_3x3" and ops[edges.index([5, 6])] == "concat"
 
 

@@ -13,9 +13,8 @@ from torch_geometric.data import Data
 
 from gnas.errors import ConfigError, GraphError
 from gnas.graphs import architecture, as_batch, graph_keys, prune, to_networkx, validate_batch
-from gnas.spaces import NASGEM
+from gnas.spaces import NASGEM, space_of_text
 from gnas.spaces.nasgem import OPS
-from gnas.spaces.texts import from_text
 
 
 def test_densities_are_spread(rng: np.random.Generator) -> None:
@@ -82,7 +81,7 @@ def test_the_cap_and_unreached_nodes_are_rules() -> None:
         NASGEM(n).validate(full)
     NASGEM(n, max_inputs=8).validate(full)
     text = NASGEM(n, max_inputs=8).to_str(full)
-    for read in (NASGEM(n).from_str, from_text):
+    for read in (NASGEM(n).from_str, lambda text: space_of_text(text).from_str(text)):
         with pytest.raises(GraphError, match="must have at most 6 inputs, but node 7 has 7"):
             read(text)
     # 0 -> 2, 1 -> 3, 2 -> 4: node 1 has no input, so it and 3, which hangs on it, must go.

@@ -8,13 +8,20 @@ import numpy as np
 import pyarrow as pa
 import pyarrow.parquet as pq
 import pytest
+from torch_geometric.data import Data
 from typer.testing import CliRunner
 
 from gnas.cli import app
 from gnas.data import load_table
 from gnas.errors import ConfigError, GraphError
-from gnas.spaces import SPACES, NASBench101, NASBench201
-from gnas.spaces.texts import from_text, in_notation, notations, to_text
+from gnas.spaces import (
+    SPACES,
+    NASBench101,
+    NASBench201,
+    in_notation,
+    notations,
+    space_of_text,
+)
 from gnas.spaces.toponas.genotype import Genotype
 
 CELL = "|nor_conv_1x1~0|+|skip_connect~0|none~1|+|avg_pool_3x3~0|nor_conv_3x3~1|skip_connect~2|"
@@ -22,6 +29,10 @@ GENOTYPE = (
     "Genotype(normal=[('skip_connect', 0), ('sep_conv_3x3', 1)], normal_concat=[2], "
     "reduce=[('max_pool_3x3', 0), ('dil_conv_5x5', 1)], reduce_concat=range(2, 3))"
 )
+
+
+def from_text(text: str) -> Data:
+    return space_of_text(text).from_str(text)
 
 
 def test_naslib_by_hand() -> None:
@@ -34,7 +45,8 @@ def test_naslib_by_hand() -> None:
 def test_transnas_by_hand(text: str) -> None:
     """0 none, 1 skip, 2 conv 1x1, 3 conv 3x3; edges 01, 02 12, 03 13 23."""
     expected = "|nor_conv_1x1~0|+|skip_connect~0|none~1|+|none~0|skip_connect~1|nor_conv_3x3~2|"
-    assert to_text(in_notation(text, "transnas-micro")[1]) == expected
+    space, graph = in_notation(text, "transnas-micro")
+    assert space.to_str(graph) == expected
 
 
 def test_matrix_and_ops_by_hand() -> None:
@@ -44,7 +56,7 @@ def test_matrix_and_ops_by_hand() -> None:
     for names in (("matrix", "ops"), ("module_adjacency", "module_operations")):
         text = json.dumps(dict(zip(names, (matrix, ops), strict=True)))
         for graph in (from_text(text), in_notation(text, "nasbench101-json")[1]):
-            assert to_text(graph) == "input,conv3x3-bn-relu,output|7"
+            assert NASBench101().to_str(graph) == "input,conv3x3-bn-relu,output|7"
 
 
 @pytest.mark.parametrize("name", sorted(notations()))
@@ -237,4 +249,4 @@ def test_tables_that_cannot_be_converted(
 def test_a_cell_of_nasbench101_needs_no_name() -> None:
     cell = NASBench101().enumerate().data(200)
     text = notations()["nasbench101-json"][1].write(cell)
-    assert to_text(from_text(text)) == to_text(cell)
+    assert NASBench101().to_str(from_text(text)) == NASBench101().to_str(cell)

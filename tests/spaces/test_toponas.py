@@ -207,11 +207,16 @@ def test_cell_survives_pyg_batches_and_kernels(rng: np.random.Generator) -> None
 def test_all_nodes_are_live_between_inputs_and_outputs(rng: np.random.Generator) -> None:
     space = TopoNAS()
     batch = space.sample_batch(20, rng)
-    assert live_nodes(batch, inputs=space.inputs, outputs=space.outputs).all()
-    assert [space.ops[role] for role in space.outputs] == ["normal_output", "reduce_output"]
-    assert len(space.inputs) == 4
+    assert live_nodes(
+        batch, inputs=space.vocabulary.inputs, outputs=space.vocabulary.outputs
+    ).all()
+    assert [space.ops[role] for role in space.vocabulary.outputs] == [
+        "normal_output",
+        "reduce_output",
+    ]
+    assert len(space.vocabulary.inputs) == 4
     assert not live_nodes(batch)[:, 7:].any()  # the reduction cell, seen from the first node
-    assert space.max_edges == 36 >= int(batch.adjacency.bool().sum((1, 2)).max())
+    assert space.vocabulary.max_edges == 36 >= int(batch.adjacency.bool().sum((1, 2)).max())
 
 
 def broken(**changes: Any) -> Data:

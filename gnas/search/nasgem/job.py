@@ -17,7 +17,7 @@ from gnas.data.proxy import ProxyImagesConfig, open_proxy_images
 from gnas.errors import ConfigError, DataError
 from gnas.models import NasgemNetworkConfig, nasgem_network, num_macs, num_params
 from gnas.search.nasgem.config import NasgemConfig, efficiency_score
-from gnas.spaces.texts import from_text
+from gnas.spaces import NASGEM
 from gnas.studies import Job
 from gnas.train import ProxyRecipe, fresh_network, train_proxy
 
@@ -126,7 +126,8 @@ def evaluate(job: NasgemJob, splits: ImageSplits, candidate: Mapping[str, Any]) 
     Raises:
         DataError: the training diverged.
     """
-    graph = from_text(candidate["architecture"])
+    text = candidate["architecture"]
+    graph = NASGEM(1 + text.partition("|")[0].count(",")).from_str(text)
     seed = candidate["seed"]
     network = fresh_network(partial(nasgem_network, graph, job.network), seed)
     shape = (splits.in_channels, splits.image_size, splits.image_size)

@@ -35,7 +35,7 @@ from gnas.search.nasgem.plan import COMMAND, STUDY_FILE, SearchPlan, config_reco
 from gnas.search.nasgem.record import SearchRecord, key_of
 from gnas.search.nasgem.surface import Surface, save_surfaces, surface
 from gnas.search.nasgem.trace import NasgemTrace
-from gnas.spaces.texts import to_text
+from gnas.spaces import space_record
 from gnas.studies import CandidateStudy, Evaluated, local_workers
 from gnas.studies import Progress as StudyProgress
 
@@ -138,6 +138,7 @@ def _run(
         "command": COMMAND,
         "config": {"search": plan.config, "images": plan.images},
         "data": data,
+        "space": space_record(plan.config.space()),
         **outcome(found.trained, found.best, found.finals),
         "pool": found.pool,
         "predictor": _predictor_facts(plan.config, predictor),
@@ -264,7 +265,10 @@ class _Search:
 
 def candidates_of(config: NasgemConfig, cells: DenseBatch, stage: str) -> list[dict[str, Any]]:
     """The candidates that workers get, in the order of ``cells``."""
-    return [{"architecture": to_text(cell), "seed": config.seed, "stage": stage} for cell in cells]
+    space = config.space()
+    return [
+        {"architecture": space.to_str(cell), "seed": config.seed, "stage": stage} for cell in cells
+    ]
 
 
 def data_facts(plan: SearchPlan, splits: ImageSplits) -> dict[str, Any]:

@@ -18,6 +18,8 @@ from gnas.search.samplers.base import Scored, Searcher
 
 ARCHITECTURE = "architecture"
 """The user attribute of a trial that holds its architecture as text."""
+SPACE = "space"
+"""The user attribute that holds the name and arguments of the architecture's space."""
 
 
 @dataclass(frozen=True)

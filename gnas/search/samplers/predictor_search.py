@@ -273,14 +273,12 @@ def nasgem_predictor(space: Space) -> Predictor:
 
     A perceptron on the embedding; on the operations too, where the encoder sees wiring alone.
     """
-    for name, recipe in PRESETS.items():
-        config = recipe()
-        if config.space == space.name and config.num_nodes >= space.max_nodes:
-            embedding = Embedding(load_encoder(name))
-            if "ops" in config.features:
-                return MLP(embedding)
-            return MLP(Joined((embedding, OneHotOps(space.max_nodes, len(space.ops)))))
-    return _quick(space)
+    if not space.wl_encoder or PRESETS[space.wl_encoder]().num_nodes < space.max_nodes:
+        return _quick(space)
+    embedding = Embedding(load_encoder(space.wl_encoder))
+    if "ops" in PRESETS[space.wl_encoder]().features:
+        return MLP(embedding)
+    return MLP(Joined((embedding, OneHotOps(space.max_nodes, len(space.ops)))))
 
 
 def nasgem_search(

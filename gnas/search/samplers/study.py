@@ -20,7 +20,7 @@ from gnas.predictors import Predictor
 from gnas.search.objectives import Goal, Objective
 from gnas.search.samplers.base import Searcher
 from gnas.search.samplers.evolution import POPULATION, TOURNAMENT, RegularizedEvolution
-from gnas.search.samplers.history import ARCHITECTURE, History
+from gnas.search.samplers.history import ARCHITECTURE, SPACE, History
 from gnas.search.samplers.local_search import STARTS, LocalSearch
 from gnas.search.samplers.predictor_search import (
     ELITE,
@@ -31,16 +31,20 @@ from gnas.search.samplers.predictor_search import (
     nasgem_predictor,
 )
 from gnas.search.samplers.random_search import RandomSearch
+from gnas.spaces import space_record
 from gnas.spaces.base import Space
-from gnas.spaces.texts import from_text
 
 
-def suggest_architecture(trial: optuna.Trial | FrozenTrial) -> Data:
+def suggest_architecture(trial: optuna.Trial | FrozenTrial, space: Space) -> Data:
     """The architecture of a trial: call it in the objective, or on a finished trial.
+
+    Args:
+        trial: Of a study with an `ArchitectureSampler`.
+        space: The sampler's.
 
     Raises:
         ConfigError: the trial has none, since its study has another kind of sampler.
-        GraphError: its text is malformed.
+        GraphError: its text is malformed, or of another space.
     """
     text = trial.user_attrs.get(ARCHITECTURE)
     if text is None:
@@ -48,15 +52,16 @@ def suggest_architecture(trial: optuna.Trial | FrozenTrial) -> Data:
             f"trial {trial.number} must carry an architecture, but has none; give its study a "
             "sampler of gnas.search, for example NASGEMSampler(space)"
         )
-    return from_text(text)
+    return space.from_str(text)
 
 
 class ArchitectureSampler(BaseSampler):
     """Lets a searcher choose the architecture of every trial of a study.
 
     Before a trial starts, the searcher is told what the study's finished trials scored, and what
-    it then asks for is written to the trial's user attribute ``architecture`` as text. In the
-    objective `suggest_architecture` reads it. The study itself is the only memory, so several
+    it then asks for is written to the trial's user attribute ``architecture`` as text, and its
+    space to ``space``. In the objective `suggest_architecture` reads it. The study itself is the
+    only memory, so several
     processes can work on one study, and one that was stopped goes on as if it had not been.
 
     What counts: finished trials, minimised or maximised as the study says, in one direction or in
@@ -92,6 +97,7 @@ class ArchitectureSampler(BaseSampler):
 
     def _start(self) -> None:
         self._searcher = self._make()
+        self._record = space_record(self._searcher.space)
         self._history = History(self._searcher)
         self._lock = threading.Lock()
 
@@ -134,6 +140,7 @@ class ArchitectureSampler(BaseSampler):
                 continue
             text = self._searcher.space.to_str(graph)
             self._history.know(text, graph, key)
+            study._storage.set_trial_user_attr(trial._trial_id, SPACE, self._record)
             study._storage.set_trial_user_attr(trial._trial_id, ARCHITECTURE, text)
             trial.user_attrs[ARCHITECTURE] = text  # what the objective's trial reads
             # or be writing it just now: whoever writes later sees the other.

@@ -39,6 +39,7 @@ from gnas.runs import (
 from gnas.search.toponas.config import BASELINES, PRESETS, ToponasConfig
 from gnas.search.toponas.loop import SupernetSearchResult, search_toponas, toponas_space
 from gnas.search.toponas.record import RunRecord
+from gnas.spaces import space_record
 
 logger = logging.getLogger(__name__)
 
@@ -234,6 +235,8 @@ def result_facts(
         "command": COMMAND,
         "config": {"search": plan.config, "images": plan.images},
         "data": {**images.facts(), "read": images.line},
+        "space": space_record(toponas_space(plan.config)),
+        "architecture": str(result.genotype),
         "genotype": json.loads(result.genotype.to_json()),
         "genotype_text": str(result.genotype),
         "valid": result.valid,

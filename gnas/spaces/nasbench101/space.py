@@ -3,9 +3,11 @@
 from __future__ import annotations
 
 import json
+import re
 from collections.abc import Iterator
 from functools import cache
 from itertools import permutations
+from types import MappingProxyType
 
 import numpy as np
 import torch
@@ -23,12 +25,15 @@ from gnas.graphs import (
     to_adjacency,
 )
 from gnas.spaces.base import Space
+from gnas.spaces.networks import Networks
 from gnas.spaces.notation import MAX_TEXT, Notation
+from gnas.spaces.vocabulary import Vocabulary
 
 MAX_VERTICES = 7
 MAX_EDGES = 9
 OPS = ("input", "conv3x3-bn-relu", "conv1x1-bn-relu", "maxpool3x3", "output")
 NUM_INNER_OPS = 3
+_MATRIX = re.compile(r'"(module_)?(matrix|adjacency)"\s*:')
 _JSON_NAMES = (("matrix", "module_adjacency"), ("ops", "module_operations"))
 
 _Codes = NDArray[np.int64]
@@ -92,10 +97,10 @@ class NASBench101(Space):
     """
 
     name = "nasbench101"
-    ops = OPS
-    max_nodes = MAX_VERTICES
+    vocabulary = Vocabulary(
+        ops=OPS, max_nodes=MAX_VERTICES, learned=("conv3x3-bn-relu", "conv1x1-bn-relu")
+    )
     concatenates = True
-    learned = ("conv3x3-bn-relu", "conv1x1-bn-relu")
     size = 423_624
     notations = (
         Notation(
@@ -106,6 +111,33 @@ class NASBench101(Space):
             _write_json,
         ),
     )
+    wl_encoder = "nasgem-nasbench101"
+    pretrained = MappingProxyType({"dag-nasbench101": 50, "gps-nasbench101": 50})
+
+    @property
+    def networks(self) -> Networks:
+        """The benchmark's networks."""
+        from gnas.spaces.nasbench101.network import NASBench101NetworkConfig, nasbench101_network
+        from gnas.spaces.nasbench101.source import nasbench101_blocks
+
+        return Networks(
+            NASBench101NetworkConfig,
+            nasbench101_network,
+            depth="cells_per_stack",
+            width="stem_channels",
+            small={"cells_per_stack": 1, "stem_channels": 8},
+            source=nasbench101_blocks,
+        )
+
+    @classmethod
+    def of_text(cls, text: str) -> NASBench101 | None:
+        """See `Space.of_text`; the notation is ``op,op,...|hex``, or JSON with a matrix."""
+        is_json = text.lstrip().startswith("{") and _MATRIX.search(text)
+        return cls() if is_json or text.partition(",")[0].strip() in OPS else None
+
+    def from_str(self, text: str) -> Data:
+        """The cell that `to_str` wrote, or one in JSON; see `notations`."""
+        return _read_json(text) if text.lstrip().startswith("{") else super().from_str(text)
 
     def sample_batch(self, count: int, rng: np.random.Generator) -> DenseBatch:
         """``count`` cells, uniform over the 423,624, with replacement."""

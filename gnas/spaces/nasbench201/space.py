@@ -6,6 +6,7 @@ import logging
 import re
 from collections.abc import Sequence
 from functools import cache
+from types import MappingProxyType
 
 import numpy as np
 import torch
@@ -14,7 +15,9 @@ from torch_geometric.data import Data
 from gnas.errors import GraphError
 from gnas.graphs import DenseBatch, architecture, graph_keys, to_adjacency
 from gnas.spaces.base import Space
+from gnas.spaces.networks import Networks
 from gnas.spaces.notation import Notation, numbers
+from gnas.spaces.vocabulary import Vocabulary
 
 NUM_NODES = 4
 ROLES = ("input", "sum", "output")
@@ -97,12 +100,14 @@ class NASBench201(Space):
     """
 
     name = "nasbench201"
-    ops = ROLES
-    edge_ops = CANDIDATES[1:]
-    skip_ops = (CANDIDATES[1:].index("skip_connect"),)
-    learned = ("nor_conv_1x1", "nor_conv_3x3")
-    sum_roles = (ROLES.index("sum"),)
-    max_nodes = NUM_NODES
+    vocabulary = Vocabulary(
+        ops=ROLES,
+        max_nodes=NUM_NODES,
+        edge_ops=CANDIDATES[1:],
+        skip_ops=(CANDIDATES[1:].index("skip_connect"),),
+        sum_roles=(ROLES.index("sum"),),
+        learned=("nor_conv_1x1", "nor_conv_3x3"),
+    )
     size = len(CANDIDATES) ** len(EDGES)
     notations = (
         Notation(
@@ -120,6 +125,30 @@ class NASBench201(Space):
             _write_transnas,
         ),
     )
+    pretrained = MappingProxyType(
+        {"dag-nasbench201": 150, "gps-nasbench201": 150, "gin-nasbench201": 150}
+    )
+
+    @property
+    def networks(self) -> Networks:
+        """The benchmark's networks."""
+        from gnas.spaces.nasbench201.network import NASBench201NetworkConfig, nasbench201_network
+        from gnas.spaces.nasbench201.source import nasbench201_blocks
+
+        return Networks(
+            NASBench201NetworkConfig,
+            nasbench201_network,
+            depth="cells_per_stage",
+            width="channels",
+            small={"cells_per_stage": 1, "channels": 8},
+            source=nasbench201_blocks,
+        )
+
+    @classmethod
+    def of_text(cls, text: str) -> NASBench201 | None:
+        """See `Space.of_text`; the notation is ``|op~0|+|op~0|op~1|+...``."""
+        is_one = text.lstrip().startswith("|") or ("|" in text and "~" in text)
+        return cls() if is_one else None
 
     def sample_batch(self, count: int, rng: np.random.Generator) -> DenseBatch:
         """``count`` cells, uniform over the 15,625, with replacement."""
@@ -186,13 +215,19 @@ class NASBench201(Space):
         )
 
     def from_str(self, text: str) -> Data:
-        """The cell of one of the benchmark's strings.
+        """The cell of the last of the benchmark's strings in a text, such as a log.
+
+        Logs the number of cells where there are several.
 
         Raises:
-            GraphError: the text is malformed or names an unknown operation.
+            GraphError: there is none, or it names an unknown operation.
         """
+        found = _IN_TEXT.findall(text)
+        if len(found) > 1:
+            _LOG.warning("took the last of %d NAS-Bench-201 cells in the text", len(found))
+        text = found[-1] if found else text
         adjacency = np.zeros((NUM_NODES, NUM_NODES), dtype=np.int64)
-        parts = text.strip().split("+")
+        parts = "".join(text.split()).split("+")
         tokens = [part[1:-1].split("|") for part in parts if _PATTERN.fullmatch(part)]
         if [len(token) for token in tokens] != list(range(1, NUM_NODES)):
             raise GraphError(
@@ -209,21 +244,6 @@ class NASBench201(Space):
                     )
                 adjacency[i, j] = CANDIDATES.index(name)
         return _cell(adjacency)
-
-    def find(self, text: str) -> Data:
-        """The last cell in a text, such as a log, whatever stands around its string.
-
-        Logs the number of cells where there are several.
-
-        Raises:
-            GraphError: there is none, or it names an unknown operation.
-        """
-        found = _IN_TEXT.findall(text)
-        if not found:
-            return self.from_str(text)
-        if len(found) > 1:
-            _LOG.warning("took the last of %d NAS-Bench-201 cells in the text", len(found))
-        return self.from_str("".join(found[-1].split()))
 
 
 def simplified(graph: Data) -> str:

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from typing import TYPE_CHECKING
+
 import numpy as np
 import torch
 from numpy.typing import NDArray
@@ -11,6 +13,11 @@ from torch_geometric.data import Data
 from gnas.errors import ConfigError, GraphError
 from gnas.graphs import DenseBatch, architecture, prune, prune_batch, to_adjacency
 from gnas.spaces.base import Space
+from gnas.spaces.networks import Networks
+from gnas.spaces.vocabulary import Vocabulary
+
+if TYPE_CHECKING:
+    from gnas.figure import Figure
 
 OPS = ("conv_1x1", "dw_sep_conv_3x3")
 DENSITIES = (0.2, 1.0)
@@ -48,9 +55,7 @@ class NASGEM(Space):
     """
 
     name = "nasgem"
-    ops = OPS
-    to_output = False
-    learned = OPS
+    wl_encoder = "nasgem-30"
 
     def __init__(
         self,
@@ -64,9 +69,37 @@ class NASGEM(Space):
             raise ConfigError(f"densities must be 0 <= low <= high <= 1, but got {densities}")
         if max_inputs < 1:
             raise ConfigError(f"max_inputs must be at least 1, but got {max_inputs}")
-        self.max_nodes = num_nodes
+        self.vocabulary = Vocabulary(ops=OPS, max_nodes=num_nodes, to_output=False, learned=OPS)
         self.densities = densities
         self.max_inputs = max_inputs
+
+    @property
+    def networks(self) -> Networks:
+        """GEMNet-like networks."""
+        from gnas.spaces.nasgem.network import NasgemNetworkConfig, nasgem_imagenet, nasgem_network
+        from gnas.spaces.nasgem.source import nasgem_blocks
+
+        return Networks(
+            NasgemNetworkConfig,
+            nasgem_network,
+            depth="cells_per_stage",
+            width="channels",
+            small={"cells_per_stage": 1, "channels": 8},
+            large=vars(nasgem_imagenet()),
+            source=nasgem_blocks,
+        )
+
+    def draw(self, graph: Data) -> dict[str, Figure]:
+        """What of the cell is built."""
+        from gnas.spaces.nasgem.figure import nasgem_cell_figure
+
+        return {"cell": nasgem_cell_figure(graph)}
+
+    @classmethod
+    def of_text(cls, text: str) -> NASGEM | None:
+        """See `Space.of_text`; the notation is ``op,op,...|hex``, one operation for each node."""
+        names = text.strip().partition("|")[0].split(",")
+        return NASGEM(len(names)) if names[0].strip() in OPS else None
 
     def sample_batch(self, count: int, rng: np.random.Generator) -> DenseBatch:
         """``count`` cells: a density, then every node's inputs and operation, independently.

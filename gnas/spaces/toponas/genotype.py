@@ -87,7 +87,7 @@ class Genotype:
         Raises:
             GraphError: the text is malformed, or its last genotype is.
         """
-        found = [] if text.lstrip().startswith("{") else _calls(text)
+        found = [] if text.lstrip().startswith("{") else calls(text)
         if len(found) > 1:
             _LOG.warning("took the last of %d genotypes in the text", len(found))
         if found:
@@ -210,7 +210,7 @@ def _concat(value: object, name: str, num_intermediate: int) -> tuple[int, ...]:
     return tuple(found)
 
 
-def _calls(text: str) -> list[str]:
+def calls(text: str) -> list[str]:
     """Every ``Genotype(...)`` in a text, each to its closing bracket; the last may lack it.
 
     Raises:

@@ -3,15 +3,17 @@
 from __future__ import annotations
 
 from collections.abc import Iterator
+from typing import TYPE_CHECKING, Literal
 
 import numpy as np
 import torch
 from torch import Tensor
 from torch_geometric.data import Data
 
-from gnas.errors import GraphError
+from gnas.errors import ConfigError, GraphError
 from gnas.graphs import DenseBatch, graph_keys
 from gnas.spaces.base import Space
+from gnas.spaces.networks import Networks
 from gnas.spaces.toponas.cells import (
     CELL_TYPES,
     EDGE_OPS,
@@ -25,7 +27,8 @@ from gnas.spaces.toponas.cells import (
     edge_codes,
     with_cell,
 )
-from gnas.spaces.toponas.genotype import Genotype
+from gnas.spaces.toponas.genotype import Genotype, calls
+from gnas.spaces.vocabulary import Vocabulary
 from gnas.topology import (
     Mode,
     TopologyCodes,
@@ -34,6 +37,9 @@ from gnas.topology import (
     enumerate_joint,
     is_valid,
 )
+
+if TYPE_CHECKING:
+    from gnas.figure import Figure
 
 __all__ = ["CELL_TYPES", "EDGE_OPS", "PRIMITIVES", "ROLES", "TopoNAS", "candidate_edges"]
 
@@ -49,8 +55,8 @@ class TopoNAS(Space):
     The concatenation into a cell's output is written as edges of their own operation, "concat",
     from every node that is joined. So the output hangs together with the cell for hashes, kernels
     and networks; cells that join only some nodes, as published ones do, have a graph too; and
-    no edge that computes nothing is counted as a learned skip connection. Architectures of this
-    space join all intermediate nodes.
+    no edge that computes nothing is counted as a learned skip connection. Drawn
+    architectures join all intermediate nodes.
 
     ``topology="arbitrary", mode="input"`` holds every cell in which all intermediate nodes have
     an input; "fixed", k = 2, "input" is the space of DARTS' own cells.
@@ -60,6 +66,8 @@ class TopoNAS(Space):
         topology: Whether a node keeps a "fixed" or an "arbitrary" number of edges.
         k: Edges that a node keeps in "fixed".
         mode: Whether nodes choose the edges that leave ("output") or enter ("input") them.
+        concat: Whether the output of a cell joins "all" intermediate nodes, as drawn cells do, or
+            may join "some" of them, as some published cells do.
 
     Source: Huang et al., Explicitly Learning Topology for Differentiable Neural Architecture
     Search, 2020, section 3 (arXiv 2408.01311 is another method of the same name); operations and
@@ -67,14 +75,6 @@ class TopoNAS(Space):
     """
 
     name = "toponas"
-    ops = ROLES
-    edge_ops = EDGE_OPS
-    inputs = tuple(i for i, role in enumerate(ROLES) if "_c_" in role)
-    outputs = tuple(i for i, role in enumerate(ROLES) if role.endswith("_output"))
-    learned = tuple(op for op in PRIMITIVES if "conv" in op)
-    skip_ops = (EDGE_OPS.index("skip_connect"),)
-    sum_roles = tuple(i for i, role in enumerate(ROLES) if role.endswith("_node"))
-    strided_roles = tuple(i for i, role in enumerate(ROLES) if role.startswith("reduce_c_"))
 
     def __init__(
         self,
@@ -83,11 +83,63 @@ class TopoNAS(Space):
         topology: TopologySpace = "arbitrary",
         k: int = 2,
         mode: Mode = "output",
+        concat: Literal["all", "some"] = "all",
     ) -> None:
+        if concat not in ("all", "some"):
+            raise ConfigError(f"concat must be 'all' or 'some', but got {concat!r}")
         self.codes = TopologyCodes(num_nodes=num_nodes, space=topology, k=k, mode=mode)
         self.num_nodes = num_nodes
-        self.max_nodes = 2 * num_nodes
-        self.max_edges = 2 * (len(self.codes.edges) + self.codes.num_intermediate)
+        self.concat = concat
+        self.vocabulary = Vocabulary(
+            ops=ROLES,
+            max_nodes=2 * num_nodes,
+            edge_ops=EDGE_OPS,
+            max_edges=2 * (len(self.codes.edges) + self.codes.num_intermediate),
+            inputs=tuple(i for i, role in enumerate(ROLES) if "_c_" in role),
+            outputs=tuple(i for i, role in enumerate(ROLES) if role.endswith("_output")),
+            skip_ops=(EDGE_OPS.index("skip_connect"),),
+            sum_roles=tuple(i for i, role in enumerate(ROLES) if role.endswith("_node")),
+            strided_roles=tuple(i for i, role in enumerate(ROLES) if role.startswith("reduce_c_")),
+            learned=tuple(op for op in PRIMITIVES if "conv" in op),
+        )
+
+    @property
+    def networks(self) -> Networks:
+        """DARTS' networks."""
+        from gnas.spaces.toponas.network import DartsNetworkConfig, darts_network
+        from gnas.spaces.toponas.source import darts_blocks
+
+        return Networks(
+            DartsNetworkConfig,
+            darts_network,
+            depth="num_cells",
+            width="channels",
+            small={"num_cells": 3, "channels": 8},
+            source=darts_blocks,
+        )
+
+    def draw(self, graph: Data) -> dict[str, Figure]:
+        """Both cells."""
+        from gnas.spaces.toponas.figure import cell_figures
+
+        return cell_figures(Genotype.from_graph(graph))
+
+    @classmethod
+    def of_text(cls, text: str) -> TopoNAS | None:
+        """See `Space.of_text`; the notation is ``Genotype(normal=...)`` or its JSON.
+
+        The space is the one of all cells of that size, by incoming edges.
+        """
+        if "Genotype(" not in text and not text.lstrip().startswith("{"):
+            return None
+        is_json = text.lstrip().startswith("{")
+        genotype = Genotype.parse(text if is_json else calls(text)[-1])
+        every = tuple(range(2, 2 + len(genotype.normal)))
+        whole = all(
+            sorted(concat) == list(every)
+            for concat in (genotype.normal_concat, genotype.reduce_concat)
+        )
+        return cls(len(every) + 3, mode="input", concat="all" if whole else "some")
 
     def sample_batch(self, count: int, rng: np.random.Generator) -> DenseBatch:
         """``count`` pairs of cells: wiring uniform over the valid ones, then uniform operations.
@@ -118,7 +170,7 @@ class TopoNAS(Space):
             shift = int(rng.integers(1, len(PRIMITIVES)))
             rewired[edge] = (int(rewired[edge]) - 1 + shift) % len(PRIMITIVES) + 1
         codes[cell] = rewired
-        return cells_graph(codes)
+        return cells_graph(codes, concat_nodes(graph))
 
     def _with_other_code(self, row: Tensor, rng: np.random.Generator) -> Tensor | None:
         """Edge codes [E] with another code of one node; None where no node has another one."""
@@ -147,7 +199,11 @@ class TopoNAS(Space):
             for changed in torch.cat(rows):
                 edited.append(codes.clone())
                 edited[-1][cell] = changed
-        return self._others(cells_batch(torch.stack(edited)))
+        joined = torch.zeros(1, 2, self.codes.num_intermediate, dtype=torch.bool)
+        for cell, nodes in enumerate(concat_nodes(graph)):
+            joined[0, cell, [node - 2 for node in nodes]] = True
+        batch = cells_batch(torch.stack(edited), joined.expand(len(edited), -1, -1))
+        return self._others(batch)
 
     @property
     def _choosers(self) -> range:
@@ -177,7 +233,7 @@ class TopoNAS(Space):
         every = tuple(range(2, self.num_nodes - 1))
         pairs = zip(CELL_TYPES, edge_codes(graph), concat_nodes(graph), strict=True)
         for cell, row, concat in pairs:
-            if concat != every:
+            if concat != every and self.concat == "all":
                 raise GraphError(
                     f"the output of the {cell} cell must join nodes {every}, but joins {concat}"
                 )

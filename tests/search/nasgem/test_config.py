@@ -16,7 +16,6 @@ from gnas.search.nasgem.candidates import draw_candidates, draw_pool
 from gnas.search.nasgem.config import PRESETS
 from gnas.search.nasgem.job import evaluate
 from gnas.search.nasgem.learning import new_predictor
-from gnas.spaces.texts import from_text, to_text
 from tests.search.nasgem.conftest import tiny
 
 
@@ -40,10 +39,10 @@ def test_a_candidate_is_scored_by_its_own_training() -> None:
     plan = tiny()
     splits = open_proxy_images(plan.images)
     job = NasgemJob.of(plan.config, plan.images, splits)
-    cell = to_text(draw_candidates(plan.config).data(0))
+    cell = plan.config.space().to_str(draw_candidates(plan.config).data(0))
     candidate = {"architecture": cell, "seed": 0, "stage": "search"}
     result = evaluate(job, splits, candidate)
-    network = nasgem_network(from_text(cell), job.network)
+    network = nasgem_network(plan.config.space().from_str(cell), job.network)
     assert result["macs"] == num_macs(network, (1, 8, 8))
     assert result["score"] == result["val_acc"] - 0.1 * math.log(result["macs"] / 1e6)
     longer = evaluate(job, splits, {**candidate, "stage": "final"})
@@ -54,7 +53,7 @@ def test_a_training_that_diverges_is_refused() -> None:
     plan = tiny(lr=100.0, weight_decay=1e9)
     splits = open_proxy_images(plan.images)
     job = NasgemJob.of(plan.config, plan.images, splits)
-    cell = to_text(draw_candidates(plan.config).data(0))
+    cell = plan.config.space().to_str(draw_candidates(plan.config).data(0))
     with pytest.raises(DataError, match="must keep its losses finite, but they ended at"):
         evaluate(job, splits, {"architecture": cell, "seed": 0, "stage": "search"})
 

@@ -14,7 +14,7 @@ from gnas.errors import ConfigError, DataError, MissingDataError
 from gnas.runs import plain
 from gnas.search.nasgem import planned, read_trace, resumed_plan, run_search
 from gnas.search.nasgem.plan import STUDY_FILE
-from gnas.spaces.texts import from_text
+from gnas.spaces import space_of_record
 from tests.search.nasgem.conftest import TINY, Failing, lasting, search, thread_worker, tiny
 
 
@@ -31,7 +31,7 @@ def test_a_search_leaves_all_that_explains_it(finished: tuple[Path, dict[str, An
     assert written == plain(result)
     assert result["command"] == "search nasgem" and result["valid"] is True
     assert {"config", "data", "params", "macs", "seconds", "metrics"} <= result.keys()
-    assert from_text(result["architecture"]).num_nodes >= 4
+    assert space_of_record(result["space"]).from_str(result["architecture"]).num_nodes >= 4
     assert result["trained"] == 6 and result["failed"] == 0 and result["pool"] == 300
     assert result["chosen"]["score"] == max(one["score"] for one in result["finals"])
     assert result["argmax"] == result["finals"][0]
@@ -127,7 +127,7 @@ def test_failed_candidates_do_not_end_a_search(tmp_path: Path) -> None:
 def test_a_prior_of_random_graphs(tmp_path: Path) -> None:
     plan = tiny(prior="watts-strogatz", spread=True, predictor="default", iterations=4)
     result = search(plan, tmp_path / "ws")
-    assert from_text(result["architecture"]).num_nodes == 8
+    assert space_of_record(result["space"]).from_str(result["architecture"]).num_nodes == 8
     assert result["predictor"]["encoder"] is None
     assert "path statistics" in result["predictor"]["features"]
 

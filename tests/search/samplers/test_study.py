@@ -5,6 +5,7 @@ from __future__ import annotations
 import pickle
 from collections.abc import Callable, Iterator
 from concurrent.futures import ThreadPoolExecutor
+from functools import partial
 from pathlib import Path
 from typing import Any
 
@@ -28,7 +29,7 @@ from gnas.search import (
 )
 from gnas.search.pareto import non_dominated
 from gnas.search.samplers import ArchitectureSampler, RandomSearch
-from gnas.spaces import NASGEM, NASBench101, NASBench201, Space
+from gnas.spaces import NASGEM, NASBench101, NASBench201, Space, space_of_record
 
 SAMPLERS: dict[str, tuple[Callable[..., ArchitectureSampler], dict[str, int]]] = {
     "random": (RandomArchitectureSampler, {}),
@@ -68,8 +69,12 @@ def study(
     )
 
 
+def edges(trial: optuna.Trial, space: Space) -> float:
+    return float(suggest_architecture(trial, space).edge_index.size(1))
+
+
 def objective(trial: optuna.Trial) -> float:
-    return float(suggest_architecture(trial).edge_index.size(1))
+    return edges(trial, NASBench201())
 
 
 def texts(study: optuna.Study) -> list[str]:
@@ -83,11 +88,12 @@ def keys(study: optuna.Study, space: Space) -> list[int]:
 @pytest.mark.parametrize("space", [NASBench201(), NASGEM(8)], ids=lambda space: space.name)
 def test_trials_have_different_architectures(name: str, space: Space) -> None:
     ours = study(sampler(name, space))
-    ours.optimize(objective, n_trials=12)
+    ours.optimize(partial(edges, space=space), n_trials=12)
     for trial in ours.trials:
-        space.validate(suggest_architecture(trial))
+        space.validate(suggest_architecture(trial, space))
+        assert space_of_record(trial.user_attrs["space"]) == space
     assert len(set(keys(ours, space))) == 12
-    assert objective(ours.best_trial) == ours.best_value  # type: ignore[arg-type]
+    assert edges(ours.best_trial, space) == ours.best_value  # type: ignore[arg-type]
 
 
 def test_a_stopped_study_goes_on_as_if_it_had_not_been(name: str, tmp_path: Path) -> None:
@@ -130,7 +136,7 @@ def test_evolution_counts_age_from_completion() -> None:
     assert [scored.score for scored in chooser._searcher.told] == order
     parents = {scored.key for scored in chooser._searcher.told[-4:]}
     space = NASBench201()
-    child = chooser._searcher.key(suggest_architecture(ours.ask()))
+    child = chooser._searcher.key(suggest_architecture(ours.ask(), space))
     best = next(s for s in chooser._searcher.told if s.score == 5)
     around = [s for s in chooser._searcher.told if s.key in parents]
     near = {key for s in around for key in chooser._searcher.keys(space.neighbours(s.graph))}
@@ -194,7 +200,7 @@ def test_studies_of_several_objectives(name: str) -> None:
     """The same architectures as a search that is told the signed values."""
 
     def both(trial: optuna.Trial) -> tuple[float, float]:
-        kinds = suggest_architecture(trial).edge_op
+        kinds = suggest_architecture(trial, NASBench201()).edge_op
         return float((kinds == 3).sum()), float(kinds.sum())
 
     space = NASBench201()
@@ -216,7 +222,7 @@ def test_trials_without_architecture_are_passed_over_and_named() -> None:
     ours = study(RandomSampler())
     trial = ours.ask()
     with pytest.raises(ConfigError, match="trial 0 must carry an architecture, but has none"):
-        suggest_architecture(trial)
+        suggest_architecture(trial, NASBench201())
     ours.tell(trial, 1.0)
     ours.sampler = chooser = sampler("evolution", NASBench201())
     ours.optimize(objective, n_trials=5)
@@ -249,15 +255,16 @@ def test_two_workers_on_one_journal_do_not_choose_the_same(name: str, tmp_path: 
     studies = [
         study(sampler(name, space), JournalStorage(JournalFileBackend(path))) for _ in range(2)
     ]
+    own = partial(edges, space=space)
     with ThreadPoolExecutor(2) as pool:
-        list(pool.map(lambda each: each.optimize(objective, n_trials=12), studies))
+        list(pool.map(lambda each: each.optimize(own, n_trials=12), studies))
     found = keys(studies[0], space)
     assert len(found) == len(set(found)) == 24
 
 
 def test_pruners_that_show_a_part_of_the_study_do_not_hide_architectures() -> None:
     ours = study(sampler("random", NASGEM(2)), pruner=optuna.pruners.HyperbandPruner())
-    ours.optimize(objective, n_trials=6)
+    ours.optimize(partial(edges, space=NASGEM(2)), n_trials=6)
     assert len(set(texts(ours))) == 6
     with pytest.raises(ConfigError, match="none is left"):
         ours.ask()

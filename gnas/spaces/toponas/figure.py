@@ -5,18 +5,18 @@ from __future__ import annotations
 from collections.abc import Mapping
 from typing import TYPE_CHECKING
 
-import numpy as np
 from torch import Tensor
 
+from gnas.spaces.drawing import RADIUS, RISE, arc
 from gnas.spaces.toponas.cells import CELL_TYPES, PRIMITIVES
 from gnas.spaces.toponas.genotype import Genotype
+from gnas.style import COLOURS
 from gnas.topology import candidate_edges
-from gnas.viz.style import COLOURS
 
 if TYPE_CHECKING:
     from matplotlib.axes import Axes
 
-    from gnas.viz.figure import Figure
+    from gnas.figure import Figure
 
 TITLES = {"normal": "Normal cell", "reduce": "Reduction cell"}
 LABELS = {
@@ -30,9 +30,6 @@ LABELS = {
 }
 OP_COLOURS = dict(zip(PRIMITIVES, (COLOURS[i] for i in (2, 4, 7, 5, 6, 1, 3)), strict=True))
 """A colour for every operation; the same in all figures."""
-RISE = 0.62
-"""Height of an arc for each node that it spans."""
-RADIUS = 0.17
 
 
 def cell_figures(
@@ -52,7 +49,7 @@ def cell_figures(
 
 
 def _cell_figure(genotype: Genotype, cell: str, probabilities: Tensor | None) -> Figure:
-    from gnas.viz.figure import Figure
+    from gnas.figure import Figure
 
     entries = getattr(genotype, cell)
     num_nodes = len(entries) + 3
@@ -66,10 +63,10 @@ def _cell_figure(genotype: Genotype, cell: str, probabilities: Tensor | None) ->
     axes.set_ylim(-0.85, highest + 0.4)
     axes.set_title(f"{TITLES[cell]}: {len(kept)} operations", fontsize=12)
     for j in getattr(genotype, f"{cell}_concat"):
-        _arc(axes, j, num_nodes - 1, -0.14, "#bbbbbb", 1.0)
+        arc(axes, j, num_nodes - 1, -0.14, "#bbbbbb", 1.0)
     for op, i, j in kept:
         height = (j - i) * RISE
-        _arc(axes, i, j, RISE, OP_COLOURS[op], 2.2)
+        arc(axes, i, j, RISE, OP_COLOURS[op], 2.2)
         label = LABELS[op]
         if probabilities is not None:
             label += f"\n{float(probabilities[rows[i, j]]):.2f}"
@@ -101,21 +98,3 @@ def _nodes(axes: Axes, num_nodes: int) -> None:
         )
         axes.text(x, 0, name, ha="center", va="center", fontsize=10, zorder=6)
     axes.set_aspect("equal")
-
-
-def _arc(axes: Axes, i: int, j: int, rise: float, colour: str, width: float) -> None:
-    """Half an ellipse from node i to node j, above the line if ``rise`` > 0, with an arrowhead."""
-    angle = np.linspace(np.pi, 0, 240)
-    x = (i + j) / 2 + (j - i) / 2 * np.cos(angle)
-    y = (j - i) * rise * np.sin(angle)
-    outside = np.hypot(x - i, y) > RADIUS
-    outside &= np.hypot(x - j, y) > RADIUS + 0.02
-    x, y = x[outside], y[outside]
-    axes.plot(x[:-1], y[:-1], color=colour, linewidth=width, zorder=2, solid_capstyle="butt")
-    axes.annotate(
-        "",
-        (x[-1], y[-1]),
-        (x[-6], y[-6]),
-        arrowprops={"arrowstyle": "-|>", "color": colour, "lw": width, "shrinkA": 0, "shrinkB": 0},
-        zorder=3,
-    )

@@ -10,8 +10,6 @@ from pathlib import Path
 from typing import Any
 
 from gnas.errors import ConfigError, MissingDataError
-from gnas.spaces import SPACES
-from gnas.spaces.base import Space
 
 
 @dataclass(frozen=True)
@@ -30,7 +28,7 @@ class Source:
 
     @staticmethod
     def parse(text: str) -> Source:
-        """The object that ``FILE.py:NAME`` names.
+        """The object that ``FILE.py:NAME`` names; the file is read, not run.
 
         Raises:
             ConfigError: the text has another form.
@@ -79,29 +77,3 @@ class Source:
             return getattr(sys.modules[module_name], self.name)
         except AttributeError:
             raise ConfigError(f"{self.path} must define '{self.name}', but does not") from None
-
-
-def load_space(spec: str | Source) -> Space:
-    """A space by its name in `gnas.spaces.SPACES`, or from ``FILE.py:NAME``.
-
-    Args:
-        spec: The name; or the file and in it a space, or a class or function that makes one
-            without arguments.
-
-    Raises:
-        ConfigError: there is no such space.
-        MissingDataError: there is no such file.
-    """
-    if isinstance(spec, str) and spec in SPACES:
-        return SPACES[spec]()
-    if isinstance(spec, str) and ":" not in spec:
-        raise ConfigError(
-            f"unknown space '{spec}'; choose from {sorted(SPACES)}, or give FILE.py:NAME"
-        )
-    source = Source.parse(spec) if isinstance(spec, str) else spec
-    found = source.load()
-    if callable(found):
-        found = found()
-    if not isinstance(found, Space):
-        raise ConfigError(f"{source} must be a gnas.spaces.Space, but is {type(found).__name__}")
-    return found

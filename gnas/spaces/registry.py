@@ -1,0 +1,226 @@
+"""The built-in spaces, and any space by a name that records and commands can keep."""
+
+from __future__ import annotations
+
+import ast
+import json
+import re
+import sys
+from collections.abc import Callable, Mapping
+from pathlib import Path
+from typing import Any
+
+from torch_geometric.data import Data
+
+from gnas.errors import ConfigError, GnasError, GraphError
+from gnas.spaces.base import Space
+from gnas.spaces.nasbench101 import NASBench101
+from gnas.spaces.nasbench201 import NASBench201
+from gnas.spaces.nasgem import NASGEM
+from gnas.spaces.nasgem.wiring import RandomWiring
+from gnas.spaces.notation import Notation
+from gnas.spaces.toponas import TopoNAS
+from gnas.user_code import Source
+
+_NUMBERS = re.compile(r"[\d,()\[\]_-]+")
+
+SPACES: dict[str, type[Space]] = {
+    "nasbench101": NASBench101,
+    "nasbench201": NASBench201,
+    "nasgem": NASGEM,
+    "toponas": TopoNAS,
+}
+"""The spaces that are complete without an argument."""
+READY_MADE: dict[str, type[Space]] = {
+    "random-wiring": RandomWiring,
+}
+"""The spaces that need arguments, or that differ from one of `SPACES` only in what is drawn."""
+
+
+def load_space(text: str | Source) -> Space:
+    """The space that a user names.
+
+    Args:
+        text: A key of `SPACES` or `READY_MADE`, or ``FILE.py:NAME``, the name of a space, or of a
+            class or function that makes one; arguments may follow: ``nasgem(num_nodes=8)``. A
+            file is run: name files that you trust only.
+
+    Raises:
+        ConfigError: there is no such space, or it cannot have these arguments.
+        MissingDataError: there is no such file.
+
+    Example:
+        >>> load_space("nasgem(num_nodes=8)")
+        NASGEM(num_nodes=8, densities=(0.05, 0.6))
+    """
+    if isinstance(text, Source):
+        return _loaded(text, {})
+    name, args = _parsed(text)
+    makers = SPACES | READY_MADE
+    if name in makers:
+        return _made(name, makers[name], args)
+    if ":" not in name:
+        raise ConfigError(
+            f"unknown space {name!r}; choose from {sorted(makers)}, or name your own FILE.py:NAME"
+        )
+    return _loaded(Source.parse(name), args)
+
+
+def space_record(space: Space) -> dict[str, Any]:
+    """What a record keeps of a space: its ``name`` and ``args``, as JSON has them.
+
+    The name of a space of a user's own is ``FILE.py:NAME``; the ``sha256`` of the file and its
+    place, ``file``, are kept beside it.
+    """
+    args = json.loads(json.dumps(space.args, default=repr))
+    for name, made in (SPACES | READY_MADE).items():
+        if type(space) is made and not any(map(callable, space.args.values())):
+            return {"name": name, "args": args}
+    source, args = space.loaded or (_home(type(space)), args)
+    if source is None:
+        return {"name": f"{type(space).__module__}.{type(space).__qualname__}", "args": args}
+    short = f"{Path(source.path).name}:{source.name}"
+    return {"name": short, "args": args, "sha256": source.sha256, "file": source.path}
+
+
+def _home(kind: type) -> Source | None:
+    """The file that defines a class, if there is one."""
+    path = getattr(sys.modules.get(kind.__module__), "__file__", None)
+    if path is None or not path.endswith(".py") or not kind.__qualname__.isidentifier():
+        return None
+    return Source.parse(f"{path}:{kind.__qualname__}")
+
+
+def space_of_record(record: Any, space: Space | None = None, *, run: bool = False) -> Space:
+    """The space that `space_record` wrote down.
+
+    Args:
+        record: What it wrote, or JSON made of it.
+        space: The space that the record must be of, where the reader has it.
+        run: Whether to run the user's file that a record names. Only for records that the user
+            of this machine has written.
+
+    Raises:
+        ConfigError: the record is damaged or of another space, or names a file and may not run it.
+        MissingDataError: there is no such file.
+    """
+    if not (
+        isinstance(record, dict)
+        and isinstance(record.get("name"), str)
+        and isinstance(record.get("args"), dict)
+    ):
+        raise ConfigError(f"a space must be recorded by name and args, but got {record!r:.80}")
+    name, args = record["name"], record["args"]
+    makers = SPACES | READY_MADE
+    if space is not None:
+        own = space_record(space)
+        if name in makers and own != {"name": name, "args": args}:
+            raise ConfigError(f"the space must be {_said(record)}, but got {_said(own)}")
+        return space
+    if name in makers:
+        return _made(name, makers[name], args)
+    file, sha256 = record.get("file"), record.get("sha256")
+    if not run or not isinstance(file, str) or not isinstance(sha256, str):
+        raise ConfigError(
+            f"the space is {_said(record)}, which gnas does not have; give it with "
+            "`--space FILE.py:NAME` (in Python: `space=`), which runs that file"
+        )
+    source = Source.parse(f"{file}:{name.rpartition(':')[2]}")
+    if source.sha256 != sha256:
+        raise ConfigError(
+            f"{source.path} must be the file of the record (sha256 {sha256:.12}...), "
+            f"but has {source.sha256:.12}...; give it with `--space FILE.py:NAME` to go on with it"
+        )
+    return _loaded(source, args)
+
+
+def space_of_text(text: str) -> Space:
+    """The built-in space in whose notation a bare text is; for the command line alone.
+
+    Raises:
+        GraphError: the text is malformed, or no built-in space has such a notation.
+    """
+    for kind in SPACES.values():
+        space = kind.of_text(text)
+        if space is not None:
+            return space
+    if _NUMBERS.fullmatch("".join(text.split())):
+        raise GraphError(
+            "projects number operations and edges differently: the notation must be named, one "
+            f"of {sorted(notations())}, but got {text[:60]!r} alone"
+        )
+    raise GraphError(
+        "an architecture must be written as one of the built-in spaces does ('Genotype(normal="
+        f"...)', '|op~0|+|...' or 'op,op,...|hex'), or come with its --space, but got {text!r:.80}"
+    )
+
+
+def notations() -> dict[str, tuple[type[Space], Notation]]:
+    """Every foreign notation by its name, and the space whose architectures it writes."""
+    return {n.name: (space, n) for space in SPACES.values() for n in space.notations}
+
+
+def in_notation(text: str, name: str) -> tuple[Space, Data]:
+    """The architecture in a foreign notation, and its space.
+
+    Args:
+        text: The architecture.
+        name: A key of `notations`.
+
+    Raises:
+        ConfigError: there is no such notation.
+        GraphError: the text is malformed, or its graph is not of the notation's space.
+    """
+    known = notations()
+    if name not in known:
+        raise ConfigError(f"unknown notation '{name}'; choose from {sorted(known)}")
+    space, notation = known[name]
+    return space(), notation.read(text)
+
+
+def _parsed(text: str) -> tuple[str, dict[str, Any]]:
+    """The name and the arguments of ``NAME`` or ``NAME(key=value, ...)``."""
+    name, bracket, rest = text.partition("(")
+    if not bracket:
+        return name.strip(), {}
+    try:
+        call = ast.parse(f"f({rest}".strip(), mode="eval").body
+        if not isinstance(call, ast.Call) or call.args:
+            raise ValueError("no call")
+        return name.strip(), {str(k.arg): ast.literal_eval(k.value) for k in call.keywords}
+    except (ValueError, SyntaxError, RecursionError, MemoryError) as error:
+        raise ConfigError(
+            f"a space must be named NAME or NAME(argument=value, ...), but got {text!r:.80}"
+        ) from error
+
+
+def _loaded(source: Source, args: Mapping[str, Any]) -> Space:
+    """The space in a user's file."""
+    found = source.load()
+    if isinstance(found, Space) and args:
+        raise ConfigError(f"{source} is a space already, so it takes no arguments")
+    if not (isinstance(found, Space) or callable(found)):
+        raise ConfigError(f"{source} must be a gnas.spaces.Space, but is {type(found).__name__}")
+    space = found if isinstance(found, Space) else _made(str(source), found, args)
+    space.loaded = source, dict(args)
+    return space
+
+
+def _made(name: str, make: Callable[..., Any], args: Mapping[str, Any]) -> Space:
+    """What a class or function makes of arguments out of a text or a record."""
+    try:
+        space = make(**{k: tuple(v) if isinstance(v, list) else v for k, v in args.items()})
+    except GnasError:
+        raise
+    except Exception as error:
+        raise ConfigError(
+            f"space '{name}' must take its arguments, but {args} gives: {error}"
+        ) from error
+    if not isinstance(space, Space):
+        raise ConfigError(f"{name} must make a gnas.spaces.Space, not a {type(space).__name__}")
+    return space
+
+
+def _said(record: Mapping[str, Any]) -> str:
+    args = ", ".join(f"{name}={value!r}" for name, value in record["args"].items())
+    return f"{record['name']}({args})"
