@@ -136,7 +136,7 @@ class Experiment:
         opened = open_table(space, table, None)
         if space == "nasbench201":
             rows = np.arange(len(opened))
-            self.scores = self.true = scores(opened, dataset, None)[1]
+            self.scores = self.true = scores(opened, dataset, None)[-1]
         else:
             rows = usable_rows(opened.graphs, fixed=False)
             self.scores, self.true = opened.val_acc()[rows], opened.test_acc()[rows]

@@ -23,6 +23,7 @@ from pathlib import Path
 from statistics import median
 from typing import Any, ClassVar, Self
 
+import optuna
 from record import command_line, save_record
 
 from gnas.studies import CandidateStudy, Job, local_workers
@@ -65,6 +66,21 @@ class Timed(Job):
             return {**result, "began": began, "ended": time.time(), "pid": os.getpid()}
 
         return evaluate
+
+
+def add_finished(storage: str, name: str, candidates: list[dict[str, Any]]) -> None:
+    """Fills a study with trials that were finished elsewhere."""
+    url = storage if "://" in storage else f"sqlite:///{storage}"
+    study = optuna.load_study(study_name=name, storage=url)
+    for candidate in candidates:
+        result = {"score": 0.5, "val_acc": 0.5}
+        study.add_trial(
+            optuna.trial.create_trial(
+                value=0.5,
+                user_attrs={**candidate, **result, "result": result},
+                system_attrs={"candidate": candidate},
+            )
+        )
 
 
 def new_trial(study: CandidateStudy, architecture: str) -> list[float]:
@@ -122,7 +138,7 @@ def main() -> None:
     empty: list[float] = []
     for finished in (0, options.finished):
         many = [{"architecture": "old", "seed": k} for k in range(finished)]
-        study.add([(each, {"score": 0.5, "val_acc": 0.5}) for each in many])
+        add_finished(storage, f"{name}-new", many)
         times = new_trial(study, f"beside {finished}")
         empty = empty or times
         rows.append("| " + " | ".join([f"{finished:,}", *(f"{t:.1f}" for t in times), ""]) + "|")

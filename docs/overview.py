@@ -92,7 +92,7 @@ def _predict(
 def draw_cell(ax: Axes, cell: Data) -> None:
     """The cell as boxes from top to bottom."""
     adjacency, ops = to_adjacency(cell)
-    names = [SPACES["nasbench101"].ops[op] for op in ops.tolist()]
+    names = [SPACES["nasbench101"]().ops[op] for op in ops.tolist()]
     places = _places(adjacency.numpy())
     for number, (source, target) in enumerate(cell.edge_index.t().tolist()):
         _draw_edge(ax, places[source], places[target], side=1 if number % 2 else -1)
@@ -146,7 +146,7 @@ def draw_graph(ax: Axes, cell: Data) -> None:
     """The adjacency matrix and, beside it, the one-hot operations."""
     adjacency, ops = to_adjacency(cell)
     n, num_ops = len(ops), cell.x.size(1)
-    names = [SPACES["nasbench101"].ops[op] for op in ops.tolist()]
+    names = [SPACES["nasbench101"]().ops[op] for op in ops.tolist()]
     for i in range(n):
         for j in range(n):
             color = DARK if adjacency[i, j] else "#eef1f4"

@@ -53,6 +53,7 @@ def embed(space: NASBench101, rng: np.random.Generator) -> None:
     vectors = torch.nn.functional.normalize(encoder.encode(cells), dim=1)
     cosines = vectors @ vectors.T
     target = encoder.config  # what the encoder was trained to
+    assert isinstance(target, encoders.EncoderConfig)
     kernel = wl_kernel(cells, target.n_iter, labels=target.labels, direction=target.direction)
     agreement = np.corrcoef(cosines.flatten().numpy(), kernel.flatten().numpy())[0, 1]
     print(f"encoder:  {tuple(vectors.shape)} vectors, correlation with the kernel {agreement:.3f}")
