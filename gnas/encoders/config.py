@@ -170,7 +170,7 @@ def nasgem_30_paper() -> EncoderConfig:
         num_ops=2,
         hidden=(512, 256, 256, 256),
         all_pairs=True,
-        steps=1500,
+        steps=4000,
     )
 
 
