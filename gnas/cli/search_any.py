@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import shlex
 import time
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
@@ -11,13 +12,22 @@ from typing import TYPE_CHECKING, Annotated
 import typer
 
 from gnas.cli.options import absolute, given, settings
-from gnas.cli.output import check_writable, console, progress_bar, report_console, write_json
+from gnas.cli.output import (
+    check_writable,
+    console,
+    going_on,
+    print_next,
+    progress_bar,
+    report_console,
+    write_json,
+)
 from gnas.cli.search_nasgem import place
 from gnas.processes import prepare
 
 if TYPE_CHECKING:
     from rich.console import Console
 
+    from gnas.search.plan import SearchPlan
     from gnas.search.result import SearchResult
     from gnas.search.run import Progress
 
@@ -128,16 +138,28 @@ def _command(searcher: str) -> Callable[..., None]:
             plan = plan_search(searcher, **options, storage=place(storage), study=study)
             stamp = time.strftime("%Y%m%d-%H%M%S")
             folder = out or Path("runs") / f"{searcher}-{Path(space).stem}-{stamp}"
-        with watching() as report:
+        again = ["gnas", "search", searcher, "--resume", str(folder)]
+        again += ["--workers", str(workers)] if workers != 1 else []
+        again += ["--storage", "URL"] if storage is not None and "://" in storage else []
+        with going_on(shlex.join(again), folder), watching() as report:
             result = run_plan(
                 plan, out=folder, workers=workers, resume=resume is not None, report=report,
                 figures=search_result_figures,
             )  # fmt: skip
         print_result(result, folder, report_console(json))
+        print_next(report_console(json), *following(folder, plan))
         if json is not None:
             write_json(json, result)
 
     return search
+
+
+def following(folder: Path, plan: SearchPlan) -> list[list[str | Path]]:
+    """The commands that come after a search: architectures of gnas' spaces can be trained."""
+    commands: list[list[str | Path]] = [["show", folder]]
+    if not plan.evaluate and ".py:" not in plan.space:
+        commands.append(["retrain", folder])
+    return commands
 
 
 @contextmanager

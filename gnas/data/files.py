@@ -98,11 +98,16 @@ def read_json(path: Path, what: str) -> Any:
 def read_json_lines(path: Path, what: str) -> list[dict[str, Any]]:
     """The JSON objects of a file that has one on every line; see `read_text`.
 
+    A last line below others that a killed process, or one that is writing now, has left without
+    its end does not count.
+
     Raises:
         MissingDataError: there is no such file.
         DataError: it cannot be read, or a line is no JSON object.
     """
     text = read_text(path, what)
+    end = text.rfind("\n") + 1
+    text = text[:end] or text
     with decoding(path, what):
         lines = [json.loads(line) for line in text.splitlines() if line]
         if not all(isinstance(line, dict) for line in lines):

@@ -2,11 +2,11 @@
 
 from __future__ import annotations
 
-import json
 from pathlib import Path
 from typing import Any
 
-from gnas.errors import DataError, MissingDataError
+from gnas.data.files import decoding, read_json_lines
+from gnas.errors import MissingDataError
 from gnas.records import METRICS
 from gnas.retrain.plan import RetrainPlan, planned
 
@@ -25,13 +25,12 @@ def read_trainings(folder: Path) -> tuple[RetrainPlan, dict[str, list[dict[str, 
     found = {}
     for name in plan.trainings():
         path = folder / name / METRICS
-        try:
-            lines = path.read_text(encoding="utf-8").splitlines()
-            epochs = [_numbers(json.loads(line)) for line in lines if line]
-        except FileNotFoundError:
+        if not path.exists():
             continue
-        except (OSError, ValueError, KeyError, TypeError, AttributeError) as error:
-            raise DataError(f"{path} must hold the metrics of a training, but: {error}") from error
+        what = "the metrics of a training"
+        lines = read_json_lines(path, what)
+        with decoding(path, what):
+            epochs = [_numbers(line) for line in lines]
         if epochs:
             found[name] = epochs
     if not found:

@@ -92,9 +92,12 @@ def test_trainings(tmp_path: Path) -> None:
     result = CliRunner().invoke(app, ["show", str(run)])
     assert result.exit_code == 0, result.output
     assert (run / "figures" / "training.png").stat().st_size > 10_000
+    with (run / "seed-0" / "metrics.jsonl").open("a") as file:
+        file.write('{"epoch": 3, "train_lo')  # is being written, or was when it was killed
+    assert CliRunner().invoke(app, ["show", str(run)]).exit_code == 0
     (run / "seed-0" / "metrics.jsonl").write_text('{"epoch": []}\n')
     result = CliRunner().invoke(app, ["show", str(run)])
-    assert result.exit_code == 1 and "must hold the metrics of a training" in result.stderr
+    assert result.exit_code == 1 and "must be the metrics of a training" in result.stderr
     (run / "seed-0" / "metrics.jsonl").unlink()
     result = CliRunner().invoke(app, ["show", str(run)])
     assert result.exit_code == 1 and "must have finished an epoch" in result.stderr
