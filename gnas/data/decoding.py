@@ -116,15 +116,14 @@ def _from_sixteen_bits(image: Image.Image) -> Image.Image:
     """Greyscale of up to 16 bits as RGB: 0 stays black, the largest number becomes white."""
     tags: Any = getattr(image, "tag_v2", {})
     top = 2 ** int(tags.get(_BITS, (16,))[0]) - 1  # TIFF also has 12 bits
-    pixels = np.asarray(image).astype(np.int64).clip(0, top)
-    grey = (pixels * 255 + top // 2) // top
+    shades = (np.arange(top + 1) * 255 + top // 2) // top
     if tags.get(_PHOTOMETRIC) == 0:  # white is zero
-        grey = 255 - grey
+        shades = 255 - shades
     transparent = image.info.get("transparency")
-    if isinstance(transparent, int):
-        grey = np.where(pixels == transparent, 255, grey)
-    eight: NDArray[np.uint8] = grey.astype(np.uint8)
-    return Image.fromarray(eight).convert("RGB")
+    if isinstance(transparent, int) and 0 <= transparent <= top:
+        shades[transparent] = 255
+    eight: NDArray[np.uint8] = shades.astype(np.uint8)
+    return Image.fromarray(eight[np.asarray(image).clip(0, top)]).convert("RGB")
 
 
 def _orientation(image: Image.Image) -> int:

@@ -80,11 +80,11 @@ def mutated(sound: bytes, rng: np.random.Generator, count: int) -> Iterator[byte
 
 @pytest.fixture
 def little_memory() -> Iterator[None]:
-    """At most 3 GiB more of addresses, so that a bomb ends in an error and not the machine."""
+    """At most 1 GiB more of addresses, so that a bomb ends in an error and not the machine."""
     limits = resource.getrlimit(resource.RLIMIT_AS)
     with open("/proc/self/statm", encoding="ascii") as file:
         now = int(file.read().split()[0]) * resource.getpagesize()
-    resource.setrlimit(resource.RLIMIT_AS, (now + 3 * 2**30, limits[1]))
+    resource.setrlimit(resource.RLIMIT_AS, (now + 2**30, limits[1]))
     yield
     resource.setrlimit(resource.RLIMIT_AS, limits)
 
