@@ -10,9 +10,11 @@ from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import AbstractContextManager, contextmanager, suppress
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any, Protocol
+from typing import Any, Protocol, cast, get_type_hints
 
 import numpy as np
+from pydantic import TypeAdapter, ValidationError
+from pydantic.errors import PydanticSchemaGenerationError
 from torch_geometric.data import Data
 
 from gnas.config import check_seed, differences
@@ -43,6 +45,8 @@ logger = logging.getLogger(__name__)
 
 PARALLEL = 8
 """Choice: architectures that may be evaluated at once, unless evaluations take no time."""
+FIXED = {"space", "seed", "return"}
+"""Parts of a searcher's signature that are no settings."""
 STUDY = "study.db"
 """The study of a search that was given no storage, in the run's folder."""
 MAX_FAILURES = 10
@@ -153,6 +157,7 @@ def run_search(
         if searcher not in SEARCHERS:
             raise ConfigError(f"unknown searcher '{searcher}'; choose from {sorted(SEARCHERS)}")
         make, reachable = SEARCHERS[searcher], evaluator.reachable(space)
+        _check_settings(make, settings or {})
         name, searcher = searcher, make(reachable, seed=seed, **(settings or {}))
     else:
         name = type(searcher).__name__
@@ -218,6 +223,22 @@ def _check(
             raise ConfigError(f"{name} must be at least {least}, but got {value}")
     if out is None and (workers is not None or resume):
         raise ConfigError("workers, and a search that goes on, need a folder; give `out`")
+
+
+def _check_settings(make: Callable[..., Searcher], settings: Mapping[str, Any]) -> None:
+    """Checks settings against the types that a searcher's signature names."""
+    hints = get_type_hints(cast(Any, make).__init__ if isinstance(make, type) else make)
+    for name, value in settings.items():
+        if name not in hints or name in ("space", "seed"):
+            raise ConfigError(f"unknown setting '{name}'; choose from {sorted({*hints} - FIXED)}")
+        try:
+            TypeAdapter(hints[name]).validate_python(value, strict=True)
+        except ValidationError as error:
+            raise ConfigError(
+                f"{name} is no setting of this kind: {error.errors()[0]['msg']}, got {value!r:.60}"
+            ) from None
+        except PydanticSchemaGenerationError:
+            continue  # a predictor, for example
 
 
 def _check_measures(goal: Goal, evaluator: Evaluator) -> None:

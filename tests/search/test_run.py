@@ -273,12 +273,18 @@ def test_a_broken_evaluation_ends_a_search(tmp_path: Path) -> None:
         ({"resume": True}, "workers, and a search that goes on, need a folder"),
         ({"parallel": 0}, "parallel must be at least 1, but got 0"),
         ({"objectives": ["speed"]}, "the direction of 'speed' must be said"),
+        ({"settings": {"speed": 1}}, r"unknown setting 'speed'; choose from \[\]"),
+        (
+            {"searcher": "evolution", "settings": {"population": 1.5}},
+            "population is no setting of",
+        ),
+        ({"searcher": "local", "settings": {"starts": "x"}}, "starts is no setting of .* got 'x'"),
         ({"constraints": ["macs"]}, "a bound must be NAME=NUMBER, but got 'macs'"),
     ],
 )
 def test_impossible_settings(options: dict[str, Any], message: str) -> None:
     with pytest.raises(ConfigError, match=message):
-        search("random", **options)
+        search(**{"searcher": "random", **options})
     with pytest.raises(ConfigError, match="unknown searcher 'best'"):
         search("best")
 
