@@ -91,7 +91,11 @@ def test_trivial_rows_are_always_there(result: BenchResult) -> None:
     assert ("GP", "adjacency + ops") in names
     sees = {encoder for _, encoder in names}
     assert {"number of parameters", "best of the samples", "random pick"} <= sees
-    ours = {(r.samples, r.predictor): r.kendall_tau for r in result.rows}
+    ours = {
+        (r.samples, r.predictor): r.kendall_tau
+        for r in result.rows
+        if r.predictor == "default" or r.encoder.startswith("adjacency")
+    }
     for n in (30, 60):
         best = ours[n, "default"]
         assert best and best.mean > 0.7
