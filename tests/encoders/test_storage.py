@@ -50,7 +50,7 @@ def test_shipped_encoders_have_the_quality_in_their_header(name: str) -> None:
         ("near", near_pairs(space, config, 1500, rng)),
     ):
         measured = pair_quality(encoder, config, pairs)
-        assert measured.loss == pytest.approx(quality[kind]["loss"], rel=0.15)
+        assert measured.loss == pytest.approx(quality[kind]["loss"], rel=0.15, abs=2e-4)
 
 
 def test_no_cell_has_an_outlying_embedding() -> None:
@@ -177,8 +177,8 @@ def test_embeddings_on_disk(tmp_path: Path) -> None:
         ("gps-nasbench201", "width", 47, "width must be a multiple of 4"),
         ("dag-nasbench201", "vocabulary", {"ops": 5, "max_nodes": 4}, "must hold an encoder"),
         ("dag-nasbench201", "vocabulary", {"ops": ["a"], "max_nodes": 4.5}, "must hold an enc"),
-        ("nasgem-nasbench101", "hidden", ["a"], "sizes must be whole numbers of at most"),
-        ("nasgem-nasbench101", "wl_buckets", 10**9, "sizes must be whole numbers of at most"),
+        ("nasgem-nasbench101", "hidden", ["a"], "must be a whole number, but got 'a'"),
+        ("nasgem-nasbench101", "wl_buckets", 10**9, "wl_buckets must be at most 1000000"),
     ],
 )
 def test_headers_that_ask_for_too_much_are_refused(

@@ -18,7 +18,8 @@ SMALL: dict[str, dict[str, Any]] = {
     "nasgem": {"channels": 4},
     "toponas": {"channels": 4, "num_cells": 4},
 }
-_FULL = NASGEM().to_str(architecture(np.triu(np.ones((30, 30), dtype=int), 1), [0, 1] * 15, 2))
+_BAND = np.triu(np.ones((30, 30), dtype=int), 1) - np.triu(np.ones((30, 30), dtype=int), 7)
+_FULL = NASGEM().to_str(architecture(_BAND, [0, 1] * 15, 2))  # six inputs each, the most
 _DARTS = SMALL["toponas"]
 CASES: dict[str, tuple[str, dict[str, Any]]] = {
     "cells that read only the one before last": (
@@ -52,7 +53,7 @@ CASES: dict[str, tuple[str, dict[str, Any]]] = {
         "|none~0|+|none~0|none~1|+|none~0|none~1|none~2|",
         SMALL["nasbench201"],
     ),
-    "every pair of nodes": (_FULL, {**SMALL["nasgem"], "stem": "imagenet"}),
+    "as many edges as possible": (_FULL, {**SMALL["nasgem"], "stem": "imagenet"}),
     "one node": ("dw_sep_conv_3x3|0", {**SMALL["nasgem"], "cells_per_stage": 2}),
 }
 """Architectures at the edges of their spaces, and sizes."""
