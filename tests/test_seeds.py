@@ -187,12 +187,21 @@ CALLS: dict[str, Callable[..., object]] = {
 """How each is called with a seed."""
 ELSEWHERE = {
     "bench.experiment:run": "a Task's draws",
+    "bench.experiment:run_fits": "a Task's draws",
+    "bench.nasgem:NASGEMBench": "a seed of draws, checked as other benches' are",
+    "bench.searches:queries": "a Searcher",
     "bench.searches:Search": "a record, whose seed a Searcher had",
     "config:check_seed": "what all others call",
     "config:seed_32": "a test of its own below",
     "data.parts:search_loaders": "SearchImages.batches",
     "data.subsets:make_subset": "a test of its own below",
     "encoders.recipes:train_preset": "a test of its own below",
+    "evaluate.base:Evaluator.evaluate": "the driver's seed, which SearchPlan checks",
+    "evaluate.function:FunctionEvaluator.evaluate": "the driver's seed",
+    "evaluate.table:TableEvaluator.evaluate": "the driver's seed",
+    "evaluate.training:TrainingEvaluator.evaluate": "the driver's seed",
+    "search.plan:SearchPlan": "a Searcher, and check_seed",
+    "search.run:run_search": "SearchPlan",
     "predictors.graph_network:GraphNetwork": "Predictor; its fits take their seeds from numpy",
     "search.nasgem.accuracy:ByAccuracy": "Predictor",
 }

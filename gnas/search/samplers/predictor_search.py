@@ -276,7 +276,7 @@ def nasgem_predictor(space: Space) -> Predictor:
     if not space.wl_encoder or PRESETS[space.wl_encoder]().num_nodes < space.max_nodes:
         return _quick(space)
     embedding = Embedding(load_encoder(space.wl_encoder))
-    if "ops" in PRESETS[space.wl_encoder]().features:
+    if "op" in PRESETS[space.wl_encoder]().labels:  # the encoder knows the operations
         return MLP(embedding)
     return MLP(Joined((embedding, OneHotOps(space.max_nodes, len(space.ops)))))
 

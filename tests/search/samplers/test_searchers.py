@@ -280,7 +280,7 @@ def test_predictor_search_is_random_while_scores_are_equal() -> None:
 def test_nasgem_predicts_from_its_encoder_where_there_is_one(rng: np.random.Generator) -> None:
     names = {space.name: nasgem_predictor(space).features.name for space in map(_default, SPACES)}
     assert names["nasbench101"] == "nasgem-nasbench101"
-    assert names["nasgem"] == "nasgem-30 + ops"
+    assert names["nasgem"] == "nasgem-30"
     assert names["nasbench201"] == names["toponas"] == "path statistics"
     assert nasgem_predictor(NASGEM(31)).features.name == "path statistics"
     small = NASGEM(9)  # smaller than what the encoder was trained on
