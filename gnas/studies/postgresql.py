@@ -18,7 +18,13 @@ import optuna
 from optuna.exceptions import ExperimentalWarning, StorageInternalError
 from optuna.storages import RDBStorage, fail_stale_trials, get_storage
 from sqlalchemy import URL, Connection, create_engine, make_url, text
-from sqlalchemy.exc import ArgumentError, DBAPIError, OperationalError, SQLAlchemyError
+from sqlalchemy.exc import (
+    ArgumentError,
+    DBAPIError,
+    OperationalError,
+    PendingRollbackError,
+    SQLAlchemyError,
+)
 
 from gnas.errors import ConfigError, DataError, UnsupportedError
 from gnas.studies.storage import OnStale, Storage, driver_error, opened
@@ -210,11 +216,13 @@ def _text(value: str | tuple[str, ...]) -> str:
 def _is_lost(error: Exception) -> bool:
     """Whether an error says that the connection is gone, and not that a query is wrong."""
     cause: BaseException | None = error
-    while cause is not None and not isinstance(cause, DBAPIError):
-        cause = cause.__cause__
-    if cause is None:
-        return False
-    state = getattr(cause.orig, "sqlstate", None)
-    if state is not None:
-        return LOST.match(state) is not None
-    return cause.connection_invalidated or isinstance(cause, OperationalError)
+    while cause is not None:
+        if isinstance(cause, PendingRollbackError):
+            return True  # Optuna tries a read again inside a transaction that was lost
+        if isinstance(cause, DBAPIError):
+            state = getattr(cause.orig, "sqlstate", None)
+            if state is not None:
+                return LOST.match(state) is not None
+            return cause.connection_invalidated or isinstance(cause, OperationalError)
+        cause = cause.__cause__ or cause.__context__
+    return False
