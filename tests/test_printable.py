@@ -107,8 +107,10 @@ def test_progress_bars_show_names_as_they_are(name: str) -> None:
 
 @pytest.mark.parametrize("name", NAMES, ids=ascii)
 def test_errors_and_logs_show_names_as_they_are(
-    name: str, capsys: pytest.CaptureFixture[str]
+    name: str, capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
 ) -> None:
+    # pytest keeps what it sees for its report, and pytest-xdist cannot send lone surrogates
+    monkeypatch.setattr(logging.getLogger("gnas"), "propagate", False)
     root = typer.Typer(cls=cli.Commands, pretty_exceptions_enable=False)
     root.callback()(cli.options)
 
