@@ -54,7 +54,7 @@ Depth = Annotated[int, Field(ge=1, le=1000)]
 """Cells or layers, far beyond any network that is trained."""
 CountOrZero = Annotated[int, Field(ge=0, le=MOST)]
 """A whole number from 0."""
-Seed = Annotated[int, Field(ge=0, lt=SEEDS)]
+Seed = Annotated[int, pydantic.BeforeValidator(check_seed)]
 """A seed as torch takes it."""
 Rate = Annotated[float, Field(gt=0, le=100)]
 """A learning rate."""

@@ -288,6 +288,11 @@ def commands(command: Any, path: tuple[str, ...] = ()) -> Iterator[tuple[tuple[s
 
 CELL = "|nor_conv_3x3~0|+|none~0|none~1|+|none~0|none~1|skip_connect~2|"
 ARGUMENTS = {
+    "bench nasgem": ["--table", "a.parquet"],
+    **dict.fromkeys(
+        ("random", "evolution", "local", "predictor", "bayes"),
+        ["--space", "nasbench201", "--dataset", "digits"],
+    ),
     "search": ["nasbench201"],
     "train": ["dag-nasbench201", "--out", "a.safetensors"],
     "subset": [".", "--percent", "10", "--out", "list.txt"],
@@ -310,7 +315,12 @@ def test_commands(
     monkeypatch.chdir(tmp_path)
     (tmp_path / "a").mkdir()
     (tmp_path / "a" / "1.png").write_bytes(b"")
-    arguments = [*path, *ARGUMENTS.get(path[-1], []), "--seed", seed]
+    arguments = [
+        *path,
+        *ARGUMENTS.get(" ".join(path), ARGUMENTS.get(path[-1], [])),
+        "--seed",
+        seed,
+    ]
     done = CliRunner().invoke(app, arguments)
     assert done.exit_code == 1, done.output
     assert "seed must be a whole number" in done.stderr

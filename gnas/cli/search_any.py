@@ -138,10 +138,8 @@ def _command(searcher: str) -> Callable[..., None]:
             plan = plan_search(searcher, **options, storage=place(storage), study=study)
             stamp = time.strftime("%Y%m%d-%H%M%S")
             folder = out or Path("runs") / f"{searcher}-{Path(space).stem}-{stamp}"
-        again = ["gnas", "search", searcher, "--resume", str(folder)]
-        again += ["--workers", str(workers)] if workers != 1 else []
-        again += ["--storage", "URL"] if storage is not None and "://" in storage else []
-        with going_on(shlex.join(again), folder), watching() as report:
+        again = resume_command(searcher, folder, workers, storage)
+        with going_on(again, folder), watching() as report:
             result = run_plan(
                 plan, out=folder, workers=workers, resume=resume is not None, report=report,
                 figures=search_result_figures,
@@ -152,6 +150,14 @@ def _command(searcher: str) -> Callable[..., None]:
             write_json(json, result)
 
     return search
+
+
+def resume_command(searcher: str, folder: Path, workers: int, storage: str | None) -> str:
+    """The command that goes on with an interrupted search."""
+    again = ["gnas", "search", searcher, "--resume", str(folder)]
+    again += ["--workers", str(workers)] if workers != 1 else []
+    again += ["--storage", "URL"] if storage is not None and "://" in storage else []
+    return shlex.join(again)
 
 
 def following(folder: Path, plan: SearchPlan) -> list[list[str | Path]]:
