@@ -289,10 +289,10 @@ def commands(command: Any, path: tuple[str, ...] = ()) -> Iterator[tuple[tuple[s
 CELL = "|nor_conv_3x3~0|+|none~0|none~1|+|none~0|none~1|skip_connect~2|"
 ARGUMENTS = {
     "bench nasgem": ["--table", "a.parquet"],
-    **dict.fromkeys(
-        ("random", "evolution", "local", "predictor", "bayes"),
-        ["--space", "nasbench201", "--dataset", "digits"],
-    ),
+    **{
+        name: ["--space", "nasbench201", "--dataset", "digits"]
+        for name in ("random", "evolution", "local", "predictor", "bayes")
+    },
     "search": ["nasbench201"],
     "train": ["dag-nasbench201", "--out", "a.safetensors"],
     "subset": [".", "--percent", "10", "--out", "list.txt"],

@@ -130,8 +130,7 @@ def _command(searcher: str) -> Callable[..., None]:
         if resume is not None:
             if out is not None or study is not None:
                 raise typer.BadParameter("--resume goes on in its own folder and study")
-            plan = resumed_plan(resume, searcher, options, storage=place(storage))
-            folder = resume
+            plan, folder = resumed_plan(resume, searcher, options, storage=place(storage)), resume
         else:
             if space is None:
                 raise typer.BadParameter("--space must be given: a space of gnas, or FILE.py:NAME")

@@ -99,7 +99,7 @@ def test_a_truncated_checkpoint_falls_back_and_says_so(
     (folder / "step-000000006.json").write_text('{"step": 6, "sha')
     with caplog.at_level(logging.WARNING):
         assert Checkpoints(folder).load()[1]["step"] == 5
-    assert "must be a whole JSON object" in caplog.text
+    assert "must be the record of a checkpoint" in caplog.text
     (folder / "step-000000005.safetensors").unlink()
     with pytest.raises(DataError, match=r"must have a whole checkpoint, but: .*6.*; .*5"):
         Checkpoints(folder).load()
@@ -137,7 +137,7 @@ def test_checkpoints_keep_the_last_two_and_are_not_written_too_often(tmp_path: P
     assert Checkpoints(tmp_path / "rare" / "checkpoint").steps() == [0, 10]  # first and last
     checkpoints = Checkpoints(tmp_path / "a")
     for step in range(4):
-        checkpoints.save(step, {"x": torch.full((3,), step)}, {"n": step})
+        checkpoints.save(step, {"x": torch.full((3,), step)}, {"n": step, "processes": 1})
     assert sorted(path.name for path in (tmp_path / "a").iterdir()) == [
         f"step-00000000{step}.{kind}" for step in (2, 3) for kind in ("json", "safetensors")
     ]
