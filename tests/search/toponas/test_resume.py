@@ -137,7 +137,8 @@ def test_checkpoints_keep_the_last_two_and_are_not_written_too_often(tmp_path: P
     assert Checkpoints(tmp_path / "rare" / "checkpoint").steps() == [0, 10]  # first and last
     checkpoints = Checkpoints(tmp_path / "a")
     for step in range(4):
-        checkpoints.save(step, {"x": torch.full((3,), step)}, {"n": step, "processes": 1})
+        facts = {"n": step, "processes": 1, "facts": {}}
+        checkpoints.save(step, {"x": torch.full((3,), step)}, facts)
     assert sorted(path.name for path in (tmp_path / "a").iterdir()) == [
         f"step-00000000{step}.{kind}" for step in (2, 3) for kind in ("json", "safetensors")
     ]
