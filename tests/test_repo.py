@@ -169,6 +169,48 @@ def test_nothing_reads_pickles_that_could_run_code() -> None:
                 assert options.get("weights_only") == "True", where
 
 
+OPTUNA_PRIVATES = re.compile(
+    r"(?<![a-z])_?(?:study|trial|storage|backend|rdb|sampler|optuna(?:\.\w+)*)\._[a-z]\w*"
+    r"|\b_(?:study|trial)_id\b|from optuna[\w.]* import (?:.*\W)?_\w|import optuna\.(?:\w+\.)*_"
+)
+OPTUNA_SQL = re.compile(
+    r"(?i)\b(?:from|into|update|join|table)\s+(?:studies|trials|(?:study|trial)_\w+)\b.*[\"']"
+)
+
+
+@pytest.mark.parametrize("path", LIBRARY, ids=name_of)
+def test_optuna_is_used_by_its_public_interface(path: Path) -> None:
+    code = ast.unparse(_without_docstrings(tree(path)))
+    for pattern in (OPTUNA_PRIVATES, OPTUNA_SQL):
+        found = pattern.search(code)
+        assert not found, f"{name_of(path)} reaches into Optuna: {found[0]}"
+
+
+def test_reaching_into_optuna_would_be_seen() -> None:
+    for line in (
+        "study._storage", "self._study._study_id", "trial._trial_id", "optuna.trial._frozen",
+        "from optuna.storages._rdb import models", "from optuna.trial import Trial, _base",
+        "import optuna.storages._cached_storage", "self.sampler._rng", "self._rdb.backend._engine", "self._study._x()",
+    ):  # fmt: skip
+        assert OPTUNA_PRIVATES.search(line), line
+    for line in ("'DELETE FROM trials'", "'select 1 from trial_values where x'"):
+        assert OPTUNA_SQL.search(line), line
+
+
+def _without_docstrings(module: ast.Module) -> ast.Module:
+    found = ast.parse(ast.unparse(module))
+    for node in ast.walk(found):
+        body = getattr(node, "body", None)
+        if isinstance(body, list):
+            kept = [x for x in body if not (isinstance(x, ast.Expr) and _is_text(x.value))]
+            node.body = kept or [ast.Pass()]  # type: ignore[attr-defined]
+    return found
+
+
+def _is_text(node: ast.expr) -> bool:
+    return isinstance(node, ast.Constant) and isinstance(node.value, str)
+
+
 def test_folders_of_data_hold_no_code() -> None:
     for folder in (ROOT / "datasets", ROOT / "benchmarks" / "results"):
         assert not list(folder.rglob("*.py"))

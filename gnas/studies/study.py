@@ -119,15 +119,15 @@ class CandidateStudy:
         place, facts = open_storage(storage, create=True), plain(job.facts())
         with place.exclusive(name):
             place.call(lambda: _create(place, name))
-            study = cls(place, name, storage)
-            if study.kind is None:
-                study._begin(job, facts, heartbeat_s)
-            study._check_same(job.kind, facts)
-            if study.finished:
-                study._set(FINISHED, False)
-        study.take_back()
-        study.repair()
-        return study
+            found = cls(place, name, storage)
+            if found.kind is None:
+                found._begin(job, facts, heartbeat_s)
+            found._check_same(job.kind, facts)
+            if found.finished:
+                found._set(FINISHED, False)
+        found.take_back()
+        found.repair()
+        return found
 
     @classmethod
     def join(cls, name: str, storage: str | Path) -> CandidateStudy:

@@ -45,7 +45,7 @@ class History:
     def __init__(self, searcher: Searcher) -> None:
         self._searcher = searcher
         self._known: dict[str, tuple[Data, int]] = {}
-        self._study: tuple[object, int] | None = None
+        self._study: Study | None = None
         self._forget()
 
     def _forget(self) -> None:
@@ -95,11 +95,10 @@ class History:
 
     def _unfinished(self, study: Study, besides: int) -> dict[int, int]:
         """Reads what is new; the keys of the trials that are not finished, by number."""
-        if self._study != (study._storage, study._study_id):
-            self._study = study._storage, study._study_id
+        if self._study is not study:
+            self._study = study
             self._forget()
-        # not `study.get_trials`: pruners may show a sampler only a part of the study
-        every = study._storage.get_all_trials(study._study_id, deepcopy=False)
+        every = study.get_trials(deepcopy=False)
         new = [trial for trial in every if trial.number not in self._finished]
         self._understand(study, [trial for trial in new if ARCHITECTURE in trial.user_attrs])
         unfinished = {}

@@ -6,7 +6,7 @@ import secrets
 import threading
 from collections.abc import Callable, Sequence
 from functools import partial
-from typing import Any
+from typing import Any, cast
 
 import optuna
 from optuna.distributions import BaseDistribution
@@ -15,7 +15,7 @@ from optuna.trial import FrozenTrial, TrialState
 from torch_geometric.data import Data
 
 from gnas.config import check_seed, seed_32
-from gnas.errors import ConfigError, GnasError
+from gnas.errors import ConfigError
 from gnas.predictors import Predictor
 from gnas.search.objectives import Goal, Objective
 from gnas.search.samplers.base import Searcher
@@ -35,19 +35,26 @@ from gnas.spaces import space_record
 from gnas.spaces.base import Space
 
 
-def suggest_architecture(trial: optuna.Trial | FrozenTrial, space: Space) -> Data:
-    """The architecture of a trial: call it in the objective, or on a finished trial.
+def suggest_architecture(trial: optuna.trial.BaseTrial, space: Space) -> Data:
+    """Suggest the architecture of a trial: call it in the objective, or on a finished trial.
+
+    The first call on a trial chooses the architecture, as ``trial.suggest_float`` does a number;
+    further calls return the same one.
 
     Args:
-        trial: Of a study with an `ArchitectureSampler`.
+        trial: Of a study with an `ArchitectureSampler`; or any that has an architecture.
         space: The sampler's.
 
     Raises:
-        ConfigError: the trial has none, since its study has another kind of sampler.
+        ConfigError: the trial has none, and its study has another kind of sampler; the study
+            holds architectures of another space; or all were chosen.
         GraphError: its text is malformed, or of another space.
     """
     text = trial.user_attrs.get(ARCHITECTURE)
-    if text is None:
+    sampler = trial.study.sampler if isinstance(trial, optuna.Trial) else None
+    if isinstance(sampler, ArchitectureSampler):
+        text = sampler.choose(cast(optuna.Trial, trial))
+    elif text is None:
         raise ConfigError(
             f"trial {trial.number} must carry an architecture, but has none; give its study a "
             "sampler of gnas.search, for example NASGEMSampler(space)"
@@ -58,11 +65,11 @@ def suggest_architecture(trial: optuna.Trial | FrozenTrial, space: Space) -> Dat
 class ArchitectureSampler(BaseSampler):
     """Lets a searcher choose the architecture of every trial of a study.
 
-    Before a trial starts, the searcher is told what the study's finished trials scored, and what
-    it then asks for is written to the trial's user attribute ``architecture`` as text, and its
-    space to ``space``. In the objective `suggest_architecture` reads it. The study itself is the
-    only memory, so several
-    processes can work on one study, and one that was stopped goes on as if it had not been.
+    When the objective calls `suggest_architecture`, the searcher is told what the study's
+    finished trials scored, and what it then asks for is written to the trial's user attribute
+    ``architecture`` as text, and its space to ``space``. The study itself is the only memory, so
+    several processes can work on one study, and one that was stopped goes on as if it had not
+    been.
 
     What counts: finished trials, minimised or maximised as the study says, in one direction or in
     several, in the order of their completion. Failed and pruned trials have no score, but their
@@ -79,8 +86,7 @@ class ArchitectureSampler(BaseSampler):
             Optuna's TPESampler if None.
 
     Raises:
-        ConfigError: a setting that the searcher refuses; from `before_trial`: the study holds
-            architectures of another space, or all were chosen.
+        ConfigError: a setting that the searcher refuses.
     """
 
     def __init__(
@@ -108,22 +114,20 @@ class ArchitectureSampler(BaseSampler):
         self.__dict__.update(state)
         self._start()
 
-    def before_trial(self, study: optuna.Study, trial: FrozenTrial) -> None:
-        """Chooses the trial's architecture; a trial for which there is none fails."""
-        self._other.before_trial(study, trial)
-        try:
-            text = trial.user_attrs.get(ARCHITECTURE)
-            if text is not None:  # enqueued with it
-                self._history.parse(text, f"trial {trial.number} of '{study.study_name}'")
-                return
-            with self._lock:
-                self._choose(study, trial)
-        except GnasError:
-            # or it would be running for ever
-            study._storage.set_trial_state_values(trial._trial_id, TrialState.FAIL)
-            raise
+    def choose(self, trial: optuna.Trial) -> str:
+        """The architecture of a trial as text, chosen now if it has none; see the class.
 
-    def _choose(self, study: optuna.Study, trial: FrozenTrial) -> None:
+        Raises:
+            ConfigError: the study holds architectures of another space, or all were chosen.
+        """
+        text = trial.user_attrs.get(ARCHITECTURE)
+        if text is None:
+            with self._lock:
+                return self._choose(trial.study, trial)
+        self._history.parse(text, f"trial {trial.number} of '{trial.study.study_name}'")
+        return str(text)
+
+    def _choose(self, study: optuna.Study, trial: optuna.Trial) -> str:
         """Writes a choice to the trial that no other trial has."""
         count = len(study.directions)
         if len(self._searcher.goal.objectives) != count:  # values come signed
@@ -140,12 +144,15 @@ class ArchitectureSampler(BaseSampler):
                 continue
             text = self._searcher.space.to_str(graph)
             self._history.know(text, graph, key)
-            study._storage.set_trial_user_attr(trial._trial_id, SPACE, self._record)
-            study._storage.set_trial_user_attr(trial._trial_id, ARCHITECTURE, text)
-            trial.user_attrs[ARCHITECTURE] = text  # what the objective's trial reads
+            trial.set_user_attr(SPACE, self._record)
+            trial.set_user_attr(ARCHITECTURE, text)
             # or be writing it just now: whoever writes later sees the other.
             if not self._history.holders(study, key, besides=trial.number):
-                return
+                return text
+
+    def before_trial(self, study: optuna.Study, trial: FrozenTrial) -> None:
+        """See `optuna.samplers.BaseSampler`; for the sampler of the other hyperparameters."""
+        self._other.before_trial(study, trial)
 
     def after_trial(
         self,

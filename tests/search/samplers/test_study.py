@@ -73,6 +73,13 @@ def edges(trial: optuna.Trial, space: Space) -> float:
     return float(suggest_architecture(trial, space).edge_index.size(1))
 
 
+def ask(study: optuna.Study, space: Space) -> optuna.Trial:
+    """A trial with its architecture, as an objective would have it."""
+    trial = study.ask()
+    suggest_architecture(trial, space)
+    return trial
+
+
 def objective(trial: optuna.Trial) -> float:
     return edges(trial, NASBench201())
 
@@ -126,16 +133,16 @@ def test_pickled_and_copied_samplers_choose_alike(name: str) -> None:
 
 
 def test_evolution_counts_age_from_completion() -> None:
-    chooser = sampler("evolution", NASBench201())
+    space = NASBench201()
+    chooser = sampler("evolution", space)
     ours = study(chooser)
-    trials = [ours.ask() for _ in range(6)]
+    trials = [ask(ours, space) for _ in range(6)]
     order = [3, 0, 5, 1, 4, 2]
     for number in order:
         ours.tell(trials[number], float(number))
-    ours.ask()
+    ask(ours, space)
     assert [scored.score for scored in chooser._searcher.told] == order
     parents = {scored.key for scored in chooser._searcher.told[-4:]}
-    space = NASBench201()
     child = chooser._searcher.key(suggest_architecture(ours.ask(), space))
     best = next(s for s in chooser._searcher.told if s.score == 5)
     around = [s for s in chooser._searcher.told if s.key in parents]
@@ -148,6 +155,7 @@ def test_failed_and_pruned_trials_are_not_scored_and_not_chosen_again() -> None:
     chooser = sampler("evolution", space, population=2)
 
     def sometimes(trial: optuna.Trial) -> float:
+        suggest_architecture(trial, space)
         if trial.number == 0:
             raise RuntimeError("out of memory")
         if trial.number == 1:
@@ -158,7 +166,7 @@ def test_failed_and_pruned_trials_are_not_scored_and_not_chosen_again() -> None:
     ours.optimize(sometimes, n_trials=6, catch=(RuntimeError,))
     assert len(set(texts(ours))) == 6
     with pytest.raises(ConfigError, match="none is left after 6"):
-        ours.ask()
+        ours.optimize(sometimes, n_trials=1)
     assert [scored.score for scored in chooser._searcher.told] == [3.0, 4.0, 5.0]
     assert ours.trials[-1].state == TrialState.FAIL  # not running for ever
 
@@ -169,16 +177,16 @@ def test_enqueued_architectures_go_first_and_count() -> None:
     known = space.to_str(space.from_str("conv_1x1,dw_sep_conv_3x3|1"))
     ours.enqueue_trial({}, user_attrs={"architecture": known})
     waiting = space.to_str(space.from_str("conv_1x1,conv_1x1|1"))
-    first = ours.ask()
+    first = ask(ours, space)
     ours.enqueue_trial({}, user_attrs={"architecture": waiting})
     ours.tell(first, state=TrialState.FAIL)
     ours.enqueue_trial({}, user_attrs={"architecture": known})  # a retry
-    trials = [ours.ask() for _ in range(6)]
+    trials = [ask(ours, space) for _ in range(6)]
     assert first.user_attrs["architecture"] == known
     assert [trial.user_attrs["architecture"] for trial in trials[:2]] == [waiting, known]
     assert len(set(texts(ours))) == 6
     with pytest.raises(ConfigError, match="none is left"):
-        ours.ask()
+        ask(ours, space)
 
 
 def test_studies_of_other_spaces_are_refused_in_one_line() -> None:
@@ -193,7 +201,7 @@ def test_studies_of_other_spaces_are_refused_in_one_line() -> None:
         third = study(sampler("random", NASGEM(8)))
         third.enqueue_trial({}, user_attrs={"architecture": broken})
         with pytest.raises(ConfigError, match=f"trial 0 of 'cells' must hold.*has '{broken}'"):
-            third.ask()
+            ask(third, NASGEM(8))
 
 
 def test_studies_of_several_objectives(name: str) -> None:
@@ -267,4 +275,18 @@ def test_pruners_that_show_a_part_of_the_study_do_not_hide_architectures() -> No
     ours.optimize(partial(edges, space=NASGEM(2)), n_trials=6)
     assert len(set(texts(ours))) == 6
     with pytest.raises(ConfigError, match="none is left"):
-        ours.ask()
+        ask(ours, NASGEM(2))
+
+
+def test_a_trial_has_one_architecture_however_often_it_is_asked_for() -> None:
+    space = NASBench201()
+    ours = study(sampler("random", space))
+    trial = ours.ask()
+    first, second = (suggest_architecture(trial, space) for _ in range(2))
+    assert space.to_str(first) == space.to_str(second) == trial.user_attrs["architecture"]
+    assert "architecture" not in ours.ask().user_attrs  # nobody wants one of this trial
+    frozen = ours.trials[0]
+    assert space.to_str(suggest_architecture(frozen, space)) == space.to_str(first)
+    fixed = optuna.trial.FixedTrial({})
+    with pytest.raises(ConfigError, match="must carry an architecture, but has none"):
+        suggest_architecture(fixed, space)
