@@ -190,7 +190,8 @@ def test_reaching_into_optuna_would_be_seen() -> None:
     for line in (
         "study._storage", "self._study._study_id", "trial._trial_id", "optuna.trial._frozen",
         "from optuna.storages._rdb import models", "from optuna.trial import Trial, _base",
-        "import optuna.storages._cached_storage", "self.sampler._rng", "self._rdb.backend._engine", "self._study._x()",
+        "import optuna.storages._cached_storage", "self.sampler._rng", "self._rdb.backend._engine",
+        "self._study._x()",
     ):  # fmt: skip
         assert OPTUNA_PRIVATES.search(line), line
     for line in ("'DELETE FROM trials'", "'select 1 from trial_values where x'"):
