@@ -19,7 +19,6 @@ check: .venv/installed-dev
 	$(BIN)/ruff check $(SOURCES)
 	$(BIN)/ruff format --check $(SOURCES)
 	$(BIN)/mypy $(SOURCES)
-	NO_MKDOCS_2_WARNING=1 $(BIN)/mkdocs build --strict --quiet --site-dir site
 	OMP_NUM_THREADS=1 $(BIN)/pytest -q tests/docs tests/test_repo.py
 
 docs: .venv/installed-dev

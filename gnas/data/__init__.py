@@ -29,7 +29,16 @@ _HOME = {
     "save_table": "gnas.data.tables",
     "verify_table": "gnas.data.tables",
 }
-__all__ = [*_HOME]
+__all__ = [
+    "BenchmarkTable",
+    "Column",
+    "NASBench101",
+    "NASBench201",
+    "Provenance",
+    "load_table",
+    "save_table",
+    "verify_table",
+]
 
 
 def __getattr__(name: str) -> object:

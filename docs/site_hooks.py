@@ -1,0 +1,104 @@
+"""Pages of the site that are written from the package: the reference and the map of modules.
+
+MkDocs calls the functions ``on_*`` of this file when it builds the site (``hooks``, mkdocs.yml).
+``python docs/site_hooks.py`` brings the map in docs/development.md up to date.
+"""
+
+from __future__ import annotations
+
+import ast
+from pathlib import Path
+
+from mkdocs.config.defaults import MkDocsConfig
+from mkdocs.structure.files import File, Files
+
+ROOT = Path(__file__).resolve().parents[1]
+PACKAGE = ROOT / "gnas"
+INTERNAL = {"cli", "figure", "locks", "owners", "printable", "processes", "style", "user_code"}
+"""Parts without a page of their own in the reference; the map has them."""
+MAP = "reference/map.md"
+START, END = "<!-- package map -->", "<!-- end of the map -->"
+MAP_HEAD = """# Map of the package
+
+Every module with the first line of its docstring. [Development](../development.md) explains which
+part may import which.
+"""
+
+
+def on_config(config: MkDocsConfig) -> MkDocsConfig:
+    """Add a page for every public module to the section "Reference" of the navigation."""
+    entries: list[object] = [{name: page_of(name)} for name in public_modules()]
+    for section in config.nav or []:
+        if "Reference" in section:
+            section["Reference"] += entries
+    return config
+
+
+def on_files(files: Files, config: MkDocsConfig) -> Files:
+    """Add the generated pages to those that lie in docs/."""
+    for name in public_modules():
+        text = f"# {name}\n\n::: {name}\n    options:\n      show_root_heading: false\n"
+        files.append(File.generated(config, page_of(name), content=text))
+    files.append(File.generated(config, MAP, content=f"{MAP_HEAD}\n{package_map()}"))
+    return files
+
+
+def page_of(module: str) -> str:
+    """Path of a module's reference page in docs/."""
+    return f"reference/{module}.md"
+
+
+def public_modules() -> list[str]:
+    """Modules with a reference page.
+
+    A package that lists its public names in ``__all__`` has one page for all of them; of one that
+    does not, every module has its own.
+    """
+    found = []
+    for path in sorted(PACKAGE.rglob("*.py")):
+        parts = path.relative_to(PACKAGE).with_suffix("").parts
+        package = parts[-1] == "__init__"
+        names = parts[:-1] if package else parts
+        hidden = any(part.startswith("_") for part in names)
+        if not names or names[0] in INTERNAL or hidden:
+            continue
+        home = path.parent / "__init__.py"
+        listed = "__all__" in home.read_text(encoding="utf-8")
+        if package == listed or (len(names) == 1 and not package):
+            found.append(".".join(["gnas", *names]))
+    return sorted(found)
+
+
+def package_map(depth: int | None = None) -> str:
+    """A Markdown list of the modules of gnas, each with the first line of its docstring.
+
+    Args:
+        depth: Parts of a name below ``gnas`` at most; None lists every module.
+
+    Returns:
+        One line a module, packages before what they contain.
+    """
+    lines = []
+    for path in sorted(PACKAGE.rglob("*.py"), key=lambda p: p.with_suffix("").parts):
+        names = path.relative_to(PACKAGE).with_suffix("").parts
+        if names[-1] in ("__init__", "__main__"):
+            names = names[:-1] if names[-1] == "__init__" else names
+        if not names or (depth is not None and len(names) > depth):
+            continue
+        docstring = ast.get_docstring(ast.parse(path.read_text(encoding="utf-8"))) or ""
+        summary = " ".join(docstring.split("\n\n")[0].split())
+        folder = "/" if path.name == "__init__.py" else ".py"
+        lines.append(f"{'    ' * (len(names) - 1)}- `{names[-1]}{folder}`: {summary}")
+    return "\n".join(lines) + "\n"
+
+
+def main() -> None:
+    """Write the parts of the package into docs/development.md."""
+    page = ROOT / "docs" / "development.md"
+    before, rest = page.read_text(encoding="utf-8").split(START)
+    after = rest.split(END)[1]
+    page.write_text(f"{before}{START}\n\n{package_map(depth=1)}\n{END}{after}", encoding="utf-8")
+
+
+if __name__ == "__main__":
+    main()
