@@ -10,7 +10,7 @@ from torch import Tensor
 
 from gnas.search.toponas import ToponasConfig, toponas_space
 from gnas.spaces.toponas.cells import CELL_TYPES, PRIMITIVES
-from gnas.spaces.toponas.figure import LABELS, OP_COLOURS, TITLES, cell_figures
+from gnas.spaces.toponas.figure import LABELS, OP_COLOURS, TITLES, cell_figures, node_name
 from gnas.spaces.toponas.genotype import Genotype
 from gnas.style import COLOURS
 from gnas.topology import TopologyCodes, TopologyDistribution
@@ -148,7 +148,7 @@ def _beta(axes: Axes, config: ToponasConfig, history: Tensor, codes: TopologyCod
         lines = torch.stack([step[k] * len(step[k]) for step in steps])
         colour = COLOURS[k % len(COLOURS)]
         axes.plot(lines, color=colour, linewidth=0.8)
-        axes.plot([], [], color=colour, label=_node_name(node))
+        axes.plot([], [], color=colour, label=node_name(node))
     axes.legend(fontsize=7, frameon=False, title="node", title_fontsize=7)
 
 
@@ -160,7 +160,7 @@ def _scales(axes: Axes, history: Tensor, codes: TopologyCodes) -> None:
     for place, e in enumerate(history[-1].argsort(stable=True).tolist()):
         i, j = codes.edges[e]
         axes.annotate(
-            f"{_node_name(i)}→{j}",
+            f"{node_name(i)}→{j}",
             (len(history) - 1, float(history[-1, e])),
             (1.08, (place + 0.5) / count),
             textcoords="axes fraction",
@@ -169,10 +169,6 @@ def _scales(axes: Axes, history: Tensor, codes: TopologyCodes) -> None:
             color=COLOURS[i % len(COLOURS)],
             arrowprops={"arrowstyle": "-", "lw": 0.4, "color": COLOURS[i % len(COLOURS)]},
         )
-
-
-def _node_name(node: int) -> str:
-    return ("$c_{k-2}$", "$c_{k-1}$")[node] if node < 2 else str(node)
 
 
 def _grid(rows: int, columns: int) -> tuple[Figure, list[Axes]]:
