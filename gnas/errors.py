@@ -23,3 +23,7 @@ class MissingDataError(DataError, FileNotFoundError):
 
 class UnsupportedError(GnasError):
     """The operation does not exist for this object, e.g. enumerating an infinite space."""
+
+
+class ProcessError(GnasError):
+    """A process that worked for this one was killed."""

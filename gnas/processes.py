@@ -10,9 +10,18 @@ import multiprocessing as mp
 import os
 import signal
 import threading
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from concurrent.futures import ProcessPoolExecutor, as_completed
+from concurrent.futures.process import BrokenProcessPool
 from contextlib import contextmanager
 from multiprocessing.context import ForkServerContext, SpawnContext
+from typing import Any, TypeVar
+
+from threadpoolctl import threadpool_limits
+
+from gnas.errors import ProcessError
+
+Result = TypeVar("Result")
 
 QUIET = "ignore:`torch.jit:FutureWarning"
 """The one warning that such processes do not print: torch-geometric's, while it is imported."""
@@ -44,6 +53,73 @@ def context(*modules: str) -> ForkServerContext | SpawnContext:
     """
     prepare(*modules)
     return mp.get_context("forkserver") if _HAS_SERVER else mp.get_context("spawn")
+
+
+def usable_cores() -> int:
+    """Number of cores that this process may run on."""
+    if hasattr(os, "sched_getaffinity"):
+        return len(os.sched_getaffinity(0))
+    return os.cpu_count() or 1
+
+
+def spread(
+    function: Callable[..., Result], calls: Sequence[tuple[Any, ...]], workers: int, *modules: str
+) -> Iterator[tuple[int, Result]]:
+    """Call a function with many arguments, by several processes of one thread each.
+
+    One thread, because small matrices gain nothing from more, and threads that wait for each
+    other on busy cores cost several times what they bring. Results are the same for any number
+    of processes.
+
+    Args:
+        function: Pickled once a process, so that it may carry data and keep what it computes.
+        calls: Its arguments, one tuple a call.
+        workers: Number of processes; 1 is this one.
+        modules: Modules that the processes need; see `prepare`.
+
+    Yields:
+        The place in ``calls`` and the result of a call, in the order in which calls end.
+
+    Raises:
+        ProcessError: a process was killed.
+    """
+    if workers == 1 or len(calls) < 2:
+        with threadpool_limits(1):
+            yield from ((k, function(*call)) for k, call in enumerate(calls))
+        return
+    with ProcessPoolExecutor(
+        min(workers, len(calls)),
+        context(*modules),
+        initializer=_start,
+        initargs=({**os.environ}, function),
+    ) as pool:
+        places = {pool.submit(_call, *call): k for k, call in enumerate(calls)}
+        try:
+            for end in as_completed(places):
+                yield places[end], end.result()
+        except BrokenProcessPool as error:
+            raise ProcessError(
+                "every process must live to the end, but one was killed; is there too little "
+                "memory? Try again with fewer --workers"
+            ) from error
+        finally:
+            pool.shutdown(cancel_futures=True)
+
+
+_function: Callable[..., Any]
+"""In a process of `spread`: the function that it calls."""
+
+
+def _start(environment: Mapping[str, str], function: Callable[..., Any]) -> None:
+    global _function
+    adopt(environment)
+    end_with_parent()
+    _function = function
+
+
+def _call(*arguments: Any) -> Any:
+    with threadpool_limits(1):
+        return _function(*arguments)
 
 
 def adopt(environment: Mapping[str, str]) -> None:

@@ -11,6 +11,7 @@ from pathlib import Path
 import pytest
 
 from gnas import processes
+from gnas.errors import ConfigError, ProcessError
 
 
 def test_children_have_the_environment_of_now(monkeypatch: pytest.MonkeyPatch) -> None:
@@ -66,3 +67,38 @@ def test_ctrl_c_while_processes_are_prepared_is_one_line(wait_s: float, tmp_path
 
 def _has_child(pid: int) -> bool:
     return bool(Path(f"/proc/{pid}/task/{pid}/children").read_text().split())
+
+
+class Counting:
+    """Returns its argument's square, and how often this copy was called before."""
+
+    def __init__(self) -> None:
+        self.calls = 0
+
+    def __call__(self, number: int, fate: str) -> tuple[int, int]:
+        if fate == "killed":
+            os.kill(os.getpid(), signal.SIGKILL)
+        if fate == "wrong":
+            raise ConfigError("number must be right")
+        self.calls += 1
+        return number**2, self.calls
+
+
+@pytest.mark.parametrize("workers", [1, 2, 7])
+def test_calls_are_spread_and_keep_their_function(workers: int) -> None:
+    calls = [(number, "well") for number in range(6)]
+    results = dict(processes.spread(Counting(), calls, workers, __name__))
+    assert [results[k][0] for k in range(6)] == [0, 1, 4, 9, 16, 25]
+    assert max(count for _, count in results.values()) >= 6 / workers
+
+
+@pytest.mark.parametrize("workers", [1, 2])
+def test_errors_of_calls_arrive(workers: int) -> None:
+    with pytest.raises(ConfigError, match="number must be right"):
+        list(processes.spread(Counting(), [(1, "well"), (2, "wrong")], workers, __name__))
+
+
+def test_a_killed_process_is_one_line() -> None:
+    calls = [(number, "killed") for number in range(4)]
+    with pytest.raises(ProcessError, match="one was killed; is there too little memory"):
+        list(processes.spread(Counting(), calls, 2, __name__))

@@ -26,6 +26,7 @@ from gnas.metrics import (
     spearman,
 )
 from gnas.predictors.features import Features, Rows
+from gnas.processes import spread
 from gnas.search.nasgem.surface import local_r2
 
 Values = NDArray[np.float64]
@@ -106,7 +107,8 @@ def run(
     samples: Sequence[int],
     seeds: int,
     seed: int,
-    progress: Progress,
+    progress: Progress | None = None,
+    workers: int = 1,
 ) -> tuple[Row, ...]:
     """A row per number of samples and contender, then the choices without a predictor.
 
@@ -117,38 +119,42 @@ def run(
         seeds: Repetitions.
         seed: Fixes all draws and predictors.
         progress: Called with (fits done, fits in all).
+        workers: Processes that fit, each with one thread; the rows are the same for any number.
 
     Raises:
-        ConfigError: ``samples`` leave fewer than `LEAST_CANDIDATES` candidates.
+        ConfigError: ``samples`` leave fewer than `LEAST_CANDIDATES` candidates, or there are no
+            workers.
+        ProcessError: a process was killed.
     """
+    if workers < 1:
+        raise ConfigError(f"workers must be at least 1, but got {workers}")
     draws = [task.draw(seed, repetition) for repetition in range(seeds)]
     _check_samples(task, draws, max(samples))
     used = np.unique(np.concatenate([task.candidates, *(draw[: max(samples)] for draw in draws)]))
-    views = _Views(task, used)
-    fits = _Fits(len(samples) * len(contenders) * seeds, progress)
+    fits = [(n, c, r) for n in samples for c in range(len(contenders)) for r in range(seeds)]
+    results: dict[tuple[int, int, int], Scores] = {}
+    fit = _Fit(task, contenders, seed, used)
+    for place, scores in spread(fit, fits, workers, __name__):
+        results[fits[place]] = scores
+        if progress is not None:
+            progress(len(results), len(fits))
     rows: list[Row] = []
-    # One thread: the matrices are small, and threads that wait for each other on busy cores
-    # cost more than they bring. It also makes the numbers independent of the number of cores.
-    with threadpool_limits(1):
-        for n in samples:
-            reference: list[Scores] | None = None
-            for contender in contenders:
-                scores = [
-                    fits.count(_one_fit(task, views, contender, draw[:n], [seed, repetition]))
-                    for repetition, draw in enumerate(draws)
-                ]
-                reference = reference or scores
-                row = _row(contender.name, contender.encoder, n, scores, reference)
-                if task.functions is None:
-                    row = replace(row, kendall_tau_no_twins=None)
-                if task.smoothness:
-                    smooth = mean_interval([score["neighbours_r2"] for score in scores])
-                    row = replace(row, neighbours_r2=smooth)
-                rows.append(row)
-            rows += [
-                _row("none", BEST_SAMPLE, n, [_best_sample(task, d[:n]) for d in draws]),
-                _row("none", RANDOM_PICK, n, [_random_pick(task, d, n) for d in draws]),
-            ]
+    for n in samples:
+        reference: list[Scores] | None = None
+        for c, contender in enumerate(contenders):
+            found = [results[n, c, repetition] for repetition in range(seeds)]
+            reference = reference or found
+            row = _row(contender.name, contender.encoder, n, found, reference)
+            if task.functions is None:
+                row = replace(row, kendall_tau_no_twins=None)
+            if task.smoothness:
+                smooth = mean_interval([score["neighbours_r2"] for score in found])
+                row = replace(row, neighbours_r2=smooth)
+            rows.append(row)
+        rows += [
+            _row("none", BEST_SAMPLE, n, [_best_sample(task, d[:n]) for d in draws]),
+            _row("none", RANDOM_PICK, n, [_random_pick(task, d, n) for d in draws]),
+        ]
     return tuple(rows)
 
 
@@ -169,27 +175,36 @@ def run_fits(
     """
     draws = [task.draw(seed, repetition) for repetition in range(seeds)]
     _check_samples(task, draws, max(samples))
-    views = _Views(task, np.arange(len(task.graphs)))
+    fit = _Fit(task, [contender], seed, np.arange(len(task.graphs)))
     with threadpool_limits(1):
-        return {
-            n: [
-                _one_fit(task, views, contender, draw[:n], [seed, repetition])
-                for repetition, draw in enumerate(draws)
-            ]
-            for n in samples
-        }
+        return {n: [fit(n, 0, repetition) for repetition in range(seeds)] for n in samples}
 
 
-class _Fits:
-    """Counts fits and says so."""
+class _Fit:
+    """The metrics of one contender fitted on one draw.
 
-    def __init__(self, total: int, progress: Progress) -> None:
-        self._done, self._total, self._progress = 0, total, progress
+    Args:
+        task: The cells.
+        contenders: The predictors.
+        seed: Fixes draws and predictors.
+        used: The rows whose features are ever needed, ascending.
+    """
 
-    def count(self, scores: Scores) -> Scores:
-        self._done += 1
-        self._progress(self._done, self._total)
-        return scores
+    def __init__(
+        self, task: Task, contenders: Sequence[Contender], seed: int, used: Indices
+    ) -> None:
+        self._task, self._contenders, self._seed = task, contenders, seed
+        self._views = _Views(task, used)
+
+    def __call__(self, samples: int, contender: int, repetition: int) -> Scores:
+        """The metrics of ``contenders[contender]`` on the first ``samples`` of a repetition."""
+        return _one_fit(
+            self._task,
+            self._views,
+            self._contenders[contender],
+            self._task.draw(self._seed, repetition)[:samples],
+            [self._seed, repetition],
+        )
 
 
 class _Views:

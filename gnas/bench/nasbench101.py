@@ -81,19 +81,24 @@ class NASBench101Bench:
 
 
 def bench_nasbench101(
-    config: NASBench101Bench, *, progress: Callable[[int, int | None], None] | None = None
+    config: NASBench101Bench,
+    *,
+    progress: Callable[[int, int | None], None] | None = None,
+    workers: int = 1,
 ) -> BenchResult:
     """Runs the experiment: draws samples, fits every predictor, ranks the rest, picks one.
 
     Args:
         config: What to run.
         progress: Called with (fits done, fits in all).
+        workers: Processes that fit; the numbers are the same for any number.
 
     Raises:
         ConfigError: the table has too few cells for ``config.samples``, lacks a column, or is
             of another space.
         MissingDataError: there is no such table.
         DataError: the table is damaged.
+        ProcessError: a process was killed.
 
     Source: Cheng et al., NASGEM, AAAI 2021, section 4.3.
     """
@@ -113,7 +118,8 @@ def bench_nasbench101(
         samples=config.samples,
         seeds=config.seeds,
         seed=config.seed,
-        progress=progress or (lambda done, total: None),
+        progress=progress,
+        workers=workers,
     )
     names = {split: name_of(table.select(f"{split}_acc")) for split in ("val", "test")}
     ceiling, meaning = _ceiling(task, names, fixed=config.ops == "fixed")

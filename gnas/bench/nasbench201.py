@@ -75,19 +75,24 @@ class NASBench201Bench:
 
 
 def bench_nasbench201(
-    config: NASBench201Bench, *, progress: Callable[[int, int | None], None] | None = None
+    config: NASBench201Bench,
+    *,
+    progress: Callable[[int, int | None], None] | None = None,
+    workers: int = 1,
 ) -> BenchResult:
     """Runs the experiment: draws samples, fits every predictor, ranks the rest, picks one.
 
     Args:
         config: What to run.
         progress: Called with (fits done, fits in all).
+        workers: Processes that fit; the numbers are the same for any number.
 
     Raises:
         ConfigError: the table has too few cells for ``config.samples``, lacks a column, is of
             another space, or a column has gaps or one value only.
         MissingDataError: there is no such table.
         DataError: the table is damaged.
+        ProcessError: a process was killed.
     """
     start = time.monotonic()
     space = NASBench201()
@@ -112,7 +117,8 @@ def bench_nasbench201(
         samples=config.samples,
         seeds=config.seeds,
         seed=config.seed,
-        progress=progress or (lambda done, total: None),
+        progress=progress,
+        workers=workers,
     )
     ceiling, meaning = _ceiling(task, functions, train_name, test_name)
     agreement, of = _agreement(table, rows, config.dataset)

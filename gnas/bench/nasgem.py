@@ -135,19 +135,24 @@ class ExactKernelMap:
 
 
 def bench_nasgem(
-    config: NASGEMBench, *, progress: Callable[[int, int | None], None] | None = None
+    config: NASGEMBench,
+    *,
+    progress: Callable[[int, int | None], None] | None = None,
+    workers: int = 1,
 ) -> BenchResult:
     """Runs the experiment: draws samples, fits every predictor, ranks the rest, picks one.
 
     Args:
         config: What to run.
         progress: Called with (fits done, fits in all).
+        workers: Processes that fit; the numbers are the same for any number.
 
     Raises:
         ConfigError: the table has too few cells for ``config.samples``, lacks a column, or is
             of another space.
         MissingDataError: there is no such table.
         DataError: the table is damaged.
+        ProcessError: a process was killed.
 
     Source: Cheng et al., NASGEM, AAAI 2021, sections 4.1 and 4.3, figures 3 and 4.
     """
@@ -172,7 +177,8 @@ def bench_nasgem(
         samples=config.samples,
         seeds=config.seeds,
         seed=config.seed,
-        progress=progress or (lambda done, total: None),
+        progress=progress,
+        workers=workers,
     )
     several = len([column for column in table.select("val_acc") if column.run is not None]) > 1
     protocol = {**PROTOCOL, "ceiling": f"{names[0]} itself", "agreement": "val_acc"}

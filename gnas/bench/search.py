@@ -5,7 +5,6 @@ from __future__ import annotations
 import time
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
-from functools import cache, partial
 from pathlib import Path
 from typing import Any
 
@@ -166,9 +165,7 @@ def _run(
     wanted = [(name, seed) for name in config.searchers for seed in seeds]
     done = {key: log.found[key] for key in wanted if key in log.found}
     missing = [key for key in wanted if key not in done]
-    for search in run_searches(
-        missing, partial(_evaluator, config), evaluator, config.budget, workers
-    ):
+    for search in run_searches(missing, evaluator, config.budget, workers):
         log.add(search)
         done[search.searcher, search.seed] = search
         if progress is not None:
@@ -213,12 +210,6 @@ def _open(config: SearchBench) -> tuple[BenchmarkTable, TableEvaluator, dict[str
         for split, images in (("val", val), ("test", test))
     }
     return table, evaluator, columns
-
-
-@cache
-def _evaluator(config: SearchBench) -> TableEvaluator:
-    """The evaluator of a process that does nothing but search; opened once."""
-    return _open(config)[1]
 
 
 def _facts(config: SearchBench, table: BenchmarkTable) -> dict[str, Any]:

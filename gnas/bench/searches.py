@@ -2,22 +2,18 @@
 
 from __future__ import annotations
 
-import os
 import time
-from collections.abc import Callable, Iterator, Mapping, Sequence
-from concurrent.futures import ProcessPoolExecutor, as_completed
-from concurrent.futures.process import BrokenProcessPool
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import asdict, dataclass
+from functools import partial
 from pathlib import Path
 from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
-from threadpoolctl import threadpool_limits
 
-from gnas import processes
-from gnas.errors import DataError
 from gnas.evaluate import TableEvaluator
+from gnas.processes import spread
 from gnas.records import LineLog
 from gnas.runs import check_folder
 from gnas.search.result import Evaluation
@@ -87,49 +83,21 @@ def _search_of(record: Any) -> Search:
 
 
 def run_searches(
-    wanted: Sequence[tuple[str, int]],
-    make_evaluator: Callable[[], TableEvaluator],
-    evaluator: TableEvaluator,
-    budget: int,
-    workers: int,
+    wanted: Sequence[tuple[str, int]], evaluator: TableEvaluator, budget: int, workers: int
 ) -> Iterator[Search]:
     """Runs searches, one thread each, and yields them as they end.
 
     Args:
         wanted: Searchers and seeds.
-        make_evaluator: Returns an evaluator equal to ``evaluator`` in another process, for every
-            search there; must be picklable.
-        evaluator: Of this process.
+        evaluator: What they query.
         budget: Queries of one search.
         workers: Processes; 1 is this one.
+
+    Raises:
+        ProcessError: a process was killed.
     """
-    if workers == 1 or len(wanted) < 2:
-        with threadpool_limits(1):
-            yield from (_search(evaluator, name, seed, budget) for name, seed in wanted)
-        return
-    context = processes.context(__name__)
-    with ProcessPoolExecutor(
-        workers, context, initializer=_start, initargs=({**os.environ},)
-    ) as pool:
-        ends = [
-            pool.submit(_search_there, make_evaluator, name, seed, budget) for name, seed in wanted
-        ]
-        try:
-            for end in as_completed(ends):
-                yield end.result()
-        except BrokenProcessPool as error:
-            raise DataError(
-                "every process that searches must live to the end, but one was killed; is there "
-                "too little memory? The same command goes on, with fewer --workers if need be"
-            ) from error
-        finally:
-            pool.shutdown(cancel_futures=True)
-
-
-def _start(environment: Mapping[str, str]) -> None:
-    """What a process does first that searches for another one."""
-    processes.adopt(environment)
-    processes.end_with_parent()
+    for _, search in spread(partial(_search, evaluator, budget), wanted, workers, __name__):
+        yield search
 
 
 def queries(
@@ -157,14 +125,7 @@ def queries(
     return np.array(numbers + [optimum] * (budget - len(numbers)))
 
 
-def _search(evaluator: TableEvaluator, name: str, seed: int, budget: int) -> Search:
+def _search(evaluator: TableEvaluator, budget: int, name: str, seed: int) -> Search:
     start = time.process_time()
     found = queries(evaluator, name, budget, seed=seed)
     return Search(name, seed, tuple(found.tolist()), time.process_time() - start)
-
-
-def _search_there(
-    make_evaluator: Callable[[], TableEvaluator], name: str, seed: int, budget: int
-) -> Search:
-    with threadpool_limits(1):
-        return _search(make_evaluator(), name, seed, budget)

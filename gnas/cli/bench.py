@@ -9,6 +9,7 @@ import typer
 
 from gnas.cli.bench_tables import Images, search, topology
 from gnas.cli.output import check_outputs, report_console, reporting, write_outputs
+from gnas.processes import prepare, usable_cores
 
 if TYPE_CHECKING:
     from rich.console import Console
@@ -26,6 +27,10 @@ NARROW_METRICS = ("Kendall tau", NO_TWINS, SMOOTH, PICKED, BIAS)
 WIDE = 110
 """Characters a line from which on all `METRICS` leave room for whole names."""
 
+Workers = Annotated[
+    int | None, typer.Option(help="Processes that fit; by default one for each core, at most 8")
+]
+FEW_DRAWS = 5
 app = typer.Typer(help="Measure predictors on benchmark tables.", no_args_is_help=True)
 
 
@@ -37,6 +42,22 @@ def whole_numbers(text: str) -> tuple[int, ...]:
         raise typer.BadParameter(
             f"must be whole numbers like 100,200, but got {text!r}", param_hint="--samples"
         ) from None
+
+
+def fitting(workers: int | None, counts: tuple[int, ...], seeds: int) -> int:
+    """The number of processes that fit, for which the import of what they need is begun.
+
+    Args:
+        workers: As given; by default one process a core, and one alone for a few draws, which end
+            before a second process has begun.
+        counts: Numbers of samples.
+        seeds: Repetitions.
+    """
+    few = len(counts) * seeds < FEW_DRAWS
+    number = (1 if few else min(usable_cores(), 8)) if workers is None else workers
+    if number > 1:
+        prepare("gnas.bench.experiment")
+    return number
 
 
 @app.callback()
@@ -57,12 +78,14 @@ def nasbench101(
     table: Annotated[str, typer.Option(help="A Parquet file or a table's name")] = "nasbench101",
     data_dir: Annotated[Path | None, typer.Option(help="Folder of tables")] = None,
     seed: Annotated[int, typer.Option(help="Same seed, same numbers")] = 0,
+    workers: Workers = None,
     out: Annotated[Path | None, typer.Option(help="Folder for result and figures")] = None,
     json: Annotated[str | None, typer.Option(help="File for the result; - is stdout")] = None,
 ) -> None:
     """Rank NAS-Bench-101 cells after seeing a few, with and without graph embedding."""
     counts = whole_numbers(samples)
     check_outputs(out, json)
+    workers = fitting(workers, counts, seeds)
     from gnas.bench.nasbench101 import ENCODERS, NASBench101Bench, bench_nasbench101
 
     names = ENCODERS if encoders is None else tuple(encoders.split(",")) * (encoders != "none")
@@ -72,7 +95,7 @@ def nasbench101(
         networks=networks, table=table, data_dir=folder, seed=seed,
     )  # fmt: skip
     with reporting("fitting predictors") as progress:
-        result = bench_nasbench101(config, progress=progress)
+        result = bench_nasbench101(config, progress=progress, workers=workers)
     report(result, out, json)
 
 
@@ -90,12 +113,14 @@ def nasbench201(
     test_column: Annotated[str | None, typer.Option(help="Scores to rank by")] = None,
     data_dir: Annotated[Path | None, typer.Option(help="Folder of tables")] = None,
     seed: Annotated[int, typer.Option(help="Same seed, same numbers")] = 0,
+    workers: Workers = None,
     out: Annotated[Path | None, typer.Option(help="Folder for result and figures")] = None,
     json: Annotated[str | None, typer.Option(help="File for the result; - is stdout")] = None,
 ) -> None:
     """Rank NAS-Bench-201 cells after seeing a few, with and without their functional twins."""
     counts = whole_numbers(samples)
     check_outputs(out, json)
+    workers = fitting(workers, counts, seeds)
     from gnas.bench.nasbench201 import NASBench201Bench, bench_nasbench201
 
     config = NASBench201Bench(
@@ -104,7 +129,7 @@ def nasbench201(
         data_dir=None if data_dir is None else str(data_dir), seed=seed,
     )  # fmt: skip
     with reporting("fitting predictors") as progress:
-        result = bench_nasbench201(config, progress=progress)
+        result = bench_nasbench201(config, progress=progress, workers=workers)
     report(result, out, json)
 
 
@@ -119,12 +144,14 @@ def nasgem(
     ] = False,
     data_dir: Annotated[Path | None, typer.Option(help="Folder of tables")] = None,
     seed: Annotated[int, typer.Option(help="Same seed, same numbers")] = 0,
+    workers: Workers = None,
     out: Annotated[Path | None, typer.Option(help="Folder for result and figures")] = None,
     json: Annotated[str | None, typer.Option(help="File for the result; - is stdout")] = None,
 ) -> None:
     """Rank NASGEM cells after seeing a few, with and without graph embedding."""
     counts = whole_numbers(samples)
     check_outputs(out, json)
+    workers = fitting(workers, counts, seeds)
     from gnas.bench.nasgem import ENCODERS, NASGEMBench, bench_nasgem
 
     names = ENCODERS if encoders is None else tuple(encoders.split(",")) * (encoders != "none")
@@ -133,7 +160,7 @@ def nasgem(
         data_dir=None if data_dir is None else str(data_dir), seed=seed,
     )  # fmt: skip
     with reporting("fitting predictors") as progress:
-        result = bench_nasgem(config, progress=progress)
+        result = bench_nasgem(config, progress=progress, workers=workers)
     report(result, out, json)
 
 

@@ -201,7 +201,7 @@ class TableSpace(Space):
 
     def __init__(self, space: Space, graphs: DenseBatch) -> None:
         self.name, self.vocabulary = space.name, space.vocabulary
-        self.concatenates, self.pretrained = space.concatenates, space.pretrained
+        self.concatenates, self.pretrained = space.concatenates, dict(space.pretrained)
         self.wl_encoder = space.wl_encoder
         self.size = len(graphs)
         self._whole = space

@@ -37,6 +37,19 @@ def result(table_path: str) -> BenchResult:
     return bench_nasbench101(config)
 
 
+def test_any_number_of_workers_finds_the_same(result: BenchResult) -> None:
+    assert isinstance(result.config, NASBench101Bench)
+    told: list[tuple[int, int | None]] = []
+    other = bench_nasbench101(
+        result.config, workers=2, progress=lambda done, total: told.append((done, total))
+    )
+    assert other.rows == result.rows
+    fits = 2 * sum(row.kendall_tau is not None for row in result.rows)
+    assert told == [(done, fits) for done in range(1, fits + 1)]
+    with pytest.raises(ConfigError, match="workers must be at least 1, but got 0"):
+        bench_nasbench101(result.config, workers=0)
+
+
 def test_the_record_has_the_promised_shape(result: BenchResult, table_path: str) -> None:
     record = plain(result)
     top = {"command", "config", "table", "rows", "ceiling", "seconds"}
