@@ -12,7 +12,7 @@ Run from the repository's root:
 from __future__ import annotations
 
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from functools import partial
 from pathlib import Path
 from typing import Any
@@ -20,21 +20,25 @@ from typing import Any
 import numpy as np
 import optuna
 from numpy.typing import NDArray
-from record import command_line, save_record
+from record import RESULTS, command_line, save_record
 from threadpoolctl import threadpool_limits
 
 from gnas import NASBench201, load_table, run_search
 from gnas.evaluate import TableEvaluator
+from gnas.figure import Figure
 from gnas.metrics import mean_interval
 from gnas.records import LineLog
 from gnas.search.pareto import hypervolume
 from gnas.spaces.nasbench201.space import CANDIDATES, EDGES
+from gnas.style import COLOURS
 
 Values = NDArray[np.float64]
 DEVICES = ("edgegpu", "raspi4", "fpga")
 MAX_TRIALS = 300
 """Suggestions after which a sampler that repeats itself is stopped, with fewer queries."""
 SHOWN = (20, 30, 50, 75, 100)
+BANDS = ("predictor", "evolution", "Optuna NSGA-II")
+"""Methods whose intervals are drawn."""
 
 
 def main() -> None:
@@ -80,6 +84,9 @@ def main() -> None:
             seeds=options.seeds,
             budget=options.budget,
             devices=record,
+        )
+        figure_of(record, options.seeds).savefig(
+            RESULTS / f"{options.save}.svg", metadata={"Date": None}
         )
 
 
@@ -200,7 +207,10 @@ def summary(volumes: dict[str, Values], theirs: dict[str, Values]) -> dict[str, 
         needed = [int((row >= goal).argmax()) + 1 if row.max() >= goal else None for row in rows]
         mean = rows.mean(0)
         found[name] = {
-            "hypervolume": [vars(mean_interval(rows[:, k])) for k in range(rows.shape[1])],
+            **{
+                part: [round(getattr(one, part), 5) for one in map(mean_interval, rows.T)]
+                for part in ("mean", "low", "high")
+            },
             "queries_to_nsga2": needed,
             "mean_reaches_nsga2": int((mean >= goal).argmax()) + 1 if mean.max() >= goal else None,
         }
@@ -220,17 +230,44 @@ def table_of(device: str, rows: dict[str, Any], seeds: int) -> str:
             "which the mean curve reaches the mean of Optuna's NSGA-II at the end, and processor "
             "seconds of a search.\n\n"
         )
-        shown = [k for k in SHOWN if k <= len(rows["random"][name]["hypervolume"])]
+        shown = [k for k in SHOWN if k <= len(rows["random"][name]["mean"])]
         text += f"| searcher | {' | '.join(map(str, shown))} | to NSGA-II | s |\n"
         text += "|---|" + "---|" * (len(shown) + 2) + "\n"
         for method, row in rows.items():
-            cells = [row[name]["hypervolume"][k - 1] for k in shown]
+            one = row[name]
+            halves = [50 * (one["high"][k - 1] - one["low"][k - 1]) for k in shown]
             values = " | ".join(
-                f"{100 * c['mean']:.2f} ± {50 * (c['high'] - c['low']):.2f}" for c in cells
+                f"{100 * one['mean'][k - 1]:.2f} ± {half:.2f}"
+                for k, half in zip(shown, halves, strict=True)
             )
             reached = row[name]["mean_reaches_nsga2"] or "-"
             text += f"| {method} | {values} | {reached} | {row['seconds']:.1f} |\n"
     return text
+
+
+def figure_of(record: Mapping[str, Any], seeds: int) -> Figure:
+    """Mean hypervolume by queries, a panel a device, with 95% intervals of three of the lines."""
+    figure = Figure(figsize=(5.0 * len(record), 4.3), layout="constrained")
+    panels = figure.subplots(1, len(record), sharey=True, squeeze=False)[0]
+    for axes, (device, rows) in zip(panels, record.items(), strict=True):
+        goal = rows["Optuna NSGA-II"]["median"]["mean"][-1]
+        axes.axhline(100 * goal, color="#888888", linewidth=0.8, linestyle="--")
+        for colour, (method, row) in zip(COLOURS, rows.items(), strict=False):
+            mean, low, high = (
+                100 * np.array(row["median"][part]) for part in ("mean", "low", "high")
+            )
+            queries = np.arange(1, len(mean) + 1)
+            axes.plot(queries, mean, color=colour, label=method)
+            if method in BANDS:
+                axes.fill_between(queries, low, high, color=colour, alpha=0.15, linewidth=0)
+        axes.set_title(f"accuracy against latency on {device}", fontsize=10)
+        axes.set_xlabel("architectures queried", fontsize=9)
+        axes.grid(alpha=0.3)
+        axes.spines[["top", "right"]].set_visible(False)
+    panels[0].set_ylabel(f"dominated hypervolume (%), mean of {seeds} searches", fontsize=9)
+    panels[0].set_ylim(0, 100)
+    panels[-1].legend(fontsize=8, frameon=False, loc="lower right")
+    return figure
 
 
 if __name__ == "__main__":
