@@ -49,7 +49,7 @@ def main() -> None:
     buyers["this loop, `predictors.default(NASBench101())`"] = partial(
         buy, search, counted, believe=page["believe"]
     )
-    lines = ["| who buys | below the best | better cells |", "|---|---|---|"]
+    lines = ["| searcher | below the best | better cells |", "|---|---|---|"]
     found: dict[str, list[int]] = {}
     for name, buyer in buyers.items():
         seeds = options.seeds * (20 if buyer is at_random else 1)  # they cost nothing

@@ -17,7 +17,7 @@ from gnas.spaces import NASBench101
 
 
 def sample(space: NASBench101, rng: np.random.Generator) -> Data:
-    """A cell is a PyTorch Geometric graph. Draw one, write one by hand, change one."""
+    """A cell is a PyTorch Geometric graph: draw one, write one by hand, mutate one."""
     drawn = space.sample(rng)
     print("drawn:   ", space.to_str(drawn))
 
@@ -47,20 +47,21 @@ def compare(space: NASBench101, cell: Data, rng: np.random.Generator) -> None:
 
 
 def embed(space: NASBench101, rng: np.random.Generator) -> None:
-    """An encoder's vectors have nearly the kernel's values as cosines, for graphs of any batch."""
+    """An encoder: where the kernel finds two graphs alike, the cosine of their vectors is high."""
     encoder = encoders.load_encoder("nasgem-nasbench101")
     cells = space.sample_batch(200, rng)
     vectors = torch.nn.functional.normalize(encoder.encode(cells), dim=1)
-    cosines = vectors @ vectors.T
     target = encoder.config  # what the encoder was trained to
     assert isinstance(target, encoders.EncoderConfig)
     kernel = wl_kernel(cells, target.n_iter, labels=target.labels, direction=target.direction)
-    agreement = np.corrcoef(cosines.flatten().numpy(), kernel.flatten().numpy())[0, 1]
+    first, second = np.triu_indices(len(cells), k=1)  # every pair of two different cells
+    cosines = (vectors @ vectors.T).numpy()
+    agreement = np.corrcoef(cosines[first, second], kernel.numpy()[first, second])[0, 1]
     print(f"encoder:  {tuple(vectors.shape)} vectors, correlation with the kernel {agreement:.3f}")
 
 
 def predict_and_search(space: NASBench101, rng: np.random.Generator) -> None:
-    """Train predictors on a few cells of a benchmark table; let the better one choose."""
+    """Train two predictors on a few cells of a benchmark table, then choose with the default."""
     table = load_table("nasbench101")  # says so if it is only the small one that gnas ships
     print("table:   ", table)
     rows = rng.permutation(len(table))
