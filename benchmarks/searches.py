@@ -15,7 +15,7 @@ from typing import Any
 from record import RESULTS, command_line
 
 from gnas.bench.search import SearchBench, SearchBenchResult, SearcherRow
-from gnas.metrics import Interval
+from gnas.metrics import Interval, Quantiles
 from gnas.viz import regret_figures
 
 AFTER = (25, 50, 100, 150)
@@ -86,9 +86,15 @@ def read(result: dict[str, Any]) -> SearchBenchResult:
             for name in ("test_regret", "val_regret")
         }
         test_acc = Interval(**row["test_acc"])
+        curves["test_regret_spread"] = tuple(
+            None if value is None else Quantiles(**value)
+            for value in row.get("test_regret_spread", ())
+        )
         queries = tuple(row["queries"])
         rows.append(SearcherRow(**{**row, **curves, "test_acc": test_acc, "queries": queries}))
-    return SearchBenchResult(**{**result, "config": SearchBench(**config), "rows": tuple(rows)})
+    table = {"val_column": "val_acc", "test_column": "test_acc", **result["table"]}
+    known = {**result, "config": SearchBench(**config), "table": table, "rows": tuple(rows)}
+    return SearchBenchResult(**known)
 
 
 if __name__ == "__main__":

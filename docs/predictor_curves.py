@@ -22,16 +22,19 @@ import matplotlib.pyplot as plt
 from matplotlib.axes import Axes
 from matplotlib.figure import Figure
 
+from gnas.style import PREDICTOR_COLOURS
+
 ROOT = Path(__file__).resolve().parents[1]
 RESULTS = ROOT / "benchmarks/results/nasbench201_2core-cpu_202611.json"
-OURS, ALONE, TRIVIAL, PUBLISHED, DARK = "#c8324a", "#2f6fb0", "#a3abb5", "#7a5a1e", "#252a31"
+PUBLISHED, DARK = "#8a7a5e", "#252a31"
+OURS = PREDICTOR_COLOURS["default"]
 SIZES = (39, 78, 156, 469, 781, 1563)
 DEFAULT = "gnas default"
 CURVES = {
-    ("ARD GP", "path statistics"): ("one ARD process", ALONE),
-    ("WL GP", "WL labels"): ("one WL-kernel process", ALONE),
-    ("random forest", "adjacency + ops + op counts"): ("random forest, raw matrix", TRIVIAL),
-    ("MLP", "adjacency + ops"): ("perceptron, raw matrix", TRIVIAL),
+    ("ARD GP", "path statistics"): "one ARD process",
+    ("WL GP", "WL labels"): "one WL-kernel process",
+    ("random forest", "adjacency + ops + op counts"): "random forest, raw matrix",
+    ("MLP", "adjacency + ops"): "perceptron, raw matrix",
 }
 """Predictor and encoder of a row beside the default's, and how the picture calls it."""
 PUBLISHED_TAU = {
@@ -111,7 +114,7 @@ def measured(rows: list[dict[str, Any]]) -> list[Curve]:
     """The default's curve, then the others."""
     default = next((n, row["encoder"]) for row in rows if (n := row["predictor"]) == "default")
     curves = []
-    for key, (label, colour) in {default: (DEFAULT, OURS), **CURVES}.items():
+    for key, label in {default: DEFAULT, **CURVES}.items():
         mine = [row for row in rows if (row["predictor"], row["encoder"]) == key]
         if not mine:
             continue
@@ -119,7 +122,7 @@ def measured(rows: list[dict[str, Any]]) -> list[Curve]:
         taus = [row["kendall_tau"] for row in mine]
         sizes = [row["samples"] for row in mine]
         values = [[tau[part] for tau in taus] for part in ("mean", "low", "high")]
-        curves.append(Curve(label, colour, sizes, *values))
+        curves.append(Curve(label, PREDICTOR_COLOURS[key[0]], sizes, *values))
     return curves
 
 
@@ -133,7 +136,7 @@ def published(name: str, taus: tuple[float | None, ...]) -> Curve:
 def draw_measured(ax: Axes, curve: Curve) -> None:
     """A line in its interval."""
     width = 2.6 if curve.colour == OURS else 1.5
-    style = "--" if curve.colour == TRIVIAL else "-"
+    style = "--" if "raw matrix" in curve.label else "-"
     ax.fill_between(curve.sizes, curve.low, curve.high, color=curve.colour, alpha=0.13, lw=0)
     ax.plot(curve.sizes, curve.tau, color=curve.colour, linewidth=width, linestyle=style)
     if curve.colour == OURS:
@@ -172,7 +175,7 @@ def name_at_the_end(ax: Axes, curves: list[Curve]) -> None:
         ax.annotate(
             curve.label, (1, place), (6, 0), xycoords=("axes fraction", "data"), va="center",
             textcoords="offset points", fontsize=9, fontweight=weight, annotation_clip=False,
-            color="#6d7681" if curve.colour == TRIVIAL else curve.colour,
+            color=curve.colour,
         )  # fmt: skip
     for curve in curves:
         if curve not in last:
@@ -213,9 +216,8 @@ def draw_ceiling(ax: Axes, ceiling: float) -> None:
 def draw_key(figure: Figure) -> None:
     """What the colours mean."""
     parts = (
-        (0.07, 0.04, "—  predictors.default(space)", OURS),
-        (0.285, 0.04, "—  other processes of gnas", ALONE),
-        (0.49, 0.04, "- -  trivial baselines", "#6d7681"),
+        (0.07, 0.04, "—  measured by gnas", DARK),
+        (0.27, 0.04, "- -  its baselines, on the raw matrix", DARK),
         (0.655, 0.04, "···  published, on other samples", PUBLISHED),
         (0.07, 0.012, "† not its authors' number: printed in PINAT's table 1 (NP as reported by "
          "TNASP, arch2vec and Graphormer re-implemented).   * quoted second-hand.", PUBLISHED),

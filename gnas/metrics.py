@@ -159,6 +159,33 @@ def mean_interval(values: Sequence[float] | Values, level: float = 0.95) -> Inte
     return Interval(mean, mean - half, mean + half)
 
 
+@dataclass(frozen=True)
+class Quantiles:
+    """Between which values most seeds lie."""
+
+    low: float
+    """A tenth of the seeds lie below."""
+    median: float
+    high: float
+    """A tenth lie above."""
+
+
+LEAST_SEEDS = 5
+"""Fewer values than this say little about their spread."""
+SPREAD = (0.1, 0.5, 0.9)
+
+
+def quantiles(values: Sequence[float] | Values) -> Quantiles | None:
+    """What a tenth, half and nine tenths of the seeds stay below; None of fewer than five.
+
+    Unlike an interval around the mean, they stay in the metric's range.
+    """
+    array = np.asarray(values, dtype=np.float64)
+    if len(array) < LEAST_SEEDS or np.isnan(array).any():
+        return None
+    return Quantiles(*np.quantile(array, SPREAD).tolist())
+
+
 def best(values: Values, k: int) -> NDArray[np.int64]:
     """Indices of the ``k`` highest values (all, if fewer), best first; of equal ones the first."""
     order: NDArray[np.int64] = np.argsort(-values, kind="stable")[:k]

@@ -5,16 +5,22 @@ import io
 import matplotlib
 import numpy as np
 import pytest
+from matplotlib.axes import Axes
+from matplotlib.container import ErrorbarContainer
 
 from gnas.bench.result import RANDOM_PICK, BenchResult, Row
-from gnas.metrics import Interval
-from gnas.viz import COLOURS, LEAST_BIAS_PERCENT, predictor_figures
+from gnas.bench.search import SearchBench, SearchBenchResult, SearcherRow
+from gnas.metrics import LEAST_SEEDS, Interval, mean_interval, quantiles
+from gnas.style import PREDICTOR_COLOURS, predictor_colours, shade
+from gnas.viz import COLOURS, LEAST_BIAS_PERCENT, predictor_figures, regret_figures
 
 PER_BAR = 3
 """Lines that one curve with caps adds: itself and the two rows of caps."""
 
 
-def result(samples: tuple[int, ...] = (100, 200), intervals: bool = True) -> BenchResult:
+def result(
+    samples: tuple[int, ...] = (100, 200), intervals: bool = True, seeds: int = 5
+) -> BenchResult:
     nan = float("nan")
 
     def around(mean: float, half: float) -> Interval:
@@ -30,7 +36,13 @@ def result(samples: tuple[int, ...] = (100, 200), intervals: bool = True) -> Ben
         ):
             tau = None if encoder == RANDOM_PICK else around(0.7 + n / 1000, 0.01)
             bias = around(0.0 if encoder == "nasgem" and n == 200 else 1 / n, 0.02)
-            rows.append(Row(name, encoder, n, 3, tau, tau, tau, tau, bias, bias, None))
+            skewed = [0.5 * bias.mean] * (seeds - 1) + [(0.5 * seeds + 0.5) * bias.mean]
+            rows.append(
+                Row(
+                    name, encoder, n, seeds, tau, tau, tau, tau, bias, bias, None,
+                    global_bias_spread=quantiles(skewed) if intervals else None,
+                )
+            )  # fmt: skip
     return BenchResult(
         command="bench nasbench101",
         config={},
@@ -88,3 +100,65 @@ def test_figures_touch_no_global_state() -> None:
     predictor_figures(result())
     assert dict(matplotlib.rcParams) == before
     assert len(set(COLOURS)) == len(COLOURS)
+
+
+def errorbars(axes: Axes) -> list[ErrorbarContainer]:
+    return [one for one in axes.containers if isinstance(one, ErrorbarContainer)]
+
+
+def test_bars_of_the_bias_hold_most_seeds_and_never_cross_zero() -> None:
+    axes = predictor_figures(result())["bias"].axes[0]
+    bars = errorbars(axes)[0].lines[2][0].get_segments()
+    biases = np.array([0.5, 0.5, 0.5, 0.5, 3.0])
+    for n, bar in zip((100, 200), bars, strict=True):
+        low, high = np.quantile(biases / n, [0.1, 0.9])
+        assert bar[:, 1].tolist() == pytest.approx([100 * low, 100 * high])
+    few = predictor_figures(result(seeds=LEAST_SEEDS - 1))["bias"].axes[0]
+    for container in errorbars(few):
+        for bar in container.lines[2][0].get_segments():
+            assert np.ptp(bar[:, 1]) == 0
+
+
+def test_a_predictor_has_one_colour_in_all_figures() -> None:
+    seen = set()
+    for figure in predictor_figures(result()).values():
+        for container in errorbars(figure.axes[0]):
+            seen.add((container.get_label(), container.lines[0].get_color()))
+    colours = dict(seen)
+    assert len(colours) == len(seen)
+    assert colours["MLP: none (adjacency)"] == PREDICTOR_COLOURS["MLP"].upper()
+    assert len(set(colours.values())) == len(colours)
+    several = predictor_colours(["one's own", "MLP", "another"])
+    assert several["one's own"] != several["another"]
+    assert not {several["one's own"], several["another"]} & set(PREDICTOR_COLOURS.values())
+    shades = [shade("#0072B2", k, 4) for k in range(4)]
+    assert shades[0] == "#0072B2" and len(set(shades)) == 4
+
+
+def searched(seeds: int) -> SearchBenchResult:
+    """Regrets of which most are 0 at the end, and one is large: a mean's interval crosses zero."""
+    regrets = np.full((seeds, 6), 0.02)
+    regrets[:, 3:] = 0
+    regrets[0, 3:] = 0.05
+    row = SearcherRow(
+        searcher="bayes", seeds=seeds, test_acc=mean_interval([0.9] * seeds),
+        test_regret=tuple(mean_interval(column) for column in regrets.T), val_regret=(),
+        found_optimum=0.5, median_queries=None, queries=(None,) * seeds, seconds=1.0,
+        test_regret_spread=tuple(quantiles(column) for column in regrets.T),
+    )  # fmt: skip
+    return SearchBenchResult(
+        command="", config=SearchBench(space="nasbench201", budget=6, seeds=seeds),
+        table={"name": "small", "val_column": "val", "test_column": "test"}, protocol={},
+        rows=(row,), best_val_acc=0.9, best_test_acc=0.9, seconds=1.0,
+    )  # fmt: skip
+
+
+def test_bands_of_the_regret_hold_most_searches_and_never_cross_zero() -> None:
+    many = searched(20)
+    assert many.rows[0].test_regret[-1].low < 0
+    axes = regret_figures(many)["regret"].axes[0]
+    assert axes.lines[0].get_color() == PREDICTOR_COLOURS["bayes"]
+    (band,) = axes.collections
+    heights = np.concatenate([np.asarray(path.vertices)[:, 1] for path in band.get_paths()])
+    assert heights.min() > 0 and heights.max() == pytest.approx(2)
+    assert not regret_figures(searched(LEAST_SEEDS - 1))["regret"].axes[0].collections

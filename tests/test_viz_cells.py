@@ -109,6 +109,22 @@ def test_figures_of_every_kind_of_search(changes: dict[str, Any]) -> None:
         assert np.allclose(scales[0], found.history["scale.normal"][:, 0].numpy())
 
 
+@pytest.mark.parametrize("topology", ["arbitrary", "none"])
+def test_entropies_are_drawn_from_0_to_that_of_the_uniform_distribution(topology: str) -> None:
+    found = search(topology=topology)
+    panels = {axes.get_title(): axes for axes in search_figures(found)["metrics"].axes}
+    operations = 8 if topology == "none" else 7  # "none" among them
+    expected = {"Entropy of operations (nats)": np.log(operations)}
+    if topology == "arbitrary":  # nodes choose among 2^n - 1 sets of the n later nodes
+        sets = [2**later - 1 for later in (4, 4, 3, 2, 1)]
+        expected["Entropy of edge sets (nats)"] = np.mean(np.log(sets))
+    for title, uniform in expected.items():
+        assert panels[title].get_ylim()[0] == 0
+        assert uniform < panels[title].get_ylim()[1] < 1.1 * uniform
+        (line,) = (line for line in panels[title].lines if line.get_label() == "uniform")
+        assert np.asarray(line.get_ydata()) == pytest.approx(uniform)
+
+
 def test_one_epoch_is_visible() -> None:
     axes = search_figures(search(epochs=1))["metrics"].axes[0]
     assert axes.lines[0].get_marker() == "o"

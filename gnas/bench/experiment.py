@@ -23,6 +23,7 @@ from gnas.metrics import (
     mean_interval,
     n_at_k,
     precision_at_top,
+    quantiles,
     spearman,
 )
 from gnas.predictors.features import Features, Rows
@@ -310,4 +311,5 @@ def _row(
         global_bias=over_seeds("global_bias"),
         kendall_tau_gain=gain,
         kendall_tau_no_twins=over_seeds("kendall_tau_no_twins") if ranked else None,
+        global_bias_spread=quantiles([score["global_bias"] for score in scores]),
     )

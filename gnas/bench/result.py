@@ -6,7 +6,7 @@ from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import Any
 
-from gnas.metrics import Interval
+from gnas.metrics import Interval, Quantiles
 
 BEST_SAMPLE, RANDOM_PICK = "best of the samples", "random pick"
 """What the rows without a predictor are called in place of an encoder."""
@@ -42,6 +42,8 @@ class Row:
     neighbours_r2: Interval | None = None
     """R2 of the mean score of the nearest samples, cross-validated among them: how smooth the
     score is over what the predictor sees. None where it is not measured."""
+    global_bias_spread: Quantiles | None = None
+    """Between which biases most seeds lie; None of fewer than five seeds."""
 
 
 @dataclass(frozen=True)

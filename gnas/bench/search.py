@@ -17,7 +17,7 @@ from gnas.config import check_seed
 from gnas.data.tables import BenchmarkTable
 from gnas.errors import ConfigError
 from gnas.evaluate import TableEvaluator
-from gnas.metrics import Interval, mean_interval
+from gnas.metrics import Interval, Quantiles, mean_interval, quantiles
 from gnas.runs import environment, working_in
 from gnas.search.samplers import SEARCHERS
 from gnas.search.samplers.predictor_search import EVERY, START
@@ -106,6 +106,9 @@ class SearcherRow:
     """Of each search; None where it did not."""
     seconds: float
     """Mean processor time of one search until the optimum or the end: choosing, not training."""
+    test_regret_spread: tuple[Quantiles | None, ...] = ()
+    """Between which regrets most searches lie, after 1, 2, ... purchases; None of fewer than five
+    searches."""
 
 
 @dataclass(frozen=True)
@@ -245,4 +248,5 @@ def _row(name: str, evaluator: TableEvaluator, searches: Sequence[Search]) -> Se
         median_queries=median if np.isfinite(median) else None,
         queries=tuple(queries),
         seconds=float(np.mean([search.seconds for search in searches])),
+        test_regret_spread=tuple(quantiles(column) for column in test_regret.T),
     )

@@ -148,7 +148,7 @@ def graph_figure(
     axes.set_axis_off()
     axes.set_xlim(low[0], high[0])
     axes.set_ylim(low[1], high[1])
-    for (i, j), points in layout.routes.items():
+    for (i, j), points in reversed(list(layout.routes.items())):  # the first ones on top
         colour = edges[i, j]
         axes.add_artist(Line2D(*points.T, color=colour, lw=1.1, zorder=1, gid=f"edge {i} {j}"))
         tip = points[-1]

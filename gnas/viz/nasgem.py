@@ -19,6 +19,8 @@ if TYPE_CHECKING:
 
 SURFACE_TITLES = {"embedding": "With graph embedding", "raw": "Raw adjacency matrix"}
 COLOUR_MAP = "viridis"
+LEAST_R2 = -0.5
+"""Lower end of the axis of how well the predictor learned; what lies below is marked there."""
 HEXAGONS = 45
 """Across a surface."""
 SHOWN = (0.5, 99.5)
@@ -201,12 +203,17 @@ def _learning(axes: Axes, learning: Sequence[Mapping[str, Any]]) -> None:
 
     for k, (name, label) in enumerate((("kendall_tau", "Kendall tau"), ("r2", "R²"))):
         known = [line for line in learning if line[name] is not None]
+        seen = [line["seen"] for line in known]
+        values = [max(line[name], LEAST_R2) for line in known]
+        axes.plot(seen, values, marker="o", markersize=4, color=COLOURS[4 + k], label=label)
+        far = [x for x, line in zip(seen, known, strict=True) if line[name] < LEAST_R2]
         axes.plot(
-            [line["seen"] for line in known],
-            [line[name] for line in known],
-            marker="o", markersize=4, color=COLOURS[4 + k], label=label,
+            far, [LEAST_R2] * len(far), "v", markersize=8, color=COLOURS[4 + k],
+            label=f"{label} lies below" if far else None,
         )  # fmt: skip
-    axes.set_ylim(max(-0.5, min([0.0, *(x["r2"] for x in learning if x["r2"] is not None)])), 1)
+    axes.set_ylim(top=1.03)
+    if axes.get_ylim()[0] < LEAST_R2:
+        axes.set_ylim(bottom=LEAST_R2 - 0.04)
     axes.xaxis.set_major_locator(MaxNLocator(integer=True))
     axes.set_xlabel("trained cells that the predictor has seen", fontsize=9)
     axes.set_title("Prediction of the cells not seen yet", fontsize=10)

@@ -5,9 +5,10 @@ from __future__ import annotations
 from typing import TYPE_CHECKING
 
 import numpy as np
+from numpy.typing import NDArray
 
 from gnas.bench.search import SearchBenchResult, SearcherRow
-from gnas.style import COLOURS
+from gnas.style import predictor_colours
 
 if TYPE_CHECKING:
     from matplotlib.axes import Axes
@@ -21,22 +22,24 @@ LEAST_REGRET_PERCENT = 0.002
 def regret_figures(result: SearchBenchResult) -> dict[str, Figure]:
     """By name: "regret", of test accuracy by purchases, and "found", the optimum's finders.
 
-    Lines are means over seeds, bands their 95% intervals, in percentage points on a logarithmic
-    axis; "found" has the share of the searches that bought the optimum within so many purchases.
+    Lines are means over seeds, in percentage points on a logarithmic axis; bands hold four fifths
+    of the searches, and there are none below five. "found" has the share of the searches that
+    bought the optimum within so many purchases.
     """
+    colours = predictor_colours(row.searcher for row in result.rows)
     regret, axes = _axes(result, f"Regret (percentage points)\nof {result.table['test_column']}")
-    for i, row in enumerate(result.rows):
-        _regret(axes, row, COLOURS[i % len(COLOURS)])
+    for row in result.rows:
+        _regret(axes, row, colours[row.searcher])
     axes.set_yscale("log")
     axes.yaxis.set_major_formatter("{x:g}")
     axes.legend(fontsize=8, frameon=False)
 
     found, axes = _axes(result, "Searches that bought the optimum (%)")
     bought = np.arange(1, result.config.budget + 1)
-    for i, row in enumerate(result.rows):
+    for row in result.rows:
         ends = np.array([np.inf if q is None else q for q in row.queries])
         shares = (ends[:, None] <= bought).mean(0)
-        axes.plot(bought, 100 * shares, color=COLOURS[i % len(COLOURS)], label=row.searcher)
+        axes.plot(bought, 100 * shares, color=colours[row.searcher], label=row.searcher)
     axes.legend(fontsize=8, frameon=False)
     return {"regret": regret, "found": found}
 
@@ -59,14 +62,16 @@ def _axes(result: SearchBenchResult, label: str) -> tuple[Figure, Axes]:
 
 
 def _regret(axes: Axes, row: SearcherRow, colour: str) -> None:
-    """The mean of one searcher, and its interval."""
-    mean, low, high = (
-        np.maximum(
-            100 * np.array([getattr(v, part) for v in row.test_regret]), LEAST_REGRET_PERCENT
-        )
-        for part in ("mean", "low", "high")
-    )
+    """The mean of one searcher, and between which regrets most of its searches lie."""
+    mean = _percent([value.mean for value in row.test_regret])
     bought = np.arange(1, len(mean) + 1)
     axes.plot(bought, mean, color=colour, label=row.searcher)
-    if row.seeds > 1:
+    known = [value for value in row.test_regret_spread if value is not None]
+    if len(known) == len(mean):
+        low, high = (_percent([getattr(v, end) for v in known]) for end in ("low", "high"))
         axes.fill_between(bought, low, high, color=colour, alpha=0.15, linewidth=0)
+
+
+def _percent(shares: list[float]) -> NDArray[np.float64]:
+    percent: NDArray[np.float64] = np.maximum(100 * np.array(shares), LEAST_REGRET_PERCENT)
+    return percent

@@ -2,13 +2,14 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from typing import TYPE_CHECKING, Any, Protocol
 
 import torch
 from torch import Tensor
 
 from gnas.search.toponas import ToponasConfig, toponas_space
+from gnas.search.toponas.arch import uniform_entropies
 from gnas.spaces.toponas.cells import CELL_TYPES, PRIMITIVES
 from gnas.spaces.toponas.figure import LABELS, OP_COLOURS, TITLES, cell_figures, node_name
 from gnas.spaces.toponas.genotype import Genotype
@@ -52,7 +53,7 @@ def search_figures(search: Searched) -> dict[str, Figure]:
     epoch; "variables" is alpha, beta and s by epoch.
     """
     figures = cell_figures(search.genotype, _edge_probabilities(search))
-    figures["metrics"] = _metrics(search.epochs)
+    figures["metrics"] = _metrics(search.epochs, uniform_entropies(search.config))
     figures["variables"] = _variables(search)
     return figures
 
@@ -76,7 +77,8 @@ def _distribution(config: ToponasConfig, logits: Tensor) -> TopologyDistribution
     return distribution
 
 
-def _metrics(epochs: Sequence[dict[str, Any]]) -> Figure:
+def _metrics(epochs: Sequence[dict[str, Any]], uniform: Mapping[str, float]) -> Figure:
+    """Panels by epoch; entropies from 0, where all is decided, to the uniform distribution's."""
     panels = (
         ("Loss (nats)", ("train_loss", "val_loss")),
         ("Accuracy", ("train_acc", "val_acc")),
@@ -96,6 +98,9 @@ def _metrics(epochs: Sequence[dict[str, Any]]) -> Figure:
                 color=COLOURS[4 + k],
                 marker="o" if len(epochs) == 1 else None,
             )
+        if names[0] in uniform:
+            axes.axhline(uniform[names[0]], color="#999999", linestyle=":", label="uniform")
+            axes.set_ylim(0, 1.06 * uniform[names[0]])
         _finish(axes, title)
         axes.legend(fontsize=8, frameon=False)
     for axes in grid[len(shown) :]:

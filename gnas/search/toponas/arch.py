@@ -150,6 +150,18 @@ class ArchParameters(nn.Module):
         return found
 
 
+@torch.no_grad()
+def uniform_entropies(config: ToponasConfig) -> dict[str, float]:
+    """The largest values, in nats, of the entropies that `ArchParameters.facts` has, by name.
+
+    They are reached where every operation, and every set of edges of a node, is equally likely.
+    """
+    uniform = ArchParameters(config)
+    for parameter in uniform.parameters():
+        parameter.zero_()
+    return {name: value for name, value in uniform.facts().items() if "_entropy_" in name}
+
+
 def skip_advantage(weights: Tensor, edges: Tensor) -> tuple[float, float]:
     """Mean weights, over the kept edges, of skip_connect and of the best operation with weights.
 
