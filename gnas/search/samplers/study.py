@@ -74,10 +74,10 @@ class ArchitectureSampler(BaseSampler):
     What counts: finished trials, minimised or maximised as the study says, in one direction or in
     several, in the order of their completion. Failed and pruned trials have no score, but their
     architectures are not chosen again; to retry, enqueue a trial with the same user attribute (as
-    Optuna's ``RetryHeartbeatStaleTrialCallback`` does). A trial enqueued with the attribute keeps it: so
-    known architectures can go first. Those of running and waiting trials are not chosen again
-    either, provided that whatever one process wrote to the storage the others see (files on some
-    network drives do not hold that).
+    Optuna's ``RetryHeartbeatStaleTrialCallback`` does). A trial enqueued with the attribute keeps
+    it, so that known architectures can go first. Those of running and waiting trials are not
+    chosen again either, if every process sees at once what another one wrote to the storage
+    (which files on some network drives do not guarantee).
 
     Args:
         make: Makes the searcher, given ``seed=``; must be picklable if the sampler is pickled.
