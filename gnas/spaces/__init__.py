@@ -1,6 +1,8 @@
 """Search spaces: where architectures come from."""
 
 from gnas.spaces.base import Space
+from gnas.spaces.dag import DagSpace
+from gnas.spaces.edge_ops import EdgeOpSpace
 from gnas.spaces.nasbench101 import NASBench101
 from gnas.spaces.nasbench201 import NASBench201
 from gnas.spaces.nasgem import NASGEM
@@ -24,6 +26,8 @@ __all__ = [
     "NASGEM",
     "READY_MADE",
     "SPACES",
+    "DagSpace",
+    "EdgeOpSpace",
     "Genotype",
     "NASBench101",
     "NASBench201",

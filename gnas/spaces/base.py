@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import inspect
 from abc import ABC, abstractmethod
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from types import MappingProxyType
 from typing import TYPE_CHECKING, Any, Self
 
@@ -23,6 +23,7 @@ from gnas.graphs import (
 )
 from gnas.spaces.networks import NetworkConfig, Networks
 from gnas.spaces.notation import Notation
+from gnas.spaces.suggestions import Trial, suggested
 from gnas.spaces.vocabulary import Vocabulary
 from gnas.user_code import Source
 
@@ -60,7 +61,8 @@ class Space(ABC):
     """Names of graph encoders that ship for exactly this vocabulary, each with the number of
     samples from which on it was measured to help the default predictor."""
     wl_encoder: str = ""
-    """Name of the NASGEM encoder that ships for it (`gnas.encoders`), if one does."""
+    """The NASGEM encoder trained on it (`gnas.encoders`): the name of a shipped one, or the path
+    of one's own ``.safetensors``."""
     loaded: tuple[Source, dict[str, Any]] | None = None
     """The user's file that it was loaded from, and the arguments then, if it was."""
     args: dict[str, Any]
@@ -228,6 +230,38 @@ class Space(ABC):
         """
         raise UnsupportedError(f"space '{self.name}' is too large to enumerate; sample from it")
 
+    def count(self) -> int:
+        """Number of architectures of the space.
+
+        Raises:
+            UnsupportedError: it is not known, since the space is too large to enumerate.
+        """
+        return len(self.enumerate()) if self.size is None else self.size
+
+    def suggest(self, trial: Trial) -> Data:
+        """An architecture by ordinary parameters of an Optuna trial.
+
+        So any of Optuna's samplers can choose it, ``study.best_params`` says which it is, and
+        `optuna.importance` what of it matters. The same parameters give the same architecture, and
+        every architecture has parameters that give it. Here: ``nodes``, the number of nodes,
+        ``op_0``, ... and ``edge_0_1``, ...; what breaks a rule of the space prunes the trial. The
+        built-in and ready-made spaces have parameters that always give an architecture.
+
+        Args:
+            trial: An ``optuna.Trial``, or an ``optuna.trial.FixedTrial`` of ``best_params``.
+
+        Raises:
+            optuna.TrialPruned: the parameters give no architecture of the space.
+
+        Example:
+            >>> from optuna.trial import FixedTrial
+            >>> from gnas.spaces import EdgeOpSpace
+            >>> space = EdgeOpSpace(num_nodes=2, edge_ops=("skip", "conv"), skip="skip")
+            >>> space.to_str(space.suggest(FixedTrial({"edge_0_1": "conv"})))
+            '|conv~0|'
+        """
+        return suggested(self, trial)
+
     def live(self, batch: DenseBatch) -> DenseBatch:
         """The architectures reduced to the nodes that the network is built from."""
         return batch
@@ -323,6 +357,21 @@ class Space(ABC):
         Only the command line asks, where nobody named a space.
         """
         return None
+
+    def _take(self, name: str | None, build: Callable[..., nn.Module] | None) -> None:
+        """Sets a name and a builder that were given as arguments."""
+        if name is not None:
+            if not isinstance(name, str) or not name.strip():
+                raise ConfigError(f"a space's name must be a text, but got {name!r:.60}")
+            self.name = name
+        if build is not None:
+            if not callable(build):
+                raise ConfigError(
+                    f"build must be a function that makes a network of a graph, but got "
+                    f"{build!r:.60}; a space that was recorded with one is given by "
+                    "`--space FILE.py:NAME`"
+                )
+            vars(self)["build"] = build
 
     def _op_index(self, name: str) -> int:
         try:

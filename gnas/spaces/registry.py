@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import ast
+import hashlib
+import inspect
 import json
 import re
 import sys
@@ -14,6 +16,8 @@ from torch_geometric.data import Data
 
 from gnas.errors import ConfigError, GnasError, GraphError
 from gnas.spaces.base import Space
+from gnas.spaces.dag import DagSpace
+from gnas.spaces.edge_ops import EdgeOpSpace
 from gnas.spaces.nasbench101 import NASBench101
 from gnas.spaces.nasbench201 import NASBench201
 from gnas.spaces.nasgem import NASGEM
@@ -32,6 +36,8 @@ SPACES: dict[str, type[Space]] = {
 }
 """The spaces that are complete without an argument."""
 READY_MADE: dict[str, type[Space]] = {
+    "dag": DagSpace,
+    "edge-ops": EdgeOpSpace,
     "random-wiring": RandomWiring,
 }
 """The spaces that need arguments, or that differ from one of `SPACES` only in what is drawn."""
@@ -70,17 +76,33 @@ def space_record(space: Space) -> dict[str, Any]:
     """What a record keeps of a space: its ``name`` and ``args``, as JSON has them.
 
     The name of a space of a user's own is ``FILE.py:NAME``; the ``sha256`` of the file and its
-    place, ``file``, are kept beside it.
+    place, ``file``, are kept beside it. A function among the arguments is named, with a digest of
+    its file: such a space is read back from the file that makes it, or given again.
     """
-    args = json.loads(json.dumps(space.args, default=repr))
+    args = json.loads(json.dumps(space.args, default=_named))
+    own_code = any(map(callable, space.args.values()))
     for name, made in (SPACES | READY_MADE).items():
-        if type(space) is made and not any(map(callable, space.args.values())):
+        if type(space) is made and not (own_code and space.loaded):
             return {"name": name, "args": args}
     source, args = space.loaded or (_home(type(space)), args)
     if source is None:
         return {"name": f"{type(space).__module__}.{type(space).__qualname__}", "args": args}
     short = f"{Path(source.path).name}:{source.name}"
     return {"name": short, "args": args, "sha256": source.sha256, "file": source.path}
+
+
+def _named(value: Any) -> Any:
+    """What JSON keeps of an argument: of a function its name and its file's digest."""
+    if isinstance(value, set | frozenset):
+        return sorted(value)
+    if not callable(value):
+        return repr(value)
+    name = getattr(value, "__qualname__", type(value).__qualname__)
+    path = getattr(inspect.getmodule(value), "__file__", None)
+    if path is None:
+        return f"{getattr(value, '__module__', '')}:{name}"
+    digest = hashlib.sha256(Path(path).read_bytes()).hexdigest()
+    return f"{Path(path).name}:{name} of sha256 {digest}"
 
 
 def _home(kind: type) -> Source | None:

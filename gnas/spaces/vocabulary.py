@@ -2,11 +2,16 @@
 
 from __future__ import annotations
 
+import re
+from collections.abc import Iterable
 from dataclasses import dataclass
 from typing import Any, Protocol
 
-from gnas.errors import GraphError
+from gnas.errors import ConfigError, GraphError
 from gnas.graphs import DenseBatch, functional_form
+from gnas.graphs.dense import MAX_OPS
+
+_NAME = re.compile(r"[\w.-]+")
 
 
 class HasVocabulary(Protocol):
@@ -107,6 +112,31 @@ class Vocabulary:
             inputs=self.inputs,
             outputs=self.outputs,
         )
+
+
+def operation_names(ops: Iterable[str], learned: Iterable[str] = ()) -> tuple[str, ...]:
+    """Operations that a user names, if a text can hold them.
+
+    Args:
+        ops: The names.
+        learned: Those of operations with weights.
+
+    Raises:
+        ConfigError: there are none or too many, one occurs twice or is no plain word, or
+            ``learned`` are not some of them.
+    """
+    if isinstance(ops, str) or isinstance(learned, str):
+        raise ConfigError(f"operations must be a tuple of names, but got {ops!r} and {learned!r}")
+    names, with_weights = tuple(ops), tuple(learned)
+    wrong = [n for n in names if not isinstance(n, str) or not _NAME.fullmatch(n)]
+    if not names or wrong or len(set(names)) < len(names) or len(names) > MAX_OPS - 2:
+        raise ConfigError(
+            f"operations must be 1 to {MAX_OPS - 2} different names of letters, digits, '_', '-' "
+            f"and '.', but got {names!r:.80}"
+        )
+    if set(with_weights) - set(names):
+        raise ConfigError(f"learned must be some of {names!r:.80}, but got {with_weights!r:.80}")
+    return names
 
 
 def check_vocabulary(batch: DenseBatch, num_ops: int, num_edge_ops: int) -> None:

@@ -120,7 +120,7 @@ def test_the_smallest_cell_can_grow() -> None:
         ([[0, 1, 0], [0, 0, 1], [0, 0, 0]], [0, 4, 1], "end with output"),
         ([[0, 1, 0], [0, 0, 1], [0, 0, 0]], [1, 1, 4], "start with input"),
         ([[0, 1, 0], [0, 0, 1], [0, 0, 0]], [0, 0, 4], "operations between"),
-        (np.eye(8, k=1, dtype=int), [0, 1, 1, 1, 1, 1, 1, 4], "2 to 7 vertices"),
+        (np.eye(8, k=1, dtype=int), [0, 1, 1, 1, 1, 1, 1, 4], "2 to 7 nodes"),
         (np.triu(np.ones((5, 5), dtype=int), 1), [0, 1, 1, 1, 4], "at most 9 edges"),
     ],
 )

@@ -73,7 +73,7 @@ def test_features_of_equal_spaces_can_be_averaged() -> None:
 
 def test_arguments_that_do_not_exist() -> None:
     with pytest.raises(TypeError, match="too many positional arguments"):
-        NASBench201(3)
+        NASBench201(3)  # type: ignore[call-arg]
     with pytest.raises(TypeError, match="unexpected keyword argument 'size'"):
         NASGEM(size=3)  # type: ignore[call-arg]
 

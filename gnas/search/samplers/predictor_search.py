@@ -11,7 +11,7 @@ import torch
 from scipy.special import ndtr
 from torch_geometric.data import Data
 
-from gnas.encoders import PRESETS, load_encoder
+from gnas.encoders import load_encoder
 from gnas.errors import ConfigError
 from gnas.graphs import DenseBatch
 from gnas.predictors import (
@@ -273,10 +273,11 @@ def nasgem_predictor(space: Space) -> Predictor:
 
     A perceptron on the embedding; on the operations too, where the encoder sees wiring alone.
     """
-    if not space.wl_encoder or PRESETS[space.wl_encoder]().num_nodes < space.max_nodes:
+    encoder = load_encoder(space.wl_encoder) if space.wl_encoder else None
+    if encoder is None or encoder.max_nodes < space.max_nodes:
         return _quick(space)
-    embedding = Embedding(load_encoder(space.wl_encoder))
-    if "op" in PRESETS[space.wl_encoder]().labels:  # the encoder knows the operations
+    embedding = Embedding(encoder)
+    if encoder.sees_ops:
         return MLP(embedding)
     return MLP(Joined((embedding, OneHotOps(space.max_nodes, len(space.ops)))))
 

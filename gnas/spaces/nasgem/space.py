@@ -14,6 +14,7 @@ from gnas.errors import ConfigError, GraphError
 from gnas.graphs import DenseBatch, architecture, prune, prune_batch, to_adjacency
 from gnas.spaces.base import Space
 from gnas.spaces.networks import Networks
+from gnas.spaces.suggestions import Trial, pick
 from gnas.spaces.vocabulary import Vocabulary
 
 if TYPE_CHECKING:
@@ -210,6 +211,27 @@ class NASGEM(Space):
                 f"input, but node {unreached[0] + 1} has no input; drop it and what hangs on it "
                 "alone: gnas.graphs.prune(graph, to_output=False)"
             )
+
+    def suggest(self, trial: Trial) -> Data:
+        """A cell by the operations ``op_0``, ... and the inputs of every node.
+
+        Node j has a parameter ``edge_i_j`` (0 or 1) for every earlier node i, where it may read
+        all of them; else ``max_inputs`` parameters ``input_0_j``, ..., each an earlier node or
+        None. Nodes that node 0 does not reach are dropped.
+        """
+        n = self.max_nodes
+        ops = [pick(trial, f"op_{v}", OPS) for v in range(n)]
+        adjacency = np.zeros((n, n), dtype=np.int64)
+        for j in range(1, n):
+            if j <= self.max_inputs:
+                for i in range(j):
+                    adjacency[i, j] = trial.suggest_int(f"edge_{i}_{j}", 0, 1)
+                continue
+            for k in range(self.max_inputs):
+                source = trial.suggest_categorical(f"input_{k}_{j}", [None, *range(j)])
+                if source is not None:
+                    adjacency[source, j] = 1
+        return prune(architecture(adjacency, ops, len(OPS)), to_output=False)
 
     def _toggles(self, adjacency: Tensor) -> Tensor:
         """The edges that can be added or removed: int64 [K, 2]."""

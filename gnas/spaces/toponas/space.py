@@ -14,6 +14,7 @@ from gnas.errors import ConfigError, GraphError
 from gnas.graphs import DenseBatch, graph_keys
 from gnas.spaces.base import Space
 from gnas.spaces.networks import Networks
+from gnas.spaces.suggestions import Trial, pick
 from gnas.spaces.toponas.cells import (
     CELL_TYPES,
     EDGE_OPS,
@@ -32,6 +33,7 @@ from gnas.spaces.vocabulary import Vocabulary
 from gnas.topology import (
     Mode,
     TopologyCodes,
+    TopologyDistribution,
     TopologySpace,
     candidate_edges,
     enumerate_joint,
@@ -75,6 +77,7 @@ class TopoNAS(Space):
     """
 
     name = "toponas"
+    wl_encoder = "nasgem-toponas"
 
     def __init__(
         self,
@@ -221,6 +224,40 @@ class TopoNAS(Space):
         """Edge codes [k, E] of wirings bool [k, E]; new edges draw their operations."""
         drawn = torch.from_numpy(rng.integers(1, len(PRIMITIVES) + 1, size=masks.shape))
         return torch.where(row > 0, row, drawn) * masks
+
+    def suggest(self, trial: Trial) -> Data:
+        """An architecture by parameters of both cells, such as those of the normal one.
+
+        ``normal_edge_0_2``, ... (0 or 1) and ``normal_op_0_2``, ... say which edges there are and
+        what they compute, and, where ``concat`` is "some", ``normal_concat_2``, ... which nodes
+        the output joins (all, if none is 1). The wiring is the valid one that differs from the
+        parameters in the fewest edges.
+        """
+        rows, joined = [], []
+        for cell in CELL_TYPES:
+            edges = self.codes.edges
+            wish = [trial.suggest_int(f"{cell}_edge_{i}_{j}", 0, 1) for i, j in edges]
+            ops = [1 + pick(trial, f"{cell}_op_{i}_{j}", PRIMITIVES) for i, j in edges]
+            rows.append(self._nearest(torch.tensor(wish, dtype=torch.bool)) * torch.tensor(ops))
+            every = range(2, self.num_nodes - 1)
+            chosen = [
+                v
+                for v in every
+                if self.concat == "some" and trial.suggest_int(f"{cell}_concat_{v}", 0, 1)
+            ]
+            joined.append(chosen or every)
+        return cells_graph(torch.stack(rows), joined)
+
+    def _nearest(self, wish: Tensor) -> Tensor:
+        """The valid wiring with the fewest edges other than in ``wish``; both bool [E]."""
+        c = self.codes
+        distribution = TopologyDistribution(c.num_nodes, space=c.space, k=c.k, mode=c.mode)
+        distances = [
+            (own != wish[ids]).sum(1) for ids, own in zip(c.edge_ids, c.codes, strict=True)
+        ]
+        with torch.no_grad():
+            distribution.logits.copy_(-torch.cat(distances))
+        return distribution.best_valid()
 
     def check(self, graph: Data) -> None:
         """See `Space.check`."""

@@ -281,7 +281,9 @@ def test_nasgem_predicts_from_its_encoder_where_there_is_one(rng: np.random.Gene
     names = {space.name: nasgem_predictor(space).features.name for space in map(_default, SPACES)}
     assert names["nasbench101"] == "nasgem-nasbench101"
     assert names["nasgem"] == "nasgem-30"
-    assert names["nasbench201"] == names["toponas"] == "path statistics"
+    assert names["nasbench201"] == "nasgem-nasbench201"
+    assert names["toponas"] == "nasgem-toponas"
+    assert nasgem_predictor(TopoNAS(8)).features.name == "path statistics"  # larger cells
     assert nasgem_predictor(NASGEM(31)).features.name == "path statistics"
     small = NASGEM(9)  # smaller than what the encoder was trained on
     predictor = nasgem_predictor(small).fit(small.sample_batch(10, rng), np.arange(10))
