@@ -57,8 +57,8 @@ def suggest_architecture(trial: optuna.trial.BaseTrial, space: Space) -> Data:
     elif text is None:
         raise ConfigError(
             f"trial {trial.number} must carry an architecture, but has none; give its study a "
-            "sampler of gnas.search, for example NASGEMSampler(space), or let Optuna's own choose by "
-            "space.suggest(trial)"
+            "sampler of gnas.search, for example NASGEMSampler(space), or let Optuna's own choose "
+            "by space.suggest(trial)"
         )
     return space.from_str(text)
 
