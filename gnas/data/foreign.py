@@ -253,7 +253,7 @@ def cells_from_text(adjacency: Sequence[str], ops: Sequence[str], where: str) ->
         DataError: an unknown operation, too many vertices, or lengths that do not fit.
     """
     codes: dict[str, NDArray[np.int8]] = {}
-    width = NASBench101.vocabulary.max_nodes
+    width = NASBench101().vocabulary.max_nodes
     sizes = np.empty(len(ops), dtype=np.int64)
     op_rows = np.full((len(ops), width), -1, dtype=np.int8)
     for row, text in enumerate(ops):
@@ -280,7 +280,7 @@ def cells_from_text(adjacency: Sequence[str], ops: Sequence[str], where: str) ->
         torch.from_numpy(matrices),
         torch.from_numpy(op_rows),
         torch.from_numpy(sizes),
-        len(NASBench101.vocabulary.ops),
+        len(NASBench101().vocabulary.ops),
     )
 
 
@@ -314,7 +314,7 @@ def cells_from_strings(texts: Sequence[str], where: str) -> DenseBatch:
 
 def _op_codes(text: str, row: int, where: str) -> NDArray[np.int8]:
     names = text.split(",")
-    space = NASBench101.vocabulary
+    space = NASBench101().vocabulary
     unknown = sorted(set(names) - set(space.ops))
     if unknown or len(names) > space.max_nodes:
         raise DataError(

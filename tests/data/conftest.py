@@ -103,7 +103,7 @@ def record(
     """The JSON of one training of architecture ``row``."""
     n = int(graphs.num_nodes[row])
     digits = "".join(str(x) for x in graphs.adjacency[row, :n, :n].flatten().tolist())
-    ops = ",".join(NASBench101.vocabulary.ops[op] for op in graphs.ops[row, :n].tolist())
+    ops = ",".join(NASBench101().vocabulary.ops[op] for op in graphs.ops[row, :n].tolist())
     content = metrics(evaluations, 1000 + row, extra)
     return json.dumps([graph_hash(graphs.data(row)), epochs, digits, ops, content]).encode()
 

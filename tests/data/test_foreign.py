@@ -28,7 +28,7 @@ def cells101(count: int = 8) -> dict[str, list[object]]:
             "".join(map(str, graphs.adjacency[row, :n, :n].flatten().tolist()))
         )
         columns["ops"].append(
-            ",".join(NASBench101.vocabulary.ops[op] for op in graphs.ops[row, :n].tolist())
+            ",".join(NASBench101().vocabulary.ops[op] for op in graphs.ops[row, :n].tolist())
         )
     return columns | {name: [0.9 + row / 100 for row in range(count)] for name in ACCURACIES}
 

@@ -33,7 +33,7 @@ def test_hand_read_string() -> None:
     text = "|nor_conv_3x3~0|+|none~0|skip_connect~1|+|avg_pool_3x3~0|none~1|nor_conv_1x1~2|"
     cell = NASBench201().from_str(text)
     assert cell.edge_index.t().tolist() == [[0, 1], [0, 3], [1, 2], [2, 3]]
-    assert [NASBench201.vocabulary.edge_ops[op] for op in cell.edge_op.tolist()] == [
+    assert [NASBench201().vocabulary.edge_ops[op] for op in cell.edge_op.tolist()] == [
         "nor_conv_3x3",
         "avg_pool_3x3",
         "skip_connect",
