@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from pathlib import Path
-from typing import Annotated
+from typing import Annotated, Any
 
 import typer
 
@@ -21,21 +21,37 @@ app = typer.Typer(help="Train graph encoders and write embeddings.", no_args_is_
 
 @app.command()
 def train(
-    preset: Annotated[str, typer.Argument(help="A shipped encoder, whose recipe is taken")],
     out: Annotated[Path, typer.Option(help="The weights to write (.safetensors)")],
+    preset: Annotated[
+        str | None, typer.Argument(help="A shipped encoder, whose recipe is taken")
+    ] = None,
+    space: Annotated[
+        str | None,
+        typer.Option(
+            metavar="NAME|FILE.py:NAME", help="Instead of PRESET: a space, such as your own"
+        ),
+    ] = None,
     steps: Annotated[int | None, typer.Option(help="Optimiser steps (the recipe's)")] = None,
     seed: Annotated[int, typer.Option(help="Seed of weights and pairs")] = 0,
     json: Annotated[str | None, typer.Option(help="Write the quality as JSON (- stdout)")] = None,
 ) -> None:
     """Train an encoder without labels: on the Weisfeiler-Lehman kernel, or the recipe's tasks."""
-    from gnas.encoders.recipes import train_preset
+    if (preset is None) == (space is None):
+        raise typer.BadParameter("give either PRESET or --space")
+    from gnas.encoders.recipes import train_for_space, train_preset
+    from gnas.spaces import load_space
 
     check_writable(out)
     check_writable(json)
     with reporting("steps") as report:
-        command = f"gnas encoder train {preset} --seed {seed}"
+        what = f"--space {space}" if preset is None else preset
+        command = f"gnas encoder train {what} --seed {seed}"
         command += "" if steps is None else f" --steps {steps}"
-        record = train_preset(preset, out, steps=steps, seed=seed, command=command, report=report)
+        options: dict[str, Any] = dict(steps=steps, seed=seed, command=command, report=report)
+        if preset is None:
+            record = train_for_space(load_space(str(space)), out, **options)
+        else:
+            record = train_preset(preset, out, **options)
     report_console(json).print(record.summary())
     print_next(report_console(json), ["encoder", "embed", out, "--out", "embeddings.npy"])
     if json:

@@ -181,7 +181,7 @@ def _read_notation(path: Path, schema: pa.Schema, name: str) -> BenchmarkTable:
             raise DataError(f"{path}: row {row} of column '{column}': {error}") from None
     if not graphs:
         raise DataError(f"{path} must have at least one row, but is empty")
-    batch = DenseBatch.from_data(graphs).pad_to(space.vocabulary.max_nodes)
+    batch = DenseBatch.from_data(graphs).pad_to(space().max_nodes)
     check_graphs(batch, space.name, None, str(path))
     scores = {**NASBENCH201_COLUMNS, **_other_scores(schema)}
     columns = [scores[name] for name in schema.names if name in scores]

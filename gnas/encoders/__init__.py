@@ -1,7 +1,7 @@
 """Graph encoders: ``load_encoder(name).encode(graphs)`` maps architectures to vectors [N, d]."""
 
 from gnas.encoders.base import Encoder
-from gnas.encoders.config import PRESETS, EncoderConfig
+from gnas.encoders.config import PRESETS, EncoderConfig, encoder_config
 from gnas.encoders.graph import GraphEncoder
 from gnas.encoders.graph_config import GRAPH_PRESETS, GraphEncoderConfig, graph_preset
 from gnas.encoders.nasgem import NASGEMEncoder
@@ -20,6 +20,7 @@ __all__ = [
     "GraphEncoderQuality",
     "NASGEMEncoder",
     "PairQuality",
+    "encoder_config",
     "encoder_metadata",
     "encoder_quality",
     "fit_encoder",

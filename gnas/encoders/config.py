@@ -9,8 +9,10 @@ from typing import Annotated, Any, Literal, cast
 from pydantic import Field
 
 from gnas.config import Count, CountOrZero, Rate, Seed, Share, configuration
-from gnas.errors import ConfigError
+from gnas.errors import ConfigError, GraphError
 from gnas.kernels import Direction, Labels
+from gnas.spaces import SPACES, Space
+from gnas.spaces.vocabulary import Vocabulary
 
 FEATURES = ("adjacency", "ops", "degrees", "wl")
 
@@ -24,13 +26,16 @@ class EncoderConfig:
     """
 
     space: str
-    """Key in `gnas.spaces.SPACES` of the space that training pairs are drawn from."""
+    """Name of the space that training pairs are drawn from: a key in `gnas.spaces.SPACES`, or that
+    of a space of one's own."""
     num_nodes: Annotated[int, Field(ge=1, le=10000)]
     """Most nodes of a graph; smaller ones are padded."""
     num_ops: Annotated[int, Field(ge=1, le=10000)]
     """Width of the one-hot ``x``."""
     num_edge_ops: Annotated[int, Field(ge=0, le=10000)] = 0
     """Size of the edge-op vocabulary; 0 where operations sit on nodes."""
+    vocabulary: Vocabulary | None = None
+    """How graphs of a space of one's own are read; None for a space in `gnas.spaces.SPACES`."""
     features: tuple[str, ...] = ("adjacency",)
     """What the network reads, of `FEATURES`: the upper triangle of the adjacency matrix, op
     one-hots, degree histograms, hashed histograms of Weisfeiler-Lehman labels."""
@@ -78,6 +83,22 @@ class EncoderConfig:
     seed: Seed = 0
     """Seed of initial weights and of pairs."""
 
+    @property
+    def reading(self) -> Vocabulary:
+        """How the graphs are read.
+
+        Raises:
+            ConfigError: the space is none of gnas, and no vocabulary is given.
+        """
+        if self.vocabulary is not None:
+            return self.vocabulary
+        if self.space not in SPACES:
+            raise ConfigError(
+                f"an encoder of '{self.space}', which is no space of gnas, needs its vocabulary; "
+                "make its config by `encoder_config(space)`"
+            )
+        return SPACES[self.space]().vocabulary
+
     def __post_init__(self) -> None:
         unknown = sorted(set(self.features) - set(FEATURES))
         if unknown or not self.features:
@@ -104,8 +125,10 @@ class EncoderConfig:
             for name in ("features", "hidden"):
                 if name in record:
                     record[name] = tuple(record[name])
+            if record.get("vocabulary") is not None:
+                record["vocabulary"] = Vocabulary.from_record(record["vocabulary"])
             return EncoderConfig(**cast(dict[str, object], record))  # type: ignore[arg-type]
-        except (ValueError, TypeError) as error:
+        except (ValueError, TypeError, GraphError) as error:
             if isinstance(error, ConfigError):
                 raise
             raise ConfigError(
@@ -137,6 +160,33 @@ def _kernel_map(space: str, num_nodes: int, num_ops: int, **changes: Any) -> Enc
         **changes,
     }
     return EncoderConfig(space=space, num_nodes=num_nodes, num_ops=num_ops, **recipe)
+
+
+def encoder_config(space: Space, **changes: Any) -> EncoderConfig:
+    """The recipe of an encoder for any space, such as a user's own.
+
+    The embedding's cosines approach a Weisfeiler-Lehman kernel of what architectures compute, so
+    that architectures of one function share their embedding.
+
+    Args:
+        space: Where training pairs are drawn from; pass it to `fit_encoder` too.
+        changes: Fields of `EncoderConfig` that differ.
+
+    Example:
+        >>> from gnas.spaces import DagSpace
+        >>> config = encoder_config(DagSpace(ops=("conv", "pool"), max_nodes=6), steps=100)
+        >>> config.space, config.num_ops, config.steps
+        ('dag', 4, 100)
+    """
+    known = space.name in SPACES and SPACES[space.name]().vocabulary == space.vocabulary
+    recipe: dict[str, Any] = {
+        "functional": True,
+        "num_edge_ops": len(space.edge_ops),
+        "vocabulary": None if known else space.vocabulary,
+        "pool": 8_000,
+        **changes,
+    }
+    return _kernel_map(space.name, space.max_nodes, len(space.ops), **recipe)
 
 
 def nasgem_30() -> EncoderConfig:

@@ -14,7 +14,6 @@ from gnas.encoders.config import EncoderConfig
 from gnas.graphs import DenseBatch, edge_ops_to_node_ops
 from gnas.graphs.canonical import canonical_order
 from gnas.kernels import degrees, wl_labels
-from gnas.spaces import SPACES
 
 Columns: TypeAlias = NDArray[np.int32]
 
@@ -111,7 +110,7 @@ def kernel_graphs(batch: DenseBatch, config: EncoderConfig) -> DenseBatch:
     """The graphs that the target kernel compares: as they are, or what they compute."""
     if not config.functional:
         return batch
-    forms = SPACES[config.space]().functional(batch)
+    forms = config.reading.functional(batch)
     # Multiplicities are left out: as operations of edges they would become nodes.
     return DenseBatch(forms.adjacency.clamp(max=1), forms.ops, forms.num_nodes, forms.num_ops)
 

@@ -100,18 +100,12 @@ class GraphEncoderConfig:
 
 _LAYERS = {"dag": 1, "gin": 3, "gps": 3}
 _LARGE: dict[str, Any] = {"pool": 5_000, "steps": 600, "batch_size": 128}
-"""Graphs of 30 nodes and more take longer."""
-_OPTIONS: dict[str, dict[str, Any]] = {
-    "nasbench101": {},
-    "nasbench201": {},
-    "nasgem": _LARGE,
-    "toponas": _LARGE,
-}
+"""Graphs of `LARGE` nodes and more take longer."""
+LARGE = 30
 GRAPH_PRESETS = {
-    f"{network}-{space}": (space, network)
-    for network in NETWORKS
-    for space in _OPTIONS
-    if network == "dag" or space.startswith("nasbench")
+    f"{network}-{name}": (name, network)
+    for name, space in SPACES.items()
+    for network in space.graph_networks
 }
 """Name of every shipped graph-network encoder, and its space and network."""
 
@@ -125,10 +119,11 @@ def graph_preset(name: str) -> GraphEncoderConfig:
     if name not in GRAPH_PRESETS:
         raise ConfigError(f"unknown encoder '{name}'; choose from {sorted(GRAPH_PRESETS)}")
     space, network = GRAPH_PRESETS[name]
+    vocabulary = SPACES[space]().vocabulary
     return GraphEncoderConfig(
-        vocabulary=SPACES[space]().vocabulary,
+        vocabulary=vocabulary,
         space=space,
         network=network,
         layers=_LAYERS[network],
-        **_OPTIONS[space],
+        **(_LARGE if vocabulary.most_nodes >= LARGE else {}),
     )

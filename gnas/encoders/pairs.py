@@ -6,14 +6,34 @@ import numpy as np
 import torch
 
 from gnas.encoders.config import EncoderConfig
+from gnas.errors import ConfigError
 from gnas.graphs import DenseBatch
-from gnas.spaces import NASGEM, SPACES
+from gnas.spaces import SPACES
 from gnas.spaces.base import Space
 
 
-def space_of(config: EncoderConfig) -> Space:
-    """The space that an encoder's training pairs are drawn from."""
-    return SPACES[config.space]()
+def space_of(config: EncoderConfig, space: Space | None = None) -> Space:
+    """The space that an encoder's training pairs are drawn from.
+
+    Args:
+        config: The encoder's recipe.
+        space: The space, where it is one of the user's own.
+
+    Raises:
+        ConfigError: it is not given but is none of gnas, or is not the recipe's.
+    """
+    vocabulary = config.reading
+    found = SPACES[config.space]() if space is None and config.space in SPACES else space
+    if found is None:
+        raise ConfigError(
+            f"pairs are drawn from '{config.space}', which is no space of gnas: pass it as `space`"
+        )
+    if found.vocabulary != vocabulary:
+        raise ConfigError(
+            f"the space must be the recipe's, '{config.space}', but {found!r} has another "
+            "vocabulary"
+        )
+    return found
 
 
 def independent_pairs(
@@ -30,8 +50,7 @@ def near_pairs(
     first = space.sample_batch(count, rng)
     edits = rng.integers(1, config.max_edits + 1, size=count)
     if config.near == "flips":
-        flipped = flip_edges(first, edits, rng)
-        return first, space.mended(flipped, rng) if isinstance(space, NASGEM) else flipped
+        return first, space.mended(flip_edges(first, edits, rng), rng)
     second = first
     for k in range(config.max_edits):
         moved = space.mutate_batch(second, rng)

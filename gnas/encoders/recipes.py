@@ -11,7 +11,7 @@ from pathlib import Path
 
 import numpy as np
 
-from gnas.encoders.config import PRESETS, EncoderConfig
+from gnas.encoders.config import PRESETS, EncoderConfig, encoder_config
 from gnas.encoders.graph import GraphEncoder
 from gnas.encoders.graph_config import GRAPH_PRESETS, GraphEncoderConfig, graph_preset
 from gnas.encoders.nasgem import NASGEMEncoder
@@ -20,6 +20,7 @@ from gnas.encoders.storage import list_encoders, save_encoder
 from gnas.encoders.training import EncoderQuality, encoder_quality, fit_encoder
 from gnas.errors import ConfigError
 from gnas.runs import working_on
+from gnas.spaces import Space
 
 HELD_OUT_SEED = 2_000_003
 """Seed of the pairs that encoders are judged on; no training uses it."""
@@ -88,6 +89,46 @@ def train_preset(
         seconds = time.perf_counter() - start
         save_encoder(encoder, path, quality=quality, command=command)
     return TrainedEncoder(name, path, encoder.config, quality, seconds)
+
+
+def train_for_space(
+    space: Space,
+    path: Path,
+    *,
+    steps: int | None = None,
+    seed: int | None = None,
+    command: str = "",
+    report: Callable[[int, int | None], None] | None = None,
+) -> TrainedEncoder:
+    """Trains a NASGEM encoder for any space by `encoder_config`, judges it and writes it.
+
+    Args:
+        space: Whose architectures it is to read.
+        path: See `train_preset`.
+        steps: See `train_preset`.
+        seed: See `train_preset`.
+        command: See `train_preset`.
+        report: See `train_preset`.
+
+    Raises:
+        ConfigError: an option is out of range.
+        DataError: the file cannot be written.
+    """
+    changes = {"steps": steps, "seed": seed}
+    config = encoder_config(space, **{k: v for k, v in changes.items() if v is not None})
+    start, name = time.perf_counter(), f"nasgem-{space.name}"
+
+    def progress(step: int, loss: float) -> None:
+        if report is not None:
+            report(step, config.steps)
+
+    with working_on(path):
+        encoder = fit_encoder(config, name, space=space, progress=progress)
+        rng = np.random.default_rng(HELD_OUT_SEED)
+        quality = encoder_quality(encoder, config, rng, HELD_OUT_PAIRS, space=space)
+        seconds = time.perf_counter() - start
+        save_encoder(encoder, path, quality=quality, command=command)
+    return TrainedEncoder(name, path, config, quality, seconds)
 
 
 def _train_nasgem(

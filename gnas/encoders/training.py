@@ -64,6 +64,7 @@ def fit_encoder(
     config: EncoderConfig,
     name: str = "nasgem",
     *,
+    space: Space | None = None,
     progress: Callable[[int, float], None] | None = None,
 ) -> NASGEMEncoder:
     """A trained encoder: squared error of cosine against kernel value on fresh pairs (eq. 3-4).
@@ -71,9 +72,13 @@ def fit_encoder(
     Args:
         config: The recipe; the same recipe gives the same weights on one machine.
         name: What results call the encoder.
+        space: The recipe's space, where it is one of the user's own.
         progress: Called after every step with its number and its loss.
+
+    Raises:
+        ConfigError: the space is not given but is none of gnas, or is not the recipe's.
     """
-    space = space_of(config)
+    space = space_of(config, space)
     rng = np.random.default_rng(config.seed)
     encoder = NASGEMEncoder(config, name)
     _standardise(encoder, space.sample_batch(4096, rng))
@@ -238,7 +243,12 @@ def _embedded(
 
 
 def encoder_quality(
-    encoder: Encoder, config: EncoderConfig, rng: np.random.Generator, pairs: int = 4096
+    encoder: Encoder,
+    config: EncoderConfig,
+    rng: np.random.Generator,
+    pairs: int = 4096,
+    *,
+    space: Space | None = None,
 ) -> EncoderQuality:
     """Quality of an encoder on ``pairs`` held-out pairs of each kind.
 
@@ -247,8 +257,12 @@ def encoder_quality(
         config: Gives space, kernel and what a near pair is.
         rng: Source of the held-out pairs; use another seed than the training's.
         pairs: Pairs of each kind.
+        space: The config's space, where it is one of the user's own.
+
+    Raises:
+        ConfigError: the space is not given but is none of gnas, or is not the config's.
     """
-    space = space_of(config)
+    space = space_of(config, space)
     sample = space.sample_batch(pairs, rng)
     copies = _cosines(encoder, (sample, permuted(sample, rng)))
     return EncoderQuality(

@@ -60,6 +60,8 @@ class Space(ABC):
     pretrained: Mapping[str, int] = MappingProxyType({})
     """Names of graph encoders that ship for exactly this vocabulary, each with the number of
     samples from which on it was measured to help the default predictor."""
+    graph_networks: tuple[str, ...] = ()
+    """Kinds of graph encoders that ship for exactly this vocabulary (`gnas.encoders.networks`)."""
     wl_encoder: str = ""
     """The NASGEM encoder trained on it (`gnas.encoders`): the name of a shipped one, or the path
     of one's own ``.safetensors``."""
@@ -273,6 +275,13 @@ class Space(ABC):
         that what is measured on a network is measured once. Here: the `live` part.
         """
         return self.live(batch)
+
+    def mended(self, batch: DenseBatch, rng: np.random.Generator) -> DenseBatch:
+        """Graphs whose edges were changed at random, by rules that the space can restore.
+
+        Here: as they are.
+        """
+        return batch
 
     def functional(self, batch: DenseBatch) -> DenseBatch:
         """What the networks compute: see `gnas.graphs.functional_form`; no dead branch, no skip.

@@ -102,7 +102,7 @@ def test_the_number_of_cells_in_a_text_is_said(caplog: pytest.LogCaptureFixture)
     from_text(f"a {CELL} b {CELL} c {CELL}")
     from_text(f"one {GENOTYPE}\ntwo {GENOTYPE} acc")
     assert [record.getMessage() for record in caplog.records] == [
-        "took the last of 3 NAS-Bench-201 cells in the text",
+        "took the last of 3 cells of 'nasbench201' in the text",
         "took the last of 2 genotypes in the text",
     ]
     assert all(record.levelno == logging.WARNING for record in caplog.records)

@@ -103,7 +103,7 @@ def test_spaces_by_name(tmp_path: Path, rng: np.random.Generator) -> None:
 @pytest.mark.parametrize(
     ("text", "message"),
     [
-        ("nasbench301", r"unknown space 'nasbench301'; choose from \['nasb"),
+        ("nasbench301", r"unknown space 'nasbench301'; choose from \['dag"),
         ("nasgem(8)", "must be named NAME or NAME"),
         ("nasgem(num_nodes=__import__('os'))", "must be named NAME or NAME"),
         ("nasgem(num_nodes=8", "must be named NAME or NAME"),

@@ -91,6 +91,7 @@ class NASBench101(DagSpace):
         ),
     )
     wl_encoder = "nasgem-nasbench101"
+    graph_networks = ("dag", "gin", "gps")
     pretrained = MappingProxyType({"dag-nasbench101": 50, "gps-nasbench101": 50})
 
     def __init__(self) -> None:

@@ -107,6 +107,7 @@ class NASBench201(EdgeOpSpace):
     )
 
     wl_encoder = "nasgem-nasbench201"
+    graph_networks = ("dag", "gin", "gps")
 
     def __init__(self) -> None:
         super().__init__(

@@ -57,6 +57,7 @@ class NASGEM(Space):
 
     name = "nasgem"
     wl_encoder = "nasgem-30"
+    graph_networks = ("dag",)
 
     def __init__(
         self,

@@ -78,6 +78,7 @@ class TopoNAS(Space):
 
     name = "toponas"
     wl_encoder = "nasgem-toponas"
+    graph_networks = ("dag",)
 
     def __init__(
         self,
