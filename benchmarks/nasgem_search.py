@@ -26,16 +26,15 @@ import numpy as np
 import torch
 from record import command_line, save_record
 
-from gnas.data.proxy import open_proxy_images
+from gnas.evaluate import EvaluationJob, Evaluator
 from gnas.graphs import DenseBatch
 from gnas.metrics import best, mean_interval
-from gnas.models import nasgem_macs
-from gnas.runs import to_json
-from gnas.search.nasgem import NasgemConfig, NasgemJob, plan_search, run_search
-from gnas.search.nasgem.candidates import draw_candidates, draw_pool
-from gnas.search.nasgem.record import key_of
-from gnas.search.nasgem.run import candidates_of
-from gnas.studies import CandidateStudy, Evaluated, local_workers
+from gnas.runs import plain, to_json
+from gnas.search.draws import draw_candidates, draw_pool
+from gnas.search.nasgem import NasgemConfig, NasgemPlan, plan_nasgem, run_nasgem
+from gnas.search.nasgem.run import nasgem_evaluator
+from gnas.spaces import space_record
+from gnas.studies import CandidateStudy, Evaluated, candidate_key, local_workers
 
 METHODS: dict[str, dict[str, Any]] = {
     "NASGEM": {"predictor": "mlp", "predict": "score"},
@@ -74,7 +73,7 @@ def main() -> None:
     text = table(rows) + "\n\n" + differences(rows)
     print(text)
     if options.save:
-        plan = plan_search(options.dataset, **changes)
+        plan = plan_nasgem(options.dataset, **changes)
         priors = " --priors" if options.priors else ""
         save_record(
             options.save,
@@ -105,7 +104,7 @@ def finished(options: Any, name: str, changes: dict[str, Any]) -> dict[str, Any]
         row: dict[str, Any] = json.loads(path.read_text())
         return row
     storage = options.runs / f"seed-{seed}" / "study.db"
-    plan = plan_search(
+    plan = plan_nasgem(
         options.dataset, storage=str(storage.absolute()), study=f"seed-{seed}", **changes
     )
     folder.mkdir(parents=True, exist_ok=True)
@@ -115,43 +114,53 @@ def finished(options: Any, name: str, changes: dict[str, Any]) -> dict[str, Any]
         row = without_predictor(plan, options.workers, fewest_macs)
     else:
         resume = (folder / "config.json").exists()
-        result = run_search(plan, out=folder, workers=options.workers, resume=resume)
-        row = {k: result[k] for k in ("chosen", "argmax", "best_trained", "learning", "surface")}
+        found = plain(run_nasgem(plan, out=folder, workers=options.workers, resume=resume))
+        row = {k: found[k] for k in ("chosen", "argmax", "best_trained", "learning", "surface")}
     path.write_text(to_json(row))
     return row
 
 
-def without_predictor(plan: Any, workers: int, choose: Any) -> dict[str, Any]:
+def without_predictor(plan: NasgemPlan, workers: int, choose: Any) -> dict[str, Any]:
     """The best by its final training of the ``top`` cells that ``choose`` names."""
-    config: NasgemConfig = plan.config
-    splits = open_proxy_images(plan.images)
-    job = NasgemJob.of(config, plan.images, splits)
+    space = plan.config.space()
+    plan, evaluator = nasgem_evaluator(plan, space)
+    evaluator.open(space)
+    job = EvaluationJob(space, space_record(space), evaluator, ("score",))
+    assert plan.study is not None and plan.storage is not None
     study = CandidateStudy.open(job, name=plan.study, storage=plan.storage)
     with local_workers(study, job, workers) as wait:
 
-        def train(cells: DenseBatch, stage: str) -> list[Evaluated]:
-            return evaluated(study, wait, candidates_of(config, cells, stage))
+        def train(cells: DenseBatch, **stage: str) -> list[Evaluated]:
+            own = {"seed": plan.config.seed, **stage}
+            wanted = [{"architecture": space.to_str(cell), **own} for cell in cells]
+            return evaluated(study, wait, wanted)
 
-        kept = choose(config, job, splits.image_size, train)
-        finals = train(kept, "final")
+        kept = choose(plan.config, evaluator, train)
+        finals = train(kept, stage="final")
     study.finish()
     done = [told(one) for one in finals if one.result is not None]
     return {"chosen": max(done, key=lambda one: one["score"]), "argmax": done[0]}
 
 
-def best_trained(config: NasgemConfig, job: NasgemJob, size: int, train: Any) -> DenseBatch:
+def drawn(config: NasgemConfig, draw: Any, count: int) -> DenseBatch:
+    """Cells of the search's space."""
+    cells: DenseBatch = draw(config.space(), count, seed=config.seed, min_nodes=config.floor)
+    return cells
+
+
+def best_trained(config: NasgemConfig, evaluator: Evaluator, train: Any) -> DenseBatch:
     """The best scores of the ``iterations`` random cells."""
-    trained = train(draw_candidates(config), "search")
+    trained = train(drawn(config, draw_candidates, config.iterations))
     scores = np.array([one.result["score"] if one.result else -np.inf for one in trained])
     first = [trained[k] for k in best(scores, config.top)]
     space = config.space()
     return DenseBatch.from_data([space.from_str(one.candidate["architecture"]) for one in first])
 
 
-def fewest_macs(config: NasgemConfig, job: NasgemJob, size: int, train: Any) -> DenseBatch:
+def fewest_macs(config: NasgemConfig, evaluator: Evaluator, train: Any) -> DenseBatch:
     """The cheapest of the pool's cells."""
-    pool = draw_pool(config)
-    cheapest = best(-nasgem_macs(pool, job.network, size).astype(float), config.top)
+    pool = drawn(config, draw_pool, config.pool)
+    cheapest = best(-evaluator.count(pool, ("macs",))["macs"], config.top)
     return pool[torch.from_numpy(cheapest)]
 
 
@@ -161,14 +170,16 @@ def evaluated(
     """The candidates when all are trained, in their order."""
     study.plan(candidates)
     wait(lambda progress: None)
-    found = {key_of(one.candidate): one for one in study.results()}
-    return [found[key_of(candidate)] for candidate in candidates]
+    found = {candidate_key(one.candidate): one for one in study.results()}
+    return [found[candidate_key(candidate)] for candidate in candidates]
 
 
 def told(one: Evaluated) -> dict[str, Any]:
     """A candidate and its numbers."""
     assert one.result is not None
-    return {"architecture": one.candidate["architecture"], **one.result}
+    measures = one.result["measures"]
+    numbers = {"params": round(measures["num_params"]), "macs": round(measures["macs"])}
+    return {"architecture": one.candidate["architecture"], **measures, **numbers}
 
 
 def table(rows: Mapping[str, Sequence[Mapping[str, Any]]]) -> str:

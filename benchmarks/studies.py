@@ -21,40 +21,34 @@ from dataclasses import dataclass
 from itertools import pairwise
 from pathlib import Path
 from statistics import median
-from typing import Any, ClassVar, Self
+from typing import Any, ClassVar
 
 import optuna
 from record import command_line, save_record
 
-from gnas.studies import CandidateStudy, Job, local_workers
-from gnas.tabulate import TabulateConfig, TabulateJob, planned
+from gnas.evaluate import EvaluationJob
+from gnas.spaces import space_record
+from gnas.studies import CandidateStudy, local_workers
+from gnas.tabulate import TabulateConfig, evaluator_of
 
 ROUNDS = 50
 """Candidates whose taking and finishing is timed."""
 
 
 @dataclass(frozen=True)
-class Timed(Job):
+class Timed(EvaluationJob):
     """Trains cells, or sleeps, and says when."""
 
     kind: ClassVar[str] = "timed"
-    table: TabulateJob
     sleep_s: float | None = None
 
     def facts(self) -> dict[str, Any]:
         """See `Job.facts`."""
-        return {**self.table.facts(), "sleep_s": self.sleep_s}
-
-    @classmethod
-    def from_facts(cls, facts: dict[str, Any], *, data_dir: Path | None = None) -> Self:
-        """See `Job.from_facts`."""
-        sleep_s = facts["sleep_s"]
-        table = {name: value for name, value in facts.items() if name != "sleep_s"}
-        return cls(TabulateJob.from_facts(table, data_dir=data_dir), sleep_s)
+        return {**super().facts(), "sleep_s": self.sleep_s}
 
     def open(self) -> Callable[[dict[str, Any]], dict[str, Any]]:
         """See `Job.open`."""
-        train = self.table.open()
+        train = super().open()
 
         def evaluate(candidate: dict[str, Any]) -> dict[str, Any]:
             began = time.time()
@@ -130,7 +124,9 @@ def main() -> None:
     storage = options.storage or str(Path(tempfile.mkdtemp()) / "studies.db")
     where = "PostgreSQL" if "://" in storage else "SQLite file"
     config = TabulateConfig(cells=options.candidates, seeds=2)
-    job = Timed(TabulateJob(config, config.images().sha256), options.sleep)
+    space = config.opened_space()
+    job = Timed(space, space_record(space), evaluator_of(config), ("val_acc",), options.sleep)
+    planned = [{"architecture": cell, "seed": k} for cell in config.plan() for k in (1, 2)]
     name = uuid.uuid4().hex[:8]
 
     study = CandidateStudy.open(job, name=f"{name}-new", storage=storage)
@@ -152,7 +148,7 @@ def main() -> None:
     ]
     for workers in (1, 2):
         study = CandidateStudy.open(job, name=f"{name}-{workers}", storage=storage)
-        study.plan(planned(config)[: workers * options.candidates])
+        study.plan(planned[: workers * options.candidates])
         found.append(throughput(study, job, workers))
         rows.append(
             "| {workers} | {candidates} | {seconds_each:.2f} | {trials_a_minute:.1f} "

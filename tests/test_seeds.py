@@ -38,7 +38,7 @@ from gnas.predictors.base import Predictor
 from gnas.predictors.wl import WLLabels
 from gnas.proxies.measure import ProxyConfig
 from gnas.retrain.config import RetrainConfig
-from gnas.search.nasgem import accuracy, learning
+from gnas.search.nasgem import accuracy, learning, searcher
 from gnas.search.nasgem.config import NasgemConfig
 from gnas.search.samplers import evolution, local_search, predictor_search, random_search, study
 from gnas.search.toponas.config import ToponasConfig
@@ -70,6 +70,13 @@ def fitted(make: Callable[..., Predictor]) -> Callable[..., object]:
 def asked(make: Callable[..., Any]) -> Callable[..., object]:
     """Makes a searcher with a seed and asks it."""
     return lambda seed: make(SPACE, seed=seed).ask()
+
+
+def nasgem_search(seed: Any) -> object:
+    """Has NASGEM's searcher choose its first cell."""
+    chosen = searcher.NasgemSearch(SPACE, TREES, start=3, pool=30, seed=seed)
+    chosen.aim(chosen.goal)
+    return chosen.ask()
 
 
 def sampled(make: Callable[..., study.ArchitectureSampler]) -> Callable[..., object]:
@@ -158,6 +165,7 @@ CALLS: dict[str, Callable[..., object]] = {
     "proxies.measure:ProxyConfig": ProxyConfig,
     "retrain.config:RetrainConfig": RetrainConfig,
     "search.nasgem.config:NasgemConfig": NasgemConfig,
+    "search.nasgem.searcher:NasgemSearch": nasgem_search,
     "search.nasgem.learning:walks": partial(learning.walks, 5),
     "search.samplers.base:Searcher": asked(random_search.RandomSearch),
     "search.samplers.evolution:RegularizedEvolution": asked(evolution.RegularizedEvolution),
@@ -200,6 +208,9 @@ ELSEWHERE = {
     "evaluate.function:FunctionEvaluator.evaluate": "the driver's seed",
     "evaluate.table:TableEvaluator.evaluate": "the driver's seed",
     "evaluate.training:TrainingEvaluator.evaluate": "the driver's seed",
+    "evaluate.efficiency:EfficiencyEvaluator.evaluate": "the driver's seed",
+    "search.draws:draw_candidates": "NasgemSearch",
+    "search.draws:draw_pool": "NasgemSearch",
     "search.plan:SearchPlan": "a Searcher, and check_seed",
     "search.run:run_search": "SearchPlan",
     "predictors.graph_network:GraphNetwork": "Predictor; its fits take their seeds from numpy",

@@ -146,7 +146,7 @@ app.command()(export.export)
 app.command()(retrain.retrain)
 app.add_typer(search.app, name="search")
 app.command()(show.show)
-app.add_typer(tabulate.app, name="tabulate")
+app.command("tabulate")(tabulate.tabulate)
 app.command()(worker.worker)
 
 

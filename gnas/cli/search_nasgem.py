@@ -4,10 +4,10 @@ from __future__ import annotations
 
 import shlex
 import time
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from pathlib import Path
-from typing import TYPE_CHECKING, Annotated, Any, Literal
+from typing import TYPE_CHECKING, Annotated, Literal
 
 import typer
 
@@ -26,12 +26,13 @@ from gnas.processes import prepare
 if TYPE_CHECKING:
     from rich.console import Console
 
-    from gnas.search.nasgem import Progress
+    from gnas.search.nasgem import NasgemResult
+    from gnas.search.run import Progress
 
 HOW = "How to search"
 WHERE = "Where candidates are kept"
 
-Dataset = Literal["digits", "cifar10", "folder"]
+Dataset = Literal["digits", "cifar10", "cifar100", "imagenet16-120", "folder"]
 Prior = Annotated[
     Literal["density", "erdos-renyi", "barabasi-albert", "watts-strogatz"] | None,
     typer.Option(help="Random graphs that cells are drawn from", rich_help_panel=HOW),
@@ -70,8 +71,23 @@ FIELD_OF = {"lambda": "lambda_"}
 
 
 def nasgem(
-    dataset: Annotated[Dataset, typer.Option(help="Which images")] = "digits",
+    dataset: Annotated[
+        Dataset | None, typer.Option(help="Which images (digits)", show_default=False)
+    ] = None,
     data_dir: Annotated[Path | None, typer.Option(help="Folder of the images")] = None,
+    space: Annotated[
+        str | None, typer.Option(help="Cells of another space, or FILE.py:NAME (nasgem)")
+    ] = None,
+    table: Annotated[
+        list[str] | None, typer.Option(help="Look up in a table instead of training")
+    ] = None,
+    evaluate: Annotated[
+        str | None,
+        typer.Option(metavar="FILE.py:FUNCTION", help="Call a function instead of training"),
+    ] = None,
+    objective: Annotated[
+        str | None, typer.Option(help="What is maximised (the efficiency score)")
+    ] = None,
     workers: Annotated[int, typer.Option(help="Processes that train here, a core each")] = 1,
     out: Annotated[Path | None, typer.Option(help="The run's folder (runs/...)")] = None,
     resume: Annotated[Path | None, typer.Option(help="Go on with the run in this folder")] = None,
@@ -91,9 +107,9 @@ def nasgem(
     ] = None,
 ) -> None:
     """Search cells by a predictor of their efficiency score (NASGEM, Cheng et al. 2021)."""
-    if workers > 0:
-        prepare("gnas.search.nasgem.job")
-    from gnas.search.nasgem import plan_search, resumed_plan, run_search
+    if workers > 0 and not table:
+        prepare("gnas.evaluate.job")
+    from gnas.search.nasgem import plan_nasgem, resumed_plan, run_nasgem
     from gnas.viz import nasgem_figures
 
     check_writable(json)
@@ -101,7 +117,8 @@ def nasgem(
         raise typer.BadParameter("--no-embedding reads no encoder; leave one of them out")
     named = given(
         data_dir=absolute(data_dir), seed=seed, iterations=iterations, lambda_=lambda_,
-        prior=prior, predictor=predictor,
+        prior=prior, predictor=predictor, space=space, table=tuple(table or ()) or None,
+        evaluate=evaluate, objective=objective, dataset=dataset,
         encoder="none" if no_embedding else encoder_name(encoder),
     )  # fmt: skip
     pairs = {FIELD_OF.get(k, k): v for k, v in settings(setting or [], named).items()}
@@ -111,18 +128,23 @@ def nasgem(
             raise typer.BadParameter("--resume goes on in its own folder and study")
         plan, folder = resumed_plan(resume, changes, storage=place(storage)), resume
     else:
-        plan = plan_search(dataset, storage=place(storage), study=study, **changes)
-        folder = out or Path("runs") / f"nasgem-{dataset}-{time.strftime('%Y%m%d-%H%M%S')}"
+        plan = plan_nasgem(storage=place(storage), study=study, **changes)
+        what = dataset or space or "digits"
+        stamp = time.strftime("%Y%m%d-%H%M%S")
+        folder = out or Path("runs") / f"nasgem-{Path(what).stem}-{stamp}"
     again = ["gnas", "search", "nasgem", "--resume", str(folder)]
     again += ["--workers", str(workers)] if workers != 1 else []
     again += ["--storage", "URL"] if storage is not None and "://" in storage else []
     with going_on(shlex.join(again), folder), watching() as report:
-        result = run_search(
+        result = run_nasgem(
             plan, out=folder, workers=workers, resume=resume is not None, report=report,
             figures=nasgem_figures,
         )  # fmt: skip
     print_search(result, folder, report_console(json))
-    print_next(report_console(json), ["show", folder], ["retrain", folder])
+    following: list[list[str | Path]] = [["show", folder]]
+    if ".py:" not in (plan.space or "") and plan.evaluate is None:
+        following.append(["retrain", folder])
+    print_next(report_console(json), *following)
     if json is not None:
         write_json(json, result)
 
@@ -141,87 +163,59 @@ def place(storage: str | None) -> str | None:
 
 @contextmanager
 def watching() -> Iterator[Callable[[Progress], None]]:
-    """A callback that shows a bar of candidates, and a line at every update, on stderr."""
+    """A callback that shows a bar of cells, and what the search has to say, on stderr."""
     target = console(stderr=True)
     with progress_bar() as bar:
         task = bar.add_task("search", total=None)
-        shown = 0
 
         def report(progress: Progress) -> None:
-            nonlocal shown
-            bar.update(
-                task,
-                description=progress.stage,
-                completed=progress.done,
-                total=progress.total,
-            )
-            for line in progress.lines[shown:]:
-                text = line_of(line)
-                if text:
-                    (bar.console if not bar.disable else target).print(
-                        text, markup=False, soft_wrap=True
-                    )
-            shown = len(progress.lines)
+            bar.update(task, completed=progress.done, total=progress.total)
+            for text in progress.notes:
+                (bar.console if not bar.disable else target).print(
+                    text, markup=False, soft_wrap=True
+                )
 
         yield report
 
 
-def line_of(line: Mapping[str, Any]) -> str | None:
-    """What is shown of a line of ``metrics.jsonl``: updates and failures."""
-    if line["event"] == "updated":
-        text = f"{line['seen']} cells trained, best score {line['best_score']:.3f}"
-        if line.get("kendall_tau") is not None:
-            tau, r2 = line["kendall_tau"], line["r2"]
-            text += f"; the last were foreseen with Kendall tau {tau:.2f}, R2 {r2:.2f}"
-        return text
-    if line.get("error") is not None:
-        return f"{line['event']} cell failed: {line['error']}"
-    return None
-
-
-def print_search(result: dict[str, Any], folder: Path, target: Console) -> None:
+def print_search(result: NasgemResult, folder: Path, target: Console) -> None:
     """The cell and how it came about."""
     from rich.box import SIMPLE_HEAD
     from rich.table import Table
 
-    network = result["network"]
-    target.print(result["architecture"], markup=False, soft_wrap=True)
-    table = Table(
-        title=(
-            f"{result['trained']} trained, {result['pool']:,} scored cells; params and MACs as "
-            f"trained here: {network.num_stages} stages of {network.cells_per_stage} cell(s), "
-            f"{network.channels} channels, {result['data']['image_size']} pixels"
-        ),
-        title_justify="left",
-        box=SIMPLE_HEAD,
-        padding=0,
-        pad_edge=False,
-    )
+    target.print(result.architecture, markup=False, soft_wrap=True)
+    title = f"{result.trained} trained, {result.pool:,} scored cells"
+    if result.network is not None and result.data is not None:
+        title += (
+            "; params and MACs as trained here: {num_stages} stages of {cells_per_stage} cell(s), "
+            "{channels} channels".format(**result.network)
+        )
+        title += f", {result.data['image_size']} pixels"
+    table = Table(title=title, title_justify="left", box=SIMPLE_HEAD, padding=0, pad_edge=False)
     for name in ("cell", "predicted", "score", "val acc %", "test acc %", "params", "MACs M"):
         table.add_column(name, justify="left" if name == "cell" else "right", no_wrap=True)
-    rows = {
-        "chosen by its training": result["chosen"],
-        "best predicted (argmax)": result["argmax"],
-        "best trained (shorter)": result["best_trained"],
-    }
-    for name, row in rows.items():
-        if row.get("score") is None:
-            table.add_row(name, f"{row['predicted_score']:.3f}", "failed", *["-"] * 4)
+    for name, row in {
+        "chosen by its training" if result.data else "chosen": result.chosen,
+        "best predicted (argmax)": result.argmax,
+        "best trained (shorter)" if result.data else "best random": result.best_trained,
+    }.items():
+        predicted = _number(row.predicted_score, ".3f")
+        if row.score is None:
+            table.add_row(name, predicted, "failed", *["-"] * 4)
             continue
-        predicted = row.get("predicted_score")
         table.add_row(
             name,
-            "-" if predicted is None else f"{predicted:.3f}",
-            f"{row['score']:.3f}",
-            f"{100 * row['val_acc']:.1f}",
-            f"{100 * row['test_acc']:.1f}",
-            f"{row['params']:,}",
-            f"{row['macs'] / 1e6:.2f}",
+            predicted,
+            _number(row.score, ".3f"),
+            _number(row.val_acc, ".1f", 100),
+            _number(row.test_acc, ".1f", 100),
+            _number(row.params, ",.0f"),
+            _number(row.macs, ".2f", 1e-6),
         )
     target.print(table)
-    if result["failed"]:
-        target.print(f"{result['failed']} candidates failed; metrics.jsonl says why")
-    for name, numbers in result["surface"].items():
+    if result.failed:
+        target.print(f"{result.failed} candidates failed; metrics.jsonl says why")
+    for name, numbers in result.surface.items():
         target.print(
             f"{name}: R2 of a local average of predicted scores "
             f"{numbers['predicted_r2_plane']:.2f} in the plane and "
@@ -229,4 +223,8 @@ def print_search(result: dict[str, Any], folder: Path, target: Console) -> None:
             f"{numbers['trained_r2_plane']:.2f} and {numbers['trained_r2_full']:.2f}",
             soft_wrap=True,
         )
-    target.print(f"{result['seconds']:.0f} s; run: {folder}", markup=False, soft_wrap=True)
+    target.print(f"{result.seconds:.0f} s; run: {folder}", markup=False, soft_wrap=True)
+
+
+def _number(value: float | None, form: str, times: float = 1.0) -> str:
+    return "-" if value is None else f"{value * times:{form}}"

@@ -62,7 +62,7 @@ def _drawn_run(folder: Path) -> tuple[Mapping[str, Figure], str, Path]:
         from gnas.search.nasgem import read_trace as read_nasgem
 
         search = read_nasgem(folder)
-        return nasgem_figures(search), search.result["architecture"], folder / "figures"
+        return nasgem_figures(search), search.result.architecture, folder / "figures"
     if is_ask_and_tell:
         from gnas.search.result import read_result
         from gnas.viz import search_result_figures

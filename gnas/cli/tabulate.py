@@ -9,42 +9,51 @@ import typer
 
 from gnas.processes import prepare
 
-app = typer.Typer(help="Build a tabular benchmark of your own.", no_args_is_help=True)
 
-
-@app.command()
-def nasbench101(
-    out: Annotated[Path, typer.Option(help="The table to write (.parquet).")],
+def tabulate(
+    space: Annotated[
+        str,
+        typer.Argument(
+            metavar="SPACE",
+            help="nasbench101, nasbench201, nasgem, toponas, or FILE.py:NAME with a `build`",
+        ),
+    ],
+    out: Annotated[Path, typer.Option(help="The table to write (.parquet)")],
     dataset: Annotated[
-        str, typer.Option(help="digits, a folder of .npy arrays, or a folder of images.")
+        str, typer.Option(help="digits, a folder of .npy arrays, or a folder of images")
     ] = "digits",
-    cells: Annotated[int, typer.Option(min=1, help="Cells, drawn uniformly.")] = 100,
-    seeds: Annotated[int, typer.Option(min=1, help="Trainings of each cell.")] = 2,
+    cells: Annotated[int, typer.Option(min=1, help="Cells, drawn at random")] = 100,
+    seeds: Annotated[int, typer.Option(min=1, help="Trainings of each cell")] = 2,
     image_size: Annotated[
-        int | None, typer.Option(help="Reduce the images to this height and width.")
+        int | None, typer.Option(help="Reduce the images to this height and width")
     ] = None,
     like: Annotated[
-        str | None, typer.Option(help="Train exactly as this self-made table was.")
+        str | None, typer.Option(help="Train exactly as this self-made table was")
     ] = None,
     cells_from: Annotated[
-        str | None, typer.Option(help="Draw the cells from this table, not the whole space.")
+        str | None, typer.Option(help="Draw the cells from this table, not the whole space")
     ] = None,
-    workers: Annotated[int, typer.Option(min=0, help="Processes, one core each.")] = 1,
+    workers: Annotated[int, typer.Option(min=0, help="Processes, one core each")] = 1,
     storage: Annotated[
         str | None,
         typer.Option(
             envvar="GNAS_STORAGE",
-            help="Where the study is kept, for workers elsewhere [OUT.study.db].",
+            help="Where the study is kept, for workers elsewhere (OUT.study.db)",
         ),
     ] = None,
-    study: Annotated[str | None, typer.Option(help="The study's name [OUT's].")] = None,
+    study: Annotated[str | None, typer.Option(help="The study's name (OUT's)")] = None,
+    setting: Annotated[
+        list[str] | None,
+        typer.Option("--set", metavar="NAME=VALUE", help="Setting of recipe, networks or images"),
+    ] = None,
 ) -> None:
-    """Train cells of NAS-Bench-101 and write their accuracies as a table.
+    """Train cells of a space and write their accuracies as a table.
 
     Interrupt it whenever you like: the same command goes on where it was.
     """
     if workers > 0:
-        prepare("gnas.tabulate")
+        prepare("gnas.evaluate.job")
+    from gnas.cli.options import settings
     from gnas.cli.output import (
         check_writable,
         console,
@@ -54,17 +63,18 @@ def nasbench101(
         same_command,
     )
     from gnas.data import load_table
-    from gnas.tabulate import TabulateConfig, tabulate
+    from gnas.tabulate import tabulate as build
+    from gnas.tabulate import tabulated_config
 
     check_writable(out)
-    given: dict[str, Any] = dict(cells=cells, seeds=seeds, dataset=dataset, cells_from=cells_from)
+    given: dict[str, Any] = dict(
+        space=space, cells=cells, seeds=seeds, dataset=dataset, cells_from=cells_from
+    )
     if image_size is not None:
         given["image_size"] = image_size
-    config = TabulateConfig.like(load_table(like), **given) if like else TabulateConfig(**given)
+    config = tabulated_config(given, settings(setting or []), load_table(like) if like else None)
     with going_on(same_command()), reporting("trainings") as report:
-        tabulate(
-            config, out, workers=workers, storage=storage, study=study,
-            report=lambda p: report(p.done + p.failed, p.total),
-        )  # fmt: skip
+        build(config, out, workers=workers, storage=storage, study=study, report=report)
     console().print(load_table(out))
-    print_next(console(), ["bench", "nasbench101", "--table", out])
+    if space in ("nasbench101", "nasbench201"):
+        print_next(console(), ["bench", space, "--table", out])

@@ -14,8 +14,6 @@ if TYPE_CHECKING:
 
 JOBS = {
     "search": "gnas.evaluate.job:EvaluationJob",
-    "nasgem": "gnas.search.nasgem.job:NasgemJob",
-    "tabulate": "gnas.tabulate.job:TabulateJob",
 }
 """By the kind of study: what its workers do, loaded on use."""
 

@@ -77,8 +77,11 @@ def function_agreement(table: BenchmarkTable) -> FunctionAgreement | None:
 
     Returns:
         None where too few cells compute what another one computes, as in spaces that count
-        architectures up to isomorphism, or where the table has no such scores.
+        architectures up to isomorphism, where the table has no such scores, or where its space is
+        a user's own.
     """
+    if table.provenance.space not in SPACES:
+        return None
     space = SPACES[table.provenance.space]()
     _, group, count = np.unique(
         graph_keys(space.functional(table.graphs)), return_inverse=True, return_counts=True

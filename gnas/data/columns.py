@@ -76,7 +76,7 @@ class Provenance:
     name: str
     """Short name of the table, e.g. "nasbench101-mini"."""
     space: str
-    """Key in `gnas.spaces.SPACES`."""
+    """Key in `gnas.spaces.SPACES`, or ``FILE.py:NAME`` of a space of a user's own."""
     source: str
     """Who measured the values: a paper, a repository, a command."""
     kind: Kind

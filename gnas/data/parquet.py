@@ -26,8 +26,8 @@ from gnas.data.columns import Column, Kind, Provenance
 from gnas.data.files import MISFITS, check_regular, replacing
 from gnas.data.tfrecord import Progress
 from gnas.errors import DataError, GraphError
-from gnas.graphs import DenseBatch, graph_hash, graph_keys, validate_batch
-from gnas.spaces import SPACES
+from gnas.graphs import DenseBatch, graph_hash, graph_keys, validate, validate_batch
+from gnas.spaces import READY_MADE, SPACES, Space
 from gnas.spaces.notation import MAX_TEXT
 
 FORMAT_VERSION = 1
@@ -39,6 +39,8 @@ STORED = 8
 """How many times as many bytes all columns of a file may say that they have."""
 MAX_NODES = 254
 """Nodes that a byte can count; 255 is padding."""
+MAX_KINDS = 127
+"""Operations that a signed byte can number."""
 SPOT_CHECKS = 16
 """Rows whose hash is recomputed when a table is opened; `verify_table` recomputes all."""
 
@@ -154,10 +156,13 @@ def verify_table(table: BenchmarkTable, *, progress: Progress | None = None) -> 
         DataError: says what is wrong, and in which row.
     """
     path = table.provenance.path or table.provenance.name
-    space = SPACES[table.provenance.space]()
+    space = _space_of(table.provenance.space, path)
     for row, graph in enumerate(table.graphs):
         try:
-            space.validate(graph)
+            if space is None:
+                validate(graph, num_ops=table.graphs.num_ops)
+            else:
+                space.validate(graph)
         except GraphError as error:
             raise DataError(f"row {row} of {path}: {error}") from error
         _check_hash(table.graphs, row, table.digests, path)
@@ -259,19 +264,19 @@ def check_graphs(
         DataError: unknown space, an architecture that is not of it, one that occurs twice, or
             a hash that is not the graph's.
     """
-    if space_name not in SPACES:
-        raise DataError(f"{path}: space must be one of {sorted(SPACES)}, but got {space_name!r}")
-    space = SPACES[space_name]()
-    wanted, found = (len(space.ops), bool(space.edge_ops)), (graphs.num_ops, graphs.has_edge_ops)
-    if wanted != found:
+    space = _space_of(space_name, path)
+    found = graphs.num_ops, graphs.has_edge_ops
+    if space is not None and (len(space.ops), bool(space.edge_ops)) != found:
         raise DataError(
-            f"{path}: architectures of '{space_name}' must have (num_ops, edge ops) {wanted}, "
-            f"but got {found}"
+            f"{path}: architectures of '{space_name}' must have (num_ops, edge ops) "
+            f"{(len(space.ops), bool(space.edge_ops))}, but got {found}"
         )
     rows = np.unique(np.linspace(0, len(graphs) - 1, SPOT_CHECKS).astype(np.int64)).tolist()
     try:
         validate_batch(graphs)
-        if space.size is not None:  # otherwise the instance at hand may have another node count
+        if (
+            space is not None and space.size is not None
+        ):  # otherwise the instance at hand may have another node count
             for row in rows:
                 space.validate(graphs.data(row))
     except GraphError as error:
@@ -280,6 +285,21 @@ def check_graphs(
     if digests is not None:
         for row in rows:
             _check_hash(graphs, row, digests, path)
+
+
+def _space_of(name: str, path: str | Path) -> Space | None:
+    """The built-in space of that name; None for the name of a user's own, which is not run.
+
+    Raises:
+        DataError: it is the name of neither.
+    """
+    if name in SPACES:
+        return SPACES[name]()
+    if name in READY_MADE or ":" in name or "." in name:
+        return None
+    raise DataError(
+        f"{path}: unknown space {name!r:.60}; known are {sorted(SPACES)}, and FILE.py:NAME"
+    )
 
 
 def _check_unique(graphs: DenseBatch, digests: NDArray[np.uint8] | None, path: str) -> None:
@@ -358,6 +378,8 @@ def _table_metadata(table: BenchmarkTable) -> bytes:
     recipe = facts["recipe"]
     facts["recipe"] = None if recipe is None else dict(recipe)
     facts |= {"format_version": FORMAT_VERSION, "max_nodes": table.graphs.max_nodes}
+    if table.provenance.space not in SPACES:  # how to read graphs of a space that is not here
+        facts["graphs"] = [table.graphs.num_ops, table.graphs.has_edge_ops]
     return json.dumps(facts).encode()
 
 
@@ -402,8 +424,19 @@ def _table_facts(schema: pa.Schema, path: Path) -> dict[str, Any]:
         )
     if facts["max_nodes"] > MAX_NODES:
         raise DataError(f"{path}: max_nodes must be at most {MAX_NODES}, not {facts['max_nodes']}")
-    if facts["space"] not in SPACES:
-        raise DataError(f"{path}: unknown space {facts['space']!r}; known are {sorted(SPACES)}")
+    space = _space_of(facts["space"], path)
+    if space is not None:
+        facts["graphs"] = [len(space.ops), bool(space.edge_ops)]
+    kinds = facts.get("graphs")
+    if not (
+        isinstance(kinds, list)
+        and [type(part) for part in kinds] == [int, bool]
+        and 1 <= kinds[0] <= MAX_KINDS
+    ):
+        raise DataError(
+            f"{path}: graphs of {facts['space']!r:.60} must be described by their number of "
+            f"operations and whether edges have some, but got {kinds!r:.60}"
+        )
     return facts
 
 
@@ -411,16 +444,16 @@ def _graphs(
     parts: pa.Table, facts: dict[str, Any], path: Path
 ) -> tuple[DenseBatch, NDArray[np.uint8]]:
     """Decodes the graph columns."""
-    space, n = SPACES[facts["space"]](), int(facts["max_nodes"])
+    (num_ops, has_edge_ops), n = facts["graphs"], int(facts["max_nodes"])
     pairs = n * (n - 1) // 2
-    width = pairs if space.edge_ops else (pairs + 7) // 8
+    width = pairs if has_edge_ops else (pairs + 7) // 8
     triangle, ops = _bytes(parts, "adjacency"), _bytes(parts, "ops")
     if (triangle.shape[1], ops.shape[1]) != (max(width, 1), n):
         raise DataError(
             f"{path}: adjacency and ops of {n}-node graphs must take {max(width, 1)} and {n} "
             f"bytes, but take {triangle.shape[1]} and {ops.shape[1]}"
         )
-    if not space.edge_ops:
+    if not has_edge_ops:
         triangle = np.unpackbits(triangle, axis=1, count=pairs)
     adjacency = np.zeros((len(triangle), n, n), dtype=np.uint8)
     adjacency[:, *np.triu_indices(n, 1)] = triangle[:, :pairs]
@@ -428,8 +461,8 @@ def _graphs(
         torch.from_numpy(adjacency),
         torch.from_numpy(ops.view(np.int8)),
         torch.from_numpy(parts.column("num_nodes").to_numpy().astype(np.int64)),
-        len(space.ops),
-        bool(space.edge_ops),
+        num_ops,
+        has_edge_ops,
     )
     return graphs, _bytes(parts, "hash")
 

@@ -2,14 +2,15 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from collections.abc import Mapping
+from dataclasses import asdict, dataclass
 from pathlib import Path
-from typing import Literal, get_args
+from typing import Any, Literal, get_args
 
 import torch
 from torch import Tensor
 
-from gnas.config import check_seed
+from gnas.config import check_seed, from_record
 from gnas.data.images import (
     CIFAR10_CLASSES,
     CIFAR10_READING,
@@ -17,6 +18,7 @@ from gnas.data.images import (
     ImageSplits,
     TrainAndTest,
     cifar10,
+    load_images,
     train_and_test,
 )
 from gnas.data.parts import check_source
@@ -65,6 +67,67 @@ class ProxyImagesConfig:
         """Share of the training images, a fraction."""
         percent = PERCENT[self.dataset] if self.percent is None else self.percent
         return percent / 100 if type(percent) in (int, float) else -1.0
+
+    def open(self) -> ImageSplits:
+        """The images; see `open_proxy_images`."""
+        return open_proxy_images(self)
+
+    def facts(self) -> dict[str, Any]:
+        """All but the folder, which every machine has its own of."""
+        return {k: v for k, v in asdict(self).items() if k != "data_dir"}
+
+
+@dataclass(frozen=True, kw_only=True)
+class SplitImagesConfig:
+    """Images by their numbers in training, validation and test; see `load_images`.
+
+    Raises:
+        ConfigError: a number that is none.
+    """
+
+    source: str = "digits"
+    """"digits", or a folder of .npy arrays or of images."""
+    image_size: int | None = None
+    """Height and width; None keeps the images' own."""
+    num_train: int | None = None
+    """Training images; None takes all that validation leaves."""
+    num_val: int | None = None
+    """Validation images; None takes a quarter of the training part."""
+    num_test: int | None = None
+    """Test images; None takes all."""
+
+    @property
+    def dataset(self) -> str:
+        """The kind of images: digits, or a folder."""
+        return self.source if self.source == "digits" else "folder"
+
+    def open(self) -> ImageSplits:
+        """The images; see `load_images`."""
+        sizes = {k: v for k, v in asdict(self).items() if k != "source"}
+        return load_images(self.source, **sizes)
+
+    def facts(self) -> dict[str, Any]:
+        """All but the folder, which every machine has its own of."""
+        return {**asdict(self), "source": self.dataset}
+
+
+ImagesConfig = ProxyImagesConfig | SplitImagesConfig
+"""Which images, of either kind."""
+
+
+def images_of_facts(facts: Mapping[str, Any], data_dir: str | None) -> ImagesConfig:
+    """The config that wrote the facts, with a folder of this machine.
+
+    Raises:
+        ConfigError: the facts are of another version, or there is no folder where one is needed.
+    """
+    if "source" not in facts:
+        return from_record(ProxyImagesConfig, {**facts, "data_dir": data_dir})
+    if facts["source"] == "digits":
+        return from_record(SplitImagesConfig, facts)
+    if data_dir is None:
+        raise ConfigError("a folder needs the folder of its images; give --data-dir")
+    return from_record(SplitImagesConfig, {**facts, "source": data_dir})
 
 
 def open_proxy_images(config: ProxyImagesConfig) -> ImageSplits:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 from dataclasses import dataclass, field
+from typing import ClassVar
 
 import numpy as np
 import torch
@@ -60,6 +61,8 @@ class PathStatistics:
 
     space: HasVocabulary | Vocabulary
     name: str = field(default="path statistics", init=False)
+    exact: ClassVar[bool] = True
+    """A row is the same bits whatever else is in its batch."""
 
     def __post_init__(self) -> None:
         object.__setattr__(self, "space", self.vocabulary)

@@ -5,12 +5,14 @@ measures come from; `gnas.search.run_search` joins them.
 """
 
 from gnas.evaluate.base import Evaluator, Measures
+from gnas.evaluate.efficiency import EfficiencyEvaluator, efficiency_score
 from gnas.evaluate.function import FunctionEvaluator
 from gnas.evaluate.job import EvaluationJob
 from gnas.evaluate.table import TableEvaluator, TableSpace
 from gnas.evaluate.training import TrainingEvaluator
 
 __all__ = [
+    "EfficiencyEvaluator",
     "EvaluationJob",
     "Evaluator",
     "FunctionEvaluator",
@@ -18,4 +20,5 @@ __all__ = [
     "TableEvaluator",
     "TableSpace",
     "TrainingEvaluator",
+    "efficiency_score",
 ]

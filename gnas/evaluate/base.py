@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import math
 from abc import ABC, abstractmethod
-from collections.abc import Mapping, Sequence
+from collections.abc import Collection, Mapping, Sequence
 from typing import Any, ClassVar
 
 import numpy as np
@@ -30,12 +30,14 @@ class Evaluator(ABC):
 
     kind: ClassVar[str] = "own"
     """Names the class in the record of a run."""
-    instant: ClassVar[bool] = False
+    instant: bool = False
     """Whether an evaluation costs next to nothing, so that no worker is needed for it."""
     measures: tuple[str, ...] = ()
     """Names of what `evaluate` returns; empty if that is not known before."""
     counted: tuple[str, ...] = ()
     """Those of ``measures`` that `count` gives exactly, without any evaluation."""
+    stages: tuple[str, ...] = ()
+    """Further kinds of evaluation, longer ones for example, the last of which counts (`at`)."""
 
     @abstractmethod
     def evaluate(self, graph: Data, *, seed: int) -> Measures:
@@ -50,8 +52,15 @@ class Evaluator(ABC):
                 measured; it is recorded as failed for that reason and the search goes on.
         """
 
-    def count(self, graphs: DenseBatch) -> dict[str, NDArray[np.float64]]:
-        """The measures named in ``counted`` of N architectures, each float64 [N]."""
+    def count(
+        self, graphs: DenseBatch, names: Collection[str] | None = None
+    ) -> dict[str, NDArray[np.float64]]:
+        """Measures of N architectures that need no evaluation, each float64 [N].
+
+        Args:
+            graphs: The architectures.
+            names: Some of ``counted``; None for all.
+        """
         return {}
 
     def open(self, space: Space) -> None:  # noqa: B027  nothing to load is the usual case
@@ -60,6 +69,14 @@ class Evaluator(ABC):
         Args:
             space: The architectures that will be evaluated are of this space.
         """
+
+    def at(self, stage: str) -> Evaluator:
+        """The evaluator of one of ``stages``; this one for every other name."""
+        return self
+
+    def data_facts(self) -> dict[str, Any] | None:
+        """What a run records of the data that evaluations read; None without data."""
+        return None
 
     def reachable(self, space: Space) -> Space:
         """The part of ``space`` whose architectures can be evaluated."""

@@ -8,6 +8,7 @@ from typing import Any, ClassVar, Self
 
 from gnas.errors import ConfigError
 from gnas.evaluate.base import Evaluator, check_measures
+from gnas.evaluate.efficiency import WEIGHT, EfficiencyEvaluator
 from gnas.evaluate.function import FunctionEvaluator
 from gnas.evaluate.training import TrainingEvaluator
 from gnas.spaces import Space, load_space, space_of_record
@@ -18,7 +19,11 @@ from gnas.user_code import Source
 
 @dataclass(frozen=True)
 class EvaluationJob(Job):
-    """Evaluates architectures of a space."""
+    """Evaluates architectures of a space.
+
+    Its facts are all that a measure depends on, so that searches which measure alike may share a
+    study: what one of them had evaluated, the others find there.
+    """
 
     kind: ClassVar[str] = "search"
 
@@ -29,8 +34,6 @@ class EvaluationJob(Job):
     evaluator: Evaluator
     wanted: tuple[str, ...]
     """Names of the measures that every evaluation must return; the first is the trial's value."""
-    search: dict[str, Any]
-    """What else tells the search from others in the same storage."""
 
     def facts(self) -> dict[str, Any]:
         """See `Job.facts`."""
@@ -38,7 +41,6 @@ class EvaluationJob(Job):
             "space": self.space_facts,
             "evaluator": self.evaluator.facts(),
             "wanted": list(self.wanted),
-            "search": self.search,
         }
 
     @classmethod
@@ -66,7 +68,6 @@ class EvaluationJob(Job):
         """
         try:
             about, how, wanted = facts["space"], facts["evaluator"], tuple(facts["wanted"])
-            search = facts["search"]
             kind, own_space = how["kind"], "sha256" in about
         except (KeyError, TypeError) as error:
             raise ConfigError(
@@ -89,7 +90,9 @@ class EvaluationJob(Job):
                 "workers on other machines can evaluate by a training or by a function of a file, "
                 f"but this search does by '{kind}', which its own command alone has"
             )
-        return cls(found, about, evaluator, wanted, search)
+        if WEIGHT in how:
+            evaluator = EfficiencyEvaluator(evaluator, how[WEIGHT])
+        return cls(found, about, evaluator, wanted)
 
     def open(self) -> Evaluate:
         """See `Job.open`."""
@@ -102,7 +105,8 @@ class EvaluationJob(Job):
 
         def evaluate(candidate: dict[str, Any]) -> dict[str, Any]:
             graph = space.from_str(candidate["architecture"])
-            found = self.evaluator.evaluate(graph, seed=candidate["seed"])
+            evaluator = self.evaluator.at(candidate.get("stage", ""))
+            found = evaluator.evaluate(graph, seed=candidate["seed"])
             measures = check_measures(found, self.wanted)
             return {**measures, "score": measures[self.wanted[0]], "measures": measures}
 

@@ -3,7 +3,8 @@
 from __future__ import annotations
 
 import copy
-from collections.abc import Mapping, Sequence
+import itertools
+from collections.abc import Callable, Collection, Mapping, Sequence
 from typing import Any, ClassVar
 
 import numpy as np
@@ -15,7 +16,7 @@ from torch_geometric.data import Data
 from gnas.data.tables import BenchmarkTable
 from gnas.errors import ConfigError, GraphError
 from gnas.evaluate.base import Evaluator, Measures
-from gnas.graphs import DenseBatch, as_batch, graph_keys
+from gnas.graphs import DenseBatch, as_batch
 from gnas.spaces.base import Space
 
 Values = NDArray[np.float64]
@@ -30,6 +31,10 @@ COUNTED = ("macs", "num_params")
 """Quantities of a table that could be counted without any training."""
 ALWAYS = ("val_acc", "test_acc", *COUNTED)
 """Quantities that an evaluation reports wherever the table has them."""
+
+
+DESCRIBED = 20_000
+"""Architectures of a table of which what a predictor sees is kept: some 50 MB."""
 
 
 class TableEvaluator(Evaluator):
@@ -51,7 +56,7 @@ class TableEvaluator(Evaluator):
     """
 
     kind: ClassVar[str] = "table"
-    instant: ClassVar[bool] = True
+    instant: bool = True
 
     def __init__(
         self,
@@ -170,12 +175,13 @@ class TableEvaluator(Evaluator):
         number = self.number(graph)
         return {name: float(values[number]) for name, values in self.values.items()}
 
-    def count(self, graphs: DenseBatch) -> dict[str, Values]:
+    def count(self, graphs: DenseBatch, names: Collection[str] | None = None) -> dict[str, Values]:
         """See `Evaluator.count`."""
-        if not self.counted:
+        wanted = [name for name in self.counted if names is None or name in names]
+        if not wanted:
             return {}
         rows = [self._number[key] for key in self.space.keys(graphs).tolist()]
-        return {name: self.values[name][rows] for name in self.counted}
+        return {name: self.values[name][rows] for name in wanted}
 
     def reachable(self, space: Space) -> Space:
         """The architectures that the table has."""
@@ -206,15 +212,44 @@ class TableSpace(Space):
         self.size = len(graphs)
         self._whole = space
         self._graphs = graphs
-        self._row = {key: row for row, key in enumerate(self.keys(graphs).tolist())}
+        self._key_of: dict[bytes, int] = {}
+        self._described: dict[Callable[[DenseBatch], Values], dict[bytes, Values]] = {}
+        keys = space.keys(graphs).tolist()
+        self._key_of = dict(zip(graphs.row_bytes(), keys, strict=True))
+        self._row = {key: row for row, key in enumerate(keys)}
         self._near: dict[str, Tensor] = {}
         self._complete = space.size == len(graphs)
 
     __eq__, __hash__ = object.__eq__, object.__hash__  # as little as two tables are the same
 
-    def keys(self, graphs: DenseBatch) -> NDArray[np.uint64]:
-        """Equal for the same network, however it is drawn: uint64 [N]."""
-        return graph_keys(self._whole.functional(graphs))
+    def keys(self, batch: DenseBatch) -> NDArray[np.uint64]:
+        """See `Space.keys`; those of the table's own rows are computed once."""
+        known = [self._key_of.get(drawn) for drawn in self._drawn(batch)]
+        found = np.array([key or 0 for key in known], dtype=np.uint64)
+        missing = [k for k, key in enumerate(known) if key is None]
+        if missing:
+            found[missing] = self._whole.keys(batch[torch.tensor(missing)])
+        return found
+
+    def described(self, batch: DenseBatch, features: Callable[[DenseBatch], Values]) -> Values:
+        """See `Space.described`; rows that depend on nothing else are computed once."""
+        if not getattr(features, "exact", False):
+            return features(self.live(batch))
+        rows = self._described.setdefault(features, {})
+        names = self._drawn(batch)
+        missing = {name: k for k, name in enumerate(names) if name not in rows}
+        if not missing and names:
+            return np.stack([rows[name] for name in names])
+        computed = features(self.live(batch[torch.tensor(list(missing.values()))]))
+        new = dict(zip(missing, computed, strict=True))
+        found = [new[name] if name in new else rows[name] for name in names]
+        rows.update(itertools.islice(new.items(), max(0, DESCRIBED - len(rows))))
+        return np.stack(found) if found else computed
+
+    def _drawn(self, batch: DenseBatch) -> list[bytes]:
+        """Architectures as the table's own rows are drawn and padded."""
+        width = self._graphs.max_nodes
+        return (batch.pad_to(width) if batch.max_nodes < width else batch).row_bytes()
 
     def sample_batch(self, count: int, rng: np.random.Generator) -> DenseBatch:
         """``count`` rows, with replacement."""

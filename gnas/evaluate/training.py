@@ -6,7 +6,7 @@ import logging
 import math
 import statistics
 import time
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Collection, Mapping
 from dataclasses import asdict
 from functools import partial
 from typing import Any, ClassVar
@@ -19,12 +19,12 @@ from torch_geometric.data import Data
 
 from gnas.config import from_record
 from gnas.data.images import ImageSplits
-from gnas.data.proxy import ProxyImagesConfig, open_proxy_images
+from gnas.data.proxy import ImagesConfig, ProxyImagesConfig, images_of_facts
 from gnas.errors import ConfigError, DataError
 from gnas.evaluate.base import Evaluator, Measures
 from gnas.graphs import DenseBatch
 from gnas.models import num_macs, num_params
-from gnas.runs import NOTICE
+from gnas.runs import NOTICE, plain
 from gnas.spaces.base import Space
 from gnas.train import ProxyRecipe, fresh_network, train_proxy
 
@@ -49,6 +49,8 @@ class TrainingEvaluator(Evaluator):
         recipe: How; `ProxyRecipe`, mirroring images except digits, if None.
         network: Fields of the space's network config that differ from a small network's.
         latency: Also measure ``latency_ms``.
+        stages: Recipes of further stages by name, longer ones for example; see `Evaluator.at`.
+        splits: The images, where they are open already.
 
     Raises:
         ConfigError: impossible settings.
@@ -59,11 +61,13 @@ class TrainingEvaluator(Evaluator):
 
     def __init__(
         self,
-        images: ProxyImagesConfig | str = "digits",
+        images: ImagesConfig | str = "digits",
         recipe: ProxyRecipe | None = None,
         *,
         network: Mapping[str, Any] | None = None,
         latency: bool = False,
+        stages: Mapping[str, ProxyRecipe] | None = None,
+        splits: ImageSplits | None = None,
     ) -> None:
         if isinstance(images, str):
             images = from_record(ProxyImagesConfig, {"dataset": images})
@@ -72,14 +76,17 @@ class TrainingEvaluator(Evaluator):
         self.network = dict(network or {})
         self.latency = latency
         self.measures = (*TRAINED, *COUNTED, *((LATENCY,) if latency else ()))
+        self.recipes = dict(stages or {})
+        self.stages = tuple(self.recipes)
         self.images_sha256: str | None = None
         """Of all pixels and labels, known after `open`."""
-        self._splits: ImageSplits | None = None
+        self._splits = splits
+        self._space: Space | None = None
         self._build: Callable[[Data], nn.Module] | None = None
         self._counts: dict[bytes, tuple[float, float]] = {}
 
     def __getstate__(self) -> dict[str, Any]:
-        loaded: dict[str, Any] = {"_splits": None, "_build": None, "_counts": {}}
+        loaded: dict[str, Any] = {"_space": None, "_splits": None, "_build": None, "_counts": {}}
         return {**self.__dict__, **loaded}
 
     def open(self, space: Space) -> None:
@@ -91,7 +98,7 @@ class TrainingEvaluator(Evaluator):
             DataError: the images are others than those of the search's beginning.
         """
         torch.set_num_threads(1)
-        splits = open_proxy_images(self.images)
+        splits = self._splits or self.images.open()
         logger.log(NOTICE, "%s", splits.line)
         if self.images_sha256 not in (None, splits.sha256):
             raise DataError(
@@ -103,7 +110,8 @@ class TrainingEvaluator(Evaluator):
         build = network_builder(
             space, self.network, in_channels=splits.in_channels, num_classes=splits.num_classes
         )
-        self._splits, self._build, self.images_sha256 = splits, build, splits.sha256
+        self._space, self._splits, self._build = space, splits, build
+        self.images_sha256 = splits.sha256
 
     def evaluate(self, graph: Data, *, seed: int) -> Measures:
         """See `Evaluator.evaluate`.
@@ -129,9 +137,27 @@ class TrainingEvaluator(Evaluator):
         """The network of an architecture, with weights from torch's global generator."""
         return self._opened()[1](graph)
 
-    def count(self, graphs: DenseBatch) -> dict[str, NDArray[np.float64]]:
+    def at(self, stage: str) -> TrainingEvaluator:
+        """See `Evaluator.at`: trains by the stage's own recipe."""
+        if stage not in self.recipes:
+            return self
+        longer = TrainingEvaluator.__new__(TrainingEvaluator)
+        vars(longer).update(vars(self), recipe=self.recipes[stage])  # what is open stays open
+        return longer
+
+    def count(
+        self, graphs: DenseBatch, names: Collection[str] | None = None
+    ) -> dict[str, NDArray[np.float64]]:
         """MACs of one image and parameters of each network, float64 [N]."""
         splits, build = self._opened()
+        wanted = [name for name in COUNTED if names is None or name in names]
+        if wanted == ["macs"] and self._space is not None:
+            config = self._space.network_config(
+                **self.network, in_channels=splits.in_channels, num_classes=splits.num_classes
+            )
+            macs = self._space.count_macs(graphs, config, splits.image_size)
+            if macs is not None:
+                return {"macs": macs.astype(np.float64)}
         shape = (splits.in_channels, splits.image_size, splits.image_size)
         rows = []
         for graph in graphs:
@@ -141,19 +167,34 @@ class TrainingEvaluator(Evaluator):
                 self._counts[key] = float(num_macs(network, shape)), float(num_params(network))
             rows.append(self._counts[key])
         table = np.array(rows, dtype=np.float64).reshape(len(rows), len(COUNTED))
-        return {name: table[:, k] for k, name in enumerate(COUNTED)}
+        return {name: table[:, COUNTED.index(name)] for name in wanted}
+
+    def data_facts(self) -> dict[str, Any] | None:
+        """See `Evaluator.data_facts`: how many images of which size, and their digest."""
+        splits = self._opened()[0]
+        return {
+            "dataset": self.images.dataset,
+            "source": splits.source,
+            "image_size": splits.image_size,
+            "channels": splits.in_channels,
+            "classes": splits.num_classes,
+            "train": len(splits.y_train),
+            "val": len(splits.y_val),
+            "test": len(splits.y_test),
+            "sha256": splits.sha256,
+            "read": splits.line,
+        }
 
     def facts(self) -> dict[str, Any]:
         """Images, recipe and size; without the folder of the images, which may move."""
-        images = asdict(self.images)
-        del images["data_dir"]
         return {
             "kind": self.kind,
-            "images": images,
+            "images": self.images.facts(),
             "images_sha256": self.images_sha256,
             "recipe": asdict(self.recipe),
             "network": self.network,
             "latency": self.latency,
+            **({"stages": plain(self.recipes)} if self.recipes else {}),
         }
 
     @staticmethod
@@ -168,12 +209,16 @@ class TrainingEvaluator(Evaluator):
             ConfigError: the facts are of another version.
         """
         try:
-            images = from_record(ProxyImagesConfig, {**facts["images"], "data_dir": data_dir})
+            images = images_of_facts(facts["images"], data_dir)
             found = TrainingEvaluator(
                 images,
                 from_record(ProxyRecipe, facts["recipe"]),
                 network=facts["network"],
                 latency=facts["latency"],
+                stages={
+                    name: from_record(ProxyRecipe, recipe)
+                    for name, recipe in facts.get("stages", {}).items()
+                },
             )
             found.images_sha256 = facts["images_sha256"]
         except (KeyError, TypeError) as error:

@@ -95,6 +95,11 @@ class DenseBatch:
         for start in range(0, len(self), _CHUNK):
             yield from self[start : start + _CHUNK].to_data_list()
 
+    def row_bytes(self) -> list[bytes]:
+        """Every architecture as drawn, in bytes: equal where graph and padding are."""
+        parts = [self.adjacency.flatten(1), self.ops.view(torch.uint8)]
+        return [row.tobytes() for row in torch.cat(parts, 1).numpy()]
+
     def pad_to(self, n: int) -> DenseBatch:
         """The same architectures padded to ``n`` nodes.
 

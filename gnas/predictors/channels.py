@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from dataclasses import dataclass, field
+from typing import ClassVar
 
 import torch
 from torch import Tensor
@@ -45,6 +46,8 @@ class ChannelStatistics:
 
     space: Space
     name: str = field(default="channel statistics", init=False)
+    exact: ClassVar[bool] = True
+    """A row is the same bits whatever else is in its batch."""
 
     def __post_init__(self) -> None:
         if not self.space.concatenates:

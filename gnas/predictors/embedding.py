@@ -56,6 +56,11 @@ class Joined:
     parts: tuple[Features, ...]
 
     @property
+    def exact(self) -> bool:
+        """Whether a row is the same bits whatever else is in its batch."""
+        return all(getattr(part, "exact", False) for part in self.parts)
+
+    @property
     def name(self) -> str:
         """The names of the parts."""
         return " + ".join(part.name for part in self.parts)

@@ -72,8 +72,7 @@ def run_source(folder: Path) -> RunSource | None:
     record = _read(path)
     config = record.get("config")
     if isinstance(config, dict) and isinstance(config.get("evaluator"), dict):
-        record = {"config": _flat(config)}
-        config = record["config"]
+        config = _flat(config)
     if not isinstance(config, dict) or not isinstance(config.get("images"), dict):
         return None
     try:

@@ -26,7 +26,7 @@ from gnas.search.objectives import Goal
 from gnas.search.result import SearchResult
 from gnas.search.run import Draw, Report, run_search
 from gnas.search.samplers import SEARCHERS
-from gnas.spaces import Space, load_space
+from gnas.spaces import Space, load_space, space_record
 from gnas.studies import shown
 from gnas.train import ProxyRecipe
 from gnas.user_code import Source
@@ -198,9 +198,10 @@ def _open_tables(plan: SearchPlan, space: Space, goal: Goal) -> TableEvaluator:
     tables = [load_table(path, data_dir=plan.data_dir) for path in plan.table]
     left, opened = list(goal.names), list[TableEvaluator]()
     for table in tables:
-        if table.provenance.space != space.name:
+        name = space_record(space)["name"]
+        if table.provenance.space != name:
             raise ConfigError(
-                f"the table must hold '{space.name}' architectures, but "
+                f"the table must hold '{name}' architectures, but "
                 f"{table.provenance.name} holds '{table.provenance.space}'"
             )
         has = {column.quantity for column in table.columns}

@@ -24,6 +24,21 @@ class Evaluation:
     """By name; None if it could not be evaluated."""
     error: str | None = None
     """Why it could not be evaluated."""
+    stage: str = ""
+    """The evaluator's stage, a longer training for example; empty for the first."""
+    expected: float | None = None
+    """What the searcher foresaw of the first objective, where it does."""
+    runs: tuple[Mapping[str, float], ...] = ()
+    """Where each architecture is evaluated with several seeds: the measures by each."""
+
+    @staticmethod
+    def from_record(record: Mapping[str, Any]) -> Evaluation:
+        """The evaluation that a line of ``metrics.jsonl`` or a ``result.json`` holds.
+
+        Raises:
+            TypeError: it is something else.
+        """
+        return Evaluation(**{**record, "runs": tuple(record.get("runs", ()))})
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -84,7 +99,7 @@ def read_result(folder: Path) -> SearchResult:
     path = folder / "result.json"
     try:
         record = json.loads(path.read_text(encoding="utf-8"))
-        evaluations = tuple(Evaluation(**one) for one in record.pop("evaluations"))
+        evaluations = tuple(map(Evaluation.from_record, record.pop("evaluations")))
         record |= {name: tuple(record[name]) for name in ("objectives", "bounds", "front")}
         return SearchResult(evaluations=evaluations, **record)
     except FileNotFoundError as error:

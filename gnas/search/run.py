@@ -7,7 +7,7 @@ import logging
 import time
 from collections import Counter
 from collections.abc import Callable, Iterator, Mapping, Sequence
-from contextlib import AbstractContextManager, contextmanager, suppress
+from contextlib import AbstractContextManager, closing, contextmanager, nullcontext, suppress
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, Protocol, cast, get_type_hints
@@ -21,7 +21,7 @@ from gnas.config import check_seed, differences
 from gnas.data.files import replacing
 from gnas.errors import ConfigError, DataError, GnasError
 from gnas.evaluate import EvaluationJob, Evaluator, FunctionEvaluator
-from gnas.records import METRICS
+from gnas.records import METRICS, EventFile
 from gnas.runs import (
     Figure,
     plain,
@@ -36,7 +36,7 @@ from gnas.search.result import Evaluation, SearchResult
 from gnas.search.samplers import SEARCHERS, Searcher
 from gnas.search.samplers.base import SpaceExhausted
 from gnas.spaces import Space, space_record
-from gnas.studies import CandidateStudy, local_workers, shown
+from gnas.studies import CandidateStudy, candidate_key, local_workers, shown
 from gnas.studies.job import Evaluate
 from gnas.studies.workers import Wait
 from gnas.user_code import Source
@@ -68,10 +68,15 @@ class Progress:
     """The best one so far."""
     is_better: bool
     """Whether the last one is that."""
+    notes: tuple[str, ...] = ()
+    """What the searcher had to say since the last report."""
 
 
 Report = Callable[[Progress], None]
+Found = tuple[dict[str, float] | None, str | None]
+"""Measures of an architecture; or None, and why it could not be evaluated."""
 Draw = Callable[[SearchResult], Mapping[str, Figure]]
+Tell = Callable[[SearchResult], SearchResult]
 
 
 def run_search(
@@ -84,6 +89,7 @@ def run_search(
     constraints: Sequence[str | Bound] = (),
     settings: Mapping[str, Any] | None = None,
     seed: int = 0,
+    repeats: int = 1,
     parallel: int | None = None,
     workers: int | None = None,
     out: Path | None = None,
@@ -94,13 +100,14 @@ def run_search(
     plan: Mapping[str, Any] | None = None,
     until: Callable[[Evaluation], bool] | None = None,
     report: Report = lambda progress: None,
+    tell: Tell = lambda result: result,
     figures: Draw | None = None,
 ) -> SearchResult:
     """Lets a searcher choose architectures of a space and an evaluator measure them.
 
-    The searcher is asked for architecture k when k - ``parallel`` + 1 results are known, always
-    in the order of asking. So neither the number of workers nor the order in which they end nor
-    an interruption at any moment changes the result.
+    The searcher is asked for architecture k when k - ``parallel`` + 1 results are known, or as
+    many as it needs (`Searcher.needs`), always in the order of asking. So neither the number of
+    workers nor the order in which they end nor an interruption at any moment changes the result.
 
     Args:
         space: The architectures; the evaluator may reach a part of it only.
@@ -113,6 +120,8 @@ def run_search(
         constraints: Bounds such as ``macs=50e6``, see `Bound.parse`.
         settings: Of the searcher, if it is made here.
         seed: Of the searcher, if it is made here, and of every evaluation.
+        repeats: Evaluations of each architecture, with seeds ``seed``, ``seed`` + 1, ...; its
+            measures are the means over them.
         parallel: Architectures that may be evaluated at once; workers beyond that have nothing to
             do. The result depends on it. None takes 1 for evaluations that take no time, else
             `PARALLEL`.
@@ -121,13 +130,15 @@ def run_search(
         out: The run's folder; None keeps nothing.
         resume: Go on with the run in ``out``; its budget may be larger than it was.
         storage: Where workers find the candidates: a file, or the URL of a database; None for a
-            file in ``out``.
+            file in ``out``. Searches that measure alike may share a study: what one of them had
+            evaluated, the others find there.
         study: The study's name there; None for the name of ``out``.
         source: The file that ``space`` comes from, which other processes load again.
         plan: Kept in ``config.json``, for whoever makes searcher and evaluator anew.
         until: Ends the search early, when it is true of an evaluation; asked in the order of
             their numbers.
         report: Called after every evaluation.
+        tell: Says more of the result, in a subclass of it, before it is written and drawn.
         figures: Draws the result.
 
     Returns:
@@ -147,7 +158,7 @@ def run_search(
         (50, True)
     """
     start = time.monotonic()
-    _check(budget, parallel, workers, out, resume)
+    _check(budget, repeats, parallel, workers, out, resume, storage)
     seed = check_seed(seed)
     evaluator = evaluator if isinstance(evaluator, Evaluator) else FunctionEvaluator(evaluator)
     goal = Goal.of(objectives or default_objectives(evaluator), constraints)
@@ -160,7 +171,7 @@ def run_search(
         _check_settings(make, settings or {})
         name, searcher = searcher, make(reachable, seed=seed, **(settings or {}))
     else:
-        name = type(searcher).__name__
+        name = searcher.name or type(searcher).__name__
     if searcher.asked or searcher.told:
         raise ConfigError("a search needs a searcher of its own, but this one was asked before")
     searcher.aim(goal, evaluator.count, evaluator.counted)
@@ -173,6 +184,7 @@ def run_search(
             "objectives": [*map(str, goal.objectives)],
             "bounds": [*map(str, goal.bounds)],
             "parallel": parallel,
+            **({"repeats": repeats} if repeats > 1 else {}),
             "searcher": {"name": name, **searcher.facts()},
             "space": {k: v for k, v in about.items() if k != "file"},
             "evaluator": evaluator.facts(),
@@ -187,22 +199,29 @@ def run_search(
         "study": study,
         "plan": plan,
     }
-    job = EvaluationJob(source or space, facts["space"], evaluator, goal.names, facts)
+    job = EvaluationJob(source or space, facts["space"], evaluator, goal.names)
     with working_in(out):
         if out is not None:
             _check_folder(out, facts, budget, resume)
+        data = evaluator.data_facts()
+        lines = None if out is None else _Lines(out / METRICS, events=data is not None)
         place: AbstractContextManager[_Queue]
         if workers is None or evaluator.instant:
-            place = _here(job, space, out, resume)
+            place = _here(job, space)
         else:
-            assert out is not None and study is not None
-            place = _elsewhere(job, storage or str(out / STUDY), study, workers, out)
-        with place as queue:
-            if out is not None:
-                write_config(out, config)  # when the study is known to be this search's
-            search = _Search(searcher, queue, budget, parallel, seed, report, until)
+            where = storage or str((out or Path()) / STUDY)
+            place = _elsewhere(job, where, study or str(config["command"]), workers)
+        with place as queue, closing(lines) if lines is not None else nullcontext():
+            if out is not None:  # when the study is known to be this search's
+                write_config(out, config, data=data)
+            known = [] if lines is None else lines.begin(resume=resume)
+            search = _Search(
+                searcher, queue, evaluator.stages, budget, parallel,
+                range(seed, seed + repeats), report, until, known, lines,
+            )  # fmt: skip
             search.run()
-        result = _result(search, goal, config, about, time.monotonic() - start)
+            result = _result(search, goal, config, about, time.monotonic() - start)
+            result = tell(result)
         if out is not None:
             write_result(out, result, figures(result) if figures is not None else None)
     return result
@@ -214,14 +233,21 @@ def default_objectives(evaluator: Evaluator) -> tuple[str, ...]:
 
 
 def _check(
-    budget: int, parallel: int | None, workers: int | None, out: Path | None, resume: bool
+    budget: int,
+    repeats: int,
+    parallel: int | None,
+    workers: int | None,
+    out: Path | None,
+    resume: bool,
+    storage: str | None,
 ) -> None:
     for name, value, least in (
-        ("budget", budget, 1), ("parallel", parallel, 1), ("workers", workers, 0)
+        ("budget", budget, 1), ("repeats", repeats, 1), ("parallel", parallel, 1),
+        ("workers", workers, 0),
     ):  # fmt: skip
         if value is not None and value < least:
             raise ConfigError(f"{name} must be at least {least}, but got {value}")
-    if out is None and (workers is not None or resume):
+    if out is None and (resume or (workers is not None and storage is None)):
         raise ConfigError("workers, and a search that goes on, need a folder; give `out`")
 
 
@@ -287,14 +313,14 @@ def _result(
     seconds: float,
 ) -> SearchResult:
     ended = tuple(search.ended)
-    good = [one for one in ended if one.measures is not None]
     best = search.best
     if best is None or best.measures is None:
         raise DataError("some architecture must be evaluated, but all failed")
-    numbers = [one.number for one in good]
+    good = [one for one in ended if one.measures is not None]
+    last = [one for one in good if one.stage == best.stage]
     rows = non_dominated(
-        np.array([goal.values(one.measures or {}) for one in good]),
-        np.array([goal.violation(one.measures or {}) for one in good]),
+        np.array([goal.values(one.measures or {}) for one in last]),
+        np.array([goal.violation(one.measures or {}) for one in last]),
     )
     return SearchResult(
         command=str(config["command"]),
@@ -308,7 +334,7 @@ def _result(
         macs=best.measures.get("macs"),
         best=best.number,
         feasible=goal.violation(best.measures) == 0,
-        front=tuple(numbers[row] for row in rows),
+        front=tuple(last[row].number for row in rows),
         evaluations=ended,
         evaluated=len(good),
         failed=len(ended) - len(good),
@@ -320,16 +346,12 @@ def _result(
 class _Queue(Protocol):
     """Where architectures are evaluated, in the order of their numbers or otherwise."""
 
-    def known(self, number: int) -> str | None:
-        """The architecture that was given this number before a stop; None if none was."""
+    def put(self, candidates: Sequence[Mapping[str, Any]]) -> None:
+        """Has architectures evaluated, sooner or later."""
         ...
 
-    def put(self, candidate: Mapping[str, Any]) -> None:
-        """Has an architecture evaluated, sooner or later."""
-        ...
-
-    def get(self, number: int) -> Evaluation:
-        """Waits until the architecture of this number is evaluated or has failed."""
+    def get(self, candidate: Mapping[str, Any]) -> Found:
+        """Waits until one of them is evaluated or has failed: its measures, or why it failed."""
         ...
 
 
@@ -340,27 +362,32 @@ class _Search:
         self,
         searcher: Searcher,
         queue: _Queue,
+        stages: Sequence[str],
         budget: int,
         parallel: int,
-        seed: int,
+        seeds: range,
         report: Report,
         until: Callable[[Evaluation], bool] | None,
+        known: Sequence[Evaluation],
+        lines: _Lines | None,
     ) -> None:
-        self.searcher, self.queue, self.seed, self.report = searcher, queue, seed, report
+        self.searcher, self.queue, self.seeds, self.report = searcher, queue, seeds, report
         self.budget, self.parallel, self.until = budget, parallel, until
+        self.stages, self.known, self.lines = ("", *stages), known, lines
         self.ended: list[Evaluation] = []
         self.stopped: str | None = None
-        self._asked: list[Data] = []
+        self._asked: list[tuple[Data, list[dict[str, Any]]]] = []
         self._best: tuple[tuple[float, ...], int] | None = None
+        self._notes = 0
 
     def run(self) -> None:
         """Asks and tells until the budget is spent or the space is exhausted."""
         while len(self.ended) < self.budget:
-            while self._may_ask():
-                self._ask()
+            if self._ask():
+                self.searcher.prepare()
             if len(self.ended) == len(self._asked):
                 return
-            found = self.queue.get(len(self.ended))
+            found = self._evaluated(len(self.ended))
             self._tell(found)
             if self.until is not None and self.until(found):
                 self.stopped = "what it was searched for is found"
@@ -368,35 +395,73 @@ class _Search:
 
     def _may_ask(self) -> bool:
         count = len(self._asked)
-        pending = count - len(self.ended)
-        return self.stopped is None and count < self.budget and pending < self.parallel
+        needed = self.searcher.needs(count)
+        if needed is None:
+            needed = count - self.parallel + 1
+        return self.stopped is None and count < self.budget and needed <= len(self.ended)
 
-    def _ask(self) -> None:
-        number = len(self._asked)
-        known = self.queue.known(number)
-        if known is not None:
-            graph = self.searcher.space.from_str(known)
-            self.searcher.recall(graph)
-        else:
-            try:
-                graph = self.searcher.ask()
-            except SpaceExhausted as error:
-                self.stopped = str(error)
-                return
-            text = self.searcher.space.to_str(graph)
-            self.queue.put({"number": number, "architecture": text, "seed": self.seed})
-        self._asked.append(graph)
+    def _ask(self) -> bool:
+        """Asks for what may be asked for now; whether anything new has to be evaluated."""
+        new = []
+        while self._may_ask():
+            number = len(self._asked)
+            if number < len(self.known):
+                graph = self.searcher.space.from_str(self.known[number].architecture)
+                self.searcher.recall(graph)
+            else:
+                try:
+                    graph = self.searcher.ask()
+                except SpaceExhausted as error:
+                    self.stopped = str(error)
+                    break
+            text, stage = self.searcher.space.to_str(graph), self.searcher.stage(number)
+            candidates = [
+                {"architecture": text, "seed": seed}
+                | ({"stage": stage} if stage in self.stages[1:] else {})
+                for seed in self.seeds
+            ]
+            self._asked.append((graph, candidates))
+            if number >= len(self.known):
+                new += candidates
+        if new:
+            self.queue.put(new)
+        return bool(new)
+
+    def _evaluated(self, number: int) -> Evaluation:
+        """The evaluation of this number, when it has ended."""
+        if number < len(self.known):
+            return self.known[number]
+        graph, candidates = self._asked[number]
+        runs = [self.queue.get(candidate) for candidate in candidates]
+        measured = [measures for measures, _ in runs if measures is not None]
+        whole = len(measured) == len(runs)
+        found = Evaluation(
+            number=number,
+            architecture=candidates[0]["architecture"],
+            measures=_mean(measured) if whole else None,
+            error=next((error for _, error in runs if error is not None), None),
+            stage=candidates[0].get("stage", ""),
+            expected=self.searcher.expected(graph),
+            runs=tuple(measured) if whole and len(runs) > 1 else (),
+        )
+        if self.lines is not None:
+            self.lines.add(found)
+        return found
 
     def _tell(self, found: Evaluation) -> None:
-        graph = self._asked[found.number]
+        graph = self._asked[found.number][0]
         self.ended.append(found)
         is_better = False
         if found.measures is None:
-            self.searcher.drop(graph)
+            self.searcher.drop(graph, found.error or "")
         else:
             self.searcher.tell(graph, found.measures)
             goal = self.searcher.goal
-            rank = (-goal.violation(found.measures), *goal.values(found.measures))
+            rank = (
+                self.stages.index(found.stage),
+                -goal.violation(found.measures),
+                *goal.values(found.measures),
+            )
             is_better = self._best is None or rank > self._best[0]
             if is_better:
                 self._best = rank, found.number
@@ -407,7 +472,9 @@ class _Search:
                 f"some architecture must be evaluated, but the first {failed} all failed, "
                 f"{count} of them so: {reason}"
             )
-        self.report(Progress(len(self.ended), failed, self.budget, self.best, is_better))
+        notes = tuple(self.searcher.notes[self._notes :])
+        self._notes += len(notes)
+        self.report(Progress(len(self.ended), failed, self.budget, self.best, is_better, notes))
 
     @property
     def best(self) -> Evaluation | None:
@@ -415,118 +482,115 @@ class _Search:
         return None if self._best is None else self.ended[self._best[1]]
 
 
+def _mean(runs: Sequence[Mapping[str, float]]) -> Mapping[str, float]:
+    """The means of the measures that all runs have; those of one run as they are."""
+    if len(runs) == 1:
+        return runs[0]
+    names = [name for name in runs[0] if all(name in run for run in runs)]
+    return {name: float(np.mean([run[name] for run in runs])) for name in names}
+
+
 class _Lines:
-    """The evaluations of a run in ``metrics.jsonl``, one line each."""
+    """The evaluations of a run: a line each in ``metrics.jsonl``, and TensorBoard's events."""
 
-    def __init__(self, path: Path) -> None:
-        self.path = path
+    def __init__(self, path: Path, *, events: bool) -> None:
+        self.path, self._events = path, events
+        self._writer: EventFile | None = None
 
-    def read(self) -> list[Evaluation]:
-        """What a killed process left; a last line that it left half written is cut off."""
-        if not self.path.exists():
-            return []
+    def begin(self, *, resume: bool) -> list[Evaluation]:
+        """Begins anew, or goes on after what a killed process left, which is returned.
+
+        A last line that it left half written is cut off.
+        """
+        found: list[Evaluation] = []
         try:
-            content = self.path.read_bytes()
+            content = self.path.read_bytes() if resume and self.path.exists() else b""
             whole = content[: content.rfind(b"\n") + 1]
-            found = [Evaluation(**json.loads(line)) for line in whole.splitlines()]
+            found = [Evaluation.from_record(json.loads(line)) for line in whole.splitlines()]
             if [one.number for one in found] != list(range(len(found))):
                 raise ValueError("its lines are not in order")
         except (OSError, ValueError, TypeError) as error:
             raise DataError(f"{self.path} must hold evaluations, but: {error}") from error
-        if len(whole) < len(content):
-            with replacing(self.path) as temporary:
-                temporary.write_bytes(whole)
-        return found
-
-    def start(self) -> None:
-        """Begins anew."""
         with replacing(self.path) as temporary:
-            temporary.write_text("", encoding="utf-8")
+            temporary.write_bytes(whole)
+        if self._events:
+            for path in self.path.parent.glob("events.out.tfevents.*"):  # written again
+                path.unlink(missing_ok=True)
+            self._writer = EventFile(self.path.parent)
+            for one in found:
+                self._write_events(one)
+        return found
 
     def add(self, found: Evaluation) -> None:
         """Adds a line."""
         try:
             with self.path.open("a", encoding="utf-8") as file:
                 file.write(json.dumps(plain(found)) + "\n")
+            self._write_events(found)
         except OSError as error:
             raise DataError(f"{self.path} must be writable, but: {error.strerror}") from error
+
+    def close(self) -> None:
+        """Ends the file of events."""
+        if self._writer is not None:
+            self._writer.close()
+
+    def _write_events(self, found: Evaluation) -> None:
+        if self._writer is not None:
+            for name, value in {**(found.measures or {}), "expected": found.expected}.items():
+                if value is not None:
+                    self._writer.add_scalar(
+                        f"{found.stage or 'search'}/{name}", value, found.number
+                    )
 
 
 class _Here:
     """Evaluates in this process."""
 
-    def __init__(self, evaluate: Evaluate, lines: _Lines | None, found: list[Evaluation]) -> None:
+    def __init__(self, evaluate: Evaluate) -> None:
         self._evaluate = evaluate
-        self._lines, self._found = lines, found
-        self._waiting: dict[int, Mapping[str, Any]] = {}
 
-    def known(self, number: int) -> str | None:
-        """See `_Queue`."""
-        return self._found[number].architecture if number < len(self._found) else None
+    def put(self, candidates: Sequence[Mapping[str, Any]]) -> None:
+        """See `_Queue`; each is evaluated when it is waited for."""
 
-    def put(self, candidate: Mapping[str, Any]) -> None:
+    def get(self, candidate: Mapping[str, Any]) -> Found:
         """See `_Queue`."""
-        self._waiting[candidate["number"]] = candidate
-
-    def get(self, number: int) -> Evaluation:
-        """See `_Queue`."""
-        if number < len(self._found):
-            return self._found[number]
-        candidate = self._waiting.pop(number)
-        measures, reason = None, None
         try:
-            measures = self._evaluate(dict(candidate))["measures"]
+            return self._evaluate(dict(candidate))["measures"], None
         except (RuntimeError, MemoryError, ArithmeticError, GnasError) as error:
             reason = f"{type(error).__name__}: {error}".splitlines()[0].rstrip(": ")
-            logger.warning("architecture %d failed: %s", number, reason)
-        found = Evaluation(number, candidate["architecture"], measures, reason)
-        self._found.append(found)
-        if self._lines is not None:
-            self._lines.add(found)
-        return found
+            logger.warning("an architecture failed: %s", reason)
+            return None, reason
 
 
 @contextmanager
-def _here(job: EvaluationJob, space: Space, out: Path | None, resume: bool) -> Iterator[_Here]:
-    lines = None if out is None else _Lines(out / METRICS)
-    found: list[Evaluation] = []
-    if lines is not None:
-        found = lines.read() if resume else []
-        if not found:
-            lines.start()
-    yield _Here(job.evaluation(space), lines, found)
+def _here(job: EvaluationJob, space: Space) -> Iterator[_Here]:
+    yield _Here(job.evaluation(space))
 
 
 class _Elsewhere:
     """Has workers evaluate, by a study."""
 
-    def __init__(self, study: CandidateStudy, wait: Wait, lines: _Lines) -> None:
-        self._study, self._wait, self._lines = study, wait, lines
-        self._ended: dict[int, Evaluation] = {}
-        self._known: dict[int, str] = {}
+    def __init__(self, study: CandidateStudy, wait: Wait) -> None:
+        self._study, self._wait = study, wait
+        self._ended: dict[str, Found] = {}
         self._count = -1
-        self._look()
 
-    def known(self, number: int) -> str | None:
+    def put(self, candidates: Sequence[Mapping[str, Any]]) -> None:
         """See `_Queue`."""
-        return self._known.get(number)
+        self._study.plan(candidates)
 
-    def put(self, candidate: Mapping[str, Any]) -> None:
+    def get(self, candidate: Mapping[str, Any]) -> Found:
         """See `_Queue`."""
-        self._study.plan([candidate])
-
-    def get(self, number: int) -> Evaluation:
-        """See `_Queue`."""
-        if number not in self._ended:
+        key = candidate_key(plain(candidate))
+        if key not in self._ended:
             self._wait(
                 lambda progress: self._watch(progress.done + progress.failed),
-                lambda: number in self._ended,
+                lambda: key in self._ended,
             )
-        if number not in self._ended:
+        if key not in self._ended:
             self._look()
-        found = self._ended[number]
-        self._lines.add(found)
-        return found
+        return self._ended[key]
 
     def _watch(self, count: int) -> None:
         if count != self._count:  # reading all results is worth it only then
@@ -535,25 +599,19 @@ class _Elsewhere:
 
     def _look(self) -> None:
         for one in self._study.results():
-            number = one.candidate["number"]
-            self._known[number] = one.candidate["architecture"]
             if one.result is not None or one.error is not None:
                 measures = None if one.result is None else one.result["measures"]
-                self._ended.setdefault(
-                    number, Evaluation(number, self._known[number], measures, one.error)
-                )
+                self._ended.setdefault(candidate_key(one.candidate), (measures, one.error))
 
 
 @contextmanager
 def _elsewhere(
-    job: EvaluationJob, storage: str, study_name: str, workers: int, out: Path
+    job: EvaluationJob, storage: str, study_name: str, workers: int
 ) -> Iterator[_Elsewhere]:
     study = CandidateStudy.open(job, name=study_name, storage=storage)
-    lines = _Lines(out / METRICS)
-    lines.start()  # all lines follow from the study
     try:
         with local_workers(study, job, workers) as wait:
-            yield _Elsewhere(study, wait, lines)
+            yield _Elsewhere(study, wait)
     except GnasError:
         with suppress(GnasError):
             study.finish()  # nobody needs to wait for more

@@ -10,6 +10,7 @@ from typing import TYPE_CHECKING, Any, Self
 
 import numpy as np
 import torch
+from numpy.typing import NDArray
 from torch import nn
 from torch_geometric.data import Data
 
@@ -18,6 +19,7 @@ from gnas.graphs import (
     DenseBatch,
     architecture,
     distinct,
+    graph_keys,
     to_adjacency,
     validate,
 )
@@ -153,6 +155,20 @@ class Space(ABC):
                 f"but got a {type(config).__name__}"
             )
         return networks.build(graph, config)
+
+    def count_macs(
+        self, batch: DenseBatch, config: Any, image_size: int
+    ) -> NDArray[np.int64] | None:
+        """Multiply-accumulates of one image through each network of a size: int64 [N].
+
+        None where the space counts them on built networks only, one at a time.
+
+        Args:
+            batch: N architectures of this space.
+            config: See `network`.
+            image_size: Height and width in pixels.
+        """
+        return None
 
     def needed_networks(self) -> Networks:
         """`networks`, where there must be some.
@@ -290,6 +306,20 @@ class Space(ABC):
             GraphError: the graphs carry edge operations where this space has none, or reversely.
         """
         return self.vocabulary.functional(batch)
+
+    def keys(self, batch: DenseBatch) -> NDArray[np.uint64]:
+        """Equal for architectures that are the same network, however they are drawn: uint64 [N].
+
+        Raises:
+            GraphError: see `functional`.
+        """
+        return graph_keys(self.functional(batch))
+
+    def described(
+        self, batch: DenseBatch, features: Callable[[DenseBatch], NDArray[np.float64]]
+    ) -> NDArray[np.float64]:
+        """What a predictor sees of the live parts of N architectures: [N, F]."""
+        return features(self.live(batch))
 
     def validate(self, graph: Data) -> None:
         """Checks that ``graph`` is an architecture of this space.

@@ -42,6 +42,8 @@ class Networks:
     """The field of ``config`` that says how many channels the first cells have."""
     small: Mapping[str, Any] = field(default_factory=dict)
     """Fields of a network that trains in seconds and still tells architectures apart."""
+    tabulated: Mapping[str, Any] = field(default_factory=dict)
+    """Fields of the networks of a table of one's own that differ from a ``small`` one's."""
     large: Mapping[str, Any] = field(default_factory=dict)
     """Fields that a network of large images takes where nothing else is asked for."""
     source: Callable[[Data, Any], list[str]] | None = None

@@ -8,7 +8,7 @@ one, and none counts twice.
 
 from gnas.studies.job import Job
 from gnas.studies.storage import shown
-from gnas.studies.study import CandidateStudy, Evaluated, Progress
+from gnas.studies.study import CandidateStudy, Evaluated, Progress, candidate_key
 from gnas.studies.workers import local_workers, work
 
 __all__ = [
@@ -16,6 +16,7 @@ __all__ = [
     "Evaluated",
     "Job",
     "Progress",
+    "candidate_key",
     "local_workers",
     "shown",
     "work",

@@ -174,7 +174,7 @@ class CandidateStudy:
         this object adds the others as workers take those.
         """
         for candidate in map(plain, candidates):
-            self._backlog.setdefault(_key(candidate), candidate)
+            self._backlog.setdefault(candidate_key(candidate), candidate)
         with self._storage.exclusive(self.name):
             self._storage.call(self._top_up)
         if self.finished:
@@ -323,7 +323,7 @@ class CandidateStudy:
         trials = self._trials()
         for trial in trials[len(self._keys) :]:
             candidate = trial.system_attrs.get(CANDIDATE)
-            self._keys.append(None if candidate is None else _key(candidate))
+            self._keys.append(None if candidate is None else candidate_key(candidate))
         pairs = zip(self._keys, trials, strict=True)
         return {key: trial for key, trial in pairs if key is not None}
 
@@ -363,7 +363,7 @@ class CandidateStudy:
             raise ConfigError(
                 f"{place} is of kind {self.kind}, not {kind}; use another name or storage"
             )
-        changed = differences(self.facts, facts)
+        changed = differences(_by_path(self.facts), _by_path(facts))
         if changed:
             name, (was, now) = next(iter(changed.items()))
             raise ConfigError(
@@ -408,13 +408,23 @@ def _is_lost(trial: FrozenTrial) -> bool:
     return trial.state == TrialState.FAIL and ERROR not in trial.user_attrs
 
 
-def _key(candidate: Mapping[str, Any]) -> str:
+def candidate_key(candidate: Mapping[str, Any]) -> str:
+    """A candidate's identity: the same text for two that are equal."""
     return json.dumps(candidate, sort_keys=True)
 
 
 def _flat(record: Mapping[str, Any]) -> dict[str, Any]:
     """The entries that can be a column."""
     return {k: v for k, v in record.items() if isinstance(v, str | int | float)}
+
+
+def _by_path(facts: Mapping[str, Any], above: str = "") -> dict[str, Any]:
+    """Facts within facts by their names, joined by dots."""
+    found: dict[str, Any] = {}
+    for name, value in facts.items():
+        inner = isinstance(value, Mapping) and value
+        found |= _by_path(value, f"{above}{name}.") if inner else {f"{above}{name}": value}
+    return found
 
 
 def _create(place: Storage, name: str) -> None:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import logging
+from collections import Counter
 from collections.abc import Callable, Sequence
 from dataclasses import asdict
 from pathlib import Path
@@ -16,12 +17,15 @@ import gnas
 from gnas.data import BenchmarkTable, Column, Provenance, save_table
 from gnas.data.images import ImageSplits
 from gnas.errors import ConfigError, DataError
+from gnas.evaluate import TrainingEvaluator
 from gnas.graphs import DenseBatch
-from gnas.runs import NOTICE, working_on
-from gnas.spaces import NASBench101
-from gnas.studies import CandidateStudy, Evaluated, Progress, local_workers
+from gnas.runs import working_on
+from gnas.search.result import Evaluation
+from gnas.search.run import run_search
+from gnas.search.samplers.listed import ListedSearch
+from gnas.spaces import space_record
 from gnas.tabulate.config import TabulateConfig
-from gnas.tabulate.job import TabulateJob
+from gnas.user_code import Source
 
 logger = logging.getLogger(__name__)
 
@@ -38,9 +42,13 @@ def tabulate(
     workers: int = 1,
     storage: str | Path | None = None,
     study: str | None = None,
-    report: Callable[[Progress], None] = lambda progress: None,
+    report: Callable[[int, int], None] = lambda done, total: None,
 ) -> Path:
     """Trains what is missing and writes the table.
+
+    It is `gnas.search.run_search` with a searcher that goes through the cells, so that everything
+    said there of workers and interruptions holds: what a study has of an earlier command, or of
+    another one with the same images, recipe and networks, is not trained again.
 
     Args:
         config: What to train.
@@ -52,7 +60,7 @@ def tabulate(
         storage: Where the study is kept: a file, or the URL of a database. None takes
             ``<out>.study.db``.
         study: The study's name; None takes the table's.
-        report: Called now and then.
+        report: Called with the trainings that have ended and those in all.
 
     Returns:
         ``out``.
@@ -66,74 +74,66 @@ def tabulate(
     if out.suffix != ".parquet":
         raise ConfigError(f"the table's file must end in .parquet, but got {out}")
     with working_on(out):
-        return _tabulate(config, out, workers, storage, study, report)
-
-
-def _tabulate(
-    config: TabulateConfig,
-    out: Path,
-    workers: int,
-    storage: str | Path | None,
-    study: str | None,
-    report: Callable[[Progress], None],
-) -> Path:
-    images, candidates = config.images(), planned(config)
-    logger.log(NOTICE, "%s", images.line)
-    job = TabulateJob(config, images.sha256)
-    file = out.with_name(out.name + ".study.db")
-    name = study or (OWN_STUDY if storage is None else out.stem)
-    candidate_study = CandidateStudy.open(job, name=name, storage=storage or file)
-    candidate_study.plan(candidates)
-    progress = candidate_study.progress()
-    report(progress)
-    if not progress.is_over:
-        with local_workers(candidate_study, job, workers) as wait:
-            wait(report)
-    candidate_study.finish()
-    write_table(candidate_study.results(), config, images, out)
+        space, cells = config.opened_space(), config.graphs()
+        images = config.images()
+        file = out.with_name(out.name + ".study.db")
+        report(0, config.cells * config.seeds)
+        found = run_search(
+            space,
+            ListedSearch(space, cells),
+            evaluator_of(config, images),
+            budget=config.cells,
+            repeats=config.seeds,
+            seed=1,
+            workers=workers,
+            storage=str(storage or file),
+            study=study or (OWN_STUDY if storage is None else out.stem),
+            source=Source.parse(config.space) if ".py:" in config.space else None,
+            report=lambda p: report(p.done * config.seeds, p.total * config.seeds),
+        )
+        write_table(found.evaluations, config, images, out)
     return out
 
 
-def planned(config: TabulateConfig) -> list[dict[str, Any]]:
-    """Every cell with every seed, as candidates of a study.
+def evaluator_of(config: TabulateConfig, images: ImageSplits | None = None) -> TrainingEvaluator:
+    """The evaluator that trains the cells of a table.
 
-    Raises:
-        ConfigError: fewer cells exist than are asked for.
+    Args:
+        config: Says on what and how.
+        images: The same, opened, where they are.
     """
-    seeds = range(1, config.seeds + 1)
-    return [{"architecture": cell, "seed": seed} for cell in config.plan() for seed in seeds]
+    return TrainingEvaluator(
+        config.images_config(), config.recipe, network=config.network, splits=images
+    )
 
 
 def write_table(
-    results: Sequence[Evaluated], config: TabulateConfig, images: ImageSplits, out: Path
+    evaluations: Sequence[Evaluation], config: TabulateConfig, images: ImageSplits, out: Path
 ) -> None:
     """Writes the cells of which every run is finished as a Parquet table.
 
     Raises:
         DataError: no cell is finished, or the file cannot be written.
     """
-    finished = {
-        (found.candidate["architecture"], found.candidate["seed"]): found.result
-        for found in results
-        if found.result is not None
-    }
-    runs = range(1, config.seeds + 1)
-    cells = [cell for cell in config.plan() if all((cell, run) in finished for run in runs)]
-    if not cells:
-        raise DataError(f"a table needs at least one finished cell, but {_reasons(results)}")
-    if len(cells) < config.cells:
-        logger.warning("%d of %d cells are finished", len(cells), config.cells)
+    finished = [one for one in evaluations if one.measures is not None]
+    if not finished:
+        reasons = Counter(one.error for one in evaluations).most_common(1)
+        why = f"{len(evaluations)} failed, most so: {reasons[0][0]}" if reasons else "none ended"
+        raise DataError(f"a table needs at least one finished cell, but {why}")
+    if len(finished) < config.cells:
+        logger.warning("%d of %d cells are finished", len(finished), config.cells)
     epochs, values = config.recipe.epochs, dict[Column, NDArray[Any]]()
+    runs = [one.runs or (one.measures or {},) for one in finished]
     for quantity in PER_RUN:
-        for run in runs:
-            column = Column.of(quantity, epochs=epochs, run=run)
-            values[column] = np.array([finished[cell, run][quantity] for cell in cells])
+        for run in range(config.seeds):
+            column = Column.of(quantity, epochs=epochs, run=run + 1)
+            values[column] = np.array([own[run][quantity] for own in runs])
     for quantity in PER_CELL:
-        column = Column.of(quantity)
-        values[column] = np.array([finished[cell, 1][quantity] for cell in cells])
-    space = NASBench101()
+        counts = np.array([own[0][quantity] for own in runs])
+        values[Column.of(quantity)] = counts.astype(np.int64)
+    space = config.opened_space()
     table = BenchmarkTable(
-        DenseBatch.from_data([space.from_str(cell) for cell in cells]),
+        DenseBatch.from_data([space.from_str(one.architecture) for one in finished]),
         list(values),
         _provenance(config, images, out),
         {column.name: array for column, array in values.items()},
@@ -141,25 +141,21 @@ def write_table(
     save_table(table, out)
 
 
-def _reasons(results: Sequence[Evaluated]) -> str:
-    errors = [found.error for found in results if found.error is not None]
-    return f"{len(errors)} trainings failed, the last: {errors[-1]}" if errors else "none ended"
-
-
 def _provenance(config: TabulateConfig, images: ImageSplits, out: Path) -> Provenance:
+    name = space_record(config.opened_space())["name"]
     parts = f"{len(images.y_train)}/{len(images.y_val)}/{len(images.y_test)}"
     return Provenance(
         name=out.stem,
-        space=NASBench101.name,
-        source=f"gnas {gnas.__version__} tabulate nasbench101",
+        space=name,
+        source=f"gnas {gnas.__version__} tabulate {name}",
         kind="self-made",
         note=(
             f"short trainings of small networks on {parts} training/validation/test images of "
-            f"{images.source} at {images.image_size}x{images.image_size}; not the published "
-            "NAS-Bench-101 accuracies"
+            f"{images.source} at {images.image_size}x{images.image_size}; not published accuracies"
         ),
         recipe={
             **asdict(config),
+            "space": name,
             "dataset": images.source,
             "images_sha256": images.sha256,
             "images_read": images.line,

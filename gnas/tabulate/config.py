@@ -2,28 +2,39 @@
 
 from __future__ import annotations
 
+import dataclasses
 from collections.abc import Mapping
-from dataclasses import dataclass, field, fields
+from dataclasses import asdict, dataclass, field, fields
 from typing import Any
 
 import numpy as np
+import torch
 
-from gnas.config import check_seed
+from gnas.config import check_seed, field_names, from_record, unknown_name
 from gnas.data import BenchmarkTable, load_table
-from gnas.data.images import ImageSplits, load_images
+from gnas.data.images import ImageSplits
+from gnas.data.proxy import SplitImagesConfig
 from gnas.errors import ConfigError
-from gnas.spaces import NASBench101
+from gnas.graphs import DenseBatch
+from gnas.search.draws import draw_candidates
+from gnas.spaces import Space, load_space
 from gnas.train import ProxyRecipe
+
+SIZE_FIELDS = ("stem_channels", "num_stacks", "cells_per_stack")
+"""Fields of ``network`` that older tables name beside all others."""
 
 
 @dataclass(frozen=True, kw_only=True)
 class TabulateConfig:
     """Which cells are trained, on what and how: all that determines the table's content."""
 
+    space: str = "nasbench101"
+    """A space with networks: a key of `gnas.spaces.SPACES`, or ``FILE.py:NAME``."""
     dataset: str = "digits"
     """Image source of `gnas.data.images.load_images`."""
     cells: int = 2000
-    """Number of cells, drawn uniformly without repetition."""
+    """Number of cells, drawn without repetition: uniformly from a space that can be enumerated,
+    from others by their own distribution."""
     cells_from: str | None = None
     """Draw the cells from this table instead of the whole space."""
     seeds: int = 2
@@ -38,20 +49,20 @@ class TabulateConfig:
     """Validation images, taken from the training part; None takes a quarter of it."""
     num_test: int | None = None
     """Test images; None takes the whole test part."""
-    stem_channels: int = 16
-    """Channels of the first stack."""
-    num_stacks: int = 3
-    """Stacks of the network."""
-    cells_per_stack: int = 1
-    """Cells in each stack."""
+    network: Mapping[str, Any] = field(default_factory=dict)
+    """Size and form of the networks; the rest as the space has it (`Networks.tabulated`)."""
     recipe: ProxyRecipe = field(default_factory=ProxyRecipe)
     """How each network is trained."""
 
     def __post_init__(self) -> None:
         check_seed(self.draw_seed, "draw_seed")
-        for name in ("cells", "seeds", "stem_channels", "num_stacks", "cells_per_stack"):
+        for name in ("cells", "seeds"):
             if getattr(self, name) < 1:
                 raise ConfigError(f"{name} must be at least 1, but got {getattr(self, name)}")
+        networks = self.opened_space().needed_networks()
+        whole = {**networks.small, **networks.tabulated, **self.network}
+        networks.configured(self.space, **whole, in_channels=1, num_classes=2)  # for its checks
+        object.__setattr__(self, "network", whole)
 
     @classmethod
     def like(cls, table: BenchmarkTable, **changes: Any) -> TabulateConfig:
@@ -68,6 +79,8 @@ class TabulateConfig:
             )
         names = {field.name for field in fields(cls)}
         kept = {name: value for name, value in made_with.items() if name in names}
+        kept.setdefault("space", table.provenance.space)
+        kept.setdefault("network", {k: made_with[k] for k in SIZE_FIELDS if k in made_with})
         try:
             kept["recipe"] = ProxyRecipe(**made_with["recipe"])
         except (TypeError, ConfigError) as error:
@@ -77,23 +90,56 @@ class TabulateConfig:
             ) from error
         return cls(**{**kept, **changes})
 
-    def images(self) -> ImageSplits:
-        """The images, read and reduced."""
-        return load_images(
-            self.dataset,
+    def with_settings(self, settings: Mapping[str, Any]) -> TabulateConfig:
+        """This config with fields of its own, of the recipe or of the networks changed.
+
+        Raises:
+            ConfigError: there is no such field, or it cannot have this value.
+        """
+        own = {"draw_seed", "num_train", "num_val", "num_test"}
+        recipe, networks = field_names(ProxyRecipe), self.opened_space().needed_networks()
+        sizes = {*networks.defaults} - {"in_channels", "num_classes"}
+        known = own | recipe | sizes
+        for name in settings:
+            if name not in known:
+                raise ConfigError(unknown_name("setting", name, known))
+        changed = {name: value for name, value in settings.items() if name in own}
+        training = {name: value for name, value in settings.items() if name in recipe}
+        size = {name: value for name, value in settings.items() if name in sizes}
+        return dataclasses.replace(
+            self,
+            **changed,
+            recipe=from_record(ProxyRecipe, {**asdict(self.recipe), **training}),
+            network={**self.network, **size},
+        )
+
+    def opened_space(self) -> Space:
+        """The space."""
+        return load_space(self.space)
+
+    def images_config(self) -> SplitImagesConfig:
+        """Which images."""
+        return SplitImagesConfig(
+            source=self.dataset,
             image_size=self.image_size,
             num_train=self.num_train,
             num_val=self.num_val,
             num_test=self.num_test,
         )
 
-    def plan(self) -> list[str]:
-        """The cells to train, as strings of the space, in the order of the draw.
+    def images(self) -> ImageSplits:
+        """The images, read and reduced."""
+        return self.images_config().open()
+
+    def graphs(self) -> DenseBatch:
+        """The cells to train, in the order of the draw.
 
         Raises:
             ConfigError: fewer cells exist than are asked for.
         """
-        space = NASBench101()
+        space = self.opened_space()
+        if self.cells_from is None and space.size is None:
+            return draw_candidates(space, self.cells, seed=self.draw_seed)
         if self.cells_from is None:
             graphs = space.enumerate()
         else:
@@ -101,4 +147,26 @@ class TabulateConfig:
         if self.cells > len(graphs):
             raise ConfigError(f"cells must be at most {len(graphs)}, but got {self.cells}")
         order = np.random.default_rng(self.draw_seed).permutation(len(graphs))
-        return [space.to_str(graphs.data(int(i))) for i in order[: self.cells]]
+        return graphs[torch.from_numpy(order[: self.cells])]
+
+    def plan(self) -> list[str]:
+        """`graphs` as strings of the space."""
+        space = self.opened_space()
+        return [space.to_str(graph) for graph in self.graphs()]
+
+
+def tabulated_config(
+    given: Mapping[str, Any], settings: Mapping[str, Any], like: BenchmarkTable | None
+) -> TabulateConfig:
+    """The config that a command asks for.
+
+    Args:
+        given: Fields of the config.
+        settings: See `TabulateConfig.with_settings`.
+        like: A table whose other fields are taken.
+
+    Raises:
+        ConfigError: impossible values.
+    """
+    config = TabulateConfig(**given) if like is None else TabulateConfig.like(like, **given)
+    return config.with_settings(settings) if settings else config

@@ -3,12 +3,15 @@
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
-from typing import TYPE_CHECKING, Any, Protocol
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
+from gnas.search.nasgem.result import Learned, NasgemResult
 from gnas.search.nasgem.surface import Surface
-from gnas.spaces import space_of_record
+from gnas.search.nasgem.trace import NasgemTrace
+from gnas.search.result import Evaluation
+from gnas.spaces import Space, space_of_record
 from gnas.style import COLOURS
 
 if TYPE_CHECKING:
@@ -27,36 +30,21 @@ SHOWN = (0.5, 99.5)
 """Percentiles between which a surface's plane is drawn; a few cells lie far outside."""
 
 
-class Searched(Protocol):
-    """What the figures need of a search."""
-
-    @property
-    def lines(self) -> Sequence[Mapping[str, Any]]:
-        """Every line of ``metrics.jsonl``."""
-        ...
-
-    @property
-    def result(self) -> Mapping[str, Any]:
-        """The content of ``result.json``."""
-        ...
-
-    @property
-    def surfaces(self) -> Mapping[str, Surface]:
-        """By name, "embedding" and "raw"."""
-        ...
-
-
-def nasgem_figures(search: Searched) -> dict[str, Figure]:
+def nasgem_figures(search: NasgemTrace, space: Space | None = None) -> dict[str, Figure]:
     """Figures by name.
 
     "cell" is the chosen one; "surface" the paper's figure 3; "search" shows every trained cell
     and how well the predictor foresees those that it has not seen.
+
+    Args:
+        search: One that has ended.
+        space: Its space, where that is of a user's own file.
     """
-    space = space_of_record(search.result["space"])
+    space = space if space is not None else space_of_record(search.result.space)
     return {
-        **space.draw(space.from_str(search.result["architecture"])),
+        **space.draw(space.from_str(search.result.architecture)),
         "surface": surface_figure(search.surfaces),
-        "search": _search_figure(search),
+        "search": _search_figure(search.result),
     }
 
 
@@ -130,15 +118,16 @@ def _two(one: Surface, name: str) -> str:
     return "-" if value is None or value != value else f"{value:.2f}"
 
 
-def _search_figure(search: Searched) -> Figure:
+def _search_figure(result: NasgemResult) -> Figure:
     from gnas.figure import Figure
 
     figure = Figure(figsize=(13.5, 4.1), layout="constrained")
     panels = figure.subplots(1, 3)
-    trained = [line for line in search.lines if line["event"] == "trained" and "score" in line]
-    _trade_off(panels[0], trained, search.result)
-    _foreseen(panels[1], trained)
-    _learning(panels[2], search.result["learning"])
+    random = [one for one in result.evaluations if one.number < _first_final(result)]
+    objective = result.goal.objectives[0].name
+    _trade_off(panels[0], random, objective, result)
+    _foreseen(panels[1], random, objective)
+    _learning(panels[2], result.learning)
     for axes in panels:
         axes.grid(alpha=0.3)
         axes.spines[["top", "right"]].set_visible(False)
@@ -147,46 +136,57 @@ def _search_figure(search: Searched) -> Figure:
     return figure
 
 
+def _first_final(result: NasgemResult) -> int:
+    """The number of the first of the best predicted cells."""
+    return result.finals[0].number if result.finals else len(result.evaluations)
+
+
 def _trade_off(
-    axes: Axes, trained: Sequence[Mapping[str, Any]], result: Mapping[str, Any]
+    axes: Axes, random: Sequence[Evaluation], objective: str, result: NasgemResult
 ) -> None:
-    """Accuracy against size; what is better lies up and left."""
+    """Accuracy against size, where both are known; what is better lies up and left."""
     from matplotlib.ticker import FuncFormatter
 
+    known = [one.measures for one in random if one.measures is not None]
+    both = all("macs" in one and "val_acc" in one for one in known)
+    sizes, height = ("macs", 1e-6), ("val_acc", 100.0)
+    if not both:  # the order of the evaluations instead
+        height = (objective, 1.0)
     axes.scatter(
-        [line["macs"] / 1e6 for line in trained],
-        [100 * line["val_acc"] for line in trained],
+        [one["macs"] * sizes[1] for one in known] if both else range(len(known)),
+        [one[height[0]] * height[1] for one in known],
         s=16, color=COLOURS[7], label="sampled cells",
     )  # fmt: skip
-    finals = [one for one in result["finals"] if "error" not in one]
+    finals = [one for one in result.finals if one.error is None]
     for some, colour, marker, size, label in (
-        (finals, COLOURS[4], "s", 30, "best predicted, trained longer"),
-        (
-            [one for one in finals if one["rank"] == 0],
-            COLOURS[1],
-            "D",
-            45,
-            "the predictor's first",
-        ),
-        ([result["chosen"]], COLOURS[5], "*", 150, "chosen"),
+        (finals, COLOURS[4], "s", 30, "best predicted, trained longer" if both else "predicted"),
+        ([one for one in finals if one.rank == 0], COLOURS[1], "D", 45, "the predictor's first"),
+        ([result.chosen], COLOURS[5], "*", 150, "chosen"),
     ):
         axes.scatter(
-            [one["macs"] / 1e6 for one in some],
-            [100 * one["val_acc"] for one in some],
+            [one.measures["macs"] * sizes[1] if both else one.number for one in some],
+            [one.measures[height[0]] * height[1] for one in some],
             s=size, color=colour, marker=marker, label=label, edgecolors="white", linewidths=0.6,
         )  # fmt: skip
+    axes.set_title("Trained cells" if both else "Evaluated cells", fontsize=10)
+    axes.set_ylabel("validation accuracy (%)" if both else objective, fontsize=9)
+    axes.tick_params(which="both", labelsize=8)
+    if not both:
+        axes.set_xlabel("number of the evaluation", fontsize=9)
+        return
     axes.set_xscale("log")
     for part in (axes.xaxis.set_major_formatter, axes.xaxis.set_minor_formatter):
         part(FuncFormatter(lambda value, _: f"{value:.2g}"))
-    axes.tick_params(which="both", labelsize=8)
     axes.set_xlabel("multiply-accumulates (M)", fontsize=9)
-    axes.set_ylabel("validation accuracy (%)", fontsize=9)
-    axes.set_title("Trained cells", fontsize=10)
 
 
-def _foreseen(axes: Axes, trained: Sequence[Mapping[str, Any]]) -> None:
-    """Scores against what was predicted before the cell was trained."""
-    pairs = [(x["predicted"], x["score"]) for x in trained if x.get("predicted") is not None]
+def _foreseen(axes: Axes, random: Sequence[Evaluation], objective: str) -> None:
+    """Scores against what was predicted before the cell was evaluated."""
+    pairs = [
+        (one.expected, one.measures[objective])
+        for one in random
+        if one.expected is not None and one.measures is not None
+    ]
     axes.set_title("Score, and its prediction before the training", fontsize=10)
     axes.set_xlabel("predicted score", fontsize=9)
     axes.set_ylabel("score", fontsize=9)
@@ -197,16 +197,17 @@ def _foreseen(axes: Axes, trained: Sequence[Mapping[str, Any]]) -> None:
     axes.plot(ends, ends, color="#888888", linewidth=0.8, linestyle="--")
 
 
-def _learning(axes: Axes, learning: Sequence[Mapping[str, Any]]) -> None:
+def _learning(axes: Axes, learning: Sequence[Learned]) -> None:
     """Quality on unseen cells by the number of seen ones."""
     from matplotlib.ticker import MaxNLocator
 
     for k, (name, label) in enumerate((("kendall_tau", "Kendall tau"), ("r2", "R²"))):
-        known = [line for line in learning if line[name] is not None]
-        seen = [line["seen"] for line in known]
-        values = [max(line[name], LEAST_R2) for line in known]
+        known = [(one.seen, getattr(one, name)) for one in learning]
+        known = [(seen, value) for seen, value in known if value is not None]
+        seen = [x for x, _ in known]
+        values = [max(value, LEAST_R2) for _, value in known]
         axes.plot(seen, values, marker="o", markersize=4, color=COLOURS[4 + k], label=label)
-        far = [x for x, line in zip(seen, known, strict=True) if line[name] < LEAST_R2]
+        far = [x for x, value in known if value < LEAST_R2]
         axes.plot(
             far, [LEAST_R2] * len(far), "v", markersize=8, color=COLOURS[4 + k],
             label=f"{label} lies below" if far else None,

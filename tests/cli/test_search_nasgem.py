@@ -8,7 +8,7 @@ from PIL import Image
 from typer.testing import CliRunner, Result
 
 from gnas.cli import app
-from gnas.search.nasgem.plan import STUDY_FILE
+from gnas.search.run import STUDY
 from gnas.spaces import space_of_text
 from tests.search.nasgem.conftest import TINY, thread_worker
 
@@ -21,7 +21,7 @@ def gnas(*arguments: str) -> Result:
 
 def test_from_a_search_to_pictures_and_a_trained_network(tmp_path: Path) -> None:
     out = tmp_path / "run"
-    with thread_worker("run", out / STUDY_FILE):
+    with thread_worker("run", out / STUDY):
         done = gnas("search", "nasgem", "--workers", "0", "--out", str(out), *FAST)
     assert done.exit_code == 0, done.output
     assert "\x1b" not in done.stdout + done.stderr
@@ -74,7 +74,7 @@ def test_the_switches_and_json(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) 
     assert config["search"]["encoder"] == "none" and config["search"]["lambda_"] == 0.2
     assert config["search"]["prior"] == "watts-strogatz" and config["search"]["spread"] is True
     assert config["search"]["seed"] == config["images"]["seed"] == 7
-    assert "best predicted" in done.stderr and not (out / STUDY_FILE).exists()
+    assert "best predicted" in done.stderr and not (out / STUDY).exists()
     again = gnas("search", "nasgem", "--resume", str(out), "--lambda", "0.1")
     assert again.exit_code == 1 and "lambda_ is 0.2, not 0.1" in again.stderr
     twice = gnas("search", "nasgem", "--out", str(out), *FAST)
@@ -91,7 +91,7 @@ def test_the_switches_and_json(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) 
         (("--iterations", "1"), "iterations must be at least 2"),
         (("--encoder", "best"), "unknown encoder 'best'; choose from"),
         (("--encoder", "my.safetensors"), "encoder weights not found"),
-        (("--encoder", "nasgem-nasbench101"), "must be one of NASGEM cells"),
+        (("--encoder", "nasgem-nasbench101"), "must be one of nasgem cells"),
         (("--encoder", "nasgem-30", "--set", "num_nodes=31"), "must take cells of 31 nodes"),
         (("--set", "num_nods=8"), "unknown setting 'num_nods'; did you mean num_nodes"),
         (("--set", "percent=0"), "percent must be in (0, 100]"),

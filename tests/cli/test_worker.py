@@ -12,9 +12,11 @@ from optuna.trial import TrialState
 
 from gnas.cli.worker import JOBS, job_class
 from gnas.errors import ConfigError
+from gnas.evaluate import EvaluationJob
 from gnas.studies import CandidateStudy
-from gnas.tabulate import TabulateConfig, TabulateJob, planned
+from gnas.tabulate import TabulateConfig
 from gnas.train import ProxyRecipe
+from tests.tabulate.test_tabulate import candidates, job_of
 
 TINY = TabulateConfig(
     cells=2,
@@ -22,15 +24,14 @@ TINY = TabulateConfig(
     num_train=64,
     num_val=50,
     num_test=50,
-    stem_channels=4,
+    network={"stem_channels": 4},
     recipe=ProxyRecipe(epochs=1, batch_size=32),
 )
 
 
 def opened(file: Path, config: TabulateConfig = TINY) -> CandidateStudy:
-    job = TabulateJob(config, config.images().sha256)
-    study = CandidateStudy.open(job, name="tiny", storage=file)
-    study.plan(planned(config))
+    study = CandidateStudy.open(job_of(config), name="tiny", storage=file)
+    study.plan(candidates(config))
     return study
 
 
@@ -52,7 +53,8 @@ def test_a_worker_trains_until_the_study_is_finished(tmp_path: Path) -> None:
         output, errors = process.communicate(timeout=60)
     assert process.returncode == 0
     told = errors.splitlines()
-    assert told[0] == "study tiny (tabulate): 0 of 2 candidates are evaluated"
+    assert told.pop(1).startswith("digits: 10 classes")
+    assert told[0] == "study tiny (search): 0 of 2 candidates are evaluated"
     assert re.fullmatch(r"candidate 0: architecture .*, seed 1", told[1])
     assert re.fullmatch(r"candidate 0: score 0\.\d+ after \d+ s", told[2])
     assert told[5] == "no candidate waits now; waiting for more" and len(told) == 6
@@ -72,9 +74,9 @@ def test_a_stopped_worker_gives_its_candidate_back(tmp_path: Path, number: signa
         process.send_signal(number)
         _, errors = process.communicate(timeout=60)
     assert process.returncode == 128 + number
-    assert errors.splitlines()[2:] == ["error: interrupted"] * (number == signal.SIGINT)
+    assert errors.splitlines()[3:] == ["error: interrupted"] * (number == signal.SIGINT)
     claim = study.claim()
-    assert claim is not None and claim.candidate == planned(long)[0]
+    assert claim is not None and claim.candidate == candidates(long)[0]
 
 
 def test_refusals_are_one_line(tmp_path: Path) -> None:
@@ -91,6 +93,6 @@ def test_refusals_are_one_line(tmp_path: Path) -> None:
 
 
 def test_kinds_of_studies() -> None:
-    assert job_class("tabulate") is TabulateJob and JOBS["tabulate"].endswith("TabulateJob")
+    assert job_class("search") is EvaluationJob and JOBS["search"].endswith("EvaluationJob")
     with pytest.raises(ConfigError, match=r"a kind that this version of gnas knows .* but is of"):
         job_class("doubling")

@@ -13,7 +13,6 @@ import pytest
 from torch_geometric.data import Data
 
 from gnas.data import BenchmarkTable, Column, Provenance
-from gnas.data.proxy import open_proxy_images
 from gnas.errors import ConfigError, DataError, GraphError, MissingDataError
 from gnas.evaluate import (
     EvaluationJob,
@@ -103,7 +102,7 @@ def test_a_training_is_the_short_training_of_the_space_s_network() -> None:
     assert set(found) == set(evaluator.measures)
     config = NasgemNetworkConfig(in_channels=1, num_classes=10, channels=4, cells_per_stage=1)
     network = fresh_network(partial(nasgem_network, graph, config), 5)
-    images = open_proxy_images(evaluator.images)
+    images = evaluator.images.open()
     expected = train_proxy(network, images, recipe, seed=5)
     assert (found["val_acc"], found["test_acc"]) == (expected.val_acc, expected.test_acc)
     assert found["macs"] == num_macs(network, (1, 8, 8))
@@ -219,7 +218,7 @@ def test_a_worker_runs_only_the_files_that_its_starter_names(tmp_path: Path) -> 
     source = Source.parse(f"{file}:small")
     evaluator = FunctionEvaluator(f"{file}:worth")
     about = {"name": "nasgem", "sha256": source.sha256}
-    facts = EvaluationJob(source, about, evaluator, ("score",), {}).facts()
+    facts = EvaluationJob(source, about, evaluator, ("score",)).facts()
     assert str(tmp_path) not in str(facts)
     with pytest.raises(ConfigError, match=r"must be told which file to run; give --space FILE"):
         EvaluationJob.from_facts(facts, evaluate=f"{file}:worth")

@@ -2,17 +2,30 @@ from __future__ import annotations
 
 import os
 from dataclasses import replace
+from functools import partial
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import pytest
+from typer.testing import CliRunner
 
-from gnas.data import load_table
-from gnas.errors import ConfigError, DataError, GnasError
-from gnas.spaces import NASBench101
+from gnas.cli import app
+from gnas.data import BenchmarkTable, load_table, verify_table
+from gnas.errors import ConfigError, DataError, GnasError, UnsupportedError
+from gnas.evaluate import EvaluationJob
+from gnas.models import NASBench101NetworkConfig, nasbench101_network, num_macs, num_params
+from gnas.search import Evaluation, read_result
+from gnas.spaces import SPACES, NASBench101, space_record
 from gnas.studies import CandidateStudy, work
-from gnas.tabulate import TabulateConfig, TabulateJob, planned, tabulate, write_table
-from gnas.train import ProxyRecipe
+from gnas.tabulate import (
+    TabulateConfig,
+    evaluator_of,
+    tabulate,
+    tabulated_config,
+    write_table,
+)
+from gnas.train import ProxyRecipe, fresh_network, train_proxy
 
 TINY = TabulateConfig(
     cells=2,
@@ -20,32 +33,28 @@ TINY = TabulateConfig(
     num_train=64,
     num_val=50,
     num_test=50,
-    stem_channels=4,
-    num_stacks=2,
+    network={"stem_channels": 4, "num_stacks": 2},
     recipe=ProxyRecipe(epochs=1, batch_size=32),
 )
 
 
-def changed(**fields: object) -> TabulateConfig:
+def changed(**fields: Any) -> TabulateConfig:
     return TabulateConfig(**{**TINY.__dict__, **fields})
 
 
-def job_of(config: TabulateConfig) -> TabulateJob:
-    return TabulateJob(config, config.images().sha256)
+def job_of(config: TabulateConfig) -> EvaluationJob:
+    space, evaluator = config.opened_space(), evaluator_of(config)
+    evaluator.images_sha256 = config.images().sha256
+    return EvaluationJob(space, space_record(space), evaluator, ("val_acc",))
 
 
-def study_of(config: TabulateConfig, file: Path) -> CandidateStudy:
-    study = CandidateStudy.open(job_of(config), name="table", storage=file)
-    study.plan(planned(config))
-    return study
+def candidates(config: TabulateConfig) -> list[dict[str, Any]]:
+    seeds = range(1, config.seeds + 1)
+    return [{"architecture": cell, "seed": seed} for cell in config.plan() for seed in seeds]
 
 
-def scores(study: CandidateStudy) -> dict[tuple[str, int], float]:
-    return {
-        (e.candidate["architecture"], e.candidate["seed"]): e.result["val_acc"]
-        for e in study.results()
-        if e.result is not None
-    }
+def scores(table: BenchmarkTable) -> np.ndarray:
+    return np.asarray(table.runs("val_acc"))
 
 
 def test_plan_is_a_prefix_of_a_larger_plan() -> None:
@@ -55,20 +64,32 @@ def test_plan_is_a_prefix_of_a_larger_plan() -> None:
         NASBench101().from_str(cell)
 
 
-def test_work_fills_a_table_that_reads_back(tmp_path: Path) -> None:
-    out = tmp_path / "own.parquet"
-    study = study_of(TINY, tmp_path / "own.db")
-    assert (study.progress().done, study.progress().total) == (0, 4)
-    assert work(study, job_of(TINY), wait=False) == 4
-    assert (study.progress().done, study.progress().failed) == (4, 0)
-    write_table(study.results(), TINY, TINY.images(), out)
-    table = load_table(out)
+def test_every_cell_is_trained_with_every_seed_as_one_network(tmp_path: Path) -> None:
+    """The table's numbers are those of plain trainings, one after the other."""
+    done: list[tuple[int, int]] = []
+    out = tabulate(TINY, tmp_path / "own.parquet", report=lambda *now: done.append(now))
+    assert done == [(0, 4), (2, 4), (4, 4)]
+    table, images = load_table(out), TINY.images()
     assert [NASBench101().to_str(cell) for cell in table.graphs] == TINY.plan()
+    size = NASBench101NetworkConfig(
+        in_channels=1, num_classes=10, stem_channels=4, num_stacks=2, cells_per_stack=1
+    )
+    for row, cell in enumerate(table.graphs):
+        for run in (0, 1):
+            network = fresh_network(partial(nasbench101_network, cell, size), run + 1)
+            trained = train_proxy(network, images, TINY.recipe, seed=run + 1)
+            for name in ("val_acc", "test_acc", "val_loss"):
+                assert table.runs(name)[row, run] == getattr(trained, name), name
+        assert table.values("macs")[row] == num_macs(network, (1, 8, 8))
+        assert table.values("num_params")[row] == num_params(network)
     assert table.provenance.kind == "self-made" and table.provenance.recipe is not None
-    assert np.all((table.val_acc() >= 0) & (table.val_acc() <= 1))
-    assert table.runs("test_acc").shape == (2, 2)
-    assert np.all(table.values("macs") > 0)
     assert TabulateConfig.like(table, dataset="digits") == TINY
+
+
+def test_older_tables_name_the_sizes_of_networks_beside_the_rest() -> None:
+    like = TabulateConfig.like(load_table("nasbench101-mini"), dataset="digits", num_train=None)
+    assert like.network == {"stem_channels": 32, "num_stacks": 3, "cells_per_stack": 1}
+    assert like.space == "nasbench101" and like.image_size == 8
 
 
 def test_a_recipe_of_another_version_is_refused() -> None:
@@ -80,63 +101,120 @@ def test_a_recipe_of_another_version_is_refused() -> None:
 
 
 def test_several_processes_train_each_cell_once(tmp_path: Path) -> None:
-    out = tmp_path / "own.parquet"
-    seen: list[int] = []
-    tabulate(TINY, out, workers=2, report=lambda p: seen.append(p.done))
-    study = study_of(TINY, tmp_path / "own.parquet.study.db")
-    assert study.progress().done == 4 and seen[-1] == 4
-    alone = study_of(TINY, tmp_path / "alone.db")
-    work(alone, job_of(TINY), wait=False)
-    assert scores(study) == scores(alone), "the accuracies depend on who trained"
+    two = load_table(tabulate(TINY, tmp_path / "two.parquet", workers=2))
+    study = CandidateStudy.join("table", tmp_path / "two.parquet.study.db")
+    assert study.progress().done == study.progress().total == 4
+    alone = CandidateStudy.open(job_of(TINY), name="table", storage=tmp_path / "alone.db")
+    alone.plan(candidates(TINY))
+    assert work(alone, job_of(TINY), wait=False) == 4
+    found = [one.result["val_acc"] for one in alone.results() if one.result is not None]
+    assert scores(two).ravel().tolist() == found, "it depends on who trained"
 
 
 def test_a_study_elsewhere_trains_the_same(tmp_path: Path) -> None:
     shared = tmp_path / "shared.db"
     tabulate(TINY, tmp_path / "a.parquet", storage=shared, study="tiny")
     joined = CandidateStudy.join("tiny", shared)
-    job = TabulateJob.from_facts(joined.facts)
-    assert job.facts() == joined.facts and joined.kind == TabulateJob.kind
-    assert job.open()(planned(TINY)[0])["val_acc"] == scores(joined)[TINY.plan()[0], 1]
+    job = EvaluationJob.from_facts(joined.facts)
+    assert job.facts() == joined.facts and joined.kind == EvaluationJob.kind
     again = tabulate(TINY, tmp_path / "b.parquet", storage=shared, study="tiny", workers=0)
-    assert (load_table(again).val_acc() == load_table(tmp_path / "a.parquet").val_acc()).all()
+    assert (scores(load_table(again)) == scores(load_table(tmp_path / "a.parquet"))).all()
 
 
-def test_a_worker_refuses_other_images_and_other_versions() -> None:
+def test_a_worker_refuses_other_images() -> None:
     job = job_of(TINY)
-    with pytest.raises(DataError, match="the images must be those that the study was begun with"):
-        replace(job, images_sha256="of others").open()
-    with pytest.raises(ConfigError, match="must be of this version of gnas"):
-        TabulateJob.from_facts({**job.facts(), "momentum": 1})
+    job.evaluator.images_sha256 = "of others"  # type: ignore[attr-defined]
+    with pytest.raises(DataError, match="the images must be those that the search was begun with"):
+        job.open()
+
+
+@pytest.mark.parametrize("space", sorted(SPACES))
+def test_a_table_of_any_space(space: str, tmp_path: Path) -> None:
+    config = tabulated_config(
+        {"space": space, "cells": 2, "seeds": 1},
+        {"epochs": 1, "num_train": 64, "num_val": 40, "num_test": 40, "batch_size": 32},
+        None,
+    )
+    table = load_table(tabulate(config, tmp_path / "own.parquet"))
+    own = SPACES[space]()
+    assert table.provenance.space == space and table.provenance.recipe is not None
+    assert [own.to_str(cell) for cell in table.graphs] == config.plan()
+    assert ((scores(table) >= 0) & (scores(table) <= 1)).all() and (table.values("macs") > 0).all()
+    assert TabulateConfig.like(table, dataset="digits") == config
+
+
+def test_a_table_of_a_space_of_ones_own(tmp_path: Path) -> None:
+    file = tmp_path / "mine.py"
+    file.write_text(
+        "from torch import nn\n\nfrom gnas.spaces import NASGEM\n\n\n"
+        "class Small(NASGEM):\n    name = 'small'\n    networks = None\n\n"
+        "    def __init__(self):\n        super().__init__(4)\n\n\n"
+        "class Built(Small):\n"
+        "    networks = property(lambda self: __import__('gnas').spaces.Networks.of(self.build))\n"
+        "    def build(self, graph, *, in_channels=3, num_classes=10, width=4):\n"
+        "        return nn.Sequential(nn.Flatten(), nn.Linear(64 * in_channels, num_classes))\n"
+    )
+    with pytest.raises(UnsupportedError, match="must have a `build` method to make networks"):
+        TabulateConfig(space=f"{file}:Small")
+    config = changed(space=f"{file}:Built", network={"width": 5}, cells=3, seeds=1)
+    table = load_table(tabulate(config, tmp_path / "own.parquet", workers=1))
+    assert len(table) == 3 and (table.values("num_params") == 650).all()
+    assert table.provenance.space == "mine.py:Built"
+    verify_table(table)
+    words = [
+        "search",
+        "random",
+        "--space",
+        f"{file}:Built",
+        "--table",
+        str(tmp_path / "own.parquet"),
+    ]
+    done = CliRunner().invoke(app, [*words, "--budget", "3", "--out", str(tmp_path / "run")])
+    assert done.exit_code == 0, done.output
+    best = read_result(tmp_path / "run").metrics["val_acc"]
+    assert best == pytest.approx(table.val_acc().max())
 
 
 def test_a_larger_plan_extends_the_study(tmp_path: Path) -> None:
-    file = tmp_path / "own.db"
-    assert study_of(TINY, file).progress().total == 4
-    assert study_of(changed(cells=3), file).progress().total == 6
-    assert study_of(changed(cells=3, seeds=3), file).progress().total == 9
+    out = tmp_path / "own.parquet"
+    first = load_table(tabulate(TINY, out))
+    before, times = scores(first), first.runs("train_time_s")
+    more = load_table(tabulate(changed(cells=3, seeds=3), out))
+    study = CandidateStudy.join("table", tmp_path / "own.parquet.study.db")
+    assert study.progress().total == 9
+    assert (scores(more)[:2, :2] == before).all()
+    assert (more.runs("train_time_s")[:2, :2] == times).all()  # not again
 
 
 def test_another_config_on_the_same_file_is_refused(tmp_path: Path) -> None:
-    file = tmp_path / "own.db"
-    study_of(TINY, file)
-    with pytest.raises(ConfigError, match="was begun with stem_channels=4, but now"):
-        study_of(changed(stem_channels=8), file)
-    other = replace(job_of(TINY), images_sha256="of others")
-    with pytest.raises(ConfigError, match="was begun with images_sha256="):
-        CandidateStudy.open(other, name="table", storage=file)
+    out = tmp_path / "own.parquet"
+    tabulate(changed(cells=1, seeds=1), out)
+    for other, message in (
+        ({"network": {"stem_channels": 8}}, r"network\.stem_channels=4, but now"),
+        ({"num_test": 40}, r"evaluator\.images\.num_test=50, but now"),
+        ({"recipe": replace(TINY.recipe, epochs=2)}, r"evaluator\.recipe\.epochs=1, but now"),
+    ):
+        with pytest.raises(ConfigError, match=f"was begun with .*{message}"):
+            tabulate(changed(cells=1, seeds=1, **other), out)
 
 
 def test_impossible_configs(tmp_path: Path) -> None:
     with pytest.raises(ConfigError, match="cells must be at least 1"):
         changed(cells=0)
+    with pytest.raises(ConfigError, match="networks of 'nasbench101' have no 'layers'"):
+        changed(network={"layers": 3})
+    with pytest.raises(ConfigError, match="unknown setting 'epoch'; did you mean epochs"):
+        TINY.with_settings({"epoch": 2})
     with pytest.raises(ConfigError, match="cells must be at most 423624"):
         tabulate(changed(cells=423_625), tmp_path / "own.parquet")
     with pytest.raises(ConfigError, match="workers must be at least 1"):
         tabulate(TINY, tmp_path / "own.parquet", workers=0)
     assert os.listdir(tmp_path) == [], "an impossible plan leaves a file"
-    study = study_of(TINY, tmp_path / "own.db")
-    with pytest.raises(DataError, match="at least one finished cell, but none ended"):
-        write_table(study.results(), TINY, TINY.images(), tmp_path / "own")
+    for evaluations, message in (
+        ([], "but none ended"), ([Evaluation(0, "x", None, "no memory")], "most so: no memory"),
+    ):  # fmt: skip
+        with pytest.raises(DataError, match=f"at least one finished cell, .*{message}"):
+            write_table(evaluations, TINY, TINY.images(), tmp_path / "own")
     assert not (tmp_path / "own").exists()
 
 

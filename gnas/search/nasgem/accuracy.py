@@ -2,12 +2,13 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from dataclasses import dataclass, field
 
 import numpy as np
+from numpy.typing import NDArray
 
 from gnas.graphs import DenseBatch
-from gnas.models import NasgemNetworkConfig, nasgem_macs
 from gnas.predictors import Joined, Predictor
 from gnas.predictors.features import Rows
 from gnas.predictors.targets import NormalScores, Scores
@@ -23,14 +24,14 @@ DIGITS = 12
 class MacsPenalty:
     """One column: lambda ln(MACs / 10^6) of every cell's network, exact."""
 
-    network: NasgemNetworkConfig
-    image_size: int
+    count: Callable[[DenseBatch], NDArray[np.float64]]
+    """MACs of N cells' networks for one image, [N]."""
     lambda_: float
     name: str = field(default="MACs", init=False)
 
     def __call__(self, batch: DenseBatch) -> Rows:
         """Rows float64 [N, 1]."""
-        macs = nasgem_macs(batch, self.network, self.image_size)
+        macs = self.count(batch)
         penalty: Rows = self.lambda_ * np.log(macs / 1e6)[:, None]
         return penalty
 

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import dataclasses
-import math
 from collections.abc import Mapping
 from typing import Annotated, Any, Literal
 
@@ -154,17 +153,6 @@ def nasgem_cifar10() -> NasgemConfig:
 
 PRESETS = {"digits": nasgem_digits, "cifar10": nasgem_cifar10, "folder": nasgem_cifar10}
 """The preset of every kind of images (`gnas.data.proxy.ProxyDataset`)."""
-
-
-def efficiency_score(val_acc: float, macs: int, lambda_: float = 0.1) -> float:
-    """S(G) = ACC - lambda ln(MACs / 10^6), eq. 5.
-
-    Args:
-        val_acc: Validation accuracy, a fraction.
-        macs: Multiply-accumulates of the network for one image.
-        lambda_: Weight of the penalty.
-    """
-    return val_acc - lambda_ * math.log(macs / 1e6)
 
 
 def _check_together(config: NasgemConfig) -> None:

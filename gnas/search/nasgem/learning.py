@@ -25,16 +25,14 @@ from gnas.predictors import (
     WalkStatistics,
     default,
 )
-from gnas.search.nasgem.accuracy import ByAccuracy, MacsPenalty
-from gnas.search.nasgem.config import DEFAULT_ENCODER, NO_ENCODER, NasgemConfig
-from gnas.search.nasgem.job import NasgemJob
-from gnas.spaces.nasgem import OPS
+from gnas.search.nasgem.config import NO_ENCODER, NasgemConfig
+from gnas.spaces.base import Space
 
 Scores = NDArray[np.float64]
 
 
-def encoder_of(config: NasgemConfig, name: str) -> Encoder:
-    """The encoder of that name or file, if it reads the search's cells.
+def encoder_of(space: Space, name: str) -> Encoder:
+    """The encoder of that name or file, if it reads the space's cells.
 
     Raises:
         ConfigError: unknown name, or an encoder of other cells.
@@ -42,14 +40,15 @@ def encoder_of(config: NasgemConfig, name: str) -> Encoder:
         DataError: a damaged file.
     """
     encoder = load_encoder(name)
-    if encoder.num_ops != len(OPS) or encoder.space != "nasgem":
+    same = bool(space.edge_ops) or encoder.num_ops == len(space.ops)
+    if encoder.space != space.name or not same:
         raise ConfigError(
-            f"the encoder must be one of NASGEM cells, but {name} is one of '{encoder.space}'; "
-            f"choose another, or none"
+            f"the encoder must be one of {space.name} cells, but {name} is one of "
+            f"'{encoder.space}'; choose another, or none"
         )
-    if encoder.max_nodes < config.num_nodes:
+    if encoder.max_nodes < space.max_nodes and not space.edge_ops:
         raise ConfigError(
-            f"the encoder must take cells of {config.num_nodes} nodes, but {name} takes at most "
+            f"the encoder must take cells of {space.max_nodes} nodes, but {name} takes at most "
             f"{encoder.max_nodes}; train one with `gnas encoder train`, lower num_nodes, or take "
             "none"
         )
@@ -64,33 +63,38 @@ def encoder_facts(config: NasgemConfig) -> dict[str, Any] | None:
     return {"name": metadata.get("name"), "sha256": metadata.get("sha256")}
 
 
-def raw_features(config: NasgemConfig) -> Features:
-    """The raw adjacency matrix (with operations, if ``config.ops``): the paper's control."""
-    return OneHot(config.num_nodes, len(OPS))
+def raw_features(space: Space) -> Features:
+    """The raw adjacency matrix with the operations: the paper's control."""
+    return OneHot(space.max_nodes, len(space.ops), len(space.edge_ops))
 
 
-def embedded_features(config: NasgemConfig, encoder: Encoder) -> Features:
+def embedded_features(config: NasgemConfig, space: Space, encoder: Encoder) -> Features:
     """The embedding, and the operations beside it if the config wants them and it lacks them."""
     embedding = Embedding(encoder)
-    if not config.ops or encoder.sees_ops:
+    if not config.ops or encoder.sees_ops or space.edge_ops:
         return embedding
-    return Joined((embedding, OneHotOps(config.num_nodes, len(OPS))))
+    return Joined((embedding, OneHotOps(space.max_nodes, len(space.ops))))
 
 
-def new_predictor(config: NasgemConfig) -> Predictor:
+def new_predictor(config: NasgemConfig, space: Space) -> Predictor:
     """What learns scores or accuracies (``config.predict``), not fitted.
 
     Raises:
         GnasError: see `encoder_of`.
     """
     if config.predictor == "default":
-        return default(config.space(), seed=config.seed)
+        return default(space, seed=config.seed)
     if config.predictor == "walks":
-        return walks(len(OPS), seed=config.seed)
+        if space.edge_ops:
+            raise ConfigError(
+                f"predictor walks reads operations on nodes, but '{space.name}' has them on "
+                "edges; choose mlp or default"
+            )
+        return walks(len(space.ops), seed=config.seed)
     if config.encoder == NO_ENCODER:
-        features = raw_features(config)
+        features = raw_features(space)
     else:
-        features = embedded_features(config, encoder_of(config, config.encoder))
+        features = embedded_features(config, space, encoder_of(space, config.encoder))
     return MLP(features, members=config.members, seed=config.seed)
 
 
@@ -106,43 +110,31 @@ def walks(num_ops: int, *, seed: int = 0) -> Predictor:
     return Average([Forest(features, kind="extra"), process], seed=seed)
 
 
-def scored_by(predictor: Predictor, config: NasgemConfig, job: NasgemJob, size: int) -> Predictor:
-    """The predictor of scores that a search fits.
-
-    Args:
-        predictor: `new_predictor`.
-        config: Whether it learns scores or accuracies.
-        job: Says what networks cost.
-        size: Pixels a side of the images.
-    """
-    if config.predict == "score":
-        return predictor
-    penalty = MacsPenalty(job.network, size, config.lambda_)
-    return ByAccuracy(predictor, penalty, seed=config.seed)
-
-
-def compared_predictors(config: NasgemConfig) -> dict[str, tuple[Predictor, int | None]]:
+def compared_predictors(
+    config: NasgemConfig, space: Space
+) -> dict[str, tuple[Predictor, int | None]]:
     """The paper's perceptron on an embedding and on the raw matrix, for figure 3.
 
     It learns scores, as in the paper, whatever the search's own predictor is.
 
     Returns:
-        For "embedding" (the config's encoder, or the default one if that is none; left out if
-        the search itself does without and the encoder takes no such cells) and "raw": the
-        predictor, not fitted, and how many of the first columns that it reads are mapped (None:
-        all).
+        For "embedding" (the config's encoder, or the space's own if that is none; left out where
+        there is none, or the search itself does without and the encoder takes no such cells) and
+        "raw": the predictor, not fitted, and how many of the first columns that it reads are
+        mapped (None: all).
     """
     found: dict[str, tuple[Predictor, int | None]] = {}
-    name = DEFAULT_ENCODER if config.encoder == NO_ENCODER else config.encoder
+    name = space.wl_encoder if config.encoder == NO_ENCODER else config.encoder
     try:
-        encoder = encoder_of(config, name)
+        encoder = encoder_of(space, name) if name else None
     except ConfigError:
         if config.encoder != NO_ENCODER and config.predictor == "mlp":
             raise
-    else:
-        seen = embedded_features(config, encoder)
+        encoder = None
+    if encoder is not None:
+        seen = embedded_features(config, space, encoder)
         found["embedding"] = (MLP(seen, members=config.members, seed=config.seed), encoder.dim)
-    raw = MLP(raw_features(config), members=config.members, seed=config.seed)
+    raw = MLP(raw_features(space), members=config.members, seed=config.seed)
     found["raw"] = (raw, None)
     return found
 
@@ -178,6 +170,12 @@ class Learner:
         self._foreseen: dict[int, Scores] = {}  # of all cells, by the scores seen at an update
         self._waiting: list[float] = []
 
+    def foresee(self, row: int) -> float | None:
+        """The predicted score of a cell of the plan; None before the first update."""
+        if not self._fitted:
+            return None
+        return float(self.predictor.predict_rows(self._all[[row]])[0])
+
     def add(self, row: int, score: float) -> tuple[float | None, dict[str, Any] | None]:
         """Takes the score of the plan's next trained cell.
 
@@ -185,9 +183,8 @@ class Learner:
             What was predicted before (None before the first update); and if this one made an
             update: how well the predictor foresaw the scores since the one before.
         """
-        predicted = None
-        if self._fitted:
-            predicted = float(self.predictor.predict_rows(self._all[[row]])[0])
+        predicted = self.foresee(row)
+        if predicted is not None:
             self._waiting.append(predicted)
         self.rows.append(row)
         self.scores.append(score)

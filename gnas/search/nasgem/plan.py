@@ -8,27 +8,43 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, get_args
 
-from gnas.config import shared_out
+from gnas.config import from_record, shared_out
 from gnas.data.batches import fitting_batch
 from gnas.data.proxy import ProxyDataset, ProxyImagesConfig
 from gnas.errors import ConfigError
 from gnas.runs import check_unchanged, plain, reading_config
-from gnas.search.nasgem.config import PRESETS, NasgemConfig
+from gnas.search.nasgem.config import NO_ENCODER, PRESETS, NasgemConfig
+from gnas.spaces import NASGEM, load_space
 from gnas.studies.storage import shown
 
 COMMAND = "search nasgem"
-STUDY_FILE = "study.db"
-"""The study of a search that was given no storage, in the run's folder."""
 MAY_CHANGE = ("data_dir",)
 """Settings of a resumed search that may differ from its first ones."""
+OF_CELLS = (
+    "num_nodes", "min_nodes", "prior", "spread", "channels", "num_stages", "cells_per_stage",
+)  # fmt: skip
+"""Settings of the NASGEM space and its networks, which other spaces have not."""
+KEPT = ("space", "evaluate", "dataset", "objective", "storage", "study")
+"""Fields of a plan that its record has as they are."""
 
 
 @dataclass(frozen=True, kw_only=True)
-class SearchPlan:
-    """How to search, in which images, and in which study."""
+class NasgemPlan:
+    """How to search, what on, and in which study."""
 
     config: NasgemConfig
     images: ProxyImagesConfig
+    space: str | None = None
+    """Key of `gnas.spaces.SPACES`, or ``FILE.py:NAME``; None for NASGEM's, as the config says."""
+    table: tuple[str, ...] = ()
+    """Tables to look measures up in instead of training."""
+    evaluate: str | None = None
+    """``FILE.py:FUNCTION`` to call instead of training."""
+    dataset: str | None = None
+    """Of a table: the images that its measures are of."""
+    objective: str | None = None
+    """What is maximised; None for the efficiency score where there are an accuracy and MACs, else
+    for the evaluator's own."""
     storage: str | None = None
     """A file or a database's URL; None for a file in the run's folder."""
     study: str | None = None
@@ -36,7 +52,12 @@ class SearchPlan:
     follows: tuple[str, ...] = dataclasses.field(default=(), compare=False)
     """Settings that nobody chose and that `fitted` may lower for few images."""
 
-    def fitted(self, count: int) -> SearchPlan:
+    @property
+    def min_nodes(self) -> int:
+        """Fewest live nodes of a cell."""
+        return self.config.floor if self.space is None else self.config.min_nodes or 1
+
+    def fitted(self, count: int) -> NasgemPlan:
         """This plan with a batch size that suits ``count`` training images."""
         config = self.config
         if "batch_size" in self.follows:
@@ -45,55 +66,79 @@ class SearchPlan:
         return dataclasses.replace(self, config=config, follows=())
 
 
-def plan_search(
-    dataset: ProxyDataset = "digits",
+def plan_nasgem(
+    dataset: str | None = None,
     *,
+    space: str | None = None,
+    table: tuple[str, ...] = (),
+    evaluate: str | None = None,
+    objective: str | None = None,
     storage: str | None = None,
     study: str | None = None,
     **changes: Any,
-) -> SearchPlan:
+) -> NasgemPlan:
     """The preset of ``dataset`` with changes.
 
     An ``encoder`` (or "none") without a ``predictor`` takes the paper's perceptron, which alone
-    reads it.
+    reads it. Cells of another space than NASGEM's take it too where an encoder ships for them,
+    and else `gnas.predictors.default`.
 
     Args:
-        dataset: Which images.
-        storage: See `SearchPlan`.
-        study: See `SearchPlan`.
+        dataset: Which images; None for the digits, unless there is a ``table`` or ``evaluate``.
+        space: See `NasgemPlan`.
+        table: See `NasgemPlan`.
+        evaluate: See `NasgemPlan`.
+        objective: See `NasgemPlan`.
+        storage: See `NasgemPlan`.
+        study: See `NasgemPlan`.
         changes: Fields of `NasgemConfig` and `ProxyImagesConfig`; ``seed`` is both's.
 
     Raises:
         ConfigError: unknown names or impossible values.
     """
-    if dataset not in PRESETS:
+    measured = bool(table) or evaluate is not None
+    if table and evaluate is not None:
+        raise ConfigError("cells must be evaluated in one way: --table or --evaluate")
+    if evaluate is not None and dataset is not None:
+        raise ConfigError("--evaluate sees no --dataset; leave one of them out")
+    images = "digits" if measured or dataset is None else dataset
+    if images not in PRESETS:
         raise ConfigError(
             f"unknown dataset '{dataset}'; choose from {sorted(get_args(ProxyDataset))}"
         )
     if "encoder" in changes:
         changes.setdefault("predictor", "mlp")
+    space = None if space == NASGEM.name else space
+    if space is not None:
+        changes = _of_other_space(space, changes)
     searching, seeing = shared_out(changes, NasgemConfig, ProxyImagesConfig, own="dataset")
-    return SearchPlan(
-        config=dataclasses.replace(PRESETS[dataset](), **searching),
-        images=ProxyImagesConfig(dataset=dataset, **seeing),
+    return NasgemPlan(
+        config=dataclasses.replace(PRESETS[images](), **searching),
+        images=from_record(ProxyImagesConfig, {"dataset": images, **seeing}),
+        space=space,
+        table=table,
+        evaluate=evaluate,
+        dataset=dataset if measured else None,
+        objective=objective,
         storage=storage,
         study=study,
-        follows=() if "batch_size" in searching else ("batch_size",),
+        follows=() if "batch_size" in searching or measured else ("batch_size",),
     )
 
 
-def config_record(plan: SearchPlan, study: str) -> dict[str, Any]:
-    """What ``config.json`` says of a plan; no password."""
-    return {
-        "command": COMMAND,
-        "search": plan.config,
-        "images": plan.images,
-        "storage": None if plan.storage is None else shown(plan.storage),
-        "study": study,
-    }
+def _of_other_space(space: str, changes: Mapping[str, Any]) -> dict[str, Any]:
+    """Changes with the predictor that suits cells of another space."""
+    wrong = [name for name in OF_CELLS if name in changes]
+    if wrong:
+        raise ConfigError(f"{wrong[0]} is a setting of NASGEM's cells; leave it out with --space")
+    encoder = load_space(space).wl_encoder
+    found: dict[str, Any] = {"predictor": "mlp" if encoder else "default", **changes}
+    if found["predictor"] == "mlp":
+        found.setdefault("encoder", encoder or NO_ENCODER)
+    return found
 
 
-def planned(folder: Path) -> SearchPlan:
+def planned(folder: Path) -> NasgemPlan:
     """The plan of the run in ``folder``.
 
     Raises:
@@ -101,17 +146,18 @@ def planned(folder: Path) -> SearchPlan:
         DataError: its ``config.json`` is damaged or of something else.
     """
     with reading_config(folder, COMMAND) as record:
-        return SearchPlan(
-            config=NasgemConfig.from_dict(record["search"]),
-            images=ProxyImagesConfig(**record["images"]),
-            storage=record["storage"],
-            study=record["study"],
+        plan = dict(record["plan"])
+        return NasgemPlan(
+            config=NasgemConfig.from_dict(plan["search"]),
+            images=ProxyImagesConfig(**plan["images"]),
+            table=tuple(plan["table"]),
+            **{name: plan[name] for name in KEPT},
         )
 
 
 def resumed_plan(
     folder: Path, changes: Mapping[str, Any], *, storage: str | None = None
-) -> SearchPlan:
+) -> NasgemPlan:
     """The plan of the run in ``folder``, if that is what was asked for.
 
     Args:
@@ -128,7 +174,11 @@ def resumed_plan(
     plan = planned(folder)
     moved = {name: value for name, value in changes.items() if name in MAY_CHANGE}
     plan = dataclasses.replace(plan, images=dataclasses.replace(plan.images, **moved))
-    check_unchanged(folder, {**plain(plan.images), **plain(plan.config)}, changes)
+    was_there = {**plain(plan.images), **plain(plan.config)}
+    was_there |= {name: plain(getattr(plan, name)) for name in ("table", *KEPT)}
+    if not plan.table:
+        was_there["dataset"] = plan.images.dataset
+    check_unchanged(folder, was_there, changes)
     was = plan.storage
     if storage is not None:
         if shown(storage) != was:

@@ -2,16 +2,15 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any
 
-from gnas.data.files import decoding, read_json, read_json_lines
+from gnas.data.files import decoding, read_json
 from gnas.errors import DataError, MissingDataError
-from gnas.records import METRICS
 from gnas.search.nasgem.config import NasgemConfig
 from gnas.search.nasgem.plan import planned
+from gnas.search.nasgem.result import NasgemResult
 from gnas.search.nasgem.surface import Surface, load_surfaces
 
 
@@ -21,10 +20,8 @@ class NasgemTrace:
 
     config: NasgemConfig
     """How was searched."""
-    lines: Sequence[Mapping[str, Any]]
-    """Every line of ``metrics.jsonl``."""
-    result: Mapping[str, Any]
-    """The content of ``result.json``."""
+    result: NasgemResult
+    """What was found."""
     surfaces: Mapping[str, Surface]
     """The score over the space of graph vectors ("embedding") and of raw matrices ("raw")."""
 
@@ -38,20 +35,20 @@ def read_trace(folder: Path) -> NasgemTrace:
     """
     config = planned(folder).config
     what = "a whole run"
-    if not (folder / "result.json").exists() or not (folder / METRICS).exists():
+    if not (folder / "result.json").exists():
         raise MissingDataError(
             f"a search must have ended to be shown, but {folder} has no result; go on with "
             f"--resume {folder}"
         )
-    result = read_json(folder / "result.json", what)
-    trained = read_json_lines(folder / METRICS, what)
+    record = read_json(folder / "result.json", what)
     try:
         with decoding(folder, what):
-            if not isinstance(result["architecture"], str):
+            result = NasgemResult.from_record(record)
+            if not isinstance(result.architecture, str):
                 raise TypeError("architecture must be a text")
-            surfaces = load_surfaces(folder, result["surface"])
+            surfaces = load_surfaces(folder, record["surface"])
     except OSError as error:
         if isinstance(error, DataError):
             raise
         raise DataError(f"{folder} must be {what}, but cannot be read: {error}") from error
-    return NasgemTrace(config, trained, result, surfaces)
+    return NasgemTrace(config, result, surfaces)

@@ -6,7 +6,7 @@ import math
 from abc import ABC, abstractmethod
 from collections.abc import Callable, Collection, Mapping, Sequence
 from dataclasses import dataclass
-from typing import Any
+from typing import Any, ClassVar
 
 import numpy as np
 import torch
@@ -15,12 +15,13 @@ from torch_geometric.data import Data
 
 from gnas.config import check_seed
 from gnas.errors import ConfigError
-from gnas.graphs import DenseBatch, as_batch, graph_keys
+from gnas.graphs import DenseBatch, as_batch
 from gnas.search.objectives import Goal
 from gnas.spaces.base import Space
 
-Count = Callable[[DenseBatch], Mapping[str, NDArray[np.float64]]]
-"""From N architectures to the measures that need no evaluation, each [N]."""
+Count = Callable[[DenseBatch, Collection[str] | None], Mapping[str, NDArray[np.float64]]]
+"""From N architectures and names to measures that need no evaluation, each [N]; see
+`gnas.evaluate.Evaluator.count`."""
 DRAWS = (1, 4, 64, 1024, 8192, 8192)
 """Sizes of the batches drawn one after another until one holds a new architecture."""
 
@@ -78,6 +79,9 @@ class Searcher(ABC):
         ConfigError: the seed is no whole number from 0 below 2^63.
     """
 
+    name: ClassVar[str] = ""
+    """What a run's record calls a searcher that was not made by its key in `SEARCHERS`."""
+
     def __init__(self, space: Space, *, seed: int = 0) -> None:
         self.space = space
         self.seed = check_seed(seed)
@@ -87,6 +91,8 @@ class Searcher(ABC):
         """How often `ask` was called."""
         self.told: list[Scored] = []
         """Everything that was told, oldest first."""
+        self.notes: list[str] = []
+        """What there is to say of the search, in the order in which it became known."""
         self._count: Count | None = None
         self._counted: tuple[str, ...] = ()
         self._told: set[int] = set()
@@ -105,6 +111,28 @@ class Searcher(ABC):
         self.asked += 1
         self._pending.add(self.key(graph))
         return graph
+
+    def needs(self, number: int) -> int | None:
+        """How many architectures must be told or dropped before architecture ``number`` is asked.
+
+        None leaves it to `gnas.search.run_search`, whose ``parallel`` says how many may be under
+        way at once.
+        """
+        return None
+
+    def stage(self, number: int) -> str:
+        """The evaluator's stage for architecture ``number``; empty for the first one.
+
+        Evaluators that know no such stage evaluate it like all others (`Evaluator.at`).
+        """
+        return ""
+
+    def prepare(self) -> None:  # noqa: B027  most have nothing to prepare
+        """Compute what needs no further result; called while evaluations are under way."""
+
+    def expected(self, graph: Data) -> float | None:
+        """The score that this searcher foresees of an architecture; None if it foresees none."""
+        return None
 
     def aim(self, goal: Goal, count: Count | None = None, counted: Collection[str] = ()) -> None:
         """Sets what is searched for, and forgets what was told.
@@ -148,8 +176,8 @@ class Searcher(ABC):
         bounded = tuple(found[bound.name] for bound in self.goal.bounds)
         self._add(Scored(graph, key, self.goal.values(found), self.goal.violation(found), bounded))
 
-    def drop(self, graph: Data) -> None:
-        """Learns that an architecture which was asked for cannot be evaluated."""
+    def drop(self, graph: Data, reason: str = "") -> None:
+        """Learns that an architecture which was asked for cannot be evaluated, and why."""
         key = self.key(graph)
         self._pending.discard(key)
         self._dropped.add(key)
@@ -215,7 +243,7 @@ class Searcher(ABC):
 
     def keys(self, batch: DenseBatch) -> list[int]:
         """`key` of every architecture of a batch, much faster."""
-        found: list[int] = graph_keys(self.space.functional(batch)).tolist()
+        found: list[int] = self.space.keys(batch).tolist()
         return found
 
     @abstractmethod
@@ -247,7 +275,7 @@ class Searcher(ABC):
         allowed = np.ones(len(batch), dtype=bool)
         bounds = [bound for bound in self.goal.bounds if bound.name in self._counted]
         if bounds and self._count is not None and len(batch):
-            measures = self._count(batch)
+            measures = self._count(batch, self._counted)
             for bound in bounds:
                 allowed &= bound.violation(measures[bound.name]) == 0
         return allowed

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Collection, Sequence
+from collections.abc import Collection, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
 
@@ -224,10 +224,11 @@ class PredictorSearch(Searcher):
         best: dict[int, Scored] = {}
         for item in self._best_first(scored):
             best.setdefault(item.key, item)
-        self._near = {
-            key: self._near.get(key) or self._seen_by_predictor(self.space.neighbours(item.graph))
-            for key, item in list(best.items())[: self._num_elites()]
-        }
+        elite = [*best.items()][: self._num_elites()]
+        new = [(key, item) for key, item in elite if key not in self._near]
+        around = self._seen_apart([self.space.neighbours(item.graph) for _, item in new])
+        found = {key: part for (key, _), part in zip(new, around, strict=True)}
+        self._near = {key: self._near.get(key) or found[key] for key, _ in elite}
         return [self._random_pool, *self._near.values()]
 
     def _num_elites(self) -> int:
@@ -242,15 +243,44 @@ class PredictorSearch(Searcher):
         order = pareto_order(values, np.array([item.violation for item in scored]))
         return [scored[i] for i in order.tolist()]
 
+    def _seen_apart(self, batches: Sequence[DenseBatch]) -> list[_Candidates]:
+        """`_seen_by_predictor` of each batch; in one go where that gives the same bits."""
+        if len(batches) < 2 or not getattr(self.predictor.features, "exact", False):
+            return [self._seen_by_predictor(graphs) for graphs in batches]
+        whole = DenseBatch.concat(batches)
+        keys = np.array(self.keys(whole), dtype=np.uint64)
+        allowed = self._allowed(whole)
+        ends = np.cumsum([len(graphs) for graphs in batches]).tolist()
+        kept = []
+        for start, end in zip([0, *ends[:-1]], ends, strict=True):
+            first = start + np.sort(np.unique(keys[start:end], return_index=True)[1])
+            kept.append(first[allowed[first]])
+        rows = np.concatenate(kept)
+        graphs = whole[torch.from_numpy(rows)]
+        features, counted = self._features(graphs), self._counted_of(graphs)
+        parts, at = [], 0
+        for own in kept:
+            part = slice(at, at + len(own))
+            some = {name: values[part] for name, values in counted.items()}
+            parts.append(_Candidates(graphs[part], keys[own].tolist(), features[part], some))
+            at += len(own)
+        return parts
+
     def _seen_by_predictor(self, graphs: DenseBatch) -> _Candidates:
         """The different architectures among ``graphs``, with their features."""
         keys = np.array(self.keys(graphs), dtype=np.uint64)
         first = np.sort(np.unique(keys, return_index=True)[1])
         first = first[self._allowed(graphs[torch.from_numpy(first)])]
         graphs = graphs[torch.from_numpy(first)]
-        counted = self._count(graphs) if self._count and self._counted and len(graphs) else {}
-        counted = {name: counted.get(name, np.zeros(0)) for name in self._counted}
+        counted = self._counted_of(graphs)
         return _Candidates(graphs, keys[first].tolist(), self._features(graphs), counted)
+
+    def _counted_of(self, graphs: DenseBatch) -> dict[str, Rows]:
+        """The counted measures of the goal, each [N]."""
+        exact: Mapping[str, Rows] = {}
+        if self._count and self._counted and len(graphs):
+            exact = self._count(graphs, self._counted)
+        return {name: exact.get(name, np.zeros(0)) for name in self._counted}
 
     def _rows_of(self, scored: Sequence[Scored]) -> Rows:
         new = {item.key: item.graph for item in scored if item.key not in self._rows}
@@ -260,7 +290,7 @@ class PredictorSearch(Searcher):
         return np.stack([self._rows[item.key] for item in scored])
 
     def _features(self, graphs: DenseBatch) -> Rows:
-        return self.predictor.features(self.space.live(graphs))
+        return self.space.described(graphs, self.predictor.features)
 
 
 def _quick(space: Space) -> Predictor:

@@ -114,6 +114,7 @@ class NASBench101(DagSpace):
             depth="cells_per_stack",
             width="stem_channels",
             small={"cells_per_stack": 1, "stem_channels": 8},
+            tabulated={"stem_channels": 16},
             source=nasbench101_blocks,
         )
 

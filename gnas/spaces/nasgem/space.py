@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
 import torch
@@ -90,6 +90,14 @@ class NASGEM(Space):
             large=vars(nasgem_imagenet()),
             source=nasgem_blocks,
         )
+
+    def count_macs(
+        self, batch: DenseBatch, config: Any, image_size: int
+    ) -> NDArray[np.int64] | None:
+        """See `Space.count_macs`."""
+        from gnas.spaces.nasgem.size import nasgem_macs
+
+        return nasgem_macs(batch, config, image_size)
 
     def draw(self, graph: Data) -> dict[str, Figure]:
         """What of the cell is built."""

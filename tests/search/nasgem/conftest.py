@@ -3,15 +3,17 @@
 from __future__ import annotations
 
 import threading
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
 from gnas.errors import GnasError
-from gnas.search.nasgem import NasgemJob, SearchPlan, plan_search, run_search
-from gnas.search.nasgem.plan import STUDY_FILE
+from gnas.evaluate import EvaluationJob
+from gnas.runs import plain
+from gnas.search.nasgem import NasgemPlan, NasgemResult, plan_nasgem, run_nasgem
+from gnas.search.run import STUDY
 from gnas.studies import CandidateStudy, work
 
 TINY: dict[str, Any] = {
@@ -20,12 +22,12 @@ TINY: dict[str, Any] = {
 }  # fmt: skip
 
 
-def tiny(**changes: Any) -> SearchPlan:
-    return plan_search("digits", **{**TINY, **changes})
+def tiny(**changes: Any) -> NasgemPlan:
+    return plan_nasgem("digits", **{**TINY, **changes})
 
 
 @dataclass(frozen=True)
-class Failing(NasgemJob):
+class Failing(EvaluationJob):
     """Fails on every third candidate of the search."""
 
     def open(self) -> Callable[[dict[str, Any]], dict[str, Any]]:
@@ -33,7 +35,7 @@ class Failing(NasgemJob):
 
         def sometimes(candidate: dict[str, Any]) -> dict[str, Any]:
             seen.append(candidate)
-            if candidate["stage"] == "search" and len(seen) % 3 == 1:
+            if "stage" not in candidate and len(seen) % 3 == 1:
                 raise RuntimeError("not enough memory: you tried to allocate 99 GB")
             return evaluate(candidate)
 
@@ -42,7 +44,7 @@ class Failing(NasgemJob):
 
 @contextmanager
 def thread_worker(
-    name: str, where: Path, kind: type[NasgemJob] = NasgemJob
+    name: str, where: Path, kind: type[EvaluationJob] = EvaluationJob
 ) -> Iterator[threading.Thread]:
     """A worker in this process, which takes no time to start."""
     stop = threading.Event()
@@ -66,19 +68,24 @@ def thread_worker(
 
 
 def search(
-    plan: SearchPlan, out: Path, *, kind: type[NasgemJob] = NasgemJob, **options: Any
-) -> dict[str, Any]:
+    plan: NasgemPlan, out: Path, *, kind: type[EvaluationJob] = EvaluationJob, **options: Any
+) -> NasgemResult:
     """Runs a search with one worker, a process; of another kind of job, a thread.
 
     A thread shares torch's random numbers with what the search computes meanwhile, so its
     trainings are not the same every time.
     """
-    if kind is NasgemJob:
-        return run_search(plan, out=out, workers=1, **options)
-    with thread_worker(out.name, out / STUDY_FILE, kind):
-        return run_search(plan, out=out, workers=0, **options)
+    if kind is EvaluationJob:
+        return run_nasgem(plan, out=out, workers=1, **options)
+    with thread_worker(out.name, out / STUDY, kind):
+        return run_nasgem(plan, out=out, workers=0, **options)
 
 
-def lasting(result: Mapping[str, Any]) -> dict[str, Any]:
-    """What of a result does not depend on the clock."""
-    return {key: value for key, value in result.items() if not key.endswith("seconds")}
+def lasting(result: NasgemResult) -> dict[str, Any]:
+    """What of a result does not depend on clock and place."""
+    record = plain(result)
+    for name in ("plan", "study"):
+        record["config"].pop(name)
+    for one in record["evaluations"]:
+        (one["measures"] or {}).pop("train_time_s", None)
+    return {key: value for key, value in record.items() if not key.endswith("seconds")}

@@ -4,19 +4,19 @@ import numpy as np
 import pytest
 
 from gnas.errors import ConfigError
+from gnas.evaluate import efficiency_score
 from gnas.graphs import DenseBatch
 from gnas.metrics import kendall_tau
 from gnas.models import NasgemNetworkConfig, nasgem_macs
 from gnas.predictors import GaussianProcess, WalkStatistics
 from gnas.search.nasgem.accuracy import ByAccuracy, MacsPenalty
-from gnas.search.nasgem.config import efficiency_score
 from gnas.search.nasgem.learning import new_predictor, walks
 from gnas.spaces import NASGEM
 from tests.search.nasgem.conftest import tiny
 
 SPACE = NASGEM(12)
 NETWORK = NasgemNetworkConfig(in_channels=1, channels=4, num_stages=2)
-PENALTY = MacsPenalty(NETWORK, 8, 0.1)
+PENALTY = MacsPenalty(lambda cells: nasgem_macs(cells, NETWORK, 8).astype(float), 0.1)
 PROCESS = GaussianProcess(WalkStatistics(2), kernel="matern")
 
 
@@ -102,4 +102,4 @@ def test_a_named_encoder_takes_the_perceptron() -> None:
     assert tiny(encoder="none").config.predictor == "mlp"
     assert tiny(encoder="nasgem-30-paper").config.predictor == "mlp"
     assert tiny(encoder="none", predictor="default").config.predictor == "default"
-    assert new_predictor(tiny().config).features == WalkStatistics(2)
+    assert new_predictor(tiny().config, SPACE).features == WalkStatistics(2)

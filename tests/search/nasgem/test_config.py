@@ -3,20 +3,52 @@ from __future__ import annotations
 import dataclasses
 import json
 import math
+from pathlib import Path
+from typing import Any
 
+import numpy as np
 import pytest
 import torch
 
-from gnas.data.proxy import ProxyImagesConfig, open_proxy_images
 from gnas.errors import ConfigError, DataError
+from gnas.evaluate import (
+    EfficiencyEvaluator,
+    EvaluationJob,
+    FunctionEvaluator,
+    TrainingEvaluator,
+)
+from gnas.graphs import DenseBatch
 from gnas.graphs.hashing import graph_keys
 from gnas.models import nasgem_network, num_macs
-from gnas.search.nasgem import NasgemConfig, NasgemJob, efficiency_score
-from gnas.search.nasgem.candidates import draw_candidates, draw_pool
+from gnas.search import draws as drawing
+from gnas.search.nasgem import NasgemConfig, NasgemPlan, efficiency_score, plan_nasgem, run_nasgem
 from gnas.search.nasgem.config import PRESETS
-from gnas.search.nasgem.job import evaluate
 from gnas.search.nasgem.learning import new_predictor
+from gnas.spaces import space_record
 from tests.search.nasgem.conftest import tiny
+
+
+def draw_candidates(config: NasgemConfig) -> DenseBatch:
+    return drawing.draw_candidates(
+        config.space(), config.iterations, seed=config.seed, min_nodes=config.floor
+    )
+
+
+def draw_pool(config: NasgemConfig) -> DenseBatch:
+    return drawing.draw_pool(config.space(), config.pool, seed=config.seed, min_nodes=config.floor)
+
+
+def opened(plan: NasgemPlan) -> EfficiencyEvaluator:
+    """The evaluator of a plan."""
+    config = plan.config
+    size = {name: getattr(config, name) for name in ("channels", "num_stages", "cells_per_stage")}
+    training = TrainingEvaluator(
+        plan.images, config.recipe("search", flip=False), network=size,
+        stages={"final": config.recipe("final", flip=False)},
+    )  # fmt: skip
+    evaluator = EfficiencyEvaluator(training, config.lambda_)
+    evaluator.open(config.space())
+    return evaluator
 
 
 def test_the_papers_values_are_the_defaults() -> None:
@@ -37,42 +69,57 @@ def test_the_score() -> None:
 
 def test_a_candidate_is_scored_by_its_own_training() -> None:
     plan = tiny()
-    splits = open_proxy_images(plan.images)
-    job = NasgemJob.of(plan.config, plan.images, splits)
-    cell = plan.config.space().to_str(draw_candidates(plan.config).data(0))
-    candidate = {"architecture": cell, "seed": 0, "stage": "search"}
-    result = evaluate(job, splits, candidate)
-    network = nasgem_network(plan.config.space().from_str(cell), job.network)
-    assert result["macs"] == num_macs(network, (1, 8, 8))
+    evaluator = opened(plan)
+    cell = draw_candidates(plan.config).data(0)
+    result = evaluator.evaluate(cell, seed=0)
+    size = plan.config.network(in_channels=1, num_classes=10)
+    assert result["macs"] == num_macs(nasgem_network(cell, size), (1, 8, 8))
     assert result["score"] == result["val_acc"] - 0.1 * math.log(result["macs"] / 1e6)
-    longer = evaluate(job, splits, {**candidate, "stage": "final"})
+    longer = evaluator.at("final").evaluate(cell, seed=0)
     assert longer["train_loss"] < result["train_loss"]
+    assert evaluator.at("no stage").evaluate(cell, seed=0)["val_acc"] == result["val_acc"]
+
+
+def test_macs_are_counted_for_many_cells_as_for_one() -> None:
+    plan = tiny()
+    evaluator, cells = opened(plan), draw_candidates(tiny(iterations=20).config)
+    together = evaluator.count(cells, ("macs",))
+    assert list(together) == ["macs"]
+    assert np.array_equal(together["macs"], evaluator.count(cells)["macs"])
+    assert {*evaluator.count(cells)} == {"macs", "num_params"}
+
+
+def test_an_efficiency_score_needs_accuracy_and_macs() -> None:
+    with pytest.raises(ConfigError, match="needs val_acc and counted macs, but this evaluation"):
+        EfficiencyEvaluator(FunctionEvaluator(lambda graph, *, seed: 1.0))
 
 
 def test_a_training_that_diverges_is_refused() -> None:
     plan = tiny(lr=100.0, weight_decay=1e9)
-    splits = open_proxy_images(plan.images)
-    job = NasgemJob.of(plan.config, plan.images, splits)
-    cell = plan.config.space().to_str(draw_candidates(plan.config).data(0))
     with pytest.raises(DataError, match="must keep its losses finite, but they ended at"):
-        evaluate(job, splits, {"architecture": cell, "seed": 0, "stage": "search"})
+        opened(plan).evaluate(draw_candidates(plan.config).data(0), seed=0)
 
 
 def test_workers_elsewhere_make_the_job_from_its_facts() -> None:
     plan = tiny(seed=3)
-    splits = open_proxy_images(plan.images)
-    job = NasgemJob.of(plan.config, plan.images, splits)
+    space, evaluator = plan.config.space(), opened(plan)
+    job = EvaluationJob(space, space_record(space), evaluator, ("score",))
     facts = json.loads(json.dumps(job.facts()))
-    assert "data_dir" not in facts["images"]
-    assert NasgemJob.from_facts(facts) == job
-    wrong = NasgemJob.from_facts({**facts, "images_sha256": "ab"})
+    again = EvaluationJob.from_facts(facts)
+    assert again.facts() == facts
+    cell = {"architecture": space.to_str(draw_candidates(plan.config).data(0)), "seed": 1}
+    for stage in ({}, {"stage": "final"}):
+        here, there = (one.open()({**cell, **stage})["measures"] for one in (job, again))
+        for one in (here, there):
+            one.pop("train_time_s")
+        assert here == there
+    other = {**facts["evaluator"], "images_sha256": "ab"}
     with pytest.raises(DataError, match="must be those that the search was begun with"):
-        wrong.open()
-    with pytest.raises(ConfigError, match="must be one of this version of gnas"):
-        NasgemJob.from_facts({"images": {}, "lambda_": 0.1})
-    elsewhere = {**facts, "images": {**facts["images"], "dataset": "folder"}}
+        EvaluationJob.from_facts({**facts, "evaluator": other}).open()
+    images = {**facts["evaluator"]["images"], "dataset": "folder"}
+    elsewhere = {**facts, "evaluator": {**facts["evaluator"], "images": images}}
     with pytest.raises(ConfigError, match="give --data-dir"):
-        NasgemJob.from_facts(elsewhere)
+        EvaluationJob.from_facts(elsewhere)
 
 
 def test_candidates_follow_from_the_seed() -> None:
@@ -128,16 +175,32 @@ def test_impossible_configs(changes: dict[str, object], message: str) -> None:
             {"num_nodes": 40, "predictor": "mlp"},
             "must take cells of 40 nodes, but nasgem-30 takes at most 30",
         ),
-        ({"encoder": "nasgem-nasbench101"}, "must be one of NASGEM cells"),
+        ({"encoder": "nasgem-nasbench101"}, "must be one of nasgem cells"),
         ({"encoder": "best"}, "unknown encoder 'best'"),
     ],
 )
 def test_encoders_that_do_not_fit(changes: dict[str, object], message: str) -> None:
     with pytest.raises(ConfigError, match=message):
-        new_predictor(tiny(**changes).config)
+        config = tiny(**changes).config
+        new_predictor(config, config.space())
 
 
-def test_stages_that_leave_no_pixel() -> None:
-    plan = tiny(num_stages=5)
+def test_stages_that_leave_no_pixel(tmp_path: Path) -> None:
     with pytest.raises(ConfigError, match="at least 16 pixels a side for 5 stages, but have 8"):
-        NasgemJob.of(plan.config, plan.images, open_proxy_images(ProxyImagesConfig()))
+        run_nasgem(tiny(num_stages=5), out=tmp_path / "run")
+    assert not (tmp_path / "run").exists()
+
+
+@pytest.mark.parametrize(
+    ("options", "message"),
+    [
+        ({"space": "nasbench201", "num_nodes": 8}, "num_nodes is a setting of NASGEM's cells"),
+        ({"space": "nasbench201", "channels": 8}, "channels is a setting of NASGEM's cells"),
+        ({"table": ("x",), "evaluate": "y.py:f"}, "must be evaluated in one way"),
+        ({"evaluate": "y.py:f", "dataset": "digits"}, "--evaluate sees no --dataset"),
+        ({"space": "mars"}, "unknown space 'mars'"),
+    ],
+)
+def test_impossible_plans(options: dict[str, Any], message: str) -> None:
+    with pytest.raises(ConfigError, match=message):
+        plan_nasgem(**options)

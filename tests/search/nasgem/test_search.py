@@ -12,64 +12,65 @@ import pytest
 
 from gnas.errors import ConfigError, DataError, MissingDataError
 from gnas.runs import plain
-from gnas.search.nasgem import planned, read_trace, resumed_plan, run_search
-from gnas.search.nasgem.plan import STUDY_FILE
+from gnas.search.nasgem import NasgemResult, planned, read_trace, resumed_plan, run_nasgem
+from gnas.search.nasgem.result import PredictorFacts
+from gnas.search.run import STUDY
 from gnas.spaces import space_of_record
 from tests.search.nasgem.conftest import TINY, Failing, lasting, search, thread_worker, tiny
 
 
 @pytest.fixture(scope="module")
-def finished(tmp_path_factory: pytest.TempPathFactory) -> tuple[Path, dict[str, Any]]:
+def finished(tmp_path_factory: pytest.TempPathFactory) -> tuple[Path, NasgemResult]:
     """A whole search with one worker, and its result."""
     out = tmp_path_factory.mktemp("runs") / "one"
     return out, search(tiny(), out)
 
 
-def test_a_search_leaves_all_that_explains_it(finished: tuple[Path, dict[str, Any]]) -> None:
+def test_a_search_leaves_all_that_explains_it(finished: tuple[Path, NasgemResult]) -> None:
     out, result = finished
     written = json.loads((out / "result.json").read_text())
-    assert written == plain(result)
-    assert result["command"] == "search nasgem" and result["valid"] is True
-    assert {"config", "data", "params", "macs", "seconds", "metrics"} <= result.keys()
-    assert space_of_record(result["space"]).from_str(result["architecture"]).num_nodes >= 4
-    assert result["trained"] == 6 and result["failed"] == 0 and result["pool"] == 300
-    assert result["chosen"]["score"] == max(one["score"] for one in result["finals"])
-    assert result["argmax"] == result["finals"][0]
-    predicted = [one["predicted_score"] for one in result["finals"]]
+    assert written == plain(result) and read_trace(out).result == NasgemResult.from_record(written)
+    assert plain(read_trace(out).result) == written
+    assert result.command == "search nasgem" and result.valid
+    assert space_of_record(result.space).from_str(result.architecture).num_nodes >= 4
+    assert (result.trained, result.failed, result.pool) == (6, 0, 300)
+    finals = result.finals
+    assert result.chosen.score == max(one.score or 0 for one in finals)
+    assert result.architecture == result.chosen.architecture and result.best >= 6
+    assert result.argmax == finals[0] and [one.rank for one in finals] == [0, 1]
+    predicted = [one.predicted_score or 0 for one in finals]
     assert predicted == sorted(predicted, reverse=True) and len(predicted) == 2
     lines = [json.loads(line) for line in (out / "metrics.jsonl").read_text().splitlines()]
-    trained = [line for line in lines if line["event"] == "trained"]
-    assert [line["trial"] for line in trained] == list(range(6))
-    assert [line["predicted"] is None for line in trained] == [True] * 2 + [False] * 4
-    assert result["best_trained"]["score"] == max(line["score"] for line in trained)
-    updates = [line["seen"] for line in lines if line["event"] == "updated"]
-    assert updates == [2, 4, 6] and [line["seen"] for line in result["learning"]] == [2, 4]
-    assert [line["rank"] for line in lines if line["event"] == "final"] == [0, 1]
+    assert lines == plain(result.evaluations) and len(lines) == 8
+    assert [line["stage"] for line in lines] == [""] * 6 + ["final"] * 2
+    assert [line["expected"] is None for line in lines] == [True] * 2 + [False] * 6
+    scores = [line["measures"]["score"] for line in lines[:6]]
+    assert result.best_trained.score == max(scores)
+    assert [one.seen for one in result.learning] == [2, 4]
     config = json.loads((out / "config.json").read_text())
-    assert config["data"]["sha256"] == result["data"]["sha256"]
+    assert result.data is not None and config["data"]["sha256"] == result.data["sha256"]
     assert config["config"]["study"] == "one" and config["config"]["storage"] is None
-    assert list(out.glob("events.*")) and (out / STUDY_FILE).exists()
+    assert list(out.glob("events.*")) and (out / STUDY).exists()
     assert planned(out).config == tiny().config
 
 
-def test_the_surface_is_kept_with_its_numbers(finished: tuple[Path, dict[str, Any]]) -> None:
+def test_the_surface_is_kept_with_its_numbers(finished: tuple[Path, NasgemResult]) -> None:
     out, result = finished
     trace = read_trace(out)
-    assert set(trace.surfaces) == {"embedding", "raw"} == set(result["surface"])
+    assert set(trace.surfaces) == {"embedding", "raw"} == set(result.surface)
     for one in trace.surfaces.values():
         assert one.points.shape == (300, 2) and one.trained_points.shape == (6, 2)
         assert one.predicted.shape == (300,) and 0 < one.numbers["explained_variance"] <= 1
-    assert len(trace.lines) == 13
 
 
 def test_two_workers_give_the_same_result(
-    tmp_path: Path, finished: tuple[Path, dict[str, Any]]
+    tmp_path: Path, finished: tuple[Path, NasgemResult]
 ) -> None:
-    result = run_search(tiny(), out=tmp_path / "two", workers=2)
+    result = run_nasgem(tiny(), out=tmp_path / "two", workers=2)
     assert lasting(result) == lasting(finished[1])
 
 
-def test_a_killed_search_goes_on(tmp_path: Path, finished: tuple[Path, dict[str, Any]]) -> None:
+def test_a_killed_search_goes_on(tmp_path: Path, finished: tuple[Path, NasgemResult]) -> None:
     out = tmp_path / "killed"
     words = [word for k, v in TINY.items() for word in ("--set", f"{k}={v}")]
     command = [sys.executable, "-m", "gnas", "search", "nasgem", "--out", str(out), *words]
@@ -92,33 +93,33 @@ def test_a_killed_search_goes_on(tmp_path: Path, finished: tuple[Path, dict[str,
 
 def _without_times(text: str) -> list[dict[str, Any]]:
     lines = [json.loads(line) for line in text.splitlines()]
-    return [{k: v for k, v in line.items() if not k.endswith("_s")} for line in lines]
+    for line in lines:
+        line["measures"] = {k: v for k, v in line["measures"].items() if not k.endswith("_s")}
+    return lines
 
 
 def test_the_control_shares_the_trainings(
-    tmp_path: Path, finished: tuple[Path, dict[str, Any]]
+    tmp_path: Path, finished: tuple[Path, NasgemResult]
 ) -> None:
     """Another predictor in the same study trains its own choice only."""
-    plan = tiny(
-        encoder="none", predict="score", storage=str(finished[0] / STUDY_FILE), study="one"
-    )
-    with thread_worker("one", finished[0] / STUDY_FILE):
-        result = run_search(plan, out=tmp_path / "raw", workers=0)
-    assert result["predictor"] == {"name": "MLP", "features": "adjacency + ops", "encoder": None}
-    told = finished[1]["predictor"]
-    assert told["features"] == "walk statistics + MACs" and told["encoder"] is None
-    assert result["best_trained"] == finished[1]["best_trained"]
-    assert set(result["surface"]) == {"embedding", "raw"}
+    plan = tiny(encoder="none", predict="score", storage=str(finished[0] / STUDY), study="one")
+    with thread_worker("one", finished[0] / STUDY):
+        result = run_nasgem(plan, out=tmp_path / "raw", workers=0)
+    assert result.predictor == PredictorFacts("MLP", "adjacency + ops", None)
+    told = finished[1].predictor
+    assert told.features == "walk statistics + MACs" and told.encoder is None
+    assert result.best_trained == finished[1].best_trained
+    assert set(result.surface) == {"embedding", "raw"}
     assert json.loads((tmp_path / "raw" / "config.json").read_text())["config"]["study"] == "one"
 
 
 def test_failed_candidates_do_not_end_a_search(tmp_path: Path) -> None:
     result = search(tiny(iterations=16), tmp_path / "some", kind=Failing)
-    assert (result["trained"], result["failed"]) == (10, 6)
-    ((reason, count),) = result["failures"].items()
+    assert (result.trained, result.failed) == (10, 6)
+    ((reason, count),) = result.failures.items()
     assert count == 6 and "not enough memory" in reason
     lines = [json.loads(x) for x in (tmp_path / "some" / "metrics.jsonl").read_text().splitlines()]
-    failed = [line["trial"] for line in lines if line.get("error")]
+    failed = [line["number"] for line in lines if line.get("error")]
     assert failed == [0, 3, 6, 9, 12, 15]
     with pytest.raises(DataError, match="at least 10 candidates must be trained, but 5 of 14"):
         search(tiny(iterations=14), tmp_path / "few", kind=Failing)
@@ -127,33 +128,33 @@ def test_failed_candidates_do_not_end_a_search(tmp_path: Path) -> None:
 def test_a_prior_of_random_graphs(tmp_path: Path) -> None:
     plan = tiny(prior="watts-strogatz", spread=True, predictor="default", iterations=4)
     result = search(plan, tmp_path / "ws")
-    assert space_of_record(result["space"]).from_str(result["architecture"]).num_nodes == 8
-    assert result["predictor"]["encoder"] is None
-    assert "path statistics" in result["predictor"]["features"]
+    assert space_of_record(result.space).from_str(result.architecture).num_nodes == 8
+    assert result.predictor.encoder is None
+    assert "path statistics" in result.predictor.features
 
 
 def test_other_settings_and_folders_are_refused(
-    tmp_path: Path, finished: tuple[Path, dict[str, Any]]
+    tmp_path: Path, finished: tuple[Path, NasgemResult]
 ) -> None:
     out = finished[0]
     with pytest.raises(ConfigError, match="seed is 0, not 1"):
         resumed_plan(out, {"seed": 1})
     with pytest.raises(ConfigError, match="a new run needs a folder of its own"):
-        run_search(tiny(), out=out)
+        run_nasgem(tiny(), out=out)
     with pytest.raises(ConfigError, match="goes on in its own storage, which is a file in its"):
         resumed_plan(out, {}, storage="elsewhere.db")
-    shared = {"storage": str(out / STUDY_FILE), "study": "one"}
+    shared = {"storage": str(out / STUDY), "study": "one"}
     with pytest.raises(ConfigError, match="epochs"):
-        run_search(tiny(epochs=2, **shared), out=tmp_path / "other")
+        run_nasgem(tiny(epochs=2, **shared), out=tmp_path / "other")
     with pytest.raises(ConfigError, match="workers must be at least 0"):
-        run_search(tiny(), out=tmp_path / "new", workers=-1)
+        run_nasgem(tiny(), out=tmp_path / "new", workers=-1)
 
 
 def test_a_damaged_study(tmp_path: Path) -> None:
     file = tmp_path / "study.db"
     file.write_bytes(b"SQLite format 3\0" + bytes(5000))
     with pytest.raises(DataError, match=r"study\.db"):
-        run_search(tiny(storage=str(file)), out=tmp_path / "run", workers=0)
+        run_nasgem(tiny(storage=str(file)), out=tmp_path / "run", workers=0)
     assert not (tmp_path / "run" / "config.json").exists()
 
 
@@ -162,10 +163,12 @@ def test_a_database_is_named_again_without_its_password(tmp_path: Path) -> None:
         json.dumps(
             {
                 "config": {
-                    "search": plain(tiny().config),
-                    "images": plain(tiny().images),
-                    "storage": "postgresql+psycopg://host/studies",
-                    "study": "mine",
+                    "plan": {
+                        **plain(vars(tiny())),
+                        "search": plain(tiny().config),
+                        "storage": "postgresql+psycopg://host/studies",
+                        "study": "mine",
+                    }
                 }
             }
         )

@@ -1,0 +1,97 @@
+"""Which cells a search trains, and which it scores: both follow from the seed alone."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+
+import numpy as np
+import torch
+
+from gnas.errors import ConfigError
+from gnas.graphs import DenseBatch, distinct
+from gnas.graphs.hashing import graph_keys
+from gnas.spaces.base import Space
+
+TRIES = 200
+"""Draws for one cell before the space is taken to have no further one."""
+ROUNDS = 20
+"""Draws of a whole pool, together, before the space is taken to have no more cells."""
+PART = 5_000
+"""Cells of a drawn pool that are looked at together."""
+CELLS, POOL_DRAW = range(2)
+"""Streams of the seed."""
+
+
+def draw_candidates(space: Space, count: int, *, seed: int, min_nodes: int = 1) -> DenseBatch:
+    """The cells that are trained to fit the predictor: live, no network twice, in order.
+
+    The first n are the same for every ``count`` from n on.
+
+    Args:
+        space: Where to draw from.
+        count: How many.
+        seed: Fixes them.
+        min_nodes: Fewest live nodes.
+
+    Raises:
+        ConfigError: the space has too few different cells of enough live nodes.
+    """
+    seen, found = set[int](), []
+    for k in range(count):
+        rng = np.random.default_rng((seed, CELLS, k))
+        for _ in range(TRIES):
+            cell = space.live(space.sample_batch(1, rng))
+            key = int(graph_keys(space.functional(cell))[0])
+            if int(cell.num_nodes[0]) >= min_nodes and key not in seen:
+                break
+        else:
+            raise ConfigError(
+                f"iterations must be at most the number of different cells, but {space!r} with "
+                f"{min_nodes} or more nodes live gave {k} in {TRIES} draws each; take a larger "
+                f"space or lower min_nodes or iterations (now {count})"
+            )
+        seen.add(key)
+        found.append(cell)
+    return DenseBatch.concat(found)
+
+
+def draw_pool(space: Space, count: int, *, seed: int, min_nodes: int = 1) -> DenseBatch:
+    """The cells that bootstrap optimisation scores: live and pairwise different.
+
+    Args:
+        space: Where to draw from.
+        count: Most cells; fewer where the space runs out of different ones.
+        seed: Fixes them.
+        min_nodes: Fewest live nodes.
+
+    Raises:
+        ConfigError: the space has no cell of enough live nodes.
+    """
+    parts: list[DenseBatch] = []
+    for part in _live_draws(space, count, seed, min_nodes):
+        parts.append(part)
+        if sum(map(len, parts)) >= count:
+            pool = DenseBatch.concat(parts)
+            pool = pool[torch.from_numpy(distinct(pool)[:count])]
+            parts = [pool]
+            if len(pool) == count:
+                return pool
+    pool = DenseBatch.concat(parts)
+    if len(pool) == 0:
+        raise ConfigError(
+            f"the pool must have a cell with {min_nodes} or more live nodes, but {space!r} drew "
+            "none; lower min_nodes"
+        )
+    return pool[torch.from_numpy(distinct(pool))]
+
+
+def _live_draws(space: Space, count: int, seed: int, min_nodes: int) -> Iterator[DenseBatch]:
+    """At most `ROUNDS` times ``count`` cells of enough live nodes, repeats among them."""
+    rng = np.random.default_rng((seed, POOL_DRAW))
+    for _ in range(1 if space.size is not None and space.size <= count else ROUNDS):
+        drawn = space.enumerate() if space.size is not None and space.size <= count else (
+            space.sample_batch(count, rng)
+        )  # fmt: skip
+        for start in range(0, len(drawn), PART):
+            cells = space.live(drawn[start : start + PART])
+            yield cells[cells.num_nodes >= min_nodes]

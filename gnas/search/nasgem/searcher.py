@@ -1,0 +1,173 @@
+"""Algorithm 1 as a searcher: random cells, then what a predictor likes best of a large pool."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Collection, Mapping
+from typing import Any
+
+import numpy as np
+from numpy.typing import NDArray
+from torch_geometric.data import Data
+
+from gnas.errors import DataError
+from gnas.graphs import DenseBatch
+from gnas.predictors import Predictor
+from gnas.predictors.features import Rows
+from gnas.search.bootstrap import POOL, Best, bootstrap
+from gnas.search.draws import draw_candidates, draw_pool
+from gnas.search.nasgem.accuracy import ByAccuracy, MacsPenalty
+from gnas.search.nasgem.config import LEAST_SUCCESSES
+from gnas.search.nasgem.learning import Learner
+from gnas.search.objectives import Goal
+from gnas.search.samplers import PredictorSearch
+from gnas.search.samplers.base import Count, SpaceExhausted
+from gnas.spaces.base import Space
+
+FINAL = "final"
+"""The stage at which the best predicted cells are evaluated."""
+
+
+class NasgemSearch(PredictorSearch):
+    """Evaluates random cells, then the best predicted of a pool, at an evaluator's longer stage.
+
+    The ``start`` random cells follow from the seed and need no result, so all may be evaluated at
+    once; the best predicted ones need all of theirs. These are asked for even if they are among
+    the random ones: their evaluation is another one where the evaluator has a stage ``final``.
+
+    Args:
+        space: See `Searcher`.
+        predictor: Learns scores; or accuracies, where there is a ``lambda_``.
+        start: T of Algorithm 1: random cells.
+        pool: Cells that the fitted predictor scores.
+        top: Best predicted cells that are evaluated.
+        min_nodes: Fewest live nodes of a cell.
+        lambda_: Weight of counted MACs in the score: the predictor learns accuracy, and the
+            penalty is taken from it (`ByAccuracy`). None has it learn the score.
+        update_every: Scores between two updates of the predictor, which choose nothing but say
+            how well it foresees; the last fit is on all.
+        meanwhile: Called with this searcher while the best predicted are being evaluated.
+        seed: See `Searcher`; also the predictor's.
+
+    Raises:
+        ConfigError: a size is too small; from `aim`: too few different cells.
+
+    Source: Cheng et al., NASGEM, AAAI 2021, algorithm 1 and section 3.4.
+    """
+
+    name = "nasgem"
+
+    def __init__(
+        self,
+        space: Space,
+        predictor: Predictor,
+        *,
+        start: int,
+        pool: int = POOL,
+        top: int = 5,
+        min_nodes: int = 1,
+        lambda_: float | None = None,
+        update_every: int = 10,
+        meanwhile: Callable[[NasgemSearch], None] | None = None,
+        seed: int = 0,
+    ) -> None:
+        super().__init__(
+            space, predictor, start=start, pool=pool, elite=0, explore=False, seed=seed
+        )
+        self.top, self.min_nodes, self.lambda_ = top, min_nodes, lambda_
+        self.update_every = update_every
+        self._accuracy, self._meanwhile = self.predictor, meanwhile
+        self._settled = 0
+        self._reasons: list[str] = []
+        self._pool: tuple[DenseBatch, Rows] | None = None
+        self._best: Best | None = None
+
+    def aim(self, goal: Goal, count: Count | None = None, counted: Collection[str] = ()) -> None:
+        """See `Searcher.aim`; draws the random cells."""
+        super().aim(goal, count, counted)
+        if self.lambda_ is not None and count is not None:
+            penalty = MacsPenalty(lambda batch: count(batch, ("macs",))["macs"], self.lambda_)
+            self.predictor = ByAccuracy(self._accuracy, penalty, seed=self.seed)
+        self.cells = draw_candidates(
+            self.space, self.start, seed=self.seed, min_nodes=self.min_nodes
+        )
+        self.learner = Learner(self.predictor, self.cells, self.update_every)
+
+    def needs(self, number: int) -> int:
+        """See `Searcher.needs`: nothing for a random cell, all of them for the others."""
+        return 0 if number < self.start else self.start
+
+    def stage(self, number: int) -> str:
+        """See `Searcher.stage`."""
+        return "" if number < self.start else FINAL
+
+    def prepare(self) -> None:
+        """See `Searcher.prepare`: the pool, then whatever the best predicted leave time for."""
+        self.scored_pool()
+        if self.asked > self.start and self._meanwhile is not None:
+            self._meanwhile(self)
+
+    def scored_pool(self) -> tuple[DenseBatch, Rows]:
+        """The pool, and what the predictor reads of it."""
+        if self._pool is None:
+            pool = draw_pool(self.space, self.pool, seed=self.seed, min_nodes=self.min_nodes)
+            self._pool = pool, self.predictor.features(pool)
+        return self._pool
+
+    def trained(self) -> tuple[DenseBatch, NDArray[np.float64]]:
+        """The random cells that have a score, and these."""
+        return self.cells[self.learner.rows], np.array(self.learner.scores)
+
+    def expected(self, graph: Data) -> float | None:
+        """See `Searcher.expected`; of the next architecture that is told or dropped."""
+        if self._settled < self.start:
+            return self.learner.foresee(self._settled)
+        return float(self._chosen().scores[self._settled - self.start])
+
+    def tell(self, graph: Data, measures: float | Mapping[str, float]) -> None:
+        """See `Searcher.tell`; in the order of asking."""
+        super().tell(graph, measures)
+        if self._settled < self.start:
+            news = self.learner.add(self._settled, self.told[-1].score)[1]
+            if news is not None:
+                self.notes.append(_note(news))
+        self._settled += 1
+
+    def drop(self, graph: Data, reason: str = "") -> None:
+        """See `Searcher.drop`; in the order of asking."""
+        super().drop(graph, reason)
+        self.notes.append(f"cell {self._settled} failed: {reason}")
+        self._reasons.append(reason)
+        self._settled += 1
+
+    def _propose(self, rng: np.random.Generator) -> Data:
+        if self.asked < self.start:
+            return self.cells.data(self.asked)
+        best = self._chosen()
+        rank = self.asked - self.start
+        if rank >= len(best.rows):
+            raise SpaceExhausted(f"the pool must have a further cell, but has {rank}; stop here")
+        return best.graphs.data(rank)
+
+    def _chosen(self) -> Best:
+        """The best predicted, by a fit on all scores."""
+        if self._best is None:
+            needed = min(LEAST_SUCCESSES, self.start)
+            failed = self.start - len(self.learner.rows)
+            if len(self.learner.rows) < needed:
+                reason = max(self._reasons, key=self._reasons.count)
+                raise DataError(
+                    f"at least {needed} candidates must be trained, but {failed} of {self.start} "
+                    f"failed, {self._reasons.count(reason)} of them so: {reason}"
+                )
+            pool, rows = self.scored_pool()
+            self._best = bootstrap(self.learner.finish(), pool, top=self.top, rows=rows)
+        return self._best
+
+
+def _note(news: Mapping[str, Any]) -> str:
+    """An update of the predictor in one line."""
+    text = f"{news['seen']} cells trained, best score {news['best_score']:.3f}"
+    if news.get("kendall_tau") is not None:
+        tau, r2 = news["kendall_tau"], news["r2"]
+        text += f"; the last were foreseen with Kendall tau {tau:.2f}, R2 {r2:.2f}"
+    return text

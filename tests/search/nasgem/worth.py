@@ -1,0 +1,10 @@
+"""A function that tests have evaluated by processes of their own."""
+
+from __future__ import annotations
+
+from torch_geometric.data import Data
+
+
+def worth(graph: Data, *, seed: int) -> float:
+    """Many separable convolutions, few edges."""
+    return float(graph.x[:, 1].sum() - 0.1 * graph.num_edges + 0.001 * seed)
