@@ -158,8 +158,9 @@ def _trade_off(
         s=16, color=COLOURS[7], label="sampled cells",
     )  # fmt: skip
     finals = [one for one in result.finals if one.error is None]
+    best = "best predicted, trained longer" if result.data else "best predicted"
     for some, colour, marker, size, label in (
-        (finals, COLOURS[4], "s", 30, "best predicted, trained longer" if both else "predicted"),
+        (finals, COLOURS[4], "s", 30, best),
         ([one for one in finals if one.rank == 0], COLOURS[1], "D", 45, "the predictor's first"),
         ([result.chosen], COLOURS[5], "*", 150, "chosen"),
     ):
@@ -168,7 +169,7 @@ def _trade_off(
             [one.measures[height[0]] * height[1] for one in some],
             s=size, color=colour, marker=marker, label=label, edgecolors="white", linewidths=0.6,
         )  # fmt: skip
-    axes.set_title("Trained cells" if both else "Evaluated cells", fontsize=10)
+    axes.set_title("Trained cells" if result.data else "Evaluated cells", fontsize=10)
     axes.set_ylabel("validation accuracy (%)" if both else objective, fontsize=9)
     axes.tick_params(which="both", labelsize=8)
     if not both:
@@ -176,7 +177,7 @@ def _trade_off(
         return
     axes.set_xscale("log")
     for part in (axes.xaxis.set_major_formatter, axes.xaxis.set_minor_formatter):
-        part(FuncFormatter(lambda value, _: f"{value:.2g}"))
+        part(FuncFormatter(lambda value, _: f"{value:.3g}"))
     axes.set_xlabel("multiply-accumulates (M)", fontsize=9)
 
 
@@ -187,7 +188,7 @@ def _foreseen(axes: Axes, random: Sequence[Evaluation], objective: str) -> None:
         for one in random
         if one.expected is not None and one.measures is not None
     ]
-    axes.set_title("Score, and its prediction before the training", fontsize=10)
+    axes.set_title("Score, and its prediction before the evaluation", fontsize=10)
     axes.set_xlabel("predicted score", fontsize=9)
     axes.set_ylabel("score", fontsize=9)
     if not pairs:
