@@ -28,7 +28,6 @@ from record import command_line, save_record
 
 from gnas.data.batches import Batch
 from gnas.distributed import ALONE, World, joined
-from gnas.models.supernet import Supernet, SupernetConfig
 from gnas.retrain import RetrainConfig
 from gnas.retrain.measure import device_name
 from gnas.retrain.plan import network_of
@@ -36,6 +35,8 @@ from gnas.retrain.state import Training
 from gnas.search.toponas import ArchParameters, ToponasConfig
 from gnas.search.toponas.updates import Updater
 from gnas.spaces import Genotype, TopoNAS
+from gnas.spaces.supernets import SupernetConfig
+from gnas.spaces.toponas.supernet import Supernet
 
 KINDS = ("search", "retrain")
 VARIANTS: dict[str, dict[str, Any]] = {

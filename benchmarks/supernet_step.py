@@ -25,8 +25,8 @@ import torch
 from record import command_line, save_record
 from torch import nn
 
-from gnas.models.supercell import MixedWeights
-from gnas.models.supernet import Supernet, SupernetConfig
+from gnas.spaces.supernets import MixedWeights, SupernetConfig
+from gnas.spaces.toponas.supernet import Supernet
 from gnas.topology import candidate_edges
 
 SIDES = ("plain", "plain channels_last", "gnas torch", "gnas native")

@@ -11,13 +11,13 @@ import pytest
 from gnas.config import Count, configuration, from_record, shared_out, unknown_name
 from gnas.encoders.config import EncoderConfig
 from gnas.errors import ConfigError
-from gnas.models.supernet import SupernetConfig
 from gnas.retrain.config import RetrainConfig
 from gnas.search.nasgem.config import NasgemConfig
 from gnas.search.toponas.config import ToponasConfig
 from gnas.spaces.nasbench101.network import NASBench101NetworkConfig
 from gnas.spaces.nasbench201.network import NASBench201NetworkConfig
 from gnas.spaces.nasgem.network import NasgemNetworkConfig
+from gnas.spaces.supernets import SupernetConfig
 from gnas.spaces.toponas.network import DartsNetworkConfig
 from gnas.train import ProxyRecipe
 

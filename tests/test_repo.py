@@ -21,7 +21,7 @@ LAYERS = (
     {"errors", "printable", "processes", "owners", "style", "user_code"},
     {"figure", "locks"},
     {"locks"},
-    {"graphs"},
+    {"fused", "graphs"},
     {"spaces", "kernels", "topology", "config", "metrics"},
     {"encoders", "models", "data", "runs", "devices", "distributed", "checkpoints", "records"},
     {"proxies"},

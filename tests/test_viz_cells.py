@@ -11,6 +11,7 @@ import pytest
 import torch
 from matplotlib.figure import Figure
 from torch import Tensor
+from torch_geometric.data import Data
 
 from gnas.search.toponas import ToponasConfig, toponas_space
 from gnas.search.toponas.arch import ArchParameters
@@ -23,7 +24,7 @@ from gnas.viz import cell_figures, search_figures
 @dataclass(frozen=True)
 class Search:
     config: ToponasConfig
-    genotype: Genotype
+    architecture: Data
     epochs: list[dict[str, Any]]
     history: dict[str, Tensor]
 
@@ -39,12 +40,12 @@ def search(epochs: int = 3, **changes: Any) -> Search:
                 parameter.add_(torch.randn_like(parameter), alpha=0.3)
         snapshots.append(arch.snapshot())
     history = {name: torch.stack([s[name] for s in snapshots]) for name in snapshots[0]}
-    genotype = Genotype.from_graph(toponas_space(config).sample(np.random.default_rng(0)))
+    architecture = toponas_space(config).sample(np.random.default_rng(0))
     metrics = {**arch.facts(), "skip_share_normal": 0.1, "skip_share_reduce": 0.2}
     names = ("train_loss", "val_loss", "train_acc", "val_acc")
     return Search(
         config,
-        genotype,
+        architecture,
         [{"epoch": e + 1, **metrics, **dict.fromkeys(names, 0.5)} for e in range(epochs)],
         history,
     )
@@ -78,8 +79,9 @@ def test_edge_probabilities_stand_below_the_operations() -> None:
     found = search()
     edges = candidate_edges(7)
     probabilities = torch.arange(len(edges)) / 100
-    shown = texts(cell_figures(found.genotype, {"normal": probabilities})["normal"])
-    for j, node in enumerate(found.genotype.normal, start=2):
+    genotype = Genotype.from_graph(found.architecture)
+    shown = texts(cell_figures(genotype, {"normal": probabilities})["normal"])
+    for j, node in enumerate(genotype.normal, start=2):
         for _, i in node:
             assert any(text.endswith(f"\n{edges.index((i, j)) / 100:.2f}") for text in shown)
 

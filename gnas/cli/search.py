@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import dataclasses
 import os
 import shlex
 import time
@@ -49,9 +50,17 @@ Nodes = Annotated[int | None, how("Nodes of a cell, 7 to 11")]
 Update = Annotated[Literal["alternating", "joint"] | None, how("Batches of alpha and beta")]
 Order = Annotated[int | None, how("1, or 2 for unrolled steps")]
 Regulariser = Annotated[float | None, how("Weight against invalid cells")]
-Baseline = Annotated[
-    Literal["darts", "darts-outputs", "milenas"] | None, how("Search without topology variables")
+Relaxation = Annotated[
+    Literal["softmax", "gumbel", "dirichlet"] | None, how("What alpha means for a batch")
 ]
+Baseline = Annotated[
+    Literal[
+        "darts", "darts-outputs", "milenas", "snas", "gdas", "drnas", "pc-darts", "beta-darts",
+        "r-darts",
+    ]
+    | None,
+    how("A published method without topology variables"),
+]  # fmt: skip
 
 
 @app.callback()
@@ -66,6 +75,13 @@ app.command()(nasgem)
 @app.command()
 def toponas(
     dataset: Annotated[Dataset, typer.Option(help="Which images")] = "digits",
+    space: Annotated[
+        str | None,
+        typer.Option(metavar="NAME|FILE.py:NAME", help="darts, nasbench201, or your own [darts]"),
+    ] = None,
+    preset: Annotated[
+        Literal["cpu", "paper"] | None, typer.Option(help="Size of a nasbench201 search [cpu]")
+    ] = None,
     data_dir: Annotated[Path | None, typer.Option(help="Folder of the images")] = None,
     images: Annotated[Path | None, typer.Option(help="List by gnas data subset")] = None,
     out: Annotated[Path | None, typer.Option(help="The run's folder (runs/...)")] = None,
@@ -85,6 +101,7 @@ def toponas(
     update: Update = None,
     order: Order = None,
     regulariser: Regulariser = None,
+    relaxation: Relaxation = None,
     baseline: Baseline = None,
     setting: Annotated[
         list[str] | None,
@@ -105,15 +122,16 @@ def toponas(
     named = given(
         data_dir=absolute(data_dir), images=absolute(images), seed=seed, epochs=epochs,
         method=method, topology=topology, k=k, mode=mode, num_nodes=num_nodes, update=update,
-        order=order, regulariser=regulariser,
+        order=order, regulariser=regulariser, relaxation=relaxation,
     )  # fmt: skip
     changes = named | settings(setting or [], named)
     if resume is not None:
-        if out is not None or baseline is not None:
+        if any(option is not None for option in (out, baseline, space, preset)):
             raise typer.BadParameter("--resume goes on in its own folder and as it began")
         plan, folder = resumed_plan(resume, changes), resume
     else:
-        plan = plan_search(dataset, baseline=baseline, **changes)
+        place = space or "darts"
+        plan = plan_search(dataset, space=place, size=preset, baseline=baseline, **changes)
         folder = out or Path("runs") / f"toponas-{dataset}-{time.strftime('%Y%m%d-%H%M%S')}"
     again = shlex.join(["gnas", "search", "toponas", "--resume", str(folder)])
     with (
@@ -154,16 +172,19 @@ def watching(wanted: bool) -> Iterator[Callable[[Progress], None]]:
 
 def epoch_line(metrics: dict[str, Any]) -> str:
     """What an epoch showed, in one line and the genotype in a second one."""
+    main = next(name for name in metrics if name.startswith("skip_share_")).split("_", 2)[2]
     parts = [
         f"epoch {metrics['epoch']}",
         f"loss {metrics['train_loss']:.3f}/{metrics['val_loss']:.3f}",
         f"accuracy {metrics['train_acc']:.1%}/{metrics['val_acc']:.1%}",
-        f"entropy of ops {metrics['alpha_entropy_normal']:.2f}",
+        f"entropy of ops {metrics[f'alpha_entropy_{main}']:.2f}",
     ]
-    if "beta_entropy_normal" in metrics:
-        parts.append(f"of edges {metrics['beta_entropy_normal']:.2f}")
-        parts.append(f"invalid {metrics['invalid_mass_normal']:.1%}")
-    parts.append(f"skips {metrics['skip_share_normal']:.0%}")
+    if f"beta_entropy_{main}" in metrics:
+        parts.append(f"of edges {metrics[f'beta_entropy_{main}']:.2f}")
+        parts.append(f"invalid {metrics[f'invalid_mass_{main}']:.1%}")
+    parts.append(f"skips {metrics[f'skip_share_{main}']:.0%}")
+    if "eigenvalue" in metrics:
+        parts.append(f"eigenvalue {metrics['eigenvalue']:.3g}")
     return f"{', '.join(parts)}\n  {metrics['genotype']}"
 
 
@@ -171,21 +192,26 @@ def print_search(result: dict[str, Any], folder: Path, target: Console) -> None:
     """The genotype and how it came about."""
     metrics, derived = result["metrics"], result["derived"]
     notes = [f"{cell} cell: {how}" for cell, how in derived.items() if how != "argmax"]
-    target.print(result["genotype_text"], markup=False, soft_wrap=True)
+    target.print(result["architecture"], markup=False, soft_wrap=True)
+    edges = " + ".join(str(metrics[f"edges_{cell}"]) for cell in derived)
+    skips = " + ".join(f"{metrics[f'skip_share_{cell}']:.0%}" for cell in derived)
     target.print(
-        f"edges {metrics['edges_normal']} + {metrics['edges_reduce']}, "
-        f"skip connections {metrics['skip_share_normal']:.0%} + "
-        f"{metrics['skip_share_reduce']:.0%}, supernet accuracy {metrics['val_acc']:.1%} "
+        f"edges {edges}, skip connections {skips}, supernet accuracy {metrics['val_acc']:.1%} "
         f"(validation), {result['seconds']:.0f} s"
     )
     if notes:
         target.print(f"the most probable edges left a node without input; {', '.join(notes)}")
     if result["stopped"]:
         target.print(f"stopped early: {result['stopped']}", markup=False)
-    network, size = result["network"], result["data"]["image_size"]
+    size = result["data"]["image_size"]
+    network = ", ".join(
+        f"{name} {value}"
+        for name, value in dataclasses.asdict(result["network"]).items()
+        if name in ("num_cells", "cells_per_stage", "channels")
+    )
     target.print(
-        f"as gnas retrain and gnas export build it from this run: {network.num_cells} cells of "
-        f"{network.channels} channels, {result['params'] / 1e6:.2f} M parameters, "
+        f"as gnas retrain and gnas export build it from this run: {network}, "
+        f"{result['params'] / 1e6:.2f} M parameters, "
         f"{result['macs'] / 1e6:.0f} M multiply-adds at {size}x{size}",
         soft_wrap=True,
     )

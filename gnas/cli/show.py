@@ -74,7 +74,7 @@ def _drawn_run(folder: Path) -> tuple[Mapping[str, Figure], str, Path]:
     from gnas.search.toponas.trace import read_trace
 
     trace = read_trace(folder)
-    return search_figures(trace), str(trace.genotype), folder / "figures"
+    return search_figures(trace), trace.text, folder / "figures"
 
 
 def _drawn_trainings(folder: Path) -> tuple[Mapping[str, Figure], str, Path]:

@@ -26,6 +26,7 @@ from gnas.graphs import (
 from gnas.spaces.networks import NetworkConfig, Networks
 from gnas.spaces.notation import Notation
 from gnas.spaces.suggestions import Trial, suggested
+from gnas.spaces.supernets import Supernets
 from gnas.spaces.vocabulary import Vocabulary
 from gnas.user_code import Source
 
@@ -119,6 +120,11 @@ class Space(ABC):
         """How its architectures become networks; None where the space has no ``build``."""
         own = "build" in vars(self) or type(self).build is not Space.build
         return Networks.of(self.build) if own else None
+
+    @property
+    def supernets(self) -> Supernets | None:
+        """The supernet that a differentiable search learns in; None where the space has none."""
+        return None
 
     def network_config(self, **size: Any) -> Any:
         """The size and form of a network: an instance of ``networks.config``.

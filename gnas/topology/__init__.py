@@ -5,6 +5,7 @@
 
 from gnas.topology.codes import (
     MAX_NUM_NODES,
+    NUM_INPUTS,
     Mode,
     TopologyCodes,
     TopologySpace,
@@ -17,6 +18,7 @@ from gnas.topology.distribution import TopologyDistribution
 
 __all__ = [
     "MAX_NUM_NODES",
+    "NUM_INPUTS",
     "Mode",
     "TopologyCodes",
     "TopologyDistribution",

@@ -1,7 +1,7 @@
 """Which edges of a cell may be chosen together: codes of single nodes and joint topologies.
 
-Nodes are numbered from 0: 0 and 1 are the cell's inputs, the last is its output, those between
-are intermediate. A joint topology is a bool mask [E] over `candidate_edges`.
+Nodes are numbered from 0: the first (two in DARTS' cells) are the cell's inputs, the last is its
+output, those between are intermediate. A joint topology is a bool mask [E] over `candidate_edges`.
 """
 
 from __future__ import annotations
@@ -29,7 +29,7 @@ MAX_NUM_NODES = 14
 
 
 @cache
-def candidate_edges(num_nodes: int) -> tuple[tuple[int, int], ...]:
+def candidate_edges(num_nodes: int, num_inputs: int = NUM_INPUTS) -> tuple[tuple[int, int], ...]:
     """All edges (i, j) that a cell may have: j intermediate, ascending, then i < j, ascending.
 
     Every tensor "per edge" uses this order; 14 edges for 7 nodes.
@@ -37,11 +37,11 @@ def candidate_edges(num_nodes: int) -> tuple[tuple[int, int], ...]:
     Raises:
         ConfigError: ``num_nodes`` is out of range.
     """
-    if not NUM_INPUTS + 2 <= num_nodes <= MAX_NUM_NODES:
+    if not num_inputs + 2 <= num_nodes <= MAX_NUM_NODES:
         raise ConfigError(
-            f"num_nodes must be in [{NUM_INPUTS + 2}, {MAX_NUM_NODES}], but got {num_nodes=}"
+            f"num_nodes must be in [{num_inputs + 2}, {MAX_NUM_NODES}], but got {num_nodes=}"
         )
-    return tuple((i, j) for j in range(NUM_INPUTS, num_nodes - 1) for i in range(j))
+    return tuple((i, j) for j in range(num_inputs, num_nodes - 1) for i in range(j))
 
 
 def codes(num_partners: int, space: TopologySpace, k: int) -> Tensor:
@@ -63,7 +63,7 @@ def codes(num_partners: int, space: TopologySpace, k: int) -> Tensor:
     return rows.bool()
 
 
-def is_valid(mask: Tensor, num_nodes: int) -> Tensor:
+def is_valid(mask: Tensor, num_nodes: int, num_inputs: int = NUM_INPUTS) -> Tensor:
     """Whether every intermediate node has an input.
 
     Shapes:
@@ -72,13 +72,13 @@ def is_valid(mask: Tensor, num_nodes: int) -> Tensor:
     Raises:
         GraphError: the mask's last dimension is not the number of candidate edges.
     """
-    edges = candidate_edges(num_nodes)
+    edges = candidate_edges(num_nodes, num_inputs)
     if mask.size(-1) != len(edges):
         raise GraphError(
             f"a topology of {num_nodes} nodes must be a mask of {len(edges)} edges, "
             f"but got shape {tuple(mask.shape)}"
         )
-    groups = torch.split(mask.bool(), list(range(NUM_INPUTS, num_nodes - 1)), dim=-1)
+    groups = torch.split(mask.bool(), list(range(num_inputs, num_nodes - 1)), dim=-1)
     return torch.stack([group.any(-1) for group in groups], dim=-1).all(-1)
 
 
@@ -98,16 +98,18 @@ class TopologyCodes:
     """
 
     num_nodes: int = 7
-    """Nodes of the cell: two inputs, intermediate ones, the output."""
+    """Nodes of the cell: inputs, intermediate ones, the output."""
     space: TopologySpace = "arbitrary"
     """See `codes`."""
     k: int = 2
     """Edges that a node keeps in "fixed"."""
     mode: Mode = "output"
     """Which side of a node chooses."""
+    num_inputs: int = NUM_INPUTS
+    """Nodes that no edge enters: in DARTS' cells the outputs of the two previous cells."""
 
     def __post_init__(self) -> None:
-        candidate_edges(self.num_nodes)
+        candidate_edges(self.num_nodes, self.num_inputs)
         for name, allowed in (("space", TopologySpace), ("mode", Mode)):
             if getattr(self, name) not in get_args(allowed):
                 raise ConfigError(
@@ -119,19 +121,19 @@ class TopologyCodes:
     @property
     def edges(self) -> tuple[tuple[int, int], ...]:
         """`candidate_edges` of the cell."""
-        return candidate_edges(self.num_nodes)
+        return candidate_edges(self.num_nodes, self.num_inputs)
 
     @property
     def num_intermediate(self) -> int:
         """Nodes that are neither input nor output."""
-        return self.num_nodes - NUM_INPUTS - 1
+        return self.num_nodes - self.num_inputs - 1
 
     @cached_property
     def choosers(self) -> tuple[int, ...]:
         """The nodes that own a distribution, ascending."""
         if self.mode == "output":
             return tuple(range(self.num_nodes - 2))
-        return tuple(range(NUM_INPUTS, self.num_nodes - 1))
+        return tuple(range(self.num_inputs, self.num_nodes - 1))
 
     @cached_property
     def edge_ids(self) -> tuple[Tensor, ...]:
@@ -187,7 +189,7 @@ class TopologyCodes:
 
         Bit m stands for intermediate node m.
         """
-        bits = torch.tensor([1 << (target - NUM_INPUTS) for _, target in self.edges])
+        bits = torch.tensor([1 << (target - self.num_inputs) for _, target in self.edges])
         if self.mode == "input":  # all bits of one code are the same node
             return tuple(
                 bits[ids[0]].repeat(size)
@@ -195,6 +197,10 @@ class TopologyCodes:
             )
         pairs = zip(self.edge_ids, self.codes, strict=True)
         return tuple((own * bits[ids]).sum(1) for ids, own in pairs)
+
+    def is_valid(self, mask: Tensor) -> Tensor:
+        """Whether every intermediate node has an input: see `is_valid`."""
+        return is_valid(mask, self.num_nodes, self.num_inputs)
 
     def mask(self, choice: Sequence[int] | Tensor) -> Tensor:
         """The joint topology in which every chooser takes the code of its index in ``choice``.
@@ -289,4 +295,4 @@ def enumerate_joint(
         index = torch.arange(start, min(start + chunk, codes.num_joint))
         digits = [index // step % size for step, size in zip(stride, sizes, strict=True)]
         mask = codes.mask(torch.stack(digits, dim=1))
-        yield mask[is_valid(mask, codes.num_nodes)] if valid_only else mask
+        yield mask[codes.is_valid(mask)] if valid_only else mask

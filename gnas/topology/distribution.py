@@ -6,7 +6,7 @@ import torch
 from torch import Tensor, nn
 
 from gnas.errors import ConfigError
-from gnas.topology.codes import NUM_INPUTS, Mode, TopologyCodes, TopologySpace, is_valid
+from gnas.topology.codes import NUM_INPUTS, Mode, TopologyCodes, TopologySpace
 
 
 class TopologyDistribution(nn.Module):
@@ -20,10 +20,11 @@ class TopologyDistribution(nn.Module):
     has, ties included, contributes neither value nor gradient.
 
     Args:
-        num_nodes: Nodes of the cell, two inputs and the output included.
+        num_nodes: Nodes of the cell, inputs and output included.
         space: "fixed" or "arbitrary" number of edges of a node.
         k: Edges of a node in "fixed".
         mode: "output" or, the paper's weaker variant, "input".
+        num_inputs: Nodes that no edge enters.
 
     Shapes:
         E = candidate edges, in the order of `candidate_edges`; ``logits`` (beta) is flat,
@@ -44,9 +45,12 @@ class TopologyDistribution(nn.Module):
         space: TopologySpace = "arbitrary",
         k: int = 2,
         mode: Mode = "output",
+        num_inputs: int = NUM_INPUTS,
     ) -> None:
         super().__init__()
-        self.codes = TopologyCodes(num_nodes=num_nodes, space=space, k=k, mode=mode)
+        self.codes = TopologyCodes(
+            num_nodes=num_nodes, space=space, k=k, mode=mode, num_inputs=num_inputs
+        )
         self.logits = nn.Parameter(torch.zeros(sum(self.codes.sizes)))
         incidence = self.codes.incidence
         # Number of codes of the edge's chooser, by number of those that have the edge (eq. 10, 13)
@@ -89,7 +93,9 @@ class TopologyDistribution(nn.Module):
         with_edge = self.logits[:, None].masked_fill(~self.incidence, -torch.inf).amax(0)
         behind = with_edge - largest  # log of the ratio in eq. 14, [E], at most 0
         missing = torch.where(behind < 0, -torch.expm1(behind), torch.zeros_like(behind))
-        by_target = torch.split(missing, list(range(NUM_INPUTS, self.codes.num_nodes - 1)))
+        by_target = torch.split(
+            missing, list(range(self.codes.num_inputs, self.codes.num_nodes - 1))
+        )
         return torch.stack([part.prod() for part in by_target]).sum()
 
     def entropy(self) -> Tensor:
@@ -128,7 +134,7 @@ class TopologyDistribution(nn.Module):
             ConfigError: a logit is not finite.
         """
         mask = self.argmax()
-        if bool(is_valid(mask, self.codes.num_nodes)):
+        if bool(self.codes.is_valid(mask)):
             return mask
         logits = self._finite()
         complete = torch.full((2**self.codes.num_intermediate,), -torch.inf, dtype=torch.float64)

@@ -7,14 +7,17 @@ from typing import TYPE_CHECKING, Any, Protocol
 
 import torch
 from torch import Tensor
+from torch_geometric.data import Data
 
-from gnas.search.toponas import ToponasConfig, toponas_space
+from gnas.search.toponas import ToponasConfig, search_space, supernets_of
 from gnas.search.toponas.arch import uniform_entropies
-from gnas.spaces.toponas.cells import CELL_TYPES, PRIMITIVES
+from gnas.search.toponas.relaxations import RELAXATIONS
+from gnas.spaces.supernets import Supernets
+from gnas.spaces.toponas import TopoNAS
 from gnas.spaces.toponas.figure import LABELS, OP_COLOURS, TITLES, cell_figures, node_name
 from gnas.spaces.toponas.genotype import Genotype
 from gnas.style import COLOURS
-from gnas.topology import TopologyCodes, TopologyDistribution
+from gnas.topology import NUM_INPUTS, TopologyCodes, TopologyDistribution, TopologySpace
 
 if TYPE_CHECKING:
     from matplotlib.axes import Axes
@@ -31,7 +34,7 @@ class Searched(Protocol):
         ...
 
     @property
-    def genotype(self) -> Genotype:
+    def architecture(self) -> Data:
         """What was found."""
         ...
 
@@ -49,11 +52,17 @@ class Searched(Protocol):
 def search_figures(search: Searched) -> dict[str, Figure]:
     """Figures by name.
 
-    "normal" and "reduce" are the cells; "metrics" is loss, accuracy, entropies and skip share by
-    epoch; "variables" is alpha, beta and s by epoch.
+    The cells are "normal" and "reduce", or what the space draws; "metrics" is loss, accuracy,
+    entropies and skip share by epoch; "variables" is alpha, beta and s by epoch.
     """
-    figures = cell_figures(search.genotype, _edge_probabilities(search))
-    figures["metrics"] = _metrics(search.epochs, uniform_entropies(search.config))
+    space = search_space(search.config)
+    if isinstance(space, TopoNAS):
+        genotype = Genotype.from_graph(search.architecture)
+        figures = cell_figures(genotype, _edge_probabilities(search))
+    else:
+        figures = space.draw(search.architecture)
+    cells = supernets_of(search.config, space).cells
+    figures["metrics"] = _metrics(search.epochs, cells, uniform_entropies(search.config))
     figures["variables"] = _variables(search)
     return figures
 
@@ -63,29 +72,46 @@ def _edge_probabilities(search: Searched) -> dict[str, Tensor] | None:
         return None
     return {
         cell: _distribution(search.config, search.history[f"beta.{cell}"][-1]).edge_probabilities()
-        for cell in CELL_TYPES
+        for cell in supernets_of(search.config).cells
     }
+
+
+def _codes(config: ToponasConfig) -> TopologyCodes:
+    """The sets of edges that beta is over."""
+    space: TopologySpace = "arbitrary" if config.topology == "arbitrary" else "fixed"
+    return supernets_of(config).codes(space, config.k, config.mode)
 
 
 @torch.no_grad()
 def _distribution(config: ToponasConfig, logits: Tensor) -> TopologyDistribution:
-    codes = toponas_space(config).codes
+    codes = _codes(config)
     distribution = TopologyDistribution(
-        codes.num_nodes, space=codes.space, k=codes.k, mode=codes.mode
+        codes.num_nodes,
+        space=codes.space,
+        k=codes.k,
+        mode=codes.mode,
+        num_inputs=codes.num_inputs,
     ).requires_grad_(False)
     distribution.logits.copy_(logits)
     return distribution
 
 
-def _metrics(epochs: Sequence[dict[str, Any]], uniform: Mapping[str, float]) -> Figure:
+def _metrics(
+    epochs: Sequence[dict[str, Any]], cells: Sequence[str], uniform: Mapping[str, float]
+) -> Figure:
     """Panels by epoch; entropies from 0, where all is decided, to the uniform distribution's."""
+
+    def of_cells(name: str) -> tuple[str, ...]:
+        return tuple(f"{name}_{cell}" for cell in cells)
+
     panels = (
         ("Loss (nats)", ("train_loss", "val_loss")),
         ("Accuracy", ("train_acc", "val_acc")),
-        ("Entropy of operations (nats)", ("alpha_entropy_normal", "alpha_entropy_reduce")),
-        ("Entropy of edge sets (nats)", ("beta_entropy_normal", "beta_entropy_reduce")),
-        ("Probability of an invalid cell", ("invalid_mass_normal", "invalid_mass_reduce")),
-        ("Share of skip connections", ("skip_share_normal", "skip_share_reduce")),
+        ("Entropy of operations (nats)", of_cells("alpha_entropy")),
+        ("Entropy of edge sets (nats)", of_cells("beta_entropy")),
+        ("Probability of an invalid cell", of_cells("invalid_mass")),
+        ("Share of skip connections", of_cells("skip_share")),
+        ("Largest eigenvalue of the Hessian in alpha", ("eigenvalue",)),
     )
     shown = [(title, names) for title, names in panels if names[0] in epochs[-1]]
     figure, grid = _grid(-(-len(shown) // 2), 2)
@@ -117,25 +143,32 @@ def _short(name: str) -> str:
 def _variables(search: Searched) -> Figure:
     """One row a cell type: alpha, and where a topology is learned beta and s."""
     columns = 3 if search.config.learns_topology else 1
-    figure, grid = _grid(2, columns)
-    codes = toponas_space(search.config).codes
-    for row, cell in enumerate(CELL_TYPES):
+    form = supernets_of(search.config)
+    figure, grid = _grid(len(form.cells), columns)
+    codes = _codes(search.config)
+    for row, cell in enumerate(form.cells):
         own = grid[row * columns : (row + 1) * columns]
-        _alpha(own[0], search.history[f"alpha.{cell}"])
-        _finish(own[0], f"{TITLES[cell]}: weights of operations")
+        title = TITLES.get(cell, cell.capitalize())
+        _alpha(own[0], search, search.history[f"alpha.{cell}"], form)
+        _finish(own[0], f"{title}: weights of operations")
         if columns == 3:
             _beta(own[1], search.config, search.history[f"beta.{cell}"], codes)
-            _finish(own[1], f"{TITLES[cell]}: probabilities of edge sets, over uniform")
+            _finish(own[1], f"{title}: probabilities of edge sets, over uniform")
             _scales(own[2], search.history[f"scale.{cell}"], codes)
-            _finish(own[2], f"{TITLES[cell]}: factors s(i, j)")
+            _finish(own[2], f"{title}: factors s(i, j)")
     return figure
 
 
-def _alpha(axes: Axes, history: Tensor) -> None:
-    """History [epochs + 1, E, 7 or 8]: a thin line an edge and operation, a thick one its mean."""
-    weights = history.softmax(-1)
-    for k, name in enumerate((*PRIMITIVES, "none")[: weights.size(-1)]):
-        colour = OP_COLOURS.get(name, "black")
+def _alpha(axes: Axes, search: Searched, history: Tensor, form: Supernets) -> None:
+    """History [epochs + 1, E, O or O + 1]: a thin line an edge and operation, a thick mean.
+
+    Weights are those that the relaxation means on average.
+    """
+    relaxation = RELAXATIONS[search.config.relaxation](search.config.samples)
+    weights = torch.stack([relaxation.mean(alpha) for alpha in history])
+    others = {name: COLOURS[k % len(COLOURS)] for k, name in enumerate(form.ops)}
+    for k, name in enumerate((*form.ops, "none")[: weights.size(-1)]):
+        colour = OP_COLOURS.get(name) or others.get(name, "black")
         axes.plot(weights[:, :, k], color=colour, linewidth=0.5, alpha=0.5)
         axes.plot(
             weights[:, :, k].mean(1), color=colour, linewidth=2.2, label=LABELS.get(name, name)
@@ -153,7 +186,7 @@ def _beta(axes: Axes, config: ToponasConfig, history: Tensor, codes: TopologyCod
         lines = torch.stack([step[k] * len(step[k]) for step in steps])
         colour = COLOURS[k % len(COLOURS)]
         axes.plot(lines, color=colour, linewidth=0.8)
-        axes.plot([], [], color=colour, label=node_name(node))
+        axes.plot([], [], color=colour, label=_node_name(node, codes))
     axes.legend(fontsize=7, frameon=False, title="node", title_fontsize=7)
 
 
@@ -165,7 +198,7 @@ def _scales(axes: Axes, history: Tensor, codes: TopologyCodes) -> None:
     for place, e in enumerate(history[-1].argsort(stable=True).tolist()):
         i, j = codes.edges[e]
         axes.annotate(
-            f"{node_name(i)}→{j}",
+            f"{_node_name(i, codes)}→{j}",
             (len(history) - 1, float(history[-1, e])),
             (1.08, (place + 0.5) / count),
             textcoords="axes fraction",
@@ -174,6 +207,11 @@ def _scales(axes: Axes, history: Tensor, codes: TopologyCodes) -> None:
             color=COLOURS[i % len(COLOURS)],
             arrowprops={"arrowstyle": "-", "lw": 0.4, "color": COLOURS[i % len(COLOURS)]},
         )
+
+
+def _node_name(node: int, codes: TopologyCodes) -> str:
+    """The node as the pictures of its cell call it."""
+    return node_name(node) if codes.num_inputs == NUM_INPUTS else str(node)
 
 
 def _grid(rows: int, columns: int) -> tuple[Figure, list[Axes]]:

@@ -91,6 +91,33 @@ def test_json_to_stdout_and_the_switches(tmp_path: Path) -> None:
     assert "Genotype(" in done.stderr
 
 
+def test_a_search_of_another_space(tmp_path: Path) -> None:
+    out = tmp_path / "run"
+    sizes = ("--set", "batch_size=128", "--set", "image_size=8", "--epochs", "2")
+    done = gnas(
+        "search", "toponas", "--space", "nasbench201", "--relaxation", "gumbel", *sizes,
+        "--out", str(out), "--set", "temperature=[2.0,0.5]",
+    )  # fmt: skip
+    assert done.exit_code == 0, done.output
+    assert "channels 16, cells_per_stage 5" in " ".join(done.stdout.split())
+    result = json.loads((out / "result.json").read_text())
+    assert result["space"]["name"] == "nasbench201" and result["architecture"].startswith("|")
+    assert result["config"]["search"]["channels"] == 8 and "genotype" not in result
+    assert result["config"]["search"]["temperature"] == [2.0, 0.5]
+    assert {path.stem for path in (out / "figures").iterdir()} == {
+        "architecture", "metrics", "variables",
+    }  # fmt: skip
+    shown = gnas("show", str(out), "--out", str(tmp_path / "figures"))
+    assert shown.exit_code == 0 and result["architecture"] in shown.stdout
+    trained = gnas(
+        "retrain", str(out), "--epochs", "1", "--set", "batch_size=128", "--set", "image_size=8",
+        "--set", "channels=4", "--set", "layers=1", "--out", str(tmp_path / "trained"),
+    )  # fmt: skip
+    assert trained.exit_code == 0, trained.output
+    again = gnas("search", "toponas", "--resume", str(out), "--space", "darts")
+    assert again.exit_code == 2 and "as it began" in again.output
+
+
 @pytest.mark.usefixtures("no_pictures")
 @pytest.mark.parametrize("baseline", ["darts", "darts-outputs", "milenas"])
 def test_baselines(tmp_path: Path, baseline: str) -> None:

@@ -184,7 +184,7 @@ class PlainCell(nn.Module):
 
 
 class PlainSupernet(nn.Module):
-    """The whole network; same constructor and call as `gnas.models.supernet.Supernet`."""
+    """The whole network; same constructor and call as `gnas.spaces.toponas.supernet.Supernet`."""
 
     def __init__(self, config: Config) -> None:
         super().__init__()

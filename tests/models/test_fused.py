@@ -9,7 +9,7 @@ import torch
 from torch import Tensor
 from torch.nn import functional as F
 
-from gnas.models.fused import Block, Features, Kernels, library, native, plain
+from gnas.fused import Block, Features, Kernels, library, native, plain
 
 IMPLEMENTATIONS = {"native": native, "torch": plain}
 needs_compiler = pytest.mark.skipif(

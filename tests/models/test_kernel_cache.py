@@ -13,7 +13,7 @@ import pytest
 import torch
 
 from gnas.errors import UnsupportedError
-from gnas.models.fused import library, native
+from gnas.fused import library, native
 
 needs_compiler = pytest.mark.skipif(
     library.unavailable(torch.float32) is not None, reason="needs a C compiler"
@@ -277,7 +277,7 @@ def test_left_over_of_a_killed_compiler_is_removed(cache: Path) -> None:
 @needs_compiler
 def test_processes_may_compile_at_once(cache: Path) -> None:
     program = (
-        "import torch; from gnas.models.fused import library; "
+        "import torch; from gnas.fused import library; "
         "library.FLAGS = ('-O0', '-w', '-shared', '-fPIC'); library.library(torch.float32)"
     )
     command = [sys.executable, "-W", "ignore", "-c", program]

@@ -9,10 +9,11 @@ import torch
 from torch import Tensor, nn
 
 from gnas.errors import ConfigError, UnsupportedError
+from gnas.fused import native, plain
 from gnas.models import num_params
-from gnas.models.fused import native, plain
-from gnas.models.supercell import MixedWeights, Source, SuperCell
-from gnas.models.supernet import Supernet, SupernetConfig, supernet_macs
+from gnas.spaces.supernets import MixedWeights, SupernetConfig
+from gnas.spaces.toponas.supercell import Source, SuperCell
+from gnas.spaces.toponas.supernet import Supernet, supernet_macs
 from gnas.topology import candidate_edges
 from tests.models.plain_supernet import PlainCell, PlainSupernet
 from tests.models.test_fused import needs_compiler

@@ -9,17 +9,22 @@ from gnas.search.toponas.arch import ArchParameters, DerivedCell
 from gnas.search.toponas.config import (
     BASELINES,
     PRESETS,
+    SIZES,
     ToponasConfig,
+    nasbench201_cpu,
+    nasbench201_paper,
     toponas_cifar10,
     toponas_digits,
     toponas_imagenet,
 )
-from gnas.search.toponas.loop import SupernetSearchResult, search_toponas, toponas_space
+from gnas.search.toponas.loop import SupernetSearchResult, search_toponas
 from gnas.search.toponas.record import RunRecord
+from gnas.search.toponas.where import search_space, supernets_of, toponas_space
 
 __all__ = [
     "BASELINES",
     "PRESETS",
+    "SIZES",
     "ArchParameters",
     "DerivedCell",
     "RunRecord",
@@ -27,7 +32,11 @@ __all__ = [
     "ToponasConfig",
     "World",
     "joined",
+    "nasbench201_cpu",
+    "nasbench201_paper",
+    "search_space",
     "search_toponas",
+    "supernets_of",
     "toponas_cifar10",
     "toponas_digits",
     "toponas_imagenet",

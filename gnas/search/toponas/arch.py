@@ -9,10 +9,15 @@ from typing import Literal, cast
 import torch
 from torch import Tensor, nn
 
-from gnas.models.supercell import MixedWeights
 from gnas.search.toponas.config import ToponasConfig
-from gnas.spaces.toponas.cells import CELL_TYPES, PRIMITIVES
-from gnas.topology import TopologyDistribution, TopologySpace, candidate_edges, is_valid
+from gnas.search.toponas.relaxations import (
+    RELAXATIONS,
+    edge_normalisation,
+    logsumexp_penalty,
+)
+from gnas.search.toponas.where import supernets_of
+from gnas.spaces.supernets import MixedWeights, Supernets
+from gnas.topology import TopologyDistribution, TopologySpace
 
 ALPHA_SCALE = 1e-3
 """Deviation of the first alphas, as in DARTS."""
@@ -23,50 +28,69 @@ class DerivedCell:
     """What the variables of one cell type choose."""
 
     edges: Tensor
-    """bool [E], in the order of `candidate_edges`."""
+    """bool [E], in the order of the candidate edges."""
     ops: Tensor
-    """int64 [E]: best primitive of every edge, kept or not."""
+    """int64 [E]: best operation of every edge, kept or not."""
     how: Literal["argmax", "best valid"]
     """The sets of edges that every node likes best; or, as those left a node without an input,
     the most probable joint topology that does not."""
+    skip: int
+    """The place of the skip connection among the operations."""
 
     @property
     def skip_share(self) -> float:
-        """Share of skip connections among the kept edges."""
-        skip = PRIMITIVES.index("skip_connect")
-        return float((self.ops[self.edges] == skip).double().mean())
+        """Share of skip connections among the kept edges; 0 where there is none."""
+        kept = self.ops[self.edges]
+        return float((kept == self.skip).double().mean()) if len(kept) else 0.0
 
 
 class ArchParameters(nn.Module):
-    """alpha and, where a topology is learned, beta of both cell types.
+    """alpha and, where a topology is learned, beta of every cell type.
 
     Shapes:
-        ``alpha[cell]`` [E, 7], or [E, 8] with `none` last where no topology is learned.
+        ``alpha[cell]`` [E, O], or [E, O + 1] with `none` last where no topology is learned.
     """
+
+    targets: Tensor
 
     def __init__(self, config: ToponasConfig, generator: torch.Generator | None = None) -> None:
         super().__init__()
         self.config = config
-        edges = len(candidate_edges(config.num_nodes))
-        columns = len(PRIMITIVES) + (0 if config.learns_topology else 1)
+        self.form: Supernets = supernets_of(config)
+        """What is searched in."""
+        edges = self.form.edges
+        columns = len(self.form.ops) + (0 if config.learns_topology else 1)
+        self.relaxation = RELAXATIONS[config.relaxation](config.samples)
         self.alpha = nn.ParameterDict(
             {
-                cell: nn.Parameter(ALPHA_SCALE * torch.randn(edges, columns, generator=generator))
-                for cell in CELL_TYPES
+                cell: nn.Parameter(
+                    ALPHA_SCALE * torch.randn(len(edges), columns, generator=generator)
+                )
+                for cell in self.form.cells
             }
         )
-        self.topology = nn.ModuleDict(
-            {cell: self._distribution() for cell in CELL_TYPES} if config.learns_topology else {}
+        self.edge_logits = nn.ParameterDict(
+            {cell: nn.Parameter(torch.zeros(len(edges))) for cell in self.form.cells}
+            if config.edge_norm
+            else {}
         )
+        self.topology = nn.ModuleDict(
+            {cell: self._distribution() for cell in self.form.cells}
+            if config.learns_topology
+            else {}
+        )
+        self.register_buffer("targets", torch.tensor([j for _, j in edges]), persistent=False)
 
     def _distribution(self) -> TopologyDistribution:
         c = self.config
         space: TopologySpace = "arbitrary" if c.topology == "arbitrary" else "fixed"
-        return TopologyDistribution(c.num_nodes, space=space, k=c.k, mode=c.mode)
+        return TopologyDistribution(
+            self.form.code_nodes, space=space, k=c.k, mode=c.mode, num_inputs=self.form.num_inputs
+        )
 
     def alphas(self) -> list[nn.Parameter]:
-        """The parameters of alpha."""
-        return list(self.alpha.values())
+        """The parameters of alpha, with those that normalise edges."""
+        return [*self.alpha.values(), *self.edge_logits.values()]
 
     def betas(self) -> list[nn.Parameter]:
         """The parameters of beta; none where no topology is learned."""
@@ -77,9 +101,8 @@ class ArchParameters(nn.Module):
         return cast(TopologyDistribution, self.topology[cell])
 
     def op_weights(self, cell: str) -> Tensor:
-        """Softmax of alpha without the column of `none`: [E, 7] (eq. 1)."""
-        weights: Tensor = self.alpha[cell].softmax(1)[:, : len(PRIMITIVES)]
-        return weights
+        """What alpha means on average, without the column of `none`: [E, O] (eq. 1)."""
+        return self.relaxation.mean(self.alpha[cell])[:, : len(self.form.ops)]
 
     def edge_scales(self, cell: str) -> Tensor:
         """s(i, j): [E] (eq. 10, 13); ones where no topology is learned."""
@@ -87,16 +110,33 @@ class ArchParameters(nn.Module):
             return self.distribution(cell).edge_scales()
         return torch.ones_like(self.alpha[cell][:, 0])
 
-    def mixed_weights(self) -> tuple[MixedWeights, MixedWeights]:
-        """What the supernet is called with: of normal and of reduction cells."""
-        normal, reduce = (
-            MixedWeights(self.op_weights(cell), self.edge_scales(cell)) for cell in CELL_TYPES
+    def mixed_weights(self, temperature: float = 1.0) -> tuple[MixedWeights, ...]:
+        """What the supernet is called with: the weights of every cell type.
+
+        Relaxations that draw take their numbers from torch's global generator.
+        """
+        return tuple(
+            MixedWeights(
+                self.relaxation.weights(self.alpha[cell], temperature)[:, : len(self.form.ops)],
+                self._edge_weights(cell),
+            )
+            for cell in self.form.cells
         )
-        return normal, reduce
+
+    def _edge_weights(self, cell: str) -> Tensor:
+        """s(i, j), times the weights that normalise edges where these are learned: [E]."""
+        scales = self.edge_scales(cell)
+        if self.config.edge_norm:
+            scales = scales * edge_normalisation(self.edge_logits[cell], self.targets)
+        return scales
 
     def regulariser(self) -> Tensor:
-        """r(beta) of both cell types together (eq. 14)."""
-        return torch.stack([self.distribution(cell).regulariser() for cell in CELL_TYPES]).sum()
+        """r(beta) of all cell types together (eq. 14)."""
+        return torch.stack([self.distribution(c).regulariser() for c in self.form.cells]).sum()
+
+    def alpha_penalty(self) -> Tensor:
+        """The mean log sum exp of alpha, of all cell types together."""
+        return torch.stack([logsumexp_penalty(alpha) for alpha in self.alpha.values()]).sum()
 
     @torch.no_grad()
     def derive(self) -> dict[str, DerivedCell]:
@@ -105,42 +145,62 @@ class ArchParameters(nn.Module):
         Raises:
             ConfigError: a value is not finite.
         """
-        return {cell: self._derive(cell) for cell in CELL_TYPES}
+        return {cell: self._derive(cell) for cell in self.form.cells}
 
     def _derive(self, cell: str) -> DerivedCell:
         weights = self.op_weights(cell)
+        ops, skip = weights.argmax(1).cpu(), self.form.ops.index(self.form.skip)
         if self.config.learns_topology:
             distribution = self.distribution(cell)
+        elif not self.form.prunes:
+            none = self.relaxation.mean(self.alpha[cell])[:, -1]
+            return DerivedCell((weights.amax(1) > none).cpu(), ops, "argmax", skip)
         else:
             # As a distribution in which a set of edges weighs as much as its edges together:
             # its argmax are the k edges of the largest weights.
+            strength = weights.amax(1)
+            if self.config.edge_norm:
+                strength = strength * edge_normalisation(self.edge_logits[cell], self.targets)
             distribution = self._distribution().to(weights.device)
-            distribution.logits.copy_(distribution.incidence.to(weights.dtype) @ weights.amax(1))
+            distribution.logits.copy_(distribution.incidence.to(weights.dtype) @ strength)
         argmax = distribution.argmax()
-        valid = bool(is_valid(argmax, self.config.num_nodes))
+        valid = bool(distribution.codes.is_valid(argmax))
         return DerivedCell(
             argmax if valid else distribution.best_valid(),
-            weights.argmax(1).cpu(),
+            ops,
             "argmax" if valid else "best valid",
+            skip,
         )
 
     @torch.no_grad()
     def snapshot(self) -> dict[str, Tensor]:
-        """alpha, beta and s of both cell types, on the CPU, as a search records them."""
+        """alpha, beta and s of all cell types, on the CPU, as a search records them."""
         found = {}
-        for cell in CELL_TYPES:
+        for cell in self.form.cells:
             found[f"alpha.{cell}"] = self.alpha[cell]
             found[f"scale.{cell}"] = self.edge_scales(cell)
+            if self.config.edge_norm:
+                found[f"edge.{cell}"] = self.edge_logits[cell]
             if self.config.learns_topology:
                 found[f"beta.{cell}"] = self.distribution(cell).logits
         return {name: tensor.detach().cpu().clone() for name, tensor in found.items()}
 
     @torch.no_grad()
+    def restore(self, snapshot: Mapping[str, Tensor]) -> None:
+        """Takes the variables of a `snapshot`."""
+        for cell in self.form.cells:
+            self.alpha[cell].copy_(snapshot[f"alpha.{cell}"])
+            if self.config.edge_norm:
+                self.edge_logits[cell].copy_(snapshot[f"edge.{cell}"])
+            if self.config.learns_topology:
+                self.distribution(cell).logits.copy_(snapshot[f"beta.{cell}"])
+
+    @torch.no_grad()
     def facts(self) -> dict[str, float]:
         """Entropies in nats, mass of invalid topologies and the regulariser, by name."""
         found: dict[str, float] = {}
-        for cell in CELL_TYPES:
-            p = self.alpha[cell].softmax(1)
+        for cell in self.form.cells:
+            p = self.relaxation.mean(self.alpha[cell])
             found[f"alpha_entropy_{cell}"] = float(-(p * p.log()).sum(1).mean())
             if self.config.learns_topology:
                 distribution = self.distribution(cell)
@@ -148,6 +208,18 @@ class ArchParameters(nn.Module):
                 found[f"invalid_mass_{cell}"] = float(distribution.invalid_mass())
                 found[f"regulariser_{cell}"] = float(distribution.regulariser())
         return found
+
+    def skip_advantage(self, cell: str, edges: Tensor) -> tuple[float, float]:
+        """Mean weights, over the kept edges, of the skip and of the best operation with weights.
+
+        Shapes:
+            edges bool [E].
+        """
+        weights = self.op_weights(cell).detach()
+        kept = weights[edges.to(weights.device)]
+        learned = [k for k, name in enumerate(self.form.ops) if name in self.form.learned]
+        skip = self.form.ops.index(self.form.skip)
+        return float(kept[:, skip].mean()), float(kept[:, learned].amax(1).mean())
 
 
 @torch.no_grad()
@@ -162,20 +234,6 @@ def uniform_entropies(config: ToponasConfig) -> dict[str, float]:
     return {name: value for name, value in uniform.facts().items() if "_entropy_" in name}
 
 
-def skip_advantage(weights: Tensor, edges: Tensor) -> tuple[float, float]:
-    """Mean weights, over the kept edges, of skip_connect and of the best operation with weights.
-
-    Shapes:
-        weights [E, 7], edges bool [E].
-    """
-    kept = weights[edges.to(weights.device)]
-    skip = PRIMITIVES.index("skip_connect")
-    convolutions = [k for k, name in enumerate(PRIMITIVES) if "conv" in name]
-    return float(kept[:, skip].mean()), float(kept[:, convolutions].amax(1).mean())
-
-
 def edge_codes(cells: Mapping[str, DerivedCell]) -> Tensor:
-    """Both cells as `gnas.spaces.toponas.cells` codes them: int64 [2, E], 0 for no edge."""
-    return torch.stack(
-        [torch.where(c.edges, c.ops + 1, 0) for c in (cells[t] for t in CELL_TYPES)]
-    )
+    """All cells as `Supernets.graph` reads them: int64 [cell types, E], 0 for no edge."""
+    return torch.stack([torch.where(c.edges, c.ops + 1, 0) for c in cells.values()])

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from typing import Annotated, Any, Literal
 
 from pydantic import Field
@@ -11,6 +11,7 @@ from pydantic import Field
 from gnas.config import (
     BelowOne,
     Count,
+    CountOrZero,
     NotNegative,
     Positive,
     Rate,
@@ -25,6 +26,7 @@ Method = Literal["darts", "milenas"]
 Update = Literal["alternating", "joint"]
 Topology = Literal["arbitrary", "fixed", "none"]
 Mode = Literal["output", "input"]
+Relaxation = Literal["softmax", "gumbel", "dirichlet"]
 Precision = Literal["float32", "bfloat16", "float16"]
 
 
@@ -39,6 +41,9 @@ class ToponasConfig:
         ConfigError: an option is outside its range; the message names it.
     """
 
+    space: str = "darts"
+    """Where to search: darts, nasbench201, or another space that has a supernet, by name or as
+    FILE.py:NAME."""
     method: Method = "darts"
     """alpha and beta descend on validation losses alone, or (milenas) on the training loss plus
     ``val_weight`` times them."""
@@ -58,13 +63,30 @@ class ToponasConfig:
     val_weight: NotNegative = 1.0
     """milenas: eta * lambda of eq. 22-23, the weight of the validation loss. Choice: MiLeNAS'
     published code has 1."""
+    relaxation: Relaxation = "softmax"
+    """What alpha means for a batch: weights of all operations (softmax; DARTS), sampled operations
+    (gumbel; GDAS, SNAS), or a point drawn near them (dirichlet; DrNAS)."""
+    samples: Annotated[int, Field(ge=0, le=100)] = 1
+    """gumbel: operations drawn on every edge (GDAS: 1); 0 weighs all by the relaxed sample
+    (SNAS)."""
+    temperature: tuple[Positive, Positive] = (10.0, 0.1)
+    """gumbel: temperature of the first and of the last epoch, falling linearly (GDAS)."""
+    edge_norm: bool = False
+    """Learn a weight of every edge too, by a softmax over the edges that enter a node (PC-DARTS,
+    section 3.3)."""
+    alpha_penalty: NotNegative = 0.0
+    """Weight of the mean log sum exp of alpha in alpha's loss in the last epoch, growing linearly
+    from 0 (beta-DARTS)."""
+    warmup_epochs: CountOrZero = 0
+    """First epochs in which only w learns (PC-DARTS has 15 of 50)."""
 
     channels: Annotated[int, Field(ge=2, le=1024)] = 16
     """Channels of the first cells."""
     num_cells: Annotated[int, Field(ge=1, le=1000)] = 8
-    """Cells; those at 1/3 and 2/3 reduce."""
+    """Cells, of which those at 1/3 and 2/3 reduce; on nasbench201 the cells of each of three
+    stages."""
     num_nodes: Annotated[int, Field(ge=4, le=14)] = 7
-    """Nodes of a cell with its two inputs and its output (Table 6: 7, 8, 9, 11)."""
+    """Nodes of a cell with its inputs and its output (Table 6: 7, 8, 9, 11); 4 on nasbench201."""
     stem: Literal["cifar", "imagenet"] = "cifar"
     """One convolution, or three with stride 2."""
     stem_multiplier: Annotated[int, Field(ge=1, le=64)] = 3
@@ -92,6 +114,8 @@ class ToponasConfig:
     """Largest norm of w's gradient. Choice: DARTS'."""
     arch_lr: Rate = 3e-4
     """Learning rate of Adam for alpha and beta."""
+    beta_lr: Rate | None = None
+    """Learning rate of beta alone; None takes ``arch_lr``."""
     arch_weight_decay: NotNegative = 1e-3
     """Of alpha and beta."""
     arch_betas: tuple[BelowOne, BelowOne] = (0.5, 0.999)
@@ -99,6 +123,10 @@ class ToponasConfig:
     stop_skip_share: Annotated[float, Field(gt=0, le=1)] | None = None
     """Stop after an epoch in which at least this share of the normal cell's edges are skip
     connections; None never stops."""
+    stop_eigenvalue: Annotated[float, Field(gt=0, lt=1)] | None = None
+    """Stop when the largest eigenvalue of the validation loss' Hessian in alpha, a mean over five
+    epochs, was this share of today's five epochs ago, and derive the cell of then (R-DARTS has
+    0.75); None never computes it."""
 
     precision: Precision = "float32"
     """Autocast to this type; float16 scales the loss."""
@@ -118,6 +146,23 @@ class ToponasConfig:
     def learns_topology(self) -> bool:
         """Whether there is a beta."""
         return self.topology != "none"
+
+    def learns_arch(self, epoch: int) -> bool:
+        """Whether alpha and beta learn in epoch 0, 1, ..."""
+        return epoch >= self.warmup_epochs
+
+    def temperature_at(self, epoch: int) -> float:
+        """Temperature of the Gumbel softmax in epoch 0, 1, ..."""
+        first, last = self.temperature
+        return first + (last - first) * self._progress(epoch)
+
+    def alpha_penalty_at(self, epoch: int) -> float:
+        """Weight of alpha's penalty in epoch 0, 1, ..."""
+        return self.alpha_penalty * self._progress(epoch)
+
+    def _progress(self, epoch: int) -> float:
+        """0 in the first epoch, 1 in the last."""
+        return min(epoch / max(self.epochs - 1, 1), 1.0)
 
     @property
     def num_parts(self) -> int:
@@ -164,21 +209,59 @@ def toponas_digits() -> ToponasConfig:
     return ToponasConfig(channels=8, num_cells=5, epochs=15, batch_size=32, arch_lr=0.02)
 
 
+def nasbench201_cpu() -> ToponasConfig:
+    """NAS-Bench-201 on one CPU core in minutes, for about 10,000 images of 16 x 16 pixels.
+
+    Choice: the smallest supernet that still tells operations apart, and rates at which alpha and
+    beta can move in some 900 steps.
+    """
+    return ToponasConfig(
+        space="nasbench201",
+        num_nodes=4,
+        channels=8,
+        num_cells=1,
+        epochs=30,
+        batch_size=128,
+        lr=0.05,
+        arch_lr=0.01,
+    )
+
+
+def nasbench201_paper() -> ToponasConfig:
+    """NAS-Bench-201 at the size of its searches: 16 channels, 5 cells a stage, 32 x 32 pixels."""
+    return ToponasConfig(space="nasbench201", num_nodes=4, channels=16, num_cells=5)
+
+
 PRESETS = {
     "digits": toponas_digits,
     "cifar10": toponas_cifar10,
     "folder": toponas_cifar10,
     "imagenet-3pct": toponas_imagenet,
 }
-"""The preset of every kind of images (`gnas.data.parts.Dataset`)."""
+"""The preset of every kind of images (`gnas.data.parts.Dataset`) on DARTS' space."""
 
-BASELINES: dict[str, dict[str, Any]] = {
-    "darts": {"method": "darts", "topology": "none", "mode": "input"},
-    "darts-outputs": {"method": "darts", "topology": "none", "mode": "output"},
-    "milenas": {"method": "milenas", "topology": "none", "mode": "input"},
+SIZES: dict[str, dict[str, Callable[[], ToponasConfig]]] = {
+    "nasbench201": {"cpu": nasbench201_cpu, "paper": nasbench201_paper},
 }
-"""What makes a config one of the paper's baselines: DARTS proper with its top-k input edges, DARTS
-with top-k output edges (Table 7), MiLeNAS without topology."""
+"""Presets by size, and the sizes by space; the first is the space's default."""
+
+_NO_TOPOLOGY: dict[str, Any] = {"method": "darts", "topology": "none", "mode": "input"}
+BASELINES: dict[str, dict[str, Any]] = {
+    "darts": _NO_TOPOLOGY,
+    "darts-outputs": {**_NO_TOPOLOGY, "mode": "output"},
+    "milenas": {**_NO_TOPOLOGY, "method": "milenas"},
+    "snas": {**_NO_TOPOLOGY, "relaxation": "gumbel", "samples": 0, "temperature": (1.0, 0.03)},
+    "gdas": {**_NO_TOPOLOGY, "relaxation": "gumbel", "samples": 1},
+    "drnas": {**_NO_TOPOLOGY, "relaxation": "dirichlet"},
+    "pc-darts": {**_NO_TOPOLOGY, "partial": 4, "edge_norm": True},
+    "beta-darts": {**_NO_TOPOLOGY, "alpha_penalty": 50.0},
+    "r-darts": {**_NO_TOPOLOGY, "stop_eigenvalue": 0.75},
+}
+"""What makes a config a published method without topology variables: DARTS proper with its top-k
+input edges, DARTS with top-k output edges (Table 7), MiLeNAS, and those with other relaxations,
+penalties or ends. pc-darts also has `WARMUP_SHARE` of its epochs before alpha learns."""
+WARMUP_SHARE = 0.3
+"""Share of the epochs in which PC-DARTS learns w alone: 15 of 50."""
 
 
 def _check_together(config: ToponasConfig) -> None:
@@ -189,6 +272,13 @@ def _check_together(config: ToponasConfig) -> None:
             f"channels must be a multiple of {2 * config.partial} with "
             f"partial={config.partial}, but got {config.channels}"
         )
+    if config.warmup_epochs >= config.epochs:
+        raise ConfigError(
+            f"warmup_epochs must be below epochs, so that alpha learns at all, but got "
+            f"{config.warmup_epochs} and {config.epochs}"
+        )
+    if config.precision == "float16" and config.stop_eigenvalue is not None:
+        raise ConfigError("stop_eigenvalue needs float32 or bfloat16, but precision is float16")
     if config.lr_min > config.lr:
         raise ConfigError(f"lr_min must be at most lr, but got {config.lr_min} and {config.lr}")
     check_pieces(config.batch_size, config.accumulate)

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import logging
-from collections.abc import Callable
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
 
@@ -16,23 +16,25 @@ from gnas.data.parts import SearchLoaders
 from gnas.devices import explaining_memory
 from gnas.distributed import ALONE, World
 from gnas.errors import ConfigError, DataError, GnasError
-from gnas.models.supernet import Supernet, SupernetConfig
 from gnas.records import Progress
-from gnas.search.toponas.arch import ArchParameters, DerivedCell, edge_codes, skip_advantage
+from gnas.search.toponas.arch import ArchParameters, DerivedCell, edge_codes
 from gnas.search.toponas.config import ToponasConfig
 from gnas.search.toponas.record import RunRecord
 from gnas.search.toponas.state import SearchState
 from gnas.search.toponas.updates import Updater
-from gnas.spaces.toponas import TopoNAS
-from gnas.spaces.toponas.cells import CELL_TYPES, cells_graph
+from gnas.search.toponas.where import search_space, supernets_of
+from gnas.spaces.base import Space
+from gnas.spaces.supernets import SupernetConfig
 from gnas.spaces.toponas.genotype import Genotype
 
 logger = logging.getLogger(__name__)
 
 COLLAPSE_SHARE = 0.5
 """Choice: a normal cell with at least this share of skip connections is called collapsed."""
-MIN_SIZE = {"cifar": 4, "imagenet": 32}
-"""Smallest images that stem and reductions leave something of."""
+EIGENVALUE_WINDOW = 5
+"""Epochs that eigenvalues are averaged over, and compared across (R-DARTS, section 4.3)."""
+MIN_SIZE = 32
+"""Smallest images that the ImageNet stem and the reductions leave something of."""
 
 
 @dataclass(frozen=True)
@@ -42,8 +44,8 @@ class SupernetSearchResult:
     config: ToponasConfig
     architecture: Data
     """The derived architecture, of the space."""
-    genotype: Genotype
-    """The same in the DARTS family's notation."""
+    text: str
+    """The same in the space's notation."""
     valid: bool
     """Whether the space holds the architecture."""
     derived: dict[str, str]
@@ -62,26 +64,27 @@ class SupernetSearchResult:
     """Time spent on the steps."""
     stopped: str | None
     """Why the search ended early, if it did."""
+    updater: Updater
+    """The supernet with its weights, and alpha and beta as they derive the architecture."""
 
+    @property
+    def genotype(self) -> Genotype:
+        """The architecture in the DARTS family's notation.
 
-def toponas_space(config: ToponasConfig) -> TopoNAS:
-    """The space that ``config`` derives its architecture in."""
-    return TopoNAS(
-        config.num_nodes,
-        topology="arbitrary" if config.topology == "arbitrary" else "fixed",
-        k=config.k,
-        mode=config.mode,
-    )
+        Raises:
+            GraphError: it is of another space.
+        """
+        return Genotype.from_graph(self.architecture)
 
 
 def search_toponas(
-    space: TopoNAS,
+    space: Space,
     loaders: SearchLoaders,
     config: ToponasConfig,
     *,
     device: str = "cpu",
     world: World = ALONE,
-    build: Callable[[SupernetConfig], nn.Module] = Supernet,
+    build: Callable[[SupernetConfig], nn.Module] | None = None,
     record: RunRecord | None = None,
     report: Callable[[Progress], None] = lambda progress: None,
 ) -> SupernetSearchResult:
@@ -91,12 +94,13 @@ def search_toponas(
     whether the search was interrupted or not. The global generator is left as found.
 
     Args:
-        space: What to derive in; `toponas_space` makes it.
+        space: What to derive in; `search_space` makes it.
         loaders: The images of w, alpha and beta, on ``device``.
         config: How to search.
         device: Where to search.
         world: This process among all that search together.
-        build: Makes the supernet, with `Supernet`'s interface, from torch's global generator.
+        build: Makes the supernet from torch's global generator, with the interface of those of
+            the space; None takes the space's own.
         record: Where the main process writes what happens, and a resumed search starts from.
         report: Called after every step.
 
@@ -132,9 +136,9 @@ def _updater(
     config: ToponasConfig,
     device: str,
     world: World,
-    build: Callable[[SupernetConfig], nn.Module],
+    build: Callable[[SupernetConfig], nn.Module] | None,
 ) -> Updater:
-    supernet = build(
+    supernet = (build or supernets_of(config).build)(
         SupernetConfig(
             in_channels=loaders.in_channels,
             num_classes=loaders.num_classes,
@@ -156,7 +160,7 @@ def _updater(
 
 
 def _run(
-    space: TopoNAS,
+    space: Space,
     loaders: SearchLoaders,
     state: SearchState,
     record: RunRecord | None,
@@ -174,7 +178,7 @@ def _run(
         epoch = state.step // per_epoch
         batches = next(train), next(alpha), next(beta) if beta is not None else None
         _check_batches(batches, loaders, config)
-        result = state.updater.step(*batches, lr=config.lr_at(epoch))
+        result = state.updater.step(*batches, lr=config.lr_at(epoch), epoch=epoch)
         if not result.is_finite:
             raise GnasError(
                 f"losses must be finite, but in step {state.step % per_epoch + 1} of epoch "
@@ -184,7 +188,7 @@ def _run(
             )
         state.add(result)
         if state.step % per_epoch == 0:
-            _end_epoch(space, state, epoch, per_epoch)
+            _end_epoch(space, state, epoch, per_epoch, batches[1])
             if record is not None:
                 record.epoch(state)
         report(Progress(state.step, total, state.epochs[-1] if state.epochs else {}))
@@ -192,8 +196,10 @@ def _run(
             record.save(state, if_due=state.step < total and state.stopped is None)
 
 
-def _end_epoch(space: TopoNAS, state: SearchState, epoch: int, per_epoch: int) -> None:
-    arch, config = state.updater.arch, state.updater.config
+def _end_epoch(space: Space, state: SearchState, epoch: int, per_epoch: int, batch: Batch) -> None:
+    """What an epoch showed; ``batch`` is alpha's last one."""
+    updater = state.updater
+    arch, config = updater.arch, updater.config
     cells = arch.derive()
     metrics: dict[str, Any] = {
         "epoch": epoch + 1,
@@ -205,56 +211,92 @@ def _end_epoch(space: TopoNAS, state: SearchState, epoch: int, per_epoch: int) -
     for name, cell in cells.items():
         metrics[f"edges_{name}"] = int(cell.edges.sum())
         metrics[f"skip_share_{name}"] = cell.skip_share
-    metrics["genotype"] = str(Genotype.from_graph(cells_graph(edge_codes(cells))))
+    if config.stop_eigenvalue is not None:
+        metrics["eigenvalue"] = updater.alpha_eigenvalue(batch)
+    metrics["genotype"] = space.to_str(arch.form.graph(edge_codes(cells)))
     metrics["seconds"] = state.seconds
-    share = cells["normal"].skip_share
-    earlier = state.epochs[-1]["skip_share_normal"] if state.epochs else 0.0
+    main = arch.form.cells[0]
+    share = cells[main].skip_share
+    earlier = state.epochs[-1][f"skip_share_{main}"] if state.epochs else 0.0
     if share >= COLLAPSE_SHARE > earlier:
-        logger.warning("%s", _collapse(arch, cells["normal"], epoch))
+        logger.warning("%s", _collapse(arch, main, cells[main], epoch))
     state.epochs.append(metrics)
     state.snapshots.append(arch.snapshot())
     if config.stop_skip_share is not None and share >= config.stop_skip_share:
         state.stopped = (
-            f"{share:.0%} of the normal cell's edges are skip connections after epoch "
+            f"{share:.0%} of the {main} cell's edges are skip connections after epoch "
             f"{epoch + 1}, and stop_skip_share is {config.stop_skip_share:.0%}"
         )
+    elif config.stop_eigenvalue is not None:
+        state.stopped = _sharpening(state.epochs, config.stop_eigenvalue)
+        if state.stopped is not None:
+            state.chosen = len(state.epochs) - EIGENVALUE_WINDOW
+    if state.stopped is not None:
         logger.warning("stopped early: %s", state.stopped)
 
 
-def _collapse(arch: ArchParameters, cell: DerivedCell, epoch: int) -> str:
-    skip, best = skip_advantage(arch.op_weights("normal").detach(), cell.edges)
+def smooth_eigenvalues(epochs: Sequence[Mapping[str, Any]]) -> list[float]:
+    """Mean eigenvalue of every epoch and those before it, `EIGENVALUE_WINDOW` in all at most."""
+    values = [float(epoch["eigenvalue"]) for epoch in epochs]
+    parts = [values[max(0, e + 1 - EIGENVALUE_WINDOW) : e + 1] for e in range(len(values))]
+    return [sum(part) / len(part) for part in parts]
+
+
+def _sharpening(epochs: Sequence[Mapping[str, Any]], share: float) -> str | None:
+    """Why to stop and derive the cell of `EIGENVALUE_WINDOW` epochs ago, if that is so."""
+    values = smooth_eigenvalues(epochs)
+    if len(values) <= EIGENVALUE_WINDOW:
+        return None
+    before, now = values[-1 - EIGENVALUE_WINDOW], values[-1]
+    if not before < share * now:
+        return None
+    return (
+        f"the largest eigenvalue of the validation loss' Hessian in alpha rose from {before:.3g} "
+        f"to {now:.3g} in {EIGENVALUE_WINDOW} epochs, and stop_eigenvalue is {share:g}; the "
+        f"architecture is that of epoch {len(values) - EIGENVALUE_WINDOW}"
+    )
+
+
+def _collapse(arch: ArchParameters, name: str, cell: DerivedCell, epoch: int) -> str:
+    skip, best = arch.skip_advantage(name, cell.edges)
     edges = int(cell.edges.sum())
     return (
         f"the search collapses: after epoch {epoch + 1} {round(cell.skip_share * edges)} of "
-        f"{edges} edges of the normal cell are skip connections (mean weight there {skip:.3f}, "
+        f"{edges} edges of the {name} cell are skip connections (mean weight there {skip:.3f}, "
         f"against {best:.3f} of the strongest convolution); fewer epochs, a lower arch_lr or "
         "stop_skip_share avoid it"
     )
 
 
-def _result(space: TopoNAS, state: SearchState) -> SupernetSearchResult:
-    cells = state.updater.arch.derive()
-    architecture = cells_graph(edge_codes(cells))
+def _result(space: Space, state: SearchState) -> SupernetSearchResult:
+    updater = state.updater
+    chosen = state.chosen or len(state.epochs)
+    if state.chosen is not None:
+        updater.arch.restore(state.snapshots[chosen])
+    cells = updater.arch.derive()
+    architecture = updater.arch.form.graph(edge_codes(cells))
     space.validate(architecture)
     return SupernetSearchResult(
-        config=state.updater.config,
+        config=updater.config,
         architecture=architecture,
-        genotype=Genotype.from_graph(architecture),
+        text=space.to_str(architecture),
         valid=True,
-        derived={name: cells[name].how for name in CELL_TYPES},
-        metrics=state.epochs[-1],
+        derived={name: cell.how for name, cell in cells.items()},
+        metrics=state.epochs[chosen - 1],
         epochs=state.epochs,
         history=state.history(),
-        supernet_params=sum(p.numel() for p in state.updater.w),
+        supernet_params=sum(p.numel() for p in updater.w),
         seconds=state.seconds,
         stopped=state.stopped,
+        updater=updater,
     )
 
 
-def _check(space: TopoNAS, loaders: SearchLoaders, config: ToponasConfig) -> None:
-    wanted = toponas_space(config).codes
-    if space.codes != wanted:
-        raise ConfigError(f"the space must be {wanted} as in the config, but got {space.codes}")
+def _check(space: Space, loaders: SearchLoaders, config: ToponasConfig) -> None:
+    wanted = search_space(config)
+    if space != wanted:
+        raise ConfigError(f"the space must be {wanted!r} as in the config, but got {space!r}")
+    smallest = MIN_SIZE if config.stem == "imagenet" else supernets_of(config).smallest
     needs_beta = config.learns_topology and config.update == "alternating"
     if needs_beta != (loaders.beta is not None):
         raise ConfigError(
@@ -262,9 +304,9 @@ def _check(space: TopoNAS, loaders: SearchLoaders, config: ToponasConfig) -> Non
             f"updates, but got topology={config.topology!r}, update={config.update!r} and "
             f"{'no ' if loaders.beta is None else ''}loader of beta"
         )
-    if loaders.image_size < MIN_SIZE[config.stem]:
+    if loaders.image_size < smallest:
         raise ConfigError(
-            f"images must be at least {MIN_SIZE[config.stem]} pixels high and wide for the "
+            f"images must be at least {smallest} pixels high and wide for the "
             f"{config.stem} stem, but are {loaders.image_size}"
         )
 

@@ -23,7 +23,7 @@ from gnas.data.parts import (
 )
 from gnas.distributed import ALONE, World
 from gnas.errors import ConfigError
-from gnas.models import DartsNetworkConfig, darts_network, num_macs, num_params
+from gnas.models import num_macs, num_params
 from gnas.records import Progress
 from gnas.retrain.config import CELL_SIZES, DARTS_SIZE
 from gnas.runs import (
@@ -36,10 +36,11 @@ from gnas.runs import (
     write_config,
     write_result,
 )
-from gnas.search.toponas.config import BASELINES, PRESETS, ToponasConfig
-from gnas.search.toponas.loop import SupernetSearchResult, search_toponas, toponas_space
+from gnas.search.toponas.config import BASELINES, PRESETS, SIZES, WARMUP_SHARE, ToponasConfig
+from gnas.search.toponas.loop import SupernetSearchResult, search_toponas
 from gnas.search.toponas.record import RunRecord
-from gnas.spaces import space_record
+from gnas.search.toponas.where import DARTS, search_space, supernets_of
+from gnas.spaces import Space, space_record
 
 logger = logging.getLogger(__name__)
 
@@ -78,29 +79,59 @@ class SearchPlan:
 
 
 def plan_search(
-    dataset: Dataset = "digits", *, baseline: str | None = None, **changes: Any
+    dataset: Dataset = "digits",
+    *,
+    space: str = DARTS,
+    size: str | None = None,
+    baseline: str | None = None,
+    **changes: Any,
 ) -> SearchPlan:
-    """The preset of ``dataset`` with changes.
+    """The preset of ``dataset`` or of ``space``, with changes.
 
     Args:
         dataset: Which images.
+        space: Where to search; see `ToponasConfig.space`.
+        size: One of the presets of the space in `SIZES`; None takes the first where there are
+            any, else the preset of the images.
         baseline: One of `BASELINES`, to be changed in turn by ``changes``.
         changes: Fields of `ToponasConfig` and `ImagesConfig`; ``seed`` is both's.
 
     Raises:
         ConfigError: unknown names or impossible values.
+        UnsupportedError: the space has no supernet.
     """
     if dataset not in PRESETS:
         raise ConfigError(f"unknown dataset '{dataset}'; choose from {sorted(get_args(Dataset))}")
     if baseline is not None and baseline not in BASELINES:
         raise ConfigError(f"unknown baseline '{baseline}'; choose from {sorted(BASELINES)}")
     searching, seeing = shared_out(changes, ToponasConfig, ImagesConfig, own="dataset")
+    start = _preset(dataset, space, size)
     fields = {**(BASELINES[baseline] if baseline else {}), **searching}
+    if baseline == "pc-darts":
+        epochs = fields.get("epochs", start.epochs)
+        whole = type(epochs) is int
+        fields.setdefault("warmup_epochs", int(WARMUP_SHARE * epochs) if whole else 0)
+    if space not in SIZES and space != DARTS:  # a space of one's own says how many nodes it has
+        form = search_space(dataclasses.replace(start, space=space)).supernets
+        fields.setdefault("num_nodes", form.num_nodes if form is not None else start.num_nodes)
+    config = dataclasses.replace(start, space=space, **fields)
+    supernets_of(config)
     return SearchPlan(
-        dataclasses.replace(PRESETS[dataset](), **fields),
+        config,
         ImagesConfig(dataset=dataset, **seeing),
         follows=() if "batch_size" in fields else ("batch_size",),
     )
+
+
+def _preset(dataset: Dataset, space: str, size: str | None) -> ToponasConfig:
+    """The config that changes are made to."""
+    sizes = SIZES.get(space, {})
+    if size is not None and size not in sizes:
+        known = f"choose from {[*sizes]}" if sizes else f"'{space}' has none"
+        raise ConfigError(f"unknown size '{size}' of searches; {known}")
+    if size is None and not sizes:
+        return PRESETS[dataset]()
+    return sizes[size or next(iter(sizes))]()
 
 
 def planned(folder: Path) -> SearchPlan:
@@ -176,7 +207,7 @@ def _run(
     report: Callable[[Progress], None],
     figures: Callable[[SupernetSearchResult], Mapping[str, Figure]] | None,
 ) -> dict[str, Any]:
-    space = toponas_space(plan.config)
+    space = search_space(plan.config)
     images = open_images(
         plan.images,
         num_parts=plan.config.num_parts,
@@ -228,17 +259,23 @@ def result_facts(
     ``params`` and ``macs`` are those of ``network``, what ``gnas retrain`` trains of these cells,
     at the size of the images that were searched on.
     """
-    size = network_config(plan.config, images)
-    network = darts_network(result.architecture, size)
+    space = search_space(plan.config)
+    size = network_config(space, plan.config, images)
+    network = space.network(result.architecture, size)
     shape = (images.in_channels, images.config.size, images.config.size)
+    genotype = {}
+    if plan.config.space == DARTS:  # what tools of the DARTS family read
+        genotype = {
+            "genotype": json.loads(result.genotype.to_json()),
+            "genotype_text": result.text,
+        }
     return {
         "command": COMMAND,
         "config": {"search": plan.config, "images": plan.images},
         "data": {**images.facts(), "read": images.line},
-        "space": space_record(toponas_space(plan.config)),
-        "architecture": str(result.genotype),
-        "genotype": json.loads(result.genotype.to_json()),
-        "genotype_text": str(result.genotype),
+        "space": space_record(space),
+        "architecture": result.text,
+        **genotype,
         "valid": result.valid,
         "derived": result.derived,
         "stopped": result.stopped,
@@ -254,20 +291,18 @@ def result_facts(
     }
 
 
-def network_config(config: ToponasConfig, images: SearchImages) -> DartsNetworkConfig:
+def network_config(space: Space, config: ToponasConfig, images: SearchImages) -> Any:
     """The network that ``gnas retrain`` trains of the cells found on these images.
 
-    As in the paper's appendices A.2 and A.4: 12 cells of 32 channels where a topology was learned,
-    DARTS' 20 of 36 where not, 14 of 48 on ImageNet; on digits a small one of 5 and 16.
+    Of DARTS' cells as in the paper's appendices A.2 and A.4: 12 cells of 32 channels where a
+    topology was learned, DARTS' 20 of 36 where not, 14 of 48 on ImageNet; on digits a small one of
+    5 and 16. Of other spaces their own.
     """
+    ends = {"in_channels": images.in_channels, "num_classes": images.num_classes}
+    if config.space != DARTS:
+        return space.network_config(**ends)
     dataset = "imagenet" if config.stem == "imagenet" else images.config.dataset
     cells, channels = CELL_SIZES[dataset]
     if not config.learns_topology and dataset in ("cifar10", "folder"):
         cells, channels = DARTS_SIZE
-    return DartsNetworkConfig(
-        in_channels=images.in_channels,
-        num_classes=images.num_classes,
-        channels=channels,
-        num_cells=cells,
-        stem=config.stem,
-    )
+    return space.network_config(channels=channels, num_cells=cells, stem=config.stem, **ends)

@@ -33,6 +33,8 @@ class SearchState:
         """alpha, beta and s before the search and after every epoch."""
         self.stopped: str | None = None
         """Why the search ended before its last epoch."""
+        self.chosen: int | None = None
+        """The epoch, from 1, that is derived where it is not the last one."""
         self._before, self._start = 0.0, time.monotonic()
 
     @property
@@ -83,6 +85,7 @@ class SearchState:
             "sums": self.sums,
             "epochs": self.epochs,
             "stopped": self.stopped,
+            "chosen": self.chosen,
             "seconds": self.seconds,
             "loss_scale": self.updater.loss_scale,
             "good_steps": self.updater.good_steps,
@@ -121,6 +124,7 @@ class SearchState:
         self.snapshots = [{k: v[row] for k, v in history.items()} for row in range(count)]
         self.step, self.sums = record["step"], dict(record["sums"])
         self.epochs, self.stopped = list(record["epochs"]), record["stopped"]
+        self.chosen = record["chosen"]
         self.updater.loss_scale = record["loss_scale"]
         self.updater.good_steps = record["good_steps"]
         self._before, self._start = record["seconds"], time.monotonic()

@@ -9,6 +9,7 @@ from typing import Any
 from safetensors import SafetensorError
 from safetensors.torch import load_file
 from torch import Tensor
+from torch_geometric.data import Data
 
 from gnas.data.files import check_regular, decoding, read_json_lines
 from gnas.errors import DataError, MissingDataError
@@ -16,7 +17,7 @@ from gnas.records import METRICS
 from gnas.search.toponas.config import ToponasConfig
 from gnas.search.toponas.record import HISTORY
 from gnas.search.toponas.run import planned
-from gnas.spaces.toponas.genotype import Genotype
+from gnas.search.toponas.where import search_space
 
 
 @dataclass(frozen=True)
@@ -25,8 +26,10 @@ class SearchTrace:
 
     config: ToponasConfig
     """How it searches."""
-    genotype: Genotype
+    architecture: Data
     """What it has found so far."""
+    text: str
+    """The same in the space's notation."""
     epochs: list[dict[str, Any]]
     """Metrics of every epoch."""
     history: dict[str, Tensor]
@@ -51,7 +54,8 @@ def read_trace(folder: Path) -> SearchTrace:
         with decoding(folder, what):
             check_regular(folder / HISTORY, what)
             history = load_file(folder / HISTORY)
-            genotype = Genotype.parse(epochs[-1]["genotype"])
+            text = epochs[-1]["genotype"]
+            architecture = search_space(config).from_str(text)
     except FileNotFoundError as error:
         raise MissingDataError(
             f"a search must have finished an epoch to be shown, but {folder} has none"
@@ -59,4 +63,6 @@ def read_trace(folder: Path) -> SearchTrace:
     except (OSError, SafetensorError) as error:
         reason = str(error).splitlines()[0]
         raise DataError(f"{folder} must be {what}, but cannot be read: {reason}") from error
-    return SearchTrace(config, genotype, epochs, history, (folder / "result.json").exists())
+    return SearchTrace(
+        config, architecture, text, epochs, history, (folder / "result.json").exists()
+    )

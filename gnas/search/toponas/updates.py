@@ -8,10 +8,10 @@ order (`Updater.step`).
 from __future__ import annotations
 
 import math
-from collections.abc import Iterator, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass
-from typing import NamedTuple
+from typing import Any, NamedTuple
 
 import torch
 from torch import Tensor, nn
@@ -20,6 +20,7 @@ from gnas.data.batches import Batch
 from gnas.distributed import ALONE, World
 from gnas.search.toponas.arch import ArchParameters
 from gnas.search.toponas.config import ToponasConfig
+from gnas.spaces.supernets import MixedWeights
 
 HVP_RADIUS = 0.01
 """Length of the finite-difference step in w (DARTS, section 2.3, footnote 2)."""
@@ -27,12 +28,21 @@ FIRST_SCALE, DOUBLE_AFTER = 2.0**13, 500
 """float16: first factor of the loss, and steps without overflow after which it doubles."""
 
 
+POWER_ROUNDS, POWER_TOLERANCE = 30, 1e-3
+"""Most products of a power iteration, and the relative change of the value at which it ends."""
+
+
 class Term(NamedTuple):
-    """A weighted loss on one batch, with or without beta's regulariser."""
+    """A weighted loss on one batch, with or without the penalties of the variables."""
 
     batch: Batch
     weight: float = 1.0
     regularised: bool = False
+    """Whether beta's regulariser belongs to it."""
+    penalised: bool = False
+    """Whether alpha's penalty belongs to it."""
+    draw: int | None = None
+    """Seed of what the relaxation draws, where that must be the same again; None draws anew."""
 
 
 @dataclass(frozen=True)
@@ -81,10 +91,11 @@ class Updater:
             self.w, lr=config.lr, momentum=config.momentum, weight_decay=config.weight_decay
         )
         groups = {"alpha": arch.alphas(), "beta": arch.betas()}
+        rates = {"alpha": config.arch_lr, "beta": config.beta_lr or config.arch_lr}
         self.arch_optimizers = {
             name: torch.optim.Adam(
                 group,
-                lr=config.arch_lr,
+                lr=rates[name],
                 betas=config.arch_betas,
                 weight_decay=config.arch_weight_decay,
             )
@@ -94,8 +105,12 @@ class Updater:
         self.loss_scale = FIRST_SCALE if config.precision == "float16" else 1.0
         self.good_steps = 0
         """float16: gradients in a row without overflow."""
+        self.epoch = 0
+        """The epoch that runs, for what changes with it: temperature and alpha's penalty."""
 
-    def step(self, train: Batch, alpha: Batch, beta: Batch | None, lr: float) -> StepResult:
+    def step(
+        self, train: Batch, alpha: Batch, beta: Batch | None, lr: float, epoch: int = 0
+    ) -> StepResult:
         """Learns from one batch of each stream: Algorithm 1's inner loop.
 
         Args:
@@ -103,7 +118,12 @@ class Updater:
             alpha: For alpha, and for beta where ``beta`` is None.
             beta: For beta alone.
             lr: Learning rate of w.
+            epoch: Number of the epoch, from 0; in the first ones alpha and beta may rest.
         """
+        self.epoch = epoch
+        if not self.config.learns_arch(epoch):
+            (val,), _ = self.gradients([Term(alpha)], [])
+            return StepResult(self._learn_w(train, lr), val, None)
         if self.config.method == "darts":
             val, val_beta = self._learn_arch(train, alpha, beta, lr)
             return StepResult(self._learn_w(train, lr), val, val_beta)
@@ -130,7 +150,7 @@ class Updater:
         inputs = [p for optimizer in optimizers for p in optimizer.param_groups[0]["params"]]
         mixed = self.config.method == "milenas"
         weight = self.config.val_weight if mixed else 1.0
-        terms = [Term(val, weight, regularised="beta" in names)]
+        terms = [Term(val, weight, regularised="beta" in names, penalised="alpha" in names)]
         if mixed:
             terms.insert(0, Term(train))
         if self.config.order == 1:
@@ -175,8 +195,9 @@ class Updater:
         with self._only(inputs):
             for term in terms:
                 seen = []
+                draw = term.draw if term.draw is not None else self.new_draw()
                 for x, y in self._pieces(term.batch):
-                    loss, acc = self._loss(x, y)
+                    loss, acc = self._loss(x, y, draw)
                     weight = term.weight / self.config.accumulate
                     totals = _add(totals, self._grad(weight * loss, inputs))
                     seen.append(torch.stack([loss.detach(), acc.to(loss.dtype)]))
@@ -184,6 +205,9 @@ class Updater:
                 if term.regularised and self.config.regulariser:
                     weight = term.weight * self.config.regulariser
                     totals = _add(totals, self._grad(weight * self.arch.regulariser(), inputs))
+                penalty = self.config.alpha_penalty_at(self.epoch) * term.penalised
+                if penalty:
+                    totals = _add(totals, self._grad(penalty * self.arch.alpha_penalty(), inputs))
         *totals, means = self.world.average([*totals, torch.stack(shown)])
         if self.loss_scale != 1:
             totals = [total / self.loss_scale for total in totals]
@@ -198,7 +222,8 @@ class Updater:
         order. As there, w' has momentum and weight decay but no gradient clipping.
         """
         saved = [parameter.detach().clone() for parameter in self.w]
-        _, slopes = self.gradients([Term(train)], self.w)
+        inner = Term(train, draw=self.new_draw())  # the same function of the inputs each time
+        _, slopes = self.gradients([inner], self.w)
         with torch.no_grad():
             for parameter, slope in zip(self.w, slopes, strict=True):
                 velocity = self.w_optimizer.state[parameter].get("momentum_buffer")
@@ -213,7 +238,7 @@ class Updater:
         sides = []
         for sign in (1, -1):
             self._place([w + sign * radius * v for w, v in zip(saved, vector, strict=True)])
-            sides.append(self.gradients([Term(train)], inputs)[1])
+            sides.append(self.gradients([inner], inputs)[1])
         self._place(saved)
         if radius == 0:
             return measured, direct
@@ -222,21 +247,81 @@ class Updater:
             d - scale * (up - down) for d, up, down in zip(direct, *sides, strict=True)
         ]
 
+    def alpha_eigenvalue(self, batch: Batch, *, rounds: int = POWER_ROUNDS) -> float:
+        """Largest eigenvalue of the Hessian of the loss in alpha, at today's w and beta.
+
+        By power iteration with exact Hessian-vector products. What first converges is the
+        eigenvalue of the largest magnitude; where that is negative, a second iteration on the
+        Hessian shifted by it finds the largest one.
+
+        Args:
+            batch: Images of this process; all processes' products are averaged.
+            rounds: Most products of one iteration.
+
+        Source: Zela et al., Understanding and Robustifying Differentiable Architecture Search
+        (R-DARTS), ICLR 2020, section 4.
+        """
+        inputs = self.arch.alphas()
+        with self._only(inputs), twice_differentiable(self.supernet):
+            loss, _ = self._loss(*batch, self.new_draw())
+            slopes = torch.autograd.grad(
+                loss, inputs, create_graph=True, allow_unused=True, materialize_grads=True
+            )
+            slope = torch.cat([part.flatten() for part in slopes])
+
+            def product(vector: Tensor) -> Tensor:
+                parts = torch.autograd.grad(
+                    slope,
+                    inputs,
+                    vector,
+                    retain_graph=True,
+                    allow_unused=True,
+                    materialize_grads=True,
+                )
+                whole = torch.cat([part.flatten() for part in parts])
+                return self.world.average([whole])[0]
+
+            dominant = dominant_eigenvalue(product, slope.detach(), rounds)
+            if dominant >= 0:
+                return dominant
+            return dominant + dominant_eigenvalue(
+                lambda v: product(v) - dominant * v, slope.detach(), rounds
+            )
+
     @torch.no_grad()
     def _place(self, values: Sequence[Tensor]) -> None:
         for parameter, value in zip(self.w, values, strict=True):
             parameter.copy_(value)
 
-    def _loss(self, x: Tensor, y: Tensor) -> tuple[Tensor, Tensor]:
+    def new_draw(self) -> int:
+        """A seed for what the relaxation draws for one batch, the same in all processes.
+
+        It comes from torch's global generator, which checkpoints keep; 0, and nothing is taken
+        from it, where the relaxation does not draw.
+        """
+        if not self.arch.relaxation.draws:
+            return 0
+        return int(torch.randint(2**62, ()))
+
+    def mixed_weights(self, draw: int) -> tuple[MixedWeights, ...]:
+        """The weights of operations and edges for one batch."""
+        temperature = self.config.temperature_at(self.epoch)
+        if not self.arch.relaxation.draws:
+            return self.arch.mixed_weights(temperature)
+        with torch.random.fork_rng(devices=[]):
+            torch.manual_seed(draw)
+            return self.arch.mixed_weights(temperature)
+
+    def _loss(self, x: Tensor, y: Tensor, draw: int) -> tuple[Tensor, Tensor]:
         """Mean cross-entropy and accuracy, both scalars."""
-        normal, reduce = self.arch.mixed_weights()
+        weights = self.mixed_weights(draw)
         precision = self.config.precision
         with torch.autocast(
             x.device.type,
             dtype=torch.float16 if precision == "float16" else torch.bfloat16,
             enabled=precision != "float32",
         ):
-            logits = self.supernet(x, normal, reduce)
+            logits = self.supernet(x, *weights)
             loss = nn.functional.cross_entropy(logits, y)
         return loss, (logits.detach().argmax(1) == y).double().mean()
 
@@ -282,3 +367,40 @@ class Updater:
 
 def _add(totals: Sequence[Tensor], more: Sequence[Tensor]) -> list[Tensor]:
     return [total + part for total, part in zip(totals, more, strict=True)]
+
+
+def dominant_eigenvalue(
+    product: Callable[[Tensor], Tensor], like: Tensor, rounds: int = POWER_ROUNDS
+) -> float:
+    """The eigenvalue of the largest magnitude of a symmetric matrix, by power iteration.
+
+    Args:
+        product: Maps a vector [n] to the matrix times it.
+        like: A vector [n] of the wanted device and type.
+        rounds: Most products; it ends before where the value no longer changes.
+    """
+    generator = torch.Generator().manual_seed(0)
+    vector = torch.randn(like.shape, generator=generator, dtype=torch.float64).to(like)
+    value = 0.0
+    for _ in range(rounds):
+        vector = vector / vector.norm()
+        image = product(vector)
+        before, value = value, float(vector @ image)
+        if abs(value - before) <= POWER_TOLERANCE * abs(value) or not image.any():
+            break
+        vector = image
+    return value
+
+
+@contextmanager
+def twice_differentiable(supernet: nn.Module) -> Iterator[None]:
+    """PyTorch's kernels in a supernet, as the C ones can be differentiated once only."""
+    own: Any = supernet
+    chosen = getattr(own, "kernels", None)
+    if chosen is not None:
+        own.kernels = "torch"
+    try:
+        yield
+    finally:
+        if chosen is not None:
+            own.kernels = chosen

@@ -9,7 +9,7 @@ from torch_geometric.data import Data
 from gnas.config import Count, Depth, configuration
 from gnas.graphs import to_adjacency
 from gnas.spaces.nasbench201 import CANDIDATES, EDGES, NUM_NODES, NASBench201
-from gnas.spaces.primitives import conv_norm
+from gnas.spaces.primitives import Norm, conv_norm
 from gnas.spaces.sizes import check_sizes
 
 NUM_STAGES = 3
@@ -128,15 +128,16 @@ class ResidualReduction(nn.Module):
     Args:
         in_channels: Channels of the input.
         out_channels: Channels of the result.
+        norm: Makes the batch norms.
     """
 
-    def __init__(self, in_channels: int, out_channels: int) -> None:
+    def __init__(self, in_channels: int, out_channels: int, norm: Norm = nn.BatchNorm2d) -> None:
         super().__init__()
         self.block = nn.Sequential(
             nn.ReLU(),
-            *conv_norm(in_channels, out_channels, 3, stride=2),
+            *conv_norm(in_channels, out_channels, 3, 2, norm),
             nn.ReLU(),
-            *conv_norm(out_channels, out_channels, 3),
+            *conv_norm(out_channels, out_channels, 3, 1, norm),
         )
         self.shortcut = nn.Sequential(
             nn.AvgPool2d(2, stride=2, ceil_mode=True),

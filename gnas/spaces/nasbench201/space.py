@@ -13,6 +13,7 @@ from gnas.graphs import to_adjacency
 from gnas.spaces.edge_ops import EdgeOpSpace
 from gnas.spaces.networks import Networks
 from gnas.spaces.notation import Notation, numbers
+from gnas.spaces.supernets import Supernets
 
 NUM_NODES = 4
 CANDIDATES = ("none", "skip_connect", "nor_conv_1x1", "nor_conv_3x3", "avg_pool_3x3")
@@ -131,6 +132,24 @@ class NASBench201(EdgeOpSpace):
             width="channels",
             small={"cells_per_stage": 1, "channels": 8},
             source=nasbench201_blocks,
+        )
+
+    @property
+    def supernets(self) -> Supernets:
+        """One cell type; edges fall away where `none` is best unless a topology is learned."""
+        from gnas.spaces.nasbench201.supernet import NASBench201Supernet, cell_of_codes
+
+        return Supernets(
+            cells=("cell",),
+            ops=CANDIDATES[1:],
+            skip="skip_connect",
+            learned=self.vocabulary.learned,
+            num_nodes=NUM_NODES,
+            num_inputs=1,
+            joins=False,
+            prunes=False,
+            build=NASBench201Supernet,
+            graph=cell_of_codes,
         )
 
     @classmethod

@@ -15,6 +15,7 @@ from gnas.graphs import DenseBatch, graph_keys
 from gnas.spaces.base import Space
 from gnas.spaces.networks import Networks
 from gnas.spaces.suggestions import Trial, pick
+from gnas.spaces.supernets import Supernets
 from gnas.spaces.toponas.cells import (
     CELL_TYPES,
     EDGE_OPS,
@@ -120,6 +121,21 @@ class TopoNAS(Space):
             width="channels",
             small={"num_cells": 3, "channels": 8},
             source=darts_blocks,
+        )
+
+    @property
+    def supernets(self) -> Supernets:
+        """DARTS' supernet of a normal and a reduction cell."""
+        from gnas.spaces.toponas.supernet import Supernet
+
+        return Supernets(
+            cells=CELL_TYPES,
+            ops=PRIMITIVES,
+            skip="skip_connect",
+            learned=self.vocabulary.learned,
+            num_nodes=self.num_nodes,
+            build=Supernet,
+            graph=cells_graph,
         )
 
     def draw(self, graph: Data) -> dict[str, Figure]:

@@ -8,9 +8,8 @@ import torch
 from torch import Tensor, nn
 
 from gnas.data.parts import ImagesConfig, SearchImages, SearchLoaders, search_loaders
-from gnas.models.supercell import MixedWeights
-from gnas.models.supernet import SupernetConfig
 from gnas.search.toponas import SupernetSearchResult, ToponasConfig, search_toponas, toponas_space
+from gnas.spaces.supernets import MixedWeights, SupernetConfig
 from gnas.topology import candidate_edges
 
 TINY: dict[str, Any] = {

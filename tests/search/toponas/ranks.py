@@ -22,8 +22,8 @@ from gnas import viz as pictures
 from gnas.cli import app
 from gnas.distributed import ALONE
 from gnas.errors import GnasError
-from gnas.models.supernet import SupernetConfig
 from gnas.search.toponas import RunRecord, SupernetSearchResult, World, joined
+from gnas.spaces.supernets import SupernetConfig
 from tests.models.plain_supernet import PlainSupernet
 from tests.search.toponas.conftest import make_loaders, search, tiny
 

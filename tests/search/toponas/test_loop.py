@@ -12,8 +12,8 @@ from torch import nn
 
 from gnas.data.batches import Batch, Batches
 from gnas.errors import ConfigError, DataError, GnasError
-from gnas.models.supernet import SupernetConfig
 from gnas.search.toponas import ArchParameters, SupernetSearchResult, search_toponas, toponas_space
+from gnas.spaces.supernets import SupernetConfig
 from gnas.spaces.toponas import TopoNAS
 from gnas.spaces.toponas.genotype import Genotype
 from gnas.topology import is_valid

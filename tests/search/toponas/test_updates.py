@@ -1,5 +1,6 @@
 from __future__ import annotations
 
+import math
 from dataclasses import replace
 
 import pytest
@@ -8,10 +9,12 @@ from torch import Tensor, nn
 from torch.func import functional_call
 
 from gnas.data.batches import Batch
-from gnas.models.supernet import SupernetConfig
 from gnas.search.toponas import ArchParameters, ToponasConfig
-from gnas.search.toponas.updates import Term, Updater
+from gnas.search.toponas.updates import Term, Updater, dominant_eigenvalue
+from gnas.spaces.supernets import SupernetConfig
+from gnas.spaces.toponas.supernet import Supernet
 from tests.models.plain_supernet import PlainSupernet
+from tests.models.test_fused import needs_compiler
 from tests.search.toponas.conftest import SmallSupernet, tiny
 
 NETWORK = SupernetConfig(num_classes=4, channels=4, num_cells=3, num_nodes=5, stem_multiplier=1)
@@ -187,3 +190,110 @@ def test_no_topology_means_no_beta() -> None:
     assert [a.shape for a in updater.arch.alphas()] == [(5, 8), (5, 8)]
     result = updater.step(batch(1), batch(2), None, 0.1)
     assert result.val_beta is None and result.is_finite
+
+
+def test_in_the_first_epochs_only_w_learns() -> None:
+    updater = make(tiny(warmup_epochs=1))
+    before = [p.detach().clone() for p in updater.arch.parameters()]
+    w = [p.detach().clone() for p in updater.w]
+    result = updater.step(batch(1), batch(2), batch(3), 0.1, epoch=0)
+    assert all(map(torch.equal, before, updater.arch.parameters()))
+    assert not any(map(torch.equal, w, updater.w))
+    other = make(tiny(warmup_epochs=1))
+    assert result.val.loss == pytest.approx(float(loss_of(other, batch(2)).detach()))
+    updater.step(batch(1), batch(2), batch(3), 0.1, epoch=1)
+    assert not any(map(torch.equal, before, updater.arch.parameters()))
+
+
+def test_penalty_of_alpha_grows_and_is_alphas_alone() -> None:
+    config = tiny(alpha_penalty=4.0, epochs=3)
+    updater = make(config)
+    terms = [Term(batch(1), penalised=True)]
+    for epoch, weight in enumerate((0.0, 2.0, 4.0)):
+        updater.epoch = epoch
+        found = updater.gradients(terms, updater.arch.alphas())[1]
+        objective = loss_of(updater, batch(1)) + weight * updater.arch.alpha_penalty()
+        expected = torch.autograd.grad(objective, updater.arch.alphas())
+        assert all(torch.allclose(a, b) for a, b in zip(found, expected, strict=True))
+
+
+def test_beta_has_a_rate_of_its_own() -> None:
+    updater = make(tiny(beta_lr=0.5))
+    rates = {n: o.param_groups[0]["lr"] for n, o in updater.arch_optimizers.items()}
+    assert rates == {"alpha": 0.05, "beta": 0.5}
+
+
+@pytest.mark.parametrize("relaxation", ["gumbel", "dirichlet"])
+def test_pieces_see_the_same_draw_and_batches_do_not(relaxation: str) -> None:
+    found = []
+    for pieces in (1, 4):
+        updater = make(tiny(relaxation=relaxation, accumulate=pieces))
+        torch.manual_seed(5)
+        found.append(
+            [updater.gradients([Term(batch(1))], updater.arch.alphas())[1] for _ in range(2)]
+        )
+    for whole, parts in zip(*found, strict=True):
+        assert all(torch.allclose(a, b, rtol=1e-9) for a, b in zip(whole, parts, strict=True))
+    assert not torch.equal(found[0][0][0], found[0][1][0])
+
+
+@pytest.mark.parametrize("relaxation", ["gumbel", "dirichlet"])
+def test_second_order_of_a_drawn_supernet_is_exact(relaxation: str) -> None:
+    """Both sides of the finite difference, and the step between them, are of one draw."""
+    updater = make(tiny(order=2, relaxation=relaxation, samples=0))
+    train, val, inputs, lr = batch(1), batch(2), updater.arch.alphas(), 0.3
+    torch.manual_seed(5)
+    inner, outer = updater.new_draw(), updater.new_draw()
+
+    def loss(data: Batch, draw: int, w: dict[str, Tensor]) -> Tensor:
+        logits = functional_call(updater.supernet, w, (data[0], *updater.mixed_weights(draw)))
+        return nn.functional.cross_entropy(logits, data[1])
+
+    names: dict[str, Tensor] = dict(updater.supernet.named_parameters())
+    slopes = torch.autograd.grad(
+        loss(train, inner, names), list(names.values()), create_graph=True
+    )
+    decay = updater.config.weight_decay
+    ahead = {
+        name: w - lr * (slope + decay * w)
+        for (name, w), slope in zip(names.items(), slopes, strict=True)
+    }
+    exact = torch.autograd.grad(loss(val, outer, ahead), inputs)
+    torch.manual_seed(5)
+    found = updater.gradients_ahead([Term(val)], inputs, train, lr)[1]
+    for mine, truth in zip(found, exact, strict=True):
+        assert torch.allclose(mine, truth, rtol=1e-3, atol=1e-6)
+
+
+@pytest.mark.parametrize("build", [SmallSupernet, PlainSupernet])
+def test_eigenvalue_is_that_of_the_dense_hessian(build: type[nn.Module]) -> None:
+    updater = make(tiny(), build)
+    alphas, data = updater.arch.alphas(), batch(1)
+    slopes = torch.autograd.grad(loss_of(updater, data), alphas, create_graph=True)
+    slope = torch.cat([part.flatten() for part in slopes])
+    rows = [torch.autograd.grad(value, alphas, retain_graph=True) for value in slope]
+    hessian = torch.stack([torch.cat([part.flatten() for part in row]) for row in rows])
+    values = torch.linalg.eigvalsh(hessian)
+    found = updater.alpha_eigenvalue(data, rounds=2000)
+    assert found == pytest.approx(float(values.max()), rel=0.02)
+    assert all(parameter.requires_grad for parameter in updater.w)
+
+
+def test_largest_eigenvalue_where_the_dominant_one_is_negative() -> None:
+    matrix = torch.diag(torch.tensor([-5.0, 3.0, 1.0], dtype=torch.float64))
+    found = dominant_eigenvalue(lambda v: matrix @ v, torch.zeros(3, dtype=torch.float64), 500)
+    assert found == pytest.approx(-5, rel=1e-3)
+    shifted = dominant_eigenvalue(
+        lambda v: matrix @ v - found * v, torch.zeros(3, dtype=torch.float64), 500
+    )
+    assert found + shifted == pytest.approx(3, rel=1e-2)
+
+
+@needs_compiler
+def test_the_c_kernels_return_after_the_hessian() -> None:
+    supernet = Supernet(replace(NETWORK, kernels="native"))
+    arch = ArchParameters(tiny())
+    updater = Updater(supernet, arch, tiny())
+    x, y = batch(1)
+    assert math.isfinite(updater.alpha_eigenvalue((x.float(), y), rounds=3))
+    assert supernet.kernels == "native"

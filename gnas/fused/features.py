@@ -55,8 +55,20 @@ class Kernels(Protocol):
         """
         ...
 
-    def weighted_sum(self, weights: Tensor, terms: Sequence[Features]) -> Tensor:
+    def normalised(self, values: Sequence[Tensor]) -> list[Features]:
+        """Feature maps of one shape, each to be followed by a batch norm without weights.
+
+        Shapes:
+            K times [B, C, H, W] -> K times the same.
+        """
+        ...
+
+    def weighted_sum(
+        self, weights: Tensor, terms: Sequence[Features], *, fold: bool = False
+    ) -> Tensor:
         """Sum over K terms of ``weights[k]`` times the (normalised) feature map.
+
+        ``fold`` is faster where there are few channels; see `gnas.fused.native.weighted_sum`.
 
         Shapes:
             weights [K], K times [B, C, H, W] -> [B, C, H, W].

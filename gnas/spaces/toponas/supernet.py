@@ -2,69 +2,18 @@
 
 from __future__ import annotations
 
-import logging
 from dataclasses import replace
-from functools import cache
-from typing import Literal
 
 import torch
 from torch import Tensor, nn
 from torch.utils.checkpoint import checkpoint
 
-from gnas.config import Count, Depth, configuration
-from gnas.errors import ConfigError, UnsupportedError
-from gnas.models.fused import Kernels, native, native_problem, plain
-from gnas.models.supercell import MixedWeights, SuperCell
+from gnas.fused import kernels_for
 from gnas.spaces.primitives import reduction_cells, stem
-from gnas.spaces.sizes import check_sizes
-from gnas.spaces.toponas import PRIMITIVES, candidate_edges
-
-logger = logging.getLogger(__name__)
-
-
-@configuration
-class SupernetConfig:
-    """Size and form of a supernet; the defaults are DARTS' on CIFAR-10."""
-
-    in_channels: Count = 3
-    """Image channels."""
-    num_classes: Count = 10
-    """Width of the classifier."""
-    channels: Count = 16
-    """Channels of the first cells' nodes; each reduction cell doubles them."""
-    num_cells: Depth = 8
-    """Cells; those at 1/3 and 2/3 of the depth reduce."""
-    num_nodes: Count = 7
-    """Nodes of a cell, its two inputs and its output included."""
-    stem: Literal["cifar", "imagenet"] = "cifar"
-    """One 3x3 convolution, or three with stride 2."""
-    stem_multiplier: Count = 3
-    """Channels of the CIFAR stem, in multiples of ``channels``."""
-    partial: Count = 1
-    """Only 1/partial of the channels go through the operations; 4 is PC-DARTS."""
-    kernels: Literal["auto", "native", "torch"] = "auto"
-    """Who computes the cells: C code (CPU, float32 and float64), PyTorch, or C where it can."""
-    recompute: bool = False
-    """Keep only the cells' outputs and compute the rest again in the backward: less memory."""
-
-    def __post_init__(self) -> None:
-        check_sizes(self)
-        if self.num_nodes < 4:
-            raise ConfigError(f"num_nodes must be at least 4, but got {self.num_nodes}")
-        if self.channels % 2:
-            raise ConfigError(f"channels must be even, but got {self.channels}")
-        if self.partial < 1 or self.channels % self.partial:
-            raise ConfigError(
-                f"partial must divide the {self.channels} channels, but got {self.partial}"
-            )
-        for field, choices in (
-            ("stem", ("cifar", "imagenet")),
-            ("kernels", ("auto", "native", "torch")),
-        ):
-            if getattr(self, field) not in choices:
-                raise ConfigError(
-                    f"{field} must be one of {choices}, but got {getattr(self, field)!r}"
-                )
+from gnas.spaces.supernets import MixedWeights, SupernetConfig
+from gnas.spaces.toponas.cells import PRIMITIVES
+from gnas.spaces.toponas.supercell import SuperCell
+from gnas.topology import candidate_edges
 
 
 class Supernet(nn.Module):
@@ -85,6 +34,7 @@ class Supernet(nn.Module):
     def __init__(self, config: SupernetConfig) -> None:
         super().__init__()
         self.config = config
+        self.kernels = config.kernels
         self.stem, last = stem(
             config.stem, config.in_channels, config.channels, config.stem_multiplier, _norm
         )
@@ -123,7 +73,7 @@ class Supernet(nn.Module):
             UnsupportedError: ``kernels="native"``, but they cannot run here (no C compiler,
                 another device or number type).
         """
-        kernels = self._kernels(images)
+        kernels = kernels_for(images, self.kernels)
         images = images.contiguous(memory_format=torch.channels_last)
         before = x = self.stem[0](images)
         for part in self.stem[1:]:
@@ -137,18 +87,6 @@ class Supernet(nn.Module):
             before, x = x, out
         logits: Tensor = self.classifier(x.mean((2, 3)))
         return logits
-
-    def _kernels(self, images: Tensor) -> Kernels:
-        if self.config.kernels == "torch":
-            return plain
-        problem = native_problem(images)
-        if problem is None:
-            return native
-        if self.config.kernels == "native":
-            raise UnsupportedError(problem)
-        if images.device.type == "cpu":
-            _warn_once(problem)
-        return plain
 
 
 def supernet_macs(config: SupernetConfig, image_size: int) -> int:
@@ -170,8 +108,3 @@ def supernet_macs(config: SupernetConfig, image_size: int) -> int:
 
 def _norm(channels: int) -> nn.BatchNorm2d:
     return nn.BatchNorm2d(channels, track_running_stats=False)
-
-
-@cache
-def _warn_once(problem: str) -> None:
-    logger.warning("%s; the supernet falls back to plain PyTorch, which is slower", problem)

@@ -11,7 +11,7 @@ import torch
 from torch import Tensor
 from torch.nn import functional as F
 
-from gnas.models.fused.features import EPS, Block, Features
+from gnas.fused.features import EPS, Block, Features
 
 
 def separable(x: Tensor, blocks: Sequence[Block]) -> list[Features]:
@@ -43,8 +43,16 @@ def pools(x: Tensor, stride: int) -> tuple[Features, Features]:
     return Features(highest, *_moments(highest)), Features(average, *_moments(average))
 
 
-def weighted_sum(weights: Tensor, terms: Sequence[Features]) -> Tensor:
-    """See `Kernels.weighted_sum`: batch norms are folded into the factors of the sum."""
+def normalised(values: Sequence[Tensor]) -> list[Features]:
+    """See `Kernels.normalised`."""
+    return [Features(value, *_moments(value)) for value in values]
+
+
+def weighted_sum(weights: Tensor, terms: Sequence[Features], *, fold: bool = False) -> Tensor:
+    """See `Kernels.weighted_sum`: batch norms are folded into the factors of the sum.
+
+    ``fold`` changes nothing here.
+    """
     total: Tensor | None = None
     constant: Tensor | None = None
     for weight, (value, mean, rstd) in zip(weights.unbind(), terms, strict=True):

@@ -2,15 +2,17 @@
 
 from __future__ import annotations
 
-from typing import NamedTuple, cast
+from typing import cast
 
 import torch
 from torch import Tensor, nn
 from torch.nn import functional as F
 
-from gnas.models.fused import Block, Features, Kernels
+from gnas.fused import Block, Features, Kernels
 from gnas.spaces.primitives import FactorizedReduce, relu_conv_norm
-from gnas.spaces.toponas import PRIMITIVES, candidate_edges
+from gnas.spaces.supernets import MixedWeights
+from gnas.spaces.toponas.cells import PRIMITIVES
+from gnas.topology import candidate_edges
 
 CONVOLUTIONS = {
     "sep_conv_3x3": (3, 1, 2),
@@ -19,15 +21,6 @@ CONVOLUTIONS = {
     "dil_conv_5x5": (5, 2, 1),
 }
 """Kernel size, dilation and number of blocks of the operations that have weights."""
-
-
-class MixedWeights(NamedTuple):
-    """How much every operation and every edge of one cell type counts."""
-
-    ops: Tensor
-    """[E, 7]: softmax of alpha, in the orders of `candidate_edges` and `PRIMITIVES`."""
-    edges: Tensor
-    """[E]: s(i, j); ones where no topology is learned."""
 
 
 class SuperCell(nn.Module):

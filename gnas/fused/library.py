@@ -37,6 +37,7 @@ FUNCTIONS = (
     "separable_backward",
     "pools_forward",
     "pools_backward",
+    "moments",
     "weighted_sum",
     "weighted_sum_dots",
     "combine",

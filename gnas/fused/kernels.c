@@ -560,6 +560,37 @@ typedef struct {
     int64_t images, pixels, channels, terms, threads; /* pixels of one image */
 } Sum;
 
+/* Mean and variance of every channel of every term; mean, var: [terms][channels].
+ * Returns 0, or 1 if memory ran out. */
+int moments(const Sum *s, const real *const *z, real *mean, real *var) {
+    const int64_t channels = s->channels, vecs = (channels + LANES - 1) / LANES;
+    const int64_t lanes = vecs * LANES, half = s->terms * s->images * lanes;
+    double *parts = allocate(2 * half * sizeof(double));
+    int failed = !parts;
+    if (failed) return failed;
+#pragma omp parallel num_threads(s->threads) reduction(| : failed)
+    {
+        vec *rows = allocate(s->pixels * vecs * sizeof(vec));
+        failed |= !rows;
+#pragma omp for schedule(static)
+        for (int64_t n = 0; n < s->images; n++)
+            for (int64_t k = 0; k < s->terms; k++) {
+                if (!rows) continue;
+                double *own = parts + (k * s->images + n) * lanes;
+                load_rows(z[k] + n * s->pixels * channels, s->pixels, channels, rows, vecs);
+                image_moments(rows, s->pixels, vecs, own, own + half);
+            }
+        free(rows);
+    }
+    for (int64_t k = 0; k < s->terms; k++) {
+        const double *own = parts + k * s->images * lanes;
+        merge_moments(own, own + half, s->images, s->pixels, lanes, channels,
+                      mean + k * channels, var + k * channels);
+    }
+    free(parts);
+    return failed;
+}
+
 enum { CHUNK = 64 }; /* pixels that stay in the cache while all terms pass */
 
 /* out = constant + sum over terms of scale[term] * z[term]; scale [terms][channels]. */

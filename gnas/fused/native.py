@@ -14,8 +14,8 @@ import torch
 from torch import Tensor
 from torch.autograd.function import once_differentiable
 
-from gnas.models.fused.features import EPS, Block, Features
-from gnas.models.fused.library import REALS, library, unavailable
+from gnas.fused.features import EPS, Block, Features
+from gnas.fused.library import REALS, library, unavailable
 
 
 def separable(x: Tensor, blocks: Sequence[Block]) -> list[Features]:
@@ -39,15 +39,43 @@ def pools(x: Tensor, stride: int) -> tuple[Features, Features]:
     return Features(highest, mean[0], rstd[0]), Features(average, mean[1], rstd[1])
 
 
-def weighted_sum(weights: Tensor, terms: Sequence[Features]) -> Tensor:
-    """See `Kernels.weighted_sum`."""
+@torch.no_grad()
+def _moments(values: Sequence[Tensor]) -> tuple[Tensor, Tensor]:
+    """Mean and biased variance of every channel, both [K, C], of K maps [B, C, H, W]."""
+    z = [_nhwc(value) for value in values]
+    mean, var = z[0].new_empty(2, len(z), z[0].size(1))
+    _run(
+        library(z[0].dtype).moments(
+            ctypes.byref(_sum(z[0], len(z))), _pointers(z), *map(_pointer, (mean, var))
+        )
+    )
+    return mean, var
+
+
+def normalised(values: Sequence[Tensor]) -> list[Features]:
+    """See `Kernels.normalised`; `weighted_sum` knows the moments' gradient."""
+    values = [_nhwc(value) for value in values]
+    mean, var = _moments(values)
+    return [Features(*part) for part in zip(values, mean, torch.rsqrt(var + EPS), strict=True)]
+
+
+def weighted_sum(weights: Tensor, terms: Sequence[Features], *, fold: bool = False) -> Tensor:
+    """See `Kernels.weighted_sum`.
+
+    Args:
+        weights: Of the terms.
+        terms: Feature maps.
+        fold: Take several pixels of few channels as one of many, so that vectors are full: up to
+            ten times as fast below 16 channels, and the sums of the backward are rounded in
+            another order.
+    """
     values = [_nhwc(term.value) for term in terms]
     channels = values[0].size(1)
     raw = values[0].new_zeros(channels), values[0].new_ones(channels)
     normalised = torch.tensor([term.mean is not None for term in terms])
     mean = torch.stack([raw[0] if term.mean is None else term.mean for term in terms])
     rstd = torch.stack([raw[1] if term.rstd is None else term.rstd for term in terms])
-    out: Tensor = _WeightedSum.apply(weights, normalised, mean, rstd, *values)
+    out: Tensor = _WeightedSum.apply(fold, weights, normalised, mean, rstd, *values)
     return out
 
 
@@ -189,14 +217,22 @@ class _WeightedSum(torch.autograd.Function):
 
     @staticmethod
     def forward(
-        ctx: Any, weights: Tensor, normalised: Tensor, mean: Tensor, rstd: Tensor, *z: Tensor
+        ctx: Any,
+        fold: bool,
+        weights: Tensor,
+        normalised: Tensor,
+        mean: Tensor,
+        rstd: Tensor,
+        *z: Tensor,
     ) -> Tensor:
         first = z[0]
+        ctx.folded = folded = _folded(first) if fold else 1
         scale = (weights.detach()[:, None].to(first.dtype) * rstd).contiguous()
         constant = -(scale * mean).sum(0)
         out = torch.empty_like(first)
+        scale, constant = scale.repeat(1, folded), constant.repeat(folded)
         library(first.dtype).weighted_sum(
-            ctypes.byref(_sum(first, len(z))),
+            ctypes.byref(_sum(first, len(z), folded)),
             _pointers(z),
             *map(_pointer, (scale, constant, out)),
         )
@@ -208,20 +244,22 @@ class _WeightedSum(torch.autograd.Function):
     def backward(ctx: Any, grad: Tensor) -> tuple[Tensor | None, ...]:
         weights, normalised, mean, rstd, *z = ctx.saved_tensors
         grad = _nhwc(grad)
-        dots = torch.zeros(len(z) + 1, mean.size(1), dtype=torch.float64)
+        shape = _sum(grad, len(z), ctx.folded)
+        dots = torch.zeros(len(z) + 1, shape.channels, dtype=torch.float64)
         _run(
             library(grad.dtype).weighted_sum_dots(
-                ctypes.byref(_sum(grad, len(z))), _pointers(z), _pointer(grad), _pointer(dots)
+                ctypes.byref(shape), _pointers(z), _pointer(grad), _pointer(dots)
             )
         )
+        dots = dots.view(len(z) + 1, ctx.folded, -1).sum(1)
         dot, total = dots[:-1], dots[-1].expand(len(z), -1)
         grad_weights = (rstd * (dot - mean * total)).sum(1).to(weights.dtype)
         factors = _norm_backward(weights, mean, rstd, total, dot, _pixels(grad))
         keep = normalised[:, None]
         factors = (factors[0], factors[1] * keep, factors[2] * keep)
         grad_z = [torch.empty_like(value) for value in z]
-        _combine([grad] * len(z), z, factors, grad_z)
-        return (grad_weights, None, None, None, *grad_z)
+        _combine([grad] * len(z), z, factors, grad_z, ctx.folded)
+        return (None, grad_weights, None, None, None, *grad_z)
 
 
 def _norm_backward(
@@ -237,12 +275,16 @@ def _norm_backward(
 
 
 def _combine(
-    g: Sequence[Tensor], z: Sequence[Tensor], factors: tuple[Tensor, ...], out: Sequence[Tensor]
+    g: Sequence[Tensor],
+    z: Sequence[Tensor],
+    factors: tuple[Tensor, ...],
+    out: Sequence[Tensor],
+    folded: int = 1,
 ) -> None:
     """out[k] = a[k] g[k] + b[k] z[k] + c[k], channel by channel."""
-    factors = tuple(factor.contiguous() for factor in factors)
+    factors = tuple(factor.repeat(1, folded).contiguous() for factor in factors)
     library(z[0].dtype).combine(
-        ctypes.byref(_sum(z[0], len(z))),
+        ctypes.byref(_sum(z[0], len(z), folded)),
         _pointers(z),
         _pointers(g),
         *map(_pointer, factors),
@@ -265,8 +307,16 @@ def _shape(
     )
 
 
-def _sum(z: Tensor, terms: int) -> _Sum:
-    return _Sum(len(z), _pixels(z) // len(z), z.size(1), terms, torch.get_num_threads())
+def _sum(z: Tensor, terms: int, folded: int = 1) -> _Sum:
+    pixels, channels = _pixels(z) // len(z) // folded, z.size(1) * folded
+    return _Sum(len(z), pixels, channels, terms, torch.get_num_threads())
+
+
+def _folded(z: Tensor) -> int:
+    """Pixels of an image that fill a vector together; 1 where they do not."""
+    lanes, pixels = 64 // z.element_size(), _pixels(z) // len(z)
+    folded = max(lanes // z.size(1), 1)
+    return folded if lanes % z.size(1) == 0 and pixels % folded == 0 else 1
 
 
 def _pixels(z: Tensor) -> int:

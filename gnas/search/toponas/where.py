@@ -1,0 +1,58 @@
+"""The space that a config searches in, and its supernet."""
+
+from __future__ import annotations
+
+from gnas.errors import ConfigError, UnsupportedError
+from gnas.search.toponas.config import ToponasConfig
+from gnas.spaces.base import Space
+from gnas.spaces.registry import load_space
+from gnas.spaces.supernets import Supernets
+from gnas.spaces.toponas import TopoNAS
+
+DARTS = "darts"
+"""The name of the space of DARTS' cells, whose wiring the config's own fields say."""
+
+
+def toponas_space(config: ToponasConfig) -> TopoNAS:
+    """The space of DARTS' cells that ``config`` derives its architecture in."""
+    return TopoNAS(
+        config.num_nodes,
+        topology="arbitrary" if config.topology == "arbitrary" else "fixed",
+        k=config.k,
+        mode=config.mode,
+    )
+
+
+def search_space(config: ToponasConfig) -> Space:
+    """The space that ``config`` derives its architecture in.
+
+    Raises:
+        ConfigError: there is no such space.
+    """
+    return toponas_space(config) if config.space == DARTS else load_space(config.space)
+
+
+def supernets_of(config: ToponasConfig, space: Space | None = None) -> Supernets:
+    """What is searched in: the supernet of the config's space, or of ``space``.
+
+    Raises:
+        UnsupportedError: the space has no supernet.
+        ConfigError: the config does not fit it.
+    """
+    space = search_space(config) if space is None else space
+    form = space.supernets
+    if form is None:
+        raise UnsupportedError(
+            f"a supernet search needs a space with a supernet, but '{space.name}' has none; "
+            "choose darts or nasbench201, or define the property `supernets` of your own"
+        )
+    if config.num_nodes != form.num_nodes:
+        raise ConfigError(
+            f"num_nodes must be {form.num_nodes} on '{space.name}', but got {config.num_nodes}"
+        )
+    if config.topology == "none" and config.mode == "output" and not form.prunes:
+        raise ConfigError(
+            f"without topology variables the cells of '{space.name}' lose edges to `none`, not to "
+            "other edges of a node, so mode must be 'input'; choose --baseline darts"
+        )
+    return form
