@@ -16,7 +16,7 @@ MAX_PATH = 4096
 """Longer texts are no paths."""
 Notation = Annotated[
     str | None,
-    typer.Option(help="How other projects write it: naslib-nasbench201, transnas-micro, ..."),
+    typer.Option(help="Notation of another project: naslib-nasbench201, transnas-micro, ..."),
 ]
 SpaceOption = Annotated[
     str | None,

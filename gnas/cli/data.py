@@ -28,7 +28,7 @@ Json = Annotated[
 
 @app.command("list")
 def list_command(data_dir: DataDir = None, json: Json = None) -> None:
-    """Show the known tables and which of them are here."""
+    """List the known tables, and which of them are on this machine."""
     from rich.table import Table
 
     from gnas.data.fetch import list_tables
@@ -64,11 +64,11 @@ def convert(
     data_dir: DataDir = None,
     notation: Annotated[
         str | None,
-        typer.Option(help="Of the cells in a Parquet table: naslib-nasbench201, transnas-micro"),
+        typer.Option(help="Notation of a Parquet table: naslib-nasbench201, transnas-micro"),
     ] = None,
     json: Json = None,
 ) -> None:
-    """Convert a published benchmark file to a table that opens in a second."""
+    """Convert a published benchmark file to a Parquet table."""
     from gnas.data.fetch import convert as convert_file
 
     check_writable(out)
@@ -118,7 +118,7 @@ def subset(
     folder: Annotated[Path, typer.Argument(help="<folder>/train/<class>/* or <folder>/<class>/*")],
     out: Annotated[Path, typer.Option(help="The list to write (.txt)")],
     percent: Annotated[float, typer.Option(help="Share of every class")] = 3.0,
-    seed: Annotated[int, typer.Option(help="Same seed, same list")] = 0,
+    seed: Annotated[int, typer.Option(help="Seed of the list")] = 0,
     json: Json = None,
 ) -> None:
     """Draw a class-balanced share of an image folder and write it as a list."""

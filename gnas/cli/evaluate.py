@@ -26,17 +26,13 @@ def evaluate(
         Path, typer.Argument(metavar="WEIGHTS", help="A run's weights/ folder, or the run's own")
     ],
     space: SpaceOption = None,
-    dataset: Annotated[
-        Dataset | None, typer.Option(help="Which images [those of the training]")
-    ] = None,
+    dataset: Annotated[Dataset | None, typer.Option(help="Dataset [of the training]")] = None,
     data_dir: Annotated[Path | None, typer.Option(help="Folder of the images")] = None,
     image_size: Annotated[
         int | None, typer.Option(help="Height and width (as in training)")
     ] = None,
     device: Annotated[str, typer.Option(help="auto, cpu, cuda or cuda:N")] = "auto",
-    batch_size: Annotated[
-        int, typer.Option(min=1, help="Images a pass when timing the network")
-    ] = 1,
+    batch_size: Annotated[int, typer.Option(min=1, help="Batch size for timing the network")] = 1,
     workers: Annotated[int, typer.Option(min=0, help="Processes that read files")] = 4,
     json: Annotated[str | None, typer.Option(help="File for the result; - is stdout")] = None,
 ) -> None:

@@ -42,11 +42,11 @@ def retrain(
     ] = None,
     space: SpaceOption = None,
     dataset: Annotated[
-        Dataset | None, typer.Option(help="Which images [those of the search, or digits]")
+        Dataset | None, typer.Option(help="Dataset [of the search, or digits]")
     ] = None,
     data_dir: Annotated[Path | None, typer.Option(help="Folder of the images")] = None,
     out: Annotated[Path | None, typer.Option(help="The run's folder (runs/...)")] = None,
-    resume: Annotated[Path | None, typer.Option(help="Go on with the run in this folder")] = None,
+    resume: Annotated[Path | None, typer.Option(help="Resume the run in this folder")] = None,
     epochs: Annotated[int | None, typer.Option(help="Passes over the training images")] = None,
     layers: Annotated[
         str | None, typer.Option(help="Cells of the network, or several: 8,10,12")
@@ -55,14 +55,16 @@ def retrain(
     repeats: Annotated[
         int | None, typer.Option(help="Trainings of each size, with seeds from --seed on [1]")
     ] = None,
-    seed: Annotated[int | None, typer.Option(help="Of weights, order, augmentation [0]")] = None,
+    seed: Annotated[
+        int | None, typer.Option(help="Seed of weights, order, augmentation [0]")
+    ] = None,
     device: Annotated[str, typer.Option(help="auto, cpu, cuda or cuda:N")] = "auto",
     threads: Annotated[
         int | None, typer.Option(help="CPU threads (torch's choice); 1 on a busy machine")
     ] = None,
     json: Annotated[str | None, typer.Option(help="File for the result; - is stdout")] = None,
     member: Annotated[
-        int | None, typer.Option(help="Which of the search's Pareto front, from 0 [its best]")
+        int | None, typer.Option(help="Member of the Pareto front, from 0 [its best]")
     ] = None,
     notation: Notation = None,
     setting: Annotated[

@@ -95,9 +95,7 @@ def _command(searcher: str) -> Callable[..., None]:
         budget: Annotated[int | None, typer.Option(help="Architectures to evaluate (100)")] = None,
         workers: Annotated[int, typer.Option(help="Processes that evaluate here")] = 1,
         out: Annotated[Path | None, typer.Option(help="The run's folder (runs/...)")] = None,
-        resume: Annotated[
-            Path | None, typer.Option(help="Go on with the run in this folder")
-        ] = None,
+        resume: Annotated[Path | None, typer.Option(help="Resume the run in this folder")] = None,
         seed: Annotated[
             int | None, typer.Option(help="Seed of searcher, split and evaluations (0)")
         ] = None,
@@ -107,7 +105,7 @@ def _command(searcher: str) -> Callable[..., None]:
             typer.Option(help="A file or postgresql+psycopg://...", rich_help_panel=WHERE),
         ] = None,
         study: Annotated[
-            str | None, typer.Option(help="Its name there (the folder's)", rich_help_panel=WHERE)
+            str | None, typer.Option(help="The study's name (the folder's)", rich_help_panel=WHERE)
         ] = None,
         setting: Annotated[
             list[str] | None,

@@ -30,13 +30,14 @@ def worker(
     study: Annotated[str, typer.Option(help="The study's name")],
     storage: Storage,
     data_dir: Annotated[
-        Path | None, typer.Option(help="Where this machine has the images")
+        Path | None, typer.Option(help="Folder of the images on this machine")
     ] = None,
     space: Annotated[
-        str | None, typer.Option(metavar="FILE.py:NAME", help="The search's own space")
+        str | None, typer.Option(metavar="FILE.py:NAME", help="The space given to the search")
     ] = None,
     evaluate: Annotated[
-        str | None, typer.Option(metavar="FILE.py:FUNCTION", help="The search's own function")
+        str | None,
+        typer.Option(metavar="FILE.py:FUNCTION", help="The function given to the search"),
     ] = None,
 ) -> None:
     """Evaluate candidates of a study until it is finished; start as many workers as you like.
