@@ -17,6 +17,7 @@ PACKAGE = ROOT / "gnas"
 INTERNAL = {"cli", "figure", "locks", "owners", "printable", "processes", "style", "user_code"}
 """Parts without a page of their own in the reference; the map has them."""
 MAP = "reference/map.md"
+OPTIONS = "options.md"
 START, END = "<!-- package map -->", "<!-- end of the map -->"
 MAP_HEAD = """# Map of the package
 
@@ -26,8 +27,13 @@ part may import which.
 
 
 def on_config(config: MkDocsConfig) -> MkDocsConfig:
-    """Add a page for every public module to the section "Reference" of the navigation."""
+    """Add a page for every public module to the section "Reference" of the navigation.
+
+    The page of all options, where it was generated, stands there too.
+    """
     entries: list[object] = [{name: page_of(name)} for name in public_modules()]
+    if (Path(config.docs_dir) / OPTIONS).is_file() and OPTIONS not in str(config.nav):
+        entries.insert(0, {"Options of every command": OPTIONS})
     for section in config.nav or []:
         if "Reference" in section:
             section["Reference"] += entries
