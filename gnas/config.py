@@ -1,4 +1,4 @@
-"""What configurations share: checks of their fields, and their way from and to records."""
+"""Common base of configurations: checks of fields, conversion from and to records."""
 
 from __future__ import annotations
 

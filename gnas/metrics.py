@@ -1,4 +1,4 @@
-"""How well a prediction orders architectures, and how well a choice is made.
+"""Rank statistics of predictions and choices, and intervals over seeds.
 
 Wherever order matters, a higher value is better. Inputs must be finite and of one length (else
 ConfigError). What is not defined is NaN: a correlation where either side is constant or has fewer

@@ -1,4 +1,4 @@
-"""Who takes part in an experiment."""
+"""Predictors and encoders that an experiment compares."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""How fast searchers find the best architecture of a benchmark table."""
+"""Searchers on a benchmark table: regret, and queries until its best architecture."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""How accurate the topologies of NAS-Bench-201 are, each averaged over its operations."""
+"""Mean accuracy of every topology of NAS-Bench-201 over its operations."""
 
 from __future__ import annotations
 

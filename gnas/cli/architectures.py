@@ -1,4 +1,4 @@
-"""How commands take an architecture: as a text, a file, or a run's folder, and whose it is."""
+"""Architectures as arguments of commands: a text, a file, or a run's folder."""
 
 from __future__ import annotations
 

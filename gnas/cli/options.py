@@ -1,4 +1,4 @@
-"""What options of several commands share."""
+"""Helpers for options that several commands share."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""Where commands print: results to stdout, progress and logs to stderr, JSON to a file."""
+"""Output of commands: results on stdout, progress and logs on stderr, JSON in a file."""
 
 from __future__ import annotations
 

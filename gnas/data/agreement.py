@@ -1,4 +1,4 @@
-"""How well cells that compute the same function agree: a check of a table's encoding.
+"""Agreement of cells that compute the same function: a check of a table's encoding.
 
 A table whose architectures were misread (edges in another order, operations shifted by one) holds
 sound graphs with the accuracies of other cells; no hash can tell. But cells that compute the same

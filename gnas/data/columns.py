@@ -1,4 +1,4 @@
-"""What a column of a benchmark table means, and where a table comes from."""
+"""Meaning of the columns of a benchmark table, and provenance of the table."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""What `gnas data` does: list, fetch, convert and verify benchmark files."""
+"""Implementation of ``gnas data``: list, fetch, convert and verify benchmark files."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""What every encoder can do."""
+"""Base class of encoders."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""What defines one encoder: its input, its network, its target and its training."""
+"""Configuration of an encoder: its input, its network, its target and its training."""
 
 from __future__ import annotations
 

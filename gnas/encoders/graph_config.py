@@ -1,4 +1,4 @@
-"""What defines one graph-network encoder: whose graphs it reads, its network, its pretraining."""
+"""Configuration of a graph-network encoder: its graphs, its network, its pretraining."""
 
 from __future__ import annotations
 

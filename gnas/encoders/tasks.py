@@ -1,4 +1,4 @@
-"""What graph networks are pretrained on: questions that graphs answer themselves.
+"""Pretraining tasks of graph networks, whose targets follow from the graphs alone.
 
 None needs an accuracy. Each task is a head on a `GraphEncoder` and knows the answers for a pool of
 functional forms; `loss` is near 1 for a head that has learnt nothing and 0 for a perfect one, so

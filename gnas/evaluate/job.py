@@ -1,4 +1,4 @@
-"""How the workers of a study evaluate the candidates of a search."""
+"""Job of the workers of a search: to evaluate its candidates."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""What a network computes, as a graph: no dead branch, no identity, the same for equal functions.
+"""Functional form: the graph of what a network computes, equal for equal functions.
 
 Two cells can be drawn differently and yet be the same network: a branch that never reaches the
 output changes nothing, and a skip connection into a sum is only another way to write an edge.
