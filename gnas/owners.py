@@ -1,4 +1,4 @@
-"""Which process trains a candidate, and whether it still runs."""
+"""Process that trains a candidate, and whether it is still alive."""
 
 from __future__ import annotations
 

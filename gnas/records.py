@@ -1,4 +1,4 @@
-"""What is written while work goes on: a run's metrics, events, checkpoints; lines of results."""
+"""Records of a run in progress: metrics, events and checkpoints; lines of results."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""What every predictor can do."""
+"""Base class of predictors."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""How wide the operations of a cell are whose output concatenates: rows for predictors."""
+"""Features: widths of the operations of cells whose output concatenates."""
 
 from __future__ import annotations
 

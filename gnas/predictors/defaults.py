@@ -1,4 +1,4 @@
-"""The predictor that we would bet on."""
+"""Default predictor of each space."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""What predictors see of an architecture: fixed-length rows of numbers."""
+"""Features: maps from architectures to rows of numbers of fixed length."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""What networks that predict scores are trained with: the error itself, or only the order.
+"""Losses of networks that predict scores: squared error, and ranking losses.
 
 A predictor is used for its order, so a loss may ask for nothing else. Scores trained with such a
 loss have no scale of their own; `matched` gives them that of the targets.

@@ -1,4 +1,4 @@
-"""What predictors are trained on: the scores' ranks on a normal scale, and the way back."""
+"""Training targets: normal scores of the ranks, and the way back to scores."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""What a random walk from a cell's output back to its input meets: rows for predictors."""
+"""Features: operations on random walks from a cell's output back to its input."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""What was measured, in memory and if wanted in a file."""
+"""Store of measured proxies, in memory and optionally in a file."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""What defines one training of a found architecture, with the papers' recipes as presets."""
+"""Configuration of a retraining, with the papers' recipes as presets."""
 
 from __future__ import annotations
 

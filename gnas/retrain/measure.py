@@ -1,4 +1,4 @@
-"""How good and how fast a trained network is."""
+"""Accuracy and speed of a trained network."""
 
 from __future__ import annotations
 

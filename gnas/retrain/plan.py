@@ -1,4 +1,4 @@
-"""What is to be trained: one architecture, one recipe, some sizes and some seeds."""
+"""Plan of a retraining: one architecture, one recipe, some sizes and some seeds."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""What a run's folder tells about its trainings, ended or still under way."""
+"""Progress of trainings as recorded in a run's folder."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""What a search is after: measures to maximise or minimise, and bounds that others must keep."""
+"""Objectives of a search: measures to maximise or minimise, and bounds."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""What every search space can do."""
+"""Base class of search spaces."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""How the architectures of a space become networks."""
+"""Networks of the architectures of a space."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""What derived networks and supernets of DARTS cells are made of."""
+"""Operations of derived networks and supernets of DARTS cells."""
 
 from __future__ import annotations
 

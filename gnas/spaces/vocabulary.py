@@ -1,4 +1,4 @@
-"""What the graphs of a space mean: enough to read them and to write it down."""
+"""Vocabulary of a space: the meaning of the operations and roles in its graphs."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""What the workers of a study do."""
+"""Job of the workers of a study."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""What a self-made table is built from."""
+"""Configuration of a self-made table."""
 
 from __future__ import annotations
 

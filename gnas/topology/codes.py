@@ -1,4 +1,4 @@
-"""Which edges of a cell may be chosen together: codes of single nodes and joint topologies.
+"""Codes of the sets of edges that a node, and a cell, may choose.
 
 Nodes are numbered from 0: the first (two in DARTS' cells) are the cell's inputs, the last is its
 output, those between are intermediate. A joint topology is a bool mask [E] over `candidate_edges`.

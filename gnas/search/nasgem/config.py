@@ -1,4 +1,4 @@
-"""What defines one NASGEM search, with presets for the images it is made on."""
+"""Configuration of a NASGEM search, with a preset for each data set."""
 
 from __future__ import annotations
 

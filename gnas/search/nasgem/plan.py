@@ -1,4 +1,4 @@
-"""What is to be searched: how, in which images, and where its candidates are kept."""
+"""Plan of a NASGEM search: its settings, its images, and where candidates are kept."""
 
 from __future__ import annotations
 

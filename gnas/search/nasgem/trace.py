@@ -1,4 +1,4 @@
-"""What a run's folder tells about its NASGEM search."""
+"""Progress of a NASGEM search as recorded in a run's folder."""
 
 from __future__ import annotations
 

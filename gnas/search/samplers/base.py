@@ -1,4 +1,4 @@
-"""What every searcher can do: it is asked for architectures and told how good they are."""
+"""Base class of searchers: asked for architectures, and told their scores."""
 
 from __future__ import annotations
 

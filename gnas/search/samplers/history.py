@@ -1,4 +1,4 @@
-"""What the trials of an Optuna study mean to a searcher."""
+"""Trials of an Optuna study, as a searcher is told them."""
 
 from __future__ import annotations
 

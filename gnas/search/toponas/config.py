@@ -1,4 +1,4 @@
-"""What defines one supernet search, with the paper's values as presets."""
+"""Configuration of a supernet search, with the paper's values as presets."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""What a run's folder tells about its search, ended or still under way."""
+"""Progress of a supernet search as recorded in a run's folder."""
 
 from __future__ import annotations
 
