@@ -1,4 +1,4 @@
-"""Which kernels compute on given images."""
+"""Choice of the kernels for given images."""
 
 from __future__ import annotations
 

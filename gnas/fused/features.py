@@ -1,4 +1,4 @@
-"""What the two implementations of the supernet's kernels have in common."""
+"""Common parts of the two implementations of the supernet's kernels."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""Which cells a search trains, and which it scores: both follow from the seed alone."""
+"""Cells that a search trains, and cells that it scores: both follow from the seed."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""How the cells of a space become one supernet that a differentiable search learns in."""
+"""Supernets of the cells of a space, for differentiable search."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""What a NASGEM search found."""
+"""Result of a NASGEM search."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""How alpha weighs the operations of an edge: relaxations of the choice of one operation.
+"""Relaxations of the choice of one operation per edge: weights of operations from alpha.
 
 A relaxation is independent of the supernet, of the topology and of the method that learns: it maps
 alpha [E, O] to weights [E, O], anew for every batch, and says which weights it means on average,
