@@ -223,7 +223,7 @@ def draw_key(figure: Figure) -> None:
          "TNASP, arch2vec and Graphormer re-implemented).   * quoted second-hand.", PUBLISHED),
     )  # fmt: skip
     for x, y, text, colour in parts:
-        figure.text(x, y, text, fontsize=8.5, color=colour)
+        figure.text(x, y, text, fontsize=8.5 if y > 0.03 else 7.2, color=colour)
 
 
 if __name__ == "__main__":

@@ -16,6 +16,8 @@ if TYPE_CHECKING:
 
     from gnas.export import Exported
     from gnas.models import NetworkFacts
+    from gnas.retrain.source import RunSource
+    from gnas.spaces.networks import NetworkConfig
 
 _SIZE = "Of a GENOTYPE's network"
 
@@ -45,6 +47,9 @@ def export(
     image_size: Annotated[
         int | None, typer.Option(help="Height and width of images (the weights', 32 or 224)")
     ] = None,
+    dynamic_size: Annotated[
+        bool, typer.Option("--dynamic-size", help="Programs take images of any height and width")
+    ] = False,
     seed: Annotated[int, typer.Option(help="Seed of a GENOTYPE's untrained weights")] = 0,
     space: SpaceOption = None,
     json: Annotated[str | None, typer.Option(help="Write the result as JSON (- stdout)")] = None,
@@ -67,7 +72,10 @@ def export(
     if image_size is not None:
         facts = replace(facts, image_size=image_size)
     trained = saved is not None and facts.details.get("trained", True) is not False
-    done = write(network, facts, to, out, weights=saved is not None)  # type: ignore[arg-type]  # checked
+    done = write(
+        network, facts, to, out, weights=saved is not None,  # type: ignore[arg-type]  # checked
+        dynamic_size=dynamic_size,
+    )  # fmt: skip
     _print(done, trained, facts.details.get("size", "size of the weights"), note, json)
 
 
@@ -118,9 +126,20 @@ def _built(
     of = "size given or the paper's" if source is None else f"size of {source.command}, {path}"
     facts = NetworkFacts(
         space=found.space, architecture=found.text, config=config, image_size=pixels,
+        **_data(source, config),
         details={"trained": False, "size": of},
     )  # fmt: skip
     return network, facts, found.note
+
+
+def _data(source: RunSource | None, config: NetworkConfig) -> dict[str, Any]:
+    """Classes and normalisation of a run's images, where the network is one for them."""
+    found: dict[str, Any] = {}
+    if source is not None and len(source.classes) == config.num_classes:
+        found["classes"] = source.classes
+    if source is not None and len(source.mean) == len(source.std) == config.in_channels:
+        found |= {"mean": source.mean, "std": source.std}
+    return found
 
 
 def _print(done: Exported, trained: bool, size: str, note: str, json: str | None) -> None:

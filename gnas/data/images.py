@@ -79,6 +79,20 @@ class ImageSplits:
         """Height and width in pixels."""
         return int(self.x_train.size(2))
 
+    def reading_facts(self) -> dict[str, Any]:
+        """What networks for these images must know; see `gnas.train.normalised`."""
+        x = self.x_train.float()
+        mean, std = x.mean((0, 2, 3)), x.std((0, 2, 3)).clamp_min(1.0)
+        names = self.classes or tuple(str(label) for label in range(self.num_classes))
+        return {
+            "image_size": self.image_size,
+            "in_channels": self.in_channels,
+            "classes": self.num_classes,
+            "class_names": names,
+            "mean": tuple(mean.tolist()),
+            "std": tuple(std.tolist()),
+        }
+
     @cached_property
     def sha256(self) -> str:
         """Digest of all pixels and labels, so that a result can name its data."""

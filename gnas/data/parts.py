@@ -7,6 +7,7 @@ import logging
 import os
 from collections.abc import Collection, Sequence
 from dataclasses import dataclass
+from functools import cached_property
 from pathlib import Path
 from typing import Any, Literal, Protocol, get_args
 
@@ -221,13 +222,24 @@ class SearchImages:
         """Names of the parts."""
         return PART_NAMES if len(self.parts) == 3 else ("train", "val")
 
+    @cached_property
+    def scaling(self) -> Scaling:
+        """What pixels are normalised by: statistics of the first part; of files, ImageNet's."""
+        if isinstance(self._source, ImageList):
+            return IMAGENET
+        return Scaling.of(self._source[0][self.parts[0]])
+
     def facts(self) -> dict[str, Any]:
         """What a run records: the data's and the parts' digests and sizes."""
         return {
             "dataset": self.config.dataset,
             "images": len(self.labels),
             "image_size": self.config.size,
+            "in_channels": self.in_channels,
             "classes": self.num_classes,
+            "class_names": self.classes,
+            "mean": self.scaling.mean,
+            "std": self.scaling.std,
             "sha256": digest_of(self._source),
             "parts": [
                 {"name": name, "images": len(rows), "sha256": digest_of_rows(rows)}
@@ -283,7 +295,7 @@ class SearchImages:
             x[rows],
             y[rows],
             order,
-            scaling=Scaling.of(x[self.parts[0]]),
+            scaling=self.scaling,
             padding=size // PADDING_SHARE,
             flip=flip,
             device=device,
@@ -368,7 +380,6 @@ def open_images(
         classes, reading = CIFAR10_CLASSES, CIFAR10_READING
     elif config.dataset == "imagenet-3pct":
         source = readable(_imagenet_list(config, folder, new_list, facts))
-        facts["mean"], facts["std"] = IMAGENET.mean, IMAGENET.std
     elif config.images is not None:
         listed = read_subset(Path(config.images), folder)
         check_memory(len(listed.names), config.size, config.size)

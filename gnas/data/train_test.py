@@ -175,6 +175,7 @@ class TrainTestImages:
             "image_size": self.config.size,
             "in_channels": self.in_channels,
             "classes": self.num_classes,
+            "class_names": self.classes,
             "mean": self.scaling.mean,
             "std": self.scaling.std,
             "train_sha256": digest_of(self._sources["train"]),

@@ -175,9 +175,7 @@ class TrainingEvaluator(Evaluator):
         return {
             "dataset": self.images.dataset,
             "source": splits.source,
-            "image_size": splits.image_size,
-            "channels": splits.in_channels,
-            "classes": splits.num_classes,
+            **splits.reading_facts(),
             "train": len(splits.y_train),
             "val": len(splits.y_val),
             "test": len(splits.y_test),

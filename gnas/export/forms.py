@@ -11,6 +11,7 @@ from torch import nn
 
 from gnas.data.files import replacing
 from gnas.errors import ConfigError
+from gnas.export.metadata import metadata
 from gnas.export.programs import export_onnx, export_pt2
 from gnas.export.source import python_source
 from gnas.models import (
@@ -24,6 +25,7 @@ Form = Literal["onnx", "pt2", "python", "safetensors"]
 FORMS: tuple[Form, ...] = get_args(Form)
 SUFFIXES = {"onnx": ".onnx", "pt2": ".pt2", "python": ".py", "safetensors": ""}
 """How the file of a form ends; "safetensors" makes a folder."""
+PROGRAMS = {"onnx": export_onnx, "pt2": export_pt2}
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -46,9 +48,18 @@ class Exported:
 
 
 def export(
-    network: nn.Module, facts: NetworkFacts, form: Form, out: Path, *, weights: bool = True
+    network: nn.Module,
+    facts: NetworkFacts,
+    form: Form,
+    out: Path,
+    *,
+    weights: bool = True,
+    dynamic_size: bool = False,
 ) -> Exported:
     """Writes a network in one of `FORMS`, without an auxiliary head and for prediction.
+
+    Every form says how images are normalised, how large they are, and what the logits mean: see
+    `metadata`.
 
     Args:
         network: The network of ``facts``.
@@ -58,6 +69,8 @@ def export(
             "safetensors" a folder of ``config.json`` and ``model.safetensors``.
         out: The file or folder to write.
         weights: Whether the weights are worth keeping beside a "python" file.
+        dynamic_size: Whether the programs "onnx" and "pt2" take images of any height and width;
+            the other two always do.
 
     Raises:
         ConfigError: there is no such form, or ``out`` does not end as it must.
@@ -68,10 +81,14 @@ def export(
     network, facts = without_auxiliary(network, facts)
     files: tuple[Path, ...] = (out,)
     difference = None
-    if form == "onnx":
-        difference = export_onnx(network, facts.input_shape, out)
-    elif form == "pt2":
-        difference = export_pt2(network, facts.input_shape, out)
+    if form in PROGRAMS:
+        difference = PROGRAMS[form](
+            network,
+            facts.input_shape,
+            out,
+            metadata=metadata(facts, dynamic_size=dynamic_size),
+            dynamic_size=dynamic_size,
+        )
     elif form == "python":
         with replacing(out) as temporary:
             temporary.write_text(python_source(facts), encoding="utf-8")

@@ -2,14 +2,17 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
+import json
+from collections.abc import Callable, Mapping
 from pathlib import Path
+from typing import Any
 
 import torch
 from torch import Tensor, nn
 
 from gnas.data.files import replacing
 from gnas.errors import DataError, UnsupportedError
+from gnas.export.metadata import axes
 
 TRACED_IMAGES = 2
 """Images of the batch that is traced; the program then takes any number of them."""
@@ -22,13 +25,29 @@ ROUNDING = 1e-5
 """Likewise in parts of the largest output, for networks that give all images the same."""
 
 
-def export_pt2(network: nn.Module, shape: tuple[int, int, int], path: Path) -> float:
+EXTRA_FILE = "gnas.json"
+"""The extra file of a ``torch.export`` program that holds its metadata, as JSON."""
+OTHER_SIZES = ((8, 4), (1, 11))
+"""By how many pixels images are higher and wider on which a program of any size is checked."""
+
+
+def export_pt2(
+    network: nn.Module,
+    shape: tuple[int, int, int],
+    path: Path,
+    *,
+    metadata: Mapping[str, str],
+    dynamic_size: bool = False,
+) -> float:
     """Writes a ``torch.export`` program, reads it back and compares it with the network.
 
     Args:
         network: In evaluation mode.
         shape: Channels, height and width of the images; the batch may have any size.
         path: The file, written only if the program agrees.
+        metadata: Kept as the extra file `EXTRA_FILE`:
+            ``torch.export.load(path, extra_files=(read := {"gnas.json": ""}))`` reads it.
+        dynamic_size: Whether height and width may vary too.
 
     Returns:
         The largest difference between outputs.
@@ -36,16 +55,24 @@ def export_pt2(network: nn.Module, shape: tuple[int, int, int], path: Path) -> f
     Raises:
         DataError: outputs differ, or writing failed.
     """
-    program = _traced(network, shape)
+    program = _traced(network, shape, dynamic_size)
     with replacing(path) as temporary:
         with temporary.open("wb") as file:
-            torch.export.save(program, file)
+            extra = {EXTRA_FILE: json.dumps(metadata)}
+            torch.export.save(program, file, extra_files=extra)
         with temporary.open("rb") as file:
             read = torch.export.load(file).module()
-        return _difference(network, lambda images: read(images), shape)
+        return _difference(network, lambda images: read(images), shape, dynamic_size)
 
 
-def export_onnx(network: nn.Module, shape: tuple[int, int, int], path: Path) -> float:
+def export_onnx(
+    network: nn.Module,
+    shape: tuple[int, int, int],
+    path: Path,
+    *,
+    metadata: Mapping[str, str],
+    dynamic_size: bool = False,
+) -> float:
     """Writes an ONNX file, runs it with onnxruntime and compares it with the network.
 
     Input ``images`` [batch, C, H, W], output ``logits`` [batch, num_classes].
@@ -54,6 +81,9 @@ def export_onnx(network: nn.Module, shape: tuple[int, int, int], path: Path) -> 
         network: In evaluation mode.
         shape: Channels, height and width of the images; the batch may have any size.
         path: The file, written only if the program agrees.
+        metadata: Kept in the model: onnxruntime's ``session.get_modelmeta()`` has it as
+            ``custom_metadata_map``.
+        dynamic_size: Whether height and width may vary too: axes ``height`` and ``width``.
 
     Returns:
         The largest difference between outputs.
@@ -72,13 +102,15 @@ def export_onnx(network: nn.Module, shape: tuple[int, int, int], path: Path) -> 
         ) from error
 
     program = torch.onnx.export(
-        _traced(network, shape),
+        _traced(network, shape, dynamic_size),
         dynamo=True,
         input_names=["images"],
         output_names=["logits"],
+        dynamic_shapes=(axes(dynamic_size),),  # names for the symbols of the traced program
         verbose=False,
     )
     assert program is not None  # that is for the old exporter
+    program.model.metadata_props.update(metadata)
     with replacing(path) as temporary:
         program.save(str(temporary))
         options = onnxruntime.SessionOptions()
@@ -90,25 +122,43 @@ def export_onnx(network: nn.Module, shape: tuple[int, int, int], path: Path) -> 
         def run(images: Tensor) -> Tensor:
             return torch.from_numpy(session.run(None, {"images": images.numpy()})[0])
 
-        return _difference(network, run, shape)
+        return _difference(network, run, shape, dynamic_size)
 
 
-def _traced(network: nn.Module, shape: tuple[int, int, int]) -> torch.export.ExportedProgram:
-    """The operations of the network for any number of images."""
+def _traced(
+    network: nn.Module, shape: tuple[int, int, int], dynamic_size: bool
+) -> torch.export.ExportedProgram:
+    """The operations of the network for any number of images, and perhaps of any size."""
     images = torch.zeros(TRACED_IMAGES, *shape)
-    batch = {0: torch.export.Dim("batch")}
+    varying: dict[int, Any] = {0: torch.export.Dim("batch")}
+    if dynamic_size:
+        # A named axis would have to hold from 0 pixels on; this one begins where the network does.
+        varying |= {2: torch.export.Dim.DYNAMIC, 3: torch.export.Dim.DYNAMIC}
     with torch.no_grad():
-        return torch.export.export(network, (images,), dynamic_shapes=(batch,))
+        return torch.export.export(network, (images,), dynamic_shapes=(varying,))
 
 
 def _difference(
-    network: nn.Module, program: Callable[[Tensor], Tensor], shape: tuple[int, int, int]
+    network: nn.Module,
+    program: Callable[[Tensor], Tensor],
+    shape: tuple[int, int, int],
+    dynamic_size: bool,
 ) -> float:
     """The largest difference of outputs on random images.
 
     Raises:
         DataError: it is more than rounding.
     """
+    channels, height, width = shape
+    shapes = [shape]
+    if dynamic_size:
+        shapes += [(channels, height + more, width + wider) for more, wider in OTHER_SIZES]
+    return max(_difference_at(network, program, one) for one in shapes)
+
+
+def _difference_at(
+    network: nn.Module, program: Callable[[Tensor], Tensor], shape: tuple[int, int, int]
+) -> float:
     images = torch.randn(sum(CHECKED_IMAGES), *shape, generator=torch.Generator().manual_seed(0))
     with torch.no_grad():
         expected = network(images)

@@ -9,7 +9,9 @@ from gnas.spaces import parts
 
 
 def python_source(facts: NetworkFacts) -> str:
-    """The text of a file with a class ``Network`` and a function ``load``.
+    """The text of a file with a class ``Network``, a function ``load`` and constants.
+
+    ``MEAN``, ``STD``, ``IMAGE_SIZE`` and ``CLASSES`` say what to feed it and what comes out.
 
     Only what the network needs is in it: no search, no other operations. Its parameters have the
     names of ours, so that the same weights fit.
@@ -24,4 +26,10 @@ def python_source(facts: NetworkFacts) -> str:
             "space has no plain Python of them"
         )
     blocks = networks.source(facts.graph, facts.config)
-    return parts.module(facts.space.to_str(facts.graph), gnas.__version__, blocks)
+    constants = {
+        "MEAN": facts.mean,
+        "STD": facts.std,
+        "IMAGE_SIZE": facts.image_size,
+        "CLASSES": facts.classes,
+    }
+    return parts.module(facts.space.to_str(facts.graph), gnas.__version__, blocks, constants)

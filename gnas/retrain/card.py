@@ -17,6 +17,8 @@ from gnas.spaces.networks import NetworkConfig
 
 MAX_CLASSES = 20
 """More names of classes than this are left to ``config.json``."""
+LISTS = ("parts", "mean", "std", "class_names")
+"""Facts of the data that are told otherwise."""
 USE = (
     "## Use",
     "",
@@ -120,7 +122,7 @@ def model_card(facts: NetworkFacts) -> str:
         ),
         "## Data",
         "",
-        *_table({k: v for k, v in data.items() if k not in ("parts", "mean", "std")}),
+        *_table({k: v for k, v in data.items() if k not in LISTS}),
         *_table({part["name"]: f"{part['images']} images" for part in data["parts"]}),
     ]
     if len(facts.classes) <= MAX_CLASSES:

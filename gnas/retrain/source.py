@@ -36,6 +36,12 @@ class RunSource:
     """Whether the run saw the images of a list only."""
     network: Mapping[str, Any]
     """Fields of the network's config that the run states."""
+    classes: tuple[str, ...] = ()
+    """Names of the classes in the order of their numbers, where the run states them."""
+    mean: tuple[float, ...] = ()
+    """Means of the channels of images in [0, 1], likewise."""
+    std: tuple[float, ...] = ()
+    """Deviations of the channels."""
 
     def settings(self) -> dict[str, Any]:
         """Settings of a training on the same images, of a network of the same size."""
@@ -78,7 +84,8 @@ def run_source(folder: Path) -> RunSource | None:
     try:
         images = config["images"]
         dataset = DATASETS.get(images["dataset"], images["dataset"])
-        size = record["data"]["image_size"] if "data" in record else config["image_size"]
+        data = record.get("data") or {}
+        size = data["image_size"] if data else config["image_size"]
         data_dir = images["data_dir"]
         if dataset not in PRESETS or type(size) is not int:
             raise ValueError(f"dataset {dataset!r:.60}, image_size {size!r:.60}")
@@ -91,7 +98,10 @@ def run_source(folder: Path) -> RunSource | None:
             data_dir=data_dir,
             image_size=size,
             list_used=images.get("images") is not None,
-            network=_network(folder, config),
+            network={**_network(folder, config), **_ends(data)},
+            classes=tuple(map(str, data.get("class_names", ()))),
+            mean=tuple(float(value) / 255 for value in data.get("mean", ())),
+            std=tuple(float(value) / 255 for value in data.get("std", ())),
         )
     except (KeyError, TypeError, ValueError) as error:
         raise DataError(f"{path} must be the config of a run, but: {error!r:.120}") from error
@@ -111,6 +121,12 @@ def _flat(config: Mapping[str, Any]) -> dict[str, Any]:
         "image_size": size,
         "network": evaluator.get("network"),
     }
+
+
+def _ends(data: Mapping[str, Any]) -> dict[str, int]:
+    """The first and the last width of networks for the data that a run recorded."""
+    names = {"in_channels": "in_channels", "num_classes": "classes"}
+    return {field: int(data[name]) for field, name in names.items() if name in data}
 
 
 def _network(folder: Path, config: Mapping[str, Any]) -> dict[str, Any]:

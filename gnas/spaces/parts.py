@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import re
 import textwrap
-from collections.abc import Iterable, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from typing import Protocol
 
 FACTORIZED_REDUCE = '''
@@ -162,9 +162,33 @@ def joined(names: Iterable[str]) -> str:
     return listed[0] if len(listed) == 1 else f"torch.cat([{', '.join(listed)}], dim=1)"
 
 
-def module(architecture: str, version: str, blocks: Iterable[str]) -> str:
-    """A file of its own: what it is, imports, and the blocks with two lines between them."""
+LINE = 99
+"""Longest line of a file."""
+CONSTANTS = {
+    "MEAN": ("tuple[float, ...]", "Subtracted from every channel of an image in [0, 1], if any."),
+    "STD": ("tuple[float, ...]", "By which every channel is divided then."),
+    "IMAGE_SIZE": ("int", "Height and width of the images that it was made for."),
+    "CLASSES": ("tuple[str, ...]", "Names of the classes in the order of the logits, if known."),
+}
+"""Type and meaning of the constants of a file."""
+
+
+def module(
+    architecture: str, version: str, blocks: Iterable[str], constants: Mapping[str, object]
+) -> str:
+    """A file of its own: what it is, imports, and the blocks with two lines between them.
+
+    Args:
+        architecture: Text of the architecture.
+        version: Of gnas.
+        blocks: Functions and classes.
+        constants: Values of `CONSTANTS`.
+    """
     body = "\n\n".join(block.strip("\n") + "\n" for block in (*blocks, LOAD))
+    known = "".join(
+        f'{_assigned(name, value)}"""{CONSTANTS[name][1]}"""\n'
+        for name, value in constants.items()
+    )
     spaced = re.sub(r",\s*", ", ", architecture)
     text = "\n".join(textwrap.wrap(spaced, 96))
     imports = "from torch import Tensor, nn\n"
@@ -181,8 +205,29 @@ auxiliary head) is left out.
 from __future__ import annotations
 
 {imports}
+{known}
 
 {body}'''
+
+
+def _assigned(name: str, value: object) -> str:
+    """The line that gives a constant its value, or several lines where it is long."""
+    start = f"{name}: {CONSTANTS[name][0]} = "
+    if not isinstance(value, tuple):
+        return f"{start}{value!a}\n"
+    items = [_quoted(item) if isinstance(item, str) else repr(item) for item in value]
+    line = start + "(" + ", ".join(items) + ("," if len(items) == 1 else "") + ")\n"
+    if len(line) <= LINE + 1:
+        return line
+    return start + "(\n" + indented((f"{item}," for item in items), 1) + ")\n"
+
+
+def _quoted(text: str) -> str:
+    """The text as a literal of ASCII characters, in the quotes that need fewer escapes."""
+    literal = ascii(text)
+    body = literal[1:-1].replace("\\'", "'") if literal[0] == "'" else literal[1:-1]
+    quote = "'" if text.count('"') > text.count("'") else '"'
+    return quote + body.replace(quote, f"\\{quote}") + quote
 
 
 def layered_network(

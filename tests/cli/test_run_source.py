@@ -9,6 +9,7 @@ from pathlib import Path
 from typing import Any
 
 import numpy as np
+import onnxruntime
 import pytest
 from PIL import Image
 from typer.testing import CliRunner
@@ -67,9 +68,26 @@ def test_one_search_has_one_network(runs: Path, tmp_path: Path) -> None:
     assert "3x10x10, 3 classes, untrained weights, size of search toponas" in out
     facts = read_facts(tmp_path / "net")
     assert (facts.image_size, facts.config.num_classes) == (10, 3)
+    assert facts.classes == ("cat", "dog", "eel")
+    assert np.allclose(facts.mean, 0.5, atol=0.1) and np.allclose(facts.std, 0.25, atol=0.05)
     source = run_source(runs / "found")
     assert source is not None
     assert source.settings()["layers"] == (12,) and source.settings()["channels"] == 32
+
+
+def test_an_export_is_for_the_data_of_its_run(runs: Path, tmp_path: Path) -> None:
+    gnas("search", "random", "--space", "nasgem(num_nodes=5)", "--dataset", "folder", "--data-dir",
+         runs / "pets", "--budget", "2", "--set=epochs=1", "--set=image_size=10",
+         "--out", tmp_path / "run")  # fmt: skip
+    for what in (tmp_path / "run", runs / "found", runs / "trained"):
+        gnas("export", what, "--to", "onnx", "--out", tmp_path / "net.onnx", "--dynamic-size")
+        model = onnxruntime.InferenceSession(tmp_path / "net.onnx")
+        told = model.get_modelmeta().custom_metadata_map
+        assert json.loads(told["classes"]) == ["cat", "dog", "eel"], what
+        assert (told["num_classes"], told["image_size"]) == ("3", "10")
+        assert np.allclose(json.loads(told["mean"]), 0.5, atol=0.1)
+        images = np.zeros((4, 3, 12, 16), np.float32)
+        assert model.run(None, {"images": images})[0].shape == (4, 3)
 
 
 def test_a_training_takes_the_images_of_its_search(runs: Path) -> None:

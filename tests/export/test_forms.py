@@ -1,6 +1,9 @@
 from __future__ import annotations
 
+import json
 import sys
+from collections.abc import Callable
+from dataclasses import replace
 from pathlib import Path
 
 import numpy as np
@@ -10,11 +13,11 @@ import torch
 from torch import Tensor, nn
 
 from gnas.errors import ConfigError, DataError, UnsupportedError
-from gnas.export import FORMS, export
-from gnas.export.forms import SUFFIXES
+from gnas.export import FORMS, export, metadata
+from gnas.export.forms import SUFFIXES, Form
 from gnas.export.programs import export_pt2
 from gnas.models import NetworkFacts, load_network, num_params
-from gnas.spaces import SPACES, space_of_text
+from gnas.spaces import SPACES, space_of_record, space_of_text
 from tests.export.networks import odd, trained
 
 SMALLEST = {
@@ -64,6 +67,73 @@ def test_pt2(name: str, tmp_path: Path) -> None:
     torch.testing.assert_close(program(images), network.eval()(images))
 
 
+FED = {
+    "mean": (0.1, 0.25, 0.3),
+    "std": (0.5, 0.4, 1 / 3),
+    "classes": ("cat", 'a "dog"', "eel's", "\u00fc\u2028\U0001f41f"),
+}
+"""What networks for three channels and four classes are fed and give, with odd names."""
+
+
+def program(form: str, path: Path) -> tuple[Callable[[Tensor], Tensor], dict[str, str]]:
+    """An exported program, and the metadata in its file."""
+    if form == "pt2":
+        extra = {"gnas.json": ""}
+        read = torch.export.load(path, extra_files=extra).module()
+        return (lambda images: read(images)), json.loads(extra["gnas.json"])
+    session = onnxruntime.InferenceSession(path)
+    return (
+        lambda images: torch.from_numpy(session.run(None, {"images": images.numpy()})[0]),
+        session.get_modelmeta().custom_metadata_map,
+    )
+
+
+@pytest.mark.parametrize("form", ["onnx", "pt2"])
+def test_programs_say_what_to_feed_them(form: Form, tmp_path: Path) -> None:
+    facts = replace(smallest("nasgem"), **FED)  # type: ignore[arg-type]  # of one kind each
+    export(trained(facts), facts, form, tmp_path / f"net.{form}")
+    _, told = program(form, tmp_path / f"net.{form}")
+    assert told == metadata(facts)
+    assert tuple(json.loads(told["classes"])) == FED["classes"]
+    assert (json.loads(told["mean"]), json.loads(told["std"])) == (
+        list(FED["mean"]), list(FED["std"]),
+    )  # fmt: skip
+    assert (told["image_size"], told["num_classes"]) == ("9", "4")
+    assert told["architecture"] == facts.architecture
+    space = space_of_record(json.loads(told["space"]))
+    assert space == facts.space
+    assert json.loads(told["axes"]) == {"0": "batch"}
+
+
+@pytest.mark.parametrize("name", SPACES)
+@pytest.mark.parametrize("form", ["onnx", "pt2"])
+def test_programs_of_any_size(form: Form, name: str, tmp_path: Path) -> None:
+    facts = smallest(name, 16)
+    network = trained(facts)
+    path = tmp_path / f"net.{form}"
+    export(network, facts, form, path, dynamic_size=True)
+    run, told = program(form, path)
+    assert json.loads(told["axes"]) == {"0": "batch", "2": "height", "3": "width"}
+    for count, height, width in ((1, 16, 16), (5, 24, 19), (2, 13, 32)):
+        images = torch.randn(count, 3, height, width)
+        with torch.no_grad():
+            expected = network.eval()(images)
+        torch.testing.assert_close(run(images), expected, rtol=1e-4, atol=1e-4)
+    export(network, facts, form, path)
+    with pytest.raises(Exception, match=r"(?i)dimension|shape|guard"):
+        program(form, path)[0](torch.randn(2, 3, 24, 24))  # of one size only
+
+
+@pytest.mark.parametrize("dynamic_size", [False, True])
+def test_axes_of_onnx_have_names(dynamic_size: bool, tmp_path: Path) -> None:
+    facts = smallest("nasbench201")
+    export(trained(facts), facts, "onnx", tmp_path / "net.onnx", dynamic_size=dynamic_size)
+    session = onnxruntime.InferenceSession(tmp_path / "net.onnx")
+    size = ["height", "width"] if dynamic_size else [9, 9]
+    assert session.get_inputs()[0].shape == ["batch", 3, *size]
+    assert session.get_outputs()[0].shape == ["batch", 4]
+
+
 def test_safetensors_folder_without_the_auxiliary_head(tmp_path: Path) -> None:
     facts = smallest("toponas", 16)
     network = trained(facts)
@@ -97,7 +167,7 @@ def test_a_program_that_disagrees_is_not_kept(tmp_path: Path) -> None:
     with pytest.raises(
         DataError, match=r"must agree with the network, but outputs up to .* differ"
     ):
-        export_pt2(_Deceives(), (3, 4, 4), tmp_path / "net.pt2")
+        export_pt2(_Deceives(), (3, 4, 4), tmp_path / "net.pt2", metadata={})
     assert not list(tmp_path.iterdir())
 
 

@@ -1,6 +1,7 @@
 from __future__ import annotations
 
 import re
+import runpy
 import subprocess
 import sys
 from dataclasses import replace
@@ -66,6 +67,24 @@ def test_files_are_well_formed(tmp_path: Path) -> None:
             [*ruff, *command, *options], capture_output=True, text=True, check=False
         )
         assert done.returncode == 0, done.stdout + done.stderr
+
+
+def test_files_say_what_to_feed_their_networks(tmp_path: Path) -> None:
+    many = tuple(f"class number {k}" for k in range(7))
+    for k, names in enumerate(((), ("a", 'b"', "c'", "d\\", "e\n", "\u00fc", "'\""), many)):
+        facts = replace(
+            drawn("nasgem", 0), classes=names, mean=(0.5, 0.25), std=(1 / 3, 0.125), image_size=16
+        )
+        (tmp_path / f"net{k}.py").write_text(python_source(facts))
+        told = runpy.run_path(str(tmp_path / f"net{k}.py"))
+        assert told["CLASSES"] == names
+        assert (told["MEAN"], told["STD"], told["IMAGE_SIZE"]) == ((0.5, 0.25), (1 / 3, 0.125), 16)
+    options = ["--isolated", "--line-length=99", str(tmp_path)]
+    done = subprocess.run(
+        [sys.executable, "-m", "ruff", "format", "--diff", *options],
+        capture_output=True, text=True, check=False,
+    )  # fmt: skip
+    assert done.returncode == 0, done.stdout + done.stderr
 
 
 def test_only_what_the_network_needs() -> None:
