@@ -88,7 +88,7 @@ def test_edge_probabilities_stand_below_the_operations() -> None:
 
 @pytest.mark.parametrize(
     "changes",
-    [{}, {"topology": "fixed", "k": 1, "mode": "input"}, {"topology": "none"}, {"num_nodes": 9}],
+    [{}, {"topology": "fixed", "k": 1, "mode": "input"}, {"topology": "none"}, {"num_nodes": 4}],
     ids=str,
 )
 def test_figures_of_every_kind_of_search(changes: dict[str, Any]) -> None:

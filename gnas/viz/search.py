@@ -124,7 +124,7 @@ def _metrics(
                 color=COLOURS[4 + k],
                 marker="o" if len(epochs) == 1 else None,
             )
-        if names[0] in uniform:
+        if uniform.get(names[0]):  # 0 where there is nothing to choose
             axes.axhline(uniform[names[0]], color="#999999", linestyle=":", label="uniform")
             axes.set_ylim(0, 1.06 * uniform[names[0]])
         _finish(axes, title)
