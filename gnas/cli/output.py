@@ -50,6 +50,8 @@ Result = TypeVar("Result", bound=Experiment)
 
 until_end = ExitStack()
 """What a command holds until it ends."""
+LEAST_WIDTH = 5
+"""Characters of the narrowest column of a `GrowingTable`."""
 PLAIN_WIDTH = 120
 """Columns of a table that goes to a file or a pipe."""
 
@@ -100,6 +102,35 @@ def progress_bar() -> Progress:
         disable=not target.is_terminal or target.is_dumb_terminal,
         transient=True,
     )
+
+
+class GrowingTable:
+    """A table that grows by a line as work goes on: columns are named once, above the first one.
+
+    Lines are the same with and without a terminal, and hold no control characters. A running bar
+    stays below them.
+
+    Args:
+        bar: The bar of the work.
+        columns: What the columns are called.
+    """
+
+    def __init__(self, bar: Progress, columns: Sequence[str]) -> None:
+        self._target = console(stderr=True) if bar.disable else bar.console
+        self._columns = columns
+        self._is_begun = False
+
+    def add(self, *cells: str) -> None:
+        """Prints a line: a text for every column, at its right end."""
+        if not self._is_begun:
+            self._is_begun = True
+            self._print(self._columns)
+        self._print(cells)
+
+    def _print(self, cells: Sequence[str]) -> None:
+        widths = (max(len(name), LEAST_WIDTH) for name in self._columns)
+        line = "  ".join(f"{cell:>{width}}" for cell, width in zip(cells, widths, strict=True))
+        self._target.print(line.rstrip(), markup=False, soft_wrap=True)
 
 
 @contextmanager

@@ -5,7 +5,7 @@ from __future__ import annotations
 import logging
 import shlex
 import time
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Mapping
 from contextlib import contextmanager
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any, Literal
@@ -15,8 +15,8 @@ import typer
 from gnas.cli.architectures import Notation, SpaceOption, read_architecture, run_folder
 from gnas.cli.options import absolute, given, settings
 from gnas.cli.output import (
+    GrowingTable,
     check_writable,
-    console,
     going_on,
     print_next,
     progress_bar,
@@ -159,12 +159,13 @@ def watching(wanted: bool) -> Iterator[Callable[[str, Progress], None]]:
     if not wanted:
         yield lambda name, progress: None
         return
-    target = console(stderr=True)
     with progress_bar() as bar:
         task = bar.add_task("training", total=None)
         shown: dict[str, int] = {}
+        table: GrowingTable | None = None
 
         def report(name: str, progress: Progress) -> None:
+            nonlocal table
             bar.update(
                 task,
                 description=f"training {name}".strip(),
@@ -173,23 +174,21 @@ def watching(wanted: bool) -> Iterator[Callable[[str, Progress], None]]:
             )
             if progress.metrics.get("epoch", 0) > shown.get(name, 0):
                 shown[name] = progress.metrics["epoch"]
-                (bar.console if not bar.disable else target).print(
-                    epoch_line(name, progress.metrics), markup=False, soft_wrap=True
-                )
+                cells = epoch_cells(name, progress.metrics)
+                table = table or GrowingTable(bar, list(cells))
+                table.add(*cells.values())
 
         yield report
 
 
-def epoch_line(name: str, metrics: dict[str, Any]) -> str:
-    """What an epoch showed, in one line."""
-    parts = [
-        f"{name} epoch {metrics['epoch']}".strip(),
-        f"loss {metrics['train_loss']:.3f}",
-        f"accuracy {metrics['train_acc']:.1%} (training)",
-    ]
-    parts += [f"{metrics[f'{part}_acc']:.1%} ({part})" for part in ("val", "test")
-              if f"{part}_acc" in metrics]  # fmt: skip
-    return ", ".join(parts)
+def epoch_cells(name: str, metrics: Mapping[str, Any]) -> dict[str, str]:
+    """What an epoch of a training showed, by column; parts that were not measured have "-"."""
+    found = {"training": name} if name else {}
+    found |= {"epoch": str(metrics["epoch"]), "train loss": f"{metrics['train_loss']:.3f}"}
+    for part in ("train", "val", "test"):
+        acc = metrics.get(f"{part}_acc")
+        found[f"{part} acc %"] = "-" if acc is None else f"{100 * acc:.1f}"
+    return found
 
 
 def print_retrain(result: dict[str, Any], folder: Path, target: Console) -> None:

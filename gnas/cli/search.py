@@ -6,7 +6,7 @@ import dataclasses
 import os
 import shlex
 import time
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Mapping
 from contextlib import contextmanager
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any, Literal
@@ -15,8 +15,8 @@ import typer
 
 from gnas.cli.options import absolute, given, settings
 from gnas.cli.output import (
+    GrowingTable,
     check_writable,
-    console,
     going_on,
     print_next,
     progress_bar,
@@ -152,40 +152,48 @@ def toponas(
 
 @contextmanager
 def watching(wanted: bool) -> Iterator[Callable[[Progress], None]]:
-    """A callback that shows a bar of steps, and a line at the end of every epoch, on stderr."""
+    """A callback that shows a bar of steps, and a line of a table at the end of every epoch."""
     if not wanted:
         yield lambda progress: None
         return
-    target = console(stderr=True)
     with progress_bar() as bar:
         task = bar.add_task("searching", total=None)
+        table: GrowingTable | None = None
 
         def report(progress: Progress) -> None:
+            nonlocal table
             bar.update(task, completed=progress.step, total=progress.total)
             if progress.metrics.get("step") == progress.step:  # an epoch ended
-                (bar.console if not bar.disable else target).print(
-                    epoch_line(progress.metrics), markup=False, soft_wrap=True
-                )
+                cells = epoch_cells(progress.metrics)
+                table = table or GrowingTable(bar, list(cells))
+                table.add(*cells.values())
 
         yield report
 
 
-def epoch_line(metrics: dict[str, Any]) -> str:
-    """What an epoch showed, in one line and the genotype in a second one."""
-    main = next(name for name in metrics if name.startswith("skip_share_")).split("_", 2)[2]
-    parts = [
-        f"epoch {metrics['epoch']}",
-        f"loss {metrics['train_loss']:.3f}/{metrics['val_loss']:.3f}",
-        f"accuracy {metrics['train_acc']:.1%}/{metrics['val_acc']:.1%}",
-        f"entropy of ops {metrics[f'alpha_entropy_{main}']:.2f}",
-    ]
-    if f"beta_entropy_{main}" in metrics:
-        parts.append(f"of edges {metrics[f'beta_entropy_{main}']:.2f}")
-        parts.append(f"invalid {metrics[f'invalid_mass_{main}']:.1%}")
-    parts.append(f"skips {metrics[f'skip_share_{main}']:.0%}")
+def epoch_cells(metrics: Mapping[str, Any]) -> dict[str, str]:
+    """What an epoch showed, by column; of entropies and the like the mean over cell types."""
+
+    def mean(start: str) -> float:
+        found: list[float] = [v for name, v in metrics.items() if name.startswith(start)]
+        return sum(found) / len(found)
+
+    cells = {
+        "epoch": str(metrics["epoch"]),
+        "train loss": f"{metrics['train_loss']:.3f}",
+        "val loss": f"{metrics['val_loss']:.3f}",
+        "train acc %": f"{100 * metrics['train_acc']:.1f}",
+        "val acc %": f"{100 * metrics['val_acc']:.1f}",
+        "ops entropy": f"{mean('alpha_entropy_'):.2f}",
+    }
+    if any(name.startswith("beta_entropy_") for name in metrics):
+        cells["edges entropy"] = f"{mean('beta_entropy_'):.2f}"
+        cells["invalid %"] = f"{100 * mean('invalid_mass_'):.1f}"
+    cells["skips %"] = f"{100 * mean('skip_share_'):.0f}"
     if "eigenvalue" in metrics:
-        parts.append(f"eigenvalue {metrics['eigenvalue']:.3g}")
-    return f"{', '.join(parts)}\n  {metrics['genotype']}"
+        cells["eigenvalue"] = f"{metrics['eigenvalue']:.3g}"
+    cells["s"] = f"{metrics['seconds']:.0f}"
+    return cells
 
 
 def print_search(result: dict[str, Any], folder: Path, target: Console) -> None:
@@ -201,6 +209,14 @@ def print_search(result: dict[str, Any], folder: Path, target: Console) -> None:
     )
     if notes:
         target.print(f"the most probable edges left a node without input; {', '.join(notes)}")
+    if result["undecided"]:
+        shares = result["undecided"].items()
+        told = " and ".join(f"of {name} is {share:.0%}" for name, share in shares)
+        target.print(
+            f"undecided: the entropy {told} of that of a uniform choice, so this cell is hardly "
+            "better founded than a random one; search longer, or raise arch_lr",
+            soft_wrap=True,
+        )
     if result["stopped"]:
         target.print(f"stopped early: {result['stopped']}", markup=False)
     size = result["data"]["image_size"]
@@ -213,6 +229,12 @@ def print_search(result: dict[str, Any], folder: Path, target: Console) -> None:
         f"as gnas retrain and gnas export build it from this run: {network}, "
         f"{result['params'] / 1e6:.2f} M parameters, "
         f"{result['macs'] / 1e6:.0f} M multiply-adds at {size}x{size}",
+        soft_wrap=True,
+    )
+    other = result["random"]
+    target.print(
+        f"a random cell of the same space, in the same network: {other['params'] / 1e6:.2f} M "
+        f"parameters, {other['macs'] / 1e6:.0f} M multiply-adds",
         soft_wrap=True,
     )
     target.print(f"run: {folder}", markup=False, soft_wrap=True)

@@ -13,6 +13,7 @@ import typer
 
 from gnas.cli.options import absolute, given, settings
 from gnas.cli.output import (
+    GrowingTable,
     check_writable,
     console,
     going_on,
@@ -41,6 +42,8 @@ HELP = {
 EVALUATION = "Evaluation: one of the first three"
 AIM = "What to search for"
 WHERE = "Where candidates are kept"
+MOST_LINES = 500
+"""Evaluations of the longest search of which each has a line."""
 
 
 def register(app: typer.Typer) -> None:
@@ -167,20 +170,27 @@ def following(folder: Path, plan: SearchPlan) -> list[list[str | Path]]:
 
 @contextmanager
 def watching() -> Iterator[Callable[[Progress], None]]:
-    """A callback that shows a bar of evaluations, and a line for every better one, on stderr."""
-    target = console(stderr=True)
+    """A callback that shows a bar of evaluations, and a line of a table for every one.
+
+    Of more than `MOST_LINES`, lines are of those that are better than all before.
+    """
     with progress_bar() as bar:
         task = bar.add_task("search", total=None)
+        table: GrowingTable | None = None
 
         def report(progress: Progress) -> None:
+            nonlocal table
             bar.update(task, completed=progress.done, total=progress.total)
-            if progress.is_better and progress.best is not None:
-                measures = ", ".join(
-                    f"{name} {value:.6g}" for name, value in (progress.best.measures or {}).items()
-                )
-                (bar.console if not bar.disable else target).print(
-                    f"{progress.done} evaluated, best: {measures}", markup=False, soft_wrap=True
-                )
+            if progress.last is None or (progress.total > MOST_LINES and not progress.is_better):
+                return
+            measures = progress.last.measures
+            if measures is None:
+                text = f"trial {progress.last.number} failed: {progress.last.error}"
+                (console(stderr=True) if bar.disable else bar.console).print(text, soft_wrap=True)
+                return
+            table = table or GrowingTable(bar, ["trial", *measures, "best"])
+            numbers = (f"{value:.6g}" for value in measures.values())
+            table.add(str(progress.last.number), *numbers, "*" if progress.is_better else "")
 
         yield report
 

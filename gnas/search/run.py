@@ -70,6 +70,8 @@ class Progress:
     """Whether the last one is that."""
     notes: tuple[str, ...] = ()
     """What the searcher had to say since the last report."""
+    last: Evaluation | None = None
+    """The last one, which may have failed."""
 
 
 Report = Callable[[Progress], None]
@@ -474,7 +476,11 @@ class _Search:
             )
         notes = tuple(self.searcher.notes[self._notes :])
         self._notes += len(notes)
-        self.report(Progress(len(self.ended), failed, self.budget, self.best, is_better, notes))
+        self.report(
+            Progress(
+                len(self.ended), failed, self.budget, self.best, is_better, notes, self.ended[-1]
+            )
+        )
 
     @property
     def best(self) -> Evaluation | None:

@@ -15,6 +15,8 @@ from typer.testing import CliRunner, Result
 
 from gnas.cli import app
 from gnas.data.subsets import read_subset
+from gnas.models import num_macs, num_params
+from gnas.spaces import space_of_record
 from gnas.spaces.toponas.genotype import Genotype
 
 SMALL = ("channels=2", "num_cells=3", "batch_size=128", "image_size=8")
@@ -61,11 +63,31 @@ def test_a_search_leaves_all_that_explains_it(tmp_path: Path) -> None:
     assert done.exit_code == 0, done.output
     assert "\x1b" not in done.stdout + done.stderr
     genotype = Genotype.parse(done.stdout.splitlines()[0])
-    assert "epoch 2, loss" in done.stderr and f"run: {out}" in done.stdout
+    assert f"run: {out}" in done.stdout
+    printed = done.stdout + done.stderr
+    assert all(sign == "\n" or sign.isprintable() for sign in printed)
+    assert printed.count("Genotype(") == 1  # at the end alone
+    lines = done.stderr.splitlines()
+    (head,) = (row for row, line in enumerate(lines) if line.startswith("epoch  train loss"))
+    table = [line.split() for line in lines[head + 1 : head + 3]]
+    assert [cells[0] for cells in table] == ["1", "2"]
+    assert len(lines[head]) == len(lines[head + 1]) == len(lines[head + 2])
     result = json.loads((out / "result.json").read_text())
     assert result["command"] == "search toponas" and result["valid"] is True
     assert Genotype.parse(json.dumps(result["genotype"])) == genotype
     assert {"params", "macs", "seconds", "metrics", "data", "derived"} <= result.keys()
+    assert table[1][1] == f"{result['metrics']['train_loss']:.3f}"
+    share = result["undecided"]["operations"]  # two epochs decide nothing
+    cells = [result["metrics"][f"alpha_entropy_{cell}"] for cell in ("normal", "reduce")]
+    assert share == pytest.approx(np.mean(cells) / np.log(7)) and share > 0.95
+    assert f"undecided: the entropy of operations is {share:.0%} of that" in done.stdout
+    assert "edges" not in result["undecided"]  # of four nodes, there is nothing to choose
+    space = space_of_record(result["space"])
+    other = space.network(space.from_str(result["random"]["architecture"]),
+                          space.network_config(**result["network"]))  # fmt: skip
+    assert result["random"]["params"] == num_params(other)
+    assert result["random"]["macs"] == num_macs(other, (1, 8, 8))
+    assert "a random cell of the same space, in the same network:" in done.stdout
     assert result["config"]["search"]["seed"] == result["config"]["images"]["seed"] == 5
     config = json.loads((out / "config.json").read_text())
     assert config["device"] in ("cpu", "cuda") and "torch" in config["versions"]

@@ -47,6 +47,16 @@ def test_a_search_in_a_table(searcher: str, table: str, tmp_path: Path) -> None:
     done = run(app, [*words, "--out", str(out), "--json", str(tmp_path / "result.json")])
     assert done.exit_code == 0, done.output
     found = read_result(out)
+    head, *lines = done.stderr.splitlines()[-15:]
+    assert head.split() == ["trial", "val_acc", "test_acc", "best"]
+    best = -1.0
+    for line, one in zip(lines, found.evaluations, strict=True):
+        number, val_acc, _, *star = line.split()
+        assert one.measures is not None and int(number) == one.number
+        assert float(val_acc) == pytest.approx(one.measures["val_acc"], rel=1e-5)
+        assert bool(star) == (one.measures["val_acc"] > best)
+        best = max(best, one.measures["val_acc"])
+    assert all(sign == "\n" or sign.isprintable() for sign in done.stderr)
     assert json.loads((tmp_path / "result.json").read_text()) == json.loads(
         (out / "result.json").read_text()
     )

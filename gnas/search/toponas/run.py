@@ -10,6 +10,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, get_args
 
+import numpy as np
 import torch
 
 from gnas.config import shared_out
@@ -36,6 +37,7 @@ from gnas.runs import (
     write_config,
     write_result,
 )
+from gnas.search.toponas.arch import uniform_entropies
 from gnas.search.toponas.config import BASELINES, PRESETS, SIZES, WARMUP_SHARE, ToponasConfig
 from gnas.search.toponas.loop import SupernetSearchResult, search_toponas
 from gnas.search.toponas.record import RunRecord
@@ -47,6 +49,8 @@ logger = logging.getLogger(__name__)
 COMMAND = "search toponas"
 IMAGE_LIST = "images.txt"
 """The list of an ImageNet search that was drawn for it, in the run's folder."""
+UNDECIDED = 0.95
+"""Choice: with a larger share of the uniform distribution's entropy nothing was decided."""
 MAY_CHANGE = ("data_dir", "images", "workers")
 """Settings of a resumed search that may differ from its first ones."""
 
@@ -269,6 +273,8 @@ def result_facts(
             "genotype": json.loads(result.genotype.to_json()),
             "genotype_text": result.text,
         }
+    other = space.sample(np.random.default_rng(plan.config.seed))
+    random = space.network(other, size)
     return {
         "command": COMMAND,
         "config": {"search": plan.config, "images": plan.images},
@@ -280,6 +286,12 @@ def result_facts(
         "derived": result.derived,
         "stopped": result.stopped,
         "metrics": result.metrics,
+        "undecided": undecided(result),
+        "random": {
+            "architecture": space.to_str(other),
+            "params": num_params(random),
+            "macs": num_macs(random, shape),
+        },
         "network": size,
         "params": num_params(network),
         "macs": num_macs(network, shape),
@@ -289,6 +301,22 @@ def result_facts(
         "processes": world.size,
         "seconds": result.seconds,
     }
+
+
+def undecided(result: SupernetSearchResult) -> dict[str, float]:
+    """Entropies at the end in parts of the uniform distribution's, where that is nearly reached.
+
+    Their names are "operations" and "edges"; each is the mean over the types of cells.
+    """
+    found = {}
+    uniform = uniform_entropies(result.config)
+    for name, start in {"operations": "alpha_entropy_", "edges": "beta_entropy_"}.items():
+        own = [key for key in uniform if key.startswith(start)]
+        largest = sum(uniform[key] for key in own)  # 0 where there is nothing to choose
+        share = sum(result.metrics[key] for key in own) / largest if largest else 0.0
+        if share > UNDECIDED:
+            found[name] = share
+    return found
 
 
 def network_config(space: Space, config: ToponasConfig, images: SearchImages) -> Any:
