@@ -177,6 +177,7 @@ def watching() -> Iterator[Callable[[Progress], None]]:
     with progress_bar() as bar:
         task = bar.add_task("search", total=None)
         table: GrowingTable | None = None
+        names: list[str] = []
 
         def report(progress: Progress) -> None:
             nonlocal table
@@ -188,8 +189,9 @@ def watching() -> Iterator[Callable[[Progress], None]]:
                 text = f"trial {progress.last.number} failed: {progress.last.error}"
                 (console(stderr=True) if bar.disable else bar.console).print(text, soft_wrap=True)
                 return
-            table = table or GrowingTable(bar, ["trial", *measures, "best"])
-            numbers = (f"{value:.6g}" for value in measures.values())
+            names.extend(measures if table is None else ())
+            table = table or GrowingTable(bar, ["trial", *names, "best"])
+            numbers = (f"{measures[name]:.6g}" if name in measures else "-" for name in names)
             table.add(str(progress.last.number), *numbers, "*" if progress.is_better else "")
 
         yield report

@@ -195,7 +195,7 @@ def _network(
     """Size and form of the networks that were trained."""
     if data is None or plan.space is not None:
         return None
-    found = plan.config.network(in_channels=data["channels"], num_classes=data["classes"])
+    found = plan.config.network(in_channels=data["in_channels"], num_classes=data["classes"])
     return dataclasses.asdict(found)
 
 
