@@ -267,6 +267,21 @@ def test_the_start_is_light(command: list[str]) -> None:
     assert not loaded & heavy
 
 
+def test_no_module_asks_for_the_name_of_a_space() -> None:
+    """What differs between spaces are facts of theirs; a space of a user's own has them too."""
+    names = "nasbench101|nasbench201|nasgem|toponas"
+    kinds = "NASBench101|NASBench201|NASGEM|TopoNAS"
+    asks = re.compile(
+        r"space(\(\))?\.name *(==|!=|in\b)|space *(==|!=|in|not in) *[(\[{]?\""
+        rf"|(==|!=) *\"({names})\"|isinstance\([\w.]*space\w*, *\(?({kinds}))"
+    )
+    folders = {ROOT / "gnas" / "spaces" / name for name in names.split("|")}
+    for path in LIBRARY:
+        if not folders & set(path.parents):
+            found = asks.search(path.read_text(encoding="utf-8"))
+            assert not found, f"{name_of(path)}: {found and found[0]!r}; make it a fact"
+
+
 def test_public_names_exist() -> None:
     import gnas
 

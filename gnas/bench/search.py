@@ -12,7 +12,7 @@ import numpy as np
 
 from gnas import __version__
 from gnas.bench.searches import Search, SearchLog, run_searches
-from gnas.bench.tables import IMAGES, name_of, open_table
+from gnas.bench.tables import name_of, open_table
 from gnas.config import check_seed
 from gnas.data.tables import BenchmarkTable
 from gnas.errors import ConfigError
@@ -55,7 +55,7 @@ class SearchBench:
     seeds: int = 100
     """Searches by each searcher."""
     dataset: str = "cifar10"
-    """Images that the architectures are for: a key of `IMAGES`; NAS-Bench-101 has CIFAR-10."""
+    """Images that the architectures are for: a key of `Space.table_images`."""
     epochs: int | None = None
     """Length of the trainings; None takes the longest."""
     table: str | None = None
@@ -66,10 +66,11 @@ class SearchBench:
     """The first search's seed; the others have the following ones."""
 
     def __post_init__(self) -> None:
-        if self.space not in ("nasbench101", "nasbench201"):
-            raise ConfigError(f"space must be nasbench101 or nasbench201, but got '{self.space}'")
+        known = sorted(name for name, space in SPACES.items() if space.table_images)
+        if self.space not in known:
+            raise ConfigError(f"space must be {' or '.join(known)}, but got '{self.space}'")
         check_seed(self.seed)
-        choices = list(IMAGES) if self.space == "nasbench201" else ["cifar10"]
+        choices = list(SPACES[self.space].table_images)
         if self.dataset not in choices:
             raise ConfigError(
                 f"dataset of {self.space} must be one of {choices}, but got '{self.dataset}'"
@@ -192,7 +193,7 @@ def _run(
 def _open(config: SearchBench) -> tuple[BenchmarkTable, TableEvaluator, dict[str, str]]:
     """The table, the evaluator of the columns that the experiment is about, and their names."""
     table = open_table(config.space, config.table or config.space, config.data_dir)
-    val, test = (None, None) if config.space == "nasbench101" else IMAGES[config.dataset]
+    val, test = SPACES[config.space].table_images[config.dataset]
     evaluator = TableEvaluator(
         SPACES[config.space](),
         table.graphs,

@@ -202,9 +202,9 @@ def _read(
         return read_foreign(path, read_schema(path), notation=notation)
     if path.suffix == ".parquet":
         return load_table(path)
-    if source.space == "nasbench101":
-        return read_tfrecord_table(path, progress=progress)
-    return read_nats_folder(path, progress=progress)
+    if path.is_dir():
+        return read_nats_folder(path, progress=progress)
+    return read_tfrecord_table(path, progress=progress)
 
 
 def _source(name: str) -> Source:

@@ -178,7 +178,8 @@ def encoder_config(space: Space, **changes: Any) -> EncoderConfig:
         >>> config.space, config.num_ops, config.steps
         ('dag', 4, 100)
     """
-    known = space.name in SPACES and SPACES[space.name]().vocabulary == space.vocabulary
+    made = SPACES.get(space.name)
+    known = made is not None and made().vocabulary == space.vocabulary
     recipe: dict[str, Any] = {
         "functional": True,
         "num_edge_ops": len(space.edge_ops),

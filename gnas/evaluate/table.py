@@ -17,15 +17,12 @@ from gnas.data.tables import BenchmarkTable
 from gnas.errors import ConfigError, GraphError
 from gnas.evaluate.base import Evaluator, Measures
 from gnas.graphs import DenseBatch, as_batch
+from gnas.spaces import NASBench201
 from gnas.spaces.base import Space
 
 Values = NDArray[np.float64]
 
-IMAGES = {
-    "cifar10": ("cifar10-valid", "cifar10"),
-    "cifar100": ("cifar100", "cifar100"),
-    "imagenet16-120": ("ImageNet16-120", "ImageNet16-120"),
-}
+IMAGES = NASBench201.table_images
 """What NAS-Bench-201 calls the images of the validation and of the test accuracy."""
 COUNTED = ("macs", "num_params")
 """Quantities of a table that could be counted without any training."""

@@ -68,6 +68,9 @@ class Space(ABC):
     wl_encoder: str = ""
     """The NASGEM encoder trained on it (`gnas.encoders`): the name of a shipped one, or the path
     of one's own ``.safetensors``."""
+    table_images: Mapping[str, tuple[str | None, str | None]] = MappingProxyType({})
+    """By image data set, what its published tables call the images of validation and of test
+    accuracies; None where they have one kind only. Empty for a space without such tables."""
     loaded: tuple[Source, dict[str, Any]] | None = None
     """The user's file that it was loaded from, and the arguments then, if it was."""
     args: dict[str, Any]

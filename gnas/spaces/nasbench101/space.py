@@ -90,6 +90,7 @@ class NASBench101(DagSpace):
             _write_json,
         ),
     )
+    table_images = MappingProxyType({"cifar10": (None, None)})
     wl_encoder = "nasgem-nasbench101"
     graph_networks = ("dag", "gin", "gps")
     pretrained = MappingProxyType({"dag-nasbench101": 50, "gps-nasbench101": 50})

@@ -107,6 +107,13 @@ class NASBench201(EdgeOpSpace):
         {"dag-nasbench201": 150, "gps-nasbench201": 150, "gin-nasbench201": 150}
     )
 
+    table_images = MappingProxyType(
+        {
+            "cifar10": ("cifar10-valid", "cifar10"),
+            "cifar100": ("cifar100", "cifar100"),
+            "imagenet16-120": ("ImageNet16-120", "ImageNet16-120"),
+        }
+    )
     wl_encoder = "nasgem-nasbench201"
     graph_networks = ("dag", "gin", "gps")
 
