@@ -346,7 +346,9 @@ def test_networks_are_searched_trained_tested_and_exported(tmp_path: Path) -> No
     result = json.loads((trained / "result.json").read_text())
     assert result["architecture"] == found.architecture
     gnas("evaluate", trained, "--space", space, "--json", tmp_path / "tested.json")
-    assert 0 <= json.loads((tmp_path / "tested.json").read_text())["test_acc"] <= 1
+    tested = json.loads((tmp_path / "tested.json").read_text())
+    assert tested["architecture"] == found.architecture
+    assert 0 <= tested["metrics"]["test_acc"] <= 1
     images = torch.rand(2, 1, 8, 8)
     network, facts = load_network(_weights(trained), load_space(space))
     assert facts.architecture == found.architecture
