@@ -370,3 +370,16 @@ def _weights(trained: Path) -> Path:
     from gnas.retrain.evaluate import weights_folder
 
     return weights_folder(trained)
+
+
+def test_a_table_of_one_s_own(tmp_path: Path) -> None:
+    out = tmp_path / "blocks.parquet"
+    words = ["--cells", 3, "--seeds", 1, "--set", "epochs=1", "--set", "channels=4"]
+    gnas("tabulate", f"{FILE}:blocks", "--out", out, *words, "--set", "num_train=64")
+    from gnas.data import load_table
+
+    table = load_table(out)
+    assert len(table) == 3 and table.val_acc().shape == (3,)
+    for graph in table.graphs:
+        blocks.validate(graph)
+    assert len({*graph_keys(table.graphs).tolist()}) == 3

@@ -63,6 +63,7 @@ def tabulate(
         same_command,
     )
     from gnas.data import load_table
+    from gnas.spaces import SPACES
     from gnas.tabulate import tabulate as build
     from gnas.tabulate import tabulated_config
 
@@ -76,5 +77,6 @@ def tabulate(
     with going_on(same_command()), reporting("trainings") as report:
         build(config, out, workers=workers, storage=storage, study=study, report=report)
     console().print(load_table(out))
-    if space in ("nasbench101", "nasbench201"):
+    made = SPACES.get(space)
+    if made is not None and made.table_images:  # there is a bench of it
         print_next(console(), ["bench", space, "--table", out])
