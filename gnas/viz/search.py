@@ -13,7 +13,7 @@ from gnas.search.toponas import ToponasConfig, search_space, supernets_of
 from gnas.search.toponas.arch import uniform_entropies
 from gnas.search.toponas.relaxations import RELAXATIONS
 from gnas.spaces.supernets import Supernets
-from gnas.spaces.toponas import TopoNAS
+from gnas.spaces.toponas import CELL_TYPES
 from gnas.spaces.toponas.figure import LABELS, OP_COLOURS, TITLES, cell_figures, node_name
 from gnas.spaces.toponas.genotype import Genotype
 from gnas.style import COLOURS
@@ -56,12 +56,12 @@ def search_figures(search: Searched) -> dict[str, Figure]:
     entropies and skip share by epoch; "variables" is alpha, beta and s by epoch.
     """
     space = search_space(search.config)
-    if isinstance(space, TopoNAS):
+    cells = supernets_of(search.config, space).cells
+    if cells == CELL_TYPES:  # edges show how probable they are
         genotype = Genotype.from_graph(search.architecture)
         figures = cell_figures(genotype, _edge_probabilities(search))
     else:
         figures = space.draw(search.architecture)
-    cells = supernets_of(search.config, space).cells
     figures["metrics"] = _metrics(search.epochs, cells, uniform_entropies(search.config))
     figures["variables"] = _variables(search)
     return figures
