@@ -113,11 +113,12 @@ class GrowingTable:
     Args:
         bar: The bar of the work.
         columns: What the columns are called.
+        least: Characters of the narrowest column.
     """
 
-    def __init__(self, bar: Progress, columns: Sequence[str]) -> None:
+    def __init__(self, bar: Progress, columns: Sequence[str], least: int = LEAST_WIDTH) -> None:
         self._target = console(stderr=True) if bar.disable else bar.console
-        self._columns = columns
+        self._columns, self._least = columns, least
         self._is_begun = False
 
     def add(self, *cells: str) -> None:
@@ -128,7 +129,7 @@ class GrowingTable:
         self._print(cells)
 
     def _print(self, cells: Sequence[str]) -> None:
-        widths = (max(len(name), LEAST_WIDTH) for name in self._columns)
+        widths = (max(len(name), self._least) for name in self._columns)
         line = "  ".join(f"{cell:>{width}}" for cell, width in zip(cells, widths, strict=True))
         self._target.print(line.rstrip(), markup=False, soft_wrap=True)
 

@@ -4,8 +4,7 @@ from __future__ import annotations
 
 import shlex
 import time
-from collections.abc import Callable, Iterator
-from contextlib import contextmanager
+from collections.abc import Callable
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated
 
@@ -13,16 +12,13 @@ import typer
 
 from gnas.cli.options import absolute, given, settings
 from gnas.cli.output import (
-    GrowingTable,
     check_writable,
-    console,
     going_on,
     print_next,
-    progress_bar,
     report_console,
     write_json,
 )
-from gnas.cli.search_nasgem import place
+from gnas.cli.search_nasgem import place, watching
 from gnas.processes import prepare
 
 if TYPE_CHECKING:
@@ -30,7 +26,6 @@ if TYPE_CHECKING:
 
     from gnas.search.plan import SearchPlan
     from gnas.search.result import SearchResult
-    from gnas.search.run import Progress
 
 HELP = {
     "random": "Evaluate random architectures (the baseline of every search).",
@@ -42,8 +37,6 @@ HELP = {
 EVALUATION = "Evaluation: one of the first three"
 AIM = "What to search for"
 WHERE = "Where candidates are kept"
-MOST_LINES = 500
-"""Evaluations of the longest search of which each has a line."""
 
 
 def register(app: typer.Typer) -> None:
@@ -166,35 +159,6 @@ def following(folder: Path, plan: SearchPlan) -> list[list[str | Path]]:
     if not plan.evaluate and ".py:" not in plan.space:
         commands.append(["retrain", folder])
     return commands
-
-
-@contextmanager
-def watching() -> Iterator[Callable[[Progress], None]]:
-    """A callback that shows a bar of evaluations, and a line of a table for every one.
-
-    Of more than `MOST_LINES`, lines are of those that are better than all before.
-    """
-    with progress_bar() as bar:
-        task = bar.add_task("search", total=None)
-        table: GrowingTable | None = None
-        names: list[str] = []
-
-        def report(progress: Progress) -> None:
-            nonlocal table
-            bar.update(task, completed=progress.done, total=progress.total)
-            if progress.last is None or (progress.total > MOST_LINES and not progress.is_better):
-                return
-            measures = progress.last.measures
-            if measures is None:
-                text = f"trial {progress.last.number} failed: {progress.last.error}"
-                (console(stderr=True) if bar.disable else bar.console).print(text, soft_wrap=True)
-                return
-            names.extend(measures if table is None else ())
-            table = table or GrowingTable(bar, ["trial", *names, "best"])
-            numbers = (f"{measures[name]:.6g}" if name in measures else "-" for name in names)
-            table.add(str(progress.last.number), *numbers, "*" if progress.is_better else "")
-
-        yield report
 
 
 def print_result(result: SearchResult, folder: Path, target: Console) -> None:

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import shlex
 import time
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Mapping
 from contextlib import contextmanager
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Literal
@@ -13,6 +13,7 @@ import typer
 
 from gnas.cli.options import absolute, given, settings
 from gnas.cli.output import (
+    GrowingTable,
     check_writable,
     console,
     going_on,
@@ -31,6 +32,10 @@ if TYPE_CHECKING:
 
 HOW = "How to search"
 WHERE = "Where candidates are kept"
+NUMBER_WIDTH = 11
+"""Characters of a number such as 1.23457e+06."""
+MOST_LINES = 500
+"""Evaluations of the longest search of which each has a line."""
 
 Dataset = Literal["digits", "cifar10", "cifar100", "imagenet16-120", "folder"]
 Prior = Annotated[
@@ -163,17 +168,33 @@ def place(storage: str | None) -> str | None:
 
 @contextmanager
 def watching() -> Iterator[Callable[[Progress], None]]:
-    """A callback that shows a bar of cells, and what the search has to say, on stderr."""
-    target = console(stderr=True)
+    """A callback that shows a bar of evaluations, and a line of a table for every one.
+
+    What the searcher has to say stands between them. Of more than `MOST_LINES`, lines are of those
+    that are better than all before.
+    """
     with progress_bar() as bar:
         task = bar.add_task("search", total=None)
+        table: GrowingTable | None = None
+        names: list[str] = []
 
         def report(progress: Progress) -> None:
             bar.update(task, completed=progress.done, total=progress.total)
+            target = console(stderr=True) if bar.disable else bar.console
+            one = progress.last
+            if one is not None and one.measures is None:
+                target.print(f"trial {one.number} failed: {one.error}", soft_wrap=True)
+            elif one is not None and (progress.total <= MOST_LINES or progress.is_better):
+                add(one.number, one.measures or {}, progress.is_better)
             for text in progress.notes:
-                (bar.console if not bar.disable else target).print(
-                    text, markup=False, soft_wrap=True
-                )
+                target.print(text, soft_wrap=True)
+
+        def add(number: int, measures: Mapping[str, float], is_better: bool) -> None:
+            nonlocal table
+            names.extend(measures if table is None else ())
+            table = table or GrowingTable(bar, ["trial", *names, "best"], NUMBER_WIDTH)
+            numbers = (f"{measures[name]:.6g}" if name in measures else "-" for name in names)
+            table.add(str(number), *numbers, "*" if is_better else "")
 
         yield report
 

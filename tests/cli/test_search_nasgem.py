@@ -29,6 +29,8 @@ def test_from_a_search_to_pictures_and_a_trained_network(tmp_path: Path) -> None
     assert space_of_text(cell).from_str(cell).num_nodes >= 4
     assert "best predicted (argmax)" in done.stdout and f"run: {out}" in done.stdout
     assert "4 cells trained, best score" in done.stderr
+    heads = [line for line in done.stderr.splitlines() if line.split()[:1] == ["trial"]]
+    assert len(heads) == 1 and {"score", "val_acc"} <= set(heads[0].split())
     result = json.loads((out / "result.json").read_text())
     assert result["architecture"] == cell
     names = {"cell", "surface", "search"}
