@@ -49,6 +49,7 @@ def read_architecture(
     notation: str | None = None,
     *,
     member: int | None = None,
+    epoch: int | None = None,
 ) -> Architecture:
     """The architecture in a text, a file or a run's folder.
 
@@ -60,6 +61,8 @@ def read_architecture(
         space: What ``--space`` names; it decides.
         notation: The name of a foreign notation, a key of `gnas.spaces.notations`.
         member: Of the Pareto front of the run in the folder ``what``: its place there.
+        epoch: Of the supernet search in the folder ``what``, ended or under way: the epoch, from
+            1, whose cell is meant.
 
     Raises:
         MissingDataError: neither a file, nor a run with a result, nor an architecture.
@@ -77,7 +80,10 @@ def read_architecture(
         if own is not None:
             own.validate(graph)
         return Architecture(own or found, graph, "")
-    text, record = _read(what) if member is None else _member(Path(what), member)
+    if epoch is not None:
+        text, record = _epoch(Path(what), epoch)
+    else:
+        text, record = _read(what) if member is None else _member(Path(what), member)
     note = ""
     if record is not None:
         own = space_of_record(record, own)
@@ -106,6 +112,22 @@ def _member(folder: Path, member: int) -> tuple[str, Any]:
             f"member must be in [0, {len(result.front)}), the front of {folder}, but got {member}"
         )
     return result.evaluations[result.front[member]].architecture, result.space
+
+
+def _epoch(folder: Path, epoch: int) -> tuple[str, Any]:
+    from gnas.errors import ConfigError
+    from gnas.search.toponas import search_space
+    from gnas.search.toponas.trace import read_trace
+    from gnas.spaces import space_record
+
+    search = read_trace(folder)
+    found = {row["epoch"]: row["genotype"] for row in search.epochs}
+    if epoch not in found:
+        raise ConfigError(
+            f"epoch must be in [1, {len(found)}], those that the search in {folder} has ended, "
+            f"but got {epoch}"
+        )
+    return found[epoch], space_record(search_space(search.config))
 
 
 def _read(what: str) -> tuple[str, Any]:

@@ -7,6 +7,7 @@ from typing import TYPE_CHECKING, Annotated, Literal
 
 import typer
 
+from gnas.cli.bench_supernet import supernet
 from gnas.cli.bench_tables import Images, search, topology
 from gnas.cli.output import check_outputs, report_console, reporting, write_outputs
 from gnas.processes import prepare, usable_cores
@@ -165,6 +166,7 @@ def nasgem(
 
 
 app.command()(search)
+app.command()(supernet)
 app.command()(topology)
 
 

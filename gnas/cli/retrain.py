@@ -66,6 +66,9 @@ def retrain(
     member: Annotated[
         int | None, typer.Option(help="Member of the Pareto front, from 0 [its best]")
     ] = None,
+    epoch: Annotated[
+        int | None, typer.Option(help="Which epoch of a supernet search, from 1 [the last]")
+    ] = None,
     notation: Notation = None,
     setting: Annotated[
         list[str] | None,
@@ -84,8 +87,10 @@ def retrain(
     check_writable(json)
     use_threads(threads)
     found = None
+    if member is not None and epoch is not None:
+        raise typer.BadParameter("--member and --epoch are of different kinds of searches")
     if genotype is not None:
-        found = read_architecture(genotype, space, notation, member=member)
+        found = read_architecture(genotype, space, notation, member=member, epoch=epoch)
     changes = given(
         data_dir=absolute(data_dir), epochs=epochs, layers=_numbers(layers), channels=channels,
         repeats=repeats, seed=seed,

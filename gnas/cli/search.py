@@ -17,6 +17,7 @@ from gnas.cli.options import absolute, given, settings
 from gnas.cli.output import (
     GrowingTable,
     check_writable,
+    console,
     going_on,
     print_next,
     progress_bar,
@@ -30,10 +31,12 @@ if TYPE_CHECKING:
     from rich.console import Console
 
     from gnas.records import Progress
+    from gnas.search.toponas.run import SearchPlan
 
 app = typer.Typer(help="Search architectures.", no_args_is_help=True)
 
 HOW = "How to search (tables 3 to 9 of the paper)"
+PROTOCOL = "The paper's protocol: several searches, one choice"
 
 
 def how(help: str) -> Any:
@@ -103,6 +106,32 @@ def toponas(
     regulariser: Regulariser = None,
     relaxation: Relaxation = None,
     baseline: Baseline = None,
+    select: Annotated[
+        bool,
+        typer.Option(
+            "--select",
+            help="Search --seeds times; retrain and keep the best",
+            rich_help_panel=PROTOCOL,
+        ),
+    ] = False,
+    seeds: Annotated[
+        int | None, typer.Option(help="Searches to choose from [4]", rich_help_panel=PROTOCOL)
+    ] = None,
+    repeats: Annotated[
+        int | None, typer.Option(help="Trainings of the best [10]", rich_help_panel=PROTOCOL)
+    ] = None,
+    random: Annotated[
+        int | None, typer.Option(help="Random cells beside it [0]", rich_help_panel=PROTOCOL)
+    ] = None,
+    recipe: Annotated[
+        list[str] | None,
+        typer.Option(
+            "--retrain",
+            metavar="NAME=VALUE",
+            help="A field of the trainings: epochs=9",
+            rich_help_panel=PROTOCOL,
+        ),
+    ] = None,
     setting: Annotated[
         list[str] | None,
         typer.Option("--set", metavar="NAME=VALUE", help="Any other field of the config"),
@@ -125,6 +154,17 @@ def toponas(
         order=order, regulariser=regulariser, relaxation=relaxation,
     )  # fmt: skip
     changes = named | settings(setting or [], named)
+    chosen = given(seeds=seeds, repeats=repeats, random=random)
+    if recipe:
+        chosen["recipe"] = settings(recipe)
+    if chosen and not select:
+        option = next(iter(chosen)).replace("recipe", "retrain")
+        raise typer.BadParameter(f"--{option} needs --select")
+    if select:
+        place = space or "darts"
+        plan = plan_search(dataset, space=place, size=preset, baseline=baseline, **changes)
+        _select(plan, chosen, out, resume, resolve_device(device), json)
+        return
     if resume is not None:
         if any(option is not None for option in (out, baseline, space, preset)):
             raise typer.BadParameter("--resume goes on in its own folder and as it began")
@@ -148,6 +188,46 @@ def toponas(
         print_next(report_console(json), ["show", folder], ["retrain", folder])
         if json is not None:
             write_json(json, result)
+
+
+def _select(
+    plan: SearchPlan,
+    chosen: dict[str, Any],
+    out: Path | None,
+    resume: Path | None,
+    device: str,
+    json: str | None,
+) -> None:
+    """The protocol of several searches: runs it and prints what came out."""
+    from gnas.search.toponas.selection import Selection, select
+
+    if resume is not None and out is not None:
+        raise typer.BadParameter("--resume goes on in its own folder and as it began")
+    stamp = time.strftime("%Y%m%d-%H%M%S")
+    folder = resume or out or Path("runs") / f"toponas-{plan.images.dataset}-{stamp}"
+    target = console(stderr=True)
+    with going_on(f"the same command with --resume {folder} in place of --out", folder):
+        result = select(
+            plan, Selection(**chosen), out=folder, device=device, resume=resume is not None,
+            report=lambda line: target.print(line, markup=False, soft_wrap=True),
+        )  # fmt: skip
+    shown = report_console(json)
+    shown.print(result["architecture"], markup=False, soft_wrap=True)
+    acc, others = result["test_acc"], result["random"]
+    line = f"chosen by validation: search {result['chosen_seed']}; test accuracy {_share(acc)}"
+    if others is not None:
+        line += f"; {len(others['cells'])} random cells {_share(others['test_acc'])}"
+        line += "" if result["p_random"] is None else f", p = {result['p_random']:.2g} (Welch)"
+    shown.print(line, soft_wrap=True)
+    shown.print(f"run: {folder}", markup=False, soft_wrap=True)
+    if json is not None:
+        write_json(json, result)
+
+
+def _share(facts: dict[str, Any]) -> str:
+    """Mean and deviation in percent."""
+    spread = "" if facts["std"] is None else f" ± {100 * facts['std']:.2f}"
+    return f"{100 * facts['mean']:.2f}{spread}% (n = {len(facts['values'])})"
 
 
 @contextmanager

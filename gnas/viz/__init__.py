@@ -7,6 +7,7 @@ from gnas.viz.nasgem import nasgem_figures
 from gnas.viz.predictors import LEAST_BIAS_PERCENT, label_of, predictor_figures
 from gnas.viz.regret import regret_figures
 from gnas.viz.search import search_figures
+from gnas.viz.supernet import supernet_figures
 from gnas.viz.topology import topology_figures
 from gnas.viz.training import training_figures
 
@@ -20,6 +21,7 @@ __all__ = [
     "regret_figures",
     "search_figures",
     "search_result_figures",
+    "supernet_figures",
     "topology_figures",
     "training_figures",
 ]

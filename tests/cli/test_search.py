@@ -136,6 +136,15 @@ def test_a_search_of_another_space(tmp_path: Path) -> None:
         "--set", "channels=4", "--set", "layers=1", "--out", str(tmp_path / "trained"),
     )  # fmt: skip
     assert trained.exit_code == 0, trained.output
+    earlier = gnas(
+        "retrain", str(out), "--epoch", "1", "--epochs", "1", "--set", "batch_size=128", "--set",
+        "image_size=8", "--channels", "4", "--layers", "1", "--out", str(tmp_path / "earlier"),
+    )  # fmt: skip
+    assert earlier.exit_code == 0, earlier.output
+    first = json.loads((out / "metrics.jsonl").read_text().splitlines()[0])["genotype"]
+    assert json.loads((tmp_path / "earlier" / "result.json").read_text())["architecture"] == first
+    wrong = gnas("retrain", str(out), "--epoch", "3")
+    assert wrong.exit_code == 1 and "epoch must be in [1, 2]" in " ".join(wrong.output.split())
     again = gnas("search", "toponas", "--resume", str(out), "--space", "darts")
     assert again.exit_code == 2 and "as it began" in again.output
 

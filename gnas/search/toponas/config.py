@@ -213,14 +213,14 @@ def nasbench201_cpu() -> ToponasConfig:
     """NAS-Bench-201 on one CPU core in minutes, for about 10,000 images of 16 x 16 pixels.
 
     Choice: the smallest supernet that still tells operations apart, and rates at which alpha and
-    beta can move in some 900 steps.
+    beta can move in some 500 steps.
     """
     return ToponasConfig(
         space="nasbench201",
         num_nodes=4,
         channels=8,
         num_cells=1,
-        epochs=30,
+        epochs=20,
         batch_size=128,
         lr=0.05,
         arch_lr=0.01,

@@ -320,17 +320,26 @@ def undecided(result: SupernetSearchResult) -> dict[str, float]:
 
 
 def network_config(space: Space, config: ToponasConfig, images: SearchImages) -> Any:
-    """The network that ``gnas retrain`` trains of the cells found on these images.
+    """The network that ``gnas retrain`` trains of the cells found on these images."""
+    ends = {"in_channels": images.in_channels, "num_classes": images.num_classes}
+    size = network_size(config, images.config.dataset)
+    if not size:
+        return space.network_config(**ends)
+    return space.network_config(
+        num_cells=size["layers"], channels=size["channels"], stem=config.stem, **ends
+    )
+
+
+def network_size(config: ToponasConfig, dataset: str) -> dict[str, int]:
+    """Layers and channels of the network of the cells found, where the paper gives any.
 
     Of DARTS' cells as in the paper's appendices A.2 and A.4: 12 cells of 32 channels where a
     topology was learned, DARTS' 20 of 36 where not, 14 of 48 on ImageNet; on digits a small one of
-    5 and 16. Of other spaces their own.
+    5 and 16. Networks of other spaces have a size of their own.
     """
-    ends = {"in_channels": images.in_channels, "num_classes": images.num_classes}
     if config.space != DARTS:
-        return space.network_config(**ends)
-    dataset = "imagenet" if config.stem == "imagenet" else images.config.dataset
-    cells, channels = CELL_SIZES[dataset]
+        return {}
+    layers, channels = CELL_SIZES["imagenet" if config.stem == "imagenet" else dataset]
     if not config.learns_topology and dataset in ("cifar10", "folder"):
-        cells, channels = DARTS_SIZE
-    return space.network_config(channels=channels, num_cells=cells, stem=config.stem, **ends)
+        layers, channels = DARTS_SIZE
+    return {"layers": layers, "channels": channels}

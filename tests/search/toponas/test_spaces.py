@@ -200,4 +200,4 @@ def test_what_does_not_fit() -> None:
     assert plan_search(space="nasbench201").config == nasbench201_cpu()
     assert plan_search(space="nasbench201", size="paper").config.channels == 16
     pc = plan_search(space="nasbench201", baseline="pc-darts").config
-    assert (pc.warmup_epochs, pc.epochs) == (9, 30)
+    assert (pc.warmup_epochs, pc.epochs) == (6, 20)

@@ -1,0 +1,512 @@
+"""Differentiable searches of one supernet, judged by a table that knows every cell's accuracy."""
+
+from __future__ import annotations
+
+import dataclasses
+import shutil
+import time
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import torch
+from numpy.typing import NDArray
+from scipy.stats import ttest_rel
+from torch import Tensor
+from torch.nn import functional as F
+from torch_geometric.data import Data
+
+from gnas import __version__
+from gnas.bench.tables import IMAGES, name_of, open_table
+from gnas.config import check_seed
+from gnas.data.batches import check_batch
+from gnas.data.parts import Dataset, SearchImages, open_images, search_loaders
+from gnas.data.tables import BenchmarkTable
+from gnas.errors import ConfigError, DataError
+from gnas.graphs import prune, to_adjacency
+from gnas.metrics import Interval, kendall_tau, mean_interval
+from gnas.records import LineLog
+from gnas.runs import plain, working_in
+from gnas.search.toponas import BASELINES, RunRecord, SupernetSearchResult, search_toponas
+from gnas.search.toponas.run import SearchPlan, plan_search
+from gnas.search.toponas.where import search_space
+from gnas.spaces import NASBench201
+from gnas.spaces.nasbench201 import EDGES
+from gnas.spaces.supernets import MixedWeights
+
+Progress = Callable[[int, int | None], None]
+Floats = NDArray[np.float64]
+
+RANDOM, DARTS = "random", "darts"
+METHODS: dict[str, dict[str, Any] | None] = {
+    "darts": BASELINES["darts"],
+    "topo-arbitrary": {},
+    RANDOM: None,
+    "topo-fixed": {"topology": "fixed"},
+    "gdas": BASELINES["gdas"],
+    "topo-gumbel": {"relaxation": "gumbel"},
+    "drnas": BASELINES["drnas"],
+    "topo-dirichlet": {"relaxation": "dirichlet"},
+    "pc-darts": BASELINES["pc-darts"],
+    "milenas": BASELINES["milenas"],
+    "topo-milenas": {"method": "milenas"},
+    "topo-input": {"topology": "fixed", "mode": "input"},
+    "snas": BASELINES["snas"],
+    "beta-darts": BASELINES["beta-darts"],
+    "r-darts": BASELINES["r-darts"],
+    "darts-second": {**BASELINES["darts"], "order": 2},
+    "topo-second": {"order": 2},
+}
+"""What makes a config a method, by name, in the order in which they are run; None draws a cell
+uniformly from the space and searches nothing."""
+LOG = "searches.jsonl"
+ONE_SHOT_CELLS, ONE_SHOT_IMAGES, ONE_SHOT_SEED = 200, 512, 201
+"""Cells that the trained supernet ranks, drawn once for all searches, and the validation images
+that it ranks them by."""
+PROTOCOL = {
+    "search": "each seed searches once by each method, with the same images and split; nothing is "
+    "chosen by the table",
+    "test_acc": "mean test accuracy over the runs of the derived cell in the table",
+    "rank": "its place among all cells by that accuracy, from 1; equal ones share the better one",
+    "tau": f"Kendall's tau between the accuracy of {ONE_SHOT_CELLS} cells under the weights of a "
+    f"trained supernet, on {ONE_SHOT_IMAGES} validation images, and their true accuracy",
+    "random": "a cell drawn uniformly, one a seed",
+    "p": "two-sided paired t-test over seeds",
+    "intervals": "mean and 95% Student t interval over seeds",
+}
+
+
+@dataclass(frozen=True, kw_only=True)
+class SupernetBench:
+    """The experiment.
+
+    Raises:
+        ConfigError: a field is outside its range.
+    """
+
+    methods: tuple[str, ...] = tuple(METHODS)
+    """Keys of `METHODS`."""
+    seeds: int = 5
+    """Searches by each method."""
+    seed: int = 0
+    """The first search's seed; the others have the following ones."""
+    dataset: Dataset = "digits"
+    """Images that are searched on."""
+    data_dir: str | None = None
+    """Their folder."""
+    preset: str | None = None
+    """Size of the searches: "cpu" or "paper"."""
+    settings: Mapping[str, Any] = field(default_factory=dict)
+    """Fields of a search or of its images that differ from the preset, in all methods."""
+    truth: str = "cifar10"
+    """Images whose accuracies judge: a key of `IMAGES`."""
+    table: str = NASBench201.name
+    """A file, or a name for `gnas.data.load_table`."""
+    table_dir: str | None = None
+    """Folder of tables to look in first."""
+
+    def __post_init__(self) -> None:
+        check_seed(self.seed)
+        unknown = [name for name in self.methods if name not in METHODS]
+        if unknown or not self.methods or len(set(self.methods)) < len(self.methods):
+            raise ConfigError(
+                f"methods must be different ones of {[*METHODS]}, but got {[*self.methods]}"
+            )
+        if self.truth not in IMAGES:
+            raise ConfigError(f"truth must be one of {[*IMAGES]}, but got '{self.truth}'")
+        if self.seeds < 1:
+            raise ConfigError(f"seeds must be at least 1, but got {self.seeds}")
+
+    def plan(self, method: str, seed: int) -> SearchPlan:
+        """How a method searches.
+
+        Raises:
+            ConfigError: unknown settings or impossible values.
+        """
+        fields = dict(METHODS[method] or {})
+        named = next((name for name in BASELINES if method == name), None)
+        return plan_search(
+            self.dataset,
+            space=NASBench201.name,
+            size=self.preset,
+            baseline=named,
+            data_dir=self.data_dir,
+            **{**({} if named else fields), **self.settings, "seed": seed},
+        )
+
+
+@dataclass(frozen=True)
+class SupernetSearch:
+    """One search, before any table has judged it."""
+
+    method: str
+    seed: int
+    architecture: str
+    """The derived cell."""
+    epochs: tuple[str, ...]
+    """The cell that each epoch would have derived."""
+    skip_share: float
+    """Of the derived cell's edges."""
+    supernet_acc: float | None
+    """Of the mixed supernet on alpha's images in the last epoch."""
+    one_shot: tuple[float, ...]
+    """Accuracies of `ONE_SHOT_CELLS` cells under the supernet's weights."""
+    stopped: str | None
+    """Why it ended early, if it did."""
+    seconds: float
+    """Processor time of the search, without the ranking of cells."""
+
+
+@dataclass(frozen=True)
+class SupernetRow:
+    """What a method found; accuracies and differences are fractions."""
+
+    method: str
+    seeds: tuple[int, ...]
+    val_acc: Interval
+    test_acc: Interval
+    other_acc: Interval | None
+    """Test accuracy on the other images of the table, CIFAR-100 beside CIFAR-10 and reversely."""
+    worst: float
+    """The least test accuracy over seeds."""
+    rank: float
+    """Median over seeds."""
+    regret: Interval
+    """Best test accuracy of the table minus that of the derived cell."""
+    above_mean: Interval
+    """Test accuracy minus the mean of all cells: what a random cell has on average."""
+    above_median: Interval
+    edges: float
+    """Mean over seeds."""
+    skip_share: float
+    joined: float
+    """Share of the derived cells whose input reaches the output."""
+    tau: Interval | None
+    p_darts: float | None
+    """Against `DARTS`, over the seeds of both; None without two of them."""
+    p_random: float | None
+    curve: tuple[float, ...]
+    """Mean test accuracy of the cells of epoch 1, 2, ..., over the searches that got there."""
+    seconds: float
+
+
+@dataclass(frozen=True)
+class SupernetBenchResult:
+    """The whole experiment; field by field the JSON object that ``--json`` writes."""
+
+    command: str
+    config: SupernetBench
+    table: Mapping[str, Any]
+    """Name, path, sha256, rows, provenance; the names of the judging scores."""
+    protocol: Mapping[str, str]
+    data: Mapping[str, Any]
+    """The images that were searched on."""
+    rows: tuple[SupernetRow, ...]
+    """Of the methods that have a finished search."""
+    searches: tuple[SupernetSearch, ...]
+    best_test_acc: float
+    mean_test_acc: float
+    """Of all cells of the table."""
+    median_test_acc: float
+    chosen: str
+    """The method with the best mean *validation* accuracy."""
+    seconds: float
+
+
+def bench_supernet(
+    config: SupernetBench, *, folder: Path | None = None, progress: Progress | None = None
+) -> SupernetBenchResult:
+    """Searches by every method with every seed, and looks the derived cells up in a table.
+
+    Searches go seed by seed through the methods, so that an experiment that is stopped is as
+    complete as it can be.
+
+    Args:
+        config: What to run.
+        folder: Where finished searches are kept, one JSON line each, and one that is under way;
+            those that it has are not run again.
+        progress: Called with (searches done, searches in all).
+
+    Raises:
+        ConfigError: the table is of another space or lacks a score; ``folder`` has searches of
+            another experiment.
+        MissingDataError: there is no such table, or no images.
+        DataError: the table is damaged or lacks cells, or ``folder`` cannot be written.
+    """
+    with working_in(folder):
+        return _run(config, folder, progress)
+
+
+def _run(
+    config: SupernetBench, folder: Path | None, progress: Progress | None
+) -> SupernetBenchResult:
+    start = time.monotonic()
+    judge = Judge(config)
+    plans = {
+        (method, seed): config.plan(method, seed)
+        for seed in range(config.seed, config.seed + config.seeds)
+        for method in config.methods
+    }
+    splits: dict[int, SearchImages] = {}
+    first = next(iter(plans.values()))
+    for parts in {plan.config.num_parts for plan in plans.values()}:
+        # one split for all seeds: methods and seeds differ in everything but the images
+        splits[parts] = open_images(
+            dataclasses.replace(first.images, seed=config.seed), num_parts=parts
+        )
+    done = read_searches(folder, facts_of(config, splits)) if folder is not None else None
+    found = {(s.method, s.seed): s for s in done.records} if done is not None else {}
+    for (method, seed), plan in plans.items():
+        if (method, seed) not in found:
+            search = _search(method, seed, plan, splits[plan.config.num_parts], folder)
+            found[method, seed] = search
+            if done is not None:
+                done.add(plain(search))
+        if progress is not None:
+            progress(len(found.keys() & plans.keys()), len(plans))
+    searches = [found[key] for key in plans]
+    return judge.result(searches, next(iter(splits.values())).facts(), time.monotonic() - start)
+
+
+def facts_of(config: SupernetBench, splits: Mapping[int, SearchImages]) -> dict[str, Any]:
+    """What all searches of a folder depend on, beside method and seed."""
+    plan = config.plan(DARTS, 0)
+    base = {**plain(plan.config), "seed": None}
+    images = next(iter(splits.values())).facts()
+    data = {name: images[name] for name in ("images", "image_size", "sha256")}
+    return {"search": base, "data": data, "split_seed": config.seed, "gnas": __version__}
+
+
+def read_searches(folder: Path, facts: Mapping[str, Any]) -> LineLog[SupernetSearch]:
+    """The searches of a folder.
+
+    Raises:
+        ConfigError: they are of another experiment.
+        DataError: the file is damaged.
+    """
+    return LineLog(folder / LOG, facts, what="supernet searches", read=_read)
+
+
+def _read(record: Any) -> SupernetSearch:
+    fields = {**record, "epochs": tuple(record["epochs"]), "one_shot": tuple(record["one_shot"])}
+    return SupernetSearch(**fields)
+
+
+def _search(
+    method: str, seed: int, plan: SearchPlan, images: SearchImages, folder: Path | None
+) -> SupernetSearch:
+    """One search, which goes on from where a killed process left it."""
+    space = NASBench201()
+    if METHODS[method] is None:
+        graph = space.sample(np.random.default_rng(seed))
+        skips = (graph.edge_op == space.vocabulary.skip_ops[0]).double()
+        share = float(skips.mean()) if len(skips) else 0.0
+        return SupernetSearch(method, seed, space.to_str(graph), (), share, None, (), None, 0.0)
+    search = plan.config
+    check_batch(search.batch_size, min(map(len, images.parts)))
+    loaders = search_loaders(images, search.batch_size, seed=seed, joint=search.update == "joint")
+    record, own = None, None
+    if folder is not None:
+        own = folder / f"{method}-{seed}"
+        facts = {"config": search, "data": images.facts()}
+        resume = (own / "checkpoint").exists()
+        record = RunRecord(own, facts, resume=resume)
+    before = time.process_time()
+    result = search_toponas(search_space(search), loaders, search, record=record)
+    seconds = time.process_time() - before
+    cell = result.updater.arch.derive()["cell"]
+    made = SupernetSearch(
+        method,
+        seed,
+        result.text,
+        tuple(epoch["genotype"] for epoch in result.epochs),
+        cell.skip_share,
+        result.metrics["val_acc"],
+        one_shot_accuracies(result, images, one_shot_cells(space)),
+        result.stopped,
+        seconds,
+    )
+    if own is not None:
+        shutil.rmtree(own, ignore_errors=True)
+    return made
+
+
+def one_shot_cells(space: NASBench201) -> list[Data]:
+    """The cells that every trained supernet ranks."""
+    return list(space.sample_batch(ONE_SHOT_CELLS, np.random.default_rng(ONE_SHOT_SEED)))
+
+
+@torch.no_grad()
+def one_shot_accuracies(
+    result: SupernetSearchResult, images: SearchImages, cells: Sequence[Data]
+) -> tuple[float, ...]:
+    """Accuracy of single cells under the weights of a supernet, on alpha's images.
+
+    An edge of a cell has its one operation with weight 1; with edge normalisation, the edges that
+    enter a node share its weight. Batch norms use the batch's statistics, as in training.
+    """
+    config, form = result.config, result.updater.arch.form
+    batches = search_loaders(images, config.batch_size, seed=0).alpha.stream(0)
+    count = max(1, min(ONE_SHOT_IMAGES, len(images.parts[1])) // config.batch_size)
+    shown = [next(batches) for _ in range(count)]
+    targets = torch.tensor([j for _, j in form.edges])
+    found = []
+    for graph in cells:
+        codes = codes_of(graph)
+        present = (codes > 0).float()
+        weights = MixedWeights(
+            F.one_hot((codes - 1).clamp_min(0), len(form.ops)).float() * present[:, None],
+            present,
+        )
+        if config.edge_norm:
+            entering = (targets[:, None] == targets).float() @ present
+            weights = MixedWeights(weights.ops, present / entering.clamp_min(1))
+        right = sum(
+            int((result.updater.supernet(x, weights).argmax(1) == y).sum()) for x, y in shown
+        )
+        found.append(right / sum(len(y) for _, y in shown))
+    return tuple(found)
+
+
+def codes_of(graph: Data) -> Tensor:
+    """Edge codes int64 [E] of a cell: 0 for no edge."""
+    adjacency, _ = to_adjacency(graph)
+    return torch.tensor([int(adjacency[edge]) for edge in EDGES])
+
+
+class Judge:
+    """Looks cells up in a table.
+
+    Args:
+        config: Which table and which scores.
+
+    Raises:
+        ConfigError: the table is of another space or lacks a score.
+        MissingDataError: there is no such table.
+        DataError: the table is damaged or lacks cells.
+    """
+
+    def __init__(self, config: SupernetBench) -> None:
+        self.config, self.space = config, NASBench201()
+        self.table = open_table(NASBench201.name, config.table, config.table_dir)
+        source, target = map(list, zip(*EDGES, strict=True))
+        codes = self.table.graphs.adjacency[:, source, target].numpy().astype(np.int64)
+        base = 5 ** np.arange(len(EDGES))
+        self._base = torch.from_numpy(base)
+        self._rows = {int(key): row for row, key in enumerate((codes * base).sum(1))}
+        if len(self._rows) < (self.space.size or 0):
+            raise DataError(
+                f"the table must hold all {self.space.size:,} cells, since a search may derive "
+                f"any, but {self.table.provenance.name} has {len(self._rows):,}"
+            )
+        val, test = IMAGES[config.truth]
+        self.val = self.table.val_acc(dataset=val)
+        self.test = self.table.test_acc(dataset=test)
+        self.other_name = "cifar100" if config.truth != "cifar100" else "cifar10"
+        self.other = _other(self.table, self.other_name)
+        ordered = np.sort(self.test)[::-1]
+        self.ranks = 1 + np.searchsorted(-ordered, -self.test, side="left")
+        self.columns = {
+            "val_column": name_of(self.table.select("val_acc", dataset=val)),
+            "test_column": name_of(self.table.select("test_acc", dataset=test)),
+            "other": self.other_name if self.other is not None else None,
+        }
+
+    def row_of(self, text: str) -> int:
+        """The row of a cell's text."""
+        return self._rows[int((codes_of(self.space.from_str(text)) * self._base).sum())]
+
+    def result(
+        self, searches: Sequence[SupernetSearch], data: Mapping[str, Any], seconds: float
+    ) -> SupernetBenchResult:
+        """What a table says of searches."""
+        rows = tuple(self._rows_of(searches))
+        best = max(rows, key=lambda row: row.val_acc.mean)
+        return SupernetBenchResult(
+            command="bench supernet",
+            config=self.config,
+            table={**self.table.provenance.summary(), **self.columns},
+            protocol=PROTOCOL,
+            data=data,
+            rows=rows,
+            searches=tuple(searches),
+            best_test_acc=float(self.test.max()),
+            mean_test_acc=float(self.test.mean()),
+            median_test_acc=float(np.median(self.test)),
+            chosen=best.method,
+            seconds=seconds,
+        )
+
+    def _rows_of(self, searches: Sequence[SupernetSearch]) -> Iterator[SupernetRow]:
+        by_method: dict[str, dict[int, SupernetSearch]] = {}
+        for search in searches:
+            by_method.setdefault(search.method, {})[search.seed] = search
+        for method, own in by_method.items():
+            place = {seed: self.row_of(search.architecture) for seed, search in own.items()}
+            index = list(place.values())
+            test = self.test[index]
+            cells = [self.space.from_str(search.architecture) for search in own.values()]
+            taus = [self._tau(search) for search in own.values() if search.one_shot]
+            yield SupernetRow(
+                method=method,
+                seeds=tuple(own),
+                val_acc=mean_interval(self.val[index]),
+                test_acc=mean_interval(test),
+                other_acc=None if self.other is None else mean_interval(self.other[index]),
+                worst=float(test.min()),
+                rank=float(np.median(self.ranks[index])),
+                regret=mean_interval(self.test.max() - test),
+                above_mean=mean_interval(test - self.test.mean()),
+                above_median=mean_interval(test - np.median(self.test)),
+                edges=float(np.mean([cell.edge_index.size(1) for cell in cells])),
+                skip_share=float(np.mean([search.skip_share for search in own.values()])),
+                joined=float(np.mean([is_joined(cell) for cell in cells])),
+                tau=mean_interval(taus) if taus else None,
+                p_darts=self._paired(own, by_method.get(DARTS)) if method != DARTS else None,
+                p_random=self._paired(own, by_method.get(RANDOM)) if method != RANDOM else None,
+                curve=self._curve(list(own.values())),
+                seconds=float(np.mean([search.seconds for search in own.values()])),
+            )
+
+    def _tau(self, search: SupernetSearch) -> float:
+        truth = [self.test[self.row_of(self.space.to_str(c))] for c in one_shot_cells(self.space)]
+        return kendall_tau(search.one_shot, truth)
+
+    def _paired(
+        self, own: Mapping[int, SupernetSearch], others: Mapping[int, SupernetSearch] | None
+    ) -> float | None:
+        seeds = sorted(own.keys() & (others or {}).keys())
+        if others is None or len(seeds) < 2:
+            return None
+        mine, theirs = (
+            self.test[[self.row_of(group[seed].architecture) for seed in seeds]]
+            for group in (own, others)
+        )
+        if np.ptp(mine - theirs) == 0:  # no spread: the test has no answer but for equality
+            return 1.0 if mine[0] == theirs[0] else None
+        return float(ttest_rel(mine, theirs).pvalue)
+
+    def _curve(self, searches: Sequence[SupernetSearch]) -> tuple[float, ...]:
+        length = max(len(search.epochs) for search in searches)
+        return tuple(
+            float(np.mean([self.truth_of(s)[e] for s in searches if len(s.epochs) > e]))
+            for e in range(length)
+        )
+
+    def truth_of(self, search: SupernetSearch) -> list[float]:
+        """Test accuracy of the cell of every epoch."""
+        return [float(self.test[self.row_of(text)]) for text in search.epochs]
+
+
+def is_joined(cell: Data) -> bool:
+    """Whether a path joins a cell's input to its output."""
+    return bool(prune(cell).edge_index.size(1))
+
+
+def _other(table: BenchmarkTable, images: str) -> Floats | None:
+    try:
+        return table.test_acc(dataset=IMAGES[images][1])
+    except ConfigError:
+        return None

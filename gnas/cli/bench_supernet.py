@@ -1,0 +1,135 @@
+"""``gnas bench supernet``: differentiable searches judged by a table."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import TYPE_CHECKING, Annotated, Literal
+
+import typer
+
+from gnas.cli.bench_tables import Folder, Json, Out, Table
+from gnas.cli.options import absolute, settings
+from gnas.cli.output import (
+    check_outputs,
+    going_on,
+    report_console,
+    reporting,
+    same_command,
+    write_outputs,
+)
+
+if TYPE_CHECKING:
+    from rich.console import Console
+
+    from gnas.bench.supernet import SupernetBenchResult
+    from gnas.metrics import Interval
+
+
+def supernet(
+    space: Annotated[Literal["nasbench201"], typer.Argument(help="Where to search")],
+    dataset: Annotated[
+        Literal["digits", "cifar10", "folder"], typer.Option(help="Images to search on")
+    ] = "digits",
+    data_dir: Annotated[Path | None, typer.Option(help="Folder of the images")] = None,
+    methods: Annotated[str | None, typer.Option(help="Names with commas (all)")] = None,
+    seeds: Annotated[int, typer.Option(help="Searches by each method")] = 5,
+    preset: Annotated[Literal["cpu", "paper"], typer.Option(help="Size of a search")] = "cpu",
+    setting: Annotated[
+        list[str] | None,
+        typer.Option("--set", metavar="NAME=VALUE", help="A field of all searches"),
+    ] = None,
+    truth: Annotated[
+        Literal["cifar10", "cifar100", "imagenet16-120"],
+        typer.Option(help="Images of the accuracies that judge"),
+    ] = "cifar10",
+    table: Table = None,
+    table_dir: Folder = None,
+    threads: Annotated[int, typer.Option(help="CPU threads of a search")] = 1,
+    seed: Annotated[int, typer.Option(help="The first search's seed")] = 0,
+    out: Out = None,
+    json: Json = None,
+) -> None:
+    """Search by every method and seed, and look up how good the derived cells really are.
+
+    Searches that --out has from an earlier, perhaps stopped, run are not run again, and one that
+    was under way goes on.
+    """
+    check_outputs(out, json)
+    from contextlib import nullcontext
+
+    from gnas.bench.supernet import METHODS, SupernetBench, bench_supernet
+    from gnas.devices import use_threads
+    from gnas.spaces import NASBench201
+
+    use_threads(threads)
+    folder = absolute(data_dir)
+    config = SupernetBench(
+        methods=tuple(METHODS) if methods is None else tuple(methods.split(",")),
+        seeds=seeds, seed=seed, dataset=dataset, data_dir=None if folder is None else str(folder),
+        preset=preset, settings=settings(setting or [], {}), truth=truth,
+        table=table or NASBench201.name,
+        table_dir=None if table_dir is None else str(table_dir),
+    )  # fmt: skip
+    stopped = nullcontext() if out is None else going_on(same_command())
+    with stopped, reporting("searches") as progress:
+        result = bench_supernet(config, folder=out, progress=progress)
+    print_supernets(result, report_console(json))
+    from gnas.viz import supernet_figures
+
+    write_outputs(result, out, json, supernet_figures)
+
+
+def print_supernets(result: SupernetBenchResult, console: Console) -> None:
+    """What every method found, and what the numbers mean."""
+    from rich.box import SIMPLE_HEAD
+    from rich.table import Table as Grid
+
+    facts, data = result.table, result.data
+    console.print(
+        f"Table {facts['name']}: {facts['provenance'].upper()}, {facts['rows']:,} cells, sha256 "
+        f"{facts['sha256'][:12]}. {facts['note']} Searched on {data['images']:,} images of "
+        f"{data['image_size']}x{data['image_size']} pixels ({data['dataset']}).",
+        soft_wrap=True,
+    )
+    grid = Grid(box=SIMPLE_HEAD, padding=0, pad_edge=False)
+    grid.add_column("method", overflow="fold")
+    other = facts["other"]
+    for name in (
+        "seeds", "test acc %", "worst", "rank", other or "", "edges", "skips", "tau", "p DARTS",
+        "p random", "s each",
+    ):  # fmt: skip
+        if name:
+            grid.add_column(name, justify="right", no_wrap=True)
+    for row in result.rows:
+        cells = [
+            row.method,
+            f"{len(row.seeds)}",
+            percent(row.test_acc),
+            f"{100 * row.worst:.2f}",
+            f"{row.rank:.0f}",
+            *([percent(row.other_acc)] if row.other_acc is not None else []),
+            f"{row.edges:.1f}",
+            f"{row.skip_share:.0%}",
+            "-" if row.tau is None else f"{row.tau.mean:.2f}",
+            "-" if row.p_darts is None else f"{row.p_darts:.2g}",
+            "-" if row.p_random is None else f"{row.p_random:.2g}",
+            f"{row.seconds:.0f}",
+        ]
+        grid.add_row(*cells)
+    console.print(grid)
+    joined = [row.method for row in result.rows if row.joined < 1]
+    console.print(
+        f"Judged by {facts['test_column']}: best {100 * result.best_test_acc:.2f}%, mean of all "
+        f"cells {100 * result.mean_test_acc:.2f}%, median {100 * result.median_test_acc:.2f}%. "
+        f"By validation ({facts['val_column']}) {result.chosen} is best. ± is half the 95% "
+        "interval over seeds; rank: the median's among all cells; tau: of the trained supernet's "
+        "accuracies of single cells; p: paired t-tests over seeds."
+        + (f" Cells without a path from input to output: {', '.join(joined)}." if joined else ""),
+        soft_wrap=True,
+    )
+
+
+def percent(interval: Interval) -> str:
+    """Mean and half of the interval, where there is one, in percent."""
+    half = interval.high - interval.mean
+    return f"{100 * interval.mean:.2f}" + (f"±{100 * half:.2f}" if half > 0 else "")

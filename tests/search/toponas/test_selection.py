@@ -1,0 +1,93 @@
+"""The paper's protocol: searches, a choice by validation, trainings, random cells."""
+
+from __future__ import annotations
+
+import json
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pytest
+from scipy.stats import ttest_ind
+from typer.testing import CliRunner
+
+from gnas.cli import app
+from gnas.errors import ConfigError
+from gnas.retrain.run import run_retrain
+from gnas.search.toponas import selection
+from gnas.search.toponas.run import plan_search
+from gnas.search.toponas.selection import Selection, select
+from gnas.spaces import NASBench201
+
+FAST: dict[str, Any] = {"batch_size": 128, "image_size": 8, "epochs": 1}
+RECIPE: dict[str, Any] = {"epochs": 1, "batch_size": 128, "channels": 4, "layers": 1}
+
+
+def test_the_best_by_validation_is_trained_anew_beside_random_cells(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    plan = plan_search("digits", space="nasbench201", seed=3, **FAST)
+    wanted = Selection(seeds=2, repeats=2, random=2, recipe=RECIPE)
+    inner, calls = run_retrain, []
+
+    def interrupted(*args: Any, **options: Any) -> Any:
+        calls.append(options["out"].name)
+        if len(calls) == 4:
+            raise KeyboardInterrupt
+        return inner(*args, **options)
+
+    with monkeypatch.context() as patch:
+        patch.setattr(selection, "run_retrain", interrupted)
+        with pytest.raises(KeyboardInterrupt):
+            select(plan, wanted, out=tmp_path)
+    assert calls == ["validate-3", "validate-4", "final", "random-0"]
+    with pytest.raises(ConfigError, match="a new run needs a folder of its own"):
+        select(plan, wanted, out=tmp_path)
+    with pytest.raises(ConfigError, match="has other settings"):
+        select(plan, Selection(seeds=3), out=tmp_path, resume=True)
+    result = select(plan, wanted, out=tmp_path, resume=True)
+    rows = result["searches"]
+    assert [row["seed"] for row in rows] == [3, 4]
+    best = max(rows, key=lambda row: row["val_acc"])
+    assert (result["chosen_seed"], result["architecture"]) == (best["seed"], best["architecture"])
+    final = json.loads((tmp_path / "final" / "result.json").read_text())
+    assert final["architecture"] == best["architecture"]
+    assert result["test_acc"]["values"] == final["rows"][0]["test_acc"]["values"]
+    assert len(result["test_acc"]["values"]) == 2
+    val = json.loads((tmp_path / "validate-3" / "result.json").read_text())
+    assert val["metrics"]["val_acc"] == rows[0]["val_acc"]
+    assert val["config"]["images"]["val_share"] == selection.VAL_SHARE
+    assert final["config"]["images"]["val_share"] == 0
+    others = result["random"]["test_acc"]["values"]
+    assert len({cell["architecture"] for cell in result["random"]["cells"]}) == 2
+    NASBench201().from_str(result["random"]["cells"][0]["architecture"])
+    if np.ptp(others) or np.ptp(result["test_acc"]["values"]):
+        expected = ttest_ind(result["test_acc"]["values"], others, equal_var=False).pvalue
+        assert result["p_random"] == pytest.approx(expected)
+
+
+def test_the_command(tmp_path: Path) -> None:
+    sizes = [w for name, value in FAST.items() for w in ("--set", f"{name}={value}")]
+    recipe = [w for name, value in RECIPE.items() for w in ("--retrain", f"{name}={value}")]
+    words = ["search", "toponas", "--space", "nasbench201", *sizes, *recipe, "--select"]
+    counts = ["--seeds", "1", "--repeats", "1"]
+    done = CliRunner().invoke(app, [*words, *counts, "--out", str(tmp_path / "run")])
+    assert done.exit_code == 0, done.output
+    assert "chosen by validation: search 0; test accuracy" in done.output
+    again = CliRunner().invoke(app, [*words, *counts, "--resume", str(tmp_path / "run")])
+    assert again.exit_code == 0, again.output
+    alone = CliRunner().invoke(app, ["search", "toponas", "--seeds", "2"])
+    assert alone.exit_code == 2 and "--seeds needs --select" in alone.output
+
+
+@pytest.mark.parametrize(
+    ("values", "message"),
+    [
+        ({"seeds": 0}, "seeds must be at least 1"),
+        ({"random": -1}, "random must be at least 0"),
+        ({"recipe": {"val_share": 0.2}}, "val_share follows from the protocol"),
+    ],
+)
+def test_impossible_protocols(values: dict[str, Any], message: str) -> None:
+    with pytest.raises(ConfigError, match=message):
+        Selection(**values)
