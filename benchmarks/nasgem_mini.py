@@ -8,9 +8,10 @@ With the CIFAR-10 that torchvision downloads in ROOT:
 
 The second command trains and may be interrupted: it goes on where it was. It ends with Kendall's
 tau between the seeds and with the spread of the cells against that of the seeds. With
-``--part 0/2`` and ``--part 1/2`` two processes share the cells, a journal each; the third command
-takes all journals and writes what is finished. `nasgem_stacked` trains a cell's seeds at once, as
-`gnas.train.train_proxy` would one by one.
+``--part 0/2`` and ``--part 1/2`` two processes share the cells, a journal each. Cells of further
+journals, and of a table of this script (``--table nasgem-mini``), are not trained again. The third
+command writes what is finished in all of them, so the table grows from release to release.
+`nasgem_native` trains as `gnas.train.train_proxy` does, in C.
 """
 
 from __future__ import annotations
@@ -18,17 +19,18 @@ from __future__ import annotations
 import argparse
 import json
 import time
-from collections.abc import Iterator, Sequence
-from dataclasses import asdict, dataclass, field
+from collections.abc import Container, Iterator, Mapping, Sequence
+from dataclasses import asdict, dataclass, field, replace
+from itertools import count
 from pathlib import Path
 from typing import Any
 
 import numpy as np
 import torch
-from nasgem_stacked import prepared, train_stacked
+from nasgem_native import prepared, train_native
 
 import gnas
-from gnas.data import BenchmarkTable, Column, Provenance, save_table
+from gnas.data import BenchmarkTable, Column, Provenance, load_table, save_table
 from gnas.data.images import ImageSplits, load_images
 from gnas.errors import ConfigError
 from gnas.graphs import DenseBatch, graph_keys
@@ -40,23 +42,30 @@ from gnas.train import ProxyRecipe
 SPACE = NASGEM()
 SEEDS = (1, 2)
 DRAW_SEED = 0
+OWN = 4
+"""One cell in so many is as the space draws it, the others are wide."""
+WIDE_DENSITIES = (0.05, 1.0)
+OPS_BETA = 0.6
+"""Both parameters of the Beta distribution that a wide cell's share of an operation has."""
+LEAST_NODES = 5
+"""Of wide cells; most sparse draws end in a handful of nodes."""
 PER_RUN = ("val_acc", "test_acc", "val_loss", "train_time_s")
-PER_CELL = ("num_params", "macs")
+PER_CELL = ("num_params", "macs", "wide")
 
 
 @dataclass(frozen=True, kw_only=True)
 class Setting:
     """All that a cell's results depend on, besides the images."""
 
-    image_size: int = 16
-    num_train: int = 24_000
+    image_size: int = 12
+    num_train: int = 40_000
     num_val: int = 5000
     num_test: int = 10_000
     network: NasgemNetworkConfig = field(
         default_factory=lambda: NasgemNetworkConfig(channels=8, num_stages=1, stem="imagenet")
     )
     recipe: ProxyRecipe = field(
-        default_factory=lambda: ProxyRecipe(epochs=1, batch_size=64, lr=0.2, flip=True)
+        default_factory=lambda: ProxyRecipe(epochs=2, batch_size=64, lr=0.2, flip=True)
     )
 
     def images(self, folder: str) -> ImageSplits:
@@ -70,17 +79,32 @@ class Setting:
         )
 
 
-def drawn() -> Iterator[str]:
-    """Cells of the space, each different from those before up to isomorphism."""
+def drawn() -> Iterator[tuple[str, bool]]:
+    """Cells, each different from those before up to isomorphism, and whether they are wide.
+
+    One in `OWN` is as the space draws it. Those differ too little in accuracy for two seeds to
+    agree on, so the others, the wide ones, spread further: density is uniform in `WIDE_DENSITIES`,
+    and every cell has its own share of each operation.
+    """
+    wide = NASGEM(SPACE.max_nodes, WIDE_DENSITIES, SPACE.max_inputs)
     seen: set[int] = set()
-    k = 0
-    while True:
-        cell = SPACE.sample_batch(1, np.random.default_rng([DRAW_SEED, k]))
-        key = int(graph_keys(cell)[0])
-        if key not in seen:
-            seen.add(key)
-            yield SPACE.to_str(cell.data(0))
-        k += 1
+    for k in count():
+        for attempt in count():
+            rng = np.random.default_rng([DRAW_SEED, k, attempt])
+            if k % OWN == 0:
+                cell = SPACE.sample_batch(1, rng)
+            else:
+                cell = wide.sample_batch(1, rng)
+                second = rng.random(cell.ops.shape) < rng.beta(OPS_BETA, OPS_BETA)
+                ops = torch.where(cell.ops < 0, cell.ops, torch.from_numpy(second.astype(np.int8)))
+                cell = replace(cell, ops=ops)
+                if int(cell.num_nodes[0]) < min(LEAST_NODES, SPACE.max_nodes):
+                    continue
+            key = int(graph_keys(cell)[0])
+            if key not in seen:
+                seen.add(key)
+                yield SPACE.to_str(cell.data(0)), k % OWN > 0
+                break
 
 
 def finished(journal: Path, facts: dict[str, Any]) -> dict[str, dict[str, Any]]:
@@ -105,6 +129,33 @@ def finished(journal: Path, facts: dict[str, Any]) -> dict[str, dict[str, Any]]:
     return found
 
 
+def published(table: str, facts: dict[str, Any]) -> dict[str, dict[str, Any]]:
+    """The results of a table that `write` wrote, by cell, as a journal has them.
+
+    Raises:
+        ConfigError: the table was made with other settings or images.
+    """
+    found = load_table(table)
+    recipe = dict(found.provenance.recipe or {})
+    recipe.pop("torch", None)
+    if recipe != facts:
+        raise ConfigError(
+            f"{table} must be a table of these settings and images, but was made with {recipe}"
+        )
+    runs = {name: found.runs(name) for name in PER_RUN}  # [N, seeds]
+    cells = {name: found.values(name) for name in PER_CELL}
+    return {
+        SPACE.to_str(found[k]): {
+            "cell": SPACE.to_str(found[k]),
+            "runs": [
+                {name: float(runs[name][k, s]) for name in PER_RUN} for s in range(len(SEEDS))
+            ],
+            **{name: int(cells[name][k]) for name in PER_CELL},
+        }
+        for k in range(len(found))
+    }
+
+
 def facts_of(setting: Setting, images: ImageSplits) -> dict[str, Any]:
     """What a journal and a table say of how their cells were trained."""
     facts = {
@@ -114,6 +165,12 @@ def facts_of(setting: Setting, images: ImageSplits) -> dict[str, Any]:
         "max_nodes": SPACE.max_nodes,
         "max_inputs": SPACE.max_inputs,
         "densities": SPACE.densities,
+        "wide": {
+            "all_but_one_in": OWN,
+            "densities": WIDE_DENSITIES,
+            "ops_beta": OPS_BETA,
+            "least_nodes": LEAST_NODES,
+        },
         "images_sha256": images.sha256,
     }
     plain: dict[str, Any] = json.loads(json.dumps(facts))
@@ -126,8 +183,18 @@ def train(
     journal: Path,
     cells: int,
     part: tuple[int, int] = (0, 1),
+    known: Container[str] = (),
 ) -> int:
-    """Trains what is missing in the journal, one line for each cell; how many that were."""
+    """Trains what is missing in the journal, one line for each cell; how many that were.
+
+    Args:
+        setting: How to train.
+        images: What to train on.
+        journal: The file that results are added to.
+        cells: How many of the draw.
+        part: (k, n): every n-th of them from the k-th on.
+        known: Cells that are not trained.
+    """
     facts = facts_of(setting, images)
     done = finished(journal, facts)
     windows = prepared(images, setting.recipe)
@@ -137,19 +204,23 @@ def train(
         file.write("\n" if journal.stat().st_size else "")  # ends a line that was cut short
         if not done:
             file.write(json.dumps({"facts": facts}) + "\n")
-        for k, cell in zip(range(cells), drawn(), strict=False):
-            if k % part[1] != part[0] or cell in done:
+        for k, (cell, wide) in zip(range(cells), drawn(), strict=False):
+            if k % part[1] != part[0] or cell in done or cell in known:
                 continue
             graph = SPACE.from_str(cell)
             network = nasgem_network(graph, setting.network)
-            results = train_stacked(
-                graph, setting.network, windows, images.image_size, setting.recipe, SEEDS
-            )
+            results = [
+                train_native(
+                    graph, setting.network, windows, images.image_size, setting.recipe, seed
+                )
+                for seed in SEEDS
+            ]
             record = {
                 "cell": cell,
                 "runs": [asdict(result) for result in results],
                 "num_params": num_params(network),
                 "macs": num_macs(network, shape),
+                "wide": int(wide),
             }
             file.write(json.dumps(record) + "\n")
             file.flush()
@@ -182,16 +253,22 @@ def quality(records: Sequence[dict[str, Any]]) -> dict[str, float]:
     }
 
 
-def write(setting: Setting, images: ImageSplits, journals: Sequence[Path], out: Path) -> None:
-    """The table of the finished cells, in the order of the draw."""
+def write(
+    setting: Setting,
+    images: ImageSplits,
+    journals: Sequence[Path],
+    out: Path,
+    known: Mapping[str, dict[str, Any]] | None = None,
+) -> None:
+    """The table of the finished cells and of those ``known``, in the order of the draw."""
     facts = facts_of(setting, images)
-    found: dict[str, dict[str, Any]] = {}
+    found: dict[str, dict[str, Any]] = dict(known or {})
     for journal in journals:
         found |= finished(journal, facts)
     if not found:
         raise ConfigError(f"journals must hold finished cells, but {[*map(str, journals)]} do not")
     cells: list[str] = []
-    for cell in drawn():
+    for cell, _ in drawn():
         if cell in found:
             cells.append(cell)
         if len(cells) == len(found):
@@ -229,12 +306,15 @@ def main() -> None:
     parser.add_argument("--journal", type=Path, nargs="+", required=True)
     parser.add_argument("--cells", type=int, default=24)
     parser.add_argument("--part", default="0/1", metavar="K/N", help="every N-th cell from K on")
+    parser.add_argument(
+        "--table", help="a table of this script, whose cells are not trained again"
+    )
     parser.add_argument("--out", type=Path, help="write the table instead of training")
-    parser.add_argument("--size", type=int, default=16, help="pixels a side")
-    parser.add_argument("--train", type=int, default=24_000, help="training images")
+    parser.add_argument("--size", type=int, default=12, help="pixels a side")
+    parser.add_argument("--train", type=int, default=40_000, help="training images")
     parser.add_argument("--channels", type=int, default=8)
     parser.add_argument("--stages", type=int, default=1)
-    parser.add_argument("--epochs", type=int, default=1)
+    parser.add_argument("--epochs", type=int, default=2)
     parser.add_argument("--lr", type=float, default=0.2)
     options = parser.parse_args()
     torch.set_num_threads(1)
@@ -247,13 +327,17 @@ def main() -> None:
         recipe=ProxyRecipe(epochs=options.epochs, batch_size=64, lr=options.lr, flip=True),
     )
     images = setting.images(options.images)
+    facts = facts_of(setting, images)
+    known = published(options.table, facts) if options.table else {}
+    for journal in options.journal[1:]:
+        known |= finished(journal, facts)
     if options.out is not None:
-        write(setting, images, options.journal, options.out)
+        write(setting, images, options.journal, options.out, known)
         return
     first, step = (int(number) for number in options.part.split("/"))
     journal = options.journal[0]
-    train(setting, images, journal, options.cells, (first, step))
-    records = list(finished(journal, facts_of(setting, images)).values())
+    train(setting, images, journal, options.cells, (first, step), known)
+    records = list((known | finished(journal, facts)).values())
     print(json.dumps(quality(records), indent=2))
 
 

@@ -25,10 +25,10 @@ def scripts(monkeypatch: pytest.MonkeyPatch) -> Any:
     """The two scripts, imported as they import each other."""
     monkeypatch.syspath_prepend(str(SCRIPTS))
     import nasgem_mini
-    import nasgem_stacked
+    import nasgem_native
 
-    yield nasgem_mini, nasgem_stacked
-    for name in ("nasgem_mini", "nasgem_stacked"):
+    yield nasgem_mini, nasgem_native
+    for name in ("nasgem_mini", "nasgem_native"):
         sys.modules.pop(name)
 
 
@@ -55,63 +55,64 @@ def images_of(folder: Path) -> ImageSplits:
         ({"num_stages": 2}, {"label_smoothing": 0.1, "momentum": 0.0}),
     ],
 )
-def test_seeds_at_once_are_as_seeds_one_by_one(
+def test_trains_as_torch_does(
     scripts: Any, folder: Path, form: dict[str, Any], recipe: dict[str, Any]
 ) -> None:
     """`train_proxy` on PyTorch's own convolutions, whose sums round otherwise."""
-    _, stacked = scripts
+    _, native = scripts
     images = images_of(folder)
     how = ProxyRecipe(epochs=2, batch_size=32, lr=0.02, **recipe)
     config = NasgemNetworkConfig(
         **{"channels": 4, "num_stages": 1, "stem": "imagenet", "num_classes": 3, **form}
     )
     graph = NASGEM(7).sample(np.random.default_rng(4))
-    found = stacked.train_stacked(
-        graph, config, stacked.prepared(images, how), images.image_size, how, [3, 8]
-    )
-    for seed, result in zip((3, 8), found, strict=True):
+    windows = native.prepared(images, how)
+    losses = []
+    for seed in (3, 8):
+        result = native.train_native(graph, config, windows, images.image_size, how, seed)
         network = fresh_network(partial(nasgem_network, graph, config), seed)
         expected = train_proxy(network, images, how, seed=seed)
         assert result.train_loss == pytest.approx(expected.train_loss, rel=1e-4)
         assert result.val_loss == pytest.approx(expected.val_loss, rel=1e-3)
         assert result.val_acc == pytest.approx(expected.val_acc, abs=1.5 / 60)
         assert result.test_acc == pytest.approx(expected.test_acc, abs=1.5 / 60)
-    assert abs(found[0].train_loss - found[1].train_loss) > 1e-3
+        losses.append(result.train_loss)
+    assert abs(losses[0] - losses[1]) > 1e-3
 
 
-@pytest.mark.parametrize("form", [{}, {"num_stages": 2, "cells_per_stage": 2}])
+@pytest.mark.parametrize(
+    "form", [{}, {"channels": 8}, {"channels": 11}, {"num_stages": 2, "cells_per_stage": 2}]
+)
+@pytest.mark.parametrize("size", [(11, 32), (9, 7)])
 def test_logits_and_gradients_are_those_of_the_networks(
-    scripts: Any, form: dict[str, Any]
+    scripts: Any, form: dict[str, Any], size: tuple[int, int]
 ) -> None:
-    _, stacked = scripts
+    """Channels that fill vectors and that do not, and so many images."""
+    _, native = scripts
+    pixels, count = size
     config = NasgemNetworkConfig(**{"channels": 4, "num_stages": 1, "stem": "imagenet", **form})
     rng = np.random.default_rng(2)
     for graph in NASGEM(5).sample_batch(4, rng):  # deeper ones magnify rounding
-        x = torch.from_numpy(rng.normal(size=(2, 16, 3, 11, 11)).astype(np.float32))
-        y = torch.from_numpy(rng.integers(10, size=(2, 16)))
-        cells = stacked.StackedCells(graph, config, [5, 6], 11)
-        windows = torch.stack([stacked.Patches.of(x[s], y[s]).windows for s in range(2)])
-        logits = cells.forward(windows)
-        assert logits.shape == (2, 16, 10)
-        loss = torch.nn.functional.cross_entropy(
-            logits.flatten(0, 1), y.flatten(), reduction="sum"
-        )
-        gradient = cells.gradient(loss)
-        for s, seed in enumerate((5, 6)):
-            network = fresh_network(partial(nasgem_network, graph, config), seed)
-            expected = network(x[s])
-            torch.autograd.backward(
-                torch.nn.functional.cross_entropy(expected, y[s], reduction="sum")
-            )
-            assert torch.allclose(logits[s], expected, rtol=1e-3, atol=1e-4)
-            own = torch.cat([p.grad.flatten() for p in network.parameters() if p.grad is not None])
-            assert float((gradient[s] - own).norm() / own.norm()) < 5e-3
+        x = torch.from_numpy(rng.normal(size=(count, 3, pixels, pixels)).astype(np.float32))
+        y = torch.from_numpy(rng.integers(10, size=count))
+        cell = native.NativeCell(graph, config, 5, pixels)
+        windows = native.Patches.of(x, y).batch(torch.arange(count))
+        gradient = torch.full_like(cell.values, torch.nan)
+        logits, loss = cell.run(windows, y, gradient, 0.1)
+        network = fresh_network(partial(nasgem_network, graph, config), 5)
+        expected = network(x)
+        mean = torch.nn.functional.cross_entropy(expected, y, label_smoothing=0.1)
+        torch.autograd.backward(mean)
+        assert torch.allclose(logits, expected, rtol=1e-3, atol=1e-4)
+        assert loss / count == pytest.approx(float(mean.detach()), rel=1e-5)
+        own = torch.cat([p.grad.flatten() for p in network.parameters() if p.grad is not None])
+        assert float((gradient - own).norm() / own.norm()) < 5e-3
 
 
 def test_other_stems_are_refused(scripts: Any) -> None:
     with pytest.raises(ConfigError, match="stem must be 'imagenet', but got 'cifar'"):
-        scripts[1].StackedCells(
-            NASGEM(3).sample(np.random.default_rng(0)), NasgemNetworkConfig(), [1], 8
+        scripts[1].NativeCell(
+            NASGEM(3).sample(np.random.default_rng(0)), NasgemNetworkConfig(), 1, 8
         )
 
 
@@ -150,6 +151,17 @@ def test_a_journal_goes_on_and_becomes_a_table(
     found = json.loads(lines[1])
     assert NASGEM(5).to_str(tables[0].graphs.data(0)) == found["cell"]
     assert tables[0].runs("test_acc")[0].tolist() == [run["test_acc"] for run in found["runs"]]
+    facts = mini.facts_of(setting, images)
+    known = mini.published(str(tmp_path / "cut.parquet"), facts)
+    more = tmp_path / "more.jsonl"
+    assert mini.train(setting, images, more, 8, known=known) == 2
+    mini.write(setting, images, [more], tmp_path / "grown.parquet", known)
+    grown = load_table(tmp_path / "grown.parquet")
+    assert len(grown) == 8
+    assert np.array_equal(grown.runs("test_acc")[:6], tables[0].runs("test_acc"))
+    assert grown.values("wide").tolist() == [0, 1, 1, 1] * 2
+    with pytest.raises(ConfigError, match="must be a table of these settings and images"):
+        mini.published(str(tmp_path / "cut.parquet"), {**facts, "draw_seed": 7})
     other = mini.Setting(**{**setting.__dict__, "num_train": 100})
     with pytest.raises(ConfigError, match="must be a journal of these settings and images"):
         mini.train(other, other.images(str(folder)), whole, 6)
