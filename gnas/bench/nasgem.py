@@ -56,12 +56,12 @@ class NASGEMBench:
         ConfigError: a field is outside its range.
     """
 
-    table: str
+    table: str = "nasgem-mini"
     """A file, or a name for `gnas.data.load_table`; with validation and test accuracies, MACs and
-    numbers of parameters."""
+    numbers of parameters. The default ships with the package and is self-made."""
     samples: tuple[int, ...] = (50, 100, 200, 400)
     """Numbers of labelled cells that predictors are trained on, each its own experiment."""
-    seeds: int = 10
+    seeds: int = 20
     """Repetitions, each with its own samples; all predictors get the same ones."""
     encoders: tuple[str, ...] = ENCODERS
     """Names of shipped encoders or files of one's own (``.safetensors``); may be empty."""

@@ -136,9 +136,9 @@ def nasbench201(
 
 @app.command()
 def nasgem(
-    table: Annotated[str, typer.Option(help="A Parquet file or a table's name")],
+    table: Annotated[str, typer.Option(help="A Parquet file or a table's name")] = "nasgem-mini",
     samples: Annotated[str, typer.Option(help="Training cells")] = "50,100,200,400",
-    seeds: Annotated[int, typer.Option(help="Repetitions with other samples")] = 10,
+    seeds: Annotated[int, typer.Option(help="Repetitions with other samples")] = 20,
     encoders: Annotated[str | None, typer.Option(help="Names with commas, or none")] = None,
     equal_macs: Annotated[
         bool, typer.Option("--equal-macs", help="Take away what MACs say of accuracy")

@@ -53,7 +53,7 @@ NoEmbedding = Annotated[
 Predictor = Annotated[
     Literal["mlp", "default", "walks"] | None,
     typer.Option(
-        help="The paper's perceptron, or gnas' own (walks; with --encoder: mlp)",
+        help="The paper's perceptron (mlp), or gnas' own without embedding",
         rich_help_panel=HOW,
     ),
 ]

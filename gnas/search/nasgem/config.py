@@ -61,16 +61,16 @@ class NasgemConfig:
     predict: Literal["score", "accuracy"] = "accuracy"
     """What the predictor learns: the score S, as in the paper, or the accuracy alone, from which
     the penalty of the exactly counted MACs is taken (`gnas.search.nasgem.accuracy`)."""
-    predictor: Literal["mlp", "default", "walks"] = "walks"
-    """The paper's two-layer perceptron ("mlp"); or, without an embedding, the extra trees and
-    Gaussian process of `gnas.predictors.default` on path statistics ("default") or on
-    `gnas.predictors.WalkStatistics` ("walks"). `plan_search` takes "mlp" if an ``encoder`` is
-    named."""
+    predictor: Literal["mlp", "default", "walks"] = "mlp"
+    """The paper's two-layer perceptron on the embedding ("mlp"); or, without an embedding, the
+    extra trees and Gaussian process of `gnas.predictors.default` on path statistics ("default")
+    or on `gnas.predictors.WalkStatistics` ("walks")."""
     members: Annotated[int, Field(ge=1, le=1000)] = 1
     """Perceptrons of which the mean predicts."""
     ops: bool = True
     """Give the predictor each node's operation beside an embedding, as the raw adjacency matrix
-    has it. Choice: the shipped encoders see the wiring alone, but operations differ in MACs."""
+    has it, unless the embedding holds them. Choice: the paper's encoder sees the wiring alone, but
+    operations differ in MACs."""
     update_every: Count = 10
     """Trained cells between two updates of the predictor. Choice: the paper updates after each;
     the last fit, which alone chooses, is the same."""

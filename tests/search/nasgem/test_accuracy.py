@@ -8,7 +8,7 @@ from gnas.evaluate import efficiency_score
 from gnas.graphs import DenseBatch
 from gnas.metrics import kendall_tau
 from gnas.models import NasgemNetworkConfig, nasgem_macs
-from gnas.predictors import GaussianProcess, WalkStatistics
+from gnas.predictors import Embedding, GaussianProcess, OneHot, WalkStatistics
 from gnas.search.nasgem.accuracy import ByAccuracy, MacsPenalty
 from gnas.search.nasgem.learning import new_predictor, walks
 from gnas.spaces import NASGEM
@@ -97,9 +97,9 @@ def test_clones_and_bad_scores(rng: np.random.Generator) -> None:
         ByAccuracy(walks(2), PENALTY).fit(cells, np.full(30, np.nan))
 
 
-def test_a_named_encoder_takes_the_perceptron() -> None:
-    assert tiny().config.predictor == "walks"
-    assert tiny(encoder="none").config.predictor == "mlp"
-    assert tiny(encoder="nasgem-30-paper").config.predictor == "mlp"
+def test_the_embedding_is_the_default() -> None:
+    seen = new_predictor(tiny().config, SPACE).features
+    assert isinstance(seen, Embedding) and seen.encoder.name == "nasgem-30"
+    assert new_predictor(tiny(encoder="none").config, SPACE).features == OneHot(12, 2)
+    assert new_predictor(tiny(predictor="walks").config, SPACE).features == WalkStatistics(2)
     assert tiny(encoder="none", predictor="default").config.predictor == "default"
-    assert new_predictor(tiny().config, SPACE).features == WalkStatistics(2)

@@ -10,6 +10,7 @@ from typing import Any
 
 import pytest
 
+from gnas.encoders.storage import encoder_metadata
 from gnas.errors import ConfigError, DataError, MissingDataError
 from gnas.runs import plain
 from gnas.search.nasgem import NasgemResult, planned, read_trace, resumed_plan, run_nasgem
@@ -107,7 +108,10 @@ def test_the_control_shares_the_trainings(
         result = run_nasgem(plan, out=tmp_path / "raw", workers=0)
     assert result.predictor == PredictorFacts("MLP", "adjacency + ops", None)
     told = finished[1].predictor
-    assert told.features == "walk statistics + MACs" and told.encoder is None
+    assert told.features == "nasgem-30 + MACs" and told.encoder == {
+        "name": "nasgem-30",
+        "sha256": encoder_metadata("nasgem-30")["sha256"],
+    }
     assert result.best_trained == finished[1].best_trained
     assert set(result.surface) == {"embedding", "raw"}
     assert json.loads((tmp_path / "raw" / "config.json").read_text())["config"]["study"] == "one"
