@@ -2,7 +2,9 @@ from __future__ import annotations
 
 import json
 import sys
+from dataclasses import asdict
 from functools import partial
+from itertools import islice
 from pathlib import Path
 from typing import Any
 
@@ -13,7 +15,7 @@ import torch
 from gnas.data import load_table
 from gnas.data.images import ImageSplits, load_images
 from gnas.errors import ConfigError
-from gnas.models import NasgemNetworkConfig, nasgem_network
+from gnas.models import NasgemNetworkConfig, nasgem_network, num_macs, num_params
 from gnas.spaces import NASGEM
 from gnas.train import ProxyRecipe, fresh_network, train_proxy
 
@@ -180,3 +182,23 @@ def test_agreement_of_seeds_is_told_from_the_spread_of_cells(scripts: Any) -> No
     assert found["deviation between seeds"] == pytest.approx(0.01, rel=0.05)
     # of two normals with correlation .9
     assert found["tau between seeds, test"] == pytest.approx(2 / np.pi * np.arcsin(0.9), abs=0.02)
+
+
+def test_the_shipped_table_goes_on_where_it_is(scripts: Any) -> None:
+    """Its cells are the draw's, its recipe the script's, and its two seeds agree."""
+    mini, _ = scripts
+    table = load_table("nasgem-mini")
+    assert table.provenance.kind == "self-made" and table.provenance.space == "nasgem"
+    recipe = dict(table.provenance.recipe or {})
+    plain = json.loads(json.dumps(asdict(mini.Setting())))
+    assert {name: recipe[name] for name in plain} == plain
+    recipe.pop("torch")
+    known = mini.published("nasgem-mini", recipe)
+    drawn = dict(islice(mini.drawn(), 3 * len(table)))
+    assert set(known) <= set(drawn)
+    assert all(found["wide"] == drawn[cell] for cell, found in known.items())
+    assert mini.quality(list(known.values()))["tau between seeds, test"] > 0.55
+    for k in (0, len(table) // 2, len(table) - 1):
+        network = nasgem_network(table[k], mini.Setting().network)
+        assert num_params(network) == table.values("num_params")[k]
+        assert num_macs(network, (3, 12, 12)) == table.values("macs")[k]
