@@ -30,6 +30,7 @@ from gnas.predictors import Predictor
 from gnas.search.nasgem import NasgemConfig
 from gnas.search.nasgem.accuracy import ByAccuracy, MacsPenalty
 from gnas.search.nasgem.learning import new_predictor
+from gnas.spaces import NASGEM
 
 Values = NDArray[np.float64]
 METHODS: dict[str, dict[str, Any]] = {
@@ -39,6 +40,7 @@ METHODS: dict[str, dict[str, Any]] = {
     "accuracy from the raw matrix, MACs counted": {"encoder": "none"},
     "accuracy from walk statistics, MACs counted": {"predictor": "walks"},
 }
+SPACE = NASGEM()
 FEWEST = "fewest MACs"
 RANDOM = "random search"
 
@@ -71,7 +73,7 @@ class Truth:
 def predictor_of(truth: Truth, changes: dict[str, Any], seed: int) -> Predictor:
     """What a search with this configuration fits, see `gnas.search.nasgem.learning`."""
     config = NasgemConfig(lambda_=truth.lambda_, seed=seed, **changes)
-    predictor = new_predictor(config)
+    predictor = new_predictor(config, SPACE)
     if config.predict == "score":
         return predictor
     recipe = truth.table.provenance.recipe or {}
