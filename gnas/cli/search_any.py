@@ -184,6 +184,13 @@ def print_result(result: SearchResult, folder: Path, target: Console) -> None:
         cells = [f"{measures[name]:.6g}" if name in measures else "-" for name in names]
         table.add_row(str(place_ if len(result.objectives) > 1 else number), *cells)
     target.print(table)
+    network = result.config["evaluator"].get("network")
+    if network:
+        size = ", ".join(f"{name} {value}" for name, value in network.items())
+        target.print(
+            f"as trained here, and as gnas retrain and gnas export build it from this run: {size}",
+            soft_wrap=True,
+        )
     if not result.feasible:
         target.print("no architecture keeps all bounds; this one breaks them least")
     if result.failed:

@@ -76,9 +76,15 @@ def test_one_search_has_one_network(runs: Path, tmp_path: Path) -> None:
 
 
 def test_an_export_is_for_the_data_of_its_run(runs: Path, tmp_path: Path) -> None:
-    gnas("search", "random", "--space", "nasgem(num_nodes=5)", "--dataset", "folder", "--data-dir",
-         runs / "pets", "--budget", "2", "--set=epochs=1", "--set=image_size=10",
-         "--out", tmp_path / "run")  # fmt: skip
+    out, _ = gnas("search", "random", "--space", "nasgem(num_nodes=5)", "--dataset", "folder",
+                  "--data-dir", runs / "pets", "--budget", "2", "--set=epochs=1",
+                  "--set=image_size=10", "--out", tmp_path / "run")  # fmt: skip
+    assert "as trained here, and as gnas retrain and gnas export build it from this run: " in out
+    gnas("export", tmp_path / "run", "--to", "safetensors", "--out", tmp_path / "net", "--json",
+         tmp_path / "net.json")  # fmt: skip
+    exported, found = read(tmp_path / "net.json"), read(tmp_path / "run" / "result.json")
+    assert exported["params"] == found["metrics"]["num_params"]
+    assert exported["macs"] == found["metrics"]["macs"]
     for what in (tmp_path / "run", runs / "found", runs / "trained"):
         gnas("export", what, "--to", "onnx", "--out", tmp_path / "net.onnx", "--dynamic-size")
         model = onnxruntime.InferenceSession(tmp_path / "net.onnx")
