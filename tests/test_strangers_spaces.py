@@ -71,12 +71,12 @@ class Layer(nn.Module):
         y = self.inner(self.norm(x))
         if self.op == "attention":
             q, k, v = y.chunk(3, dim=-1)
-            return x + F.scaled_dot_product_attention(q, k, v)
+            return torch.add(x, F.scaled_dot_product_attention(q, k, v))
         if self.op == "gate":
             a, b = y.chunk(2, dim=-1)
-            return x + a * torch.sigmoid(b)
+            return torch.add(x, a * torch.sigmoid(b))
         if self.mix is not None:
-            return x + self.mix(y.transpose(1, 2)).transpose(1, 2)
+            return torch.add(x, self.mix(y.transpose(1, 2)).transpose(1, 2))
         return torch.as_tensor(y) if self.op == "norm" else x + F.gelu(y)
 
 
