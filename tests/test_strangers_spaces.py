@@ -34,6 +34,8 @@ from gnas.encoders import (
     save_encoder,
 )
 from gnas.encoders.pairs import permuted
+from gnas.errors import UnsupportedError
+from gnas.export.programs import export_onnx
 from gnas.graphs import graph_hash, graph_keys
 from gnas.metrics import kendall_tau
 from gnas.models import load_network
@@ -70,8 +72,8 @@ class Layer(nn.Module):
     def forward(self, x: Tensor) -> Tensor:
         y = self.inner(self.norm(x))
         if self.op == "attention":
-            q, k, v = y.chunk(3, dim=-1)
-            return torch.add(x, F.scaled_dot_product_attention(q, k, v))
+            q, k, v = y.unsqueeze(1).chunk(3, dim=-1)  # [B, 1, T, d]: one head
+            return torch.add(x, F.scaled_dot_product_attention(q, k, v).squeeze(1))
         if self.op == "gate":
             a, b = y.chunk(2, dim=-1)
             return torch.add(x, a * torch.sigmoid(b))
@@ -383,3 +385,17 @@ def test_a_table_of_one_s_own(tmp_path: Path) -> None:
     for graph in table.graphs:
         blocks.validate(graph)
     assert len({*graph_keys(table.graphs).tolist()}) == 3
+
+
+class Odd(nn.Module):
+    """What no ONNX operator computes."""
+
+    def forward(self, images: Tensor) -> Tensor:
+        attended = F.scaled_dot_product_attention(images[:, 0], images[:, 0], images[:, 0])
+        return attended.mean((1, 2))[:, None].expand(-1, 10)
+
+
+def test_a_network_that_onnx_cannot_hold_is_refused_in_one_line(tmp_path: Path) -> None:
+    with pytest.raises(UnsupportedError, match="ONNX must be able to hold the network") as caught:
+        export_onnx(Odd(), (1, 8, 8), tmp_path / "odd.onnx", metadata={})
+    assert "\n" not in str(caught.value) and not (tmp_path / "odd.onnx").exists()

@@ -101,14 +101,18 @@ def export_onnx(
             f"--to onnx needs {error.name}; install it: pip install 'gnas[export]'"
         ) from error
 
-    program = torch.onnx.export(
-        _traced(network, shape, dynamic_size),
-        dynamo=True,
-        input_names=["images"],
-        output_names=["logits"],
-        dynamic_shapes=(axes(dynamic_size),),  # names for the symbols of the traced program
-        verbose=False,
-    )
+    traced = _traced(network, shape, dynamic_size)
+    try:
+        program = torch.onnx.export(
+            traced,
+            dynamo=True,
+            input_names=["images"],
+            output_names=["logits"],
+            dynamic_shapes=(axes(dynamic_size),),  # names for the symbols of the traced program
+            verbose=False,
+        )
+    except Exception as error:  # of many kinds: a user's network may have any operation
+        raise UnsupportedError(_refused("ONNX", error)) from error
     assert program is not None  # that is for the old exporter
     program.model.metadata_props.update(metadata)
     with replacing(path) as temporary:
@@ -135,7 +139,21 @@ def _traced(
         # A named axis would have to hold from 0 pixels on; this one begins where the network does.
         varying |= {2: torch.export.Dim.DYNAMIC, 3: torch.export.Dim.DYNAMIC}
     with torch.no_grad():
-        return torch.export.export(network, (images,), dynamic_shapes=(varying,))
+        try:
+            return torch.export.export(network, (images,), dynamic_shapes=(varying,))
+        except Exception as error:
+            raise UnsupportedError(_refused("torch.export", error)) from error
+
+
+def _refused(form: str, error: BaseException) -> str:
+    """One line on why a network cannot be written, from the first cause of an error."""
+    while error.__cause__ is not None:
+        error = error.__cause__
+    reason = " ".join(str(error).split())[:200]
+    return (
+        f"{form} must be able to hold the network, but it cannot: {type(error).__name__}: "
+        f"{reason}; write its `build` with other operations, or choose another form with --to"
+    )
 
 
 def _difference(
