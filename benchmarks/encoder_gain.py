@@ -19,6 +19,7 @@ import torch
 from record import command_line, save_record
 
 from gnas.bench import nasbench101, nasbench201
+from gnas.bench.config import NASBench101Bench, NASBench201Bench
 from gnas.bench.contenders import Contender
 from gnas.bench.experiment import Task, run_fits
 from gnas.data import load_table
@@ -52,11 +53,9 @@ def task_of(path: str) -> tuple[str, Task]:
     table = load_table(Path(path) if Path(path).is_file() else path)
     if table.graphs.has_edge_ops:
         everyone = np.arange(len(table))
-        return "nasbench201", nasbench201.make_task(
-            table, everyone, nasbench201.NASBench201Bench()
-        )
+        return "nasbench201", nasbench201.make_task(table, everyone, NASBench201Bench())
     rows = nasbench101.usable_rows(table.graphs, fixed=False)
-    return "nasbench101", nasbench101.make_task(table, rows, nasbench101.NASBench101Bench())
+    return "nasbench101", nasbench101.make_task(table, rows, NASBench101Bench())
 
 
 def contenders(name: str) -> Iterator[Features]:

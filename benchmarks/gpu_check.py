@@ -29,7 +29,7 @@ from record import command_line, save_record
 from gnas.data.batches import Batch
 from gnas.distributed import ALONE, World, joined
 from gnas.retrain import RetrainConfig
-from gnas.retrain.measure import device_name
+from gnas.retrain.measuring import device_name
 from gnas.retrain.plan import network_of
 from gnas.retrain.state import Training
 from gnas.search.toponas import ArchParameters, ToponasConfig

@@ -18,7 +18,7 @@ from collections.abc import Callable
 from dataclasses import replace
 from functools import partial
 from pathlib import Path
-from typing import Any
+from typing import Any, Literal
 
 import numpy as np
 import torch
@@ -29,7 +29,7 @@ from gnas.bench.nasbench101 import usable_rows
 from gnas.bench.nasbench201 import scores
 from gnas.bench.tables import open_table
 from gnas.encoders import GraphEncoder, graph_preset, load_encoder, pool_of, pretrain
-from gnas.encoders.graph_config import TASKS
+from gnas.encoders.graph_config import TASKS, Task
 from gnas.encoders.networks import NETWORKS
 from gnas.graphs import graph_keys
 from gnas.metrics import kendall_tau, mean_interval
@@ -103,20 +103,23 @@ def process_alone(name: str) -> Predictor:
     return ArdProcess(Embedding(load_encoder(name)))
 
 
+SCRATCH_OR_TASKS: tuple[Task | Literal["scratch"], ...] = ("scratch", *TASKS)
+
+
 def of_tasks(space: str) -> dict[str, Callable[[], Predictor]]:
     """Every network from scratch, and after every task, as a single member."""
     return {
         f"{network} after {task}": partial(one_member, f"{network}-{space}", task)
         for network in NETWORKS
-        for task in ("scratch", *TASKS)
+        for task in SCRATCH_OR_TASKS
     }
 
 
-def one_member(name: str, task: str) -> Predictor:
+def one_member(name: str, task: Task | Literal["scratch"]) -> Predictor:
     return GraphNetwork(after(name, task), members=1, process=False)
 
 
-def after(name: str, task: str) -> GraphEncoder:
+def after(name: str, task: Task | Literal["scratch"]) -> GraphEncoder:
     """The encoder of a short recipe."""
     config = replace(graph_preset(name), steps=SHORT_STEPS)
     if task == "scratch":

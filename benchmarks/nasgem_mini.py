@@ -36,8 +36,8 @@ from gnas.errors import ConfigError
 from gnas.graphs import DenseBatch, graph_keys
 from gnas.metrics import kendall_tau
 from gnas.models import NasgemNetworkConfig, nasgem_network, num_macs, num_params
+from gnas.recipe import ProxyRecipe
 from gnas.spaces import NASGEM
-from gnas.train import ProxyRecipe
 
 SPACE = NASGEM()
 SEEDS = (1, 2)

@@ -26,16 +26,9 @@ from torch_geometric.data import Data
 from gnas.data.images import ImageSplits
 from gnas.errors import ConfigError
 from gnas.models import NasgemNetworkConfig, nasgem_network
+from gnas.recipe import ProxyRecipe
 from gnas.spaces.nasgem.network import wiring
-from gnas.train import (
-    EVAL_BATCH,
-    ProxyRecipe,
-    ProxyResult,
-    batch_sizes,
-    fresh_network,
-    normalised,
-    rate_share,
-)
+from gnas.train import EVAL_BATCH, ProxyResult, batch_sizes, fresh_network, normalised, rate_share
 
 SOURCE = Path(__file__).with_name("nasgem_native.c")
 FLAGS = ("-O3", "-march=native", "-ffast-math", "-fno-finite-math-only", "-shared", "-fPIC")

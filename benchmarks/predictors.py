@@ -13,7 +13,8 @@ from pathlib import Path
 
 from record import RESULTS, command_line
 
-from gnas.bench.nasbench101 import NASBench101Bench, bench_nasbench101
+from gnas.bench.config import NASBench101Bench
+from gnas.bench.nasbench101 import bench_nasbench101
 from gnas.bench.result import BenchResult
 from gnas.metrics import Interval
 from gnas.runs import to_json

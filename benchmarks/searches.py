@@ -14,7 +14,8 @@ from typing import Any
 
 from record import RESULTS, command_line
 
-from gnas.bench.search import SearchBench, SearchBenchResult, SearcherRow
+from gnas.bench.config import SearchBench
+from gnas.bench.search import SearchBenchResult, SearcherRow
 from gnas.metrics import Interval, Quantiles
 from gnas.viz import regret_figures
 

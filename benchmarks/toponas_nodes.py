@@ -20,7 +20,8 @@ from record import command_line, save_record
 from gnas.cli.options import settings
 from gnas.devices import resolve_device
 from gnas.retrain import plan_retrain, run_retrain
-from gnas.search.toponas.run import plan_search, run_search
+from gnas.search.toponas.plan import plan_search
+from gnas.search.toponas.run import run_search
 from gnas.spaces import Genotype, space_of_record
 
 

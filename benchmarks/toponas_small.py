@@ -24,10 +24,12 @@ from gnas.data.files import replacing
 from gnas.data.images import load_images
 from gnas.metrics import mean_interval
 from gnas.models import DartsNetworkConfig, darts_network, num_params
-from gnas.search.toponas.run import plan_search, run_search
+from gnas.recipe import ProxyRecipe
+from gnas.search.toponas.plan import plan_search
+from gnas.search.toponas.run import run_search
 from gnas.spaces import Genotype, TopoNAS
 from gnas.topology import candidate_edges
-from gnas.train import ProxyRecipe, fresh_network, train_proxy
+from gnas.train import fresh_network, train_proxy
 
 METHODS: dict[str, dict[str, Any]] = {
     "TopoNAS arbitrary, DARTS": {},

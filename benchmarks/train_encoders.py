@@ -12,8 +12,8 @@ from pathlib import Path
 import torch
 
 from gnas.encoders import list_encoders
+from gnas.encoders.config import WEIGHTS
 from gnas.encoders.recipes import train_preset
-from gnas.encoders.storage import WEIGHTS
 
 
 def main() -> None:

@@ -18,7 +18,8 @@ from record import command_line, save_record
 from torch_geometric.data import Batch
 
 from gnas.graphs import DenseBatch
-from gnas.kernels import Direction, grakel_inputs, wl_features, wl_kernel, wl_pairs
+from gnas.kernel_options import Direction
+from gnas.kernels import grakel_inputs, wl_features, wl_kernel, wl_pairs
 from gnas.spaces import NASGEM
 
 GRAPHS, N_ITER, TARGET = 2000, 3, 20

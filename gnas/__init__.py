@@ -9,8 +9,9 @@ The public names below load their module on first use, so ``import gnas`` costs 
 
 from __future__ import annotations
 
-from importlib import import_module
 from typing import TYPE_CHECKING
+
+from gnas.lazy import on_first_use
 
 if TYPE_CHECKING:
     from gnas.data.tables import BenchmarkTable as BenchmarkTable
@@ -73,18 +74,6 @@ _HOME = {
     "wl_pairs": "gnas.kernels",
 }
 _MODULES = ("encoders", "predictors", "spaces")
-"""Modules that `import gnas` finds without an import of their own."""
+"""Modules that ``dir(gnas)`` lists."""
 __all__ = ["__version__", *_HOME]
-
-
-def __getattr__(name: str) -> object:
-    if name in _MODULES:
-        return import_module(f"gnas.{name}")
-    if name not in _HOME:
-        raise AttributeError(f"module 'gnas' has no attribute {name!r}")
-    value = globals()[name] = getattr(import_module(_HOME[name]), name)
-    return value
-
-
-def __dir__() -> list[str]:
-    return sorted({"__version__", *_HOME, *_MODULES})
+__getattr__, __dir__ = on_first_use(__name__, _HOME, _MODULES)

@@ -5,7 +5,7 @@ from __future__ import annotations
 import dataclasses
 import difflib
 import functools
-from collections.abc import Iterable, Mapping
+from collections.abc import Collection, Iterable, Mapping
 from operator import index
 from typing import Annotated, Any, TypeVar, cast, dataclass_transform
 
@@ -52,9 +52,19 @@ Count = Annotated[int, Field(ge=1, le=MOST)]
 """A whole number from 1."""
 Depth = Annotated[int, Field(ge=1, le=1000)]
 """Cells or layers, far beyond any network that is trained."""
+Stages = Annotated[int, Field(ge=1, le=16)]
+"""Stages of a network, each of which doubles the channels."""
+Channels = Annotated[int, Field(ge=1, le=100_000)]
+"""Channels, or another width of a network."""
 CountOrZero = Annotated[int, Field(ge=0, le=MOST)]
 """A whole number from 0."""
-Seed = Annotated[int, pydantic.BeforeValidator(check_seed)]
+
+
+def _seed_of_field(seed: object, field: pydantic.ValidationInfo) -> int:
+    return check_seed(seed, field.field_name or "seed")
+
+
+Seed = Annotated[int, pydantic.BeforeValidator(_seed_of_field)]
 """A seed as torch takes it."""
 Rate = Annotated[float, Field(gt=0, le=100)]
 """A learning rate."""
@@ -195,18 +205,20 @@ def field_names(config: type) -> set[str]:
     return {field.name for field in dataclasses.fields(config)}
 
 
-def shared_out(settings: Mapping[str, Any], *configs: type, own: str = "") -> list[dict[str, Any]]:
+def shared_out(
+    settings: Mapping[str, Any], *configs: type, own: Collection[str] = ()
+) -> list[dict[str, Any]]:
     """The settings that are fields of each config; one of the same name in two is of both.
 
     Args:
         settings: Values by name.
         configs: Dataclasses.
-        own: A field that is not a setting.
+        own: Fields that are no settings.
 
     Raises:
         ConfigError: no config has such a field.
     """
-    fields = [field_names(config) - {own} for config in configs]
+    fields = [field_names(config) - {*own} for config in configs]
     known = set().union(*fields)
     unknown = sorted(set(settings) - known)
     if unknown:

@@ -32,9 +32,8 @@ from torch import Tensor
 from gnas.errors import ConfigError, GraphError
 from gnas.graphs import DenseBatch, Graphs, as_batch, edge_ops_to_node_ops
 from gnas.graphs.hashing import mix64
+from gnas.kernel_options import Direction, Labels
 
-Labels = Literal["degree", "op", "op+degree"]
-Direction = Literal["out", "in", "both", "joint", "undirected"]
 GRAKEL_KERNELS = {
     "wl": "WeisfeilerLehman",
     "wl_optimal_assignment": "WeisfeilerLehmanOptimalAssignment",

@@ -12,7 +12,7 @@ from contextlib import contextmanager, suppress
 from pathlib import Path
 from typing import IO, Any, Protocol
 
-from gnas.config import differences
+from gnas.config import differences, unknown_name
 from gnas.data.files import decoding, read_json, remove_temporaries, replacing
 from gnas.errors import ConfigError, MissingDataError
 from gnas.locks import locked
@@ -221,8 +221,11 @@ def check_unchanged(folder: Path, was: Mapping[str, Any], asked: Mapping[str, An
     """Checks that what was asked for beside resuming is what the run in ``folder`` does.
 
     Raises:
-        ConfigError: names what differs.
+        ConfigError: names what differs, or a setting that there is not.
     """
+    unknown = sorted(set(asked) - set(was))
+    if unknown:
+        raise ConfigError(unknown_name("setting", unknown[0], was))
     changed = differences({name: was.get(name) for name in asked}, plain(dict(asked)))
     if changed:
         text = ", ".join(f"{name} is {b!r}, not {a!r}" for name, (b, a) in changed.items())

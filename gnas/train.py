@@ -6,53 +6,16 @@ import math
 import time
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass
-from typing import Annotated
 
 import torch
-from pydantic import Field
 from torch import Tensor, nn
 
-from gnas.config import (
-    BelowOne,
-    Count,
-    CountOrZero,
-    NotNegative,
-    Positive,
-    Rate,
-    check_seed,
-    configuration,
-)
+from gnas.config import check_seed
 from gnas.data.images import ImageSplits
+from gnas.recipe import ProxyRecipe
 
 EVAL_BATCH = 256
 """Images a batch when measuring; has no influence on the result."""
-
-
-@configuration
-class ProxyRecipe:
-    """How a candidate is trained: short, on one core, always the same."""
-
-    epochs: Count = 3
-    """Passes over the training images."""
-    batch_size: Annotated[int, Field(ge=2, le=10_000_000)] = 64
-    """Images a step."""
-    lr: Rate = 0.1
-    """Peak learning rate of SGD with Nesterov momentum."""
-    warmup: BelowOne = 0.2
-    """Share of the steps over which the rate rises linearly from 0; then a cosine to 0."""
-    momentum: BelowOne = 0.9
-    """Momentum of SGD."""
-    weight_decay: NotNegative = 5e-4
-    """L2 penalty on all weights."""
-    label_smoothing: BelowOne = 0.0
-    """Probability mass spread over all classes in the training loss."""
-    gradient_clip: Positive = 5.0
-    """Largest norm of the gradient of all weights together."""
-    flip: bool = False
-    """Mirror every training image with probability 1/2; wrong for digits and other signs."""
-    recalibrate: CountOrZero = 8
-    """Batches after training from which batch-norm statistics are estimated anew; 0 keeps the
-    running ones, which lag behind in a short training."""
 
 
 @dataclass(frozen=True)

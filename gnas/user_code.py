@@ -37,6 +37,8 @@ class Source:
         path, colon, name = text.rpartition(":")
         if not colon or not path.endswith(".py") or not name.isidentifier():
             raise ConfigError(f"an object in a file must be named FILE.py:NAME, but got {text!r}")
+        if Path(path).exists() and not Path(path).is_file():
+            raise MissingDataError(f"{path} must be a Python file, but is a folder or a pipe")
         try:
             content = Path(path).read_bytes()
         except OSError as error:

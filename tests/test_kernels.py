@@ -18,10 +18,9 @@ from gnas.graphs import (
     to_adjacency,
     to_networkx,
 )
+from gnas.kernel_options import Direction, Labels
 from gnas.kernels import (
     GRAKEL_KERNELS,
-    Direction,
-    Labels,
     degrees,
     grakel_inputs,
     wl_features,

@@ -18,14 +18,14 @@ import typer.main
 
 ROOT = Path(__file__).resolve().parents[1]
 LAYERS = (
-    {"errors", "printable", "processes", "owners", "style", "user_code"},
+    {"errors", "kernel_options", "lazy", "printable", "processes", "owners", "style", "user_code"},
     {"figure", "locks"},
     {"locks"},
     {"fused", "graphs"},
     {"spaces", "kernels", "topology", "config", "metrics"},
     {"encoders", "models", "data", "runs", "devices", "distributed", "checkpoints", "records"},
     {"proxies"},
-    {"predictors", "studies", "train"},
+    {"predictors", "recipe", "studies", "train"},
     {"evaluate"},
     {"tabulate", "search", "retrain", "export"},
     {"bench"},

@@ -22,12 +22,11 @@ from typer.testing import CliRunner
 import gnas
 from gnas import train
 from gnas.bench import experiment
-from gnas.bench.nasbench101 import NASBench101Bench
-from gnas.bench.nasbench201 import NASBench201Bench
-from gnas.bench.search import SearchBench
+from gnas.bench.config import NASBench101Bench, NASBench201Bench, SearchBench
 from gnas.cli import app
 from gnas.config import SEEDS, check_seed, seed_32
-from gnas.data import batches, images, parts, proxy, subsets, train_test
+from gnas.data import batches, images, parts, subsets, train_test
+from gnas.data import config as data_config
 from gnas.encoders.config import PRESETS
 from gnas.encoders.graph_config import graph_preset
 from gnas.encoders.paths import PathStatistics
@@ -37,6 +36,7 @@ from gnas.predictors import average, baselines, calibrated, defaults, graph_netw
 from gnas.predictors.base import Predictor
 from gnas.predictors.wl import WLLabels
 from gnas.proxies.measure import ProxyConfig
+from gnas.recipe import ProxyRecipe
 from gnas.retrain.config import RetrainConfig
 from gnas.search.nasgem import accuracy, learning, searcher
 from gnas.search.nasgem.config import NasgemConfig
@@ -110,18 +110,18 @@ def drawn(seed: Any) -> object:
 
 
 def trained(seed: Any) -> object:
-    recipe = train.ProxyRecipe(epochs=1, batch_size=10, recalibrate=0)
+    recipe = ProxyRecipe(epochs=1, batch_size=10, recalibrate=0)
     network = nn.Sequential(nn.Flatten(), nn.Linear(64, 10))
     return train.train_proxy(network, gaussian_noise(0), recipe, seed=seed)
 
 
 def search_images(seed: Any) -> object:
-    return parts.open_images(parts.ImagesConfig(), num_parts=2).batches((0,), 8, seed=seed)
+    return parts.open_images(data_config.ImagesConfig(), num_parts=2).batches((0,), 8, seed=seed)
 
 
 def training_images(seed: Any) -> object:
-    return train_test.open_train_test(train_test.TrainTestConfig()).batches(
-        8, train_test.Augmentation(), seed=seed
+    return train_test.open_train_test(data_config.TrainTestConfig()).batches(
+        8, data_config.Augmentation(), seed=seed
     )
 
 
@@ -129,15 +129,15 @@ LABELS = torch.arange(40) % 4
 CALLS: dict[str, Callable[..., object]] = {
     "bench.experiment:Task.draw": drawn,
     "bench.experiment:draw_candidates": partial(experiment.draw_candidates, 9, 5),
-    "bench.nasbench101:NASBench101Bench": NASBench101Bench,
-    "bench.nasbench201:NASBench201Bench": NASBench201Bench,
-    "bench.search:SearchBench": partial(SearchBench, space="nasbench201"),
+    "bench.config:NASBench101Bench": NASBench101Bench,
+    "bench.config:NASBench201Bench": NASBench201Bench,
+    "bench.config:SearchBench": partial(SearchBench, space="nasbench201"),
     "data.batches:Order": partial(batches.Order, count=9, batch_size=3),
     "data.images:load_images": gaussian_noise,
-    "data.parts:ImagesConfig": parts.ImagesConfig,
+    "data.config:ImagesConfig": data_config.ImagesConfig,
     "data.parts:split_evenly": lambda seed: parts.split_evenly(LABELS, 2, seed),
-    "data.proxy:ProxyImagesConfig": proxy.ProxyImagesConfig,
-    "data.train_test:TrainTestConfig": lambda seed: train_test.TrainTestConfig(split_seed=seed),
+    "data.config:ProxyImagesConfig": data_config.ProxyImagesConfig,
+    "data.config:TrainTestConfig": lambda seed: data_config.TrainTestConfig(split_seed=seed),
     "data.train_test:hold_out": lambda seed: train_test.hold_out(LABELS, 0.5, seed),
     "encoders.config:EncoderConfig": partial(replace, PRESETS["nasgem-30"]()),
     "encoders.graph_config:GraphEncoderConfig": partial(replace, graph_preset("dag-nasbench201")),

@@ -6,7 +6,8 @@ from torch import nn
 
 from gnas.data.images import ImageSplits, load_images
 from gnas.errors import ConfigError
-from gnas.train import ProxyRecipe, fresh_network, measure, train_proxy
+from gnas.recipe import ProxyRecipe
+from gnas.train import fresh_network, measure, train_proxy
 
 
 @pytest.fixture(scope="module")

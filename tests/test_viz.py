@@ -8,8 +8,9 @@ import pytest
 from matplotlib.axes import Axes
 from matplotlib.container import ErrorbarContainer
 
+from gnas.bench.config import SearchBench
 from gnas.bench.result import RANDOM_PICK, BenchResult, Row
-from gnas.bench.search import SearchBench, SearchBenchResult, SearcherRow
+from gnas.bench.search import SearchBenchResult, SearcherRow
 from gnas.metrics import LEAST_SEEDS, Interval, mean_interval, quantiles
 from gnas.style import PREDICTOR_COLOURS, predictor_colours, shade
 from gnas.viz import COLOURS, LEAST_BIAS_PERCENT, predictor_figures, regret_figures

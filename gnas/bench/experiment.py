@@ -10,6 +10,7 @@ import torch
 from numpy.typing import NDArray
 from threadpoolctl import threadpool_limits
 
+from gnas.bench.config import LEAST_CANDIDATES
 from gnas.bench.contenders import Contender
 from gnas.bench.result import BEST_SAMPLE, RANDOM_PICK, Row
 from gnas.config import check_seed
@@ -35,9 +36,6 @@ Indices = NDArray[np.int64]
 Progress = Callable[[int, int | None], None]
 Scores = dict[str, float]
 """Metric by name, of one fit."""
-
-LEAST_CANDIDATES = 10
-"""Cells that must be left to rank after the samples are taken: N@10 needs as many."""
 
 
 @dataclass(frozen=True)
@@ -72,25 +70,6 @@ class Task:
         """All rows in the random order of one repetition; its first n are the n samples."""
         check_seed(seed)
         return np.random.default_rng([seed, 1, repetition]).permutation(len(self.graphs))
-
-
-def check_repetitions(samples: Sequence[int], **least_one: int) -> None:
-    """Checks the numbers of samples, and that counts are at least 1 and seeds at least 0.
-
-    Raises:
-        ConfigError: names what must hold.
-    """
-    if not samples or min(samples) < 2:
-        raise ConfigError(f"samples must be at least 2, but got {[*samples]}")
-    if len(set(samples)) < len(samples):
-        raise ConfigError(f"samples must differ, but got {[*samples]}")
-    for name, value in least_one.items():
-        if name == "seed":
-            check_seed(value)
-            continue
-        least = {"pool": LEAST_CANDIDATES}.get(name, 1)
-        if value < least:
-            raise ConfigError(f"{name} must be at least {least}, but got {value}")
 
 
 def draw_candidates(count: int, pool: int, seed: int) -> Indices:

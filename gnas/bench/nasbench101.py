@@ -5,27 +5,24 @@ from __future__ import annotations
 import logging
 import time
 from collections.abc import Callable, Mapping
-from dataclasses import dataclass, replace
-from typing import Literal
+from dataclasses import replace
 
 import numpy as np
 import torch
 from numpy.typing import NDArray
 
+from gnas.bench.config import NASBench101Bench, encoders_of
 from gnas.bench.contenders import contenders
-from gnas.bench.experiment import Task, check_repetitions, draw_candidates, run
+from gnas.bench.experiment import Task, draw_candidates, run
 from gnas.bench.result import BenchResult
 from gnas.bench.tables import name_of, open_table
 from gnas.data.tables import BenchmarkTable
-from gnas.encoders import PRESETS
-from gnas.errors import ConfigError
 from gnas.graphs import DenseBatch, distinct, graph_keys
 from gnas.metrics import agreement_between_runs, group_means, kendall_tau, noise_ceiling
 from gnas.predictors import NASBench101Params
-from gnas.search.bootstrap import POOL
 from gnas.spaces import NASBench101
 
-ENCODERS = tuple(name for name, make in PRESETS.items() if make().space == NASBench101.name)
+ENCODERS = encoders_of("nasbench101")
 """Shipped encoders of this space."""
 PROTOCOL = {
     "train": "mean validation accuracy over the runs of the sampled cells, by rank",
@@ -37,47 +34,6 @@ PROTOCOL = {
 _HIDDEN_OP = 1
 
 _LOG = logging.getLogger(__name__)
-
-
-@dataclass(frozen=True, kw_only=True)
-class NASBench101Bench:
-    """The experiment of NASGEM's figure 4.
-
-    Raises:
-        ConfigError: a field is outside its range.
-    """
-
-    samples: tuple[int, ...] = (500,)
-    """Numbers of labelled cells that predictors are trained on, each its own experiment."""
-    seeds: int = 10
-    """Repetitions, each with its own samples; all predictors get the same ones."""
-    pool: int = POOL
-    """Most candidate cells; of a larger table this many are drawn once."""
-    ops: Literal["vary", "fixed"] = "vary"
-    """"fixed": topology only, see `one_operation_list`."""
-    encoders: tuple[str, ...] = ENCODERS
-    """Names of shipped encoders or files of one's own (``.safetensors``); may be empty."""
-    table: str = NASBench101.name
-    """A file, or a name for `gnas.data.load_table`."""
-    data_dir: str | None = None
-    """Folder of tables to look in first."""
-    networks: bool = False
-    """Whether the default takes part with its graph networks too, which takes minutes."""
-    seed: int = 0
-    """Fixes samples, candidates and predictors."""
-
-    def __post_init__(self) -> None:
-        check_repetitions(self.samples, seeds=self.seeds, pool=self.pool, seed=self.seed)
-        if self.ops not in ("vary", "fixed"):
-            raise ConfigError(f"ops must be 'vary' or 'fixed', but got '{self.ops}'")
-        if len(set(self.encoders)) < len(self.encoders):
-            raise ConfigError(f"encoders must differ, but got {[*self.encoders]}")
-        for name in self.encoders:
-            if name not in ENCODERS and not name.endswith(".safetensors"):
-                raise ConfigError(
-                    f"unknown encoder '{name}'; choose from {sorted(ENCODERS)} or "
-                    "give a .safetensors file"
-                )
 
 
 def bench_nasbench101(

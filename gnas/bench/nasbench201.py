@@ -4,28 +4,25 @@ from __future__ import annotations
 
 import time
 from collections.abc import Callable
-from dataclasses import dataclass
-from typing import Literal
 
 import numpy as np
 import torch
 from numpy.typing import NDArray
 
+from gnas.bench.config import NASBench201Bench, encoders_of
 from gnas.bench.contenders import contenders
-from gnas.bench.experiment import Task, Values, check_repetitions, run
+from gnas.bench.experiment import Task, Values, run
 from gnas.bench.result import BenchResult
 from gnas.bench.tables import IMAGES, name_of, open_table
 from gnas.data.tables import BenchmarkTable
-from gnas.encoders import PRESETS
 from gnas.errors import ConfigError
 from gnas.graphs import DenseBatch, graph_keys, live_nodes
 from gnas.metrics import agreement_between_runs, group_means, kendall_tau
 from gnas.predictors.parameters import NASBench201Params
 from gnas.spaces import NASBench201
 
-ENCODERS = tuple(name for name, make in PRESETS.items() if make().space == NASBench201.name)
+ENCODERS = encoders_of("nasbench201")
 """Shipped encoders of this space."""
-SAMPLES = (39, 78, 156, 469, 781, 1563)
 PROTOCOL = {
     "train": "the train column of the sampled cells, by rank",
     "rank": "all candidates that are not samples, against the test column",
@@ -34,44 +31,6 @@ PROTOCOL = {
     "bias": "best value of the test column among the cells used, minus that of the pick",
     "intervals": "mean and 95% Student t interval over seeds; all rows share the samples",
 }
-
-
-@dataclass(frozen=True, kw_only=True)
-class NASBench201Bench:
-    """The experiment of published predictors on NAS-Bench-201: rank all cells after a few.
-
-    Raises:
-        ConfigError: a field is outside its range.
-    """
-
-    dataset: Literal["cifar10", "cifar100", "imagenet16-120"] = "cifar10"
-    """Chooses the columns that are not named: validation accuracy, the longest training."""
-    samples: tuple[int, ...] = SAMPLES
-    """Numbers of labelled cells that predictors are trained on, each its own experiment."""
-    seeds: int = 10
-    """Repetitions, each with its own samples; all predictors get the same ones."""
-    cells: Literal["all", "clean"] = "all"
-    """"clean": only the 9,445 cells of which every edge carries data from input to output."""
-    table: str = NASBench201.name
-    """A file, or a name for `gnas.data.load_table`."""
-    train_column: str | None = None
-    """Column of the samples' scores."""
-    test_column: str | None = None
-    """Column that the ranking is compared with."""
-    data_dir: str | None = None
-    """Folder of tables to look in first."""
-    networks: bool = False
-    """Whether the default takes part with its graph networks too, which takes minutes."""
-    seed: int = 0
-    """Fixes samples and predictors."""
-
-    def __post_init__(self) -> None:
-        check_repetitions(self.samples, seeds=self.seeds, seed=self.seed)
-        for name, choices in (("dataset", tuple(IMAGES)), ("cells", ("all", "clean"))):
-            if getattr(self, name) not in choices:
-                raise ConfigError(
-                    f"{name} must be one of {list(choices)}, but got '{getattr(self, name)}'"
-                )
 
 
 def bench_nasbench201(

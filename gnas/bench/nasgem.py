@@ -10,22 +10,23 @@ import numpy as np
 import torch
 from numpy.typing import NDArray
 
+from gnas.bench.config import NASGEMBench, encoders_of
 from gnas.bench.contenders import Contender, contenders
-from gnas.bench.experiment import Task, check_repetitions, draw_candidates, run
+from gnas.bench.experiment import Task, draw_candidates, run
 from gnas.bench.result import BenchResult
 from gnas.bench.tables import name_of, open_table
 from gnas.data.tables import BenchmarkTable
-from gnas.encoders import PRESETS, NASGEMEncoder, load_encoder
-from gnas.errors import ConfigError
+from gnas.encoders import NASGEMEncoder, load_encoder
 from gnas.graphs import DenseBatch, as_batch, graph_keys
-from gnas.kernels import Direction, wl_features
+from gnas.kernel_options import Direction
+from gnas.kernels import wl_features
 from gnas.metrics import agreement_between_runs, noise_ceiling
 from gnas.predictors import MLP, Embedding, GaussianProcess, OneColumn, WalkStatistics
 from gnas.predictors.features import Rows
-from gnas.search.bootstrap import POOL
+from gnas.search.settings import NASGEM_POOL
 from gnas.spaces import NASGEM
 
-ENCODERS = tuple(name for name, make in PRESETS.items() if make().space == NASGEM.name)
+ENCODERS = encoders_of("nasgem")
 """Shipped encoders of this space."""
 DEGREE = 3
 """Of the polynomial in ln(MACs) that is taken from accuracies at equal MACs."""
@@ -46,36 +47,6 @@ EQUAL_MACS = (
     f"of all accuracies, a polynomial of degree {DEGREE} in ln(MACs), fitted to the whole table, "
     "is taken away"
 )
-
-
-@dataclass(frozen=True, kw_only=True)
-class NASGEMBench:
-    """The paper's claims, that the embedding helps a predictor and smooths the score.
-
-    Raises:
-        ConfigError: a field is outside its range.
-    """
-
-    table: str = "nasgem-mini"
-    """A file, or a name for `gnas.data.load_table`; with validation and test accuracies, MACs and
-    numbers of parameters. The default ships with the package and is self-made."""
-    samples: tuple[int, ...] = (50, 100, 200, 400)
-    """Numbers of labelled cells that predictors are trained on, each its own experiment."""
-    seeds: int = 20
-    """Repetitions, each with its own samples; all predictors get the same ones."""
-    encoders: tuple[str, ...] = ENCODERS
-    """Names of shipped encoders or files of one's own (``.safetensors``); may be empty."""
-    equal_macs: bool = False
-    """Whether what MACs say of accuracy is taken away first."""
-    data_dir: str | None = None
-    """Folder of tables to look in first."""
-    seed: int = 0
-    """Fixes samples and predictors."""
-
-    def __post_init__(self) -> None:
-        check_repetitions(self.samples, seeds=self.seeds, seed=self.seed)
-        if len(set(self.encoders)) < len(self.encoders):
-            raise ConfigError(f"encoders must differ, but got {[*self.encoders]}")
 
 
 @dataclass(frozen=True, eq=False)
@@ -168,7 +139,7 @@ def bench_nasgem(
         seen=table.graphs.pad_to(NASGEM().max_nodes),
         train_scores=scores[0],
         true_scores=scores[1],
-        candidates=draw_candidates(len(table), POOL, config.seed),
+        candidates=draw_candidates(len(table), NASGEM_POOL, config.seed),
         smoothness=True,
     )
     results = run(

@@ -11,16 +11,15 @@ from typing import Any
 import numpy as np
 
 from gnas import __version__
+from gnas.bench.config import SearchBench
 from gnas.bench.searches import Search, SearchLog, run_searches
 from gnas.bench.tables import name_of, open_table
-from gnas.config import check_seed
 from gnas.data.tables import BenchmarkTable
 from gnas.errors import ConfigError
 from gnas.evaluate import TableEvaluator
 from gnas.metrics import Interval, Quantiles, mean_interval, quantiles
 from gnas.runs import environment, working_in
-from gnas.search.samplers import SEARCHERS
-from gnas.search.samplers.predictor_search import EVERY, START
+from gnas.search.settings import EVERY, START
 from gnas.spaces import SPACES
 
 Progress = Callable[[int, int | None], None]
@@ -36,56 +35,6 @@ PROTOCOL = {
     "optimum": "the architecture with the best validation accuracy of the table",
     "intervals": "mean and 95% Student t interval over seeds",
 }
-
-
-@dataclass(frozen=True, kw_only=True)
-class SearchBench:
-    """The experiment.
-
-    Raises:
-        ConfigError: a field is outside its range.
-    """
-
-    space: str
-    """"nasbench101" or "nasbench201"."""
-    searchers: tuple[str, ...] = tuple(SEARCHERS)
-    """Keys of `gnas.search.samplers.SEARCHERS`."""
-    budget: int = 150
-    """Architectures that a search may buy."""
-    seeds: int = 100
-    """Searches by each searcher."""
-    dataset: str = "cifar10"
-    """Images that the architectures are for: a key of `Space.table_images`."""
-    epochs: int | None = None
-    """Length of the trainings; None takes the longest."""
-    table: str | None = None
-    """A file, or a name for `gnas.data.load_table`; None takes the space's."""
-    data_dir: str | None = None
-    """Folder of tables to look in first."""
-    seed: int = 0
-    """The first search's seed; the others have the following ones."""
-
-    def __post_init__(self) -> None:
-        known = sorted(name for name, space in SPACES.items() if space.table_images)
-        if self.space not in known:
-            raise ConfigError(f"space must be {' or '.join(known)}, but got '{self.space}'")
-        check_seed(self.seed)
-        choices = list(SPACES[self.space].table_images)
-        if self.dataset not in choices:
-            raise ConfigError(
-                f"dataset of {self.space} must be one of {choices}, but got '{self.dataset}'"
-            )
-        unknown = [name for name in self.searchers if name not in SEARCHERS]
-        if unknown or not self.searchers or len(set(self.searchers)) < len(self.searchers):
-            raise ConfigError(
-                f"searchers must be different ones of {sorted(SEARCHERS)}, "
-                f"but got {[*self.searchers]}"
-            )
-        for name, least in (("budget", 1), ("seeds", 1)):
-            if getattr(self, name) < least:
-                raise ConfigError(
-                    f"{name} must be at least {least}, but got {getattr(self, name)}"
-                )
 
 
 @dataclass(frozen=True)

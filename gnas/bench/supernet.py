@@ -19,10 +19,12 @@ from torch.nn import functional as F
 from torch_geometric.data import Data
 
 from gnas import __version__
+from gnas.bench.config import Images, Repetitions
 from gnas.bench.tables import IMAGES, name_of, open_table
-from gnas.config import check_seed
-from gnas.data.batches import check_batch
-from gnas.data.parts import Dataset, SearchImages, open_images, search_loaders
+from gnas.config import Seed, configuration
+from gnas.data.fitting import check_batch
+from gnas.data.names import SearchDataset
+from gnas.data.parts import SearchImages, open_images, search_loaders
 from gnas.data.tables import BenchmarkTable
 from gnas.errors import ConfigError, DataError
 from gnas.graphs import prune, to_adjacency
@@ -30,7 +32,7 @@ from gnas.metrics import Interval, kendall_tau, mean_interval
 from gnas.records import LineLog
 from gnas.runs import plain, working_in
 from gnas.search.toponas import BASELINES, RunRecord, SupernetSearchResult, search_toponas
-from gnas.search.toponas.run import SearchPlan, plan_search
+from gnas.search.toponas.plan import SearchPlan, plan_search
 from gnas.search.toponas.where import search_space
 from gnas.spaces import NASBench201
 from gnas.spaces.nasbench201 import EDGES
@@ -78,7 +80,7 @@ PROTOCOL = {
 }
 
 
-@dataclass(frozen=True, kw_only=True)
+@configuration
 class SupernetBench:
     """The experiment.
 
@@ -88,11 +90,11 @@ class SupernetBench:
 
     methods: tuple[str, ...] = tuple(METHODS)
     """Keys of `METHODS`."""
-    seeds: int = 5
+    seeds: Repetitions = 5
     """Searches by each method."""
-    seed: int = 0
+    seed: Seed = 0
     """The first search's seed; the others have the following ones."""
-    dataset: Dataset = "digits"
+    dataset: SearchDataset = "digits"
     """Images that are searched on."""
     data_dir: str | None = None
     """Their folder."""
@@ -100,24 +102,19 @@ class SupernetBench:
     """Size of the searches: "cpu" or "paper"."""
     settings: Mapping[str, Any] = field(default_factory=dict)
     """Fields of a search or of its images that differ from the preset, in all methods."""
-    truth: str = "cifar10"
-    """Images whose accuracies judge: a key of `IMAGES`."""
+    truth: Images = "cifar10"
+    """Images whose accuracies judge."""
     table: str = NASBench201.name
     """A file, or a name for `gnas.data.load_table`."""
     table_dir: str | None = None
     """Folder of tables to look in first."""
 
     def __post_init__(self) -> None:
-        check_seed(self.seed)
         unknown = [name for name in self.methods if name not in METHODS]
         if unknown or not self.methods or len(set(self.methods)) < len(self.methods):
             raise ConfigError(
                 f"methods must be different ones of {[*METHODS]}, but got {[*self.methods]}"
             )
-        if self.truth not in IMAGES:
-            raise ConfigError(f"truth must be one of {[*IMAGES]}, but got '{self.truth}'")
-        if self.seeds < 1:
-            raise ConfigError(f"seeds must be at least 1, but got {self.seeds}")
 
     def plan(self, method: str, seed: int) -> SearchPlan:
         """How a method searches.

@@ -5,7 +5,7 @@ from __future__ import annotations
 import time
 from collections.abc import Mapping
 from dataclasses import dataclass
-from typing import Any, Literal
+from typing import Any
 
 import numpy as np
 import torch
@@ -13,36 +13,14 @@ from numpy.typing import NDArray
 from scipy.stats import spearmanr
 from torch_geometric.data import Data
 
+from gnas.bench.config import TopologyBench
 from gnas.bench.tables import IMAGES, name_of, open_table
 from gnas.data.tables import BenchmarkTable
-from gnas.errors import ConfigError
 from gnas.graphs import DenseBatch, architecture, graph_hash, prune
 from gnas.spaces import NASBench201
 from gnas.spaces.nasbench201 import EDGES, NUM_NODES
 
 Floats = NDArray[np.float64]
-
-
-@dataclass(frozen=True, kw_only=True)
-class TopologyBench:
-    """Which accuracies are averaged."""
-
-    dataset: str = "cifar10"
-    """Images of the accuracies: a key of `gnas.bench.tables.IMAGES`."""
-    split: Literal["test", "val"] = "test"
-    """Which accuracy."""
-    epochs: int | None = None
-    """Length of the trainings; None takes the longest."""
-    table: str = NASBench201.name
-    """A file, or a name for `gnas.data.load_table`."""
-    data_dir: str | None = None
-    """Folder of tables to look in first."""
-
-    def __post_init__(self) -> None:
-        if self.split not in ("test", "val"):
-            raise ConfigError(f"split must be test or val, but got '{self.split}'")
-        if self.dataset not in IMAGES:
-            raise ConfigError(f"dataset must be one of {[*IMAGES]}, but got '{self.dataset}'")
 
 
 @dataclass(frozen=True)

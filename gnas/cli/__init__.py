@@ -55,6 +55,8 @@ class Commands(TyperGroup):
         front = [arg for arg in args[:end] if arg in ("--debug", "--verbose")]
         rest = [arg for arg in args[:end] if arg not in ("--debug", "--verbose")]
         with _plain_usage_errors():
+            if any("\0" in arg for arg in args):
+                raise typer.BadParameter("arguments must not hold NUL characters")
             return super().parse_args(ctx, [*front, *rest, *args[end:]])
 
     def invoke(self, ctx: Any) -> Any:

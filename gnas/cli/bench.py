@@ -9,6 +9,7 @@ import typer
 
 from gnas.cli.bench_supernet import supernet
 from gnas.cli.bench_tables import Images, search, topology
+from gnas.cli.checks import check_early
 from gnas.cli.output import check_outputs, report_console, reporting, write_outputs
 from gnas.processes import prepare, usable_cores
 
@@ -61,6 +62,13 @@ def fitting(workers: int | None, counts: tuple[int, ...], seeds: int) -> int:
     return number
 
 
+def chosen(encoders: str | None) -> dict[str, tuple[str, ...]]:
+    """The field ``encoders`` of an experiment, if ``--encoders`` was given."""
+    if encoders is None:
+        return {}
+    return {"encoders": () if encoders == "none" else tuple(encoders.split(","))}
+
+
 @app.callback()
 def bench() -> None:
     """Measure predictors on benchmark tables."""
@@ -85,16 +93,17 @@ def nasbench101(
 ) -> None:
     """Rank NAS-Bench-101 cells after seeing a few, with and without graph embedding."""
     counts = whole_numbers(samples)
+    from gnas.bench.config import NASBench101Bench
+
+    check_early(json=json, out=out, data_dir=data_dir, tables=[table])
+    config = NASBench101Bench(
+        samples=counts, seeds=seeds, pool=pool, ops=ops, networks=networks, table=table,
+        data_dir=None if data_dir is None else str(data_dir), seed=seed, **chosen(encoders),
+    )  # fmt: skip
     check_outputs(out, json)
     workers = fitting(workers, counts, seeds)
-    from gnas.bench.nasbench101 import ENCODERS, NASBench101Bench, bench_nasbench101
+    from gnas.bench.nasbench101 import bench_nasbench101
 
-    names = ENCODERS if encoders is None else tuple(encoders.split(",")) * (encoders != "none")
-    folder = None if data_dir is None else str(data_dir)
-    config = NASBench101Bench(
-        samples=counts, seeds=seeds, pool=pool, ops=ops, encoders=names,
-        networks=networks, table=table, data_dir=folder, seed=seed,
-    )  # fmt: skip
     with reporting("fitting predictors") as progress:
         result = bench_nasbench101(config, progress=progress, workers=workers)
     report(result, out, json)
@@ -120,15 +129,18 @@ def nasbench201(
 ) -> None:
     """Rank NAS-Bench-201 cells after seeing a few, with and without their functional twins."""
     counts = whole_numbers(samples)
-    check_outputs(out, json)
-    workers = fitting(workers, counts, seeds)
-    from gnas.bench.nasbench201 import NASBench201Bench, bench_nasbench201
+    from gnas.bench.config import NASBench201Bench
 
+    check_early(json=json, out=out, data_dir=data_dir, tables=[table])
     config = NASBench201Bench(
         dataset=dataset, samples=counts, seeds=seeds, cells=cells, networks=networks, table=table,
         train_column=train_column, test_column=test_column,
         data_dir=None if data_dir is None else str(data_dir), seed=seed,
     )  # fmt: skip
+    check_outputs(out, json)
+    workers = fitting(workers, counts, seeds)
+    from gnas.bench.nasbench201 import bench_nasbench201
+
     with reporting("fitting predictors") as progress:
         result = bench_nasbench201(config, progress=progress, workers=workers)
     report(result, out, json)
@@ -151,15 +163,17 @@ def nasgem(
 ) -> None:
     """Rank NASGEM cells after seeing a few, with and without graph embedding."""
     counts = whole_numbers(samples)
+    from gnas.bench.config import NASGEMBench
+
+    check_early(json=json, out=out, data_dir=data_dir, tables=[table])
+    config = NASGEMBench(
+        table=table, samples=counts, seeds=seeds, equal_macs=equal_macs,
+        data_dir=None if data_dir is None else str(data_dir), seed=seed, **chosen(encoders),
+    )  # fmt: skip
     check_outputs(out, json)
     workers = fitting(workers, counts, seeds)
-    from gnas.bench.nasgem import ENCODERS, NASGEMBench, bench_nasgem
+    from gnas.bench.nasgem import bench_nasgem
 
-    names = ENCODERS if encoders is None else tuple(encoders.split(",")) * (encoders != "none")
-    config = NASGEMBench(
-        table=table, samples=counts, seeds=seeds, encoders=names, equal_macs=equal_macs,
-        data_dir=None if data_dir is None else str(data_dir), seed=seed,
-    )  # fmt: skip
     with reporting("fitting predictors") as progress:
         result = bench_nasgem(config, progress=progress, workers=workers)
     report(result, out, json)

@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING, Annotated, Literal
 
 import typer
 
+from gnas.cli.checks import check_early
 from gnas.cli.output import (
     check_outputs,
     going_on,
@@ -43,7 +44,7 @@ def search(
     table: Table = None,
     data_dir: Folder = None,
     seed: Annotated[int, typer.Option(help="Same seed, same numbers")] = 0,
-    workers: Annotated[int, typer.Option(help="Processes that search")] = 1,
+    workers: Annotated[int, typer.Option(min=1, max=1024, help="Processes that search")] = 1,
     out: Out = None,
     json: Json = None,
 ) -> None:
@@ -51,15 +52,18 @@ def search(
 
     Searches that --out has from an earlier, perhaps stopped, run are not run again.
     """
-    check_outputs(out, json)
-    from gnas.bench.search import SearchBench, bench_search
-    from gnas.search.samplers import SEARCHERS
+    from gnas.bench.config import SearchBench
+    from gnas.search.settings import SETTINGS
 
+    check_early(json=json, out=out, data_dir=data_dir, tables=[table or space])
     config = SearchBench(
         space=space, budget=budget, seeds=seeds, dataset=dataset, table=table, seed=seed,
-        searchers=tuple(SEARCHERS) if searchers is None else tuple(searchers.split(",")),
+        searchers=tuple(SETTINGS) if searchers is None else tuple(searchers.split(",")),
         data_dir=None if data_dir is None else str(data_dir),
     )  # fmt: skip
+    check_outputs(out, json)
+    from gnas.bench.search import bench_search
+
     stopped = nullcontext() if out is None else going_on(same_command())
     with stopped, reporting("searches") as progress:
         result = bench_search(config, folder=out, workers=workers, progress=progress)
@@ -117,16 +121,19 @@ def topology(
     json: Json = None,
 ) -> None:
     """Average the accuracy of each of NAS-Bench-201's 64 topologies (TopoNAS, figure 1)."""
-    check_outputs(out, json)
-    from gnas.bench.topology import TopologyBench, bench_topology
-    from gnas.spaces import NASBench201
+    from gnas.bench.config import TopologyBench
 
+    table = table or TopologyBench().table
+    check_early(json=json, out=out, data_dir=data_dir, tables=[table])
     config = TopologyBench(
         dataset=dataset,
         split=split,
-        table=table or NASBench201.name,
+        table=table,
         data_dir=None if data_dir is None else str(data_dir),
     )
+    check_outputs(out, json)
+    from gnas.bench.topology import bench_topology
+
     result = bench_topology(config)
     print_topologies(result, report_console(json))
     from gnas.viz import topology_figures

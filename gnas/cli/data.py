@@ -33,6 +33,7 @@ def list_command(data_dir: DataDir = None, json: Json = None) -> None:
 
     from gnas.data.fetch import list_tables
 
+    check_writable(json)
     listings = list_tables(data_dir)
     table = Table()
     for name in ("name", "content", "state", "where", "licence"):
@@ -40,7 +41,7 @@ def list_command(data_dir: DataDir = None, json: Json = None) -> None:
     for line in listings:
         table.add_row(line.name, line.content, line.state, line.path, line.licence)
     report_console(json).print(table)
-    if json:
+    if json is not None:
         write_json(json, {"command": "data list", "rows": listings})
 
 
@@ -79,7 +80,7 @@ def convert(
         )
     facts = table.provenance
     report_console(json).print(f"{path}: {facts.rows:,} cells, {facts.kind}; {facts.note}")
-    if json:
+    if json is not None:
         write_json(json, {"command": "data convert", "table": facts.summary()})
 
 
@@ -90,6 +91,7 @@ def verify(
     json: Json = None,
 ) -> None:
     """Check every graph, hash and value of a table, and how far equal functions agree."""
+    check_writable(json)
     from gnas.data.agreement import function_agreement
     from gnas.data.fetch import verify as verify_file
 
@@ -105,7 +107,7 @@ def verify(
     console.print(str(agreement or NO_TWINS), soft_wrap=True)
     if facts.path:
         console.print(f"sha256 {facts.sha256}", soft_wrap=True)
-    if json:
+    if json is not None:
         found = None
         if agreement is not None:
             found = {**vars(agreement), "is_suspicious": agreement.is_suspicious}
@@ -132,7 +134,7 @@ def subset(
         f"{out}: {len(images.names):,} images in {len(images.classes):,} classes\nsha256 {digest}",
         soft_wrap=True,
     )
-    if json:
+    if json is not None:
         counts = {"images": len(images.names), "classes": len(images.classes)}
         facts = {"folder": folder, "percent": percent, "seed": seed, "list": out, **counts}
         write_json(json, {"command": "data subset", **facts, "sha256": digest})

@@ -54,7 +54,7 @@ def train(
             record = train_preset(preset, out, **options)
     report_console(json).print(record.summary())
     print_next(report_console(json), ["encoder", "embed", out, "--out", "embeddings.npy"])
-    if json:
+    if json is not None:
         write_json(json, {"command": "encoder train", "encoder": record})
 
 

@@ -3,20 +3,23 @@
 from __future__ import annotations
 
 from pathlib import Path
-from typing import TYPE_CHECKING, Annotated, Any, Literal, cast
+from typing import TYPE_CHECKING, Annotated, Any, cast
 
 import typer
 
 from gnas.cli.architectures import SpaceOption
+from gnas.cli.checks import check_early
 from gnas.cli.options import absolute
-from gnas.cli.output import check_writable, report_console, write_json
+from gnas.cli.output import report_console, write_json
+from gnas.data.names import TrainDataset as Dataset
+from gnas.errors import MissingDataError
+from gnas.spaces.names import check_space
 
 if TYPE_CHECKING:
     from rich.console import Console
 
     from gnas.models import NetworkFacts
 
-Dataset = Literal["digits", "cifar10", "folder", "imagenet"]
 MAX_CLASSES = 20
 """A confusion matrix of more classes is in the JSON only."""
 
@@ -37,13 +40,17 @@ def evaluate(
     json: Annotated[str | None, typer.Option(help="File for the result; - is stdout")] = None,
 ) -> None:
     """Test saved weights: accuracy, confusion, parameters, multiply-accumulates, latency."""
-    from gnas.data.train_test import TrainTestConfig
+    check_early(json=json, data_dir=data_dir, device=device)
+    if not weights.exists():
+        raise MissingDataError(f"WEIGHTS must be a folder or a file, but there is no {weights}")
+    if space is not None:
+        check_space(space)
+    from gnas.data.config import TrainTestConfig
     from gnas.devices import resolve_device
     from gnas.models.saved import load_network
     from gnas.retrain.evaluate import evaluate_network, weights_folder
     from gnas.spaces import load_space
 
-    check_writable(json)
     own = None if space is None else load_space(space)
     network, facts = load_network(weights_folder(weights), own)
     dataset, folder = _trained_on(weights, facts, dataset)

@@ -2,14 +2,19 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
 from gnas.cli.architectures import Notation, SpaceOption, read_architecture, run_folder
+from gnas.cli.checks import check_architecture, check_early
 from gnas.cli.options import settings as parsed
 from gnas.cli.output import check_writable, report_console, write_json
+from gnas.errors import ConfigError
+from gnas.export.names import check_out
+from gnas.spaces.names import SPACE_HOMES, network_config
 
 if TYPE_CHECKING:
     from torch import nn
@@ -55,15 +60,23 @@ def export(
     json: Annotated[str | None, typer.Option(help="Write the result as JSON (- stdout)")] = None,
 ) -> None:
     """Write a network as ONNX, as a torch.export program, as plain Python or as safetensors."""
+    from gnas.config import check_seed
+    from gnas.data.config import LARGEST
+
+    check_early(json=json)
+    check_out(to, out)
+    check_writable(out / "config.json" if to == "safetensors" else out)
+    check_architecture(what, space, notation)
+    check_seed(seed)
+    if image_size is not None and not 1 <= image_size <= LARGEST:
+        raise ConfigError(f"image_size must be 1 to {LARGEST} pixels, but got {image_size}")
+    size = {"layers": layers, "channels": channels, "stem": stem, "num_classes": classes}
+    size |= parsed(settings or [])
+    _check_size(size, space)
     from dataclasses import replace
 
     from gnas.export import export as write
-    from gnas.export.forms import check_out
 
-    check_out(to, out)
-    check_writable(json)
-    size = {"layers": layers, "channels": channels, "stem": stem, "num_classes": classes}
-    size |= parsed(settings or [])
     saved, note = _weights(what), ""
     if saved:
         network, facts = _loaded(saved, space, size)
@@ -77,6 +90,17 @@ def export(
         dynamic_size=dynamic_size,
     )  # fmt: skip
     _print(done, trained, facts.details.get("size", "size of the weights"), note, json)
+
+
+def _check_size(size: Mapping[str, Any], space: str | None) -> None:
+    """Checks the fields of a network's size, as far as its space is known by now."""
+    from gnas.config import shared_out
+
+    names = SPACE_HOMES if space is None else [space]
+    configs = [config for config in map(network_config, names) if config is not None]
+    asked = {name: v for name, v in size.items() if name not in ("layers", "channels")}
+    if configs:
+        shared_out({name: v for name, v in asked.items() if v is not None}, *configs)
 
 
 def _weights(what: str) -> Path | None:
@@ -159,5 +183,5 @@ def _print(done: Exported, trained: bool, size: str, note: str, json: str | None
         target.print(agreed, soft_wrap=True)
     if note:
         target.print(note, markup=False, soft_wrap=True)
-    if json:
+    if json is not None:
         write_json(json, {"command": "export", "trained": trained, **vars(done)})

@@ -182,13 +182,20 @@ def check_writable(path: str | Path | None) -> None:
             always pass.
 
     Raises:
-        ConfigError: the path is a folder, or is not writable.
+        ConfigError: the path is empty, a folder or a pipe, or is not writable.
     """
     if path is None or str(path) == "-":
         return
+    if not str(path) or str(path) == ".":
+        raise ConfigError("the output must be a file, but got an empty path")
     target = Path(path).absolute()
     if target.is_dir():
         raise ConfigError(f"the output must be a file, but {target} is a folder")
+    if target.is_fifo() and target.resolve().exists():  # /dev/fd/63 of a shell is no file
+        raise ConfigError(
+            f"the output must be a file, but {target} is a pipe, which nobody may read; "
+            "write to - and pipe that"
+        )
     nearest = target if target.exists() else next(p for p in target.parents if p.exists())
     if not os.access(nearest, os.W_OK) or (nearest != target and not nearest.is_dir()):
         raise ConfigError(f"the output must be writable, but {nearest} is not")

@@ -8,28 +8,29 @@ import time
 from collections.abc import Callable, Iterator, Mapping
 from contextlib import contextmanager
 from pathlib import Path
-from typing import TYPE_CHECKING, Annotated, Any, Literal
+from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
 from gnas.cli.architectures import Notation, SpaceOption, read_architecture, run_folder
+from gnas.cli.checks import check_architecture, check_early
 from gnas.cli.options import absolute, given, settings
 from gnas.cli.output import (
     GrowingTable,
-    check_writable,
     going_on,
     print_next,
     progress_bar,
     report_console,
     write_json,
 )
+from gnas.data.names import TrainDataset as Dataset
 
 if TYPE_CHECKING:
     from rich.console import Console
 
+    from gnas.cli.architectures import Architecture
     from gnas.records import Progress
-
-Dataset = Literal["digits", "cifar10", "folder", "imagenet"]
+    from gnas.retrain.plan import RetrainPlan
 
 
 def retrain(
@@ -60,7 +61,8 @@ def retrain(
     ] = None,
     device: Annotated[str, typer.Option(help="auto, cpu, cuda or cuda:N")] = "auto",
     threads: Annotated[
-        int | None, typer.Option(help="CPU threads (torch's choice); 1 on a busy machine")
+        int | None,
+        typer.Option(min=1, max=1024, help="CPU threads (torch's choice); 1 on a busy machine"),
     ] = None,
     json: Annotated[str | None, typer.Option(help="File for the result; - is stdout")] = None,
     member: Annotated[
@@ -79,31 +81,43 @@ def retrain(
 
     With several --layers or --repeats: one table, with means and standard deviations.
     """
+    from gnas.retrain.trainings import plan_trainings, resumed_trainings
+
+    if resume is not None and out is not None:
+        raise typer.BadParameter("--resume goes on in its own folder")
+    if resume is None and genotype is None:
+        raise typer.BadParameter("GENOTYPE is needed, unless a run is resumed")
+    check_early(json=json, out=out, resume=resume, data_dir=data_dir, device=device)
+    if genotype is not None:
+        check_architecture(genotype, space, notation)
+    named = given(
+        data_dir=absolute(data_dir), epochs=epochs, layers=_numbers(layers), channels=channels,
+        repeats=repeats, seed=seed,
+    )  # fmt: skip
+    changes = named | settings(setting or [], named)
+    taken = dict[str, Any]()
+    if resume is not None:
+        resumed_trainings(resume, changes)
+    else:
+        assert genotype is not None
+        dataset, taken = _taken_over(genotype, dataset)
+        plan_trainings(dataset, **(taken | changes))
     from gnas.devices import resolve_device, use_threads
     from gnas.distributed import joined
     from gnas.retrain.plan import plan_retrain, resumed_plan
     from gnas.retrain.run import run_retrain
 
-    check_writable(json)
     use_threads(threads)
     found = None
     if member is not None and epoch is not None:
         raise typer.BadParameter("--member and --epoch are of different kinds of searches")
     if genotype is not None:
         found = read_architecture(genotype, space, notation, member=member, epoch=epoch)
-    changes = given(
-        data_dir=absolute(data_dir), epochs=epochs, layers=_numbers(layers), channels=channels,
-        repeats=repeats, seed=seed,
-    ) | settings(setting or [])  # fmt: skip
     if resume is not None:
-        if out is not None:
-            raise typer.BadParameter("--resume goes on in its own folder")
         asked_for = None if found is None else (found.space, found.text)
         plan, folder = resumed_plan(resume, asked_for, changes), resume
-    elif found is None:
-        raise typer.BadParameter("GENOTYPE is needed, unless a run is resumed")
     else:
-        dataset, taken = _taken_over(genotype, dataset)
+        assert found is not None and dataset is not None
         plan = plan_retrain(found.space, found.text, dataset, **(taken | changes))
         folder = out or Path("runs") / f"retrain-{dataset}-{time.strftime('%Y%m%d-%H%M%S')}"
     again = shlex.join(["gnas", "retrain", "--resume", str(folder)])
@@ -117,16 +131,28 @@ def retrain(
             report=report,
         )  # fmt: skip
     if world.is_main:
-        if found is not None and found.note:
-            report_console(json).print(found.note, markup=False, soft_wrap=True)
-        print_retrain(result, folder, report_console(json))
-        one = folder / next(iter(plan.trainings()))
-        print_next(
-            report_console(json), ["show", folder], ["evaluate", one],
-            ["export", one, "--to", "onnx", "--out", "model.onnx"],
-        )  # fmt: skip
-        if json is not None:
-            write_json(json, result)
+        _tell(result, plan, folder, found, json)
+
+
+def _tell(
+    result: dict[str, Any],
+    plan: RetrainPlan,
+    folder: Path,
+    found: Architecture | None,
+    json: str | None,
+) -> None:
+    """Print the result, and what comes next."""
+    target = report_console(json)
+    if found is not None and found.note:
+        target.print(found.note, markup=False, soft_wrap=True)
+    print_retrain(result, folder, target)
+    one = folder / next(iter(plan.trainings()))
+    print_next(
+        target, ["show", folder], ["evaluate", one],
+        ["export", one, "--to", "onnx", "--out", "model.onnx"],
+    )  # fmt: skip
+    if json is not None:
+        write_json(json, result)
 
 
 def _taken_over(genotype: str | None, dataset: Dataset | None) -> tuple[Dataset, dict[str, Any]]:

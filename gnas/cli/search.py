@@ -13,10 +13,10 @@ from typing import TYPE_CHECKING, Annotated, Any, Literal
 
 import typer
 
+from gnas.cli.checks import check_early
 from gnas.cli.options import absolute, given, settings
 from gnas.cli.output import (
     GrowingTable,
-    check_writable,
     console,
     going_on,
     print_next,
@@ -26,12 +26,13 @@ from gnas.cli.output import (
 )
 from gnas.cli.search_any import register
 from gnas.cli.search_nasgem import nasgem
+from gnas.data.names import SearchDataset as Dataset
 
 if TYPE_CHECKING:
     from rich.console import Console
 
     from gnas.records import Progress
-    from gnas.search.toponas.run import SearchPlan
+    from gnas.search.toponas.plan import SearchPlan
 
 app = typer.Typer(help="Search architectures.", no_args_is_help=True)
 
@@ -44,7 +45,6 @@ def how(help: str) -> Any:
     return typer.Option(help=help, rich_help_panel=HOW)
 
 
-Dataset = Literal["digits", "cifar10", "folder", "imagenet-3pct"]
 Method = Annotated[Literal["darts", "milenas"] | None, how("Losses of alpha and beta")]
 Topology = Annotated[Literal["arbitrary", "fixed", "none"] | None, how("Sets to choose from")]
 Edges = Annotated[int | None, how("Edges a node, unless arbitrary")]
@@ -92,7 +92,8 @@ def toponas(
     seed: Annotated[int | None, typer.Option(help="Of split, weights and order [0]")] = None,
     device: Annotated[str, typer.Option(help="auto, cpu, cuda or cuda:N")] = "auto",
     threads: Annotated[
-        int | None, typer.Option(help="CPU threads (torch's choice); 1 on a busy machine")
+        int | None,
+        typer.Option(min=1, max=1024, help="CPU threads (torch's choice); 1 on a busy machine"),
     ] = None,
     epochs: Annotated[int | None, typer.Option(help="Passes over the training part")] = None,
     json: Annotated[str | None, typer.Option(help="File for the result; - is stdout")] = None,
@@ -138,16 +139,15 @@ def toponas(
     ] = None,
 ) -> None:
     """Learn operations and topology of a cell in a supernet (TopoNAS, Huang et al. 2020)."""
-    # Read when torch is loaded. Threads that wait in a loop for each other would make a search ten
-    # times slower as soon as anything else wants a core.
-    os.environ.setdefault("OMP_WAIT_POLICY", "passive")
-    from gnas.devices import resolve_device, use_threads
-    from gnas.search.toponas import joined
-    from gnas.search.toponas.run import plan_search, resumed_plan, run_search
-    from gnas.viz import search_figures
+    from gnas.search.toponas.plan import plan_search, resumed_plan
 
-    check_writable(json)
-    use_threads(threads)
+    begun = any(option is not None for option in (out, baseline, space, preset))
+    if resume is not None and begun and not select:
+        raise typer.BadParameter("--resume goes on in its own folder and as it began")
+    check_early(
+        json=json, out=out, resume=None if select else resume, data_dir=data_dir,
+        images=images, device=device,
+    )  # fmt: skip
     named = given(
         data_dir=absolute(data_dir), images=absolute(images), seed=seed, epochs=epochs,
         method=method, topology=topology, k=k, mode=mode, num_nodes=num_nodes, update=update,
@@ -160,19 +160,24 @@ def toponas(
     if chosen and not select:
         option = next(iter(chosen)).replace("recipe", "retrain")
         raise typer.BadParameter(f"--{option} needs --select")
-    if select:
-        place = space or "darts"
-        plan = plan_search(dataset, space=place, size=preset, baseline=baseline, **changes)
-        _select(plan, chosen, out, resume, resolve_device(device), json)
-        return
-    if resume is not None:
-        if any(option is not None for option in (out, baseline, space, preset)):
-            raise typer.BadParameter("--resume goes on in its own folder and as it began")
+    if resume is not None and not select:
         plan, folder = resumed_plan(resume, changes), resume
     else:
         place = space or "darts"
         plan = plan_search(dataset, space=place, size=preset, baseline=baseline, **changes)
         folder = out or Path("runs") / f"toponas-{dataset}-{time.strftime('%Y%m%d-%H%M%S')}"
+    # Read when torch is loaded. Threads that wait in a loop for each other would make a search ten
+    # times slower as soon as anything else wants a core.
+    os.environ.setdefault("OMP_WAIT_POLICY", "passive")
+    from gnas.devices import resolve_device, use_threads
+    from gnas.search.toponas import joined
+    from gnas.search.toponas.run import run_search
+    from gnas.viz import search_figures
+
+    use_threads(threads)
+    if select:
+        _select(plan, chosen, out, resume, resolve_device(device), json)
+        return
     again = shlex.join(["gnas", "search", "toponas", "--resume", str(folder)])
     with (
         going_on(again, folder),

@@ -10,9 +10,9 @@ from typing import TYPE_CHECKING, Annotated
 
 import typer
 
+from gnas.cli.checks import check_early
 from gnas.cli.options import absolute, given, settings
 from gnas.cli.output import (
-    check_writable,
     going_on,
     print_next,
     report_console,
@@ -89,7 +89,9 @@ def _command(searcher: str) -> Callable[..., None]:
             typer.Option(metavar="NAME=NUMBER", help="Bound of a measure", rich_help_panel=AIM),
         ] = None,
         budget: Annotated[int | None, typer.Option(help="Architectures to evaluate (100)")] = None,
-        workers: Annotated[int, typer.Option(help="Processes that evaluate here")] = 1,
+        workers: Annotated[
+            int, typer.Option(min=0, max=1024, help="Processes that evaluate here")
+        ] = 1,
         out: Annotated[Path | None, typer.Option(help="The run's folder (runs/...)")] = None,
         resume: Annotated[Path | None, typer.Option(help="Resume the run in this folder")] = None,
         seed: Annotated[
@@ -108,12 +110,13 @@ def _command(searcher: str) -> Callable[..., None]:
             typer.Option("--set", metavar="NAME=VALUE", help="Setting of searcher or training"),
         ] = None,
     ) -> None:
-        if workers > 0 and not table:
-            prepare("gnas.evaluate.job")
-        from gnas.search.plan import plan_search, resumed_plan, run_plan
-        from gnas.viz import search_result_figures
+        from gnas.search.plan import plan_search, resumed_plan
 
-        check_writable(json)
+        if resume is not None and (out is not None or study is not None):
+            raise typer.BadParameter("--resume goes on in its own folder and study")
+        if resume is None and space is None:
+            raise typer.BadParameter("--space must be given: a space of gnas, or FILE.py:NAME")
+        check_early(json=json, out=out, resume=resume, data_dir=data_dir)
         named = given(
             space=space, dataset=dataset, table=tuple(table or ()) or None, evaluate=evaluate,
             budget=budget, seed=seed, data_dir=absolute(data_dir),
@@ -122,27 +125,34 @@ def _command(searcher: str) -> Callable[..., None]:
         )  # fmt: skip
         options = named | settings(setting or [], named)
         if resume is not None:
-            if out is not None or study is not None:
-                raise typer.BadParameter("--resume goes on in its own folder and study")
             plan, folder = resumed_plan(resume, searcher, options, storage=place(storage)), resume
         else:
-            if space is None:
-                raise typer.BadParameter("--space must be given: a space of gnas, or FILE.py:NAME")
+            assert space is not None
             plan = plan_search(searcher, **options, storage=place(storage), study=study)
             stamp = time.strftime("%Y%m%d-%H%M%S")
             folder = out or Path("runs") / f"{searcher}-{Path(space).stem}-{stamp}"
-        again = resume_command(searcher, folder, workers, storage)
-        with going_on(again, folder), watching() as report:
-            result = run_plan(
-                plan, out=folder, workers=workers, resume=resume is not None, report=report,
-                figures=search_result_figures,
-            )  # fmt: skip
-        print_result(result, folder, report_console(json))
-        print_next(report_console(json), *following(folder, plan))
-        if json is not None:
-            write_json(json, result)
+        _run(plan, folder, workers, resume is not None, json)
 
     return search
+
+
+def _run(plan: SearchPlan, folder: Path, workers: int, resumed: bool, json: str | None) -> None:
+    """Search by a plan, and print what came out."""
+    if workers > 0 and not plan.table:
+        prepare("gnas.evaluate.job")
+    from gnas.search.planned import run_plan
+    from gnas.viz import search_result_figures
+
+    again = resume_command(plan.searcher, folder, workers, plan.storage)
+    with going_on(again, folder), watching() as report:
+        result = run_plan(
+            plan, out=folder, workers=workers, resume=resumed, report=report,
+            figures=search_result_figures,
+        )  # fmt: skip
+    print_result(result, folder, report_console(json))
+    print_next(report_console(json), *following(folder, plan))
+    if json is not None:
+        write_json(json, result)
 
 
 def resume_command(searcher: str, folder: Path, workers: int, storage: str | None) -> str:

@@ -11,10 +11,10 @@ from typing import TYPE_CHECKING, Annotated, Literal
 
 import typer
 
+from gnas.cli.checks import check_early, check_names
 from gnas.cli.options import absolute, given, settings
 from gnas.cli.output import (
     GrowingTable,
-    check_writable,
     console,
     going_on,
     print_next,
@@ -93,7 +93,9 @@ def nasgem(
     objective: Annotated[
         str | None, typer.Option(help="What is maximised (the efficiency score)")
     ] = None,
-    workers: Annotated[int, typer.Option(help="Processes that train here, a core each")] = 1,
+    workers: Annotated[
+        int, typer.Option(min=0, max=1024, help="Processes that train here, a core each")
+    ] = 1,
     out: Annotated[Path | None, typer.Option(help="The run's folder (runs/...)")] = None,
     resume: Annotated[Path | None, typer.Option(help="Go on with the run in this folder")] = None,
     seed: Annotated[int | None, typer.Option(help="Of cells, weights, split, pool [0]")] = None,
@@ -112,14 +114,14 @@ def nasgem(
     ] = None,
 ) -> None:
     """Search cells by a predictor of their efficiency score (NASGEM, Cheng et al. 2021)."""
-    if workers > 0 and not table:
-        prepare("gnas.evaluate.job")
-    from gnas.search.nasgem import plan_nasgem, resumed_plan, run_nasgem
-    from gnas.viz import nasgem_figures
+    from gnas.search.nasgem.plan import plan_nasgem, resumed_plan
 
-    check_writable(json)
     if no_embedding and encoder is not None:
         raise typer.BadParameter("--no-embedding reads no encoder; leave one of them out")
+    if resume is not None and (out is not None or study is not None):
+        raise typer.BadParameter("--resume goes on in its own folder and study")
+    check_early(json=json, out=out, resume=resume, data_dir=data_dir)
+    check_names(space, table, evaluate, data_dir)
     named = given(
         data_dir=absolute(data_dir), seed=seed, iterations=iterations, lambda_=lambda_,
         prior=prior, predictor=predictor, space=space, table=tuple(table or ()) or None,
@@ -129,14 +131,17 @@ def nasgem(
     pairs = {FIELD_OF.get(k, k): v for k, v in settings(setting or [], named).items()}
     changes = named | pairs
     if resume is not None:
-        if out is not None or study is not None:
-            raise typer.BadParameter("--resume goes on in its own folder and study")
         plan, folder = resumed_plan(resume, changes, storage=place(storage)), resume
     else:
         plan = plan_nasgem(storage=place(storage), study=study, **changes)
         what = dataset or space or "digits"
         stamp = time.strftime("%Y%m%d-%H%M%S")
         folder = out or Path("runs") / f"nasgem-{Path(what).stem}-{stamp}"
+    if workers > 0 and not plan.table:
+        prepare("gnas.evaluate.job")
+    from gnas.search.nasgem import run_nasgem
+    from gnas.viz import nasgem_figures
+
     again = ["gnas", "search", "nasgem", "--resume", str(folder)]
     again += ["--workers", str(workers)] if workers != 1 else []
     again += ["--storage", "URL"] if storage is not None and "://" in storage else []

@@ -7,7 +7,19 @@ from typing import Annotated, Any
 
 import typer
 
+from gnas.cli.checks import check_early
+from gnas.cli.options import settings
+from gnas.cli.output import (
+    check_writable,
+    console,
+    going_on,
+    print_next,
+    reporting,
+    same_command,
+)
+from gnas.errors import ConfigError, MissingDataError
 from gnas.processes import prepare
+from gnas.spaces.names import check_space
 
 
 def tabulate(
@@ -33,7 +45,7 @@ def tabulate(
     cells_from: Annotated[
         str | None, typer.Option(help="Draw the cells from this table, not the whole space")
     ] = None,
-    workers: Annotated[int, typer.Option(min=0, help="Processes, one core each")] = 1,
+    workers: Annotated[int, typer.Option(min=0, max=1024, help="Processes, one core each")] = 1,
     storage: Annotated[
         str | None,
         typer.Option(
@@ -51,29 +63,27 @@ def tabulate(
 
     Interrupt it whenever you like: the same command goes on where it was.
     """
+    check_early(tables=[like, cells_from])
+    check_writable(out)
+    check_space(space)
+    if out.suffix != ".parquet":
+        raise ConfigError(f"the table's file must end in .parquet, but got {out}")
+    if dataset != "digits" and not Path(dataset).is_dir():
+        raise MissingDataError(f"--dataset must be digits or a folder, but there is no {dataset}")
+    changes = settings(setting or [])
     if workers > 0:
         prepare("gnas.evaluate.job")
-    from gnas.cli.options import settings
-    from gnas.cli.output import (
-        check_writable,
-        console,
-        going_on,
-        print_next,
-        reporting,
-        same_command,
-    )
     from gnas.data import load_table
     from gnas.spaces import SPACES
     from gnas.tabulate import tabulate as build
     from gnas.tabulate import tabulated_config
 
-    check_writable(out)
     given: dict[str, Any] = dict(
         space=space, cells=cells, seeds=seeds, dataset=dataset, cells_from=cells_from
     )
     if image_size is not None:
         given["image_size"] = image_size
-    config = tabulated_config(given, settings(setting or []), load_table(like) if like else None)
+    config = tabulated_config(given, changes, load_table(like) if like is not None else None)
     with going_on(same_command()), reporting("trainings") as report:
         build(config, out, workers=workers, storage=storage, study=study, report=report)
     console().print(load_table(out))

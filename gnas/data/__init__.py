@@ -6,8 +6,9 @@ tables as PyG datasets. The names below load their module on first use.
 
 from __future__ import annotations
 
-from importlib import import_module
 from typing import TYPE_CHECKING
+
+from gnas.lazy import on_first_use
 
 if TYPE_CHECKING:
     from gnas.data.pyg import NASBench101 as NASBench101
@@ -39,14 +40,4 @@ __all__ = [
     "save_table",
     "verify_table",
 ]
-
-
-def __getattr__(name: str) -> object:
-    if name not in _HOME:
-        raise AttributeError(f"module 'gnas.data' has no attribute {name!r}")
-    value = globals()[name] = getattr(import_module(_HOME[name]), name)
-    return value
-
-
-def __dir__() -> list[str]:
-    return sorted({*globals(), *_HOME})
+__getattr__, __dir__ = on_first_use(__name__, _HOME)

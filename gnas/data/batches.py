@@ -18,15 +18,12 @@ from torch import Tensor
 
 from gnas.config import check_seed
 from gnas.data.decoding import UnreadableImageError, read_rgb
+from gnas.data.fitting import check_shares
 from gnas.data.folders import MAX_UNREADABLE, ImageList
-from gnas.errors import ConfigError, DataError
+from gnas.errors import DataError
 
 logger = logging.getLogger(__name__)
 
-FEWER = "batches of %d images instead of %d, so that a pass has four (--set batch_size=N)"
-"""What a command says where `fitting_batch` lowers its default."""
-STEPS_A_PASS = 4
-"""Fewest batches of a pass where nobody chose the batch size."""
 Batch = tuple[Tensor, Tensor]
 """Images float32 [B, C, H, W] and labels int64 [B], on the device."""
 
@@ -63,16 +60,7 @@ class Order:
 
     def __post_init__(self) -> None:
         check_seed(self.seed)
-        if not 1 <= self.batch_size <= self.count:
-            raise ConfigError(
-                f"batch_size must be between 1 and the {self.count} images of the smallest part, "
-                f"but got {self.batch_size}; lower it (--set batch_size=N), or take more images"
-            )
-        if self.batch_size % self.world:
-            raise ConfigError(
-                f"batch_size must be a multiple of the {self.world} processes, "
-                f"but got {self.batch_size}"
-            )
+        check_shares(self.batch_size, self.count, self.world)
 
     @property
     def per_pass(self) -> int:
@@ -99,57 +87,6 @@ class Order:
         """A generator for one use (0 order, 1 augmentation) of one pass or batch."""
         mixed = np.random.SeedSequence([self.seed, self.stream, use, number])
         return torch.Generator().manual_seed(int(mixed.generate_state(1, np.uint64)[0] >> 1))
-
-
-def fitting_batch(wanted: int, count: int, *, accumulate: int = 1, processes: int = 1) -> int:
-    """A batch size for ``count`` images: ``wanted``, or less so that a pass has four batches.
-
-    Choice: of few images the largest power of two that a quarter of them fills, in whole pieces of
-    at least two images.
-
-    Args:
-        wanted: For as many images as one likes.
-        count: Images that are there.
-        accumulate: Pieces of each process's share of a batch.
-        processes: Processes that share it.
-
-    Example:
-        >>> fitting_batch(96, 50_000), fitting_batch(96, 100), fitting_batch(96, 3)
-        (96, 16, 2)
-    """
-    if count >= STEPS_A_PASS * wanted:
-        return wanted
-    pieces = accumulate * processes
-    most = max(2, count // STEPS_A_PASS)
-    power = 1 << (most.bit_length() - 1)
-    return min(wanted, max(power // pieces, 2) * pieces)
-
-
-def check_batch(batch_size: int, count: int, *, accumulate: int = 1, processes: int = 1) -> None:
-    """Checks, before anything is written, that batches can be made and shared out.
-
-    Args:
-        batch_size: Images a step, of all processes together.
-        count: Images of the smallest part.
-        accumulate: Pieces of each process's share of a batch.
-        processes: Processes that share it.
-
-    Raises:
-        ConfigError: names what does not hold.
-    """
-    Order(count=count, batch_size=batch_size, seed=0, world=processes)
-    share = batch_size // processes
-    if share % accumulate:
-        raise ConfigError(
-            f"each process's share of a batch must be a multiple of accumulate, but got {share} "
-            f"images and accumulate={accumulate}; change either (--set batch_size=N, accumulate=N)"
-        )
-    if share // accumulate < 2:
-        raise ConfigError(
-            f"batch norm needs at least 2 images at a time, but gets {share // accumulate} with "
-            f"batch_size={batch_size}, {processes} process(es) and accumulate={accumulate}; "
-            "raise batch_size (--set batch_size=N) or lower accumulate"
-        )
 
 
 @dataclass(frozen=True)

@@ -15,15 +15,9 @@ from gnas.data.foreign import read_foreign
 from gnas.data.nasbench101 import read_tfrecord_table
 from gnas.data.nats import read_nats_folder
 from gnas.data.parquet import read_schema
+from gnas.data.places import SHIPPED
 from gnas.data.sources import SOURCES, Source
-from gnas.data.tables import (
-    SHIPPED,
-    data_folder,
-    find_table,
-    load_table,
-    save_table,
-    verify_table,
-)
+from gnas.data.tables import data_folder, find_table, load_table, save_table, verify_table
 from gnas.data.tfrecord import Progress
 from gnas.errors import ConfigError, DataError, MissingDataError
 

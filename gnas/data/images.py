@@ -14,6 +14,7 @@ from numpy.typing import NDArray
 from torch import Tensor
 
 from gnas.config import check_seed
+from gnas.data.config import LARGEST
 from gnas.data.folders import (
     Reading,
     check_memory,
@@ -30,7 +31,7 @@ VAL_SHARE = 0.25
 """Choice: share of the training images held out for validation when no number is given."""
 TEST_SHARE = 0.2
 """Choice: share of all images held out for testing when a source has no test part of its own."""
-SIZES = (4, 4096)
+SIZES = (4, LARGEST)
 """Smallest and largest height and width in pixels that images are brought to."""
 MAX_CLASSES = 100_000
 """Larger labels are taken for a mistake: the classifier has an output for each."""

@@ -5,11 +5,11 @@ from __future__ import annotations
 import hashlib
 import logging
 import os
-from collections.abc import Collection, Sequence
+from collections.abc import Sequence
 from dataclasses import dataclass
 from functools import cached_property
 from pathlib import Path
-from typing import Any, Literal, Protocol, get_args
+from typing import Any
 
 import torch
 from torch import Tensor
@@ -23,6 +23,7 @@ from gnas.data.batches import (
     Order,
     Scaling,
 )
+from gnas.data.config import ImagesConfig, TrainTestConfig
 from gnas.data.files import sha256_of
 from gnas.data.folders import (
     NOTHING_NOTED,
@@ -32,103 +33,15 @@ from gnas.data.folders import (
     read_images,
     readable,
 )
-from gnas.data.images import CIFAR10_CLASSES, CIFAR10_READING, SIZES, cifar10, train_and_test
+from gnas.data.images import CIFAR10_CLASSES, CIFAR10_READING, cifar10, train_and_test
 from gnas.data.subsets import make_subset, read_subset, write_subset
-from gnas.errors import ConfigError, DataError
+from gnas.errors import DataError
 
 logger = logging.getLogger(__name__)
 
-Dataset = Literal["digits", "cifar10", "folder", "imagenet-3pct"]
-IMAGE_SIZE: dict[Dataset, int] = {"digits": 16, "cifar10": 32, "folder": 32, "imagenet-3pct": 224}
-"""Choice: height and width in pixels where none is given."""
-MIN_SIZE = 8
-"""Smallest image that two reductions leave something of."""
 PADDING_SHARE = 8
 """Random crops shift images by up to 1/8 of their size: 4 pixels at 32, as DARTS does."""
 PART_NAMES = ("train", "val_alpha", "val_beta")
-
-
-class Source(Protocol):
-    """What the configs of images of a search and of a training have in common."""
-
-    @property
-    def dataset(self) -> str:
-        """Which images."""
-        ...
-
-    @property
-    def data_dir(self) -> str | None:
-        """Folder of the images."""
-        ...
-
-    @property
-    def size(self) -> int:
-        """Height and width in pixels."""
-        ...
-
-
-def check_source(source: Source, datasets: Collection[str], counts: Collection[str]) -> None:
-    """Checks which images a config names, their size, and its fields that count something.
-
-    Raises:
-        ConfigError: names what does not hold.
-    """
-    if source.dataset not in datasets:
-        raise ConfigError(f"unknown dataset '{source.dataset}'; choose from {sorted(datasets)}")
-    if type(source.size) is not int or not MIN_SIZE <= source.size <= SIZES[1]:
-        raise ConfigError(
-            f"image_size must be {MIN_SIZE} to {SIZES[1]} pixels, but got {source.size!r}"
-        )
-    if source.dataset != "digits" and source.data_dir is None:
-        raise ConfigError(f"{source.dataset} needs the folder of its images: give --data-dir")
-    for name in counts:
-        value = getattr(source, name)
-        if type(value) is not int or value < 0:
-            raise ConfigError(f"{name} must be a whole number from 0, but got {value!r}")
-
-
-@dataclass(frozen=True, kw_only=True)
-class ImagesConfig:
-    """Which images a search sees.
-
-    Raises:
-        ConfigError: an option is outside its range, or a folder is missing.
-    """
-
-    dataset: Dataset = "digits"
-    """digits of scikit-learn; torchvision's CIFAR-10; a folder of class folders (or of .npy
-    arrays) held in memory; a class-balanced share of ImageNet read from its files."""
-    data_dir: str | None = None
-    """Folder of the images; digits need none."""
-    image_size: int | None = None
-    """Height and width; None takes the data set's own, see `IMAGE_SIZE`."""
-    images: str | None = None
-    """A list made by `gnas data subset`, of a folder or of ImageNet; None takes all images of a
-    folder, and draws the ImageNet list anew."""
-    percent: float = 3.0
-    """Share of every ImageNet class in a list drawn anew."""
-    seed: int = 0
-    """Of the split, and of a list drawn anew."""
-    workers: int = 4
-    """Processes that read ImageNet's files; 0 reads in the search's own."""
-
-    def __post_init__(self) -> None:
-        check_seed(self.seed)
-        check_source(self, get_args(Dataset), counts=("workers",))
-        if type(self.percent) not in (int, float) or not 0 < self.percent <= 100:
-            raise ConfigError(f"percent must be in (0, 100], but got {self.percent!r}")
-        if self.images is not None and self.dataset not in ("folder", "imagenet-3pct"):
-            raise ConfigError(f"a list of images needs a folder, but dataset is {self.dataset}")
-
-    @property
-    def size(self) -> int:
-        """Height and width in pixels."""
-        return IMAGE_SIZE[self.dataset] if self.image_size is None else self.image_size
-
-    @property
-    def flip(self) -> bool:
-        """Whether images are mirrored: never digits, which would become other signs."""
-        return self.dataset != "digits"
 
 
 def split_evenly(labels: Tensor, num_parts: int, seed: int) -> tuple[Tensor, ...]:
@@ -412,7 +325,7 @@ def _imagenet_list(
     return drawn
 
 
-def source_name(source: Source) -> str:
+def source_name(source: ImagesConfig | TrainTestConfig) -> str:
     """What the images are called in a line: the data set, and the folder of one's own."""
     if source.dataset == "digits" or source.data_dir is None:
         return source.dataset

@@ -3,9 +3,8 @@
 from __future__ import annotations
 
 from collections.abc import Iterator, Sequence
-from dataclasses import dataclass
 from pathlib import Path
-from typing import Any, Literal, get_args
+from typing import Any, Literal
 
 import torch
 from PIL import Image
@@ -21,6 +20,7 @@ from gnas.data.batches import (
     Order,
     Scaling,
 )
+from gnas.data.config import Augmentation, TrainTestConfig
 from gnas.data.decoding import UnreadableImageError, read_rgb
 from gnas.data.folders import (
     NOTHING_NOTED,
@@ -37,10 +37,9 @@ from gnas.data.images import (
     cifar10,
     train_and_test,
 )
-from gnas.data.parts import check_source, digest_of, digest_of_rows, source_name
-from gnas.errors import ConfigError, DataError, MissingDataError
+from gnas.data.parts import digest_of, digest_of_rows, source_name
+from gnas.errors import DataError, MissingDataError
 
-Dataset = Literal["digits", "cifar10", "folder", "imagenet"]
 Part = Literal["train", "val", "test"]
 Source = tuple[Tensor, Tensor] | ImageList
 PART_NAMES: dict[Part, str] = {
@@ -49,60 +48,10 @@ PART_NAMES: dict[Part, str] = {
     "test": "for testing",
 }
 """What a line calls the parts."""
-IMAGE_SIZE: dict[Dataset, int] = {"digits": 16, "cifar10": 32, "folder": 32, "imagenet": 224}
-"""Choice: height and width in pixels where none is given."""
 MAX_ASPECT = 16
 """Test images that are longer than this, relative to their short side, lose their ends first."""
 RESIZE_SHARE = 256 / 224
 """Test images of files are brought to this multiple of the size before the centre is cut out."""
-
-
-@dataclass(frozen=True, kw_only=True)
-class TrainTestConfig:
-    """Which images a network is trained on and tested on.
-
-    Raises:
-        ConfigError: an option is outside its range, or a folder is missing.
-    """
-
-    dataset: Dataset = "digits"
-    """digits of scikit-learn; torchvision's CIFAR-10; a folder (or .npy arrays) held in memory;
-    a folder of large images, ImageNet for example, read from its files again and again."""
-    data_dir: str | None = None
-    """Folder of the images; digits need none."""
-    image_size: int | None = None
-    """Height and width; None takes the data set's own, see `IMAGE_SIZE`."""
-    val_share: float = 0.0
-    """Share of every class' training images that is held out to choose the best epoch by."""
-    split_seed: int = 0
-    """Of the draw of those."""
-    workers: int = 4
-    """Processes that read ImageNet's files; 0 reads in the training's own."""
-
-    def __post_init__(self) -> None:
-        check_seed(self.split_seed, "split_seed")
-        check_source(self, get_args(Dataset), counts=("workers",))
-        if not isinstance(self.val_share, int | float) or not 0 <= self.val_share < 1:
-            raise ConfigError(f"val_share must be in [0, 1), but got {self.val_share!r}")
-
-    @property
-    def size(self) -> int:
-        """Height and width in pixels."""
-        return IMAGE_SIZE[self.dataset] if self.image_size is None else self.image_size
-
-
-@dataclass(frozen=True, kw_only=True)
-class Augmentation:
-    """What is done to training images."""
-
-    flip: bool = False
-    """Mirror every second one."""
-    padding: int = 0
-    """Largest shift in pixels of images in memory; those of files are cropped at random."""
-    cutout: int = 0
-    """Height and width of a square that is blanked."""
-    jitter: float = 0.0
-    """Largest relative change of the colours of images read from files."""
 
 
 class TrainTestImages:

@@ -4,17 +4,24 @@ from __future__ import annotations
 
 import json
 from dataclasses import asdict, fields
-from typing import Annotated, Any, Literal, cast
+from pathlib import Path
+from typing import TYPE_CHECKING, Annotated, Any, Literal, cast
 
 from pydantic import Field
 
-from gnas.config import Count, CountOrZero, Rate, Seed, Share, configuration
-from gnas.errors import ConfigError, GraphError
-from gnas.kernels import Direction, Labels
-from gnas.spaces import SPACES, Space
+from gnas.config import Count, CountOrZero, Rate, Seed, Share, configuration, unknown_name
+from gnas.errors import ConfigError, GraphError, MissingDataError
+from gnas.kernel_options import Direction, Labels
 from gnas.spaces.vocabulary import Vocabulary
 
-FEATURES = ("adjacency", "ops", "degrees", "wl")
+if TYPE_CHECKING:
+    from gnas.spaces import Space
+
+WEIGHTS = Path(__file__).parent / "weights"
+"""Where the shipped encoders lie, one ``<name>.safetensors`` each."""
+
+Feature = Literal["adjacency", "ops", "degrees", "wl"]
+"""What an encoder's network can read."""
 
 
 @configuration
@@ -36,8 +43,8 @@ class EncoderConfig:
     """Size of the edge-op vocabulary; 0 where operations sit on nodes."""
     vocabulary: Vocabulary | None = None
     """How graphs of a space of one's own are read; None for a space in `gnas.spaces.SPACES`."""
-    features: tuple[str, ...] = ("adjacency",)
-    """What the network reads, of `FEATURES`: the upper triangle of the adjacency matrix, op
+    features: tuple[Feature, ...] = ("adjacency",)
+    """What the network reads: the upper triangle of the adjacency matrix, op
     one-hots, degree histograms, hashed histograms of Weisfeiler-Lehman labels."""
     canonical: bool = False
     """Sort the nodes first (`canonical_order`), so that numbering hardly matters."""
@@ -90,6 +97,8 @@ class EncoderConfig:
         Raises:
             ConfigError: the space is none of gnas, and no vocabulary is given.
         """
+        from gnas.spaces import SPACES
+
         if self.vocabulary is not None:
             return self.vocabulary
         if self.space not in SPACES:
@@ -100,11 +109,8 @@ class EncoderConfig:
         return SPACES[self.space]().vocabulary
 
     def __post_init__(self) -> None:
-        unknown = sorted(set(self.features) - set(FEATURES))
-        if unknown or not self.features:
-            raise ConfigError(
-                f"features must be some of {list(FEATURES)}, but got {self.features}"
-            )
+        if not self.features:
+            raise ConfigError("features must be at least one, but got none")
 
     def to_json(self) -> str:
         """One line of JSON that `from_json` reads back."""
@@ -178,6 +184,8 @@ def encoder_config(space: Space, **changes: Any) -> EncoderConfig:
         >>> config.space, config.num_ops, config.steps
         ('dag', 4, 100)
     """
+    from gnas.spaces import SPACES
+
     made = SPACES.get(space.name)
     known = made is not None and made().vocabulary == space.vocabulary
     recipe: dict[str, Any] = {
@@ -247,3 +255,28 @@ PRESETS = {
     "nasgem-30-paper": nasgem_30_paper,
 }
 """Name of every shipped encoder and the function that returns its recipe."""
+
+GraphNetworkName = Literal["dag", "gin", "gps"]
+"""Keys of `gnas.encoders.networks.NETWORKS`."""
+
+
+def check_encoder(name: str, *, file: bool = True) -> None:
+    """Checks that an encoder is there, without loading it.
+
+    Args:
+        name: Of a shipped encoder, or the path of a ``.safetensors``.
+        file: Whether it may be a file.
+
+    Raises:
+        ConfigError: none has this name.
+        MissingDataError: there is no such file.
+    """
+    known = [path.stem for path in WEIGHTS.glob("*.safetensors")]
+    if file and name.endswith(".safetensors"):
+        if not Path(name).is_file():
+            raise MissingDataError(f"an encoder's file must be there, but {name} is none")
+    elif name not in known:
+        raise ConfigError(
+            unknown_name("encoder", name, known)
+            + (", or give a .safetensors file" if file else "")
+        )

@@ -3,21 +3,26 @@
 from __future__ import annotations
 
 import json
-from dataclasses import asdict, dataclass, fields
-from typing import Any
+from dataclasses import asdict, fields
+from typing import Annotated, Any, Literal, cast, get_args
 
-from gnas.config import check_seed
-from gnas.encoders.networks import NETWORKS, GPSNetwork
+from pydantic import Field
+
+from gnas.config import Seed, configuration
+from gnas.encoders.config import GraphNetworkName
+from gnas.encoders.networks import GPSNetwork
 from gnas.errors import ConfigError
 from gnas.spaces import SPACES
 from gnas.spaces.vocabulary import Vocabulary
 
-MOST = 100_000
-"""Largest width, number of steps and the like: a damaged header must not ask for all memory."""
-TASKS = ("properties", "flow", "masked", "wl")
+Size = Annotated[int, Field(ge=1, le=100_000)]
+"""A width, a number of steps and the like: a damaged header must not ask for all memory."""
+Task = Literal["properties", "flow", "masked", "wl"]
+"""What an encoder is pretrained on; see `gnas.encoders.tasks`."""
+TASKS: tuple[Task, ...] = get_args(Task)
 
 
-@dataclass(frozen=True, kw_only=True)
+@configuration
 class GraphEncoderConfig:
     """The recipe of one `gnas.encoders.GraphEncoder`; written beside its weights.
 
@@ -30,47 +35,36 @@ class GraphEncoderConfig:
     space: str = ""
     """Key in `gnas.spaces.SPACES` of the space whose cells it is pretrained on; empty for graphs
     of one's own."""
-    network: str = "dag"
+    network: GraphNetworkName = "dag"
     """Of `gnas.encoders.networks.NETWORKS`."""
-    width: int = 48
+    width: Size = 48
     """Width of the states of nodes."""
-    layers: int = 1
+    layers: Size = 1
     """Layers of the network."""
-    dim: int = 64
+    dim: Size = 64
     """Width d of the embedding."""
-    tasks: tuple[str, ...] = ("properties",)
-    """What it is pretrained on, of `TASKS`, with equal weights; see `gnas.encoders.tasks`."""
-    pool: int = 20_000
+    tasks: tuple[Task, ...] = ("properties",)
+    """What it is pretrained on, with equal weights; see `gnas.encoders.tasks`."""
+    pool: Size = 20_000
     """Cells that are drawn for pretraining, where the space is too large to take all."""
-    steps: int = 1500
+    steps: Size = 1500
     """Optimiser steps of the pretraining."""
-    batch_size: int = 256
+    batch_size: Size = 256
     """Graphs of a step."""
-    learning_rate: float = 4e-3
+    learning_rate: Annotated[float, Field(gt=0, lt=1)] = 4e-3
     """Peak of the one-cycle schedule."""
-    seed: int = 0
+    seed: Seed = 0
     """Seed of weights, pool and batches."""
 
     def __post_init__(self) -> None:
-        check_seed(self.seed)
-        for name in ("width", "layers", "dim", "pool", "steps", "batch_size"):
-            value = getattr(self, name)
-            if type(value) is not int or not 1 <= value <= MOST:
-                raise ConfigError(f"{name} must be a whole number in [1, {MOST}], but got {value}")
-        if self.network not in NETWORKS:
-            raise ConfigError(
-                f"network must be one of {sorted(NETWORKS)}, but got {self.network!r}"
-            )
-        if set(self.tasks) - set(TASKS) or not self.tasks:
-            raise ConfigError(f"tasks must be some of {list(TASKS)}, but got {self.tasks}")
+        if not self.tasks:
+            raise ConfigError("tasks must be at least one, but got none")
         if self.network == "gps" and self.width % GPSNetwork.HEADS:
             raise ConfigError(
                 f"width must be a multiple of {GPSNetwork.HEADS} for gps, but got {self.width}"
             )
         if "wl" in self.tasks and self.batch_size < 2:
             raise ConfigError(f"batch_size must be at least 2 for wl, but got {self.batch_size}")
-        if not 0 < self.learning_rate < 1:
-            raise ConfigError(f"learning_rate must be in (0, 1), but got {self.learning_rate}")
 
     def to_json(self) -> str:
         """One line of JSON that `from_json` reads back."""
@@ -123,7 +117,7 @@ def graph_preset(name: str) -> GraphEncoderConfig:
     return GraphEncoderConfig(
         vocabulary=vocabulary,
         space=space,
-        network=network,
+        network=cast(GraphNetworkName, network),
         layers=_LAYERS[network],
         **(_LARGE if vocabulary.most_nodes >= LARGE else {}),
     )

@@ -67,7 +67,7 @@ def pretrain(
     generator = torch.Generator().manual_seed(config.seed)
     with torch.random.fork_rng(devices=[]):
         torch.manual_seed(config.seed)
-        tasks = {name: MAKERS[name](encoder, forms) for name in config.tasks}
+        tasks: dict[str, Task] = {name: MAKERS[name](encoder, forms) for name in config.tasks}
     parameters = [*encoder.parameters(), *(p for t in tasks.values() for p in t.parameters())]
     optimizer = torch.optim.AdamW(parameters, config.learning_rate, weight_decay=_WEIGHT_DECAY)
     schedule = torch.optim.lr_scheduler.OneCycleLR(

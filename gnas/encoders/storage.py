@@ -15,7 +15,7 @@ from safetensors.torch import save
 from torch import Tensor
 
 from gnas.data.files import replacing
-from gnas.encoders.config import PRESETS, EncoderConfig
+from gnas.encoders.config import PRESETS, WEIGHTS, EncoderConfig
 from gnas.encoders.features import feature_widths
 from gnas.encoders.graph import GraphEncoder
 from gnas.encoders.graph_config import GRAPH_PRESETS, GraphEncoderConfig
@@ -24,8 +24,6 @@ from gnas.encoders.pretraining import GraphEncoderQuality
 from gnas.encoders.training import EncoderQuality
 from gnas.errors import ConfigError, DataError, GraphError, MissingDataError
 
-WEIGHTS = Path(__file__).parent / "weights"
-"""Where the shipped encoders lie, one ``<name>.safetensors`` each."""
 _NASGEM, _GRAPH = "nasgem", "graph network"
 
 

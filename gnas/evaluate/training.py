@@ -18,15 +18,17 @@ from torch import nn
 from torch_geometric.data import Data
 
 from gnas.config import from_record
+from gnas.data.config import ProxyImagesConfig
 from gnas.data.images import ImageSplits
-from gnas.data.proxy import ImagesConfig, ProxyImagesConfig, images_of_facts
+from gnas.data.proxy import ImagesConfig, images_of_facts
 from gnas.errors import ConfigError, DataError
 from gnas.evaluate.base import Evaluator, Measures
 from gnas.graphs import DenseBatch
 from gnas.models import num_macs, num_params
+from gnas.recipe import ProxyRecipe
 from gnas.runs import NOTICE, plain
 from gnas.spaces.base import Space
-from gnas.train import ProxyRecipe, fresh_network, train_proxy
+from gnas.train import fresh_network, train_proxy
 
 logger = logging.getLogger(__name__)
 

@@ -4,14 +4,14 @@ from __future__ import annotations
 
 from dataclasses import dataclass, replace
 from pathlib import Path
-from typing import Any, Literal, get_args
+from typing import Any
 
 from safetensors.torch import save
 from torch import nn
 
 from gnas.data.files import replacing
-from gnas.errors import ConfigError
 from gnas.export.metadata import metadata
+from gnas.export.names import Form, check_out
 from gnas.export.programs import export_onnx, export_pt2
 from gnas.export.source import python_source
 from gnas.models import (
@@ -21,10 +21,6 @@ from gnas.models import (
     save_network,
 )
 
-Form = Literal["onnx", "pt2", "python", "safetensors"]
-FORMS: tuple[Form, ...] = get_args(Form)
-SUFFIXES = {"onnx": ".onnx", "pt2": ".pt2", "python": ".py", "safetensors": ""}
-"""How the file of a form ends; "safetensors" makes a folder."""
 PROGRAMS = {"onnx": export_onnx, "pt2": export_pt2}
 
 
@@ -110,22 +106,6 @@ def export(
         num_classes=facts.config.num_classes,
         largest_difference=difference,
     )
-
-
-def check_out(form: str, out: Path) -> None:
-    """Checks a form and the name of its file before any work.
-
-    Raises:
-        ConfigError: there is no such form, or the name does not end as it must.
-    """
-    if form not in FORMS:
-        raise ConfigError(f"the form must be one of {list(FORMS)}, but got '{form}'")
-    if SUFFIXES[form] and out.suffix != SUFFIXES[form]:
-        raise ConfigError(f"the output of '{form}' must end in {SUFFIXES[form]}, but got {out}")
-    if SUFFIXES[form] and out.is_dir():
-        raise ConfigError(f"the output of '{form}' must be a file, but {out} is a folder")
-    if not SUFFIXES[form] and out.exists() and not out.is_dir():
-        raise ConfigError(f"the output of '{form}' must be a folder, but {out} is a file")
 
 
 def without_auxiliary(network: nn.Module, facts: NetworkFacts) -> tuple[nn.Module, NetworkFacts]:

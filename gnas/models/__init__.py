@@ -2,20 +2,15 @@
 
 from gnas.models.counting import num_macs, num_params
 from gnas.models.saved import NetworkFacts, load_network, read_facts, save_network
-from gnas.spaces.nasbench101.network import NASBench101NetworkConfig, nasbench101_network
-from gnas.spaces.nasbench201.network import (
-    NASBench201Network,
-    NASBench201NetworkConfig,
-    nasbench201_network,
-)
-from gnas.spaces.nasgem.network import (
-    NasgemNetwork,
-    NasgemNetworkConfig,
-    nasgem_imagenet,
-    nasgem_network,
-)
+from gnas.spaces.nasbench101.config import NASBench101NetworkConfig
+from gnas.spaces.nasbench101.network import nasbench101_network
+from gnas.spaces.nasbench201.config import NASBench201NetworkConfig
+from gnas.spaces.nasbench201.network import NASBench201Network, nasbench201_network
+from gnas.spaces.nasgem.config import NasgemNetworkConfig
+from gnas.spaces.nasgem.network import NasgemNetwork, nasgem_imagenet, nasgem_network
 from gnas.spaces.nasgem.size import nasgem_macs
-from gnas.spaces.toponas.network import DartsNetwork, DartsNetworkConfig, darts_network
+from gnas.spaces.toponas.config import DartsNetworkConfig
+from gnas.spaces.toponas.network import DartsNetwork, darts_network
 
 __all__ = [
     "DartsNetwork",

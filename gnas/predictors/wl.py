@@ -12,7 +12,7 @@ from scipy import sparse
 from gnas.errors import ConfigError
 from gnas.graphs import Graphs, as_batch
 from gnas.graphs.hashing import mix64
-from gnas.kernels import Direction
+from gnas.kernel_options import Direction
 from gnas.predictors.features import Rows
 from gnas.spaces.vocabulary import HasVocabulary, Vocabulary, forms_of
 

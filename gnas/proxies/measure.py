@@ -4,15 +4,17 @@ from __future__ import annotations
 
 import math
 from collections.abc import Callable
-from dataclasses import dataclass
+from typing import Annotated, Any
 
 import numpy as np
 import torch
 from numpy.typing import NDArray
+from pydantic import Field
 from torch import Tensor, nn
 from torch_geometric.data import Data
 
-from gnas.config import check_seed
+from gnas.config import Seed, configuration
+from gnas.data.config import LARGEST
 from gnas.errors import ConfigError
 from gnas.graphs import DenseBatch, Graphs, as_batch
 from gnas.models import num_macs, num_params
@@ -49,7 +51,7 @@ PROXIES: dict[str, Proxy] = {
 """By name. All grow like a logarithm, so that none has outliers."""
 
 
-@dataclass(frozen=True, kw_only=True)
+@configuration
 class ProxyConfig:
     """What is measured, on which network and images.
 
@@ -59,24 +61,18 @@ class ProxyConfig:
 
     proxies: tuple[str, ...] = tuple(PROXIES)
     """Keys of `PROXIES`: the columns."""
-    network: NetworkConfig | None = None
-    """Size and form of the networks; None for the space's small ones."""
-    image_size: int = 8
+    network: Any = None
+    """Size and form of the networks, a `NetworkConfig`; None for the space's small ones."""
+    image_size: Annotated[int, Field(ge=4, le=LARGEST)] = 8
     """Height and width in pixels."""
-    num_images: int = 32
+    num_images: Annotated[int, Field(ge=2, le=100_000)] = 32
     """Images that NASWOT compares, of Gaussian noise."""
-    seed: int = 0
-    """Of the weights and of the images."""
+    seed: Seed = 0
+    """Seed of the weights and of the images."""
 
     def __post_init__(self) -> None:
-        check_seed(self.seed)
         if not self.proxies or not set(self.proxies) <= set(PROXIES):
             raise ConfigError(f"proxies must be some of {list(PROXIES)}, but got {self.proxies!r}")
-        for name, least in (("image_size", 4), ("num_images", 2)):
-            if getattr(self, name) < least:
-                raise ConfigError(
-                    f"{name} must be at least {least}, but got {getattr(self, name)}"
-                )
 
 
 def measure(

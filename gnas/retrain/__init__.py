@@ -4,18 +4,42 @@
 run folder; `measure` and `latency` say how good and how fast a network is.
 """
 
-from gnas.retrain.config import (
-    PRESETS,
-    RetrainConfig,
-    retrain_cifar10,
-    retrain_digits,
-    retrain_imagenet,
-)
-from gnas.retrain.loop import RetrainResult, retrain
-from gnas.retrain.measure import Measures, latency, measure
-from gnas.retrain.plan import RetrainPlan, plan_retrain
-from gnas.retrain.run import run_retrain
+from __future__ import annotations
 
+from typing import TYPE_CHECKING
+
+from gnas.lazy import on_first_use
+
+if TYPE_CHECKING:
+    from gnas.retrain.config import PRESETS as PRESETS
+    from gnas.retrain.config import RetrainConfig as RetrainConfig
+    from gnas.retrain.config import retrain_cifar10 as retrain_cifar10
+    from gnas.retrain.config import retrain_digits as retrain_digits
+    from gnas.retrain.config import retrain_imagenet as retrain_imagenet
+    from gnas.retrain.loop import RetrainResult as RetrainResult
+    from gnas.retrain.loop import retrain as retrain
+    from gnas.retrain.measuring import Measures as Measures
+    from gnas.retrain.measuring import latency as latency
+    from gnas.retrain.measuring import measure as measure
+    from gnas.retrain.plan import RetrainPlan as RetrainPlan
+    from gnas.retrain.plan import plan_retrain as plan_retrain
+    from gnas.retrain.run import run_retrain as run_retrain
+
+_HOME = {
+    "Measures": "gnas.retrain.measuring",
+    "PRESETS": "gnas.retrain.config",
+    "RetrainConfig": "gnas.retrain.config",
+    "RetrainPlan": "gnas.retrain.plan",
+    "RetrainResult": "gnas.retrain.loop",
+    "latency": "gnas.retrain.measuring",
+    "measure": "gnas.retrain.measuring",
+    "plan_retrain": "gnas.retrain.plan",
+    "retrain": "gnas.retrain.loop",
+    "retrain_cifar10": "gnas.retrain.config",
+    "retrain_digits": "gnas.retrain.config",
+    "retrain_imagenet": "gnas.retrain.config",
+    "run_retrain": "gnas.retrain.run",
+}
 __all__ = [
     "PRESETS",
     "Measures",
@@ -31,3 +55,4 @@ __all__ = [
     "retrain_imagenet",
     "run_retrain",
 ]
+__getattr__, __dir__ = on_first_use(__name__, _HOME)

@@ -20,7 +20,7 @@ from gnas.config import (
     configuration,
     from_record,
 )
-from gnas.data.train_test import Augmentation
+from gnas.data.config import Augmentation
 
 Schedule = Literal["cosine", "linear"]
 Precision = Literal["float32", "bfloat16", "float16"]
@@ -173,7 +173,7 @@ PRESETS = {
     "folder": retrain_cifar10,
     "imagenet": retrain_imagenet,
 }
-"""The preset of every kind of images (`gnas.data.train_test.Dataset`)."""
+"""The preset of every kind of images (`gnas.data.config.TrainDataset`)."""
 
 CELL_SIZES = {"digits": (5, 16), "cifar10": (12, 32), "folder": (12, 32), "imagenet": (14, 48)}
 """Layers and channels of a network of TopoNAS cells, where none are given."""

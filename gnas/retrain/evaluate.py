@@ -10,11 +10,12 @@ import torch
 from torch import nn
 
 from gnas.data.batches import Scaling
-from gnas.data.train_test import TrainTestConfig, TrainTestImages, open_train_test
+from gnas.data.config import TrainTestConfig
+from gnas.data.train_test import TrainTestImages, open_train_test
 from gnas.errors import DataError
 from gnas.models.counting import num_macs, num_params
 from gnas.models.saved import NetworkFacts
-from gnas.retrain.measure import EVAL_BATCH, latency, measure
+from gnas.retrain.measuring import EVAL_BATCH, latency, measure
 from gnas.runs import NOTICE, environment
 
 logger = logging.getLogger(__name__)

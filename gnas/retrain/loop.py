@@ -16,7 +16,7 @@ from gnas.devices import explaining_memory
 from gnas.distributed import ALONE, World
 from gnas.records import Progress, RunRecord
 from gnas.retrain.config import RetrainConfig
-from gnas.retrain.measure import EVAL_BATCH, Measures, measure
+from gnas.retrain.measuring import EVAL_BATCH, Measures, measure
 from gnas.retrain.state import Training
 from gnas.spaces import Space
 from gnas.spaces.networks import NetworkConfig

@@ -13,8 +13,8 @@ from typing import Any
 import torch
 from torch_geometric.data import Data
 
-from gnas.data.batches import FEWER
 from gnas.data.files import MISFITS, read_json
+from gnas.data.fitting import FEWER
 from gnas.data.train_test import TrainTestImages, open_train_test
 from gnas.devices import explaining_memory
 from gnas.distributed import ALONE, World
@@ -23,8 +23,9 @@ from gnas.models.counting import num_macs, num_params
 from gnas.records import Progress, RunRecord
 from gnas.retrain.card import save_trained
 from gnas.retrain.loop import RetrainResult, retrain
-from gnas.retrain.plan import COMMAND, RetrainPlan, ended_before, network_of, planned
+from gnas.retrain.plan import RetrainPlan, network_of, planned
 from gnas.retrain.state import Training
+from gnas.retrain.trainings import COMMAND, ended_before
 from gnas.runs import NOTICE, environment, plain, working_in, write_config, write_result
 from gnas.spaces import Space, space_record
 from gnas.spaces.networks import NetworkConfig

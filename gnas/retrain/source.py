@@ -8,9 +8,9 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, cast
 
+from gnas.data.config import PROXY_SIZE
 from gnas.data.files import read_text
-from gnas.data.proxy import IMAGE_SIZE as PROXY_SIZE
-from gnas.data.train_test import Dataset
+from gnas.data.names import TrainDataset
 from gnas.errors import DataError
 from gnas.retrain.config import PRESETS
 
@@ -26,7 +26,7 @@ class RunSource:
     """The run's."""
     command: str
     """The command that made it."""
-    dataset: Dataset
+    dataset: TrainDataset
     """Which images, as a training calls them."""
     data_dir: str | None
     """Folder of the images."""
@@ -94,7 +94,7 @@ def run_source(folder: Path) -> RunSource | None:
         return RunSource(
             folder=folder,
             command=str(config["command"]),
-            dataset=cast(Dataset, dataset),
+            dataset=cast(TrainDataset, dataset),
             data_dir=data_dir,
             image_size=size,
             list_used=images.get("images") is not None,

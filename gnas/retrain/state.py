@@ -16,7 +16,7 @@ from gnas.data.batches import Batch
 from gnas.distributed import ALONE, World
 from gnas.errors import ConfigError, DataError, GnasError
 from gnas.retrain.config import RetrainConfig
-from gnas.retrain.measure import autocast
+from gnas.retrain.measuring import autocast
 from gnas.spaces.toponas.network import DartsNetwork
 
 

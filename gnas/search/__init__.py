@@ -9,15 +9,17 @@ first use.
 
 from __future__ import annotations
 
-from importlib import import_module
 from typing import TYPE_CHECKING
 
-from gnas.search.bootstrap import Best, bootstrap, sample_pool
+from gnas.lazy import on_first_use
 
 if TYPE_CHECKING:
     from gnas.search.objectives import Bound as Bound
     from gnas.search.objectives import Goal as Goal
     from gnas.search.objectives import Objective as Objective
+    from gnas.search.pools import Best as Best
+    from gnas.search.pools import bootstrap as bootstrap
+    from gnas.search.pools import sample_pool as sample_pool
     from gnas.search.result import Evaluation as Evaluation
     from gnas.search.result import SearchResult as SearchResult
     from gnas.search.result import read_result as read_result
@@ -37,40 +39,56 @@ if TYPE_CHECKING:
     from gnas.search.toponas.loop import SupernetSearchResult as SupernetSearchResult
     from gnas.search.toponas.loop import search_toponas as search_toponas
 
-_SAMPLERS, _TOPONAS = "gnas.search.samplers", "gnas.search.toponas"
 _HOME = {
-    "SEARCHERS": _SAMPLERS,
-    "LocalSearch": _SAMPLERS,
-    "LocalSearchSampler": _SAMPLERS,
-    "NASGEMSampler": _SAMPLERS,
-    "PredictorSearch": _SAMPLERS,
-    "RandomArchitectureSampler": _SAMPLERS,
-    "RandomSearch": _SAMPLERS,
-    "RegularizedEvolution": _SAMPLERS,
-    "RegularizedEvolutionSampler": _SAMPLERS,
+    "Best": "gnas.search.pools",
     "Bound": "gnas.search.objectives",
     "Evaluation": "gnas.search.result",
     "Goal": "gnas.search.objectives",
+    "LocalSearch": "gnas.search.samplers",
+    "LocalSearchSampler": "gnas.search.samplers",
+    "NASGEMSampler": "gnas.search.samplers",
     "Objective": "gnas.search.objectives",
+    "PredictorSearch": "gnas.search.samplers",
+    "RandomArchitectureSampler": "gnas.search.samplers",
+    "RandomSearch": "gnas.search.samplers",
+    "RegularizedEvolution": "gnas.search.samplers",
+    "RegularizedEvolutionSampler": "gnas.search.samplers",
+    "SEARCHERS": "gnas.search.samplers",
     "SearchResult": "gnas.search.result",
-    "SupernetSearchResult": _TOPONAS,
+    "Searcher": "gnas.search.samplers",
+    "SupernetSearchResult": "gnas.search.toponas.loop",
+    "ToponasConfig": "gnas.search.toponas.config",
+    "bootstrap": "gnas.search.pools",
     "read_result": "gnas.search.result",
     "run_search": "gnas.search.run",
-    "Searcher": _SAMPLERS,
-    "ToponasConfig": _TOPONAS,
-    "search_toponas": _TOPONAS,
-    "suggest_architecture": _SAMPLERS,
+    "sample_pool": "gnas.search.pools",
+    "search_toponas": "gnas.search.toponas.loop",
+    "suggest_architecture": "gnas.search.samplers",
 }
-"""Where the names are that are loaded on first use."""
-__all__ = ["Best", "bootstrap", "sample_pool", *_HOME]
-
-
-def __getattr__(name: str) -> object:
-    if name not in _HOME:
-        raise AttributeError(f"module 'gnas.search' has no attribute {name!r}")
-    value = globals()[name] = getattr(import_module(_HOME[name]), name)
-    return value
-
-
-def __dir__() -> list[str]:
-    return sorted({*globals(), *_HOME})
+__all__ = [
+    "SEARCHERS",
+    "Best",
+    "Bound",
+    "Evaluation",
+    "Goal",
+    "LocalSearch",
+    "LocalSearchSampler",
+    "NASGEMSampler",
+    "Objective",
+    "PredictorSearch",
+    "RandomArchitectureSampler",
+    "RandomSearch",
+    "RegularizedEvolution",
+    "RegularizedEvolutionSampler",
+    "SearchResult",
+    "Searcher",
+    "SupernetSearchResult",
+    "ToponasConfig",
+    "bootstrap",
+    "read_result",
+    "run_search",
+    "sample_pool",
+    "search_toponas",
+    "suggest_architecture",
+]
+__getattr__, __dir__ = on_first_use(__name__, _HOME)

@@ -10,14 +10,12 @@ from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import AbstractContextManager, closing, contextmanager, nullcontext, suppress
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any, Protocol, cast, get_type_hints
+from typing import Any, Protocol
 
 import numpy as np
-from pydantic import TypeAdapter, ValidationError
-from pydantic.errors import PydanticSchemaGenerationError
 from torch_geometric.data import Data
 
-from gnas.config import check_seed, differences
+from gnas.config import check_seed, differences, shared_out
 from gnas.data.files import replacing
 from gnas.errors import ConfigError, DataError, GnasError
 from gnas.evaluate import EvaluationJob, Evaluator, FunctionEvaluator
@@ -35,9 +33,11 @@ from gnas.search.pareto import non_dominated
 from gnas.search.result import Evaluation, SearchResult
 from gnas.search.samplers import SEARCHERS, Searcher
 from gnas.search.samplers.base import SpaceExhausted
+from gnas.search.settings import SETTINGS
 from gnas.spaces import Space, space_record
-from gnas.studies import CandidateStudy, candidate_key, local_workers, shown
+from gnas.studies import CandidateStudy, candidate_key, local_workers
 from gnas.studies.job import Evaluate
+from gnas.studies.places import shown
 from gnas.studies.workers import Wait
 from gnas.user_code import Source
 
@@ -45,8 +45,6 @@ logger = logging.getLogger(__name__)
 
 PARALLEL = 8
 """Choice: architectures that may be evaluated at once, unless evaluations take no time."""
-FIXED = {"space", "seed", "return"}
-"""Parts of a searcher's signature that are no settings."""
 STUDY = "study.db"
 """The study of a search that was given no storage, in the run's folder."""
 MAX_FAILURES = 10
@@ -170,7 +168,7 @@ def run_search(
         if searcher not in SEARCHERS:
             raise ConfigError(f"unknown searcher '{searcher}'; choose from {sorted(SEARCHERS)}")
         make, reachable = SEARCHERS[searcher], evaluator.reachable(space)
-        _check_settings(make, settings or {})
+        _check_settings(searcher, settings or {})
         name, searcher = searcher, make(reachable, seed=seed, **(settings or {}))
     else:
         name = searcher.name or type(searcher).__name__
@@ -253,20 +251,11 @@ def _check(
         raise ConfigError("workers, and a search that goes on, need a folder; give `out`")
 
 
-def _check_settings(make: Callable[..., Searcher], settings: Mapping[str, Any]) -> None:
-    """Checks settings against the types that a searcher's signature names."""
-    hints = get_type_hints(cast(Any, make).__init__ if isinstance(make, type) else make)
-    for name, value in settings.items():
-        if name not in hints or name in ("space", "seed"):
-            raise ConfigError(f"unknown setting '{name}'; choose from {sorted({*hints} - FIXED)}")
-        try:
-            TypeAdapter(hints[name]).validate_python(value, strict=True)
-        except ValidationError as error:
-            raise ConfigError(
-                f"{name} is no setting of this kind: {error.errors()[0]['msg']}, got {value!r:.60}"
-            ) from None
-        except PydanticSchemaGenerationError:
-            continue  # a predictor, for example
+def _check_settings(searcher: str, settings: Mapping[str, Any]) -> None:
+    """Checks settings against the searcher's declaration; a predictor is an object, not one."""
+    own = SETTINGS[searcher]
+    plain_ones = {k: v for k, v in settings.items() if (searcher, k) != ("predictor", "predictor")}
+    own(**shared_out(plain_ones, own)[0])
 
 
 def _check_measures(goal: Goal, evaluator: Evaluator) -> None:

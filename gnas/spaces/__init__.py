@@ -1,27 +1,55 @@
 """Search spaces: where architectures come from."""
 
-from gnas.spaces.base import Space
-from gnas.spaces.dag import DagSpace
-from gnas.spaces.edge_ops import EdgeOpSpace
-from gnas.spaces.nasbench101 import NASBench101
-from gnas.spaces.nasbench201 import NASBench201
-from gnas.spaces.nasgem import NASGEM
-from gnas.spaces.nasgem.wiring import RandomWiring, prior_space
-from gnas.spaces.networks import Networks
-from gnas.spaces.registry import (
-    READY_MADE,
-    SPACES,
-    in_notation,
-    load_space,
-    notations,
-    space_of_record,
-    space_of_text,
-    space_record,
-)
-from gnas.spaces.toponas import TopoNAS
-from gnas.spaces.toponas.genotype import Genotype
-from gnas.spaces.vocabulary import Vocabulary
+from __future__ import annotations
 
+from typing import TYPE_CHECKING
+
+from gnas.lazy import on_first_use
+
+if TYPE_CHECKING:
+    from gnas.spaces.base import Space as Space
+    from gnas.spaces.dag import DagSpace as DagSpace
+    from gnas.spaces.edge_ops import EdgeOpSpace as EdgeOpSpace
+    from gnas.spaces.nasbench101 import NASBench101 as NASBench101
+    from gnas.spaces.nasbench201 import NASBench201 as NASBench201
+    from gnas.spaces.nasgem import NASGEM as NASGEM
+    from gnas.spaces.nasgem.wiring import RandomWiring as RandomWiring
+    from gnas.spaces.nasgem.wiring import prior_space as prior_space
+    from gnas.spaces.networks import Networks as Networks
+    from gnas.spaces.registry import READY_MADE as READY_MADE
+    from gnas.spaces.registry import SPACES as SPACES
+    from gnas.spaces.registry import in_notation as in_notation
+    from gnas.spaces.registry import load_space as load_space
+    from gnas.spaces.registry import notations as notations
+    from gnas.spaces.registry import space_of_record as space_of_record
+    from gnas.spaces.registry import space_of_text as space_of_text
+    from gnas.spaces.registry import space_record as space_record
+    from gnas.spaces.toponas import TopoNAS as TopoNAS
+    from gnas.spaces.toponas.genotype import Genotype as Genotype
+    from gnas.spaces.vocabulary import Vocabulary as Vocabulary
+
+_HOME = {
+    "DagSpace": "gnas.spaces.dag",
+    "EdgeOpSpace": "gnas.spaces.edge_ops",
+    "Genotype": "gnas.spaces.toponas.genotype",
+    "NASBench101": "gnas.spaces.nasbench101",
+    "NASBench201": "gnas.spaces.nasbench201",
+    "NASGEM": "gnas.spaces.nasgem",
+    "Networks": "gnas.spaces.networks",
+    "READY_MADE": "gnas.spaces.registry",
+    "RandomWiring": "gnas.spaces.nasgem.wiring",
+    "SPACES": "gnas.spaces.registry",
+    "Space": "gnas.spaces.base",
+    "TopoNAS": "gnas.spaces.toponas",
+    "Vocabulary": "gnas.spaces.vocabulary",
+    "in_notation": "gnas.spaces.registry",
+    "load_space": "gnas.spaces.registry",
+    "notations": "gnas.spaces.registry",
+    "prior_space": "gnas.spaces.nasgem.wiring",
+    "space_of_record": "gnas.spaces.registry",
+    "space_of_text": "gnas.spaces.registry",
+    "space_record": "gnas.spaces.registry",
+}
 __all__ = [
     "NASGEM",
     "READY_MADE",
@@ -44,3 +72,4 @@ __all__ = [
     "space_of_text",
     "space_record",
 ]
+__getattr__, __dir__ = on_first_use(__name__, _HOME)

@@ -9,6 +9,7 @@ import json
 import re
 import sys
 from collections.abc import Callable, Mapping
+from importlib import import_module
 from pathlib import Path
 from typing import Any
 
@@ -16,30 +17,24 @@ from torch_geometric.data import Data
 
 from gnas.errors import ConfigError, GnasError, GraphError
 from gnas.spaces.base import Space
-from gnas.spaces.dag import DagSpace
-from gnas.spaces.edge_ops import EdgeOpSpace
-from gnas.spaces.nasbench101 import NASBench101
-from gnas.spaces.nasbench201 import NASBench201
-from gnas.spaces.nasgem import NASGEM
-from gnas.spaces.nasgem.wiring import RandomWiring
+from gnas.spaces.names import READY_MADE_HOMES, SPACE_HOMES, check_notation, check_space
 from gnas.spaces.notation import Notation
-from gnas.spaces.toponas import TopoNAS
 from gnas.user_code import Source
 
 _NUMBERS = re.compile(r"[\d,()\[\]_-]+")
 
-SPACES: dict[str, type[Space]] = {
-    "nasbench101": NASBench101,
-    "nasbench201": NASBench201,
-    "nasgem": NASGEM,
-    "toponas": TopoNAS,
-}
+
+def _classes(homes: Mapping[str, str]) -> dict[str, type[Space]]:
+    found = {}
+    for name, home in homes.items():
+        module, _, kind = home.partition(":")
+        found[name] = getattr(import_module(module), kind)
+    return found
+
+
+SPACES = _classes(SPACE_HOMES)
 """The spaces that are complete without an argument."""
-READY_MADE: dict[str, type[Space]] = {
-    "dag": DagSpace,
-    "edge-ops": EdgeOpSpace,
-    "random-wiring": RandomWiring,
-}
+READY_MADE = _classes(READY_MADE_HOMES)
 """The spaces that need arguments, or that differ from one of `SPACES` only in what is drawn."""
 
 
@@ -65,10 +60,7 @@ def load_space(text: str | Source) -> Space:
     makers = SPACES | READY_MADE
     if name in makers:
         return _made(name, makers[name], args)
-    if ":" not in name:
-        raise ConfigError(
-            f"unknown space {name!r}; choose from {sorted(makers)}, or name your own FILE.py:NAME"
-        )
+    check_space(name)
     return _loaded(Source.parse(name), args)
 
 
@@ -193,10 +185,8 @@ def in_notation(text: str, name: str) -> tuple[Space, Data]:
         ConfigError: there is no such notation.
         GraphError: the text is malformed, or its graph is not of the notation's space.
     """
-    known = notations()
-    if name not in known:
-        raise ConfigError(f"unknown notation '{name}'; choose from {sorted(known)}")
-    space, notation = known[name]
+    check_notation(name)
+    space, notation = notations()[name]
     return space(), notation.read(text)
 
 

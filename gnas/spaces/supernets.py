@@ -4,14 +4,14 @@ from __future__ import annotations
 
 from collections.abc import Callable
 from dataclasses import dataclass
-from typing import Literal, NamedTuple
+from typing import Annotated, Literal, NamedTuple
 
+from pydantic import Field
 from torch import Tensor, nn
 from torch_geometric.data import Data
 
-from gnas.config import Count, Depth, configuration
+from gnas.config import Channels, Count, Depth, configuration
 from gnas.errors import ConfigError
-from gnas.spaces.sizes import check_sizes
 from gnas.topology import Mode, TopologyCodes, TopologySpace, candidate_edges
 
 
@@ -28,22 +28,22 @@ class MixedWeights(NamedTuple):
 class SupernetConfig:
     """Size and form of a supernet; the defaults are DARTS' on CIFAR-10."""
 
-    in_channels: Count = 3
+    in_channels: Channels = 3
     """Image channels."""
     num_classes: Count = 10
     """Width of the classifier."""
-    channels: Count = 16
+    channels: Channels = 16
     """Channels of the first cells' nodes; each reduction doubles them."""
     num_cells: Depth = 8
     """Cells. DARTS' supernet reduces in those at 1/3 and 2/3 of the depth; NAS-Bench-201's has so
     many in each of its three stages."""
-    num_nodes: Count = 7
+    num_nodes: Annotated[int, Field(ge=4, le=1000)] = 7
     """Nodes of a cell, its inputs and its output included."""
     stem: Literal["cifar", "imagenet"] = "cifar"
     """One 3x3 convolution, or three with stride 2."""
-    stem_multiplier: Count = 3
+    stem_multiplier: Channels = 3
     """Channels of the DARTS supernet's CIFAR stem, in multiples of ``channels``."""
-    partial: Count = 1
+    partial: Channels = 1
     """Only 1/partial of the channels go through the operations; 4 is PC-DARTS."""
     kernels: Literal["auto", "native", "torch"] = "auto"
     """Who computes the cells: C code (CPU, float32 and float64), PyTorch, or C where it can."""
@@ -51,23 +51,12 @@ class SupernetConfig:
     """Keep only the cells' outputs and compute the rest again in the backward: less memory."""
 
     def __post_init__(self) -> None:
-        check_sizes(self)
-        if self.num_nodes < 4:
-            raise ConfigError(f"num_nodes must be at least 4, but got {self.num_nodes}")
         if self.channels % 2:
             raise ConfigError(f"channels must be even, but got {self.channels}")
-        if self.partial < 1 or self.channels % self.partial:
+        if self.channels % self.partial:
             raise ConfigError(
                 f"partial must divide the {self.channels} channels, but got {self.partial}"
             )
-        for field, choices in (
-            ("stem", ("cifar", "imagenet")),
-            ("kernels", ("auto", "native", "torch")),
-        ):
-            if getattr(self, field) not in choices:
-                raise ConfigError(
-                    f"{field} must be one of {choices}, but got {getattr(self, field)!r}"
-                )
 
 
 @dataclass(frozen=True, kw_only=True)

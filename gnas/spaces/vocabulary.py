@@ -5,11 +5,12 @@ from __future__ import annotations
 import re
 from collections.abc import Iterable
 from dataclasses import dataclass
-from typing import Any, Protocol
+from typing import TYPE_CHECKING, Any, Protocol
 
 from gnas.errors import ConfigError, GraphError
-from gnas.graphs import DenseBatch, functional_form
-from gnas.graphs.dense import MAX_OPS
+
+if TYPE_CHECKING:
+    from gnas.graphs import DenseBatch
 
 _NAME = re.compile(r"[\w.-]+")
 
@@ -102,6 +103,8 @@ class Vocabulary:
         Raises:
             GraphError: the graphs carry edge operations where this has none, or reversely.
         """
+        from gnas.graphs import functional_form
+
         return functional_form(
             batch,
             len(self.edge_ops),
@@ -127,6 +130,8 @@ def operation_names(ops: Iterable[str], learned: Iterable[str] = ()) -> tuple[st
     """
     if isinstance(ops, str) or isinstance(learned, str):
         raise ConfigError(f"operations must be a tuple of names, but got {ops!r} and {learned!r}")
+    from gnas.graphs.dense import MAX_OPS
+
     names, with_weights = tuple(ops), tuple(learned)
     wrong = [n for n in names if not isinstance(n, str) or not _NAME.fullmatch(n)]
     if not names or wrong or len(set(names)) < len(names) or len(names) > MAX_OPS - 2:

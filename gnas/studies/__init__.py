@@ -6,11 +6,32 @@ candidates from it. A worker may be killed at any moment: its candidate is evalu
 one, and none counts twice.
 """
 
-from gnas.studies.job import Job
-from gnas.studies.storage import shown
-from gnas.studies.study import CandidateStudy, Evaluated, Progress, candidate_key
-from gnas.studies.workers import local_workers, work
+from __future__ import annotations
 
+from typing import TYPE_CHECKING
+
+from gnas.lazy import on_first_use
+
+if TYPE_CHECKING:
+    from gnas.studies.job import Job as Job
+    from gnas.studies.places import shown as shown
+    from gnas.studies.study import CandidateStudy as CandidateStudy
+    from gnas.studies.study import Evaluated as Evaluated
+    from gnas.studies.study import Progress as Progress
+    from gnas.studies.study import candidate_key as candidate_key
+    from gnas.studies.workers import local_workers as local_workers
+    from gnas.studies.workers import work as work
+
+_HOME = {
+    "CandidateStudy": "gnas.studies.study",
+    "Evaluated": "gnas.studies.study",
+    "Job": "gnas.studies.job",
+    "Progress": "gnas.studies.study",
+    "candidate_key": "gnas.studies.study",
+    "local_workers": "gnas.studies.workers",
+    "shown": "gnas.studies.places",
+    "work": "gnas.studies.workers",
+}
 __all__ = [
     "CandidateStudy",
     "Evaluated",
@@ -21,3 +42,4 @@ __all__ = [
     "shown",
     "work",
 ]
+__getattr__, __dir__ = on_first_use(__name__, _HOME)

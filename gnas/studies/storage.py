@@ -224,12 +224,3 @@ def open_storage(where: str | Path, *, create: bool) -> Storage:
 
         return PostgreSQL(str(where), create=create)
     return SQLite(Path(where), create=create)
-
-
-def shown(where: str | Path) -> str:
-    """``where`` without user, password and options, fit for messages and records."""
-    if "://" not in str(where):
-        return str(where)
-    from gnas.studies.postgresql import parsed, place
-
-    return place(parsed(str(where)))

@@ -4,27 +4,35 @@ from __future__ import annotations
 
 import dataclasses
 from collections.abc import Mapping
-from dataclasses import asdict, dataclass, field, fields
-from typing import Any
+from dataclasses import asdict, field, fields
+from typing import Annotated, Any
 
 import numpy as np
 import torch
+from pydantic import Field
 
-from gnas.config import check_seed, field_names, from_record, unknown_name
+from gnas.config import (
+    Count,
+    Seed,
+    configuration,
+    field_names,
+    from_record,
+    unknown_name,
+)
 from gnas.data import BenchmarkTable, load_table
+from gnas.data.config import LARGEST, SplitImagesConfig
 from gnas.data.images import ImageSplits
-from gnas.data.proxy import SplitImagesConfig
 from gnas.errors import ConfigError
 from gnas.graphs import DenseBatch
+from gnas.recipe import ProxyRecipe
 from gnas.search.draws import draw_candidates
 from gnas.spaces import Space, load_space
-from gnas.train import ProxyRecipe
 
 SIZE_FIELDS = ("stem_channels", "num_stacks", "cells_per_stack")
 """Fields of ``network`` that older tables name beside all others."""
 
 
-@dataclass(frozen=True, kw_only=True)
+@configuration
 class TabulateConfig:
     """Which cells are trained, on what and how: all that determines the table's content."""
 
@@ -32,22 +40,22 @@ class TabulateConfig:
     """A space with networks: a key of `gnas.spaces.SPACES`, or ``FILE.py:NAME``."""
     dataset: str = "digits"
     """Image source of `gnas.data.images.load_images`."""
-    cells: int = 2000
+    cells: Count = 2000
     """Number of cells, drawn without repetition: uniformly from a space that can be enumerated,
     from others by their own distribution."""
     cells_from: str | None = None
     """Draw the cells from this table instead of the whole space."""
-    seeds: int = 2
+    seeds: Annotated[int, Field(ge=1, le=1000)] = 2
     """Trainings of each cell; training k is run k of the table and has seed k."""
-    draw_seed: int = 0
+    draw_seed: Seed = 0
     """Seed of the draw; the first n cells are the same for every ``cells`` >= n."""
-    image_size: int | None = None
+    image_size: Annotated[int, Field(ge=4, le=LARGEST)] | None = None
     """Height and width in pixels to which the images are reduced; None keeps them."""
-    num_train: int | None = None
+    num_train: Annotated[int, Field(ge=2, le=10_000_000)] | None = None
     """Training images; None takes all that validation leaves."""
-    num_val: int | None = None
+    num_val: Count | None = None
     """Validation images, taken from the training part; None takes a quarter of it."""
-    num_test: int | None = None
+    num_test: Count | None = None
     """Test images; None takes the whole test part."""
     network: Mapping[str, Any] = field(default_factory=dict)
     """Size and form of the networks; the rest as the space has it (`Networks.tabulated`)."""
@@ -55,10 +63,6 @@ class TabulateConfig:
     """How each network is trained."""
 
     def __post_init__(self) -> None:
-        check_seed(self.draw_seed, "draw_seed")
-        for name in ("cells", "seeds"):
-            if getattr(self, name) < 1:
-                raise ConfigError(f"{name} must be at least 1, but got {getattr(self, name)}")
         networks = self.opened_space().needed_networks()
         whole = {**networks.small, **networks.tabulated, **self.network}
         networks.configured(self.space, **whole, in_channels=1, num_classes=2)  # for its checks

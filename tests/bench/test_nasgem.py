@@ -7,14 +7,8 @@ import pytest
 import torch
 from scipy.stats import kendalltau
 
-from gnas.bench.nasgem import (
-    ExactKernelMap,
-    NASGEMBench,
-    TableColumn,
-    at_equal_macs,
-    bench_nasgem,
-    untrained,
-)
+from gnas.bench.config import NASGEMBench
+from gnas.bench.nasgem import ExactKernelMap, TableColumn, at_equal_macs, bench_nasgem, untrained
 from gnas.data import BenchmarkTable, load_table, save_table
 from gnas.data.columns import Column, Provenance
 from gnas.encoders import NASGEMEncoder, load_encoder

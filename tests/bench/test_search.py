@@ -8,7 +8,8 @@ import numpy as np
 import pytest
 import torch
 
-from gnas.bench.search import SearchBench, bench_search
+from gnas.bench.config import SearchBench
+from gnas.bench.search import bench_search
 from gnas.bench.searches import Search, SearchLog, queries
 from gnas.data import BenchmarkTable, Column, Provenance, load_table, save_table
 from gnas.errors import ConfigError, DataError, GraphError
@@ -133,7 +134,7 @@ def test_a_cell_without_neighbours_in_the_table_mutates_to_any_row() -> None:
 @pytest.mark.parametrize(
     ("settings", "message"),
     [
-        ({"space": "nasgem"}, "space must be nasbench101 or nasbench201, but got 'nasgem'"),
+        ({"space": "nasgem"}, "space must be one of nasbench101, nasbench201, but got 'nasgem'"),
         ({"searchers": ("best",)}, r"searchers must be different ones of .* but got \['best'\]"),
         ({"searchers": ()}, "searchers must be different ones of"),
         ({"budget": 0}, "budget must be at least 1, but got 0"),

@@ -9,7 +9,8 @@ import networkx as nx
 import numpy as np
 import pytest
 
-from gnas.bench.topology import TopologyBench, TopologyRow, bench_topology, topology_rows
+from gnas.bench.config import TopologyBench
+from gnas.bench.topology import TopologyRow, bench_topology, topology_rows
 from gnas.errors import ConfigError
 from gnas.spaces import NASBench201
 from gnas.spaces.nasbench201 import EDGES
@@ -85,7 +86,7 @@ def test_a_table_of_another_space() -> None:
 
 
 def test_impossible_settings() -> None:
-    with pytest.raises(ConfigError, match="split must be test or val, but got 'train'"):
+    with pytest.raises(ConfigError, match="split must be one of test, val, but got 'train'"):
         TopologyBench(split="train")  # type: ignore[arg-type]
     with pytest.raises(ConfigError, match=r"dataset must be one of .* but got 'svhn'"):
-        TopologyBench(dataset="svhn")
+        TopologyBench(dataset="svhn")  # type: ignore[arg-type]

@@ -94,8 +94,8 @@ def test_json_on_stdout_is_nothing_but_json(table: str) -> None:
 @pytest.mark.parametrize(
     ("arguments", "message"),
     [
-        (["--samples", "0"], "samples must be at least 2, but got [0]"),
-        (["--samples", "-3"], "samples must be at least 2, but got [-3]"),
+        (["--samples", "0"], "samples[0] must be at least 2, but got 0"),
+        (["--samples", "-3"], "samples[0] must be at least 2, but got -3"),
         (
             ["--samples", "500"],
             "samples must be at most 50, which leaves 10 of the 60",

@@ -232,7 +232,10 @@ def test_an_interrupted_search_goes_on(tmp_path: Path) -> None:
     ("arguments", "message"),
     [
         (("--dataset", "folder"), "folder needs the folder of its images"),
-        (("--dataset", "folder", "--data-dir", "nowhere"), "found no folder"),
+        (
+            ("--dataset", "folder", "--data-dir", "nowhere"),
+            "there is none at nowhere",
+        ),
         (("--dataset", "cifar10", "--data-dir", "."), "must hold cifar-10-batches-py"),
         (("--device", "cuda:99"), "device cuda:99 must exist"),
         (("--device", "tpu"), "device must be auto, cpu, cuda or cuda:N, but got 'tpu'"),

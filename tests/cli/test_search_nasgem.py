@@ -87,16 +87,18 @@ def test_the_switches_and_json(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) 
     ("arguments", "message"),
     [
         (("--dataset", "folder"), "folder needs the folder of its images"),
-        (("--dataset", "folder", "--data-dir", "nowhere"), "found no folder"),
+        (
+            ("--dataset", "folder", "--data-dir", "nowhere"),
+            "there is none at nowhere",
+        ),
         (("--dataset", "cifar10", "--data-dir", "."), "must hold cifar-10-batches-py"),
-        (("--workers", "-1"), "workers must be at least 0, but got -1"),
         (("--iterations", "1"), "iterations must be at least 2"),
         (("--encoder", "best"), "unknown encoder 'best'; choose from"),
-        (("--encoder", "my.safetensors"), "encoder weights not found"),
+        (("--encoder", "my.safetensors"), "my.safetensors is none"),
         (("--encoder", "nasgem-nasbench101"), "must be one of nasgem cells"),
         (("--encoder", "nasgem-30", "--set", "num_nodes=31"), "must take cells of 31 nodes"),
         (("--set", "num_nods=8"), "unknown setting 'num_nods'; did you mean num_nodes"),
-        (("--set", "percent=0"), "percent must be in (0, 100]"),
+        (("--set", "percent=0"), "percent must be positive, but got 0"),
         (("--set", "num_stages=6"), "at least 32 pixels a side for 6 stages, but have 8"),
         (("--lambda", "-1"), "lambda_ must be at least 0"),
         (("--resume", "nowhere"), "must have a config.json, but nowhere has none"),
@@ -117,5 +119,6 @@ def test_wrong_usage(tmp_path: Path) -> None:
     both = gnas("search", "nasgem", "--no-embedding", "--encoder", "nasgem-30")
     assert both.exit_code == 2
     assert gnas("search", "nasgem", "--prior", "complete").exit_code == 2
+    assert gnas("search", "nasgem", "--workers", "-1").exit_code == 2
     resumed = gnas("search", "nasgem", "--resume", str(tmp_path), "--out", str(tmp_path))
     assert resumed.exit_code == 2

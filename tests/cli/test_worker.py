@@ -13,9 +13,9 @@ from optuna.trial import TrialState
 from gnas.cli.worker import JOBS, job_class
 from gnas.errors import ConfigError
 from gnas.evaluate import EvaluationJob
+from gnas.recipe import ProxyRecipe
 from gnas.studies import CandidateStudy
 from gnas.tabulate import TabulateConfig
-from gnas.train import ProxyRecipe
 from tests.tabulate.test_tabulate import candidates, job_of
 
 TINY = TabulateConfig(

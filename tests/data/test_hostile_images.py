@@ -12,12 +12,13 @@ import numpy as np
 import pytest
 from PIL import Image, features
 
+from gnas.data.config import Augmentation, ImagesConfig, TrainTestConfig
 from gnas.data.decoding import UnreadableImageError, read_header, read_rgb
 from gnas.data.folders import list_images
 from gnas.data.images import load_images
-from gnas.data.parts import ImagesConfig, open_images
+from gnas.data.parts import open_images
 from gnas.data.subsets import make_subset, write_subset
-from gnas.data.train_test import Augmentation, TrainTestConfig, open_train_test
+from gnas.data.train_test import open_train_test
 from gnas.errors import GnasError
 
 MUTATIONS = int(os.environ.get("GNAS_FUZZ", "60"))

@@ -13,8 +13,9 @@ import torch
 from PIL import Image
 
 from gnas.data.batches import Batch
+from gnas.data.config import ImagesConfig
 from gnas.data.images import load_images
-from gnas.data.parts import ImagesConfig, SearchImages, open_images, search_loaders, split_evenly
+from gnas.data.parts import SearchImages, open_images, search_loaders, split_evenly
 from gnas.data.subsets import make_subset, write_subset
 from gnas.errors import ConfigError, DataError, MissingDataError
 

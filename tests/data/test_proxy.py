@@ -6,7 +6,8 @@ import numpy as np
 import pytest
 import torch
 
-from gnas.data.proxy import ProxyImagesConfig, open_proxy_images
+from gnas.data.config import ProxyImagesConfig
+from gnas.data.proxy import open_proxy_images
 from gnas.errors import ConfigError, DataError, MissingDataError
 
 

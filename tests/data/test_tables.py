@@ -8,7 +8,7 @@ import pytest
 import torch
 
 from gnas.data import BenchmarkTable, Column, Provenance, load_table, save_table, verify_table
-from gnas.data import tables as tables_module
+from gnas.data import places as places_module
 from gnas.data.tables import find_table
 from gnas.errors import ConfigError, DataError, GnasError, GraphError, MissingDataError
 from gnas.graphs import graph_hash
@@ -173,7 +173,7 @@ def test_where_tables_are_found(
 ) -> None:
     env, given, shipped = (tmp_path / name for name in ("env", "given", "shipped"))
     monkeypatch.setenv("GNAS_DATA", str(env))
-    monkeypatch.setattr(tables_module, "SHIPPED", shipped)
+    monkeypatch.setattr(places_module, "SHIPPED", shipped)
     with pytest.raises(MissingDataError, match=f"'nasbench101' not found in {env}"):
         find_table("nasbench101")
     with pytest.raises(MissingDataError, match="must be a Parquet file"):

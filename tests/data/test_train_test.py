@@ -11,8 +11,9 @@ import torch
 from PIL import Image
 
 from gnas.data.batches import FileBatches, Order, cut_out
+from gnas.data.config import Augmentation, TrainTestConfig
 from gnas.data.images import load_images, train_and_test
-from gnas.data.train_test import Augmentation, TrainTestConfig, hold_out, open_train_test
+from gnas.data.train_test import hold_out, open_train_test
 from gnas.errors import ConfigError, DataError, MissingDataError
 
 

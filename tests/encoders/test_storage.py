@@ -20,10 +20,10 @@ from gnas.encoders import (
     load_encoder,
     save_encoder,
 )
-from gnas.encoders.config import EncoderConfig
+from gnas.encoders.config import WEIGHTS, EncoderConfig
 from gnas.encoders.pairs import independent_pairs, near_pairs, space_of
 from gnas.encoders.recipes import train_preset
-from gnas.encoders.storage import WEIGHTS, save_embeddings
+from gnas.encoders.storage import save_embeddings
 from gnas.encoders.training import pair_quality
 from gnas.errors import ConfigError, DataError, MissingDataError
 from gnas.spaces import SPACES, NASBench101

@@ -25,7 +25,8 @@ from gnas.encoders.training import (
 )
 from gnas.errors import ConfigError, GraphError
 from gnas.graphs import DenseBatch, as_batch
-from gnas.kernels import Direction, Labels, wl_features, wl_kernel
+from gnas.kernel_options import Direction, Labels
+from gnas.kernels import wl_features, wl_kernel
 from gnas.spaces import NASGEM, SPACES, NASBench101, NASBench201
 
 TINY = EncoderConfig(
@@ -344,7 +345,7 @@ def test_config_round_trip_and_checks() -> None:
         with pytest.raises(ConfigError, match="an encoder config must be a JSON object"):
             EncoderConfig.from_json(text)
     with pytest.raises(ConfigError, match=r"features must be some of .*'paths'"):
-        replace(TINY, features=("paths",))
+        replace(TINY, features=("paths",))  # type: ignore[arg-type]
     with pytest.raises(ConfigError, match="steps must be at least 1, but got 0"):
         replace(TINY, steps=0)
     with pytest.raises(ConfigError, match="near_share must be at most 1"):

@@ -22,8 +22,9 @@ from gnas.evaluate import (
 )
 from gnas.evaluate.base import check_measures
 from gnas.models import NasgemNetworkConfig, nasgem_network, num_macs, num_params
+from gnas.recipe import ProxyRecipe
 from gnas.spaces import NASGEM, SPACES, NASBench201, Space, load_space
-from gnas.train import ProxyRecipe, fresh_network, train_proxy
+from gnas.train import fresh_network, train_proxy
 from gnas.user_code import Source
 
 

@@ -14,7 +14,7 @@ from torch import Tensor, nn
 
 from gnas.errors import ConfigError, DataError, UnsupportedError
 from gnas.export import FORMS, export, metadata
-from gnas.export.forms import SUFFIXES, Form
+from gnas.export.names import SUFFIXES, Form
 from gnas.export.programs import export_pt2
 from gnas.models import NetworkFacts, load_network, num_params
 from gnas.spaces import SPACES, space_of_record, space_of_text

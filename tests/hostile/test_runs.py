@@ -25,8 +25,8 @@ from gnas.runs import plain, write_config
 from gnas.search.nasgem.plan import planned as planned_nasgem
 from gnas.search.nasgem.trace import read_trace as read_nasgem
 from gnas.search.toponas.config import ToponasConfig
+from gnas.search.toponas.plan import planned as planned_toponas
 from gnas.search.toponas.record import HISTORY
-from gnas.search.toponas.run import planned as planned_toponas
 from gnas.search.toponas.trace import read_trace as read_toponas
 from gnas.spaces import space_of_text
 from tests.hostile.mutations import ROUNDS, VALUES, command, dumped, flipped, mutated, refused

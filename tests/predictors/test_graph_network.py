@@ -8,6 +8,7 @@ import pytest
 import torch
 
 from gnas.encoders import GraphEncoder, GraphEncoderConfig, load_encoder, pretrain
+from gnas.encoders.config import GraphNetworkName
 from gnas.errors import ConfigError, GraphError, UnsupportedError
 from gnas.graphs import architecture
 from gnas.metrics import kendall_tau
@@ -34,7 +35,7 @@ SCORES = ((CONVS == 5).sum(1) + 0.4 * (CONVS == 4).sum(1)).double().numpy()
 """3x3 convolutions count, 1x1 ones a little."""
 
 
-def encoder(network: str = "dag", seed: int = 0) -> GraphEncoder:
+def encoder(network: GraphNetworkName = "dag", seed: int = 0) -> GraphEncoder:
     config = GraphEncoderConfig(
         vocabulary=Vocabulary.of(SPACE), network=network, width=12, dim=8, steps=100, seed=seed
     )
@@ -45,7 +46,7 @@ def encoder(network: str = "dag", seed: int = 0) -> GraphEncoder:
     ("network", "loss"),
     [*(("dag", loss) for loss in sorted(LOSSES)), ("gin", "bce"), ("gps", "bce")],
 )
-def test_networks_learn_end_to_end(network: str, loss: str) -> None:
+def test_networks_learn_end_to_end(network: GraphNetworkName, loss: str) -> None:
     model = GraphNetwork(encoder(network), loss=loss, members=1, epochs=40, body_rate=1.0)
     model.fit(CELLS[:80], SCORES[:80])
     assert kendall_tau(model.predict(CELLS[80:]), SCORES[80:]) > 0.6

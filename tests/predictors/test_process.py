@@ -17,7 +17,7 @@ from sklearn.gaussian_process.kernels import ConstantKernel, Matern
 
 from gnas.errors import ConfigError, DataError, MissingDataError, UnsupportedError
 from gnas.graphs import DenseBatch, to_networkx
-from gnas.kernels import Direction
+from gnas.kernel_options import Direction
 from gnas.predictors import (
     MLP,
     ArdProcess,

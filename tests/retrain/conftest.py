@@ -6,7 +6,8 @@ from typing import Any
 
 import torch
 
-from gnas.data.train_test import TrainTestConfig, TrainTestImages
+from gnas.data.config import TrainTestConfig
+from gnas.data.train_test import TrainTestImages
 from gnas.retrain import RetrainConfig, RetrainResult, retrain
 from gnas.retrain.plan import network_of
 from gnas.spaces import TopoNAS

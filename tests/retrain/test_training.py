@@ -16,7 +16,7 @@ from torch import nn
 from gnas.checkpoints import Checkpoints
 from gnas.errors import ConfigError, DataError, GnasError
 from gnas.retrain import RetrainConfig, retrain_cifar10, retrain_imagenet
-from gnas.retrain.measure import measure
+from gnas.retrain.measuring import measure
 from gnas.retrain.state import Training
 from tests.conftest import ROOT
 from tests.retrain import ranks

@@ -7,7 +7,8 @@ import torch
 from gnas.errors import ConfigError
 from gnas.graphs import DenseBatch, graph_hash
 from gnas.predictors import MLP, Forest, OneHot, PathStatistics
-from gnas.search.bootstrap import POOL, bootstrap, sample_pool
+from gnas.search.pools import bootstrap, sample_pool
+from gnas.search.settings import NASGEM_POOL
 from gnas.spaces import NASGEM, NASBench101
 
 
@@ -37,7 +38,7 @@ def test_pools_hold_different_live_cells() -> None:
     pool = sample_pool(space, np.random.default_rng(0), 500)
     assert torch.equal(space.live(pool).num_nodes, pool.num_nodes)
     assert int(pool.num_nodes.min()) < 12
-    assert POOL == 50_000
+    assert NASGEM_POOL == 50_000
 
 
 def test_bad_pools_are_named(rng: np.random.Generator) -> None:

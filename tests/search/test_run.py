@@ -17,6 +17,7 @@ from torch_geometric.data import Data
 
 from gnas.errors import ConfigError, DataError, MissingDataError
 from gnas.evaluate import TableEvaluator, TrainingEvaluator
+from gnas.recipe import ProxyRecipe
 from gnas.runs import plain
 from gnas.search import (
     SEARCHERS,
@@ -29,7 +30,6 @@ from gnas.search import (
 )
 from gnas.search.run import Progress
 from gnas.spaces import NASGEM, NASBench201
-from gnas.train import ProxyRecipe
 from tests.search.evaluations import convolutions
 
 SETTINGS: dict[str, dict[str, int]] = {

@@ -10,7 +10,7 @@ import torch
 from gnas.errors import ConfigError
 from gnas.graphs import validate_batch
 from gnas.spaces import NASGEM, RandomWiring, prior_space
-from gnas.spaces.nasgem.wiring import SPREAD, Generator
+from gnas.spaces.nasgem.config import SPREAD, Generator
 
 GENERATORS: tuple[Generator, ...] = ("erdos-renyi", "barabasi-albert", "watts-strogatz")
 COUNT = 400

@@ -16,7 +16,8 @@ from optuna.trial import TrialState
 
 from gnas import owners
 from gnas.errors import ConfigError, DataError, GnasError, MissingDataError
-from gnas.studies import CandidateStudy, Evaluated, Progress, local_workers, shown, work
+from gnas.studies import CandidateStudy, Evaluated, Progress, local_workers, work
+from gnas.studies.places import shown
 from gnas.studies.study import MAX_DEATHS
 from tests.studies.jobs import Doubling
 

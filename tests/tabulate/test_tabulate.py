@@ -15,6 +15,7 @@ from gnas.data import BenchmarkTable, load_table, verify_table
 from gnas.errors import ConfigError, DataError, GnasError, UnsupportedError
 from gnas.evaluate import EvaluationJob
 from gnas.models import NASBench101NetworkConfig, nasbench101_network, num_macs, num_params
+from gnas.recipe import ProxyRecipe
 from gnas.search import Evaluation, read_result
 from gnas.spaces import SPACES, NASBench101, space_record
 from gnas.studies import CandidateStudy, work
@@ -25,7 +26,7 @@ from gnas.tabulate import (
     tabulated_config,
     write_table,
 )
-from gnas.train import ProxyRecipe, fresh_network, train_proxy
+from gnas.train import fresh_network, train_proxy
 
 TINY = TabulateConfig(
     cells=2,

@@ -6,14 +6,38 @@
 Source: Cheng et al., NASGEM: Neural Architecture Search via Graph Embedding Method, AAAI 2021.
 """
 
-from gnas.evaluate import efficiency_score
-from gnas.search.nasgem.config import NasgemConfig
-from gnas.search.nasgem.plan import NasgemPlan, plan_nasgem, planned, resumed_plan
-from gnas.search.nasgem.result import NasgemResult
-from gnas.search.nasgem.run import run_nasgem
-from gnas.search.nasgem.searcher import NasgemSearch
-from gnas.search.nasgem.trace import NasgemTrace, read_trace
+from __future__ import annotations
 
+from typing import TYPE_CHECKING
+
+from gnas.lazy import on_first_use
+
+if TYPE_CHECKING:
+    from gnas.evaluate import efficiency_score as efficiency_score
+    from gnas.search.nasgem.config import NasgemConfig as NasgemConfig
+    from gnas.search.nasgem.plan import NasgemPlan as NasgemPlan
+    from gnas.search.nasgem.plan import plan_nasgem as plan_nasgem
+    from gnas.search.nasgem.plan import planned as planned
+    from gnas.search.nasgem.plan import resumed_plan as resumed_plan
+    from gnas.search.nasgem.result import NasgemResult as NasgemResult
+    from gnas.search.nasgem.run import run_nasgem as run_nasgem
+    from gnas.search.nasgem.searcher import NasgemSearch as NasgemSearch
+    from gnas.search.nasgem.trace import NasgemTrace as NasgemTrace
+    from gnas.search.nasgem.trace import read_trace as read_trace
+
+_HOME = {
+    "NasgemConfig": "gnas.search.nasgem.config",
+    "NasgemPlan": "gnas.search.nasgem.plan",
+    "NasgemResult": "gnas.search.nasgem.result",
+    "NasgemSearch": "gnas.search.nasgem.searcher",
+    "NasgemTrace": "gnas.search.nasgem.trace",
+    "efficiency_score": "gnas.evaluate",
+    "plan_nasgem": "gnas.search.nasgem.plan",
+    "planned": "gnas.search.nasgem.plan",
+    "read_trace": "gnas.search.nasgem.trace",
+    "resumed_plan": "gnas.search.nasgem.plan",
+    "run_nasgem": "gnas.search.nasgem.run",
+}
 __all__ = [
     "NasgemConfig",
     "NasgemPlan",
@@ -27,3 +51,4 @@ __all__ = [
     "resumed_plan",
     "run_nasgem",
 ]
+__getattr__, __dir__ = on_first_use(__name__, _HOME)

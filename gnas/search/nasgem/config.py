@@ -4,17 +4,18 @@ from __future__ import annotations
 
 import dataclasses
 from collections.abc import Mapping
-from typing import Annotated, Any, Literal
+from typing import TYPE_CHECKING, Annotated, Any, Literal
 
 from pydantic import Field
 
 from gnas.config import Count, NotNegative, Rate, Seed, configuration, from_record
 from gnas.errors import ConfigError
-from gnas.models import NasgemNetworkConfig
-from gnas.search.bootstrap import POOL
-from gnas.spaces.nasgem import NASGEM
-from gnas.spaces.nasgem.wiring import Prior, prior_space
-from gnas.train import ProxyRecipe
+from gnas.recipe import ProxyRecipe
+from gnas.search.settings import NASGEM_POOL
+from gnas.spaces.nasgem.config import NasgemNetworkConfig, Prior, wiring_parameters
+
+if TYPE_CHECKING:
+    from gnas.spaces.nasgem import NASGEM
 
 DEFAULT_ENCODER = "nasgem-30"
 NO_ENCODER = "none"
@@ -34,7 +35,7 @@ class NasgemConfig:
         ConfigError: an option is outside its range; the message names it.
     """
 
-    num_nodes: Annotated[int, Field(ge=2, le=1000)] = 30
+    num_nodes: Annotated[int, Field(ge=2, le=127)] = 30
     """Most nodes of a cell."""
     min_nodes: Count | None = None
     """Fewest nodes of a cell; draws with fewer are drawn again. Choice: None takes half of
@@ -47,7 +48,7 @@ class NasgemConfig:
 
     iterations: Annotated[int, Field(ge=2, le=10_000_000)] = 80
     """T of Algorithm 1: cells that are trained to fit the predictor. Choice."""
-    pool: Count = POOL
+    pool: Count = NASGEM_POOL
     """Cells that the fitted predictor scores (section 3.3)."""
     top: Count = 5
     """Best predicted cells that are trained longer, to choose among them. Choice: the paper takes
@@ -96,7 +97,6 @@ class NasgemConfig:
 
     def __post_init__(self) -> None:
         _check_together(self)
-        self.space()
         self.recipe("search", flip=False)
         self.network(in_channels=1, num_classes=1)
 
@@ -107,6 +107,8 @@ class NasgemConfig:
 
     def space(self) -> NASGEM:
         """Where cells are drawn."""
+        from gnas.spaces.nasgem.wiring import prior_space
+
         return prior_space(self.prior, self.num_nodes, spread=self.spread)
 
     def recipe(self, stage: str, *, flip: bool) -> ProxyRecipe:
@@ -152,7 +154,7 @@ def nasgem_cifar10() -> NasgemConfig:
 
 
 PRESETS = {"digits": nasgem_digits, "cifar10": nasgem_cifar10, "folder": nasgem_cifar10}
-"""The preset of every kind of images (`gnas.data.proxy.ProxyDataset`)."""
+"""The preset of every kind of images (`gnas.data.config.ProxyDataset`)."""
 
 
 def _check_together(config: NasgemConfig) -> None:
@@ -170,6 +172,8 @@ def _check_together(config: NasgemConfig) -> None:
             "spread is for the priors of random graphs, but prior is density, which has a "
             "spread of its own; leave spread out"
         )
+    if config.prior != "density":
+        wiring_parameters(config.prior, config.num_nodes, spread=config.spread)
     if config.predictor != "mlp" and config.encoder not in (DEFAULT_ENCODER, NO_ENCODER):
         raise ConfigError(
             f"predictor {config.predictor} reads no embedding, but encoder is {config.encoder}; "

@@ -9,13 +9,14 @@ from pathlib import Path
 from typing import Any, get_args
 
 from gnas.config import from_record, shared_out
-from gnas.data.batches import fitting_batch
-from gnas.data.proxy import ProxyDataset, ProxyImagesConfig
+from gnas.data.config import ProxyImagesConfig
+from gnas.data.fitting import fitting_batch
+from gnas.data.names import ProxyDataset
+from gnas.encoders.config import check_encoder
 from gnas.errors import ConfigError
 from gnas.runs import check_unchanged, plain, reading_config
 from gnas.search.nasgem.config import NO_ENCODER, PRESETS, NasgemConfig
-from gnas.spaces import NASGEM, load_space
-from gnas.studies.storage import shown
+from gnas.studies.places import shown
 
 COMMAND = "search nasgem"
 MAY_CHANGE = ("data_dir",)
@@ -108,12 +109,15 @@ def plan_nasgem(
         )
     if "encoder" in changes:
         changes.setdefault("predictor", "mlp")
-    space = None if space == NASGEM.name else space
+    space = None if space == "nasgem" else space
     if space is not None:
         changes = _of_other_space(space, changes)
-    searching, seeing = shared_out(changes, NasgemConfig, ProxyImagesConfig, own="dataset")
+    searching, seeing = shared_out(changes, NasgemConfig, ProxyImagesConfig, own=("dataset",))
+    config = dataclasses.replace(PRESETS[images](), **searching)
+    if config.encoder != NO_ENCODER:
+        check_encoder(config.encoder)
     return NasgemPlan(
-        config=dataclasses.replace(PRESETS[images](), **searching),
+        config=config,
         images=from_record(ProxyImagesConfig, {"dataset": images, **seeing}),
         space=space,
         table=table,
@@ -131,6 +135,8 @@ def _of_other_space(space: str, changes: Mapping[str, Any]) -> dict[str, Any]:
     wrong = [name for name in OF_CELLS if name in changes]
     if wrong:
         raise ConfigError(f"{wrong[0]} is a setting of NASGEM's cells; leave it out with --space")
+    from gnas.spaces import load_space
+
     encoder = load_space(space).wl_encoder
     found: dict[str, Any] = {"predictor": "mlp" if encoder else "default", **changes}
     if found["predictor"] == "mlp":

@@ -8,7 +8,7 @@ from collections.abc import Callable, Mapping
 from pathlib import Path
 from typing import Any
 
-from gnas.data.batches import FEWER
+from gnas.data.fitting import FEWER
 from gnas.data.proxy import open_proxy_images
 from gnas.errors import ConfigError
 from gnas.evaluate import EfficiencyEvaluator, Evaluator, TrainingEvaluator
@@ -20,11 +20,12 @@ from gnas.search.nasgem.result import NasgemResult, nasgem_result
 from gnas.search.nasgem.searcher import FINAL, NasgemSearch
 from gnas.search.nasgem.surface import Surface, save_surfaces, surface
 from gnas.search.nasgem.trace import NasgemTrace
-from gnas.search.plan import SearchPlan, open_evaluator
+from gnas.search.plan import SearchPlan
+from gnas.search.planned import open_evaluator
 from gnas.search.result import SearchResult
 from gnas.search.run import Report, default_objectives, run_search
 from gnas.spaces import Space, load_space
-from gnas.studies import shown
+from gnas.studies.places import shown
 from gnas.user_code import Source
 
 logger = logging.getLogger(__name__)

@@ -13,14 +13,15 @@ from gnas.errors import DataError
 from gnas.graphs import DenseBatch
 from gnas.predictors import Predictor
 from gnas.predictors.features import Rows
-from gnas.search.bootstrap import POOL, Best, bootstrap
 from gnas.search.draws import draw_candidates, draw_pool
 from gnas.search.nasgem.accuracy import ByAccuracy, MacsPenalty
 from gnas.search.nasgem.config import LEAST_SUCCESSES
 from gnas.search.nasgem.learning import Learner
 from gnas.search.objectives import Goal
+from gnas.search.pools import Best, bootstrap
 from gnas.search.samplers import PredictorSearch
 from gnas.search.samplers.base import Count, SpaceExhausted
+from gnas.search.settings import NASGEM_POOL
 from gnas.spaces.base import Space
 
 FINAL = "final"
@@ -62,7 +63,7 @@ class NasgemSearch(PredictorSearch):
         predictor: Predictor,
         *,
         start: int,
-        pool: int = POOL,
+        pool: int = NASGEM_POOL,
         top: int = 5,
         min_nodes: int = 1,
         lambda_: float | None = None,

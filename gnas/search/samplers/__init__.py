@@ -8,9 +8,9 @@ architectures of a study's trials; samplers are loaded on first use, since Optun
 from __future__ import annotations
 
 from collections.abc import Callable
-from importlib import import_module
 from typing import TYPE_CHECKING
 
+from gnas.lazy import on_first_use
 from gnas.search.samplers.base import Scored, Searcher
 from gnas.search.samplers.evolution import RegularizedEvolution
 from gnas.search.samplers.local_search import LocalSearch
@@ -44,13 +44,16 @@ SEARCHERS: dict[str, Callable[..., Searcher]] = {
 }
 """Makers of searchers: each takes a space and ``seed=``, and settings of its own."""
 
-_LATER = (
-    "ArchitectureSampler",
-    "LocalSearchSampler",
-    "NASGEMSampler",
-    "RandomArchitectureSampler",
-    "RegularizedEvolutionSampler",
-    "suggest_architecture",
+_LATER = dict.fromkeys(
+    (
+        "ArchitectureSampler",
+        "LocalSearchSampler",
+        "NASGEMSampler",
+        "RandomArchitectureSampler",
+        "RegularizedEvolutionSampler",
+        "suggest_architecture",
+    ),
+    "gnas.search.samplers.study",
 )
 __all__ = [
     "SEARCHERS",
@@ -70,14 +73,4 @@ __all__ = [
     "nasgem_search",
     "suggest_architecture",
 ]
-
-
-def __getattr__(name: str) -> object:
-    if name not in _LATER:
-        raise AttributeError(f"module 'gnas.search.samplers' has no attribute {name!r}")
-    value = globals()[name] = getattr(import_module("gnas.search.samplers.study"), name)
-    return value
-
-
-def __dir__() -> list[str]:
-    return sorted({*globals(), *_LATER})
+__getattr__, __dir__ = on_first_use(__name__, _LATER)

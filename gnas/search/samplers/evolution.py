@@ -5,15 +5,13 @@ from __future__ import annotations
 import numpy as np
 from torch_geometric.data import Data
 
-from gnas.errors import ConfigError
 from gnas.search.pareto import pareto_order
 from gnas.search.samplers.base import Scored, Searcher
+from gnas.search.settings import POPULATION, TOURNAMENT, EvolutionSettings
 from gnas.spaces.base import Space
 
 PARETO_TOURNAMENT = 2
 """Of NSGA-II, for several objectives."""
-POPULATION, TOURNAMENT = 30, 10
-"""Choice: sizes for some hundred evaluations; Real et al. have 100 and 25 for 20,000."""
 CHILDREN = 10
 """Choice: mutations of one parent that may all be known before another parent is drawn."""
 TOURNAMENTS = 20
@@ -57,11 +55,7 @@ class RegularizedEvolution(Searcher):
         tournament: int = TOURNAMENT,
         seed: int = 0,
     ) -> None:
-        if population < 1 or tournament < 1:
-            raise ConfigError(
-                "population and tournament must be at least 1, "
-                f"but got {population} and {tournament}"
-            )
+        EvolutionSettings(population=population, tournament=tournament)
         super().__init__(space, seed=seed)
         self.population = population
         self.tournament = tournament

@@ -8,14 +8,12 @@ import numpy as np
 import torch
 from torch_geometric.data import Data
 
-from gnas.errors import ConfigError
 from gnas.graphs import DenseBatch
 from gnas.search.pareto import non_dominated
 from gnas.search.samplers.base import Scored, Searcher
+from gnas.search.settings import STARTS, LocalSettings
 from gnas.spaces.base import Space
 
-STARTS = 10
-"""Choice: random architectures of which the best starts a climb (the authors' code has 10)."""
 KEPT = 200
 """Architectures of which the neighbours are kept in memory."""
 
@@ -53,8 +51,7 @@ class LocalSearch(Searcher):
     """
 
     def __init__(self, space: Space, *, starts: int = STARTS, seed: int = 0) -> None:
-        if starts < 1:
-            raise ConfigError(f"starts must be at least 1, but got {starts}")
+        LocalSettings(starts=starts)
         super().__init__(space, seed=seed)
         self.starts = starts
         self._climb: list[Scored] = []

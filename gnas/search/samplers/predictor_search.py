@@ -29,20 +29,20 @@ from gnas.search.objectives import Goal
 from gnas.search.pareto import pareto_order
 from gnas.search.samplers.acquisition import choose, draws
 from gnas.search.samplers.base import Count, Scored, Searcher
+from gnas.search.settings import (
+    ELITE,
+    EVERY,
+    NASGEM_POOL,
+    POOL,
+    START,
+    PredictorSettings,
+)
 from gnas.spaces.base import Space
 
-START, EVERY = 10, 5
-"""Choice: random architectures before the first fit, and scores between two fits."""
-POOL = 2_000
-"""Choice: random candidates; the neighbours of the best are what finds the last improvements."""
-ELITE = 5
-"""Choice: architectures whose neighbours join the pool."""
 PARETO_ELITE = 20
 """Choice: the same with several objectives."""
 PICKS = 3
 """Choice: architectures that one fit chooses with regard to each other, per score between fits."""
-NASGEM_POOL = 50_000
-"""The paper's pool (Cheng et al., AAAI 2021, section 3.4)."""
 
 
 @dataclass(frozen=True)
@@ -105,11 +105,7 @@ class PredictorSearch(Searcher):
         explore: bool | None = None,
         seed: int = 0,
     ) -> None:
-        if start < 2 or every < 1 or pool < 1 or elite < 0:
-            raise ConfigError(
-                "start must be at least 2, every and pool 1, elite 0, "
-                f"but got {start=}, {every=}, {pool=}, {elite=}"
-            )
+        PredictorSettings(start=start, every=every, pool=pool, elite=elite, explore=explore)
         super().__init__(space, seed=seed)
         self.predictor = (_quick(space) if predictor is None else predictor).clone(seed)
         if explore and not self.predictor.has_std:

@@ -19,18 +19,12 @@ from gnas.errors import ConfigError
 from gnas.predictors import Predictor
 from gnas.search.objectives import Goal, Objective
 from gnas.search.samplers.base import Searcher
-from gnas.search.samplers.evolution import POPULATION, TOURNAMENT, RegularizedEvolution
+from gnas.search.samplers.evolution import RegularizedEvolution
 from gnas.search.samplers.history import ARCHITECTURE, SPACE, History
-from gnas.search.samplers.local_search import STARTS, LocalSearch
-from gnas.search.samplers.predictor_search import (
-    ELITE,
-    EVERY,
-    POOL,
-    START,
-    PredictorSearch,
-    nasgem_predictor,
-)
+from gnas.search.samplers.local_search import LocalSearch
+from gnas.search.samplers.predictor_search import PredictorSearch, nasgem_predictor
 from gnas.search.samplers.random_search import RandomSearch
+from gnas.search.settings import ELITE, EVERY, POOL, POPULATION, START, STARTS, TOURNAMENT
 from gnas.spaces import space_record
 from gnas.spaces.base import Space
 

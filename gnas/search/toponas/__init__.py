@@ -4,23 +4,54 @@
 resumable; `joined` lets several processes search together.
 """
 
-from gnas.distributed import World, joined
-from gnas.search.toponas.arch import ArchParameters, DerivedCell
-from gnas.search.toponas.config import (
-    BASELINES,
-    PRESETS,
-    SIZES,
-    ToponasConfig,
-    nasbench201_cpu,
-    nasbench201_paper,
-    toponas_cifar10,
-    toponas_digits,
-    toponas_imagenet,
-)
-from gnas.search.toponas.loop import SupernetSearchResult, search_toponas
-from gnas.search.toponas.record import RunRecord
-from gnas.search.toponas.where import search_space, supernets_of, toponas_space
+from __future__ import annotations
 
+from typing import TYPE_CHECKING
+
+from gnas.lazy import on_first_use
+
+if TYPE_CHECKING:
+    from gnas.distributed import World as World
+    from gnas.distributed import joined as joined
+    from gnas.search.toponas.arch import ArchParameters as ArchParameters
+    from gnas.search.toponas.arch import DerivedCell as DerivedCell
+    from gnas.search.toponas.config import BASELINES as BASELINES
+    from gnas.search.toponas.config import PRESETS as PRESETS
+    from gnas.search.toponas.config import SIZES as SIZES
+    from gnas.search.toponas.config import ToponasConfig as ToponasConfig
+    from gnas.search.toponas.config import nasbench201_cpu as nasbench201_cpu
+    from gnas.search.toponas.config import nasbench201_paper as nasbench201_paper
+    from gnas.search.toponas.config import toponas_cifar10 as toponas_cifar10
+    from gnas.search.toponas.config import toponas_digits as toponas_digits
+    from gnas.search.toponas.config import toponas_imagenet as toponas_imagenet
+    from gnas.search.toponas.loop import SupernetSearchResult as SupernetSearchResult
+    from gnas.search.toponas.loop import search_toponas as search_toponas
+    from gnas.search.toponas.record import RunRecord as RunRecord
+    from gnas.search.toponas.where import search_space as search_space
+    from gnas.search.toponas.where import supernets_of as supernets_of
+    from gnas.search.toponas.where import toponas_space as toponas_space
+
+_HOME = {
+    "ArchParameters": "gnas.search.toponas.arch",
+    "BASELINES": "gnas.search.toponas.config",
+    "DerivedCell": "gnas.search.toponas.arch",
+    "PRESETS": "gnas.search.toponas.config",
+    "RunRecord": "gnas.search.toponas.record",
+    "SIZES": "gnas.search.toponas.config",
+    "SupernetSearchResult": "gnas.search.toponas.loop",
+    "ToponasConfig": "gnas.search.toponas.config",
+    "World": "gnas.distributed",
+    "joined": "gnas.distributed",
+    "nasbench201_cpu": "gnas.search.toponas.config",
+    "nasbench201_paper": "gnas.search.toponas.config",
+    "search_space": "gnas.search.toponas.where",
+    "search_toponas": "gnas.search.toponas.loop",
+    "supernets_of": "gnas.search.toponas.where",
+    "toponas_cifar10": "gnas.search.toponas.config",
+    "toponas_digits": "gnas.search.toponas.config",
+    "toponas_imagenet": "gnas.search.toponas.config",
+    "toponas_space": "gnas.search.toponas.where",
+}
 __all__ = [
     "BASELINES",
     "PRESETS",
@@ -42,3 +73,4 @@ __all__ = [
     "toponas_imagenet",
     "toponas_space",
 ]
+__getattr__, __dir__ = on_first_use(__name__, _HOME)

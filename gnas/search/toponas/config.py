@@ -22,6 +22,8 @@ from gnas.config import (
 )
 from gnas.errors import ConfigError
 
+DARTS = "darts"
+"""The name of the space of DARTS' cells, whose wiring the config's own fields say."""
 Method = Literal["darts", "milenas"]
 Update = Literal["alternating", "joint"]
 Topology = Literal["arbitrary", "fixed", "none"]
@@ -238,7 +240,7 @@ PRESETS = {
     "folder": toponas_cifar10,
     "imagenet-3pct": toponas_imagenet,
 }
-"""The preset of every kind of images (`gnas.data.parts.Dataset`) on DARTS' space."""
+"""The preset of every kind of images (`gnas.data.names.SearchDataset`) on DARTS' space."""
 
 SIZES: dict[str, dict[str, Callable[[], ToponasConfig]]] = {
     "nasbench201": {"cpu": nasbench201_cpu, "paper": nasbench201_paper},

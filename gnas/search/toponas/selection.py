@@ -20,7 +20,8 @@ from gnas.retrain.plan import planned as planned_retrain
 from gnas.retrain.run import run_retrain
 from gnas.retrain.source import DATASETS
 from gnas.runs import check_folder, plain, reading_config, working_in, write_config, write_result
-from gnas.search.toponas.run import SearchPlan, network_size, run_search
+from gnas.search.toponas.plan import SearchPlan
+from gnas.search.toponas.run import network_size, run_search
 from gnas.search.toponas.where import search_space
 from gnas.spaces import space_record
 

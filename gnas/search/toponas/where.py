@@ -3,14 +3,11 @@
 from __future__ import annotations
 
 from gnas.errors import ConfigError, UnsupportedError
-from gnas.search.toponas.config import ToponasConfig
+from gnas.search.toponas.config import DARTS, ToponasConfig
 from gnas.spaces.base import Space
 from gnas.spaces.registry import load_space
 from gnas.spaces.supernets import Supernets
 from gnas.spaces.toponas import TopoNAS
-
-DARTS = "darts"
-"""The name of the space of DARTS' cells, whose wiring the config's own fields say."""
 
 
 def toponas_space(config: ToponasConfig) -> TopoNAS:

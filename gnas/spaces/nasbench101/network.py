@@ -9,33 +9,13 @@ import torch
 from torch import Tensor, nn
 from torch_geometric.data import Data
 
-from gnas.config import Count, Depth, configuration
 from gnas.graphs import to_adjacency
 from gnas.spaces import NASBench101
 from gnas.spaces.nasbench101 import OPS
-from gnas.spaces.sizes import check_sizes
+from gnas.spaces.nasbench101.config import NASBench101NetworkConfig
 
 BATCH_NORM_MOMENTUM = 0.1
 """Weight of the newest batch; nasbench-pytorch's own 0.997 is TensorFlow's weight of the old."""
-
-
-@configuration
-class NASBench101NetworkConfig:
-    """Size of a NAS-Bench-101 network; the defaults are the benchmark's own."""
-
-    in_channels: Count = 3
-    """Image channels."""
-    num_classes: Count = 10
-    """Width of the classifier."""
-    stem_channels: Count = 128
-    """Channels of the first stack; each later stack doubles them."""
-    num_stacks: Count = 3
-    """Stacks, with a 2x2 max-pool between them."""
-    cells_per_stack: Depth = 3
-    """Cells in each stack."""
-
-    def __post_init__(self) -> None:
-        check_sizes(self)
 
 
 def nasbench101_network(cell: Data, config: NASBench101NetworkConfig | None = None) -> nn.Module:

@@ -6,11 +6,8 @@ from torch import nn
 from torch_geometric.data import Data
 
 from gnas.spaces import parts
-from gnas.spaces.nasbench101.network import (
-    NASBench101NetworkConfig,
-    PlainCell,
-    nasbench101_network,
-)
+from gnas.spaces.nasbench101.config import NASBench101NetworkConfig
+from gnas.spaces.nasbench101.network import PlainCell, nasbench101_network
 
 
 def nasbench101_blocks(graph: Data, config: NASBench101NetworkConfig) -> list[str]:

@@ -106,7 +106,8 @@ class NASBench101(DagSpace):
     @property
     def networks(self) -> Networks:
         """The benchmark's networks."""
-        from gnas.spaces.nasbench101.network import NASBench101NetworkConfig, nasbench101_network
+        from gnas.spaces.nasbench101.config import NASBench101NetworkConfig
+        from gnas.spaces.nasbench101.network import nasbench101_network
         from gnas.spaces.nasbench101.source import nasbench101_blocks
 
         return Networks(

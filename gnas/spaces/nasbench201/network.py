@@ -6,34 +6,16 @@ import torch
 from torch import Tensor, nn
 from torch_geometric.data import Data
 
-from gnas.config import Count, Depth, configuration
 from gnas.graphs import to_adjacency
 from gnas.spaces.nasbench201 import CANDIDATES, EDGES, NUM_NODES, NASBench201
+from gnas.spaces.nasbench201.config import NASBench201NetworkConfig
 from gnas.spaces.primitives import Norm, conv_norm
-from gnas.spaces.sizes import check_sizes
 
 NUM_STAGES = 3
 """Stages of cells; a residual block between two of them halves the maps and doubles the width."""
 
 Edge = tuple[int, int, str]
 """Source, target and operation."""
-
-
-@configuration
-class NASBench201NetworkConfig:
-    """Size of a NAS-Bench-201 network; the defaults are the benchmark's own."""
-
-    in_channels: Count = 3
-    """Image channels."""
-    num_classes: Count = 10
-    """Width of the classifier."""
-    channels: Count = 16
-    """Channels of the first stage; each later stage doubles them."""
-    cells_per_stage: Depth = 5
-    """Cells in each of the three stages."""
-
-    def __post_init__(self) -> None:
-        check_sizes(self)
 
 
 def nasbench201_network(

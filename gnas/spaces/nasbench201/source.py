@@ -5,7 +5,8 @@ from __future__ import annotations
 from torch_geometric.data import Data
 
 from gnas.spaces import parts
-from gnas.spaces.nasbench201.network import NUM_STAGES, Edge, NASBench201NetworkConfig, cell_edges
+from gnas.spaces.nasbench201.config import NASBench201NetworkConfig
+from gnas.spaces.nasbench201.network import NUM_STAGES, Edge, cell_edges
 from gnas.spaces.nasbench201.space import NUM_NODES
 
 

@@ -129,7 +129,8 @@ class NASBench201(EdgeOpSpace):
     @property
     def networks(self) -> Networks:
         """The benchmark's networks."""
-        from gnas.spaces.nasbench201.network import NASBench201NetworkConfig, nasbench201_network
+        from gnas.spaces.nasbench201.config import NASBench201NetworkConfig
+        from gnas.spaces.nasbench201.network import nasbench201_network
         from gnas.spaces.nasbench201.source import nasbench201_blocks
 
         return Networks(

@@ -1,5 +1,24 @@
 """The NASGEM space, its priors and its networks."""
 
-from gnas.spaces.nasgem.space import DENSITIES, NASGEM, OPS
+from __future__ import annotations
 
-__all__ = ["DENSITIES", "NASGEM", "OPS"]
+from typing import TYPE_CHECKING
+
+from gnas.lazy import on_first_use
+
+if TYPE_CHECKING:
+    from gnas.spaces.nasgem.space import DENSITIES as DENSITIES
+    from gnas.spaces.nasgem.space import NASGEM as NASGEM
+    from gnas.spaces.nasgem.space import OPS as OPS
+
+_HOME = {
+    "DENSITIES": "gnas.spaces.nasgem.space",
+    "NASGEM": "gnas.spaces.nasgem.space",
+    "OPS": "gnas.spaces.nasgem.space",
+}
+__all__ = [
+    "DENSITIES",
+    "NASGEM",
+    "OPS",
+]
+__getattr__, __dir__ = on_first_use(__name__, _HOME)

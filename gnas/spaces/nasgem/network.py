@@ -3,41 +3,15 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
-from typing import Literal
 
 import torch
 from torch import Tensor, nn
 from torch_geometric.data import Data
 
-from gnas.config import Count, Depth, configuration
 from gnas.graphs import to_adjacency
 from gnas.spaces.nasgem import NASGEM, OPS
+from gnas.spaces.nasgem.config import NasgemNetworkConfig
 from gnas.spaces.primitives import conv_norm
-from gnas.spaces.sizes import check_sizes
-
-
-@configuration
-class NasgemNetworkConfig:
-    """Size and form of a GEMNet-like network; the defaults are a small one for proxy trainings.
-
-    On ImageNet: `nasgem_imagenet`.
-    """
-
-    in_channels: Count = 3
-    """Image channels."""
-    num_classes: Count = 10
-    """Width of the classifier."""
-    channels: Count = 16
-    """Channels of every node in the first stage; each later stage doubles them."""
-    num_stages: Count = 3
-    """Stages; each but the first (on ImageNet: each) halves the maps."""
-    cells_per_stage: Depth = 1
-    """Cells in each stage."""
-    stem: Literal["cifar", "imagenet"] = "cifar"
-    """One 3x3 convolution: with stride 1, or with stride 2 and a first stage that halves too."""
-
-    def __post_init__(self) -> None:
-        check_sizes(self)
 
 
 @dataclass(frozen=True)

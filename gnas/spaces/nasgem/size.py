@@ -12,7 +12,7 @@ from torch import Tensor
 from gnas.errors import GraphError
 from gnas.graphs import DenseBatch
 from gnas.spaces.nasgem import OPS
-from gnas.spaces.nasgem.network import NasgemNetworkConfig
+from gnas.spaces.nasgem.config import NasgemNetworkConfig
 
 CHUNK = 1_000
 """Cells counted at a time: they stay in cache."""

@@ -5,7 +5,8 @@ from __future__ import annotations
 from torch_geometric.data import Data
 
 from gnas.spaces import parts
-from gnas.spaces.nasgem.network import NasgemNetworkConfig, Wiring, wiring
+from gnas.spaces.nasgem.config import NasgemNetworkConfig
+from gnas.spaces.nasgem.network import Wiring, wiring
 
 
 def nasgem_blocks(graph: Data, config: NasgemNetworkConfig) -> list[str]:

@@ -78,7 +78,8 @@ class NASGEM(Space):
     @property
     def networks(self) -> Networks:
         """GEMNet-like networks."""
-        from gnas.spaces.nasgem.network import NasgemNetworkConfig, nasgem_imagenet, nasgem_network
+        from gnas.spaces.nasgem.config import NasgemNetworkConfig
+        from gnas.spaces.nasgem.network import nasgem_imagenet, nasgem_network
         from gnas.spaces.nasgem.source import nasgem_blocks
 
         return Networks(

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import random
 from collections.abc import Callable
-from typing import Literal, get_args
+from typing import get_args
 
 import networkx as nx
 import numpy as np
@@ -12,24 +12,8 @@ import torch
 
 from gnas.errors import ConfigError
 from gnas.graphs import DenseBatch
+from gnas.spaces.nasgem.config import Generator, Parameters, Prior, wiring_parameters
 from gnas.spaces.nasgem.space import MAX_INPUTS, NASGEM, OPS, some_inputs
-
-Generator = Literal["erdos-renyi", "barabasi-albert", "watts-strogatz"]
-Prior = Literal["density", "erdos-renyi", "barabasi-albert", "watts-strogatz"]
-Parameters = dict[str, float]
-
-FIXED: dict[Generator, Parameters] = {
-    "erdos-renyi": {"p": 0.2},
-    "barabasi-albert": {"m": 5},
-    "watts-strogatz": {"k": 4, "p": 0.75},
-}
-"""Choice, but for Watts-Strogatz: RandWire's networks of 32 nodes are WS(4, 0.75)."""
-SPREAD: dict[Generator, dict[str, tuple[float, ...]]] = {
-    "erdos-renyi": {"p": (0.2, 0.4, 0.6, 0.8)},
-    "barabasi-albert": {"m": (1, 2, 3, 5, 7)},
-    "watts-strogatz": {"k": (2, 4, 6, 8), "p": (0.25, 0.5, 0.75, 1.0)},
-}
-"""Choice: from sparse to dense, without the lattice that Watts-Strogatz with p = 0 is."""
 
 
 class RandomWiring(NASGEM):
@@ -66,22 +50,8 @@ class RandomWiring(NASGEM):
         max_inputs: int = MAX_INPUTS,
     ) -> None:
         super().__init__(num_nodes, max_inputs=max_inputs)
-        if generator not in FIXED:
-            raise ConfigError(f"unknown generator '{generator}'; choose from {sorted(FIXED)}")
-        values = SPREAD[generator] if spread else {k: (v,) for k, v in FIXED[generator].items()}
-        most = {"m": num_nodes - 1, "k": num_nodes - 1}
         self.generator = generator
-        self.values = {
-            name: tuple(v for v in choices if v <= most.get(name, 1))
-            for name, choices in values.items()
-        }
-        short = [name for name, choices in self.values.items() if not choices]
-        if short:
-            least = int(min(values[short[0]])) + 1
-            raise ConfigError(
-                f"num_nodes must be at least {least} for {generator} cells with "
-                f"{short[0]}={least - 1}, but got {num_nodes}"
-            )
+        self.values = wiring_parameters(generator, num_nodes, spread=spread)
 
     def sample_batch(self, count: int, rng: np.random.Generator) -> DenseBatch:
         """``count`` cells: parameters (if spread), a random graph, oriented and capped, ops."""

@@ -3,13 +3,11 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
-from typing import Literal
 
 import torch
 from torch import Tensor, nn
 from torch_geometric.data import Data
 
-from gnas.config import Count, Depth, configuration
 from gnas.errors import ConfigError
 from gnas.spaces.primitives import (
     FactorizedReduce,
@@ -19,36 +17,8 @@ from gnas.spaces.primitives import (
     relu_conv_norm,
     stem,
 )
-from gnas.spaces.sizes import check_sizes
+from gnas.spaces.toponas.config import DartsNetworkConfig
 from gnas.spaces.toponas.genotype import CellEntries, Genotype
-
-
-@configuration
-class DartsNetworkConfig:
-    """Size and form of a derived network; the defaults are DARTS' on CIFAR-10.
-
-    On ImageNet: ``stem="imagenet", num_classes=1000, channels=48, num_cells=14``.
-    """
-
-    in_channels: Count = 3
-    """Image channels."""
-    num_classes: Count = 10
-    """Width of the classifier."""
-    channels: Count = 36
-    """Channels of the first cells' nodes, an even number; each reduction cell doubles them."""
-    num_cells: Depth = 20
-    """Cells; those at 1/3 and 2/3 of the depth reduce."""
-    stem: Literal["cifar", "imagenet"] = "cifar"
-    """One 3x3 convolution, or three with stride 2."""
-    stem_multiplier: Count = 3
-    """Channels of the CIFAR stem, in multiples of ``channels``."""
-    auxiliary: bool = False
-    """A second classifier after the last reduction cell, in training only."""
-
-    def __post_init__(self) -> None:
-        check_sizes(self)
-        if self.channels % 2:
-            raise ConfigError(f"channels must be even, but got {self.channels}")
 
 
 def darts_network(graph: Data, config: DartsNetworkConfig | None = None) -> DartsNetwork:

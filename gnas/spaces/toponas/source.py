@@ -8,8 +8,9 @@ from torch_geometric.data import Data
 
 from gnas.spaces import parts
 from gnas.spaces.primitives import reduction_cells
+from gnas.spaces.toponas.config import DartsNetworkConfig
 from gnas.spaces.toponas.genotype import CellEntries, Genotype
-from gnas.spaces.toponas.network import DartsNetworkConfig, live_edges, needed_cells
+from gnas.spaces.toponas.network import live_edges, needed_cells
 
 LiveEdges = list[tuple[int, int, str]]
 _ROOM = 99 - 8

@@ -111,7 +111,8 @@ class TopoNAS(Space):
     @property
     def networks(self) -> Networks:
         """DARTS' networks."""
-        from gnas.spaces.toponas.network import DartsNetworkConfig, darts_network
+        from gnas.spaces.toponas.config import DartsNetworkConfig
+        from gnas.spaces.toponas.network import darts_network
         from gnas.spaces.toponas.source import darts_blocks
 
         return Networks(

@@ -17,7 +17,7 @@ from gnas.search.toponas import (
     toponas_imagenet,
     toponas_space,
 )
-from gnas.search.toponas.run import plan_search, planned, resumed_plan
+from gnas.search.toponas.plan import plan_search, planned, resumed_plan
 
 
 def test_presets_are_the_papers() -> None:

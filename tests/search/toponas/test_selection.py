@@ -15,7 +15,7 @@ from gnas.cli import app
 from gnas.errors import ConfigError
 from gnas.retrain.run import run_retrain
 from gnas.search.toponas import selection
-from gnas.search.toponas.run import plan_search
+from gnas.search.toponas.plan import plan_search
 from gnas.search.toponas.selection import Selection, select
 from gnas.spaces import NASBench201
 

@@ -22,7 +22,7 @@ from gnas.search.toponas import (
 )
 from gnas.search.toponas.config import BASELINES, nasbench201_cpu
 from gnas.search.toponas.loop import EIGENVALUE_WINDOW, _sharpening, smooth_eigenvalues
-from gnas.search.toponas.run import plan_search
+from gnas.search.toponas.plan import plan_search
 from gnas.spaces import SPACES, load_space
 from gnas.topology import enumerate_joint
 from tests.search.toponas.conftest import make_loaders, search, tiny

@@ -13,10 +13,8 @@ from gnas.graphs import DenseBatch, distinct
 from gnas.metrics import best
 from gnas.predictors import Predictor
 from gnas.predictors.features import Rows
+from gnas.search.settings import NASGEM_POOL
 from gnas.spaces.base import Space
-
-POOL = 50_000
-"""Architectures that the paper scores."""
 
 
 @dataclass(frozen=True)
@@ -30,7 +28,7 @@ class Best:
     """Predicted scores, float64 [top]."""
 
 
-def sample_pool(space: Space, rng: np.random.Generator, count: int = POOL) -> DenseBatch:
+def sample_pool(space: Space, rng: np.random.Generator, count: int = NASGEM_POOL) -> DenseBatch:
     """At most ``count`` different live architectures: that many draws without the repeats.
 
     Args:

@@ -1,0 +1,191 @@
+"""What defines each experiment on benchmark tables."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from typing import Annotated, Literal, get_args
+
+from pydantic import Field
+
+from gnas.config import Count, Seed, configuration
+from gnas.encoders.config import PRESETS, check_encoder
+from gnas.errors import ConfigError
+from gnas.search.settings import NASGEM_POOL, SETTINGS
+
+Images = Literal["cifar10", "cifar100", "imagenet16-120"]
+"""Images that accuracies of NAS-Bench-201 are of."""
+Samples = tuple[Annotated[int, Field(ge=2, le=10_000_000)], ...]
+"""Numbers of labelled cells."""
+Repetitions = Annotated[int, Field(ge=1, le=100_000)]
+"""Repetitions of an experiment with other seeds."""
+LEAST_CANDIDATES = 10
+"""Fewer cells cannot be ranked."""
+SAMPLES = (39, 78, 156, 469, 781, 1563)
+"""Samples on NAS-Bench-201: shares of all its cells that published predictors are compared at."""
+
+
+def encoders_of(space: str) -> tuple[str, ...]:
+    """The shipped encoders of a space."""
+    return tuple(name for name, make in PRESETS.items() if make().space == space)
+
+
+@configuration
+class NASBench101Bench:
+    """The experiment of NASGEM's figure 4.
+
+    Raises:
+        ConfigError: a field is outside its range.
+    """
+
+    samples: Samples = (500,)
+    """Numbers of labelled cells that predictors are trained on, each its own experiment."""
+    seeds: Repetitions = 10
+    """Repetitions, each with its own samples; all predictors get the same ones."""
+    pool: Annotated[int, Field(ge=LEAST_CANDIDATES, le=10_000_000)] = NASGEM_POOL
+    """Most candidate cells; of a larger table this many are drawn once."""
+    ops: Literal["vary", "fixed"] = "vary"
+    """"fixed": topology only, see `one_operation_list`."""
+    encoders: tuple[str, ...] = encoders_of("nasbench101")
+    """Names of shipped encoders or files of one's own (``.safetensors``); may be empty."""
+    table: str = "nasbench101"
+    """A file, or a name for `gnas.data.load_table`."""
+    data_dir: str | None = None
+    """Folder of tables to look in first."""
+    networks: bool = False
+    """Whether the default takes part with its graph networks too, which takes minutes."""
+    seed: Seed = 0
+    """Fixes samples, candidates and predictors."""
+
+    def __post_init__(self) -> None:
+        _check_different("samples", self.samples)
+        _check_different("encoders", self.encoders, empty=True)
+        for name in self.encoders:
+            check_encoder(name)
+
+
+@configuration
+class NASBench201Bench:
+    """The experiment of published predictors on NAS-Bench-201: rank all cells after a few.
+
+    Raises:
+        ConfigError: a field is outside its range.
+    """
+
+    dataset: Images = "cifar10"
+    """Chooses the columns that are not named: validation accuracy, the longest training."""
+    samples: Samples = SAMPLES
+    """Numbers of labelled cells that predictors are trained on, each its own experiment."""
+    seeds: Repetitions = 10
+    """Repetitions, each with its own samples; all predictors get the same ones."""
+    cells: Literal["all", "clean"] = "all"
+    """"clean": only the 9,445 cells of which every edge carries data from input to output."""
+    table: str = "nasbench201"
+    """A file, or a name for `gnas.data.load_table`."""
+    train_column: str | None = None
+    """Column of the samples' scores."""
+    test_column: str | None = None
+    """Column that the ranking is compared with."""
+    data_dir: str | None = None
+    """Folder of tables to look in first."""
+    networks: bool = False
+    """Whether the default takes part with its graph networks too, which takes minutes."""
+    seed: Seed = 0
+    """Fixes samples and predictors."""
+
+    def __post_init__(self) -> None:
+        _check_different("samples", self.samples)
+
+
+@configuration
+class NASGEMBench:
+    """The paper's claims, that the embedding helps a predictor and smooths the score.
+
+    Raises:
+        ConfigError: a field is outside its range.
+    """
+
+    table: str = "nasgem-mini"
+    """A file, or a name for `gnas.data.load_table`; with validation and test accuracies, MACs and
+    numbers of parameters. The default ships with the package and is self-made."""
+    samples: Samples = (50, 100, 200, 400)
+    """Numbers of labelled cells that predictors are trained on, each its own experiment."""
+    seeds: Repetitions = 20
+    """Repetitions, each with its own samples; all predictors get the same ones."""
+    encoders: tuple[str, ...] = encoders_of("nasgem")
+    """Names of shipped encoders or files of one's own (``.safetensors``); may be empty."""
+    equal_macs: bool = False
+    """Whether what MACs say of accuracy is taken away first."""
+    data_dir: str | None = None
+    """Folder of tables to look in first."""
+    seed: Seed = 0
+    """Fixes samples and predictors."""
+
+    def __post_init__(self) -> None:
+        _check_different("samples", self.samples)
+        _check_different("encoders", self.encoders, empty=True)
+        for name in self.encoders:
+            check_encoder(name)
+
+
+@configuration
+class SearchBench:
+    """How fast searchers find the best architecture of a table.
+
+    Raises:
+        ConfigError: a field is outside its range.
+    """
+
+    space: Literal["nasbench101", "nasbench201"]
+    """Of which the table is."""
+    searchers: tuple[str, ...] = tuple(SETTINGS)
+    """Keys of `gnas.search.samplers.SEARCHERS`."""
+    budget: Count = 150
+    """Architectures that a search may buy."""
+    seeds: Repetitions = 100
+    """Searches by each searcher."""
+    dataset: Images = "cifar10"
+    """Images that the architectures are for; NAS-Bench-101 has CIFAR-10."""
+    epochs: Count | None = None
+    """Length of the trainings; None takes the longest."""
+    table: str | None = None
+    """A file, or a name for `gnas.data.load_table`; None takes the space's."""
+    data_dir: str | None = None
+    """Folder of tables to look in first."""
+    seed: Seed = 0
+    """The first search's seed; the others have the following ones."""
+
+    def __post_init__(self) -> None:
+        choices = get_args(Images) if self.space == "nasbench201" else ("cifar10",)
+        if self.dataset not in choices:
+            raise ConfigError(
+                f"dataset of {self.space} must be one of {[*choices]}, but got '{self.dataset}'"
+            )
+        unknown = [name for name in self.searchers if name not in SETTINGS]
+        if unknown or not self.searchers or len(set(self.searchers)) < len(self.searchers):
+            raise ConfigError(
+                f"searchers must be different ones of {sorted(SETTINGS)}, "
+                f"but got {[*self.searchers]}"
+            )
+
+
+@configuration
+class TopologyBench:
+    """Which accuracies are averaged over topologies."""
+
+    dataset: Images = "cifar10"
+    """Images of the accuracies."""
+    split: Literal["test", "val"] = "test"
+    """Which accuracy."""
+    epochs: Count | None = None
+    """Length of the trainings; None takes the longest."""
+    table: str = "nasbench201"
+    """A file, or a name for `gnas.data.load_table`."""
+    data_dir: str | None = None
+    """Folder of tables to look in first."""
+
+
+def _check_different(name: str, items: Sequence[object], *, empty: bool = False) -> None:
+    if not items and not empty:
+        raise ConfigError(f"{name} must be at least one, but got none")
+    if len(set(items)) < len(items):
+        raise ConfigError(f"{name} must differ, but got {[*items]}")

@@ -1,0 +1,120 @@
+"""What commands check before anything heavy is imported, which takes seconds."""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Iterable
+from pathlib import Path
+
+from gnas.cli.architectures import MAX_PATH
+from gnas.cli.output import check_writable
+from gnas.data.places import table_path
+from gnas.errors import ConfigError, DataError, MissingDataError
+from gnas.spaces.names import check_notation, check_space
+from gnas.user_code import Source
+
+DEVICE = re.compile(r"auto|cpu|cuda(:\d{1,3})?")
+
+
+def check_early(
+    *,
+    json: str | None = None,
+    out: Path | None = None,
+    resume: Path | None = None,
+    data_dir: Path | None = None,
+    images: Path | None = None,
+    device: str = "auto",
+    tables: Iterable[str | None] = (),
+) -> None:
+    """Checks the paths and names of a command.
+
+    Args:
+        json: A file to be written.
+        out: A run's folder to be.
+        resume: A run's folder that there is.
+        data_dir: A folder of images or tables.
+        images: A list of images.
+        device: The name of a device.
+        tables: Names or files of tables.
+
+    Raises:
+        ConfigError: a file cannot be written, or there is no such device.
+        DataError: a run is damaged.
+        MissingDataError: a file, a folder or a run is not there.
+    """
+    from gnas.runs import reading_config
+
+    check_writable(json)
+    check_folder(out)
+    if resume is not None:
+        with reading_config(resume):
+            pass
+    if data_dir is not None and not data_dir.is_dir():
+        raise MissingDataError(f"--data-dir must be a folder, but there is none at {data_dir}")
+    if images is not None and not images.is_file():
+        raise MissingDataError(f"--images must be a list of images, but {images} is no file")
+    if not DEVICE.fullmatch(device):
+        raise ConfigError(f"device must be auto, cpu, cuda or cuda:N, but got {device!r:.80}")
+    for table in tables:
+        if table is not None:
+            table_path(table, data_dir=data_dir)
+
+
+def check_folder(out: Path | None) -> None:
+    """Checks that a run's folder can be made, or is one that can be written.
+
+    Raises:
+        ConfigError: it is a file, or it or the folder that it would be in is not writable.
+    """
+    if out is None:
+        return
+    if out.exists() and not out.is_dir():
+        raise ConfigError(f"a run's folder must be writable, but {out}: it is a file")
+    check_writable(out / "config.json")
+
+
+def check_architecture(what: str, space: str | None = None, notation: str | None = None) -> None:
+    """Checks that an argument is an architecture's text, or a file or a folder that there is.
+
+    Args:
+        what: The argument; see `gnas.cli.architectures.read_architecture`.
+        space: What ``--space`` names.
+        notation: What ``--notation`` names.
+
+    Raises:
+        ConfigError: there is no such space or notation.
+        DataError: it is a pipe or a device.
+        MissingDataError: there is no such file.
+    """
+    if space is not None:
+        check_space(space)
+    if notation is not None:
+        check_notation(notation)
+    is_text = any(sign in what for sign in "({|\n") or notation is not None
+    if is_text or len(what) >= MAX_PATH:
+        return
+    path = Path(what)
+    if not path.exists():
+        raise MissingDataError(
+            f"GENOTYPE must be a file, a run's folder or a text 'Genotype(normal=...)', but there "
+            f"is no {path}"
+        )
+    if not path.is_dir() and not path.is_file():
+        raise DataError(f"{path} must hold an architecture, but: it is a device or a pipe")
+
+
+def check_names(
+    space: str | None, tables: Iterable[str] | None, evaluate: str | None, data_dir: Path | None
+) -> None:
+    """Checks the names of a space, of tables and of a function of one's own.
+
+    Raises:
+        ConfigError: a name has no such form, or there is none of this name.
+        MissingDataError: there is no such file.
+    """
+    if space is not None:
+        check_space(space)
+    for table in tables or ():
+        table_path(table, data_dir=data_dir)
+    if evaluate is not None:
+        Source.parse(evaluate)

@@ -1,0 +1,71 @@
+"""Where the files of benchmark tables are."""
+
+from __future__ import annotations
+
+import logging
+import os
+from pathlib import Path
+
+from gnas.errors import MissingDataError
+
+SHIPPED = Path(__file__).parent / "shipped"
+"""Tables that come with the package."""
+STAND_INS = {"nasbench101": "nasbench101-mini"}
+"""The shipped table that serves, with a warning, where the full one is not found."""
+
+_LOG = logging.getLogger(__name__)
+
+
+def data_folder(data_dir: str | Path | None = None) -> Path:
+    """Where tables are kept: ``data_dir``, else ``$GNAS_DATA``, else ``~/.cache/gnas``."""
+    return Path(data_dir or os.environ.get("GNAS_DATA") or Path.home() / ".cache" / "gnas")
+
+
+def table_path(path_or_name: str | Path, *, data_dir: str | Path | None = None) -> Path:
+    """The file of a table; see `find_table`, which says when it is a stand-in."""
+    name = str(path_or_name)
+    if isinstance(path_or_name, Path) or os.sep in name or Path(name).suffix or name == ".":
+        path = Path(path_or_name).expanduser()
+        if not path.is_file():
+            found = "is a folder" if path.is_dir() else "is no file"
+            raise MissingDataError(f"table not found: {path} must be a Parquet file, but {found}")
+        return path
+    folders = _folders(data_dir)
+    for folder in (*folders, SHIPPED):
+        if (path := folder / f"{name}.parquet").is_file():
+            return path
+    if name in STAND_INS and (path := SHIPPED / f"{STAND_INS[name]}.parquet").is_file():
+        return path
+    shipped = sorted(file.stem for file in SHIPPED.glob("*.parquet"))
+    raise MissingDataError(
+        f"table '{name}' not found in {', '.join(map(str, folders))} nor among the shipped "
+        f"{shipped}; give a file, or run `gnas data list` to see what can be fetched"
+    )
+
+
+def find_table(path_or_name: str | Path, *, data_dir: str | Path | None = None) -> Path:
+    """The file of a table.
+
+    Args:
+        path_or_name: A file (a path, or a text with a separator or a suffix), or a name:
+            ``NAME.parquet`` is looked for in ``data_dir``, then in ``$GNAS_DATA``, else
+            ``~/.cache/gnas``, then among the shipped tables.
+        data_dir: Folder to look in first.
+
+    Raises:
+        MissingDataError: there is no such file; says where it was looked for.
+    """
+    path = table_path(path_or_name, data_dir=data_dir)
+    name = str(path_or_name)
+    if path == SHIPPED / f"{STAND_INS.get(name)}.parquet":
+        _LOG.warning(
+            "table '%s' not found in %s; using the self-made '%s' that ships with the package",
+            name,
+            ", ".join(map(str, _folders(data_dir))),
+            STAND_INS[name],
+        )
+    return path
+
+
+def _folders(data_dir: str | Path | None) -> list[Path]:
+    return [*([Path(data_dir)] if data_dir else []), data_folder()]

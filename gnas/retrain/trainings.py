@@ -1,0 +1,187 @@
+"""How, on what and how often an architecture is to be trained, whichever it is."""
+
+from __future__ import annotations
+
+import dataclasses
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any, Self, get_args
+
+from gnas.config import shared_out
+from gnas.data.config import TRAIN_SIZE, TrainTestConfig
+from gnas.data.files import decoding, read_json
+from gnas.data.fitting import check_batch, fitting_batch
+from gnas.data.names import TrainDataset
+from gnas.errors import ConfigError
+from gnas.retrain.config import PRESETS, RetrainConfig
+from gnas.runs import check_unchanged, plain, reading_config
+
+COMMAND = "retrain"
+MAX_TRAININGS = 1000
+"""More trainings in one run are taken for a mistake."""
+MAY_CHANGE = ("data_dir", "workers")
+"""Settings of a resumed run that may differ from its first ones."""
+
+
+@dataclass(frozen=True, kw_only=True)
+class Trainings:
+    """One training, or one for each number of layers and each seed.
+
+    Raises:
+        ConfigError: too many of them, or settings that do not go together.
+    """
+
+    config: RetrainConfig
+    """How each is trained; ``seed`` is the first one."""
+    images: TrainTestConfig
+    """What on."""
+    repeats: int = 1
+    """Trainings of each size, with seeds ``seed``, ``seed + 1``, ..."""
+    layers: tuple[int, ...] = ()
+    """Numbers of layers; empty for ``config.layers`` alone."""
+    follows: tuple[str, ...] = dataclasses.field(default=(), compare=False)
+    """Settings that nobody chose and that `fitted` may lower for few images."""
+
+    def __post_init__(self) -> None:
+        if type(self.repeats) is not int or self.repeats < 1:
+            raise ConfigError(f"repeats must be at least 1, but got {self.repeats!r}")
+        trainings = self.repeats * max(1, len(self.layers))
+        if trainings > MAX_TRAININGS:
+            raise ConfigError(
+                f"repeats times the numbers of layers must be at most {MAX_TRAININGS:,} "
+                f"trainings, but got {trainings:,}"
+            )
+        for name in ("padding", "cutout"):
+            if getattr(self.config, name) > self.images.size:
+                raise ConfigError(
+                    f"{name} must be at most the {self.images.size} pixels of the images, but "
+                    f"got {getattr(self.config, name)}"
+                )
+        if len(set(self.layers)) < len(self.layers):
+            raise ConfigError(f"layers must be different numbers, but got {self.layers}")
+
+    def fitted(self, count: int, processes: int) -> Self:
+        """These with a batch size that suits the images, checked.
+
+        Args:
+            count: Images for training.
+            processes: Processes that train together.
+
+        Raises:
+            ConfigError: batches cannot be made of the images, or shared out.
+        """
+        config, pieces = self.config, self.config.accumulate
+        if "batch_size" in self.follows:
+            size = fitting_batch(config.batch_size, count, accumulate=pieces, processes=processes)
+            config = dataclasses.replace(config, batch_size=size)
+        check_batch(config.batch_size, count, accumulate=pieces, processes=processes)
+        return dataclasses.replace(self, config=config, follows=())
+
+    def trainings(self) -> dict[str, RetrainConfig]:
+        """Every single training by the name of its folder; "" for a plan of one."""
+        found = {}
+        for layers in self.layers or (self.config.layers,):
+            for seed in range(self.config.seed, self.config.seed + self.repeats):
+                parts = [f"layers-{layers}"] if len(self.layers) > 1 else []
+                parts += [f"seed-{seed}"] if self.repeats > 1 else []
+                config = dataclasses.replace(self.config, layers=layers, seed=seed)
+                found["/".join(parts)] = config
+        return found
+
+
+def plan_trainings(
+    dataset: TrainDataset = "digits",
+    *,
+    repeats: int = 1,
+    layers: Sequence[int] | int = (),
+    **changes: Any,
+) -> Trainings:
+    """The preset of ``dataset`` with changes.
+
+    Shifts and cutout of the preset grow and shrink with the size of the images.
+
+    Args:
+        dataset: Which images.
+        repeats: Trainings of each size.
+        layers: Numbers of layers, one or several.
+        changes: Fields of `RetrainConfig` and `TrainTestConfig`.
+
+    Raises:
+        ConfigError: unknown names or impossible values.
+    """
+    if dataset not in PRESETS:
+        raise ConfigError(
+            f"unknown dataset '{dataset}'; choose from {sorted(get_args(TrainDataset))}"
+        )
+    sizes = tuple(layers) if isinstance(layers, list | tuple) else (layers,)  # --set layers=8
+    training, seeing = shared_out(changes, RetrainConfig, TrainTestConfig, own=("dataset",))
+    images = TrainTestConfig(dataset=dataset, **seeing)
+    preset = PRESETS[dataset]()
+    scale = images.size / TRAIN_SIZE[dataset]
+    preset = dataclasses.replace(
+        preset, padding=round(preset.padding * scale), cutout=round(preset.cutout * scale)
+    )
+    config = dataclasses.replace(preset, **training)
+    for size in sizes:
+        config = dataclasses.replace(config, layers=size)
+    return Trainings(
+        config=dataclasses.replace(config, layers=sizes[0]) if sizes else config,
+        images=images,
+        repeats=repeats,
+        layers=sizes if len(sizes) > 1 else (),
+        follows=() if "batch_size" in training else ("batch_size",),
+    )
+
+
+def recorded_trainings(record: Mapping[str, Any]) -> Trainings:
+    """What a run's ``config.json`` says of its trainings."""
+    return Trainings(
+        config=RetrainConfig.from_dict(record["retrain"]),
+        images=TrainTestConfig(**record["images"]),
+        repeats=record["repeats"],
+        layers=tuple(record["layers"]),
+    )
+
+
+def resumed_trainings(folder: Path, changes: Mapping[str, Any]) -> Trainings:
+    """The trainings of the run in ``folder``, if they are what was asked for.
+
+    Args:
+        folder: The run's.
+        changes: What was asked for beside resuming. Where the images lie and who reads them may
+            change; their content is checked when a training goes on. ``epochs`` may be raised
+            when the run has ended: the learning rate then goes on where the longer schedule has
+            it, so that the result is not that of one longer training.
+
+    Raises:
+        ConfigError: names what differs.
+        MissingDataError: there is no run.
+        DataError: its ``config.json`` is damaged or of something else.
+    """
+    with reading_config(folder, COMMAND) as record:
+        plan = recorded_trainings(record)
+    moved = {name: value for name, value in changes.items() if name in MAY_CHANGE}
+    plan = dataclasses.replace(plan, images=dataclasses.replace(plan.images, **moved))
+    was = {**plain(plan.images), **plain(plan.config), "repeats": plan.repeats}
+    was["layers"] = list(plan.layers) or [plan.config.layers]
+    raised = changes.get("epochs", 0)
+    if type(raised) is int and raised > plan.config.epochs:
+        if not (folder / "result.json").exists() or ended_before(folder, plan.config.epochs):
+            raise ConfigError(
+                f"epochs may be raised when a run has ended, but {folder} has not; go on with it "
+                f"without --epochs first"
+            )
+        plan = dataclasses.replace(plan, config=dataclasses.replace(plan.config, epochs=raised))
+        was["epochs"] = raised
+    check_unchanged(folder, was, changes)
+    return plan
+
+
+def ended_before(folder: Path, epochs: int) -> bool:
+    """Whether the result in a run's folder is of a training of fewer epochs."""
+    path, what = folder / "result.json", "the result of a training"
+    if not path.exists():
+        return False
+    with decoding(path, what):
+        return bool(read_json(path, what)["config"]["retrain"]["epochs"] < epochs)

@@ -1,0 +1,123 @@
+"""Searches that a plan names, carried out."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+from gnas.data.tables import BenchmarkTable, load_table
+from gnas.errors import ConfigError
+from gnas.evaluate import (
+    Evaluator,
+    FunctionEvaluator,
+    TableEvaluator,
+    TrainingEvaluator,
+)
+from gnas.evaluate.table import IMAGES
+from gnas.evaluate.training import LATENCY
+from gnas.runs import plain
+from gnas.search.objectives import Goal
+from gnas.search.plan import SearchPlan
+from gnas.search.result import SearchResult
+from gnas.search.run import Draw, Report, run_search
+from gnas.spaces import Space, load_space, space_record
+from gnas.studies.places import shown
+from gnas.user_code import Source
+
+
+def run_plan(
+    plan: SearchPlan,
+    *,
+    out: Path,
+    workers: int = 1,
+    resume: bool = False,
+    report: Report = lambda progress: None,
+    figures: Draw | None = None,
+) -> SearchResult:
+    """Searches by ``plan`` in a run folder; see `gnas.search.run_search`.
+
+    Args:
+        plan: What to search for, where and how.
+        out: The run's folder.
+        workers: Processes of this machine that evaluate; 0 leaves all to ``gnas worker``.
+        resume: Go on with the run in ``out``.
+        report: Called after every evaluation.
+        figures: Draws the result.
+
+    Raises:
+        GnasError: see `gnas.search.run_search`.
+    """
+    space = load_space(plan.space)
+    source = Source.parse(plan.space) if ":" in plan.space else None
+    evaluator = open_evaluator(plan, space)
+    return run_search(
+        space,
+        plan.searcher,
+        evaluator,
+        budget=plan.budget,
+        objectives=plan.objectives or None,
+        constraints=plan.at_most,
+        settings=plan.settings,
+        seed=plan.seed,
+        parallel=plan.parallel,
+        workers=workers,
+        out=out,
+        resume=resume,
+        storage=plan.storage,
+        study=plan.study,
+        source=source,
+        plan=plain(
+            {**vars(plan), "storage": None if plan.storage is None else shown(plan.storage)}
+        ),
+        report=report,
+        figures=figures,
+    )
+
+
+def open_evaluator(plan: SearchPlan, space: Space) -> Evaluator:
+    """The plan's evaluator.
+
+    Raises:
+        GnasError: a file is missing or damaged, or settings are impossible.
+    """
+    if plan.evaluate is not None:
+        return FunctionEvaluator(plan.evaluate)
+    goal = Goal.of(plan.objectives or ("val_acc",), plan.at_most)
+    if plan.table:
+        return _open_tables(plan, space, goal)
+    return TrainingEvaluator(
+        plan.images(),
+        plan.recipe(),
+        network=dict(plan.training.get("network", {})) or None,
+        latency=LATENCY in goal.names,
+    )
+
+
+def _open_tables(plan: SearchPlan, space: Space, goal: Goal) -> TableEvaluator:
+    tables = [load_table(path, data_dir=plan.data_dir) for path in plan.table]
+    left, opened = list(goal.names), list[TableEvaluator]()
+    for table in tables:
+        name = space_record(space)["name"]
+        if table.provenance.space != name:
+            raise ConfigError(
+                f"the table must hold '{name}' architectures, but "
+                f"{table.provenance.name} holds '{table.provenance.space}'"
+            )
+        has = {column.quantity for column in table.columns}
+        own = [name for name in left if name in has]
+        if table is tables[-1]:
+            own = left  # so that what no table has is named
+        dataset = plan.dataset or _images_of(table)
+        opened.append(TableEvaluator.from_table(space, table, own, dataset=dataset))
+        left = [name for name in left if name not in own]
+    evaluator = opened[0]
+    for other in opened[1:]:
+        evaluator = evaluator.join(other)
+    return evaluator
+
+
+def _images_of(table: BenchmarkTable) -> str | None:
+    """The first images of `IMAGES` that a table has, if it has several."""
+    datasets = {column.dataset for column in table.columns if column.quantity == "val_acc"}
+    if len(datasets) < 2:
+        return None
+    return next((name for name, (val, _) in IMAGES.items() if val in datasets), None)

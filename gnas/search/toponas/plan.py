@@ -1,0 +1,151 @@
+"""Plans of supernet searches: how, where, and in which images."""
+
+from __future__ import annotations
+
+import dataclasses
+from collections.abc import Mapping
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any, get_args
+
+from gnas.config import shared_out
+from gnas.data.config import ImagesConfig
+from gnas.data.fitting import check_batch, fitting_batch
+from gnas.data.names import SearchDataset
+from gnas.errors import ConfigError
+from gnas.runs import check_unchanged, plain, reading_config
+from gnas.search.toponas.config import (
+    BASELINES,
+    DARTS,
+    PRESETS,
+    SIZES,
+    WARMUP_SHARE,
+    ToponasConfig,
+)
+
+COMMAND = "search toponas"
+MAY_CHANGE = ("data_dir", "images", "workers")
+"""Settings of a resumed search that may differ from its first ones."""
+
+
+@dataclass(frozen=True)
+class SearchPlan:
+    """How to search, and in which images."""
+
+    config: ToponasConfig
+    images: ImagesConfig
+    follows: tuple[str, ...] = dataclasses.field(default=(), compare=False)
+    """Settings that nobody chose and that `fitted` may lower for few images."""
+
+    def fitted(self, count: int, processes: int) -> SearchPlan:
+        """This plan with a batch size that suits the images, checked.
+
+        Args:
+            count: Images of the smallest part.
+            processes: Processes that search together.
+
+        Raises:
+            ConfigError: batches cannot be made of the images, or shared out.
+        """
+        config, pieces = self.config, self.config.accumulate
+        if "batch_size" in self.follows:
+            size = fitting_batch(config.batch_size, count, accumulate=pieces, processes=processes)
+            config = dataclasses.replace(config, batch_size=size)
+        check_batch(config.batch_size, count, accumulate=pieces, processes=processes)
+        return SearchPlan(config, self.images)
+
+
+def plan_search(
+    dataset: SearchDataset = "digits",
+    *,
+    space: str = DARTS,
+    size: str | None = None,
+    baseline: str | None = None,
+    **changes: Any,
+) -> SearchPlan:
+    """The preset of ``dataset`` or of ``space``, with changes.
+
+    Args:
+        dataset: Which images.
+        space: Where to search; see `ToponasConfig.space`.
+        size: One of the presets of the space in `SIZES`; None takes the first where there are
+            any, else the preset of the images.
+        baseline: One of `BASELINES`, to be changed in turn by ``changes``.
+        changes: Fields of `ToponasConfig` and `ImagesConfig`; ``seed`` is both's.
+
+    Raises:
+        ConfigError: unknown names or impossible values.
+        UnsupportedError: the space has no supernet.
+    """
+    if dataset not in PRESETS:
+        raise ConfigError(
+            f"unknown dataset '{dataset}'; choose from {sorted(get_args(SearchDataset))}"
+        )
+    if baseline is not None and baseline not in BASELINES:
+        raise ConfigError(f"unknown baseline '{baseline}'; choose from {sorted(BASELINES)}")
+    searching, seeing = shared_out(changes, ToponasConfig, ImagesConfig, own=("dataset",))
+    start = _preset(dataset, space, size)
+    fields = {**(BASELINES[baseline] if baseline else {}), **searching}
+    if baseline == "pc-darts":
+        epochs = fields.get("epochs", start.epochs)
+        whole = type(epochs) is int
+        fields.setdefault("warmup_epochs", int(WARMUP_SHARE * epochs) if whole else 0)
+    if space not in SIZES and space != DARTS:  # a space of one's own says how many nodes it has
+        from gnas.search.toponas.where import search_space
+
+        form = search_space(dataclasses.replace(start, space=space)).supernets
+        fields.setdefault("num_nodes", form.num_nodes if form is not None else start.num_nodes)
+    config = dataclasses.replace(start, space=space, **fields)
+    if space != DARTS:
+        from gnas.search.toponas.where import supernets_of
+
+        supernets_of(config)
+    return SearchPlan(
+        config,
+        ImagesConfig(dataset=dataset, **seeing),
+        follows=() if "batch_size" in fields else ("batch_size",),
+    )
+
+
+def _preset(dataset: SearchDataset, space: str, size: str | None) -> ToponasConfig:
+    """The config that changes are made to."""
+    sizes = SIZES.get(space, {})
+    if size is not None and size not in sizes:
+        known = f"choose from {[*sizes]}" if sizes else f"'{space}' has none"
+        raise ConfigError(f"unknown size '{size}' of searches; {known}")
+    if size is None and not sizes:
+        return PRESETS[dataset]()
+    return sizes[size or next(iter(sizes))]()
+
+
+def planned(folder: Path) -> SearchPlan:
+    """The plan of the run in ``folder``.
+
+    Raises:
+        MissingDataError: there is no run.
+        DataError: its ``config.json`` is damaged or of something else.
+    """
+    with reading_config(folder, COMMAND) as record:
+        return SearchPlan(
+            ToponasConfig.from_dict(record["search"]), ImagesConfig(**record["images"])
+        )
+
+
+def resumed_plan(folder: Path, changes: Mapping[str, Any]) -> SearchPlan:
+    """The plan of the run in ``folder``, if that is what was asked for.
+
+    Args:
+        folder: The run's.
+        changes: What was asked for beside resuming. Where the images lie and who reads them may
+            change; their content is checked when they are opened.
+
+    Raises:
+        ConfigError: names what differs.
+        MissingDataError: there is no run.
+        DataError: its ``config.json`` is damaged or of something else.
+    """
+    plan = planned(folder)
+    moved = {name: value for name, value in changes.items() if name in MAY_CHANGE}
+    plan = SearchPlan(plan.config, dataclasses.replace(plan.images, **moved))
+    check_unchanged(folder, {**plain(plan.images), **plain(plan.config)}, changes)
+    return plan

@@ -1,0 +1,70 @@
+"""The names of the built-in spaces, and what can be known of them without PyTorch."""
+
+from __future__ import annotations
+
+from importlib import import_module
+
+from gnas.errors import ConfigError
+from gnas.user_code import Source
+
+SPACE_HOMES = {
+    "nasbench101": "gnas.spaces.nasbench101.space:NASBench101",
+    "nasbench201": "gnas.spaces.nasbench201.space:NASBench201",
+    "nasgem": "gnas.spaces.nasgem.space:NASGEM",
+    "toponas": "gnas.spaces.toponas.space:TopoNAS",
+}
+"""Where the spaces are that are complete without an argument. The package of each has a module
+``config`` with ``NETWORK``, the class of its networks' config."""
+READY_MADE_HOMES = {
+    "dag": "gnas.spaces.dag:DagSpace",
+    "edge-ops": "gnas.spaces.edge_ops:EdgeOpSpace",
+    "random-wiring": "gnas.spaces.nasgem.wiring:RandomWiring",
+}
+"""Where the spaces are that need arguments, or that differ only in what is drawn."""
+NOTATIONS = ("nasbench101-json", "naslib-nasbench201", "transnas-micro")
+"""Names of the foreign notations of architectures; see `gnas.spaces.notations`."""
+
+
+def check_notation(name: str) -> None:
+    """Checks that there is a notation of this name.
+
+    Raises:
+        ConfigError: there is none.
+    """
+    if name not in NOTATIONS:
+        raise ConfigError(f"unknown notation '{name:.80}'; choose from {sorted(NOTATIONS)}")
+
+
+def check_space(text: str, *, file: bool = True) -> None:
+    """Checks the name of a space: that there is one of this name, or such a file.
+
+    Args:
+        text: See `gnas.spaces.load_space`.
+        file: Whether to look for the file of a space of one's own.
+
+    Raises:
+        ConfigError: there is no such space.
+        MissingDataError: there is no such file.
+    """
+    name = text.partition("(")[0].strip()
+    known = SPACE_HOMES | READY_MADE_HOMES
+    if ":" not in name and name not in known:
+        raise ConfigError(
+            f"unknown space {name!r}; choose from {sorted(known)}, or name your own FILE.py:NAME"
+        )
+    if ":" in name and file:
+        Source.parse(name)
+
+
+def network_config(text: str) -> type | None:
+    """The class of the configs of a built-in space's networks; None of other spaces.
+
+    Args:
+        text: See `gnas.spaces.load_space`.
+    """
+    name = text.partition("(")[0].strip()
+    if name not in SPACE_HOMES:
+        return None
+    package = SPACE_HOMES[name].partition(":")[0].rpartition(".")[0]
+    found: type = import_module(f"{package}.config").NETWORK
+    return found

@@ -1,0 +1,82 @@
+"""Size and form of the networks of NASGEM cells."""
+
+from __future__ import annotations
+
+from typing import Literal
+
+from gnas.config import Channels, Count, Depth, Stages, configuration
+from gnas.errors import ConfigError
+
+Generator = Literal["erdos-renyi", "barabasi-albert", "watts-strogatz"]
+Prior = Literal["density", "erdos-renyi", "barabasi-albert", "watts-strogatz"]
+"""Which random graphs cells are."""
+Parameters = dict[str, float]
+
+FIXED: dict[Generator, Parameters] = {
+    "erdos-renyi": {"p": 0.2},
+    "barabasi-albert": {"m": 5},
+    "watts-strogatz": {"k": 4, "p": 0.75},
+}
+"""Choice, but for Watts-Strogatz: RandWire's networks of 32 nodes are WS(4, 0.75)."""
+SPREAD: dict[Generator, dict[str, tuple[float, ...]]] = {
+    "erdos-renyi": {"p": (0.2, 0.4, 0.6, 0.8)},
+    "barabasi-albert": {"m": (1, 2, 3, 5, 7)},
+    "watts-strogatz": {"k": (2, 4, 6, 8), "p": (0.25, 0.5, 0.75, 1.0)},
+}
+"""Choice: from sparse to dense, without the lattice that Watts-Strogatz with p = 0 is."""
+
+
+@configuration
+class NasgemNetworkConfig:
+    """Size and form of a GEMNet-like network; the defaults are a small one for proxy trainings.
+
+    On ImageNet: `nasgem_imagenet`.
+    """
+
+    in_channels: Channels = 3
+    """Image channels."""
+    num_classes: Count = 10
+    """Width of the classifier."""
+    channels: Channels = 16
+    """Channels of every node in the first stage; each later stage doubles them."""
+    num_stages: Stages = 3
+    """Stages; each but the first (on ImageNet: each) halves the maps."""
+    cells_per_stage: Depth = 1
+    """Cells in each stage."""
+    stem: Literal["cifar", "imagenet"] = "cifar"
+    """One 3x3 convolution: with stride 1, or with stride 2 and a first stage that halves too."""
+
+
+NETWORK = NasgemNetworkConfig
+"""See `gnas.spaces.names.network_config`."""
+
+
+def wiring_parameters(
+    generator: Generator, num_nodes: int, *, spread: bool
+) -> dict[str, tuple[float, ...]]:
+    """The parameters that a generator of random graphs may draw with.
+
+    Args:
+        generator: Which random graphs.
+        num_nodes: Nodes of a cell.
+        spread: Whether each draw takes some of `SPREAD` instead of `FIXED`.
+
+    Raises:
+        ConfigError: unknown generator, or too few nodes for it.
+    """
+    if generator not in FIXED:
+        raise ConfigError(f"unknown generator '{generator}'; choose from {sorted(FIXED)}")
+    values = SPREAD[generator] if spread else {k: (v,) for k, v in FIXED[generator].items()}
+    most = {"m": num_nodes - 1, "k": num_nodes - 1}
+    possible = {
+        name: tuple(v for v in choices if v <= most.get(name, 1))
+        for name, choices in values.items()
+    }
+    short = [name for name, choices in possible.items() if not choices]
+    if short:
+        least = int(min(values[short[0]])) + 1
+        raise ConfigError(
+            f"num_nodes must be at least {least} for {generator} cells with "
+            f"{short[0]}={least - 1}, but got {num_nodes}"
+        )
+    return possible
