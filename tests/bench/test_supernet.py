@@ -175,7 +175,7 @@ def test_impossible_experiments(table: str, tmp_path: Path) -> None:
     with pytest.raises(ConfigError, match="methods must be different ones of"):
         SupernetBench(methods=("darts", "darts"))
     with pytest.raises(ConfigError, match="truth must be one of"):
-        SupernetBench(truth="mnist")
+        SupernetBench(truth="mnist")  # type: ignore[arg-type]
     with pytest.raises(ConfigError, match="seeds must be at least 1"):
         SupernetBench(seeds=0)
     save_table(make_table(100), tmp_path / "few.parquet")
