@@ -45,13 +45,13 @@ def _drawn(
 ) -> tuple[Mapping[str, Figure], str, Path]:
     """Figures by name, the architecture's text, and where pictures go by default."""
     if notation is None and not any(sign in what for sign in "({|") and Path(what).is_dir():
-        return _drawn_run(Path(what))
+        return _drawn_run(Path(what), space)
     found = read_architecture(what, space, notation)
     text = f"{found.text}\n{found.note}".strip()
     return found.space.draw(found.graph), text, Path("figures")
 
 
-def _drawn_run(folder: Path) -> tuple[Mapping[str, Figure], str, Path]:
+def _drawn_run(folder: Path, space: str | None) -> tuple[Mapping[str, Figure], str, Path]:
     """As `_drawn`, of a run's folder."""
     from gnas.runs import reading_config
     from gnas.viz import nasgem_figures, search_figures
@@ -65,10 +65,15 @@ def _drawn_run(folder: Path) -> tuple[Mapping[str, Figure], str, Path]:
         return nasgem_figures(search), search.result.architecture, folder / "figures"
     if is_ask_and_tell:
         from gnas.search.result import read_result
+        from gnas.spaces import SPACES, load_space, space_of_record
         from gnas.viz import search_result_figures
 
         found = read_result(folder)
-        return search_result_figures(found), found.architecture, folder / "figures"
+        figures = dict(search_result_figures(found))
+        if space is not None or found.space["name"] in SPACES:  # no file is run unasked
+            own = space_of_record(found.space, None if space is None else load_space(space))
+            figures |= own.draw(own.from_str(found.architecture))
+        return figures, found.architecture, folder / "figures"
     if command == "retrain":
         return _drawn_trainings(folder)
     from gnas.search.toponas.trace import read_trace

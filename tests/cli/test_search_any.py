@@ -68,7 +68,9 @@ def test_a_search_in_a_table(searcher: str, table: str, tmp_path: Path) -> None:
     assert again.exit_code == 0 and "16 evaluated" in again.stdout
     assert read_result(out).evaluations[:14] == found.evaluations
     shown = run(app, ["show", str(out), "--out", str(tmp_path / "pictures")])
-    assert shown.exit_code == 0 and (tmp_path / "pictures" / "progress.png").exists()
+    assert shown.exit_code == 0, shown.output
+    pictures = {path.name for path in (tmp_path / "pictures").glob("*.svg")}
+    assert pictures == {"progress.svg", "architecture.svg"}
     other = run(app, [*words, "--dataset", "cifar100", "--out", str(tmp_path / "other")])
     assert other.exit_code == 0
     assert read_result(tmp_path / "other").config["evaluator"]["dataset"] == "cifar100"
