@@ -24,8 +24,9 @@ from numpy.typing import NDArray
 from record import command_line, save_record
 
 from gnas.data import BenchmarkTable, load_table
+from gnas.graphs import DenseBatch
 from gnas.metrics import best, kendall_tau, mean_interval
-from gnas.models import NasgemNetworkConfig
+from gnas.models import NasgemNetworkConfig, nasgem_macs
 from gnas.predictors import Predictor
 from gnas.search.nasgem import NasgemConfig
 from gnas.search.nasgem.accuracy import ByAccuracy, MacsPenalty
@@ -77,10 +78,12 @@ def predictor_of(truth: Truth, changes: dict[str, Any], seed: int) -> Predictor:
     if config.predict == "score":
         return predictor
     recipe = truth.table.provenance.recipe or {}
-    network = NasgemNetworkConfig(**recipe["network"])
-    return ByAccuracy(
-        predictor, MacsPenalty(network, recipe["image_size"], truth.lambda_), seed=seed
-    )
+    network, size = NasgemNetworkConfig(**recipe["network"]), recipe["image_size"]
+
+    def count(cells: DenseBatch) -> Values:
+        return nasgem_macs(cells, network, size).astype(np.float64)
+
+    return ByAccuracy(predictor, MacsPenalty(count, truth.lambda_), seed=seed)
 
 
 def search(truth: Truth, name: str, trained: int, top: int, seed: int) -> dict[str, float]:
