@@ -237,7 +237,8 @@ class TableSpace(Space):
         missing = {name: k for k, name in enumerate(names) if name not in rows}
         if not missing and names:
             return np.stack([rows[name] for name in names])
-        computed = features(self.live(batch[torch.tensor(list(missing.values()))]))
+        places = torch.tensor(list(missing.values()), dtype=torch.int64)
+        computed = features(self.live(batch[places]))
         new = dict(zip(missing, computed, strict=True))
         found = [new[name] if name in new else rows[name] for name in names]
         rows.update(itertools.islice(new.items(), max(0, DESCRIBED - len(rows))))

@@ -182,15 +182,15 @@ def test_cifar10_of_torchvision(tmp_path: Path, monkeypatch: pytest.MonkeyPatch)
 @pytest.mark.parametrize(
     ("changes", "message"),
     [
-        ({"dataset": "mnist"}, "unknown dataset 'mnist'"),
-        ({"image_size": 7}, "image_size must be 8 to 4096 pixels, but got 7"),
+        ({"dataset": "mnist"}, "dataset must be one of digits, cifar10, .*but got 'mnist'"),
+        ({"image_size": 7}, "image_size must be at least 8, but got 7"),
         ({"dataset": "folder"}, "folder needs the folder of its images: give --data-dir"),
         ({"images": "list.txt"}, "a list of images needs a folder, but dataset is digits"),
         ({"seed": -1}, "seed must be a whole number from 0 below 2.63, but got -1"),
         ({"seed": "x"}, "seed must be a whole number from 0 below 2.63, but got 'x'"),
-        ({"workers": -1}, "workers must be a whole number from 0, but got -1"),
-        ({"image_size": "abc"}, "image_size must be 8 to 4096 pixels, but got 'abc'"),
-        ({"percent": "half"}, r"percent must be in \(0, 100\], but got 'half'"),
+        ({"workers": -1}, "workers must be at least 0, but got -1"),
+        ({"image_size": "abc"}, "image_size must be a whole number, but got 'abc'"),
+        ({"percent": "half"}, "percent must be a number, but got 'half'"),
     ],
 )
 def test_impossible_configs(changes: dict[str, object], message: str) -> None:
