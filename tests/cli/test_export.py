@@ -98,11 +98,11 @@ def test_seeds_and_forms_of_genotypes() -> None:
         ),
         (
             ("|none~0|+|none~0|none~1|", "--to", "python", "--out", "net.py"),
-            "a NAS-Bench-201 cell must be written",
+            "a cell of 'nasbench201' must be written",
         ),
         (
             (CELLS, "--to", "python", "--out", "net.py", "--set", "depth=3"),
-            "networks of 'toponas' have no 'depth'; choose from",
+            "unknown setting 'depth'; choose from",
         ),
         (
             (CELLS, "--to", "python", "--out", "net.py", "--channels", "3"),
@@ -110,7 +110,7 @@ def test_seeds_and_forms_of_genotypes() -> None:
         ),
         (
             (CELLS, "--to", "python", "--out", "net.py", "--image-size", "0"),
-            "image_size must be at least 1, but got 0",
+            "image_size must be 1 to 4096 pixels, but got 0",
         ),
         (
             ("good", "--to", "python", "--out", "net.py", "--classes", "3"),

@@ -167,12 +167,12 @@ def test_pretraining_on_graphs_of_ones_own() -> None:
 @pytest.mark.parametrize(
     ("changes", "message"),
     [
-        ({"width": 0}, "width must be a whole number in"),
-        ({"network": "gcn"}, r"network must be one of \['dag', 'gin', 'gps'\], but got 'gcn'"),
-        ({"tasks": ("accuracy",)}, "tasks must be some of"),
-        ({"tasks": ()}, "tasks must be some of"),
+        ({"width": 0}, "width must be at least 1, but got 0"),
+        ({"network": "gcn"}, "network must be one of dag, gin, gps, but got 'gcn'"),
+        ({"tasks": ("accuracy",)}, r"tasks\[0\] must be one of .*got 'accuracy'"),
+        ({"tasks": ()}, "tasks must be at least one, but got none"),
         ({"seed": -1}, "seed must be a whole number"),
-        ({"learning_rate": 0.0}, "learning_rate must be in"),
+        ({"learning_rate": 0.0}, "learning_rate must be positive, but got 0.0"),
     ],
 )
 def test_bad_options_are_named(changes: dict[str, object], message: str) -> None:
