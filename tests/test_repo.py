@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import ast
+import importlib
 import re
 import shlex
 import subprocess
@@ -309,6 +310,16 @@ def shell_commands() -> list[tuple[str, str]]:
 
 
 COMMANDS = shell_commands()
+
+
+def test_no_function_or_class_is_hidden_by_a_module() -> None:
+    """Importing a module sets the attribute of that name of its package."""
+    for path in (ROOT / "gnas").rglob("__init__.py"):
+        name = ".".join(path.parent.relative_to(ROOT).parts)
+        for public in getattr(importlib.import_module(name), "__all__", ()):
+            if (path.parent / f"{public}.py").exists():
+                found = getattr(importlib.import_module(name), public)
+                assert found is importlib.import_module(f"{name}.{public}"), f"{name}.{public}"
 
 
 def test_the_readme_shows_the_two_commands() -> None:

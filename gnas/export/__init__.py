@@ -7,9 +7,9 @@ from typing import TYPE_CHECKING
 from gnas.lazy import on_first_use
 
 if TYPE_CHECKING:
+    from gnas.export.facts import metadata as metadata
     from gnas.export.forms import Exported as Exported
     from gnas.export.forms import export as export
-    from gnas.export.metadata import metadata as metadata
     from gnas.export.names import FORMS as FORMS
     from gnas.export.source import python_source as python_source
 
@@ -17,7 +17,7 @@ _HOME = {
     "Exported": "gnas.export.forms",
     "FORMS": "gnas.export.names",
     "export": "gnas.export.forms",
-    "metadata": "gnas.export.metadata",
+    "metadata": "gnas.export.facts",
     "python_source": "gnas.export.source",
 }
 __all__ = [

@@ -10,7 +10,7 @@ from safetensors.torch import save
 from torch import nn
 
 from gnas.data.files import replacing
-from gnas.export.metadata import metadata
+from gnas.export.facts import metadata
 from gnas.export.names import Form, check_out
 from gnas.export.programs import export_onnx, export_pt2
 from gnas.export.source import python_source

@@ -12,7 +12,7 @@ from torch import Tensor, nn
 
 from gnas.data.files import replacing
 from gnas.errors import DataError, UnsupportedError
-from gnas.export.metadata import axes
+from gnas.export.facts import axes
 
 TRACED_IMAGES = 2
 """Images of the batch that is traced; the program then takes any number of them."""

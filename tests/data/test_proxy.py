@@ -53,7 +53,10 @@ def test_a_tenth_of_cifar10_is_the_default() -> None:
 @pytest.mark.parametrize(
     ("arguments", "message"),
     [
-        ({"dataset": "imagenet"}, "dataset must be one of digits, cifar10, folder, but got 'imagenet'"),
+        (
+            {"dataset": "imagenet"},
+            "dataset must be one of digits, cifar10, folder, but got 'imagenet'",
+        ),
         ({"dataset": "folder"}, "give --data-dir"),
         ({"percent": 0}, "percent must be positive, but got 0"),
         ({"percent": "many"}, "but got 'many'"),

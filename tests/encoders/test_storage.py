@@ -171,7 +171,7 @@ def test_embeddings_on_disk(tmp_path: Path) -> None:
     ("name", "field", "value", "message"),
     [
         ("dag-nasbench201", "width", 2.5, "width must be a whole number"),
-        ("dag-nasbench201", "dim", 10**9, "dim must be a whole number"),
+        ("dag-nasbench201", "dim", 10**9, "dim must be at most 100000"),
         ("dag-nasbench201", "dim", 99_999, "sizes must be whole numbers of at most"),
         ("dag-nasbench201", "layers", 99_999, "sizes must be whole numbers of at most"),
         ("gps-nasbench201", "width", 47, "width must be a multiple of 4"),

@@ -344,7 +344,7 @@ def test_config_round_trip_and_checks() -> None:
     for text in ("", "[]", '{"colour": 1}', TINY.to_json()[:-1]):
         with pytest.raises(ConfigError, match="an encoder config must be a JSON object"):
             EncoderConfig.from_json(text)
-    with pytest.raises(ConfigError, match=r"features must be some of .*'paths'"):
+    with pytest.raises(ConfigError, match=r"features\[0\] must be one of .*'paths'"):
         replace(TINY, features=("paths",))  # type: ignore[arg-type]
     with pytest.raises(ConfigError, match="steps must be at least 1, but got 0"):
         replace(TINY, steps=0)
