@@ -22,7 +22,8 @@ from typer.testing import CliRunner
 import gnas
 from gnas import train
 from gnas.bench import experiment
-from gnas.bench.config import NASBench101Bench, NASBench201Bench, SearchBench
+from gnas.bench.config import NASBench101Bench, NASBench201Bench, NASGEMBench, SearchBench
+from gnas.bench.supernet import SupernetBench
 from gnas.cli import app
 from gnas.config import SEEDS, check_seed, seed_32
 from gnas.data import batches, images, parts, subsets, train_test
@@ -41,6 +42,7 @@ from gnas.retrain.config import RetrainConfig
 from gnas.search.nasgem import accuracy, learning, searcher
 from gnas.search.nasgem.config import NasgemConfig
 from gnas.search.samplers import evolution, local_search, predictor_search, random_search, study
+from gnas.search.samplers.listed import ListedSearch
 from gnas.search.toponas.config import ToponasConfig
 from gnas.spaces import NASBench201
 from gnas.tabulate.config import TabulateConfig
@@ -131,7 +133,10 @@ CALLS: dict[str, Callable[..., object]] = {
     "bench.experiment:draw_candidates": partial(experiment.draw_candidates, 9, 5),
     "bench.config:NASBench101Bench": NASBench101Bench,
     "bench.config:NASBench201Bench": NASBench201Bench,
+    "bench.config:NASGEMBench": NASGEMBench,
     "bench.config:SearchBench": partial(SearchBench, space="nasbench201"),
+    "bench.supernet:SupernetBench": SupernetBench,
+    "bench.supernet:SupernetBench.plan": partial(SupernetBench().plan, "darts"),
     "data.batches:Order": partial(batches.Order, count=9, batch_size=3),
     "data.images:load_images": gaussian_noise,
     "data.config:ImagesConfig": data_config.ImagesConfig,
@@ -169,6 +174,7 @@ CALLS: dict[str, Callable[..., object]] = {
     "search.nasgem.learning:walks": partial(learning.walks, 5),
     "search.samplers.base:Searcher": asked(random_search.RandomSearch),
     "search.samplers.evolution:RegularizedEvolution": asked(evolution.RegularizedEvolution),
+    "search.samplers.listed:ListedSearch": partial(ListedSearch, SPACE, GRAPHS),
     "search.samplers.local_search:LocalSearch": asked(local_search.LocalSearch),
     "search.samplers.predictor_search:PredictorSearch": asked(predictor_search.PredictorSearch),
     "search.samplers.predictor_search:bayes_search": asked(predictor_search.bayes_search),
@@ -196,7 +202,8 @@ CALLS: dict[str, Callable[..., object]] = {
 ELSEWHERE = {
     "bench.experiment:run": "a Task's draws",
     "bench.experiment:run_fits": "a Task's draws",
-    "bench.nasgem:NASGEMBench": "a seed of draws, checked as other benches' are",
+    "bench.supernet:SupernetSearch": "the record of a search that SupernetBench.plan planned",
+    "encoders.recipes:train_for_space": "EncoderConfig",
     "bench.searches:queries": "a Searcher",
     "bench.searches:Search": "a record, whose seed a Searcher had",
     "config:check_seed": "what all others call",
