@@ -35,7 +35,7 @@ from tests.hostile.test_files import GENOTYPE
 SPACE = space_of_text(GENOTYPE)
 PLANS = {
     "toponas": (
-        {"command": "search toponas", "search": plain(ToponasConfig()),
+        {"command": "search toponas", "search": plain(ToponasConfig(num_nodes=4)),
          "images": {"dataset": "digits"}},
         planned_toponas,
     ),

@@ -102,7 +102,11 @@ BAD_CONFIGS: list[tuple[Change, str]] = [
     ),
     (lambda c: c["network"].update(channels=3), "channels must be even, but got 3"),
     (lambda c: c["network"].update(num_cells=10**9), "num_cells must be at most 1000, but got"),
-    (lambda c: c["network"].update(channels=10**6), "channels is 1000000, and the largest ten"),
+    (lambda c: c["network"].update(channels=10**6), "channels must be at most 100000, but got"),
+    (
+        lambda c: c["network"].update(channels=10**5, stem_multiplier=64),
+        "channels is 100000, and the largest ten",
+    ),
     (lambda c: c.update(network=[]), r"a dict must stand where \[\] does"),
     (lambda c: c.update(classes=["a"]), "has 5 classes, but got 1 names"),
     (lambda c: c["normalisation"].update(mean=["x"] * 3), "could not convert string to float"),
