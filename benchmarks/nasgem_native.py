@@ -296,7 +296,7 @@ def _update(
 def _measured(cell: NativeCell, images: Patches) -> tuple[float, float]:
     """Accuracy (a fraction) and mean cross-entropy (nats)."""
     correct, loss = 0, 0.0
-    for rows in torch.arange(len(images.labels)).split(EVAL_BATCH):
+    for rows in torch.split(torch.arange(len(images.labels)), EVAL_BATCH):
         labels = images.labels[rows]
         logits, sum_of_losses = cell.run(images.batch(rows), labels, average=0)
         correct += int((logits.argmax(1) == labels).sum())

@@ -82,7 +82,7 @@ def read(result: dict[str, Any]) -> SearchBenchResult:
     config = {**result["config"], "searchers": tuple(result["config"]["searchers"])}
     rows = []
     for row in result["rows"]:
-        curves = {
+        curves: dict[str, tuple[Interval | Quantiles | None, ...]] = {
             name: tuple(Interval(**value) for value in row[name])
             for name in ("test_regret", "val_regret")
         }

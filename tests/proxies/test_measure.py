@@ -154,7 +154,7 @@ def test_graphs_and_networks_of_another_space_are_named(rng: np.random.Generator
         measure(SPACE, SPACE.enumerate()[[7]], wrong)
     roles = SPACE.enumerate()[[7, 12_345]]
     roles.ops[1, 1] = 2
-    with pytest.raises(GraphError, match="graphs must be NAS-Bench-201 cells, but graph 1 is"):
+    with pytest.raises(GraphError, match="graphs must be cells of 'nasbench201', but graph 1 is"):
         measure(SPACE, roles)
 
 
