@@ -60,7 +60,7 @@ def test_one_search_has_one_network(runs: Path, tmp_path: Path) -> None:
     size = found["network"]
     assert (size["num_cells"], size["channels"], size["num_classes"]) == (12, 32, 3)
     printed = (runs / "found.out").read_text()
-    assert "as gnas retrain and gnas export build it from this run: 12 cells of 32" in printed
+    assert "gnas export build it from this run: channels 32, num_cells 12, 0.3" in printed
     out, _ = gnas("export", runs / "found", "--to", "safetensors", "--out", tmp_path / "net",
                   "--json", tmp_path / "net.json")  # fmt: skip
     exported = read(tmp_path / "net.json")
@@ -128,7 +128,7 @@ def test_options_override_the_run(runs: Path, tmp_path: Path) -> None:
     _, err = gnas("evaluate", runs / "trained", "--dataset", "digits", "--device", "cpu", code=1)
     assert "must have the 3 classes of the weights, but have 10" in err
     _, err = gnas("evaluate", runs / "trained", "--data-dir", tmp_path / "none", code=1)
-    assert "found no folder" in err
+    assert "--data-dir must be a folder, but there is none at" in err
 
 
 @pytest.mark.parametrize(
