@@ -126,9 +126,12 @@ def test_scores_must_be_finite_and_graphs_of_the_space(make: Make) -> None:
     ("make", "message"),
     [
         (lambda space: RandomSearch(space, seed=-1), "seed must be a whole number"),
-        (lambda space: RegularizedEvolution(space, tournament=0), "but got 30 and 0"),
+        (
+            lambda space: RegularizedEvolution(space, tournament=0),
+            "tournament must be at least 1, but got 0",
+        ),
         (lambda space: LocalSearch(space, starts=0), "starts must be at least 1, but got 0"),
-        (lambda space: PredictorSearch(space, start=1), "start must be at least 2.*start=1"),
+        (lambda space: PredictorSearch(space, start=1), "start must be at least 2, but got 1"),
     ],
 )
 def test_impossible_settings_are_refused(make: Callable[[Space], Searcher], message: str) -> None:
