@@ -110,7 +110,7 @@ def test_refusals_are_one_line(tmp_path: Path) -> None:
     absent = gnas(
         "tabulate", "nasbench101", "--out", str(tmp_path / "t.parquet"), "--dataset", "nowhere"
     )
-    assert absent.returncode == 1 and "found no folder nowhere" in absent.stderr
+    assert absent.returncode == 1 and "there is no nowhere" in absent.stderr
     assert absent.stderr.count("\n") == 1
     for name, message in (("t.txt", "must end in .parquet"), ("t.parquet", "at most 423624")):
         refused = gnas(
