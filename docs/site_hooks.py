@@ -18,6 +18,20 @@ INTERNAL = {"cli", "figure", "locks", "owners", "printable", "processes", "style
 """Parts without a page of their own in the reference; the map has them."""
 MAP = "reference/map.md"
 OPTIONS = "options.md"
+OPTIONS_HEAD = """# Settings
+
+Every field of every configuration, with its type and bounds, its default and its meaning. Commands
+take those of their configuration as `--set NAME=VALUE`; in Python they are keyword arguments.
+`gnas COMMAND --help` lists the options that are not set this way.
+"""
+SET_BY = {
+    "ToponasConfig": "gnas search toponas",
+    "NasgemConfig": "gnas search nasgem",
+    "ProxyRecipe": "gnas search random, evolution, local, predictor, bayes and nasgem",
+    "RetrainConfig": "gnas retrain",
+    "TabulateConfig": "gnas tabulate",
+}
+"""Commands whose ``--set`` takes the fields of a configuration."""
 START, END = "<!-- package map -->", "<!-- end of the map -->"
 MAP_HEAD = """# Map of the package
 
@@ -27,13 +41,9 @@ part may import which.
 
 
 def on_config(config: MkDocsConfig) -> MkDocsConfig:
-    """Add a page for every public module to the section "Reference" of the navigation.
-
-    The page of all options, where it was generated, stands there too.
-    """
-    entries: list[object] = [{name: page_of(name)} for name in public_modules()]
-    if (Path(config.docs_dir) / OPTIONS).is_file() and OPTIONS not in str(config.nav):
-        entries.insert(0, {"Options of every command": OPTIONS})
+    """Add the options and a page for every public module to the section "Reference"."""
+    entries: list[object] = [{"Settings": OPTIONS}]
+    entries += [{name: page_of(name)} for name in public_modules()]
     for section in config.nav or []:
         if "Reference" in section:
             section["Reference"] += entries
@@ -46,6 +56,7 @@ def on_files(files: Files, config: MkDocsConfig) -> Files:
         text = f"# {name}\n\n::: {name}\n    options:\n      show_root_heading: false\n"
         files.append(File.generated(config, page_of(name), content=text))
     files.append(File.generated(config, MAP, content=f"{MAP_HEAD}\n{package_map()}"))
+    files.append(File.generated(config, OPTIONS, content=f"{OPTIONS_HEAD}\n{settings()}"))
     return files
 
 
@@ -95,6 +106,44 @@ def package_map(depth: int | None = None) -> str:
         summary = " ".join(docstring.split("\n\n")[0].split())
         folder = "/" if path.name == "__init__.py" else ".py"
         lines.append(f"{'    ' * (len(names) - 1)}- `{names[-1]}{folder}`: {summary}")
+    return "\n".join(lines) + "\n"
+
+
+def settings() -> str:
+    """Markdown tables of the fields of every configuration of the package.
+
+    Returns:
+        A section for each class that `gnas.config.configuration` made: its summary, the commands
+        that take its fields, and a row for each field.
+    """
+    sections = []
+    for path in sorted(PACKAGE.rglob("*.py")):
+        module = ast.parse(path.read_text(encoding="utf-8"))
+        for node in module.body:
+            if isinstance(node, ast.ClassDef) and "configuration" in map(
+                ast.unparse, node.decorator_list
+            ):
+                sections.append(_section(node, path))
+    return "\n".join(sections)
+
+
+def _section(node: ast.ClassDef, path: Path) -> str:
+    """One configuration: heading, summary and table."""
+    home = ".".join(path.relative_to(ROOT).with_suffix("").parts)
+    summary = " ".join((ast.get_docstring(node) or "").split("\n\n")[0].split())
+    lines = [f"## {node.name}", "", f"{summary} Class `{home}.{node.name}`."]
+    if node.name in SET_BY:
+        lines += ["", f"Set by `--set` of `{SET_BY[node.name]}`."]
+    lines += ["", "| field | type | default | meaning |", "|---|---|---|---|"]
+    for field, after in zip(node.body, [*node.body[1:], None], strict=True):
+        if isinstance(field, ast.AnnAssign):
+            meaning = ""
+            if isinstance(after, ast.Expr) and isinstance(after.value, ast.Constant):
+                meaning = " ".join(str(after.value.value).split())
+            default = f"`{ast.unparse(field.value)}`" if field.value else "required"
+            cells = (f"`{ast.unparse(field.target)}`", f"`{ast.unparse(field.annotation)}`",
+                     default, meaning)  # fmt: skip
+            lines.append("| " + " | ".join(cell.replace("|", "\\|") for cell in cells) + " |")
     return "\n".join(lines) + "\n"
 
 

@@ -161,6 +161,8 @@ def unknown_name(what: str, name: str, known: Iterable[str]) -> str:
         known: Names that there are.
     """
     names = sorted(known)
+    if not names:
+        return f"unknown {what} '{name:.80}'; there is none to choose from"
     near = difflib.get_close_matches(name, names, n=1, cutoff=0.6)
     meant = f"did you mean {near[0]}? " if near else ""
     return f"unknown {what} '{name:.80}'; {meant}choose from {', '.join(names)}"

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import dataclasses
 import fcntl
 import importlib.util
 import os
@@ -13,6 +14,8 @@ from pathlib import Path
 from types import ModuleType
 
 import pytest
+
+from tests.test_config import CONFIGS
 
 ROOT = Path(__file__).resolve().parents[2]
 WIDEST = 105
@@ -120,6 +123,18 @@ def test_the_map_has_every_module(site: Path, hooks: ModuleType) -> None:
     for line in hooks.package_map().splitlines():
         shown = re.sub(r"`|(?<=\w)\*+", "", line.strip(" -").split(": ", 1)[0])
         assert shown in words
+
+
+def test_the_page_of_settings_has_every_field_with_its_default(site: Path) -> None:
+    """Read from the classes, while the page is made from their source."""
+    rows = read(site / "options.html")
+    text = "".join(rows.text)
+    for config in CONFIGS:
+        assert f"{config.__module__}.{config.__name__}" in text
+        section = text.split(f"{config.__module__}.{config.__name__}")[1]
+        for field in dataclasses.fields(config):
+            assert f"\n{field.name}\n" in section, f"{config.__name__}.{field.name}"
+    assert "\nchannels\nAnnotated[int, Field(ge=2, le=1024)]\n16\nChannels of the first" in text
 
 
 def test_the_map_in_development_is_up_to_date(hooks: ModuleType) -> None:
