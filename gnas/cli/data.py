@@ -79,7 +79,9 @@ def convert(
             name, source, out=out, data_dir=data_dir, notation=notation, progress=progress
         )
     facts = table.provenance
-    report_console(json).print(f"{path}: {facts.rows:,} cells, {facts.kind}; {facts.note}")
+    report_console(json).print(
+        f"{path}: {facts.rows:,} cells, {facts.kind}; {facts.note}", soft_wrap=True
+    )
     if json is not None:
         write_json(json, {"command": "data convert", "table": facts.summary()})
 
