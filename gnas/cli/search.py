@@ -64,6 +64,32 @@ Baseline = Annotated[
     | None,
     how("A published method without topology variables"),
 ]  # fmt: skip
+Select = Annotated[
+    bool,
+    typer.Option(
+        "--select",
+        help="Search --seeds times; retrain and keep the best",
+        rich_help_panel=PROTOCOL,
+    ),
+]
+Seeds = Annotated[
+    int | None, typer.Option(help="Searches to choose from [4]", rich_help_panel=PROTOCOL)
+]
+Repeats = Annotated[
+    int | None, typer.Option(help="Trainings of the best [10]", rich_help_panel=PROTOCOL)
+]
+RandomCells = Annotated[
+    int | None, typer.Option(help="Random cells beside it [0]", rich_help_panel=PROTOCOL)
+]
+Recipe = Annotated[
+    list[str] | None,
+    typer.Option(
+        "--retrain",
+        metavar="NAME=VALUE",
+        help="A field of the trainings: epochs=9",
+        rich_help_panel=PROTOCOL,
+    ),
+]
 
 
 @app.callback()
@@ -107,32 +133,11 @@ def toponas(
     regulariser: Regulariser = None,
     relaxation: Relaxation = None,
     baseline: Baseline = None,
-    select: Annotated[
-        bool,
-        typer.Option(
-            "--select",
-            help="Search --seeds times; retrain and keep the best",
-            rich_help_panel=PROTOCOL,
-        ),
-    ] = False,
-    seeds: Annotated[
-        int | None, typer.Option(help="Searches to choose from [4]", rich_help_panel=PROTOCOL)
-    ] = None,
-    repeats: Annotated[
-        int | None, typer.Option(help="Trainings of the best [10]", rich_help_panel=PROTOCOL)
-    ] = None,
-    random: Annotated[
-        int | None, typer.Option(help="Random cells beside it [0]", rich_help_panel=PROTOCOL)
-    ] = None,
-    recipe: Annotated[
-        list[str] | None,
-        typer.Option(
-            "--retrain",
-            metavar="NAME=VALUE",
-            help="A field of the trainings: epochs=9",
-            rich_help_panel=PROTOCOL,
-        ),
-    ] = None,
+    select: Select = False,
+    seeds: Seeds = None,
+    repeats: Repeats = None,
+    random: RandomCells = None,
+    recipe: Recipe = None,
     setting: Annotated[
         list[str] | None,
         typer.Option("--set", metavar="NAME=VALUE", help="Any other field of the config"),

@@ -8,6 +8,7 @@ cells are taken for them.
 
 from __future__ import annotations
 
+import re
 from dataclasses import dataclass
 
 import numpy as np
@@ -26,6 +27,10 @@ of 200 cells 0.9%; a table with several columns is so only where all are."""
 LEAST_CELLS = 40
 """Cells beyond the first of every function, below which nothing is said."""
 _CONFIDENCE = 0.999
+_COST = re.compile(
+    r"latency|_m?s$|seconds|time|energy|power|memory|size|params|flops|macs", re.IGNORECASE
+)
+"""Quantities of the network as it is built, in which cells of one function differ rightly."""
 
 
 @dataclass(frozen=True)
@@ -70,7 +75,8 @@ def function_agreement(table: BenchmarkTable) -> FunctionAgreement | None:
     """How well a table's cells of one function agree, in the scores where they agree best.
 
     Scores are accuracies or, in a table without, the columns of quantities that
-    `gnas.data.QUANTITIES` lacks, as other benchmarks name theirs.
+    `gnas.data.QUANTITIES` lacks, as other benchmarks name theirs; costs such as latencies are no
+    scores, since parts of a cell that compute nothing cost time too.
 
     Accuracies are compared by rank, as a few cells that do not learn at all would otherwise make
     up nearly all variance. The best column decides, as all of them share one encoding.
@@ -103,7 +109,8 @@ def _scores(table: BenchmarkTable) -> dict[str, NDArray[np.float64]]:
     chosen: dict[tuple[str, str | None, int | None], list[str]] = {}
     stored: dict[tuple[str, str | None, int | None], str] = {}
     columns = [column for column in table.columns if column.is_accuracy]
-    for column in columns or [c for c in table.columns if c.quantity not in QUANTITIES]:
+    others = [c for c in table.columns if c.quantity not in QUANTITIES]
+    for column in columns or [c for c in others if not _COST.search(c.quantity)]:
         key = column.quantity, column.dataset, column.epochs
         chosen.setdefault(key, []).append(column.name)
         if column.run is None:

@@ -208,3 +208,12 @@ def test_a_record_says_what_it_found() -> None:
     found = FunctionAgreement("val_acc", 3, 40, 0.4, 0.2)
     assert found.is_suspicious
     assert "40 cells share 3 functions; within these lies 40.0% of" in str(found)
+
+
+@pytest.mark.parametrize("name", ["edgegpu_latency_ms", "num_flops", "train_seconds"])
+def test_costs_are_no_scores(name: str) -> None:
+    """Cells of one function may well differ in them."""
+    rng = np.random.default_rng(3)
+    codes = all_codes()[rng.choice(NUM_CELLS, 400, replace=False)]
+    assert function_agreement(table_of(codes, rng.random(400), name)) is None
+    assert function_agreement(table_of(codes, rng.random(400), "top1")) is not None
