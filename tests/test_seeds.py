@@ -306,7 +306,10 @@ def commands(command: Any, path: tuple[str, ...] = ()) -> Iterator[tuple[tuple[s
 
 CELL = "|nor_conv_3x3~0|+|none~0|none~1|+|none~0|none~1|skip_connect~2|"
 ARGUMENTS = {
+    "bench nasbench201": ["--table", "a.parquet"],
     "bench nasgem": ["--table", "a.parquet"],
+    "bench search": ["nasbench201", "--table", "a.parquet"],
+    "bench supernet": ["nasbench201", "--table", "a.parquet"],
     **{
         name: ["--space", "nasbench201", "--dataset", "digits"]
         for name in ("random", "evolution", "local", "predictor", "bayes")
@@ -333,6 +336,7 @@ def test_commands(
     monkeypatch.chdir(tmp_path)
     (tmp_path / "a").mkdir()
     (tmp_path / "a" / "1.png").write_bytes(b"")
+    (tmp_path / "a.parquet").write_bytes(b"PAR1")
     arguments = [
         *path,
         *ARGUMENTS.get(" ".join(path), ARGUMENTS.get(path[-1], [])),

@@ -127,6 +127,13 @@ class NASGEMBench:
             check_encoder(name)
 
 
+_TABLE_IMAGES: dict[str, tuple[str, ...]] = {
+    "nasbench101": ("cifar10",),
+    "nasbench201": get_args(Images),
+}
+"""Images of each table that searchers are compared on."""
+
+
 @configuration
 class SearchBench:
     """How fast searchers find the best architecture of a table.
@@ -155,7 +162,7 @@ class SearchBench:
     """The first search's seed; the others have the following ones."""
 
     def __post_init__(self) -> None:
-        choices = get_args(Images) if self.space == "nasbench201" else ("cifar10",)
+        choices = _TABLE_IMAGES[self.space]
         if self.dataset not in choices:
             raise ConfigError(
                 f"dataset of {self.space} must be one of {[*choices]}, but got '{self.dataset}'"

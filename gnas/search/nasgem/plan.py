@@ -29,6 +29,10 @@ KEPT = ("space", "evaluate", "dataset", "objective", "storage", "study")
 """Fields of a plan that its record has as they are."""
 
 
+OWN_SPACE = "nasgem"
+"""The space that the search is made for."""
+
+
 @dataclass(frozen=True, kw_only=True)
 class NasgemPlan:
     """How to search, what on, and in which study."""
@@ -109,7 +113,7 @@ def plan_nasgem(
         )
     if "encoder" in changes:
         changes.setdefault("predictor", "mlp")
-    space = None if space == "nasgem" else space
+    space = None if space == OWN_SPACE else space
     if space is not None:
         changes = _of_other_space(space, changes)
     searching, seeing = shared_out(changes, NasgemConfig, ProxyImagesConfig, own=("dataset",))
