@@ -92,7 +92,8 @@ def print_supernets(result: SupernetBenchResult, console: Console) -> None:
         soft_wrap=True,
     )
     grid = Grid(box=SIMPLE_HEAD, padding=0, pad_edge=False)
-    grid.add_column("method", overflow="fold")
+    longest = max(len(row.method) for row in result.rows)
+    grid.add_column("method", min_width=longest, no_wrap=True)
     other = facts["other"]
     for name in (
         "seeds", "test acc %", "worst", "rank", other or "", "edges", "skips", "tau", "p DARTS",
