@@ -83,10 +83,17 @@ def test_forked_children_keep_no_lock(tmp_path: Path) -> None:
         if child == 0:
             os.read(read, 1)
             os._exit(0)
-    with working_in(tmp_path):
-        pass
+    assert os.waitpid(child, os.WNOHANG) == (0, 0)  # lives
+    assert_free(tmp_path)
     os.write(write, b"x")
     os.waitpid(child, 0)
+
+
+def assert_free(folder: Path) -> None:
+    """This process can take the lock, and is then its recorded owner."""
+    with working_in(folder):
+        assert json.loads((folder / LOCK).read_text())["pid"] == os.getpid()
+    assert not (folder / LOCK).exists()
 
 
 def record(folder: Path, **changes: object) -> Path:
@@ -98,14 +105,12 @@ def record(folder: Path, **changes: object) -> Path:
 
 def test_a_number_that_is_used_again_is_no_owner(tmp_path: Path) -> None:
     record(tmp_path, started=1)  # this process' number, but it started later
-    with working_in(tmp_path):
-        pass
+    assert_free(tmp_path)
 
 
 def test_a_rebooted_machine_has_ended_all(tmp_path: Path) -> None:
     record(tmp_path, boot="another")
-    with working_in(tmp_path):
-        pass
+    assert_free(tmp_path)
 
 
 def test_other_machines_are_believed_while_they_are_heard_of(tmp_path: Path) -> None:
@@ -135,8 +140,7 @@ def test_the_holder_is_heard_of(tmp_path: Path, monkeypatch: pytest.MonkeyPatch)
 @pytest.mark.parametrize("text", ["", "{", "[]", '{"pid": "x"}', "[" * 3000, "\0" * 9000])
 def test_what_is_no_record_names_nobody(tmp_path: Path, text: str) -> None:
     (tmp_path / LOCK).write_text(text)
-    with working_in(tmp_path):
-        pass
+    assert_free(tmp_path)
 
 
 def test_drives_without_locks_have_the_record(

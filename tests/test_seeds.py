@@ -81,10 +81,10 @@ def nasgem_search(seed: Any) -> object:
     return chosen.ask()
 
 
-def sampled(make: Callable[..., study.ArchitectureSampler]) -> Callable[..., object]:
+def sampled(make: Callable[..., study.ArchitectureSampler]) -> Callable[..., list[float | None]]:
     """Makes a sampler with a seed and has it choose, also after a predictor's first fit."""
 
-    def use(seed: Any) -> None:
+    def use(seed: Any) -> list[float | None]:
         a_study = optuna.create_study(sampler=make(seed=seed), direction="maximize")
 
         def objective(trial: optuna.Trial) -> float:
@@ -92,6 +92,7 @@ def sampled(make: Callable[..., study.ArchitectureSampler]) -> Callable[..., obj
             return trial.suggest_float("lr", 0, 1)
 
         a_study.optimize(objective, n_trials=5)
+        return [trial.value for trial in a_study.trials]
 
     return use
 
@@ -272,8 +273,9 @@ def test_seeds(name: str) -> None:
 
 
 def test_samplers_without_a_seed_get_through_a_fit() -> None:
-    for _ in range(3):
-        sampled(nasgem_sampler)(None)
+    runs = [sampled(nasgem_sampler)(None) for _ in range(3)]
+    assert [len(run) for run in runs] == [5, 5, 5]
+    assert runs[0] != runs[1]  # each by a seed of its own
 
 
 def test_nothing_is_drawn_or_trained_with_a_bad_seed(tmp_path: Path) -> None:

@@ -78,10 +78,15 @@ def test_every_way_on_nasbench201(way: str) -> None:
 @pytest.mark.parametrize("way", ["snas", "gdas", "drnas", "pc-darts", "beta-darts", "r-darts"])
 def test_published_methods_on_darts_cells(way: str) -> None:
     config = tiny(**{**BASELINES[way], "channels": 8, "epochs": 2})
-    result = search(config)
-    search_space(config).validate(result.architecture)
     with_topology = replace(config, topology="fixed", mode="output")
-    search_space(with_topology).validate(search(with_topology).architecture)
+    for chosen in (config, with_topology):
+        result, space = search(chosen), search_space(chosen)
+        space.validate(result.architecture)
+        assert result.text == space.to_str(result.architecture)
+        assert math.isfinite(result.metrics["train_loss"])
+        assert any(name.startswith("beta") for name in result.history) == chosen.learns_topology
+        alphas = [values for name, values in result.history.items() if name.startswith("alpha")]
+        assert alphas and not any(torch.equal(values[0], values[-1]) for values in alphas)
 
 
 def test_topologies_of_a_nasbench201_cell() -> None:
