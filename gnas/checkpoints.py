@@ -9,7 +9,7 @@ from __future__ import annotations
 import json
 import logging
 import re
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from pathlib import Path
 from typing import Any
 
@@ -54,8 +54,14 @@ class Checkpoints:
         self._good = [*(s for s in self._good if s != step), step][-2:]
         self._prune()
 
-    def load(self) -> tuple[dict[str, Tensor], dict[str, Any]]:
+    def load(
+        self, check: Callable[[dict[str, Any]], None] = lambda record: None
+    ) -> tuple[dict[str, Tensor], dict[str, Any]]:
         """The newest whole checkpoint; warns of every newer one that is damaged.
+
+        Args:
+            check: Raises KeyError, TypeError or ValueError for a record that is not such a run's;
+                its checkpoint counts as damaged.
 
         Raises:
             MissingDataError: there is none at all.
@@ -69,7 +75,7 @@ class Checkpoints:
         reasons = []
         for step in reversed(steps):
             try:
-                found = self._read(step)
+                found = self._read(step, check)
             except DataError as error:
                 reasons.append(str(error))
                 continue
@@ -86,16 +92,17 @@ class Checkpoints:
         matches = (_NAME.fullmatch(path.name) for path in self.folder.iterdir())
         return sorted(int(match[1]) for match in matches if match)
 
-    def _read(self, step: int) -> tuple[dict[str, Tensor], dict[str, Any]]:
+    def _read(
+        self, step: int, check: Callable[[dict[str, Any]], None]
+    ) -> tuple[dict[str, Tensor], dict[str, Any]]:
         weights, facts = self._paths(step)
         what = "the record of a checkpoint"
         record = read_json(facts, what)
         with decoding(facts, what):
             expected = record["sha256"]
-            if record["step"] != step or type(record["processes"]) is not int:
-                raise ValueError("step and processes must be whole numbers, step that of its name")
-            if not all(isinstance(value, dict | None) for value in record["facts"].values()):
-                raise ValueError("facts must be objects")
+            if record["step"] != step:
+                raise ValueError("step must be that of its name")
+            check(record)
         check_regular(weights, "the tensors of a checkpoint")
         if sha256_of(weights) != expected:
             raise DataError(f"checkpoint {weights} must have its sha256, but is damaged")

@@ -72,6 +72,14 @@ State = TypeVar("State", bound=Resumable)
 T = TypeVar("T")
 
 
+def _check_record(record: dict[str, Any]) -> None:
+    """Raises KeyError, TypeError or ValueError if a checkpoint's record lacks what a run's has."""
+    if type(record["processes"]) is not int:
+        raise ValueError("processes must be a whole number")
+    if not all(isinstance(value, dict | None) for value in record["facts"].values()):
+        raise ValueError("facts must be objects")
+
+
 class RunRecord(Generic[State]):
     """Writes what a run has done, so that it can be watched, and resumed after any end.
 
@@ -118,7 +126,7 @@ class RunRecord(Generic[State]):
             DataError: all are damaged.
             ConfigError: it is of a run with other facts; says which.
         """
-        tensors, record = self.checkpoints.load()
+        tensors, record = self.checkpoints.load(_check_record)
         for kind, before in record["facts"].items():
             changed = {
                 name: (was, now)

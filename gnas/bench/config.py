@@ -58,9 +58,7 @@ class NASBench101Bench:
 
     def __post_init__(self) -> None:
         _check_different("samples", self.samples)
-        _check_different("encoders", self.encoders, empty=True)
-        for name in self.encoders:
-            check_encoder(name)
+        _check_encoders(self.encoders)
 
 
 @configuration
@@ -122,9 +120,7 @@ class NASGEMBench:
 
     def __post_init__(self) -> None:
         _check_different("samples", self.samples)
-        _check_different("encoders", self.encoders, empty=True)
-        for name in self.encoders:
-            check_encoder(name)
+        _check_encoders(self.encoders)
 
 
 _TABLE_IMAGES: dict[str, tuple[str, ...]] = {
@@ -189,6 +185,13 @@ class TopologyBench:
     """A file, or a name for `gnas.data.load_table`."""
     data_dir: str | None = None
     """Folder of tables to look in first."""
+
+
+def _check_encoders(names: tuple[str, ...]) -> None:
+    """Refuses encoders that there are not, and one that is named twice."""
+    _check_different("encoders", names, empty=True)
+    for name in names:
+        check_encoder(name)
 
 
 def _check_different(name: str, items: Sequence[object], *, empty: bool = False) -> None:

@@ -34,6 +34,27 @@ def fitting_batch(wanted: int, count: int, *, accumulate: int = 1, processes: in
     return min(wanted, max(power // pieces, 2) * pieces)
 
 
+def suited_batch(
+    batch_size: int, count: int, *, accumulate: int = 1, processes: int = 1, chosen: bool
+) -> int:
+    """A batch size that suits the images, checked by `check_batch`.
+
+    Args:
+        batch_size: As configured.
+        count: Images of the smallest part.
+        accumulate: Pieces of each process's share of a batch.
+        processes: Processes that share it.
+        chosen: Whether a person chose it; otherwise it may be lowered by `fitting_batch`.
+
+    Raises:
+        ConfigError: names what does not hold.
+    """
+    if not chosen:
+        batch_size = fitting_batch(batch_size, count, accumulate=accumulate, processes=processes)
+    check_batch(batch_size, count, accumulate=accumulate, processes=processes)
+    return batch_size
+
+
 def check_batch(batch_size: int, count: int, *, accumulate: int = 1, processes: int = 1) -> None:
     """Checks, before anything is written, that batches can be made and shared out.
 

@@ -11,7 +11,7 @@ from typing import Any, Self, get_args
 from gnas.config import shared_out
 from gnas.data.config import TRAIN_SIZE, TrainTestConfig
 from gnas.data.files import decoding, read_json
-from gnas.data.fitting import check_batch, fitting_batch
+from gnas.data.fitting import suited_batch
 from gnas.data.names import TrainDataset
 from gnas.errors import ConfigError
 from gnas.retrain.config import PRESETS, RetrainConfig
@@ -71,11 +71,14 @@ class Trainings:
         Raises:
             ConfigError: batches cannot be made of the images, or shared out.
         """
-        config, pieces = self.config, self.config.accumulate
-        if "batch_size" in self.follows:
-            size = fitting_batch(config.batch_size, count, accumulate=pieces, processes=processes)
-            config = dataclasses.replace(config, batch_size=size)
-        check_batch(config.batch_size, count, accumulate=pieces, processes=processes)
+        size = suited_batch(
+            self.config.batch_size,
+            count,
+            accumulate=self.config.accumulate,
+            processes=processes,
+            chosen="batch_size" not in self.follows,
+        )
+        config = dataclasses.replace(self.config, batch_size=size)
         return dataclasses.replace(self, config=config, follows=())
 
     def trainings(self) -> dict[str, RetrainConfig]:

@@ -14,7 +14,6 @@ import torch
 from safetensors.torch import save_file
 from torch import Tensor
 
-from gnas.checkpoints import Checkpoints
 from gnas.errors import DataError
 from gnas.models import NetworkFacts, load_network, save_network
 from gnas.records import LineLog, RunRecord
@@ -167,10 +166,11 @@ def test_checkpoints(tmp_path: Path, rng: np.random.Generator) -> None:
 
 
 def test_a_checkpoint_without_processes(tmp_path: Path) -> None:
-    checkpoints = Checkpoints(tmp_path)
-    checkpoints.save(2, {"w": torch.zeros(1)}, {"facts": {}})
+    run: RunRecord[State] = RunRecord(tmp_path, {})
+    run.checkpoints.save(2, {"w": torch.zeros(1)}, {"facts": {}})
+    resumed: RunRecord[State] = RunRecord(tmp_path, {}, resume=True)
     with pytest.raises(DataError, match="the record of a checkpoint, but: 'processes' is"):
-        Checkpoints(tmp_path).load()
+        resumed.restore(State())
 
 
 def test_line_logs(tmp_path: Path, rng: np.random.Generator) -> None:

@@ -10,7 +10,7 @@ from typing import Any, get_args
 
 from gnas.config import shared_out
 from gnas.data.config import ImagesConfig
-from gnas.data.fitting import check_batch, fitting_batch
+from gnas.data.fitting import suited_batch
 from gnas.data.names import SearchDataset
 from gnas.errors import ConfigError
 from gnas.runs import check_unchanged, plain, reading_config
@@ -47,11 +47,14 @@ class SearchPlan:
         Raises:
             ConfigError: batches cannot be made of the images, or shared out.
         """
-        config, pieces = self.config, self.config.accumulate
-        if "batch_size" in self.follows:
-            size = fitting_batch(config.batch_size, count, accumulate=pieces, processes=processes)
-            config = dataclasses.replace(config, batch_size=size)
-        check_batch(config.batch_size, count, accumulate=pieces, processes=processes)
+        size = suited_batch(
+            self.config.batch_size,
+            count,
+            accumulate=self.config.accumulate,
+            processes=processes,
+            chosen="batch_size" not in self.follows,
+        )
+        config = dataclasses.replace(self.config, batch_size=size)
         return SearchPlan(config, self.images)
 
 
