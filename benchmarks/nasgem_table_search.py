@@ -92,17 +92,17 @@ def search(truth: Truth, name: str, trained: int, top: int, seed: int) -> dict[s
     few, others = order[:trained], order[trained:]
     tau = np.nan
     if name == RANDOM:
-        bought = order[: trained + top]
+        queried = order[: trained + top]
     elif name == FEWEST:
-        bought = others[best(-truth.table.values("macs")[others], top)]
+        queried = others[best(-truth.table.values("macs")[others], top)]
     else:
         graphs = truth.table.graphs.pad_to(30)
         predictor = predictor_of(truth, METHODS[name], seed)
         predictor.fit(graphs[torch.from_numpy(few)], truth.seen[few])
         predicted = predictor.predict(graphs[torch.from_numpy(others)])
         tau = kendall_tau(predicted, (truth.test - truth.penalty)[others])
-        bought = others[best(predicted, top)]
-    find = bought[int(np.argmax(truth.seen[bought]))]
+        queried = others[best(predicted, top)]
+    find = queried[int(np.argmax(truth.seen[queried]))]
     return {
         "score": float((truth.test - truth.penalty)[find]),
         "test_acc": float(truth.test[find]),

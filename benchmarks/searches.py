@@ -1,6 +1,6 @@
 """Tables and pictures of one or several results of `gnas bench search --json FILE`.
 
-Prints what every searcher found and how many purchases it took. `--save 202611` writes that to
+Prints what every searcher found and how many queries it took. `--save 202611` writes that to
 results/searches_202611.md, and every result with its pictures to
 results/SPACE_search_DATASET_202611*. Run from the repository's root:
 python benchmarks/searches.py FILE... [--save MONTH] [--picture docs/images/regret.svg]
@@ -54,12 +54,12 @@ def section(result: dict[str, Any]) -> str:
     head = (
         f"## {config['space']}, {config['dataset']}\n\n{facts['rows']:,} cells of "
         f"{facts['name']} ({facts['provenance']}), {facts['architectures']:,} different networks, "
-        f"sha256 {facts['sha256'][:12]}. {config['budget']} purchases, {config['seeds']} searches "
+        f"sha256 {facts['sha256'][:12]}. {config['budget']} queries, {config['seeds']} searches "
         f"each from seed {config['seed']} on; chosen by validation, reported by mean test "
         f"accuracy (best {100 * result['best_test_acc']:.2f}%). ± is half the 95% interval over "
         f"searches. {result['protocol']['refits'].capitalize()}.\n\n"
         "| searcher | test accuracy % | regret after "
-        f"{' / '.join(map(str, after))} | found the optimum | median purchases until then | "
+        f"{' / '.join(map(str, after))} | found the optimum | median queries until then | "
         "processor s a search |\n|---|---|---|---|---|---|\n"
     )
     return head + "".join(line(row, after) for row in result["rows"])

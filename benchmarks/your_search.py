@@ -62,7 +62,7 @@ def main() -> None:
         )
         print(lines[-1], flush=True)
     if options.save:
-        what = f"{BUDGET} purchases of the shipped table's {len(score):,} cells"
+        what = f"{BUDGET} queries of the shipped table's {len(score):,} cells"
         text = "\n".join(lines)
         save_record(options.save, what, "python benchmarks/your_search.py", text, found=found)
 

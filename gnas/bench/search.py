@@ -26,12 +26,12 @@ Progress = Callable[[int, int | None], None]
 
 PROTOCOL = {
     "score": "mean validation accuracy over the runs; cells that are the same network, drawn "
-    "differently, are one architecture with the mean of their accuracies, bought once",
-    "choose": "the best validation accuracy among what was bought",
+    "differently, are one architecture with the mean of their accuracies, queried once",
+    "choose": "the best validation accuracy among what was queried",
     "report": "mean test accuracy over the runs of what was chosen; regret is the best one's "
     "minus that",
     "refits": f"searchers with a predictor buy {START} at random, then fit it anew after every "
-    f"{EVERY} purchases",
+    f"{EVERY} queries",
     "optimum": "the architecture with the best validation accuracy of the table",
     "intervals": "mean and 95% Student t interval over seeds",
 }
@@ -46,10 +46,10 @@ class SearcherRow:
     test_acc: Interval
     """Of what was chosen when the budget was spent."""
     test_regret: tuple[Interval, ...]
-    """After 1, 2, ... purchases."""
+    """After 1, 2, ... queries."""
     val_regret: tuple[Interval, ...]
     found_optimum: float
-    """Share of the searches that bought the optimum."""
+    """Share of the searches that found the optimum."""
     median_queries: float | None
     """Purchases until then, the median over all searches; None if fewer than half found it."""
     queries: tuple[int | None, ...]
@@ -57,7 +57,7 @@ class SearcherRow:
     seconds: float
     """Mean processor time of one search until the optimum or the end: choosing, not training."""
     test_regret_spread: tuple[Quantiles | None, ...] = ()
-    """Between which regrets most searches lie, after 1, 2, ... purchases; None of fewer than five
+    """Between which regrets most searches lie, after 1, 2, ... queries; None of fewer than five
     searches."""
 
 
@@ -173,18 +173,18 @@ def _facts(config: SearchBench, table: BenchmarkTable) -> dict[str, Any]:
 
 
 def _row(name: str, evaluator: TableEvaluator, searches: Sequence[Search]) -> SearcherRow:
-    """Regret curves and purchases until the optimum of one searcher's searches."""
+    """Regret curves and queries until the optimum of one searcher's searches."""
     val_acc, test_acc = evaluator.values["val_acc"], evaluator.values["test_acc"]
-    purchases = np.array([search.bought for search in searches])  # [seeds, budget]
-    val = val_acc[purchases]
+    queried = np.array([search.queried for search in searches])  # [seeds, budget]
+    val = val_acc[queried]
     best = np.maximum.accumulate(val, axis=1)
-    budget = purchases.shape[1]
+    budget = queried.shape[1]
     better = np.diff(best, axis=1, prepend=-np.inf) > 0
-    first = np.where(better, np.arange(budget), 0)  # where the best so far was bought
-    chosen = np.take_along_axis(purchases, np.maximum.accumulate(first, axis=1), axis=1)
+    first = np.where(better, np.arange(budget), 0)  # where the best so far was queried
+    chosen = np.take_along_axis(queried, np.maximum.accumulate(first, axis=1), axis=1)
     test_regret = test_acc.max() - test_acc[chosen]
     val_regret = val_acc.max() - best
-    hits = purchases == val_acc.argmax()
+    hits = queried == val_acc.argmax()
     queries = [int(hit.argmax()) + 1 if hit.any() else None for hit in hits]
     sorted_queries = sorted(np.inf if q is None else q for q in queries)
     median = float(np.median(sorted_queries)) if np.isfinite(sorted_queries).any() else np.inf

@@ -29,7 +29,7 @@ class Search:
     searcher: str
     """Key of `gnas.search.samplers.SEARCHERS`."""
     seed: int
-    bought: tuple[int, ...]
+    queried: tuple[int, ...]
     """Numbers of the evaluator's networks, in order."""
     seconds: float
     """Processor time of choosing."""
@@ -79,7 +79,7 @@ class SearchLog:
 
 
 def _search_of(record: Any) -> Search:
-    return Search(**{**record, "bought": tuple(record["bought"])})
+    return Search(**{**record, "queried": tuple(record["queried"])})
 
 
 def run_searches(

@@ -48,7 +48,7 @@ def search(
     out: Out = None,
     json: Json = None,
 ) -> None:
-    """Find the best cell of a table with few purchases: regret and queries to the optimum.
+    """Find the best cell of a table with few queries: regret and queries to the optimum.
 
     Searches that --out has from an earlier, perhaps stopped, run are not run again.
     """
@@ -86,7 +86,7 @@ def print_searches(result: SearchBenchResult, console: Console) -> None:
         soft_wrap=True,
     )
     grid = Grid(box=SIMPLE_HEAD, padding=0, pad_edge=False)
-    grid.title = f"{result.config.budget} purchases, {result.config.seeds} searches each"
+    grid.title = f"{result.config.budget} queries, {result.config.seeds} searches each"
     grid.title_justify = "left"
     grid.add_column("searcher", overflow="fold")
     for name in ("test acc %", "test regret", "found", "median queries", "s each"):
@@ -106,7 +106,7 @@ def print_searches(result: SearchBenchResult, console: Console) -> None:
     console.print(
         f"Chosen by {facts['val_column']}, reported by {facts['test_column']} (best "
         f"{100 * result.best_test_acc:.2f}%), regret in percentage points; found: the best "
-        f"{facts['val_column']}, {100 * result.best_val_acc:.2f}%, was bought. ± is half the 95% "
+        f"{facts['val_column']}, {100 * result.best_val_acc:.2f}%, was queried. ± is half the 95% "
         f"interval over searches. {result.seconds:.0f} s.",
         soft_wrap=True,
     )

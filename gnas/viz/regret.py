@@ -20,11 +20,11 @@ LEAST_REGRET_PERCENT = 0.002
 
 
 def regret_figures(result: SearchBenchResult) -> dict[str, Figure]:
-    """By name: "regret", of test accuracy by purchases, and "found", the optimum's finders.
+    """By name: "regret", of test accuracy by queries, and "found", the optimum's finders.
 
     Lines are means over seeds, in percentage points on a logarithmic axis; bands hold four fifths
     of the searches, and there are none below five. "found" has the share of the searches that
-    bought the optimum within so many purchases.
+    queried the optimum within so many of them.
     """
     colours = predictor_colours(row.searcher for row in result.rows)
     regret, axes = _axes(result, f"Regret (percentage points)\nof {result.table['test_column']}")
@@ -34,12 +34,12 @@ def regret_figures(result: SearchBenchResult) -> dict[str, Figure]:
     axes.yaxis.set_major_formatter("{x:g}")
     axes.legend(fontsize=8, frameon=False)
 
-    found, axes = _axes(result, "Searches that bought the optimum (%)")
-    bought = np.arange(1, result.config.budget + 1)
+    found, axes = _axes(result, "Searches that found the optimum (%)")
+    queries = np.arange(1, result.config.budget + 1)
     for row in result.rows:
         ends = np.array([np.inf if q is None else q for q in row.queries])
-        shares = (ends[:, None] <= bought).mean(0)
-        axes.plot(bought, 100 * shares, color=colours[row.searcher], label=row.searcher)
+        shares = (ends[:, None] <= queries).mean(0)
+        axes.plot(queries, 100 * shares, color=colours[row.searcher], label=row.searcher)
     axes.legend(fontsize=8, frameon=False)
     return {"regret": regret, "found": found}
 
@@ -49,7 +49,7 @@ def _axes(result: SearchBenchResult, label: str) -> tuple[Figure, Axes]:
 
     figure = Figure(figsize=(8, 5), layout="constrained")
     axes = figure.subplots()
-    axes.set_xlabel("Architectures bought")
+    axes.set_xlabel("Queries")
     axes.set_ylabel(label)
     axes.set_title(
         f"{result.table['name']}, {result.config.dataset}: {result.config.seeds} searches "
@@ -64,12 +64,12 @@ def _axes(result: SearchBenchResult, label: str) -> tuple[Figure, Axes]:
 def _regret(axes: Axes, row: SearcherRow, colour: str) -> None:
     """The mean of one searcher, and between which regrets most of its searches lie."""
     mean = _percent([value.mean for value in row.test_regret])
-    bought = np.arange(1, len(mean) + 1)
-    axes.plot(bought, mean, color=colour, label=row.searcher)
+    queries = np.arange(1, len(mean) + 1)
+    axes.plot(queries, mean, color=colour, label=row.searcher)
     known = [value for value in row.test_regret_spread if value is not None]
     if len(known) == len(mean):
         low, high = (_percent([getattr(v, end) for v in known]) for end in ("low", "high"))
-        axes.fill_between(bought, low, high, color=colour, alpha=0.15, linewidth=0)
+        axes.fill_between(queries, low, high, color=colour, alpha=0.15, linewidth=0)
 
 
 def _percent(shares: list[float]) -> NDArray[np.float64]:

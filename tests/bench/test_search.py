@@ -162,11 +162,11 @@ def test_no_searcher_queries_the_same_network_twice(name: str, nasbench201: Path
     val = table.val_acc(dataset="cifar10-valid")[rows]
     evaluator = TableEvaluator(NASBench201(), graphs, {"val_acc": val})
     assert len(evaluator) < len(graphs)
-    bought = queries(evaluator, name, 80).tolist()
+    queried = queries(evaluator, name, 80).tolist()
     best = evaluator.values["val_acc"].argmax()
-    until = bought.index(best) + 1 if best in bought else len(bought)
-    assert len(set(bought[:until])) == until
-    assert set(bought[until:]) <= {best}
+    until = queried.index(best) + 1 if best in queried else len(queried)
+    assert len(set(queried[:until])) == until
+    assert set(queried[until:]) <= {best}
 
 
 def test_a_stopped_experiment_goes_on(nasbench201: Path, tmp_path: Path) -> None:
