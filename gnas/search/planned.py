@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Collection
 from pathlib import Path
 
 from gnas.data.tables import BenchmarkTable, load_table
@@ -73,8 +74,13 @@ def run_plan(
     )
 
 
-def open_evaluator(plan: SearchPlan, space: Space) -> Evaluator:
+def open_evaluator(plan: SearchPlan, space: Space, *, made: Collection[str] = ()) -> Evaluator:
     """The plan's evaluator.
+
+    Args:
+        plan: Says how is evaluated.
+        space: Of the architectures.
+        made: Measures that whoever calls makes of others, where a table has them not.
 
     Raises:
         GnasError: a file is missing or damaged, or settings are impossible.
@@ -83,7 +89,7 @@ def open_evaluator(plan: SearchPlan, space: Space) -> Evaluator:
         return FunctionEvaluator(plan.evaluate)
     goal = Goal.of(plan.objectives or ("val_acc",), plan.at_most)
     if plan.table:
-        return _open_tables(plan, space, goal)
+        return _open_tables(plan, space, goal, made)
     return TrainingEvaluator(
         plan.images(),
         plan.recipe(),
@@ -92,7 +98,9 @@ def open_evaluator(plan: SearchPlan, space: Space) -> Evaluator:
     )
 
 
-def _open_tables(plan: SearchPlan, space: Space, goal: Goal) -> TableEvaluator:
+def _open_tables(
+    plan: SearchPlan, space: Space, goal: Goal, made: Collection[str]
+) -> TableEvaluator:
     tables = [load_table(path, data_dir=plan.data_dir) for path in plan.table]
     left, opened = list(goal.names), list[TableEvaluator]()
     for table in tables:
@@ -105,7 +113,7 @@ def _open_tables(plan: SearchPlan, space: Space, goal: Goal) -> TableEvaluator:
         has = {column.quantity for column in table.columns}
         own = [name for name in left if name in has]
         if table is tables[-1]:
-            own = left  # so that what no table has is named
+            own += [name for name in left if name not in (*own, *made)]  # so that it is named
         dataset = plan.dataset or _images_of(table)
         opened.append(TableEvaluator.from_table(space, table, own, dataset=dataset))
         left = [name for name in left if name not in own]

@@ -20,6 +20,7 @@ from gnas.search.nasgem.result import NasgemResult, nasgem_result
 from gnas.search.nasgem.searcher import FINAL, NasgemSearch
 from gnas.search.nasgem.surface import Surface, save_surfaces, surface
 from gnas.search.nasgem.trace import NasgemTrace
+from gnas.search.objectives import Objective
 from gnas.search.plan import SearchPlan
 from gnas.search.planned import open_evaluator
 from gnas.search.result import SearchResult
@@ -59,16 +60,17 @@ def run_nasgem(
     space = plan.config.space() if plan.space is None else load_space(plan.space)
     predictor = new_predictor(plan.config, space)
     plan, evaluator = nasgem_evaluator(plan, space)
+    has_score = isinstance(evaluator, EfficiencyEvaluator)
     goals = (plan.objective,) if plan.objective is not None else (
-        (SCORE,) if isinstance(evaluator, EfficiencyEvaluator) else default_objectives(evaluator)
+        (SCORE,) if has_score else default_objectives(evaluator)
     )  # fmt: skip
+    by_score = has_score and Objective.parse(goals[0]) == Objective(SCORE, "max")
     surfaces: dict[str, Surface] = {}
 
     def look(searcher: NasgemSearch) -> None:
         if not surfaces:
             surfaces.update(_surfaces(plan, space, searcher))
 
-    counted = isinstance(evaluator, EfficiencyEvaluator) and plan.config.predict == "accuracy"
     searcher = NasgemSearch(
         evaluator.reachable(space),
         predictor,
@@ -76,7 +78,7 @@ def run_nasgem(
         pool=plan.config.pool,
         top=plan.config.top,
         min_nodes=plan.min_nodes,
-        lambda_=plan.config.lambda_ if counted else None,
+        lambda_=plan.config.lambda_ if by_score and plan.config.predict == "accuracy" else None,
         update_every=plan.config.update_every,
         meanwhile=look,
         seed=plan.config.seed,
@@ -160,9 +162,11 @@ def nasgem_evaluator(plan: NasgemPlan, space: Space) -> tuple[NasgemPlan, Evalua
                 objectives=() if plan.objective is None else (plan.objective,),
             ),
             space,
+            made=(SCORE,),
         )
+        by_score = plan.objective is None or Objective.parse(plan.objective).name == SCORE
         scored = ACCURACY in evaluator.measures and MACS in evaluator.counted
-        if scored and plan.objective in (None, SCORE):
+        if by_score and scored and SCORE not in evaluator.measures:
             evaluator = EfficiencyEvaluator(evaluator, plan.config.lambda_)
         return plan, evaluator
     splits = open_proxy_images(plan.images)

@@ -63,6 +63,9 @@ def test_a_table_with_macs_is_searched_for_the_efficiency_score(
     alone = plan_nasgem(space="nasbench201", table=(table,), objective="val_acc", **SMALL)
     plainly = run_nasgem(alone, out=tmp_path / "alone")
     assert plainly.objectives == ("val_acc:max",) and "MACs" not in plainly.predictor.features
+    for objective in ("score", "score:max"):
+        named = plan_nasgem(space="nasbench201", table=(table,), objective=objective, **SMALL)
+        assert lasting(run_nasgem(named, out=tmp_path / objective)) == lasting(found)
     with pytest.raises(ConfigError, match="walks reads operations on nodes"):
         walks = plan_nasgem(space="nasbench201", table=(table,), predictor="walks", **SMALL)
         run_nasgem(walks, out=tmp_path / "walks")

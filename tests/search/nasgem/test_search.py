@@ -129,6 +129,13 @@ def test_failed_candidates_do_not_end_a_search(tmp_path: Path) -> None:
         search(tiny(iterations=14), tmp_path / "few", kind=Failing)
 
 
+def test_another_objective_is_not_charged_for_macs(tmp_path: Path) -> None:
+    result = search(tiny(objective="val_acc", iterations=2), tmp_path / "acc")
+    assert result.objectives == ("val_acc:max",) and result.predictor.features == "nasgem-30"
+    assert "lambda_" not in result.config["searcher"]
+    assert result.chosen.score == result.chosen.val_acc
+
+
 def test_a_prior_of_random_graphs(tmp_path: Path) -> None:
     plan = tiny(prior="watts-strogatz", spread=True, predictor="default", iterations=4)
     result = search(plan, tmp_path / "ws")
