@@ -136,7 +136,6 @@ class NasgemSearch(PredictorSearch):
     def drop(self, graph: Data, reason: str = "") -> None:
         """See `Searcher.drop`; in the order of asking."""
         super().drop(graph, reason)
-        self.notes.append(f"cell {self._settled} failed: {reason}")
         self._reasons.append(reason)
         self._settled += 1
 

@@ -151,8 +151,8 @@ def test_too_many_failures_and_notes() -> None:
     count = iter(range(100))
     with pytest.raises(DataError, match="at least 10 candidates must be trained, but 5 of 14 "):
         run_search(SPACE, made, mostly, budget=18)
-    assert made.notes[0] == "cell 1 failed: RuntimeError: no memory"
-    assert any(note.startswith("4 cells trained, best score") for note in made.notes)
+    assert made.notes[0].startswith("4 cells trained, best score")
+    assert not any("failed" in note for note in made.notes)  # `Progress.last` says that
 
 
 def test_results_lead_back_to_objects() -> None:
