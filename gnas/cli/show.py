@@ -58,7 +58,8 @@ def _drawn_run(folder: Path, space: str | None) -> tuple[Mapping[str, Figure], s
 
     with reading_config(folder) as record:
         command, is_ask_and_tell = record.get("command"), "searcher" in record
-    if command == "search nasgem":
+        of_command = "search" in (record.get("plan") or ())  # other programs say how themselves
+    if command == "search nasgem" and of_command:
         from gnas.search.nasgem import read_trace as read_nasgem
 
         search = read_nasgem(folder)

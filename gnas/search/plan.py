@@ -161,10 +161,21 @@ def planned(folder: Path) -> SearchPlan:
         DataError: its ``config.json`` is damaged or of something else.
     """
     with reading_config(folder) as record:
-        plan = dict(record["plan"])
+        plan = recorded_plan(record)
         for name in ("objectives", "at_most", "table"):
             plan[name] = tuple(plan[name])
         return SearchPlan(**plan)
+
+
+def recorded_plan(record: Mapping[str, Any]) -> dict[str, Any]:
+    """The plan in the record of a command's search.
+
+    Raises:
+        KeyError, TypeError, ValueError: there is none.
+    """
+    if "searcher" in record and record["plan"] is None:
+        raise ValueError("a program called run_search, and goes on with it by `resume`")
+    return dict(record["plan"])
 
 
 def resumed_plan(

@@ -9,6 +9,9 @@ from PIL import Image
 from typer.testing import CliRunner
 
 from gnas.cli import app
+from gnas.search import run_search
+from gnas.spaces import NASBench201
+from tests.search.evaluations import convolutions
 
 TEXT = (
     "Genotype(normal=[('skip_connect', 0), ('sep_conv_3x3', 1)], normal_concat=[2], "
@@ -101,6 +104,20 @@ def test_trainings(tmp_path: Path) -> None:
     (run / "seed-0" / "metrics.jsonl").unlink()
     result = CliRunner().invoke(app, ["show", str(run)])
     assert result.exit_code == 1 and "must have finished an epoch" in result.stderr
+
+
+@pytest.mark.parametrize("searcher", ["nasgem", "random"])
+def test_a_search_of_a_program_of_one_s_own(tmp_path: Path, searcher: str) -> None:
+    settings = {"start": 3, "pool": 20} if searcher == "nasgem" else {}
+    found = run_search(
+        NASBench201(), searcher, convolutions, budget=5, settings=settings, out=tmp_path / "run"
+    )
+    done = CliRunner().invoke(app, ["show", str(tmp_path / "run")])
+    assert done.exit_code == 0, done.stderr
+    assert done.stdout.startswith(found.architecture)
+    assert (tmp_path / "run" / "figures" / "progress.png").exists()
+    done = CliRunner().invoke(app, ["search", searcher, "--resume", str(tmp_path / "run")])
+    assert done.exit_code == 1 and "but: a program called run_search, and goes" in done.stderr
 
 
 @pytest.mark.parametrize("command", [["search", "toponas"], ["search", "nasgem"]])

@@ -16,6 +16,7 @@ from gnas.encoders.config import check_encoder
 from gnas.errors import ConfigError
 from gnas.runs import check_unchanged, plain, reading_config
 from gnas.search.nasgem.config import NO_ENCODER, PRESETS, NasgemConfig
+from gnas.search.plan import recorded_plan
 from gnas.studies.places import shown
 
 COMMAND = "search nasgem"
@@ -156,7 +157,7 @@ def planned(folder: Path) -> NasgemPlan:
         DataError: its ``config.json`` is damaged or of something else.
     """
     with reading_config(folder, COMMAND) as record:
-        plan = dict(record["plan"])
+        plan = recorded_plan(record)
         return NasgemPlan(
             config=NasgemConfig.from_dict(plan["search"]),
             images=ProxyImagesConfig(**plan["images"]),
