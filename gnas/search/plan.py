@@ -25,7 +25,7 @@ from gnas.runs import plain, reading_config
 from gnas.search.objectives import Goal
 from gnas.search.settings import SETTINGS
 from gnas.spaces.names import check_space, network_config
-from gnas.studies.places import shown
+from gnas.studies.places import resumed_storage
 from gnas.user_code import Source
 
 MAY_CHANGE = ("budget", "data_dir", "table", "evaluate", "space")
@@ -207,16 +207,7 @@ def resumed_plan(
                 f"a resumed search goes on as it began, but in {folder} {name} is "
                 f"{was.get(name)!r}, not {plain(value)!r}; leave it out, or start a new run"
             )
-    if storage is not None and shown(storage) != plan.storage:
-        raise ConfigError(
-            f"a resumed search goes on in its own storage, which is "
-            f"{plan.storage or 'a file in its folder'}, but got {shown(storage)}"
-        )
-    if storage is None and "://" in (plan.storage or ""):
-        raise ConfigError(
-            f"the candidates of {folder} are in {plan.storage}; runs keep no passwords, so give "
-            "the whole URL again with --storage"
-        )
-    plan = dataclasses.replace(plan, **moved, storage=storage or plan.storage)
+    where = resumed_storage(folder, plan.storage, storage)
+    plan = dataclasses.replace(plan, **moved, storage=where)
     plan.check_files()
     return plan

@@ -4,6 +4,8 @@ from __future__ import annotations
 
 from pathlib import Path
 
+from gnas.errors import ConfigError
+
 
 def shown(where: str | Path) -> str:
     """``where`` without user, password and options, fit for messages and records."""
@@ -12,3 +14,27 @@ def shown(where: str | Path) -> str:
     from gnas.studies.postgresql import parsed, place
 
     return place(parsed(str(where)))
+
+
+def resumed_storage(folder: Path, was: str | None, storage: str | None) -> str | None:
+    """The storage of a search that goes on.
+
+    Args:
+        folder: The run's.
+        was: What its record shows.
+        storage: The storage again, where it is a database: runs keep no passwords.
+
+    Raises:
+        ConfigError: it is another one, or a database's URL is not given again.
+    """
+    if storage is not None and shown(storage) != was:
+        raise ConfigError(
+            f"a resumed search goes on in its own storage, which is "
+            f"{was or 'a file in its folder'}, but got {shown(storage)}"
+        )
+    if storage is None and "://" in (was or ""):
+        raise ConfigError(
+            f"the candidates of {folder} are in {was}; runs keep no passwords, so give the whole "
+            "URL again with --storage"
+        )
+    return storage or was

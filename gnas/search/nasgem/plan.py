@@ -17,11 +17,11 @@ from gnas.errors import ConfigError
 from gnas.runs import check_unchanged, plain, reading_config
 from gnas.search.nasgem.config import NO_ENCODER, PRESETS, NasgemConfig
 from gnas.search.plan import recorded_plan
-from gnas.studies.places import shown
+from gnas.studies.places import resumed_storage
 
 COMMAND = "search nasgem"
-MAY_CHANGE = ("data_dir",)
-"""Settings of a resumed search that may differ from its first ones."""
+MAY_CHANGE = ("data_dir", "table", "evaluate", "space")
+"""What a resumed search may have otherwise: where files are, of the same content."""
 OF_CELLS = (
     "num_nodes", "min_nodes", "prior", "spread", "channels", "num_stages", "cells_per_stage",
 )  # fmt: skip
@@ -173,8 +173,8 @@ def resumed_plan(
 
     Args:
         folder: The run's.
-        changes: What was asked for beside resuming. Where the images lie may change; their
-            content is checked when they are opened.
+        changes: What was asked for beside resuming. Where images, tables and files of one's own
+            lie may change; their content is checked when the search goes on.
         storage: The storage again, where it is a database: runs keep no passwords.
 
     Raises:
@@ -183,24 +183,16 @@ def resumed_plan(
         DataError: its ``config.json`` is damaged or of something else.
     """
     plan = planned(folder)
+    if changes.get("space") == OWN_SPACE:
+        changes = {**changes, "space": None}
     moved = {name: value for name, value in changes.items() if name in MAY_CHANGE}
-    plan = dataclasses.replace(plan, images=dataclasses.replace(plan.images, **moved))
+    folders = {"data_dir": moved.pop("data_dir")} if "data_dir" in moved else {}
+    images = dataclasses.replace(plan.images, **folders)
+    plan = dataclasses.replace(plan, images=images, **moved)
     was_there = {**plain(plan.images), **plain(plan.config)}
     was_there |= {name: plain(getattr(plan, name)) for name in ("table", *KEPT)}
     if not plan.table:
         was_there["dataset"] = plan.images.dataset
     check_unchanged(folder, was_there, changes)
-    was = plan.storage
-    if storage is not None:
-        if shown(storage) != was:
-            raise ConfigError(
-                f"a resumed search goes on in its own storage, which is "
-                f"{was or 'a file in its folder'}, but got {shown(storage)}"
-            )
-        return dataclasses.replace(plan, storage=storage)
-    if was is not None and "://" in was:
-        raise ConfigError(
-            f"the candidates of {folder} are in {was}; runs keep no passwords, so give the whole "
-            "URL again with --storage"
-        )
-    return plan
+    where = resumed_storage(folder, plan.storage, storage)
+    return dataclasses.replace(plan, storage=where)

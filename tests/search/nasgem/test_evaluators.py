@@ -12,11 +12,19 @@ import pytest
 from torch_geometric.data import Data
 
 from gnas.data import BenchmarkTable, Column, Provenance, save_table
-from gnas.errors import ConfigError, DataError
+from gnas.errors import ConfigError, DataError, MissingDataError
 from gnas.predictors import Forest, OneHot
 from gnas.runs import plain
 from gnas.search import SearchResult, run_search
-from gnas.search.nasgem import NasgemResult, NasgemSearch, plan_nasgem, read_trace, run_nasgem
+from gnas.search.nasgem import (
+    NasgemResult,
+    NasgemSearch,
+    plan_nasgem,
+    planned,
+    read_trace,
+    resumed_plan,
+    run_nasgem,
+)
 from gnas.spaces import NASGEM, NASBench201
 from gnas.viz import nasgem_figures
 from tests.search.nasgem.conftest import lasting
@@ -28,7 +36,13 @@ SPACE = NASGEM(8)
 
 @pytest.fixture(scope="module")
 def table(tmp_path_factory: pytest.TempPathFactory) -> str:
-    graphs = NASBench201().enumerate()[:3000]
+    path: Path = tmp_path_factory.mktemp("tables") / "made.parquet"
+    saved(path, rows=3000)
+    return str(path)
+
+
+def saved(path: Path, *, rows: int) -> None:
+    graphs = NASBench201().enumerate()[:rows]
     convolutions = ((graphs.adjacency == 3) | (graphs.adjacency == 4)).sum((1, 2)).numpy()
     values = {
         Column.of("val_acc", dataset="cifar10-valid", epochs=200): 0.5 + convolutions / 20,
@@ -37,9 +51,7 @@ def table(tmp_path_factory: pytest.TempPathFactory) -> str:
     }
     facts = Provenance("made", "nasbench201", "a test", "self-made")
     by_name = {column.name: array for column, array in values.items()}
-    path: Path = tmp_path_factory.mktemp("tables") / "made.parquet"
     save_table(BenchmarkTable(graphs, list(values), facts, by_name), path)
-    return str(path)
 
 
 def test_a_table_with_macs_is_searched_for_the_efficiency_score(
@@ -69,6 +81,24 @@ def test_a_table_with_macs_is_searched_for_the_efficiency_score(
     with pytest.raises(ConfigError, match="walks reads operations on nodes"):
         walks = plan_nasgem(space="nasbench201", table=(table,), predictor="walks", **SMALL)
         run_nasgem(walks, out=tmp_path / "walks")
+
+
+def test_a_resumed_search_takes_files_where_they_are_now(table: str, tmp_path: Path) -> None:
+    first, moved = tmp_path / "first.parquet", tmp_path / "moved.parquet"
+    first.write_bytes(Path(table).read_bytes())
+    plan = plan_nasgem(space="nasbench201", table=(str(first),), **SMALL)
+    found = run_nasgem(plan, out=tmp_path / "run")
+    first.rename(moved)
+    with pytest.raises(MissingDataError, match="first"):
+        run_nasgem(resumed_plan(tmp_path / "run", {}), out=tmp_path / "run", resume=True)
+    changes = {"table": (str(moved),), "space": "nasbench201", "iterations": 12}
+    again = resumed_plan(tmp_path / "run", changes)
+    assert lasting(run_nasgem(again, out=tmp_path / "run", resume=True)) == lasting(found)
+    assert planned(tmp_path / "run").table == (str(moved),)
+    saved(first, rows=2000)
+    other = resumed_plan(tmp_path / "run", {"table": (str(first),)})
+    with pytest.raises(ConfigError, match="must be the one that .* holds, but its evaluator was"):
+        run_nasgem(other, out=tmp_path / "run", resume=True)
 
 
 @pytest.mark.parametrize("predictor", ["mlp", "walks"])
