@@ -21,8 +21,8 @@ from gnas.data.names import ProxyDataset
 from gnas.data.places import table_path
 from gnas.errors import ConfigError
 from gnas.recipe import ProxyRecipe
-from gnas.runs import plain, reading_config
-from gnas.search.objectives import Goal
+from gnas.runs import check_unchanged, plain, reading_config
+from gnas.search.objectives import Bound, Goal, Objective
 from gnas.search.settings import SETTINGS
 from gnas.spaces.names import check_space, network_config
 from gnas.studies.places import resumed_storage
@@ -30,6 +30,8 @@ from gnas.user_code import Source
 
 MAY_CHANGE = ("budget", "data_dir", "table", "evaluate", "space")
 """Fields of a plan that a resumed search may have otherwise: how much, and where files are."""
+NEVER_GIVEN = ("settings", "training", "in_channels", "num_classes")
+"""What no option says: groups of settings, and what follows from the images."""
 BUDGET = 100
 """Choice: architectures that a search evaluates where nothing is said."""
 
@@ -131,7 +133,7 @@ def plan_search(searcher: str, **options: Any) -> SearchPlan:
     Raises:
         ConfigError: unknown names or impossible values.
     """
-    own = field_names(SearchPlan) - {"settings", "training"}
+    own = field_names(SearchPlan) - {*NEVER_GIVEN}
     named = {name: value for name, value in options.items() if name in own}
     plan = SearchPlan(searcher=searcher, **named)
     others = {name: value for name, value in options.items() if name not in own}
@@ -144,7 +146,7 @@ def plan_search(searcher: str, **options: Any) -> SearchPlan:
         else:
             known = set().union(*map(field_names, groups.values()))
             rest = {name: others.pop(name) for name in {*others} - known}
-    shares = shared_out(others, *groups.values(), own=("in_channels", "num_classes"))
+    shares = shared_out(others, *groups.values(), own=NEVER_GIVEN)
     found = dict(zip(groups, shares, strict=True))
     if rest:
         found["network"] = rest
@@ -178,6 +180,22 @@ def recorded_plan(record: Mapping[str, Any]) -> dict[str, Any]:
     return dict(record["plan"])
 
 
+def _effective(plan: SearchPlan, record: Mapping[str, Any]) -> dict[str, Any]:
+    """Whatever a command may say of a search, with the value that it has in a run."""
+    found = plain(SETTINGS[plan.searcher](**plan.settings))
+    if not plan.table and plan.evaluate is None:
+        network = network_config(plan.space)
+        found |= {**plain(plan.images()), **plain(plan.recipe())}
+        found |= {
+            **({} if network is None else plain(network())),
+            **record["evaluator"]["network"],
+        }
+    found |= plain(vars(plan))
+    found |= {"objectives": record["objectives"], "at_most": record["bounds"]}
+    found |= {"parallel": record["parallel"]}
+    return {name: value for name, value in found.items() if name not in NEVER_GIVEN}
+
+
 def resumed_plan(
     folder: Path, searcher: str, options: Mapping[str, Any], *, storage: str | None = None
 ) -> SearchPlan:
@@ -198,15 +216,13 @@ def resumed_plan(
     if plan.searcher != searcher:
         raise ConfigError(f"{folder} holds a search by '{plan.searcher}', not by '{searcher}'")
     moved = {name: value for name, value in options.items() if name in MAY_CHANGE}
-    was = {**plain(vars(plan)), **plan.settings}
-    for values in plan.training.values():
-        was |= values
-    for name, value in options.items():
-        if name not in MAY_CHANGE and plain(value) != was.get(name):
-            raise ConfigError(
-                f"a resumed search goes on as it began, but in {folder} {name} is "
-                f"{was.get(name)!r}, not {plain(value)!r}; leave it out, or start a new run"
-            )
+    with reading_config(folder) as record:
+        was = _effective(plan, record)
+    asked = {name: value for name, value in options.items() if name not in MAY_CHANGE}
+    for name, kind in (("objectives", Objective), ("at_most", Bound)):
+        if name in asked:
+            asked[name] = [str(kind.parse(text)) for text in asked[name]]
+    check_unchanged(folder, was, asked)
     where = resumed_storage(folder, plan.storage, storage)
     plan = dataclasses.replace(plan, **moved, storage=where)
     plan.check_files()

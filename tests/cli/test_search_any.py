@@ -118,6 +118,29 @@ def test_a_search_by_trainings_with_settings(tmp_path: Path) -> None:
     assert found.params and found.macs and 0 < found.metrics["val_acc"] <= 1
     changed = run(app, ["search", "evolution", "--resume", str(tmp_path / "run"), "--seed", "1"])
     assert changed.exit_code == 1 and "seed is 0, not 1" in changed.output
+    same = [
+        "--seed",
+        "0",
+        "--objective",
+        "val_acc:max",
+        "--space",
+        "nasgem",
+        "--dataset",
+        "digits",
+    ]
+    effective = {**settings, "parallel": 8, "num_stages": 3, "momentum": 0.9, "cells_per_stage": 1}
+    same += [word for k, v in effective.items() for word in ("--set", f"{k}={v}")]
+    done = run(app, ["search", "evolution", "--resume", str(tmp_path / "run"), *same])
+    assert done.exit_code == 0, done.output  # what is so by default may be said
+    assert read_result(tmp_path / "run").evaluations == found.evaluations
+    for setting, message in {
+        "populaton=2": "unknown setting 'populaton'; did you mean population?",
+        "momentum=0.8": "momentum is 0.9, not 0.8",
+        "cells_per_stage=2": "cells_per_stage is 1, not 2",
+    }.items():
+        words = ["search", "evolution", "--resume", str(tmp_path / "run"), "--set", setting]
+        changed = run(app, words)
+        assert changed.exit_code == 1 and message in changed.output
     changed = run(app, ["search", "random", "--resume", str(tmp_path / "run")])
     assert changed.exit_code == 1 and "a search by 'evolution', not by 'random'" in changed.output
 
