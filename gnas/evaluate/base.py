@@ -75,7 +75,10 @@ class Evaluator(ABC):
         return self
 
     def data_facts(self) -> dict[str, Any] | None:
-        """What a run records of the data that evaluations read; None without data."""
+        """What a run records of the data that evaluations read; None without data.
+
+        The line ``read`` among it, if there is one, is shown when the run begins.
+        """
         return None
 
     def reachable(self, space: Space) -> Space:

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import logging
 import math
 import statistics
 import time
@@ -26,11 +25,9 @@ from gnas.evaluate.base import Evaluator, Measures
 from gnas.graphs import DenseBatch
 from gnas.models import num_macs, num_params
 from gnas.recipe import ProxyRecipe
-from gnas.runs import NOTICE, plain
+from gnas.runs import plain
 from gnas.spaces.base import Space
 from gnas.train import fresh_network, train_proxy
-
-logger = logging.getLogger(__name__)
 
 TRAINED = ("val_acc", "test_acc", "val_loss", "train_loss", "train_time_s")
 COUNTED = ("macs", "num_params")
@@ -101,7 +98,6 @@ class TrainingEvaluator(Evaluator):
         """
         torch.set_num_threads(1)
         splits = self._splits or self.images.open()
-        logger.log(NOTICE, "%s", splits.line)
         if self.images_sha256 not in (None, splits.sha256):
             raise DataError(
                 f"the images must be those that the search was begun with (sha256 "

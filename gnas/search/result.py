@@ -79,6 +79,8 @@ class SearchResult:
     """Why the search ended before its budget was spent."""
     seconds: float
     """Wall-clock time, of the last command if the search was resumed."""
+    data: Mapping[str, Any] | None = None
+    """The images that networks were trained on; None where none were."""
 
     @property
     def goal(self) -> Goal:

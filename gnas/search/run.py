@@ -21,6 +21,7 @@ from gnas.errors import ConfigError, DataError, GnasError
 from gnas.evaluate import EvaluationJob, Evaluator, FunctionEvaluator
 from gnas.records import METRICS, EventFile
 from gnas.runs import (
+    NOTICE,
     Figure,
     plain,
     reading_config,
@@ -204,6 +205,8 @@ def run_search(
         if out is not None:
             _check_folder(out, facts, budget, resume)
         data = evaluator.data_facts()
+        if data is not None and "read" in data:
+            logger.log(NOTICE, "%s", data["read"])  # here, since every worker opens the evaluator
         lines = None if out is None else _Lines(out / METRICS, events=data is not None)
         place: AbstractContextManager[_Queue]
         if workers is None or evaluator.instant:
@@ -220,7 +223,7 @@ def run_search(
                 range(seed, seed + repeats), report, until, known, lines,
             )  # fmt: skip
             search.run()
-            result = _result(search, goal, config, about, time.monotonic() - start)
+            result = _result(search, goal, config, about, data, time.monotonic() - start)
             result = tell(result)
         if out is not None:
             write_result(out, result, figures(result) if figures is not None else None)
@@ -301,6 +304,7 @@ def _result(
     goal: Goal,
     config: Mapping[str, Any],
     about: Mapping[str, Any],
+    data: Mapping[str, Any] | None,
     seconds: float,
 ) -> SearchResult:
     ended = tuple(search.ended)
@@ -317,6 +321,7 @@ def _result(
         command=str(config["command"]),
         config=config,
         space=about,
+        data=data,
         objectives=tuple(map(str, goal.objectives)),
         bounds=tuple(map(str, goal.bounds)),
         architecture=best.architecture,

@@ -29,10 +29,12 @@ def test_from_a_search_to_pictures_and_a_trained_network(tmp_path: Path) -> None
     assert space_of_text(cell).from_str(cell).num_nodes >= 4
     assert "best predicted (argmax)" in done.stdout and f"run: {out}" in done.stdout
     assert "4 cells trained, best score" in done.stderr
+    read = "digits: 10 classes (0, 1, 2, ...); images: 541 for training, "
+    assert done.stderr.count(read) == 1  # not by the worker, which reads them too
     heads = [line for line in done.stderr.splitlines() if line.split()[:1] == ["trial"]]
     assert len(heads) == 1 and {"score", "val_acc"} <= set(heads[0].split())
     result = json.loads((out / "result.json").read_text())
-    assert result["architecture"] == cell
+    assert result["architecture"] == cell and result["data"]["read"].startswith(read)
     names = {"cell", "surface", "search"}
     files = {f"{name}.{kind}" for name in names for kind in ("png", "svg")}
     assert {path.name for path in (out / "figures").iterdir()} == files

@@ -65,8 +65,6 @@ class NasgemResult(SearchResult):
     """Everything that a search found; field by field the content of ``result.json``."""
 
     valid: bool = True
-    data: Mapping[str, Any] | None
-    """The images; None where none were trained on."""
     chosen: Candidate
     """The best by its longer training; where there are no longer ones, the best of all."""
     argmax: Candidate
@@ -117,7 +115,6 @@ def nasgem_result(
     config: Mapping[str, Any],
     encoder: Mapping[str, Any] | None,
     surface: Mapping[str, Mapping[str, float]],
-    data: Mapping[str, Any] | None,
     network: Mapping[str, Any] | None,
 ) -> NasgemResult:
     """A search's result with what its searcher can say of it.
@@ -128,7 +125,6 @@ def nasgem_result(
         config: Added to the config of ``result``.
         encoder: See `PredictorFacts`.
         surface: See `NasgemResult`.
-        data: See `NasgemResult`.
         network: See `NasgemResult`.
 
     Raises:
@@ -160,7 +156,6 @@ def nasgem_result(
     }
     return NasgemResult(
         **generic,
-        data=data,
         chosen=chosen,
         argmax=told(finals[0]) if finals else chosen,
         best_trained=told(first),

@@ -88,15 +88,13 @@ def run_nasgem(
     def tell(result: SearchResult) -> NasgemResult:
         look(searcher)
         save_surfaces(surfaces, out)
-        data = evaluator.data_facts()
         return nasgem_result(
             result,
             searcher,
             config={"search": record["search"], "images": record["images"]},
             encoder=encoder_facts(plan.config),
             surface={name: one.numbers for name, one in surfaces.items()},
-            data=data,
-            network=_network(plan, data, space),
+            network=_network(plan, result.data),
         )
 
     def draw(result: SearchResult) -> Mapping[str, Figure]:
@@ -194,9 +192,7 @@ def nasgem_evaluator(plan: NasgemPlan, space: Space) -> tuple[NasgemPlan, Evalua
     return plan, EfficiencyEvaluator(training, config.lambda_)
 
 
-def _network(
-    plan: NasgemPlan, data: Mapping[str, Any] | None, space: Space
-) -> dict[str, Any] | None:
+def _network(plan: NasgemPlan, data: Mapping[str, Any] | None) -> dict[str, Any] | None:
     """Size and form of the networks that were trained."""
     if data is None or plan.space is not None:
         return None

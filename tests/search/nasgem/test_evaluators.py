@@ -97,7 +97,7 @@ def test_a_resumed_search_takes_files_where_they_are_now(table: str, tmp_path: P
     assert planned(tmp_path / "run").table == (str(moved),)
     saved(first, rows=2000)
     other = resumed_plan(tmp_path / "run", {"table": (str(first),)})
-    with pytest.raises(ConfigError, match="must be the one that .* holds, but its evaluator was"):
+    with pytest.raises(ConfigError, match=r"must be the one that .* holds, but its evaluator was"):
         run_nasgem(other, out=tmp_path / "run", resume=True)
 
 
