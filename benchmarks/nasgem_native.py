@@ -248,6 +248,10 @@ def train_native(
         recipe: How to train.
         seed: Of the initial weights, the order of the images and the flips.
     """
+    if not recipe.recalibrate:
+        raise ConfigError(
+            "recalibrate must be at least 1, since no running statistics are kept, but got 0"
+        )
     start = time.perf_counter()
     cell = NativeCell(graph, config, seed, image_size)
     train = images["train"]

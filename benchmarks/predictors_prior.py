@@ -12,12 +12,12 @@ Run from the repository's root:
 
 from __future__ import annotations
 
-import json
+from functools import partial
 from pathlib import Path
 
 import numpy as np
 from numpy.typing import NDArray
-from record import command_line, save_record
+from record import Kept, command_line, save_record
 from search_prior import priors
 from threadpoolctl import threadpool_limits
 
@@ -26,6 +26,8 @@ from gnas.bench.nasbench201 import has_dead_part
 from gnas.bench.tables import IMAGES
 from gnas.data import load_table
 from gnas.metrics import kendall_tau, mean_interval
+from gnas.predictors import Predictor
+from gnas.predictors.features import Rows
 from gnas.spaces import NASBench201
 
 SIZES = {"all": (39, 78, 156, 469), "half": (46, 233, 467, 935)}
@@ -42,9 +44,8 @@ def main() -> None:
     val, test = IMAGES["cifar10"]
     scores = {"all": table.val_acc(dataset=val), "half": table.test_acc(dataset=test)}
     clean = np.flatnonzero(~has_dead_part(table.graphs))
-    known: dict[str, float] = {}
-    if options.log and options.log.exists():
-        known = dict(map(json.loads, options.log.read_text().splitlines()))
+    digest = table.provenance.summary()["sha256"]
+    kept = Kept(options.log, {"table": digest, "gnas": __version__}, "fits")
     models = priors(space)
     rows = {name: model.features(table.graphs) for name, model in models.items()}
     lines: list[str] = []
@@ -59,21 +60,13 @@ def main() -> None:
         for name, model in named.items():
             for size in sizes:
                 for seed in range(options.seeds):
-                    key = f"{protocol}/{name}/{size}/{seed}"
-                    if key not in known:
-                        cells = np.arange(len(table)) if protocol == "all" else clean
-                        few, rest = split(cells, size, seed, half=protocol == "half")
-                        with threadpool_limits(1):
-                            fitted = model.clone(seed)
-                            fitted.fit_rows(rows[name][few], scores[protocol][few])
-                            predicted = fitted.predict_rows(rows[name][rest])
-                        known[key] = float(kendall_tau(predicted, scores[protocol][rest]))
-                        if options.log:
-                            with options.log.open("a") as log:
-                                log.write(json.dumps([key, known[key]]) + "\n")
-                    taus[protocol][name][size].append(known[key])
-            found = [mean_interval(np.array(values)) for values in taus[protocol][name].values()]
-            shown = [f"{one.mean:.3f} ± {one.high - one.mean:.3f}" for one in found]
+                    cells = np.arange(len(table)) if protocol == "all" else clean
+                    parts = split(cells, size, seed, half=protocol == "half")
+                    work = partial(tau, model, rows[name], scores[protocol], *parts, seed)
+                    found = kept(f"{protocol}/{name}/{size}/{seed}", work)
+                    taus[protocol][name][size].append(found)
+            means = [mean_interval(np.array(values)) for values in taus[protocol][name].values()]
+            shown = [f"{one.mean:.3f} ± {one.high - one.mean:.3f}" for one in means]
             lines.append(f"| {name} | " + " | ".join(shown) + " |")
             print(lines[-1], flush=True)
     if options.save:
@@ -85,9 +78,24 @@ def main() -> None:
             gnas=__version__,
             seeds=options.seeds,
             clean_cells=len(clean),
-            table=table.provenance.summary()["sha256"],
+            table=digest,
             kendall_tau=taus,
         )
+
+
+def tau(
+    model: Predictor,
+    rows: Rows,
+    scores: NDArray[np.float64],
+    few: list[int],
+    rest: list[int],
+    seed: int,
+) -> float:
+    """Kendall's tau on ``rest`` of a predictor fitted on ``few``."""
+    with threadpool_limits(1):
+        fitted = model.clone(seed)
+        fitted.fit_rows(rows[few], scores[few])
+        return float(kendall_tau(fitted.predict_rows(rows[rest]), scores[rest]))
 
 
 def split(

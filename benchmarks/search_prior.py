@@ -11,13 +11,13 @@ Run from the repository's root:
 
 from __future__ import annotations
 
-import json
+from functools import partial
 from pathlib import Path
 from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
-from record import command_line, save_record
+from record import Kept, command_line, save_record
 from scipy.stats import binom
 from threadpoolctl import threadpool_limits
 
@@ -48,24 +48,19 @@ def main() -> None:
         f"searches [95%] | found within {BUDGET} |",
         "|---|---|---|---|",
     ]
-    known: dict[str, float] = {}
-    if options.log and options.log.exists():
-        known = dict(map(json.loads, options.log.read_text().splitlines()))
+    digest = table.provenance.summary()["sha256"]
+    facts = {"table": digest, "gnas": __version__, "budget": BUDGET}
+    kept = Kept(options.log, facts, "searches")
     found: list[dict[str, Any]] = []
     for dataset, (val, _) in IMAGES.items():
         if not any(column.dataset == val for column in table.columns):
             continue
         evaluator = TableEvaluator(space, table.graphs, {"val_acc": table.val_acc(dataset=val)})
         for prior, predictor in priors(space).items():
-            queries = []
-            for seed in range(options.seeds):
-                key = f"{dataset}/{prior}/{seed}"
-                if key not in known:
-                    known[key] = search(evaluator, predictor, seed)
-                    if options.log:
-                        with options.log.open("a") as log:
-                            log.write(json.dumps([key, known[key]]) + "\n")
-                queries.append(known[key])
+            queries = [
+                kept(f"{dataset}/{prior}/{seed}", partial(search, evaluator, predictor, seed))
+                for seed in range(options.seeds)
+            ]
             middle, low, high = median_interval(np.array(queries))
             share = float(np.isfinite(queries).mean())
             text = f"{middle:g} [{low:g}, {high:g}] | {share:.0%} |"
@@ -92,7 +87,7 @@ def main() -> None:
             gnas=__version__,
             budget=BUDGET,
             seeds=options.seeds,
-            table=table.provenance.summary()["sha256"],
+            table=digest,
             rows=found,
         )
 

@@ -165,9 +165,7 @@ def _recalibrate(
 
 def normalised(images: ImageSplits) -> dict[str, tuple[Tensor, Tensor]]:
     """Images as float32 with the training set's channel means 0 and deviations 1."""
-    x = images.x_train.float()
-    mean = x.mean((0, 2, 3), keepdim=True)
-    std = x.std((0, 2, 3), keepdim=True).clamp_min(1.0)
+    mean, std = (values[:, None, None] for values in images.statistics)  # [C, 1, 1]
 
     def prepare(pixels: Tensor, labels: Tensor) -> tuple[Tensor, Tensor]:
         return ((pixels.float() - mean) / std).to(memory_format=torch.channels_last), labels

@@ -15,7 +15,10 @@ app = typer.Typer(
     no_args_is_help=True,
 )
 
-NO_TWINS = "too few cells compute what another one computes to check the encoding by accuracies"
+NOT_CHECKED = (
+    "the encoding was not checked: its space is none of gnas, it has no scores, or too few cells "
+    "compute what another one computes"
+)
 DataDir = Annotated[
     Path | None,
     typer.Option("--data-dir", help="Folder of the tables [$GNAS_DATA, ~/.cache/gnas]"),
@@ -106,7 +109,7 @@ def verify(
         f"{facts.name}: {facts.rows:,} cells, {facts.kind}; every graph, hash and value is sound"
     )
     console.print(text, soft_wrap=True)
-    console.print(str(agreement or NO_TWINS), soft_wrap=True)
+    console.print(str(agreement or NOT_CHECKED), soft_wrap=True)
     if facts.path:
         console.print(f"sha256 {facts.sha256}", soft_wrap=True)
     if json is not None:

@@ -10,6 +10,7 @@ import typer
 
 from gnas.cli.architectures import Notation, SpaceOption, read_architecture, run_folder
 from gnas.cli.checks import check_architecture, check_early
+from gnas.cli.options import given
 from gnas.cli.options import settings as parsed
 from gnas.cli.output import check_writable, report_console, write_json
 from gnas.errors import ConfigError
@@ -71,7 +72,7 @@ def export(
     if image_size is not None and not 1 <= image_size <= LARGEST:
         raise ConfigError(f"image_size must be 1 to {LARGEST} pixels, but got {image_size}")
     size = {"layers": layers, "channels": channels, "stem": stem, "num_classes": classes}
-    size |= parsed(settings or [])
+    size |= parsed(settings or [], given(**size))
     _check_size(size, space)
     from dataclasses import replace
 

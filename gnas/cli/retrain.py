@@ -87,6 +87,11 @@ def retrain(
         raise typer.BadParameter("--resume goes on in its own folder")
     if resume is None and genotype is None:
         raise typer.BadParameter("GENOTYPE is needed, unless a run is resumed")
+    if member is not None and epoch is not None:
+        raise typer.BadParameter("--member and --epoch are of different kinds of searches")
+    alone = given(member=member, epoch=epoch, space=space, notation=notation)
+    if genotype is None and alone:
+        raise typer.BadParameter(f"--{next(iter(alone))} is about GENOTYPE; give that too")
     check_early(json=json, out=out, resume=resume, data_dir=data_dir, device=device)
     if genotype is not None:
         check_architecture(genotype, space, notation)
@@ -97,6 +102,7 @@ def retrain(
     changes = named | settings(setting or [], named)
     taken = dict[str, Any]()
     if resume is not None:
+        changes |= given(dataset=dataset)
         resumed_trainings(resume, changes)
     else:
         assert genotype is not None
@@ -109,8 +115,6 @@ def retrain(
 
     use_threads(threads)
     found = None
-    if member is not None and epoch is not None:
-        raise typer.BadParameter("--member and --epoch are of different kinds of searches")
     if genotype is not None:
         found = read_architecture(genotype, space, notation, member=member, epoch=epoch)
     if resume is not None:

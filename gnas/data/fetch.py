@@ -196,7 +196,7 @@ def _read(
         return read_foreign(path, read_schema(path), notation=notation)
     if path.suffix == ".parquet":
         return load_table(path)
-    if path.is_dir():
+    if source.is_folder:
         return read_nats_folder(path, progress=progress)
     return read_tfrecord_table(path, progress=progress)
 

@@ -80,10 +80,15 @@ class ImageSplits:
         """Height and width in pixels."""
         return int(self.x_train.size(2))
 
-    def reading_facts(self) -> dict[str, Any]:
-        """What networks for these images must know; see `gnas.train.normalised`."""
+    @cached_property
+    def statistics(self) -> tuple[Tensor, Tensor]:
+        """Mean and deviation (at least 1) of the training images' channels, [C] each."""
         x = self.x_train.float()
-        mean, std = x.mean((0, 2, 3)), x.std((0, 2, 3)).clamp_min(1.0)
+        return x.mean((0, 2, 3)), x.std((0, 2, 3)).clamp_min(1.0)
+
+    def reading_facts(self) -> dict[str, Any]:
+        """What networks for these images must know."""
+        mean, std = self.statistics
         names = self.classes or tuple(str(label) for label in range(self.num_classes))
         return {
             "image_size": self.image_size,

@@ -39,6 +39,8 @@ class Source:
     states, and every record's own crc32c at conversion."""
     licence: str
     citation: str
+    is_folder: bool = False
+    """Whether it is a folder of NATS-Bench files; otherwise a TFRecord."""
 
 
 SOURCES: Mapping[str, Source] = {
@@ -82,6 +84,7 @@ SOURCES: Mapping[str, Source] = {
             sha256=None,
             licence="MIT",
             citation=NATS_CITATION,
+            is_folder=True,
         ),
     )
 }

@@ -8,6 +8,7 @@ from collections.abc import Callable
 from dataclasses import dataclass, replace
 from functools import partial
 from pathlib import Path
+from typing import Any, TypeVar
 
 import numpy as np
 
@@ -16,7 +17,7 @@ from gnas.encoders.graph import GraphEncoder
 from gnas.encoders.graph_config import GRAPH_PRESETS, GraphEncoderConfig, graph_preset
 from gnas.encoders.nasgem import NASGEMEncoder
 from gnas.encoders.pretraining import GraphEncoderQuality, pool_of, pretrain
-from gnas.encoders.storage import list_encoders, save_encoder
+from gnas.encoders.storage import check_encoder_path, list_encoders, save_encoder
 from gnas.encoders.training import EncoderQuality, encoder_quality, fit_encoder
 from gnas.errors import ConfigError
 from gnas.runs import working_on
@@ -25,6 +26,12 @@ from gnas.spaces import Space
 HELD_OUT_SEED = 2_000_003
 """Seed of the pairs that encoders are judged on; no training uses it."""
 HELD_OUT_PAIRS = 8192
+
+Config = TypeVar("Config", EncoderConfig, GraphEncoderConfig)
+Encoder = NASGEMEncoder | GraphEncoder
+Quality = EncoderQuality | GraphEncoderQuality
+StepProgress = Callable[[int, float], None]
+"""Called after every step with steps done and its loss."""
 
 _log = logging.getLogger(__name__)
 
@@ -36,7 +43,7 @@ class TrainedEncoder:
     name: str
     path: Path
     config: EncoderConfig | GraphEncoderConfig
-    quality: EncoderQuality | GraphEncoderQuality
+    quality: Quality
     train_time_s: float
 
     def summary(self) -> str:
@@ -70,25 +77,12 @@ def train_preset(
     """
     if name not in list_encoders():
         raise ConfigError(f"unknown encoder '{name}'; choose from {list_encoders()}")
-    if path.suffix != ".safetensors":
-        raise ConfigError(f"an encoder's file must end in .safetensors, but got {path}")
-    train = _train_graph_network if name in GRAPH_PRESETS else _train_nasgem
-    start = time.perf_counter()
-
-    def progress(total: int, step: int, loss: float) -> None:
-        if report is not None:
-            report(step, total)
-        if step % 250 == 0:
-            _log.info("step %d of %d: loss %.6f", step, total, loss)
-
-    with working_on(path):
-        changes = {"steps": steps, "seed": seed}
-        encoder, quality = train(
-            name, {key: value for key, value in changes.items() if value is not None}, progress
-        )
-        seconds = time.perf_counter() - start
-        save_encoder(encoder, path, quality=quality, command=command)
-    return TrainedEncoder(name, path, encoder.config, quality, seconds)
+    changes = _changes(steps, seed)
+    if name in GRAPH_PRESETS:
+        graph_config = replace(graph_preset(name), **changes)
+        return _trained(name, path, graph_config, _train_graph_network, command, report)
+    config = replace(PRESETS[name](), **changes)
+    return _trained(name, path, config, _train_nasgem, command, report)
 
 
 def train_for_space(
@@ -102,6 +96,8 @@ def train_for_space(
 ) -> TrainedEncoder:
     """Trains a NASGEM encoder for any space by `encoder_config`, judges it and writes it.
 
+    It has the name of its file.
+
     Args:
         space: Whose architectures it is to read.
         path: See `train_preset`.
@@ -114,35 +110,51 @@ def train_for_space(
         ConfigError: an option is out of range.
         DataError: the file cannot be written.
     """
-    changes = {"steps": steps, "seed": seed}
-    config = encoder_config(space, **{k: v for k, v in changes.items() if v is not None})
-    start, name = time.perf_counter(), f"nasgem-{space.name}"
+    config = encoder_config(space, **_changes(steps, seed))
+    train = partial(_train_nasgem, space=space)
+    return _trained(path.stem, path, config, train, command, report)
+
+
+def _changes(steps: int | None, seed: int | None) -> dict[str, Any]:
+    """The fields of a recipe that were asked for."""
+    return {k: v for k, v in (("steps", steps), ("seed", seed)) if v is not None}
+
+
+def _trained(
+    name: str,
+    path: Path,
+    config: Config,
+    train: Callable[[Config, str, StepProgress], tuple[Encoder, Quality]],
+    command: str,
+    report: Callable[[int, int | None], None] | None,
+) -> TrainedEncoder:
+    """Trains, judges and writes an encoder; its file's name is checked first."""
+    check_encoder_path(path)
+    start = time.perf_counter()
 
     def progress(step: int, loss: float) -> None:
         if report is not None:
             report(step, config.steps)
+        if step % 250 == 0:
+            _log.info("step %d of %d: loss %.6f", step, config.steps, loss)
 
     with working_on(path):
-        encoder = fit_encoder(config, name, space=space, progress=progress)
-        rng = np.random.default_rng(HELD_OUT_SEED)
-        quality = encoder_quality(encoder, config, rng, HELD_OUT_PAIRS, space=space)
+        encoder, quality = train(config, name, progress)
         seconds = time.perf_counter() - start
         save_encoder(encoder, path, quality=quality, command=command)
     return TrainedEncoder(name, path, config, quality, seconds)
 
 
 def _train_nasgem(
-    name: str, changes: dict[str, int], progress: Callable[[int, int, float], None]
+    config: EncoderConfig, name: str, progress: StepProgress, *, space: Space | None = None
 ) -> tuple[NASGEMEncoder, EncoderQuality]:
-    config: EncoderConfig = replace(PRESETS[name](), **changes)  # type: ignore[arg-type]
-    encoder = fit_encoder(config, name, progress=partial(progress, config.steps))
+    encoder = fit_encoder(config, name, space=space, progress=progress)
     rng = np.random.default_rng(HELD_OUT_SEED)
-    return encoder, encoder_quality(encoder, config, rng, HELD_OUT_PAIRS)
+    return encoder, encoder_quality(encoder, config, rng, HELD_OUT_PAIRS, space=space)
 
 
 def _train_graph_network(
-    name: str, changes: dict[str, int], progress: Callable[[int, int, float], None]
+    config: GraphEncoderConfig, name: str, progress: StepProgress
 ) -> tuple[GraphEncoder, GraphEncoderQuality]:
-    config: GraphEncoderConfig = replace(graph_preset(name), **changes)  # type: ignore[arg-type]
     encoder = GraphEncoder(config, name)
-    return encoder, pretrain(encoder, pool_of(config), progress=partial(progress, config.steps))
+    return encoder, pretrain(encoder, pool_of(config), progress=progress)

@@ -63,6 +63,12 @@ def load_encoder(name: str | Path) -> NASGEMEncoder | GraphEncoder:
     return encoder.eval()
 
 
+def check_encoder_path(path: Path) -> None:
+    """Checks the name of an encoder's file; ConfigError if it does not end in .safetensors."""
+    if path.suffix != ".safetensors":
+        raise ConfigError(f"an encoder's file must end in .safetensors, but got {path}")
+
+
 def save_encoder(
     encoder: NASGEMEncoder | GraphEncoder,
     path: Path,
@@ -82,8 +88,7 @@ def save_encoder(
         ConfigError: ``path`` does not end in ``.safetensors``.
         DataError: the file cannot be written.
     """
-    if path.suffix != ".safetensors":
-        raise ConfigError(f"an encoder's file must end in .safetensors, but got {path}")
+    check_encoder_path(path)
     tensors = {key: _narrow(value) for key, value in encoder.state_dict().items()}
     metadata = {
         "kind": _GRAPH if isinstance(encoder, GraphEncoder) else _NASGEM,

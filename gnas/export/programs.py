@@ -112,7 +112,7 @@ def export_onnx(
             verbose=False,
         )
     except Exception as error:  # of many kinds: a user's network may have any operation
-        raise UnsupportedError(_refused("ONNX", error)) from error
+        raise UnsupportedError(_refused("ONNX", error, dynamic_size)) from error
     assert program is not None  # that is for the old exporter
     program.model.metadata_props.update(metadata)
     with replacing(path) as temporary:
@@ -142,10 +142,10 @@ def _traced(
         try:
             return torch.export.export(network, (images,), dynamic_shapes=(varying,))
         except Exception as error:
-            raise UnsupportedError(_refused("torch.export", error)) from error
+            raise UnsupportedError(_refused("torch.export", error, dynamic_size)) from error
 
 
-def _refused(form: str, error: BaseException) -> str:
+def _refused(form: str, error: BaseException, dynamic_size: bool) -> str:
     """One line on why a network cannot be written, from the first cause of an error."""
     while error.__cause__ is not None:
         error = error.__cause__
@@ -153,6 +153,7 @@ def _refused(form: str, error: BaseException) -> str:
     return (
         f"{form} must be able to hold the network, but it cannot: {type(error).__name__}: "
         f"{reason}; write its `build` with other operations, or choose another form with --to"
+        + (", or leave out --dynamic-size" if dynamic_size else "")
     )
 
 

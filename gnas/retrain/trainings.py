@@ -117,7 +117,7 @@ def plan_trainings(
         raise ConfigError(
             f"unknown dataset '{dataset}'; choose from {sorted(get_args(TrainDataset))}"
         )
-    sizes = tuple(layers) if isinstance(layers, list | tuple) else (layers,)  # --set layers=8
+    sizes = _sizes(layers)
     training, seeing = shared_out(changes, RetrainConfig, TrainTestConfig, own=("dataset",))
     images = TrainTestConfig(dataset=dataset, **seeing)
     preset = PRESETS[dataset]()
@@ -126,10 +126,10 @@ def plan_trainings(
         preset, padding=round(preset.padding * scale), cutout=round(preset.cutout * scale)
     )
     config = dataclasses.replace(preset, **training)
-    for size in sizes:
+    for size in reversed(sizes):  # each is checked, and the first one stays
         config = dataclasses.replace(config, layers=size)
     return Trainings(
-        config=dataclasses.replace(config, layers=sizes[0]) if sizes else config,
+        config=config,
         images=images,
         repeats=repeats,
         layers=sizes if len(sizes) > 1 else (),
@@ -177,8 +177,16 @@ def resumed_trainings(folder: Path, changes: Mapping[str, Any]) -> Trainings:
             )
         plan = dataclasses.replace(plan, config=dataclasses.replace(plan.config, epochs=raised))
         was["epochs"] = raised
-    check_unchanged(folder, was, changes)
+    asked = dict(changes)
+    if "layers" in asked:
+        asked["layers"] = list(_sizes(asked["layers"]))
+    check_unchanged(folder, was, asked)
     return plan
+
+
+def _sizes(layers: Sequence[int] | int) -> tuple[int, ...]:
+    """Numbers of layers, of which ``--set layers=8`` gives a single one."""
+    return (layers,) if isinstance(layers, int) else tuple(layers)
 
 
 def ended_before(folder: Path, epochs: int) -> bool:

@@ -10,7 +10,7 @@ from typer.testing import CliRunner
 from gnas import cli
 from gnas.data import BenchmarkTable, Column, Provenance, load_table, save_table
 from gnas.encoders import load_encoder
-from gnas.spaces import NASBench101
+from gnas.spaces import NASBench101, load_space
 
 RUN = CliRunner()
 
@@ -54,6 +54,22 @@ def test_train_then_embed_a_table(tmp_path: Path, table_file: Path) -> None:
     assert "takes graphs of 'nasgem'" in result.stderr
 
 
+def test_train_for_a_space_of_ones_own(tmp_path: Path) -> None:
+    source, weights = tmp_path / "mine.py", tmp_path / "mine.safetensors"
+    source.write_text(
+        "from gnas.spaces import EdgeOpSpace\n"
+        "cells = EdgeOpSpace(num_nodes=4, edge_ops=('none', 'skip', 'conv'), none='none',\n"
+        "                    skip='skip', learned=('conv',))\n"
+    )
+    train = ["encoder", "train", "--space", f"{source}:cells", "--steps", "2", "--out"]
+    result = RUN.invoke(cli.app, [*train, str(weights)])
+    assert result.exit_code == 0, result.output
+    assert f"{weights}: mine, trained in" in result.stdout
+    encoder, space = load_encoder(weights), load_space(f"{source}:cells")
+    cells = space.sample_batch(5, np.random.default_rng(0))
+    assert encoder.name == "mine" and encoder.encode(cells).shape == (5, encoder.dim)
+
+
 @pytest.mark.parametrize(
     ("arguments", "message"),
     [
@@ -64,6 +80,7 @@ def test_train_then_embed_a_table(tmp_path: Path, table_file: Path) -> None:
             "seed must be",
         ),
         (["train", "nasgem-30", "--out", "x.bin"], "must end in .safetensors"),
+        (["train", "--space", "nasgem", "--out", "x.bin"], "must end in .safetensors"),
         (["embed", "nonsense", "--out", "x.npy"], "unknown encoder 'nonsense'"),
         (["embed", "nasgem-nasbench101", "--out", "x.csv"], ".npy or .safetensors"),
         (["embed", "nasgem-nasbench101", "--table", "no.parquet", "--out", "x.npy"], "no.parquet"),

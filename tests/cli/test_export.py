@@ -127,3 +127,10 @@ def test_one_clear_line(words: tuple[str, ...], message: str) -> None:
     assert result.exit_code == 1
     assert re.fullmatch(f"error: .*{message}.*\n", result.stderr), result.stderr
     assert not Path("net.py").exists()
+
+
+def test_one_field_is_given_once() -> None:
+    words = (CELLS, "--to", "python", "--out", "net.py", "--classes", "9")
+    result = gnas(*words, "--set", "num_classes=8")
+    assert result.exit_code == 2 and "num_classes" in result.stderr, result.stderr
+    assert not Path("net.py").exists()

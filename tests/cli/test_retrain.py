@@ -98,6 +98,12 @@ def test_repeats_and_layers_make_one_table_that_is_resumed(tmp_path: Path) -> No
     assert "in " + str(out) + " channels is 2, not 4" in gnas(
         "retrain", "--resume", out, "--channels", "4", code=1
     )
+    assert "layers is [2, 3], not [3]" in gnas(
+        "retrain", "--resume", out, "--set", "layers=3", code=1
+    )
+    assert "dataset is 'digits', not 'cifar10'" in gnas(
+        "retrain", "--resume", out, "--dataset", "cifar10", code=1
+    )
     (out / "layers-3" / "seed-1" / "result.json").write_text("{")
     assert "must be the result of a training" in gnas("retrain", "--resume", out, code=1)
 
@@ -134,6 +140,8 @@ def test_any_space_has_a_network(tmp_path: Path) -> None:
         ),
         ([CELL_201, "--set", "stem=imagenet"], 1, "networks of 'nasbench201' have no 'stem'"),
         (["--resume", "nowhere"], 1, "must have a config.json, but nowhere has none"),
+        (["--resume", "nowhere", "--member", "1"], 2, "--member is about GENOTYPE"),
+        ([GENOTYPE, "--member", "1", "--epoch", "1"], 2, "of different kinds of searches"),
         ([GENOTYPE, "--device", "tpu"], 1, "device must be auto, cpu, cuda or cuda:N"),
     ],
 )

@@ -149,3 +149,7 @@ def test_conversions_that_cannot_be(tmp_path: Path, small_table: BenchmarkTable)
     with pytest.raises(DataError, match="must be of the space 'nasbench101', but is of"):
         fetch.convert("nasbench101", path, out=tmp_path / "b.parquet")
     assert [file.name for file in tmp_path.iterdir()] == ["a.parquet"]
+    archive = tmp_path / "NATS-tss-v1_0-3ffb9-simple.tar"
+    archive.write_bytes(b"not unpacked")
+    with pytest.raises(MissingDataError, match="must be a NATS-tss 'simple' folder"):
+        fetch.convert("nasbench201", archive, out=tmp_path / "b.parquet")
