@@ -55,8 +55,11 @@ def predictor_figures(result: BenchResult) -> dict[str, Figure]:
         if taus:
             _curve(axes, row, [(one.mean, one.low, one.high) for one in taus], looks)
     axes.axhline(result.ceiling, color="#999999", linestyle=":")
+    lines = wrap(f"ceiling: {result.protocol['ceiling']}", CEILING_WIDTH)
+    low, high = axes.get_ylim()
+    axes.set_ylim(low, max(high, result.ceiling + 0.05 * (high - low) * len(lines)))
     axes.annotate(
-        "\n".join(wrap(f"ceiling: {result.protocol['ceiling']}", CEILING_WIDTH)),
+        "\n".join(lines),
         (0.01, result.ceiling),
         (0, 3),
         xycoords=("axes fraction", "data"),
