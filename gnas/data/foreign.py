@@ -16,7 +16,7 @@ from numpy.typing import NDArray
 from gnas.data.agreement import function_agreement
 from gnas.data.benchmark_table import BenchmarkTable, check_values
 from gnas.data.columns import Column, Provenance
-from gnas.data.parquet import check_graphs, check_size, column_reader, read_lists, read_texts
+from gnas.data.parquet import ColumnReader, check_graphs, check_size, read_lists, read_texts
 from gnas.errors import ConfigError, DataError, GraphError
 from gnas.graphs import DenseBatch
 from gnas.spaces import NASBench101, NASBench201
@@ -345,7 +345,7 @@ def _check_numbers(path: Path, schema: pa.Schema, names: Sequence[str]) -> None:
 def _read_values(
     path: Path, columns: Sequence[Column], scales: dict[str, float]
 ) -> dict[str, NDArray[np.float64]]:
-    read = column_reader(path)
+    read = ColumnReader(path)
     values: dict[str, NDArray[np.float64]] = {}
     for column in columns:
         raw: NDArray[Any] = read(column.name).astype(np.float64)

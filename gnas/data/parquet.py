@@ -142,7 +142,7 @@ def read_parquet(path: Path) -> BenchmarkTable:
     graphs, digests = _graphs(parts, facts, path)
     check_graphs(graphs, facts["space"], digests, str(path))
     provenance = Provenance(path=str(path), **{key: facts[key] for key in _FACTS})
-    return BenchmarkTable(graphs, columns, provenance, column_reader(path), digests=digests)
+    return BenchmarkTable(graphs, columns, provenance, ColumnReader(path), digests=digests)
 
 
 def verify_table(table: BenchmarkTable, *, progress: Progress | None = None) -> None:
@@ -242,17 +242,24 @@ def read_lists(path: Path, name: str) -> list[str]:
     return texts
 
 
-def column_reader(path: Path) -> Callable[[str], NDArray[Any]]:
-    """A reader of single columns that notices when the file has been replaced."""
-    opened = _identity(path)
+class ColumnReader:
+    """Read single columns of a file, and notice when the file has been replaced."""
 
-    def read(name: str) -> NDArray[Any]:
-        if _identity(path) != opened:
-            raise DataError(f"{path} must not change while in use, but it has; load it again")
-        values: NDArray[Any] = read_columns(path, [name]).column(name).to_numpy()
+    def __init__(self, path: Path) -> None:
+        self._path, self._opened = path, _identity(path)
+
+    def __call__(self, name: str) -> NDArray[Any]:
+        """The values of a column.
+
+        Raises:
+            DataError: the file is not the one that was opened, is damaged or has no such column.
+        """
+        if _identity(self._path) != self._opened:
+            raise DataError(
+                f"{self._path} must not change while in use, but it has; load it again"
+            )
+        values: NDArray[Any] = read_columns(self._path, [name]).column(name).to_numpy()
         return values
-
-    return read
 
 
 def check_graphs(

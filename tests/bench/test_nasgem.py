@@ -72,6 +72,11 @@ def test_all_take_part_and_numbers_follow_from_the_table(path: str) -> None:
         assert walks.neighbours_r2.mean > raw.neighbours_r2.mean
 
 
+def test_any_number_of_workers_finds_the_same(path: str) -> None:
+    config = NASGEMBench(table=path, samples=(30,), seeds=2, encoders=())
+    assert bench_nasgem(config, workers=2).rows == bench_nasgem(config).rows
+
+
 def test_equal_macs_leave_nothing_to_macs(path: str) -> None:
     config = NASGEMBench(table=path, samples=(40,), seeds=2, encoders=(), equal_macs=True)
     result = bench_nasgem(config)
