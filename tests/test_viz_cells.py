@@ -25,6 +25,7 @@ from gnas.viz import cell_figures, search_figures
 class Search:
     config: ToponasConfig
     architecture: Data
+    epoch: int
     epochs: list[dict[str, Any]]
     history: dict[str, Tensor]
 
@@ -46,6 +47,7 @@ def search(epochs: int = 3, **changes: Any) -> Search:
     return Search(
         config,
         architecture,
+        epochs,
         [{"epoch": e + 1, **metrics, **dict.fromkeys(names, 0.5)} for e in range(epochs)],
         history,
     )

@@ -39,6 +39,11 @@ class Searched(Protocol):
         ...
 
     @property
+    def epoch(self) -> int:
+        """The epoch, from 1, that has found it."""
+        ...
+
+    @property
     def epochs(self) -> list[dict[str, Any]]:
         """Metrics of every epoch."""
         ...
@@ -71,7 +76,9 @@ def _edge_probabilities(search: Searched) -> dict[str, Tensor] | None:
     if not search.config.learns_topology:
         return None
     return {
-        cell: _distribution(search.config, search.history[f"beta.{cell}"][-1]).edge_probabilities()
+        cell: _distribution(
+            search.config, search.history[f"beta.{cell}"][search.epoch]
+        ).edge_probabilities()
         for cell in supernets_of(search.config).cells
     }
 

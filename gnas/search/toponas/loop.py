@@ -51,8 +51,11 @@ class SupernetSearchResult:
     derived: dict[str, str]
     """How each cell was derived: "argmax" of every node's sets of edges, or "best valid" joint
     topology where that left a node without input."""
+    epoch: int
+    """The epoch, from 1, whose architecture was derived: the last one, unless `stop_eigenvalue`
+    went back to an earlier one."""
     metrics: dict[str, Any]
-    """Of the last epoch."""
+    """Of the epoch derived."""
     epochs: list[dict[str, Any]]
     """Of every epoch."""
     history: dict[str, Tensor]
@@ -282,6 +285,7 @@ def _result(space: Space, state: SearchState) -> SupernetSearchResult:
         text=space.to_str(architecture),
         valid=True,
         derived={name: cell.how for name, cell in cells.items()},
+        epoch=chosen,
         metrics=state.epochs[chosen - 1],
         epochs=state.epochs,
         history=state.history(),

@@ -11,7 +11,7 @@ from safetensors.torch import load_file
 from torch import Tensor
 from torch_geometric.data import Data
 
-from gnas.data.files import check_regular, decoding, read_json_lines
+from gnas.data.files import check_regular, decoding, read_json, read_json_lines
 from gnas.errors import DataError, MissingDataError
 from gnas.records import METRICS
 from gnas.search.toponas.config import ToponasConfig
@@ -26,6 +26,8 @@ class SearchTrace:
 
     config: ToponasConfig
     """How it searches."""
+    epoch: int
+    """The epoch, from 1, that has found the architecture: the last one of a search under way."""
     architecture: Data
     """What it has found so far."""
     text: str
@@ -46,7 +48,7 @@ def read_trace(folder: Path) -> SearchTrace:
         DataError: a file is damaged.
     """
     config = planned(folder).config
-    what = "a whole run"
+    what, result = "a whole run", folder / "result.json"
     try:
         epochs = read_json_lines(folder / METRICS, what)
         if not epochs:
@@ -54,7 +56,15 @@ def read_trace(folder: Path) -> SearchTrace:
         with decoding(folder, what):
             check_regular(folder / HISTORY, what)
             history = load_file(folder / HISTORY)
-            text = epochs[-1]["genotype"]
+            # a killed search may have written one of the two files further than the other
+            count = min(len(epochs), *(len(values) - 1 for values in history.values()))
+            if count < 1:
+                raise FileNotFoundError
+            epochs = epochs[:count]
+            history = {name: values[: count + 1] for name, values in history.items()}
+            ended = result.exists()
+            epoch = _derived(result, count) if ended else count
+            text = epochs[epoch - 1]["genotype"]
             architecture = search_space(config).from_str(text)
     except FileNotFoundError as error:
         raise MissingDataError(
@@ -63,6 +73,12 @@ def read_trace(folder: Path) -> SearchTrace:
     except (OSError, SafetensorError) as error:
         reason = str(error).splitlines()[0]
         raise DataError(f"{folder} must be {what}, but cannot be read: {reason}") from error
-    return SearchTrace(
-        config, architecture, text, epochs, history, (folder / "result.json").exists()
-    )
+    return SearchTrace(config, epoch, architecture, text, epochs, history, ended)
+
+
+def _derived(result: Path, count: int) -> int:
+    """The epoch whose architecture is the result of a search of ``count`` epochs."""
+    epoch = read_json(result, "the result of a search")["metrics"]["epoch"]
+    if type(epoch) is not int or not 1 <= epoch <= count:
+        raise ValueError(f"the epoch derived must be one of {count}, but is {epoch!r:.40}")
+    return epoch
