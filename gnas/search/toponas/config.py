@@ -281,6 +281,11 @@ def _check_together(config: ToponasConfig) -> None:
         )
     if config.precision == "float16" and config.stop_eigenvalue is not None:
         raise ConfigError("stop_eigenvalue needs float32 or bfloat16, but precision is float16")
+    if config.compile and config.stop_eigenvalue is not None:
+        raise ConfigError(
+            "stop_eigenvalue needs second derivatives, which torch.compile has none of: leave out "
+            "one of stop_eigenvalue and compile"
+        )
     if config.lr_min > config.lr:
         raise ConfigError(f"lr_min must be at most lr, but got {config.lr_min} and {config.lr}")
     check_pieces(config.batch_size, config.accumulate)

@@ -255,37 +255,36 @@ class Updater:
         Hessian shifted by it finds the largest one.
 
         Args:
-            batch: Images of this process; all processes' products are averaged.
+            batch: Images of this process; the products of all its pieces and of all processes
+                are averaged. With more than one piece every product computes the slopes anew,
+                so that no more than one piece is held.
             rounds: Most products of one iteration.
 
         Source: Zela et al., Understanding and Robustifying Differentiable Architecture Search
         (R-DARTS), ICLR 2020, section 4.
         """
         inputs = self.arch.alphas()
+        like = torch.cat([parameter.detach().flatten() for parameter in inputs])
+        pieces, draw = [*self._pieces(batch)], self.new_draw()
         with self._only(inputs), twice_differentiable(self.supernet):
-            loss, _ = self._loss(*batch, self.new_draw())
-            slopes = torch.autograd.grad(
-                loss, inputs, create_graph=True, allow_unused=True, materialize_grads=True
-            )
-            slope = torch.cat([part.flatten() for part in slopes])
+
+            def slope(x: Tensor, y: Tensor) -> Tensor:
+                return _flat_grad(self._loss(x, y, draw)[0], inputs, create_graph=True)
+
+            held = slope(*pieces[0]) if len(pieces) == 1 else None
 
             def product(vector: Tensor) -> Tensor:
-                parts = torch.autograd.grad(
-                    slope,
-                    inputs,
-                    vector,
-                    retain_graph=True,
-                    allow_unused=True,
-                    materialize_grads=True,
-                )
-                whole = torch.cat([part.flatten() for part in parts])
-                return self.world.average([whole])[0]
+                total = torch.zeros_like(vector)
+                for piece in pieces:
+                    own = slope(*piece) if held is None else held
+                    total += _flat_grad(own, inputs, vector, retain_graph=held is not None)
+                return self.world.average([total / len(pieces)])[0]
 
-            dominant = dominant_eigenvalue(product, slope.detach(), rounds)
+            dominant = dominant_eigenvalue(product, like, rounds)
             if dominant >= 0:
                 return dominant
             return dominant + dominant_eigenvalue(
-                lambda v: product(v) - dominant * v, slope.detach(), rounds
+                lambda v: product(v) - dominant * v, like, rounds
             )
 
     @torch.no_grad()
@@ -367,6 +366,16 @@ class Updater:
 
 def _add(totals: Sequence[Tensor], more: Sequence[Tensor]) -> list[Tensor]:
     return [total + part for total, part in zip(totals, more, strict=True)]
+
+
+def _flat_grad(
+    outputs: Tensor, inputs: Sequence[Tensor], vector: Tensor | None = None, **options: bool
+) -> Tensor:
+    """The gradient of ``outputs``, times ``vector`` where they are one too: [n]."""
+    parts = torch.autograd.grad(
+        outputs, inputs, vector, allow_unused=True, materialize_grads=True, **options
+    )
+    return torch.cat([part.flatten() for part in parts])
 
 
 def dominant_eigenvalue(

@@ -56,6 +56,10 @@ def test_configs_survive_json() -> None:
         ({"order": 3}, "order must be at most 2"),
         ({"order": 0}, "order must be at least 1"),
         ({"order": 2, "precision": "float16"}, "order 2 needs float32 or bfloat16"),
+        (
+            {"compile": True, "stop_eigenvalue": 0.75},
+            "second derivatives, which torch.compile has none of",
+        ),
         ({"epochs": 2.5}, "epochs must be a whole number, but got 2.5"),
         ({"seed": True}, "seed must be a whole number"),
         ({"compile": 1}, "compile must be true or false"),

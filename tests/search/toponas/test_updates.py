@@ -265,17 +265,22 @@ def test_second_order_of_a_drawn_supernet_is_exact(relaxation: str) -> None:
         assert torch.allclose(mine, truth, rtol=1e-3, atol=1e-6)
 
 
+@pytest.mark.parametrize("pieces", [1, 2])
 @pytest.mark.parametrize("build", [SmallSupernet, PlainSupernet])
-def test_eigenvalue_is_that_of_the_dense_hessian(build: type[nn.Module]) -> None:
-    updater = make(tiny(), build)
+def test_eigenvalue_is_that_of_the_dense_hessian(build: type[nn.Module], pieces: int) -> None:
+    updater = make(tiny(accumulate=pieces), build)
     alphas, data = updater.arch.alphas(), batch(1)
-    slopes = torch.autograd.grad(loss_of(updater, data), alphas, create_graph=True)
+    loss = torch.stack([loss_of(updater, piece) for piece in updater._pieces(data)]).mean()
+    slopes = torch.autograd.grad(loss, alphas, create_graph=True)
     slope = torch.cat([part.flatten() for part in slopes])
     rows = [torch.autograd.grad(value, alphas, retain_graph=True) for value in slope]
     hessian = torch.stack([torch.cat([part.flatten() for part in row]) for row in rows])
     values = torch.linalg.eigvalsh(hessian)
+    sizes: list[int] = []
+    updater.supernet.register_forward_pre_hook(lambda _, images: sizes.append(len(images[0])))
     found = updater.alpha_eigenvalue(data, rounds=2000)
     assert found == pytest.approx(float(values.max()), rel=0.02)
+    assert max(sizes) == len(data[1]) // pieces
     assert all(parameter.requires_grad for parameter in updater.w)
 
 
