@@ -21,7 +21,8 @@ from torch_geometric.data import Data
 from gnas import __version__
 from gnas.bench.config import Images, Repetitions
 from gnas.bench.tables import IMAGES, name_of, open_table
-from gnas.config import Seed, configuration
+from gnas.config import Seed, configuration, shared_out
+from gnas.data.config import ImagesConfig
 from gnas.data.fitting import check_batch
 from gnas.data.names import SearchDataset
 from gnas.data.parts import SearchImages, open_images, search_loaders
@@ -31,7 +32,13 @@ from gnas.graphs import prune, to_adjacency
 from gnas.metrics import Interval, kendall_tau, mean_interval
 from gnas.records import LineLog
 from gnas.runs import plain, working_in
-from gnas.search.toponas import BASELINES, RunRecord, SupernetSearchResult, search_toponas
+from gnas.search.toponas import (
+    BASELINES,
+    RunRecord,
+    SupernetSearchResult,
+    ToponasConfig,
+    search_toponas,
+)
 from gnas.search.toponas.plan import SearchPlan, plan_search
 from gnas.search.toponas.where import search_space
 from gnas.spaces import NASBench201
@@ -101,7 +108,8 @@ class SupernetBench:
     preset: str | None = None
     """Size of the searches: "cpu" or "paper"."""
     settings: Mapping[str, Any] = field(default_factory=dict)
-    """Fields of a search or of its images that differ from the preset, in all methods."""
+    """Fields of a search or of its images that differ from the preset, in all methods; those that
+    are fields of this experiment or follow from it are none."""
     truth: Images = "cifar10"
     """Images whose accuracies judge."""
     table: str = NASBench201.name
@@ -115,6 +123,8 @@ class SupernetBench:
             raise ConfigError(
                 f"methods must be different ones of {[*METHODS]}, but got {[*self.methods]}"
             )
+        own = ("dataset", "data_dir", "seed", "space")
+        shared_out(self.settings, ToponasConfig, ImagesConfig, own=own)
 
     def plan(self, method: str, seed: int) -> SearchPlan:
         """How a method searches.

@@ -62,11 +62,11 @@ def supernet(
     from gnas.spaces import NASBench201
 
     use_threads(threads)
-    folder = absolute(data_dir)
+    named = {"seed": seed, "dataset": dataset, "data_dir": absolute(data_dir)}
     config = SupernetBench(
         methods=tuple(METHODS) if methods is None else tuple(methods.split(",")),
-        seeds=seeds, seed=seed, dataset=dataset, data_dir=None if folder is None else str(folder),
-        preset=preset, settings=settings(setting or [], {}), truth=truth,
+        seeds=seeds, preset=preset, truth=truth, **named,
+        settings=settings(setting or [], {**named, "space": space}),
         table=table or NASBench201.name,
         table_dir=None if table_dir is None else str(table_dir),
     )  # fmt: skip

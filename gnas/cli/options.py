@@ -20,24 +20,29 @@ def given(**options: Any) -> dict[str, Any]:
     return {name: value for name, value in options.items() if value is not None}
 
 
-def settings(pairs: list[str], named: Mapping[str, Any] | None = None) -> dict[str, Any]:
+def settings(
+    pairs: list[str], named: Mapping[str, Any] | None = None, *, option: str = "--set"
+) -> dict[str, Any]:
     """NAME=VALUE pairs; a value is read as JSON, else as text.
 
     Args:
-        pairs: What ``--set`` was given.
+        pairs: What ``option`` was given.
         named: Settings that have options of their own and were given by them.
+        option: For messages.
     """
     found: dict[str, Any] = {}
     for pair in pairs:
         name, equals, text = pair.partition("=")
         if not equals:
-            raise typer.BadParameter(f"--set must be NAME=VALUE, not {pair!r}")
+            raise typer.BadParameter(f"{option} must be NAME=VALUE, not {pair!r}")
         try:
             value = json.loads(text)
         except ValueError:
             value = text
         name = name.replace("-", "_")
         if name in (named or {}):
-            raise typer.BadParameter(f"{name} is given twice, by its own option and by --set")
+            raise typer.BadParameter(
+                f"{name} must be given by its own option alone, not by {option}"
+            )
         found[name] = tuple(value) if isinstance(value, list) else value
     return found

@@ -178,6 +178,9 @@ def test_impossible_experiments(table: str, tmp_path: Path) -> None:
         SupernetBench(truth="mnist")  # type: ignore[arg-type]
     with pytest.raises(ConfigError, match="seeds must be at least 1"):
         SupernetBench(seeds=0)
+    for name in ("space", "data_dir", "dataset", "seed", "baseline", "size", "epoch"):
+        with pytest.raises(ConfigError, match=f"unknown setting '{name}'"):
+            SupernetBench(settings={name: 1})
     save_table(make_table(100), tmp_path / "few.parquet")
     with pytest.raises(DataError, match="must hold all 15,625 cells"):
         Judge(SupernetBench(table=str(tmp_path / "few.parquet")))
@@ -199,3 +202,12 @@ def test_the_command(table: str, tmp_path: Path) -> None:
     assert (tmp_path / "run" / "figures" / "supernets.png").exists()
     bad = CliRunner().invoke(app, ["bench", "supernet", "nasbench201", "--methods", "x"])
     assert bad.exit_code == 1 and "methods must be different ones" in bad.output
+    for setting, code, told in (
+        ("seed=3", 2, "by its own option alone"),
+        ("space=darts", 2, "by its own option alone"),
+        ("data-dir=x", 2, "by its own option alone"),
+        ("baseline=darts", 1, "unknown setting 'baseline'"),
+        ("size=cpu", 1, "unknown setting 'size'"),
+    ):
+        wrong = CliRunner().invoke(app, ["bench", "supernet", "nasbench201", "--set", setting])
+        assert wrong.exit_code == code and told in " ".join(wrong.output.split()), wrong.output
