@@ -24,6 +24,8 @@ from gnas.errors import ConfigError
 
 DARTS = "darts"
 """The name of the space of DARTS' cells, whose wiring the config's own fields say."""
+SPACE_OF_DARTS = "toponas"
+"""The same cells among `gnas.spaces.SPACES`; there the name alone says no wiring."""
 Method = Literal["darts", "milenas"]
 Update = Literal["alternating", "joint"]
 Topology = Literal["arbitrary", "fixed", "none"]
@@ -44,8 +46,8 @@ class ToponasConfig:
     """
 
     space: str = "darts"
-    """Where to search: darts, nasbench201, or another space that has a supernet, by name or as
-    FILE.py:NAME."""
+    """Where to search: darts (whose wiring topology, k, mode and num_nodes say), nasbench201, or
+    another space that has a supernet, by name or as FILE.py:NAME."""
     method: Method = "darts"
     """alpha and beta descend on validation losses alone, or (milenas) on the training loss plus
     ``val_weight`` times them."""
@@ -127,7 +129,7 @@ class ToponasConfig:
     connections; None never stops."""
     stop_eigenvalue: Annotated[float, Field(gt=0, lt=1)] | None = None
     """Stop when the largest eigenvalue of the validation loss' Hessian in alpha, a mean over five
-    epochs, was this share of today's five epochs ago, and derive the cell of then (R-DARTS has
+    epochs, was this share of today's five epochs ago, and derive the cell of then (DARTS-ES has
     0.75); None never computes it."""
 
     precision: Precision = "float32"
@@ -257,7 +259,7 @@ BASELINES: dict[str, dict[str, Any]] = {
     "drnas": {**_NO_TOPOLOGY, "relaxation": "dirichlet"},
     "pc-darts": {**_NO_TOPOLOGY, "partial": 4, "edge_norm": True},
     "beta-darts": {**_NO_TOPOLOGY, "alpha_penalty": 50.0},
-    "r-darts": {**_NO_TOPOLOGY, "stop_eigenvalue": 0.75},
+    "darts-es": {**_NO_TOPOLOGY, "stop_eigenvalue": 0.75},
 }
 """What makes a config a published method without topology variables: DARTS proper with its top-k
 input edges, DARTS with top-k output edges (Table 7), MiLeNAS, and those with other relaxations,
@@ -267,6 +269,11 @@ WARMUP_SHARE = 0.3
 
 
 def _check_together(config: ToponasConfig) -> None:
+    if config.space == SPACE_OF_DARTS:
+        raise ConfigError(
+            f"space must be '{DARTS}' for DARTS' cells, whose wiring the config says, but got "
+            f"'{config.space}'"
+        )
     if config.order == 2 and config.precision == "float16":
         raise ConfigError("order 2 needs float32 or bfloat16, but precision is float16")
     if config.channels % (2 * config.partial):

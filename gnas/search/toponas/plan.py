@@ -19,6 +19,7 @@ from gnas.search.toponas.config import (
     DARTS,
     PRESETS,
     SIZES,
+    SPACE_OF_DARTS,
     WARMUP_SHARE,
     ToponasConfig,
 )
@@ -70,7 +71,7 @@ def plan_search(
 
     Args:
         dataset: Which images.
-        space: Where to search; see `ToponasConfig.space`.
+        space: Where to search; see `ToponasConfig.space`. "toponas" means "darts" too.
         size: One of the presets of the space in `SIZES`; None takes the first where there are
             any, else the preset of the images.
         baseline: One of `BASELINES`, to be changed in turn by ``changes``.
@@ -86,6 +87,7 @@ def plan_search(
         )
     if baseline is not None and baseline not in BASELINES:
         raise ConfigError(f"unknown baseline '{baseline}'; choose from {sorted(BASELINES)}")
+    space = DARTS if space == SPACE_OF_DARTS else space
     searching, seeing = shared_out(changes, ToponasConfig, ImagesConfig, own=("dataset",))
     start = _preset(dataset, space, size)
     fields = {**(BASELINES[baseline] if baseline else {}), **searching}

@@ -75,6 +75,7 @@ def test_configs_survive_json() -> None:
         ({"arch_betas": (0.5,)}, r"arch_betas\[1\] must be given"),
         ({"arch_betas": 0.5}, "arch_betas must be a list"),
         ({"num_nodes": 3}, "num_nodes must be at least 4"),
+        ({"space": "toponas"}, "space must be 'darts' for DARTS' cells"),
     ],
 )
 def test_impossible_configs(changes: dict[str, Any], message: str) -> None:
@@ -91,6 +92,8 @@ def test_plans() -> None:
         assert not config.learns_topology and config.num_parts == 2
         assert toponas_space(config).codes.space == "fixed"
     assert plan_search(baseline="darts", k=1).config.k == 1
+    fixed: dict[str, Any] = {"topology": "fixed", "k": 1, "mode": "input", "num_nodes": 5}
+    assert plan_search(space="toponas", **fixed) == plan_search(space="darts", **fixed)
     with pytest.raises(ConfigError, match="unknown setting 'epoch'; did you mean epochs"):
         plan_search(epoch=3)
     with pytest.raises(ConfigError, match="unknown baseline 'x'"):
