@@ -260,8 +260,8 @@ class Updater:
                 so that no more than one piece is held.
             rounds: Most products of one iteration.
 
-        Source: Zela et al., Understanding and Robustifying Differentiable Architecture Search
-        (R-DARTS), ICLR 2020, section 4.
+        Source: Zela et al., Understanding and Robustifying Differentiable Architecture Search,
+        ICLR 2020, section 4.
         """
         inputs = self.arch.alphas()
         like = torch.cat([parameter.detach().flatten() for parameter in inputs])
@@ -308,7 +308,7 @@ class Updater:
         if not self.arch.relaxation.draws:
             return self.arch.mixed_weights(temperature)
         with torch.random.fork_rng(devices=[]):
-            torch.manual_seed(draw)
+            torch.default_generator.manual_seed(draw)  # torch.manual_seed reseeds GPUs too
             return self.arch.mixed_weights(temperature)
 
     def _loss(self, x: Tensor, y: Tensor, draw: int) -> tuple[Tensor, Tensor]:

@@ -237,6 +237,17 @@ def test_pieces_see_the_same_draw_and_batches_do_not(relaxation: str) -> None:
     assert not torch.equal(found[0][0][0], found[0][1][0])
 
 
+def test_a_draw_leaves_all_generators_as_they_were(monkeypatch: pytest.MonkeyPatch) -> None:
+    updater = make(tiny(relaxation="gumbel"))
+    seeded: list[int] = []
+    monkeypatch.setattr(torch.cuda, "manual_seed_all", seeded.append)
+    torch.manual_seed(3)
+    assert seeded == [3]  # what a search does once, and must not do for every batch
+    state = torch.get_rng_state()
+    updater.mixed_weights(5)
+    assert seeded == [3] and torch.equal(state, torch.get_rng_state())
+
+
 @pytest.mark.parametrize("relaxation", ["gumbel", "dirichlet"])
 def test_second_order_of_a_drawn_supernet_is_exact(relaxation: str) -> None:
     """Both sides of the finite difference, and the step between them, are of one draw."""
