@@ -64,7 +64,7 @@ METHODS: dict[str, dict[str, Any] | None] = {
     "topo-input": {"topology": "fixed", "mode": "input"},
     "snas": BASELINES["snas"],
     "beta-darts": BASELINES["beta-darts"],
-    "r-darts": BASELINES["r-darts"],
+    "darts-es": BASELINES["darts-es"],
     "darts-second": {**BASELINES["darts"], "order": 2},
     "topo-second": {"order": 2},
 }

@@ -59,7 +59,7 @@ Relaxation = Annotated[
 Baseline = Annotated[
     Literal[
         "darts", "darts-outputs", "milenas", "snas", "gdas", "drnas", "pc-darts", "beta-darts",
-        "r-darts",
+        "darts-es",
     ]
     | None,
     how("A published method without topology variables"),

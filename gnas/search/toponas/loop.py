@@ -32,7 +32,7 @@ logger = logging.getLogger(__name__)
 COLLAPSE_SHARE = 0.5
 """Choice: a normal cell with at least this share of skip connections is called collapsed."""
 EIGENVALUE_WINDOW = 5
-"""Epochs that eigenvalues are averaged over, and compared across (R-DARTS, section 4.3)."""
+"""Epochs that eigenvalues are averaged over, and compared across (DARTS-ES, section 4.3)."""
 MIN_SIZE = 32
 """Smallest images that the ImageNet stem and the reductions leave something of."""
 

@@ -75,7 +75,7 @@ def test_every_way_on_nasbench201(way: str) -> None:
         _ = result.genotype
 
 
-@pytest.mark.parametrize("way", ["snas", "gdas", "drnas", "pc-darts", "beta-darts", "r-darts"])
+@pytest.mark.parametrize("way", ["snas", "gdas", "drnas", "pc-darts", "beta-darts", "darts-es"])
 def test_published_methods_on_darts_cells(way: str) -> None:
     config = tiny(**{**BASELINES[way], "channels": 8, "epochs": 2})
     with_topology = replace(config, topology="fixed", mode="output")
