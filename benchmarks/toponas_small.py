@@ -20,6 +20,7 @@ import numpy as np
 import torch
 from record import command_line, save_record
 
+from gnas.checkpoints import Checkpoints
 from gnas.data.files import replacing
 from gnas.data.images import load_images
 from gnas.metrics import mean_interval
@@ -84,7 +85,7 @@ def finished(name: str, seed: int, folder: Path, images: Path) -> dict[str, floa
     else:
         settings = {**SEARCH, **METHODS[name], "seed": seed, "data_dir": str(images)}
         plan = plan_search("folder", **settings)
-        resume = (folder / "checkpoint").exists()
+        resume = bool(Checkpoints(folder / "checkpoint").steps())
         result = run_search(plan, out=folder, resume=resume)
         genotype = Genotype.parse(json.dumps(result["genotype"]))
         row["supernet_val_acc"] = result["metrics"]["val_acc"]

@@ -21,6 +21,7 @@ from torch_geometric.data import Data
 from gnas import __version__
 from gnas.bench.config import Images, Repetitions
 from gnas.bench.tables import IMAGES, name_of, open_table
+from gnas.checkpoints import Checkpoints
 from gnas.config import Seed, configuration, shared_out
 from gnas.data.config import ImagesConfig
 from gnas.data.fitting import check_batch
@@ -318,7 +319,7 @@ def _search(
     if folder is not None:
         own = folder / f"{method}-{seed}"
         facts = {"config": search, "data": images.facts()}
-        resume = (own / "checkpoint").exists()
+        resume = bool(Checkpoints(own / "checkpoint").steps())
         record = RunRecord(own, facts, resume=resume)
     before = time.process_time()
     result = search_toponas(search_space(search), loaders, search, record=record)

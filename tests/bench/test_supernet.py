@@ -140,6 +140,8 @@ def test_a_killed_search_goes_on(
 ) -> None:
     config = SupernetBench(methods=("topo-gumbel",), seeds=1, settings=FAST, table=table)
     whole = bench_supernet(config).searches[0]
+    checkpoint = tmp_path / "topo-gumbel-0" / "checkpoint"
+    checkpoint.mkdir(parents=True)  # an earlier process was killed before any was whole
     steps = 0
     inner = search_toponas
 
@@ -159,7 +161,7 @@ def test_a_killed_search_goes_on(
         patch.setattr(supernet, "search_toponas", killed)
         with pytest.raises(KeyboardInterrupt):
             bench_supernet(config, folder=tmp_path)
-    assert (tmp_path / "topo-gumbel-0" / "checkpoint").is_dir()
+    assert list(checkpoint.glob("step-*.json"))
     resumed = bench_supernet(config, folder=tmp_path).searches[0]
     assert replace(resumed, seconds=0) == replace(whole, seconds=0)
 

@@ -11,6 +11,7 @@ from typing import Any
 import numpy as np
 from scipy.stats import ttest_ind
 
+from gnas.checkpoints import Checkpoints
 from gnas.config import Count, CountOrZero
 from gnas.data.files import decoding, read_json
 from gnas.errors import ConfigError
@@ -183,7 +184,8 @@ def _searched(plan: SearchPlan, folder: Path, device: str) -> dict[str, Any]:
     """The result of a search: an earlier one, one that goes on, or a new one."""
     path = folder / "result.json"
     if not path.exists():
-        run_search(plan, device=device, out=folder, resume=(folder / "checkpoint").exists())
+        resume = bool(Checkpoints(folder / "checkpoint").steps())
+        run_search(plan, device=device, out=folder, resume=resume)
     with decoding(path, "the result of a search"):
         return dict(read_json(path, "the result of a search"))
 

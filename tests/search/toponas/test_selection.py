@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import shutil
 from pathlib import Path
 from typing import Any
 
@@ -41,6 +42,9 @@ def test_the_best_by_validation_is_trained_anew_beside_random_cells(
         with pytest.raises(KeyboardInterrupt):
             select(plan, wanted, out=tmp_path)
     assert calls == ["validate-3", "validate-4", "final", "random-0"]
+    shutil.rmtree(tmp_path / "search-4")  # killed before its first checkpoint was whole
+    (tmp_path / "search-4" / "checkpoint").mkdir(parents=True)
+    (tmp_path / "search-4" / "checkpoint" / "step-0.safetensors").write_bytes(b"half")
     with pytest.raises(ConfigError, match="a new run needs a folder of its own"):
         select(plan, wanted, out=tmp_path)
     with pytest.raises(ConfigError, match="has other settings"):
