@@ -103,7 +103,7 @@ app.command()(nasgem)
 
 @app.command()
 def toponas(
-    dataset: Annotated[Dataset, typer.Option(help="Which images")] = "digits",
+    dataset: Annotated[Dataset | None, typer.Option(help="Which images [digits]")] = None,
     space: Annotated[
         str | None,
         typer.Option(metavar="NAME|FILE.py:NAME", help="darts, nasbench201, or your own [darts]"),
@@ -158,7 +158,8 @@ def toponas(
         method=method, topology=topology, k=k, mode=mode, num_nodes=num_nodes, update=update,
         order=order, regulariser=regulariser, relaxation=relaxation,
     )  # fmt: skip
-    changes = named | settings(setting or [], named)
+    own = {"dataset": dataset, "space": space, "size": preset, "baseline": baseline}
+    changes = named | settings(setting or [], {**named, **own})
     chosen = given(seeds=seeds, repeats=repeats, random=random)
     if recipe:
         chosen["recipe"] = settings(recipe)
@@ -166,11 +167,10 @@ def toponas(
         option = next(iter(chosen)).replace("recipe", "retrain")
         raise typer.BadParameter(f"--{option} needs --select")
     if resume is not None and not select:
-        plan, folder = resumed_plan(resume, changes), resume
+        plan, folder = resumed_plan(resume, changes | given(dataset=dataset)), resume
     else:
-        place = space or "darts"
-        plan = plan_search(dataset, space=place, size=preset, baseline=baseline, **changes)
-        folder = out or Path("runs") / f"toponas-{dataset}-{time.strftime('%Y%m%d-%H%M%S')}"
+        plan = plan_search(**given(**own), **changes)
+        folder = out or _new_folder(plan)
     # Read when torch is loaded. Threads that wait in a loop for each other would make a search ten
     # times slower as soon as anything else wants a core.
     os.environ.setdefault("OMP_WAIT_POLICY", "passive")
@@ -213,8 +213,7 @@ def _select(
 
     if resume is not None and out is not None:
         raise typer.BadParameter("--resume goes on in its own folder and as it began")
-    stamp = time.strftime("%Y%m%d-%H%M%S")
-    folder = resume or out or Path("runs") / f"toponas-{plan.images.dataset}-{stamp}"
+    folder = resume or out or _new_folder(plan)
     target = console(stderr=True)
     with going_on(f"the same command with --resume {folder} in place of --out", folder):
         result = select(
@@ -232,6 +231,12 @@ def _select(
     shown.print(f"run: {folder}", markup=False, soft_wrap=True)
     if json is not None:
         write_json(json, result)
+
+
+def _new_folder(plan: SearchPlan) -> Path:
+    """The folder of a run that has none of its own choice."""
+    stamp = time.strftime("%Y%m%d-%H%M%S")
+    return Path("runs") / f"toponas-{plan.images.dataset}-{stamp}"
 
 
 def _share(facts: dict[str, Any]) -> str:

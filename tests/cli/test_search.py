@@ -265,10 +265,16 @@ def test_wrong_usage_and_another_config(tmp_path: Path) -> None:
     assert gnas("search", "toponas", "--set", "epochs").exit_code == 2
     assert gnas("search", "toponas", "--method", "x").exit_code == 2
     assert gnas("search", "toponas", "--k", "1", "--set", "k=2").exit_code == 2
+    for setting in ("dataset=cifar10", "space=nasbench201", "size=cpu", "baseline=darts"):
+        assert gnas("search", "toponas", "--set", setting).exit_code == 2
     assert gnas("search", "toponas", "--resume", str(out), "--out", str(out)).exit_code == 2
     done = gnas("search", "toponas", "--out", str(out), "--epochs", "1", *FAST)
     assert done.exit_code == 0, done.output
     other = gnas("search", "toponas", "--resume", str(out), "--epochs", "9", "--seed", "0")
     assert other.exit_code == 1 and "epochs is 1, not 9" in other.stderr
+    moved = gnas("search", "toponas", "--resume", str(out), "--dataset", "cifar10")
+    assert moved.exit_code == 1 and "dataset is 'digits', not 'cifar10'" in moved.stderr
+    same = gnas("search", "toponas", "--resume", str(out), "--dataset", "digits")
+    assert same.exit_code == 0, same.output
     twice = gnas("search", "toponas", "--out", str(out), "--epochs", "1", *FAST)
     assert twice.exit_code == 1 and "has a checkpoint; go on with --resume" in twice.stderr
