@@ -3,10 +3,13 @@
 from __future__ import annotations
 
 import dataclasses
+import math
 import shutil
 import time
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
+from functools import cached_property
+from itertools import zip_longest
 from pathlib import Path
 from typing import Any
 
@@ -25,16 +28,15 @@ from gnas.checkpoints import Checkpoints
 from gnas.config import Seed, configuration, shared_out
 from gnas.data.config import ImagesConfig
 from gnas.data.fitting import check_batch
-from gnas.data.names import SearchDataset
-from gnas.data.parts import SearchImages, open_images, search_loaders
+from gnas.data.names import ProxyDataset
+from gnas.data.parts import SearchImages, open_images, search_loaders, split_evenly
 from gnas.data.tables import BenchmarkTable
 from gnas.errors import ConfigError, DataError
-from gnas.graphs import prune, to_adjacency
+from gnas.graphs import prune
 from gnas.metrics import Interval, kendall_tau, mean_interval
 from gnas.records import LineLog
 from gnas.runs import plain, working_in
 from gnas.search.toponas import (
-    BASELINES,
     RunRecord,
     SupernetSearchResult,
     ToponasConfig,
@@ -51,37 +53,39 @@ Floats = NDArray[np.float64]
 
 RANDOM, DARTS = "random", "darts"
 METHODS: dict[str, dict[str, Any] | None] = {
-    "darts": BASELINES["darts"],
+    "darts": {"baseline": "darts"},
     "topo-arbitrary": {},
     RANDOM: None,
     "topo-fixed": {"topology": "fixed"},
-    "gdas": BASELINES["gdas"],
+    "gdas": {"baseline": "gdas"},
     "topo-gumbel": {"relaxation": "gumbel"},
-    "drnas": BASELINES["drnas"],
+    "drnas": {"baseline": "drnas"},
     "topo-dirichlet": {"relaxation": "dirichlet"},
-    "pc-darts": BASELINES["pc-darts"],
-    "milenas": BASELINES["milenas"],
+    "pc-darts": {"baseline": "pc-darts"},
+    "milenas": {"baseline": "milenas"},
     "topo-milenas": {"method": "milenas"},
     "topo-input": {"topology": "fixed", "mode": "input"},
-    "snas": BASELINES["snas"],
-    "beta-darts": BASELINES["beta-darts"],
-    "darts-es": BASELINES["darts-es"],
-    "darts-second": {**BASELINES["darts"], "order": 2},
+    "snas": {"baseline": "snas"},
+    "beta-darts": {"baseline": "beta-darts"},
+    "darts-es": {"baseline": "darts-es"},
+    "darts-second": {"baseline": "darts", "order": 2},
     "topo-second": {"order": 2},
 }
-"""What makes a config a method, by name, in the order in which they are run; None draws a cell
-uniformly from the space and searches nothing."""
+"""What `plan_search` makes a method of, by name, in the order in which they are run; None draws a
+cell uniformly from the space and searches nothing."""
 LOG = "searches.jsonl"
 ONE_SHOT_CELLS, ONE_SHOT_IMAGES, ONE_SHOT_SEED = 200, 512, 201
-"""Cells that the trained supernet ranks, drawn once for all searches, and the validation images
-that it ranks them by."""
+"""Cells that the trained supernet ranks, and the most validation images that it ranks them by;
+both are drawn once for all searches."""
 PROTOCOL = {
-    "search": "each seed searches once by each method, with the same images and split; nothing is "
-    "chosen by the table",
+    "search": "each seed searches once by each method, with the same images, which are split in "
+    "three parts (weights, alpha, beta) where a topology is learned and else in two (weights, "
+    "alpha), as in the papers; both splits are the same for all seeds; nothing is chosen by the table",
     "test_acc": "mean test accuracy over the runs of the derived cell in the table",
     "rank": "its place among all cells by that accuracy, from 1; equal ones share the better one",
     "tau": f"Kendall's tau between the accuracy of {ONE_SHOT_CELLS} cells under the weights of a "
-    f"trained supernet, on {ONE_SHOT_IMAGES} validation images, and their true accuracy",
+    f"trained supernet, on {ONE_SHOT_IMAGES} images at most, and their true accuracy; the images "
+    "are the same for all searches, not augmented, and no weights were trained on them",
     "random": "a cell drawn uniformly, one a seed",
     "p": "two-sided paired t-test over seeds",
     "intervals": "mean and 95% Student t interval over seeds",
@@ -102,7 +106,7 @@ class SupernetBench:
     """Searches by each method."""
     seed: Seed = 0
     """The first search's seed; the others have the following ones."""
-    dataset: SearchDataset = "digits"
+    dataset: ProxyDataset = "digits"
     """Images that are searched on."""
     data_dir: str | None = None
     """Their folder."""
@@ -133,15 +137,12 @@ class SupernetBench:
         Raises:
             ConfigError: unknown settings or impossible values.
         """
-        fields = dict(METHODS[method] or {})
-        named = next((name for name in BASELINES if method == name), None)
         return plan_search(
             self.dataset,
             space=NASBench201.name,
             size=self.preset,
-            baseline=named,
             data_dir=self.data_dir,
-            **{**({} if named else fields), **self.settings, "seed": seed},
+            **{**(METHODS[method] or {}), **self.settings, "seed": seed},
         )
 
 
@@ -155,12 +156,12 @@ class SupernetSearch:
     """The derived cell."""
     epochs: tuple[str, ...]
     """The cell that each epoch would have derived."""
-    skip_share: float
-    """Of the derived cell's edges."""
     supernet_acc: float | None
-    """Of the mixed supernet on alpha's images in the last epoch."""
+    """Of the mixed supernet on alpha's images, a mean over the epoch derived: by the weights that
+    it had in the course of that epoch."""
     one_shot: tuple[float, ...]
-    """Accuracies of `ONE_SHOT_CELLS` cells under the supernet's weights."""
+    """Accuracies of `ONE_SHOT_CELLS` cells under the weights that the supernet had at the end,
+    whichever epoch was derived."""
     stopped: str | None
     """Why it ended early, if it did."""
     seconds: float
@@ -195,9 +196,15 @@ class SupernetRow:
     p_darts: float | None
     """Against `DARTS`, over the seeds of both; None without two of them."""
     p_random: float | None
-    curve: tuple[float, ...]
-    """Mean test accuracy of the cells of epoch 1, 2, ..., over the searches that got there."""
+    curves: tuple[tuple[float, ...], ...]
+    """Of every search, the test accuracy of the cells of epoch 1, 2, ..."""
     seconds: float
+
+    @property
+    def curve(self) -> tuple[float, ...]:
+        """Mean test accuracy of the cells of epoch 1, 2, ..., over the searches that got there."""
+        epochs = zip_longest(*self.curves)
+        return tuple(float(np.mean([v for v in epoch if v is not None])) for epoch in epochs)
 
 
 @dataclass(frozen=True)
@@ -308,10 +315,8 @@ def _search(
     """One search, which goes on from where a killed process left it."""
     space = NASBench201()
     if METHODS[method] is None:
-        graph = space.sample(np.random.default_rng(seed))
-        skips = (graph.edge_op == space.vocabulary.skip_ops[0]).double()
-        share = float(skips.mean()) if len(skips) else 0.0
-        return SupernetSearch(method, seed, space.to_str(graph), (), share, None, (), None, 0.0)
+        text = space.to_str(space.sample(np.random.default_rng(seed)))
+        return SupernetSearch(method, seed, text, (), None, (), None, 0.0)
     search = plan.config
     check_batch(search.batch_size, min(map(len, images.parts)))
     loaders = search_loaders(images, search.batch_size, seed=seed, joint=search.update == "joint")
@@ -324,13 +329,11 @@ def _search(
     before = time.process_time()
     result = search_toponas(search_space(search), loaders, search, record=record)
     seconds = time.process_time() - before
-    cell = result.updater.arch.derive()["cell"]
     made = SupernetSearch(
         method,
         seed,
         result.text,
         tuple(epoch["genotype"] for epoch in result.epochs),
-        cell.skip_share,
         result.metrics["val_acc"],
         one_shot_accuracies(result, images, one_shot_cells(space)),
         result.stopped,
@@ -346,23 +349,34 @@ def one_shot_cells(space: NASBench201) -> list[Data]:
     return list(space.sample_batch(ONE_SHOT_CELLS, np.random.default_rng(ONE_SHOT_SEED)))
 
 
+def one_shot_rows(images: SearchImages) -> Tensor:
+    """The images that cells are ranked by: int64, `ONE_SHOT_IMAGES` of them at most.
+
+    Weights learn from none of them, whether the images are split in two parts or in three.
+    """
+    two, three = (split_evenly(images.labels, n, images.config.seed) for n in (2, 3))
+    rows = two[1][torch.isin(two[1], torch.cat(three[1:]))]
+    generator = torch.Generator().manual_seed(ONE_SHOT_SEED)
+    return rows[torch.randperm(len(rows), generator=generator)[:ONE_SHOT_IMAGES]]
+
+
 @torch.no_grad()
 def one_shot_accuracies(
     result: SupernetSearchResult, images: SearchImages, cells: Sequence[Data]
 ) -> tuple[float, ...]:
-    """Accuracy of single cells under the weights of a supernet, on alpha's images.
+    """Accuracy of single cells under the weights of a supernet, on `one_shot_rows`.
 
     An edge of a cell has its one operation with weight 1; with edge normalisation, the edges that
     enter a node share its weight. Batch norms use the batch's statistics, as in training.
     """
-    config, form = result.config, result.updater.arch.form
-    batches = search_loaders(images, config.batch_size, seed=0).alpha.stream(0)
-    count = max(1, min(ONE_SHOT_IMAGES, len(images.parts[1])) // config.batch_size)
-    shown = [next(batches) for _ in range(count)]
+    config, form, space = result.config, result.updater.arch.form, NASBench201()
+    x, y = images.as_they_are(one_shot_rows(images))
+    pieces = math.ceil(len(y) / config.batch_size)
+    shown = [*zip(x.tensor_split(pieces), y.tensor_split(pieces), strict=True)]
     targets = torch.tensor([j for _, j in form.edges])
     found = []
     for graph in cells:
-        codes = codes_of(graph)
+        codes = torch.tensor(space.codes(graph))
         present = (codes > 0).float()
         weights = MixedWeights(
             F.one_hot((codes - 1).clamp_min(0), len(form.ops)).float() * present[:, None],
@@ -372,16 +386,10 @@ def one_shot_accuracies(
             entering = (targets[:, None] == targets).float() @ present
             weights = MixedWeights(weights.ops, present / entering.clamp_min(1))
         right = sum(
-            int((result.updater.supernet(x, weights).argmax(1) == y).sum()) for x, y in shown
+            int((result.updater.supernet(a, weights).argmax(1) == b).sum()) for a, b in shown
         )
-        found.append(right / sum(len(y) for _, y in shown))
+        found.append(right / len(y))
     return tuple(found)
-
-
-def codes_of(graph: Data) -> Tensor:
-    """Edge codes int64 [E] of a cell: 0 for no edge."""
-    adjacency, _ = to_adjacency(graph)
-    return torch.tensor([int(adjacency[edge]) for edge in EDGES])
 
 
 class Judge:
@@ -400,10 +408,8 @@ class Judge:
         self.config, self.space = config, NASBench201()
         self.table = open_table(NASBench201.name, config.table, config.table_dir)
         source, target = map(list, zip(*EDGES, strict=True))
-        codes = self.table.graphs.adjacency[:, source, target].numpy().astype(np.int64)
-        base = 5 ** np.arange(len(EDGES))
-        self._base = torch.from_numpy(base)
-        self._rows = {int(key): row for row, key in enumerate((codes * base).sum(1))}
+        codes = self.table.graphs.adjacency[:, source, target].tolist()
+        self._rows = {tuple(code): row for row, code in enumerate(codes)}
         if len(self._rows) < (self.space.size or 0):
             raise DataError(
                 f"the table must hold all {self.space.size:,} cells, since a search may derive "
@@ -424,7 +430,7 @@ class Judge:
 
     def row_of(self, text: str) -> int:
         """The row of a cell's text."""
-        return self._rows[int((codes_of(self.space.from_str(text)) * self._base).sum())]
+        return self._rows[self.space.codes(self.space.from_str(text))]
 
     def result(
         self, searches: Sequence[SupernetSearch], data: Mapping[str, Any], seconds: float
@@ -456,7 +462,11 @@ class Judge:
             index = list(place.values())
             test = self.test[index]
             cells = [self.space.from_str(search.architecture) for search in own.values()]
-            taus = [self._tau(search) for search in own.values() if search.one_shot]
+            taus = [
+                kendall_tau(search.one_shot, self._one_shot)
+                for search in own.values()
+                if search.one_shot
+            ]
             yield SupernetRow(
                 method=method,
                 seeds=tuple(own),
@@ -469,18 +479,29 @@ class Judge:
                 above_mean=mean_interval(test - self.test.mean()),
                 above_median=mean_interval(test - np.median(self.test)),
                 edges=float(np.mean([cell.edge_index.size(1) for cell in cells])),
-                skip_share=float(np.mean([search.skip_share for search in own.values()])),
+                skip_share=float(np.mean([self._skip_share(cell) for cell in cells])),
                 joined=float(np.mean([is_joined(cell) for cell in cells])),
                 tau=mean_interval(taus) if taus else None,
                 p_darts=self._paired(own, by_method.get(DARTS)) if method != DARTS else None,
                 p_random=self._paired(own, by_method.get(RANDOM)) if method != RANDOM else None,
-                curve=self._curve(list(own.values())),
+                curves=tuple(
+                    tuple(float(self.test[self.row_of(text)]) for text in search.epochs)
+                    for search in own.values()
+                ),
                 seconds=float(np.mean([search.seconds for search in own.values()])),
             )
 
-    def _tau(self, search: SupernetSearch) -> float:
-        truth = [self.test[self.row_of(self.space.to_str(c))] for c in one_shot_cells(self.space)]
-        return kendall_tau(search.one_shot, truth)
+    @cached_property
+    def _one_shot(self) -> Floats:
+        """Test accuracies of the cells that supernets rank."""
+        cells = one_shot_cells(self.space)
+        truth: Floats = self.test[[self._rows[self.space.codes(cell)] for cell in cells]]
+        return truth
+
+    def _skip_share(self, cell: Data) -> float:
+        """Share of skip connections among the edges of a cell; 0 where there is none."""
+        skips = cell.edge_op == self.space.vocabulary.skip_ops[0]
+        return float(skips.double().mean()) if len(skips) else 0.0
 
     def _paired(
         self, own: Mapping[int, SupernetSearch], others: Mapping[int, SupernetSearch] | None
@@ -495,17 +516,6 @@ class Judge:
         if np.ptp(mine - theirs) == 0:  # no spread: the test has no answer but for equality
             return 1.0 if mine[0] == theirs[0] else None
         return float(ttest_rel(mine, theirs).pvalue)
-
-    def _curve(self, searches: Sequence[SupernetSearch]) -> tuple[float, ...]:
-        length = max(len(search.epochs) for search in searches)
-        return tuple(
-            float(np.mean([self.truth_of(s)[e] for s in searches if len(s.epochs) > e]))
-            for e in range(length)
-        )
-
-    def truth_of(self, search: SupernetSearch) -> list[float]:
-        """Test accuracy of the cell of every epoch."""
-        return [float(self.test[self.row_of(text)]) for text in search.epochs]
 
 
 def is_joined(cell: Data) -> bool:

@@ -62,11 +62,12 @@ def supernet(
     from gnas.spaces import NASBench201
 
     use_threads(threads)
-    named = {"seed": seed, "dataset": dataset, "data_dir": absolute(data_dir)}
+    named = {"seed": seed, "dataset": dataset, "data_dir": data_dir, "space": space}
     config = SupernetBench(
         methods=tuple(METHODS) if methods is None else tuple(methods.split(",")),
-        seeds=seeds, preset=preset, truth=truth, **named,
-        settings=settings(setting or [], {**named, "space": space}),
+        seeds=seeds, preset=preset, truth=truth,
+        seed=seed, dataset=dataset, data_dir=absolute(data_dir),
+        settings=settings(setting or [], named),
         table=table or NASBench201.name,
         table_dir=None if table_dir is None else str(table_dir),
     )  # fmt: skip

@@ -17,6 +17,7 @@ from torch import Tensor
 from gnas.config import check_seed
 from gnas.data.batches import (
     IMAGENET,
+    Batch,
     Batches,
     FileBatches,
     MemoryBatches,
@@ -35,7 +36,7 @@ from gnas.data.folders import (
 )
 from gnas.data.images import CIFAR10_CLASSES, CIFAR10_READING, cifar10, train_and_test
 from gnas.data.subsets import make_subset, read_subset, write_subset
-from gnas.errors import DataError
+from gnas.errors import DataError, UnsupportedError
 
 logger = logging.getLogger(__name__)
 
@@ -160,6 +161,17 @@ class SearchImages:
             ],
             **self._facts,
         }
+
+    def as_they_are(self, rows: Tensor) -> Batch:
+        """Images and labels of these rows, normalised, without crops and mirroring.
+
+        Raises:
+            UnsupportedError: the images are files, which are read as crops alone.
+        """
+        if isinstance(self._source, ImageList):
+            raise UnsupportedError("only images in memory are there as they are, but got files")
+        x, y = self._source
+        return self.scaling(x[rows]), y[rows]
 
     def batches(
         self,

@@ -192,9 +192,7 @@ class EdgeOpSpace(Space):
 
     def to_str(self, graph: Data) -> str:
         """The operations of each map's edges, ``|conv~0|+|none~0|skip~1|``, as NAS-Bench-201."""
-        adjacency, _ = to_adjacency(graph)
-        names = [self.candidates[int(adjacency[i, j]) - self._first] for i, j in self.edges]
-        tokens = iter(names)
+        tokens = iter([self.candidates[code - self._first] for code in self.codes(graph)])
         return "+".join(
             "|" + "|".join(f"{next(tokens)}~{i}" for i in range(j)) + "|"
             for j in range(1, self.num_nodes)
@@ -242,6 +240,11 @@ class EdgeOpSpace(Space):
         for code, (i, j) in zip(codes, self.edges, strict=True):
             adjacency[i, j] = code
         return architecture(adjacency, _roles(self.num_nodes), len(ROLES), edge_ops=True)
+
+    def codes(self, graph: Data) -> tuple[int, ...]:
+        """The codes of all ``edges``, as `cell` takes them."""
+        adjacency, _ = to_adjacency(graph)
+        return tuple(int(adjacency[edge]) for edge in self.edges)
 
     def suggest(self, trial: Trial) -> Data:
         """A cell by the categorical parameters ``edge_0_1``, ..., one of ``edge_ops`` each."""

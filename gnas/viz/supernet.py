@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING
 
-from gnas.bench.supernet import Judge, SupernetBenchResult
+from gnas.bench.supernet import SupernetBenchResult
 from gnas.style import COLOURS
 
 if TYPE_CHECKING:
@@ -24,17 +24,15 @@ def supernet_figures(result: SupernetBenchResult) -> dict[str, Figure]:
 
     from gnas.figure import Figure
 
-    judge = Judge(result.config)
     figure = Figure(figsize=(9, 5.4), layout="constrained")
     axes = figure.subplots()
     shown = [row for row in result.rows if row.curve]
     for k, row in enumerate(shown):
         colour = COLOURS[(k + 1) % len(COLOURS)]
         style = "-" if k < len(COLOURS) - 1 else "--"
-        for search in result.searches:
-            if search.method == row.method:
-                values = [100 * value for value in judge.truth_of(search)]
-                axes.plot(range(1, len(values) + 1), values, color=colour, lw=0.6, alpha=0.45)
+        for curve in row.curves:
+            values = [100 * value for value in curve]
+            axes.plot(range(1, len(values) + 1), values, color=colour, lw=0.6, alpha=0.45)
         axes.plot(
             range(1, len(row.curve) + 1),
             [100 * value for value in row.curve],

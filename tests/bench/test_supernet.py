@@ -24,12 +24,14 @@ from gnas.bench.supernet import (
     is_joined,
 )
 from gnas.cli import app
+from gnas.data.parts import search_loaders
 from gnas.data.tables import BenchmarkTable, Column, Provenance, save_table
 from gnas.errors import ConfigError, DataError
 from gnas.metrics import kendall_tau
-from gnas.search.toponas import search_toponas
+from gnas.search.toponas import BASELINES, search_toponas
 from gnas.spaces import NASBench201
 from gnas.viz import supernet_figures
+from tests.search.toponas.conftest import make_images
 
 SPACE = NASBench201()
 CELLS = SPACE.enumerate()
@@ -62,7 +64,7 @@ def table(tmp_path_factory: pytest.TempPathFactory) -> str:
 
 def made(method: str, seed: int, index: int, **changes: Any) -> SupernetSearch:
     cell = SPACE.to_str(CELLS.data(index))
-    search = SupernetSearch(method, seed, cell, (cell,), 0.0, 0.5, (), None, 1.0)
+    search = SupernetSearch(method, seed, cell, (cell,), 0.5, (), None, 1.0)
     return replace(search, **changes)
 
 
@@ -79,7 +81,7 @@ def test_numbers_of_a_method_follow_from_the_table(table: str) -> None:
     judge = Judge(SupernetBench(table=table))
     acc = {k: float(judge.test[judge.row_of(SPACE.to_str(CELLS.data(k)))]) for k in range(40)}
     searches = [made("darts", s, s) for s in range(3)] + [
-        made("random", s, 9 + s) for s in range(3)
+        made("random", s, 9 + s, epochs=()) for s in range(3)
     ]
     longer = (searches[0].architecture, searches[1].architecture)
     searches += [made("topo-arbitrary", s, 20 + s, epochs=longer) for s in range(3)]
@@ -97,7 +99,13 @@ def test_numbers_of_a_method_follow_from_the_table(table: str) -> None:
     assert topo.curve == pytest.approx((acc[0], acc[1]))
     assert result.chosen == max(result.rows, key=lambda row: row.val_acc.mean).method
     assert topo.other_acc is not None and result.table["other"] == "cifar100"
-    assert supernet_figures(result).keys() == {"supernets"}
+    assert topo.curves == pytest.approx(np.array([(acc[0], acc[1])] * 3))
+    assert rows["random"].curve == ()
+    cells = [CELLS.data(20 + s) for s in range(3)]
+    skips = [SPACE.to_str(cell).count("skip") / cell.num_edges for cell in cells]
+    assert topo.skip_share == pytest.approx(np.mean(skips)) and topo.skip_share > 0
+    elsewhere = replace(result, config=SupernetBench(table="nowhere.parquet"))
+    assert supernet_figures(elsewhere).keys() == {"supernets"}  # all is in the result
 
 
 def test_a_cell_without_a_path_is_told() -> None:
@@ -166,11 +174,37 @@ def test_a_killed_search_goes_on(
     assert replace(resumed, seconds=0) == replace(whole, seconds=0)
 
 
+@pytest.mark.parametrize("name", ["darts", "topo-arbitrary"])
+def test_cells_are_ranked_by_the_same_images_whatever_the_split(name: str) -> None:
+    plan = SupernetBench(settings={"batch_size": 20, "channels": 4, "epochs": 1}).plan(name, 0)
+    images = make_images(240, num_parts=plan.config.num_parts)
+    rows = supernet.one_shot_rows(images)
+    for parts in (2, 3):
+        other = make_images(240, num_parts=parts)
+        assert torch.equal(supernet.one_shot_rows(other), rows)
+        assert not torch.isin(rows, other.parts[0]).any()
+    assert len(set(rows.tolist())) == 80 and images.labels[rows].bincount().tolist() == [20] * 4
+    loaders = search_loaders(images, 20, joint=plan.config.update == "joint")
+    result = search_toponas(SPACE, loaders, plan.config)
+    seen: list[torch.Tensor] = []
+    result.updater.supernet.register_forward_pre_hook(lambda _, inputs: seen.append(inputs[0]))
+    cells = [CELLS.data(k) for k in (0, 15624)]
+    found = supernet.one_shot_accuracies(result, images, cells)
+    assert found == supernet.one_shot_accuracies(result, images, cells)
+    x = images._source[0][rows].float()  # type: ignore[index]
+    mean, std = (torch.tensor(v)[:, None, None] for v in
+                 (images.scaling.mean, images.scaling.std))  # fmt: skip
+    assert [len(batch) for batch in seen[:4]] == [20] * 4
+    torch.testing.assert_close(torch.cat(seen[:4]), (x - mean) / std)
+
+
 def test_every_method_is_a_plan() -> None:
     for name in METHODS:
         plan = SupernetBench(methods=(name,)).plan(name, 3)
         assert plan.config.seed == 3 and plan.config.space == "nasbench201"
         assert plan.config.learns_topology == (name == "random" or name.startswith("topo"))
+        for field, value in BASELINES.get(name, {}).items():
+            assert getattr(plan.config, field) == value
 
 
 def test_impossible_experiments(table: str, tmp_path: Path) -> None:

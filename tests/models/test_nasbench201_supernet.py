@@ -11,15 +11,13 @@ from torch.nn import functional as F
 
 from gnas.errors import ConfigError
 from gnas.fused import plain
-from gnas.spaces import SPACES
+from gnas.spaces import NASBench201
 from gnas.spaces.nasbench201 import EDGES
 from gnas.spaces.nasbench201.supernet import (
     OPS,
     MixedCell,
     NASBench201Supernet,
     average_pool,
-    cell_of_codes,
-    codes_of_cell,
 )
 from gnas.spaces.supernets import MixedWeights, SupernetConfig
 from tests.models.test_fused import needs_compiler
@@ -157,15 +155,16 @@ def test_folded_sums_equal_the_plain_ones(channels: int, fold: bool) -> None:
 
 
 def test_codes_and_cells() -> None:
-    space = SPACES["nasbench201"]()
+    space = NASBench201()
+    form = space.supernets
     rng = torch.Generator().manual_seed(0)
     for _ in range(20):
         codes = torch.randint(0, 5, (1, 6), generator=rng)
-        graph = cell_of_codes(codes)
+        graph = form.graph(codes)
         space.validate(graph)
-        assert torch.equal(codes_of_cell(graph), codes)
+        assert list(space.codes(graph)) == codes[0].tolist()
     text = "|nor_conv_3x3~0|+|skip_connect~0|none~1|+|none~0|avg_pool_3x3~1|nor_conv_1x1~2|"
-    assert codes_of_cell(space.from_str(text)).tolist() == [[3, 1, 0, 0, 4, 2]]
+    assert space.codes(space.from_str(text)) == (3, 1, 0, 0, 4, 2)
 
 
 def test_impossible_forms() -> None:

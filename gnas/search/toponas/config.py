@@ -11,7 +11,6 @@ from pydantic import Field
 from gnas.config import (
     BelowOne,
     Count,
-    CountOrZero,
     NotNegative,
     Positive,
     Rate,
@@ -30,7 +29,7 @@ Method = Literal["darts", "milenas"]
 Update = Literal["alternating", "joint"]
 Topology = Literal["arbitrary", "fixed", "none"]
 Mode = Literal["output", "input"]
-Relaxation = Literal["softmax", "gumbel", "dirichlet"]
+RelaxationName = Literal["softmax", "gumbel", "dirichlet"]
 Precision = Literal["float32", "bfloat16", "float16"]
 
 
@@ -67,7 +66,7 @@ class ToponasConfig:
     val_weight: NotNegative = 1.0
     """milenas: eta * lambda of eq. 22-23, the weight of the validation loss. Choice: MiLeNAS'
     published code has 1."""
-    relaxation: Relaxation = "softmax"
+    relaxation: RelaxationName = "softmax"
     """What alpha means for a batch: weights of all operations (softmax; DARTS), sampled operations
     (gumbel; GDAS, SNAS), or a point drawn near them (dirichlet; DrNAS)."""
     samples: Annotated[int, Field(ge=0, le=100)] = 1
@@ -81,8 +80,8 @@ class ToponasConfig:
     alpha_penalty: NotNegative = 0.0
     """Weight of the mean log sum exp of alpha in alpha's loss in the last epoch, growing linearly
     from 0 (beta-DARTS)."""
-    warmup_epochs: CountOrZero = 0
-    """First epochs in which only w learns (PC-DARTS has 15 of 50)."""
+    warmup_share: Annotated[float, Field(ge=0, lt=1)] = 0.0
+    """Share of the epochs, the first ones, in which only w learns (PC-DARTS: 15 of 50)."""
 
     channels: Annotated[int, Field(ge=2, le=1024)] = 16
     """Channels of the first cells."""
@@ -153,7 +152,7 @@ class ToponasConfig:
 
     def learns_arch(self, epoch: int) -> bool:
         """Whether alpha and beta learn in epoch 0, 1, ..."""
-        return epoch >= self.warmup_epochs
+        return epoch >= int(self.warmup_share * self.epochs)
 
     def temperature_at(self, epoch: int) -> float:
         """Temperature of the Gumbel softmax in epoch 0, 1, ..."""
@@ -257,15 +256,13 @@ BASELINES: dict[str, dict[str, Any]] = {
     "snas": {**_NO_TOPOLOGY, "relaxation": "gumbel", "samples": 0, "temperature": (1.0, 0.03)},
     "gdas": {**_NO_TOPOLOGY, "relaxation": "gumbel", "samples": 1},
     "drnas": {**_NO_TOPOLOGY, "relaxation": "dirichlet"},
-    "pc-darts": {**_NO_TOPOLOGY, "partial": 4, "edge_norm": True},
+    "pc-darts": {**_NO_TOPOLOGY, "partial": 4, "edge_norm": True, "warmup_share": 0.3},
     "beta-darts": {**_NO_TOPOLOGY, "alpha_penalty": 50.0},
     "darts-es": {**_NO_TOPOLOGY, "stop_eigenvalue": 0.75},
 }
 """What makes a config a published method without topology variables: DARTS proper with its top-k
 input edges, DARTS with top-k output edges (Table 7), MiLeNAS, and those with other relaxations,
-penalties or ends. pc-darts also has `WARMUP_SHARE` of its epochs before alpha learns."""
-WARMUP_SHARE = 0.3
-"""Share of the epochs in which PC-DARTS learns w alone: 15 of 50."""
+penalties or ends."""
 
 
 def _check_together(config: ToponasConfig) -> None:
@@ -280,11 +277,6 @@ def _check_together(config: ToponasConfig) -> None:
         raise ConfigError(
             f"channels must be a multiple of {2 * config.partial} with "
             f"partial={config.partial}, but got {config.channels}"
-        )
-    if config.warmup_epochs >= config.epochs:
-        raise ConfigError(
-            f"warmup_epochs must be below epochs, so that alpha learns at all, but got "
-            f"{config.warmup_epochs} and {config.epochs}"
         )
     if config.precision == "float16" and config.stop_eigenvalue is not None:
         raise ConfigError("stop_eigenvalue needs float32 or bfloat16, but precision is float16")

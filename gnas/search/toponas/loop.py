@@ -46,8 +46,6 @@ class SupernetSearchResult:
     """The derived architecture, of the space."""
     text: str
     """The same in the space's notation."""
-    valid: bool
-    """Whether the space holds the architecture."""
     derived: dict[str, str]
     """How each cell was derived: "argmax" of every node's sets of edges, or "best valid" joint
     topology where that left a node without input."""
@@ -283,7 +281,6 @@ def _result(space: Space, state: SearchState) -> SupernetSearchResult:
         config=updater.config,
         architecture=architecture,
         text=space.to_str(architecture),
-        valid=True,
         derived={name: cell.how for name, cell in cells.items()},
         epoch=chosen,
         metrics=state.epochs[chosen - 1],

@@ -20,7 +20,6 @@ from gnas.search.toponas.config import (
     PRESETS,
     SIZES,
     SPACE_OF_DARTS,
-    WARMUP_SHARE,
     ToponasConfig,
 )
 
@@ -91,10 +90,6 @@ def plan_search(
     searching, seeing = shared_out(changes, ToponasConfig, ImagesConfig, own=("dataset",))
     start = _preset(dataset, space, size)
     fields = {**(BASELINES[baseline] if baseline else {}), **searching}
-    if baseline == "pc-darts":
-        epochs = fields.get("epochs", start.epochs)
-        whole = type(epochs) is int
-        fields.setdefault("warmup_epochs", int(WARMUP_SHARE * epochs) if whole else 0)
     if space not in SIZES and space != DARTS:  # a space of one's own says how many nodes it has
         from gnas.search.toponas.where import search_space
 

@@ -9,13 +9,13 @@ from __future__ import annotations
 
 from collections.abc import Callable
 from dataclasses import dataclass
-from typing import Literal, Protocol
+from typing import ClassVar, Protocol
 
 import torch
 from torch import Tensor
 from torch.nn import functional as F
 
-Name = Literal["softmax", "gumbel", "dirichlet"]
+from gnas.search.toponas.config import RelaxationName
 
 
 class Relaxation(Protocol):
@@ -50,7 +50,7 @@ class Softmax:
     Source: Liu et al., DARTS, ICLR 2019, eq. 2.
     """
 
-    draws: bool = False
+    draws: ClassVar[bool] = False
 
     def weights(self, alpha: Tensor, temperature: float) -> Tensor:
         """See `Relaxation`; the temperature does not matter."""
@@ -71,17 +71,17 @@ class GumbelSoftmax:
 
     Difference from GDAS' published code, which computes the chosen operation alone and so has no
     gradient of how good the others would have been: here all operations are computed where alpha
-    learns, so that the gradient is that of GDAS' eq. 6. Where w learns, only the sampled ones are.
+    learns, so that the gradient is that of the paper.
 
     Args:
         samples: Hard draws of an edge, or 0.
 
-    Source: Xie et al., SNAS, ICLR 2019, eq. 4-5; Dong and Yang, Searching for a Robust Neural
-    Architecture in Four GPU Hours (GDAS), CVPR 2019, eq. 3-6; Jang et al., ICLR 2017.
+    Source: Xie et al., SNAS, ICLR 2019, section 2; Dong and Yang, Searching for a Robust Neural
+    Architecture in Four GPU Hours (GDAS), CVPR 2019, section 3; Jang et al., ICLR 2017.
     """
 
     samples: int = 1
-    draws: bool = True
+    draws: ClassVar[bool] = True
 
     def weights(self, alpha: Tensor, temperature: float) -> Tensor:
         """See `Relaxation`."""
@@ -108,10 +108,11 @@ class Dirichlet:
     The paper's penalty on the distance to the uniform Dirichlet distribution is, as in its
     experiments, the weight decay of alpha.
 
-    Source: Chen et al., DrNAS, ICLR 2021, section 3.1 (eq. 5-6) and its published code.
+    Source: Chen et al., DrNAS, ICLR 2021, section 2.2, without the progressive learning of its
+    section 2.4.
     """
 
-    draws: bool = True
+    draws: ClassVar[bool] = True
 
     def weights(self, alpha: Tensor, temperature: float) -> Tensor:
         """See `Relaxation`; the gradient is that of the implicit reparameterisation."""
@@ -131,7 +132,7 @@ class Dirichlet:
 SMALLEST = 1e-6
 """Added to concentrations, which a strongly negative alpha rounds to 0."""
 
-RELAXATIONS: dict[Name, Callable[[int], Relaxation]] = {
+RELAXATIONS: dict[RelaxationName, Callable[[int], Relaxation]] = {
     "softmax": lambda samples: Softmax(),
     "gumbel": GumbelSoftmax,
     "dirichlet": lambda samples: Dirichlet(),
@@ -142,7 +143,8 @@ RELAXATIONS: dict[Name, Callable[[int], Relaxation]] = {
 def logsumexp_penalty(alpha: Tensor) -> Tensor:
     """Mean over the edges of log sum exp alpha, scalar: keeps the softmax from growing sharp.
 
-    Source: Ye et al., beta-DARTS, CVPR 2022, eq. 16.
+    Source: Ye et al., beta-DARTS, CVPR 2022. Choice: the weight reaches its value in the last
+    epoch, however many there are.
     """
     return alpha.logsumexp(1).mean()
 

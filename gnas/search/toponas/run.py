@@ -151,7 +151,6 @@ def result_facts(
         "space": space_record(space),
         "architecture": result.text,
         **genotype,
-        "valid": result.valid,
         "derived": result.derived,
         "stopped": result.stopped,
         "metrics": result.metrics,

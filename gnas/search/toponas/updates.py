@@ -33,14 +33,12 @@ POWER_ROUNDS, POWER_TOLERANCE = 30, 1e-3
 
 
 class Term(NamedTuple):
-    """A weighted loss on one batch, with or without the penalties of the variables."""
+    """A weighted loss on one batch, with the penalties of some variables."""
 
     batch: Batch
     weight: float = 1.0
-    regularised: bool = False
-    """Whether beta's regulariser belongs to it."""
-    penalised: bool = False
-    """Whether alpha's penalty belongs to it."""
+    penalties: tuple[str, ...] = ()
+    """Variables, "alpha" or "beta", whose penalty is added to the loss."""
     draw: int | None = None
     """Seed of what the relaxation draws, where that must be the same again; None draws anew."""
 
@@ -150,7 +148,7 @@ class Updater:
         inputs = [p for optimizer in optimizers for p in optimizer.param_groups[0]["params"]]
         mixed = self.config.method == "milenas"
         weight = self.config.val_weight if mixed else 1.0
-        terms = [Term(val, weight, regularised="beta" in names, penalised="alpha" in names)]
+        terms = [Term(val, weight, penalties=tuple(names))]
         if mixed:
             terms.insert(0, Term(train))
         if self.config.order == 1:
@@ -202,16 +200,21 @@ class Updater:
                     totals = _add(totals, self._grad(weight * loss, inputs))
                     seen.append(torch.stack([loss.detach(), acc.to(loss.dtype)]))
                 shown.append(torch.stack(seen).mean(0))
-                if term.regularised and self.config.regulariser:
-                    weight = term.weight * self.config.regulariser
-                    totals = _add(totals, self._grad(weight * self.arch.regulariser(), inputs))
-                penalty = self.config.alpha_penalty_at(self.epoch) * term.penalised
-                if penalty:
-                    totals = _add(totals, self._grad(penalty * self.arch.alpha_penalty(), inputs))
+                for name in term.penalties:
+                    weight, penalty = self._penalty(name)
+                    if weight:
+                        own = self._grad(term.weight * weight * penalty(), inputs)
+                        totals = _add(totals, own)
         *totals, means = self.world.average([*totals, torch.stack(shown)])
         if self.loss_scale != 1:
             totals = [total / self.loss_scale for total in totals]
         return [Measured(*pair) for pair in means.tolist()], totals
+
+    def _penalty(self, name: str) -> tuple[float, Callable[[], Tensor]]:
+        """Weight, in this epoch, and value of the penalty of a variable."""
+        if name == "beta":
+            return self.config.regulariser, self.arch.regulariser
+        return self.config.alpha_penalty_at(self.epoch), self.arch.alpha_penalty
 
     def gradients_ahead(
         self, terms: Sequence[Term], inputs: Sequence[Tensor], train: Batch, lr: float

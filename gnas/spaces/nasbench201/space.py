@@ -145,7 +145,7 @@ class NASBench201(EdgeOpSpace):
     @property
     def supernets(self) -> Supernets:
         """One cell type; edges fall away where `none` is best unless a topology is learned."""
-        from gnas.spaces.nasbench201.supernet import NASBench201Supernet, cell_of_codes
+        from gnas.spaces.nasbench201.supernet import NASBench201Supernet
 
         return Supernets(
             cells=("cell",),
@@ -157,7 +157,7 @@ class NASBench201(EdgeOpSpace):
             joins=False,
             prunes=False,
             build=NASBench201Supernet,
-            graph=cell_of_codes,
+            graph=lambda codes: self.cell(codes[0].tolist()),
         )
 
     @classmethod

@@ -9,12 +9,9 @@ import torch
 from torch import Tensor, nn
 from torch.nn import functional as F
 from torch.utils.checkpoint import checkpoint
-from torch_geometric.data import Data
 
 from gnas.errors import ConfigError
 from gnas.fused import Features, Kernels, kernels_for
-from gnas.graphs import architecture, to_adjacency
-from gnas.spaces.edge_ops import ROLES
 from gnas.spaces.nasbench201.network import NUM_STAGES, ResidualReduction
 from gnas.spaces.nasbench201.space import CANDIDATES, EDGES, NUM_NODES
 from gnas.spaces.primitives import conv_norm
@@ -189,26 +186,6 @@ class _BoxSum(torch.autograd.Function):
     def backward(ctx: Any, *grads: Tensor) -> Tensor:
         out: Tensor = _BoxSum.apply(grads[0])
         return out
-
-
-def cell_of_codes(codes: Tensor) -> Data:
-    """The cell of edge codes int64 [1, E]: 0 for no edge, else 1 + the operation's place in `OPS`.
-
-    Example:
-        >>> cell_of_codes(torch.tensor([[1, 0, 3, 0, 0, 4]])).edge_op.tolist()
-        [0, 2, 3]
-    """
-    adjacency = torch.zeros(NUM_NODES, NUM_NODES, dtype=torch.int64)
-    for code, (i, j) in zip(codes[0].tolist(), EDGES, strict=True):
-        adjacency[i, j] = code
-    roles = [0, *[1] * (NUM_NODES - 2), 2]
-    return architecture(adjacency.numpy(), roles, len(ROLES), edge_ops=True)
-
-
-def codes_of_cell(graph: Data) -> Tensor:
-    """What `cell_of_codes` reads: int64 [1, E]."""
-    adjacency, _ = to_adjacency(graph)
-    return torch.tensor([[int(adjacency[edge]) for edge in EDGES]])
 
 
 def _norm(channels: int) -> nn.BatchNorm2d:

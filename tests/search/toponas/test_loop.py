@@ -43,7 +43,7 @@ def test_every_way_to_search(
     config = tiny(method=method, order=order, update=update, topology=topology, mode=mode)
     result = search(replace(config, epochs=1))
     toponas_space(config).validate(result.architecture)
-    assert result.valid and set(result.derived.values()) <= {"argmax", "best valid"}
+    assert set(result.derived.values()) <= {"argmax", "best valid"}
     assert Genotype.parse(str(result.genotype)) == result.genotype
     assert math.isfinite(result.metrics["train_loss"])
     assert ("beta.normal" in result.history) == (topology != "none")

@@ -44,7 +44,7 @@ WAYS: dict[str, dict[str, Any]] = {
     "snas": {"relaxation": "gumbel", "samples": 0},
     "dirichlet": {"relaxation": "dirichlet", "update": "joint"},
     "penalty": {"alpha_penalty": 1.0, "epochs": 2},
-    "warm-up": {"warmup_epochs": 1, "epochs": 2},
+    "warm-up": {"warmup_share": 0.5, "epochs": 2},
     **{name: fields for name, fields in BASELINES.items() if name != "darts-outputs"},
     "darts-second": {**BASELINES["darts"], "order": 2},
 }
@@ -200,9 +200,9 @@ def test_what_does_not_fit() -> None:
         plan_search(size="cpu")
     with pytest.raises(ConfigError, match=r"unknown size 'x' .* \['cpu', 'paper'\]"):
         plan_search(space="nasbench201", size="x")
-    with pytest.raises(ConfigError, match="warmup_epochs must be below epochs"):
-        tiny(warmup_epochs=2)
+    with pytest.raises(ConfigError, match="warmup_share must be below 1"):
+        tiny(warmup_share=1)
     assert plan_search(space="nasbench201").config == nasbench201_cpu()
     assert plan_search(space="nasbench201", size="paper").config.channels == 16
     pc = plan_search(space="nasbench201", baseline="pc-darts").config
-    assert (pc.warmup_epochs, pc.epochs) == (6, 20)
+    assert [pc.learns_arch(epoch) for epoch in range(20)] == [False] * 6 + [True] * 14

@@ -62,7 +62,7 @@ def test_second_order_is_the_exact_hyper_gradient(method: str, warm: bool) -> No
     if warm:  # with momentum in the unrolled step
         updater.step(batch(3), batch(4), batch(5), lr)
     inputs = [*updater.arch.alphas(), *updater.arch.betas()]
-    terms = [Term(val, 0.7, regularised=True)] + [Term(train)] * (method == "milenas")
+    terms = [Term(val, 0.7, penalties=("beta",))] + [Term(train)] * (method == "milenas")
     before = [w.detach().clone() for w in updater.w]
 
     ahead = exact_ahead(updater, train, lr)
@@ -133,7 +133,7 @@ def test_each_variable_learns_from_its_own_batch_alone() -> None:
 
 def test_pieces_of_a_batch_average_to_the_batch() -> None:
     whole, pieces = make(tiny()), make(tiny(accumulate=4))
-    terms = [Term(batch(1), regularised=True), Term(batch(2), 0.3)]
+    terms = [Term(batch(1), penalties=("beta",)), Term(batch(2), 0.3)]
     for inputs in (lambda u: u.w, lambda u: list(u.arch.parameters())):
         shown, expected = whole.gradients(terms, inputs(whole))
         seen, found = pieces.gradients(terms, inputs(pieces))
@@ -193,13 +193,13 @@ def test_no_topology_means_no_beta() -> None:
 
 
 def test_in_the_first_epochs_only_w_learns() -> None:
-    updater = make(tiny(warmup_epochs=1))
+    updater = make(tiny(warmup_share=0.5, epochs=2))
     before = [p.detach().clone() for p in updater.arch.parameters()]
     w = [p.detach().clone() for p in updater.w]
     result = updater.step(batch(1), batch(2), batch(3), 0.1, epoch=0)
     assert all(map(torch.equal, before, updater.arch.parameters()))
     assert not any(map(torch.equal, w, updater.w))
-    other = make(tiny(warmup_epochs=1))
+    other = make(tiny(warmup_share=0.5, epochs=2))
     assert result.val.loss == pytest.approx(float(loss_of(other, batch(2)).detach()))
     updater.step(batch(1), batch(2), batch(3), 0.1, epoch=1)
     assert not any(map(torch.equal, before, updater.arch.parameters()))
@@ -208,7 +208,7 @@ def test_in_the_first_epochs_only_w_learns() -> None:
 def test_penalty_of_alpha_grows_and_is_alphas_alone() -> None:
     config = tiny(alpha_penalty=4.0, epochs=3)
     updater = make(config)
-    terms = [Term(batch(1), penalised=True)]
+    terms = [Term(batch(1), penalties=("alpha",))]
     for epoch, weight in enumerate((0.0, 2.0, 4.0)):
         updater.epoch = epoch
         found = updater.gradients(terms, updater.arch.alphas())[1]
