@@ -80,7 +80,8 @@ both are drawn once for all searches."""
 PROTOCOL = {
     "search": "each seed searches once by each method, with the same images, which are split in "
     "three parts (weights, alpha, beta) where a topology is learned and else in two (weights, "
-    "alpha), as in the papers; both splits are the same for all seeds; nothing is chosen by the table",
+    "alpha), as in the papers; both splits are the same for all seeds; nothing is chosen by "
+    "the table",
     "test_acc": "mean test accuracy over the runs of the derived cell in the table",
     "rank": "its place among all cells by that accuracy, from 1; equal ones share the better one",
     "tau": f"Kendall's tau between the accuracy of {ONE_SHOT_CELLS} cells under the weights of a "

@@ -10,14 +10,13 @@ import typer
 from gnas.cli.bench_supernet import supernet
 from gnas.cli.bench_tables import Images, search, topology
 from gnas.cli.checks import check_early
-from gnas.cli.output import check_outputs, report_console, reporting, write_outputs
+from gnas.cli.output import check_outputs, number, report_console, reporting, write_outputs
 from gnas.processes import prepare, usable_cores
 
 if TYPE_CHECKING:
     from rich.console import Console
 
     from gnas.bench.result import BenchResult, Row
-    from gnas.metrics import Interval
 
 NO_TWINS = "no twins"
 SMOOTH = "NN R2"
@@ -322,13 +321,3 @@ def metrics(row: Row, result: BenchResult) -> list[str]:
         in_unit(row.picked_score.mean, result),
         number(row.global_bias, digits, scale=scale),
     ]
-
-
-def number(value: Interval | None, digits: int, *, scale: float = 1, sign: bool = False) -> str:
-    """``mean±half interval``; the mean alone with one seed, a dash where there is nothing."""
-    if value is None or value.mean != value.mean:
-        return "-"
-    mean = f"{scale * value.mean:{'+' if sign else ''}.{digits}f}"
-    if value.high != value.high:
-        return mean
-    return f"{mean}±{scale * (value.high - value.mean):.{digits}f}"

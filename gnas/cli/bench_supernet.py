@@ -8,21 +8,23 @@ from typing import TYPE_CHECKING, Annotated, Literal
 import typer
 
 from gnas.cli.bench_tables import Folder, Json, Out, Table
+from gnas.cli.checks import check_early
 from gnas.cli.options import absolute, settings
 from gnas.cli.output import (
     check_outputs,
     going_on,
+    number,
     report_console,
     reporting,
     same_command,
     write_outputs,
 )
+from gnas.data.places import table_path
 
 if TYPE_CHECKING:
     from rich.console import Console
 
     from gnas.bench.supernet import SupernetBenchResult
-    from gnas.metrics import Interval
 
 
 def supernet(
@@ -54,6 +56,8 @@ def supernet(
     Searches that --out has from an earlier, perhaps stopped, run are not run again, and one that
     was under way goes on.
     """
+    check_early(json=json, out=out, data_dir=data_dir)
+    table_path(table or space, data_dir=table_dir)
     check_outputs(out, json)
     from contextlib import nullcontext
 
@@ -106,10 +110,10 @@ def print_supernets(result: SupernetBenchResult, console: Console) -> None:
         cells = [
             row.method,
             f"{len(row.seeds)}",
-            percent(row.test_acc),
+            number(row.test_acc, 2, scale=100),
             f"{100 * row.worst:.2f}",
             f"{row.rank:.0f}",
-            *([percent(row.other_acc)] if row.other_acc is not None else []),
+            *([number(row.other_acc, 2, scale=100)] if row.other_acc is not None else []),
             f"{row.edges:.1f}",
             f"{row.skip_share:.0%}",
             "-" if row.tau is None else f"{row.tau.mean:.2f}",
@@ -129,9 +133,3 @@ def print_supernets(result: SupernetBenchResult, console: Console) -> None:
         + (f" Cells without a path from input to output: {', '.join(joined)}." if joined else ""),
         soft_wrap=True,
     )
-
-
-def percent(interval: Interval) -> str:
-    """Mean and half of the interval, where there is one, in percent."""
-    half = interval.high - interval.mean
-    return f"{100 * interval.mean:.2f}" + (f"±{100 * half:.2f}" if half > 0 else "")

@@ -31,6 +31,8 @@ from gnas.runs import to_json
 if TYPE_CHECKING:
     from matplotlib.figure import Figure
 
+    from gnas.metrics import Interval
+
 
 class Experiment(Protocol):
     """The result of an experiment on a benchmark table."""
@@ -289,3 +291,13 @@ def set_up_logging(level: int) -> None:
         handler = _Handler()
         handler.setFormatter(_Formatter("%(message)s"))
         logger.addHandler(handler)
+
+
+def number(value: Interval | None, digits: int, *, scale: float = 1, sign: bool = False) -> str:
+    """``mean±half interval``; the mean alone with one seed, a dash where there is nothing."""
+    if value is None or value.mean != value.mean:
+        return "-"
+    mean = f"{scale * value.mean:{'+' if sign else ''}.{digits}f}"
+    if value.high != value.high:
+        return mean
+    return f"{mean}±{scale * (value.high - value.mean):.{digits}f}"

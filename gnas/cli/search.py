@@ -32,7 +32,7 @@ if TYPE_CHECKING:
     from rich.console import Console
 
     from gnas.records import Progress
-    from gnas.search.toponas.plan import SearchPlan
+    from gnas.search.toponas.plan import SearchPlan, Selection
 
 app = typer.Typer(help="Search architectures.", no_args_is_help=True)
 
@@ -144,15 +144,12 @@ def toponas(
     ] = None,
 ) -> None:
     """Learn operations and topology of a cell in a supernet (TopoNAS, Huang et al. 2020)."""
-    from gnas.search.toponas.plan import plan_search, resumed_plan
+    from gnas.search.toponas.plan import Selection, plan_search, resumed_plan, resumed_selection
 
     begun = any(option is not None for option in (out, baseline, space, preset))
-    if resume is not None and begun and not select:
+    if resume is not None and begun:
         raise typer.BadParameter("--resume goes on in its own folder and as it began")
-    check_early(
-        json=json, out=out, resume=None if select else resume, data_dir=data_dir,
-        images=images, device=device,
-    )  # fmt: skip
+    check_early(json=json, out=out, resume=resume, data_dir=data_dir, images=images, device=device)
     named = given(
         data_dir=absolute(data_dir), images=absolute(images), seed=seed, epochs=epochs,
         method=method, topology=topology, k=k, mode=mode, num_nodes=num_nodes, update=update,
@@ -162,15 +159,22 @@ def toponas(
     changes = named | settings(setting or [], {**named, **own})
     chosen = given(seeds=seeds, repeats=repeats, random=random)
     if recipe:
-        chosen["recipe"] = settings(recipe)
+        chosen["recipe"] = settings(recipe, option="--retrain")
     if chosen and not select:
         option = next(iter(chosen)).replace("recipe", "retrain")
         raise typer.BadParameter(f"--{option} needs --select")
-    if resume is not None and not select:
-        plan, folder = resumed_plan(resume, changes | given(dataset=dataset)), resume
+    protocol = None
+    if resume is not None:
+        asked, folder = changes | given(dataset=dataset), resume
+        if select:
+            plan, protocol = resumed_selection(resume, asked, chosen)
+        else:
+            plan = resumed_plan(resume, asked)
     else:
         plan = plan_search(**given(**own), **changes)
         folder = out or _new_folder(plan)
+        if select:
+            protocol = Selection(**chosen)
     # Read when torch is loaded. Threads that wait in a loop for each other would make a search ten
     # times slower as soon as anything else wants a core.
     os.environ.setdefault("OMP_WAIT_POLICY", "passive")
@@ -180,8 +184,8 @@ def toponas(
     from gnas.viz import search_figures
 
     use_threads(threads)
-    if select:
-        _select(plan, chosen, out, resume, resolve_device(device), json)
+    if protocol is not None:
+        _select(plan, protocol, folder, resume is not None, resolve_device(device), json)
         return
     again = shlex.join(["gnas", "search", "toponas", "--resume", str(folder)])
     with (
@@ -202,22 +206,20 @@ def toponas(
 
 def _select(
     plan: SearchPlan,
-    chosen: dict[str, Any],
-    out: Path | None,
-    resume: Path | None,
+    protocol: Selection,
+    folder: Path,
+    resume: bool,
     device: str,
     json: str | None,
 ) -> None:
     """The protocol of several searches: runs it and prints what came out."""
-    from gnas.search.toponas.selection import Selection, select
+    from gnas.search.toponas.selection import select
 
-    if resume is not None and out is not None:
-        raise typer.BadParameter("--resume goes on in its own folder and as it began")
-    folder = resume or out or _new_folder(plan)
     target = console(stderr=True)
-    with going_on(f"the same command with --resume {folder} in place of --out", folder):
+    again = shlex.join(["gnas", "search", "toponas", "--select", "--resume", str(folder)])
+    with going_on(again, folder):
         result = select(
-            plan, Selection(**chosen), out=folder, device=device, resume=resume is not None,
+            plan, protocol, out=folder, device=device, resume=resume,
             report=lambda line: target.print(line, markup=False, soft_wrap=True),
         )  # fmt: skip
     shown = report_console(json)
@@ -229,6 +231,7 @@ def _select(
         line += "" if result["p_random"] is None else f", p = {result['p_random']:.2g} (Welch)"
     shown.print(line, soft_wrap=True)
     shown.print(f"run: {folder}", markup=False, soft_wrap=True)
+    print_next(shown, ["show", folder], ["evaluate", folder / "final"])
     if json is not None:
         write_json(json, result)
 

@@ -77,9 +77,11 @@ def _drawn_run(folder: Path, space: str | None) -> tuple[Mapping[str, Figure], s
         return figures, found.architecture, folder / "figures"
     if command == "retrain":
         return _drawn_trainings(folder)
+    from gnas.search.toponas.plan import SELECT_COMMAND
+    from gnas.search.toponas.selection import chosen_search
     from gnas.search.toponas.trace import read_trace
 
-    trace = read_trace(folder)
+    trace = read_trace(chosen_search(folder) if command == SELECT_COMMAND else folder)
     return search_figures(trace), trace.text, folder / "figures"
 
 

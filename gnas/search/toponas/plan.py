@@ -4,11 +4,11 @@ from __future__ import annotations
 
 import dataclasses
 from collections.abc import Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any, get_args
 
-from gnas.config import shared_out
+from gnas.config import Count, CountOrZero, configuration, shared_out
 from gnas.data.config import ImagesConfig
 from gnas.data.fitting import suited_batch
 from gnas.data.names import SearchDataset
@@ -24,6 +24,7 @@ from gnas.search.toponas.config import (
 )
 
 COMMAND = "search toponas"
+SELECT_COMMAND = "search toponas --select"
 MAY_CHANGE = ("data_dir", "images", "workers")
 """Settings of a resumed search that may differ from its first ones."""
 
@@ -34,7 +35,7 @@ class SearchPlan:
 
     config: ToponasConfig
     images: ImagesConfig
-    follows: tuple[str, ...] = dataclasses.field(default=(), compare=False)
+    follows: tuple[str, ...] = field(default=(), compare=False)
     """Settings that nobody chose and that `fitted` may lower for few images."""
 
     def fitted(self, count: int, processes: int) -> SearchPlan:
@@ -56,6 +57,29 @@ class SearchPlan:
         )
         config = dataclasses.replace(self.config, batch_size=size)
         return SearchPlan(config, self.images)
+
+
+@configuration
+class Selection:
+    """How cells are chosen and compared.
+
+    Raises:
+        ConfigError: a number is out of its range.
+    """
+
+    seeds: Count = 4
+    """Searches, with the seeds of the plan's and those that follow (the paper: 4)."""
+    repeats: Count = 10
+    """Trainings of the chosen cell on all training images (the paper: 10)."""
+    random: CountOrZero = 0
+    """Cells drawn from the same space, each trained once by the same recipe."""
+    recipe: Mapping[str, Any] = field(default_factory=dict)
+    """Fields of the trainings that differ from `gnas retrain`'s: epochs, channels, ...."""
+
+    def __post_init__(self) -> None:
+        for name in ("val_share", "repeats", "seed", "layers"):
+            if name in self.recipe and (name != "layers" or type(self.recipe[name]) is not int):
+                raise ConfigError(f"the trainings' {name} follows from the protocol; leave it out")
 
 
 def plan_search(
@@ -126,9 +150,18 @@ def planned(folder: Path) -> SearchPlan:
         DataError: its ``config.json`` is damaged or of something else.
     """
     with reading_config(folder, COMMAND) as record:
-        return SearchPlan(
-            ToponasConfig.from_dict(record["search"]), ImagesConfig(**record["images"])
-        )
+        return plan_of(record)
+
+
+def plan_of(record: Mapping[str, Any]) -> SearchPlan:
+    """The plan in the config of a run."""
+    return SearchPlan(ToponasConfig.from_dict(record["search"]), ImagesConfig(**record["images"]))
+
+
+def with_moved(plan: SearchPlan, changes: Mapping[str, Any]) -> SearchPlan:
+    """The plan with those of the changes that a resumed search may have."""
+    moved = {name: value for name, value in changes.items() if name in MAY_CHANGE}
+    return SearchPlan(plan.config, dataclasses.replace(plan.images, **moved))
 
 
 def resumed_plan(folder: Path, changes: Mapping[str, Any]) -> SearchPlan:
@@ -144,8 +177,30 @@ def resumed_plan(folder: Path, changes: Mapping[str, Any]) -> SearchPlan:
         MissingDataError: there is no run.
         DataError: its ``config.json`` is damaged or of something else.
     """
-    plan = planned(folder)
-    moved = {name: value for name, value in changes.items() if name in MAY_CHANGE}
-    plan = SearchPlan(plan.config, dataclasses.replace(plan.images, **moved))
+    plan = with_moved(planned(folder), changes)
     check_unchanged(folder, {**plain(plan.images), **plain(plan.config)}, changes)
     return plan
+
+
+def resumed_selection(
+    folder: Path, search: Mapping[str, Any], selection: Mapping[str, Any]
+) -> tuple[SearchPlan, Selection]:
+    """The plan and the protocol of the run in ``folder``, if that is what was asked for.
+
+    Args:
+        folder: The run's.
+        search: Settings of the search that were asked for beside resuming; where the images lie
+            may differ.
+        selection: Fields of `Selection` that were asked for.
+
+    Raises:
+        ConfigError: names what differs.
+        MissingDataError: there is no run.
+        DataError: its ``config.json`` is damaged or of something else.
+    """
+    with reading_config(folder, SELECT_COMMAND) as record:
+        plan, found = plan_of(record), Selection(**record["selection"])
+    plan = with_moved(plan, search)
+    was = {**plain(plan.images), **plain(plan.config), **plain(found)}
+    check_unchanged(folder, was, {**search, **selection})
+    return plan, found

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import dataclasses
 from collections.abc import Callable, Mapping
-from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
@@ -12,50 +11,21 @@ import numpy as np
 from scipy.stats import ttest_ind
 
 from gnas.checkpoints import Checkpoints
-from gnas.config import Count, CountOrZero
 from gnas.data.files import decoding, read_json
-from gnas.errors import ConfigError
+from gnas.errors import ConfigError, MissingDataError
 from gnas.metrics import mean_interval
 from gnas.retrain.plan import RetrainPlan, plan_retrain
 from gnas.retrain.plan import planned as planned_retrain
 from gnas.retrain.run import run_retrain
 from gnas.retrain.source import DATASETS
-from gnas.runs import check_folder, plain, reading_config, working_in, write_config, write_result
-from gnas.search.toponas.plan import SearchPlan
+from gnas.runs import working_in, write_config, write_result
+from gnas.search.toponas.plan import SELECT_COMMAND, SearchPlan, Selection
 from gnas.search.toponas.run import network_size, run_search
 from gnas.search.toponas.where import search_space
 from gnas.spaces import space_record
 
-COMMAND = "search toponas --select"
 VAL_SHARE = 0.1
 """Choice: share of the training images that cells are chosen by."""
-
-
-@dataclass(frozen=True, kw_only=True)
-class Selection:
-    """How cells are chosen and compared.
-
-    Raises:
-        ConfigError: a number is out of its range.
-    """
-
-    seeds: Count = 4
-    """Searches, with the seeds of the plan's and those that follow (the paper: 4)."""
-    repeats: Count = 10
-    """Trainings of the chosen cell on all training images (the paper: 10)."""
-    random: CountOrZero = 0
-    """Cells drawn from the same space, each trained once by the same recipe."""
-    recipe: Mapping[str, Any] = field(default_factory=dict)
-    """Fields of the trainings that differ from `gnas retrain`'s: epochs, channels, ...."""
-
-    def __post_init__(self) -> None:
-        for name, least in (("seeds", 1), ("repeats", 1), ("random", 0)):
-            value = getattr(self, name)
-            if type(value) is not int or value < least:
-                raise ConfigError(f"{name} must be at least {least}, but got {value!r}")
-        for name in ("val_share", "repeats", "seed", "layers"):
-            if name in self.recipe and (name != "layers" or type(self.recipe[name]) is not int):
-                raise ConfigError(f"the trainings' {name} follows from the protocol; leave it out")
 
 
 def select(
@@ -76,7 +46,7 @@ def select(
         selection: How many searches and trainings, and their recipe.
         out: The run's folder.
         device: Where.
-        resume: Go on with what ``out`` has.
+        resume: Go on with what ``out`` has, by the plan of `resumed_selection`.
         report: Called with a line for everything that ends.
 
     Returns:
@@ -104,28 +74,28 @@ def _select(
     resume: bool,
     report: Callable[[str], None],
 ) -> dict[str, Any]:
-    check_folder(out)
-    asked = {"command": COMMAND, "search": plan.config, "images": plan.images,
-             "selection": selection}  # fmt: skip
-    if resume:
-        with reading_config(out, COMMAND) as record:
-            same = record == plain(asked)
-        if not same:
-            raise ConfigError(f"a resumed run goes on as it began, but {out} has other settings")
-    elif (out / "config.json").exists():
+    space = search_space(plan.config)
+    dataset = DATASETS.get(plan.images.dataset, plan.images.dataset)
+    size = network_size(plan.config, plan.images.dataset)
+    recipe = {**size, **_images_of(plan), **selection.recipe}
+    asked = {
+        "command": SELECT_COMMAND,
+        "search": plan.config,
+        "images": plan.images,
+        "selection": selection,
+        "image_size": recipe["image_size"],
+        "network": {"num_cells": recipe.get("layers"), "channels": recipe.get("channels")},
+    }
+    if not resume and (out / "config.json").exists():
         raise ConfigError(
             f"a new run needs a folder of its own, but {out} has one; go on with --resume {out}, "
             "or choose another"
         )
-    else:
+    if not resume:
         write_config(out, asked, device=device)
-    space = search_space(plan.config)
-    recipe = {**_images_of(plan), **selection.recipe}
 
     def trained(text: str, name: str, **changes: Any) -> dict[str, Any]:
-        size = network_size(plan.config, plan.images.dataset)
-        dataset = DATASETS.get(plan.images.dataset, plan.images.dataset)
-        wanted = plan_retrain(space, text, dataset, **{**size, **recipe, **changes})  # type: ignore[arg-type]
+        wanted = plan_retrain(space, text, dataset, **{**recipe, **changes})  # type: ignore[arg-type]
         return _trained(wanted, out / name, device)
 
     rows = []
@@ -156,7 +126,7 @@ def _select(
         report(f"random cell {k}: test accuracy {drawn[-1]['test_acc']:.2%}")
     others = [row["test_acc"] for row in drawn]
     result = {
-        "command": COMMAND,
+        "command": SELECT_COMMAND,
         "config": asked,
         "space": space_record(space),
         "architecture": best["architecture"],
@@ -170,6 +140,23 @@ def _select(
     }
     write_result(out, result)
     return result
+
+
+def chosen_search(folder: Path) -> Path:
+    """The folder of the search whose cell was chosen, in that of a finished run.
+
+    Raises:
+        MissingDataError: the run has not ended.
+        DataError: its ``result.json`` is damaged.
+    """
+    path, what = folder / "result.json", "the result of several searches"
+    if not path.exists():
+        raise MissingDataError(
+            f"a run must have ended to be shown, but {folder} has no result.json; go on with "
+            f"gnas {SELECT_COMMAND} --resume {folder}"
+        )
+    with decoding(path, what):
+        return folder / f"search-{int(read_json(path, what)['chosen_seed'])}"
 
 
 def _images_of(plan: SearchPlan) -> dict[str, Any]:

@@ -15,9 +15,10 @@ from typer.testing import CliRunner
 from gnas.cli import app
 from gnas.errors import ConfigError
 from gnas.retrain.run import run_retrain
+from gnas.retrain.source import run_source
 from gnas.search.toponas import selection
-from gnas.search.toponas.plan import plan_search
-from gnas.search.toponas.selection import Selection, select
+from gnas.search.toponas.plan import Selection, plan_search, resumed_selection
+from gnas.search.toponas.selection import select
 from gnas.spaces import NASBench201
 
 FAST: dict[str, Any] = {"batch_size": 128, "image_size": 8, "epochs": 1}
@@ -47,9 +48,17 @@ def test_the_best_by_validation_is_trained_anew_beside_random_cells(
     (tmp_path / "search-4" / "checkpoint" / "step-0.safetensors").write_bytes(b"half")
     with pytest.raises(ConfigError, match="a new run needs a folder of its own"):
         select(plan, wanted, out=tmp_path)
-    with pytest.raises(ConfigError, match="has other settings"):
-        select(plan, Selection(seeds=3), out=tmp_path, resume=True)
-    result = select(plan, wanted, out=tmp_path, resume=True)
+    with pytest.raises(ConfigError, match="seeds is 2, not 3"):
+        resumed_selection(tmp_path, {}, {"seeds": 3})
+    with pytest.raises(ConfigError, match="epochs is 1, not 9"):
+        resumed_selection(tmp_path, {"epochs": 9}, {})
+    assert resumed_selection(tmp_path, {"epochs": 1}, {"seeds": 2}) == (plan, wanted)
+    result = select(*resumed_selection(tmp_path, {}, {}), out=tmp_path, resume=True)
+    source = run_source(tmp_path)
+    assert source is not None and source.dataset == "digits"
+    assert source.settings() == {
+        "data_dir": None, "image_size": 8, "layers": (1,), "channels": 4
+    }  # fmt: skip
     rows = result["searches"]
     assert [row["seed"] for row in rows] == [3, 4]
     best = max(rows, key=lambda row: row["val_acc"])
@@ -78,8 +87,18 @@ def test_the_command(tmp_path: Path) -> None:
     done = CliRunner().invoke(app, [*words, *counts, "--out", str(tmp_path / "run")])
     assert done.exit_code == 0, done.output
     assert "chosen by validation: search 0; test accuracy" in done.output
-    again = CliRunner().invoke(app, [*words, *counts, "--resume", str(tmp_path / "run")])
-    assert again.exit_code == 0, again.output
+    again = ["search", "toponas", "--resume", str(tmp_path / "run")]
+    resumed = CliRunner().invoke(app, [*again, "--select"])
+    assert resumed.exit_code == 0 and resumed.stdout == done.stdout, resumed.output
+    other = CliRunner().invoke(app, again)
+    assert other.exit_code == 1 and "is one of gnas search toponas --select" in other.output
+    training = ["retrain", str(tmp_path / "run"), "--epochs", "1", "--out", str(tmp_path / "own")]
+    trained = CliRunner().invoke(app, training)
+    assert trained.exit_code == 0 and "8x8 pixels" in trained.output, trained.output
+    shown = CliRunner().invoke(app, ["show", str(tmp_path / "run")])
+    assert shown.exit_code == 0 and json.loads((tmp_path / "run" / "result.json").read_text())[
+        "architecture"
+    ] in shown.output.replace("\n", ""), shown.output
     alone = CliRunner().invoke(app, ["search", "toponas", "--seeds", "2"])
     assert alone.exit_code == 2 and "--seeds needs --select" in alone.output
 
