@@ -113,6 +113,8 @@ def _flat(config: Mapping[str, Any]) -> dict[str, Any]:
     images = evaluator.get("images")
     if not isinstance(images, dict):  # measured by a table or a function
         return {}
+    if "source" in images:  # a program's, by numbers of images; see `SplitImagesConfig`
+        images = {**images, "dataset": images["source"]}
     folder = plan.get("data_dir") if isinstance(plan, dict) else None
     size = images.get("image_size") or PROXY_SIZE.get(images.get("dataset", ""))
     return {

@@ -15,9 +15,14 @@ from PIL import Image
 from typer.testing import CliRunner
 
 from gnas.cli import app
+from gnas.data.config import SplitImagesConfig
 from gnas.errors import DataError
+from gnas.evaluate import TrainingEvaluator
 from gnas.models import read_facts
+from gnas.recipe import ProxyRecipe
 from gnas.retrain.source import run_source
+from gnas.search import run_search
+from gnas.spaces import NASBench201
 
 
 def gnas(*words: str | Path, code: int = 0) -> tuple[str, str]:
@@ -148,3 +153,21 @@ def test_what_is_no_run(tmp_path: Path) -> None:
     assert run_source(tmp_path) is None
     (tmp_path / "config.json").write_text('{"config": {"samples": 5}}')
     assert run_source(tmp_path) is None
+
+
+@pytest.mark.parametrize("kind", ["digits", "folder"])
+def test_a_programs_search_on_numbers_of_images(runs: Path, tmp_path: Path, kind: str) -> None:
+    images = SplitImagesConfig(
+        source="digits" if kind == "digits" else str(runs / "pets"), image_size=8, num_train=20
+    )
+    evaluator = TrainingEvaluator(images, ProxyRecipe(epochs=1))
+    run_search(NASBench201(), "random", evaluator, budget=1, out=tmp_path / "run")
+    source = run_source(tmp_path / "run")
+    assert source is not None
+    assert (source.dataset, source.data_dir, source.image_size) == (kind, None, 8)
+    assert source.settings()["channels"] == 8
+    words = ["retrain", tmp_path / "run", "--epochs", "1", "--out", tmp_path / "trained"]
+    words += [] if kind == "digits" else ["--data-dir", runs / "pets"]
+    gnas(*words, "--layers", "1")
+    told = read(tmp_path / "trained" / "config.json")
+    assert told["config"]["images"]["dataset"] == kind and told["data"]["image_size"] == 8
