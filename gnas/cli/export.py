@@ -141,7 +141,7 @@ def _built(
     asked = {named.get(name, name): size[name] for name in size if size[name] is not None}
     path = run_folder(what)
     source = None if path is None else run_source(path)
-    taken = {} if source is None else dict(source.network)
+    taken = {} if source is None else {named.get(k, k): v for k, v in source.network.items()}
     known = networks.defaults
     config = found.space.network_config(**{k: v for k, v in taken.items() if k in known} | asked)
     network = fresh_network(partial(found.space.network, found.graph, config), seed)

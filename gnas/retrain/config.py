@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import math
 from collections.abc import Mapping
+from dataclasses import field
 from typing import Annotated, Any, Literal
 
 from pydantic import Field
@@ -46,6 +47,9 @@ class RetrainConfig:
     in its large networks, 36 for DARTS cells) or the space's own."""
     stem: Literal["cifar", "imagenet"] = "cifar"
     """One convolution, or three with stride 2."""
+    network: Mapping[str, Any] = field(default_factory=dict)
+    """Other fields of the config of the space's networks, each of which can be set by its own name
+    (``num_stages``, ``num_stacks``, ``stem_multiplier``)."""
 
     epochs: Count = 600
     """Passes over the training images."""
@@ -174,6 +178,15 @@ PRESETS = {
     "imagenet": retrain_imagenet,
 }
 """The preset of every kind of images (`gnas.data.config.TrainDataset`)."""
+
+SIZES = {
+    "layers": ("layers", "num_cells", "cells_per_stage", "cells_per_stack"),
+    "channels": ("channels", "stem_channels"),
+    "stem": ("stem",),
+}
+"""Fields of `RetrainConfig`, and the names that the spaces' networks have for them."""
+NO_SIZES = ("in_channels", "num_classes", "auxiliary")
+"""Fields of networks' configs that follow from the images and the recipe."""
 
 CELL_SIZES = {"digits": (5, 16), "cifar10": (12, 32), "folder": (12, 32), "imagenet": (14, 48)}
 """Layers and channels of a network of TopoNAS cells, where none are given."""

@@ -54,7 +54,7 @@ def plan_retrain(
         dataset: Which images.
         repeats: Trainings of each size.
         layers: Numbers of layers, one or several.
-        changes: Fields of `RetrainConfig` and `TrainTestConfig`.
+        changes: Fields of `RetrainConfig` and `TrainTestConfig`, and of the space's networks.
 
     Raises:
         GraphError: the architecture is malformed.
@@ -92,6 +92,7 @@ def network_of(
         size |= {networks.width or "channels": config.channels}
         if on_files:
             size = {**networks.large, **{k: v for k, v in size.items() if v is not None}}
+    size |= config.network
     sized: NetworkConfig = space.network_config(
         **{**size, "in_channels": in_channels, "num_classes": num_classes}
     )

@@ -12,7 +12,7 @@ from gnas.data.config import PROXY_SIZE
 from gnas.data.files import read_text
 from gnas.data.names import TrainDataset
 from gnas.errors import DataError
-from gnas.retrain.config import PRESETS
+from gnas.retrain.config import NO_SIZES, PRESETS, SIZES
 
 DATASETS = {"imagenet-3pct": "imagenet"}
 """Data sets of a search that a training calls otherwise."""
@@ -46,15 +46,13 @@ class RunSource:
     def settings(self) -> dict[str, Any]:
         """Settings of a training on the same images, of a network of the same size."""
         found: dict[str, Any] = {"data_dir": self.data_dir, "image_size": self.image_size}
-        for field, names in {
-            "layers": ("num_cells", "cells_per_stage", "cells_per_stack"),
-            "channels": ("channels", "stem_channels"),
-            "stem": ("stem",),
-        }.items():
-            given = [self.network[name] for name in names if self.network.get(name) is not None]
+        rest = {name: value for name, value in self.network.items() if value is not None}
+        for field, names in SIZES.items():
+            given = [rest.pop(name) for name in names if name in rest]
             if given:
                 found[field] = (given[0],) if field == "layers" else given[0]
-        return found
+        rest = {name: value for name, value in rest.items() if name not in NO_SIZES}
+        return {**found, "network": rest} if rest else found
 
     def line(self) -> str:
         """One line on what is taken over."""
@@ -134,9 +132,8 @@ def _ends(data: Mapping[str, Any]) -> dict[str, int]:
 def _network(folder: Path, config: Mapping[str, Any]) -> dict[str, Any]:
     """What a training asked for, or what a finished search says of its network."""
     if isinstance(config.get("retrain"), dict):
-        names = ("channels", "stem")
-        found = {name: config["retrain"].get(name) for name in names}
-        return {**found, "num_cells": config["retrain"].get("layers")}
+        found = {name: config["retrain"].get(name) for name in SIZES}
+        return {**config["retrain"].get("network", {}), **found}
     if isinstance(config.get("network"), dict):
         return dict(config["network"])
     path = folder / "result.json"

@@ -5,17 +5,19 @@ from __future__ import annotations
 import dataclasses
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
+from itertools import chain
 from pathlib import Path
 from typing import Any, Self, get_args
 
-from gnas.config import shared_out
+from gnas.config import field_names, shared_out
 from gnas.data.config import TRAIN_SIZE, TrainTestConfig
 from gnas.data.files import decoding, read_json
 from gnas.data.fitting import suited_batch
 from gnas.data.names import TrainDataset
 from gnas.errors import ConfigError
-from gnas.retrain.config import PRESETS, RetrainConfig
+from gnas.retrain.config import NO_SIZES, PRESETS, SIZES, RetrainConfig
 from gnas.runs import check_unchanged, plain, reading_config
+from gnas.spaces.names import SPACE_HOMES, network_config
 
 COMMAND = "retrain"
 MAX_TRAININGS = 1000
@@ -108,7 +110,7 @@ def plan_trainings(
         dataset: Which images.
         repeats: Trainings of each size.
         layers: Numbers of layers, one or several.
-        changes: Fields of `RetrainConfig` and `TrainTestConfig`.
+        changes: Fields of `RetrainConfig` and `TrainTestConfig`, and of networks' configs.
 
     Raises:
         ConfigError: unknown names or impossible values.
@@ -118,7 +120,9 @@ def plan_trainings(
             f"unknown dataset '{dataset}'; choose from {sorted(get_args(TrainDataset))}"
         )
     sizes = _sizes(layers)
-    training, seeing = shared_out(changes, RetrainConfig, TrainTestConfig, own=("dataset",))
+    training, seeing = shared_out(
+        of_networks(changes), RetrainConfig, TrainTestConfig, own=("dataset",)
+    )
     images = TrainTestConfig(dataset=dataset, **seeing)
     preset = PRESETS[dataset]()
     scale = images.size / TRAIN_SIZE[dataset]
@@ -135,6 +139,21 @@ def plan_trainings(
         layers=sizes if len(sizes) > 1 else (),
         follows=() if "batch_size" in training else ("batch_size",),
     )
+
+
+def of_networks(changes: Mapping[str, Any]) -> dict[str, Any]:
+    """Changes with the fields of networks' configs in the one change ``network``.
+
+    Fields of built-in spaces' networks can be named as they are; those of other spaces are in
+    ``network`` already, from the run of their search.
+    """
+    configs = [config for config in map(network_config, SPACE_HOMES) if config is not None]
+    others = set().union(*map(field_names, configs)) - {*NO_SIZES, *chain(*SIZES.values())}
+    named = {name: value for name, value in changes.items() if name in others}
+    found = {name: value for name, value in changes.items() if name not in others}
+    if named:
+        found["network"] = {**found.get("network", {}), **named}
+    return found
 
 
 def recorded_trainings(record: Mapping[str, Any]) -> Trainings:
@@ -164,9 +183,14 @@ def resumed_trainings(folder: Path, changes: Mapping[str, Any]) -> Trainings:
     """
     with reading_config(folder, COMMAND) as record:
         plan = recorded_trainings(record)
+        networks = network_config(record["space"]["name"])
     moved = {name: value for name, value in changes.items() if name in MAY_CHANGE}
     plan = dataclasses.replace(plan, images=dataclasses.replace(plan.images, **moved))
-    was = {**plain(plan.images), **plain(plan.config), "repeats": plan.repeats}
+    was: dict[str, Any] = (
+        {} if networks is None else of_networks(plain(networks())).get("network", {})
+    )
+    was |= {**plan.config.network, **plain(plan.images), **plain(plan.config)}
+    was |= {"repeats": plan.repeats}
     was["layers"] = list(plan.layers) or [plan.config.layers]
     raised = changes.get("epochs", 0)
     if type(raised) is int and raised > plan.config.epochs:

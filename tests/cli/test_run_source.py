@@ -166,8 +166,48 @@ def test_a_programs_search_on_numbers_of_images(runs: Path, tmp_path: Path, kind
     assert source is not None
     assert (source.dataset, source.data_dir, source.image_size) == (kind, None, 8)
     assert source.settings()["channels"] == 8
-    words = ["retrain", tmp_path / "run", "--epochs", "1", "--out", tmp_path / "trained"]
-    words += [] if kind == "digits" else ["--data-dir", runs / "pets"]
-    gnas(*words, "--layers", "1")
+    where: list[str | Path] = [] if kind == "digits" else ["--data-dir", runs / "pets"]
+    gnas("retrain", tmp_path / "run", "--epochs", "1", "--out", tmp_path / "trained", *where)
     told = read(tmp_path / "trained" / "config.json")
     assert told["config"]["images"]["dataset"] == kind and told["data"]["image_size"] == 8
+
+
+@pytest.mark.parametrize(
+    ("words", "field"),
+    [
+        (["nasgem", "--iterations", "4", "--set=pool=20", "--set=top=1", "--set=num_nodes=5",
+          "--no-embedding"], "num_stages"),
+        (["random", "--space", "nasbench101", "--budget", "1"], "num_stacks"),
+    ],
+)  # fmt: skip
+def test_stages_of_a_search_are_those_of_its_training(
+    runs: Path, tmp_path: Path, words: list[str], field: str
+) -> None:
+    out, trained = tmp_path / "run", tmp_path / "trained"
+    size = ["--set=epochs=1", f"--set={field}=2", "--set=image_size=8"]
+    size += ["--set=final_epochs=1"] if words[0] == "nasgem" else []
+    gnas("search", *words, "--dataset", "folder", "--data-dir", runs / "pets", *size, "--out", out)
+    params = read(out / "result.json")["params"]
+    gnas("export", out, "--to", "python", "--out", tmp_path / "a.py", "--json", tmp_path / "a")
+    gnas("retrain", out, "--epochs", "1", "--out", trained)
+    gnas("export", trained, "--to", "onnx", "--out", tmp_path / "b.onnx", "--json",
+         tmp_path / "b.json")  # fmt: skip
+    gnas("evaluate", trained, "--json", tmp_path / "c.json")
+    told = read(trained / "result.json")
+    assert told["config"]["retrain"]["network"] == {field: 2} and told["params"] == params
+    assert {read(tmp_path / name)["params"] for name in ("a", "b.json", "c.json")} == {params}
+    _, err = gnas("retrain", "--resume", trained, f"--set={field}=3", code=1)
+    assert f"{field} is 2, not 3" in err
+    gnas("retrain", "--resume", trained, f"--set={field}=2")
+    again = tmp_path / "again"
+    gnas("retrain", out, "--epochs", "1", f"--set={field}=1", "--out", again)
+    assert read(again / "result.json")["params"] < params
+    gnas("retrain", trained, "--epochs", "1", "--out", tmp_path / "third")  # a training's, too
+    assert read(tmp_path / "third" / "result.json")["params"] == params
+
+
+def test_fields_that_networks_of_the_space_have_not(tmp_path: Path) -> None:
+    cell = "|nor_conv_3x3~0|+|none~0|none~1|+|none~0|none~1|skip_connect~2|"
+    out = tmp_path / "run"
+    _, err = gnas("retrain", cell, "--set=num_stages=2", "--out", out, code=1)
+    assert "networks of 'nasbench201' have no 'num_stages'" in err and not out.exists()
