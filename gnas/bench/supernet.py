@@ -34,6 +34,7 @@ from gnas.data.tables import BenchmarkTable
 from gnas.errors import ConfigError, DataError
 from gnas.graphs import prune
 from gnas.metrics import Interval, kendall_tau, mean_interval
+from gnas.processes import spread
 from gnas.records import LineLog
 from gnas.runs import plain, working_in
 from gnas.search.toponas import (
@@ -232,7 +233,12 @@ class SupernetBenchResult:
 
 
 def bench_supernet(
-    config: SupernetBench, *, folder: Path | None = None, progress: Progress | None = None
+    config: SupernetBench,
+    *,
+    folder: Path | None = None,
+    device: str = "cpu",
+    workers: int = 1,
+    progress: Progress | None = None,
 ) -> SupernetBenchResult:
     """Searches by every method with every seed, and looks the derived cells up in a table.
 
@@ -243,6 +249,9 @@ def bench_supernet(
         config: What to run.
         folder: Where finished searches are kept, one JSON line each, and one that is under way;
             those that it has are not run again.
+        device: Where to search.
+        workers: Processes that search, each with one thread; the searches are the same for any
+            number.
         progress: Called with (searches done, searches in all).
 
     Raises:
@@ -250,13 +259,18 @@ def bench_supernet(
             another experiment.
         MissingDataError: there is no such table, or no images.
         DataError: the table is damaged or lacks cells, or ``folder`` cannot be written.
+        ProcessError: a process was killed.
     """
     with working_in(folder):
-        return _run(config, folder, progress)
+        return _run(config, folder, device, workers, progress)
 
 
 def _run(
-    config: SupernetBench, folder: Path | None, progress: Progress | None
+    config: SupernetBench,
+    folder: Path | None,
+    device: str,
+    workers: int,
+    progress: Progress | None,
 ) -> SupernetBenchResult:
     start = time.monotonic()
     judge = Judge(config)
@@ -274,14 +288,20 @@ def _run(
         )
     done = read_searches(folder, facts_of(config, splits)) if folder is not None else None
     found = {(s.method, s.seed): s for s in done.records} if done is not None else {}
-    for (method, seed), plan in plans.items():
-        if (method, seed) not in found:
-            search = _search(method, seed, plan, splits[plan.config.num_parts], folder)
-            found[method, seed] = search
-            if done is not None:
-                done.add(plain(search))
+    missing = [key for key in plans if key not in found]
+    if progress is not None:
+        progress(len(plans) - len(missing), len(plans))
+    for place, search in spread(
+        _Searches(plans, splits, folder, device), missing, workers, __name__
+    ):
+        found[missing[place]] = search
+        if done is not None:
+            done.add(plain(search))
         if progress is not None:
             progress(len(found.keys() & plans.keys()), len(plans))
+    if folder is not None:
+        for method, seed in plans:
+            shutil.rmtree(_under_way(folder, method, seed), ignore_errors=True)
     searches = [found[key] for key in plans]
     return judge.result(searches, next(iter(splits.values())).facts(), time.monotonic() - start)
 
@@ -310,29 +330,56 @@ def _read(record: Any) -> SupernetSearch:
     return SupernetSearch(**fields)
 
 
+def _under_way(folder: Path, method: str, seed: int) -> Path:
+    """Where a search that has not ended keeps its checkpoints."""
+    return folder / f"{method}-{seed}"
+
+
+@dataclass(frozen=True)
+class _Searches:
+    """Searches by method and seed, in any process."""
+
+    plans: Mapping[tuple[str, int], SearchPlan]
+    splits: Mapping[int, SearchImages]
+    """The images by the number of their parts."""
+    folder: Path | None
+    device: str
+
+    def __call__(self, method: str, seed: int) -> SupernetSearch:
+        """One search, which goes on from where a killed process left it."""
+        if METHODS[method] is None:
+            space = NASBench201()
+            text = space.to_str(space.sample(np.random.default_rng(seed)))
+            return SupernetSearch(method, seed, text, (), None, (), None, 0.0)
+        search = self.plans[method, seed].config
+        images = self.splits[search.num_parts]
+        check_batch(search.batch_size, min(map(len, images.parts)))
+        record = None
+        if self.folder is not None:
+            own = _under_way(self.folder, method, seed)
+            facts = {"config": search, "data": images.facts()}
+            resume = bool(Checkpoints(own / "checkpoint").steps())
+            record = RunRecord(own, facts, resume=resume)
+        return _search(method, images, search, self.device, record)
+
+
 def _search(
-    method: str, seed: int, plan: SearchPlan, images: SearchImages, folder: Path | None
+    method: str,
+    images: SearchImages,
+    search: ToponasConfig,
+    device: str,
+    record: RunRecord | None,
 ) -> SupernetSearch:
-    """One search, which goes on from where a killed process left it."""
-    space = NASBench201()
-    if METHODS[method] is None:
-        text = space.to_str(space.sample(np.random.default_rng(seed)))
-        return SupernetSearch(method, seed, text, (), None, (), None, 0.0)
-    search = plan.config
-    check_batch(search.batch_size, min(map(len, images.parts)))
-    loaders = search_loaders(images, search.batch_size, seed=seed, joint=search.update == "joint")
-    record, own = None, None
-    if folder is not None:
-        own = folder / f"{method}-{seed}"
-        facts = {"config": search, "data": images.facts()}
-        resume = bool(Checkpoints(own / "checkpoint").steps())
-        record = RunRecord(own, facts, resume=resume)
-    before = time.process_time()
-    result = search_toponas(search_space(search), loaders, search, record=record)
+    joint = search.update == "joint"
+    loaders = search_loaders(
+        images, search.batch_size, seed=search.seed, joint=joint, device=device
+    )
+    space, before = NASBench201(), time.process_time()
+    result = search_toponas(search_space(search), loaders, search, device=device, record=record)
     seconds = time.process_time() - before
-    made = SupernetSearch(
+    return SupernetSearch(
         method,
-        seed,
+        search.seed,
         result.text,
         tuple(epoch["genotype"] for epoch in result.epochs),
         result.metrics["val_acc"],
@@ -340,9 +387,6 @@ def _search(
         result.stopped,
         seconds,
     )
-    if own is not None:
-        shutil.rmtree(own, ignore_errors=True)
-    return made
 
 
 def one_shot_cells(space: NASBench201) -> list[Data]:
@@ -372,12 +416,14 @@ def one_shot_accuracies(
     """
     config, form, space = result.config, result.updater.arch.form, NASBench201()
     x, y = images.as_they_are(one_shot_rows(images))
+    device = result.updater.w[0].device
+    x, y = x.to(device), y.to(device)
     pieces = math.ceil(len(y) / config.batch_size)
     shown = [*zip(x.tensor_split(pieces), y.tensor_split(pieces), strict=True)]
-    targets = torch.tensor([j for _, j in form.edges])
+    targets = torch.tensor([j for _, j in form.edges], device=device)
     found = []
     for graph in cells:
-        codes = torch.tensor(space.codes(graph))
+        codes = torch.tensor(space.codes(graph), device=device)
         present = (codes > 0).float()
         weights = MixedWeights(
             F.one_hot((codes - 1).clamp_min(0), len(form.ops)).float() * present[:, None],

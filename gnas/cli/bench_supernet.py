@@ -46,7 +46,8 @@ def supernet(
     ] = "cifar10",
     table: Table = None,
     table_dir: Folder = None,
-    threads: Annotated[int, typer.Option(help="CPU threads of a search")] = 1,
+    workers: Annotated[int, typer.Option(min=1, max=1024, help="Processes that search")] = 1,
+    device: Annotated[str, typer.Option(help="auto, cpu, cuda or cuda:N")] = "auto",
     seed: Annotated[int, typer.Option(help="The first search's seed")] = 0,
     out: Out = None,
     json: Json = None,
@@ -56,16 +57,15 @@ def supernet(
     Searches that --out has from an earlier, perhaps stopped, run are not run again, and one that
     was under way goes on.
     """
-    check_early(json=json, out=out, data_dir=data_dir)
+    check_early(json=json, out=out, data_dir=data_dir, device=device)
     table_path(table or space, data_dir=table_dir)
     check_outputs(out, json)
     from contextlib import nullcontext
 
     from gnas.bench.supernet import METHODS, SupernetBench, bench_supernet
-    from gnas.devices import use_threads
+    from gnas.devices import resolve_device
     from gnas.spaces import NASBench201
 
-    use_threads(threads)
     named = {"seed": seed, "dataset": dataset, "data_dir": data_dir, "space": space}
     config = SupernetBench(
         methods=tuple(METHODS) if methods is None else tuple(methods.split(",")),
@@ -77,7 +77,9 @@ def supernet(
     )  # fmt: skip
     stopped = nullcontext() if out is None else going_on(same_command())
     with stopped, reporting("searches") as progress:
-        result = bench_supernet(config, folder=out, progress=progress)
+        result = bench_supernet(
+            config, folder=out, device=resolve_device(device), workers=workers, progress=progress
+        )
     print_supernets(result, report_console(json))
     from gnas.viz import supernet_figures
 

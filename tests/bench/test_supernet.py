@@ -121,7 +121,11 @@ def test_searches_are_kept_and_judged_again(table: str, tmp_path: Path) -> None:
     result = bench_supernet(
         config, folder=tmp_path, progress=lambda done, total: seen.append((done, total))
     )
-    assert seen[-1] == (4, 4)
+    assert seen == [(k, 4) for k in range(5)]
+    two = bench_supernet(config, workers=2)
+    assert [replace(s, seconds=0) for s in two.searches] == [
+        replace(s, seconds=0) for s in result.searches
+    ]
     assert not [p for p in tmp_path.iterdir() if p.is_dir()]  # no search is left under way
     by_method = {search.method: search for search in result.searches}
     darts = by_method["darts"]
@@ -236,7 +240,10 @@ def test_the_command(table: str, tmp_path: Path) -> None:
     result = json.loads((tmp_path / "run" / "result.json").read_text())
     assert result["command"] == "bench supernet" and len(result["rows"]) == 2
     assert (tmp_path / "run" / "figures" / "supernets.png").exists()
-    bad = CliRunner().invoke(app, ["bench", "supernet", "nasbench201", "--methods", "x"])
+    words = ["bench", "supernet", "nasbench201", "--table", table]
+    missing = CliRunner().invoke(app, [*words[:-1], "nowhere"])
+    assert missing.exit_code == 1 and "table 'nowhere' not found" in missing.output
+    bad = CliRunner().invoke(app, [*words, "--methods", "x"])
     assert bad.exit_code == 1 and "methods must be different ones" in bad.output
     for setting, code, told in (
         ("seed=3", 2, "by its own option alone"),
@@ -245,5 +252,5 @@ def test_the_command(table: str, tmp_path: Path) -> None:
         ("baseline=darts", 1, "unknown setting 'baseline'"),
         ("size=cpu", 1, "unknown setting 'size'"),
     ):
-        wrong = CliRunner().invoke(app, ["bench", "supernet", "nasbench201", "--set", setting])
+        wrong = CliRunner().invoke(app, [*words, "--set", setting])
         assert wrong.exit_code == code and told in " ".join(wrong.output.split()), wrong.output
