@@ -17,6 +17,7 @@ from typing import Any
 import torch
 from record import command_line, save_record
 
+from gnas.checkpoints import Checkpoints
 from gnas.cli.options import settings
 from gnas.devices import resolve_device
 from gnas.retrain import plan_retrain, run_retrain
@@ -64,14 +65,14 @@ def row(nodes: int, options: argparse.Namespace) -> dict[str, Any]:
         **settings(options.search),
     )
     folder = options.runs / f"nodes-{nodes}"
-    begun = (folder / "checkpoint").exists()
+    begun = bool(Checkpoints(folder / "checkpoint").steps())
     found = run_search(search, device=device, out=folder, resume=begun)
-    genotype = Genotype.parse(found["genotype_text"])
+    genotype = Genotype.parse(found.architecture)
     recipe = settings(options.retrain)
     recipe["layers"] = [recipe["layers"]] if "layers" in recipe else []
     trainings = plan_retrain(
-        space_of_record(found["space"]),
-        found["architecture"],
+        space_of_record(found.space),
+        found.architecture,
         options.dataset,
         repeats=options.repeats,
         **(images | {"seed": options.seed} | recipe),
@@ -79,7 +80,7 @@ def row(nodes: int, options: argparse.Namespace) -> dict[str, Any]:
     out = folder / "retrained"
     result = run_retrain(trainings, device=device, out=out, resume=out.exists())["rows"][0]
     edges = [sum(map(len, getattr(genotype, cell))) for cell in ("normal", "reduce")]
-    return {"nodes": nodes, "edges": edges, "genotype": found["genotype_text"], **result}
+    return {"nodes": nodes, "edges": edges, "genotype": found.architecture, **result}
 
 
 def table(rows: list[dict[str, Any]]) -> str:

@@ -88,11 +88,11 @@ def finished(name: str, seed: int, folder: Path, images: Path) -> dict[str, floa
         plan = plan_search("folder", **settings)
         resume = bool(Checkpoints(folder / "checkpoint").steps())
         result = run_search(plan, out=folder, resume=resume)
-        genotype = Genotype.parse(json.dumps(result["genotype"]))
-        row["supernet_val_acc"] = result["metrics"]["val_acc"]
+        genotype = Genotype.parse(result.architecture)
+        row["supernet_val_acc"] = result.metrics["val_acc"]
         search_space(plan.config).validate(genotype.to_graph())
         row["valid"] = 1.0  # or the line above has raised
-        row["by_argmax"] = float(set(result["derived"].values()) == {"argmax"})
+        row["by_argmax"] = float(set(result.derived.values()) == {"argmax"})
     row |= shape(genotype) | trained(genotype, images, seed)
     with replacing(path) as temporary:
         temporary.write_text(json.dumps(row, indent=2) + "\n")

@@ -33,6 +33,8 @@ if TYPE_CHECKING:
 
     from gnas.records import Progress
     from gnas.search.toponas.plan import SearchPlan, Selection
+    from gnas.search.toponas.run import ToponasResult
+    from gnas.search.toponas.selection import TestAccuracy
 
 app = typer.Typer(help="Search architectures.", no_args_is_help=True)
 
@@ -223,12 +225,12 @@ def _select(
             report=lambda line: target.print(line, markup=False, soft_wrap=True),
         )  # fmt: skip
     shown = report_console(json)
-    shown.print(result["architecture"], markup=False, soft_wrap=True)
-    acc, others = result["test_acc"], result["random"]
-    line = f"chosen by validation: search {result['chosen_seed']}; test accuracy {_share(acc)}"
+    shown.print(result.architecture, markup=False, soft_wrap=True)
+    acc, others = result.test_acc, result.random
+    line = f"chosen by validation: search {result.chosen_seed}; test accuracy {_share(acc)}"
     if others is not None:
-        line += f"; {len(others['cells'])} random cells {_share(others['test_acc'])}"
-        line += "" if result["p_random"] is None else f", p = {result['p_random']:.2g} (Welch)"
+        line += f"; {len(others.architectures)} random cells {_share(others.test_acc)}"
+        line += "" if result.p_random is None else f", p = {result.p_random:.2g} (Welch)"
     shown.print(line, soft_wrap=True)
     shown.print(f"run: {folder}", markup=False, soft_wrap=True)
     print_next(shown, ["show", folder], ["evaluate", folder / "final"])
@@ -242,10 +244,10 @@ def _new_folder(plan: SearchPlan) -> Path:
     return Path("runs") / f"toponas-{plan.images.dataset}-{stamp}"
 
 
-def _share(facts: dict[str, Any]) -> str:
+def _share(facts: TestAccuracy) -> str:
     """Mean and deviation in percent."""
-    spread = "" if facts["std"] is None else f" ± {100 * facts['std']:.2f}"
-    return f"{100 * facts['mean']:.2f}{spread}% (n = {len(facts['values'])})"
+    spread = "" if facts.std is None else f" ± {100 * facts.std:.2f}"
+    return f"{100 * facts.mean:.2f}{spread}% (n = {len(facts.values)})"
 
 
 @contextmanager
@@ -294,45 +296,45 @@ def epoch_cells(metrics: Mapping[str, Any]) -> dict[str, str]:
     return cells
 
 
-def print_search(result: dict[str, Any], folder: Path, target: Console) -> None:
+def print_search(result: ToponasResult, folder: Path, target: Console) -> None:
     """The genotype and how it came about."""
-    metrics, derived = result["metrics"], result["derived"]
+    metrics, derived = result.metrics, result.derived
     notes = [f"{cell} cell: {how}" for cell, how in derived.items() if how != "argmax"]
-    target.print(result["architecture"], markup=False, soft_wrap=True)
+    target.print(result.architecture, markup=False, soft_wrap=True)
     edges = " + ".join(str(metrics[f"edges_{cell}"]) for cell in derived)
     skips = " + ".join(f"{metrics[f'skip_share_{cell}']:.0%}" for cell in derived)
     target.print(
         f"edges {edges}, skip connections {skips}, supernet accuracy {metrics['val_acc']:.1%} "
-        f"(validation), {result['seconds']:.0f} s"
+        f"(validation), {result.seconds:.0f} s"
     )
     if notes:
         target.print(f"the most probable edges left a node without input; {', '.join(notes)}")
-    if result["undecided"]:
-        shares = result["undecided"].items()
+    if result.undecided:
+        shares = result.undecided.items()
         told = " and ".join(f"of {name} is {share:.0%}" for name, share in shares)
         target.print(
             f"undecided: the entropy {told} of that of a uniform choice, so this cell is hardly "
             "better founded than a random one; search longer, or raise arch_lr",
             soft_wrap=True,
         )
-    if result["stopped"]:
-        target.print(f"stopped early: {result['stopped']}", markup=False)
-    size = result["data"]["image_size"]
+    if result.stopped:
+        target.print(f"stopped early: {result.stopped}", markup=False)
+    size = result.data["image_size"]
     network = ", ".join(
         f"{name} {value}"
-        for name, value in dataclasses.asdict(result["network"]).items()
+        for name, value in dataclasses.asdict(result.network).items()
         if name in ("num_cells", "cells_per_stage", "channels")
     )
     target.print(
         f"as gnas retrain and gnas export build it from this run: {network}, "
-        f"{result['params'] / 1e6:.2f} M parameters, "
-        f"{result['macs'] / 1e6:.0f} M multiply-adds at {size}x{size}",
+        f"{result.params / 1e6:.2f} M parameters, "
+        f"{result.macs / 1e6:.0f} M multiply-adds at {size}x{size}",
         soft_wrap=True,
     )
-    other = result["random"]
+    other = result.random
     target.print(
-        f"a random cell of the same space, in the same network: {other['params'] / 1e6:.2f} M "
-        f"parameters, {other['macs'] / 1e6:.0f} M multiply-adds",
+        f"a random cell of the same space, in the same network: {other.params / 1e6:.2f} M "
+        f"parameters, {other.macs / 1e6:.0f} M multiply-adds",
         soft_wrap=True,
     )
     target.print(f"run: {folder}", markup=False, soft_wrap=True)

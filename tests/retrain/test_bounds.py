@@ -52,7 +52,7 @@ def test_default_batches_follow_the_data(folder: Path, tmp_path: Path) -> None:
     search = plan_search("folder", data_dir=str(folder), image_size=8, epochs=1, num_cells=3,
                          channels=2, stem_multiplier=1, num_nodes=4)  # fmt: skip
     found = run_search(search, out=tmp_path / "search")
-    assert found["config"]["search"].batch_size == 2 and search.config.batch_size == 64
+    assert found.config["search"].batch_size == 2 and search.config.batch_size == 64
 
 
 @pytest.mark.parametrize(

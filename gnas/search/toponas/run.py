@@ -5,6 +5,7 @@ from __future__ import annotations
 import json
 import logging
 from collections.abc import Callable, Mapping
+from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
@@ -40,6 +41,54 @@ UNDECIDED = 0.95
 """Choice: with a larger share of the uniform distribution's entropy nothing was decided."""
 
 
+@dataclass(frozen=True)
+class RandomCell:
+    """A cell drawn from the space, in the network of the cell that was found."""
+
+    architecture: str
+    params: int
+    macs: int
+
+
+@dataclass(frozen=True, kw_only=True)
+class ToponasResult:
+    """Everything that a search found; field by field the content of ``result.json``."""
+
+    command: str
+    config: Mapping[str, Any]
+    """How it searched, and in which images."""
+    data: Mapping[str, Any]
+    """The images as they were read."""
+    space: Mapping[str, Any]
+    """Name of the space, and the digest of its file if it has one."""
+    architecture: str
+    """In the space's notation."""
+    genotype: Mapping[str, Any] | None
+    """Of DARTS' cells: the same as JSON."""
+    genotype_text: str | None
+    """Of DARTS' cells: the same as tools of that family read it."""
+    derived: Mapping[str, str]
+    """How each cell was derived; see `SupernetSearchResult`."""
+    stopped: str | None
+    """Why the search ended early, if it did."""
+    metrics: Mapping[str, Any]
+    """Of the epoch derived."""
+    undecided: Mapping[str, float]
+    """See `undecided`."""
+    random: RandomCell
+    network: Any
+    """Config of the network that ``gnas retrain`` trains of the cells on these images."""
+    params: int
+    """Of that network."""
+    macs: int
+    """Of that network, for one image of the size that was searched on."""
+    supernet_params: int
+    device: str
+    threads: int
+    processes: int
+    seconds: float
+
+
 def run_search(
     plan: SearchPlan,
     *,
@@ -49,7 +98,7 @@ def run_search(
     resume: bool = False,
     report: Callable[[Progress], None] = lambda progress: None,
     figures: Callable[[SupernetSearchResult], Mapping[str, Figure]] | None = None,
-) -> dict[str, Any]:
+) -> ToponasResult:
     """Searches by ``plan``; with ``out`` in a run folder.
 
     Args:
@@ -60,9 +109,6 @@ def run_search(
         resume: Go on from the checkpoint in ``out``.
         report: Called after every step.
         figures: Draws the result.
-
-    Returns:
-        The content of ``result.json``.
 
     Raises:
         GnasError: see `open_images`, `RunRecord` and `search_toponas`.
@@ -79,7 +125,7 @@ def _run(
     resume: bool,
     report: Callable[[Progress], None],
     figures: Callable[[SupernetSearchResult], Mapping[str, Figure]] | None,
-) -> dict[str, Any]:
+) -> ToponasResult:
     space = search_space(plan.config)
     images = open_images(
         plan.images,
@@ -109,7 +155,7 @@ def _run(
         if world.is_main and not resume:
             whole = {"command": COMMAND, "search": config, "images": plan.images}
             write_config(out, whole, data={**data, "read": images.line}, device=device)
-    result = search_toponas(
+    found = search_toponas(
         space,
         loaders,
         config,
@@ -118,57 +164,45 @@ def _run(
         record=record,
         report=report,
     )
-    facts = result_facts(result, plan, images, device, world)
+    result = result_of(found, plan, images, device, world)
     if out is not None and world.is_main:
-        write_result(out, facts, figures(result) if figures is not None else None)
-    return facts
+        write_result(out, result, figures(found) if figures is not None else None)
+    return result
 
 
-def result_facts(
+def result_of(
     result: SupernetSearchResult, plan: SearchPlan, images: SearchImages, device: str, world: World
-) -> dict[str, Any]:
-    """What ``result.json`` and ``--json`` say of a search.
-
-    ``params`` and ``macs`` are those of ``network``, what ``gnas retrain`` trains of these cells,
-    at the size of the images that were searched on.
-    """
+) -> ToponasResult:
+    """What a search found, with the network that ``gnas retrain`` makes of it."""
     space = search_space(plan.config)
     size = network_config(space, plan.config, images)
     network = space.network(result.architecture, size)
     shape = (images.in_channels, images.config.size, images.config.size)
-    genotype = {}
-    if plan.config.space == DARTS:  # what tools of the DARTS family read
-        genotype = {
-            "genotype": json.loads(result.genotype.to_json()),
-            "genotype_text": result.text,
-        }
+    is_darts = plan.config.space == DARTS
     other = space.sample(np.random.default_rng(plan.config.seed))
     random = space.network(other, size)
-    return {
-        "command": COMMAND,
-        "config": {"search": plan.config, "images": plan.images},
-        "data": {**images.facts(), "read": images.line},
-        "space": space_record(space),
-        "architecture": result.text,
-        **genotype,
-        "derived": result.derived,
-        "stopped": result.stopped,
-        "metrics": result.metrics,
-        "undecided": undecided(result),
-        "random": {
-            "architecture": space.to_str(other),
-            "params": num_params(random),
-            "macs": num_macs(random, shape),
-        },
-        "network": size,
-        "params": num_params(network),
-        "macs": num_macs(network, shape),
-        "supernet_params": result.supernet_params,
-        "device": device,
-        "threads": torch.get_num_threads(),
-        "processes": world.size,
-        "seconds": result.seconds,
-    }
+    return ToponasResult(
+        command=COMMAND,
+        config={"search": plan.config, "images": plan.images},
+        data={**images.facts(), "read": images.line},
+        space=space_record(space),
+        architecture=result.text,
+        genotype=json.loads(result.genotype.to_json()) if is_darts else None,
+        genotype_text=result.text if is_darts else None,
+        derived=result.derived,
+        stopped=result.stopped,
+        metrics=result.metrics,
+        undecided=undecided(result),
+        random=RandomCell(space.to_str(other), num_params(random), num_macs(random, shape)),
+        network=size,
+        params=num_params(network),
+        macs=num_macs(network, shape),
+        supernet_params=result.supernet_params,
+        device=device,
+        threads=torch.get_num_threads(),
+        processes=world.size,
+        seconds=result.seconds,
+    )
 
 
 def undecided(result: SupernetSearchResult) -> dict[str, float]:

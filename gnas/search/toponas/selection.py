@@ -3,7 +3,8 @@
 from __future__ import annotations
 
 import dataclasses
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
@@ -28,6 +29,68 @@ VAL_SHARE = 0.1
 """Choice: share of the training images that cells are chosen by."""
 
 
+@dataclass(frozen=True)
+class TestAccuracy:
+    """Test accuracies of several trainings, fractions."""
+
+    __test__ = False  # no test, though pytest takes its name for one
+
+    mean: float
+    low: float
+    high: float
+    """The 95% interval of the mean."""
+    std: float | None
+    """Deviation of one training; None of a single one."""
+    values: tuple[float, ...]
+
+    @staticmethod
+    def of(values: Sequence[float]) -> TestAccuracy:
+        """The mean and the spread of ``values``."""
+        interval = mean_interval(values)
+        std = float(np.std(values, ddof=1)) if len(values) > 1 else None
+        return TestAccuracy(interval.mean, interval.low, interval.high, std, tuple(values))
+
+
+@dataclass(frozen=True)
+class Validated:
+    """The cell of one search, trained once."""
+
+    seed: int
+    architecture: str
+    val_acc: float
+    """On the images held out."""
+    params: int
+
+
+@dataclass(frozen=True)
+class RandomCells:
+    """Cells drawn from the space, each trained once."""
+
+    architectures: tuple[str, ...]
+    test_acc: TestAccuracy
+
+
+@dataclass(frozen=True, kw_only=True)
+class SelectionResult:
+    """Everything that came out; field by field the content of ``result.json``."""
+
+    command: str
+    config: Mapping[str, Any]
+    space: Mapping[str, Any]
+    """Name of the space, and the digest of its file if it has one."""
+    architecture: str
+    """The chosen cell."""
+    searches: tuple[Validated, ...]
+    chosen_seed: int
+    test_acc: TestAccuracy
+    """Of the chosen cell's trainings."""
+    random: RandomCells | None
+    p_random: float | None
+    """Welch's t-test between the two; None without two trainings of each."""
+    params: int
+    macs: int
+
+
 def select(
     plan: SearchPlan,
     selection: Selection,
@@ -36,7 +99,7 @@ def select(
     device: str = "cpu",
     resume: bool = False,
     report: Callable[[str], None] = lambda text: None,
-) -> dict[str, Any]:
+) -> SelectionResult:
     """Searches several times, keeps the cell that validates best, and trains it anew.
 
     Every search and training has a folder of its own in ``out`` and is resumable; so is the whole.
@@ -48,11 +111,6 @@ def select(
         device: Where.
         resume: Go on with what ``out`` has, by the plan of `resumed_selection`.
         report: Called with a line for everything that ends.
-
-    Returns:
-        The content of ``result.json``: the architecture, the row of every search with its
-        validation accuracy, mean, deviation and values of the chosen one's and of the random
-        cells' test accuracies, and the p-value of Welch's t-test between the two.
 
     Raises:
         ConfigError: impossible values, or ``out`` has a run of its own and ``resume`` is False.
@@ -73,7 +131,7 @@ def _select(
     device: str,
     resume: bool,
     report: Callable[[str], None],
-) -> dict[str, Any]:
+) -> SelectionResult:
     space = search_space(plan.config)
     dataset = DATASETS.get(plan.images.dataset, plan.images.dataset)
     size = network_size(plan.config, plan.images.dataset)
@@ -101,43 +159,33 @@ def _select(
     rows = []
     for seed in range(plan.config.seed, plan.config.seed + selection.seeds):
         own = SearchPlan(dataclasses.replace(plan.config, seed=seed), plan.images, plan.follows)
-        found = _searched(own, out / f"search-{seed}", device)
-        validated = trained(
-            found["architecture"], f"validate-{seed}", val_share=VAL_SHARE, seed=seed
-        )
-        rows.append(
-            {
-                "seed": seed,
-                "architecture": found["architecture"],
-                "val_acc": validated["metrics"]["val_acc"],
-                "params": validated["params"],
-            }
-        )
-        report(f"search {seed}: validation accuracy {rows[-1]['val_acc']:.2%}")
-    best = max(rows, key=lambda row: row["val_acc"])
-    final = trained(best["architecture"], "final", repeats=selection.repeats, seed=0)
-    chosen = _values(final)
-    report(f"search {best['seed']} chosen: test accuracy {np.mean(chosen):.2%}")
-    drawn: list[dict[str, Any]] = []
+        cell = _searched(own, out / f"search-{seed}", device)
+        validated = trained(cell, f"validate-{seed}", val_share=VAL_SHARE, seed=seed)
+        rows.append(Validated(seed, cell, validated["metrics"]["val_acc"], validated["params"]))
+        report(f"search {seed}: validation accuracy {rows[-1].val_acc:.2%}")
+    best = max(rows, key=lambda row: row.val_acc)
+    final = trained(best.architecture, "final", repeats=selection.repeats, seed=0)
+    chosen = TestAccuracy.of(_values(final))
+    report(f"search {best.seed} chosen: test accuracy {chosen.mean:.2%}")
+    cells, values = [], []
     for k in range(selection.random):
         graph = space.sample(np.random.default_rng([plan.config.seed, k]))
-        one = trained(space.to_str(graph), f"random-{k}", seed=k)
-        drawn.append({"architecture": space.to_str(graph), "test_acc": _values(one)[0]})
-        report(f"random cell {k}: test accuracy {drawn[-1]['test_acc']:.2%}")
-    others = [row["test_acc"] for row in drawn]
-    result = {
-        "command": SELECT_COMMAND,
-        "config": asked,
-        "space": space_record(space),
-        "architecture": best["architecture"],
-        "searches": rows,
-        "chosen_seed": best["seed"],
-        "test_acc": _facts(chosen),
-        "random": {"cells": drawn, "test_acc": _facts(others)} if others else None,
-        "p_random": _welch(chosen, others),
-        "params": final["params"],
-        "macs": final["macs"],
-    }
+        cells.append(space.to_str(graph))
+        values += _values(trained(cells[-1], f"random-{k}", seed=k))
+        report(f"random cell {k}: test accuracy {values[-1]:.2%}")
+    result = SelectionResult(
+        command=SELECT_COMMAND,
+        config=asked,
+        space=space_record(space),
+        architecture=best.architecture,
+        searches=tuple(rows),
+        chosen_seed=best.seed,
+        test_acc=chosen,
+        random=RandomCells(tuple(cells), TestAccuracy.of(values)) if values else None,
+        p_random=_welch(chosen.values, values),
+        params=final["params"],
+        macs=final["macs"],
+    )
     write_result(out, result)
     return result
 
@@ -167,14 +215,14 @@ def _images_of(plan: SearchPlan) -> dict[str, Any]:
     return found
 
 
-def _searched(plan: SearchPlan, folder: Path, device: str) -> dict[str, Any]:
-    """The result of a search: an earlier one, one that goes on, or a new one."""
+def _searched(plan: SearchPlan, folder: Path, device: str) -> str:
+    """The cell that a search found: an earlier one, one that goes on, or a new one."""
     path = folder / "result.json"
     if not path.exists():
         resume = bool(Checkpoints(folder / "checkpoint").steps())
-        run_search(plan, device=device, out=folder, resume=resume)
+        return run_search(plan, device=device, out=folder, resume=resume).architecture
     with decoding(path, "the result of a search"):
-        return dict(read_json(path, "the result of a search"))
+        return str(read_json(path, "the result of a search")["architecture"])
 
 
 def _trained(plan: RetrainPlan, folder: Path, device: str) -> dict[str, Any]:
@@ -189,14 +237,7 @@ def _values(result: Mapping[str, Any]) -> list[float]:
     return [float(value) for value in result["rows"][0]["test_acc"]["values"]]
 
 
-def _facts(values: list[float]) -> dict[str, Any]:
-    interval = mean_interval(values)
-    spread = float(np.std(values, ddof=1)) if len(values) > 1 else None
-    return {"mean": interval.mean, "low": interval.low, "high": interval.high, "std": spread,
-            "values": values}  # fmt: skip
-
-
-def _welch(left: list[float], right: list[float]) -> float | None:
+def _welch(left: Sequence[float], right: Sequence[float]) -> float | None:
     """Two-sided p-value of Welch's t-test; None without two of each."""
     if min(len(left), len(right)) < 2 or np.ptp(left) + np.ptp(right) == 0:
         return None

@@ -59,24 +59,25 @@ def test_the_best_by_validation_is_trained_anew_beside_random_cells(
     assert source.settings() == {
         "data_dir": None, "image_size": 8, "layers": (1,), "channels": 4
     }  # fmt: skip
-    rows = result["searches"]
-    assert [row["seed"] for row in rows] == [3, 4]
-    best = max(rows, key=lambda row: row["val_acc"])
-    assert (result["chosen_seed"], result["architecture"]) == (best["seed"], best["architecture"])
+    rows = result.searches
+    assert [row.seed for row in rows] == [3, 4]
+    best = max(rows, key=lambda row: row.val_acc)
+    assert (result.chosen_seed, result.architecture) == (best.seed, best.architecture)
     final = json.loads((tmp_path / "final" / "result.json").read_text())
-    assert final["architecture"] == best["architecture"]
-    assert result["test_acc"]["values"] == final["rows"][0]["test_acc"]["values"]
-    assert len(result["test_acc"]["values"]) == 2
+    assert final["architecture"] == best.architecture
+    assert list(result.test_acc.values) == final["rows"][0]["test_acc"]["values"]
+    assert len(result.test_acc.values) == 2
     val = json.loads((tmp_path / "validate-3" / "result.json").read_text())
-    assert val["metrics"]["val_acc"] == rows[0]["val_acc"]
+    assert val["metrics"]["val_acc"] == rows[0].val_acc
     assert val["config"]["images"]["val_share"] == selection.VAL_SHARE
     assert final["config"]["images"]["val_share"] == 0
-    others = result["random"]["test_acc"]["values"]
-    assert len({cell["architecture"] for cell in result["random"]["cells"]}) == 2
-    NASBench201().from_str(result["random"]["cells"][0]["architecture"])
-    if np.ptp(others) or np.ptp(result["test_acc"]["values"]):
-        expected = ttest_ind(result["test_acc"]["values"], others, equal_var=False).pvalue
-        assert result["p_random"] == pytest.approx(expected)
+    assert result.random is not None
+    others = result.random.test_acc.values
+    assert len(set(result.random.architectures)) == 2
+    NASBench201().from_str(result.random.architectures[0])
+    if np.ptp(others) or np.ptp(result.test_acc.values):
+        expected = ttest_ind(result.test_acc.values, others, equal_var=False).pvalue
+        assert result.p_random == pytest.approx(expected)
 
 
 def test_the_command(tmp_path: Path) -> None:
