@@ -123,6 +123,35 @@ class NASGEMBench:
         _check_encoders(self.encoders)
 
 
+@configuration
+class DARTSBench:
+    """Predictors and proxies on measured accuracies of DARTS' cells.
+
+    Raises:
+        ConfigError: a field is outside its range.
+    """
+
+    table: str
+    """A file, or a name for `gnas.data.load_table`."""
+    samples: Samples = (25, 50, 100)
+    """Numbers of labelled cells that predictors are trained on, each its own experiment."""
+    seeds: Repetitions = 20
+    """Repetitions, each with its own samples; all predictors get the same ones."""
+    encoders: tuple[str, ...] = encoders_of("toponas")
+    """Names of shipped encoders or files of one's own (``.safetensors``); may be empty."""
+    run_deviation: Annotated[float, Field(ge=0, lt=0.1)] = 0.0009
+    """Standard deviation of the test accuracy of one cell's runs, for the ceiling. The default is
+    that of ten runs of one cell (Liu et al., DARTS, ICLR 2019, Table 1: 2.76 ± .09% error)."""
+    data_dir: str | None = None
+    """Folder of tables to look in first."""
+    seed: Seed = 0
+    """Fixes samples and predictors."""
+
+    def __post_init__(self) -> None:
+        _check_different("samples", self.samples)
+        _check_encoders(self.encoders)
+
+
 _TABLE_IMAGES: dict[str, tuple[str, ...]] = {
     "nasbench101": ("cifar10",),
     "nasbench201": get_args(Images),

@@ -3,9 +3,14 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, field
+from typing import Any
+
+import numpy as np
+from numpy.typing import NDArray
 
 from gnas.encoders import load_encoder
+from gnas.graphs import DenseBatch, Graphs, as_batch, graph_keys
 from gnas.predictors import (
     MLP,
     ArdProcess,
@@ -22,6 +27,7 @@ from gnas.predictors import (
     WLProcess,
     default,
 )
+from gnas.predictors.features import Rows
 from gnas.spaces.base import Space
 
 
@@ -35,6 +41,40 @@ class Contender:
     """What the predictor sees."""
     true_ops: bool = False
     """Sees the operations even where the experiment is on wiring only."""
+
+
+@dataclass(frozen=True, eq=False)
+class KnownColumn:
+    """One column: what is known of each of some cells.
+
+    Args:
+        graphs: N cells, all different.
+        values: Of every cell, [N].
+        name: What the result tables print.
+    """
+
+    graphs: DenseBatch
+    values: NDArray[Any]
+    name: str
+
+    def __call__(self, graphs: Graphs) -> Rows:
+        """Rows float64 [M, 1] of M of these cells."""
+        keys = graph_keys(self.graphs)
+        order = np.argsort(keys)
+        place = order[np.searchsorted(keys[order], graph_keys(as_batch(graphs)))]
+        found: Rows = self.values[place].astype(np.float64)[:, None]
+        return found
+
+
+@dataclass(frozen=True)
+class NumEdges:
+    """One column: the number of edges."""
+
+    name: str = field(default="number of edges", init=False)
+
+    def __call__(self, graphs: Graphs) -> Rows:
+        """Rows float64 [N, 1]."""
+        return (as_batch(graphs).adjacency > 0).sum((1, 2)).double().numpy()[:, None]
 
 
 def contenders(

@@ -4,20 +4,20 @@ from __future__ import annotations
 
 import time
 from collections.abc import Callable, Sequence
-from dataclasses import dataclass, field, replace
+from dataclasses import dataclass, replace
 
 import numpy as np
 import torch
 from numpy.typing import NDArray
 
 from gnas.bench.config import NASGEMBench, encoders_of
-from gnas.bench.contenders import Contender, contenders
+from gnas.bench.contenders import Contender, KnownColumn, NumEdges, contenders
 from gnas.bench.experiment import Task, draw_candidates, run
 from gnas.bench.result import BenchResult
 from gnas.bench.tables import name_of, open_table
 from gnas.data.tables import BenchmarkTable
 from gnas.encoders import NASGEMEncoder, load_encoder
-from gnas.graphs import DenseBatch, as_batch, graph_keys
+from gnas.graphs import DenseBatch
 from gnas.kernel_options import Direction
 from gnas.kernels import wl_features
 from gnas.metrics import agreement_between_runs, noise_ceiling
@@ -47,34 +47,6 @@ EQUAL_MACS = (
     f"of all accuracies, a polynomial of degree {DEGREE} in ln(MACs), fitted to the whole table, "
     "is taken away"
 )
-
-
-@dataclass(frozen=True, eq=False)
-class TableColumn:
-    """One column: what a table says of each of its cells."""
-
-    table: BenchmarkTable
-    column: str
-    name: str
-
-    def __call__(self, graphs: DenseBatch) -> Rows:
-        """Rows float64 [N, 1] of cells that the table has."""
-        keys, values = graph_keys(self.table.graphs), self.table.values(self.column)
-        order = np.argsort(keys)
-        place = order[np.searchsorted(keys[order], graph_keys(as_batch(graphs)))]
-        found: Rows = values[place].astype(np.float64)[:, None]
-        return found
-
-
-@dataclass(frozen=True)
-class NumEdges:
-    """One column: the number of edges."""
-
-    name: str = field(default="number of edges", init=False)
-
-    def __call__(self, graphs: DenseBatch) -> Rows:
-        """Rows float64 [N, 1]."""
-        return (as_batch(graphs).adjacency > 0).sum((1, 2)).double().numpy()[:, None]
 
 
 @dataclass(frozen=True)
@@ -179,7 +151,7 @@ def participants(table: BenchmarkTable, encoders: Sequence[str]) -> list[Contend
         NASGEM(),
         encoders,
         wiring_only=False,
-        params=TableColumn(table, "num_params", "number of parameters"),
+        params=KnownColumn(table.graphs, table.values("num_params"), "number of parameters"),
     )
     for name in encoders:
         encoder = load_encoder(name)
@@ -196,7 +168,8 @@ def participants(table: BenchmarkTable, encoders: Sequence[str]) -> list[Contend
         Contender(MLP(walks), "MLP", walks.name),
         Contender(process, process.name, walks.name),
     ]
-    for trivial in (TableColumn(table, "macs", "MACs"), NumEdges()):
+    macs = KnownColumn(table.graphs, table.values("macs"), "MACs")
+    for trivial in (macs, NumEdges()):
         found.append(Contender(OneColumn(trivial), "none", trivial.name))
     return found
 

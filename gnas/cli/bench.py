@@ -178,6 +178,39 @@ def nasgem(
     report(result, out, json)
 
 
+@app.command()
+def darts(
+    table: Annotated[str, typer.Option(help="A Parquet file or a table's name")],
+    samples: Annotated[str, typer.Option(help="Training cells")] = "25,50,100",
+    seeds: Annotated[int, typer.Option(help="Repetitions with other samples")] = 20,
+    encoders: Annotated[str | None, typer.Option(help="Names with commas, or none")] = None,
+    run_deviation: Annotated[
+        float, typer.Option(help="Deviation of one cell's test accuracy, for the ceiling")
+    ] = 0.0009,
+    data_dir: Annotated[Path | None, typer.Option(help="Folder of tables")] = None,
+    seed: Annotated[int, typer.Option(help="Same seed, same numbers")] = 0,
+    workers: Workers = None,
+    out: Annotated[Path | None, typer.Option(help="Folder for result and figures")] = None,
+    json: Annotated[str | None, typer.Option(help="File for the result; - is stdout")] = None,
+) -> None:
+    """Rank pairs of DARTS' cells after seeing a few, and by zero-cost proxies."""
+    counts = whole_numbers(samples)
+    from gnas.bench.config import DARTSBench
+
+    check_early(json=json, out=out, data_dir=data_dir, tables=[table])
+    config = DARTSBench(
+        table=table, samples=counts, seeds=seeds, run_deviation=run_deviation,
+        data_dir=None if data_dir is None else str(data_dir), seed=seed, **chosen(encoders),
+    )  # fmt: skip
+    check_outputs(out, json)
+    workers = fitting(workers, counts, seeds)
+    from gnas.bench.darts import bench_darts
+
+    with reporting("fitting predictors") as progress:
+        result = bench_darts(config, progress=progress, workers=workers)
+    report(result, out, json)
+
+
 app.command()(search)
 app.command()(supernet)
 app.command()(topology)

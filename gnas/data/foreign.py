@@ -19,7 +19,7 @@ from gnas.data.columns import Column, Provenance
 from gnas.data.parquet import ColumnReader, check_graphs, check_size, read_lists, read_texts
 from gnas.errors import ConfigError, DataError, GraphError
 from gnas.graphs import DenseBatch
-from gnas.spaces import NASBench101, NASBench201
+from gnas.spaces import NASBench101, NASBench201, TopoNAS
 from gnas.spaces.nasbench201 import CANDIDATES, EDGES
 from gnas.spaces.registry import notations
 
@@ -60,6 +60,17 @@ Every ``cifar10_val`` column comes from training on half of CIFAR-10's training 
 the training time; seeds 0, 1 and 2 are the benchmark's 777, 888 and 999 (compared with its own
 files).
 """
+DARTS_COLUMNS = {
+    column.name: column
+    for column in (
+        Column("test_acc_600", "last_epoch_test_acc", "cifar10", 600),
+        Column("test_acc_600_mean20", "test_acc", "cifar10", 600),
+        Column("test_acc_100", "test_acc", "cifar10", 100),
+        Column("test_acc_300", "test_acc", "cifar10", 300),
+    )
+}
+"""Columns of a table of DARTS' cells beside genotype, percent. Those of 100 and 300 epochs are
+earlier moments of the same run; test_acc is the mean of its last 20 epochs."""
 _ACCURACY = re.compile(
     r"(cifar100|cifar10[-_]?valid|imagenet(?:16(?:[-_]?120)?)?)_((?:val|test)_acc)_(12|200)"
     r"(?:_seed([012]))?"
@@ -77,7 +88,7 @@ COMPLETE = {*NASBENCH101_COLUMNS, *NASBENCH201_COLUMNS} - {*MAY_MISS}
 
 
 def read_foreign(path: Path, schema: pa.Schema, *, notation: str | None = None) -> BenchmarkTable:
-    """Opens a NAS-Bench-101 or NAS-Bench-201 table in a known foreign layout.
+    """Opens a table of NAS-Bench-101, NAS-Bench-201 or DARTS' cells in a known foreign layout.
 
     Warns where cells that compute the same function differ so much that the encoding may be
     another one than was read: see `gnas.data.agreement`.
@@ -108,9 +119,12 @@ def _read(path: Path, schema: pa.Schema, notation: str | None) -> BenchmarkTable
         return _read_nasbench101(path, schema)
     if "arch_str" in schema.names:
         return _read_nasbench201(path, schema)
+    if "genotype" in schema.names:
+        return _read_darts(path, schema)
     raise DataError(
         f"{path} must be a table of gnas, or have the columns hash, adjacency and ops "
-        f"(NAS-Bench-101) or arch_str (NAS-Bench-201), but has {schema.names[:8]}"
+        "(NAS-Bench-101), arch_str (NAS-Bench-201) or genotype (DARTS), but has "
+        f"{schema.names[:8]}"
     )
 
 
@@ -158,6 +172,38 @@ def _read_nasbench201(path: Path, schema: pa.Schema) -> BenchmarkTable:
     scales = {column.name: 0.01 for column in columns if column.is_accuracy}
     scales["cifar10_macs_M"] = 1e6
     return BenchmarkTable(graphs, columns, provenance, _read_values(path, columns, scales))
+
+
+def _read_darts(path: Path, schema: pa.Schema) -> BenchmarkTable:
+    """A table of pairs of cells as DARTS' code writes them."""
+    texts = read_texts(path, "genotype")
+    space, graphs = TopoNAS.darts(), []
+    for row, text in enumerate(texts):
+        try:
+            graphs.append(space.from_str(text))
+        except GraphError as error:
+            raise DataError(f"{path}: row {row} of column 'genotype': {error}") from None
+    if not graphs:
+        raise DataError(f"{path} must have at least one row, but is empty")
+    batch = DenseBatch.from_data(graphs)
+    check_graphs(batch, space.name, None, str(path))
+    columns = [DARTS_COLUMNS[name] for name in schema.names if name in DARTS_COLUMNS]
+    if not columns:
+        raise DataError(f"{path} must have one of {[*DARTS_COLUMNS]}, but has {schema.names[:8]}")
+    _check_numbers(path, schema, [column.name for column in columns])
+    provenance = Provenance(
+        name=path.stem,
+        space=space.name,
+        source="Yang, Esperanca and Carlucci, NAS evaluation is frustratingly hard, ICLR 2020, "
+        "through a Parquet table of others",
+        kind="partial",
+        note=f"{len(batch)} random pairs of DARTS' cells, one run each: too few, and too much "
+        "alike beside the noise of one run, for more than coarse conclusions",
+        licence="GPL-3.0",
+        path=str(path),
+    )
+    scales = {column.name: 0.01 for column in columns}
+    return BenchmarkTable(batch, columns, provenance, _read_values(path, columns, scales))
 
 
 def _read_notation(path: Path, schema: pa.Schema, name: str) -> BenchmarkTable:

@@ -8,7 +8,8 @@ import torch
 from scipy.stats import kendalltau
 
 from gnas.bench.config import NASGEMBench
-from gnas.bench.nasgem import ExactKernelMap, TableColumn, at_equal_macs, bench_nasgem, untrained
+from gnas.bench.contenders import KnownColumn
+from gnas.bench.nasgem import ExactKernelMap, at_equal_macs, bench_nasgem, untrained
 from gnas.data import BenchmarkTable, load_table, save_table
 from gnas.data.columns import Column, Provenance
 from gnas.encoders import NASGEMEncoder, load_encoder
@@ -101,7 +102,9 @@ def test_the_exact_map_is_the_kernel(rng: np.random.Generator) -> None:
 def test_columns_are_found_by_cell(path: str) -> None:
     table = load_table(path)
     rows = np.random.default_rng(0).permutation(COUNT)[:50]
-    macs = TableColumn(table, "macs", "MACs")(table.graphs[torch.from_numpy(rows)])
+    macs = KnownColumn(table.graphs, table.values("macs"), "MACs")(
+        table.graphs[torch.from_numpy(rows)]
+    )
     assert np.array_equal(macs[:, 0], table.values("macs")[rows])
 
 

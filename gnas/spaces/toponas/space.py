@@ -146,6 +146,11 @@ class TopoNAS(Space):
         return cell_figures(Genotype.from_graph(graph))
 
     @classmethod
+    def darts(cls) -> TopoNAS:
+        """The space of DARTS' own cells: two edges enter each of four intermediate nodes."""
+        return cls(topology="fixed", k=2, mode="input")
+
+    @classmethod
     def of_text(cls, text: str) -> TopoNAS | None:
         """See `Space.of_text`; the notation is ``Genotype(normal=...)`` or its JSON.
 

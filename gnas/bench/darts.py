@@ -1,0 +1,131 @@
+"""Predictors and zero-cost proxies on measured accuracies of DARTS' cells."""
+
+from __future__ import annotations
+
+import math
+import time
+from collections.abc import Callable
+
+import numpy as np
+from numpy.typing import NDArray
+
+from gnas.bench.config import DARTSBench
+from gnas.bench.contenders import Contender, KnownColumn, contenders
+from gnas.bench.experiment import Task, run
+from gnas.bench.result import BenchResult
+from gnas.bench.tables import name_of, open_table
+from gnas.data.tables import BenchmarkTable
+from gnas.predictors import OneColumn
+from gnas.proxies import ProxyConfig, measure
+from gnas.spaces import TopoNAS
+from gnas.spaces.toponas.cells import EDGE_OPS
+
+PROTOCOL = {
+    "train": "test accuracy of the sampled cells, by rank; the table has no validation accuracy",
+    "rank": "all cells that are not samples, against their test accuracy",
+    "pick": "the best predicted of these cells",
+    "bias": "best test accuracy of the table, minus that of the pick",
+    "intervals": "mean and 95% Student t interval over seeds; all rows share the samples",
+    "early": "the accuracies of earlier epochs are of the very runs that are ranked",
+}
+
+
+def bench_darts(
+    config: DARTSBench,
+    *,
+    progress: Callable[[int, int | None], None] | None = None,
+    workers: int = 1,
+) -> BenchResult:
+    """Runs the experiment: draws samples, fits every predictor, ranks the rest, picks one.
+
+    Args:
+        config: What to run.
+        progress: Called with (fits done, fits in all).
+        workers: Processes that fit; the numbers are the same for any number.
+
+    Raises:
+        ConfigError: the table has too few cells for ``config.samples``, lacks test accuracies, or
+            is of another space.
+        MissingDataError: there is no such table.
+        DataError: the table is damaged.
+        ProcessError: a process was killed.
+    """
+    start = time.monotonic()
+    table = open_table(TopoNAS.name, config.table, config.data_dir)
+    scores, columns = table.test_acc(), table.select("test_acc")
+    task = Task(
+        graphs=table.graphs,
+        seen=table.graphs,
+        train_scores=scores,
+        true_scores=scores,
+        candidates=np.arange(len(table)),
+    )
+    rows = run(
+        task,
+        participants(table, config),
+        samples=config.samples,
+        seeds=config.seeds,
+        seed=config.seed,
+        progress=progress,
+        workers=workers,
+    )
+    name, points = name_of(columns), 100 * config.run_deviation
+    ceiling = (
+        f"what true accuracies would have if one cell's runs deviate by {points:.2f} points, "
+        f"beside {100 * scores.std(ddof=1):.2f} between the cells"
+    )
+    return BenchResult(
+        command="bench darts",
+        config=config,
+        table={
+            **table.provenance.summary(),
+            "usable": len(table),
+            "candidates": len(table),
+            "train_column": name,
+            "test_column": name,
+        },
+        quantity="test_acc",
+        protocol={**PROTOCOL, "ceiling": ceiling, "agreement": "one run a cell"},
+        rows=rows,
+        ceiling=attainable_tau(scores, config.run_deviation),
+        agreement_between_runs=None,
+        best_score=float(scores.max()),
+        seconds=time.monotonic() - start,
+    )
+
+
+def participants(table: BenchmarkTable, config: DARTSBench) -> list[Contender]:
+    """Who takes part: predictors, proxies, early accuracies and the trivial."""
+    space, graphs = TopoNAS.darts(), table.graphs
+    proxies = ProxyConfig()
+    measured = dict(zip(proxies.proxies, measure(space, graphs, proxies).T, strict=True))
+    found = contenders(
+        space,
+        config.encoders,
+        wiring_only=False,
+        params=KnownColumn(graphs, measured.pop("params"), "number of parameters"),
+    )
+    last = max(column.epochs or 0 for column in table.columns if column.quantity == "test_acc")
+    for column in table.columns:
+        if column.quantity == "test_acc" and column.epochs not in (None, last):
+            measured[f"its own {column.name}"] = table.values(column.name)
+    skips = graphs.adjacency == 1 + EDGE_OPS.index("skip_connect")
+    measured["fewest skip connections"] = -skips.sum((1, 2)).numpy()
+    trivial = [KnownColumn(graphs, values, name) for name, values in measured.items()]
+    found += [Contender(OneColumn(one), "none", one.name) for one in trivial]
+    return found
+
+
+def attainable_tau(scores: NDArray[np.float64], run_deviation: float) -> float:
+    """Kendall's tau between true accuracies and measured ones, both normally distributed.
+
+    Args:
+        scores: Measured, one run a cell, [N].
+        run_deviation: Standard deviation of one cell's runs.
+
+    Example:
+        >>> round(attainable_tau(np.array([0.0, 0.1, 0.2]), 0.0), 3)
+        1.0
+    """
+    noise = min(1.0, run_deviation**2 / float(scores.var(ddof=1)))
+    return 2 / math.pi * math.asin(math.sqrt(1 - noise))

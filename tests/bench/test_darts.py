@@ -1,0 +1,112 @@
+"""Predictors on a table of DARTS' cells in the layout that others published."""
+
+from __future__ import annotations
+
+import json
+import math
+from pathlib import Path
+
+import numpy as np
+import pyarrow as pa
+import pyarrow.parquet as pq
+import pytest
+from scipy.stats import kendalltau
+from typer.testing import CliRunner
+
+from gnas.bench.config import DARTSBench
+from gnas.bench.darts import attainable_tau, bench_darts
+from gnas.cli import app
+from gnas.data import load_table
+from gnas.errors import ConfigError, DataError
+from gnas.spaces import TopoNAS
+
+COUNT = 60
+
+
+def write(path: Path, **changes: list[object]) -> Path:
+    """A table of random cells, the less accurate the more skip connections they have."""
+    rng = np.random.default_rng(5)
+    space = TopoNAS.darts()
+    texts = [space.to_str(cell) for cell in space.sample_batch(COUNT, rng)]
+    acc = [97 - 0.05 * text.count("skip") + rng.normal(0, 0.02) for text in texts]
+    columns: dict[str, object] = {
+        "genotype": texts,
+        "test_acc_600": [value - 0.01 for value in acc],
+        "test_acc_600_mean20": acc,
+        "test_acc_100": [value - 6 + rng.normal(0, 0.1) for value in acc],
+    }
+    pq.write_table(pa.table(columns | changes), path)
+    return path
+
+
+@pytest.fixture(scope="module")
+def path(tmp_path_factory: pytest.TempPathFactory) -> str:
+    return str(write(tmp_path_factory.mktemp("darts") / "cells.parquet"))
+
+
+def test_cells_and_accuracies_are_those_of_the_file(path: str) -> None:
+    table, rows = load_table(path), pq.read_table(path).to_pylist()
+    assert table.provenance.space == "toponas" and table.provenance.kind == "partial"
+    space = TopoNAS.darts()
+    assert [space.to_str(table[k]) for k in range(COUNT)] == [row["genotype"] for row in rows]
+    assert table.test_acc() == pytest.approx([row["test_acc_600_mean20"] / 100 for row in rows])
+    early = table.metric("test_acc", epochs=100)
+    assert early == pytest.approx([row["test_acc_100"] / 100 for row in rows])
+
+
+def test_rows_follow_from_the_table(path: str) -> None:
+    config = DARTSBench(table=path, samples=(20,), seeds=2, encoders=("nasgem-toponas",))
+    result = bench_darts(config)
+    rows = {(row.predictor, row.encoder): row for row in result.rows}
+    names = {"adjacency + ops", "nasgem-toponas"}
+    assert names <= {encoder for predictor, encoder in rows if predictor == "MLP"}
+    alone = {"number of parameters", "synflow", "naswot", "its own test_acc_100"}
+    assert alone <= {encoder for predictor, encoder in rows if predictor == "none"}
+    table, taus = load_table(path), []
+    skips = [-table.graphs.data(k).edge_op.eq(2).sum() for k in range(COUNT)]
+    for repetition in range(2):
+        order = np.random.default_rng([0, 1, repetition]).permutation(COUNT)[20:]
+        taus.append(kendalltau(np.array(skips)[order], table.test_acc()[order])[0])
+    found = rows["none", "fewest skip connections"].kendall_tau
+    assert found is not None and found.mean == pytest.approx(np.mean(taus)) and found.mean > 0.5
+    assert result.ceiling == attainable_tau(table.test_acc(), 0.0009)
+
+
+def test_the_ceiling_is_that_of_noisy_normal_scores() -> None:
+    rng = np.random.default_rng(0)
+    truth = rng.normal(0.97, 0.002, 4000)
+    measured = truth + rng.normal(0, 0.001, 4000)
+    assert attainable_tau(measured, 0.001) == pytest.approx(
+        kendalltau(truth, measured)[0], abs=0.02
+    )
+    assert attainable_tau(measured, 1.0) == 0 and math.isclose(attainable_tau(measured, 0.0), 1)
+
+
+def test_the_command(path: str, tmp_path: Path) -> None:
+    words = ["bench", "darts", "--table", path, "--samples", "20", "--seeds", "1"]
+    done = CliRunner().invoke(app, [*words, "--encoders", "none", "--out", str(tmp_path / "run")])
+    assert done.exit_code == 0, done.output
+    assert "PARTIAL, 60 cells" in done.stdout and "Ceiling of Kendall tau" in done.stdout
+    record = json.loads((tmp_path / "run" / "result.json").read_text())
+    assert record["command"] == "bench darts" and record["config"]["encoders"] == []
+    assert (tmp_path / "run" / "figures" / "kendall_tau.png").exists()
+
+
+def test_impossible_tables(path: str, tmp_path: Path) -> None:
+    with pytest.raises(ConfigError, match="run_deviation must be at least 0"):
+        DARTSBench(table=path, run_deviation=-1.0)
+    with pytest.raises(ConfigError, match="must hold 'toponas' cells"):
+        bench_darts(DARTSBench(table="nasbench101-mini"))
+    texts = list(pq.read_table(path)["genotype"].to_pylist())
+    bad = write(tmp_path / "bad.parquet", genotype=[*texts[:-1], "Genotype(normal=[[('x', 1)]])"])
+    with pytest.raises(DataError, match="row 59 of column 'genotype'"):
+        load_table(bad)
+    twice = write(tmp_path / "twice.parquet", genotype=[*texts[:-1], texts[0]])
+    with pytest.raises(DataError, match="must occur once"):
+        load_table(twice)
+    large = write(tmp_path / "large.parquet", test_acc_600_mean20=[971.0] * COUNT)
+    with pytest.raises(DataError, match="test_acc_600_mean20"):
+        load_table(large)
+    pq.write_table(pa.table({"genotype": texts}), tmp_path / "none.parquet")
+    with pytest.raises(DataError, match="must have one of"):
+        load_table(tmp_path / "none.parquet")
