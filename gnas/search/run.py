@@ -598,10 +598,8 @@ class _Elsewhere:
             self._count = count
 
     def _look(self) -> None:
-        for one in self._study.results():
-            if one.result is not None or one.error is not None:
-                measures = None if one.result is None else one.result["measures"]
-                self._ended.setdefault(candidate_key(one.candidate), (measures, one.error))
+        for key, one in self._study.ended(self._ended).items():
+            self._ended[key] = None if one.result is None else one.result["measures"], one.error
 
 
 @contextmanager

@@ -6,7 +6,7 @@ import json
 import logging
 import math
 from collections import Counter
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Container, Iterator, Mapping, Sequence
 from contextlib import contextmanager, suppress
 from dataclasses import dataclass
 from functools import partial
@@ -202,6 +202,18 @@ class CandidateStudy:
         latest = self._storage.call(self._latest)
         held_back = [Evaluated(c, None, None, None) for c in self._backlog.values()]
         return [_evaluated(trial) for trial in latest.values()] + held_back
+
+    def ended(self, known: Container[str]) -> dict[str, Evaluated]:
+        """The candidates that are evaluated or have failed, by their keys.
+
+        Args:
+            known: Keys (`candidate_key`) of those that are left out.
+        """
+        return {
+            key: _evaluated(trial)
+            for key, trial in self._storage.call(self._latest).items()
+            if key not in known and trial.state.is_finished() and not _is_lost(trial)
+        }
 
     def progress(self) -> Progress:
         """Counts of candidates."""

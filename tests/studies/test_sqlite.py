@@ -12,13 +12,14 @@ from pathlib import Path
 
 import optuna
 import pytest
-from optuna.trial import TrialState
+from optuna.trial import FrozenTrial, TrialState
 
 from gnas import owners
 from gnas.errors import ConfigError, DataError, GnasError, MissingDataError
 from gnas.studies import CandidateStudy, Evaluated, Progress, local_workers, work
+from gnas.studies import study as study_module
 from gnas.studies.places import shown
-from gnas.studies.study import MAX_DEATHS
+from gnas.studies.study import MAX_DEATHS, candidate_key
 from tests.studies.jobs import Doubling
 
 JOB = Doubling(seconds=0.0)
@@ -72,6 +73,28 @@ def test_candidates_are_planned_once_and_kept_in_order(file: Path) -> None:
     assert found[0] == Evaluated({"x": 3, "seed": 1}, found[0].result, None, 0)
     again = opened(file)
     assert again.results() == found and work(again, JOB, wait=False) == 0
+
+
+def test_what_has_ended_is_read_once(file: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    read: list[int] = []
+
+    def evaluated(trial: FrozenTrial) -> Evaluated:
+        read.append(trial.number)
+        return made(trial)
+
+    made = study_module._evaluated
+    monkeypatch.setattr(study_module, "_evaluated", evaluated)
+    study, known = opened(file), dict[str, Evaluated]()
+    for count in range(1, 6):
+        study.plan([{"x": count}, {"x": -count, "trouble": "error"}])
+        assert study.ended(known) == {}  # they wait
+        work(study, JOB, wait=False)
+        new = study.ended(known)
+        assert [one.candidate["x"] for one in new.values()] == [count, -count]
+        assert [*new] == [candidate_key(one.candidate) for one in new.values()]
+        known |= new
+    assert study.ended({}) == known
+    assert sum(number == 0 for number in read) == 2  # not each time that another one ended
 
 
 def test_what_failed_is_recorded_with_its_reason_and_the_rest_goes_on(
