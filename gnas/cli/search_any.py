@@ -20,6 +20,7 @@ from gnas.cli.output import (
 )
 from gnas.cli.search_nasgem import place, watching
 from gnas.processes import prepare
+from gnas.spaces.names import is_own_space
 
 if TYPE_CHECKING:
     from rich.console import Console
@@ -166,7 +167,7 @@ def resume_command(searcher: str, folder: Path, workers: int, storage: str | Non
 def following(folder: Path, plan: SearchPlan) -> list[list[str | Path]]:
     """The commands that come after a search: architectures of gnas' spaces can be trained."""
     commands: list[list[str | Path]] = [["show", folder]]
-    if not plan.evaluate and ".py:" not in plan.space:
+    if not plan.evaluate and not is_own_space(plan.space):
         commands.append(["retrain", folder])
     return commands
 

@@ -23,6 +23,7 @@ from gnas.cli.output import (
     write_json,
 )
 from gnas.processes import prepare
+from gnas.spaces.names import is_own_space
 
 if TYPE_CHECKING:
     from rich.console import Console
@@ -152,7 +153,7 @@ def nasgem(
         )  # fmt: skip
     print_search(result, folder, report_console(json))
     following: list[list[str | Path]] = [["show", folder]]
-    if ".py:" not in (plan.space or "") and plan.evaluate is None:
+    if not is_own_space(plan.space or "") and plan.evaluate is None:
         following.append(["retrain", folder])
     print_next(report_console(json), *following)
     if json is not None:

@@ -11,7 +11,8 @@ from gnas.evaluate.base import Evaluator, check_measures
 from gnas.evaluate.efficiency import WEIGHT, EfficiencyEvaluator
 from gnas.evaluate.function import FunctionEvaluator
 from gnas.evaluate.training import TrainingEvaluator
-from gnas.spaces import Space, load_space, space_of_record
+from gnas.spaces import Space, space_of_record
+from gnas.spaces.registry import loaded_space
 from gnas.studies import Job
 from gnas.studies.job import Evaluate
 from gnas.user_code import Source
@@ -27,8 +28,8 @@ class EvaluationJob(Job):
 
     kind: ClassVar[str] = "search"
 
-    space: Space | Source
-    """The space, or the file that has it."""
+    space: Space
+    """The architectures."""
     space_facts: dict[str, Any]
     """What tells the space from others, as JSON has it."""
     evaluator: Evaluator
@@ -68,16 +69,16 @@ class EvaluationJob(Job):
         """
         try:
             about, how, wanted = facts["space"], facts["evaluator"], tuple(facts["wanted"])
-            kind, own_space = how["kind"], "sha256" in about
+            kind, own_space, args = how["kind"], "sha256" in about, about["args"]
         except (KeyError, TypeError) as error:
             raise ConfigError(
                 f"a search must be one of this version of gnas, but lacks: {error}"
             ) from error
-        found: Space | Source = (
-            _same_file(space, about["sha256"], "--space FILE.py:NAME")
-            if own_space
-            else space_of_record(about)
-        )
+        if own_space:
+            given = _same_file(space, about["sha256"], "--space FILE.py:NAME")
+            found = loaded_space(given, args)
+        else:
+            found = space_of_record(about)
         evaluator: Evaluator
         if kind == FunctionEvaluator.kind and "sha256" in how:
             given = _same_file(evaluate, how["sha256"], "--evaluate FILE.py:FUNCTION")
@@ -96,15 +97,18 @@ class EvaluationJob(Job):
 
     def open(self) -> Evaluate:
         """See `Job.open`."""
-        space = load_space(self.space) if isinstance(self.space, Source) else self.space
-        self.evaluator.open(space)
-        return self.evaluation(space)
+        self.evaluator.open(self.space)
+        return self.evaluation()
 
-    def evaluation(self, space: Space) -> Evaluate:
+    def read(self) -> str | None:
+        """See `Job.read`."""
+        return (self.evaluator.data_facts() or {}).get("read")
+
+    def evaluation(self) -> Evaluate:
         """What `open` returns, of an evaluator that is open."""
 
         def evaluate(candidate: dict[str, Any]) -> dict[str, Any]:
-            graph = space.from_str(candidate["architecture"])
+            graph = self.space.from_str(candidate["architecture"])
             evaluator = self.evaluator.at(candidate.get("stage", ""))
             found = evaluator.evaluate(graph, seed=candidate["seed"])
             measures = check_measures(found, self.wanted)
@@ -120,7 +124,7 @@ def _same_file(given: str | None, sha256: str, option: str) -> Source:
             f"a worker of this search must be told which file to run; give {option} with the file "
             f"of sha256 {sha256[:12]}..."
         )
-    source = Source.parse(given)
+    source = Source.parse(given.partition("(")[0])  # of a space, the arguments are recorded
     if source.sha256 != sha256:
         raise ConfigError(
             f"{option} must be the file that the search was begun with (sha256 {sha256[:12]}...), "

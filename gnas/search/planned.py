@@ -22,7 +22,6 @@ from gnas.search.result import SearchResult
 from gnas.search.run import Draw, Report, run_search
 from gnas.spaces import Space, load_space, space_record
 from gnas.studies.places import shown
-from gnas.user_code import Source
 
 
 def run_plan(
@@ -48,7 +47,6 @@ def run_plan(
         GnasError: see `gnas.search.run_search`.
     """
     space = load_space(plan.space)
-    source = Source.parse(plan.space) if ":" in plan.space else None
     evaluator = open_evaluator(plan, space)
     return run_search(
         space,
@@ -65,7 +63,6 @@ def run_plan(
         resume=resume,
         storage=plan.storage,
         study=plan.study,
-        source=source,
         plan=plain(
             {**vars(plan), "storage": None if plan.storage is None else shown(plan.storage)}
         ),

@@ -40,7 +40,6 @@ from gnas.studies import CandidateStudy, candidate_key, local_workers
 from gnas.studies.job import Evaluate
 from gnas.studies.places import shown
 from gnas.studies.workers import Wait
-from gnas.user_code import Source
 
 logger = logging.getLogger(__name__)
 
@@ -97,7 +96,6 @@ def run_search(
     resume: bool = False,
     storage: str | None = None,
     study: str | None = None,
-    source: Source | None = None,
     plan: Mapping[str, Any] | None = None,
     until: Callable[[Evaluation], bool] | None = None,
     report: Report = lambda progress: None,
@@ -134,7 +132,6 @@ def run_search(
             file in ``out``. Searches that measure alike may share a study: what one of them had
             evaluated, the others find there.
         study: The study's name there; None for the name of ``out``.
-        source: The file that ``space`` comes from, which other processes load again.
         plan: Kept in ``config.json``, for whoever makes searcher and evaluator anew.
         until: Ends the search early, when it is true of an evaluation; asked in the order of
             their numbers.
@@ -200,17 +197,17 @@ def run_search(
         "study": study,
         "plan": plan,
     }
-    job = EvaluationJob(source or space, facts["space"], evaluator, goal.names)
+    job = EvaluationJob(space, facts["space"], evaluator, goal.names)
     with working_in(out):
         if out is not None:
             _check_folder(out, facts, budget, resume)
         data = evaluator.data_facts()
-        if data is not None and "read" in data:
-            logger.log(NOTICE, "%s", data["read"])  # here, since every worker opens the evaluator
+        if (line := job.read()) is not None:
+            logger.log(NOTICE, "%s", line)
         lines = None if out is None else _Lines(out / METRICS, events=data is not None)
         place: AbstractContextManager[_Queue]
         if workers is None or evaluator.instant:
-            place = _here(job, space)
+            place = _here(job)
         else:
             where = storage or str((out or Path()) / STUDY)
             place = _elsewhere(job, where, study or str(config["command"]), workers)
@@ -564,8 +561,8 @@ class _Here:
 
 
 @contextmanager
-def _here(job: EvaluationJob, space: Space) -> Iterator[_Here]:
-    yield _Here(job.evaluation(space))
+def _here(job: EvaluationJob) -> Iterator[_Here]:
+    yield _Here(job.evaluation())
 
 
 class _Elsewhere:

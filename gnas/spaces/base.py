@@ -93,6 +93,13 @@ class Space(ABC):
     def __getnewargs_ex__(self) -> tuple[tuple[()], dict[str, Any]]:
         return (), self.args
 
+    def __reduce_ex__(self, protocol: Any) -> Any:
+        if self.loaded is None:
+            return super().__reduce_ex__(protocol)
+        from gnas.spaces.registry import loaded_space
+
+        return loaded_space, self.loaded  # other processes load the file again
+
     def __eq__(self, other: object) -> bool:
         return type(other) is type(self) and _fixed(self.args) == _fixed(other.args)
 

@@ -48,12 +48,22 @@ def check_space(text: str, *, file: bool = True) -> None:
     """
     name = text.partition("(")[0].strip()
     known = SPACE_HOMES | READY_MADE_HOMES
-    if ":" not in name and name not in known:
+    if is_own_space(text):
+        if file:
+            Source.parse(name)
+    elif name not in known:
         raise ConfigError(
             f"unknown space {name!r}; choose from {sorted(known)}, or name your own FILE.py:NAME"
         )
-    if ":" in name and file:
-        Source.parse(name)
+
+
+def is_own_space(text: str) -> bool:
+    """Whether a space is named as one in a user's file: ``FILE.py:NAME``.
+
+    Args:
+        text: See `gnas.spaces.load_space`.
+    """
+    return ":" in text.partition("(")[0]
 
 
 def network_config(text: str) -> type | None:

@@ -38,7 +38,7 @@ READY_MADE = _classes(READY_MADE_HOMES)
 """The spaces that need arguments, or that differ from one of `SPACES` only in what is drawn."""
 
 
-def load_space(text: str | Source) -> Space:
+def load_space(text: str) -> Space:
     """The space that a user names.
 
     Args:
@@ -54,14 +54,12 @@ def load_space(text: str | Source) -> Space:
         >>> load_space("nasgem(num_nodes=8)")
         NASGEM(num_nodes=8, densities=(0.05, 0.6))
     """
-    if isinstance(text, Source):
-        return _loaded(text, {})
     name, args = _parsed(text)
     makers = SPACES | READY_MADE
     if name in makers:
         return _made(name, makers[name], args)
     check_space(name)
-    return _loaded(Source.parse(name), args)
+    return loaded_space(Source.parse(name), args)
 
 
 def space_record(space: Space) -> dict[str, Any]:
@@ -145,7 +143,7 @@ def space_of_record(record: Any, space: Space | None = None, *, run: bool = Fals
             f"{source.path} must be the file of the record (sha256 {sha256:.12}...), "
             f"but has {source.sha256:.12}...; give it with `--space FILE.py:NAME` to go on with it"
         )
-    return _loaded(source, args)
+    return loaded_space(source, args)
 
 
 def space_of_text(text: str) -> Space:
@@ -206,8 +204,16 @@ def _parsed(text: str) -> tuple[str, dict[str, Any]]:
         ) from error
 
 
-def _loaded(source: Source, args: Mapping[str, Any]) -> Space:
-    """The space in a user's file."""
+def loaded_space(source: Source, args: Mapping[str, Any]) -> Space:
+    """The space in a user's file, which is run.
+
+    Args:
+        source: A space, or a class or function that makes one.
+        args: What that is called with.
+
+    Raises:
+        ConfigError: the file changed or cannot be run, or gives no space.
+    """
     found = source.load()
     if isinstance(found, Space) and args:
         raise ConfigError(f"{source} is a space already, so it takes no arguments")

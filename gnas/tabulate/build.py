@@ -25,7 +25,6 @@ from gnas.search.run import run_search
 from gnas.search.samplers.listed import ListedSearch
 from gnas.spaces import space_record
 from gnas.tabulate.config import TabulateConfig
-from gnas.user_code import Source
 
 logger = logging.getLogger(__name__)
 
@@ -88,7 +87,6 @@ def tabulate(
             workers=workers,
             storage=str(storage or file),
             study=study or (OWN_STUDY if storage is None else out.stem),
-            source=Source.parse(config.space) if ".py:" in config.space else None,
             report=lambda p: report(p.done * config.seeds, p.total * config.seeds),
         )
         write_table(found.evaluations, config, images, out)

@@ -153,10 +153,10 @@ def test_a_space_and_a_function_of_one_s_own(tmp_path: Path) -> None:
     file = tmp_path / "mine.py"
     file.write_text(
         "from gnas.spaces import NASGEM\n\n\nclass Small(NASGEM):\n    name = 'small'\n\n"
-        "    def __init__(self):\n        super().__init__(5)\n\n\n"
+        "    def __init__(self, nodes=3):\n        super().__init__(nodes)\n\n\n"
         "def worth(graph, *, seed):\n    return graph.num_edges\n"
     )
-    words = ["search", "local", "--space", f"{file}:Small", "--evaluate", f"{file}:worth"]
+    words = ["search", "local", "--space", f"{file}:Small(nodes=5)", "--evaluate", f"{file}:worth"]
     done = run(app, [*words, "--budget", "12", "--out", str(tmp_path / "run")])
     assert done.exit_code == 0, done.output
     found = read_result(tmp_path / "run")

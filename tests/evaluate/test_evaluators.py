@@ -23,9 +23,8 @@ from gnas.evaluate import (
 from gnas.evaluate.base import check_measures
 from gnas.models import NasgemNetworkConfig, nasgem_network, num_macs, num_params
 from gnas.recipe import ProxyRecipe
-from gnas.spaces import NASGEM, SPACES, NASBench201, Space, load_space
+from gnas.spaces import NASGEM, SPACES, NASBench201, Space, load_space, space_record
 from gnas.train import fresh_network, train_proxy
-from gnas.user_code import Source
 
 
 @pytest.fixture(scope="module")
@@ -202,38 +201,43 @@ def test_spaces_by_name_and_from_files(tmp_path: Path) -> None:
         load_space("mars")
     file = tmp_path / "spaces.py"
     file.write_text(
-        "from gnas.spaces import NASGEM\nsmall = NASGEM(5)\ndef make():\n    return NASGEM(4)\n"
+        "from gnas.spaces import NASGEM\nsmall = NASGEM(5)\n"
+        "def make(nodes=4):\n    return NASGEM(nodes)\n"
         "text = 'x'\n"
     )
     assert load_space(f"{file}:small").max_nodes == 5
-    assert load_space(Source.parse(f"{file}:make")).max_nodes == 4
+    made = load_space(f"{file}:make(nodes=6)")
+    assert load_space(f"{file}:make").max_nodes == 4 and made.max_nodes == 6
+    assert pickle.loads(pickle.dumps(made)).max_nodes == 6  # as workers get it
     with pytest.raises(ConfigError, match=r"must be a gnas\.spaces\.Space, but is str"):
         load_space(f"{file}:text")
 
 
 def test_a_worker_runs_only_the_files_that_its_starter_names(tmp_path: Path) -> None:
     file, other = tmp_path / "mine.py", tmp_path / "other.py"
-    file.write_text("from gnas.spaces import NASGEM\nsmall = NASGEM(5)\n"
+    file.write_text("from gnas.spaces import NASGEM\nclass Mine(NASGEM):\n"
+                    "    def __init__(self, nodes=3):\n        super().__init__(nodes)\n"
                     "def worth(graph, *, seed):\n    return 7\n")  # fmt: skip
-    other.write_text("small = worth = None\n")
-    source = Source.parse(f"{file}:small")
+    other.write_text("Mine = worth = None\n")
+    own = f"{file}:Mine(nodes=5)"
     evaluator = FunctionEvaluator(f"{file}:worth")
-    about = {"name": "nasgem", "sha256": source.sha256}
-    facts = EvaluationJob(source, about, evaluator, ("score",)).facts()
+    space = load_space(own)
+    about = {name: value for name, value in space_record(space).items() if name != "file"}
+    facts = EvaluationJob(space, about, evaluator, ("score",)).facts()
     assert str(tmp_path) not in str(facts)
     with pytest.raises(ConfigError, match=r"must be told which file to run; give --space FILE"):
         EvaluationJob.from_facts(facts, evaluate=f"{file}:worth")
     with pytest.raises(ConfigError, match=r"give --evaluate FILE\.py:FUNCTION"):
-        EvaluationJob.from_facts(facts, space=f"{file}:small")
+        EvaluationJob.from_facts(facts, space=own)
     with pytest.raises(ConfigError, match="must be the file that the search was begun with"):
-        EvaluationJob.from_facts(facts, space=f"{file}:small", evaluate=f"{other}:worth")
-    job = EvaluationJob.from_facts(facts, space=f"{file}:small", evaluate=f"{file}:worth")
-    assert job.facts() == facts
+        EvaluationJob.from_facts(facts, space=own, evaluate=f"{other}:worth")
+    job = EvaluationJob.from_facts(facts, space=own, evaluate=f"{file}:worth")
+    assert job.facts() == facts and job.space.max_nodes == 5
     graph = NASGEM(5).sample(np.random.default_rng(0))
     candidate = {"number": 0, "architecture": NASGEM(5).to_str(graph), "seed": 0}
     assert job.open()(candidate)["measures"] == {"score": 7.0}
     facts["evaluator"] = {"kind": "own"}
     with pytest.raises(ConfigError, match="this search does by 'own', which its own command"):
-        EvaluationJob.from_facts(facts, space=f"{file}:small")
+        EvaluationJob.from_facts(facts, space=own)
     with pytest.raises(ConfigError, match="must be one of this version of gnas, but lacks"):
         EvaluationJob.from_facts({})

@@ -27,7 +27,6 @@ from gnas.search.result import SearchResult
 from gnas.search.run import Report, default_objectives, run_search
 from gnas.spaces import Space, load_space
 from gnas.studies.places import shown
-from gnas.user_code import Source
 
 logger = logging.getLogger(__name__)
 
@@ -113,7 +112,6 @@ def run_nasgem(
         resume=resume,
         storage=plan.storage,
         study=plan.study,
-        source=Source.parse(plan.space) if plan.space and ".py:" in plan.space else None,
         plan=record,
         report=report,
         tell=tell,
