@@ -3,19 +3,12 @@
 from __future__ import annotations
 
 from pathlib import Path
-from typing import TYPE_CHECKING, Annotated
+from typing import Annotated
 
 import typer
 
 from gnas.cli.options import given
-
-if TYPE_CHECKING:
-    from gnas.studies import Job
-
-JOBS = {
-    "search": "gnas.evaluate.job:EvaluationJob",
-}
-"""By the kind of study: what its workers do, loaded on use."""
+from gnas.errors import ConfigError
 
 Storage = Annotated[
     str,
@@ -45,10 +38,16 @@ def worker(
     A worker may be stopped or killed at any moment: another one evaluates its candidate.
     """
     from gnas.cli.output import console
+    from gnas.evaluate import EvaluationJob
     from gnas.studies import CandidateStudy, work
 
     joined = CandidateStudy.join(study, storage)
-    job = job_class(joined.kind).from_facts(
+    if joined.kind != EvaluationJob.kind:
+        raise ConfigError(
+            f"the study must be of the kind '{EvaluationJob.kind}', but is of kind "
+            f"'{joined.kind}', which this version of gnas does not know"
+        )
+    job = EvaluationJob.from_facts(
         joined.facts, data_dir=data_dir, **given(space=space, evaluate=evaluate)
     )
     stderr = console(stderr=True)
@@ -62,23 +61,3 @@ def worker(
         report=lambda line: stderr.print(line, markup=False, soft_wrap=True),
     )  # fmt: skip
     console().print(f"study {study} is finished; {count} candidates were evaluated here")
-
-
-def job_class(kind: str | None) -> type[Job]:
-    """The class of the jobs of a kind of study.
-
-    Raises:
-        ConfigError: this version knows no such kind.
-    """
-    from importlib import import_module
-
-    from gnas.errors import ConfigError
-
-    if kind not in JOBS:
-        raise ConfigError(
-            f"the study must be of a kind that this version of gnas knows ({', '.join(JOBS)}), "
-            f"but is of kind {kind}"
-        )
-    module, _, name = JOBS[kind].partition(":")
-    found: type[Job] = getattr(import_module(module), name)
-    return found

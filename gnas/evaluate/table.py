@@ -15,7 +15,7 @@ from torch_geometric.data import Data
 
 from gnas.data.tables import BenchmarkTable
 from gnas.errors import ConfigError, GraphError
-from gnas.evaluate.base import Evaluator, Measures
+from gnas.evaluate.base import COUNTED, Evaluator, Measures
 from gnas.graphs import DenseBatch, as_batch
 from gnas.spaces import NASBench201
 from gnas.spaces.base import Space
@@ -24,12 +24,8 @@ Values = NDArray[np.float64]
 
 IMAGES = NASBench201.table_images
 """What NAS-Bench-201 calls the images of the validation and of the test accuracy."""
-COUNTED = ("macs", "num_params")
-"""Quantities of a table that could be counted without any training."""
 ALWAYS = ("val_acc", "test_acc", *COUNTED)
 """Quantities that an evaluation reports wherever the table has them."""
-
-
 DESCRIBED = 20_000
 """Architectures of a table of which what a predictor sees is kept: some 50 MB."""
 

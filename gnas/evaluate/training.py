@@ -21,7 +21,7 @@ from gnas.data.config import ProxyImagesConfig
 from gnas.data.images import ImageSplits
 from gnas.data.proxy import ImagesConfig, images_of_facts
 from gnas.errors import ConfigError, DataError
-from gnas.evaluate.base import Evaluator, Measures
+from gnas.evaluate.base import COUNTED, Evaluator, Measures
 from gnas.graphs import DenseBatch
 from gnas.models import num_macs, num_params
 from gnas.recipe import ProxyRecipe
@@ -30,7 +30,6 @@ from gnas.spaces.base import Space
 from gnas.train import fresh_network, train_proxy
 
 TRAINED = ("val_acc", "test_acc", "val_loss", "train_loss", "train_time_s")
-COUNTED = ("macs", "num_params")
 LATENCY = "latency_ms"
 WARM_UPS, REPEATS = 3, 20
 """Choice: forward passes before and in a measurement of latency."""

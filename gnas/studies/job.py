@@ -48,3 +48,7 @@ class Job(ABC):
         The function that it returns may raise RuntimeError, MemoryError, ArithmeticError or a
         GnasError: the candidate is recorded as failed for that reason.
         """
+
+    def read(self) -> str | None:
+        """One line on the data that `open` has read; None without data."""
+        return None

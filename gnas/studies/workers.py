@@ -55,9 +55,13 @@ def work(
         study: Where they wait.
         job: How they are evaluated.
         wait: Wait for more until the study is finished; otherwise end when none waits.
-        report: Told in one line what is begun, what came out, and that there is nothing to do.
+        report: Told in one line what was read, what is begun, what came out, and that there is
+            nothing to do.
     """
-    return Worker(study, report).run(job.open(), wait=wait)
+    evaluate = job.open()
+    if (line := job.read()) is not None:
+        report(line)
+    return Worker(study, report).run(evaluate, wait=wait)
 
 
 class Worker:

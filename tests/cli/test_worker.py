@@ -10,12 +10,10 @@ from pathlib import Path
 import pytest
 from optuna.trial import TrialState
 
-from gnas.cli.worker import JOBS, job_class
-from gnas.errors import ConfigError
-from gnas.evaluate import EvaluationJob
 from gnas.recipe import ProxyRecipe
 from gnas.studies import CandidateStudy
 from gnas.tabulate import TabulateConfig
+from tests.studies.jobs import Doubling
 from tests.tabulate.test_tabulate import candidates, job_of
 
 TINY = TabulateConfig(
@@ -92,7 +90,9 @@ def test_refusals_are_one_line(tmp_path: Path) -> None:
         assert message in errors and errors.count("\n") == 1 and "secret" not in errors
 
 
-def test_kinds_of_studies() -> None:
-    assert job_class("search") is EvaluationJob and JOBS["search"].endswith("EvaluationJob")
-    with pytest.raises(ConfigError, match=r"a kind that this version of gnas knows .* but is of"):
-        job_class("doubling")
+def test_a_study_of_another_kind(tmp_path: Path) -> None:
+    CandidateStudy.open(Doubling(seconds=0.0), name="numbers", storage=tmp_path / "study.db")
+    with worker("numbers", tmp_path / "study.db") as process:
+        _, errors = process.communicate(timeout=60)
+    assert process.returncode == 1
+    assert errors.startswith("error: the study must be of the kind 'search', but is of kind 'doub")
