@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import shlex
 import time
 from collections.abc import Callable
 from pathlib import Path
@@ -18,9 +17,8 @@ from gnas.cli.output import (
     report_console,
     write_json,
 )
-from gnas.cli.search_nasgem import place, watching
+from gnas.cli.searching import following, place, resume_command, watching
 from gnas.processes import prepare
-from gnas.spaces.names import is_own_space
 
 if TYPE_CHECKING:
     from rich.console import Console
@@ -151,25 +149,9 @@ def _run(plan: SearchPlan, folder: Path, workers: int, resumed: bool, json: str 
             figures=search_result_figures,
         )  # fmt: skip
     print_result(result, folder, report_console(json))
-    print_next(report_console(json), *following(folder, plan))
+    print_next(report_console(json), *following(folder, plan.space, plan.evaluate))
     if json is not None:
         write_json(json, result)
-
-
-def resume_command(searcher: str, folder: Path, workers: int, storage: str | None) -> str:
-    """The command that goes on with an interrupted search."""
-    again = ["gnas", "search", searcher, "--resume", str(folder)]
-    again += ["--workers", str(workers)] if workers != 1 else []
-    again += ["--storage", "URL"] if storage is not None and "://" in storage else []
-    return shlex.join(again)
-
-
-def following(folder: Path, plan: SearchPlan) -> list[list[str | Path]]:
-    """The commands that come after a search: architectures of gnas' spaces can be trained."""
-    commands: list[list[str | Path]] = [["show", folder]]
-    if not plan.evaluate and not is_own_space(plan.space):
-        commands.append(["retrain", folder])
-    return commands
 
 
 def print_result(result: SearchResult, folder: Path, target: Console) -> None:

@@ -2,10 +2,7 @@
 
 from __future__ import annotations
 
-import shlex
 import time
-from collections.abc import Callable, Iterator, Mapping
-from contextlib import contextmanager
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Literal
 
@@ -13,32 +10,18 @@ import typer
 
 from gnas.cli.checks import check_early, check_names
 from gnas.cli.options import absolute, given, settings
-from gnas.cli.output import (
-    GrowingTable,
-    console,
-    going_on,
-    print_next,
-    progress_bar,
-    report_console,
-    write_json,
-)
+from gnas.cli.output import going_on, print_next, report_console, write_json
+from gnas.cli.searching import following, place, resume_command, watching
 from gnas.processes import prepare
-from gnas.spaces.names import is_own_space
 
 if TYPE_CHECKING:
     from rich.console import Console
 
     from gnas.search.nasgem import NasgemResult
-    from gnas.search.run import Progress
 
 HOW = "How to search"
 WHERE = "Where candidates are kept"
-NUMBER_WIDTH = 11
-"""Characters of a number such as 1.23457e+06."""
-MOST_LINES = 500
-"""Evaluations of the longest search of which each has a line."""
 
-Dataset = Literal["digits", "cifar10", "cifar100", "imagenet16-120", "folder"]
 Prior = Annotated[
     Literal["density", "erdos-renyi", "barabasi-albert", "watts-strogatz"] | None,
     typer.Option(help="Random graphs that cells are drawn from", rich_help_panel=HOW),
@@ -78,7 +61,11 @@ FIELD_OF = {"lambda": "lambda_"}
 
 def nasgem(
     dataset: Annotated[
-        Dataset | None, typer.Option(help="Which images (digits)", show_default=False)
+        str | None,
+        typer.Option(
+            help="Images: digits, cifar10 or a folder (digits); with --table: its images",
+            show_default=False,
+        ),
     ] = None,
     data_dir: Annotated[Path | None, typer.Option(help="Folder of the images")] = None,
     space: Annotated[
@@ -143,19 +130,14 @@ def nasgem(
     from gnas.search.nasgem import run_nasgem
     from gnas.viz import nasgem_figures
 
-    again = ["gnas", "search", "nasgem", "--resume", str(folder)]
-    again += ["--workers", str(workers)] if workers != 1 else []
-    again += ["--storage", "URL"] if storage is not None and "://" in storage else []
-    with going_on(shlex.join(again), folder), watching() as report:
+    again = resume_command("nasgem", folder, workers, plan.storage)
+    with going_on(again, folder), watching() as report:
         result = run_nasgem(
             plan, out=folder, workers=workers, resume=resume is not None, report=report,
             figures=nasgem_figures,
         )  # fmt: skip
     print_search(result, folder, report_console(json))
-    following: list[list[str | Path]] = [["show", folder]]
-    if not is_own_space(plan.space or "") and plan.evaluate is None:
-        following.append(["retrain", folder])
-    print_next(report_console(json), *following)
+    print_next(report_console(json), *following(folder, plan.space, plan.evaluate))
     if json is not None:
         write_json(json, result)
 
@@ -165,44 +147,6 @@ def encoder_name(encoder: str | None) -> str | None:
     if encoder is None or not encoder.endswith(".safetensors"):
         return encoder
     return absolute(Path(encoder))
-
-
-def place(storage: str | None) -> str | None:
-    """A URL as it is, the path of a file from the root."""
-    return storage if storage is None or "://" in storage else absolute(Path(storage))
-
-
-@contextmanager
-def watching() -> Iterator[Callable[[Progress], None]]:
-    """A callback that shows a bar of evaluations, and a line of a table for every one.
-
-    What the searcher has to say stands between them. Of more than `MOST_LINES`, lines are of those
-    that are better than all before.
-    """
-    with progress_bar() as bar:
-        task = bar.add_task("search", total=None)
-        table: GrowingTable | None = None
-        names: list[str] = []
-
-        def report(progress: Progress) -> None:
-            bar.update(task, completed=progress.done, total=progress.total)
-            target = console(stderr=True) if bar.disable else bar.console
-            one = progress.last
-            if one is not None and one.measures is None:
-                target.print(f"trial {one.number} failed: {one.error}", soft_wrap=True)
-            elif one is not None and (progress.total <= MOST_LINES or progress.is_better):
-                add(one.number, one.measures or {}, progress.is_better)
-            for text in progress.notes:
-                target.print(text, soft_wrap=True)
-
-        def add(number: int, measures: Mapping[str, float], is_better: bool) -> None:
-            nonlocal table
-            names.extend(measures if table is None else ())
-            table = table or GrowingTable(bar, ["trial", *names, "best"], NUMBER_WIDTH)
-            numbers = (f"{measures[name]:.6g}" if name in measures else "-" for name in names)
-            table.add(str(number), *numbers, "*" if is_better else "")
-
-        yield report
 
 
 def print_search(result: NasgemResult, folder: Path, target: Console) -> None:

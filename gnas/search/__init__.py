@@ -3,8 +3,7 @@
 `run_search` joins a space, a searcher and an evaluator. Searchers (`SEARCHERS`) are asked for
 architectures and told their measures; Optuna samplers, `NASGEMSampler` for example, let them
 choose for the trials of a study. `bootstrap` lets a predictor choose from a pool.
-`search_toponas` learns operations and topology in a supernet. All but `bootstrap` are loaded on
-first use.
+`search_toponas` learns operations and topology in a supernet. All are loaded on first use.
 """
 
 from __future__ import annotations

@@ -40,7 +40,7 @@ from gnas.search.settings import (
 from gnas.spaces.base import Space
 
 PARETO_ELITE = 20
-"""Choice: the same with several objectives."""
+"""Choice: with several objectives, at least so many of the best lend their neighbours."""
 PICKS = 3
 """Choice: architectures that one fit chooses with regard to each other, per score between fits."""
 

@@ -1,0 +1,81 @@
+"""What the commands of all searches that ask and tell share."""
+
+from __future__ import annotations
+
+import shlex
+from collections.abc import Callable, Iterator, Mapping
+from contextlib import contextmanager
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+from gnas.cli.options import absolute
+from gnas.cli.output import GrowingTable, console, progress_bar
+from gnas.spaces.names import is_own_space
+
+if TYPE_CHECKING:
+    from gnas.search.run import Progress
+
+NUMBER_WIDTH = 11
+"""Characters of a number such as 1.23457e+06."""
+MOST_LINES = 500
+"""Evaluations of the longest search of which each has a line."""
+
+
+def resume_command(searcher: str, folder: Path, workers: int, storage: str | None) -> str:
+    """The command that goes on with an interrupted search."""
+    again = ["gnas", "search", searcher, "--resume", str(folder)]
+    again += ["--workers", str(workers)] if workers != 1 else []
+    again += ["--storage", "URL"] if storage is not None and "://" in storage else []
+    return shlex.join(again)
+
+
+def following(folder: Path, space: str | None, evaluate: str | None) -> list[list[str | Path]]:
+    """The commands that come after a search: architectures of gnas' spaces can be trained.
+
+    Args:
+        folder: The run's.
+        space: As it was named.
+        evaluate: As the evaluation was named, where it is a function.
+    """
+    commands: list[list[str | Path]] = [["show", folder]]
+    if evaluate is None and not is_own_space(space or ""):
+        commands.append(["retrain", folder])
+    return commands
+
+
+def place(storage: str | None) -> str | None:
+    """A URL as it is, the path of a file from the root."""
+    return storage if storage is None or "://" in storage else absolute(Path(storage))
+
+
+@contextmanager
+def watching() -> Iterator[Callable[[Progress], None]]:
+    """A callback that shows a bar of evaluations, and a line of a table for every one.
+
+    What the searcher has to say stands between them. Of more than `MOST_LINES`, lines are of those
+    that are better than all before.
+    """
+    with progress_bar() as bar:
+        task = bar.add_task("search", total=None)
+        table: GrowingTable | None = None
+        names: list[str] = []
+
+        def report(progress: Progress) -> None:
+            bar.update(task, completed=progress.done, total=progress.total)
+            target = console(stderr=True) if bar.disable else bar.console
+            one = progress.last
+            if one is not None and one.measures is None:
+                target.print(f"trial {one.number} failed: {one.error}", soft_wrap=True)
+            elif one is not None and (progress.total <= MOST_LINES or progress.is_better):
+                add(one.number, one.measures or {}, progress.is_better)
+            for text in progress.notes:
+                target.print(text, soft_wrap=True)
+
+        def add(number: int, measures: Mapping[str, float], is_better: bool) -> None:
+            nonlocal table
+            names.extend(measures if table is None else ())
+            table = table or GrowingTable(bar, ["trial", *names, "best"], NUMBER_WIDTH)
+            numbers = (f"{measures[name]:.6g}" if name in measures else "-" for name in names)
+            table.add(str(number), *numbers, "*" if is_better else "")
+
+        yield report
