@@ -9,7 +9,6 @@ import torch
 
 from gnas.errors import ConfigError
 from gnas.graphs import DenseBatch, distinct
-from gnas.graphs.hashing import graph_keys
 from gnas.spaces.base import Space
 
 TRIES = 200
@@ -41,14 +40,14 @@ def draw_candidates(space: Space, count: int, *, seed: int, min_nodes: int = 1) 
         rng = np.random.default_rng((seed, CELLS, k))
         for _ in range(TRIES):
             cell = space.live(space.sample_batch(1, rng))
-            key = int(graph_keys(space.functional(cell))[0])
+            key = int(space.keys(cell)[0])
             if int(cell.num_nodes[0]) >= min_nodes and key not in seen:
                 break
         else:
             raise ConfigError(
-                f"iterations must be at most the number of different cells, but {space!r} with "
-                f"{min_nodes} or more nodes live gave {k} in {TRIES} draws each; take a larger "
-                f"space or lower min_nodes or iterations (now {count})"
+                f"{count} different cells of {min_nodes} or more live nodes must be drawn from "
+                f"{space!r}, but {TRIES} draws after the first {k} gave no further one; take "
+                "fewer cells, or a larger space"
             )
         seen.add(key)
         found.append(cell)

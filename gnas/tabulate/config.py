@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import dataclasses
 from collections.abc import Mapping
-from dataclasses import asdict, field, fields
+from dataclasses import asdict, field
 from typing import Annotated, Any
 
 import numpy as np
@@ -81,7 +81,7 @@ class TabulateConfig:
                 f"a table made by `gnas tabulate` must be given, but {table.provenance.name} is "
                 f"{table.provenance.kind} data without a recipe"
             )
-        names = {field.name for field in fields(cls)}
+        names = field_names(cls)
         kept = {name: value for name, value in made_with.items() if name in names}
         kept.setdefault("space", table.provenance.space)
         kept.setdefault("network", {k: made_with[k] for k in SIZE_FIELDS if k in made_with})
