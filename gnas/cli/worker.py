@@ -38,10 +38,11 @@ def worker(
     A worker may be stopped or killed at any moment: another one evaluates its candidate.
     """
     from gnas.cli.output import console
-    from gnas.evaluate import EvaluationJob
     from gnas.studies import CandidateStudy, work
 
     joined = CandidateStudy.join(study, storage)
+    from gnas.evaluate import EvaluationJob
+
     if joined.kind != EvaluationJob.kind:
         raise ConfigError(
             f"the study must be of the kind '{EvaluationJob.kind}', but is of kind "

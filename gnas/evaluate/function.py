@@ -7,9 +7,10 @@ from typing import Any, ClassVar
 
 from torch_geometric.data import Data
 
-from gnas.errors import ConfigError, DataError, GnasError
+from gnas.errors import ConfigError, DataError
 from gnas.evaluate.base import Evaluator, Measures, check_measures
 from gnas.spaces.base import Space
+from gnas.studies.job import FAILURES
 from gnas.user_code import Source
 
 SCORE = "score"
@@ -73,7 +74,7 @@ class FunctionEvaluator(Evaluator):
             raise ConfigError("an evaluator must be opened before it evaluates; call `open`")
         try:
             found = self._worth(graph.clone(), seed=seed)
-        except (GnasError, RuntimeError, MemoryError, ArithmeticError):
+        except FAILURES:
             raise  # what workers record as a failure of the architecture
         except Exception as error:
             raise DataError(f"{type(error).__name__}: {error}") from error

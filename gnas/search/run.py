@@ -37,7 +37,7 @@ from gnas.search.samplers.base import SpaceExhausted
 from gnas.search.settings import SETTINGS
 from gnas.spaces import Space, space_record
 from gnas.studies import CandidateStudy, candidate_key, local_workers
-from gnas.studies.job import Evaluate
+from gnas.studies.job import FAILURES, Evaluate, reason
 from gnas.studies.places import shown
 from gnas.studies.workers import Wait
 
@@ -554,10 +554,9 @@ class _Here:
         """See `_Queue`."""
         try:
             return self._evaluate(dict(candidate))["measures"], None
-        except (RuntimeError, MemoryError, ArithmeticError, GnasError) as error:
-            reason = f"{type(error).__name__}: {error}".splitlines()[0].rstrip(": ")
-            logger.warning("an architecture failed: %s", reason)
-            return None, reason
+        except FAILURES as error:
+            logger.warning("an architecture failed: %s", reason(error))
+            return None, reason(error)
 
 
 @contextmanager

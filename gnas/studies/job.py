@@ -7,8 +7,23 @@ from collections.abc import Callable
 from pathlib import Path
 from typing import Any, ClassVar, Self
 
+from gnas.errors import GnasError
+
 Evaluate = Callable[[dict[str, Any]], dict[str, Any]]
 """From a candidate to its result, both as JSON has them; ``result["score"]`` is a finite float."""
+FAILURES = (RuntimeError, MemoryError, ArithmeticError, GnasError)
+"""What an evaluation may raise of a candidate that cannot be evaluated; a lack of memory, also a
+GPU's, is among them. Everything else is an error of the program."""
+
+
+def reason(error: BaseException) -> str:
+    """Why a candidate failed, in one line.
+
+    Example:
+        >>> reason(RuntimeError("not enough memory: 9 GB")), reason(MemoryError())
+        ('RuntimeError: not enough memory: 9 GB', 'MemoryError')
+    """
+    return f"{type(error).__name__}: {error}".splitlines()[0].rstrip(": ")
 
 
 class Job(ABC):
@@ -45,8 +60,8 @@ class Job(ABC):
     def open(self) -> Evaluate:
         """Loads what every evaluation needs, images for example; called once by every worker.
 
-        The function that it returns may raise RuntimeError, MemoryError, ArithmeticError or a
-        GnasError: the candidate is recorded as failed for that reason.
+        The function that it returns may raise one of `FAILURES`: the candidate is recorded as
+        failed for that reason.
         """
 
     def read(self) -> str | None:

@@ -15,7 +15,7 @@ from typing import Any, Protocol
 
 from gnas import processes
 from gnas.errors import ConfigError, DataError, GnasError
-from gnas.studies.job import Evaluate, Job
+from gnas.studies.job import FAILURES, Evaluate, Job, reason
 from gnas.studies.study import CandidateStudy, Claim, Progress
 
 logger = logging.getLogger(__name__)
@@ -109,10 +109,8 @@ class Worker:
         try:
             with _beating(self._study, claim):
                 result = evaluate(claim.candidate)
-        except (RuntimeError, MemoryError, ArithmeticError, GnasError) as error:
-            # e.g. out of memory, also the GPU's
-            reason = f"{type(error).__name__}: {error}".splitlines()[0].rstrip(": ")
-            self._study.fail(claim, reason)
+        except FAILURES as error:
+            self._study.fail(claim, reason(error))
             self._report(f"{name} failed")
         else:
             self._study.succeed(claim, result)

@@ -9,7 +9,9 @@ from pathlib import Path
 
 import pytest
 from optuna.trial import TrialState
+from typer.testing import CliRunner
 
+from gnas.cli import app
 from gnas.recipe import ProxyRecipe
 from gnas.studies import CandidateStudy
 from gnas.tabulate import TabulateConfig
@@ -92,7 +94,7 @@ def test_refusals_are_one_line(tmp_path: Path) -> None:
 
 def test_a_study_of_another_kind(tmp_path: Path) -> None:
     CandidateStudy.open(Doubling(seconds=0.0), name="numbers", storage=tmp_path / "study.db")
-    with worker("numbers", tmp_path / "study.db") as process:
-        _, errors = process.communicate(timeout=60)
-    assert process.returncode == 1
-    assert errors.startswith("error: the study must be of the kind 'search', but is of kind 'doub")
+    words = ["worker", "--study", "numbers", "--storage", str(tmp_path / "study.db")]
+    done = CliRunner().invoke(app, words)
+    assert done.exit_code == 1 and done.stdout == ""
+    assert "the study must be of the kind 'search', but is of kind 'doubling'" in done.stderr
