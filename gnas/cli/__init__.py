@@ -44,6 +44,8 @@ UsageError: type[Any] = typer.BadParameter.__mro__[1]
 
 INTERRUPTED = 130
 """Exit code after Ctrl-C: 128 plus the number of SIGINT."""
+LONGEST = 1500
+"""Characters of the longest error that is shown whole."""
 
 
 class Commands(TyperGroup):
@@ -103,7 +105,10 @@ def _with_notes(message: str, stop: BaseException) -> str:
 def _fail(ctx: Any, message: str, code: int = 1) -> typer.Exit:
     if ctx.params.get("debug"):
         traceback.print_exc()
-    sys.stderr.write(f"error: {printable(' '.join(message.split()))}\n")
+    line = printable(" ".join(message.split()))
+    if len(line) > LONGEST:  # a name of thousands of characters
+        line = f"{line[: LONGEST // 2]} ... {line[-LONGEST // 2 :]}"
+    sys.stderr.write(f"error: {line}\n")
     return typer.Exit(code)
 
 

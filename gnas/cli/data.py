@@ -9,6 +9,8 @@ from typing import Annotated
 import typer
 
 from gnas.cli.output import check_writable, console, report_console, reporting, write_json
+from gnas.config import check_seed
+from gnas.errors import ConfigError, MissingDataError
 
 app = typer.Typer(
     help="Benchmark tables: list, fetch, convert, verify. Images: draw a subset.",
@@ -97,11 +99,12 @@ def verify(
 ) -> None:
     """Check every graph, hash and value of a table, and how far equal functions agree."""
     check_writable(json)
-    from gnas.data.agreement import function_agreement
     from gnas.data.fetch import verify as verify_file
 
     with reporting("verifying") as progress:
         checked = verify_file(table, data_dir=data_dir, progress=progress)
+    from gnas.data.agreement import function_agreement
+
     facts = checked.provenance
     agreement = function_agreement(checked)
     console = report_console(json)
@@ -129,10 +132,15 @@ def subset(
     json: Json = None,
 ) -> None:
     """Draw a class-balanced share of an image folder and write it as a list."""
-    from gnas.data.subsets import make_subset, write_subset
-
     check_writable(out)
     check_writable(json)
+    if not folder.is_dir():
+        raise MissingDataError(f"a folder of images must exist, but found no folder {folder}")
+    if not 0 < percent <= 100:
+        raise ConfigError(f"percent must be in (0, 100], but got {percent}")
+    check_seed(seed)
+    from gnas.data.subsets import make_subset, write_subset
+
     images = make_subset(folder, percent, seed)
     digest = write_subset(images, out)
     report_console(json).print(

@@ -15,6 +15,10 @@ from gnas.cli.output import (
     reporting,
     write_json,
 )
+from gnas.config import check_seed
+from gnas.data.places import table_path
+from gnas.encoders.config import check_embeddings_path, check_encoder, check_encoder_path
+from gnas.spaces.names import check_space
 
 app = typer.Typer(help="Train graph encoders and write embeddings.", no_args_is_help=True)
 
@@ -38,11 +42,17 @@ def train(
     """Train an encoder without labels: on the Weisfeiler-Lehman kernel, or the recipe's tasks."""
     if (preset is None) == (space is None):
         raise typer.BadParameter("give either PRESET or --space")
+    check_writable(out)
+    check_writable(json)
+    check_encoder_path(out)
+    check_seed(seed)
+    if preset is not None:
+        check_encoder(preset, file=False)
+    else:
+        check_space(str(space))
     from gnas.encoders.recipes import train_for_space, train_preset
     from gnas.spaces import load_space
 
-    check_writable(out)
-    check_writable(json)
     with reporting("steps") as report:
         what = f"--space {space}" if preset is None else preset
         command = f"gnas encoder train {what} --seed {seed}"
@@ -67,11 +77,13 @@ def embed(
     ] = "nasbench101",
 ) -> None:
     """Write the embedding of every cell of a table, row by row."""
-    from gnas.data import load_table
-    from gnas.encoders.storage import check_embeddings_path, load_encoder, save_embeddings
-
     check_embeddings_path(out)
     check_writable(out)
+    check_encoder(encoder)
+    table_path(table)
+    from gnas.data import load_table
+    from gnas.encoders.storage import load_encoder, save_embeddings
+
     model, cells = load_encoder(encoder), load_table(table)
     save_embeddings(model.encode(cells.graphs), out, encoder=model.name, source=str(table))
     console().print(f"{out}: {len(cells)} embeddings of {model.dim} numbers by {model.name}")

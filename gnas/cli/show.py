@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING, Annotated
 import typer
 
 from gnas.cli.architectures import Notation, SpaceOption, read_architecture
+from gnas.cli.checks import check_architecture, check_folder
 from gnas.cli.output import console
 
 if TYPE_CHECKING:
@@ -32,6 +33,8 @@ def show(
     """Draw the cells of a genotype, or of a search and how it got to them, or a training."""
     from gnas.runs import write_figures
 
+    check_folder(out)
+    check_architecture(what, space, notation)
     figures, text, folder = _drawn(what, space, notation)
     paths = write_figures(out or folder, figures)
     target = console()
@@ -54,13 +57,13 @@ def _drawn(
 def _drawn_run(folder: Path, space: str | None) -> tuple[Mapping[str, Figure], str, Path]:
     """As `_drawn`, of a run's folder."""
     from gnas.runs import reading_config
-    from gnas.viz import nasgem_figures, search_figures
 
     with reading_config(folder) as record:
         command, is_ask_and_tell = record.get("command"), "searcher" in record
         of_command = "search" in (record.get("plan") or ())  # other programs say how themselves
     if command == "search nasgem" and of_command:
         from gnas.search.nasgem import read_trace as read_nasgem
+        from gnas.viz import nasgem_figures
 
         search = read_nasgem(folder)
         return nasgem_figures(search), search.result.architecture, folder / "figures"
@@ -80,6 +83,7 @@ def _drawn_run(folder: Path, space: str | None) -> tuple[Mapping[str, Figure], s
     from gnas.search.toponas.plan import SELECT_COMMAND
     from gnas.search.toponas.selection import chosen_search
     from gnas.search.toponas.trace import read_trace
+    from gnas.viz import search_figures
 
     trace = read_trace(chosen_search(folder) if command == SELECT_COMMAND else folder)
     return search_figures(trace), trace.text, folder / "figures"

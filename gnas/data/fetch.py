@@ -1,4 +1,7 @@
-"""Implementation of ``gnas data``: list, fetch, convert and verify benchmark files."""
+"""Implementation of ``gnas data``: list, fetch, convert and verify benchmark files.
+
+What can be checked of names and paths is checked before the readers are imported.
+"""
 
 from __future__ import annotations
 
@@ -6,20 +9,19 @@ import base64
 import logging
 from dataclasses import dataclass, replace
 from pathlib import Path
+from typing import TYPE_CHECKING
 
 import pooch
 import requests
 
-from gnas.data.benchmark_table import BenchmarkTable
-from gnas.data.foreign import read_foreign
-from gnas.data.nasbench101 import read_tfrecord_table
-from gnas.data.nats import read_nats_folder
-from gnas.data.parquet import read_schema
-from gnas.data.places import SHIPPED
+from gnas.data.places import SHIPPED, data_folder, find_table
 from gnas.data.sources import SOURCES, Source
-from gnas.data.tables import data_folder, find_table, load_table, save_table, verify_table
-from gnas.data.tfrecord import Progress
 from gnas.errors import ConfigError, DataError, MissingDataError
+from gnas.spaces.names import check_notation
+
+if TYPE_CHECKING:
+    from gnas.data.benchmark_table import BenchmarkTable
+    from gnas.data.tfrecord import Progress
 
 SIZE_TOLERANCE = 0.08
 """How far a file's size may be from the published one, which is rounded and does not say whether
@@ -42,6 +44,8 @@ class Listing:
 
 def list_tables(data_dir: str | Path | None = None) -> list[Listing]:
     """Every known source and shipped table, and which of them are here."""
+    from gnas.data.tables import load_table
+
     folder = data_folder(data_dir)
     listings = []
     for source in SOURCES.values():
@@ -144,6 +148,8 @@ def convert(
         DataError: the source is damaged or of another space, or the table cannot be written.
     """
     source = _source(name)
+    if notation is not None:
+        check_notation(notation)
     folder = data_folder(data_dir)
     path = folder / source.file if source_path is None else Path(source_path)
     if not path.exists():
@@ -151,6 +157,8 @@ def convert(
     target = folder / f"{source.table}.parquet" if out is None else Path(out)
     if path.resolve() == target.resolve():
         raise ConfigError(f"the output must be another file than the input {path}")
+    from gnas.data.tables import save_table
+
     table = _read(path, source, notation, progress)
     facts = table.provenance
     if facts.space != source.space:
@@ -179,12 +187,20 @@ def verify(
         DataError: says what is wrong, and where.
     """
     path = Path(path_or_name)
-    if path.suffix == ".tfrecord":
-        table = read_tfrecord_table(path, progress=progress)
-    elif path.is_dir():
+    if path.suffix != ".tfrecord" and not path.is_dir():
+        path = find_table(path_or_name, data_dir=data_dir)
+    elif not path.exists():
+        raise MissingDataError(f"a file to verify must exist, but there is no {path}")
+    from gnas.data.nasbench101 import read_tfrecord_table
+    from gnas.data.nats import read_nats_folder
+    from gnas.data.tables import load_table, verify_table
+
+    if path.is_dir():
         table = read_nats_folder(path, progress=progress)
+    elif path.suffix == ".tfrecord":
+        table = read_tfrecord_table(path, progress=progress)
     else:
-        table = load_table(find_table(path_or_name, data_dir=data_dir))
+        table = load_table(path)
     verify_table(table, progress=progress)
     return table
 
@@ -192,6 +208,12 @@ def verify(
 def _read(
     path: Path, source: Source, notation: str | None, progress: Progress | None
 ) -> BenchmarkTable:
+    from gnas.data.foreign import read_foreign
+    from gnas.data.nasbench101 import read_tfrecord_table
+    from gnas.data.nats import read_nats_folder
+    from gnas.data.parquet import read_schema
+    from gnas.data.tables import load_table
+
     if notation is not None:
         return read_foreign(path, read_schema(path), notation=notation)
     if path.suffix == ".parquet":

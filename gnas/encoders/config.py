@@ -280,3 +280,19 @@ def check_encoder(name: str, *, file: bool = True) -> None:
             unknown_name("encoder", name, known)
             + (", or give a .safetensors file" if file else "")
         )
+
+
+def check_encoder_path(path: Path) -> None:
+    """Checks the name of an encoder's file; ConfigError if it does not end in .safetensors."""
+    if path.suffix != ".safetensors":
+        raise ConfigError(f"an encoder's file must end in .safetensors, but got {path}")
+
+
+def check_embeddings_path(path: Path) -> None:
+    """Checks the suffix of a file for `save_embeddings`, before hours of work.
+
+    Raises:
+        ConfigError: the suffix is neither ``.npy`` nor ``.safetensors``.
+    """
+    if path.suffix not in (".npy", ".safetensors"):
+        raise ConfigError(f"embeddings go to a .npy or .safetensors file, but got {path}")

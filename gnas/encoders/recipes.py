@@ -12,12 +12,12 @@ from typing import Any, TypeVar
 
 import numpy as np
 
-from gnas.encoders.config import PRESETS, EncoderConfig, encoder_config
+from gnas.encoders.config import PRESETS, EncoderConfig, check_encoder_path, encoder_config
 from gnas.encoders.graph import GraphEncoder
 from gnas.encoders.graph_config import GRAPH_PRESETS, GraphEncoderConfig, graph_preset
 from gnas.encoders.nasgem import NASGEMEncoder
 from gnas.encoders.pretraining import GraphEncoderQuality, pool_of, pretrain
-from gnas.encoders.storage import check_encoder_path, list_encoders, save_encoder
+from gnas.encoders.storage import list_encoders, save_encoder
 from gnas.encoders.training import EncoderQuality, encoder_quality, fit_encoder
 from gnas.errors import ConfigError
 from gnas.runs import working_on

@@ -15,7 +15,13 @@ from safetensors.torch import save
 from torch import Tensor
 
 from gnas.data.files import replacing
-from gnas.encoders.config import PRESETS, WEIGHTS, EncoderConfig
+from gnas.encoders.config import (
+    PRESETS,
+    WEIGHTS,
+    EncoderConfig,
+    check_embeddings_path,
+    check_encoder_path,
+)
 from gnas.encoders.features import feature_widths
 from gnas.encoders.graph import GraphEncoder
 from gnas.encoders.graph_config import GRAPH_PRESETS, GraphEncoderConfig
@@ -61,12 +67,6 @@ def load_encoder(name: str | Path) -> NASGEMEncoder | GraphEncoder:
     if _digest(tensors) != metadata.get("sha256"):
         raise DataError(f"weights in {path} do not match the checksum in its header; get it again")
     return encoder.eval()
-
-
-def check_encoder_path(path: Path) -> None:
-    """Checks the name of an encoder's file; ConfigError if it does not end in .safetensors."""
-    if path.suffix != ".safetensors":
-        raise ConfigError(f"an encoder's file must end in .safetensors, but got {path}")
 
 
 def save_encoder(
@@ -137,16 +137,6 @@ def save_embeddings(embeddings: Tensor, path: Path, *, encoder: str, source: str
         else:
             header = {"encoder": encoder, "source": source}
             temporary.write_bytes(save({"embeddings": embeddings.contiguous()}, header))
-
-
-def check_embeddings_path(path: Path) -> None:
-    """Checks the suffix of a file for `save_embeddings`, before hours of work.
-
-    Raises:
-        ConfigError: the suffix is neither ``.npy`` nor ``.safetensors``.
-    """
-    if path.suffix not in (".npy", ".safetensors"):
-        raise ConfigError(f"embeddings go to a .npy or .safetensors file, but got {path}")
 
 
 def _untrained(

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from pathlib import Path
 
-from gnas.errors import ConfigError
+from gnas.errors import ConfigError, MissingDataError
 
 
 def shown(where: str | Path) -> str:
@@ -14,6 +14,22 @@ def shown(where: str | Path) -> str:
     from gnas.studies.postgresql import parsed, place
 
     return place(parsed(str(where)))
+
+
+def check_storage(where: str | Path) -> None:
+    """Checks that the file of a study is there; a database is asked when it is opened.
+
+    Args:
+        where: A file or a URL.
+
+    Raises:
+        MissingDataError: there is no such file.
+    """
+    if "://" not in str(where) and not Path(where).exists():
+        raise MissingDataError(
+            f"a study's file must exist, but {where} does not; "
+            "give the file that the first command wrote, or the URL of the database"
+        )
 
 
 def resumed_storage(folder: Path, was: str | None, storage: str | None) -> str | None:

@@ -25,6 +25,7 @@ from sqlalchemy import URL, create_engine, inspect
 from sqlalchemy.exc import DBAPIError, SQLAlchemyError
 
 from gnas.errors import DataError, MissingDataError
+from gnas.studies.places import check_storage
 
 T = TypeVar("T")
 OnStale = Callable[[optuna.Study, FrozenTrial], None]
@@ -90,11 +91,8 @@ class SQLite(Storage):
     def __init__(self, path: Path, *, create: bool) -> None:
         self.shown, self._path = str(path), path
         self._threads = threading.Lock()
-        if not create and not path.exists():
-            raise MissingDataError(
-                f"a study's file must exist, but {path} does not; "
-                "give the file that the first command wrote, or the URL of the database"
-            )
+        if not create:
+            check_storage(path)
         with self._one_line():
             if path.is_dir():
                 raise IsADirectoryError("it is a folder")
