@@ -2,15 +2,20 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
-from typing import Annotated, Literal, get_args
+from collections.abc import Mapping, Sequence
+from dataclasses import field
+from typing import Annotated, Any, Literal, get_args
 
 from pydantic import Field
 
-from gnas.config import Count, Seed, configuration
+from gnas.config import Count, Seed, configuration, shared_out
+from gnas.data.config import ImagesConfig
+from gnas.data.names import ProxyDataset
 from gnas.encoders.config import PRESETS, check_encoder
 from gnas.errors import ConfigError
 from gnas.search.settings import NASGEM_POOL, SETTINGS
+from gnas.search.toponas.config import ToponasConfig
+from gnas.search.toponas.plan import SearchPlan, plan_search
 
 Images = Literal["cifar10", "cifar100", "imagenet16-120"]
 """Images that accuracies of NAS-Bench-201 are of."""
@@ -214,6 +219,84 @@ class TopologyBench:
     """A file, or a name for `gnas.data.load_table`."""
     data_dir: str | None = None
     """Folder of tables to look in first."""
+
+
+RANDOM, DARTS = "random", "darts"
+METHODS: dict[str, dict[str, Any] | None] = {
+    "darts": {"baseline": "darts"},
+    "topo-arbitrary": {},
+    RANDOM: None,
+    "topo-fixed": {"topology": "fixed"},
+    "gdas": {"baseline": "gdas"},
+    "topo-gumbel": {"relaxation": "gumbel"},
+    "drnas": {"baseline": "drnas"},
+    "topo-dirichlet": {"relaxation": "dirichlet"},
+    "pc-darts": {"baseline": "pc-darts"},
+    "milenas": {"baseline": "milenas"},
+    "topo-milenas": {"method": "milenas"},
+    "topo-input": {"topology": "fixed", "mode": "input"},
+    "snas": {"baseline": "snas"},
+    "beta-darts": {"baseline": "beta-darts"},
+    "darts-es": {"baseline": "darts-es"},
+    "darts-second": {"baseline": "darts", "order": 2},
+    "topo-second": {"order": 2},
+}
+"""What `plan_search` makes a method of, by name, in the order in which they are run; None draws a
+cell uniformly from the space and searches nothing."""
+
+
+@configuration
+class SupernetBench:
+    """The experiment.
+
+    Raises:
+        ConfigError: a field is outside its range.
+    """
+
+    methods: tuple[str, ...] = tuple(METHODS)
+    """Keys of `METHODS`."""
+    seeds: Repetitions = 5
+    """Searches by each method."""
+    seed: Seed = 0
+    """The first search's seed; the others have the following ones."""
+    dataset: ProxyDataset = "digits"
+    """Images that are searched on."""
+    data_dir: str | None = None
+    """Their folder."""
+    preset: str | None = None
+    """Size of the searches: "cpu" or "paper"."""
+    settings: Mapping[str, Any] = field(default_factory=dict)
+    """Fields of a search or of its images that differ from the preset, in all methods; those that
+    are fields of this experiment or follow from it are none."""
+    truth: Images = "cifar10"
+    """Images whose accuracies judge."""
+    table: str = "nasbench201"
+    """A file, or a name for `gnas.data.load_table`."""
+    table_dir: str | None = None
+    """Folder of tables to look in first."""
+
+    def __post_init__(self) -> None:
+        unknown = [name for name in self.methods if name not in METHODS]
+        if unknown or not self.methods or len(set(self.methods)) < len(self.methods):
+            raise ConfigError(
+                f"methods must be different ones of {[*METHODS]}, but got {[*self.methods]}"
+            )
+        own = ("dataset", "data_dir", "seed", "space")
+        shared_out(self.settings, ToponasConfig, ImagesConfig, own=own)
+
+    def plan(self, method: str, seed: int) -> SearchPlan:
+        """How a method searches.
+
+        Raises:
+            ConfigError: unknown settings or impossible values.
+        """
+        return plan_search(
+            self.dataset,
+            space="nasbench201",
+            size=self.preset,
+            data_dir=self.data_dir,
+            **{**(METHODS[method] or {}), **self.settings, "seed": seed},
+        )
 
 
 def _check_encoders(names: tuple[str, ...]) -> None:

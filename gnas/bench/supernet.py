@@ -7,7 +7,7 @@ import math
 import shutil
 import time
 from collections.abc import Callable, Iterator, Mapping, Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass
 from functools import cached_property
 from itertools import zip_longest
 from pathlib import Path
@@ -22,13 +22,10 @@ from torch.nn import functional as F
 from torch_geometric.data import Data
 
 from gnas import __version__
-from gnas.bench.config import Images, Repetitions
+from gnas.bench.config import DARTS, METHODS, RANDOM, SupernetBench
 from gnas.bench.tables import IMAGES, name_of, open_table
 from gnas.checkpoints import Checkpoints
-from gnas.config import Seed, configuration, shared_out
-from gnas.data.config import ImagesConfig
 from gnas.data.fitting import check_batch
-from gnas.data.names import ProxyDataset
 from gnas.data.parts import SearchImages, open_images, search_loaders, split_evenly
 from gnas.data.tables import BenchmarkTable
 from gnas.errors import ConfigError, DataError
@@ -43,7 +40,7 @@ from gnas.search.toponas import (
     ToponasConfig,
     search_toponas,
 )
-from gnas.search.toponas.plan import SearchPlan, plan_search
+from gnas.search.toponas.plan import SearchPlan
 from gnas.search.toponas.where import search_space
 from gnas.spaces import NASBench201
 from gnas.spaces.nasbench201 import EDGES
@@ -52,28 +49,6 @@ from gnas.spaces.supernets import MixedWeights
 Progress = Callable[[int, int | None], None]
 Floats = NDArray[np.float64]
 
-RANDOM, DARTS = "random", "darts"
-METHODS: dict[str, dict[str, Any] | None] = {
-    "darts": {"baseline": "darts"},
-    "topo-arbitrary": {},
-    RANDOM: None,
-    "topo-fixed": {"topology": "fixed"},
-    "gdas": {"baseline": "gdas"},
-    "topo-gumbel": {"relaxation": "gumbel"},
-    "drnas": {"baseline": "drnas"},
-    "topo-dirichlet": {"relaxation": "dirichlet"},
-    "pc-darts": {"baseline": "pc-darts"},
-    "milenas": {"baseline": "milenas"},
-    "topo-milenas": {"method": "milenas"},
-    "topo-input": {"topology": "fixed", "mode": "input"},
-    "snas": {"baseline": "snas"},
-    "beta-darts": {"baseline": "beta-darts"},
-    "darts-es": {"baseline": "darts-es"},
-    "darts-second": {"baseline": "darts", "order": 2},
-    "topo-second": {"order": 2},
-}
-"""What `plan_search` makes a method of, by name, in the order in which they are run; None draws a
-cell uniformly from the space and searches nothing."""
 LOG = "searches.jsonl"
 ONE_SHOT_CELLS, ONE_SHOT_IMAGES, ONE_SHOT_SEED = 200, 512, 201
 """Cells that the trained supernet ranks, and the most validation images that it ranks them by;
@@ -92,60 +67,6 @@ PROTOCOL = {
     "p": "two-sided paired t-test over seeds",
     "intervals": "mean and 95% Student t interval over seeds",
 }
-
-
-@configuration
-class SupernetBench:
-    """The experiment.
-
-    Raises:
-        ConfigError: a field is outside its range.
-    """
-
-    methods: tuple[str, ...] = tuple(METHODS)
-    """Keys of `METHODS`."""
-    seeds: Repetitions = 5
-    """Searches by each method."""
-    seed: Seed = 0
-    """The first search's seed; the others have the following ones."""
-    dataset: ProxyDataset = "digits"
-    """Images that are searched on."""
-    data_dir: str | None = None
-    """Their folder."""
-    preset: str | None = None
-    """Size of the searches: "cpu" or "paper"."""
-    settings: Mapping[str, Any] = field(default_factory=dict)
-    """Fields of a search or of its images that differ from the preset, in all methods; those that
-    are fields of this experiment or follow from it are none."""
-    truth: Images = "cifar10"
-    """Images whose accuracies judge."""
-    table: str = NASBench201.name
-    """A file, or a name for `gnas.data.load_table`."""
-    table_dir: str | None = None
-    """Folder of tables to look in first."""
-
-    def __post_init__(self) -> None:
-        unknown = [name for name in self.methods if name not in METHODS]
-        if unknown or not self.methods or len(set(self.methods)) < len(self.methods):
-            raise ConfigError(
-                f"methods must be different ones of {[*METHODS]}, but got {[*self.methods]}"
-            )
-        own = ("dataset", "data_dir", "seed", "space")
-        shared_out(self.settings, ToponasConfig, ImagesConfig, own=own)
-
-    def plan(self, method: str, seed: int) -> SearchPlan:
-        """How a method searches.
-
-        Raises:
-            ConfigError: unknown settings or impossible values.
-        """
-        return plan_search(
-            self.dataset,
-            space=NASBench201.name,
-            size=self.preset,
-            data_dir=self.data_dir,
-            **{**(METHODS[method] or {}), **self.settings, "seed": seed},
-        )
 
 
 @dataclass(frozen=True)

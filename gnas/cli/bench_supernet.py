@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from contextlib import nullcontext
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Literal
 
@@ -60,11 +61,7 @@ def supernet(
     check_early(json=json, out=out, data_dir=data_dir, device=device)
     table_path(table or space, data_dir=table_dir)
     check_outputs(out, json)
-    from contextlib import nullcontext
-
-    from gnas.bench.supernet import METHODS, SupernetBench, bench_supernet
-    from gnas.devices import resolve_device
-    from gnas.spaces import NASBench201
+    from gnas.bench.config import METHODS, SupernetBench
 
     named = {"seed": seed, "dataset": dataset, "data_dir": data_dir, "space": space}
     config = SupernetBench(
@@ -72,9 +69,12 @@ def supernet(
         seeds=seeds, preset=preset, truth=truth,
         seed=seed, dataset=dataset, data_dir=absolute(data_dir),
         settings=settings(setting or [], named),
-        table=table or NASBench201.name,
+        table=table or space,
         table_dir=None if table_dir is None else str(table_dir),
     )  # fmt: skip
+    from gnas.bench.supernet import bench_supernet
+    from gnas.devices import resolve_device
+
     stopped = nullcontext() if out is None else going_on(same_command())
     with stopped, reporting("searches") as progress:
         result = bench_supernet(

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 from pathlib import Path
-from typing import TYPE_CHECKING, Annotated, Any
+from typing import TYPE_CHECKING, Annotated, Any, Literal
 
 import typer
 
@@ -44,7 +44,9 @@ def export(
     channels: Annotated[
         int | None, typer.Option(help=f"{_SIZE}: channels of the first cells")
     ] = None,
-    stem: Annotated[str | None, typer.Option(help=f"{_SIZE}: cifar or imagenet")] = None,
+    stem: Annotated[
+        Literal["cifar", "imagenet"] | None, typer.Option(help=f"{_SIZE}: its first layers")
+    ] = None,
     classes: Annotated[int | None, typer.Option(help=f"{_SIZE}: classes [10]")] = None,
     notation: Notation = None,
     settings: Annotated[

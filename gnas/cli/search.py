@@ -27,6 +27,7 @@ from gnas.cli.output import (
 from gnas.cli.search_any import register
 from gnas.cli.search_nasgem import nasgem
 from gnas.data.names import SearchDataset as Dataset
+from gnas.spaces.names import check_space
 
 if TYPE_CHECKING:
     from rich.console import Console
@@ -146,12 +147,20 @@ def toponas(
     ] = None,
 ) -> None:
     """Learn operations and topology of a cell in a supernet (TopoNAS, Huang et al. 2020)."""
-    from gnas.search.toponas.plan import Selection, plan_search, resumed_plan, resumed_selection
+    from gnas.search.toponas.plan import (
+        Selection,
+        check_recipe,
+        plan_search,
+        resumed_plan,
+        resumed_selection,
+    )
 
     begun = any(option is not None for option in (out, baseline, space, preset))
     if resume is not None and begun:
         raise typer.BadParameter("--resume goes on in its own folder and as it began")
     check_early(json=json, out=out, resume=resume, data_dir=data_dir, images=images, device=device)
+    if space not in (None, "darts"):
+        check_space(str(space))
     named = given(
         data_dir=absolute(data_dir), images=absolute(images), seed=seed, epochs=epochs,
         method=method, topology=topology, k=k, mode=mode, num_nodes=num_nodes, update=update,
@@ -177,6 +186,7 @@ def toponas(
         folder = out or _new_folder(plan)
         if select:
             protocol = Selection(**chosen)
+            check_recipe(plan, protocol)
     # Read when torch is loaded. Threads that wait in a loop for each other would make a search ten
     # times slower as soon as anything else wants a core.
     os.environ.setdefault("OMP_WAIT_POLICY", "passive")

@@ -11,6 +11,8 @@ import typer
 from gnas.cli.architectures import Notation, SpaceOption, read_architecture
 from gnas.cli.checks import check_architecture, check_folder
 from gnas.cli.output import console
+from gnas.data.files import MISFITS
+from gnas.errors import DataError, GnasError
 
 if TYPE_CHECKING:
     from matplotlib.figure import Figure
@@ -48,7 +50,12 @@ def _drawn(
 ) -> tuple[Mapping[str, Figure], str, Path]:
     """Figures by name, the architecture's text, and where pictures go by default."""
     if notation is None and not any(sign in what for sign in "({|") and Path(what).is_dir():
-        return _drawn_run(Path(what), space)
+        try:
+            return _drawn_run(Path(what), space)
+        except GnasError:
+            raise
+        except MISFITS as error:  # what was recorded has a sound form, but cannot be drawn
+            raise DataError(f"{what} must be a whole run, but: {error!r:.200}") from error
     found = read_architecture(what, space, notation)
     text = f"{found.text}\n{found.note}".strip()
     return found.space.draw(found.graph), text, Path("figures")

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from pathlib import Path
 from typing import Annotated, Any
 
@@ -17,9 +18,16 @@ from gnas.cli.output import (
     reporting,
     same_command,
 )
+from gnas.config import field_names, from_record, unknown_name
 from gnas.errors import ConfigError, MissingDataError
 from gnas.processes import prepare
-from gnas.spaces.names import check_space
+from gnas.recipe import ProxyRecipe
+from gnas.spaces.names import check_space, network_config
+
+DRAWS = ("draw_seed", "num_train", "num_val", "num_test")
+"""Settings of cells and images."""
+FROM_IMAGES = ("in_channels", "num_classes")
+"""Sizes of networks that follow from the images."""
 
 
 def tabulate(
@@ -71,6 +79,7 @@ def tabulate(
     if dataset != "digits" and not Path(dataset).is_dir():
         raise MissingDataError(f"--dataset must be digits or a folder, but there is no {dataset}")
     changes = settings(setting or [])
+    check_settings(space, changes)
     if workers > 0:
         prepare("gnas.evaluate.job")
     from gnas.data import load_table
@@ -90,3 +99,25 @@ def tabulate(
     made = SPACES.get(space)
     if made is not None and made.table_images:  # there is a bench of it
         print_next(console(), ["bench", space, "--table", out])
+
+
+def check_settings(space: str, changes: Mapping[str, Any]) -> None:
+    """Checks settings of a built-in space's table; those of other spaces when it is loaded.
+
+    Args:
+        space: The space.
+        changes: What ``--set`` was given.
+
+    Raises:
+        ConfigError: there is no such setting, or it cannot have this value.
+    """
+    network = network_config(space)
+    if network is None:
+        return
+    recipe, sizes = field_names(ProxyRecipe), field_names(network) - {*FROM_IMAGES}
+    known = {*DRAWS} | recipe | sizes
+    for name in changes:
+        if name not in known:
+            raise ConfigError(unknown_name("setting", name, known))
+    from_record(ProxyRecipe, {k: v for k, v in changes.items() if k in recipe})
+    from_record(network, {k: v for k, v in changes.items() if k in sizes})

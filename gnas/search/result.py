@@ -2,13 +2,13 @@
 
 from __future__ import annotations
 
-import json
 from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any
+from typing import Any, TypeVar
 
-from gnas.errors import DataError, MissingDataError
+from gnas.data.files import decoding, read_json
+from gnas.errors import MissingDataError
 from gnas.search.objectives import Bound, Goal, Objective
 
 
@@ -36,9 +36,15 @@ class Evaluation:
         """The evaluation that a line of ``metrics.jsonl`` or a ``result.json`` holds.
 
         Raises:
-            TypeError: it is something else.
+            TypeError, ValueError, AttributeError: it is something else.
         """
-        return Evaluation(**{**record, "runs": tuple(record.get("runs", ()))})
+        found = Evaluation(**{**record, "runs": tuple(record.get("runs", ()))})
+        if type(found.number) is not int or not isinstance(found.architecture, str):
+            raise TypeError("an evaluation must have a number and an architecture")
+        for measures in (found.measures or {}, *found.runs):
+            if not all(isinstance(v, int | float | None) for v in measures.values()):
+                raise TypeError("measures must be numbers")
+        return found
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -91,6 +97,9 @@ class SearchResult:
         )
 
 
+Result = TypeVar("Result", bound=SearchResult)
+
+
 def read_result(folder: Path) -> SearchResult:
     """The result of the search in a run's folder.
 
@@ -99,15 +108,29 @@ def read_result(folder: Path) -> SearchResult:
         DataError: its ``result.json`` is damaged.
     """
     path = folder / "result.json"
-    try:
-        record = json.loads(path.read_text(encoding="utf-8"))
-        evaluations = tuple(map(Evaluation.from_record, record.pop("evaluations")))
-        record |= {name: tuple(record[name]) for name in ("objectives", "bounds", "front")}
-        return SearchResult(evaluations=evaluations, **record)
-    except FileNotFoundError as error:
+    if not path.exists():
         raise MissingDataError(
             f"a search must have ended to be shown, but {folder} has no result; go on with "
             f"--resume {folder}"
-        ) from error
-    except (OSError, ValueError, KeyError, TypeError, AttributeError) as error:
-        raise DataError(f"{path} must be the result of a search, but: {error}") from error
+        )
+    record = read_json(path, "the result of a search")
+    with decoding(path, "the result of a search"):
+        evaluations = tuple(map(Evaluation.from_record, record.pop("evaluations")))
+        record |= {name: tuple(record[name]) for name in ("objectives", "bounds", "front")}
+        return checked(SearchResult(evaluations=evaluations, **record))
+
+
+def checked(result: Result) -> Result:
+    """The result, whose parts agree with each other.
+
+    Raises:
+        TypeError, ValueError, LookupError, AttributeError: they do not.
+    """
+    if not isinstance(result.architecture, str) or not isinstance(result.space["name"], str):
+        raise TypeError("architecture and space must be texts")
+    if not isinstance(result.goal, Goal):
+        raise TypeError("objectives must be texts")
+    for number in (result.best, *result.front):
+        if type(number) is not int or result.evaluations[number].number != number:
+            raise ValueError(f"{number!r:.40} must be the number of an evaluation")
+    return result

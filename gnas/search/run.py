@@ -16,7 +16,7 @@ import numpy as np
 from torch_geometric.data import Data
 
 from gnas.config import check_seed, differences, shared_out
-from gnas.data.files import replacing
+from gnas.data.files import decoding, replacing
 from gnas.errors import ConfigError, DataError, GnasError
 from gnas.evaluate import EvaluationJob, Evaluator, FunctionEvaluator
 from gnas.records import METRICS, EventFile
@@ -503,11 +503,14 @@ class _Lines:
         try:
             content = self.path.read_bytes() if resume and self.path.exists() else b""
             whole = content[: content.rfind(b"\n") + 1]
-            found = [Evaluation.from_record(json.loads(line)) for line in whole.splitlines()]
-            if [one.number for one in found] != list(range(len(found))):
-                raise ValueError("its lines are not in order")
-        except (OSError, ValueError, TypeError) as error:
-            raise DataError(f"{self.path} must hold evaluations, but: {error}") from error
+            with decoding(self.path, "the evaluations of a search"):
+                found = [Evaluation.from_record(json.loads(line)) for line in whole.splitlines()]
+                if [one.number for one in found] != list(range(len(found))):
+                    raise ValueError("its lines are not in order")
+        except OSError as error:
+            if isinstance(error, DataError):
+                raise
+            raise DataError(f"{self.path} must be readable, but: {error.strerror}") from error
         with replacing(self.path) as temporary:
             temporary.write_bytes(whole)
         if self._events:

@@ -24,7 +24,8 @@ from optuna.trial import FrozenTrial
 from sqlalchemy import URL, create_engine, inspect
 from sqlalchemy.exc import DBAPIError, SQLAlchemyError
 
-from gnas.errors import DataError, MissingDataError
+from gnas.data.files import MISFITS
+from gnas.errors import DataError, GnasError, MissingDataError
 from gnas.studies.places import check_storage
 
 T = TypeVar("T")
@@ -143,7 +144,7 @@ class SQLite(Storage):
     def _one_line(self) -> Iterator[None]:
         try:
             yield
-        except DataError:
+        except GnasError:
             raise
         except (StorageInternalError, SQLAlchemyError, sqlite3.Error) as error:
             reason = driver_error(error)
@@ -154,6 +155,10 @@ class SQLite(Storage):
             raise DataError(
                 f"{self._path} must be writable, but got: {error.strerror or error}"
             ) from None
+        except MISFITS as error:  # what Optuna's and gnas' code raises that reads other content
+            raise DataError(
+                f"{self._path} must be a study of gnas, but its content is damaged: {error!r:.200}"
+            ) from error
 
 
 def opened(url: str | URL, shown: str, *, create: bool, **engine_kwargs: Any) -> RDBStorage:

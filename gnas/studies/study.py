@@ -199,9 +199,9 @@ class CandidateStudy:
 
     def results(self) -> list[Evaluated]:
         """Every candidate with what its newest trial has come to, in the order of planning."""
-        latest = self._storage.call(self._latest)
         held_back = [Evaluated(c, None, None, None) for c in self._backlog.values()]
-        return [_evaluated(trial) for trial in latest.values()] + held_back
+        found = self._storage.call(lambda: [_evaluated(t) for t in self._latest().values()])
+        return found + held_back
 
     def ended(self, known: Container[str]) -> dict[str, Evaluated]:
         """The candidates that are evaluated or have failed, by their keys.

@@ -12,6 +12,7 @@ from gnas.search.nasgem.config import NasgemConfig
 from gnas.search.nasgem.plan import planned
 from gnas.search.nasgem.result import NasgemResult
 from gnas.search.nasgem.surface import Surface, load_surfaces
+from gnas.search.result import checked
 
 
 @dataclass(frozen=True)
@@ -43,9 +44,7 @@ def read_trace(folder: Path) -> NasgemTrace:
     record = read_json(folder / "result.json", what)
     try:
         with decoding(folder, what):
-            result = NasgemResult.from_record(record)
-            if not isinstance(result.architecture, str):
-                raise TypeError("architecture must be a text")
+            result = checked(NasgemResult.from_record(record))
             surfaces = load_surfaces(folder, record["surface"])
     except OSError as error:
         if isinstance(error, DataError):

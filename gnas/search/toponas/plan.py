@@ -142,6 +142,27 @@ def _preset(dataset: SearchDataset, space: str, size: str | None) -> ToponasConf
     return sizes[size or next(iter(sizes))]()
 
 
+def check_recipe(plan: SearchPlan, selection: Selection) -> None:
+    """Checks that the trainings of a protocol can be begun, before searches of hours.
+
+    Args:
+        plan: How the first seed searches, in which images.
+        selection: The protocol.
+
+    Raises:
+        ConfigError: there is no such field of a training, or it cannot have this value.
+    """
+    from gnas.retrain.source import DATASETS
+    from gnas.retrain.trainings import plan_trainings
+
+    dataset = DATASETS.get(plan.images.dataset, plan.images.dataset)
+    plan_trainings(
+        dataset,  # type: ignore[arg-type]  # a training has all images that searches have
+        **{"image_size": plan.images.size, **selection.recipe},
+        repeats=selection.repeats,
+    )
+
+
 def planned(folder: Path) -> SearchPlan:
     """The plan of the run in ``folder``.
 

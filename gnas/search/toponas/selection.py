@@ -20,7 +20,7 @@ from gnas.retrain.plan import planned as planned_retrain
 from gnas.retrain.run import run_retrain
 from gnas.retrain.source import DATASETS
 from gnas.runs import working_in, write_config, write_result
-from gnas.search.toponas.plan import SELECT_COMMAND, SearchPlan, Selection
+from gnas.search.toponas.plan import SELECT_COMMAND, SearchPlan, Selection, check_recipe
 from gnas.search.toponas.run import network_size, run_search
 from gnas.search.toponas.where import search_space
 from gnas.spaces import space_record
@@ -120,6 +120,7 @@ def select(
     four searches with different seeds, the best retrained ten times. Difference: the choice is by
     images held out of the training set, not by the test images.
     """
+    check_recipe(plan, selection)
     with working_in(out):
         return _select(plan, selection, out, device, resume, report)
 
