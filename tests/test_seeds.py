@@ -22,8 +22,13 @@ from typer.testing import CliRunner
 import gnas
 from gnas import train
 from gnas.bench import experiment
-from gnas.bench.config import NASBench101Bench, NASBench201Bench, NASGEMBench, SearchBench
-from gnas.bench.supernet import SupernetBench
+from gnas.bench.config import (
+    NASBench101Bench,
+    NASBench201Bench,
+    NASGEMBench,
+    SearchBench,
+    SupernetBench,
+)
 from gnas.cli import app
 from gnas.config import SEEDS, check_seed, seed_32
 from gnas.data import batches, images, parts, subsets, train_test

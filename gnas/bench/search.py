@@ -114,6 +114,7 @@ def _run(
     start = time.monotonic()
     table, evaluator, columns = _open(config)
     log = SearchLog(folder, _facts(config, table))
+    log.check(config.budget, len(evaluator))
     seeds = range(config.seed, config.seed + config.seeds)
     wanted = [(name, seed) for name in config.searchers for seed in seeds]
     done = {key: log.found[key] for key in wanted if key in log.found}

@@ -10,8 +10,10 @@ from pathlib import Path
 from typing import Any
 
 import numpy as np
+import pydantic
 from numpy.typing import NDArray
 
+from gnas.errors import DataError
 from gnas.evaluate import TableEvaluator
 from gnas.processes import spread
 from gnas.records import LineLog
@@ -57,6 +59,20 @@ class SearchLog:
             self._log = LineLog(folder / FILE, facts, what="searches", read=_search_of)
             self.found = {(search.searcher, search.seed): search for search in self._log.records}
 
+    def check(self, budget: int, networks: int) -> None:
+        """Checks that every search has queried ``budget`` of so many networks.
+
+        Raises:
+            DataError: one has not.
+        """
+        for search in self.found.values():
+            within = all(0 <= number < networks for number in search.queried)
+            if len(search.queried) != budget or not within:
+                raise DataError(
+                    f"{FILE} must hold searches, but is damaged: each has {budget} numbers below "
+                    f"{networks}, but {search.searcher} with seed {search.seed} has others"
+                )
+
     def sort(self, order: Sequence[tuple[str, int]]) -> None:
         """Puts these searches first, in this order, whichever ended first.
 
@@ -78,8 +94,11 @@ class SearchLog:
             self._log.add(asdict(search))
 
 
+_SEARCH = pydantic.TypeAdapter(Search)
+
+
 def _search_of(record: Any) -> Search:
-    return Search(**{**record, "queried": tuple(record["queried"])})
+    return _SEARCH.validate_python(record)
 
 
 def run_searches(

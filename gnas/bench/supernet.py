@@ -14,6 +14,7 @@ from pathlib import Path
 from typing import Any
 
 import numpy as np
+import pydantic
 import torch
 from numpy.typing import NDArray
 from scipy.stats import ttest_rel
@@ -246,9 +247,11 @@ def read_searches(folder: Path, facts: Mapping[str, Any]) -> LineLog[SupernetSea
     return LineLog(folder / LOG, facts, what="supernet searches", read=_read)
 
 
+_SEARCH = pydantic.TypeAdapter(SupernetSearch)
+
+
 def _read(record: Any) -> SupernetSearch:
-    fields = {**record, "epochs": tuple(record["epochs"]), "one_shot": tuple(record["one_shot"])}
-    return SupernetSearch(**fields)
+    return _SEARCH.validate_python(record)
 
 
 def _under_way(folder: Path, method: str, seed: int) -> Path:

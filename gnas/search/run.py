@@ -6,7 +6,7 @@ import json
 import logging
 import time
 from collections import Counter
-from collections.abc import Callable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Collection, Iterator, Mapping, Sequence
 from contextlib import AbstractContextManager, closing, contextmanager, nullcontext, suppress
 from dataclasses import dataclass
 from pathlib import Path
@@ -214,7 +214,7 @@ def run_search(
         with place as queue, closing(lines) if lines is not None else nullcontext():
             if out is not None:  # when the study is known to be this search's
                 write_config(out, config, data=data)
-            known = [] if lines is None else lines.begin(resume=resume)
+            known = [] if lines is None else lines.begin(evaluator.stages, resume=resume)
             search = _Search(
                 searcher, queue, evaluator.stages, budget, parallel,
                 range(seed, seed + repeats), report, until, known, lines,
@@ -494,7 +494,7 @@ class _Lines:
         self.path, self._events = path, events
         self._writer: EventFile | None = None
 
-    def begin(self, *, resume: bool) -> list[Evaluation]:
+    def begin(self, stages: Collection[str], *, resume: bool) -> list[Evaluation]:
         """Begins anew, or goes on after what a killed process left, which is returned.
 
         A last line that it left half written is cut off.
@@ -507,6 +507,8 @@ class _Lines:
                 found = [Evaluation.from_record(json.loads(line)) for line in whole.splitlines()]
                 if [one.number for one in found] != list(range(len(found))):
                     raise ValueError("its lines are not in order")
+                if not {one.stage for one in found} <= {"", *stages}:
+                    raise ValueError("it has stages that the evaluator has not")
         except OSError as error:
             if isinstance(error, DataError):
                 raise

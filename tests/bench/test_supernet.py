@@ -14,11 +14,10 @@ from scipy.stats import ttest_rel
 from typer.testing import CliRunner
 
 from gnas.bench import supernet
+from gnas.bench.config import METHODS, SupernetBench
 from gnas.bench.supernet import (
     LOG,
-    METHODS,
     Judge,
-    SupernetBench,
     SupernetSearch,
     bench_supernet,
     is_joined,

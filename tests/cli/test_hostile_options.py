@@ -2,10 +2,17 @@
 
 from __future__ import annotations
 
+import itertools
+import json
 import os
+import signal
 import subprocess
 import sys
+import zlib
+from collections.abc import Iterator
+from contextlib import contextmanager
 from pathlib import Path
+from typing import Any
 
 import pytest
 import typer.main
@@ -20,70 +27,147 @@ GENOTYPE = (
 )
 STOPS = ["--set", "nonsense=1"]
 """What ends a command before any work, after its paths were looked at."""
-COMMANDS = {
-    "data list": [],
-    "data fetch": ["no-such-table"],
-    "data convert": ["no-such-table"],
-    "data verify": ["no-such-table"],
-    "data subset": ["nowhere", "--out", "list.txt"],
-    "show": [GENOTYPE],
-    "export": [GENOTYPE, "--to", "python", "--out", "x.py", *STOPS],
-    "evaluate": ["nowhere"],
-    "retrain": [GENOTYPE, *STOPS],
-    "search toponas": STOPS,
-    "search nasgem": STOPS,
-    "search random": STOPS,
-    "bench nasbench101": ["--samples", "1"],
-    "bench nasbench201": ["--samples", "1"],
+BASE = {
+    "bench": ["--samples", "1"],
+    "bench darts": ["--table", "nowhere"],
     "bench search": ["nasbench201", "--searchers", "nonsense"],
+    "bench supernet": ["nasbench201", "--methods", "nonsense"],
     "bench topology": ["--table", "nowhere"],
+    "data list": [],
+    "data subset": ["nowhere", "--out", "list.txt"],
+    "data": ["no-such-table"],
     "encoder train": ["nonsense", "--out", "x.safetensors"],
     "encoder embed": ["nonsense", "--out", "x.npy"],
+    "evaluate": ["nowhere"],
+    "export": [GENOTYPE, "--to", "python", "--out", "x.py", *STOPS],
+    "retrain": [GENOTYPE, *STOPS],
+    "search": STOPS,
+    "show": [GENOTYPE],
     "tabulate": ["nasbench101", "--out", "x.parquet", "--like", "nowhere", "--workers", "0"],
     "worker": ["--study", "s", "--storage", "nowhere/x"],
 }
+"""Arguments that end a command, or all commands of a group, before it works."""
+NAMES = ["[/]", "\x1b[31mred", "a\nb", "x" * 200, "\udcff", "e\u202e", "$x$", "-x", "%s{0}"]
+"""Of files and folders that are there, in ``f`` and in ``d``."""
 VALUES = [
-    "", "file", "folder", "/dev/full", "/dev/null", "file/below", "fifo/x", "/proc/x", "a\0b",
-    "x" * 300, "y/" * 3000, "\udcff.json", "--", "[/]", "\x1b[31m", "$x$", "..", "/",
-    "~nobody/x", "nan", "-1", "1e400", "9" * 5000, "null", "[" * 5000,
+    "", "file", "folder", "/dev/full", "/dev/null", "file/below", "fifo", "fifo/x", "loop",
+    "dangling", "/proc/x", "a\0b", "x" * 300, "y/" * 3000, "\udcff.json", "--", "..", "/",
+    "~nobody/x", "nan", "-1", "1e400", "9" * 5000, "null", "[" * 5000, "{" * 100, "Genotype(",
+    "|", "bad.py:x", "file:x", "p.py:\x1b[31m", "bad.parquet", "nasgem(num_nodes=[/])",
+    *NAMES, *(f"f/{name}" for name in NAMES), *(f"d/{name}" for name in NAMES),
 ]  # fmt: skip
-SHARE = 12
+SHARE = int(os.environ.get("GNAS_FUZZ_SHARE", "16"))
 """Every option takes one value of so many, each option other ones; 1 takes all."""
+SECONDS = 20.0
+"""Processor time that no value may take: each ends its command before the work."""
 
 
-def options_of(command: str) -> list[str]:
-    """The options of a command that take a value."""
-    found = typer.main.get_command(cli.app)
-    for word in command.split():
-        found = getattr(found, "commands", {})[word]
-    return [
-        option.opts[0]
-        for option in found.params
-        if option.opts[0].startswith("--") and not getattr(option, "is_flag", False)
-    ]
+def leaves(command: Any, words: tuple[str, ...] = ()) -> Iterator[tuple[str, Any]]:
+    """Every command that does something, with its name."""
+    inner = getattr(command, "commands", None)
+    if inner is None:
+        yield " ".join(words), command
+    else:
+        for name, below in inner.items():
+            yield from leaves(below, (*words, name))
 
 
-@pytest.mark.parametrize("command", COMMANDS)
+TREE = typer.main.get_command(cli.app)
+LEAVES = dict(leaves(TREE))
+
+
+def base(name: str, command: Any) -> list[str]:
+    """Arguments that end a command; for one that is not in `BASE` names of nothing."""
+    for key in (name, name.partition(" ")[0]):
+        if key in BASE:
+            return BASE[key]
+    needed = [p for p in command.params if p.required]
+    return [word for p in needed for word in ([p.opts[0]] if is_option(p) else []) + ["nowhere"]]
+
+
+def is_option(parameter: Any) -> bool:
+    return str(parameter.param_type_name) == "option"
+
+
+def calls(name: str) -> Iterator[tuple[str, list[str]]]:
+    """A value and the words of a command with it, for every parameter that takes one."""
+    command = LEAVES[name]
+    words = base(name, command)
+    given = list(itertools.takewhile(lambda word: not word.startswith("--"), words))
+    taking = [p for p in command.params if not getattr(p, "is_flag", False)]
+    places = [p for p in taking if not is_option(p)]
+    for k, parameter in enumerate(taking):
+        for value in VALUES[(k + zlib.crc32(name.encode())) % SHARE :: SHARE]:
+            if is_option(parameter):
+                found = [*words, parameter.opts[0], value]
+            else:
+                before = [*given, *["x"] * len(places)][: places.index(parameter)]
+                found = [*words[len(given) :], "--", *before, value]
+            yield f"{parameter.name} {value[:40]!r}", [*name.split(), *found]
+
+
+@contextmanager
+def hostile_folder(folder: Path) -> Iterator[None]:
+    """Files, folders, pipes and links of all kinds, in a folder that is the working one inside."""
+    (folder / "file").write_text("x")
+    (folder / "folder").mkdir()
+    os.mkfifo(folder / "fifo")
+    (folder / "loop").symlink_to("loop")
+    (folder / "dangling").symlink_to("no/where")
+    (folder / "bad.py").write_text("raise ValueError('\\x1b[31m[/]\\n')")
+    (folder / "bad.parquet").write_bytes(b"PAR1xxxxPAR1")
+    for name in NAMES:
+        (folder / "d" / name).mkdir(parents=True)
+        (folder / "f" / name).parent.mkdir(parents=True, exist_ok=True)
+        (folder / "f" / name).write_text("x")
+    with pytest.MonkeyPatch.context() as patch:
+        patch.chdir(folder)
+        patch.setenv("XDG_CACHE_HOME", str(folder / "cache"))
+        patch.setenv("GNAS_DATA", str(folder / "data"))
+        patch.setattr("typer.testing._get_command", lambda app: TREE)  # not made for each call
+        yield
+
+
+class TooLongError(BaseException):
+    """A command that takes `SECONDS`."""
+
+
+@contextmanager
+def limited() -> Iterator[None]:
+    def stop(*_: object) -> None:
+        raise TooLongError
+
+    before = signal.signal(signal.SIGVTALRM, stop)
+    signal.setitimer(signal.ITIMER_VIRTUAL, SECONDS)
+    try:
+        yield
+    finally:
+        signal.setitimer(signal.ITIMER_VIRTUAL, 0)
+        signal.signal(signal.SIGVTALRM, before)
+
+
+@pytest.mark.parametrize("name", LEAVES)
 @pytest.mark.filterwarnings("ignore")
-def test_no_value_of_an_option_is_a_traceback(
-    command: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
-) -> None:
-    monkeypatch.chdir(tmp_path)
-    monkeypatch.setenv("XDG_CACHE_HOME", str(tmp_path / "cache"))
-    (tmp_path / "file").write_text("x")
-    (tmp_path / "folder").mkdir()
-    os.mkfifo(tmp_path / "fifo")
-    for i, option in enumerate(options_of(command)):
-        for value in VALUES[i % SHARE :: SHARE]:
-            args = [*command.split(), *COMMANDS[command], option, value]
-            result = CliRunner().invoke(cli.app, args)
-            where = f"{option} {value[:40]!r}: {result.exception!r}"
+def test_no_value_is_a_traceback(name: str, tmp_path: Path) -> None:
+    with hostile_folder(tmp_path):
+        for what, words in calls(name):
+            with limited():
+                result = CliRunner().invoke(cli.app, words)
+            where = f"{what}: {result.exception!r}"
             assert result.exception is None or isinstance(result.exception, SystemExit), where
             assert result.exit_code in (0, 1, 2), where
             if result.exit_code == 1:
-                last = result.stderr.splitlines()[-1]
-                assert last.startswith("error: ") and len(last) > len("error: "), where
+                lines = [x for x in result.stderr.splitlines() if not x.startswith("warning: ")]
+                assert len(lines) == 1 and len("error: ") < len(lines[0]) < 2000, where
+                assert lines[0].startswith("error: "), where
             assert "\x1b[31m" not in result.output, where
+
+
+def test_every_command_takes_part() -> None:
+    assert {"show", "bench supernet", "search bayes", "data convert"} <= LEAVES.keys()
+    assert [word for _, words in calls("data convert") for word in words[:1]][:1] == ["data"]
+    unknown = base("new thing", LEAVES["tabulate"])
+    assert "nowhere" in unknown and "--out" in unknown
 
 
 EARLY = {
@@ -91,33 +175,117 @@ EARLY = {
     "search toponas --out file": "a run's folder must be writable, but file: it is a file",
     "search toponas --json folder": "the output must be a file",
     "search toponas --set epochs": "--set must be NAME=VALUE",
+    "search toponas --set nonsense=1": "unknown setting 'nonsense'",
+    "search toponas --space nonsense": "unknown space 'nonsense'",
     "search toponas --dataset cifar10 --data-dir nowhere": "there is none at nowhere",
+    "search toponas --select --retrain nonsense=1": "unknown setting 'nonsense'",
+    "search toponas --select --repeats 0": "repeats must be at least 1",
+    "search toponas --device tpu": "device must be auto, cpu, cuda or cuda:N",
     "search nasgem --resume nowhere": "a run's folder must have a config.json, but nowhere",
     "search nasgem --json folder": "the output must be a file",
+    "search nasgem --encoder nonsense": "unknown encoder 'nonsense'",
     "search random --resume nowhere": "a run's folder must have a config.json, but nowhere",
+    "search random --space nasgem --dataset nonsense": "unknown dataset 'nonsense'",
+    "search evolution --space nasgem --table nowhere": "table 'nowhere' not found",
+    "search bayes --space nasgem --evaluate nowhere.py:f": "must be a Python file",
+    "search local --space nasgem --dataset digits --set x=1": "unknown setting 'x'",
+    "search predictor --space nonsense --dataset digits": "unknown space 'nonsense'",
     "retrain --resume nowhere": "a run's folder must have a config.json, but nowhere",
     "retrain file --json folder": "the output must be a file",
+    "retrain nowhere": "there is no nowhere",
+    "retrain file --set nonsense=1": "unknown setting 'nonsense'",
+    "evaluate nowhere": "WEIGHTS must be a folder or a file, but there is no nowhere",
     "evaluate file --data-dir nowhere": "there is none at nowhere",
     "export file --to onnx --out x --json folder": "the output must be a file",
+    "export file --to nonsense --out x": "the form must be one of",
+    "export file --to python --out x.py --stem nonsense": "is not one of",
+    "export file --to python --out x.py --set nonsense=1": "unknown setting 'nonsense'",
+    "show nowhere": "there is no nowhere",
+    "show folder": "a run's folder must have a config.json, but folder has none",
+    "show file --out file": "a run's folder must be writable, but file: it is a file",
+    "show file --space nonsense": "unknown space 'nonsense'",
+    "show file --notation nonsense": "unknown notation 'nonsense'",
+    "tabulate nonsense --out x.parquet": "unknown space 'nonsense'",
+    "tabulate nasbench101 --out x": "must end in .parquet",
+    "tabulate nasbench101 --out x.parquet --like nowhere": "table 'nowhere' not found",
+    "tabulate nasbench101 --out x.parquet --set nonsense=1": "unknown setting 'nonsense'",
+    "tabulate nasbench101 --out x.parquet --set epochs=0": "epochs must be at least 1",
+    "worker --study s --storage nowhere": "a study's file must exist, but nowhere does not",
+    "worker --study s --storage file --data-dir nowhere": "there is none at nowhere",
+    "worker --study s --storage file --evaluate nowhere.py:f": "must be a Python file",
     "bench nasbench101 --json folder": "the output must be a file",
+    "bench nasbench101 --samples 1": "at least 2",
+    "bench nasbench201 --table nowhere": "table 'nowhere' not found",
+    "bench nasgem --encoders nonsense": "unknown encoder 'nonsense'",
+    "bench darts --table nowhere": "table 'nowhere' not found",
+    "bench search nasbench101 --searchers nonsense": "searchers must be different ones of",
+    "bench supernet nasbench201 --table nasgem-mini --methods x": "methods must be different",
+    "bench supernet nasbench201 --table nasgem-mini --set x=1": "unknown setting 'x'",
+    "bench topology --table nowhere": "table 'nowhere' not found",
+    "data list --json folder": "the output must be a file",
+    "data fetch nonsense": "unknown source 'nonsense'",
+    "data convert nonsense": "unknown source 'nonsense'",
+    "data convert nasbench101 nowhere": "nowhere not found",
+    "data convert nasbench101 file --notation nonsense": "unknown notation 'nonsense'",
+    "data verify nowhere": "table 'nowhere' not found",
+    "data subset nowhere --out x.txt": "found no folder nowhere",
+    "data subset folder --out x.txt --percent 0": "percent must be in (0, 100]",
+    "encoder train nonsense --out x.safetensors": "unknown encoder 'nonsense'",
+    "encoder train nasgem-30 --out x": "must end in .safetensors",
+    "encoder train --space nonsense --out x.safetensors": "unknown space 'nonsense'",
+    "encoder embed nonsense --out x.npy": "unknown encoder 'nonsense'",
+    "encoder embed nasgem-30 --out x": "go to a .npy or .safetensors file",
+    "encoder embed nasgem-30 --out x.npy --table nowhere": "table 'nowhere' not found",
 }
+"""What a command can check of its words alone, and the message."""
+LIGHT = """
+import json, sys
+from typer.testing import CliRunner
+
+class Finder:
+    def find_spec(self, name, path=None, target=None):
+        if name in ("torch", "torch_geometric", "optuna", "sklearn", "matplotlib", "scipy"):
+            raise AssertionError(name + " is imported")
+
+sys.meta_path.insert(0, Finder())
+from gnas import cli
+
+found = {}
+for words in json.load(sys.stdin):
+    done = CliRunner().invoke(cli.app, words.split())
+    found[words] = [done.exit_code, repr(done.exception), " ".join(done.stderr.split())]
+json.dump(found, sys.stdout)
+"""
+"""One process for all: it has imported nothing heavy as long as none of them has."""
+
+
+@pytest.fixture(scope="module")
+def light(tmp_path_factory: pytest.TempPathFactory) -> dict[str, tuple[int, str, str]]:
+    """Exit code, exception and errors of every command in `EARLY`."""
+    folder = tmp_path_factory.mktemp("light")
+    (folder / "file").write_text("x")
+    (folder / "folder").mkdir()
+    done = subprocess.run(
+        [sys.executable, "-c", LIGHT],
+        input=json.dumps([*EARLY]),
+        capture_output=True,
+        text=True,
+        cwd=folder,
+        env={**os.environ, "PYTHONPATH": str(ROOT), "COLUMNS": "200", "GNAS_DATA": str(folder)},
+        check=True,
+    )
+    found: dict[str, tuple[int, str, str]] = json.loads(done.stdout)
+    return found
 
 
 @pytest.mark.parametrize("command", EARLY)
-def test_wrong_paths_are_said_before_anything_heavy_is_imported(
-    command: str, tmp_path: Path
+def test_what_is_wrong_is_said_before_anything_heavy_is_imported(
+    command: str, light: dict[str, tuple[int, str, str]]
 ) -> None:
-    (tmp_path / "file").write_text("x")
-    (tmp_path / "folder").mkdir()
-    done = subprocess.run(
-        [sys.executable, "-X", "importtime", "-m", "gnas", *command.split()],
-        capture_output=True,
-        text=True,
-        cwd=tmp_path,
-        env={**os.environ, "PYTHONPATH": str(ROOT), "COLUMNS": "200"},
-        check=False,
-    )
-    assert done.returncode in (1, 2)
-    assert EARLY[command] in done.stderr
-    loaded = {line.split("|")[-1].strip() for line in done.stderr.splitlines() if "|" in line}
-    assert "gnas.cli" in loaded and not loaded & {"torch", "optuna", "sklearn", "matplotlib"}
+    code, exception, errors = light[command]
+    assert code in (1, 2) and "SystemExit" in exception, exception
+    assert EARLY[command] in errors.replace("│ ", "").replace(" │", "")
+
+
+def test_every_command_has_something_to_check_early() -> None:
+    assert [name for name in LEAVES if not any(c.startswith(f"{name} ") for c in EARLY)] == []
