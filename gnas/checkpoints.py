@@ -23,6 +23,8 @@ from gnas.errors import DataError, MissingDataError
 logger = logging.getLogger(__name__)
 
 _NAME = re.compile(r"step-(\d+)\.json")
+_OWN = re.compile(r"step-\d+\.(json|safetensors)|\.step-\d+\..*\.tmp")
+"""Files that this module makes; others in the folder are their owners'."""
 
 
 class Checkpoints:
@@ -113,7 +115,11 @@ class Checkpoints:
 
     def _prune(self) -> None:
         keep = {path for step in self._good for path in self._paths(step)}
-        old = [path for path in self.folder.glob("*step-*") if path not in keep]
+        old = [
+            path
+            for path in self.folder.iterdir()
+            if _OWN.fullmatch(path.name) and path not in keep and not path.is_dir()
+        ]
         for path in sorted(old, key=lambda path: path.suffix != ".json"):  # records first
             path.unlink(missing_ok=True)
 

@@ -18,7 +18,7 @@ from torch import Tensor
 
 from gnas.checkpoints import Checkpoints
 from gnas.config import differences
-from gnas.data.files import MISFITS, decoding, replacing
+from gnas.data.files import MISFITS, check_regular, decoding, replacing
 from gnas.errors import ConfigError, DataError
 from gnas.runs import check_folder, plain, working_in
 
@@ -282,6 +282,7 @@ class LineLog(Generic[T]):
     ) -> None:
         self._path, self._head = path, json.dumps(facts)
         head = (json.dumps(facts) + "\n").encode()
+        check_regular(path, what)
         with self._reporting():
             path.parent.mkdir(parents=True, exist_ok=True)
             lines = path.read_bytes().splitlines(keepends=True) if path.exists() else []

@@ -4,12 +4,16 @@ from __future__ import annotations
 
 import hashlib
 import importlib.util
+import signal
 import sys
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
 from gnas.errors import ConfigError, MissingDataError
+
+TERMINATED = 128 + signal.SIGTERM
+"""Exit code of a command that is asked to end, see `gnas.cli.main`."""
 
 
 @dataclass(frozen=True)
@@ -69,13 +73,31 @@ class Source:
             sys.modules[module_name] = module
             try:
                 spec.loader.exec_module(module)
-            except Exception as error:
+            except BaseException as error:
                 del sys.modules[module_name]
-                reason = f"{type(error).__name__}: {error}"
+                if isinstance(error, SystemExit) and error.code != TERMINATED:
+                    raise ConfigError(
+                        f"{self.path} must be a Python program that can be imported, but it ends "
+                        'itself; call what ends it below `if __name__ == "__main__":`'
+                    ) from error
+                if not isinstance(error, Exception):  # Ctrl-C, SIGTERM
+                    raise
                 raise ConfigError(
-                    f"{self.path} must be a Python program, but: {reason}"
+                    f"{self.path} must be a Python program, but: {described(error)}"
                 ) from error
         try:
             return getattr(sys.modules[module_name], self.name)
         except AttributeError:
             raise ConfigError(f"{self.path} must define '{self.name}', but does not") from None
+        except Exception as error:  # of a `__getattr__` of its own
+            raise ConfigError(
+                f"{self.path} must define '{self.name}', but: {described(error)}"
+            ) from error
+
+
+def described(error: BaseException) -> str:
+    """The kind and the text of what a user's code has raised, which may have none."""
+    try:
+        return f"{type(error).__name__}: {error}"
+    except Exception:
+        return type(error).__name__

@@ -37,11 +37,14 @@ def replacing(path: Path) -> Iterator[Path]:
     """A temporary path beside ``path`` that takes its place when the block ends well.
 
     Whatever ends the block otherwise (an error, Ctrl-C) removes the temporary file and leaves
-    ``path`` as it was. A device or a pipe (``/dev/null``) is written to, not replaced.
+    ``path`` as it was. A device or a shell's pipe (``/dev/null``) is written to, not replaced.
 
     Raises:
-        DataError: the folder cannot be written, or the disk is full.
+        DataError: the folder cannot be written, the disk is full, or there is a named pipe, which
+            nobody may read.
     """
+    if path.is_fifo() and path.resolve().exists():  # /dev/fd/63 of a shell is no file
+        raise DataError(f"{path} must be a file to write, but: it is a pipe")
     is_device = path.exists() and not path.is_file() and not path.is_dir()
     temporary = path if is_device else path.with_name(f".{path.name}.{os.getpid()}.tmp")
     try:

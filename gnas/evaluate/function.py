@@ -11,7 +11,7 @@ from gnas.errors import ConfigError, DataError
 from gnas.evaluate.base import Evaluator, Measures, check_measures
 from gnas.spaces.base import Space
 from gnas.studies.job import FAILURES
-from gnas.user_code import Source
+from gnas.user_code import Source, described
 
 SCORE = "score"
 """The measure that a single number is."""
@@ -77,7 +77,7 @@ class FunctionEvaluator(Evaluator):
         except FAILURES:
             raise  # what workers record as a failure of the architecture
         except Exception as error:
-            raise DataError(f"{type(error).__name__}: {error}") from error
+            raise DataError(described(error)) from error
         return check_measures(found if isinstance(found, Mapping) else {SCORE: found})
 
     def facts(self) -> dict[str, Any]:

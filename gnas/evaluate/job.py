@@ -6,7 +6,8 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, ClassVar, Self
 
-from gnas.errors import ConfigError
+from gnas.data.files import MISFITS
+from gnas.errors import ConfigError, DataError, GnasError
 from gnas.evaluate.base import Evaluator, check_measures
 from gnas.evaluate.efficiency import WEIGHT, EfficiencyEvaluator
 from gnas.evaluate.function import FunctionEvaluator
@@ -66,7 +67,25 @@ class EvaluationJob(Job):
         Raises:
             ConfigError: the facts are of another version, a file is not given, or has another
                 content than the search's.
+            DataError: they are no facts of a search.
         """
+        try:
+            return cls._made(facts, data_dir, space, evaluate)
+        except GnasError:
+            raise
+        except MISFITS as error:
+            raise DataError(
+                f"a study must hold the facts of a search, but: {error!r:.200}"
+            ) from error
+
+    @classmethod
+    def _made(
+        cls,
+        facts: dict[str, Any],
+        data_dir: Path | None,
+        space: str | None,
+        evaluate: str | None,
+    ) -> Self:
         try:
             about, how, wanted = facts["space"], facts["evaluator"], tuple(facts["wanted"])
             kind, own_space, args = how["kind"], "sha256" in about, about["args"]

@@ -16,7 +16,7 @@ import numpy as np
 from torch_geometric.data import Data
 
 from gnas.config import check_seed, differences, shared_out
-from gnas.data.files import decoding, replacing
+from gnas.data.files import check_regular, decoding, replacing
 from gnas.errors import ConfigError, DataError, GnasError
 from gnas.evaluate import EvaluationJob, Evaluator, FunctionEvaluator
 from gnas.records import METRICS, EventFile
@@ -500,6 +500,7 @@ class _Lines:
         A last line that it left half written is cut off.
         """
         found: list[Evaluation] = []
+        check_regular(self.path, "the evaluations of a search")
         try:
             content = self.path.read_bytes() if resume and self.path.exists() else b""
             whole = content[: content.rfind(b"\n") + 1]

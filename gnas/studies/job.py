@@ -8,6 +8,7 @@ from pathlib import Path
 from typing import Any, ClassVar, Self
 
 from gnas.errors import GnasError
+from gnas.user_code import described
 
 Evaluate = Callable[[dict[str, Any]], dict[str, Any]]
 """From a candidate to its result, both as JSON has them; ``result["score"]`` is a finite float."""
@@ -23,7 +24,7 @@ def reason(error: BaseException) -> str:
         >>> reason(RuntimeError("not enough memory: 9 GB")), reason(MemoryError())
         ('RuntimeError: not enough memory: 9 GB', 'MemoryError')
     """
-    return f"{type(error).__name__}: {error}".splitlines()[0].rstrip(": ")
+    return described(error).splitlines()[0].rstrip(": ")
 
 
 class Job(ABC):

@@ -141,13 +141,14 @@ def refused(work: Callable[[], object]) -> bool:
 
 
 def command(*arguments: str | Path) -> int:
-    """The exit code of a command; fails on a traceback, or an error of more than one line."""
+    """The exit code of a command; fails on a traceback, or an error of other than one line."""
     done = CliRunner().invoke(app, [str(argument) for argument in arguments])
     if done.exception is not None and not isinstance(done.exception, SystemExit):
         raise AssertionError(f"gnas {arguments}: traceback") from done.exception
     assert done.exit_code in (0, 1, 2), done.exit_code
-    errors = [line for line in done.stderr.splitlines() if not line.startswith("warning: ")]
-    if done.exit_code == 1:
-        assert len(errors) == 1 and errors[0].startswith("error: "), done.stderr[:600]
-        assert len(errors[0]) < MAX_MESSAGE, errors[0][:400]
+    assert "Traceback (" not in done.output, done.output[-2000:]
+    if done.exit_code == 1:  # what was said before may stand above
+        *before, last = done.stderr.splitlines()
+        assert last.startswith("error: ") and len(last) < MAX_MESSAGE, done.stderr[:600]
+        assert not any(line.startswith("error: ") for line in before), done.stderr[:600]
     return done.exit_code

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import os
 from collections.abc import Mapping
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -14,6 +15,7 @@ import torch
 from safetensors.torch import save_file
 from torch import Tensor
 
+from gnas.checkpoints import Checkpoints
 from gnas.errors import DataError
 from gnas.models import NetworkFacts, load_network, save_network
 from gnas.records import LineLog, RunRecord
@@ -23,6 +25,7 @@ from gnas.retrain.run import _asked, _finished
 from gnas.runs import plain, write_config
 from gnas.search.nasgem.plan import planned as planned_nasgem
 from gnas.search.nasgem.trace import read_trace as read_nasgem
+from gnas.search.run import _Lines
 from gnas.search.toponas.config import ToponasConfig
 from gnas.search.toponas.plan import planned as planned_toponas
 from gnas.search.toponas.record import HISTORY
@@ -204,3 +207,28 @@ def test_saved_networks(tmp_path: Path, rng: np.random.Generator) -> None:
         for value in VALUES:
             path.write_text(dumped({**record, "network": {**record["network"], key: value}}))
             refused(lambda: load_network(tmp_path))
+
+
+def test_files_of_others_stay_beside_checkpoints(tmp_path: Path) -> None:
+    own = {tmp_path / name for name in ("step-1.txt", "best-step-5.json", "notes")}
+    for path in own:
+        path.write_text("x")
+    (tmp_path / "step-7.json").mkdir()
+    checkpoints = Checkpoints(tmp_path)
+    for step in range(3):
+        checkpoints.save(step, {"w": torch.zeros(1)}, {})
+    assert own <= {*tmp_path.iterdir()} and (tmp_path / "step-7.json").is_dir()
+    assert len([*tmp_path.glob("step-00*")]) == 4  # two checkpoints of two files
+
+
+def test_pipes_in_runs_are_refused_not_waited_for(tmp_path: Path) -> None:
+    path = tmp_path / "metrics.jsonl"
+    os.mkfifo(path)
+    with pytest.raises(DataError, match="it is a device or a pipe"):
+        LineLog(path, {}, what="searches", read=int)
+    run: RunRecord[State] = RunRecord(tmp_path, {})
+    with pytest.raises(DataError, match="must be a file to write, but: it is a pipe"):
+        run.start(State())
+    assert path.is_fifo() and not (tmp_path / ".lock").exists()
+    with pytest.raises(DataError, match="it is a device or a pipe"):
+        _Lines(path, events=False).begin((), resume=True)

@@ -1,0 +1,53 @@
+"""Files of users that cannot be loaded: one line, and nothing half loaded stays."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import pytest
+
+from gnas.errors import ConfigError
+from gnas.studies.job import reason
+from gnas.user_code import TERMINATED, Source, described
+
+SILENT = "class Silent(Exception):\n    def __str__(self): raise ValueError\n"
+FILES = {
+    "import sys; sys.exit(3)": "can be imported, but it ends itself; call what ends it below",
+    "raise SystemExit": "can be imported, but it ends itself",
+    "def f(): f()\nf()": "RecursionError: maximum recursion depth exceeded",
+    "def (": "SyntaxError: invalid syntax",
+    "a\0b": "null bytes",
+    "import nosuchmodule_x": "ModuleNotFoundError",
+    "raise MemoryError": "MemoryError",
+    f"{SILENT}raise Silent": "must be a Python program, but: Silent",
+    "def __getattr__(name): raise RuntimeError(name)": "must define 'x', but: RuntimeError: x",
+    "y = 1": "must define 'x', but does not",
+}
+
+
+@pytest.mark.parametrize("content", FILES)
+def test_files_that_cannot_be_loaded(content: str, tmp_path: Path) -> None:
+    path = tmp_path / "mine.py"
+    path.write_text(content)
+    for _ in range(2):  # not taken for loaded the second time
+        with pytest.raises(ConfigError) as error:
+            Source.parse(f"{path}:x").load()
+        assert FILES[content] in str(error.value)
+
+
+@pytest.mark.parametrize("raised", ["KeyboardInterrupt", f"SystemExit({TERMINATED})"])
+def test_what_stops_the_command_stops_the_loading(raised: str, tmp_path: Path) -> None:
+    path = tmp_path / "mine.py"
+    path.write_text(f"raise {raised}")
+    for _ in range(2):
+        with pytest.raises((KeyboardInterrupt, SystemExit)):
+            Source.parse(f"{path}:x").load()
+
+
+def test_errors_without_a_text() -> None:
+    class SilentError(Exception):
+        def __str__(self) -> str:
+            raise ValueError
+
+    assert described(SilentError()) == reason(SilentError()) == "SilentError"
+    assert described(ValueError("x")) == "ValueError: x"
