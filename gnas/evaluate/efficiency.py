@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import math
 from collections.abc import Collection
-from typing import Any, ClassVar
+from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
@@ -49,8 +49,6 @@ class EfficiencyEvaluator(Evaluator):
 
     Source: Cheng et al., NASGEM, AAAI 2021, eq. 5.
     """
-
-    kind: ClassVar[str] = "efficiency"
 
     def __init__(self, evaluator: Evaluator, lambda_: float = 0.1) -> None:
         if ACCURACY not in evaluator.measures or MACS not in evaluator.counted:

@@ -115,9 +115,7 @@ def read_result(folder: Path) -> SearchResult:
         )
     record = read_json(path, "the result of a search")
     with decoding(path, "the result of a search"):
-        evaluations = tuple(map(Evaluation.from_record, record.pop("evaluations")))
-        record |= {name: tuple(record[name]) for name in ("objectives", "bounds", "front")}
-        return checked(SearchResult(evaluations=evaluations, **record))
+        return checked(SearchResult(**decoded(record)))
 
 
 def checked(result: Result) -> Result:
@@ -134,3 +132,14 @@ def checked(result: Result) -> Result:
         if type(number) is not int or result.evaluations[number].number != number:
             raise ValueError(f"{number!r:.40} must be the number of an evaluation")
     return result
+
+
+def decoded(record: Mapping[str, Any]) -> dict[str, Any]:
+    """The fields of a `SearchResult` in a ``result.json``, and what else that holds as it is.
+
+    Raises:
+        KeyError, TypeError: it is that of something else.
+    """
+    tuples = {name: tuple(record[name]) for name in ("objectives", "bounds", "front")}
+    evaluations = tuple(map(Evaluation.from_record, record["evaluations"]))
+    return {**record, **tuples, "evaluations": evaluations}

@@ -176,12 +176,12 @@ class Learner:
             return None
         return float(self.predictor.predict_rows(self._all[[row]])[0])
 
-    def add(self, row: int, score: float) -> tuple[float | None, dict[str, Any] | None]:
+    def add(self, row: int, score: float) -> dict[str, Any] | None:
         """Takes the score of the plan's next trained cell.
 
         Returns:
-            What was predicted before (None before the first update); and if this one made an
-            update: how well the predictor foresaw the scores since the one before.
+            If this one made an update: how well the predictor foresaw the scores since the one
+            before.
         """
         predicted = self.foresee(row)
         if predicted is not None:
@@ -189,7 +189,7 @@ class Learner:
         self.rows.append(row)
         self.scores.append(score)
         if len(self.rows) % self.every:
-            return predicted, None
+            return None
         news = np.array(self.scores[self._fitted :])
         found: dict[str, Any] = {"seen": len(self.rows), "best_score": max(self.scores)}
         if self._waiting:
@@ -198,7 +198,7 @@ class Learner:
             self.predictor.fit_rows(self._all[self.rows], self.scores)
             self._fitted, self._waiting = len(self.rows), []
             self._foreseen[self._fitted] = self.predictor.predict_rows(self._all)
-        return predicted, found
+        return found
 
     def finish(self) -> Predictor:
         """The predictor, fitted on all scores.

@@ -2,14 +2,13 @@
 
 from __future__ import annotations
 
-from collections import Counter
-from collections.abc import Mapping, Sequence
+from collections.abc import Mapping
 from dataclasses import dataclass, fields
 from typing import Any
 
 from gnas.errors import DataError
 from gnas.search.nasgem.searcher import NasgemSearch
-from gnas.search.result import Evaluation, SearchResult
+from gnas.search.result import Evaluation, SearchResult, decoded
 
 CLOCK = "_s"
 """Ends the names of measures that differ between two evaluations of one architecture."""
@@ -64,7 +63,6 @@ class PredictorFacts:
 class NasgemResult(SearchResult):
     """Everything that a search found; field by field the content of ``result.json``."""
 
-    valid: bool = True
     chosen: Candidate
     """The best by its longer training; where there are no longer ones, the best of all."""
     argmax: Candidate
@@ -75,8 +73,6 @@ class NasgemResult(SearchResult):
     """The best predicted cells, in the predictor's order."""
     trained: int
     """Random cells that have a score."""
-    failures: Mapping[str, int]
-    """How many cells failed, by the reason."""
     pool: int
     """Cells that the predictor scored."""
     predictor: PredictorFacts
@@ -86,8 +82,6 @@ class NasgemResult(SearchResult):
     """`Surface.numbers` by the name of the surface."""
     network: Mapping[str, Any] | None
     """Size and form of the trained networks."""
-    training_seconds: float
-    """Sum over all trainings."""
 
     @staticmethod
     def from_record(record: Mapping[str, Any]) -> NasgemResult:
@@ -96,15 +90,12 @@ class NasgemResult(SearchResult):
         Raises:
             KeyError, TypeError: it is that of something else.
         """
-        found: dict[str, Any] = dict(record)
-        found["evaluations"] = tuple(map(Evaluation.from_record, record["evaluations"]))
+        found = decoded(record)
         for name in ("chosen", "argmax", "best_trained"):
             found[name] = Candidate(**record[name])
         found["finals"] = tuple(Candidate(**one) for one in record["finals"])
         found["learning"] = tuple(Learned(**one) for one in record["learning"])
         found["predictor"] = PredictorFacts(**record["predictor"])
-        for name in ("objectives", "bounds", "front"):
-            found[name] = tuple(record[name])
         return NasgemResult(**found)
 
 
@@ -161,7 +152,6 @@ def nasgem_result(
         best_trained=told(first),
         finals=tuple(told(one) for one in finals),
         trained=len(good),
-        failures=dict(Counter(one.error for one in result.evaluations if one.error is not None)),
         pool=len(searcher.scored_pool()[0]),
         predictor=PredictorFacts(
             searcher.predictor.name, searcher.predictor.features.name, encoder
@@ -169,7 +159,6 @@ def nasgem_result(
         learning=tuple(Learned(**line) for line in searcher.learner.curve()),
         surface=surface,
         network=network,
-        training_seconds=_training_seconds(result.evaluations),
     )
 
 
@@ -197,7 +186,3 @@ def candidate(one: Evaluation, objective: str, start: int) -> Candidate:
         measures=lasting,
         error=one.error,
     )
-
-
-def _training_seconds(evaluations: Sequence[Evaluation]) -> float:
-    return float(sum((one.measures or {}).get("train_time_s", 0.0) for one in evaluations))

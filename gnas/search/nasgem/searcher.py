@@ -19,16 +19,15 @@ from gnas.search.nasgem.config import LEAST_SUCCESSES
 from gnas.search.nasgem.learning import Learner
 from gnas.search.objectives import Goal
 from gnas.search.pools import Best, bootstrap
-from gnas.search.samplers import PredictorSearch
-from gnas.search.samplers.base import Count, SpaceExhausted
-from gnas.search.settings import NASGEM_POOL
+from gnas.search.samplers.base import Count, Searcher, SpaceExhausted
+from gnas.search.settings import NASGEM_POOL, PredictorSettings
 from gnas.spaces.base import Space
 
 FINAL = "final"
 """The stage at which the best predicted cells are evaluated."""
 
 
-class NasgemSearch(PredictorSearch):
+class NasgemSearch(Searcher):
     """Evaluates random cells, then the best predicted of a pool, at an evaluator's longer stage.
 
     The ``start`` random cells follow from the seed and need no result, so all may be evaluated at
@@ -71,16 +70,21 @@ class NasgemSearch(PredictorSearch):
         meanwhile: Callable[[NasgemSearch], None] | None = None,
         seed: int = 0,
     ) -> None:
-        super().__init__(
-            space, predictor, start=start, pool=pool, elite=0, explore=False, seed=seed
-        )
-        self.top, self.min_nodes, self.lambda_ = top, min_nodes, lambda_
-        self.update_every = update_every
+        PredictorSettings(start=start, pool=pool)
+        super().__init__(space, seed=seed)
+        self.start, self.pool, self.top, self.min_nodes = start, pool, top, min_nodes
+        self.lambda_, self.update_every = lambda_, update_every
+        self.predictor = predictor.clone(seed)
         self._accuracy, self._meanwhile = self.predictor, meanwhile
         self._settled = 0
         self._reasons: list[str] = []
         self._pool: tuple[DenseBatch, Rows] | None = None
         self._best: Best | None = None
+
+    def facts(self) -> dict[str, Any]:
+        """See `Searcher.facts`."""
+        predictor = {"predictor": self.predictor.name, "features": self.predictor.features.name}
+        return {**super().facts(), **predictor}
 
     def aim(self, goal: Goal, count: Count | None = None, counted: Collection[str] = ()) -> None:
         """See `Searcher.aim`; draws the random cells."""
@@ -128,7 +132,7 @@ class NasgemSearch(PredictorSearch):
         """See `Searcher.tell`; in the order of asking."""
         super().tell(graph, measures)
         if self._settled < self.start:
-            news = self.learner.add(self._settled, self.told[-1].score)[1]
+            news = self.learner.add(self._settled, self.told[-1].score)
             if news is not None:
                 self.notes.append(_note(news))
         self._settled += 1

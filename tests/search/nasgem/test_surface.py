@@ -67,7 +67,7 @@ def test_a_surface_and_its_file(tmp_path: Path, rng: np.random.Generator) -> Non
 def test_the_learner_foresees_before_it_is_told(rng: np.random.Generator) -> None:
     cells, scores = cells_and_scores(40, rng)
     learner = Learner(MLP(OneHot(8, 2)), cells, 10)
-    told = [learner.add(row, score) for row, score in enumerate(scores)]
+    told = [(learner.foresee(row), learner.add(row, score)) for row, score in enumerate(scores)]
     assert [predicted is None for predicted, _ in told] == [True] * 10 + [False] * 30
     updates = [news for _, news in told if news is not None]
     assert [news["seen"] for news in updates] == [10, 20, 30, 40]
