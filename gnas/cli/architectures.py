@@ -93,9 +93,14 @@ def read_architecture(
     return Architecture(own, own.from_str(text), note)
 
 
+def is_text(what: str) -> bool:
+    """Whether an argument is an architecture's text and no path."""
+    return any(sign in what for sign in "({|\n") or len(what) >= MAX_PATH
+
+
 def run_folder(what: str | None) -> Path | None:
     """The folder that ``what`` names, if it does not hold an architecture itself."""
-    if what is None or any(sign in what for sign in "({|\n") or len(what) >= MAX_PATH:
+    if what is None or is_text(what):
         return None
     path = Path(what)
     path = path.parent if path.name == "result.json" else path
@@ -137,7 +142,7 @@ def _read(what: str) -> tuple[str, Any]:
     from gnas.data.files import read_text
     from gnas.errors import MissingDataError
 
-    if any(sign in what for sign in "({|"):
+    if is_text(what):
         return what, None
     path = Path(what) / "result.json" if Path(what).is_dir() else Path(what)
     try:

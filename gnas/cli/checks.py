@@ -6,7 +6,7 @@ import re
 from collections.abc import Iterable
 from pathlib import Path
 
-from gnas.cli.architectures import MAX_PATH
+from gnas.cli.architectures import is_text
 from gnas.cli.output import check_writable
 from gnas.data.places import table_path
 from gnas.errors import ConfigError, DataError, MissingDataError
@@ -25,6 +25,8 @@ def check_early(
     images: Path | None = None,
     device: str = "auto",
     tables: Iterable[str | None] = (),
+    space: str | None = None,
+    evaluate: str | None = None,
 ) -> None:
     """Checks the paths and names of a command.
 
@@ -36,6 +38,8 @@ def check_early(
         images: A list of images.
         device: The name of a device.
         tables: Names or files of tables.
+        space: The name of a space.
+        evaluate: ``FILE.py:FUNCTION``.
 
     Raises:
         ConfigError: a file cannot be written, or there is no such device.
@@ -58,6 +62,10 @@ def check_early(
     for table in tables:
         if table is not None:
             table_path(table, data_dir=data_dir)
+    if space is not None:
+        check_space(space)
+    if evaluate is not None:
+        Source.parse(evaluate)
 
 
 def check_folder(out: Path | None) -> None:
@@ -90,8 +98,7 @@ def check_architecture(what: str, space: str | None = None, notation: str | None
         check_space(space)
     if notation is not None:
         check_notation(notation)
-    is_text = any(sign in what for sign in "({|\n") or notation is not None
-    if is_text or len(what) >= MAX_PATH:
+    if notation is not None or is_text(what):
         return
     path = Path(what)
     if not path.exists():
@@ -101,20 +108,3 @@ def check_architecture(what: str, space: str | None = None, notation: str | None
         )
     if not path.is_dir() and not path.is_file():
         raise DataError(f"{path} must hold an architecture, but: it is a device or a pipe")
-
-
-def check_names(
-    space: str | None, tables: Iterable[str] | None, evaluate: str | None, data_dir: Path | None
-) -> None:
-    """Checks the names of a space, of tables and of a function of one's own.
-
-    Raises:
-        ConfigError: a name has no such form, or there is none of this name.
-        MissingDataError: there is no such file.
-    """
-    if space is not None:
-        check_space(space)
-    for table in tables or ():
-        table_path(table, data_dir=data_dir)
-    if evaluate is not None:
-        Source.parse(evaluate)

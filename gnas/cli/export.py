@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, Annotated, Any, Literal
 
 import typer
 
-from gnas.cli.architectures import Notation, SpaceOption, read_architecture, run_folder
+from gnas.cli.architectures import Notation, SpaceOption, is_text, read_architecture, run_folder
 from gnas.cli.checks import check_architecture, check_early
 from gnas.cli.options import given
 from gnas.cli.options import settings as parsed
@@ -111,7 +111,7 @@ def _weights(what: str) -> Path | None:
     from gnas.models.saved import is_weights
     from gnas.retrain.evaluate import weights_folder
 
-    if any(sign in what for sign in "({|"):
+    if is_text(what):
         return None
     path = weights_folder(Path(what))
     return path if is_weights(path) else None

@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, Annotated, Literal
 
 import typer
 
-from gnas.cli.checks import check_early, check_names
+from gnas.cli.checks import check_early
 from gnas.cli.options import absolute, given, settings
 from gnas.cli.output import going_on, print_next, report_console, write_json
 from gnas.cli.searching import following, place, resume_command, watching
@@ -108,8 +108,10 @@ def nasgem(
         raise typer.BadParameter("--no-embedding reads no encoder; leave one of them out")
     if resume is not None and (out is not None or study is not None):
         raise typer.BadParameter("--resume goes on in its own folder and study")
-    check_early(json=json, out=out, resume=resume, data_dir=data_dir)
-    check_names(space, table, evaluate, data_dir)
+    check_early(
+        json=json, out=out, resume=resume, data_dir=data_dir, tables=table or (), space=space,
+        evaluate=evaluate,
+    )  # fmt: skip
     named = given(
         data_dir=absolute(data_dir), seed=seed, iterations=iterations, lambda_=lambda_,
         prior=prior, predictor=predictor, space=space, table=tuple(table or ()) or None,

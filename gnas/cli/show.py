@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, Annotated
 
 import typer
 
-from gnas.cli.architectures import Notation, SpaceOption, read_architecture
+from gnas.cli.architectures import Notation, SpaceOption, is_text, read_architecture
 from gnas.cli.checks import check_architecture, check_folder
 from gnas.cli.output import console
 from gnas.data.files import MISFITS
@@ -49,7 +49,7 @@ def _drawn(
     what: str, space: str | None, notation: str | None
 ) -> tuple[Mapping[str, Figure], str, Path]:
     """Figures by name, the architecture's text, and where pictures go by default."""
-    if notation is None and not any(sign in what for sign in "({|") and Path(what).is_dir():
+    if notation is None and not is_text(what) and Path(what).is_dir():
         try:
             return _drawn_run(Path(what), space)
         except GnasError:

@@ -7,7 +7,7 @@ from typing import Annotated
 
 import typer
 
-from gnas.cli.checks import check_early, check_names
+from gnas.cli.checks import check_early
 from gnas.cli.options import given
 from gnas.errors import ConfigError
 from gnas.studies.places import check_storage
@@ -39,8 +39,7 @@ def worker(
 
     A worker may be stopped or killed at any moment: another one evaluates its candidate.
     """
-    check_early(data_dir=data_dir)
-    check_names(space, None, evaluate, None)
+    check_early(data_dir=data_dir, space=space, evaluate=evaluate)
     check_storage(storage)
     from gnas.cli.output import console
     from gnas.studies import CandidateStudy, work
