@@ -282,7 +282,8 @@ class LineLog(Generic[T]):
     ) -> None:
         self._path, self._head = path, json.dumps(facts)
         head = (json.dumps(facts) + "\n").encode()
-        check_regular(path, what)
+        if not path.is_dir():
+            check_regular(path, what)
         with self._reporting():
             path.parent.mkdir(parents=True, exist_ok=True)
             lines = path.read_bytes().splitlines(keepends=True) if path.exists() else []

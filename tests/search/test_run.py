@@ -303,5 +303,5 @@ def test_other_searches_are_refused(tmp_path: Path) -> None:
     with pytest.raises(ConfigError, match="a searcher of its own, but this one was asked before"):
         run_search(NASBench201(), used, convolutions, budget=3)
     (tmp_path / "metrics.jsonl").write_text('{"number": 1}\n')
-    with pytest.raises(DataError, match=r"metrics\.jsonl must hold evaluations, but"):
+    with pytest.raises(DataError, match=r"metrics\.jsonl must be the evaluations of a search"):
         search("random", out=tmp_path, budget=3, resume=True)
