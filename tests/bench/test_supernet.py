@@ -235,6 +235,7 @@ def test_the_command(table: str, tmp_path: Path) -> None:
         ],
     )  # fmt: skip
     assert done.exit_code == 0, done.output
+    assert "collapses" not in done.output
     assert "darts" in done.stdout and "mean of all cells" in done.stdout
     result = json.loads((tmp_path / "run" / "result.json").read_text())
     assert result["command"] == "bench supernet" and len(result["rows"]) == 2
