@@ -147,14 +147,6 @@ def toponas(
     ] = None,
 ) -> None:
     """Learn operations and topology of a cell in a supernet (TopoNAS, Huang et al. 2020)."""
-    from gnas.search.toponas.plan import (
-        Selection,
-        check_recipe,
-        plan_search,
-        resumed_plan,
-        resumed_selection,
-    )
-
     begun = any(option is not None for option in (out, baseline, space, preset))
     if resume is not None and begun:
         raise typer.BadParameter("--resume goes on in its own folder and as it began")
@@ -174,19 +166,8 @@ def toponas(
     if chosen and not select:
         option = next(iter(chosen)).replace("recipe", "retrain")
         raise typer.BadParameter(f"--{option} needs --select")
-    protocol = None
-    if resume is not None:
-        asked, folder = changes | given(dataset=dataset), resume
-        if select:
-            plan, protocol = resumed_selection(resume, asked, chosen)
-        else:
-            plan = resumed_plan(resume, asked)
-    else:
-        plan = plan_search(**given(**own), **changes)
-        folder = out or _new_folder(plan)
-        if select:
-            protocol = Selection(**chosen)
-            check_recipe(plan, protocol)
+    plan, protocol = _planned(resume, given(**own), changes, chosen if select else None)
+    folder = resume or out or _new_folder(plan)
     # Read when torch is loaded. Threads that wait in a loop for each other would make a search ten
     # times slower as soon as anything else wants a core.
     os.environ.setdefault("OMP_WAIT_POLICY", "passive")
@@ -214,6 +195,41 @@ def toponas(
         print_next(report_console(json), ["show", folder], ["retrain", folder])
         if json is not None:
             write_json(json, result)
+
+
+def _planned(
+    resume: Path | None,
+    own: Mapping[str, Any],
+    changes: Mapping[str, Any],
+    chosen: dict[str, Any] | None,
+) -> tuple[SearchPlan, Selection | None]:
+    """The plan of a search or of the run that is resumed; with ``chosen``, the protocol too.
+
+    Args:
+        resume: The run's folder.
+        own: What `plan_search` takes by name; of a resumed run only ``dataset`` is asked for.
+        changes: Settings.
+        chosen: Fields of the protocol of several searches, None without it.
+    """
+    from gnas.search.toponas.plan import (
+        Selection,
+        check_recipe,
+        plan_search,
+        resumed_plan,
+        resumed_selection,
+    )
+
+    if resume is None:
+        plan = plan_search(**own, **changes)
+        if chosen is None:
+            return plan, None
+        protocol = Selection(**chosen)
+        check_recipe(plan, protocol)
+        return plan, protocol
+    asked = {**changes, **own}
+    if chosen is None:
+        return resumed_plan(resume, asked), None
+    return resumed_selection(resume, asked, chosen)
 
 
 def _select(
