@@ -128,9 +128,9 @@ class SupernetRow:
 
     @property
     def curve(self) -> tuple[float, ...]:
-        """Mean test accuracy of the cells of epoch 1, 2, ..., over the searches that got there."""
+        """Median over the searches of the test accuracy of the cells of epoch 1, 2, ...."""
         epochs = zip_longest(*self.curves)
-        return tuple(float(np.mean([v for v in epoch if v is not None])) for epoch in epochs)
+        return tuple(float(np.median([v for v in epoch if v is not None])) for epoch in epochs)
 
 
 @dataclass(frozen=True)

@@ -10,37 +10,35 @@ from gnas.style import COLOURS
 if TYPE_CHECKING:
     from gnas.figure import Figure
 
-LOWEST = 0.5
-"""Accuracies below are cut off by the figure: cells that learn nothing."""
+BELOW_MEAN = 0.005
+"""How far below the mean of all cells accuracies are still shown."""
 
 
 def supernet_figures(result: SupernetBenchResult) -> dict[str, Figure]:
     """True test accuracy of the cell of every epoch, by method: "supernets".
 
-    A thin line a search, a thick one the mean of a method's searches; the best, the median and the
-    mean of all cells as lines across.
+    A line is the median of a method's searches, a number the mean of their derived cells; methods
+    are in that order. The best, the median and the mean of all cells are lines across. What lies
+    below the mean cell is not shown.
     """
     from matplotlib.ticker import MaxNLocator
 
     from gnas.figure import Figure
 
-    figure = Figure(figsize=(9, 5.4), layout="constrained")
+    figure = Figure(figsize=(9, 4.6), layout="constrained")
     axes = figure.subplots()
-    shown = [row for row in result.rows if row.curve]
+    shown = sorted((row for row in result.rows if row.curve), key=lambda row: -row.test_acc.mean)
     for k, row in enumerate(shown):
-        colour = COLOURS[(k + 1) % len(COLOURS)]
-        style = "-" if k < len(COLOURS) - 1 else "--"
-        for curve in row.curves:
-            values = [100 * value for value in curve]
-            axes.plot(range(1, len(values) + 1), values, color=colour, lw=0.6, alpha=0.45)
+        half = row.test_acc.high - row.test_acc.mean
+        told = f"{100 * row.test_acc.mean:.2f}" + (f" ± {100 * half:.2f}" if half > 0 else "")
         axes.plot(
             range(1, len(row.curve) + 1),
             [100 * value for value in row.curve],
-            style,
-            color=colour,
-            lw=2.2,
+            "-" if k < len(COLOURS) - 1 else "--",
+            color=COLOURS[(k + 1) % len(COLOURS)],
+            lw=2.6 if k == 0 else 1.6,
             marker="o" if len(row.curve) == 1 else None,
-            label=f"{row.method}: {100 * row.test_acc.mean:.2f} ({len(row.seeds)} seeds)",
+            label=f"{row.method}: {told}",
         )
     for name, value, style in (
         ("best cell", result.best_test_acc, "-"),
@@ -49,8 +47,7 @@ def supernet_figures(result: SupernetBenchResult) -> dict[str, Figure]:
     ):
         label = f"{name}: {100 * value:.2f}"
         axes.axhline(100 * value, color="#555555", linestyle=style, lw=1, label=label)
-    values = [value for row in shown for value in row.curve]
-    lowest = max(LOWEST, min([result.mean_test_acc, *values]) - 0.02)
+    lowest = result.mean_test_acc - BELOW_MEAN
     axes.set_ylim(100 * lowest, 100 * result.best_test_acc + 0.4)
     axes.set_xlabel("Epoch of the search")
     axes.set_ylabel(f"{result.table['test_column']} of the derived cell (%)")
