@@ -40,11 +40,32 @@ def replacing(path: Path) -> Iterator[Path]:
     ``path`` as it was. A device or a shell's pipe (``/dev/null``) is written to, not replaced.
 
     Raises:
-        DataError: the folder cannot be written, the disk is full, or there is a named pipe, which
-            nobody may read.
+        DataError: the folder cannot be written, the disk is full, or there is a named pipe that
+            nobody reads, for which writing would wait.
     """
-    if path.is_fifo() and path.resolve().exists():  # /dev/fd/63 of a shell is no file
-        raise DataError(f"{path} must be a file to write, but: it is a pipe")
+    with _held_open(path):
+        yield from _replacing(path)
+
+
+@contextmanager
+def _held_open(path: Path) -> Iterator[None]:
+    """A named pipe has a writer inside, so that its reader does not see an end before the text."""
+    if not path.is_fifo() or not path.resolve().exists():  # /dev/fd/63 of a shell is no file
+        yield
+        return
+    try:
+        held = os.open(path, os.O_WRONLY | os.O_NONBLOCK)
+    except OSError as error:
+        raise DataError(
+            f"{path} must be a file to write, but: it is a pipe that nobody reads"
+        ) from error
+    try:
+        yield
+    finally:
+        os.close(held)
+
+
+def _replacing(path: Path) -> Iterator[Path]:
     is_device = path.exists() and not path.is_file() and not path.is_dir()
     temporary = path if is_device else path.with_name(f".{path.name}.{os.getpid()}.tmp")
     try:
