@@ -37,6 +37,7 @@ def all_configs() -> list[Any]:
 
 CONFIGS = all_configs()
 NEEDED: dict[str, dict[str, Any]] = {
+    "DARTSBench": {"table": "cells.parquet"},
     "EncoderConfig": {"space": "nasgem", "num_nodes": 30, "num_ops": 2},
     "GraphEncoderConfig": {"vocabulary": NASBench101().vocabulary},
     "NASGEMBench": {"table": "mine.parquet"},
