@@ -23,6 +23,7 @@ import gnas
 from gnas import train
 from gnas.bench import experiment
 from gnas.bench.config import (
+    DARTSBench,
     NASBench101Bench,
     NASBench201Bench,
     NASGEMBench,
@@ -140,9 +141,10 @@ CALLS: dict[str, Callable[..., object]] = {
     "bench.config:NASBench101Bench": NASBench101Bench,
     "bench.config:NASBench201Bench": NASBench201Bench,
     "bench.config:NASGEMBench": NASGEMBench,
+    "bench.config:DARTSBench": partial(DARTSBench, table="a.parquet"),
     "bench.config:SearchBench": partial(SearchBench, space="nasbench201"),
-    "bench.supernet:SupernetBench": SupernetBench,
-    "bench.supernet:SupernetBench.plan": partial(SupernetBench().plan, "darts"),
+    "bench.config:SupernetBench": SupernetBench,
+    "bench.config:SupernetBench.plan": partial(SupernetBench().plan, "darts"),
     "data.batches:Order": partial(batches.Order, count=9, batch_size=3),
     "data.images:load_images": gaussian_noise,
     "data.config:ImagesConfig": data_config.ImagesConfig,
@@ -212,6 +214,8 @@ ELSEWHERE = {
     "encoders.recipes:train_for_space": "EncoderConfig",
     "bench.searches:queries": "a Searcher",
     "bench.searches:Search": "a record, whose seed a Searcher had",
+    "search.toponas.selection:SelectionResult": "the record of searches that a SearchPlan planned",
+    "search.toponas.selection:Validated": "the record of a search that a SearchPlan planned",
     "config:check_seed": "what all others call",
     "config:seed_32": "a test of its own below",
     "data.parts:search_loaders": "SearchImages.batches",
@@ -315,6 +319,7 @@ CELL = "|nor_conv_3x3~0|+|none~0|none~1|+|none~0|none~1|skip_connect~2|"
 ARGUMENTS = {
     "bench nasbench201": ["--table", "a.parquet"],
     "bench nasgem": ["--table", "a.parquet"],
+    "bench darts": ["--table", "a.parquet"],
     "bench search": ["nasbench201", "--table", "a.parquet"],
     "bench supernet": ["nasbench201", "--table", "a.parquet"],
     **{

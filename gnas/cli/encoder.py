@@ -62,7 +62,7 @@ def train(
             record = train_for_space(load_space(str(space)), out, **options)
         else:
             record = train_preset(preset, out, **options)
-    report_console(json).print(record.summary())
+    report_console(json).print(record.summary(), markup=False, soft_wrap=True)
     print_next(report_console(json), ["encoder", "embed", out, "--out", "embeddings.npy"])
     if json is not None:
         write_json(json, {"command": "encoder train", "encoder": record})
@@ -86,4 +86,5 @@ def embed(
 
     model, cells = load_encoder(encoder), load_table(table)
     save_embeddings(model.encode(cells.graphs), out, encoder=model.name, source=str(table))
-    console().print(f"{out}: {len(cells)} embeddings of {model.dim} numbers by {model.name}")
+    line = f"{out}: {len(cells)} embeddings of {model.dim} numbers by {model.name}"
+    console().print(line, markup=False, soft_wrap=True)
