@@ -48,7 +48,7 @@ class KnownColumn:
     """One column: what is known of each of some cells.
 
     Args:
-        graphs: N cells, all different.
+        graphs: N cells; isomorphic ones have the mean of their values.
         values: Of every cell, [N].
         name: What the result tables print.
     """
@@ -59,10 +59,9 @@ class KnownColumn:
 
     def __call__(self, graphs: Graphs) -> Rows:
         """Rows float64 [M, 1] of M of these cells."""
-        keys = graph_keys(self.graphs)
-        order = np.argsort(keys)
-        place = order[np.searchsorted(keys[order], graph_keys(as_batch(graphs)))]
-        found: Rows = self.values[place].astype(np.float64)[:, None]
+        keys, place = np.unique(graph_keys(self.graphs), return_inverse=True)
+        means = np.bincount(place, self.values) / np.bincount(place)  # [K]
+        found: Rows = means[np.searchsorted(keys, graph_keys(as_batch(graphs)))][:, None]
         return found
 
 

@@ -123,9 +123,13 @@ def attainable_tau(scores: NDArray[np.float64], run_deviation: float) -> float:
         scores: Measured, one run a cell, [N].
         run_deviation: Standard deviation of one cell's runs.
 
+    Returns:
+        In [0, 1]; 0 where all scores are the same.
+
     Example:
         >>> round(attainable_tau(np.array([0.0, 0.1, 0.2]), 0.0), 3)
         1.0
     """
-    noise = min(1.0, run_deviation**2 / float(scores.var(ddof=1)))
+    spread = float(scores.var(ddof=1))
+    noise = min(1.0, run_deviation**2 / spread) if spread > 0 else 1.0
     return 2 / math.pi * math.asin(math.sqrt(1 - noise))

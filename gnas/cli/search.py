@@ -35,7 +35,7 @@ if TYPE_CHECKING:
     from gnas.records import Progress
     from gnas.search.toponas.plan import SearchPlan, Selection
     from gnas.search.toponas.run import ToponasResult
-    from gnas.search.toponas.selection import TestAccuracy
+    from gnas.search.toponas.selection import Accuracies
 
 app = typer.Typer(help="Search architectures.", no_args_is_help=True)
 
@@ -270,7 +270,7 @@ def _new_folder(plan: SearchPlan) -> Path:
     return Path("runs") / f"toponas-{plan.images.dataset}-{stamp}"
 
 
-def _share(facts: TestAccuracy) -> str:
+def _share(facts: Accuracies) -> str:
     """Mean and deviation in percent."""
     spread = "" if facts.std is None else f" ± {100 * facts.std:.2f}"
     return f"{100 * facts.mean:.2f}{spread}% (n = {len(facts.values)})"

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import logging
 import re
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -12,6 +12,7 @@ import numpy as np
 import pyarrow as pa
 import torch
 from numpy.typing import NDArray
+from torch_geometric.data import Data
 
 from gnas.data.agreement import function_agreement
 from gnas.data.benchmark_table import BenchmarkTable, check_values
@@ -176,16 +177,8 @@ def _read_nasbench201(path: Path, schema: pa.Schema) -> BenchmarkTable:
 
 def _read_darts(path: Path, schema: pa.Schema) -> BenchmarkTable:
     """A table of pairs of cells as DARTS' code writes them."""
-    texts = read_texts(path, "genotype")
-    space, graphs = TopoNAS.darts(), []
-    for row, text in enumerate(texts):
-        try:
-            graphs.append(space.from_str(text))
-        except GraphError as error:
-            raise DataError(f"{path}: row {row} of column 'genotype': {error}") from None
-    if not graphs:
-        raise DataError(f"{path} must have at least one row, but is empty")
-    batch = DenseBatch.from_data(graphs)
+    space = TopoNAS.darts()
+    batch = _cells(path, "genotype", read_texts(path, "genotype"), space.from_str)
     check_graphs(batch, space.name, None, str(path))
     columns = [DARTS_COLUMNS[name] for name in schema.names if name in DARTS_COLUMNS]
     if not columns:
@@ -217,17 +210,9 @@ def _read_notation(path: Path, schema: pa.Schema, name: str) -> BenchmarkTable:
         raise ConfigError(f"unknown notation '{name}'; choose from {sorted(known)}")
     space, notation = known[name]
     column = _architectures(path, schema)
-    graphs = []
     is_list = pa.types.is_list(schema.field(column).type)
     cells = read_lists(path, column) if is_list else read_texts(path, column)
-    for row, cell in enumerate(cells):
-        try:
-            graphs.append(notation.read(cell))
-        except GraphError as error:
-            raise DataError(f"{path}: row {row} of column '{column}': {error}") from None
-    if not graphs:
-        raise DataError(f"{path} must have at least one row, but is empty")
-    batch = DenseBatch.from_data(graphs).pad_to(space().max_nodes)
+    batch = _cells(path, column, cells, notation.read).pad_to(space().max_nodes)
     check_graphs(batch, space.name, None, str(path))
     scores = {**NASBENCH201_COLUMNS, **_other_scores(schema)}
     columns = [scores[name] for name in schema.names if name in scores]
@@ -244,6 +229,21 @@ def _read_notation(path: Path, schema: pa.Schema, name: str) -> BenchmarkTable:
         path=str(path),
     )
     return BenchmarkTable(batch, columns, provenance, _read_values(path, columns, percent))
+
+
+def _cells(
+    path: Path, column: str, texts: Sequence[str], read: Callable[[str], Data]
+) -> DenseBatch:
+    """The architectures of a column of texts, read one by one."""
+    graphs = []
+    for row, text in enumerate(texts):
+        try:
+            graphs.append(read(text))
+        except GraphError as error:
+            raise DataError(f"{path}: row {row} of column '{column}': {error}") from None
+    if not graphs:
+        raise DataError(f"{path} must have at least one row, but is empty")
+    return DenseBatch.from_data(graphs)
 
 
 def _architectures(path: Path, schema: pa.Schema) -> str:

@@ -10,10 +10,12 @@ import numpy as np
 import pyarrow as pa
 import pyarrow.parquet as pq
 import pytest
+import torch
 from scipy.stats import kendalltau
 from typer.testing import CliRunner
 
 from gnas.bench.config import DARTSBench
+from gnas.bench.contenders import KnownColumn
 from gnas.bench.darts import attainable_tau, bench_darts
 from gnas.cli import app
 from gnas.data import load_table
@@ -72,6 +74,13 @@ def test_rows_follow_from_the_table(path: str) -> None:
     assert result.ceiling == attainable_tau(table.test_acc(), 0.0009)
 
 
+def test_what_is_known_of_isomorphic_cells_is_their_mean(path: str) -> None:
+    cells = load_table(path).graphs
+    rows = torch.tensor([3, 5, 3])
+    column = KnownColumn(cells[rows], np.array([1, 7, 2]), "drawn")
+    assert column(cells[torch.tensor([5, 3])]).tolist() == [[7.0], [1.5]]
+
+
 def test_the_ceiling_is_that_of_noisy_normal_scores() -> None:
     rng = np.random.default_rng(0)
     truth = rng.normal(0.97, 0.002, 4000)
@@ -79,6 +88,7 @@ def test_the_ceiling_is_that_of_noisy_normal_scores() -> None:
     assert attainable_tau(measured, 0.001) == pytest.approx(
         kendalltau(truth, measured)[0], abs=0.02
     )
+    assert attainable_tau(np.ones(9), 0.0) == 0  # nothing to rank
     assert attainable_tau(measured, 1.0) == 0 and math.isclose(attainable_tau(measured, 0.0), 1)
 
 

@@ -30,10 +30,8 @@ VAL_SHARE = 0.1
 
 
 @dataclass(frozen=True)
-class TestAccuracy:
+class Accuracies:
     """Test accuracies of several trainings, fractions."""
-
-    __test__ = False  # no test, though pytest takes its name for one
 
     mean: float
     low: float
@@ -44,11 +42,11 @@ class TestAccuracy:
     values: tuple[float, ...]
 
     @staticmethod
-    def of(values: Sequence[float]) -> TestAccuracy:
+    def of(values: Sequence[float]) -> Accuracies:
         """The mean and the spread of ``values``."""
         interval = mean_interval(values)
         std = float(np.std(values, ddof=1)) if len(values) > 1 else None
-        return TestAccuracy(interval.mean, interval.low, interval.high, std, tuple(values))
+        return Accuracies(interval.mean, interval.low, interval.high, std, tuple(values))
 
 
 @dataclass(frozen=True)
@@ -67,7 +65,7 @@ class RandomCells:
     """Cells drawn from the space, each trained once."""
 
     architectures: tuple[str, ...]
-    test_acc: TestAccuracy
+    test_acc: Accuracies
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -82,7 +80,7 @@ class SelectionResult:
     """The chosen cell."""
     searches: tuple[Validated, ...]
     chosen_seed: int
-    test_acc: TestAccuracy
+    test_acc: Accuracies
     """Of the chosen cell's trainings."""
     random: RandomCells | None
     p_random: float | None
@@ -166,7 +164,7 @@ def _select(
         report(f"search {seed}: validation accuracy {rows[-1].val_acc:.2%}")
     best = max(rows, key=lambda row: row.val_acc)
     final = trained(best.architecture, "final", repeats=selection.repeats, seed=0)
-    chosen = TestAccuracy.of(_values(final))
+    chosen = Accuracies.of(_values(final))
     report(f"search {best.seed} chosen: test accuracy {chosen.mean:.2%}")
     cells, values = [], []
     for k in range(selection.random):
@@ -182,7 +180,7 @@ def _select(
         searches=tuple(rows),
         chosen_seed=best.seed,
         test_acc=chosen,
-        random=RandomCells(tuple(cells), TestAccuracy.of(values)) if values else None,
+        random=RandomCells(tuple(cells), Accuracies.of(values)) if values else None,
         p_random=_welch(chosen.values, values),
         params=final["params"],
         macs=final["macs"],
