@@ -20,32 +20,15 @@ from record import command_line, save_record
 
 from gnas.bench import nasbench101, nasbench201
 from gnas.bench.config import NASBench101Bench, NASBench201Bench
-from gnas.bench.contenders import Contender
+from gnas.bench.contenders import Contender, KernelMap
 from gnas.bench.experiment import Task, run_fits
 from gnas.data import load_table
 from gnas.encoders import PRESETS, load_encoder
-from gnas.encoders.training import principal_coordinates
-from gnas.graphs import DenseBatch
 from gnas.metrics import mean_interval
 from gnas.predictors import MLP, Embedding, Features, OneHot
-from gnas.predictors.features import Rows
 from gnas.spaces import SPACES
 
 SAMPLES = {"nasbench101": (100, 200, 500, 1000, 2000), "nasbench201": (39, 78, 156, 469)}
-
-
-class KernelMap:
-    """The exact map of an encoder's kernel, of the graphs it is first called with."""
-
-    def __init__(self, encoder: str) -> None:
-        self.name = f"exact kernel map of {encoder}"
-        self.config = PRESETS[encoder]()
-
-    def __call__(self, batch: DenseBatch, /) -> Rows:
-        """Rows float64 [N, d]."""
-        coordinates = principal_coordinates(batch, self.config, np.random.default_rng(0))
-        rows: Rows = coordinates.double().numpy()
-        return rows
 
 
 def task_of(path: str) -> tuple[str, Task]:
@@ -65,7 +48,7 @@ def contenders(name: str) -> Iterator[Features]:
     for encoder, make in PRESETS.items():
         if make().space == name:
             yield Embedding(load_encoder(encoder))
-            yield KernelMap(encoder)
+            yield KernelMap(make(), encoder)
 
 
 def main() -> None:

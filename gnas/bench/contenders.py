@@ -9,7 +9,8 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from gnas.encoders import load_encoder
+from gnas.encoders import EncoderConfig, NASGEMEncoder, load_encoder
+from gnas.encoders.training import principal_coordinates
 from gnas.graphs import DenseBatch, Graphs, as_batch, graph_keys
 from gnas.predictors import (
     MLP,
@@ -29,6 +30,9 @@ from gnas.predictors import (
 )
 from gnas.predictors.features import Rows
 from gnas.spaces.base import Space
+
+EXACT = "the best coordinates of the encoder's kernel itself: what the encoder can reach"
+"""The rows of `KernelMap`, in a protocol's words."""
 
 
 @dataclass(frozen=True)
@@ -76,6 +80,35 @@ class NumEdges:
         return (as_batch(graphs).adjacency > 0).sum((1, 2)).double().numpy()[:, None]
 
 
+@dataclass(frozen=True)
+class KernelMap:
+    """The best coordinates of an encoder's target kernel itself: what the encoder can reach.
+
+    They depend on all graphs of one call, and are unique up to a rotation. A random one is taken:
+    along principal axes, predictors that standardise columns would magnify the least of them.
+
+    Args:
+        config: Gives the kernel and the number of coordinates.
+        encoder: Its name.
+    """
+
+    config: EncoderConfig
+    encoder: str
+
+    @property
+    def name(self) -> str:
+        """What the result tables print."""
+        return f"exact kernel of {self.encoder}"
+
+    def __call__(self, graphs: Graphs) -> Rows:
+        """Rows float64 [N, config.dim]."""
+        generator = np.random.default_rng(0)
+        rows: Rows = (
+            principal_coordinates(as_batch(graphs), self.config, generator).double().numpy()
+        )
+        return rows
+
+
 def contenders(
     space: Space,
     encoders: Sequence[str],
@@ -88,7 +121,7 @@ def contenders(
 
     The paper's encoder reads the wiring alone. Where operations vary and sit on nodes, each
     embedding therefore takes part alone and beside the operations that the raw adjacency matrix
-    comes with.
+    comes with. Encoders that approximate a kernel are followed by the kernel's own coordinates.
 
     Args:
         space: The space of the cells.
@@ -106,10 +139,14 @@ def contenders(
     raw_name, counted_name = ("adjacency",) * 2 if wiring_only else (raw.name, counted.name)
     found = [Contender(MLP(raw), "MLP", raw_name)]
     for name in encoders:
-        embedding = Embedding(load_encoder(name))
+        encoder = load_encoder(name)
+        embedding = Embedding(encoder)
         found.append(Contender(MLP(embedding), "MLP", name))
         if not wiring_only and not space.edge_ops:
             found.append(Contender(MLP(Joined((embedding, ops))), "MLP", f"{name} + {ops.name}"))
+        if isinstance(encoder, NASGEMEncoder):
+            exact = KernelMap(encoder.config, name)
+            found.append(Contender(MLP(exact), "MLP", exact.name))
     trees, process, ours = Forest(counted), GaussianProcess(raw), default(space, networks=False)
     if networks:
         found.append(Contender(default(space), "default", f"{ours.features.name} + graphs"))

@@ -12,7 +12,7 @@ import torch
 from numpy.typing import NDArray
 
 from gnas.bench.config import NASBench101Bench, encoders_of
-from gnas.bench.contenders import contenders
+from gnas.bench.contenders import EXACT, contenders
 from gnas.bench.experiment import Task, draw_candidates, run
 from gnas.bench.result import BenchResult
 from gnas.bench.tables import name_of, open_table
@@ -30,6 +30,7 @@ PROTOCOL = {
     "pick": "the best predicted of these candidates; only labelled cells can be picked",
     "bias": "best mean test accuracy of the usable cells, minus that of the pick",
     "intervals": "mean and 95% Student t interval over seeds; all rows share the samples",
+    "exact kernel": EXACT,
 }
 _HIDDEN_OP = 1
 

@@ -10,7 +10,7 @@ import torch
 from numpy.typing import NDArray
 
 from gnas.bench.config import NASBench201Bench, encoders_of
-from gnas.bench.contenders import contenders
+from gnas.bench.contenders import EXACT, contenders
 from gnas.bench.experiment import Task, Values, run
 from gnas.bench.result import BenchResult
 from gnas.bench.tables import IMAGES, name_of, open_table
@@ -30,6 +30,7 @@ PROTOCOL = {
     "pick": "the best predicted of these candidates",
     "bias": "best value of the test column among the cells used, minus that of the pick",
     "intervals": "mean and 95% Student t interval over seeds; all rows share the samples",
+    "exact kernel": EXACT,
 }
 
 

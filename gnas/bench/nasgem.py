@@ -4,25 +4,21 @@ from __future__ import annotations
 
 import time
 from collections.abc import Callable, Sequence
-from dataclasses import dataclass, replace
+from dataclasses import replace
 
 import numpy as np
 import torch
 from numpy.typing import NDArray
 
 from gnas.bench.config import NASGEMBench, encoders_of
-from gnas.bench.contenders import Contender, KnownColumn, NumEdges, contenders
+from gnas.bench.contenders import EXACT, Contender, KnownColumn, NumEdges, contenders
 from gnas.bench.experiment import Task, draw_candidates, run
 from gnas.bench.result import BenchResult
 from gnas.bench.tables import name_of, open_table
 from gnas.data.tables import BenchmarkTable
 from gnas.encoders import NASGEMEncoder, load_encoder
-from gnas.graphs import DenseBatch
-from gnas.kernel_options import Direction
-from gnas.kernels import wl_features
 from gnas.metrics import agreement_between_runs, noise_ceiling
 from gnas.predictors import MLP, Embedding, GaussianProcess, OneColumn, WalkStatistics
-from gnas.predictors.features import Rows
 from gnas.search.settings import NASGEM_POOL
 from gnas.spaces import NASGEM
 
@@ -41,40 +37,12 @@ PROTOCOL = {
         "among the samples"
     ),
     "untrained": "the encoder's network with new random weights",
-    "exact": "coordinates whose scalar products are the kernel itself: what an encoder can reach",
+    "exact kernel": EXACT,
 }
 EQUAL_MACS = (
     f"of all accuracies, a polynomial of degree {DEGREE} in ln(MACs), fitted to the whole table, "
     "is taken away"
 )
-
-
-@dataclass(frozen=True)
-class ExactKernelMap:
-    """Coordinates of graphs whose scalar products are their normalised WL kernel, exactly.
-
-    They depend on all graphs of one call, and are unique up to a rotation. A random one is taken:
-    along principal axes, predictors that standardise columns would magnify the least of them.
-    """
-
-    n_iter: int
-    direction: Direction = "both"
-
-    @property
-    def name(self) -> str:
-        """What the result tables print."""
-        return f"exact kernel, op, {self.direction}, h = {self.n_iter}"
-
-    def __call__(self, graphs: DenseBatch) -> Rows:
-        """Rows float64 [N, at most N]."""
-        features = wl_features(graphs, self.n_iter, labels="op", direction=self.direction)
-        norms = np.sqrt(np.asarray(features.multiply(features).sum(1)).reshape(-1))
-        gram = (features @ features.T).toarray() / norms[:, None] / norms
-        values, vectors = np.linalg.eigh(gram)
-        kept = values > 1e-9 * values[-1]
-        axes = np.random.default_rng(0).normal(size=(int(kept.sum()),) * 2)
-        rows: Rows = (vectors[:, kept] * np.sqrt(values[kept])) @ np.linalg.qr(axes)[0]
-        return rows
 
 
 def bench_nasgem(
@@ -159,9 +127,6 @@ def participants(table: BenchmarkTable, encoders: Sequence[str]) -> list[Contend
             found.append(
                 Contender(MLP(Embedding(untrained(encoder))), "MLP", f"{name}, untrained")
             )
-    for n_iter in (1, 2):
-        exact = ExactKernelMap(n_iter)
-        found.append(Contender(MLP(exact), "MLP", exact.name))
     walks = WalkStatistics(len(NASGEM().ops))
     process = GaussianProcess(walks, kernel="matern")
     found += [

@@ -128,8 +128,8 @@ def test_encoders_take_part_alone_and_beside_operations(table_path: str) -> None
     result = bench_nasbench101(config, progress=lambda done, total: calls.append((done, total)))
     sees = [row.encoder for row in result.rows]
     assert ENCODERS[0] in sees
-    assert f"{ENCODERS[0]} + ops" in sees
-    assert calls == [(i, 7) for i in range(1, 8)]
+    assert f"{ENCODERS[0]} + ops" in sees and f"exact kernel of {ENCODERS[0]}" in sees
+    assert calls == [(i, 8) for i in range(1, 9)]
     assert plain(result)["rows"][0]["kendall_tau"]["low"] is None  # one seed: no interval
 
 
