@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import logging
+import math
 import shlex
 import time
 from collections.abc import Callable, Iterator, Mapping
@@ -53,6 +54,10 @@ def retrain(
         str | None, typer.Option(help="Cells of the network, or several: 8,10,12")
     ] = None,
     channels: Annotated[int | None, typer.Option(help="Channels of the first cells")] = None,
+    params: Annotated[
+        float | None,
+        typer.Option(help="Parameters of the network, as 3.3e6, in place of --channels"),
+    ] = None,
     repeats: Annotated[
         int | None, typer.Option(help="Trainings of each size, with seeds from --seed on [1]")
     ] = None,
@@ -97,7 +102,7 @@ def retrain(
         check_architecture(genotype, space, notation)
     named = given(
         data_dir=absolute(data_dir), epochs=epochs, layers=_numbers(layers), channels=channels,
-        repeats=repeats, seed=seed,
+        repeats=repeats, seed=seed, num_params=_num_params(params, given(channels=channels, resume=resume)),
     )  # fmt: skip
     changes = named | settings(setting or [], named)
     taken = dict[str, Any]()
@@ -175,6 +180,17 @@ def _taken_over(genotype: str | None, dataset: Dataset | None) -> tuple[Dataset,
         return dataset or "digits", {}
     logging.getLogger("gnas").log(NOTICE, "%s", source.line())
     return source.dataset, source.settings()
+
+
+def _num_params(params: float | None, others: Mapping[str, Any]) -> int | None:
+    """``--params`` as a whole number; ``others`` are options that it does not go with."""
+    if params is None:
+        return None
+    if others:
+        raise typer.BadParameter("--params decides the channels of a new run: give it alone")
+    if not math.isfinite(params):
+        raise typer.BadParameter(f"--params must be a number of parameters, not {params}")
+    return round(params)
 
 
 def _numbers(text: str | None) -> tuple[int, ...] | None:

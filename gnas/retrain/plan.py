@@ -4,12 +4,18 @@ from __future__ import annotations
 
 import dataclasses
 import logging
+import math
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
+from functools import cache
 from pathlib import Path
 from typing import Any
 
+import torch
+
 from gnas.data.names import TrainDataset
+from gnas.errors import ConfigError
+from gnas.models import counting
 from gnas.retrain.config import CELL_SIZES, RetrainConfig
 from gnas.retrain.trainings import (
     COMMAND,
@@ -18,11 +24,16 @@ from gnas.retrain.trainings import (
     recorded_trainings,
     resumed_trainings,
 )
-from gnas.runs import check_unchanged, reading_config
+from gnas.runs import NOTICE, check_unchanged, reading_config
 from gnas.spaces import Space, space_of_record, space_record
 from gnas.spaces.networks import NetworkConfig
 
 logger = logging.getLogger(__name__)
+
+FIRST_CHANNELS = 16
+"""From where channels for a number of parameters are looked for."""
+FORECASTS = 4
+"""Steps before they are looked for one by one."""
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -42,6 +53,7 @@ def plan_retrain(
     *,
     repeats: int = 1,
     layers: Sequence[int] | int = (),
+    num_params: int | None = None,
     **changes: Any,
 ) -> RetrainPlan:
     """The preset of ``dataset`` with changes.
@@ -54,6 +66,7 @@ def plan_retrain(
         dataset: Which images.
         repeats: Trainings of each size.
         layers: Numbers of layers, one or several.
+        num_params: Parameters that the network shall have; its channels follow from it.
         changes: Fields of `RetrainConfig` and `TrainTestConfig`, and of the space's networks.
 
     Raises:
@@ -61,7 +74,9 @@ def plan_retrain(
         ConfigError: unknown names or impossible values.
         UnsupportedError: the space does not say how its networks are built.
     """
-    asked = plan_trainings(dataset, repeats=repeats, layers=layers, **changes)
+    asked = plan_trainings(
+        dataset, repeats=repeats, layers=layers, num_params=num_params, **changes
+    )
     plan = RetrainPlan(
         **{**vars(asked), "config": _sized(space, dataset, asked.config)},
         space=space,
@@ -97,6 +112,53 @@ def network_of(
         **{**size, "in_channels": in_channels, "num_classes": num_classes}
     )
     return sized
+
+
+def with_params(plan: RetrainPlan, *, in_channels: int, num_classes: int) -> RetrainPlan:
+    """``plan`` with the even number of channels nearest to ``plan.num_params`` parameters.
+
+    The paper's Table 5 compares cells of different numbers of edges in networks of as many
+    parameters (Huang et al. 2020).
+
+    Raises:
+        ConfigError: networks of the space have no width, or two channels are too many.
+        UnsupportedError: the space does not say how its networks are built.
+    """
+    wanted = plan.num_params
+    if wanted is None:
+        return plan
+    if plan.space.needed_networks().width is None:
+        raise ConfigError(
+            f"num_params must go with networks that have a number of channels, but those of "
+            f"'{plan.space.name}' have none"
+        )
+    graph = plan.space.from_str(plan.architecture)
+
+    @cache
+    def count(channels: int) -> int:
+        config = dataclasses.replace(plan.config, channels=channels)
+        size = network_of(plan.space, config, in_channels=in_channels, num_classes=num_classes)
+        with torch.random.fork_rng(devices=[]):
+            return counting.num_params(plan.space.network(graph, size))
+
+    def distance(channels: int) -> int:
+        return abs(count(channels) - wanted)
+
+    channels = FIRST_CHANNELS
+    for _ in range(FORECASTS):  # parameters grow about as the square
+        channels = max(2, 2 * round(channels / 2 * math.sqrt(wanted / count(channels))))
+    while (nearer := min(max(2, channels - 2), channels + 2, key=distance)) != channels:
+        if distance(nearer) >= distance(channels):
+            break
+        channels = nearer
+    if channels == 2 and count(2) > wanted:
+        raise ConfigError(
+            f"num_params must be at least {count(2):,}, the parameters of two channels, but got "
+            f"{wanted:,}"
+        )
+    logger.log(NOTICE, "%d channels: %s parameters", channels, f"{count(channels):,}")
+    config = dataclasses.replace(plan.config, channels=channels)
+    return dataclasses.replace(plan, config=config, num_params=None)
 
 
 def planned(folder: Path) -> RetrainPlan:

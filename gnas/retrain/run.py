@@ -23,9 +23,9 @@ from gnas.models.counting import num_macs, num_params
 from gnas.records import Progress, RunRecord
 from gnas.retrain.card import save_trained
 from gnas.retrain.loop import RetrainResult, retrain
-from gnas.retrain.plan import RetrainPlan, network_of, planned
+from gnas.retrain.plan import RetrainPlan, network_of, planned, with_params
 from gnas.retrain.state import Training
-from gnas.retrain.trainings import COMMAND, ended_before
+from gnas.retrain.trainings import COMMAND, MAX_PARAMS, ended_before
 from gnas.runs import NOTICE, environment, plain, working_in, write_config, write_result
 from gnas.spaces import Space, space_record
 from gnas.spaces.networks import NetworkConfig
@@ -35,8 +35,6 @@ logger = logging.getLogger(__name__)
 NEW, BEGUN, DONE = 0, 1, 2
 NARROW = 64
 """Channels of the networks by which wider ones are judged."""
-MAX_PARAMS = 10**9
-"""Larger networks are taken for a mistake: weights, gradients and momenta would need 12 GB."""
 
 
 def run_retrain(
@@ -80,6 +78,7 @@ def _run(
     data, line = images.facts(), images.line()
     wanted = plan.config.batch_size
     plan = plan.fitted(len(images.rows["train"]), world.size)
+    plan = with_params(plan, in_channels=images.in_channels, num_classes=images.num_classes)
     trainings = plan.trainings()
     if not resume:
         _try_networks(plan, images)

@@ -22,6 +22,8 @@ from gnas.spaces.names import SPACE_HOMES, network_config
 COMMAND = "retrain"
 MAX_TRAININGS = 1000
 """More trainings in one run are taken for a mistake."""
+MAX_PARAMS = 10**9
+"""Larger networks are taken for a mistake: weights, gradients and momenta would need 12 GB."""
 MAY_CHANGE = ("data_dir", "workers")
 """Settings of a resumed run that may differ from its first ones."""
 
@@ -42,6 +44,8 @@ class Trainings:
     """Trainings of each size, with seeds ``seed``, ``seed + 1``, ..."""
     layers: tuple[int, ...] = ()
     """Numbers of layers; empty for ``config.layers`` alone."""
+    num_params: int | None = None
+    """Parameters that the network shall have, by its channels; see `plan.with_params`."""
     follows: tuple[str, ...] = dataclasses.field(default=(), compare=False)
     """Settings that nobody chose and that `fitted` may lower for few images."""
 
@@ -60,6 +64,14 @@ class Trainings:
                     f"{name} must be at most the {self.images.size} pixels of the images, but "
                     f"got {getattr(self.config, name)}"
                 )
+        if self.num_params is not None and not 1 <= self.num_params <= MAX_PARAMS:
+            raise ConfigError(
+                f"num_params must be from 1 to {MAX_PARAMS:,}, but got {self.num_params:,}"
+            )
+        if self.num_params is not None and self.layers:
+            raise ConfigError(
+                f"num_params must go with one number of layers, but got {self.layers}"
+            )
         if len(set(self.layers)) < len(self.layers):
             raise ConfigError(f"layers must be different numbers, but got {self.layers}")
 
@@ -100,6 +112,7 @@ def plan_trainings(
     *,
     repeats: int = 1,
     layers: Sequence[int] | int = (),
+    num_params: int | None = None,
     **changes: Any,
 ) -> Trainings:
     """The preset of ``dataset`` with changes.
@@ -110,11 +123,14 @@ def plan_trainings(
         dataset: Which images.
         repeats: Trainings of each size.
         layers: Numbers of layers, one or several.
+        num_params: Parameters that the network shall have; its channels follow from it.
         changes: Fields of `RetrainConfig` and `TrainTestConfig`, and of networks' configs.
 
     Raises:
         ConfigError: unknown names or impossible values.
     """
+    if num_params is not None and "channels" in changes:
+        raise ConfigError("channels must not be given beside num_params, which decides them")
     if dataset not in PRESETS:
         raise ConfigError(
             f"unknown dataset '{dataset}'; choose from {sorted(get_args(TrainDataset))}"
@@ -137,6 +153,7 @@ def plan_trainings(
         images=images,
         repeats=repeats,
         layers=sizes if len(sizes) > 1 else (),
+        num_params=num_params,
         follows=() if "batch_size" in training else ("batch_size",),
     )
 

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -16,8 +17,9 @@ from gnas.data.fitting import check_batch, fitting_batch
 from gnas.data.images import ImageSplits
 from gnas.distributed import ALONE
 from gnas.errors import ConfigError
+from gnas.models import num_params
 from gnas.recipe import ProxyRecipe
-from gnas.retrain.plan import plan_retrain, planned, resumed_plan
+from gnas.retrain.plan import network_of, plan_retrain, planned, resumed_plan, with_params
 from gnas.retrain.run import run_retrain
 from gnas.search.toponas.plan import plan_search
 from gnas.search.toponas.run import run_search
@@ -53,6 +55,34 @@ def test_default_batches_follow_the_data(folder: Path, tmp_path: Path) -> None:
                          channels=2, stem_multiplier=1, num_nodes=4)  # fmt: skip
     found = run_search(search, out=tmp_path / "search")
     assert found.config["search"].batch_size == 2 and search.config.batch_size == 64
+
+
+@pytest.mark.parametrize("wanted", [9_000, 60_000, 1_000_000])
+def test_channels_follow_from_the_parameters(wanted: int) -> None:
+    asked = plan_retrain(SPACE, GENOTYPE, "digits", layers=4, num_params=wanted)
+    plan = with_params(asked, in_channels=3, num_classes=10)
+    assert plan.num_params is None and plan.config.channels is not None
+
+    def away(channels: int) -> int:
+        config = replace(plan.config, channels=channels)
+        size = network_of(SPACE, config, in_channels=3, num_classes=10)
+        return abs(num_params(SPACE.network(SPACE.from_str(GENOTYPE), size)) - wanted)
+
+    near = range(max(2, plan.config.channels - 6), plan.config.channels + 7, 2)
+    assert plan.config.channels == min(near, key=away)
+
+
+def test_impossible_numbers_of_parameters() -> None:
+    few = plan_retrain(SPACE, GENOTYPE, "digits", layers=4, num_params=9)
+    with pytest.raises(ConfigError, match="the parameters of two channels, but got 9"):
+        with_params(few, in_channels=3, num_classes=10)
+    for changes, message in (
+        ({"num_params": 0}, "must be from 1 to 1,000,000,000, but got 0"),
+        ({"num_params": 10**6, "layers": (4, 5)}, r"one number of layers, but got \(4, 5\)"),
+        ({"num_params": 10**6, "channels": 4}, "channels must not be given beside num_params"),
+    ):
+        with pytest.raises(ConfigError, match=message):
+            plan_retrain(SPACE, GENOTYPE, "digits", **changes)
 
 
 @pytest.mark.parametrize(
