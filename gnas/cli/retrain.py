@@ -92,17 +92,14 @@ def retrain(
         raise typer.BadParameter("--resume goes on in its own folder")
     if resume is None and genotype is None:
         raise typer.BadParameter("GENOTYPE is needed, unless a run is resumed")
-    if member is not None and epoch is not None:
-        raise typer.BadParameter("--member and --epoch are of different kinds of searches")
-    alone = given(member=member, epoch=epoch, space=space, notation=notation)
-    if genotype is None and alone:
-        raise typer.BadParameter(f"--{next(iter(alone))} is about GENOTYPE; give that too")
+    _check_options(genotype, given(member=member, epoch=epoch, space=space, notation=notation))
+    wanted = _num_params(params, given(channels=channels, resume=resume))
     check_early(json=json, out=out, resume=resume, data_dir=data_dir, device=device)
     if genotype is not None:
         check_architecture(genotype, space, notation)
     named = given(
         data_dir=absolute(data_dir), epochs=epochs, layers=_numbers(layers), channels=channels,
-        repeats=repeats, seed=seed, num_params=_num_params(params, given(channels=channels, resume=resume)),
+        repeats=repeats, seed=seed, num_params=wanted,
     )  # fmt: skip
     changes = named | settings(setting or [], named)
     taken = dict[str, Any]()
@@ -112,6 +109,8 @@ def retrain(
     else:
         assert genotype is not None
         dataset, taken = _taken_over(genotype, dataset)
+        if wanted is not None:
+            taken.pop("channels", None)
         plan_trainings(dataset, **(taken | changes))
     from gnas.devices import resolve_device, use_threads
     from gnas.distributed import joined
@@ -180,6 +179,14 @@ def _taken_over(genotype: str | None, dataset: Dataset | None) -> tuple[Dataset,
         return dataset or "digits", {}
     logging.getLogger("gnas").log(NOTICE, "%s", source.line())
     return source.dataset, source.settings()
+
+
+def _check_options(genotype: str | None, options: Mapping[str, Any]) -> None:
+    """Check the options that say which architecture GENOTYPE is."""
+    if {"member", "epoch"} <= set(options):
+        raise typer.BadParameter("--member and --epoch are of different kinds of searches")
+    if genotype is None and options:
+        raise typer.BadParameter(f"--{next(iter(options))} is about GENOTYPE; give that too")
 
 
 def _num_params(params: float | None, others: Mapping[str, Any]) -> int | None:
