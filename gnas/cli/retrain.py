@@ -90,9 +90,8 @@ def retrain(
 
     if resume is not None and out is not None:
         raise typer.BadParameter("--resume goes on in its own folder")
-    if resume is None and genotype is None:
-        raise typer.BadParameter("GENOTYPE is needed, unless a run is resumed")
-    _check_options(genotype, given(member=member, epoch=epoch, space=space, notation=notation))
+    about = given(member=member, epoch=epoch, space=space, notation=notation)
+    _check_options(genotype, resume, about)
     wanted = _num_params(params, given(channels=channels, resume=resume))
     check_early(json=json, out=out, resume=resume, data_dir=data_dir, device=device)
     if genotype is not None:
@@ -181,8 +180,10 @@ def _taken_over(genotype: str | None, dataset: Dataset | None) -> tuple[Dataset,
     return source.dataset, source.settings()
 
 
-def _check_options(genotype: str | None, options: Mapping[str, Any]) -> None:
+def _check_options(genotype: str | None, resume: Path | None, options: Mapping[str, Any]) -> None:
     """Check the options that say which architecture GENOTYPE is."""
+    if resume is None and genotype is None:
+        raise typer.BadParameter("GENOTYPE is needed, unless a run is resumed")
     if {"member", "epoch"} <= set(options):
         raise typer.BadParameter("--member and --epoch are of different kinds of searches")
     if genotype is None and options:
