@@ -101,15 +101,13 @@ def retrain(
         repeats=repeats, seed=seed, num_params=wanted,
     )  # fmt: skip
     changes = named | settings(setting or [], named)
-    taken = dict[str, Any]()
+    taken: dict[str, Any] = {}
     if resume is not None:
         changes |= given(dataset=dataset)
         resumed_trainings(resume, changes)
     else:
         assert genotype is not None
-        dataset, taken = _taken_over(genotype, dataset)
-        if wanted is not None:
-            taken.pop("channels", None)
+        dataset, taken = _taken_over(genotype, dataset, wanted)
         plan_trainings(dataset, **(taken | changes))
     from gnas.devices import resolve_device, use_threads
     from gnas.distributed import joined
@@ -162,12 +160,15 @@ def _tell(
         write_json(json, result)
 
 
-def _taken_over(genotype: str | None, dataset: Dataset | None) -> tuple[Dataset, dict[str, Any]]:
+def _taken_over(
+    genotype: str | None, dataset: Dataset | None, num_params: int | None
+) -> tuple[Dataset, dict[str, Any]]:
     """The data set, and the settings of the run that the architecture is from if it has the same.
 
     Args:
         genotype: As it was given: perhaps a run's folder.
         dataset: As it was given.
+        num_params: Parameters that the network shall have, whatever channels the run had.
     """
     from gnas.retrain.source import run_source
     from gnas.runs import NOTICE
@@ -177,7 +178,10 @@ def _taken_over(genotype: str | None, dataset: Dataset | None) -> tuple[Dataset,
     if source is None or dataset not in (None, source.dataset):
         return dataset or "digits", {}
     logging.getLogger("gnas").log(NOTICE, "%s", source.line())
-    return source.dataset, source.settings()
+    found = source.settings()
+    if num_params is not None:
+        found.pop("channels", None)
+    return source.dataset, found
 
 
 def _check_options(genotype: str | None, resume: Path | None, options: Mapping[str, Any]) -> None:
