@@ -85,7 +85,9 @@ def flip_edges(batch: DenseBatch, flips: np.ndarray, rng: np.random.Generator) -
 def permuted(batch: DenseBatch, rng: np.random.Generator) -> DenseBatch:
     """Isomorphic copies: every graph's nodes in another, random topological order.
 
-    Kahn's algorithm with a random choice among the ready nodes; padding stays last.
+    Kahn's algorithm with a random choice among the ready nodes. Node 0, where data enters, stays
+    first; the last node of a graph with operations on edges, where it leaves, stays last, as does
+    padding.
 
     Shapes:
         N architectures -> N architectures.
@@ -95,7 +97,10 @@ def permuted(batch: DenseBatch, rng: np.random.Generator) -> DenseBatch:
     waiting = edges.sum(1).astype(np.int64)  # unplaced sources of every node
     waiting[batch.ops.numpy() < 0] = 0
     padding = batch.ops.numpy() < 0
-    priority = rng.random((size, n)) + padding
+    priority = rng.random((size, n)) + 2 * padding
+    priority[:, 0] -= 1
+    if batch.has_edge_ops:
+        priority[np.arange(size), batch.num_nodes.numpy() - 1] += 1
     order = np.empty((size, n), dtype=np.int64)
     everyone = np.arange(size)
     for position in range(n):

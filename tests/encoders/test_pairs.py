@@ -62,8 +62,10 @@ def test_batch_mutation_falls_back_on_single_mutations(rng: np.random.Generator)
 
 @pytest.mark.parametrize("space", sorted(SPACES))
 def test_permuted_copies_are_isomorphic(space: str, rng: np.random.Generator) -> None:
-    batch = SPACES[space]().sample_batch(20, rng)
+    own = SPACES[space]()
+    batch = own.sample_batch(20, rng)
     copies = permuted(batch, rng)
+    assert np.array_equal(own.keys(copies), own.keys(batch))  # the same networks
     validate_batch(copies)
     for before, after in zip(batch, copies, strict=True):
         assert graph_hash(before) == graph_hash(after)
