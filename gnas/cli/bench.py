@@ -130,7 +130,9 @@ def nasbench201(
     counts = whole_numbers(samples)
     from gnas.bench.config import NASBench201Bench
 
-    check_early(json=json, out=out, data_dir=data_dir, tables=[table])
+    check_early(
+        json=json, out=out, data_dir=data_dir, tables=[table], columns=[train_column, test_column]
+    )
     config = NASBench201Bench(
         dataset=dataset, samples=counts, seeds=seeds, cells=cells, networks=networks, table=table,
         train_column=train_column, test_column=test_column,

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import re
-from collections.abc import Iterable
+from collections.abc import Iterable, Sequence
 from pathlib import Path
 
 from gnas.cli.architectures import is_text
@@ -25,6 +25,7 @@ def check_early(
     images: Path | None = None,
     device: str = "auto",
     tables: Iterable[str | None] = (),
+    columns: Iterable[str | None] = (),
     space: str | None = None,
     evaluate: str | None = None,
 ) -> None:
@@ -38,11 +39,12 @@ def check_early(
         images: A list of images.
         device: The name of a device.
         tables: Names or files of tables.
+        columns: Names of columns that each of them must have.
         space: The name of a space.
         evaluate: ``FILE.py:FUNCTION``.
 
     Raises:
-        ConfigError: a file cannot be written, or there is no such device.
+        ConfigError: a file cannot be written, or there is no such device or column.
         DataError: a run is damaged.
         MissingDataError: a file, a folder or a run is not there.
     """
@@ -61,11 +63,32 @@ def check_early(
         raise ConfigError(f"device must be auto, cpu, cuda or cuda:N, but got {device!r:.80}")
     for table in tables:
         if table is not None:
-            table_path(table, data_dir=data_dir)
+            _check_columns(
+                table_path(table, data_dir=data_dir),
+                [name for name in columns if name is not None],
+            )
     if space is not None:
         check_space(space)
     if evaluate is not None:
         Source.parse(evaluate)
+
+
+def _check_columns(table: Path, names: Sequence[str]) -> None:
+    """Checks that a table has columns of numbers; what else is wrong with it, its reader says."""
+    if not names:
+        return
+    import pyarrow as pa
+    import pyarrow.parquet as pq
+
+    try:
+        schema = pq.read_schema(table)
+    except (OSError, pa.ArrowException):
+        return
+    are_numbers = (pa.types.is_floating, pa.types.is_integer)
+    found = sorted(field.name for field in schema if any(are(field.type) for are in are_numbers))
+    for name in names:
+        if name not in found:
+            raise ConfigError(f"unknown column '{name}'; choose from {found}")
 
 
 def check_folder(out: Path | None) -> None:

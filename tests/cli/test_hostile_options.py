@@ -222,6 +222,7 @@ EARLY = {
     "bench supernet nasbench201 --table nasgem-mini --methods x": "methods must be different",
     "bench supernet nasbench201 --table nasgem-mini --set x=1": "unknown setting 'x'",
     "bench topology --table nowhere": "table 'nowhere' not found",
+    "bench nasbench201 --table nasgem-mini --test-column nonsense": "unknown column 'nonsense'",
     "data list --json folder": "the output must be a file",
     "data fetch nonsense": "unknown source 'nonsense'",
     "data convert nonsense": "unknown source 'nonsense'",
