@@ -20,6 +20,7 @@ from gnas.checkpoints import Checkpoints
 from gnas.config import differences
 from gnas.data.files import MISFITS, check_regular, decoding, replacing
 from gnas.errors import ConfigError, DataError
+from gnas.loggers import RunLog
 from gnas.runs import check_folder, plain, working_in
 
 logger = logging.getLogger(__name__)
@@ -91,6 +92,7 @@ class RunRecord(Generic[State]):
         resume: Go on from the folder's checkpoint; otherwise it must not have one.
         every_s: Seconds between checkpoints.
         may_grow: Facts of a config that a resumed run may have more of.
+        log: Told of every epoch.
 
     Raises:
         ConfigError: the folder cannot be written, or has a run that is not to be resumed.
@@ -104,11 +106,12 @@ class RunRecord(Generic[State]):
         resume: bool = False,
         every_s: float = CHECKPOINT_S,
         may_grow: Collection[str] = (),
+        log: RunLog | None = None,
     ) -> None:
         check_folder(folder)
         self.folder, self.facts, self.resume = folder, plain(facts), resume
         self.checkpoints = Checkpoints(folder / "checkpoint")
-        self._may_grow = may_grow
+        self._may_grow, self._log = may_grow, log or RunLog(None, ())
         self._every_s, self._saved_at, self._saved_step = every_s, time.monotonic(), -1
         self._writer: EventFile | None = None
         self._owned = ExitStack()
@@ -175,6 +178,7 @@ class RunRecord(Generic[State]):
         self._writer = EventFile(self.folder, purge_step=len(state.epochs) + 1)
         if not self.resume:
             self.save(state)
+        self._log.update()
 
     def epoch(self, state: State) -> None:
         """Adds the epoch that just ended; DataError if the disk is full."""
@@ -185,6 +189,7 @@ class RunRecord(Generic[State]):
                 f"{self.folder / METRICS} and the event file beside it must be writable, but "
                 f"writing failed: {error.strerror or error}"
             ) from error
+        self._log.update()
 
     def _add(self, metrics: Mapping[str, Any]) -> None:
         with (self.folder / METRICS).open("a", encoding="utf-8") as file:

@@ -3,11 +3,24 @@
 from __future__ import annotations
 
 import json
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
+
+if TYPE_CHECKING:
+    from gnas.loggers import RunLogger
+
+LogOption = Annotated[
+    list[str] | None,
+    typer.Option(
+        "--log",
+        metavar="wandb|mlflow|none",
+        help="Show the run in a tracker too (none; a resumed run: as before)",
+        show_default=False,
+    ),
+]
 
 
 def absolute(path: Path | None) -> str | None:
@@ -18,6 +31,31 @@ def absolute(path: Path | None) -> str | None:
 def given(**options: Any) -> dict[str, Any]:
     """The options that are not None."""
     return {name: value for name, value in options.items() if value is not None}
+
+
+def chosen_loggers(names: Sequence[str] | None, resume: Path | None) -> list[RunLogger]:
+    """Whom a run tells what it does.
+
+    Args:
+        names: As ``--log`` was given.
+        resume: A run to go on with, which tells those that it told before unless others are named.
+
+    Raises:
+        ConfigError: a package is not installed.
+        DataError: the run's record of them is damaged.
+    """
+    from gnas.loggers import LOGGERS, logged_by, make_loggers
+
+    if names is None and resume is not None:
+        return make_loggers(logged_by(resume))
+    if names == ["none"]:
+        return []
+    unknown = sorted(set(names or ()) - set(LOGGERS))
+    if unknown:
+        raise typer.BadParameter(
+            f"--log must be wandb or mlflow, or none alone, not {unknown[0]!r:.80}"
+        )
+    return make_loggers(names or ())
 
 
 def settings(

@@ -15,7 +15,7 @@ import typer
 
 from gnas.cli.architectures import Notation, SpaceOption, read_architecture, run_folder
 from gnas.cli.checks import check_architecture, check_early
-from gnas.cli.options import absolute, given, settings
+from gnas.cli.options import LogOption, absolute, chosen_loggers, given, settings
 from gnas.cli.output import (
     GrowingTable,
     going_on,
@@ -70,6 +70,7 @@ def retrain(
         typer.Option(min=1, max=1024, help="CPU threads (torch's choice); 1 on a busy machine"),
     ] = None,
     json: Annotated[str | None, typer.Option(help="File for the result; - is stdout")] = None,
+    log: LogOption = None,
     member: Annotated[
         int | None, typer.Option(help="Member of the Pareto front, from 0 [its best]")
     ] = None,
@@ -94,6 +95,7 @@ def retrain(
     _check_options(genotype, resume, about)
     wanted = _num_params(params, given(channels=channels, resume=resume))
     check_early(json=json, out=out, resume=resume, data_dir=data_dir, device=device)
+    loggers = chosen_loggers(log, resume)
     if genotype is not None:
         check_architecture(genotype, space, notation)
     named = given(
@@ -133,7 +135,7 @@ def retrain(
     ):
         result = run_retrain(
             plan, device=own_device, world=world, out=folder, resume=resume is not None,
-            report=report,
+            report=report, loggers=loggers,
         )  # fmt: skip
     if world.is_main:
         _tell(result, plan, folder, found, json)

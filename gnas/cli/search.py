@@ -6,7 +6,7 @@ import dataclasses
 import os
 import shlex
 import time
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any, Literal
@@ -14,7 +14,7 @@ from typing import TYPE_CHECKING, Annotated, Any, Literal
 import typer
 
 from gnas.cli.checks import check_early
-from gnas.cli.options import absolute, given, settings
+from gnas.cli.options import LogOption, absolute, chosen_loggers, given, settings
 from gnas.cli.output import (
     GrowingTable,
     console,
@@ -32,6 +32,7 @@ from gnas.spaces.names import check_space
 if TYPE_CHECKING:
     from rich.console import Console
 
+    from gnas.loggers import RunLogger
     from gnas.records import Progress
     from gnas.search.toponas.plan import SearchPlan, Selection
     from gnas.search.toponas.run import ToponasResult
@@ -126,6 +127,7 @@ def toponas(
     ] = None,
     epochs: Annotated[int | None, typer.Option(help="Passes over the training part")] = None,
     json: Annotated[str | None, typer.Option(help="File for the result; - is stdout")] = None,
+    log: LogOption = None,
     method: Method = None,
     topology: Topology = None,
     k: Edges = None,
@@ -151,6 +153,7 @@ def toponas(
     if resume is not None and begun:
         raise typer.BadParameter("--resume goes on in its own folder and as it began")
     check_early(json=json, out=out, resume=resume, data_dir=data_dir, images=images, device=device)
+    loggers = chosen_loggers(log, resume)
     if space not in (None, "darts"):
         check_space(str(space))
     named = given(
@@ -178,7 +181,7 @@ def toponas(
 
     use_threads(threads)
     if protocol is not None:
-        _select(plan, protocol, folder, resume is not None, resolve_device(device), json)
+        _select(plan, protocol, folder, resume is not None, resolve_device(device), json, loggers)
         return
     again = shlex.join(["gnas", "search", "toponas", "--resume", str(folder)])
     with (
@@ -188,7 +191,7 @@ def toponas(
     ):
         result = run_search(
             plan, device=own_device, world=world, out=folder, resume=resume is not None,
-            report=report, figures=search_figures,
+            report=report, figures=search_figures, loggers=loggers,
         )  # fmt: skip
     if world.is_main:
         print_search(result, folder, report_console(json))
@@ -239,6 +242,7 @@ def _select(
     resume: bool,
     device: str,
     json: str | None,
+    loggers: Sequence[RunLogger],
 ) -> None:
     """The protocol of several searches: runs it and prints what came out."""
     from gnas.search.toponas.selection import select
@@ -247,7 +251,7 @@ def _select(
     again = shlex.join(["gnas", "search", "toponas", "--select", "--resume", str(folder)])
     with going_on(again, folder):
         result = select(
-            plan, protocol, out=folder, device=device, resume=resume,
+            plan, protocol, out=folder, device=device, resume=resume, loggers=loggers,
             report=lambda line: target.print(line, markup=False, soft_wrap=True),
         )  # fmt: skip
     shown = report_console(json)

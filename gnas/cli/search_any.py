@@ -3,14 +3,14 @@
 from __future__ import annotations
 
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated
 
 import typer
 
 from gnas.cli.checks import check_early
-from gnas.cli.options import absolute, given, settings
+from gnas.cli.options import LogOption, absolute, chosen_loggers, given, settings
 from gnas.cli.output import (
     going_on,
     print_next,
@@ -23,6 +23,7 @@ from gnas.processes import prepare
 if TYPE_CHECKING:
     from rich.console import Console
 
+    from gnas.loggers import RunLogger
     from gnas.search.plan import SearchPlan
     from gnas.search.result import SearchResult
 
@@ -97,6 +98,7 @@ def _command(searcher: str) -> Callable[..., None]:
             int | None, typer.Option(help="Seed of searcher, split and evaluations (0)")
         ] = None,
         json: Annotated[str | None, typer.Option(help="File for the result; - is stdout")] = None,
+        log: LogOption = None,
         storage: Annotated[
             str | None,
             typer.Option(help="A file or postgresql+psycopg://...", rich_help_panel=WHERE),
@@ -116,6 +118,7 @@ def _command(searcher: str) -> Callable[..., None]:
         if resume is None and space is None:
             raise typer.BadParameter("--space must be given: a space of gnas, or FILE.py:NAME")
         check_early(json=json, out=out, resume=resume, data_dir=data_dir)
+        loggers = chosen_loggers(log, resume)
         named = given(
             space=space, dataset=dataset, table=tuple(table or ()) or None, evaluate=evaluate,
             budget=budget, seed=seed, data_dir=absolute(data_dir),
@@ -130,12 +133,19 @@ def _command(searcher: str) -> Callable[..., None]:
             plan = plan_search(searcher, **options, storage=place(storage), study=study)
             stamp = time.strftime("%Y%m%d-%H%M%S")
             folder = out or Path("runs") / f"{searcher}-{Path(space).stem}-{stamp}"
-        _run(plan, folder, workers, resume is not None, json)
+        _run(plan, folder, workers, resume is not None, json, loggers)
 
     return search
 
 
-def _run(plan: SearchPlan, folder: Path, workers: int, resumed: bool, json: str | None) -> None:
+def _run(
+    plan: SearchPlan,
+    folder: Path,
+    workers: int,
+    resumed: bool,
+    json: str | None,
+    loggers: Sequence[RunLogger],
+) -> None:
     """Search by a plan, and print what came out."""
     if workers > 0 and not plan.table:
         prepare("gnas.evaluate.job")
@@ -146,7 +156,7 @@ def _run(plan: SearchPlan, folder: Path, workers: int, resumed: bool, json: str 
     with going_on(again, folder), watching() as report:
         result = run_plan(
             plan, out=folder, workers=workers, resume=resumed, report=report,
-            figures=search_result_figures,
+            figures=search_result_figures, loggers=loggers,
         )  # fmt: skip
     print_result(result, folder, report_console(json))
     print_next(report_console(json), *following(folder, plan.space, plan.evaluate))

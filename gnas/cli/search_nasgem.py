@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING, Annotated, Literal
 import typer
 
 from gnas.cli.checks import check_early
-from gnas.cli.options import absolute, given, settings
+from gnas.cli.options import LogOption, absolute, chosen_loggers, given, settings
 from gnas.cli.output import going_on, print_next, report_console, write_json
 from gnas.cli.searching import following, place, resume_command, watching
 from gnas.processes import prepare
@@ -88,6 +88,7 @@ def nasgem(
     resume: Annotated[Path | None, typer.Option(help="Go on with the run in this folder")] = None,
     seed: Annotated[int | None, typer.Option(help="Of cells, weights, split, pool [0]")] = None,
     json: Annotated[str | None, typer.Option(help="File for the result; - is stdout")] = None,
+    log: LogOption = None,
     encoder: Encoder = None,
     no_embedding: NoEmbedding = False,
     predictor: Predictor = None,
@@ -112,6 +113,7 @@ def nasgem(
         json=json, out=out, resume=resume, data_dir=data_dir, tables=table or (), space=space,
         evaluate=evaluate,
     )  # fmt: skip
+    loggers = chosen_loggers(log, resume)
     named = given(
         data_dir=absolute(data_dir), seed=seed, iterations=iterations, lambda_=lambda_,
         prior=prior, predictor=predictor, space=space, table=tuple(table or ()) or None,
@@ -136,7 +138,7 @@ def nasgem(
     with going_on(again, folder), watching() as report:
         result = run_nasgem(
             plan, out=folder, workers=workers, resume=resume is not None, report=report,
-            figures=nasgem_figures,
+            figures=nasgem_figures, loggers=loggers,
         )  # fmt: skip
     print_search(result, folder, report_console(json))
     print_next(report_console(json), *following(folder, plan.space, plan.evaluate))

@@ -19,6 +19,7 @@ from gnas.data.train_test import TrainTestImages, open_train_test
 from gnas.devices import explaining_memory
 from gnas.distributed import ALONE, World
 from gnas.errors import ConfigError, DataError
+from gnas.loggers import RunLog, RunLogger, logging_run
 from gnas.models.counting import num_macs, num_params
 from gnas.records import Progress, RunRecord
 from gnas.retrain.card import save_trained
@@ -45,6 +46,7 @@ def run_retrain(
     out: Path | None = None,
     resume: bool = False,
     report: Callable[[str, Progress], None] = lambda name, progress: None,
+    loggers: Sequence[RunLogger] = (),
 ) -> dict[str, Any]:
     """Trains what ``plan`` says; with ``out`` in a run folder, each training in one of its own.
 
@@ -55,6 +57,7 @@ def run_retrain(
         out: The run's folder; None writes nothing.
         resume: Go on with what ``out`` holds: what is done stays, what was begun goes on.
         report: Called with the training's name after every step.
+        loggers: Trackers that show every training in ``out``, see `gnas.loggers`.
 
     Returns:
         The content of ``result.json``.
@@ -63,7 +66,7 @@ def run_retrain(
         GnasError: see `open_train_test`, `RunRecord` and `retrain`.
     """
     with working_in(out if world.is_main else None):
-        return _run(plan, device, world, out, resume, report)
+        return _run(plan, device, world, out, resume, report, loggers)
 
 
 def _run(
@@ -73,6 +76,7 @@ def _run(
     out: Path | None,
     resume: bool,
     report: Callable[[str, Progress], None],
+    loggers: Sequence[RunLogger],
 ) -> dict[str, Any]:
     images = open_train_test(plan.images)
     data, line = images.facts(), images.line()
@@ -100,8 +104,9 @@ def _run(
         single = replace(plan, config=config, repeats=1, layers=())
         folder = None if out is None else out / name
         notify = partial(report, name)
-        with working_in(folder if world.is_main else None):
-            results.append(_one(single, images, data, device, world, folder, resume, notify))
+        own = folder if world.is_main else None
+        with working_in(own), logging_run(own, loggers) as log:
+            results.append(_one(single, images, data, device, world, folder, resume, notify, log))
     if len(results) == 1:
         return results[0]
     facts = _together(plan, list(trainings), results)
@@ -170,10 +175,12 @@ def _one(
     out: Path | None,
     resume: bool,
     report: Callable[[Progress], None],
+    log: RunLog,
 ) -> dict[str, Any]:
     """One training, or what an earlier start has of it."""
     state = _state(out, world, plan.config.epochs) if out is not None and resume else NEW
     if state == DONE and out is not None:
+        log.update()
         return _finished(out, plan, data)
     graph = plan.space.from_str(plan.architecture)
     network_config = network_of(
@@ -182,7 +189,9 @@ def _one(
     record = None
     if out is not None and (world.is_main or state == BEGUN):
         same = {"architecture": _of(plan), "config": plan.config, "data": data}
-        record = RunRecord[Training](out, same, resume=state == BEGUN, may_grow=("epochs",))
+        record = RunRecord[Training](
+            out, same, resume=state == BEGUN, may_grow=("epochs",), log=log
+        )
         told = {**data, "read": images.line()}
         if world.is_main and state == NEW:
             write_config(out, _asked(plan), data=told, device=device)

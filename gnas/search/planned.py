@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Collection
+from collections.abc import Collection, Sequence
 from pathlib import Path
 
 from gnas.data.tables import BenchmarkTable, load_table
@@ -15,6 +15,7 @@ from gnas.evaluate import (
 )
 from gnas.evaluate.table import IMAGES
 from gnas.evaluate.training import LATENCY
+from gnas.loggers import RunLogger
 from gnas.runs import plain
 from gnas.search.objectives import Goal
 from gnas.search.plan import SearchPlan
@@ -32,6 +33,7 @@ def run_plan(
     resume: bool = False,
     report: Report = lambda progress: None,
     figures: Draw | None = None,
+    loggers: Sequence[RunLogger] = (),
 ) -> SearchResult:
     """Searches by ``plan`` in a run folder; see `gnas.search.run_search`.
 
@@ -42,6 +44,7 @@ def run_plan(
         resume: Go on with the run in ``out``.
         report: Called after every evaluation.
         figures: Draws the result.
+        loggers: Trackers that show the run, see `gnas.loggers`.
 
     Raises:
         GnasError: see `gnas.search.run_search`.
@@ -68,6 +71,7 @@ def run_plan(
         ),
         report=report,
         figures=figures,
+        loggers=loggers,
     )
 
 

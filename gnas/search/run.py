@@ -19,6 +19,7 @@ from gnas.config import check_seed, differences, shared_out
 from gnas.data.files import check_regular, decoding, replacing
 from gnas.errors import ConfigError, DataError, GnasError
 from gnas.evaluate import EvaluationJob, Evaluator, FunctionEvaluator
+from gnas.loggers import RunLog, RunLogger, logging_run
 from gnas.records import METRICS, EventFile
 from gnas.runs import (
     NOTICE,
@@ -101,6 +102,7 @@ def run_search(
     report: Report = lambda progress: None,
     tell: Tell = lambda result: result,
     figures: Draw | None = None,
+    loggers: Sequence[RunLogger] = (),
 ) -> SearchResult:
     """Lets a searcher choose architectures of a space and an evaluator measure them.
 
@@ -138,6 +140,7 @@ def run_search(
         report: Called after every evaluation.
         tell: Says more of the result, in a subclass of it, before it is written and drawn.
         figures: Draws the result.
+        loggers: Trackers that show the run in ``out`` while it goes on, see `gnas.loggers`.
 
     Returns:
         What was found.
@@ -198,13 +201,13 @@ def run_search(
         "plan": plan,
     }
     job = EvaluationJob(space, facts["space"], evaluator, goal.names)
-    with working_in(out):
+    with working_in(out), logging_run(out, loggers) as log:
         if out is not None:
             _check_folder(out, facts, budget, resume)
         data = evaluator.data_facts()
         if (line := job.read()) is not None:
             logger.log(NOTICE, "%s", line)
-        lines = None if out is None else _Lines(out / METRICS, events=data is not None)
+        lines = None if out is None else _Lines(out / METRICS, log, events=data is not None)
         place: AbstractContextManager[_Queue]
         if workers is None or evaluator.instant:
             place = _here(job)
@@ -490,8 +493,8 @@ def _mean(runs: Sequence[Mapping[str, float]]) -> Mapping[str, float]:
 class _Lines:
     """The evaluations of a run: a line each in ``metrics.jsonl``, and TensorBoard's events."""
 
-    def __init__(self, path: Path, *, events: bool) -> None:
-        self.path, self._events = path, events
+    def __init__(self, path: Path, log: RunLog, *, events: bool) -> None:
+        self.path, self._log, self._events = path, log, events
         self._writer: EventFile | None = None
 
     def begin(self, stages: Collection[str], *, resume: bool) -> list[Evaluation]:
@@ -522,6 +525,7 @@ class _Lines:
             self._writer = EventFile(self.path.parent)
             for one in found:
                 self._write_events(one)
+        self._log.update()
         return found
 
     def add(self, found: Evaluation) -> None:
@@ -532,6 +536,7 @@ class _Lines:
             self._write_events(found)
         except OSError as error:
             raise DataError(f"{self.path} must be writable, but: {error.strerror}") from error
+        self._log.update()
 
     def close(self) -> None:
         """Ends the file of events."""

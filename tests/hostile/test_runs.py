@@ -17,6 +17,7 @@ from torch import Tensor
 
 from gnas.checkpoints import Checkpoints
 from gnas.errors import DataError
+from gnas.loggers import RunLog
 from gnas.models import NetworkFacts, load_network, save_network
 from gnas.records import LineLog, RunRecord
 from gnas.retrain.plan import plan_retrain
@@ -231,4 +232,4 @@ def test_pipes_in_runs_are_refused_not_waited_for(tmp_path: Path) -> None:
         run.start(State())
     assert path.is_fifo() and not (tmp_path / ".lock").exists()
     with pytest.raises(DataError, match="it is a device or a pipe"):
-        _Lines(path, events=False).begin((), resume=True)
+        _Lines(path, RunLog(None, ()), events=False).begin((), resume=True)

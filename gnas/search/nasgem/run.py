@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import dataclasses
 import logging
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -13,6 +13,7 @@ from gnas.data.proxy import open_proxy_images
 from gnas.errors import ConfigError
 from gnas.evaluate import EfficiencyEvaluator, Evaluator, TrainingEvaluator
 from gnas.evaluate.efficiency import ACCURACY, MACS, SCORE
+from gnas.loggers import RunLogger
 from gnas.runs import NOTICE, Figure, plain
 from gnas.search.nasgem.learning import compared_predictors, encoder_facts, new_predictor
 from gnas.search.nasgem.plan import NasgemPlan
@@ -39,6 +40,7 @@ def run_nasgem(
     resume: bool = False,
     report: Report = lambda progress: None,
     figures: Callable[[NasgemTrace], Mapping[str, Figure]] | None = None,
+    loggers: Sequence[RunLogger] = (),
 ) -> NasgemResult:
     """Searches by ``plan`` in a run folder; see `gnas.search.run_search`.
 
@@ -50,6 +52,7 @@ def run_nasgem(
         resume: Go on with the run in ``out``.
         report: Called after every evaluation.
         figures: Draws the result.
+        loggers: Trackers that show the run, see `gnas.loggers`.
 
     Raises:
         ConfigError: impossible settings, or ``out`` has another run.
@@ -116,6 +119,7 @@ def run_nasgem(
         report=report,
         tell=tell,
         figures=draw if figures is not None else None,
+        loggers=loggers,
     )
     assert isinstance(found, NasgemResult)
     return found

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import json
 import logging
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -15,6 +15,7 @@ import torch
 from gnas.data.fitting import FEWER
 from gnas.data.parts import SearchImages, open_images, search_loaders
 from gnas.distributed import ALONE, World
+from gnas.loggers import RunLog, RunLogger, logging_run
 from gnas.models import num_macs, num_params
 from gnas.records import Progress
 from gnas.retrain.config import CELL_SIZES, DARTS_SIZE
@@ -98,6 +99,7 @@ def run_search(
     resume: bool = False,
     report: Callable[[Progress], None] = lambda progress: None,
     figures: Callable[[SupernetSearchResult], Mapping[str, Figure]] | None = None,
+    loggers: Sequence[RunLogger] = (),
 ) -> ToponasResult:
     """Searches by ``plan``; with ``out`` in a run folder.
 
@@ -109,12 +111,14 @@ def run_search(
         resume: Go on from the checkpoint in ``out``.
         report: Called after every step.
         figures: Draws the result.
+        loggers: Trackers that show the run in ``out``, see `gnas.loggers`.
 
     Raises:
         GnasError: see `open_images`, `RunRecord` and `search_toponas`.
     """
-    with working_in(out if world.is_main else None):
-        return _run(plan, device, world, out, resume, report, figures)
+    own = out if world.is_main else None
+    with working_in(own), logging_run(own, loggers) as log:
+        return _run(plan, device, world, out, resume, report, figures, log)
 
 
 def _run(
@@ -125,6 +129,7 @@ def _run(
     resume: bool,
     report: Callable[[Progress], None],
     figures: Callable[[SupernetSearchResult], Mapping[str, Figure]] | None,
+    log: RunLog,
 ) -> ToponasResult:
     space = search_space(plan.config)
     images = open_images(
@@ -151,7 +156,7 @@ def _run(
             logger.log(NOTICE, FEWER, config.batch_size, wanted)
     record = None
     if out is not None and (world.is_main or resume):
-        record = RunRecord(out, {"config": config, "data": data}, resume=resume)
+        record = RunRecord(out, {"config": config, "data": data}, resume=resume, log=log)
         if world.is_main and not resume:
             whole = {"command": COMMAND, "search": config, "images": plan.images}
             write_config(out, whole, data={**data, "read": images.line}, device=device)

@@ -14,6 +14,7 @@ from scipy.stats import ttest_ind
 from gnas.checkpoints import Checkpoints
 from gnas.data.files import decoding, read_json
 from gnas.errors import ConfigError, MissingDataError
+from gnas.loggers import RunLogger
 from gnas.metrics import mean_interval
 from gnas.retrain.plan import RetrainPlan, plan_retrain
 from gnas.retrain.plan import planned as planned_retrain
@@ -97,6 +98,7 @@ def select(
     device: str = "cpu",
     resume: bool = False,
     report: Callable[[str], None] = lambda text: None,
+    loggers: Sequence[RunLogger] = (),
 ) -> SelectionResult:
     """Searches several times, keeps the cell that validates best, and trains it anew.
 
@@ -109,6 +111,7 @@ def select(
         device: Where.
         resume: Go on with what ``out`` has, by the plan of `resumed_selection`.
         report: Called with a line for everything that ends.
+        loggers: Trackers that show every search and training, see `gnas.loggers`.
 
     Raises:
         ConfigError: impossible values, or ``out`` has a run of its own and ``resume`` is False.
@@ -120,7 +123,7 @@ def select(
     """
     check_recipe(plan, selection)
     with working_in(out):
-        return _select(plan, selection, out, device, resume, report)
+        return _select(plan, selection, out, device, resume, report, loggers)
 
 
 def _select(
@@ -130,6 +133,7 @@ def _select(
     device: str,
     resume: bool,
     report: Callable[[str], None],
+    loggers: Sequence[RunLogger],
 ) -> SelectionResult:
     space = search_space(plan.config)
     dataset = DATASETS.get(plan.images.dataset, plan.images.dataset)
@@ -153,12 +157,12 @@ def _select(
 
     def trained(text: str, name: str, **changes: Any) -> dict[str, Any]:
         wanted = plan_retrain(space, text, dataset, **{**recipe, **changes})  # type: ignore[arg-type]
-        return _trained(wanted, out / name, device)
+        return _trained(wanted, out / name, device, loggers)
 
     rows = []
     for seed in range(plan.config.seed, plan.config.seed + selection.seeds):
         own = SearchPlan(dataclasses.replace(plan.config, seed=seed), plan.images, plan.follows)
-        cell = _searched(own, out / f"search-{seed}", device)
+        cell = _searched(own, out / f"search-{seed}", device, loggers)
         validated = trained(cell, f"validate-{seed}", val_share=VAL_SHARE, seed=seed)
         rows.append(Validated(seed, cell, validated["metrics"]["val_acc"], validated["params"]))
         report(f"search {seed}: validation accuracy {rows[-1].val_acc:.2%}")
@@ -214,21 +218,28 @@ def _images_of(plan: SearchPlan) -> dict[str, Any]:
     return found
 
 
-def _searched(plan: SearchPlan, folder: Path, device: str) -> str:
+def _searched(plan: SearchPlan, folder: Path, device: str, loggers: Sequence[RunLogger]) -> str:
     """The cell that a search found: an earlier one, one that goes on, or a new one."""
     path = folder / "result.json"
     if not path.exists():
         resume = bool(Checkpoints(folder / "checkpoint").steps())
-        return run_search(plan, device=device, out=folder, resume=resume).architecture
+        found = run_search(plan, device=device, out=folder, resume=resume, loggers=loggers)
+        return found.architecture
     with decoding(path, "the result of a search"):
         return str(read_json(path, "the result of a search")["architecture"])
 
 
-def _trained(plan: RetrainPlan, folder: Path, device: str) -> dict[str, Any]:
+def _trained(
+    plan: RetrainPlan, folder: Path, device: str, loggers: Sequence[RunLogger]
+) -> dict[str, Any]:
     """The result of a training, likewise."""
     begun = (folder / "config.json").exists()
     return run_retrain(
-        planned_retrain(folder) if begun else plan, device=device, out=folder, resume=begun
+        planned_retrain(folder) if begun else plan,
+        device=device,
+        out=folder,
+        resume=begun,
+        loggers=loggers,
     )
 
 
