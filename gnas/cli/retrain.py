@@ -103,7 +103,6 @@ def retrain(
         repeats=repeats, seed=seed, num_params=wanted,
     )  # fmt: skip
     changes = named | settings(setting or [], named)
-    taken: dict[str, Any] = {}
     if resume is not None:
         changes |= given(dataset=dataset)
         resumed_trainings(resume, changes)
