@@ -1,9 +1,9 @@
 """The predictor search on NAS-Bench-201 with and without knowledge of CIFAR-100 accuracies.
 
-`gnas.predictors.default` starts the processes of NAS-Bench-201 from relevances that were fitted to
-CIFAR-100 accuracies of the same cells. This repeats the row `predictor` of `gnas bench search
-nasbench201` with that prior and without it, and prints how many queries it takes to reach the cell
-with the best validation accuracy.
+`gnas.predictors.default(space, prior="cifar100")` starts the processes of NAS-Bench-201 from
+relevances that were fitted to CIFAR-100 accuracies of the same cells. This repeats the row
+`predictor` of `gnas bench search nasbench201` without that prior and with it, and prints how many
+queries it takes to reach the cell with the best validation accuracy.
 
 Run from the repository's root:
     python benchmarks/search_prior.py TABLE [--seeds 100] [--log FILE] [--save NAME]
@@ -24,9 +24,8 @@ from threadpoolctl import threadpool_limits
 from gnas import __version__
 from gnas.bench.tables import IMAGES
 from gnas.data import load_table
-from gnas.encoders.paths import PathStatistics
 from gnas.evaluate import TableEvaluator
-from gnas.predictors import ArdProcess, Average, Forest, Predictor, default
+from gnas.predictors import Predictor, default
 from gnas.search import run_search
 from gnas.search.result import Evaluation
 from gnas.search.samplers import PredictorSearch
@@ -94,19 +93,9 @@ def main() -> None:
 
 def priors(space: NASBench201) -> dict[str, Predictor]:
     """Predictors that differ in what they know of CIFAR-100 before the first query."""
-    features = PathStatistics(space)
-    flow = features.columns("size", "ops", "walk", "flow")
-    trees = Forest(features, kind="extra", num_trees=150, max_features=0.4)
     return {
-        "a value for each column (the default)": default(space, networks=False),
-        "nothing": Average(
-            [
-                ArdProcess(features, tails=0.5),
-                ArdProcess(features, tails=0.5, kernel="matern52"),
-                ArdProcess(features, tails=0.5, columns=flow),
-                trees,
-            ]
-        ),
+        "nothing (the default)": default(space, networks=False),
+        "a value for each column": default(space, prior="cifar100", networks=False),
     }
 
 

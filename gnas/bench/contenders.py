@@ -152,6 +152,8 @@ def contenders(
         found.append(Contender(default(space), "default", f"{ours.features.name} + graphs"))
     found.append(Contender(ours, "default", ours.features.name))
     if space.edge_ops:
+        prior = default(space, prior="cifar100", networks=False)
+        found.append(Contender(prior, "default", f"{ours.features.name}, prior from CIFAR-100"))
         alone = ArdProcess(ours.features), WLProcess(WLLabels(space))
         found += [Contender(one, one.name, one.features.name) for one in alone]
     found += [

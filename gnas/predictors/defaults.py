@@ -4,9 +4,11 @@ from __future__ import annotations
 
 import json
 from importlib.resources import files
+from typing import Literal, get_args
 
 from gnas.encoders import GraphEncoder, load_encoder
 from gnas.encoders.paths import PathStatistics
+from gnas.errors import ConfigError
 from gnas.predictors.average import Average
 from gnas.predictors.base import Predictor
 from gnas.predictors.baselines import Forest
@@ -39,27 +41,40 @@ RELEVANCE = {
 label is seen. Fitted by marginal likelihood to CIFAR-100 on NAS-Bench-201, one value a group."""
 FITTED = "relevance/nasbench201.json"
 """How much each column says on NAS-Bench-201, written by ``benchmarks/fit_relevance.py``."""
-TREES_BESIDE_FITTED = 400
-"""Choice: trees take part beside processes of fitted relevance from this many samples on."""
+Prior = Literal["cifar100"]
+"""Accuracies that a prior was fitted to; see `default`."""
 _FLOW = ("size", "ops", "walk", "flow")
 
 
-def default(space: Space, *, networks: bool = True, seed: int = 0) -> Predictor:
+def default(
+    space: Space, *, prior: Prior | None = None, networks: bool = True, seed: int = 0
+) -> Predictor:
     """The predictor to bet on for few labels: processes, trees and perceptrons, averaged.
 
-    All see `PathStatistics`, and `ChannelStatistics` where the output concatenates. Where
-    operations sit on edges, processes begin with what mattered on NAS-Bench-201's CIFAR-100
-    accuracies. With enough samples this average is averaged with pretrained graph networks, where
-    some of the space ship (`Space.pretrained`). `benchmarks/results` holds the comparison, and
-    ``docs/predictors.md`` what was tried and how the choices were made.
+    All see `PathStatistics`, and `ChannelStatistics` where the output concatenates. With enough
+    samples this average is averaged with pretrained graph networks, where some of the space ship
+    (`Space.pretrained`). `benchmarks/results` holds the comparison, and ``docs/predictors.md``
+    what was tried and how the choices were made.
 
     Args:
         space: Where the architectures come from.
+        prior: Where operations sit on edges, processes may begin with the features that mattered
+            for NAS-Bench-201's accuracies on CIFAR-100: a value for each column on this space, for
+            each group of columns on others. It is knowledge about that benchmark; None begins
+            with nothing.
         networks: Whether graph networks may take part. Training them on 500 samples takes ten to
             thirty seconds, the rest four.
         seed: Fixes every random choice.
+
+    Raises:
+        ConfigError: ``prior`` is unknown, or operations do not sit on edges.
+
+    Example:
+        >>> from gnas.spaces import NASBench201
+        >>> default(NASBench201(), networks=False).name
+        'ARD GP + extra trees'
     """
-    counting = _counting(space, seed)
+    counting = _counting(space, prior, seed)
     found = _networks(space) if networks else []
     if not found:
         return counting
@@ -83,21 +98,15 @@ def _networks(space: Space) -> list[GraphNetwork]:
     return [GraphNetwork(encoder, process=False) for encoder in encoders]
 
 
-def _counting(space: Space, seed: int) -> Average:
+def _counting(space: Space, prior: Prior | None, seed: int) -> Average:
     """All that sees counts."""
-    if not space.edge_ops:
-        return Average(_for_node_ops(space), seed=seed)
-    features = PathStatistics(space)
-    relevance = _fitted_relevance(features)
-    if relevance is None:
-        return Average(_for_edge_ops(features), seed=seed)
-    members = [
-        ArdProcess(features, relevance=relevance, spread=0.25, tails=0.5),
-        ArdProcess(features, relevance=relevance, spread=0.5, tails=0.5),
-        ArdProcess(features, relevance=relevance, spread=0.25, tails=0.5, kernel="matern52"),
-        Forest(features, kind="extra", num_trees=150, max_features=0.4),
-    ]
-    return Average(members, from_samples=(0, 0, 0, TREES_BESIDE_FITTED), seed=seed)
+    if prior is not None and (prior not in get_args(Prior) or not space.edge_ops):
+        raise ConfigError(
+            f"prior must be None, or one of {[*get_args(Prior)]} in spaces with operations on "
+            f"edges, but got {prior!r} for '{space.name}'"
+        )
+    members = _for_edge_ops(space, prior) if space.edge_ops else _for_node_ops(space)
+    return Average(members, seed=seed)
 
 
 def _fitted_relevance(features: PathStatistics) -> list[float] | None:
@@ -108,14 +117,28 @@ def _fitted_relevance(features: PathStatistics) -> list[float] | None:
     return [value for name in features.widths for value in record["relevance"][name]]
 
 
-def _for_edge_ops(features: PathStatistics) -> list[Predictor]:
+def _for_edge_ops(space: Space, prior: Prior | None) -> list[Predictor]:
+    features = PathStatistics(space)
+    trees = Forest(features, kind="extra", num_trees=150, max_features=0.4)
+    fitted = None if prior is None else _fitted_relevance(features)
+    if fitted is not None:
+        return [
+            ArdProcess(features, relevance=fitted, spread=0.25, tails=0.5),
+            ArdProcess(features, relevance=fitted, spread=0.5, tails=0.5),
+            ArdProcess(features, relevance=fitted, spread=0.25, tails=0.5, kernel="matern52"),
+            trees,
+        ]
+    flow = ArdProcess(features, tails=0.5, columns=features.columns(*_FLOW))
+    plain = ArdProcess(features, tails=0.5)
+    if prior is None:
+        return [plain, ArdProcess(features, tails=0.5, kernel="matern52"), flow, trees]
     relevance = features.spread(RELEVANCE)
     return [
         ArdProcess(features, relevance=relevance, tails=0.5),
         ArdProcess(features, relevance=relevance, tails=0.5, kernel="matern52"),
-        ArdProcess(features, tails=0.5),
-        ArdProcess(features, tails=0.5, columns=features.columns(*_FLOW)),
-        Forest(features, kind="extra", num_trees=150, max_features=0.4),
+        plain,
+        flow,
+        trees,
     ]
 
 

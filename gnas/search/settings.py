@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from typing import Annotated
+from typing import Annotated, Literal
 
 from pydantic import Field
 
@@ -88,6 +88,9 @@ class PredictorSettings:
     explore: bool | None = None
     """Rank by the expected improvement over the best predicted so far instead of by the
     prediction; None does where the predictor knows its uncertainty."""
+    prior: Literal["cifar100"] | None = None
+    """Begin with the features that mattered for NAS-Bench-201's accuracies on CIFAR-100; see
+    `gnas.predictors.default`."""
 
 
 SETTINGS: dict[str, type] = {

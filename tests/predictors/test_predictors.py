@@ -32,7 +32,8 @@ from gnas.predictors import (
     parameters,
 )
 from gnas.predictors.targets import NormalScores
-from gnas.spaces import NASGEM, SPACES, NASBench101
+from gnas.search.samplers import PredictorSearch
+from gnas.spaces import NASGEM, SPACES, NASBench101, NASBench201
 
 RAW = OneHot(7, 5)
 PATHS = PathStatistics(NASBench101())
@@ -197,6 +198,35 @@ def test_the_default_works_in_every_space(name: str, rng: np.random.Generator) -
     scores = cells.adjacency.bool().sum((1, 2)).double() + torch.arange(60) / 1000
     predictor = default(space, seed=1).fit(cells[:40], scores[:40])
     assert kendall_tau(predictor.predict(cells[40:]), scores[40:]) > 0.4
+
+
+def test_what_was_fitted_to_a_benchmark_is_off() -> None:
+    space, features = NASBench201(), PathStatistics(NASBench201())
+    cells = space.sample_batch(80, np.random.default_rng(0))
+    scores = cells.adjacency.bool().sum((1, 2)).double() + torch.arange(80) / 1000
+    plain = [
+        ArdProcess(features, tails=0.5),
+        ArdProcess(features, tails=0.5, kernel="matern52"),
+        ArdProcess(features, tails=0.5, columns=features.columns("size", "ops", "walk", "flow")),
+        Forest(features, kind="extra", num_trees=150, max_features=0.4),
+    ]
+    found = [
+        predictor.fit(cells[:40], scores[:40]).predict(cells[40:])
+        for predictor in (
+            default(space, networks=False),
+            Average(plain),
+            default(space, prior="cifar100", networks=False),
+        )
+    ]
+    assert np.array_equal(found[0], found[1]) and not np.array_equal(found[0], found[2])
+    with pytest.raises(ConfigError, match=r"prior must be None, or one of \['cifar100'\] in"):
+        default(NASBench101(), prior="cifar100")
+    with pytest.raises(ConfigError, match="but got 'cifar10' for 'nasbench201'"):
+        default(space, prior="cifar10")  # type: ignore[arg-type]
+    with pytest.raises(
+        ConfigError, match="prior must go with the default predictor, not 'ARD GP'"
+    ):
+        PredictorSearch(space, plain[0], prior="cifar100")
 
 
 def test_parameters_of_known_cells() -> None:

@@ -24,6 +24,7 @@ from gnas.predictors import (
     WLProcess,
     default,
 )
+from gnas.predictors.defaults import Prior
 from gnas.predictors.features import Rows
 from gnas.search.objectives import Goal
 from gnas.search.pareto import pareto_order
@@ -84,10 +85,12 @@ class PredictorSearch(Searcher):
             NASGEM paper.
         explore: Whether to rank by the expected improvement over the best predicted so far
             instead of by the prediction; None does where the predictor knows its uncertainty.
+        prior: The default predictor's; see `gnas.predictors.default`.
         seed: See `Searcher`; also the predictor's.
 
     Raises:
-        ConfigError: a size is too small, or ``explore`` of a predictor without uncertainty.
+        ConfigError: a size is too small, ``explore`` of a predictor without uncertainty, or a
+            ``prior`` that is unknown or does not go with the predictor or the space.
 
     Source: Cheng et al., NASGEM, AAAI 2021, algorithm 1 and section 3.4, and for the neighbours
     Wei et al., NPENAS, IEEE TNNLS 2022 (mutations of the best as candidates).
@@ -103,11 +106,18 @@ class PredictorSearch(Searcher):
         pool: int = POOL,
         elite: int = ELITE,
         explore: bool | None = None,
+        prior: Prior | None = None,
         seed: int = 0,
     ) -> None:
-        PredictorSettings(start=start, every=every, pool=pool, elite=elite, explore=explore)
+        PredictorSettings(
+            start=start, every=every, pool=pool, elite=elite, explore=explore, prior=prior
+        )
         super().__init__(space, seed=seed)
-        self.predictor = (_quick(space) if predictor is None else predictor).clone(seed)
+        if predictor is None:
+            predictor = default(space, prior=prior, networks=False)
+        elif prior is not None:
+            raise ConfigError(f"prior must go with the default predictor, not '{predictor.name}'")
+        self.predictor = predictor.clone(seed)
         if explore and not self.predictor.has_std:
             raise ConfigError(
                 "to explore needs a predictor that knows its uncertainty, "
@@ -289,11 +299,6 @@ class PredictorSearch(Searcher):
         return self.space.described(graphs, self.predictor.features)
 
 
-def _quick(space: Space) -> Predictor:
-    """The default predictor for fits after every few scores: without graph networks."""
-    return default(space, networks=False)
-
-
 def nasgem_predictor(space: Space) -> Predictor:
     """NASGEM's predictor, where an encoder for the space exists; else `gnas.predictors.default`.
 
@@ -301,7 +306,7 @@ def nasgem_predictor(space: Space) -> Predictor:
     """
     encoder = load_encoder(space.wl_encoder) if space.wl_encoder else None
     if encoder is None or encoder.max_nodes < space.max_nodes:
-        return _quick(space)
+        return default(space, networks=False)
     embedding = Embedding(encoder)
     if encoder.sees_ops:
         return MLP(embedding)
