@@ -10,7 +10,7 @@ import os
 from collections.abc import Iterator, Mapping
 from contextlib import contextmanager, suppress
 from pathlib import Path
-from typing import IO, Any, Protocol
+from typing import IO, Any, Literal, Protocol
 
 from gnas.config import differences, unknown_name
 from gnas.data.files import decoding, read_json, remove_temporaries, replacing
@@ -24,6 +24,9 @@ _VERSIONS = ("gnas", "numpy", "scipy", "scikit-learn", "torch", "torch-geometric
 
 NOTICE = (logging.INFO + logging.WARNING) // 2
 """Level of log records that commands show without ``--verbose``, as they are."""
+
+
+RunKind = Literal["search", "nasgem search", "supernet", "selection", "retrain", "other"]
 
 
 class Figure(Protocol):
@@ -215,6 +218,33 @@ def reading_config(folder: Path, command: str | None = None) -> Iterator[dict[st
         raise ConfigError(f"{folder} must be a run of gnas {command}, but is one of gnas {found}")
     with decoding(path, what):
         yield config
+
+
+def kind_of_run(folder: Path) -> RunKind:
+    """What kind of run a folder holds, by its ``config.json``.
+
+    "nasgem search" is of that command; "search" of any other search that asks and tells, those
+    of programs of a user's own among them; "supernet" and "selection" are of
+    ``gnas search toponas`` without and with ``--select``; "other" are experiments.
+
+    Raises:
+        MissingDataError: there is no run.
+        DataError: its ``config.json`` is damaged or of something else.
+    """
+    with reading_config(folder) as config:
+        command, is_ask_and_tell = config.get("command"), "searcher" in config
+        of_command = "search" in (config.get("plan") or ())  # other programs say how themselves
+    if command == "search nasgem" and of_command:
+        return "nasgem search"
+    if is_ask_and_tell:
+        return "search"
+    if command == "retrain":
+        return "retrain"
+    if command == "search toponas":
+        return "supernet"
+    if command == "search toponas --select":
+        return "selection"
+    return "other"
 
 
 def check_unchanged(folder: Path, was: Mapping[str, Any], asked: Mapping[str, Any]) -> None:

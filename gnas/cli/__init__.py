@@ -28,6 +28,7 @@ from gnas.cli import (
     encoder,
     evaluate,
     export,
+    report,
     retrain,
     search,
     show,
@@ -150,6 +151,7 @@ app.add_typer(data.app, name="data")
 app.add_typer(encoder.app, name="encoder")
 app.command()(evaluate.evaluate)
 app.command()(export.export)
+app.command()(report.report)
 app.command()(retrain.retrain)
 app.add_typer(search.app, name="search")
 app.command()(show.show)

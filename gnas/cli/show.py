@@ -63,18 +63,16 @@ def _drawn(
 
 def _drawn_run(folder: Path, space: str | None) -> tuple[Mapping[str, Figure], str, Path]:
     """As `_drawn`, of a run's folder."""
-    from gnas.runs import reading_config
+    from gnas.runs import kind_of_run
 
-    with reading_config(folder) as record:
-        command, is_ask_and_tell = record.get("command"), "searcher" in record
-        of_command = "search" in (record.get("plan") or ())  # other programs say how themselves
-    if command == "search nasgem" and of_command:
+    kind = kind_of_run(folder)
+    if kind == "nasgem search":
         from gnas.search.nasgem import read_trace as read_nasgem
         from gnas.viz import nasgem_figures
 
         search = read_nasgem(folder)
         return nasgem_figures(search), search.result.architecture, folder / "figures"
-    if is_ask_and_tell:
+    if kind == "search":
         from gnas.search.result import read_result
         from gnas.spaces import SPACES, load_space, space_of_record
         from gnas.viz import search_result_figures
@@ -85,14 +83,13 @@ def _drawn_run(folder: Path, space: str | None) -> tuple[Mapping[str, Figure], s
             own = space_of_record(found.space, None if space is None else load_space(space))
             figures |= own.draw(own.from_str(found.architecture))
         return figures, found.architecture, folder / "figures"
-    if command == "retrain":
+    if kind == "retrain":
         return _drawn_trainings(folder)
-    from gnas.search.toponas.plan import SELECT_COMMAND
     from gnas.search.toponas.selection import chosen_search
     from gnas.search.toponas.trace import read_trace
     from gnas.viz import search_figures
 
-    trace = read_trace(chosen_search(folder) if command == SELECT_COMMAND else folder)
+    trace = read_trace(chosen_search(folder) if kind == "selection" else folder)
     return search_figures(trace), trace.text, folder / "figures"
 
 

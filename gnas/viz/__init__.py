@@ -6,7 +6,7 @@ from gnas.viz.found import search_result_figures
 from gnas.viz.nasgem import nasgem_figures
 from gnas.viz.predictors import LEAST_BIAS_PERCENT, label_of, predictor_figures
 from gnas.viz.regret import regret_figures
-from gnas.viz.search import search_figures
+from gnas.viz.search import found_cells, search_figures
 from gnas.viz.supernet import supernet_figures
 from gnas.viz.topology import topology_figures
 from gnas.viz.training import training_figures
@@ -15,6 +15,7 @@ __all__ = [
     "COLOURS",
     "LEAST_BIAS_PERCENT",
     "cell_figures",
+    "found_cells",
     "label_of",
     "nasgem_figures",
     "predictor_figures",

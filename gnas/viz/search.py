@@ -60,16 +60,20 @@ def search_figures(search: Searched) -> dict[str, Figure]:
     The cells are "normal" and "reduce", or what the space draws; "metrics" is loss, accuracy,
     entropies and skip share by epoch; "variables" is alpha, beta and s by epoch.
     """
-    space = search_space(search.config)
-    cells = supernets_of(search.config, space).cells
-    if cells == CELL_TYPES:  # edges show how probable they are
-        genotype = Genotype.from_graph(search.architecture)
-        figures = cell_figures(genotype, _edge_probabilities(search))
-    else:
-        figures = space.draw(search.architecture)
+    cells = supernets_of(search.config).cells
+    figures = found_cells(search)
     figures["metrics"] = _metrics(search.epochs, cells, uniform_entropies(search.config))
     figures["variables"] = _variables(search)
     return figures
+
+
+def found_cells(search: Searched) -> dict[str, Figure]:
+    """The cells of `search_figures` alone."""
+    space = search_space(search.config)
+    if supernets_of(search.config, space).cells == CELL_TYPES:  # edges show how probable they are
+        genotype = Genotype.from_graph(search.architecture)
+        return cell_figures(genotype, _edge_probabilities(search))
+    return space.draw(search.architecture)
 
 
 def _edge_probabilities(search: Searched) -> dict[str, Tensor] | None:

@@ -1,0 +1,70 @@
+"""``gnas report``: one page that tells a run."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Annotated
+
+import typer
+
+from gnas.cli.architectures import SpaceOption
+from gnas.cli.output import check_writable, console
+from gnas.errors import ConfigError, MissingDataError
+from gnas.spaces.names import check_space
+
+NAME = "report.html"
+
+
+def report(
+    runs: Annotated[
+        list[Path],
+        typer.Argument(
+            metavar="RUN...",
+            help="Folders of runs, files by --json of gnas bench, or tables (.parquet)",
+        ),
+    ],
+    out: Annotated[
+        Path | None,
+        typer.Option(help="The HTML file [report.html, in the folder of a single run]"),
+    ] = None,
+    watch: Annotated[
+        bool,
+        typer.Option(
+            "--watch", help="Write it anew while runs go on; the page loads itself again"
+        ),
+    ] = False,
+    space: SpaceOption = None,
+) -> None:
+    """Write one HTML page about a run, or several beside each other, to look at and to send."""
+    file = out if out is not None else default_file(runs)
+    if file.suffix.lower() not in (".html", ".htm"):
+        raise ConfigError(f"the report must be an .html file, but got {file}")
+    check_writable(file)
+    if space is not None:
+        check_space(space)
+    for path in runs:
+        if not watch and not path.exists():
+            raise MissingDataError(
+                f"RUN must be a run's folder, a result or a table, but there is no {path}"
+            )
+    from gnas.report import watch_report, write_report
+    from gnas.spaces import load_space
+
+    own = None if space is None else load_space(space)
+    if not watch:
+        write_report(runs, file, space=own)
+        console().print(str(file), markup=False, soft_wrap=True)
+        return
+    target = console(stderr=True)
+    watch_report(
+        runs, file, space=own,
+        report=lambda line: target.print(line, markup=False, soft_wrap=True),
+    )  # fmt: skip
+    console().print(str(file), markup=False, soft_wrap=True)
+
+
+def default_file(runs: list[Path]) -> Path:
+    """Where the report of runs goes: into the folder of a single one."""
+    if len(runs) == 1 and runs[0].is_dir():
+        return runs[0] / NAME
+    return Path(NAME)

@@ -1,0 +1,74 @@
+"""Architectures of a run, those of most interest with a small drawing."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable
+
+from markupsafe import Markup
+
+from gnas.data.files import MISFITS
+from gnas.errors import GnasError
+from gnas.report.drawing import inline_svg
+from gnas.report.page import Architecture, Drawing
+from gnas.spaces import READY_MADE, SPACES, Space, space_of_record
+
+MOST_DRAWN = 40
+"""Architectures of a run that get a drawing."""
+MOST_BYTES = 1_500_000
+"""Of all these drawings together."""
+
+
+class Gallery:
+    """Architectures by number, each text once.
+
+    Args:
+        space: Whose they are; None where it is of a user's own file, which is not run unasked, and
+            nothing is drawn.
+    """
+
+    def __init__(self, space: Space | None) -> None:
+        self.space = space
+        self._texts: dict[str, int] = {}
+
+    def add(self, text: str) -> int:
+        """The number of an architecture."""
+        return self._texts.setdefault(text, len(self._texts))
+
+    def drawn(self, first: Iterable[str] = ()) -> tuple[Architecture, ...]:
+        """All architectures, with drawings as far as they are few and small.
+
+        Args:
+            first: Those that are drawn before others.
+        """
+        order = dict.fromkeys([*(text for text in first if text in self._texts), *self._texts])
+        drawings: dict[str, Markup] = {}
+        size = 0
+        for text in [*order][:MOST_DRAWN] if self.space is not None else ():
+            drawing = Markup("").join(one.svg for one in self.draw(text))
+            if drawing and size + len(drawing) <= MOST_BYTES:
+                drawings[text], size = drawing, size + len(drawing)
+        return tuple(Architecture(text, drawings.get(text)) for text in self._texts)
+
+    def draw(self, text: str) -> list[Drawing]:
+        """Drawings of an architecture, cell by cell; none of a space that is not known."""
+        if self.space is None:
+            return []
+        try:
+            figures = self.space.draw(self.space.from_str(text))
+        except GnasError:
+            raise
+        except MISFITS:  # a space of a user's own may draw nothing
+            return []
+        return [Drawing(inline_svg(figure, f"{name} cell")) for name, figure in figures.items()]
+
+
+def space_of(record: object, own: Space | None) -> Space | None:
+    """The space of a run's record; None of a user's own that was not given.
+
+    Raises:
+        ConfigError: the record is damaged, or of another space than the one given.
+    """
+    made = SPACES | READY_MADE
+    if own is None and not (isinstance(record, dict) and record.get("name") in made):
+        return None
+    return space_of_record(record, own)

@@ -1,0 +1,36 @@
+"""What makes runs comparable: equal but for their seed, or measured alike."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Mapping
+from typing import Any
+
+from gnas.runs import plain
+
+SEEDS = ("seed", "study", "storage", "plan", "data_dir", "workers")
+"""Settings that differ between two runs of the same experiment."""
+
+
+def group_of(config: Mapping[str, Any]) -> str:
+    """The settings of a run without its seed and its places, as text that is equal for equals.
+
+    Example:
+        >>> group_of({"command": "search random", "seed": 1}) == group_of(
+        ...     {"command": "search random", "seed": 2})
+        True
+    """
+    return json.dumps(plain(_without(config)), sort_keys=True)
+
+
+def protocol_of(*facts: Any) -> str:
+    """How runs are measured, as text that is equal where their results may be compared."""
+    return json.dumps(plain(_without(facts)), sort_keys=True)
+
+
+def _without(value: Any) -> Any:
+    if isinstance(value, Mapping):
+        return {k: _without(v) for k, v in value.items() if k not in SEEDS}
+    if isinstance(value, list | tuple):
+        return [_without(one) for one in value]
+    return value

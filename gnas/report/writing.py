@@ -1,0 +1,108 @@
+"""Reports of runs, written once or again and again while they go on."""
+
+from __future__ import annotations
+
+import time
+from collections.abc import Callable, Sequence
+from pathlib import Path
+
+from gnas import __version__
+from gnas.data.files import replacing
+from gnas.errors import MissingDataError
+from gnas.report.circumstances import TIME
+from gnas.report.comparison import compare
+from gnas.report.html import render
+from gnas.report.page import Page
+from gnas.report.reading import read_report
+from gnas.spaces import Space
+
+EVERY_S = 2.0
+"""Seconds between two looks at the files of runs that go on."""
+WATCHED = ("*.json", "*.jsonl", "*/metrics.jsonl", "*/result.json", "*/*/metrics.jsonl")
+"""Files that change as a run goes on."""
+
+
+def write_report(
+    paths: Sequence[Path], out: Path, *, space: Space | None = None, live: bool = False
+) -> Page:
+    """Writes the report of runs as one HTML file, whole or not at all.
+
+    Args:
+        paths: Runs' folders, results or tables; see `gnas.report.read_report`.
+        out: The file.
+        space: See `gnas.report.read_report`.
+        live: Whether the page loads itself again as long as a run goes on.
+
+    Returns:
+        What was written.
+
+    Raises:
+        GnasError: a run cannot be read, or the file cannot be written.
+    """
+    runs = tuple(read_report(path, space) for path in paths)
+    page = Page(
+        title=runs[0].name if len(runs) == 1 else f"{len(runs)} runs",
+        subtitle=runs[0].command if len(runs) == 1 else ", ".join(run.name for run in runs),
+        live=live and not all(run.ended for run in runs),
+        runs=runs,
+        comparison=compare(runs) if len(runs) > 1 else (),
+        facts={"version": __version__, "written": time.strftime(TIME, time.gmtime())},
+    )
+    with replacing(out) as temporary:
+        temporary.write_text(render(page), encoding="utf-8")
+    return page
+
+
+def watch_report(
+    paths: Sequence[Path],
+    out: Path,
+    *,
+    space: Space | None = None,
+    every_s: float = EVERY_S,
+    report: Callable[[str], None] = lambda text: None,
+) -> Page:
+    """Writes the report anew whenever files of a run change, until all runs have ended.
+
+    A run that has not come far enough to be told is waited for.
+
+    Args:
+        paths: See `write_report`.
+        out: The file.
+        space: See `write_report`.
+        every_s: Seconds between two looks.
+        report: Called with a line for every version that was written.
+
+    Raises:
+        GnasError: see `write_report`; files that are not there yet are waited for.
+    """
+    before: object = None
+    page: Page | None = None
+    is_waiting = False
+    while True:
+        now = [_state(path) for path in paths]
+        if now != before:
+            before = now
+            try:
+                page = write_report(paths, out, space=space, live=True)
+            except MissingDataError as error:
+                if page is None and not is_waiting:
+                    report(f"waiting: {error}")
+                    is_waiting = True
+            else:
+                report(f"written at {time.strftime('%H:%M:%S')}: {out}")
+        if page is not None and not page.live and now == before:
+            return page
+        time.sleep(every_s)
+
+
+def _state(path: Path) -> tuple[tuple[str, int, int], ...]:
+    """Sizes and times of the files that a report is made of."""
+    found = []
+    files = [path] if not path.is_dir() else [f for p in WATCHED for f in path.glob(p)]
+    for file in sorted(files):
+        try:
+            stat = file.stat()
+        except FileNotFoundError:  # replaced at this moment
+            continue
+        found.append((str(file), stat.st_mtime_ns, stat.st_size))
+    return tuple(found)

@@ -1,0 +1,327 @@
+"""Reports of all kinds of runs: what is told, what is left out, and that no name can act."""
+
+from __future__ import annotations
+
+import json
+import re
+import shutil
+from collections import Counter
+from collections.abc import Callable, Iterator
+from html.parser import HTMLParser
+from pathlib import Path
+
+import pytest
+from typer.testing import CliRunner
+
+from gnas.cli import app
+from gnas.errors import GnasError
+from gnas.printable import printable
+from gnas.report import read_report, write_report
+from gnas.report.drawing import inline_svg
+from gnas.report.gallery import Gallery
+from gnas.report.html import script_json
+from gnas.report.page import Chart, RunReport, Table
+from gnas.spaces.drawing import Box, graph_figure
+from tests.report.conftest import HOSTILE, MAKERS
+
+VOID = {"meta", "input", "br", "img", "path", "circle"}
+Runs = Callable[[str], Path]
+
+
+class Reader(HTMLParser):
+    """Elements of a page, whether they are closed in order, and texts."""
+
+    def __init__(self) -> None:
+        super().__init__(convert_charrefs=True)
+        self.elements: Counter[str] = Counter()
+        self.attributes: Counter[str] = Counter()
+        self.links: list[str] = []
+        self.text: list[str] = []
+        self.scripts: list[str] = []
+        self.open: list[str] = []
+
+    def handle_starttag(self, tag: str, attrs: list[tuple[str, str | None]]) -> None:
+        self.elements[tag] += 1
+        self.attributes.update(name for name, _ in attrs)
+        self.links += [str(v) for k, v in attrs if k in ("href", "src", "xlink:href", "action")]
+        if tag not in VOID:
+            self.open.append(tag)
+        if tag == "script":
+            self.scripts.append("")
+
+    def handle_startendtag(self, tag: str, attrs: list[tuple[str, str | None]]) -> None:
+        self.handle_starttag(tag, attrs)
+        if tag not in VOID:
+            self.open.pop()
+
+    def handle_endtag(self, tag: str) -> None:
+        if tag not in VOID:
+            assert self.open.pop() == tag
+
+    def handle_data(self, data: str) -> None:
+        if self.open[-1:] == ["script"]:
+            self.scripts[-1] += data
+        elif self.open[-1:] != ["style"]:
+            self.text.append(data)
+
+    @property
+    def shown(self) -> str:
+        return " ".join(self.text)
+
+
+def read(path: Path) -> Reader:
+    reader = Reader()
+    reader.feed(path.read_text(encoding="utf-8"))
+    reader.close()
+    assert not reader.open
+    return reader
+
+
+def charts(run: RunReport) -> dict[str, Chart]:
+    return {b.title: b for s in run.sections for b in s.blocks if isinstance(b, Chart)}
+
+
+def table(run: RunReport, section: str) -> Table:
+    blocks = next(s.blocks for s in run.sections if s.title == section)
+    return next(block for block in blocks if isinstance(block, Table))
+
+
+def tiles(run: RunReport) -> dict[str, str]:
+    return {tile.label: tile.value for tile in run.tiles}
+
+
+@pytest.mark.parametrize("kind", MAKERS)
+def test_every_kind_of_run_makes_a_page_of_its_own(runs: Runs, kind: str, tmp_path: Path) -> None:
+    out = tmp_path / "report.html"
+    page = write_report([runs(kind)], out)
+    found = read(out)
+    assert out.stat().st_size < 2_500_000
+    assert not found.links  # nothing is loaded from anywhere
+    assert found.elements["script"] == 3 and found.elements["style"] == 1
+    assert not any(name.startswith("on") for name in found.attributes)
+    assert "Content-Security-Policy" in out.read_text(encoding="utf-8")
+    data = json.loads(found.scripts[0])
+    shown = [block for one in page.runs[0].sections for block in one.blocks]
+    assert len(data["charts"]) == found.elements["figure"] - sum(
+        block.kind == "drawing" for block in shown
+    )
+    assert data["charts"] and all(chart["series"] for chart in data["charts"])
+    assert "gnas " in found.shown
+    assert list(tmp_path.iterdir()) == [out]
+
+
+def test_a_search_with_several_objectives(runs: Runs) -> None:
+    folder = runs("front")
+    run, result = read_report(folder), json.loads((folder / "result.json").read_text())
+    assert run.ended and tiles(run)["on the front"] == str(len(result["front"]))
+    front = charts(run)["score against multiply-accumulates"]
+    members = next(s for s in front.series if s.name == "Pareto front")
+    by_number = {one["number"]: one["measures"] for one in result["evaluations"]}
+    expected = sorted((by_number[n]["macs"], by_number[n]["score"]) for n in result["front"])
+    assert list(zip(members.x, members.y, strict=True)) == expected
+    rows = table(run, "Candidates")
+    assert len(rows.rows) == 14
+    told = {int(row[0].text) for k, row in enumerate(rows.rows) if k in rows.marked}
+    assert told == {*result["front"], result["best"]}
+    errors = [row[-1].text for row in rows.rows if row[-1].text]
+    assert len(errors) == result["failed"] > 0 and all("not enough memory" in e for e in errors)
+    drawn = [cell for cell in run.cells if cell.svg]
+    assert len(drawn) == len({one["architecture"] for one in result["evaluations"]})
+
+
+def test_the_choice_of_a_predictor_is_explained(runs: Runs) -> None:
+    foreseen = charts(read_report(runs("nasgem")))["Foreseen, and found"]
+    lines = (runs("nasgem") / "metrics.jsonl").read_text().splitlines()
+    pairs = [
+        (one["expected"], one["measures"]["score"])
+        for one in map(json.loads, lines)
+        if one["expected"] is not None and one["measures"] is not None and not one["stage"]
+    ]
+    dots = foreseen.series[1]
+    assert len(pairs) > 5 and list(zip(dots.x, dots.y, strict=True)) == pairs
+    assert f"{len(pairs)} predictions" in foreseen.caption
+    text = read_text(read_report(runs("predictor")))
+    assert "random forest" in text and "of the 5 random ones it began with" in text
+
+
+def read_text(run: RunReport) -> str:
+    return repr(run.sections)
+
+
+def test_a_nasgem_search(runs: Runs) -> None:
+    run = read_report(runs("nasgem"))
+    result = json.loads((runs("nasgem") / "result.json").read_text())
+    assert {"What the predictor had learned", "score"} <= charts(run).keys()
+    choice = table(run, "Why this one")
+    assert [row[0].text for row in choice.rows][:2] == ["chosen", "best predicted (argmax)"]
+    assert choice.rows[0][2].value == result["chosen"]["score"]
+    assert result["predictor"]["encoder"]["sha256"] in read_text(run)
+
+
+def test_supernet_searches(runs: Runs) -> None:
+    run = read_report(runs("supernet"))
+    result = json.loads((runs("supernet") / "result.json").read_text())
+    assert len(charts(run)["Accuracy of the supernet"].series) == 2
+    assert table(run, "The cell of every epoch").rows[-1][1].text == result["architecture"]
+    beside = table(run, "Why this one")
+    assert [row[1].value for row in beside.rows] == [
+        result["params"], result["random"]["params"],
+    ]  # fmt: skip
+    chosen = read_report(runs("selection"))
+    result = json.loads((runs("selection") / "result.json").read_text())
+    accuracy = charts(chosen)["Test accuracy"].series[-1]
+    assert [*accuracy.x] == [result["test_acc"]["mean"], result["random"]["test_acc"]["mean"]]
+    rows = table(chosen, "Why this one")
+    assert [int(rows.rows[k][0].text) for k in rows.marked] == [result["chosen_seed"]]
+
+
+def test_trainings(runs: Runs) -> None:
+    run = read_report(runs("retrain"))
+    result = json.loads((runs("retrain") / "result.json").read_text())
+    assert tiles(run)["test accuracy"] == f"{100 * result['metrics']['test_acc']:.2f} %"
+    assert len(table(run, "By class").rows) == 10
+    going_on = read_report(runs("training under way"))
+    assert not going_on.ended and "gnas retrain --resume" in read_text(going_on)
+    assert "test accuracy" not in tiles(going_on)
+
+
+def test_searches_under_way_are_told_as_far_as_they_are(runs: Runs, tmp_path: Path) -> None:
+    for kind in ("front", "nasgem", "supernet"):
+        folder = tmp_path / kind
+        shutil.copytree(runs(kind), folder, ignore=shutil.ignore_patterns("result.json"))
+        metrics = folder / "metrics.jsonl"
+        lines = metrics.read_text().splitlines(keepends=True)
+        metrics.write_text("".join(lines[:-1]) + lines[-1][:30])  # is being written
+        page = write_report([folder], tmp_path / "report.html", live=True)
+        assert page.live and not page.runs[0].ended
+        assert "--resume" in read_text(page.runs[0])
+        assert 'id="live"' in (tmp_path / "report.html").read_text()
+        assert json.loads(read(tmp_path / "report.html").scripts[0])["live"] is True
+
+
+def test_several_runs_are_compared_over_seeds(runs: Runs, tmp_path: Path) -> None:
+    names = ["random", "random-1", "evolution", "evolution-1", "retrain", "bench"]
+    page = write_report([runs(name) for name in names], tmp_path / "report.html")
+    first = page.comparison[0]
+    tables = [block for block in first.blocks if isinstance(block, Table)]
+    assert [row[0].text for row in tables[0].rows] == ["search random", "search evolution"]
+    assert [row[1].text for row in tables[0].rows] == ["2", "2"]
+    scores = {
+        name: json.loads((runs(name) / "result.json").read_text())["metrics"]["score"]
+        for name in names[:4]
+    }
+    pairs = [scores[f"random{end}"] - scores[f"evolution{end}"] for end in ("", "-1")]
+    assert tables[1].rows[0][1].text == "2"
+    assert tables[1].rows[0][2].value == pytest.approx(sum(pairs) / 2)
+    assert "not compared: retrain" in repr(page.comparison[-1])
+    assert read(tmp_path / "report.html").elements["details"] >= 6
+
+
+def test_runs_that_were_measured_otherwise_are_not_compared(runs: Runs, tmp_path: Path) -> None:
+    page = write_report([runs("random"), runs("front")], tmp_path / "report.html")
+    assert [section.title for section in page.comparison] == ["Not compared"]
+
+
+def texts_in(value: object) -> Iterator[str]:
+    if isinstance(value, str):
+        yield value
+    elif isinstance(value, list | dict):
+        for one in value.values() if isinstance(value, dict) else value:
+            yield from texts_in(one)
+
+
+def test_no_name_can_act_on_the_page(runs: Runs, tmp_path: Path) -> None:
+    folder = tmp_path / "<img src=x onerror=alert(1)>"
+    shutil.copytree(runs("hostile"), folder)
+    out = tmp_path / "report.html"
+    write_report([folder, runs("hostile"), runs("front")], out)
+    found = read(out)
+    assert found.elements["script"] == 3 and not found.elements["img"]
+    assert not any(name.startswith("on") for name in found.attributes)
+    assert not found.links
+    text = out.read_text(encoding="utf-8")
+    assert "\x1b" not in text and "\u202e" not in text
+    assert printable(HOSTILE) in found.shown  # as a text it is all there
+    assert folder.name in found.shown
+    labels = texts_in(json.loads(found.scripts[0]))
+    assert any(printable(HOSTILE) in label for label in labels)  # of points and lines, too
+    assert "<" not in found.scripts[0]
+
+
+def test_drawings_hold_texts_as_texts_and_no_references() -> None:
+    boxes = [Box(text=HOSTILE, colour="#E69F00"), Box(text="$a_b$ & <b>", colour="#56B4E9")]
+    figure = graph_figure(boxes, {(0, 1): "#6b7785"}, title=HOSTILE, legend={HOSTILE: "#E69F00"})
+    found = Reader()
+    svg = inline_svg(figure, HOSTILE)
+    found.feed(svg)
+    assert found.elements.keys() == {"svg", "path", "text"}
+    assert not found.attributes.keys() & {"id", "style", "class", "onerror"} - {"class"}
+    assert not found.links and "\x1b" not in svg
+    assert found.text.count("$a_b$ & <b>") == 1
+    assert sum(printable(HOSTILE) == text for text in found.text) == 3
+
+
+def test_json_in_a_script_element_cannot_end_it() -> None:
+    value = {"</script>": "<!-- & ' \u2028 \ud800"}
+    text = str(script_json(value))
+    assert not re.search("[<>&']|\u2028", text)
+    assert json.loads(text) == {"</script>": "<!-- & ' \\u2028 \\ud800"}
+
+
+@pytest.mark.parametrize(
+    ("content", "message"),
+    [
+        ({"config.json": "{"}, "must be"),
+        ({"config.json": '{"config": {"command": "search random", "searcher": {}}}'}, "must be"),
+        ({"config.json": '{"config": {"command": "retrain"}}'}, "must be"),
+        ({"config.json": '{"config": {"command": "bench search x"}}'}, "must have ended"),
+        ({"config.json": '{"config": {}}', "result.json": "[]"}, "must be"),
+        ({}, "must have a config.json"),
+    ],
+)
+def test_damage_is_one_clear_line(tmp_path: Path, content: dict[str, str], message: str) -> None:
+    folder = tmp_path / "run"
+    folder.mkdir()
+    for name, text in content.items():
+        (folder / name).write_text(text)
+    done = CliRunner().invoke(app, ["report", str(folder), "--out", str(tmp_path / "a.html")])
+    assert done.exit_code == 1, done.output
+    assert len(done.stderr.splitlines()) == 1 and message in done.stderr, done.stderr
+    assert not (tmp_path / "a.html").exists()
+
+
+@pytest.mark.parametrize("kind", ["front", "nasgem", "selection", "retrain"])
+def test_a_damaged_result_is_one_clear_line(
+    runs: Runs, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, kind: str
+) -> None:
+    monkeypatch.setattr(Gallery, "draw", lambda self, text: [])  # takes most of the time
+    folder = tmp_path / "run"
+    shutil.copytree(runs(kind), folder)
+    record = json.loads((folder / "result.json").read_text())
+    refused = []
+    for name in record:
+        (folder / "result.json").write_text(json.dumps({**record, name: [{"a": 1}]}))
+        try:
+            write_report([folder], tmp_path / "report.html")
+        except GnasError as error:
+            refused.append(name)
+            assert str(folder) in str(error) and "\n" not in str(error), name
+    assert len(refused) >= 2, refused
+
+
+def test_the_command(runs: Runs, tmp_path: Path) -> None:
+    done = CliRunner().invoke(app, ["report", str(runs("random"))])
+    assert done.exit_code == 0, done.output
+    assert done.stdout.strip() == str(runs("random") / "report.html")
+    for words, message in (
+        (["nowhere"], "there is no nowhere"),
+        ([str(runs("random")), "--out", str(tmp_path / "a.pdf")], "must be an .html file"),
+        ([str(runs("random")), "--out", str(tmp_path / "random" / "x.html")], ""),
+    ):
+        done = CliRunner().invoke(app, ["report", *words])
+        assert (done.exit_code == 1) == bool(message), done.output
+        assert message in done.stderr
+    other = tmp_path / "other.json"
+    other.write_text('{"a": 1}')
+    done = CliRunner().invoke(app, ["report", str(other)])
+    assert done.exit_code == 1 and "must be the result of gnas bench" in done.stderr
