@@ -43,10 +43,7 @@ def report(
     if space is not None:
         check_space(space)
     for path in runs:
-        if not watch and not path.exists():
-            raise MissingDataError(
-                f"RUN must be a run's folder, a result or a table, but there is no {path}"
-            )
+        check_run(path)
     from gnas.report import watch_report, write_report
     from gnas.spaces import load_space
 
@@ -61,6 +58,24 @@ def report(
         report=lambda line: target.print(line, markup=False, soft_wrap=True),
     )  # fmt: skip
     console().print(str(file), markup=False, soft_wrap=True)
+
+
+def check_run(path: Path) -> None:
+    """Checks, before anything heavy is imported, that there is something to report.
+
+    Raises:
+        MissingDataError: there is nothing, or a folder without a run or a table.
+        DataError: the run's ``config.json`` is damaged.
+    """
+    if not path.exists():
+        raise MissingDataError(
+            f"RUN must be a run's folder, a result or a table, but there is no {path}"
+        )
+    if path.is_dir() and not any(path.glob("*.parquet")):
+        from gnas.runs import reading_config
+
+        with reading_config(path):
+            pass
 
 
 def default_file(runs: list[Path]) -> Path:
