@@ -28,6 +28,7 @@ from gnas.cli import (
     encoder,
     evaluate,
     export,
+    leaderboard,
     report,
     retrain,
     search,
@@ -151,6 +152,7 @@ app.add_typer(data.app, name="data")
 app.add_typer(encoder.app, name="encoder")
 app.command()(evaluate.evaluate)
 app.command()(export.export)
+app.command()(leaderboard.leaderboard)
 app.command()(report.report)
 app.command()(retrain.retrain)
 app.add_typer(search.app, name="search")

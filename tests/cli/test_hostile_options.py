@@ -171,6 +171,9 @@ def test_every_command_takes_part() -> None:
 
 
 EARLY = {
+    "leaderboard nowhere": "but there is no such file",
+    "leaderboard file --json folder": "the output must be a file",
+    "search random --space nasbench201 --log nonsense": "--log must be wandb or mlflow, or none",
     "search toponas --resume nowhere": "a run's folder must have a config.json, but nowhere",
     "search toponas --out file": "a run's folder must be writable, but file: it is a file",
     "search toponas --json folder": "the output must be a file",

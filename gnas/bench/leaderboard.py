@@ -1,0 +1,378 @@
+"""Results of several benches of one protocol in one table, the best first."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any, Literal
+
+from gnas.config import differences, unknown_name
+from gnas.data.files import decoding, read_json
+from gnas.errors import ConfigError
+from gnas.metrics import Interval
+
+Better = Literal["higher", "lower"]
+WHAT = "the result that a gnas bench wrote with --json"
+
+
+@dataclass(frozen=True)
+class Metric:
+    """A number of every row."""
+
+    heading: str
+    better: Better = "higher"
+    is_acc: bool = False
+    """Whether it is a fraction that is printed in percent, where scores are accuracies."""
+    digits: int = 3
+    """After the point, of what is not printed in percent."""
+
+
+@dataclass(frozen=True)
+class Kind:
+    """What a bench compares, and by which metrics; the first is the usual one."""
+
+    names: tuple[str, ...]
+    """Fields that name a row."""
+    metrics: Mapping[str, Metric]
+    series: tuple[str, ...] = ()
+    """Metrics that have a value after every query."""
+
+
+PREDICTORS = Kind(
+    ("predictor", "encoder"),
+    {
+        "kendall_tau": Metric("Kendall tau"),
+        "spearman": Metric("Spearman"),
+        "precision_at_1_percent": Metric("P@1%"),
+        "n_at_10": Metric("N@10", "lower", digits=1),
+        "picked_score": Metric("picked", is_acc=True),
+        "global_bias": Metric("bias", "lower", is_acc=True),
+        "kendall_tau_gain": Metric("gain of tau"),
+        "kendall_tau_no_twins": Metric("tau, no twins"),
+        "neighbours_r2": Metric("NN R2"),
+    },
+)
+SEARCHERS = Kind(
+    ("searcher",),
+    {
+        "test_acc": Metric("test acc", is_acc=True),
+        "test_regret": Metric("test regret", "lower", is_acc=True),
+        "val_regret": Metric("val regret", "lower", is_acc=True),
+        "found_optimum": Metric("found optimum", is_acc=True),
+        "median_queries": Metric("median queries", "lower", digits=1),
+        "seconds": Metric("seconds", "lower", digits=1),
+    },
+    ("test_regret", "val_regret"),
+)
+METHODS = Kind(
+    ("method",),
+    {
+        "test_acc": Metric("test acc", is_acc=True),
+        "val_acc": Metric("val acc", is_acc=True),
+        "other_acc": Metric("other acc", is_acc=True),
+        "worst": Metric("worst", is_acc=True),
+        "rank": Metric("rank", "lower", digits=0),
+        "regret": Metric("regret", "lower", is_acc=True),
+        "above_median": Metric("above median", is_acc=True),
+        "tau": Metric("one-shot tau"),
+        "seconds": Metric("seconds", "lower", digits=1),
+    },
+)
+TOPOLOGIES = Kind(
+    ("edges",),
+    {
+        "mean_acc": Metric("mean acc", is_acc=True),
+        "best_acc": Metric("best acc", is_acc=True),
+        "std_acc": Metric("deviation", "lower", is_acc=True),
+    },
+)
+KINDS = {
+    "bench nasbench101": PREDICTORS,
+    "bench nasbench201": PREDICTORS,
+    "bench darts": PREDICTORS,
+    "bench nasgem": PREDICTORS,
+    "bench search nasbench101": SEARCHERS,
+    "bench search nasbench201": SEARCHERS,
+    "bench supernet": METHODS,
+    "bench topology": TOPOLOGIES,
+}
+"""By the ``command`` of a result."""
+COMPETITORS = ("encoders", "networks", "searchers", "methods")
+"""Fields of a config that say who takes part."""
+PLACES = ("table", "data_dir", "table_dir", "train_column", "test_column")
+"""Fields that say where something is; the result's ``table`` has its digest and columns."""
+TABLE_TEXTS = ("name", "path", "rows", "provenance", "source", "note")
+"""What a result says of its table that follows from the digest, or is prose."""
+
+
+@dataclass(frozen=True)
+class BenchFile:
+    """A result as a file has it."""
+
+    path: str
+    command: str
+    table: Mapping[str, Any]
+    protocol: Mapping[str, Any]
+    facts: Mapping[str, Any]
+    """What all results of a leaderboard must agree in, by a name for messages."""
+    rows: tuple[Mapping[str, Any], ...]
+    are_accs: bool
+    """Whether scores are accuracies."""
+
+    @property
+    def kind(self) -> Kind:
+        """What its command compares."""
+        return KINDS[self.command]
+
+    @property
+    def samples(self) -> set[int]:
+        """Numbers of samples that rows are of."""
+        return {row["samples"] for row in self.rows if "samples" in row}
+
+
+@dataclass(frozen=True)
+class Entry:
+    """A row of a leaderboard."""
+
+    rank: int | None
+    """From 1; None without a value."""
+    name: str
+    files: tuple[str, ...]
+    """Where it is from: of equal rows of several files all of them."""
+    values: Mapping[str, Interval | None]
+    """By metric; with NaN for an interval where there is none."""
+
+
+@dataclass(frozen=True)
+class Leaderboard:
+    """Rows of several results, the best first; field by field what ``--json`` writes."""
+
+    command: str
+    of: str
+    """The bench."""
+    table: Mapping[str, Any]
+    """As the first result has it."""
+    protocol: Mapping[str, Any]
+    facts: Mapping[str, Any]
+    """What all results agree in."""
+    metric: str
+    better: Better
+    samples: int | None
+    """Of predictors: how many architectures they saw; of searchers: queries, None for all."""
+    are_accs: bool
+    entries: tuple[Entry, ...]
+
+    @property
+    def metrics(self) -> Mapping[str, Metric]:
+        """The metrics of this kind of bench."""
+        return KINDS[self.of].metrics
+
+
+def read_bench(path: Path) -> BenchFile:
+    """Read the result of a bench.
+
+    Args:
+        path: What ``gnas bench ... --json FILE`` wrote, or ``result.json`` of its ``--out``.
+
+    Raises:
+        MissingDataError: there is no such file.
+        DataError: it is damaged or of something else.
+    """
+    record = read_json(path, WHAT)
+    with decoding(path, WHAT):
+        if not isinstance(record, dict) or not isinstance(record.get("command"), str):
+            raise ValueError("it is not an object with a command")
+        command = record["command"]
+        if command not in KINDS:
+            raise ValueError(f"it is of {command!r:.80}, and there are {', '.join(KINDS)}")
+        table, config = dict(record["table"]), dict(record["config"] or {})
+        if not all(isinstance(table[name], str) for name in ("name", "sha256")):
+            raise ValueError("name and sha256 of its table must be texts")
+        protocol = dict(record.get("protocol") or {})
+        facts = {
+            "command": command,
+            **{f"table's {k}": v for k, v in table.items() if k not in TABLE_TEXTS},
+            **{k: v for k, v in config.items() if k not in {*COMPETITORS, *PLACES, "samples"}},
+            **{f"protocol of {k}": v for k, v in protocol.items()},
+            **{f"data's {k}": v for k, v in dict(record.get("data") or {}).items()},
+            **({"best score": record["best_score"]} if "best_score" in record else {}),
+        }
+        rows = tuple(dict(row) for row in record["rows"])
+        if not rows:
+            raise ValueError("it has no rows")
+        if "seeds" in rows[0]:
+            facts |= {"seeds": _seeds(rows)}
+        found = BenchFile(
+            str(path), command, table, protocol, facts, rows,
+            str(record.get("quantity", "test_acc")).endswith("_acc"),
+        )  # fmt: skip
+        for row in rows:
+            _name(found.kind, row)
+            if "samples" in row and type(row["samples"]) is not int:
+                raise ValueError("samples must be a whole number")
+            for metric in found.kind.metrics:
+                _value(found.kind, row, metric, None)
+    return found
+
+
+def leaderboard(
+    files: Sequence[BenchFile], metric: str | None = None, samples: int | None = None
+) -> Leaderboard:
+    """Sort the rows of results of one protocol.
+
+    Args:
+        files: The results.
+        metric: Field of a row to sort by; None for the usual one of the bench.
+        samples: Of predictors: the number of samples, None for the largest that all results
+            have; of regrets of searchers: queries, None for the whole budget.
+
+    Raises:
+        ConfigError: the results are of different protocols, tables, columns, seeds or budgets,
+            which is named; there is no such metric or number of samples.
+    """
+    if not files:
+        raise ConfigError("a leaderboard needs at least one result")
+    first = files[0]
+    for other in files[1:]:
+        _check_same(first, other)
+    kind = first.kind
+    metric = next(iter(kind.metrics)) if metric is None else metric
+    if metric not in kind.metrics:
+        raise ConfigError(unknown_name("metric", metric, kind.metrics))
+    samples = _samples(files, kind, metric, samples)
+    entries: dict[tuple[Any, ...], Entry] = {}
+    for file in files:
+        for row in file.rows:
+            if "samples" in row and row["samples"] != samples:
+                continue
+            values = {m: _value(kind, row, m, samples) for m in kind.metrics}
+            name = _name(kind, row)
+            key = (name, *(None if v is None else (v.mean, str(v.low)) for v in values.values()))
+            known = entries.get(key)
+            places = tuple(dict.fromkeys([*(known.files if known else ()), file.path]))
+            entries[key] = Entry(None, name, places, values)
+    better = kind.metrics[metric].better
+    valued = [entry for entry in entries.values() if entry.values[metric] is not None]
+    valued.sort(key=lambda entry: _mean(entry, metric), reverse=better == "higher")
+    ranked = [
+        Entry(1 + sum(_beats(a, b, metric, better) for a in valued), b.name, b.files, b.values)
+        for b in valued
+    ]
+    ranked += [entry for entry in entries.values() if entry.values[metric] is None]
+    return Leaderboard(
+        command="leaderboard",
+        of=first.command,
+        table=first.table,
+        protocol=first.protocol,
+        facts=first.facts,
+        metric=metric,
+        better=better,
+        samples=samples,
+        are_accs=first.are_accs,
+        entries=tuple(ranked),
+    )
+
+
+def _check_same(first: BenchFile, other: BenchFile) -> None:
+    for name, (was, now) in differences(first.facts, other.facts).items():
+        raise ConfigError(
+            f"results of one leaderboard must be of one protocol and table, but {other.path} "
+            f"differs from {first.path} in the {name}: {_shown(now)}, not {_shown(was)}"
+        )
+
+
+def _shown(value: object) -> str:
+    text = "nothing" if value is None else str(value)
+    return text if len(text) <= 80 else f"{text[:80]}..."
+
+
+def _samples(
+    files: Sequence[BenchFile], kind: Kind, metric: str, samples: int | None
+) -> int | None:
+    """The number of samples that rows are of, or of queries."""
+    if kind is PREDICTORS:
+        common = sorted(set.intersection(*(file.samples for file in files)))
+        if samples is None and common:
+            return common[-1]
+        if samples is None or samples not in common:
+            wanted = "a number of samples" if samples is None else f"{samples} samples"
+            have = "; ".join(f"{f.path} has {sorted(f.samples)}" for f in files)
+            raise ConfigError(f"all results must have {wanted} in common, but {have}")
+        return samples
+    if samples is None:
+        return None
+    if metric not in kind.series:
+        raise ConfigError(
+            f"--samples goes with results of predictors and regrets of searches, not with "
+            f"{metric} of {files[0].command}"
+        )
+    longest = min(len(row[metric]) for file in files for row in file.rows)
+    if not 1 <= samples <= longest:
+        raise ConfigError(f"samples must be between 1 and the budget {longest}, not {samples}")
+    return samples
+
+
+def _mean(entry: Entry, metric: str) -> float:
+    value = entry.values[metric]
+    assert value is not None
+    return value.mean
+
+
+def _beats(left: Entry, right: Entry, metric: str, better: Better) -> bool:
+    if better == "higher":
+        return _mean(left, metric) > _mean(right, metric)
+    return _mean(left, metric) < _mean(right, metric)
+
+
+def _name(kind: Kind, row: Mapping[str, Any]) -> str:
+    """What a row is of: ``default on path statistics``, or what it chooses by without one."""
+    if kind is TOPOLOGIES:
+        return ", ".join(f"{int(a)}-{int(b)}" for a, b in row["edges"]) or "no edges"
+    parts = [row[name] for name in kind.names]
+    if not all(isinstance(part, str) for part in parts):
+        raise ValueError(f"{' and '.join(kind.names)} must be texts")
+    return " on ".join(part for part in parts if part != "none") or "none"
+
+
+def _value(
+    kind: Kind, row: Mapping[str, Any], metric: str, samples: int | None
+) -> Interval | None:
+    """A metric of a row with its interval, if it has one.
+
+    Raises:
+        KeyError, TypeError or ValueError: it is something else.
+    """
+    if metric == "neighbours_r2" and metric not in row:  # of before it was measured
+        return None
+    value = row[metric]
+    if metric in kind.series:
+        if not isinstance(value, list) or not value:
+            raise ValueError(f"{metric} must have a value for every query")
+        value = value[-1 if samples is None else samples - 1]
+    if value is None:
+        return None
+    if isinstance(value, Mapping):
+        mean, low, high = (
+            math.nan if value[k] is None else _number(metric, value[k])
+            for k in ("mean", "low", "high")
+        )
+        return None if math.isnan(mean) else Interval(mean, low, high)
+    return Interval(_number(metric, value), math.nan, math.nan)
+
+
+def _seeds(rows: Sequence[Mapping[str, Any]]) -> int:
+    """The number of seeds of all rows; of a supernet's the most, as some may be missing yet."""
+    counts = {
+        len(row["seeds"]) if isinstance(row["seeds"], list) else row["seeds"] for row in rows
+    }
+    if not all(type(count) is int for count in counts):
+        raise ValueError("seeds must be whole numbers")
+    return max(counts)
+
+
+def _number(metric: str, value: Any) -> float:
+    if isinstance(value, bool) or not isinstance(value, int | float) or not math.isfinite(value):
+        raise ValueError(f"{metric} must be a number, not {value!r:.40}")
+    return float(value)
