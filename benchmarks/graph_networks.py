@@ -167,7 +167,7 @@ class Experiment:
         draw = self.draw(repetition)
         few, rest = draw[:n], draw[n:]
         start, used = time.monotonic(), time.process_time()
-        model = predictor.clone(repetition).fit_rows(rows[few], self.scores[few])
+        model = predictor.reseeded(repetition).fit_rows(rows[few], self.scores[few])
         predicted = model.predict_rows(rows)
         seconds, used = time.monotonic() - start, time.process_time() - used
         fit = {

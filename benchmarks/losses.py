@@ -77,7 +77,7 @@ def coverage(predictor: Predictor, rows: Rows, score: Scores, seed: int) -> list
     """Shares within one and two deviations as they are and calibrated, correlation, factor."""
     order = np.random.default_rng([0, 1, seed]).permutation(len(score))
     train, test = order[:HELD_OUT], order[HELD_OUT:]
-    fitted = Calibrated(predictor, seed=seed).fit_rows(rows[train], score[train])
+    fitted = Calibrated(predictor, random_state=seed).fit_rows(rows[train], score[train])
     mean, deviation = fitted.predict_rows_std(rows[test])
     scale, targets = NormalScores.fit(score[train])
     true = np.interp(score[test], np.sort(score[train]), np.sort(targets))

@@ -83,7 +83,7 @@ def predictor_of(truth: Truth, changes: dict[str, Any], seed: int) -> Predictor:
     def count(cells: DenseBatch) -> Values:
         return nasgem_macs(cells, network, size).astype(np.float64)
 
-    return ByAccuracy(predictor, MacsPenalty(count, truth.lambda_), seed=seed)
+    return ByAccuracy(predictor, MacsPenalty(count, truth.lambda_), random_state=seed)
 
 
 def search(truth: Truth, name: str, trained: int, top: int, seed: int) -> dict[str, float]:

@@ -86,7 +86,7 @@ def tau(
 ) -> float:
     """Kendall's tau on ``rest`` of a predictor fitted on ``few``."""
     with threadpool_limits(1):
-        fitted = model.clone(seed)
+        fitted = model.reseeded(seed)
         fitted.fit_rows(rows[few], scores[few])
         return float(kendall_tau(fitted.predict_rows(rows[rest]), scores[rest]))
 

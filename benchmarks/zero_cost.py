@@ -58,7 +58,7 @@ def widened(predictor: Predictor, features: Features, more: int) -> Predictor:
     """The predictor on ``features``, whose last ``more`` columns are new to it."""
     if isinstance(predictor, Average):
         return Average([widened(member, features, more) for member in predictor.members])
-    other = predictor.clone(predictor.seed)
+    other = predictor.reseeded(predictor.random_state)
     other.features = features
     if isinstance(other, ArdProcess):
         width = sum(PathStatistics(SPACE).widths.values())

@@ -9,6 +9,7 @@ from collections.abc import Callable, Iterator
 from dataclasses import replace
 from functools import partial
 from pathlib import Path
+from types import FunctionType
 from typing import Any
 
 import numpy as np
@@ -16,6 +17,7 @@ import optuna
 import pytest
 import torch
 import typer.main
+from sklearn.ensemble import ExtraTreesRegressor
 from torch import nn
 from typer.testing import CliRunner
 
@@ -68,9 +70,9 @@ def fitted(make: Callable[..., Predictor]) -> Callable[..., object]:
     """Makes a predictor with a seed and uses it."""
 
     def use(seed: Any) -> None:
-        predictor = make(seed=seed)
+        predictor = make(random_state=seed)
         found = predictor.fit(GRAPHS, SCORES).predict(GRAPHS)
-        assert np.array_equal(found, make(seed=seed).fit(GRAPHS, SCORES).predict(GRAPHS))
+        assert np.array_equal(found, make(random_state=seed).fit(GRAPHS, SCORES).predict(GRAPHS))
 
     return use
 
@@ -155,22 +157,25 @@ CALLS: dict[str, Callable[..., object]] = {
     "encoders.config:EncoderConfig": partial(replace, PRESETS["nasgem-30"]()),
     "encoders.graph_config:GraphEncoderConfig": partial(replace, graph_preset("dag-nasbench201")),
     "predictors.average:Average": fitted(partial(average.Average, [TREES, TREES])),
-    "predictors.average:Average.clone": average.Average([TREES, TREES]).clone,
+    "predictors.average:Average.reseeded": average.Average([TREES, TREES]).reseeded,
     "predictors.base:Predictor": fitted(partial(baselines.Forest, FEATURES, num_trees=2)),
-    "predictors.base:Predictor.clone": TREES.clone,
+    "predictors.base:Predictor.reseeded": TREES.reseeded,
     "predictors.baselines:BoostedTrees": fitted(
         partial(baselines.BoostedTrees, FEATURES, num_trees=2)
     ),
     "predictors.baselines:Forest": fitted(partial(baselines.Forest, FEATURES, num_trees=2)),
     "predictors.baselines:GaussianProcess": fitted(partial(baselines.GaussianProcess, FEATURES)),
     "predictors.baselines:OneColumn": partial(baselines.OneColumn, FEATURES),
+    "predictors.baselines:Regressor": fitted(
+        partial(baselines.Regressor, FEATURES, ExtraTreesRegressor(2))
+    ),
     "predictors.calibrated:Calibrated": partial(
         calibrated.Calibrated, process.ArdProcess(FEATURES)
     ),
-    "predictors.calibrated:Calibrated.clone": calibrated.Calibrated(
+    "predictors.calibrated:Calibrated.reseeded": calibrated.Calibrated(
         process.ArdProcess(FEATURES)
-    ).clone,
-    "predictors.defaults:default": lambda seed: defaults.default(SPACE, seed=seed),
+    ).reseeded,
+    "predictors.defaults:default": lambda seed: defaults.default(SPACE, random_state=seed),
     "predictors.graph_network:OnGraphs": fitted(partial(graph_network.OnGraphs, TREES)),
     "predictors.mlp:MLP": fitted(partial(mlp.MLP, FEATURES, epochs=2)),
     "predictors.process:ArdProcess": fitted(partial(process.ArdProcess, FEATURES)),
@@ -255,7 +260,7 @@ def with_seeds() -> Iterator[str]:
                     names = inspect.signature(what).parameters
                 except (TypeError, ValueError):
                     continue
-                if any(n == "seed" or n.endswith("_seed") for n in names):
+                if any(n in ("seed", "random_state") or n.endswith("_seed") for n in names):
                     yield f"{module.name.removeprefix('gnas.')}:{path}"
 
 
@@ -264,7 +269,10 @@ def test_every_public_seed_is_tested() -> None:
 
 
 def call(name: str, seed: Any) -> object:
-    return CALLS[name](seed=seed) if not name.endswith("draw_candidates") else CALLS[name](seed)
+    if name.endswith("draw_candidates"):
+        return CALLS[name](seed)
+    predictors = name.startswith("predictors.") and not isinstance(CALLS[name], FunctionType)
+    return CALLS[name](**{"random_state" if predictors else "seed": seed})
 
 
 @pytest.mark.parametrize("name", CALLS)
@@ -272,7 +280,9 @@ def test_seeds(name: str) -> None:
     for seed in GOOD:
         call(name, seed)
     for seed in BAD:
-        with pytest.raises(ConfigError, match=r"seed must be a whole number from 0 below 2\^63"):
+        with pytest.raises(
+            ConfigError, match=r"(seed|random_state) must be a whole number from 0 below 2\^63"
+        ):
             call(name, seed)
     if name in NONE_IS_RANDOM | OPTIONAL:
         call(name, None)
@@ -296,7 +306,7 @@ def test_nothing_is_drawn_or_trained_with_a_bad_seed(tmp_path: Path) -> None:
     for seed in (*BAD, None):
         with pytest.raises(ConfigError, match="seed must be"):
             subsets.make_subset(tmp_path / "train", 50.0, seed)
-    assert accuracy.ByAccuracy.__init__.__kwdefaults__ == {"seed": 0}
+    assert accuracy.ByAccuracy.__init__.__kwdefaults__ == {"random_state": 0}
 
 
 def test_small_seeds_are_their_own_and_large_ones_differ() -> None:

@@ -222,7 +222,7 @@ def _one_fit(
 ) -> Scores:
     """Every metric of one predictor fitted on one draw."""
     number = int(np.random.SeedSequence(seed).generate_state(1)[0]) % 2**31
-    predictor = contender.predictor.clone(number)
+    predictor = contender.predictor.reseeded(number)
     own = views(contender, samples)
     predictor.fit_rows(own, task.train_scores[samples])
     rest = np.setdiff1d(task.candidates, samples)

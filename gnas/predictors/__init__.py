@@ -3,7 +3,13 @@
 from gnas.encoders.paths import PathStatistics
 from gnas.predictors.average import Average
 from gnas.predictors.base import Predictor
-from gnas.predictors.baselines import BoostedTrees, Forest, GaussianProcess, OneColumn
+from gnas.predictors.baselines import (
+    BoostedTrees,
+    Forest,
+    GaussianProcess,
+    OneColumn,
+    Regressor,
+)
 from gnas.predictors.calibrated import Calibrated
 from gnas.predictors.channels import ChannelStatistics
 from gnas.predictors.defaults import default
@@ -40,6 +46,7 @@ __all__ = [
     "OneHotOps",
     "PathStatistics",
     "Predictor",
+    "Regressor",
     "WLLabels",
     "WLProcess",
     "WalkStatistics",

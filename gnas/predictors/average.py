@@ -25,7 +25,7 @@ class Average(Predictor):
         members: Predictors that share their features; the same one may stand here several times.
         from_samples: For each member, how many samples it needs to take part; None: all always
             do. One must take part always.
-        seed: Each member gets its own seed derived from this one.
+        random_state: Each member gets its own seed derived from this one.
 
     Source: Lakshminarayanan et al., Simple and Scalable Predictive Uncertainty Estimation using
     Deep Ensembles, NeurIPS 2017, section 2.4, for the mixture.
@@ -40,7 +40,7 @@ class Average(Predictor):
         members: Sequence[Predictor],
         *,
         from_samples: Sequence[int] | None = None,
-        seed: int = 0,
+        random_state: int = 0,
     ) -> None:
         if not members or any(member.features != members[0].features for member in members):
             raise ConfigError(f"members must be at least one and share features, got {members}")
@@ -50,9 +50,10 @@ class Average(Predictor):
                 f"from_samples must have a number for each of the {len(members)} members, one of "
                 f"them 0, but got {least}"
             )
-        super().__init__(members[0].features, seed=seed)
+        super().__init__(members[0].features, random_state=random_state)
         self.members = [
-            member.clone((check_seed(seed) + i) % SEEDS) for i, member in enumerate(members)
+            member.reseeded((check_seed(random_state, "random_state") + i) % SEEDS)
+            for i, member in enumerate(members)
         ]
         self.name = " + ".join(dict.fromkeys(member.name for member in members))
         self.from_samples = least
@@ -60,9 +61,9 @@ class Average(Predictor):
         self.has_std = len(always) > 1 or always[0].has_std
         self._taking_part = always
 
-    def clone(self, seed: int) -> Self:
-        """See `Predictor.clone`."""
-        return type(self)(self.members, from_samples=self.from_samples, seed=seed)
+    def reseeded(self, random_state: int) -> Self:
+        """See `Predictor.reseeded`."""
+        return type(self)(self.members, from_samples=self.from_samples, random_state=random_state)
 
     def _fit(self, rows: Rows, targets: Scores) -> None:
         asked = zip(self.members, self.from_samples, strict=True)

@@ -6,13 +6,15 @@ import copy
 from abc import ABC, abstractmethod
 from contextlib import nullcontext
 from pathlib import Path
-from typing import Literal, Self, overload
+from typing import Any, Literal, Self, overload
 
 import numpy as np
 import torch
 from numpy.typing import ArrayLike
 from safetensors import SafetensorError, safe_open
 from safetensors.numpy import save
+from sklearn.base import BaseEstimator, RegressorMixin
+from sklearn.base import clone as sklearn_clone
 from torch import Tensor
 
 from gnas.config import check_seed
@@ -20,6 +22,7 @@ from gnas.data.files import replacing
 from gnas.devices import one_thread
 from gnas.errors import ConfigError, DataError, GraphError, MissingDataError, UnsupportedError
 from gnas.graphs import Graphs, as_batch
+from gnas.metrics import kendall_tau
 from gnas.predictors.features import Features, Rows
 from gnas.predictors.targets import NormalScores, Scores
 
@@ -27,16 +30,28 @@ SMALL_FIT = 2000
 """Up to so many samples a fit has one thread; see `gnas.devices.one_thread`."""
 
 
-class Predictor(ABC):
+class Predictor(RegressorMixin, BaseEstimator, ABC):  # type: ignore[misc]  # untyped
     """Learns from scored architectures to order others; a higher score is better.
 
     Users call `fit` and `predict`. Experiments that fit often on parts of one table call
     ``features`` once and then `fit_rows` and `predict_rows`. Every predictor learns the scores'
     ranks (`gnas.predictors.targets.NormalScores`), so its predictions are meant for ordering.
 
+    Predictors are scikit-learn estimators of architectures: `sklearn.base.clone`,
+    `sklearn.model_selection.cross_val_score` and grid searches work on a list of graphs.
+
     Args:
         features: What the predictor sees of an architecture.
-        seed: Fixes every random choice: same seed and data, same predictions.
+        random_state: Seed of every random choice: same seed and data, same predictions.
+
+    Example:
+        >>> from sklearn.model_selection import cross_val_score
+        >>> from gnas.predictors import Forest, OneHot
+        >>> from gnas.spaces import NASBench101
+        >>> cells = list(NASBench101().sample_batch(60, np.random.default_rng(0)))
+        >>> edges = [cell.num_edges for cell in cells]
+        >>> bool(cross_val_score(Forest(OneHot(7, 5)), cells, edges, cv=3).mean() > 0.5)
+        True
     """
 
     name: str
@@ -44,9 +59,9 @@ class Predictor(ABC):
     has_std: bool = False
     """Whether ``predict(..., return_std=True)`` works."""
 
-    def __init__(self, features: Features, *, seed: int = 0) -> None:
+    def __init__(self, features: Features, *, random_state: int = 0) -> None:
         self.features = features
-        self.seed = check_seed(seed)
+        self.random_state = check_seed(random_state, "random_state")
         self._scale: NormalScores | None = None
         self._width = 0
         self._train: tuple[Rows, Scores] | None = None
@@ -87,6 +102,49 @@ class Predictor(ABC):
         rows = self.features(as_batch(graphs))
         return self.predict_rows_std(rows) if return_std else self.predict_rows(rows)
 
+    def score(self, graphs: Graphs, scores: ArrayLike | Tensor) -> float:
+        """Kendall's tau between predictions and true scores.
+
+        Args:
+            graphs: N architectures.
+            scores: Their scores [N].
+
+        Returns:
+            In [-1, 1]; scikit-learn's regressors return R2 here, which ranks do not aim at.
+
+        Raises:
+            ConfigError: `fit` was not called.
+            GraphError: as for `fit`.
+        """
+        return kendall_tau(self.predict(graphs), np.asarray(scores))
+
+    def set_params(self, **params: Any) -> Self:
+        """Change parameters, and forget what was learnt.
+
+        Args:
+            params: Arguments of the constructor; ``part__name`` is the argument ``name`` of the
+                predictor or estimator that is the argument ``part``.
+
+        Raises:
+            ConfigError: there is no such parameter, or a value is impossible.
+        """
+        known = self.get_params(deep=False)
+        nested: dict[str, dict[str, Any]] = {}
+        for name, value in params.items():
+            part, under, rest = name.partition("__")
+            if part not in known or (under and not hasattr(known[part], "set_params")):
+                raise ConfigError(
+                    f"unknown parameter '{name}' of '{self.name}'; choose from {sorted(known)}"
+                )
+            if under:
+                nested.setdefault(part, {})[rest] = value
+            else:
+                known[name] = value
+        for part, changes in nested.items():
+            known[part] = sklearn_clone(known[part]).set_params(**changes)
+        self.__dict__ = type(self)(**known).__dict__
+        return self
+
     def fit_rows(self, rows: Rows, scores: ArrayLike | Tensor) -> Self:
         """As `fit`, on the rows [N, F] that ``features`` gave."""
         _check_rows(rows)
@@ -115,12 +173,15 @@ class Predictor(ABC):
         mean, deviation = self._predict_std(rows) if len(rows) else (np.zeros(0), np.zeros(0))
         return scale.to_scores(mean), scale.scale * deviation
 
-    def clone(self, seed: int) -> Self:
-        """An unfitted copy with another seed."""
+    def reseeded(self, random_state: int) -> Self:
+        """An unfitted copy with another seed; features are shared, not copied."""
         other = copy.copy(self)
-        other.seed = check_seed(seed)
+        other.random_state = check_seed(random_state, "random_state")
         other._scale = other._train = None
         return other
+
+    def __sklearn_clone__(self) -> Self:
+        return self.reseeded(self.random_state)
 
     def save(self, path: str | Path) -> None:
         """Writes what the predictor was fitted on as safetensors; no pickle.
@@ -134,7 +195,11 @@ class Predictor(ABC):
         if self._train is None:
             raise ConfigError(f"predictor '{self.name}' must be fitted first; call `fit`")
         rows, scores = self._train
-        facts = {"predictor": self.name, "features": self.features.name, "seed": str(self.seed)}
+        facts = {
+            "predictor": self.name,
+            "features": self.features.name,
+            "seed": f"{self.random_state}",
+        }
         arrays = {"rows": np.ascontiguousarray(rows), "scores": np.ascontiguousarray(scores)}
         with replacing(Path(path)) as temporary:
             temporary.write_bytes(save(arrays, facts))
@@ -154,7 +219,7 @@ class Predictor(ABC):
         found = {key: facts.get(key) for key in own}
         if found != own or not facts.get("seed", "").isdigit():
             raise DataError(f"{path} must hold a predictor like {own}, but holds {found}")
-        other = self.clone(int(facts["seed"])).fit_rows(rows, scores)
+        other = self.reseeded(int(facts["seed"])).fit_rows(rows, scores)
         self.__dict__.update(other.__dict__)
         return self
 
@@ -175,7 +240,7 @@ class Predictor(ABC):
     def _fit(self, rows: Rows, targets: Scores) -> None:
         """Learns targets [N], of mean 0 and variance about 1, from rows [N, F].
 
-        Replaces the fitted state and never changes it in place: clones share it.
+        Replaces the fitted state and never changes it in place: copies share it.
         """
 
     @abstractmethod

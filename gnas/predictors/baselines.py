@@ -5,12 +5,57 @@ from __future__ import annotations
 from typing import Any, Literal
 
 import numpy as np
+from sklearn.base import BaseEstimator, clone, is_regressor
 
 from gnas.config import seed_32
 from gnas.errors import ConfigError
 from gnas.predictors.base import ColumnScale, Predictor
 from gnas.predictors.features import Features, Rows
 from gnas.predictors.targets import Scores
+
+
+class Regressor(Predictor):
+    """Any regressor of scikit-learn, on features of architectures.
+
+    Args:
+        features: What the regressor reads.
+        estimator: A regressor, or a pipeline that ends in one; a copy is fitted, to ranks as all
+            predictors are (`Predictor`), with ``random_state`` where it takes one.
+        random_state: See `Predictor`.
+
+    Raises:
+        ConfigError: ``estimator`` is no regressor of scikit-learn's convention.
+
+    Example:
+        >>> from sklearn.linear_model import Ridge
+        >>> from gnas.encoders import load_encoder
+        >>> from gnas.predictors import Embedding
+        >>> Regressor(Embedding(load_encoder("nasgem-nasbench101")), Ridge()).name
+        'Ridge'
+    """
+
+    def __init__(self, features: Features, estimator: Any, *, random_state: int = 0) -> None:
+        super().__init__(features, random_state=random_state)
+        if not isinstance(estimator, BaseEstimator) or not is_regressor(estimator):
+            raise ConfigError(
+                f"estimator must be a regressor of scikit-learn, but got {estimator!r:.80}"
+            )
+        self.name = type(estimator).__name__
+        self.estimator = estimator
+        self._model: Any = None
+
+    def _fit(self, rows: Rows, targets: Scores) -> None:
+        model = clone(self.estimator)
+        states = [
+            name
+            for name in model.get_params()
+            if name == "random_state" or name.endswith("__random_state")
+        ]
+        model.set_params(**dict.fromkeys(states, seed_32(self.random_state)))
+        self._model = model.fit(rows, targets)
+
+    def _predict(self, rows: Rows) -> Scores:
+        return np.asarray(self._model.predict(rows), dtype=np.float64)
 
 
 class Forest(Predictor):
@@ -21,7 +66,7 @@ class Forest(Predictor):
         kind: "random" (bootstrap samples, best splits) or "extra" (all samples, random splits).
         num_trees: Trees; predictions are their mean.
         max_features: Fraction of the columns that each split may use.
-        seed: See `Predictor`.
+        random_state: See `Predictor`.
 
     Source: Breiman, Random Forests, 2001; Geurts et al., Extremely Randomized Trees, 2006.
     """
@@ -33,9 +78,9 @@ class Forest(Predictor):
         kind: Literal["random", "extra"] = "random",
         num_trees: int = 100,
         max_features: float = 1 / 3,
-        seed: int = 0,
+        random_state: int = 0,
     ) -> None:
-        super().__init__(features, seed=seed)
+        super().__init__(features, random_state=random_state)
         self.name = "random forest" if kind == "random" else "extra trees"
         self.kind = kind
         self.num_trees = num_trees
@@ -49,7 +94,7 @@ class Forest(Predictor):
         model = forest(
             self.num_trees,
             max_features=self.max_features,
-            random_state=seed_32(self.seed),
+            random_state=seed_32(self.random_state),
             n_jobs=1,
         )
         self._model = model.fit(rows.astype(np.float32), targets)
@@ -66,7 +111,7 @@ class BoostedTrees(Predictor):
         num_trees: Trees, one after the other.
         learning_rate: Share of each tree that is added.
         max_leaves: Leaves of a tree.
-        seed: See `Predictor`.
+        random_state: See `Predictor`.
 
     Source: Friedman, Greedy Function Approximation, 2001; scikit-learn's histogram version.
     """
@@ -78,9 +123,9 @@ class BoostedTrees(Predictor):
         num_trees: int = 150,
         learning_rate: float = 0.06,
         max_leaves: int = 8,
-        seed: int = 0,
+        random_state: int = 0,
     ) -> None:
-        super().__init__(features, seed=seed)
+        super().__init__(features, random_state=random_state)
         self.name = "boosted trees"
         self.num_trees = num_trees
         self.learning_rate = learning_rate
@@ -96,7 +141,7 @@ class BoostedTrees(Predictor):
             max_leaf_nodes=self.max_leaves,
             min_samples_leaf=max(2, len(rows) // 50),
             early_stopping=False,
-            random_state=seed_32(self.seed),
+            random_state=seed_32(self.random_state),
         )
         self._model = model.fit(rows, targets)
 
@@ -112,7 +157,7 @@ class GaussianProcess(Predictor):
         kernel: "rbf" or "matern" (smoothness 5/2).
         hyper_rows: The length scale, amplitude and noise are fitted on at most this many of the
             training rows (a seeded draw; the fit is cubic in it); predictions use all rows.
-        seed: See `Predictor`.
+        random_state: See `Predictor`.
 
     Source: Rasmussen and Williams, Gaussian Processes for Machine Learning, 2006, chapters 2, 5.
     """
@@ -123,9 +168,9 @@ class GaussianProcess(Predictor):
         *,
         kernel: Literal["rbf", "matern"] = "rbf",
         hyper_rows: int = 250,
-        seed: int = 0,
+        random_state: int = 0,
     ) -> None:
-        super().__init__(features, seed=seed)
+        super().__init__(features, random_state=random_state)
         self.name = "GP" if kernel == "rbf" else "Matern GP"
         self.kernel = kernel
         self.hyper_rows = hyper_rows
@@ -140,7 +185,7 @@ class GaussianProcess(Predictor):
         inputs = self._inputs(rows)
         shape = RBF(1.0) if self.kernel == "rbf" else Matern(1.0, nu=2.5)
         prior = ConstantKernel(1.0, (1e-2, 1e3)) * shape + WhiteKernel(0.1, (1e-4, 10.0))
-        rng = np.random.default_rng(self.seed)
+        rng = np.random.default_rng(self.random_state)
         part = rng.permutation(len(rows))[: self.hyper_rows]
         with _quiet():
             model = GaussianProcessRegressor(prior).fit(inputs[part], targets[part])
@@ -166,13 +211,13 @@ class OneColumn(Predictor):
 
     Args:
         features: A single column, for example the number of parameters.
-        seed: Without effect.
+        random_state: Without effect.
     """
 
     name = "none"
 
-    def __init__(self, features: Features, *, seed: int = 0) -> None:
-        super().__init__(features, seed=seed)
+    def __init__(self, features: Features, *, random_state: int = 0) -> None:
+        super().__init__(features, random_state=random_state)
         self._columns: ColumnScale | None = None
 
     def _fit(self, rows: Rows, targets: Scores) -> None:

@@ -31,7 +31,7 @@ class Calibrated(Predictor):
         folds: Parts that are held out in turn; fitting takes about ``folds`` times as long. Each
             fold's fit sees the other samples alone, so members of an `Average` that wait for more
             samples may be missing there.
-        seed: Of the predictor and of the folds.
+        random_state: Of the predictor and of the folds.
 
     Raises:
         ConfigError: fewer than two folds.
@@ -44,7 +44,7 @@ class Calibrated(Predictor):
 
     has_std = True
 
-    def __init__(self, predictor: Predictor, *, folds: int = 5, seed: int = 0) -> None:
+    def __init__(self, predictor: Predictor, *, folds: int = 5, random_state: int = 0) -> None:
         if folds < 2:
             raise ConfigError(f"folds must be at least 2, but got {folds}")
         if not predictor.has_std:
@@ -52,16 +52,16 @@ class Calibrated(Predictor):
                 f"a predictor must know its uncertainty to be calibrated, but '{predictor.name}' "
                 "does not; take `ArdProcess` or an `Average` of several predictors"
             )
-        super().__init__(predictor.features, seed=seed)
+        super().__init__(predictor.features, random_state=random_state)
         self.name = f"calibrated {predictor.name}"
-        self.predictor = predictor.clone(check_seed(seed))
+        self.predictor = predictor.reseeded(check_seed(random_state, "random_state"))
         self.folds = folds
         self.factor = 1.0
         """What the predictor's standard deviations are multiplied by."""
 
-    def clone(self, seed: int) -> Self:
-        """See `Predictor.clone`."""
-        return type(self)(self.predictor, folds=self.folds, seed=seed)
+    def reseeded(self, random_state: int) -> Self:
+        """See `Predictor.reseeded`."""
+        return type(self)(self.predictor, folds=self.folds, random_state=random_state)
 
     def _fit(self, rows: Rows, targets: Scores) -> None:
         self.predictor._fit(rows, targets)
@@ -71,10 +71,10 @@ class Calibrated(Predictor):
     def _held_out(self, rows: Rows, targets: Scores) -> Scores:
         """Errors in standard deviations of predictors that have not seen the sample: [N]."""
         ratios = np.ones(len(rows))
-        order = np.random.default_rng(self.seed).permutation(len(rows))
+        order = np.random.default_rng(self.random_state).permutation(len(rows))
         for fold, held in enumerate(np.array_split(order, min(self.folds, len(rows)))):
             rest = np.setdiff1d(order, held)
-            member = self.predictor.clone((self.seed + 1 + fold) % SEEDS)
+            member = self.predictor.reseeded((self.random_state + 1 + fold) % SEEDS)
             member._fit(rows[rest], targets[rest])
             mean, deviation = member._predict_std(rows[held])
             ratios[held] = np.abs(targets[held] - mean) / np.maximum(deviation, 1e-12)

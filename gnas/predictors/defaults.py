@@ -47,7 +47,7 @@ _FLOW = ("size", "ops", "walk", "flow")
 
 
 def default(
-    space: Space, *, prior: Prior | None = None, networks: bool = True, seed: int = 0
+    space: Space, *, prior: Prior | None = None, networks: bool = True, random_state: int = 0
 ) -> Predictor:
     """The predictor to bet on for few labels: processes, trees and perceptrons, averaged.
 
@@ -64,7 +64,7 @@ def default(
             with nothing.
         networks: Whether graph networks may take part. Training them on 500 samples takes ten to
             thirty seconds, the rest four.
-        seed: Fixes every random choice.
+        random_state: Fixes every random choice.
 
     Raises:
         ConfigError: ``prior`` is unknown, or operations do not sit on edges.
@@ -74,13 +74,13 @@ def default(
         >>> default(NASBench201(), networks=False).name
         'ARD GP + extra trees'
     """
-    counting = _counting(space, prior, seed)
+    counting = _counting(space, prior, random_state)
     found = _networks(space) if networks else []
     if not found:
         return counting
     least = max(space.pretrained.values())
     members = [OnGraphs(counting), *found]
-    return Average(members, from_samples=(0, *[least] * len(found)), seed=seed)
+    return Average(members, from_samples=(0, *[least] * len(found)), random_state=random_state)
 
 
 def _networks(space: Space) -> list[GraphNetwork]:
@@ -98,7 +98,7 @@ def _networks(space: Space) -> list[GraphNetwork]:
     return [GraphNetwork(encoder, process=False) for encoder in encoders]
 
 
-def _counting(space: Space, prior: Prior | None, seed: int) -> Average:
+def _counting(space: Space, prior: Prior | None, random_state: int) -> Average:
     """All that sees counts."""
     if prior is not None and (prior not in get_args(Prior) or not space.edge_ops):
         raise ConfigError(
@@ -106,7 +106,7 @@ def _counting(space: Space, prior: Prior | None, seed: int) -> Average:
             f"edges, but got {prior!r} for '{space.name}'"
         )
     members = _for_edge_ops(space, prior) if space.edge_ops else _for_node_ops(space)
-    return Average(members, seed=seed)
+    return Average(members, random_state=random_state)
 
 
 def _fitted_relevance(features: PathStatistics) -> list[float] | None:

@@ -66,13 +66,13 @@ class OnGraphs(Predictor):
     Args:
         predictor: Any predictor whose features are `PathStatistics`, `ChannelStatistics`, or both
             joined.
-        seed: See `Predictor`; the predictor's own by default.
+        random_state: See `Predictor`; the predictor's own by default.
 
     Raises:
         ConfigError: the predictor has other features.
     """
 
-    def __init__(self, predictor: Predictor, *, seed: int | None = None) -> None:
+    def __init__(self, predictor: Predictor, *, random_state: int | None = None) -> None:
         features = predictor.features
         parts = features.parts if isinstance(features, Joined) else (features,)
         counts = [p for p in parts if isinstance(p, PathStatistics | ChannelStatistics)]
@@ -81,15 +81,16 @@ class OnGraphs(Predictor):
                 "the predictor's features must be PathStatistics or ChannelStatistics, but got "
                 f"{features.name}"
             )
-        seed = predictor.seed if seed is None else seed
+        if random_state is None:
+            random_state = predictor.random_state
         self.vocabulary = Vocabulary.of(counts[0])
-        super().__init__(FunctionalGraphs(self.vocabulary), seed=seed)
+        super().__init__(FunctionalGraphs(self.vocabulary), random_state=random_state)
         self.name, self.has_std = predictor.name, predictor.has_std
         self.counts = counts
         self.predictor = predictor
 
     def _fit(self, rows: Rows, targets: Scores) -> None:
-        self.predictor = self.predictor.clone(self.seed)
+        self.predictor = self.predictor.reseeded(self.random_state)
         self.predictor._fit(self._counted(rows), targets)
 
     def _predict(self, rows: Rows) -> Scores:
@@ -127,7 +128,7 @@ class GraphNetwork(Predictor):
             Without, how far the networks lie apart is the uncertainty, if there are several.
         epochs: Passes over the training graphs, at most `MOST_STEPS` steps.
         body_rate: The encoder's learning rate as a share of the head's; 0 trains the head alone.
-        seed: See `Predictor`.
+        random_state: See `Predictor`.
 
     Raises:
         ConfigError: an option is outside its range, or encoders of different vocabularies.
@@ -142,7 +143,7 @@ class GraphNetwork(Predictor):
         process: bool | None = None,
         epochs: int = EPOCHS,
         body_rate: float = 1.0,
-        seed: int = 0,
+        random_state: int = 0,
     ) -> None:
         if members < 1 or epochs < 1:
             raise ConfigError(
@@ -150,7 +151,7 @@ class GraphNetwork(Predictor):
             )
         if body_rate < 0:
             raise ConfigError(f"body_rate must be at least 0, but got {body_rate}")
-        fresh = isinstance(encoder, Space | Vocabulary)
+        start, fresh = encoder, isinstance(encoder, Space | Vocabulary)
         if isinstance(encoder, Space | Vocabulary):
             encoder = GraphEncoder(GraphEncoderConfig(vocabulary=Vocabulary.of(encoder)))
         encoders = [*encoder] if isinstance(encoder, Sequence) else [encoder]
@@ -166,12 +167,14 @@ class GraphNetwork(Predictor):
                 f"encoders must be at least one and share their vocabulary, but got "
                 f"{[one.name for one in encoders]}"
             )
-        super().__init__(FunctionalGraphs(vocabularies.pop()), seed=seed)
+        super().__init__(FunctionalGraphs(vocabularies.pop()), random_state=random_state)
         network = encoders[0].config.network
         self.name = f"{network} network" + (f" x {members}" if members > 1 else "") + f", {loss}"
         self.encoders = copy.deepcopy(encoders)  # who trains theirs further changes no fit
+        self.encoder = start if fresh else self.encoders
         self.fresh = fresh
-        self.loss = loss_named(loss)
+        self.loss = loss
+        self._loss = loss_named(loss)
         self.members = members
         self.process = not fresh if process is None else process
         self.epochs = epochs
@@ -186,12 +189,12 @@ class GraphNetwork(Predictor):
         self._scorers = [self._trained(i, ops, edges, values) for i in range(self.members)]
         self._processes = []
         for encoder in self.encoders if self.process else ():
-            self._processes.append(ArdProcess(self.features, seed=self.seed))
+            self._processes.append(ArdProcess(self.features, random_state=self.random_state))
             self._processes[-1]._fit(_embedded(encoder, rows), targets)
 
     def _trained(self, member: int, ops: Tensor, edges: Tensor, targets: Tensor) -> _Scorer:
         """One member, trained."""
-        seed = int(np.random.SeedSequence([self.seed, member]).generate_state(1)[0])
+        seed = int(np.random.SeedSequence([self.random_state, member]).generate_state(1)[0])
         generator = torch.Generator().manual_seed(seed)
         scorer = self._start(seed)
         rates = [LEARNING_RATE * self.body_rate, LEARNING_RATE]
@@ -209,13 +212,13 @@ class GraphNetwork(Predictor):
             order = torch.randperm(len(ops), generator=generator)
             for start in range(0, len(ops) - size + 1, size):
                 part = order[start : start + size]
-                loss = self.loss(scorer(ops[part], edges[part]), targets[part])
+                loss = self._loss(scorer(ops[part], edges[part]), targets[part])
                 optimizer.zero_grad()
                 torch.autograd.backward(loss)
                 optimizer.step()
                 schedule.step()
         scorer.eval().requires_grad_(False)
-        if self.loss is not squared:
+        if self._loss is not squared:
             scorer.rescale(*matched(scorer(ops, edges), targets))
         return scorer
 

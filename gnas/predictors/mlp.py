@@ -37,7 +37,7 @@ class MLP(Predictor):
         loss: What they are trained with, a key of `gnas.predictors.losses.LOSSES`. The scores of
             a ranking loss are shifted and scaled to the mean and deviation of the targets.
         epochs: Passes over the training rows.
-        seed: See `Predictor`.
+        random_state: See `Predictor`.
 
     Raises:
         ConfigError: no members or epochs, or no such loss.
@@ -54,24 +54,25 @@ class MLP(Predictor):
         members: int = 1,
         loss: str = "squared",
         epochs: int = EPOCHS,
-        seed: int = 0,
+        random_state: int = 0,
     ) -> None:
         if members < 1 or epochs < 1:
             raise ConfigError(
                 f"members and epochs must be positive, but got {members=} and {epochs=}"
             )
-        super().__init__(features, seed=seed)
+        super().__init__(features, random_state=random_state)
         self.name = "MLP" if members == 1 else f"MLP x {members}"
         self.name += "" if loss == "squared" else f", {loss}"
         self.members = members
-        self.loss = loss_named(loss)
+        self.loss = loss
+        self._loss = loss_named(loss)
         self.epochs = epochs
         self.has_std = members > 1
         self._columns: ColumnScale | None = None
         self._weights: list[Tensor] = []
 
     def _fit(self, rows: Rows, targets: Scores) -> None:
-        generator = torch.Generator().manual_seed(self.seed)
+        generator = torch.Generator().manual_seed(self.random_state)
         self._columns = ColumnScale(rows)
         x = torch.from_numpy(self._columns(rows)).float()
         y = torch.from_numpy(targets).float()
@@ -84,13 +85,13 @@ class MLP(Predictor):
             order = torch.randperm(len(x), generator=generator)
             for start in range(0, len(x) - batch_size + 1, batch_size):
                 part = order[start : start + batch_size]
-                loss = self.loss(_forward(weights, x[part]), y[part]).sum()
+                loss = self._loss(_forward(weights, x[part]), y[part]).sum()
                 optimizer.zero_grad()
                 torch.autograd.backward(loss)
                 optimizer.step()
                 schedule.step()
         self._weights = [weight.detach() for weight in weights]
-        if self.loss is not squared:
+        if self._loss is not squared:
             slope, intercept = matched(_forward(self._weights, x), y)  # [members]
             self._weights[2] *= slope[:, None, None]
             self._weights[3].mul_(slope[:, None, None]).add_(intercept[:, None, None])

@@ -73,7 +73,7 @@ class ArdProcess(Predictor):
             distribution, 0 as those of a uniform one, see `NormalScores.flattened`.
         hyper_rows: Hyperparameters are fitted on at most this many rows (a seeded draw);
             predictions use all.
-        seed: See `Predictor`.
+        random_state: See `Predictor`.
 
     Source: Rasmussen and Williams, Gaussian Processes for Machine Learning, 2006, chapters 2, 5;
     Hvarfner et al., Vanilla Bayesian Optimization Performs Great in High Dimensions, ICML 2024,
@@ -94,9 +94,9 @@ class ArdProcess(Predictor):
         spread: float = SPREAD,
         tails: float = 1.0,
         hyper_rows: int = HYPER_ROWS,
-        seed: int = 0,
+        random_state: int = 0,
     ) -> None:
-        super().__init__(features, seed=seed)
+        super().__init__(features, random_state=random_state)
         self.name = "ARD GP"
         self.columns = None if columns is None else tuple(columns)
         self.relevance = None if relevance is None else tuple(relevance)
@@ -115,7 +115,7 @@ class ArdProcess(Predictor):
         self._scale_of_columns = ColumnScale(self._chosen(rows))
         inputs = self._scaled(rows)
         values = torch.from_numpy(NormalScores.flattened(targets, self.tails))
-        part = np.random.default_rng(self.seed).permutation(len(rows))[: self.hyper_rows]
+        part = np.random.default_rng(self.random_state).permutation(len(rows))[: self.hyper_rows]
         lengths = self._prior_lengths(rows, inputs.size(1))
         found = _most_probable(inputs[part], values[part], self.kernel, lengths, self.spread)
         self._lengths, self._signal = found.lengths, found.signal
@@ -292,7 +292,7 @@ class WLProcess(Predictor):
     Args:
         features: The labels that are compared.
         hyper_rows: As for `ArdProcess`.
-        seed: See `Predictor`.
+        random_state: See `Predictor`.
 
     Source: Ru et al., Interpretable Neural Architecture Search via Bayesian Optimisation with
     Weisfeiler-Lehman Kernels, ICLR 2021; without its feature selection, and with the exponential.
@@ -302,8 +302,10 @@ class WLProcess(Predictor):
     SHARPNESS = (1.0, 3.0, 8.0)
     NOISE = (1e-3, 3e-3, 1e-2, 3e-2, 0.1, 0.3, 1.0)
 
-    def __init__(self, features: WLLabels, *, hyper_rows: int = 500, seed: int = 0) -> None:
-        super().__init__(features, seed=seed)
+    def __init__(
+        self, features: WLLabels, *, hyper_rows: int = 500, random_state: int = 0
+    ) -> None:
+        super().__init__(features, random_state=random_state)
         self.name = "WL GP"
         self.labels = features
         self.hyper_rows = hyper_rows
@@ -314,7 +316,7 @@ class WLProcess(Predictor):
         self._posterior: _Posterior | None = None
 
     def _fit(self, rows: Rows, targets: Scores) -> None:
-        part = np.random.default_rng(self.seed).permutation(len(rows))[: self.hyper_rows]
+        part = np.random.default_rng(self.random_state).permutation(len(rows))[: self.hyper_rows]
         best, noise = -math.inf, 0.0
         for rounds in range(self.labels.n_iter + 1):
             counts = label_counts(self._until(rows[part], rounds))

@@ -289,7 +289,7 @@ def test_a_fit_in_the_experiment_equals_one_by_hand(table_path: str) -> None:
     row = next(r for r in bench_nasbench101(config).rows if r.predictor == "random forest")
     order = np.random.default_rng([0, 1, 0]).permutation(160)
     seed = int(np.random.SeedSequence([0, 0]).generate_state(1)[0]) % 2**31
-    forest = Forest(OneHot(7, 5, with_counts=True), seed=seed)
+    forest = Forest(OneHot(7, 5, with_counts=True), random_state=seed)
     forest.fit(table.graphs[order[:40].tolist()], table.val_acc()[order[:40]])
     rest = np.sort(order[40:])
     predicted = forest.predict(table.graphs[rest.tolist()])

@@ -26,7 +26,7 @@ def mean_tau(features: Features, cells: DenseBatch, scores: Scores, samples: int
     for seed in range(6):
         order = np.random.default_rng([31, seed]).permutation(len(cells))
         few, rest = order[:samples], order[samples:]
-        predictor = MLP(features, seed=seed).fit_rows(rows[few], scores[few])
+        predictor = MLP(features, random_state=seed).fit_rows(rows[few], scores[few])
         found.append(kendall_tau(predictor.predict_rows(rows[rest]), scores[rest]))
     return float(np.mean(found))
 

@@ -87,21 +87,21 @@ def test_scores_without_an_order_are_named(
     predictor: Predictor, scores: NDArray[np.float64], message: str
 ) -> None:
     with pytest.raises(ConfigError, match=message):
-        predictor.clone(0).fit(cells(), scores)
+        predictor.reseeded(0).fit(cells(), scores)
 
 
 @ALL
 def test_one_sample_and_none_are_too_few(predictor: Predictor) -> None:
     for count in (0, 1):
         with pytest.raises(ConfigError, match=rf"at least 2 scores, but got shape \({count},\)"):
-            predictor.clone(0).fit(cells()[:count], UNIFORM[:count])
+            predictor.reseeded(0).fit(cells()[:count], UNIFORM[:count])
 
 
 @ALL
 def test_copies_with_different_scores_are_predicted_alike(predictor: Predictor) -> None:
     batch = DenseBatch.concat([cells(), cells()])
     scores = np.concatenate([UNIFORM, UNIFORM[::-1] + 0.5])
-    predicted = predictor.clone(0).fit(batch, scores).predict(batch)
+    predicted = predictor.reseeded(0).fit(batch, scores).predict(batch)
     assert np.isfinite(predicted).all()
     np.testing.assert_allclose(predicted[:12], predicted[12:], atol=1e-6)
 
@@ -109,7 +109,7 @@ def test_copies_with_different_scores_are_predicted_alike(predictor: Predictor) 
 @ALL
 def test_samples_that_are_all_one_cell_teach_nothing(predictor: Predictor) -> None:
     same = DenseBatch.concat([cells()[:1]] * 12)
-    fitted = predictor.clone(0).fit(same, UNIFORM)
+    fitted = predictor.reseeded(0).fit(same, UNIFORM)
     predicted = fitted.predict(DenseBatch.concat([same, cells()]))
     assert np.isfinite(predicted).all()
     np.testing.assert_allclose(predicted[:12], predicted[0], atol=1e-6)
@@ -120,8 +120,8 @@ def test_samples_that_are_all_one_cell_teach_nothing(predictor: Predictor) -> No
 def test_graphs_of_another_space_are_refused(predictor: Predictor, other: str) -> None:
     wrong = cells(SPACES[other]())
     with pytest.raises(GraphError, match=r"(graphs|cells) must have .*, (but )?got"):
-        predictor.clone(0).fit(wrong, UNIFORM)
-    fitted = predictor.clone(0).fit(cells(), UNIFORM)
+        predictor.reseeded(0).fit(wrong, UNIFORM)
+    fitted = predictor.reseeded(0).fit(cells(), UNIFORM)
     before = fitted.predict(cells())
     with pytest.raises(GraphError, match=r"(graphs|cells) must have .*, (but )?got"):
         fitted.predict(wrong)

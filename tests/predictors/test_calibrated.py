@@ -56,8 +56,8 @@ def test_few_samples_leave_the_deviations_as_they_are() -> None:
 def test_predictions_stay_those_of_the_predictor() -> None:
     graphs = cells(60)
     scores = graphs.adjacency.sum((1, 2)).numpy() + np.arange(60) / 100
-    plain = ArdProcess(RAW, seed=3).fit(graphs[:40], scores[:40])
-    ours = Calibrated(ArdProcess(RAW), seed=3).fit(graphs[:40], scores[:40])
+    plain = ArdProcess(RAW, random_state=3).fit(graphs[:40], scores[:40])
+    ours = Calibrated(ArdProcess(RAW), random_state=3).fit(graphs[:40], scores[:40])
     mean, deviation = ours.predict(graphs, return_std=True)
     expected, raw = plain.predict(graphs, return_std=True)
     np.testing.assert_array_equal(mean, expected)

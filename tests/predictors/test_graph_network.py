@@ -57,7 +57,9 @@ def test_networks_learn_end_to_end(network: GraphNetworkName, loss: str) -> None
 def test_same_seed_same_result_and_the_encoder_is_left_alone() -> None:
     start = encoder()
     before = start.encode(CELLS)
-    models = [GraphNetwork(start, epochs=2, seed=seed).fit(CELLS, SCORES) for seed in (5, 5, 6)]
+    models = [
+        GraphNetwork(start, epochs=2, random_state=seed).fit(CELLS, SCORES) for seed in (5, 5, 6)
+    ]
     first, second, third = (model.predict(CELLS) for model in models)
     assert np.array_equal(first, second)
     assert not np.array_equal(first, third)
@@ -77,20 +79,20 @@ def test_members_differ_and_tell_how_unsure_they_are() -> None:
 
 def test_the_process_is_one_on_the_embedding_before_training() -> None:
     start = encoder()
-    both = GraphNetwork(start, members=2, epochs=3, seed=4).fit(CELLS[:60], SCORES[:60])
-    networks = GraphNetwork(start, members=2, epochs=3, seed=4, process=False)
-    process = ArdProcess(Embedding(start), seed=4)
+    both = GraphNetwork(start, members=2, epochs=3, random_state=4).fit(CELLS[:60], SCORES[:60])
+    networks = GraphNetwork(start, members=2, epochs=3, random_state=4, process=False)
+    process = ArdProcess(Embedding(start), random_state=4)
     a, b = (model.fit(CELLS[:60], SCORES[:60]) for model in (networks, process))
     mean, deviation = both.predict(CELLS, return_std=True)
     assert np.allclose(mean, (2 * a.predict(CELLS) + b.predict(CELLS)) / 3, atol=1e-3)
     assert (deviation > b.predict(CELLS, return_std=True)[1] - 1e-3).all()
-    three = GraphNetwork([start, encoder(seed=1)], members=2, epochs=3, seed=4)
-    other = ArdProcess(Embedding(encoder(seed=1)), seed=4).fit(CELLS[:60], SCORES[:60])
+    three = GraphNetwork([start, encoder(seed=1)], members=2, epochs=3, random_state=4)
+    other = ArdProcess(Embedding(encoder(seed=1)), random_state=4).fit(CELLS[:60], SCORES[:60])
     processes = (b.predict(CELLS) + other.predict(CELLS)) / 2
     expected = (2 * a.predict(CELLS) + processes) / 3
     found = three.fit(CELLS[:60], SCORES[:60]).predict(CELLS)
     assert np.allclose(found, expected, atol=1e-3)
-    copy = both.clone(4)
+    copy = both.reseeded(4)
     assert np.array_equal(copy.fit(CELLS[:60], SCORES[:60]).predict(CELLS), mean)
 
 
@@ -113,7 +115,7 @@ def test_rows_are_graphs_and_nothing_else() -> None:
 
 
 def test_round_trip_on_disk(tmp_path: Path) -> None:
-    model = GraphNetwork(encoder(), epochs=2, seed=3).fit(CELLS, SCORES)
+    model = GraphNetwork(encoder(), epochs=2, random_state=3).fit(CELLS, SCORES)
     model.save(tmp_path / "model.safetensors")
     again = GraphNetwork(encoder(), epochs=2).load(tmp_path / "model.safetensors")
     assert np.array_equal(again.predict(CELLS), model.predict(CELLS))
@@ -148,8 +150,10 @@ def test_a_process_on_the_embedding_takes_a_graph_encoder() -> None:
 def test_predictors_on_statistics_can_read_graphs(name: str, rng: np.random.Generator) -> None:
     space = SPACES[name]()
     cells, scores = space.sample_batch(30, rng), rng.random(30)
-    plain = ArdProcess(PathStatistics(space), seed=2).fit(cells[:20], scores[:20])
-    reading = OnGraphs(ArdProcess(PathStatistics(space)), seed=2).fit(cells[:20], scores[:20])
+    plain = ArdProcess(PathStatistics(space), random_state=2).fit(cells[:20], scores[:20])
+    reading = OnGraphs(ArdProcess(PathStatistics(space)), random_state=2).fit(
+        cells[:20], scores[:20]
+    )
     found, expected = (model.predict(cells, return_std=True) for model in (reading, plain))
     assert np.allclose(found, expected)
     both = Average([OnGraphs(plain), GraphNetwork(space, members=1, epochs=1)])
@@ -220,7 +224,7 @@ def test_members_that_wait_for_samples_are_counted(rng: np.random.Generator) -> 
     both = Average([one, other], from_samples=(0, 30))
     assert not both.has_std
     few = both.fit(cells[:20], scores[:20]).predict(cells)
-    assert (few == one.clone(0).fit(cells[:20], scores[:20]).predict(cells)).all()
+    assert (few == one.reseeded(0).fit(cells[:20], scores[:20]).predict(cells)).all()
     plain = Average([one, other]).fit(cells, scores).predict(cells)
     assert (both.fit(cells, scores).predict(cells) == plain).all()
     for least in ((5, 30), (-1, -1), (0,)):

@@ -71,14 +71,14 @@ def task(count: int = 160) -> tuple[DenseBatch, np.ndarray]:
 @pytest.mark.parametrize("predictor", PREDICTORS, ids=IDS)
 def test_predictors_learn_and_repeat(predictor: Predictor) -> None:
     cells, scores = task()
-    predicted = predictor.clone(1).fit(cells[:100], scores[:100]).predict(cells[100:])
+    predicted = predictor.reseeded(1).fit(cells[:100], scores[:100]).predict(cells[100:])
     assert predicted.shape == (60,)
     assert predicted.dtype == np.float64
     least = 0.2 if isinstance(predictor, OneColumn) else 0.55
     assert kendall_tau(predicted, scores[100:]) > least
-    again = predictor.clone(1).fit(cells[:100], scores[:100])
+    again = predictor.reseeded(1).fit(cells[:100], scores[:100])
     assert (again.predict(cells[100:]) == predicted).all()
-    as_list = predictor.clone(1).fit(list(cells[:100]), torch.from_numpy(scores[:100]))
+    as_list = predictor.reseeded(1).fit(list(cells[:100]), torch.from_numpy(scores[:100]))
     np.testing.assert_allclose(as_list.predict(list(cells[100:])), predicted, atol=1e-6)
     assert as_list.predict(cells.data(100)).shape == (1,)
 
@@ -86,9 +86,9 @@ def test_predictors_learn_and_repeat(predictor: Predictor) -> None:
 @pytest.mark.parametrize("predictor", PREDICTORS, ids=IDS)
 def test_a_clone_is_independent_of_its_origin(predictor: Predictor) -> None:
     cells, scores = task()
-    first = predictor.clone(1).fit(cells[:60], scores[:60])
+    first = predictor.reseeded(1).fit(cells[:60], scores[:60])
     before = first.predict(cells)
-    second = first.clone(2)
+    second = first.reseeded(2)
     with pytest.raises(ConfigError, match="must be fitted first"):
         second.predict(cells)
     second.fit(cells[60:], -scores[60:])
@@ -100,7 +100,7 @@ def test_a_clone_is_independent_of_its_origin(predictor: Predictor) -> None:
 def test_the_seed_matters_only_where_chance_does() -> None:
     cells, scores = task()
     for predictor in (MLP(RAW), Forest(RAW, num_trees=5)):
-        rows = [predictor.clone(seed).fit(cells, scores).predict(cells) for seed in (1, 2)]
+        rows = [predictor.reseeded(seed).fit(cells, scores).predict(cells) for seed in (1, 2)]
         assert (rows[0] != rows[1]).any()
 
 
@@ -118,15 +118,15 @@ BAD_SCORES = [
 def test_bad_scores_are_named(predictor: Predictor, scores: list[float], message: str) -> None:
     cells, _ = task(4)
     with pytest.raises(ConfigError, match=message):
-        predictor.clone(0).fit(cells, scores)
+        predictor.reseeded(0).fit(cells, scores)
 
 
 @pytest.mark.parametrize("predictor", PREDICTORS, ids=IDS)
 def test_two_samples_do_and_one_does_not(predictor: Predictor) -> None:
     cells, scores = task()
-    assert np.isfinite(predictor.clone(0).fit(cells[:2], scores[:2]).predict(cells)).all()
+    assert np.isfinite(predictor.reseeded(0).fit(cells[:2], scores[:2]).predict(cells)).all()
     with pytest.raises(ConfigError, match="at least 2 scores"):
-        predictor.clone(0).fit(cells[:1], scores[:1])
+        predictor.reseeded(0).fit(cells[:1], scores[:1])
 
 
 def test_bad_graphs_and_rows_are_named() -> None:
@@ -171,8 +171,8 @@ def test_scores_of_every_loss_are_on_the_scale_of_the_targets(loss: str) -> None
 
 def test_members_of_a_deep_ensemble_differ_and_are_averaged() -> None:
     cells, scores = task()
-    predictor = Average([MLP(RAW)] * 3, seed=4).fit(cells, scores)
-    members = [MLP(RAW, seed=4 + i).fit(cells, scores).predict(cells) for i in range(3)]
+    predictor = Average([MLP(RAW)] * 3, random_state=4).fit(cells, scores)
+    members = [MLP(RAW, random_state=4 + i).fit(cells, scores).predict(cells) for i in range(3)]
     mean, deviation = predictor.predict(cells, return_std=True)
     np.testing.assert_allclose(mean, np.mean(members, axis=0))
     np.testing.assert_allclose(deviation, np.std(members, axis=0), atol=1e-12)
@@ -196,7 +196,7 @@ def test_the_default_works_in_every_space(name: str, rng: np.random.Generator) -
     space = SPACES[name]()
     cells = space.sample_batch(60, rng)
     scores = cells.adjacency.bool().sum((1, 2)).double() + torch.arange(60) / 1000
-    predictor = default(space, seed=1).fit(cells[:40], scores[:40])
+    predictor = default(space, random_state=1).fit(cells[:40], scores[:40])
     assert kendall_tau(predictor.predict(cells[40:]), scores[40:]) > 0.4
 
 

@@ -283,11 +283,11 @@ def test_a_saved_predictor_predicts_the_same(
 ) -> None:
     cells, scores = task()
     path = tmp_path / "predictor.safetensors"
-    first = make().clone(7).fit(cells[:40], scores[:40])
+    first = make().reseeded(7).fit(cells[:40], scores[:40])
     first.save(path)
     second = make().load(path)
     assert (second.predict(cells) == first.predict(cells)).all()
-    assert second.seed == 7
+    assert second.random_state == 7
 
 
 def test_bad_files_are_named(tmp_path: Path) -> None:

@@ -47,13 +47,15 @@ class ByAccuracy(Predictor):
     Args:
         accuracy: Learns accuracies.
         penalty: Of every cell.
-        seed: See `Predictor`.
+        random_state: See `Predictor`.
     """
 
-    def __init__(self, accuracy: Predictor, penalty: MacsPenalty, *, seed: int = 0) -> None:
-        super().__init__(Joined((accuracy.features, penalty)), seed=seed)
+    def __init__(
+        self, accuracy: Predictor, penalty: MacsPenalty, *, random_state: int = 0
+    ) -> None:
+        super().__init__(Joined((accuracy.features, penalty)), random_state=random_state)
         self.name = f"accuracy by {accuracy.name}"
-        self._template = accuracy
+        self.accuracy, self.penalty = accuracy, penalty
         self._accuracy: Predictor | None = None
         self.slope, self._level = 0.0, 0.0
 
@@ -82,7 +84,7 @@ class ByAccuracy(Predictor):
 
     def _out_of_fold(self, features: Rows, accuracies: Scores) -> Scores:
         """What is predicted of every cell by a fit on the other folds, float64 [N]."""
-        fold = np.random.default_rng(self.seed).permutation(len(accuracies)) % FOLDS
+        fold = np.random.default_rng(self.random_state).permutation(len(accuracies)) % FOLDS
         found = np.empty(len(accuracies))
         for k in range(FOLDS):
             others = accuracies[fold != k]
@@ -94,4 +96,4 @@ class ByAccuracy(Predictor):
         return found
 
     def _new(self) -> Predictor:
-        return self._template.clone(self.seed)
+        return self.accuracy.reseeded(self.random_state)

@@ -83,7 +83,7 @@ def new_predictor(config: NasgemConfig, space: Space) -> Predictor:
         GnasError: see `encoder_of`.
     """
     if config.predictor == "default":
-        return default(space, seed=config.seed)
+        return default(space, random_state=config.seed)
     if config.predictor == "walks":
         if space.edge_ops:
             raise ConfigError(
@@ -95,7 +95,7 @@ def new_predictor(config: NasgemConfig, space: Space) -> Predictor:
         features = raw_features(space)
     else:
         features = embedded_features(config, space, encoder_of(space, config.encoder))
-    return MLP(features, members=config.members, seed=config.seed)
+    return MLP(features, members=config.members, random_state=config.seed)
 
 
 def walks(num_ops: int, *, seed: int = 0) -> Predictor:
@@ -107,7 +107,7 @@ def walks(num_ops: int, *, seed: int = 0) -> Predictor:
     """
     features = WalkStatistics(num_ops)
     process = GaussianProcess(features, kernel="matern")
-    return Average([Forest(features, kind="extra"), process], seed=seed)
+    return Average([Forest(features, kind="extra"), process], random_state=seed)
 
 
 def compared_predictors(
@@ -133,8 +133,11 @@ def compared_predictors(
         encoder = None
     if encoder is not None:
         seen = embedded_features(config, space, encoder)
-        found["embedding"] = (MLP(seen, members=config.members, seed=config.seed), encoder.dim)
-    raw = MLP(raw_features(space), members=config.members, seed=config.seed)
+        found["embedding"] = (
+            MLP(seen, members=config.members, random_state=config.seed),
+            encoder.dim,
+        )
+    raw = MLP(raw_features(space), members=config.members, random_state=config.seed)
     found["raw"] = (raw, None)
     return found
 

@@ -74,7 +74,7 @@ class NasgemSearch(Searcher):
         super().__init__(space, seed=seed)
         self.start, self.pool, self.top, self.min_nodes = start, pool, top, min_nodes
         self.lambda_, self.update_every = lambda_, update_every
-        self.predictor = predictor.clone(seed)
+        self.predictor = predictor.reseeded(seed)
         self._accuracy, self._meanwhile = self.predictor, meanwhile
         self._settled = 0
         self._reasons: list[str] = []
@@ -91,7 +91,7 @@ class NasgemSearch(Searcher):
         super().aim(goal, count, counted)
         if self.lambda_ is not None and count is not None:
             penalty = MacsPenalty(lambda batch: count(batch, ("macs",))["macs"], self.lambda_)
-            self.predictor = ByAccuracy(self._accuracy, penalty, seed=self.seed)
+            self.predictor = ByAccuracy(self._accuracy, penalty, random_state=self.seed)
         self.cells = draw_candidates(
             self.space, self.start, seed=self.seed, min_nodes=self.min_nodes
         )

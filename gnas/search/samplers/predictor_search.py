@@ -117,7 +117,7 @@ class PredictorSearch(Searcher):
             predictor = default(space, prior=prior, networks=False)
         elif prior is not None:
             raise ConfigError(f"prior must go with the default predictor, not '{predictor.name}'")
-        self.predictor = predictor.clone(seed)
+        self.predictor = predictor.reseeded(seed)
         if explore and not self.predictor.has_std:
             raise ConfigError(
                 "to explore needs a predictor that knows its uncertainty, "
@@ -158,7 +158,7 @@ class PredictorSearch(Searcher):
         super().aim(goal, count, counted)
         self._random_pool, self._near, self._fitted_on = None, {}, []
         self._predictors = {
-            name: self.predictor.clone(self.seed)
+            name: self.predictor.reseeded(self.seed)
             for name in goal.names
             if name not in self._counted
         }

@@ -36,7 +36,7 @@ def test_what_it_learns_is_the_accuracy(rng: np.random.Generator) -> None:
     cells, new = SPACE.sample_batch(80, rng), SPACE.sample_batch(400, rng)
     accuracies = true_accuracies(cells, rng, 0.005)
     predictor = ByAccuracy(PROCESS, PENALTY).fit(cells, scored(accuracies, cells))
-    own = PROCESS.clone(0).fit(cells, accuracies).predict(new)
+    own = PROCESS.reseeded(0).fit(cells, accuracies).predict(new)
     found = predictor.predict(new) + PENALTY(new)[:, 0]
     line = np.polyfit(own, found, 1)  # ties of the accuracies survive the way through scores
     assert np.allclose(np.polyval(line, own), found, atol=1e-9)
@@ -65,7 +65,9 @@ def test_without_any_knowledge_macs_decide(rng: np.random.Generator) -> None:
     few = ByAccuracy(PROCESS, PENALTY).fit(cells[:9], scored(rng.uniform(0.8, 1, 9), cells[:9]))
     assert few.slope == 0 and kendall_tau(few.predict(new), macs) == pytest.approx(1)
     noise = [
-        ByAccuracy(PROCESS, PENALTY, seed=k).fit(cells, scored(rng.normal(0.9, 0.03, 60), cells))
+        ByAccuracy(PROCESS, PENALTY, random_state=k).fit(
+            cells, scored(rng.normal(0.9, 0.03, 60), cells)
+        )
         for k in range(5)
     ]
     assert np.median([one.slope for one in noise]) < 0.5
@@ -86,13 +88,13 @@ def test_clones_and_bad_scores(rng: np.random.Generator) -> None:
     scores = scored(true_accuracies(cells, rng, 0.01), cells)
     first = ByAccuracy(walks(2), PENALTY).fit(cells, scores)
     before = first.predict(cells)
-    other = first.clone(1).fit(cells[:20], scores[:20])
+    other = first.reseeded(1).fit(cells[:20], scores[:20])
     assert np.array_equal(first.predict(cells), before)
     assert not np.array_equal(other.predict(cells), before)
     again = ByAccuracy(walks(2), PENALTY).fit(cells, scores)
     assert np.array_equal(again.predict(cells), before)
     with pytest.raises(ConfigError, match="must be fitted first"):
-        first.clone(0).predict(cells)
+        first.reseeded(0).predict(cells)
     with pytest.raises(ConfigError, match="scores must be finite"):
         ByAccuracy(walks(2), PENALTY).fit(cells, np.full(30, np.nan))
 
