@@ -40,10 +40,10 @@ def write(folder: Path, cells: int) -> dict[str, float]:
     """Writes the file; the cells are spread evenly over the enumeration."""
     import numpy as np
 
-    from gnas.data.nasbench101 import metrics_class
     from gnas.data.tfrecord import write_record
     from gnas.graphs import graph_hash
     from gnas.spaces import NASBench101
+    from gnas.spaces.nasbench101.tfrecord import metrics_class
 
     space = NASBench101()
     batch = space.enumerate()
@@ -85,8 +85,8 @@ def _metrics(message: Any, values: list[list[float]]) -> bytes:
 
 def convert(folder: Path, cells: int) -> dict[str, float]:
     """Converts the file as `gnas data convert nasbench101` does."""
-    from gnas.data.nasbench101 import read_tfrecord_table
     from gnas.data.tables import save_table
+    from gnas.spaces.nasbench101.tfrecord import read_tfrecord_table
 
     start, cpu, before = time.perf_counter(), time.process_time(), _rss_mb()
     table = read_tfrecord_table(folder / "nasbench.tfrecord")

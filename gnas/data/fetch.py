@@ -7,6 +7,7 @@ from __future__ import annotations
 
 import base64
 import logging
+from collections.abc import Mapping
 from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import TYPE_CHECKING
@@ -15,14 +16,18 @@ import pooch
 import requests
 
 from gnas.data.places import SHIPPED, data_folder, find_table
-from gnas.data.sources import SOURCES, Source
+from gnas.data.sources import Source
 from gnas.errors import ConfigError, DataError, MissingDataError
-from gnas.spaces.names import check_notation
+from gnas.spaces.names import check_notation, space_modules
 
 if TYPE_CHECKING:
     from gnas.data.benchmark_table import BenchmarkTable
     from gnas.data.tfrecord import Progress
 
+SOURCES: Mapping[str, Source] = {
+    source.name: source for module in space_modules("published") for source in module.SOURCES
+}
+"""Published files by name: ``SOURCES`` of the modules ``published`` of the spaces' folders."""
 SIZE_TOLERANCE = 0.08
 """How far a file's size may be from the published one, which is rounded and does not say whether
 a megabyte has 10^6 or 2^20 bytes."""
@@ -131,8 +136,8 @@ def convert(
 
     Args:
         name: A key of `SOURCES`.
-        source_path: The TFRecord file, NATS-Bench folder, or foreign Parquet table; the fetched
-            one by default.
+        source_path: A file or folder like the published one, or a foreign Parquet table; the
+            fetched one by default.
         out: The table to write; by default where `load_table` finds it by name.
         data_dir: See `data_folder`.
         notation: Of the architectures of a foreign Parquet table, if not the benchmark's own:
@@ -178,7 +183,7 @@ def verify(
     """Checks a table, or a source file before conversion, completely.
 
     Args:
-        path_or_name: See `find_table`; also a TFRecord file or a NATS-Bench folder.
+        path_or_name: See `find_table`; also a file or folder like one of `SOURCES`.
         data_dir: See `data_folder`.
         progress: Told how far checking has come.
 
@@ -187,20 +192,14 @@ def verify(
         DataError: says what is wrong, and where.
     """
     path = Path(path_or_name)
-    if path.suffix != ".tfrecord" and not path.is_dir():
+    source = next((source for source in SOURCES.values() if source.is_kind_of(path)), None)
+    if source is None:
         path = find_table(path_or_name, data_dir=data_dir)
     elif not path.exists():
         raise MissingDataError(f"a file to verify must exist, but there is no {path}")
-    from gnas.data.nasbench101 import read_tfrecord_table
-    from gnas.data.nats import read_nats_folder
     from gnas.data.tables import load_table, verify_table
 
-    if path.is_dir():
-        table = read_nats_folder(path, progress=progress)
-    elif path.suffix == ".tfrecord":
-        table = read_tfrecord_table(path, progress=progress)
-    else:
-        table = load_table(path)
+    table = load_table(path) if source is None else source.read(path, progress)
     verify_table(table, progress=progress)
     return table
 
@@ -209,8 +208,6 @@ def _read(
     path: Path, source: Source, notation: str | None, progress: Progress | None
 ) -> BenchmarkTable:
     from gnas.data.foreign import read_foreign
-    from gnas.data.nasbench101 import read_tfrecord_table
-    from gnas.data.nats import read_nats_folder
     from gnas.data.parquet import read_schema
     from gnas.data.tables import load_table
 
@@ -218,9 +215,7 @@ def _read(
         return read_foreign(path, read_schema(path), notation=notation)
     if path.suffix == ".parquet":
         return load_table(path)
-    if source.is_folder:
-        return read_nats_folder(path, progress=progress)
-    return read_tfrecord_table(path, progress=progress)
+    return source.read(path, progress)
 
 
 def _source(name: str) -> Source:

@@ -1,18 +1,15 @@
-"""Published benchmark files: where they are, how large, under which licence."""
+"""Published benchmark files: where they are, how large, under which licence, how they are read."""
 
 from __future__ import annotations
 
-from collections.abc import Mapping
 from dataclasses import dataclass
+from importlib import import_module
+from pathlib import Path
+from typing import TYPE_CHECKING
 
-NASBENCH101_CITATION = (
-    "Ying, Klein, Christiansen, Real, Murphy, Hutter. NAS-Bench-101: Towards Reproducible Neural "
-    "Architecture Search. ICML 2019."
-)
-NATS_CITATION = (
-    "Dong, Liu, Musial, Gabrys. NATS-Bench: Benchmarking NAS Algorithms for Architecture "
-    "Topology and Size. IEEE TPAMI 2021."
-)
+if TYPE_CHECKING:
+    from gnas.data.benchmark_table import BenchmarkTable
+    from gnas.data.tfrecord import Progress
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -39,52 +36,32 @@ class Source:
     states, and every record's own crc32c at conversion."""
     licence: str
     citation: str
+    reader: str
+    """``MODULE:FUNCTION`` that makes a table of a path; told ``progress``."""
     is_folder: bool = False
-    """Whether it is a folder of NATS-Bench files; otherwise a TFRecord."""
+    """Whether it is a folder of files."""
 
+    def is_kind_of(self, path: Path) -> bool:
+        """Whether a path looks like this file: a folder too, or of the same suffix.
 
-SOURCES: Mapping[str, Source] = {
-    source.name: source
-    for source in (
-        Source(
-            name="nasbench101",
-            space="nasbench101",
-            table="nasbench101",
-            file="nasbench_only108.tfrecord",
-            content="423,624 cells, 3 runs at 108 epochs",
-            url="https://storage.googleapis.com/nasbench/nasbench_only108.tfrecord",
-            page="https://github.com/google-research/nasbench",
-            megabytes=499,
-            sha256=None,
-            licence="Apache-2.0",
-            citation=NASBENCH101_CITATION,
-        ),
-        Source(
-            name="nasbench101-full",
-            space="nasbench101",
-            table="nasbench101-full",
-            file="nasbench_full.tfrecord",
-            content="423,624 cells, 3 runs each at 4, 12, 36 and 108 epochs",
-            url="https://storage.googleapis.com/nasbench/nasbench_full.tfrecord",
-            page="https://github.com/google-research/nasbench",
-            megabytes=1950,
-            sha256=None,
-            licence="Apache-2.0",
-            citation=NASBENCH101_CITATION,
-        ),
-        Source(
-            name="nasbench201",
-            space="nasbench201",
-            table="nasbench201",
-            file="NATS-tss-v1_0-3ffb9-simple",
-            content="15,625 cells on three datasets, 12 and 200 epochs",
-            url=None,
-            page="https://github.com/D-X-Y/NATS-Bench",
-            megabytes=2000,
-            sha256=None,
-            licence="MIT",
-            citation=NATS_CITATION,
-            is_folder=True,
-        ),
-    )
-}
+        Args:
+            path: Any path.
+        """
+        if path.is_dir():
+            return self.is_folder
+        return not self.is_folder and path.suffix == Path(self.file).suffix
+
+    def read(self, path: Path, progress: Progress | None = None) -> BenchmarkTable:
+        """The table of such a file.
+
+        Args:
+            path: The file or folder.
+            progress: Told how far reading has come.
+
+        Raises:
+            MissingDataError: there is no such file.
+            DataError: it is damaged, or laid out otherwise.
+        """
+        module, _, function = self.reader.partition(":")
+        table: BenchmarkTable = getattr(import_module(module), function)(path, progress=progress)
+        return table

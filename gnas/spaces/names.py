@@ -2,7 +2,10 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterator
 from importlib import import_module
+from importlib.util import find_spec
+from types import ModuleType
 
 from gnas.errors import ConfigError
 from gnas.user_code import Source
@@ -75,6 +78,21 @@ def network_config(text: str) -> type | None:
     name = text.partition("(")[0].strip()
     if name not in SPACE_HOMES:
         return None
-    package = SPACE_HOMES[name].partition(":")[0].rpartition(".")[0]
-    found: type = import_module(f"{package}.config").NETWORK
+    found: type = import_module(f"{_folder(name)}.config").NETWORK
     return found
+
+
+def space_modules(module: str) -> Iterator[ModuleType]:
+    """The modules of one name in the folders of the built-in spaces, for those that have it.
+
+    Args:
+        module: Its name in the folder.
+    """
+    for folder in map(_folder, SPACE_HOMES):
+        if find_spec(f"{folder}.{module}") is not None:
+            yield import_module(f"{folder}.{module}")
+
+
+def _folder(name: str) -> str:
+    """The package of a built-in space."""
+    return SPACE_HOMES[name].partition(":")[0].rpartition(".")[0]

@@ -12,7 +12,7 @@ from pathlib import Path
 import pytest
 
 from gnas.data import BenchmarkTable, fetch, load_table, save_table
-from gnas.data.sources import SOURCES
+from gnas.data.fetch import SOURCES
 from gnas.errors import ConfigError, DataError, MissingDataError
 from tests.data.conftest import make_table
 

@@ -9,10 +9,10 @@ import pyarrow.parquet as pq
 import pytest
 
 from gnas.data import load_table, save_table, verify_table
-from gnas.data.foreign import cells_from_strings
 from gnas.errors import DataError, GraphError
 from gnas.graphs import graph_hash
 from gnas.spaces import NASBench101, NASBench201
+from gnas.spaces.nasbench201.tables import cells_from_strings
 
 ACCURACIES = [f"{split}_acc_108_run{run}" for split in ("val", "test") for run in (1, 2, 3)]
 

@@ -11,10 +11,10 @@ import pytest
 import torch
 
 from gnas.data import load_table, save_table, verify_table
-from gnas.data.nasbench101 import read_tfrecord_table
 from gnas.errors import DataError
 from gnas.graphs import graph_hash
 from gnas.spaces import NASBench101
+from gnas.spaces.nasbench101.tfrecord import read_tfrecord_table
 from tests.data.conftest import drawn_records, frame, record
 
 NUMBERS = [[0.0, 0.0, 0.1, 0.1, 0.1], [54.0, 9.0, 0.5, 0.25, 0.75], [108.0, 20.0, 1.0, 0.5, 0.5]]

@@ -22,12 +22,12 @@ import pytest
 from gnas.data import load_table, save_table, verify_table
 from gnas.data.fetch import verify
 from gnas.data.foreign import read_foreign
-from gnas.data.nasbench101 import read_tfrecord_table
-from gnas.data.nats import read_nats_folder
 from gnas.data.parquet import MAX_BYTES, _checksum, read_schema
 from gnas.errors import DataError
 from gnas.graphs import graph_hash
 from gnas.spaces import NASBench101, NASBench201, in_notation, notations, space_of_text
+from gnas.spaces.nasbench101.tfrecord import read_tfrecord_table
+from gnas.spaces.nasbench201.nats import read_nats_folder
 from tests.data.conftest import drawn_records, frame, make_table
 from tests.data.test_foreign import cells101
 from tests.data.test_nats import architecture

@@ -22,11 +22,11 @@ from numpy.typing import NDArray
 from gnas.data.benchmark_table import BenchmarkTable
 from gnas.data.columns import Column, Provenance
 from gnas.data.files import MISFITS, check_regular
-from gnas.data.foreign import cells_from_strings
 from gnas.data.parquet import check_graphs
 from gnas.data.tfrecord import Progress
 from gnas.errors import DataError, MissingDataError
-from gnas.spaces import NASBench201
+from gnas.spaces.nasbench201 import NASBench201
+from gnas.spaces.nasbench201.tables import cells_from_strings
 
 SPLITS: Mapping[str, Mapping[str, str]] = {
     "cifar10-valid": {"val_acc": "x-valid", "test_acc": "ori-test"},

@@ -20,11 +20,11 @@ from numpy.typing import NDArray
 from gnas.data.benchmark_table import BenchmarkTable
 from gnas.data.columns import Column, Kind, Provenance
 from gnas.data.files import MISFITS
-from gnas.data.foreign import cells_from_text
 from gnas.data.parquet import check_graphs
 from gnas.data.tfrecord import Progress, read_records
 from gnas.errors import DataError
-from gnas.spaces import NASBench101
+from gnas.spaces.nasbench101 import NASBench101
+from gnas.spaces.nasbench101.tables import cells_from_text
 
 BEST_TEST_ACC = 0.9432
 """Best mean test accuracy at 108 epochs of the published benchmark, in four digits (Ying et al.,
