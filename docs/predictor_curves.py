@@ -2,8 +2,8 @@
 
 `python docs/predictor_curves.py [--results FILE] [--out docs/images/predictors.svg]`
 
-The curves of gnas come from a record of `benchmarks/predictors_nasbench201.py`; the published
-numbers are written down here, with the text that they were read in.
+The curves of gnas come from a result of `gnas bench nasbench201`; the published numbers are written
+down here, with the text that they were read in.
 """
 
 from __future__ import annotations
@@ -22,21 +22,22 @@ import matplotlib.pyplot as plt
 from matplotlib.axes import Axes
 from matplotlib.figure import Figure
 
-from gnas.style import PREDICTOR_COLOURS
+from gnas.style import PREDICTOR_COLOURS, shade
 
 ROOT = Path(__file__).resolve().parents[1]
 RESULTS = ROOT / "benchmarks/results/nasbench201_2core-cpu_202611.json"
 PUBLISHED, DARK = "#8a7a5e", "#252a31"
 OURS = PREDICTOR_COLOURS["default"]
 SIZES = (39, 78, 156, 469, 781, 1563)
-DEFAULT = "gnas default"
 CURVES = {
+    ("default", "path statistics"): "gnas default",
+    ("default", "path statistics, prior from CIFAR-100"): "the same with a prior‡",
     ("ARD GP", "path statistics"): "one ARD process",
     ("WL GP", "WL labels"): "one WL-kernel process",
     ("random forest", "adjacency + ops + op counts"): "random forest, raw matrix",
     ("MLP", "adjacency + ops"): "perceptron, raw matrix",
 }
-"""Predictor and encoder of a row beside the default's, and how the picture calls it."""
+"""Predictor and encoder of a row, and how the picture calls it."""
 PUBLISHED_TAU = {
     # Reported by their authors.
     "TNASP 2021": (None, 0.539, 0.589, 0.640, 0.689, 0.724),  # Lu et al., NeurIPS
@@ -72,31 +73,25 @@ def main() -> None:
     parser.add_argument("--results", type=Path, default=RESULTS)
     parser.add_argument("--out", type=Path, default=ROOT / "docs/images/predictors.svg")
     options = parser.parse_args()
-    found = [
-        part
-        for part in json.loads(options.results.read_text())
-        if part["config"]["dataset"] == "cifar10" and part["config"]["cells"] == "all"
-    ]
-    figure = draw(found)
+    figure = draw(json.loads(options.results.read_text()))
     is_svg = options.out.suffix == ".svg"
     figure.savefig(options.out, dpi=200, metadata={"Date": None} if is_svg else {})
 
 
-def draw(parts: list[dict[str, Any]]) -> Figure:
+def draw(result: dict[str, Any]) -> Figure:
     """All curves, each named where it ends."""
     plt.rcParams.update({"font.size": 9.5, "svg.hashsalt": "gnas", "text.color": DARK})
     figure, ax = plt.subplots(figsize=(9.2, 5.6), facecolor="white")
     figure.subplots_adjust(left=0.07, right=0.785, top=0.86, bottom=0.155)
-    rows = [row for part in parts for row in part["rows"] if row["kendall_tau"]]
-    ours = measured(rows)
+    ours = measured([row for row in result["rows"] if row["kendall_tau"]])
     theirs = [published(name, taus) for name, taus in PUBLISHED_TAU.items()]
     for curve in theirs:
         draw_published(ax, curve)
     for curve in reversed(ours):
         draw_measured(ax, curve)
     name_at_the_end(ax, [*ours, *theirs])
-    draw_ceiling(ax, parts[0]["ceiling"])
-    facts, config = parts[0]["table"], parts[0]["config"]
+    draw_ceiling(ax, result["ceiling"])
+    facts, config = result["table"], result["config"]
     figure.text(
         0.07, 0.965, "Which predictor ranks the other cells after a few labels?",
         fontsize=13, fontweight="bold", va="top",
@@ -111,18 +106,16 @@ def draw(parts: list[dict[str, Any]]) -> Figure:
 
 
 def measured(rows: list[dict[str, Any]]) -> list[Curve]:
-    """The default's curve, then the others."""
-    default = next((n, row["encoder"]) for row in rows if (n := row["predictor"]) == "default")
+    """The curves of `CURVES`."""
     curves = []
-    for key, label in {default: DEFAULT, **CURVES}.items():
+    for key, label in CURVES.items():
         mine = [row for row in rows if (row["predictor"], row["encoder"]) == key]
-        if not mine:
-            continue
         mine.sort(key=lambda row: row["samples"])
         taus = [row["kendall_tau"] for row in mine]
         sizes = [row["samples"] for row in mine]
         values = [[tau[part] for tau in taus] for part in ("mean", "low", "high")]
-        curves.append(Curve(label, PREDICTOR_COLOURS[key[0]], sizes, *values))
+        colour = shade(OURS, 1, 2) if "prior" in key[1] else PREDICTOR_COLOURS[key[0]]
+        curves.append(Curve(label, colour, sizes, *values))
     return curves
 
 
@@ -219,8 +212,8 @@ def draw_key(figure: Figure) -> None:
         (0.07, 0.04, "—  measured by gnas", DARK),
         (0.27, 0.04, "- -  its baselines, on the raw matrix", DARK),
         (0.655, 0.04, "···  published, on other samples", PUBLISHED),
-        (0.07, 0.012, "† not its authors' number: printed in PINAT's table 1 (NP as reported by "
-         "TNASP, arch2vec and Graphormer re-implemented).   * quoted second-hand.", PUBLISHED),
+        (0.07, 0.012, "† in PINAT's table 1, not its authors' (NP as reported by TNASP, the others "
+         "re-implemented).   * quoted second-hand.   ‡ fitted to CIFAR-100.", PUBLISHED),
     )  # fmt: skip
     for x, y, text, colour in parts:
         figure.text(x, y, text, fontsize=8.5 if y > 0.03 else 7.2, color=colour)
