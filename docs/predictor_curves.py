@@ -2,8 +2,8 @@
 
 `python docs/predictor_curves.py [--results FILE] [--out docs/images/predictors.svg]`
 
-The curves of gnas come from a result of `gnas bench nasbench201`; the published numbers are written
-down here, with the text that they were read in.
+The curves of gnas come from a result of `gnas bench nasbench201`; the published numbers are
+written down here, with the text that they were read in.
 """
 
 from __future__ import annotations
