@@ -212,8 +212,8 @@ def draw_key(figure: Figure) -> None:
         (0.07, 0.04, "—  measured by gnas", DARK),
         (0.27, 0.04, "- -  its baselines, on the raw matrix", DARK),
         (0.655, 0.04, "···  published, on other samples", PUBLISHED),
-        (0.07, 0.012, "† in PINAT's table 1, not its authors' (NP as reported by TNASP, the others "
-         "re-implemented).   * quoted second-hand.   ‡ fitted to CIFAR-100.", PUBLISHED),
+        (0.07, 0.012, "† in PINAT's table 1, not its authors' (NP as reported by TNASP, the "
+         "others re-implemented).   * quoted second-hand.   ‡ fitted to CIFAR-100.", PUBLISHED),
     )  # fmt: skip
     for x, y, text, colour in parts:
         figure.text(x, y, text, fontsize=8.5 if y > 0.03 else 7.2, color=colour)
