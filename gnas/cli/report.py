@@ -3,16 +3,23 @@
 from __future__ import annotations
 
 from pathlib import Path
-from typing import Annotated
+from typing import TYPE_CHECKING, Annotated
 
 import typer
 
 from gnas.cli.architectures import SpaceOption
 from gnas.cli.output import check_writable, console
 from gnas.errors import ConfigError, MissingDataError
-from gnas.spaces.names import check_space
+from gnas.spaces.names import check_space, is_own_space
+
+if TYPE_CHECKING:
+    from rich.console import Console
 
 NAME = "report.html"
+PageOption = Annotated[
+    bool, typer.Option("--report", help=f"Write {NAME} into the run's folder at the end")
+]
+"""Of the commands whose runs can be reported."""
 
 
 def report(
@@ -58,6 +65,25 @@ def report(
         report=lambda line: target.print(line, markup=False, soft_wrap=True),
     )  # fmt: skip
     console().print(str(file), markup=False, soft_wrap=True)
+
+
+def write_page(wanted: bool, folder: Path, target: Console, space: str | None = None) -> None:
+    """Writes the page of a run that has ended into its folder, and prints where it is.
+
+    Args:
+        wanted: Whether to do anything.
+        folder: The run's.
+        target: Where results are printed.
+        space: The run's space as it was named, which may be ``FILE.py:NAME``.
+    """
+    if not wanted:
+        return
+    from gnas.report import write_report
+    from gnas.spaces import load_space
+
+    own = load_space(space) if space is not None and is_own_space(space) else None
+    write_report([folder], folder / NAME, space=own)
+    target.print(f"report: {folder / NAME}", markup=False, soft_wrap=True)
 
 
 def check_run(path: Path) -> None:

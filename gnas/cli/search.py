@@ -24,6 +24,7 @@ from gnas.cli.output import (
     report_console,
     write_json,
 )
+from gnas.cli.report import PageOption, write_page
 from gnas.cli.search_any import register
 from gnas.cli.search_nasgem import nasgem
 from gnas.data.names import SearchDataset as Dataset
@@ -128,6 +129,7 @@ def toponas(
     epochs: Annotated[int | None, typer.Option(help="Passes over the training part")] = None,
     json: Annotated[str | None, typer.Option(help="File for the result; - is stdout")] = None,
     log: LogOption = None,
+    page: PageOption = False,
     method: Method = None,
     topology: Topology = None,
     k: Edges = None,
@@ -182,6 +184,7 @@ def toponas(
     use_threads(threads)
     if protocol is not None:
         _select(plan, protocol, folder, resume is not None, resolve_device(device), json, loggers)
+        write_page(page, folder, report_console(json))
         return
     again = shlex.join(["gnas", "search", "toponas", "--resume", str(folder)])
     with (
@@ -195,6 +198,7 @@ def toponas(
         )  # fmt: skip
     if world.is_main:
         print_search(result, folder, report_console(json))
+        write_page(page, folder, report_console(json))
         print_next(report_console(json), ["show", folder], ["retrain", folder])
         if json is not None:
             write_json(json, result)

@@ -17,6 +17,7 @@ from gnas.cli.output import (
     report_console,
     write_json,
 )
+from gnas.cli.report import PageOption, write_page
 from gnas.cli.searching import following, place, resume_command, watching
 from gnas.processes import prepare
 
@@ -99,6 +100,7 @@ def _command(searcher: str) -> Callable[..., None]:
         ] = None,
         json: Annotated[str | None, typer.Option(help="File for the result; - is stdout")] = None,
         log: LogOption = None,
+        page: PageOption = False,
         storage: Annotated[
             str | None,
             typer.Option(help="A file or postgresql+psycopg://...", rich_help_panel=WHERE),
@@ -133,7 +135,7 @@ def _command(searcher: str) -> Callable[..., None]:
             plan = plan_search(searcher, **options, storage=place(storage), study=study)
             stamp = time.strftime("%Y%m%d-%H%M%S")
             folder = out or Path("runs") / f"{searcher}-{Path(space).stem}-{stamp}"
-        _run(plan, folder, workers, resume is not None, json, loggers)
+        _run(plan, folder, workers, resume is not None, json, loggers, page)
 
     return search
 
@@ -145,6 +147,7 @@ def _run(
     resumed: bool,
     json: str | None,
     loggers: Sequence[RunLogger],
+    page: bool,
 ) -> None:
     """Search by a plan, and print what came out."""
     if workers > 0 and not plan.table:
@@ -159,6 +162,7 @@ def _run(
             figures=search_result_figures, loggers=loggers,
         )  # fmt: skip
     print_result(result, folder, report_console(json))
+    write_page(page, folder, report_console(json), plan.space)
     print_next(report_console(json), *following(folder, plan.space, plan.evaluate))
     if json is not None:
         write_json(json, result)

@@ -11,6 +11,7 @@ import typer
 from gnas.cli.checks import check_early
 from gnas.cli.options import LogOption, absolute, chosen_loggers, given, settings
 from gnas.cli.output import going_on, print_next, report_console, write_json
+from gnas.cli.report import PageOption, write_page
 from gnas.cli.searching import following, place, resume_command, watching
 from gnas.processes import prepare
 
@@ -89,6 +90,7 @@ def nasgem(
     seed: Annotated[int | None, typer.Option(help="Of cells, weights, split, pool [0]")] = None,
     json: Annotated[str | None, typer.Option(help="File for the result; - is stdout")] = None,
     log: LogOption = None,
+    page: PageOption = False,
     encoder: Encoder = None,
     no_embedding: NoEmbedding = False,
     predictor: Predictor = None,
@@ -141,6 +143,7 @@ def nasgem(
             figures=nasgem_figures, loggers=loggers,
         )  # fmt: skip
     print_search(result, folder, report_console(json))
+    write_page(page, folder, report_console(json), plan.space)
     print_next(report_console(json), *following(folder, plan.space, plan.evaluate))
     if json is not None:
         write_json(json, result)

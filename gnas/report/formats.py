@@ -58,7 +58,7 @@ def number(value: float | None, form: Format = "plain", digits: int = 4) -> str:
     if form == "count" and abs(value) >= 1000:
         for size, unit in ((1e9, "G"), (1e6, "M"), (1e3, "k")):
             if abs(value) >= size:
-                return f"{value / size:.{digits}g} {unit}"
+                return f"{float(f'{value / size:.{digits}g}'):g} {unit}"
     if float(value).is_integer() and abs(value) < 1e15:
         return f"{int(value):,}"
     return f"{value:.{digits}g}"

@@ -13,8 +13,8 @@ from gnas.report.page import Architecture, Drawing
 from gnas.spaces import READY_MADE, SPACES, Space, space_of_record
 
 MOST_DRAWN = 40
-"""Architectures of a run that get a drawing."""
-MOST_BYTES = 1_500_000
+"""Architectures of a single run that get a drawing."""
+MOST_BYTES = 600_000
 """Of all these drawings together."""
 
 
@@ -24,10 +24,11 @@ class Gallery:
     Args:
         space: Whose they are; None where it is of a user's own file, which is not run unasked, and
             nothing is drawn.
+        most: Architectures that get a drawing, of `MOST_BYTES` in all.
     """
 
-    def __init__(self, space: Space | None) -> None:
-        self.space = space
+    def __init__(self, space: Space | None, most: int = MOST_DRAWN) -> None:
+        self.space, self._most = space, most
         self._texts: dict[str, int] = {}
 
     def add(self, text: str) -> int:
@@ -43,7 +44,7 @@ class Gallery:
         order = dict.fromkeys([*(text for text in first if text in self._texts), *self._texts])
         drawings: dict[str, Markup] = {}
         size = 0
-        for text in [*order][:MOST_DRAWN] if self.space is not None else ():
+        for text in [*order][: self._most] if self.space is not None else ():
             drawing = Markup("").join(one.svg for one in self.draw(text))
             if drawing and size + len(drawing) <= MOST_BYTES:
                 drawings[text], size = drawing, size + len(drawing)

@@ -7,6 +7,7 @@ from pathlib import Path
 from gnas.data.files import MISFITS, check_regular, read_json
 from gnas.errors import DataError, GnasError, MissingDataError
 from gnas.report.benches import WHAT, bench_report
+from gnas.report.gallery import MOST_DRAWN
 from gnas.report.page import RunReport
 from gnas.report.searches import search_report
 from gnas.report.supernets import selection_report, supernet_report
@@ -18,12 +19,13 @@ from gnas.spaces import Space
 _RESULT = "result.json"
 
 
-def read_report(path: Path, space: Space | None = None) -> RunReport:
+def read_report(path: Path, space: Space | None = None, drawings: int = MOST_DRAWN) -> RunReport:
     """The report of a run's folder, a file that ``gnas bench --json`` wrote, or a table.
 
     Args:
         path: A folder or a file.
         space: The space of a run in a space of a user's own; see `gnas.spaces.space_of_record`.
+        drawings: Candidates that get a drawing, the best ones.
 
     Raises:
         MissingDataError: there is nothing to report at the path, or not yet.
@@ -36,12 +38,12 @@ def read_report(path: Path, space: Space | None = None) -> RunReport:
         )
     try:
         if path.is_dir():
-            return _of_folder(path, space)
+            return _of_folder(path, space, drawings)
         check_regular(path, "a result or a table")
         if path.suffix == ".parquet":
-            return table_report(path, space)
+            return table_report(path, space, drawings)
         if path.name == _RESULT and (path.parent / "config.json").exists():
-            return _of_folder(path.parent, space)
+            return _of_folder(path.parent, space, drawings)
         record = read_json(path, WHAT)
         if not isinstance(record, dict) or "rows" not in record:
             raise DataError(
@@ -55,23 +57,23 @@ def read_report(path: Path, space: Space | None = None) -> RunReport:
         raise DataError(f"{path} must be a whole run, but: {error!r:.200}") from error
 
 
-def _of_folder(folder: Path, space: Space | None) -> RunReport:
+def _of_folder(folder: Path, space: Space | None, drawings: int) -> RunReport:
     tables = sorted(folder.glob("*.parquet"))
     if tables and not (folder / "config.json").exists():
         if len(tables) > 1:
             raise DataError(
                 f"{folder} must hold one table, but has {len(tables)}; name one of them"
             )
-        return table_report(tables[0], space)
+        return table_report(tables[0], space, drawings)
     kind = kind_of_run(folder)
     if kind in ("search", "nasgem search"):
-        return search_report(folder, space)
+        return search_report(folder, space, drawings)
     if kind == "retrain":
         return training_report(folder, space)
     if kind == "selection":
-        return selection_report(folder)
+        return selection_report(folder, drawings)
     if kind == "supernet":
-        return supernet_report(folder)
+        return supernet_report(folder, drawings)
     if not (folder / _RESULT).exists():
         raise MissingDataError(
             f"an experiment must have ended to be told, but {folder} has no {_RESULT}"

@@ -20,7 +20,7 @@ from gnas.report.formats import (
     name_of,
     number,
 )
-from gnas.report.gallery import Gallery, space_of
+from gnas.report.gallery import MOST_DRAWN, Gallery, space_of
 from gnas.report.outcomes import group_of, protocol_of
 from gnas.report.page import (
     Axis,
@@ -50,18 +50,19 @@ SIZES = ("macs", "num_params")
 """Measures that accuracies are drawn against where they were no objectives."""
 
 
-def search_report(folder: Path, own: Space | None = None) -> RunReport:
+def search_report(folder: Path, own: Space | None = None, drawings: int = MOST_DRAWN) -> RunReport:
     """The report of a search in a run's folder, ended or under way.
 
     Args:
         folder: The run's.
         own: Its space, where that is of a user's own file.
+        drawings: Candidates that get a drawing.
 
     Raises:
         GnasError: nothing was evaluated yet, or a file is damaged.
     """
     search, record = read_searched(folder), recorded(folder)
-    gallery = Gallery(space_of(dict(search.space), own))
+    gallery = Gallery(space_of(dict(search.space), own), drawings)
     texts = [one.architecture for one in search.evaluations]
     for text in texts:
         gallery.add(text)
@@ -402,19 +403,23 @@ def _choice(search: Searched) -> Iterator[Block]:
 
 
 def _random_start(search: Searched) -> Iterator[tuple[str, str]]:
-    """What the random architectures that a search begins with are worth beside the best."""
+    """What the random architectures that a search begins with are worth beside those it chose."""
     start, first = search.config["searcher"].get("start"), search.goal.objectives[0]
-    values = [
-        (one.measures or {})[first.name]
-        for one in search.done
-        if isinstance(start, int) and one.number < start
-    ]
-    if len(values) < 2:
+    if not isinstance(start, int):
         return
-    best = max(values) if first.direction == "max" else min(values)
-    told = f"best {measure(first.name, best)}, mean {measure(first.name, float(np.mean(values)))}"
-    longer = "; they were trained shorter" if search.best.stage else ""
-    yield "Random baseline", f"{told} of the {len(values)} random ones it began with{longer}"
+
+    def told(some: list[Evaluation]) -> str:
+        values = [(one.measures or {})[first.name] for one in some]
+        best = max(values) if first.direction == "max" else min(values)
+        mean = float(np.mean(values))
+        return f"best {measure(first.name, best)}, mean {measure(first.name, mean)}"
+
+    random = [one for one in search.done if one.number < start]
+    chosen = [one for one in search.done if one.number >= start]
+    if random and chosen:
+        longer = ", which were trained longer" if search.best.stage else ""
+        yield "Random baseline", f"the {len(random)} random ones it began with: {told(random)}"
+        yield "Chosen ones", f"the {len(chosen)} after them{longer}: {told(chosen)}"
 
 
 def _nasgem_choice(result: NasgemResult) -> Iterator[Block]:

@@ -13,7 +13,7 @@ from gnas.metrics import Interval
 from gnas.report.circumstances import next_commands, what_was_run
 from gnas.report.drawing import inline_svg
 from gnas.report.formats import axis, cell, duration, interval, measure, name_of
-from gnas.report.gallery import Gallery
+from gnas.report.gallery import MOST_DRAWN, Gallery
 from gnas.report.outcomes import group_of, protocol_of
 from gnas.report.page import (
     Axis,
@@ -42,15 +42,19 @@ from gnas.viz import found_cells
 RESULT = "the result of a search"
 
 
-def supernet_report(folder: Path) -> RunReport:
+def supernet_report(folder: Path, drawings: int = MOST_DRAWN) -> RunReport:
     """The report of a supernet search, ended or under way.
+
+    Args:
+        folder: The run's.
+        drawings: Cells of single epochs that get a drawing.
 
     Raises:
         GnasError: no epoch has ended yet, or a file is damaged.
     """
     trace, record = read_trace(folder), recorded(folder)
     result = read_json(folder / "result.json", RESULT) if trace.ended else {}
-    gallery = Gallery(search_space(trace.config))
+    gallery = Gallery(search_space(trace.config), drawings)
     for epoch in trace.epochs:
         gallery.add(str(epoch["genotype"]))
     with decoding(folder / "result.json", RESULT):
@@ -265,8 +269,12 @@ def _next(folder: Path, trace: SearchTrace) -> Section:
     return next_commands(["show", folder], ["retrain", folder])
 
 
-def selection_report(folder: Path) -> RunReport:
+def selection_report(folder: Path, drawings: int = MOST_DRAWN) -> RunReport:
     """The report of several supernet searches, the best of which was retrained.
+
+    Args:
+        folder: The run's.
+        drawings: Cells that get a drawing beside the chosen one.
 
     Raises:
         GnasError: the run has not ended, or a file is damaged.
@@ -276,7 +284,7 @@ def selection_report(folder: Path) -> RunReport:
     result = read_json(path, RESULT)
     trace = read_trace(chosen)
     with decoding(path, RESULT):
-        gallery = Gallery(space_of_record(result["space"]))
+        gallery = Gallery(space_of_record(result["space"]), drawings)
         test = result["test_acc"]
         accuracy = Interval(test["mean"], _known(test["low"]), _known(test["high"]))
         tiles = (

@@ -13,7 +13,7 @@ from gnas.errors import ConfigError
 from gnas.metrics import kendall_tau
 from gnas.report.circumstances import next_commands, table_facts
 from gnas.report.formats import axis, cell, measure, name_of, number, settings
-from gnas.report.gallery import Gallery
+from gnas.report.gallery import MOST_DRAWN, Gallery
 from gnas.report.page import (
     Axis,
     Block,
@@ -39,12 +39,13 @@ MOST_ROWS = 500
 _SHOWN = ("val_acc", "test_acc", "num_params", "macs", "train_time_s")
 
 
-def table_report(path: Path, own: Space | None = None) -> RunReport:
+def table_report(path: Path, own: Space | None = None, drawings: int = MOST_DRAWN) -> RunReport:
     """The report of a benchmark table.
 
     Args:
         path: Its file.
         own: Its space, where that is of a user's own file.
+        drawings: Architectures that get a drawing, the best first.
 
     Raises:
         GnasError: it is no table, or is damaged.
@@ -57,7 +58,7 @@ def table_report(path: Path, own: Space | None = None) -> RunReport:
     columns = {name: _mean(table, name) for name in _SHOWN}
     known = {name: values for name, values in columns.items() if values is not None}
     first = next((n for n in ("val_acc", "test_acc") if n in known), next(iter(known), None))
-    gallery = Gallery(space)
+    gallery = Gallery(space, drawings)
     blocks: list[Block] = []
     tiles = [Tile("architectures", f"{len(table):,}"), Tile("columns", str(len(table.columns)))]
     sections: list[Section] = []

@@ -11,11 +11,16 @@ from gnas.data.files import replacing
 from gnas.errors import MissingDataError
 from gnas.report.circumstances import TIME
 from gnas.report.comparison import compare
+from gnas.report.gallery import MOST_DRAWN
 from gnas.report.html import render
 from gnas.report.page import Page
 from gnas.report.reading import read_report
 from gnas.spaces import Space
 
+LEAST_DRAWN = 6
+"""Candidates of each of many runs that get a drawing."""
+MOST_NAMED = 6
+"""Runs that the head of a page names."""
 EVERY_S = 2.0
 """Seconds between two looks at the files of runs that go on."""
 WATCHED = ("*.json", "*.jsonl", "*/metrics.jsonl", "*/result.json", "*/*/metrics.jsonl")
@@ -39,10 +44,11 @@ def write_report(
     Raises:
         GnasError: a run cannot be read, or the file cannot be written.
     """
-    runs = tuple(read_report(path, space) for path in paths)
+    drawings = max(LEAST_DRAWN, MOST_DRAWN // len(paths))
+    runs = tuple(read_report(path, space, drawings) for path in paths)
     page = Page(
         title=runs[0].name if len(runs) == 1 else f"{len(runs)} runs",
-        subtitle=runs[0].command if len(runs) == 1 else ", ".join(run.name for run in runs),
+        subtitle=runs[0].command if len(runs) == 1 else _named([run.name for run in runs]),
         live=live and not all(run.ended for run in runs),
         runs=runs,
         comparison=compare(runs) if len(runs) > 1 else (),
@@ -93,6 +99,11 @@ def watch_report(
         if page is not None and not page.live and now == before:
             return page
         time.sleep(every_s)
+
+
+def _named(names: Sequence[str]) -> str:
+    left = len(names) - MOST_NAMED
+    return ", ".join(names[:MOST_NAMED]) + (f" and {left} more" if left > 0 else "")
 
 
 def _state(path: Path) -> tuple[tuple[str, int, int], ...]:

@@ -5,6 +5,9 @@ from __future__ import annotations
 import json
 import re
 import shutil
+import signal
+import subprocess
+import sys
 from collections import Counter
 from collections.abc import Callable, Iterator
 from html.parser import HTMLParser
@@ -16,7 +19,7 @@ from typer.testing import CliRunner
 from gnas.cli import app
 from gnas.errors import GnasError
 from gnas.printable import printable
-from gnas.report import read_report, write_report
+from gnas.report import read_report, watch_report, write_report
 from gnas.report.drawing import inline_svg
 from gnas.report.gallery import Gallery
 from gnas.report.html import script_json
@@ -141,7 +144,7 @@ def test_the_choice_of_a_predictor_is_explained(runs: Runs) -> None:
     assert len(pairs) > 5 and list(zip(dots.x, dots.y, strict=True)) == pairs
     assert f"{len(pairs)} predictions" in foreseen.caption
     text = read_text(read_report(runs("predictor")))
-    assert "random forest" in text and "of the 5 random ones it began with" in text
+    assert "random forest" in text and "the 5 random ones it began with: best" in text
 
 
 def read_text(run: RunReport) -> str:
@@ -325,3 +328,84 @@ def test_the_command(runs: Runs, tmp_path: Path) -> None:
     other.write_text('{"a": 1}')
     done = CliRunner().invoke(app, ["report", str(other)])
     assert done.exit_code == 1 and "must be the result of gnas bench" in done.stderr
+
+
+def test_the_page_follows_a_run_until_it_ends(runs: Runs, tmp_path: Path) -> None:
+    folder, out = tmp_path / "run", tmp_path / "report.html"
+    folder.mkdir()
+    whole = (runs("front") / "metrics.jsonl").read_text().splitlines(keepends=True)
+    shutil.copy(runs("front") / "config.json", folder)
+    states: list[str] = []
+
+    def later() -> None:
+        """What the search writes meanwhile, a step a line that is reported."""
+        (folder / "metrics.jsonl").write_text("".join(whole[: 3 * len(states)]))
+        if len(states) == 4:
+            shutil.copy(runs("front") / "result.json", folder)
+
+    def report(line: str) -> None:
+        states.append(line.split(" ")[0].rstrip(":"))
+        if out.exists():
+            assert ('id="live"' in out.read_text()) == (len(states) < 5)
+        later()
+
+    page = watch_report([folder], out, every_s=0.01, report=report)
+    assert not page.live and page.runs[0].ended
+    assert states == ["waiting", "written", "written", "written", "written"], states
+
+
+def test_ctrl_c_ends_the_watch_and_leaves_a_whole_page(runs: Runs, tmp_path: Path) -> None:
+    command = [sys.executable, "-m", "gnas", "report", str(runs("training under way")), "--watch"]
+    out = tmp_path / "report.html"
+    asked = [*command, "--out", str(out)]
+    with subprocess.Popen(asked, stderr=subprocess.PIPE, text=True) as watch:
+        assert watch.stderr is not None
+        try:
+            assert "written at" in watch.stderr.readline()
+            watch.send_signal(signal.SIGINT)
+            errors = watch.stderr.read()
+            assert watch.wait(timeout=60) == 130
+        finally:
+            watch.kill()
+    assert "Traceback" not in errors
+    assert 'id="live"' in out.read_text() and list(tmp_path.iterdir()) == [out]
+
+
+@pytest.mark.parametrize("words", ["search evolution", "search nasgem"])
+def test_searches_write_their_report(tmp_path: Path, words: str) -> None:
+    table = ["--table", "nasgem-mini", "--space", "nasgem", "--out", str(tmp_path / "run")]
+    size = ["--budget", "6"]
+    if words == "search nasgem":
+        size = ["--iterations", "6", "--set", "top=2", "--set", "pool=50"]
+    done = CliRunner().invoke(app, [*words.split(), *table, *size, "--report"])
+    assert done.exit_code == 0, done.output
+    assert f"report: {tmp_path / 'run' / 'report.html'}" in done.stdout
+    assert read(tmp_path / "run" / "report.html").elements["script"] == 3
+
+
+def test_supernet_searches_write_their_report(tmp_path: Path) -> None:
+    small = [w for pair in ("channels=2", "num_cells=3", "batch_size=128", "image_size=8")
+             for w in ("--set", pair)]  # fmt: skip
+    words = ["search", "toponas", "--num-nodes", "4", "--epochs", "1", *small, "--report"]
+    done = CliRunner().invoke(app, [*words, "--out", str(tmp_path / "run")])
+    assert done.exit_code == 0, done.output
+    assert (tmp_path / "run" / "report.html").exists()
+
+
+def test_a_space_of_a_users_own_is_drawn_where_it_is_named(tmp_path: Path) -> None:
+    file = tmp_path / "own.py"
+    file.write_text(
+        "from gnas.spaces import NASBench201\n\n\n"
+        "class Own(NASBench201):\n    name = 'own'\n\n\n"
+        "def worth(graph, *, seed):\n    return float(graph.edge_op.sum())\n"
+    )
+    own, out = f"{file}:Own", tmp_path / "run"
+    words = ["search", "random", "--space", own, "--evaluate", f"{file}:worth", "--budget", "3"]
+    done = CliRunner().invoke(app, [*words, "--out", str(out), "--report"])
+    assert done.exit_code == 0, done.output
+    assert '<svg class="graph"' in (out / "report.html").read_text()
+    done = CliRunner().invoke(app, ["report", str(out)])  # the file is not run unasked
+    assert done.exit_code == 0, done.output
+    assert '<svg class="graph"' not in (out / "report.html").read_text()
+    assert CliRunner().invoke(app, ["report", str(out), "--space", own]).exit_code == 0
+    assert '<svg class="graph"' in (out / "report.html").read_text()

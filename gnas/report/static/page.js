@@ -88,7 +88,7 @@
       case "guide": return [Plot.line(found, { ...line, strokeWidth: 1.2, strokeDasharray: "4,4" })];
       case "step": return [Plot.line(found, { ...line, curve: "step-after" })];
       case "band": return [
-        Plot.areaY(ends, { x: "x", y1: "low", y2: "high", fill: colour, fillOpacity: 0.14 }), Plot.line(found, line)];
+        Plot.areaY(ends, { x: "x", y1: "low", y2: "high", fill: colour, fillOpacity: 0.12 }), Plot.line(found, line)];
       case "bars": return [Plot.rectY(found, { x1: "low", x2: "high", y1: 0, y2: "y", fill: colour, insetLeft: 0.5, insetRight: 0.5 })];
       case "line": case "intervals": {
         const rule = { stroke: colour, strokeWidth: across ? 2.2 : 1.2 };
