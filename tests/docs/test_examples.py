@@ -2,11 +2,15 @@
 
 from __future__ import annotations
 
+import ast
+import importlib.util
 import re
 import subprocess
 import sys
 from pathlib import Path
+from types import ModuleType
 
+import nbformat
 import pytest
 
 ROOT = Path(__file__).resolve().parents[2]
@@ -58,6 +62,48 @@ def test_the_tutorial_runs() -> None:
     assert result.returncode == 0, result.stderr
     shown = {line.split(":")[0].strip() for line in result.stdout.splitlines()}
     assert {"drawn", "kernel", "encoder", "tau", "found", "try next"} <= shown
+
+
+@pytest.fixture(scope="module")
+def notebooks() -> ModuleType:
+    """docs/tutorial_notebook.py."""
+    path = ROOT / "docs" / "tutorial_notebook.py"
+    spec = importlib.util.spec_from_file_location("tutorial_notebook", path)
+    assert spec and spec.loader
+    module = importlib.util.module_from_spec(spec)
+    spec.loader.exec_module(module)
+    return module
+
+
+def test_the_notebook_is_the_tutorials_program(notebooks: ModuleType) -> None:
+    stored = nbformat.read(notebooks.NOTEBOOK, as_version=4)
+    nbformat.validate(stored)
+    made = notebooks.notebook(TUTORIAL.read_text(encoding="utf-8"))
+    sources = [[(cell.cell_type, cell.source) for cell in book.cells] for book in (stored, made)]
+    assert sources[0] == sources[1], "run python docs/tutorial_notebook.py"
+    code = [cell.source for cell in made.cells if cell.cell_type == "code"]
+    program = TUTORIAL.read_text(encoding="utf-8")
+    lines = {line.strip() for line in program.splitlines()} - {""}
+    kept = {line.strip() for source in code for line in source.splitlines()}
+    dropped = {"def main() -> None:", 'if __name__ == "__main__":', "main()"}
+    assert lines - kept <= dropped | {f'"""{notebooks.ast.get_docstring(ast.parse(program))}"""'}
+
+
+def test_the_notebook_runs_from_top_to_bottom(notebooks: ModuleType) -> None:
+    stored = nbformat.read(notebooks.NOTEBOOK, as_version=4)
+    made = notebooks.notebook(TUTORIAL.read_text(encoding="utf-8"))
+    notebooks.run(made)
+    labels = [
+        [
+            line.split(":")[0].strip()
+            for cell in book.cells
+            if cell.cell_type == "code"
+            for output in cell.outputs
+            for line in output.text.splitlines()
+        ]
+        for book in (stored, made)
+    ]
+    assert labels[0] == labels[1] and "found" in labels[0]
 
 
 def test_the_tutorial_stays_short() -> None:
