@@ -11,7 +11,7 @@ from gnas.bench.result import RANDOM_PICK
 from gnas.data.files import decoding
 from gnas.metrics import Interval
 from gnas.report.circumstances import what_was_run
-from gnas.report.formats import axis, duration, format_of, interval, number
+from gnas.report.formats import axis, duration, format_of, interval, name_of, number
 from gnas.report.page import (
     Axis,
     Block,
@@ -23,7 +23,6 @@ from gnas.report.page import (
     Section,
     Series,
     Table,
-    Text,
     Tile,
 )
 
@@ -116,7 +115,7 @@ def _intervals(
 def _predictors(record: Mapping[str, Any]) -> tuple[tuple[Tile, ...], tuple[Section, ...]]:
     rows, quantity = record["rows"], str(record.get("quantity", "test_acc"))
     form = format_of(quantity)
-    label = quantity.replace("_", " ")
+    label = name_of(quantity)
     most = max(row["samples"] for row in rows)
     learned = [row for row in rows if row["samples"] == most and row["kendall_tau"] is not None]
     best = max(learned, key=lambda row: row["kendall_tau"]["mean"])
@@ -130,7 +129,6 @@ def _predictors(record: Mapping[str, Any]) -> tuple[tuple[Tile, ...], tuple[Sect
         Tile(f"best {label} of the table", number(record["best_score"], form)),
         Tile("samples", f"{most:,}", f"{best['seeds']} seeds"),
     )
-    names = [_row_name(row) for row in rows if row["samples"] == most]
     charts = (
         _by_samples(rows, record, form, label) if len({r["samples"] for r in rows}) > 1 else []
     )
@@ -195,16 +193,7 @@ def _predictors(record: Mapping[str, Any]) -> tuple[tuple[Tile, ...], tuple[Sect
         )
         for row in rows
     )
-    baseline = [row for row in rows if row["predictor"] == "none"]
     said: list[Block] = [Table(columns, lines, "Mean ± half of the 95% interval over seeds.")]
-    if baseline:
-        told = "; ".join(
-            f"{row['encoder']} at {row['samples']:,} samples: bias "
-            f"{number(row['global_bias']['mean'], form)}"
-            for row in baseline
-        )
-        said.append(Text(f"Without any predictor: {told}."))
-    assert names
     return tiles, (Section("Results", tuple(charts)), Section("All numbers", tuple(said)))
 
 

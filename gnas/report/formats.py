@@ -61,7 +61,7 @@ def number(value: float | None, form: Format = "plain", digits: int = 4) -> str:
                 return f"{float(f'{value / size:.{digits}g}'):g} {unit}"
     if float(value).is_integer() and abs(value) < 1e15:
         return f"{int(value):,}"
-    return f"{value:.{digits}g}"
+    return f"{float(f'{value:.{digits}g}'):g}"  # 100, not 1e+02
 
 
 def measure(name: str, value: float | None) -> str:

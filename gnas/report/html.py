@@ -17,6 +17,8 @@ from gnas.printable import printable
 from gnas.report.page import Axis, Chart, Page, Section, Series
 from gnas.runs import plain
 
+PALETTE = 8
+"""Colours of the style sheet; lines beyond that are dashed, so that no two look the same."""
 RELOAD_S = 5
 """Seconds after which the page of a run that goes on loads itself again."""
 
@@ -117,7 +119,10 @@ def _chart(chart: Chart, run: int) -> dict[str, Any]:
         "title": chart.title,
         "x": _axis(chart.x),
         "y": _axis(chart.y),
-        "series": [_series(series, run) for series in chart.series],
+        "series": [
+            _series(series, run) | {"dashed": place >= PALETTE}
+            for place, series in enumerate(chart.series)
+        ],
     }
 
 

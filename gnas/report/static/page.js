@@ -82,7 +82,8 @@
   const marksOf = (spec, series, across) => {
     const all = points(series), colour = colourOf(series);
     const found = all.filter((point) => point.x !== null && point.y !== null);
-    const line = { x: "x", y: "y", stroke: colour, strokeWidth: 1.9, strokeLinejoin: "round", strokeLinecap: "round" };
+    const line = { x: "x", y: "y", stroke: colour, strokeWidth: 1.9, strokeLinejoin: "round", strokeLinecap: "round",
+      strokeDasharray: series.dashed ? "7,4" : undefined };
     const ends = found.filter((point) => point.low !== null && point.high !== null);
     switch (series.kind) {
       case "guide": return [Plot.line(found, { ...line, strokeWidth: 1.2, strokeDasharray: "4,4" })];
@@ -139,6 +140,10 @@
     const whole = !spec.x.log && !across && spec.x.form === "plain" && xs.every((value) => value === null || Number.isInteger(value));
     const span = xscale.domain[1] - xscale.domain[0];
     const ticksX = whole && span < 12 ? Array.from({ length: Math.floor(xscale.domain[1]) - Math.ceil(xscale.domain[0]) + 1 }, (_, k) => Math.ceil(xscale.domain[0]) + k) : Math.max(3, Math.floor(width / (spec.x.log ? 60 : 85)));
+    const places = [...new Set(xs.filter((value) => value !== null))];
+    const few = spec.x.log && places.length <= 8; // the values themselves say more than round ones
+    const ticks = few ? places : ticksX;
+    const tickX = few ? tick({ ...spec.x, log: false }) : tick(spec.x);
     const all = shown.filter((s) => s.kind !== "guide").flatMap(points).filter((p) => p.x !== null && p.y !== null);
     const grid = { stroke: "var(--line)", strokeOpacity: 1 };
     const labelX = spec.x.label, labelY = across || spec.y.label === spec.title ? null : spec.y.label;
@@ -147,9 +152,9 @@
       style: { background: "none" },
       x: { ...xscale, label: null }, y: { ...yscale, label: null },
       marks: [
-        Plot.gridX({ ...grid, ticks: ticksX }),
+        Plot.gridX({ ...grid, ticks }),
         across ? Plot.ruleY(names.map((_, k) => k), grid) : Plot.gridY(grid),
-        Plot.axisX({ ticks: ticksX, tickFormat: tick(spec.x), label: labelX, labelAnchor: "right", labelArrow: "none", tickSize: 0, labelOffset: 34 }),
+        Plot.axisX({ ticks, tickFormat: tickX, label: labelX, labelAnchor: "right", labelArrow: "none", tickSize: 0, labelOffset: 34 }),
         across
           ? Plot.axisY({ ticks: names.map((_, k) => k), tickFormat: (k) => short(names[k] ?? ""), label: null, tickSize: 0 })
           : Plot.axisY({ tickFormat: tick(spec.y), label: labelY, labelAnchor: "top", labelArrow: "none", tickSize: 0, ticks: 6 }),
@@ -191,7 +196,7 @@
       svg.setAttribute("viewBox", "0 0 16 10");
       const dots = series.kind === "dots" || series.kind === "bars";
       const mark = document.createElementNS("http://www.w3.org/2000/svg", dots ? "circle" : "path");
-      const look = dots ? { cx: 8, cy: 5, r: 4 } : { d: "M0 5H16", "stroke-width": 2.4, "stroke-dasharray": series.kind === "guide" ? "3,3" : "none" };
+      const look = dots ? { cx: 8, cy: 5, r: 4 } : { d: "M0 5H16", "stroke-width": 2.4, "stroke-dasharray": series.kind === "guide" ? "3,3" : series.dashed ? "5,2" : "none" };
       for (const [key, value] of Object.entries(look)) mark.setAttribute(key, value);
       mark.style[dots ? "fill" : "stroke"] = colourOf(series);
       svg.append(mark);
