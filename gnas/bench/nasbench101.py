@@ -19,7 +19,8 @@ from gnas.bench.tables import name_of, open_table
 from gnas.data.tables import BenchmarkTable
 from gnas.graphs import DenseBatch, distinct, graph_keys
 from gnas.metrics import agreement_between_runs, group_means, kendall_tau, noise_ceiling
-from gnas.predictors import NASBench101Params
+from gnas.models import nasbench101_num_params
+from gnas.predictors import NumParams
 from gnas.spaces import NASBench101
 
 ENCODERS = encoders_of("nasbench101")
@@ -69,7 +70,7 @@ def bench_nasbench101(
             NASBench101(),
             config.encoders,
             wiring_only=config.ops == "fixed",
-            params=NASBench101Params(),
+            params=NumParams(nasbench101_num_params),
             networks=config.networks,
         ),
         samples=config.samples,

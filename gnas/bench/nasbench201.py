@@ -18,7 +18,8 @@ from gnas.data.tables import BenchmarkTable
 from gnas.errors import ConfigError
 from gnas.graphs import DenseBatch, graph_keys, live_nodes
 from gnas.metrics import agreement_between_runs, group_means, kendall_tau
-from gnas.predictors.parameters import NASBench201Params
+from gnas.models import nasbench201_num_params
+from gnas.predictors import NumParams
 from gnas.spaces import NASBench201
 
 ENCODERS = encoders_of("nasbench201")
@@ -71,7 +72,7 @@ def bench_nasbench201(
             space,
             ENCODERS,
             wiring_only=False,
-            params=NASBench201Params(),
+            params=NumParams(nasbench201_num_params),
             networks=config.networks,
         ),
         samples=config.samples,

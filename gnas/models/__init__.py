@@ -4,8 +4,10 @@ from gnas.models.counting import num_macs, num_params
 from gnas.models.saved import NetworkFacts, load_network, read_facts, save_network
 from gnas.spaces.nasbench101.config import NASBench101NetworkConfig
 from gnas.spaces.nasbench101.network import nasbench101_network
+from gnas.spaces.nasbench101.size import nasbench101_num_params
 from gnas.spaces.nasbench201.config import NASBench201NetworkConfig
 from gnas.spaces.nasbench201.network import NASBench201Network, nasbench201_network
+from gnas.spaces.nasbench201.size import nasbench201_num_params
 from gnas.spaces.nasgem.config import NasgemNetworkConfig
 from gnas.spaces.nasgem.network import NasgemNetwork, nasgem_imagenet, nasgem_network
 from gnas.spaces.nasgem.size import nasgem_macs
@@ -24,7 +26,9 @@ __all__ = [
     "darts_network",
     "load_network",
     "nasbench101_network",
+    "nasbench101_num_params",
     "nasbench201_network",
+    "nasbench201_num_params",
     "nasgem_imagenet",
     "nasgem_macs",
     "nasgem_network",

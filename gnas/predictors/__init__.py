@@ -14,11 +14,10 @@ from gnas.predictors.calibrated import Calibrated
 from gnas.predictors.channels import ChannelStatistics
 from gnas.predictors.defaults import default
 from gnas.predictors.embedding import Embedding, Joined
-from gnas.predictors.features import Features, OneHot, OneHotOps
+from gnas.predictors.features import Features, NumParams, OneHot, OneHotOps
 from gnas.predictors.graph_network import FunctionalGraphs, GraphNetwork, OnGraphs
 from gnas.predictors.losses import LOSSES
 from gnas.predictors.mlp import MLP
-from gnas.predictors.parameters import NASBench101Params, nasbench101_num_params
 from gnas.predictors.process import ArdProcess, WLProcess
 from gnas.predictors.walks import WalkStatistics
 from gnas.predictors.wl import WLLabels
@@ -39,7 +38,7 @@ __all__ = [
     "GaussianProcess",
     "GraphNetwork",
     "Joined",
-    "NASBench101Params",
+    "NumParams",
     "OnGraphs",
     "OneColumn",
     "OneHot",
@@ -52,5 +51,4 @@ __all__ = [
     "WalkStatistics",
     "ZeroCost",
     "default",
-    "nasbench101_num_params",
 ]

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from dataclasses import dataclass, field
 from typing import Protocol
 
@@ -84,3 +85,20 @@ class OneHotOps:
         kinds = batch.pad_to(self.max_nodes).ops[:, :, None] == torch.arange(self.num_ops)
         rows: Rows = kinds.flatten(1).double().numpy()
         return rows
+
+
+@dataclass(frozen=True)
+class NumParams:
+    """One column: the number of trainable parameters of every architecture's network.
+
+    Args:
+        count: Counts them, [N] architectures -> int64 [N]; for example
+            `gnas.models.nasbench101_num_params`.
+    """
+
+    count: Callable[[DenseBatch], NDArray[np.int64]]
+    name: str = field(default="number of parameters", init=False)
+
+    def __call__(self, graphs: Graphs) -> Rows:
+        """Rows float64 [N, 1]."""
+        return self.count(as_batch(graphs)).astype(np.float64)[:, None]

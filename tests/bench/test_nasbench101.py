@@ -26,7 +26,8 @@ from gnas.data.columns import Column, Provenance
 from gnas.errors import ConfigError, MissingDataError
 from gnas.graphs import DenseBatch, graph_hash
 from gnas.metrics import Interval, kendall_tau
-from gnas.predictors import Forest, OneHot, nasbench101_num_params
+from gnas.models import nasbench101_num_params
+from gnas.predictors import Forest, OneHot
 from gnas.runs import plain
 from gnas.spaces import NASBench101, NASBench201
 

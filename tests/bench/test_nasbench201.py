@@ -20,9 +20,8 @@ from gnas.data import BenchmarkTable, Column, Provenance, load_table, save_table
 from gnas.errors import ConfigError, MissingDataError
 from gnas.graphs import graph_keys
 from gnas.metrics import agreement_between_runs, kendall_tau
-from gnas.models import nasbench201_network, num_params
+from gnas.models import nasbench201_num_params
 from gnas.predictors import OneHot
-from gnas.predictors.parameters import NASBench201Params
 from gnas.spaces import NASBench101, NASBench201
 from gnas.viz import predictor_figures
 
@@ -69,7 +68,7 @@ def test_rows_of_both_protocols_follow_from_the_table(result: BenchResult, path:
     table = load_table(path)
     acc = table.val_acc(dataset="cifar10-valid")
     keys = graph_keys(NASBench201().functional(table.graphs))
-    params = NASBench201Params()(table.graphs)[:, 0]
+    params = nasbench201_num_params(table.graphs)
     taus, without = [], []
     for repetition in range(2):
         order = np.random.default_rng([0, 1, repetition]).permutation(ROWS)
@@ -151,7 +150,7 @@ def test_scores_are_called_what_their_column_is(
     table = load_table(path)
     params = Column("num_params", "num_params")
     values = {c.name: table.values(c.name) for c in table.columns}
-    values["num_params"] = NASBench201Params()(table.graphs)[:, 0]
+    values["num_params"] = nasbench201_num_params(table.graphs).astype(np.float64)
     columns = [*table.columns, params]
     wider = BenchmarkTable(table.graphs, columns, table.provenance, values)
     save_table(wider, tmp_path / "wider.parquet")
@@ -195,13 +194,6 @@ def test_clean_cells_are_those_of_the_literature(path: str) -> None:
     clean = bench_nasbench201(NASBench201Bench(samples=(30,), seeds=1, table=path, cells="clean"))
     count = int((~has_dead_part(load_table(path).graphs)).sum())
     assert clean.table["usable"] == count < ROWS
-
-
-def test_parameters_rank_as_the_networks_do(rng: np.random.Generator) -> None:
-    cells = NASBench201().sample_batch(8, rng)
-    ours = NASBench201Params()(cells)[:, 0]
-    true = np.array([num_params(nasbench201_network(cell)) for cell in cells])
-    np.testing.assert_allclose(ours - ours[0], true - true[0])
 
 
 def test_counts_of_edge_operations() -> None:
@@ -283,10 +275,7 @@ def test_the_command_prints_both_protocols(
 def test_ranking_of_published_cells(shared_data: Callable[[str], Path]) -> None:
     """One draw each of the sizes that papers use; the recorded means are higher or alike."""
     table = load_table(shared_data("nasbench201/nasbench201_cifar.parquet"))
-    np.testing.assert_allclose(
-        np.diff(NASBench201Params()(table.graphs)[:, 0]),
-        np.diff(table.values("cifar10_num_params")),
-    )
+    assert (nasbench201_num_params(table.graphs) == table.values("cifar10_num_params")).all()
     config = NASBench201Bench(samples=(78, 156), seeds=2, table=table.provenance.path)
     rows = bench_nasbench201(config).rows
     ours = {

@@ -13,8 +13,8 @@ from gnas.data import load_table
 from gnas.encoders import load_encoder
 from gnas.graphs import DenseBatch
 from gnas.metrics import kendall_tau
+from gnas.models import nasbench201_num_params
 from gnas.predictors import MLP, Embedding, Features, OneHot
-from gnas.predictors.parameters import NASBench201Params
 from gnas.predictors.targets import Scores
 from gnas.spaces import NASBench201
 
@@ -44,7 +44,7 @@ def test_nasbench201_embedding_beats_the_raw_matrix() -> None:
     """On a made-up truth that dead operations do not enter: parameters that data goes through."""
     space = NASBench201()
     cells = space.enumerate()[::10]
-    scores = NASBench201Params()(space.representative(cells))[:, 0]
+    scores = nasbench201_num_params(space.representative(cells)).astype(np.float64)
     embedding = Embedding(load_encoder("nasgem-nasbench201"))
     raw = mean_tau(OneHot(4, 3, 4), cells, scores, 100)
     assert mean_tau(embedding, cells, scores, 100) - raw > 0.05

@@ -12,9 +12,9 @@ from torch._dynamo.testing import CompileCounter
 from gnas.errors import ConfigError, GraphError
 from gnas.models import DartsNetwork, DartsNetworkConfig, darts_network, num_macs, num_params
 from gnas.spaces import Genotype, NASBench201, TopoNAS
-from gnas.spaces.primitives import FactorizedReduce, drop_path, primitive, reduction_cells
 from gnas.spaces.toponas import PRIMITIVES
 from gnas.spaces.toponas.network import AuxiliaryHead, DartsCell
+from gnas.spaces.toponas.primitives import FactorizedReduce, drop_path, primitive, reduction_cells
 
 # As printed in quark0/darts and yuhuixu1993/PC-DARTS (genotypes.py).
 DARTS_V2 = (

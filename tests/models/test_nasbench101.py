@@ -10,9 +10,15 @@ from nasbench_pytorch.model import Network
 
 from gnas.data import load_table
 from gnas.errors import GraphError
-from gnas.graphs import architecture, to_adjacency
-from gnas.models import NASBench101NetworkConfig, nasbench101_network, num_macs, num_params
-from gnas.spaces import NASBench101, NASBench201
+from gnas.graphs import DenseBatch, architecture, to_adjacency
+from gnas.models import (
+    NASBench101NetworkConfig,
+    nasbench101_network,
+    nasbench101_num_params,
+    num_macs,
+    num_params,
+)
+from gnas.spaces import NASGEM, NASBench101, NASBench201
 from gnas.spaces.nasbench101 import OPS
 
 
@@ -77,3 +83,42 @@ def test_counting_leaves_the_network_as_it_was(rng: np.random.Generator) -> None
 def test_cells_of_other_spaces_are_refused(rng: np.random.Generator) -> None:
     with pytest.raises(GraphError, match="x must have 5 columns, but got 3"):
         nasbench101_network(NASBench201().sample(rng))
+
+
+def test_parameters_of_known_cells() -> None:
+    """The counts are those that the benchmark's paper and its own table give."""
+    space = NASBench101()
+    deep = "input,conv3x3-bn-relu,conv3x3-bn-relu,output|"
+    chain = space.from_str(deep + "25")  # input -> a -> b -> output
+    single = space.from_str("input,output|1")
+    counts = nasbench101_num_params(DenseBatch.from_data([chain, single]))
+    stem, classifier = 27 * 128 + 256, 513 * 10
+    projections = sum(
+        i * o + 2 * o for i, o in
+        [(128, 128)] * 3 + [(128, 256), (256, 256), (256, 256), (256, 512), (512, 512), (512, 512)]
+    )  # fmt: skip
+    convolutions = sum(3 * 2 * (9 * c * c + 2 * c) for c in (128, 256, 512))
+    assert counts[1] == stem + projections + classifier
+    assert counts[0] == stem + projections + convolutions + classifier
+
+
+@pytest.mark.parametrize(
+    "config",
+    [
+        NASBench101NetworkConfig(stem_channels=22),  # small, and not divisible evenly
+        NASBench101NetworkConfig(
+            in_channels=1, num_classes=7, stem_channels=6, num_stacks=2, cells_per_stack=1
+        ),
+    ],
+)
+def test_parameters_are_those_of_the_network(
+    rng: np.random.Generator, config: NASBench101NetworkConfig
+) -> None:
+    cells = NASBench101().sample_batch(6, rng)
+    expected = [num_params(nasbench101_network(cell, config)) for cell in cells]
+    assert nasbench101_num_params(cells, config).tolist() == expected
+
+
+def test_parameters_need_nasbench101_cells(rng: np.random.Generator) -> None:
+    with pytest.raises(GraphError, match="5 NAS-Bench-101 ops, got 2"):
+        nasbench101_num_params(NASGEM(5).sample_batch(2, rng))

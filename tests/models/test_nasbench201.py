@@ -13,6 +13,7 @@ from gnas.errors import ConfigError, GraphError
 from gnas.models import (
     NASBench201NetworkConfig,
     nasbench201_network,
+    nasbench201_num_params,
     num_macs,
     num_params,
 )
@@ -76,3 +77,18 @@ def test_what_is_refused(rng: np.random.Generator) -> None:
         nasbench201_network(NASBench101().sample(rng))
     with pytest.raises(ConfigError, match="cells_per_stage must be at least 1, but got 0"):
         NASBench201NetworkConfig(cells_per_stage=0)
+
+
+@pytest.mark.parametrize(
+    "config",
+    [
+        NASBench201NetworkConfig(),
+        NASBench201NetworkConfig(in_channels=1, num_classes=7, channels=3, cells_per_stage=2),
+    ],
+)
+def test_parameters_are_those_of_the_network(
+    rng: np.random.Generator, config: NASBench201NetworkConfig
+) -> None:
+    cells = NASBench201().sample_batch(8, rng)
+    expected = [num_params(nasbench201_network(cell, config)) for cell in cells]
+    assert nasbench201_num_params(cells, config).tolist() == expected

@@ -11,6 +11,7 @@ from numpy.typing import NDArray
 from gnas.encoders import load_encoder
 from gnas.errors import ConfigError, GraphError
 from gnas.graphs import DenseBatch
+from gnas.models import nasbench101_num_params, nasbench201_num_params
 from gnas.predictors import (
     LOSSES,
     MLP,
@@ -23,7 +24,7 @@ from gnas.predictors import (
     Forest,
     GaussianProcess,
     Joined,
-    NASBench101Params,
+    NumParams,
     OneColumn,
     OneHot,
     OneHotOps,
@@ -35,7 +36,6 @@ from gnas.predictors import (
     ZeroCost,
     default,
 )
-from gnas.predictors.parameters import NASBench201Params
 from gnas.proxies import ProxyConfig
 from gnas.spaces import SPACES, NASBench101, NASBench201
 from gnas.spaces.base import Space
@@ -51,7 +51,7 @@ PREDICTORS: list[Predictor] = [
     GaussianProcess(PATHS),
     ArdProcess(PATHS),
     WLProcess(WLLabels(SPACE)),
-    OneColumn(NASBench201Params()),
+    OneColumn(NumParams(nasbench201_num_params)),
     Average([ArdProcess(PATHS), Forest(PATHS, num_trees=10)]),
     Calibrated(ArdProcess(PATHS)),
     ArdProcess(ZeroCost(SPACE, ProxyConfig(proxies=("params",)))),
@@ -136,7 +136,7 @@ def test_graphs_of_another_space_are_refused(predictor: Predictor, other: str) -
         OneHot(7, 5),
         OneHotOps(7, 5),
         WalkStatistics(5),
-        NASBench101Params(),
+        NumParams(nasbench101_num_params),
     ],
     ids=lambda features: type(features).__name__,
 )

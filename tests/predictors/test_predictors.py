@@ -10,7 +10,7 @@ from scipy.stats import norm
 from gnas.errors import ConfigError, GraphError
 from gnas.graphs import DenseBatch
 from gnas.metrics import kendall_tau
-from gnas.models import NASBench101NetworkConfig, nasbench101_network, num_params
+from gnas.models import nasbench101_num_params
 from gnas.predictors import (
     LOSSES,
     MLP,
@@ -20,7 +20,7 @@ from gnas.predictors import (
     Calibrated,
     Forest,
     GaussianProcess,
-    NASBench101Params,
+    NumParams,
     OneColumn,
     OneHot,
     PathStatistics,
@@ -28,8 +28,6 @@ from gnas.predictors import (
     WLLabels,
     WLProcess,
     default,
-    nasbench101_num_params,
-    parameters,
 )
 from gnas.predictors.targets import NormalScores
 from gnas.search.samplers import PredictorSearch
@@ -48,7 +46,7 @@ PREDICTORS: list[Predictor] = [
     GaussianProcess(RAW),
     GaussianProcess(RAW, kernel="matern", hyper_rows=50),
     Average([Forest(RAW, num_trees=20), GaussianProcess(RAW)]),
-    OneColumn(NASBench101Params()),
+    OneColumn(NumParams(nasbench101_num_params)),
     BoostedTrees(RAW, num_trees=40),
     Calibrated(MLP(RAW, members=3), folds=3),
     ArdProcess(RAW),
@@ -227,37 +225,3 @@ def test_what_was_fitted_to_a_benchmark_is_off() -> None:
         ConfigError, match="prior must go with the default predictor, not 'ARD GP'"
     ):
         PredictorSearch(space, plain[0], prior="cifar100")
-
-
-def test_parameters_of_known_cells() -> None:
-    """The counts are those that the benchmark's paper and its own table give."""
-    space = NASBench101()
-    deep = "input,conv3x3-bn-relu,conv3x3-bn-relu,output|"
-    chain = space.from_str(deep + "25")  # input -> a -> b -> output
-    single = space.from_str("input,output|1")
-    counts = nasbench101_num_params(DenseBatch.from_data([chain, single]))
-    stem, classifier = 27 * 128 + 256, 513 * 10
-    projections = sum(
-        i * o + 2 * o for i, o in
-        [(128, 128)] * 3 + [(128, 256), (256, 256), (256, 256), (256, 512), (512, 512), (512, 512)]
-    )  # fmt: skip
-    convolutions = sum(3 * 2 * (9 * c * c + 2 * c) for c in (128, 256, 512))
-    assert counts[1] == stem + projections + classifier
-    assert counts[0] == stem + projections + convolutions + classifier
-
-
-def test_parameters_are_those_of_the_trainable_network(
-    rng: np.random.Generator, monkeypatch: pytest.MonkeyPatch
-) -> None:
-    monkeypatch.setattr(parameters, "STEM_CHANNELS", 22)  # small, and not divisible evenly
-    cells = NASBench101().sample_batch(6, rng)
-    for cell, count in zip(cells, nasbench101_num_params(cells), strict=True):
-        assert (
-            num_params(nasbench101_network(cell, NASBench101NetworkConfig(stem_channels=22)))
-            == count
-        )
-
-
-def test_parameters_need_nasbench101_cells(rng: np.random.Generator) -> None:
-    with pytest.raises(GraphError, match="5 NAS-Bench-101 ops, got 2"):
-        nasbench101_num_params(NASGEM(5).sample_batch(2, rng))

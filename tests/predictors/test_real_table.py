@@ -10,7 +10,8 @@ import numpy as np
 from gnas.data import load_table
 from gnas.encoders import GraphEncoder, load_encoder
 from gnas.metrics import kendall_tau, noise_ceiling
-from gnas.predictors import Forest, GraphNetwork, OneHot, default, nasbench101_num_params
+from gnas.models import nasbench101_num_params
+from gnas.predictors import Forest, GraphNetwork, OneHot, default
 from gnas.spaces import NASBench101
 
 TABLE = "nasbench101/nasbench101_partial.parquet"

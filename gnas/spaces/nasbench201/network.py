@@ -7,9 +7,9 @@ from torch import Tensor, nn
 from torch_geometric.data import Data
 
 from gnas.graphs import to_adjacency
+from gnas.spaces.convolutions import Norm, conv_norm
 from gnas.spaces.nasbench201 import CANDIDATES, EDGES, NUM_NODES, NASBench201
 from gnas.spaces.nasbench201.config import NASBench201NetworkConfig
-from gnas.spaces.primitives import Norm, conv_norm
 
 NUM_STAGES = 3
 """Stages of cells; a residual block between two of them halves the maps and doubles the width."""

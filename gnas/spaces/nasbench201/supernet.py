@@ -12,9 +12,9 @@ from torch.utils.checkpoint import checkpoint
 
 from gnas.errors import ConfigError
 from gnas.fused import Features, Kernels, kernels_for
+from gnas.spaces.convolutions import conv_norm
 from gnas.spaces.nasbench201.network import NUM_STAGES, ResidualReduction
 from gnas.spaces.nasbench201.space import CANDIDATES, EDGES, NUM_NODES
-from gnas.spaces.primitives import conv_norm
 from gnas.spaces.supernets import MixedWeights, SupernetConfig
 
 OPS = CANDIDATES[1:]

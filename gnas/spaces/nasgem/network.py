@@ -9,9 +9,9 @@ from torch import Tensor, nn
 from torch_geometric.data import Data
 
 from gnas.graphs import to_adjacency
+from gnas.spaces.convolutions import conv_norm
 from gnas.spaces.nasgem import NASGEM, OPS
 from gnas.spaces.nasgem.config import NasgemNetworkConfig
-from gnas.spaces.primitives import conv_norm
 
 
 @dataclass(frozen=True)

@@ -9,7 +9,9 @@ from torch import Tensor, nn
 from torch_geometric.data import Data
 
 from gnas.errors import ConfigError
-from gnas.spaces.primitives import (
+from gnas.spaces.toponas.config import DartsNetworkConfig
+from gnas.spaces.toponas.genotype import CellEntries, Genotype
+from gnas.spaces.toponas.primitives import (
     FactorizedReduce,
     drop_path,
     primitive,
@@ -17,8 +19,6 @@ from gnas.spaces.primitives import (
     relu_conv_norm,
     stem,
 )
-from gnas.spaces.toponas.config import DartsNetworkConfig
-from gnas.spaces.toponas.genotype import CellEntries, Genotype
 
 
 def darts_network(graph: Data, config: DartsNetworkConfig | None = None) -> DartsNetwork:

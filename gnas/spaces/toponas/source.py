@@ -7,10 +7,10 @@ from collections.abc import Iterator
 from torch_geometric.data import Data
 
 from gnas.spaces import parts
-from gnas.spaces.primitives import reduction_cells
 from gnas.spaces.toponas.config import DartsNetworkConfig
 from gnas.spaces.toponas.genotype import CellEntries, Genotype
 from gnas.spaces.toponas.network import live_edges, needed_cells
+from gnas.spaces.toponas.primitives import reduction_cells
 
 LiveEdges = list[tuple[int, int, str]]
 _ROOM = 99 - 8

@@ -9,9 +9,9 @@ from torch import Tensor, nn
 from torch.nn import functional as F
 
 from gnas.fused import Block, Features, Kernels
-from gnas.spaces.primitives import FactorizedReduce, relu_conv_norm
 from gnas.spaces.supernets import MixedWeights
 from gnas.spaces.toponas.cells import PRIMITIVES
+from gnas.spaces.toponas.primitives import FactorizedReduce, relu_conv_norm
 from gnas.topology import candidate_edges
 
 CONVOLUTIONS = {

@@ -9,9 +9,9 @@ from torch import Tensor, nn
 from torch.utils.checkpoint import checkpoint
 
 from gnas.fused import kernels_for
-from gnas.spaces.primitives import reduction_cells, stem
 from gnas.spaces.supernets import MixedWeights, SupernetConfig
 from gnas.spaces.toponas.cells import PRIMITIVES
+from gnas.spaces.toponas.primitives import reduction_cells, stem
 from gnas.spaces.toponas.supercell import SuperCell
 from gnas.topology import candidate_edges
 

@@ -2,17 +2,14 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
 from typing import Literal
 
 import torch
 from torch import Tensor, nn
 
 from gnas.errors import GraphError
+from gnas.spaces.convolutions import Norm, conv_norm
 from gnas.spaces.toponas.cells import PRIMITIVES
-
-Norm = Callable[[int], nn.Module]
-"""Makes the batch norm of so many channels."""
 
 
 def primitive(name: str, channels: int, stride: int) -> nn.Module:
@@ -57,17 +54,6 @@ def separable(channels: int, kernel: int, stride: int, dilation: int = 1) -> lis
         ),
         nn.Conv2d(channels, channels, 1, bias=False),
         nn.BatchNorm2d(channels),
-    ]
-
-
-def conv_norm(
-    in_channels: int, out_channels: int, kernel: int, stride: int = 1, norm: Norm = nn.BatchNorm2d
-) -> list[nn.Module]:
-    """Convolution that keeps the size (but for the stride), batch norm."""
-    padding = kernel // 2
-    return [
-        nn.Conv2d(in_channels, out_channels, kernel, stride, padding, bias=False),
-        norm(out_channels),
     ]
 
 
