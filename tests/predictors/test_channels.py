@@ -12,9 +12,9 @@ import torch
 from gnas.errors import ConfigError, GraphError
 from gnas.graphs import DenseBatch, architecture, to_networkx
 from gnas.predictors import ChannelStatistics
-from gnas.predictors.parameters import vertex_channels
 from gnas.spaces import NASGEM, NASBench101, NASBench201
 from gnas.spaces.nasbench101 import OPS
+from gnas.spaces.nasbench101.size import vertex_channels
 
 SPACE = NASBench101()
 INNER = (1, 2, 3)
