@@ -14,7 +14,7 @@ from gnas.spaces import READY_MADE, SPACES, Space, space_of_record
 
 MOST_DRAWN = 40
 """Architectures of a single run that get a drawing."""
-MOST_BYTES = 600_000
+MOST_BYTES = 400_000
 """Of all these drawings together."""
 
 

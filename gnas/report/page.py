@@ -12,6 +12,15 @@ Format = Literal["plain", "percent", "count"]
 """How numbers of an axis are written: as they are, fractions in percent, or 1.2 M."""
 
 
+def _check(*values: float | None) -> None:
+    """Raises TypeError or OverflowError if a value is no number that a page can show."""
+    for value in values:
+        if isinstance(value, str):
+            raise TypeError(f"{value!r:.40} must be a number")
+        if value is not None:
+            float(value)
+
+
 @dataclass(frozen=True)
 class Tile:
     """A number that stands out at the top of a report."""
@@ -94,6 +103,10 @@ class Series:
     """Of each point, what it is called."""
     symbol: Literal["circle", "square", "diamond", "star", "times"] = "circle"
 
+    def __post_init__(self) -> None:
+        """Checks what came from a run's files: OverflowError or TypeError."""
+        _check(*self.x, *self.y, *self.low, *self.high)
+
 
 @dataclass(frozen=True)
 class Chart:
@@ -119,6 +132,10 @@ class Cell:
     architecture: int | None = None
     """Number in `Page.cells` of what is shown on demand."""
     strong: bool = False
+
+    def __post_init__(self) -> None:
+        """See `Series.__post_init__`."""
+        _check(self.value)
 
 
 @dataclass(frozen=True)

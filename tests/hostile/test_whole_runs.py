@@ -16,6 +16,7 @@ from pathlib import Path
 import numpy as np
 import pytest
 import typer.main
+from markupsafe import Markup
 from matplotlib.figure import Figure
 
 from gnas.cli import app
@@ -36,14 +37,15 @@ MADE = {
 }  # fmt: skip
 SHOW = ("show", "run", "--out", "pictures")
 EXPORT = ("export", "run", "--to", "python", "--out", "x.py")
+REPORT = ("report", "run", "--out", "x.html")
 STOPPED = ("retrain", "run", "--set", "nonsense=1")
 READ = {
-    "toponas": (SHOW, EXPORT, STOPPED, ("evaluate", "run"), (*STOPPED, "--epoch", "1"),
+    "toponas": (SHOW, REPORT, EXPORT, STOPPED, ("evaluate", "run"), (*STOPPED, "--epoch", "1"),
                 ("search", "toponas", "--resume", "run"), ("retrain", "run", "--epochs", "0")),
-    "random": (SHOW, EXPORT, STOPPED, (*STOPPED, "--member", "0"),
+    "random": (SHOW, REPORT, EXPORT, STOPPED, (*STOPPED, "--member", "0"),
                ("search", "random", "--resume", "run")),
-    "retrain": (SHOW, EXPORT, STOPPED, ("evaluate", "run"), ("retrain", "--resume", "run")),
-    "bench": (BENCH, ("show", "run")),
+    "retrain": (SHOW, REPORT, EXPORT, STOPPED, ("evaluate", "run"), ("retrain", "--resume", "run")),
+    "bench": (BENCH, ("show", "run"), REPORT),
 }  # fmt: skip
 MUTATED = {".json", ".jsonl", ".safetensors"}
 SECONDS = 5.0
@@ -78,6 +80,8 @@ def no_drawing() -> Iterator[None]:
     tree = typer.main.get_command(app)
     with pytest.MonkeyPatch.context() as patch:
         patch.setattr(Figure, "savefig", lambda *args, **options: None)
+        for module in ("gallery", "supernets"):
+            patch.setattr(f"gnas.report.{module}.inline_svg", lambda *args: Markup("<svg></svg>"))
         patch.setattr("typer.testing._get_command", lambda app: tree)  # not made for each call
         yield
 
