@@ -44,7 +44,8 @@ READ = {
                 ("search", "toponas", "--resume", "run"), ("retrain", "run", "--epochs", "0")),
     "random": (SHOW, REPORT, EXPORT, STOPPED, (*STOPPED, "--member", "0"),
                ("search", "random", "--resume", "run")),
-    "retrain": (SHOW, REPORT, EXPORT, STOPPED, ("evaluate", "run"), ("retrain", "--resume", "run")),
+    "retrain": (SHOW, REPORT, EXPORT, STOPPED, ("evaluate", "run"),
+                ("retrain", "--resume", "run")),
     "bench": (BENCH, ("show", "run"), REPORT),
 }  # fmt: skip
 MUTATED = {".json", ".jsonl", ".safetensors"}
