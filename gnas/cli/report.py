@@ -32,7 +32,7 @@ def report(
     ],
     out: Annotated[
         Path | None,
-        typer.Option(help="The HTML file [report.html, in the folder of a single run]"),
+        typer.Option(help="The HTML file (report.html, in a single run)"),
     ] = None,
     watch: Annotated[
         bool,
