@@ -5,13 +5,19 @@ from __future__ import annotations
 from typing import TYPE_CHECKING
 
 import numpy as np
+from numpy.typing import NDArray
 
 from gnas.search.result import SearchResult
 from gnas.style import COLOURS
 
 if TYPE_CHECKING:
     from matplotlib.axes import Axes
+    from matplotlib.axis import Axis
     from matplotlib.figure import Figure
+
+
+LARGE = 1e4
+"""Measures from here on have a prefix of their unit, as 20 M."""
 
 
 def search_result_figures(result: SearchResult) -> dict[str, Figure]:
@@ -48,6 +54,7 @@ def _progress(result: SearchResult) -> Figure:
         )  # fmt: skip
     axes.set_xlabel("Architectures evaluated")
     axes.set_ylabel(objective.name)
+    _shorten(axes.yaxis, values)
     axes.legend(fontsize=8, frameon=False)
     return figure
 
@@ -77,8 +84,18 @@ def _front(result: SearchResult) -> Figure:
     figure.colorbar(shades, label="Number of the evaluation")
     axes.set_xlabel(across.name)
     axes.set_ylabel(up.name)
+    for axis, values in zip((axes.xaxis, axes.yaxis), points.T, strict=True):
+        _shorten(axis, values)
     axes.legend(fontsize=8, frameon=False)
     return figure
+
+
+def _shorten(axis: Axis, values: NDArray[np.float64]) -> None:
+    """Label large numbers as 20 M instead of by a power of ten at the axis' end."""
+    from matplotlib.ticker import EngFormatter
+
+    if np.abs(values).max() >= LARGE:
+        axis.set_major_formatter(EngFormatter())
 
 
 def _axes(result: SearchResult) -> tuple[Figure, Axes]:
