@@ -218,6 +218,7 @@ ELSEWHERE = {
     "bench.supernet:SupernetSearch": "the record of a search that SupernetBench.plan planned",
     "encoders.recipes:train_for_space": "EncoderConfig",
     "bench.searches:queries": "a Searcher",
+    "report.page:Outcome": "the record of a run that has ended",
     "bench.searches:Search": "a record, whose seed a Searcher had",
     "search.toponas.selection:SelectionResult": "the record of searches that a SearchPlan planned",
     "search.toponas.selection:Validated": "the record of a search that a SearchPlan planned",

@@ -91,12 +91,13 @@ def test_equal_macs_leave_nothing_to_macs(path: str) -> None:
     assert rest.mean() == pytest.approx(table.test_acc().mean())
 
 
-def test_the_exact_map_is_the_kernel(rng: np.random.Generator) -> None:
+def test_the_exact_map_is_the_kernel_as_nearly_as_can_be(rng: np.random.Generator) -> None:
     cells = NASGEM(12).sample_batch(40, rng)
     config = replace(PRESETS["nasgem-30"](), n_iter=2)
     rows = KernelMap(config, "nasgem-30")(cells)
     kernel = wl_kernel(cells, n_iter=2, labels="op", direction="both")
-    assert np.allclose(rows @ rows.T, kernel, atol=1e-6)
+    rest = np.linalg.norm(rows @ rows.T - kernel.numpy(), 2)
+    assert rest <= np.linalg.eigvalsh(kernel.numpy())[0] + 1e-6  # 39 coordinates can do no better
     deviations = rows.std(0)  # no column stands for a direction in which graphs hardly differ
     assert deviations.min() > 0.3 * deviations.max()
 
