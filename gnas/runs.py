@@ -12,6 +12,7 @@ from contextlib import contextmanager, suppress
 from pathlib import Path
 from typing import IO, Any, Literal, Protocol
 
+from gnas.command_line import command_line, continues
 from gnas.config import differences, unknown_name
 from gnas.data.files import decoding, read_json, remove_temporaries, replacing
 from gnas.errors import ConfigError, MissingDataError
@@ -179,6 +180,8 @@ def write_config(
 ) -> None:
     """Writes ``config.json``: the configuration and what else the result will depend on.
 
+    From the command line also the command as it was typed; a run that goes on keeps the first.
+
     Args:
         folder: Made if need be.
         config: The resolved configuration, seed included.
@@ -190,7 +193,11 @@ def write_config(
         DataError: writing failed.
     """
     check_folder(folder)
-    _write(folder / "config.json", to_json({"config": config, **facts, **environment(device)}))
+    path, typed = folder / "config.json", command_line()
+    if continues() and path.exists():
+        typed = read_json(path, "the config of a run").get("command_line")
+    record = {"config": config, "command_line": typed, **facts, **environment(device)}
+    _write(path, to_json(record))
 
 
 @contextmanager

@@ -37,6 +37,7 @@ from gnas.cli import (
     worker,
 )
 from gnas.cli.output import set_up_logging, until_end
+from gnas.command_line import recorded
 from gnas.errors import GnasError
 from gnas.printable import printable
 from gnas.runs import NOTICE
@@ -55,6 +56,7 @@ class Commands(TyperGroup):
 
     def parse_args(self, ctx: Any, args: list[str]) -> list[str]:
         """Lets ``--debug`` and ``--verbose`` stand anywhere before a ``--``."""
+        ctx.meta[__name__] = tuple(args)
         end = args.index("--") if "--" in args else len(args)
         front = [arg for arg in args[:end] if arg in ("--debug", "--verbose")]
         rest = [arg for arg in args[:end] if arg not in ("--debug", "--verbose")]
@@ -66,7 +68,7 @@ class Commands(TyperGroup):
     def invoke(self, ctx: Any) -> Any:
         """Runs the command; see the module's exit codes."""
         try:
-            with until_end, _plain_usage_errors():
+            with recorded(ctx.meta[__name__]), until_end, _plain_usage_errors():
                 return super().invoke(ctx)
         except KeyboardInterrupt as stop:
             raise _fail(ctx, _with_notes("interrupted", stop), INTERRUPTED) from None

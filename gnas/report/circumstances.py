@@ -34,7 +34,8 @@ def what_was_run(
     """
     config = record.get("config") or {}
     command = config.get("command") or record.get("command") or ""
-    items = [("Command", f"gnas {command}")] if command else []
+    typed = record.get("command_line")
+    items = [("Command", f"gnas {command}")] if command and not typed else []
     data = record.get("data") or {}
     if isinstance(data, Mapping):
         items += [("Data", str(data["read"]))] if data.get("read") else []
@@ -45,7 +46,8 @@ def what_was_run(
         items.append(("Took", duration(seconds)))
     items.append(("Written", time.strftime(TIME, time.gmtime(file.stat().st_mtime))))
     items += _where(record)
-    blocks: list[Block] = [Facts(tuple(items))]
+    blocks: list[Block] = [Code(str(typed))] if typed else []
+    blocks.append(Facts(tuple(items)))
     shown = {name: value for name, value in config.items() if name not in hidden}
     if shown:
         blocks.append(Facts(tuple(settings(shown)), title="All settings", folded=True))

@@ -275,10 +275,7 @@ def _foreseen(search: Searched, gallery: Gallery) -> Chart | None:
         return None
     expected = [one.expected for one in pairs]
     values = [(one.measures or {})[first] for one in pairs]
-    ends = [
-        min(v for v in (*expected, *values) if v is not None),
-        max(v for v in (*expected, *values) if v is not None),
-    ]
+    ends = [find(v for v in expected if v is not None) for find in (min, max)]
     dots = _points(search, gallery, pairs, "", first, name="evaluated", colour=4)
     tau = kendall_tau([float(v or 0) for v in expected], values)
     return Chart(
@@ -290,7 +287,7 @@ def _foreseen(search: Searched, gallery: Gallery) -> Chart | None:
             Series(**{**vars(dots), "x": expected}),
         ),
         f"Kendall's tau of the {len(pairs)} predictions is {number(tau, digits=2)}: 1 is the true "
-        "order, 0 an order by chance.",
+        "order, 0 an order by chance. Predictors learn the order; their scale is approximate.",
     )
 
 

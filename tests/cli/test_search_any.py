@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import shlex
 from pathlib import Path
 
 import numpy as np
@@ -12,8 +13,9 @@ from typer.testing import CliRunner
 from gnas.cli import app
 from gnas.cli.architectures import read_architecture
 from gnas.cli.search_any import HELP
+from gnas.command_line import command_line, recorded
 from gnas.data import BenchmarkTable, Column, Provenance, save_table
-from gnas.search import SEARCHERS, read_result
+from gnas.search import SEARCHERS, read_result, run_search
 from gnas.spaces import NASBench201
 
 run = CliRunner().invoke
@@ -194,3 +196,37 @@ def test_the_result_is_one_json_object(table: str, tmp_path: Path) -> None:
     record = json.loads(done.stdout)
     assert {"command", "config", "space", "architecture", "metrics", "params", "macs"} <= {*record}
     assert np.isfinite(record["metrics"]["val_acc"]) and record["front"] == [record["best"]]
+
+
+def test_a_run_keeps_the_command_that_began_it(table: str, tmp_path: Path) -> None:
+    out = tmp_path / "a run"
+    words = ["search", "random", "--space", "nasbench201", "--table", table, "--budget", "3"]
+    words += ["--out", str(out)]
+
+    def kept() -> object:
+        return json.loads((out / "config.json").read_text())["command_line"]
+
+    assert run(app, ["--verbose", *words]).exit_code == 0
+    assert kept() == shlex.join(["gnas", "--verbose", *words])
+    again = ["search", "random", "--resume", str(out), "--budget", "5"]
+    assert run(app, again).exit_code == 0
+    assert kept() == shlex.join(["gnas", "--verbose", *words])
+    python = tmp_path / "python"  # the command before is over: nothing was typed for this one
+    run_search(NASBench201(), "random", lambda graph, *, seed: 1.0, budget=1, out=python)
+    assert json.loads((python / "config.json").read_text())["command_line"] is None
+
+
+@pytest.mark.parametrize(
+    ("typed", "kept"),
+    [
+        ("postgresql://me:secret@host:5432/db", "postgresql://host:5432/db"),
+        ("--storage=postgresql://me:se@cr/et@host/db", "--storage=postgresql://host/db"),
+        ("postgresql+psycopg2:///db?user=me&password=secret", "postgresql+psycopg2:///db"),
+        ("https://example.org/a.parquet#secret", "https://example.org/a.parquet"),
+        ("runs/me@host", "runs/me@host"),
+    ],
+)
+def test_a_recorded_command_has_no_password(typed: str, kept: str) -> None:
+    with recorded(["worker", typed]):
+        assert command_line() == f"gnas worker {shlex.join([kept])}"
+    assert command_line() is None

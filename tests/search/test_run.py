@@ -17,6 +17,8 @@ from torch_geometric.data import Data
 
 from gnas.errors import ConfigError, DataError, MissingDataError
 from gnas.evaluate import TableEvaluator, TrainingEvaluator
+from gnas.graphs import DenseBatch
+from gnas.predictors import default
 from gnas.recipe import ProxyRecipe
 from gnas.runs import plain
 from gnas.search import (
@@ -95,6 +97,28 @@ def test_what_was_asked_for_saw_results_so_many_before() -> None:
         seen: list[tuple[int, int]] = []
         run_search(space, Watching(space), convolutions, budget=9, parallel=parallel)
         assert seen == [(k, max(0, k - parallel + 1)) for k in range(9)]
+
+
+def test_a_predictor_search_records_what_it_foresaw() -> None:
+    """By the fit that an architecture was asked for after, in the measure's own sign."""
+    space = NASBench201()
+    found = search("predictor", parallel=1).evaluations
+    predictor = default(space, networks=False).reseeded(3)
+    graphs = DenseBatch.from_data([space.from_str(one.architecture) for one in found])
+    rows = space.described(graphs, predictor.features)
+    for number in (3, 8, 12):
+        told = [one for one in found[:number] if one.measures is not None]
+        fitted_on = told[: len(told) - (len(told) - 4) % 3]
+        if len(told) < 4:
+            assert found[number].expected is None
+            continue
+        scores = np.array([(one.measures or {})["score"] for one in fitted_on])
+        predictor.fit_rows(rows[[one.number for one in fitted_on]], scores)
+        expected = predictor.predict_rows(rows[[number]])[0]
+        assert found[number].expected == pytest.approx(expected)
+    fewest = search("predictor", parallel=1, objectives=["score:min"]).evaluations
+    foreseen = [one.expected for one in fewest if one.expected is not None]
+    assert foreseen and min(foreseen) > -0.5  # no convolution at all has score 0
 
 
 def test_sequential_search_is_the_plain_loop() -> None:

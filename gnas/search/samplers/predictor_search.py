@@ -57,6 +57,28 @@ class _Candidates:
     """Measures that need no evaluation, by name [N]."""
 
 
+@dataclass(frozen=True)
+class _Ranking:
+    """The pool after a fit, the candidate to ask for first at the front."""
+
+    keys: Sequence[int] = ()
+    homes: Sequence[tuple[DenseBatch, int]] = ()
+    """Batch and row of each."""
+    expected: Sequence[float | None] = ()
+    """The first objective as the predictor foresees it, unsigned; None where it is counted."""
+
+    @staticmethod
+    def of(parts: Sequence[_Candidates], order: Sequence[int], expected: Rows | None) -> _Ranking:
+        """The candidates of all parts, joined, in this order; ``expected`` [N] is in theirs."""
+        keys = [key for part in parts for key in part.keys]
+        homes = [(part.graphs, row) for part in parts for row in range(len(part.keys))]
+        return _Ranking(
+            [keys[i] for i in order],
+            [homes[i] for i in order],
+            [None if expected is None else float(expected[i]) for i in order],
+        )
+
+
 class PredictorSearch(Searcher):
     """Takes what a predictor, fitted on all scores so far, likes best in a pool.
 
@@ -132,7 +154,8 @@ class PredictorSearch(Searcher):
         self._near: dict[int, _Candidates] = {}
         self._rows: dict[int, Rows] = {}
         self._fitted_on: list[Scored] = []
-        self._ranked: tuple[list[int], list[tuple[DenseBatch, int]]] = ([], [])
+        self._ranking = _Ranking()
+        self._expected: dict[int, float | None] = {}
         self._predictors: dict[str, Predictor] = {}
 
     def facts(self) -> dict[str, Any]:
@@ -148,15 +171,22 @@ class PredictorSearch(Searcher):
         if scored != self._fitted_on:
             self._rank(scored)
             self._fitted_on = scored
-        for key, (graphs, row) in zip(*self._ranked, strict=True):
+        ranking = self._ranking
+        for k, key in enumerate(ranking.keys):
             if self._is_new(key):
+                self._expected[key] = ranking.expected[k]
+                graphs, row = ranking.homes[k]
                 return graphs.data(row)
         return self._random(rng)
+
+    def expected(self, graph: Data) -> float | None:
+        """See `Searcher.expected`: by the fit that the architecture was asked for after."""
+        return self._expected.get(self.key(graph))
 
     def aim(self, goal: Goal, count: Count | None = None, counted: Collection[str] = ()) -> None:
         """See `Searcher.aim`; with several objectives, one predictor of each learned measure."""
         super().aim(goal, count, counted)
-        self._random_pool, self._near, self._fitted_on = None, {}, []
+        self._random_pool, self._near, self._fitted_on, self._expected = None, {}, [], {}
         self._predictors = {
             name: self.predictor.reseeded(self.seed)
             for name in goal.names
@@ -170,26 +200,23 @@ class PredictorSearch(Searcher):
             self._rank_several(scored)
             return
         values = np.array([item.score for item in scored])
-        self._ranked = [], []
+        self._ranking = _Ranking()
         if values.min() == values.max():
             return  # nothing to learn an order from
         known = self._rows_of(scored)
         self.predictor.fit_rows(known, values)
         parts = self._candidates(scored)
-        predicted = self._merit(np.concatenate([part.rows for part in parts]), known)
-        keys = [key for part in parts for key in part.keys]
-        homes = [(part.graphs, row) for part in parts for row in range(len(part.keys))]
-        order = np.argsort(-predicted, kind="stable").tolist()
-        self._ranked = [keys[i] for i in order], [homes[i] for i in order]
+        predicted, merit = self._predicted(np.concatenate([part.rows for part in parts]), known)
+        order = np.argsort(-merit, kind="stable").tolist()
+        self._ranking = _Ranking.of(parts, order, self.goal.objectives[0].sign * predicted)
 
     def _rank_several(self, scored: Sequence[Scored]) -> None:
         """As `_rank`, for several objectives or bounds of what has to be learned."""
         known, parts = self._rows_of(scored), self._candidates(scored)
         keys = [key for part in parts for key in part.keys]
-        homes = [(part.graphs, row) for part in parts for row in range(len(part.keys))]
         done = {item.key for item in scored}  # whatever else is asked for depends on the clock
         new = [i for i, key in enumerate(keys) if key not in done]
-        self._ranked = [], []
+        self._ranking = _Ranking()
         if not new:
             return
         rows = np.concatenate([part.rows for part in parts])[new]
@@ -210,17 +237,22 @@ class PredictorSearch(Searcher):
                 measures[name] = sign * found[0], sign * found[1]
         violation = np.array([item.violation for item in scored])
         order = choose(self.goal, measures, values, violation, PICKS * self.every)
-        self._ranked = [keys[new[i]] for i in order], [homes[new[i]] for i in order]
+        first, expected = self.goal.objectives[0].name, None
+        if first not in self._counted:
+            expected = np.zeros(len(keys))
+            expected[new] = measures[first][0]
+        self._ranking = _Ranking.of(parts, [new[i] for i in order], expected)
 
-    def _merit(self, rows: Rows, known: Rows) -> Rows:
-        """What candidates are ordered by [N]: the prediction, or the expected improvement."""
+    def _predicted(self, rows: Rows, known: Rows) -> tuple[Rows, Rows]:
+        """Predictions [N], and what to order by: these, or the expected improvement."""
         if not self.explore:
-            return self.predictor.predict_rows(rows)
+            mean = self.predictor.predict_rows(rows)
+            return mean, mean
         mean, deviation = self.predictor.predict_rows_std(rows)
         gain = mean - self.predictor.predict_rows(known).max()
         z = gain / np.maximum(deviation, 1e-12)
         merit: Rows = gain * ndtr(z) + deviation * np.exp(-0.5 * z * z) / np.sqrt(2 * np.pi)
-        return merit
+        return mean, merit
 
     def _candidates(self, scored: Sequence[Scored]) -> list[_Candidates]:
         """The pool of a fit: the random part, then the neighbours of the best."""
