@@ -153,7 +153,7 @@ def run_search(
     Example:
         >>> from gnas.spaces import NASBench201
         >>> def worth(graph, *, seed):
-        ...     return float((graph.edge_op > 1).sum())  # convolutions and a pooling
+        ...     return float((graph.edge_op > 1).sum())  # 3x3 convolutions and poolings
         >>> found = run_search(NASBench201(), "evolution", worth, budget=50)
         >>> len(found.evaluations), found.metrics["score"] >= 5
         (50, True)
