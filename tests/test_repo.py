@@ -19,7 +19,17 @@ import typer.main
 
 ROOT = Path(__file__).resolve().parents[1]
 LAYERS = (
-    {"errors", "kernel_options", "lazy", "printable", "processes", "owners", "style", "user_code"},
+    {
+        "command_line",
+        "errors",
+        "kernel_options",
+        "lazy",
+        "printable",
+        "processes",
+        "owners",
+        "style",
+        "user_code",
+    },
     {"figure", "locks"},
     {"locks"},
     {"fused", "graphs"},
