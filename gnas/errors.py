@@ -2,7 +2,14 @@
 
 
 class GnasError(Exception):
-    """Base of every error that gnas raises on purpose; the command line prints it in one line."""
+    """Base of every error that gnas raises on purpose; the command line prints it in one line.
+
+    Example:
+        >>> from gnas import load_encoder
+        >>> load_encoder("nonsense")
+        Traceback (most recent call last):
+        gnas.errors.ConfigError: unknown encoder 'nonsense'; choose from ...
+    """
 
 
 class GraphError(GnasError, ValueError):

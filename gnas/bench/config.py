@@ -13,6 +13,7 @@ from gnas.data.config import ImagesConfig
 from gnas.data.names import ProxyDataset
 from gnas.encoders.config import PRESETS, check_encoder
 from gnas.errors import ConfigError
+from gnas.predictors.names import check_predictor
 from gnas.search.settings import NASGEM_POOL, SETTINGS
 from gnas.search.toponas.config import ToponasConfig
 from gnas.search.toponas.plan import SearchPlan, plan_search
@@ -51,7 +52,11 @@ class NASBench101Bench:
     ops: Literal["vary", "fixed"] = "vary"
     """"fixed": topology only, see `one_operation_list`."""
     encoders: tuple[str, ...] = encoders_of("nasbench101")
-    """Names of shipped encoders or files of one's own (``.safetensors``); may be empty."""
+    """Names of shipped encoders or files of one's own (``.safetensors``); may be empty. The
+    perceptron reads their embeddings; graph networks start from those that are graph encoders."""
+    predictors: tuple[str, ...] | None = None
+    """Predictors that take part, in this order: keys of `gnas.predictors.PREDICTORS`, or
+    ``FILE.py:NAME`` of one's own. None: those of the published tables and the baselines."""
     table: str = "nasbench101"
     """A file, or a name for `gnas.data.load_table`."""
     data_dir: str | None = None
@@ -64,6 +69,7 @@ class NASBench101Bench:
     def __post_init__(self) -> None:
         _check_different("samples", self.samples)
         _check_encoders(self.encoders)
+        _check_predictors(self.predictors, networks=self.networks)
 
 
 @configuration
@@ -88,6 +94,12 @@ class NASBench201Bench:
     """Column of the samples' scores."""
     test_column: str | None = None
     """Column that the ranking is compared with."""
+    encoders: tuple[str, ...] = encoders_of("nasbench201")
+    """Names of shipped encoders or files of one's own (``.safetensors``); may be empty. The
+    perceptron reads their embeddings; graph networks start from those that are graph encoders."""
+    predictors: tuple[str, ...] | None = None
+    """Predictors that take part, in this order: keys of `gnas.predictors.PREDICTORS`, or
+    ``FILE.py:NAME`` of one's own. None: those of the published tables and the baselines."""
     data_dir: str | None = None
     """Folder of tables to look in first."""
     networks: bool = False
@@ -97,6 +109,8 @@ class NASBench201Bench:
 
     def __post_init__(self) -> None:
         _check_different("samples", self.samples)
+        _check_encoders(self.encoders)
+        _check_predictors(self.predictors, networks=self.networks)
 
 
 @configuration
@@ -115,7 +129,11 @@ class NASGEMBench:
     seeds: Repetitions = 20
     """Repetitions, each with its own samples; all predictors get the same ones."""
     encoders: tuple[str, ...] = encoders_of("nasgem")
-    """Names of shipped encoders or files of one's own (``.safetensors``); may be empty."""
+    """Names of shipped encoders or files of one's own (``.safetensors``); may be empty. The
+    perceptron reads their embeddings; graph networks start from those that are graph encoders."""
+    predictors: tuple[str, ...] | None = None
+    """Predictors that take part, in this order: keys of `gnas.predictors.PREDICTORS`, or
+    ``FILE.py:NAME`` of one's own. None: those of the published tables and the baselines."""
     equal_macs: bool = False
     """Whether what MACs say of accuracy is taken away first."""
     data_dir: str | None = None
@@ -126,6 +144,7 @@ class NASGEMBench:
     def __post_init__(self) -> None:
         _check_different("samples", self.samples)
         _check_encoders(self.encoders)
+        _check_predictors(self.predictors)
 
 
 @configuration
@@ -143,7 +162,11 @@ class DARTSBench:
     seeds: Repetitions = 20
     """Repetitions, each with its own samples; all predictors get the same ones."""
     encoders: tuple[str, ...] = encoders_of("toponas")
-    """Names of shipped encoders or files of one's own (``.safetensors``); may be empty."""
+    """Names of shipped encoders or files of one's own (``.safetensors``); may be empty. The
+    perceptron reads their embeddings; graph networks start from those that are graph encoders."""
+    predictors: tuple[str, ...] | None = None
+    """Predictors that take part, in this order: keys of `gnas.predictors.PREDICTORS`, or
+    ``FILE.py:NAME`` of one's own. None: those of the published tables and the baselines."""
     run_deviation: Annotated[float, Field(ge=0, lt=0.1)] = 0.0009
     """Standard deviation of the test accuracy of one cell's runs, for the ceiling. The default is
     that of ten runs of one cell (Liu et al., DARTS, ICLR 2019, Table 1: 2.76 ± .09% error)."""
@@ -155,6 +178,7 @@ class DARTSBench:
     def __post_init__(self) -> None:
         _check_different("samples", self.samples)
         _check_encoders(self.encoders)
+        _check_predictors(self.predictors)
 
 
 _TABLE_IMAGES: dict[str, tuple[str, ...]] = {
@@ -304,6 +328,19 @@ def _check_encoders(names: tuple[str, ...]) -> None:
     _check_different("encoders", names, empty=True)
     for name in names:
         check_encoder(name)
+
+
+def _check_predictors(names: tuple[str, ...] | None, *, networks: bool = False) -> None:
+    """Refuses predictors that there are not, and one that is named twice."""
+    if names is None:
+        return
+    _check_different("predictors", names)
+    for name in names:
+        check_predictor(name)
+    if networks:
+        raise ConfigError(
+            "networks must be off where predictors are named; name 'default-networks' among them"
+        )
 
 
 def _check_different(name: str, items: Sequence[object], *, empty: bool = False) -> None:

@@ -10,7 +10,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from gnas.bench.config import DARTSBench
-from gnas.bench.contenders import EXACT, Contender, KnownColumn, contenders
+from gnas.bench.contenders import EXACT, Contender, KnownColumn, contenders, own_files
 from gnas.bench.experiment import Task, run
 from gnas.bench.result import BenchResult
 from gnas.bench.tables import name_of, open_table
@@ -86,7 +86,12 @@ def bench_darts(
             "test_column": name,
         },
         quantity="test_acc",
-        protocol={**PROTOCOL, "ceiling": ceiling, "agreement": "one run a cell"},
+        protocol={
+            **PROTOCOL,
+            **own_files(config.predictors),
+            "ceiling": ceiling,
+            "agreement": "one run a cell",
+        },
         rows=rows,
         ceiling=attainable_tau(scores, config.run_deviation),
         agreement_between_runs=None,
@@ -105,6 +110,7 @@ def participants(table: BenchmarkTable, config: DARTSBench) -> list[Contender]:
         config.encoders,
         wiring_only=False,
         params=KnownColumn(graphs, measured.pop("params"), "number of parameters"),
+        predictors=config.predictors,
     )
     last = max(column.epochs or 0 for column in table.columns if column.quantity == "test_acc")
     for column in table.columns:

@@ -14,7 +14,7 @@ from gnas.bench.config import LEAST_CANDIDATES
 from gnas.bench.contenders import Contender
 from gnas.bench.result import BEST_SAMPLE, RANDOM_PICK, Row
 from gnas.config import check_seed
-from gnas.errors import ConfigError
+from gnas.errors import ConfigError, DataError, GnasError
 from gnas.graphs import DenseBatch
 from gnas.metrics import (
     Interval,
@@ -30,6 +30,7 @@ from gnas.metrics import (
 from gnas.predictors.features import Features, Rows
 from gnas.processes import spread
 from gnas.search.nasgem.surface import local_r2
+from gnas.user_code import described
 
 Values = NDArray[np.float64]
 Indices = NDArray[np.int64]
@@ -178,13 +179,21 @@ class _Fit:
 
     def __call__(self, samples: int, contender: int, repetition: int) -> Scores:
         """The metrics of ``contenders[contender]`` on the first ``samples`` of a repetition."""
-        return _one_fit(
-            self._task,
-            self._views,
-            self._contenders[contender],
-            self._task.draw(self._seed, repetition)[:samples],
-            [self._seed, repetition],
-        )
+        one = self._contenders[contender]
+        try:
+            return _one_fit(
+                self._task,
+                self._views,
+                one,
+                self._task.draw(self._seed, repetition)[:samples],
+                [self._seed, repetition],
+            )
+        except GnasError:
+            raise
+        except Exception as error:
+            if one.source is None:
+                raise
+            raise DataError(f"predictor {one.source}: {described(error)}") from error
 
 
 class _Views:

@@ -12,7 +12,7 @@ import torch
 from numpy.typing import NDArray
 
 from gnas.bench.config import NASBench101Bench, encoders_of
-from gnas.bench.contenders import EXACT, contenders
+from gnas.bench.contenders import EXACT, contenders, own_files
 from gnas.bench.experiment import Task, draw_candidates, run
 from gnas.bench.result import BenchResult
 from gnas.bench.tables import name_of, open_table
@@ -72,6 +72,7 @@ def bench_nasbench101(
             wiring_only=config.ops == "fixed",
             params=NumParams(nasbench101_num_params),
             networks=config.networks,
+            predictors=config.predictors,
         ),
         samples=config.samples,
         seeds=config.seeds,
@@ -92,7 +93,12 @@ def bench_nasbench101(
             "test_column": names["test"],
         },
         quantity="test_acc",
-        protocol={**PROTOCOL, "ceiling": meaning, "agreement": "val_acc"},
+        protocol={
+            **PROTOCOL,
+            **own_files(config.predictors),
+            "ceiling": meaning,
+            "agreement": "val_acc",
+        },
         rows=results,
         ceiling=ceiling,
         agreement_between_runs=_agreement(table, rows),

@@ -9,8 +9,8 @@ import numpy as np
 import torch
 from numpy.typing import NDArray
 
-from gnas.bench.config import NASBench201Bench, encoders_of
-from gnas.bench.contenders import EXACT, contenders
+from gnas.bench.config import NASBench201Bench
+from gnas.bench.contenders import EXACT, contenders, own_files
 from gnas.bench.experiment import Task, Values, run
 from gnas.bench.result import BenchResult
 from gnas.bench.tables import IMAGES, name_of, open_table
@@ -22,8 +22,6 @@ from gnas.models import nasbench201_num_params
 from gnas.predictors import NumParams
 from gnas.spaces import NASBench201
 
-ENCODERS = encoders_of("nasbench201")
-"""Shipped encoders of this space."""
 PROTOCOL = {
     "train": "the train column of the sampled cells, by rank",
     "rank": "all candidates that are not samples, against the test column",
@@ -70,10 +68,11 @@ def bench_nasbench201(
         task,
         contenders(
             space,
-            ENCODERS,
+            config.encoders,
             wiring_only=False,
             params=NumParams(nasbench201_num_params),
             networks=config.networks,
+            predictors=config.predictors,
         ),
         samples=config.samples,
         seeds=config.seeds,
@@ -94,7 +93,12 @@ def bench_nasbench201(
             "test_column": test_name,
         },
         quantity=quantity,
-        protocol={**PROTOCOL, "ceiling": meaning, "agreement": of},
+        protocol={
+            **PROTOCOL,
+            **own_files(config.predictors),
+            "ceiling": meaning,
+            "agreement": of,
+        },
         rows=results,
         ceiling=ceiling,
         agreement_between_runs=agreement,

@@ -10,20 +10,25 @@ import numpy as np
 import torch
 from numpy.typing import NDArray
 
-from gnas.bench.config import NASGEMBench, encoders_of
-from gnas.bench.contenders import EXACT, Contender, KnownColumn, NumEdges, contenders
+from gnas.bench.config import NASGEMBench
+from gnas.bench.contenders import (
+    EXACT,
+    Contender,
+    KnownColumn,
+    NumEdges,
+    contenders,
+    own_files,
+)
 from gnas.bench.experiment import Task, draw_candidates, run
 from gnas.bench.result import BenchResult
 from gnas.bench.tables import name_of, open_table
 from gnas.data.tables import BenchmarkTable
 from gnas.encoders import NASGEMEncoder, load_encoder
 from gnas.metrics import agreement_between_runs, noise_ceiling
-from gnas.predictors import MLP, Embedding, GaussianProcess, OneColumn, WalkStatistics
+from gnas.predictors import MLP, Embedding, OneColumn, make_predictor
 from gnas.search.settings import NASGEM_POOL
 from gnas.spaces import NASGEM
 
-ENCODERS = encoders_of("nasgem")
-"""Shipped encoders of this space."""
 DEGREE = 3
 """Of the polynomial in ln(MACs) that is taken from accuracies at equal MACs."""
 PROTOCOL = {
@@ -84,7 +89,7 @@ def bench_nasgem(
     )
     results = run(
         task,
-        participants(table, config.encoders),
+        participants(table, config.encoders, config.predictors),
         samples=config.samples,
         seeds=config.seeds,
         seed=config.seed,
@@ -92,7 +97,12 @@ def bench_nasgem(
         workers=workers,
     )
     several = len([column for column in table.select("val_acc") if column.run is not None]) > 1
-    protocol = {**PROTOCOL, "ceiling": f"{names[0]} itself", "agreement": "val_acc"}
+    protocol = {
+        **PROTOCOL,
+        **own_files(config.predictors),
+        "ceiling": f"{names[0]} itself",
+        "agreement": "val_acc",
+    }
     return BenchResult(
         command="bench nasgem",
         config=config,
@@ -113,26 +123,33 @@ def bench_nasgem(
     )
 
 
-def participants(table: BenchmarkTable, encoders: Sequence[str]) -> list[Contender]:
-    """Who takes part: with and without embeddings, their controls, their bound, the trivial."""
+def participants(
+    table: BenchmarkTable, encoders: Sequence[str], predictors: Sequence[str] | None = None
+) -> list[Contender]:
+    """Contenders of this table: with and without embeddings, their controls and bounds.
+
+    Args:
+        table: Labelled cells.
+        encoders: See `contenders`.
+        predictors: See `contenders`; None adds those on random walks.
+    """
+    space = NASGEM()
     found = contenders(
-        NASGEM(),
+        space,
         encoders,
         wiring_only=False,
         params=KnownColumn(table.graphs, table.values("num_params"), "number of parameters"),
+        predictors=predictors,
     )
-    for name in encoders:
-        encoder = load_encoder(name)
-        if isinstance(encoder, NASGEMEncoder):
-            found.append(
-                Contender(MLP(Embedding(untrained(encoder))), "MLP", f"{name}, untrained")
-            )
-    walks = WalkStatistics(len(NASGEM().ops))
-    process = GaussianProcess(walks, kernel="matern")
-    found += [
-        Contender(MLP(walks), "MLP", walks.name),
-        Contender(process, process.name, walks.name),
-    ]
+    if predictors is None or "mlp" in predictors:
+        for name in encoders:
+            encoder = load_encoder(name)
+            if isinstance(encoder, NASGEMEncoder):
+                control = Embedding(untrained(encoder))
+                found.append(Contender(MLP(control), "MLP", f"{name}, untrained"))
+    if predictors is None:
+        walks = (make_predictor(name, space) for name in ("mlp-walks", "gp-walks"))
+        found += [Contender(one, one.name, one.features.name) for one in walks]
     macs = KnownColumn(table.graphs, table.values("macs"), "MACs")
     for trivial in (macs, NumEdges()):
         found.append(Contender(OneColumn(trivial), "none", trivial.name))

@@ -35,7 +35,8 @@ class Row:
     global_bias: Interval
     """A_B - A_P."""
     kendall_tau_gain: Interval | None
-    """Kendall tau minus that of the perceptron on the raw adjacency matrix, paired by seed."""
+    """Kendall tau minus that of the first predictor, paired by seed; unless predictors are named,
+    that is the perceptron on the raw adjacency matrix."""
     kendall_tau_no_twins: Interval | None = None
     """Kendall tau over the candidates that compute what no sample computes; None where no two
     cells of the table compute the same."""

@@ -11,6 +11,8 @@ from gnas.cli.bench_supernet import supernet
 from gnas.cli.bench_tables import Images, search, topology
 from gnas.cli.checks import check_early
 from gnas.cli.output import check_outputs, number, report_console, reporting, write_outputs
+from gnas.errors import ConfigError
+from gnas.predictors.names import PREDICTOR_NAMES
 from gnas.processes import prepare, usable_cores
 
 if TYPE_CHECKING:
@@ -31,6 +33,21 @@ WIDE = 110
 Workers = Annotated[
     int | None, typer.Option(help="Processes that fit; by default one for each core, at most 8")
 ]
+Encoders = Annotated[
+    str | None,
+    typer.Option(help="Names or .safetensors files with commas, or none", show_default=False),
+]
+Predictors = Annotated[
+    str | None,
+    typer.Option(
+        metavar="NAME,...",
+        help=f"Which predictors, instead of the usual ones: {', '.join(PREDICTOR_NAMES)}, "
+        "or your own as FILE.py:NAME",
+        show_default=False,
+    ),
+]
+READ_ENCODERS = ("mlp", "graph-network")
+"""Predictors that ``--encoders`` are for."""
 FEW_DRAWS = 5
 app = typer.Typer(help="Measure predictors on benchmark tables.", no_args_is_help=True)
 
@@ -61,11 +78,24 @@ def fitting(workers: int | None, counts: tuple[int, ...], seeds: int) -> int:
     return number
 
 
-def chosen(encoders: str | None) -> dict[str, tuple[str, ...]]:
-    """The field ``encoders`` of an experiment, if ``--encoders`` was given."""
-    if encoders is None:
-        return {}
-    return {"encoders": () if encoders == "none" else tuple(encoders.split(","))}
+def chosen(encoders: str | None, predictors: str | None) -> dict[str, tuple[str, ...]]:
+    """The fields ``encoders`` and ``predictors`` of an experiment, where they were given.
+
+    Raises:
+        ConfigError: encoders are given, but no predictor that reads any.
+    """
+    found: dict[str, tuple[str, ...]] = {}
+    if encoders is not None:
+        found["encoders"] = () if encoders == "none" else tuple(encoders.split(","))
+    if predictors is not None:
+        found["predictors"] = tuple(predictors.split(","))
+    if found.get("encoders") and predictors is not None:
+        if not {*READ_ENCODERS} & {*found["predictors"]}:
+            raise ConfigError(
+                f"--encoders must go with a predictor that reads them, one of {[*READ_ENCODERS]}, "
+                f"but --predictors has {[*found['predictors']]}"
+            )
+    return found
 
 
 @app.callback()
@@ -79,7 +109,8 @@ def nasbench101(
     seeds: Annotated[int, typer.Option(help="Repetitions with other samples")] = 10,
     pool: Annotated[int, typer.Option(help="Most cells that are ranked")] = 50_000,
     ops: Annotated[Literal["vary", "fixed"], typer.Option(help="fixed: topology only")] = "vary",
-    encoders: Annotated[str | None, typer.Option(help="Names with commas, or none")] = None,
+    predictors: Predictors = None,
+    encoders: Encoders = None,
     networks: Annotated[
         bool, typer.Option("--networks", help="Graph networks too: some minutes more")
     ] = False,
@@ -97,7 +128,8 @@ def nasbench101(
     check_early(json=json, out=out, data_dir=data_dir, tables=[table])
     config = NASBench101Bench(
         samples=counts, seeds=seeds, pool=pool, ops=ops, networks=networks, table=table,
-        data_dir=None if data_dir is None else str(data_dir), seed=seed, **chosen(encoders),
+        data_dir=None if data_dir is None else str(data_dir), seed=seed,
+        **chosen(encoders, predictors),
     )  # fmt: skip
     check_outputs(out, json)
     workers = fitting(workers, counts, seeds)
@@ -114,6 +146,8 @@ def nasbench201(
     samples: Annotated[str, typer.Option(help="Training cells")] = "39,78,156,469,781,1563",
     seeds: Annotated[int, typer.Option(help="Repetitions with other samples")] = 10,
     cells: Annotated[Literal["all", "clean"], typer.Option(help="clean: no dead part")] = "all",
+    predictors: Predictors = None,
+    encoders: Encoders = None,
     networks: Annotated[
         bool, typer.Option("--networks", help="Graph networks too: some minutes more")
     ] = False,
@@ -137,6 +171,7 @@ def nasbench201(
         dataset=dataset, samples=counts, seeds=seeds, cells=cells, networks=networks, table=table,
         train_column=train_column, test_column=test_column,
         data_dir=None if data_dir is None else str(data_dir), seed=seed,
+        **chosen(encoders, predictors),
     )  # fmt: skip
     check_outputs(out, json)
     workers = fitting(workers, counts, seeds)
@@ -152,7 +187,8 @@ def nasgem(
     table: Annotated[str, typer.Option(help="A Parquet file or a table's name")] = "nasgem-mini",
     samples: Annotated[str, typer.Option(help="Training cells")] = "50,100,200,400",
     seeds: Annotated[int, typer.Option(help="Repetitions with other samples")] = 20,
-    encoders: Annotated[str | None, typer.Option(help="Names with commas, or none")] = None,
+    predictors: Predictors = None,
+    encoders: Encoders = None,
     equal_macs: Annotated[
         bool, typer.Option("--equal-macs", help="Take away what MACs say of accuracy")
     ] = False,
@@ -169,7 +205,8 @@ def nasgem(
     check_early(json=json, out=out, data_dir=data_dir, tables=[table])
     config = NASGEMBench(
         table=table, samples=counts, seeds=seeds, equal_macs=equal_macs,
-        data_dir=None if data_dir is None else str(data_dir), seed=seed, **chosen(encoders),
+        data_dir=None if data_dir is None else str(data_dir), seed=seed,
+        **chosen(encoders, predictors),
     )  # fmt: skip
     check_outputs(out, json)
     workers = fitting(workers, counts, seeds)
@@ -185,7 +222,8 @@ def darts(
     table: Annotated[str, typer.Option(help="A Parquet file or a table's name")],
     samples: Annotated[str, typer.Option(help="Training cells")] = "25,50,100",
     seeds: Annotated[int, typer.Option(help="Repetitions with other samples")] = 20,
-    encoders: Annotated[str | None, typer.Option(help="Names with commas, or none")] = None,
+    predictors: Predictors = None,
+    encoders: Encoders = None,
     run_deviation: Annotated[
         float, typer.Option(help="Deviation of one cell's test accuracy, for the ceiling")
     ] = 0.0009,
@@ -202,7 +240,8 @@ def darts(
     check_early(json=json, out=out, data_dir=data_dir, tables=[table])
     config = DARTSBench(
         table=table, samples=counts, seeds=seeds, run_deviation=run_deviation,
-        data_dir=None if data_dir is None else str(data_dir), seed=seed, **chosen(encoders),
+        data_dir=None if data_dir is None else str(data_dir), seed=seed,
+        **chosen(encoders, predictors),
     )  # fmt: skip
     check_outputs(out, json)
     workers = fitting(workers, counts, seeds)

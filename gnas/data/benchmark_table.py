@@ -37,6 +37,14 @@ class BenchmarkTable:
 
     Raises:
         DataError: two columns share a name, or an array's length differs from N.
+
+    Example:
+        >>> from gnas.data import load_table
+        >>> table = load_table("nasbench101-mini")
+        >>> table.val_acc().shape
+        (2000,)
+        >>> sorted({column.quantity for column in table.columns})[:2]
+        ['macs', 'num_params']
     """
 
     def __init__(

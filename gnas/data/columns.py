@@ -35,6 +35,10 @@ class Column:
     """One number per architecture, and exactly which.
 
     Columns that differ only in ``run`` are repeated trainings of the same architecture.
+
+    Example:
+        >>> Column.of("val_acc", dataset="cifar10", epochs=108, run=1).name
+        'val_acc_cifar10_108_run1'
     """
 
     name: str

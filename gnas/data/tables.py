@@ -34,6 +34,11 @@ def load_table(path_or_name: str | Path, *, data_dir: str | Path | None = None) 
     Raises:
         MissingDataError: there is no such file.
         DataError: the file is damaged, or not a table.
+
+    Example:
+        >>> table = load_table("nasbench101-mini")
+        >>> len(table), table.provenance.space
+        (2000, 'nasbench101')
     """
     path = find_table(path_or_name, data_dir=data_dir)
     schema = read_schema(path)
@@ -46,7 +51,20 @@ def save_table(table: BenchmarkTable, path: str | Path) -> None:
     Build the table in memory first:
     ``BenchmarkTable(graphs, columns, Provenance(...), {column.name: values, ...})``.
 
+    Args:
+        table: What to write.
+        path: The file; its name ends in ``.parquet``.
+
     Raises:
         DataError: the table breaks a rule (see `verify_table`), or cannot be written.
+
+    Example:
+        >>> import tempfile
+        >>> table = load_table("nasbench101-mini")
+        >>> with tempfile.TemporaryDirectory() as folder:
+        ...     save_table(table, Path(folder) / "again.parquet")
+        ...     again = load_table(Path(folder) / "again.parquet").val_acc()
+        >>> bool((again == table.val_acc()).all())
+        True
     """
     write_parquet(table, Path(path))

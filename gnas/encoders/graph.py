@@ -9,7 +9,7 @@ import numpy as np
 import torch
 from torch import Tensor, nn
 
-from gnas.encoders.base import Encoder
+from gnas.encoders.base import Encoder, Pretrained
 from gnas.encoders.graph_config import GraphEncoderConfig
 from gnas.encoders.networks import NETWORKS
 from gnas.errors import GraphError
@@ -20,7 +20,7 @@ CHUNK = 2048
 """Graphs that go through a network at once: bounds memory."""
 
 
-class GraphEncoder(nn.Module, Encoder):
+class GraphEncoder(nn.Module, Pretrained, Encoder):
     """A graph network over the functional form of an architecture.
 
     The functional form (`gnas.graphs.functional_form`) has operations on nodes whatever the space,
@@ -33,6 +33,13 @@ class GraphEncoder(nn.Module, Encoder):
         config: The recipe. Weights are random, seeded by it, until `pretrain` or a predictor
             trains them.
         name: What results call this encoder.
+
+    Example:
+        >>> from gnas.spaces import NASBench201
+        >>> from gnas.spaces.vocabulary import Vocabulary
+        >>> recipe = GraphEncoderConfig(vocabulary=Vocabulary.of(NASBench201()), dim=16)
+        >>> GraphEncoder(recipe).encode(NASBench201().enumerate()[:3]).shape
+        torch.Size([3, 16])
     """
 
     def __init__(self, config: GraphEncoderConfig, name: str = "graph network") -> None:

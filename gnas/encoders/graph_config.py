@@ -107,8 +107,15 @@ GRAPH_PRESETS = {
 def graph_preset(name: str) -> GraphEncoderConfig:
     """The recipe of a shipped graph-network encoder.
 
+    Args:
+        name: Key of `GRAPH_PRESETS`.
+
     Raises:
         ConfigError: none has this name.
+
+    Example:
+        >>> graph_preset("dag-nasbench201").network
+        'dag'
     """
     if name not in GRAPH_PRESETS:
         raise ConfigError(f"unknown encoder '{name}'; choose from {sorted(GRAPH_PRESETS)}")

@@ -9,7 +9,7 @@ from itertools import pairwise
 import torch
 from torch import Tensor, nn
 
-from gnas.encoders.base import Encoder
+from gnas.encoders.base import Encoder, Pretrained
 from gnas.encoders.config import EncoderConfig
 from gnas.encoders.features import (
     adjacency_columns,
@@ -26,7 +26,7 @@ from gnas.spaces.vocabulary import check_vocabulary
 _CHUNK = 4096  # graphs that a thread reads at once: inputs stay in cache, memory stays flat
 
 
-class NASGEMEncoder(nn.Module, Encoder):
+class NASGEMEncoder(nn.Module, Pretrained, Encoder):
     """Fully connected network f with cos(f(G1), f(G2)) close to the WL kernel of G1 and G2.
 
     Deliberate differences from the paper, all options of `EncoderConfig` (the ``-paper``
@@ -39,6 +39,13 @@ class NASGEMEncoder(nn.Module, Encoder):
         name: What results call this encoder.
 
     Source: Cheng et al., NASGEM, AAAI 2021, section 3.2, eq. 2-4.
+
+    Example:
+        >>> from gnas.encoders import load_encoder
+        >>> from gnas.spaces import NASBench201
+        >>> encoder = load_encoder("nasgem-nasbench201")
+        >>> encoder.encode(NASBench201().enumerate()[:3]).shape
+        torch.Size([3, 64])
     """
 
     def __init__(self, config: EncoderConfig, name: str = "nasgem") -> None:

@@ -57,6 +57,14 @@ class PathStatistics:
     Prediction with Neural Graph Features, ICML 2024): operation counts, path lengths and node
     degrees of cells, read by trees. Differences: these columns are counted over the functional
     form; path counts by kind, random walks and flows are additions.
+
+    Example:
+        >>> from gnas.spaces import NASBench201
+        >>> features = PathStatistics(NASBench201())
+        >>> features(NASBench201().enumerate()[:3]).shape
+        (3, 282)
+        >>> features.widths["depth"]
+        7
     """
 
     space: HasVocabulary | Vocabulary

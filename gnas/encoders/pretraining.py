@@ -92,8 +92,16 @@ def pretrain(
 def pool_of(config: GraphEncoderConfig) -> DenseBatch:
     """The cells that a recipe pretrains on: all of a small space, else a seeded sample.
 
+    Args:
+        config: The recipe.
+
     Raises:
         ConfigError: the recipe names no space.
+
+    Example:
+        >>> from gnas.encoders import graph_preset
+        >>> len(pool_of(graph_preset("dag-nasbench201")))
+        15625
     """
     if config.space not in SPACES:
         raise ConfigError(f"space must be one of {sorted(SPACES)}, but got {config.space!r}")

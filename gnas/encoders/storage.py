@@ -34,17 +34,29 @@ _NASGEM, _GRAPH = "nasgem", "graph network"
 
 
 def list_encoders() -> list[str]:
-    """Names of the encoders that ship with the package."""
+    """Names of the encoders that ship with the package.
+
+    Example:
+        >>> "nasgem-nasbench101" in list_encoders()
+        True
+    """
     return sorted(PRESETS) + sorted(GRAPH_PRESETS)
 
 
 def load_encoder(name: str | Path) -> NASGEMEncoder | GraphEncoder:
     """A trained encoder: a shipped one by its name, or one's own by the path of its file.
 
+    Args:
+        name: Name of a shipped encoder, or a ``.safetensors`` file.
+
     Raises:
         ConfigError: no shipped encoder has this name.
         MissingDataError: the file does not exist.
         DataError: the file is damaged or holds no encoder.
+
+    Example:
+        >>> load_encoder("nasgem-nasbench101").dim
+        256
     """
     if str(name) in list_encoders():
         path = WEIGHTS / f"{name}.safetensors"
@@ -60,13 +72,12 @@ def load_encoder(name: str | Path) -> NASGEMEncoder | GraphEncoder:
         )
     metadata, tensors = _read(path)
     try:
-        encoder = _untrained(metadata, tensors)
-        encoder.load_state_dict(tensors)
+        encoder = encoder_from_tensors(metadata, tensors)
     except (KeyError, ValueError, TypeError, ConfigError, GraphError, RuntimeError) as error:
         raise DataError(f"{path} must hold an encoder of this version of gnas: {error}") from error
     if _digest(tensors) != metadata.get("sha256"):
         raise DataError(f"weights in {path} do not match the checksum in its header; get it again")
-    return encoder.eval()
+    return encoder
 
 
 def save_encoder(
@@ -87,13 +98,20 @@ def save_encoder(
     Raises:
         ConfigError: ``path`` does not end in ``.safetensors``.
         DataError: the file cannot be written.
+
+    Example:
+        >>> import tempfile
+        >>> encoder = load_encoder("nasgem-nasbench201")
+        >>> with tempfile.TemporaryDirectory() as folder:
+        ...     save_encoder(encoder, Path(folder) / "mine.safetensors")
+        ...     again = load_encoder(Path(folder) / "mine.safetensors")
+        >>> again.config == encoder.config
+        True
     """
     check_encoder_path(path)
-    tensors = {key: _narrow(value) for key, value in encoder.state_dict().items()}
+    facts, tensors = encoder_tensors(encoder)
     metadata = {
-        "kind": _GRAPH if isinstance(encoder, GraphEncoder) else _NASGEM,
-        "name": encoder.name,
-        "config": encoder.config.to_json(),
+        **facts,
         "quality": json.dumps(asdict(quality)) if quality is not None else "{}",
         "command": command,
         "sha256": _digest(tensors),
@@ -102,8 +120,54 @@ def save_encoder(
         temporary.write_bytes(save(tensors, metadata))
 
 
+def encoder_tensors(
+    encoder: NASGEMEncoder | GraphEncoder,
+) -> tuple[dict[str, str], dict[str, Tensor]]:
+    """What is needed to make an encoder again: its kind, name and recipe, and its weights.
+
+    Args:
+        encoder: What to write.
+
+    Returns:
+        What `encoder_from_tensors` takes. Weights are in half precision where that is exact.
+    """
+    facts = {
+        "kind": _GRAPH if isinstance(encoder, GraphEncoder) else _NASGEM,
+        "name": encoder.name,
+        "config": encoder.config.to_json(),
+    }
+    return facts, {key: _narrow(value) for key, value in encoder.state_dict().items()}
+
+
+def encoder_from_tensors(
+    metadata: dict[str, str], tensors: dict[str, Tensor]
+) -> NASGEMEncoder | GraphEncoder:
+    """The encoder that `encoder_tensors` wrote down, in evaluation mode.
+
+    Args:
+        metadata: Kind, name and recipe.
+        tensors: The weights, in any floating-point type.
+
+    Raises:
+        ConfigError: there is no such kind, or the recipe is impossible.
+        ValueError: the recipe asks for more than the weights hold.
+        RuntimeError: the weights do not fit the recipe.
+    """
+    encoder = _untrained(metadata, tensors)
+    encoder.load_state_dict(tensors)
+    return encoder.eval()
+
+
 def encoder_metadata(name: str | Path) -> dict[str, str]:
-    """The header of a shipped or own encoder's file: kind, name, config, quality, ...."""
+    """The header of a shipped or own encoder's file: kind, name, config, quality, ....
+
+    Args:
+        name: Name of a shipped encoder, or a ``.safetensors`` file.
+
+    Example:
+        >>> encoder_metadata("nasgem-nasbench101")["name"]
+        'nasgem-nasbench101'
+    """
     path = WEIGHTS / f"{name}.safetensors" if str(name) in list_encoders() else Path(name)
     return _read(path)[0]
 

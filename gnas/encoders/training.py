@@ -77,6 +77,14 @@ def fit_encoder(
 
     Raises:
         ConfigError: the space is not given but is none of gnas, or is not the recipe's.
+
+    Example:
+        >>> from gnas.encoders import encoder_config
+        >>> from gnas.spaces import DagSpace
+        >>> space = DagSpace(ops=("conv", "pool"), max_nodes=5)
+        >>> config = encoder_config(space, pool=50, steps=5, dim=8, batch_size=16)
+        >>> fit_encoder(config, space=space).dim
+        8
     """
     space = space_of(config, space)
     rng = np.random.default_rng(config.seed)

@@ -28,6 +28,15 @@ class Evaluator(ABC):
     for each architecture that was asked for, and `count` for as many as a searcher considers.
     Subclasses need `evaluate` and ``measures`` only; to be evaluated by other processes, they must
     be picklable before `open`.
+
+    Example:
+        >>> class Edges(Evaluator):
+        ...     measures = ("edges",)
+        ...     def evaluate(self, graph, *, seed):
+        ...         return {"edges": float(graph.num_edges)}
+        >>> from gnas.spaces import NASBench201
+        >>> Edges().evaluate(NASBench201().enumerate().data(9), seed=0)
+        {'edges': 2.0}
     """
 
     kind: ClassVar[str] = "own"

@@ -48,6 +48,15 @@ class EfficiencyEvaluator(Evaluator):
         ConfigError: the evaluator gives no accuracy or counts no MACs.
 
     Source: Cheng et al., NASGEM, AAAI 2021, eq. 5.
+
+    Example:
+        >>> from gnas.data import load_table
+        >>> from gnas.evaluate import TableEvaluator
+        >>> from gnas.spaces import NASGEM
+        >>> table = load_table("nasgem-mini")
+        >>> evaluator = EfficiencyEvaluator(TableEvaluator.from_table(NASGEM(), table))
+        >>> sorted(evaluator.evaluate(table.graphs.data(0), seed=0))[:4]
+        ['macs', 'num_params', 'score', 'test_acc']
     """
 
     def __init__(self, evaluator: Evaluator, lambda_: float = 0.1) -> None:

@@ -46,6 +46,15 @@ class TableEvaluator(Evaluator):
 
     Raises:
         ConfigError: there is no measure, or one of another length.
+
+    Example:
+        >>> from gnas.data import load_table
+        >>> from gnas.spaces import NASBench101
+        >>> table = load_table("nasbench101-mini")
+        >>> evaluator = TableEvaluator.from_table(NASBench101(), table)
+        >>> found = evaluator.evaluate(table.graphs.data(0), seed=0)
+        >>> 0 < found["val_acc"] < 1
+        True
     """
 
     kind: ClassVar[str] = "table"

@@ -16,8 +16,22 @@ def python_source(facts: NetworkFacts) -> str:
     Only what the network needs is in it: no search, no other operations. Its parameters have the
     names of ours, so that the same weights fit.
 
+    Args:
+        facts: Space, architecture and size of the network, and its images.
+
     Raises:
         UnsupportedError: the space has no such text of its networks.
+
+    Example:
+        >>> from gnas.models import NetworkFacts
+        >>> from gnas.spaces import NASBench201
+        >>> space = NASBench201()
+        >>> facts = NetworkFacts(
+        ...     space=space, architecture=space.to_str(space.enumerate().data(9)),
+        ...     config=space.network_config(channels=4, cells_per_stage=1), image_size=16,
+        ... )
+        >>> "class Network(nn.Module)" in python_source(facts)
+        True
     """
     networks = facts.space.networks
     if networks is None or networks.source is None:

@@ -34,6 +34,11 @@ def architecture(
 
     Raises:
         GraphError: wrong shapes, an unknown operation, or an edge to a lower node.
+
+    Example:
+        >>> cell = architecture([[0, 1, 1], [0, 0, 1], [0, 0, 0]], ops=[0, 1, 4], num_ops=5)
+        >>> cell.edge_index.tolist()
+        [[0, 0, 1], [1, 2, 2]]
     """
     matrix = torch.as_tensor(np.asarray(adjacency)).long()
     op_list = torch.as_tensor(np.asarray(ops)).long()
@@ -72,8 +77,15 @@ def check_single(data: Data) -> None:
 def op_indices(data: Data) -> Tensor:
     """The operation (or role) index of every node: the hot column of ``x``, int64 [n].
 
+    Args:
+        data: One architecture.
+
     Raises:
         GraphError: ``x`` is missing or not one-hot, or ``data`` is a PyG ``Batch``.
+
+    Example:
+        >>> op_indices(architecture([[0, 1], [0, 0]], ops=[0, 4], num_ops=5)).tolist()
+        [0, 4]
     """
     check_single(data)
     x = data.x
@@ -86,7 +98,17 @@ def op_indices(data: Data) -> Tensor:
 
 
 def to_adjacency(data: Data) -> tuple[Tensor, Tensor]:
-    """The adjacency matrix uint8 [n, n] (1 + edge op where there are any) and ops int64 [n]."""
+    """The adjacency matrix uint8 [n, n] (1 + edge op where there are any) and ops int64 [n].
+
+    Args:
+        data: One architecture.
+
+    Example:
+        >>> cell = architecture([[0, 1], [0, 0]], ops=[0, 4], num_ops=5)
+        >>> adjacency, ops = to_adjacency(cell)
+        >>> adjacency.tolist(), ops.tolist()
+        ([[0, 1], [0, 0]], [0, 4])
+    """
     ops = op_indices(data)
     adjacency = torch.zeros(len(ops), len(ops), dtype=torch.uint8)
     code = data.edge_op + 1 if "edge_op" in data else torch.ones(data.edge_index.size(1))
@@ -103,6 +125,9 @@ def validate(data: Data, *, num_ops: int | None = None) -> None:
 
     Raises:
         GraphError: says which rule is broken and what was found.
+
+    Example:
+        >>> validate(architecture([[0, 1], [0, 0]], ops=[0, 4], num_ops=5), num_ops=5)
     """
     n = len(op_indices(data))
     if num_ops is not None and data.x.size(1) != num_ops:
@@ -147,6 +172,11 @@ def to_networkx(
         data: The architecture.
         ops: Names of the operations, as in ``space.ops``; attributes then are names, not indices.
         edge_ops: Names of the edge operations likewise.
+
+    Example:
+        >>> cell = architecture([[0, 1], [0, 0]], ops=[0, 4], num_ops=5)
+        >>> sorted(to_networkx(cell).edges)
+        [(0, 1)]
     """
     graph = nx.DiGraph()
     for node, op in enumerate(op_indices(data).tolist()):

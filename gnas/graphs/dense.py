@@ -30,6 +30,16 @@ class DenseBatch:
         adjacency: uint8 [N, n, n]; 0 = no edge, else 1 (node-op spaces) or 1 + ``edge_op``.
         ops: int8 [N, n]; the column that is hot in ``x``, -1 on padding.
         num_nodes: int64 [N]; nodes 0..num_nodes-1 are real, the rest is padding.
+
+    Example:
+        >>> from gnas.spaces import NASBench201
+        >>> batch = NASBench201().enumerate()
+        >>> len(batch), batch.max_nodes
+        (15625, 4)
+        >>> batch[:2].adjacency.shape
+        torch.Size([2, 4, 4])
+        >>> batch.data(0).num_edges
+        0
     """
 
     adjacency: Tensor
@@ -182,8 +192,17 @@ for the graphs it was made of), a list or PyG data set of ``Data``, or a `DenseB
 def as_batch(graphs: Graphs) -> DenseBatch:
     """The dense form of any `Graphs`; a dense batch is returned as it is.
 
+    Args:
+        graphs: One `Data`, a list or data set of them, a PyG ``Batch``, or a dense batch.
+
     Raises:
         GraphError: see `DenseBatch.from_data`.
+
+    Example:
+        >>> from gnas.spaces import NASBench201
+        >>> cells = NASBench201().enumerate()[:3].to_data_list()
+        >>> as_batch(cells).ops.shape
+        torch.Size([3, 4])
     """
     return graphs if isinstance(graphs, DenseBatch) else DenseBatch.from_data(graphs)
 
@@ -475,6 +494,9 @@ def _check_edge_op(code: object, size: int, i: int, count: int) -> None:
 
 def validate_batch(batch: DenseBatch) -> None:
     """Checks the conventions of a whole dense batch at once.
+
+    Args:
+        batch: N architectures.
 
     Raises:
         GraphError: names the first row that breaks them, and how.

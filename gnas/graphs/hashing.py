@@ -44,6 +44,14 @@ def graph_hash(graphs: Graphs) -> str | list[str]:
         GraphError: a graph breaks the conventions of `gnas.graphs`.
 
     Source: Ying et al., NAS-Bench-101, ICML 2019, appendix on graph hashing.
+
+    Example:
+        >>> from gnas.spaces import NASBench101
+        >>> space = NASBench101()
+        >>> one = space.from_str("input,conv3x3-bn-relu,maxpool3x3,output|33")
+        >>> same = space.from_str("input,maxpool3x3,conv3x3-bn-relu,output|33")
+        >>> graph_hash(one) == graph_hash(same)
+        True
     """
     batch = as_batch(graphs)
     hashes = _hashes(batch)
@@ -99,8 +107,17 @@ def graph_keys(batch: DenseBatch) -> _UInt64:
     its ancestors and descendants, twice. Keys of different versions of gnas may differ: store
     `graph_hash` instead.
 
+    Args:
+        batch: N architectures.
+
     Shapes:
         N architectures -> uint64 [N].
+
+    Example:
+        >>> from gnas.spaces import NASBench201
+        >>> cells = NASBench201().enumerate()
+        >>> len(set(graph_keys(NASBench201().functional(cells)).tolist()))
+        5425
     """
     real = batch.ops.numpy() >= 0
     keys: _UInt64 = mix64((node_keys(batch) * real).sum(1, dtype=np.uint64))
@@ -108,7 +125,17 @@ def graph_keys(batch: DenseBatch) -> _UInt64:
 
 
 def distinct(batch: DenseBatch) -> NDArray[np.int64]:
-    """Rows of the first of every group of isomorphic architectures, ascending: int64 [M]."""
+    """Rows of the first of every group of isomorphic architectures, ascending: int64 [M].
+
+    Args:
+        batch: N architectures.
+
+    Example:
+        >>> from gnas.spaces import NASBench101
+        >>> cells = NASBench101().enumerate()[:10]
+        >>> distinct(DenseBatch.concat([cells, cells])).tolist()
+        [0, 1, 2, 3, 4, 5, 6, 7, 8, 9]
+    """
     _, first = np.unique(graph_keys(batch), return_index=True)
     rows: NDArray[np.int64] = np.sort(first)
     return rows

@@ -12,7 +12,17 @@ from gnas.graphs.dense import DenseBatch, single
 
 
 def input_nodes(batch: DenseBatch, inputs: Sequence[int] = ()) -> Tensor:
-    """Where data enters: node 0 and the nodes whose operation is in ``inputs``, bool [N, n]."""
+    """Where data enters: node 0 and the nodes whose operation is in ``inputs``, bool [N, n].
+
+    Args:
+        batch: N architectures.
+        inputs: Operations (or roles) of further inputs beside node 0.
+
+    Example:
+        >>> from gnas.spaces import NASBench201
+        >>> input_nodes(NASBench201().enumerate()[:1]).tolist()
+        [[True, False, False, False]]
+    """
     nodes = _with_op(batch, inputs)
     nodes[:, 0] = True
     return nodes
@@ -79,5 +89,17 @@ def prune_batch(
 
 
 def prune(data: Data, *, to_output: bool = True) -> Data:
-    """The architecture without dead nodes (see `prune_batch`); the caller's graph is untouched."""
+    """The architecture without dead nodes (see `prune_batch`); the caller's graph is untouched.
+
+    Args:
+        data: One architecture.
+        to_output: Whether a node must reach the last node to stay, too.
+
+    Example:
+        >>> from gnas.graphs import architecture
+        >>> edges = [[0, 1, 1, 0], [0, 0, 0, 1], [0, 0, 0, 0], [0, 0, 0, 0]]
+        >>> cell = architecture(edges, ops=[0, 1, 2, 4], num_ops=5)
+        >>> prune(cell).num_nodes
+        3
+    """
     return prune_batch(single(data), to_output=to_output).data(0)

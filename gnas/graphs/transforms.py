@@ -59,6 +59,13 @@ class EdgeOpsToNodeOps(BaseTransform):  # type: ignore[misc]
 
     Args:
         num_edge_ops: Size of the edge-op vocabulary.
+
+    Example:
+        >>> from gnas.spaces import NASBench201
+        >>> space = NASBench201()
+        >>> text = "|nor_conv_3x3~0|+|none~0|skip_connect~1|+|none~0|none~1|nor_conv_1x1~2|"
+        >>> EdgeOpsToNodeOps(len(space.edge_ops))(space.from_str(text)).num_nodes
+        7
     """
 
     def __init__(self, num_edge_ops: int) -> None:
@@ -74,6 +81,14 @@ class NodeOpsToEdgeOps(BaseTransform):  # type: ignore[misc]
 
     Args:
         num_edge_ops: Size of the edge-op vocabulary.
+
+    Example:
+        >>> from gnas.spaces import NASBench201
+        >>> space = NASBench201()
+        >>> cell = space.enumerate().data(7)
+        >>> there = EdgeOpsToNodeOps(4)(cell)
+        >>> space.to_str(NodeOpsToEdgeOps(4)(there)) == space.to_str(cell)
+        True
     """
 
     def __init__(self, num_edge_ops: int) -> None:

@@ -10,7 +10,15 @@ AUXILIARY = "auxiliary_head"
 
 
 def num_params(network: nn.Module) -> int:
-    """Trainable scalars of the network that predicts, without an auxiliary head."""
+    """Trainable scalars of the network that predicts, without an auxiliary head.
+
+    Args:
+        network: A network, with or without an auxiliary head.
+
+    Example:
+        >>> num_params(nn.Sequential(nn.Conv2d(3, 8, 3), nn.Flatten(), nn.Linear(8, 10)))
+        314
+    """
     return sum(
         p.numel()
         for name, p in network.named_parameters()
@@ -23,6 +31,14 @@ def num_macs(network: nn.Module, input_shape: tuple[int, int, int]) -> int:
 
     Counts what `torch.utils.flop_counter` counts (convolutions and matrix products), halved:
     the counter has two operations for each multiply-accumulate.
+
+    Args:
+        network: A network of images.
+        input_shape: Channels, height and width of an image.
+
+    Example:
+        >>> num_macs(nn.Conv2d(3, 8, 3, padding=1), (3, 32, 32))
+        221184
     """
     from torch.utils.flop_counter import FlopCounterMode
 

@@ -35,7 +35,18 @@ CONVERSION = (
 
 @dataclass(frozen=True, kw_only=True)
 class NetworkFacts:
-    """What must be known to build a network again and to feed it."""
+    """What must be known to build a network again and to feed it.
+
+    Example:
+        >>> from gnas.spaces import NASBench201
+        >>> space = NASBench201()
+        >>> facts = NetworkFacts(
+        ...     space=space, architecture=space.to_str(space.enumerate().data(9)),
+        ...     config=space.network_config(channels=4), image_size=16,
+        ... )
+        >>> facts.input_shape
+        (3, 16, 16)
+    """
 
     space: Space
     """The architecture's."""
@@ -91,6 +102,20 @@ def save_network(folder: Path, network: nn.Module, facts: NetworkFacts) -> None:
     Raises:
         ConfigError: ``network`` is not the one that the facts describe.
         DataError: writing failed.
+
+    Example:
+        >>> import tempfile
+        >>> from gnas.spaces import NASBench201
+        >>> space = NASBench201()
+        >>> facts = NetworkFacts(
+        ...     space=space, architecture=space.to_str(space.enumerate().data(9)),
+        ...     config=space.network_config(channels=4, cells_per_stage=1), image_size=16,
+        ... )
+        >>> with tempfile.TemporaryDirectory() as folder:
+        ...     save_network(Path(folder), space.network(facts.graph, facts.config), facts)
+        ...     network, found = load_network(Path(folder))
+        >>> found == facts
+        True
     """
     tensors = {key: value.detach().contiguous() for key, value in network.state_dict().items()}
     problem = _misfit(_skeleton(facts), tensors)

@@ -33,6 +33,17 @@ class Average(Predictor):
     Raises:
         ConfigError: no members, members with different features, or ``from_samples`` that leave
             none for few samples.
+
+    Example:
+        >>> import numpy as np
+        >>> from gnas.spaces import NASBench101
+        >>> cells = NASBench101().sample_batch(40, np.random.default_rng(0))
+        >>> edges = cells.adjacency.sum((1, 2)).double().numpy()
+        >>> from gnas.predictors import MLP, OneHot
+        >>> ensemble = Average([MLP(OneHot(7, 5))] * 3).fit(cells[:30], edges[:30])
+        >>> mean, std = ensemble.predict(cells[30:], return_std=True)
+        >>> ensemble.has_std, mean.shape
+        (True, (10,))
     """
 
     def __init__(

@@ -69,6 +69,16 @@ class Forest(Predictor):
         random_state: See `Predictor`.
 
     Source: Breiman, Random Forests, 2001; Geurts et al., Extremely Randomized Trees, 2006.
+
+    Example:
+        >>> import numpy as np
+        >>> from gnas.spaces import NASBench101
+        >>> cells = NASBench101().sample_batch(40, np.random.default_rng(0))
+        >>> edges = cells.adjacency.sum((1, 2)).double().numpy()
+        >>> from gnas.predictors import OneHot
+        >>> forest = Forest(OneHot(7, 5), kind="extra").fit(cells[:30], edges[:30])
+        >>> forest.score(cells[30:], edges[30:]) > 0.3
+        True
     """
 
     def __init__(
@@ -114,6 +124,15 @@ class BoostedTrees(Predictor):
         random_state: See `Predictor`.
 
     Source: Friedman, Greedy Function Approximation, 2001; scikit-learn's histogram version.
+
+    Example:
+        >>> import numpy as np
+        >>> from gnas.spaces import NASBench101
+        >>> cells = NASBench101().sample_batch(40, np.random.default_rng(0))
+        >>> edges = cells.adjacency.sum((1, 2)).double().numpy()
+        >>> from gnas.predictors import OneHot
+        >>> BoostedTrees(OneHot(7, 5), num_trees=20).fit(cells, edges).predict(cells).shape
+        (40,)
     """
 
     def __init__(
@@ -160,6 +179,15 @@ class GaussianProcess(Predictor):
         random_state: See `Predictor`.
 
     Source: Rasmussen and Williams, Gaussian Processes for Machine Learning, 2006, chapters 2, 5.
+
+    Example:
+        >>> import numpy as np
+        >>> from gnas.spaces import NASBench101
+        >>> cells = NASBench101().sample_batch(40, np.random.default_rng(0))
+        >>> edges = cells.adjacency.sum((1, 2)).double().numpy()
+        >>> from gnas.predictors import OneHot
+        >>> GaussianProcess(OneHot(7, 5)).fit(cells, edges).predict(cells).shape
+        (40,)
     """
 
     def __init__(
@@ -212,6 +240,17 @@ class OneColumn(Predictor):
     Args:
         features: A single column, for example the number of parameters.
         random_state: Without effect.
+
+    Example:
+        >>> import numpy as np
+        >>> from gnas.spaces import NASBench101
+        >>> cells = NASBench101().sample_batch(40, np.random.default_rng(0))
+        >>> edges = cells.adjacency.sum((1, 2)).double().numpy()
+        >>> from gnas.models import nasbench101_num_params
+        >>> from gnas.predictors import NumParams
+        >>> smallest = OneColumn(NumParams(nasbench101_num_params)).fit(cells, edges)
+        >>> int(smallest.predict(cells).argmax()) == int(nasbench101_num_params(cells).argmax())
+        True
     """
 
     name = "none"

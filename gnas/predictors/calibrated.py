@@ -40,6 +40,16 @@ class Calibrated(Predictor):
     Source: the idea of Levi et al., Evaluating and Calibrating Uncertainty Prediction in
     Regression Tasks, 2019 (one factor, there by likelihood; here by coverage, which outliers do
     not move).
+
+    Example:
+        >>> import numpy as np
+        >>> from gnas.spaces import NASBench101
+        >>> cells = NASBench101().sample_batch(40, np.random.default_rng(0))
+        >>> edges = cells.adjacency.sum((1, 2)).double().numpy()
+        >>> from gnas.predictors import MLP, OneHot
+        >>> sure = Calibrated(MLP(OneHot(7, 5), members=3)).fit(cells, edges)
+        >>> sure.factor > 1
+        True
     """
 
     has_std = True

@@ -42,6 +42,12 @@ class ChannelStatistics:
     Raises:
         ConfigError: the space's output does not concatenate.
         GraphError: when called with a graph of another vocabulary.
+
+    Example:
+        >>> from gnas.spaces import NASBench101
+        >>> space = NASBench101()
+        >>> ChannelStatistics(space)(space.enumerate()[:3]).shape
+        (3, 70)
     """
 
     space: Space

@@ -14,6 +14,7 @@ from gnas.predictors.base import Predictor
 from gnas.predictors.baselines import Forest
 from gnas.predictors.channels import ChannelStatistics
 from gnas.predictors.embedding import Joined
+from gnas.predictors.features import Features
 from gnas.predictors.graph_network import GraphNetwork, OnGraphs
 from gnas.predictors.mlp import MLP
 from gnas.predictors.process import ArdProcess
@@ -75,7 +76,7 @@ def default(
         'ARD GP + extra trees'
     """
     counting = _counting(space, prior, random_state)
-    found = _networks(space) if networks else []
+    found = pretrained_networks(space) if networks else []
     if not found:
         return counting
     least = max(space.pretrained.values())
@@ -83,11 +84,45 @@ def default(
     return Average(members, from_samples=(0, *[least] * len(found)), random_state=random_state)
 
 
-def _networks(space: Space) -> list[GraphNetwork]:
-    """Pretrained ones of exactly this space, each to be trained on.
+def counting_features(space: Space) -> Features:
+    """The counts that the default predictor reads of a space's architectures.
+
+    Args:
+        space: Where the architectures come from.
+
+    Returns:
+        `PathStatistics`; beside them `ChannelStatistics` where operations sit on nodes and the
+        output concatenates.
+
+    Example:
+        >>> from gnas.spaces import NASBench101, NASBench201
+        >>> counting_features(NASBench101()).name
+        'path statistics + channel statistics'
+        >>> counting_features(NASBench201()).name
+        'path statistics'
+    """
+    paths = PathStatistics(space)
+    if space.edge_ops or not space.concatenates:
+        return paths
+    return Joined((paths, ChannelStatistics(space)))
+
+
+def extra_trees(features: Features) -> Forest:
+    """The trees that are a member of the default predictor."""
+    return Forest(features, kind="extra", num_trees=150, max_features=0.4)
+
+
+def pretrained_networks(space: Space) -> list[GraphNetwork]:
+    """Graph networks that were pretrained on exactly this space, each to be trained further.
 
     As measured: where operations sit on edges processes on the embeddings of all help, elsewhere
     a second kind of network does.
+
+    Args:
+        space: Where the architectures come from.
+
+    Returns:
+        Empty where no encoder of the space ships.
     """
     found = [load_encoder(name) for name in space.pretrained]
     encoders = [one for one in found if isinstance(one, GraphEncoder)]
@@ -119,7 +154,7 @@ def _fitted_relevance(features: PathStatistics) -> list[float] | None:
 
 def _for_edge_ops(space: Space, prior: Prior | None) -> list[Predictor]:
     features = PathStatistics(space)
-    trees = Forest(features, kind="extra", num_trees=150, max_features=0.4)
+    trees = extra_trees(features)
     fitted = None if prior is None else _fitted_relevance(features)
     if fitted is not None:
         return [
@@ -143,14 +178,13 @@ def _for_edge_ops(space: Space, prior: Prior | None) -> list[Predictor]:
 
 
 def _for_node_ops(space: Space) -> list[Predictor]:
-    paths = PathStatistics(space)
-    features = Joined((paths, ChannelStatistics(space))) if space.concatenates else paths
+    features = counting_features(space)
     members = [
         ArdProcess(features, length=8.0, tails=0.0),
         MLP(features, members=5, loss="bce", epochs=50),
-        Forest(features, kind="extra", num_trees=150, max_features=0.4),
+        extra_trees(features),
     ]
     if space.concatenates:
-        columns = range(sum(paths.widths.values()))
+        columns = range(sum(PathStatistics(space).widths.values()))
         members.append(ArdProcess(features, columns=columns, length=8.0, tails=0.0))
     return members

@@ -30,7 +30,19 @@ class Encoder(Protocol):
 
 @dataclass(frozen=True)
 class Embedding:
-    """Rows are ``encoder``'s embeddings."""
+    """Rows are ``encoder``'s embeddings.
+
+    Args:
+        encoder: Has a ``name`` and `gnas.encoders.Encoder.encode`.
+
+    Example:
+        >>> import numpy as np
+        >>> from gnas.encoders import load_encoder
+        >>> from gnas.spaces import NASBench101
+        >>> cells = NASBench101().sample_batch(5, np.random.default_rng(0))
+        >>> Embedding(load_encoder("nasgem-nasbench101"))(cells).shape
+        (5, 256)
+    """
 
     encoder: Encoder
 
@@ -51,7 +63,19 @@ class Embedding:
 
 @dataclass(frozen=True)
 class Joined:
-    """The columns of several features side by side."""
+    """The columns of several features side by side.
+
+    Args:
+        parts: The features, in the order of their columns.
+
+    Example:
+        >>> import numpy as np
+        >>> from gnas.predictors import OneHot, PathStatistics
+        >>> from gnas.spaces import NASBench101
+        >>> space = NASBench101()
+        >>> Joined((OneHot(7, 5), PathStatistics(space)))(space.enumerate()[:3]).shape
+        (3, 260)
+    """
 
     parts: tuple[Features, ...]
 

@@ -37,9 +37,22 @@ class OneHot:
     operations sit on edges, each entry is one-hot over ``num_edge_ops`` operations. The rows
     depend on the order of the nodes, as those of the papers' "raw adjacency" do.
 
+    Args:
+        max_nodes: Most nodes of an architecture; smaller ones are padded.
+        num_ops: Width of the one-hot ``x``.
+        num_edge_ops: Size of the edge-op vocabulary; 0 where operations sit on nodes.
+        with_counts: Whether columns with the number of every operation are added.
+
     Raises:
         GraphError: when called with a graph of more than ``max_nodes`` nodes, or whose
             vocabulary is not the one given here.
+
+    Example:
+        >>> import numpy as np
+        >>> from gnas.spaces import NASBench101
+        >>> cells = NASBench101().sample_batch(40, np.random.default_rng(0))
+        >>> OneHot(7, 5)(cells).shape
+        (40, 56)
     """
 
     max_nodes: int
@@ -72,7 +85,19 @@ class OneHot:
 
 @dataclass(frozen=True)
 class OneHotOps:
-    """The one-hot operation of every node: what `OneHot` has beside the adjacency matrix."""
+    """The one-hot operation of every node: what `OneHot` has beside the adjacency matrix.
+
+    Args:
+        max_nodes: Most nodes of an architecture; smaller ones are padded.
+        num_ops: Width of the one-hot ``x``.
+
+    Example:
+        >>> import numpy as np
+        >>> from gnas.spaces import NASBench101
+        >>> cells = NASBench101().sample_batch(40, np.random.default_rng(0))
+        >>> OneHotOps(7, 5)(cells).shape
+        (40, 35)
+    """
 
     max_nodes: int
     num_ops: int
@@ -94,6 +119,13 @@ class NumParams:
     Args:
         count: Counts them, [N] architectures -> int64 [N]; for example
             `gnas.models.nasbench101_num_params`.
+
+    Example:
+        >>> from gnas.models import nasbench201_num_params
+        >>> from gnas.spaces import NASBench201
+        >>> cells = NASBench201().enumerate()[:2]
+        >>> NumParams(nasbench201_num_params)(cells).tolist()
+        [[73306.0], [73306.0]]
     """
 
     count: Callable[[DenseBatch], NDArray[np.int64]]

@@ -132,6 +132,15 @@ class GraphNetwork(Predictor):
 
     Raises:
         ConfigError: an option is outside its range, or encoders of different vocabularies.
+
+    Example:
+        >>> import numpy as np
+        >>> from gnas.spaces import NASBench101
+        >>> cells = NASBench101().sample_batch(40, np.random.default_rng(0))
+        >>> edges = cells.adjacency.sum((1, 2)).double().numpy()
+        >>> network = GraphNetwork(NASBench101(), members=1, epochs=2).fit(cells, edges)
+        >>> network.name, network.predict(cells).shape
+        ('dag network, bce', (40,))
     """
 
     def __init__(

@@ -45,6 +45,17 @@ class MLP(Predictor):
     Source: Cheng et al., NASGEM, AAAI 2021, section 3.4 and figure 4. Ensembles: Lakshminarayanan
     et al., Simple and Scalable Predictive Uncertainty Estimation using Deep Ensembles, NeurIPS
     2017; without its adversarial examples and its head for the noise.
+
+    Example:
+        >>> import numpy as np
+        >>> from gnas.spaces import NASBench101
+        >>> cells = NASBench101().sample_batch(40, np.random.default_rng(0))
+        >>> edges = cells.adjacency.sum((1, 2)).double().numpy()
+        >>> from gnas.predictors import OneHot
+        >>> model = MLP(OneHot(7, 5), members=3).fit(cells[:30], edges[:30])
+        >>> mean, std = model.predict(cells[30:], return_std=True)
+        >>> mean.shape, bool((std > 0).all())
+        ((10,), True)
     """
 
     def __init__(

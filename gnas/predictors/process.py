@@ -79,6 +79,16 @@ class ArdProcess(Predictor):
     Hvarfner et al., Vanilla Bayesian Optimization Performs Great in High Dimensions, ICML 2024,
     for a log-normal prior of length scales whose median grows with the square root of the number
     of columns. The medians and deviations here are choices of gnas.
+
+    Example:
+        >>> import numpy as np
+        >>> from gnas.spaces import NASBench101
+        >>> cells = NASBench101().sample_batch(40, np.random.default_rng(0))
+        >>> edges = cells.adjacency.sum((1, 2)).double().numpy()
+        >>> from gnas.predictors import PathStatistics
+        >>> model = ArdProcess(PathStatistics(NASBench101())).fit(cells[:30], edges[:30])
+        >>> model.score(cells[30:], edges[30:]) > 0.5
+        True
     """
 
     has_std = True
@@ -296,6 +306,15 @@ class WLProcess(Predictor):
 
     Source: Ru et al., Interpretable Neural Architecture Search via Bayesian Optimisation with
     Weisfeiler-Lehman Kernels, ICLR 2021; without its feature selection, and with the exponential.
+
+    Example:
+        >>> import numpy as np
+        >>> from gnas.spaces import NASBench101
+        >>> cells = NASBench101().sample_batch(40, np.random.default_rng(0))
+        >>> edges = cells.adjacency.sum((1, 2)).double().numpy()
+        >>> model = WLProcess(WLLabels(NASBench101())).fit(cells[:30], edges[:30])
+        >>> model.score(cells[30:], edges[30:]) > 0
+        True
     """
 
     has_std = True

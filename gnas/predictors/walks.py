@@ -30,6 +30,14 @@ class WalkStatistics:
     and visits, their mean and deviation.
 
     Nodes that no data reaches from node 0 do not count.
+
+    Args:
+        num_ops: Width of the one-hot ``x``.
+
+    Example:
+        >>> from gnas.spaces import NASBench101
+        >>> WalkStatistics(5)(NASBench101().enumerate()[:3]).shape
+        (3, 33)
     """
 
     num_ops: int

@@ -37,6 +37,12 @@ class WLLabels:
         ConfigError: ``direction`` is unknown.
         GraphError: when called with a graph of more than ``max_nodes`` nodes or of another
             vocabulary.
+
+    Example:
+        >>> from gnas.spaces import NASBench101
+        >>> space = NASBench101()
+        >>> WLLabels(space, n_iter=2)(space.enumerate()[:3]).shape
+        (3, 21)
     """
 
     space: HasVocabulary | Vocabulary

@@ -25,6 +25,13 @@ class ZeroCost:
 
     Raises:
         GraphError: when called with a graph that is not of ``space``.
+
+    Example:
+        >>> from gnas.spaces import NASBench201
+        >>> space = NASBench201()
+        >>> features = ZeroCost(space, ProxyConfig(proxies=("params", "macs")))
+        >>> features(space.enumerate()[:2]).shape
+        (2, 2)
     """
 
     space: Space

@@ -103,6 +103,13 @@ def measure(
         GraphError: an architecture is not of ``space``.
         ConfigError: ``config.network`` is of another space, or the store of other measurements.
         UnsupportedError: a proxy is not defined for a network.
+
+    Example:
+        >>> from gnas.spaces import NASBench201
+        >>> space = NASBench201()
+        >>> config = ProxyConfig(proxies=("params", "macs"))
+        >>> measure(space, space.enumerate()[:3], config).shape
+        (3, 2)
     """
     config = config or ProxyConfig()
     store = ProxyStore() if store is None else store
@@ -151,8 +158,16 @@ def measure_one(
 def small_network(space: Space) -> NetworkConfig:
     """The network that is measured where none is given: few cells and few channels.
 
+    Args:
+        space: One that builds networks.
+
     Raises:
         UnsupportedError: the space does not say how its networks are built.
+
+    Example:
+        >>> from gnas.spaces import NASBench201
+        >>> small_network(NASBench201()).channels
+        8
     """
     small = {} if space.networks is None else space.networks.small
     config: NetworkConfig = space.network_config(**small)

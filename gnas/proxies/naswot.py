@@ -30,6 +30,14 @@ def naswot(network: nn.Module, images: Tensor) -> float:
         UnsupportedError: the network has no such module.
 
     Source: Mellor et al., Neural Architecture Search without Training, ICML 2021, section 3.
+
+    Example:
+        >>> from gnas.spaces import NASBench201
+        >>> space = NASBench201()
+        >>> network = space.build(space.enumerate().data(9), channels=4, cells_per_stage=1)
+        >>> images = torch.randn(4, 3, 16, 16, generator=torch.Generator().manual_seed(0))
+        >>> isinstance(naswot(network, images), float)
+        True
     """
     kernel = torch.eye(len(images), dtype=torch.float64)
 

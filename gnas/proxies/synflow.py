@@ -33,6 +33,13 @@ def synflow(network: nn.Module, images: Tensor) -> float:
     synaptic flow, NeurIPS 2020, equation 2 and algorithm 1; as a score of architectures, without
     batch norms: Abdelfattah et al., Zero-Cost Proxies for Lightweight NAS, ICLR 2021. The
     logarithm is ours: it changes no order.
+
+    Example:
+        >>> from gnas.spaces import NASBench201
+        >>> space = NASBench201()
+        >>> network = space.build(space.enumerate().data(9), channels=4, cells_per_stage=1)
+        >>> isinstance(synflow(network, torch.ones(1, 3, 16, 16)), float)
+        True
     """
     linear = linearised(network)
     weights = [part.weight for part in linear.modules() if isinstance(part, WEIGHTED)]

@@ -66,7 +66,12 @@ class Objective:
 
 @dataclass(frozen=True)
 class Bound:
-    """A measure that must not be larger than a number."""
+    """A measure that must not be larger than a number.
+
+    Example:
+        >>> bool(Bound.parse("macs=50e6").violation(60e6) > 0)
+        True
+    """
 
     name: str
     at_most: float
@@ -105,6 +110,11 @@ class Goal:
 
     Raises:
         ConfigError: no objective, or a name is there twice.
+
+    Example:
+        >>> goal = Goal((Objective.parse("val_acc"), Objective.parse("macs")))
+        >>> goal.values({"val_acc": 0.9, "macs": 1e6})
+        (0.9, -1000000.0)
     """
 
     objectives: tuple[Objective, ...] = (Objective("score", "max"),)

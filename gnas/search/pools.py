@@ -38,6 +38,11 @@ def sample_pool(space: Space, rng: np.random.Generator, count: int = NASGEM_POOL
 
     Raises:
         ConfigError: ``count`` is less than 1.
+
+    Example:
+        >>> from gnas.spaces import NASBench201
+        >>> len(sample_pool(NASBench201(), np.random.default_rng(0), 500))
+        488
     """
     if count < 1:
         raise ConfigError(f"a pool must have at least 1 architecture, but got {count}")
@@ -61,6 +66,15 @@ def bootstrap(
         GraphError: the predictor cannot read the pool's graphs.
 
     Source: Cheng et al., NASGEM, AAAI 2021, section 3.4, eq. 7 (there with a pool of 50,000).
+
+    Example:
+        >>> from gnas.predictors import MLP, OneHot
+        >>> from gnas.spaces import NASBench101
+        >>> space, rng = NASBench101(), np.random.default_rng(0)
+        >>> cells = space.sample_batch(50, rng)
+        >>> model = MLP(OneHot(7, 5)).fit(cells, cells.adjacency.sum((1, 2)).numpy())
+        >>> len(bootstrap(model, sample_pool(space, rng, 500), top=3).graphs)
+        3
     """
     if len(pool) == 0 or top < 1:
         raise ConfigError(f"pool and top must be at least 1, but got {len(pool)} and {top}")

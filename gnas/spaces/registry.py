@@ -52,7 +52,7 @@ def load_space(text: str) -> Space:
 
     Example:
         >>> load_space("nasgem(num_nodes=8)")
-        NASGEM(num_nodes=8, densities=(0.05, 0.6))
+        NASGEM(num_nodes=8, densities=(0.2, 1.0), max_inputs=6)
     """
     name, args = _parsed(text)
     makers = SPACES | READY_MADE
@@ -68,6 +68,14 @@ def space_record(space: Space) -> dict[str, Any]:
     The name of a space of a user's own is ``FILE.py:NAME``; the ``sha256`` of the file and its
     place, ``file``, are kept beside it. A function among the arguments is named, with a digest of
     its file: such a space is read back from the file that makes it, or given again.
+
+    Args:
+        space: Any space.
+
+    Example:
+        >>> from gnas.spaces import NASGEM
+        >>> space_record(NASGEM(num_nodes=8))["name"]
+        'nasgem'
     """
     args = json.loads(json.dumps(space.args, default=_named))
     own_code = any(map(callable, space.args.values()))
@@ -115,6 +123,11 @@ def space_of_record(record: Any, space: Space | None = None, *, run: bool = Fals
     Raises:
         ConfigError: the record is damaged or of another space, or names a file and may not run it.
         MissingDataError: there is no such file.
+
+    Example:
+        >>> from gnas.spaces import NASGEM
+        >>> space_of_record(space_record(NASGEM(num_nodes=8))).max_nodes
+        8
     """
     if not (
         isinstance(record, dict)
@@ -149,8 +162,15 @@ def space_of_record(record: Any, space: Space | None = None, *, run: bool = Fals
 def space_of_text(text: str) -> Space:
     """The built-in space in whose notation a bare text is; for the command line alone.
 
+    Args:
+        text: One architecture.
+
     Raises:
         GraphError: the text is malformed, or no built-in space has such a notation.
+
+    Example:
+        >>> space_of_text("input,conv3x3-bn-relu,output|5").name
+        'nasbench101'
     """
     for kind in SPACES.values():
         space = kind.of_text(text)

@@ -36,6 +36,10 @@ def candidate_edges(num_nodes: int, num_inputs: int = NUM_INPUTS) -> tuple[tuple
 
     Raises:
         ConfigError: ``num_nodes`` is out of range.
+
+    Example:
+        >>> candidate_edges(5)
+        ((0, 2), (1, 2), (0, 3), (1, 3), (2, 3))
     """
     if not num_inputs + 2 <= num_nodes <= MAX_NUM_NODES:
         raise ConfigError(
@@ -55,6 +59,10 @@ def codes(num_partners: int, space: TopologySpace, k: int) -> Tensor:
     Shapes:
         bool [2^M - 1, M] or [C(M, k), M], in the order of the number that the bits spell, the
         first partner least significant. So the first code always has the first partner.
+
+    Example:
+        >>> codes(3, "fixed", 2).tolist()
+        [[True, True, False], [True, False, True], [False, True, True]]
     """
     numbers = torch.arange(1, 2**num_partners)
     rows = (numbers[:, None] >> torch.arange(num_partners)) & 1
@@ -66,11 +74,20 @@ def codes(num_partners: int, space: TopologySpace, k: int) -> Tensor:
 def is_valid(mask: Tensor, num_nodes: int, num_inputs: int = NUM_INPUTS) -> Tensor:
     """Whether every intermediate node has an input.
 
+    Args:
+        mask: Whether each of E candidate edges is there.
+        num_nodes: Nodes of a cell, inputs and output included.
+        num_inputs: Nodes that are inputs.
+
     Shapes:
         mask bool [..., E] -> bool [...].
 
     Raises:
         GraphError: the mask's last dimension is not the number of candidate edges.
+
+    Example:
+        >>> is_valid(torch.tensor([True, True, False, False, False]), num_nodes=5).item()
+        False
     """
     edges = candidate_edges(num_nodes, num_inputs)
     if mask.size(-1) != len(edges):

@@ -21,7 +21,11 @@ LARGE = 1e4
 
 
 def search_result_figures(result: SearchResult) -> dict[str, Figure]:
-    """By name: "progress", of the first objective; "front" where there are several objectives."""
+    """By name: "progress", of the first objective; "front" where there are several objectives.
+
+    Args:
+        result: A search that has ended.
+    """
     figures = {"progress": _progress(result)}
     if len(result.objectives) > 1:
         figures["front"] = _front(result)

@@ -36,6 +36,9 @@ def predictor_figures(result: BenchResult) -> dict[str, Figure]:
     over seeds. "bias", of accuracies in percentage points on a logarithmic axis, is figure 4 of
     Cheng et al., NASGEM, AAAI 2021; its bars hold four fifths of the seeds, and there are none
     below five seeds. The random pick, whose bias would set the scale, is left to the tables.
+
+    Args:
+        result: An experiment of `gnas bench`.
     """
     scores = result.table["test_column"]
     unit = " (percentage points)" if result.is_accuracy else ""
@@ -151,7 +154,11 @@ def _curve(
 
 
 def label_of(row: Row) -> str:
-    """How figures and tables call a row."""
+    """How figures and tables call a row.
+
+    Args:
+        row: One row of an experiment.
+    """
     return row.encoder if row.predictor == "none" else f"{row.predictor}: {row.encoder}"
 
 

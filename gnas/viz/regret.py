@@ -25,6 +25,9 @@ def regret_figures(result: SearchBenchResult) -> dict[str, Figure]:
     Lines are means over seeds, in percentage points on a logarithmic axis; bands hold four fifths
     of the searches, and there are none below five. "found" has the share of the searches that
     queried the optimum within so many of them.
+
+    Args:
+        result: Searches on a table.
     """
     colours = predictor_colours(row.searcher for row in result.rows)
     regret, axes = _axes(result, f"Regret (percentage points)\nof {result.table['test_column']}")

@@ -59,6 +59,9 @@ def search_figures(search: Searched) -> dict[str, Figure]:
 
     The cells are "normal" and "reduce", or what the space draws; "metrics" is loss, accuracy,
     entropies and skip share by epoch; "variables" is alpha, beta and s by epoch.
+
+    Args:
+        search: A supernet search.
     """
     cells = supernets_of(search.config).cells
     figures = found_cells(search)
@@ -68,7 +71,11 @@ def search_figures(search: Searched) -> dict[str, Figure]:
 
 
 def found_cells(search: Searched) -> dict[str, Figure]:
-    """The cells of `search_figures` alone."""
+    """The cells of `search_figures` alone.
+
+    Args:
+        search: A supernet search.
+    """
     space = search_space(search.config)
     if supernets_of(search.config, space).cells == CELL_TYPES:  # edges show how probable they are
         genotype = Genotype.from_graph(search.architecture)

@@ -20,6 +20,9 @@ def supernet_figures(result: SupernetBenchResult) -> dict[str, Figure]:
     A line is the median of a method's searches, a number the mean of their derived cells; methods
     are in that order. The best, the median and the mean of all cells are lines across. What lies
     below the mean cell is not shown.
+
+    Args:
+        result: Supernet searches that a table judged.
     """
     from matplotlib.ticker import MaxNLocator
 

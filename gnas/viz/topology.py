@@ -25,6 +25,9 @@ def topology_figures(result: TopologyResult) -> dict[str, Figure]:
 
     Isomorphic topologies have one colour in their column and are joined by a line. Hollow ones
     have edges on no path from input to output; those without any such path are left out.
+
+    Args:
+        result: Accuracies by topology.
     """
     from gnas.figure import Figure
 

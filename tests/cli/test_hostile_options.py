@@ -224,6 +224,8 @@ EARLY = {
     "bench nasbench101 --samples 1": "at least 2",
     "bench nasbench201 --table nowhere": "table 'nowhere' not found",
     "bench nasgem --encoders nonsense": "unknown encoder 'nonsense'",
+    "bench nasbench101 --predictors forrest": "unknown predictor 'forrest'; did you mean forest?",
+    "bench nasgem --predictors nowhere.py:f": "must be a Python file",
     "bench darts --table nowhere": "table 'nowhere' not found",
     "bench search nasbench101 --searchers nonsense": "searchers must be different ones of",
     "bench supernet nasbench201 --table nasgem-mini --methods x": "methods must be different",

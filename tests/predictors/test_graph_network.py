@@ -117,7 +117,7 @@ def test_rows_are_graphs_and_nothing_else() -> None:
 def test_round_trip_on_disk(tmp_path: Path) -> None:
     model = GraphNetwork(encoder(), epochs=2, random_state=3).fit(CELLS, SCORES)
     model.save(tmp_path / "model.safetensors")
-    again = GraphNetwork(encoder(), epochs=2).load(tmp_path / "model.safetensors")
+    again = GraphNetwork.load(tmp_path / "model.safetensors")
     assert np.array_equal(again.predict(CELLS), model.predict(CELLS))
 
 

@@ -5,7 +5,6 @@ from __future__ import annotations
 import random
 from collections import Counter
 from collections.abc import Callable
-from pathlib import Path
 from typing import get_args
 
 import numpy as np
@@ -15,7 +14,7 @@ from scipy import optimize, stats
 from sklearn.gaussian_process import GaussianProcessRegressor
 from sklearn.gaussian_process.kernels import ConstantKernel, Matern
 
-from gnas.errors import ConfigError, DataError, MissingDataError, UnsupportedError
+from gnas.errors import ConfigError, UnsupportedError
 from gnas.graphs import DenseBatch, to_networkx
 from gnas.kernel_options import Direction
 from gnas.predictors import (
@@ -275,34 +274,6 @@ def test_predictors_without_uncertainty_say_so() -> None:
     for predictor in (Forest(PATHS), Average([BoostedTrees(PATHS)]), MLP(PATHS)):
         with pytest.raises(UnsupportedError, match="return_std needs a predictor that knows"):
             predictor.fit(cells, scores).predict(cells, return_std=True)
-
-
-@pytest.mark.parametrize("make", MAKERS)
-def test_a_saved_predictor_predicts_the_same(
-    make: Callable[[], Predictor], tmp_path: Path
-) -> None:
-    cells, scores = task()
-    path = tmp_path / "predictor.safetensors"
-    first = make().reseeded(7).fit(cells[:40], scores[:40])
-    first.save(path)
-    second = make().load(path)
-    assert (second.predict(cells) == first.predict(cells)).all()
-    assert second.random_state == 7
-
-
-def test_bad_files_are_named(tmp_path: Path) -> None:
-    cells, scores = task(30)
-    path = tmp_path / "predictor.safetensors"
-    with pytest.raises(ConfigError, match="must be fitted first"):
-        ArdProcess(PATHS).save(path)
-    with pytest.raises(MissingDataError, match="predictor not found"):
-        ArdProcess(PATHS).load(path)
-    ArdProcess(PATHS).fit(cells, scores).save(path)
-    with pytest.raises(DataError, match=r"must hold a predictor like .*'extra trees'"):
-        Forest(PATHS, kind="extra").load(path)
-    path.write_bytes(path.read_bytes()[:100])
-    with pytest.raises(DataError, match="is damaged"):
-        ArdProcess(PATHS).load(path)
 
 
 def test_duplicates_with_different_scores_are_averaged() -> None:

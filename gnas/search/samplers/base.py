@@ -77,6 +77,16 @@ class Searcher(ABC):
 
     Raises:
         ConfigError: the seed is no whole number from 0 below 2^63.
+
+    Example:
+        >>> class First(Searcher):
+        ...     def _propose(self, rng):
+        ...         return self._random(rng)
+        >>> from gnas.spaces import NASBench201
+        >>> searcher = First(NASBench201(), seed=0)
+        >>> searcher.tell(searcher.ask(), 0.9)
+        >>> searcher.told[0].score
+        0.9
     """
 
     name: ClassVar[str] = ""

@@ -45,6 +45,15 @@ class RegularizedEvolution(Searcher):
 
     Source: Real et al., Regularized Evolution for Image Classifier Architecture Search, AAAI
     2019, algorithm 1; Deb et al., NSGA-II, IEEE Transactions on Evolutionary Computation 2002.
+
+    Example:
+        >>> from gnas.spaces import NASBench201
+        >>> searcher = RegularizedEvolution(NASBench201(), seed=0)
+        >>> for _ in range(10):
+        ...     cell = searcher.ask()
+        ...     searcher.tell(cell, float(cell.num_edges))
+        >>> len(searcher.told)
+        10
     """
 
     def __init__(

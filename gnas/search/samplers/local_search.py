@@ -48,6 +48,15 @@ class LocalSearch(Searcher):
     Source: White et al., Exploring the Loss Landscape in Neural Architecture Search, UAI 2021
     (arXiv 2005.02960, 2020), algorithm 1 and its variants; Paquete et al., Pareto Local Optimum
     Sets in the Biobjective Traveling Salesman Problem, 2004.
+
+    Example:
+        >>> from gnas.spaces import NASBench201
+        >>> searcher = LocalSearch(NASBench201(), seed=0)
+        >>> for _ in range(10):
+        ...     cell = searcher.ask()
+        ...     searcher.tell(cell, float(cell.num_edges))
+        >>> len(searcher.told)
+        10
     """
 
     def __init__(self, space: Space, *, starts: int = STARTS, seed: int = 0) -> None:

@@ -116,6 +116,15 @@ class PredictorSearch(Searcher):
 
     Source: Cheng et al., NASGEM, AAAI 2021, algorithm 1 and section 3.4, and for the neighbours
     Wei et al., NPENAS, IEEE TNNLS 2022 (mutations of the best as candidates).
+
+    Example:
+        >>> from gnas.spaces import NASBench201
+        >>> searcher = PredictorSearch(NASBench201(), start=5, pool=50, seed=0)
+        >>> for _ in range(10):
+        ...     cell = searcher.ask()
+        ...     searcher.tell(cell, float(cell.num_edges))
+        >>> len(searcher.told)
+        10
     """
 
     def __init__(

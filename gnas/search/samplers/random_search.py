@@ -17,6 +17,15 @@ class RandomSearch(Searcher):
 
     Source: Li and Talwalkar, Random Search and Reproducibility for Neural Architecture Search,
     UAI 2019, section 3, without their weight sharing.
+
+    Example:
+        >>> from gnas.spaces import NASBench201
+        >>> searcher = RandomSearch(NASBench201(), seed=0)
+        >>> for _ in range(10):
+        ...     cell = searcher.ask()
+        ...     searcher.tell(cell, float(cell.num_edges))
+        >>> len(searcher.told)
+        10
     """
 
     def _propose(self, rng: np.random.Generator) -> Data:

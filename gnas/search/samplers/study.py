@@ -43,6 +43,20 @@ def suggest_architecture(trial: optuna.trial.BaseTrial, space: Space) -> Data:
         ConfigError: the trial has none, and its study has another kind of sampler; the study
             holds architectures of another space; or all were chosen.
         GraphError: its text is malformed, or of another space.
+
+    Example:
+        >>> from gnas.search import RegularizedEvolutionSampler
+        >>> from gnas.spaces import NASBench201
+        >>> optuna.logging.set_verbosity(optuna.logging.WARNING)
+        >>> space = NASBench201()
+        >>> def edges(trial):
+        ...     return float(suggest_architecture(trial, space).num_edges)
+        >>> study = optuna.create_study(
+        ...     direction="maximize", sampler=RegularizedEvolutionSampler(space, seed=0)
+        ... )
+        >>> study.optimize(edges, n_trials=10)
+        >>> len(study.trials)
+        10
     """
     text = trial.user_attrs.get(ARCHITECTURE)
     sampler = trial.study.sampler if isinstance(trial, optuna.Trial) else None
@@ -210,6 +224,15 @@ class RegularizedEvolutionSampler(ArchitectureSampler):
         tournament: Members drawn to choose one parent.
         seed: See `ArchitectureSampler`.
         other: See `ArchitectureSampler`.
+
+    Example:
+        >>> from gnas.spaces import NASBench201
+        >>> space = NASBench201()
+        >>> sampler = RegularizedEvolutionSampler(space, seed=0)
+        >>> study = optuna.create_study(direction="maximize", sampler=sampler)
+        >>> study.optimize(lambda trial: suggest_architecture(trial, space).num_edges, n_trials=3)
+        >>> len(study.trials)
+        3
     """
 
     def __init__(
@@ -260,6 +283,14 @@ class NASGEMSampler(ArchitectureSampler):
         elite: How many of the best lend their neighbours to the pool; 0 is the paper's bootstrap.
         seed: See `ArchitectureSampler`.
         other: See `ArchitectureSampler`.
+
+    Example:
+        >>> from gnas.spaces import NASBench201
+        >>> space = NASBench201()
+        >>> study = optuna.create_study(direction="maximize", sampler=NASGEMSampler(space, seed=0))
+        >>> study.optimize(lambda trial: suggest_architecture(trial, space).num_edges, n_trials=3)
+        >>> len(study.trials)
+        3
     """
 
     def __init__(

@@ -76,6 +76,15 @@ class NASBench101(DagSpace):
 
     Source: Ying et al., NAS-Bench-101: Towards Reproducible Neural Architecture Search,
     ICML 2019, section 2.
+
+    Example:
+        >>> import numpy as np
+        >>> space = NASBench101()
+        >>> cell = space.sample(np.random.default_rng(0))
+        >>> space.from_str(space.to_str(cell)).num_nodes == cell.num_nodes
+        True
+        >>> len(space.enumerate())
+        423624
     """
 
     name = "nasbench101"

@@ -29,6 +29,13 @@ def nasbench201_network(
 
     Raises:
         GraphError: ``graph`` is not a NAS-Bench-201 cell.
+
+    Example:
+        >>> from gnas.spaces import NASBench201
+        >>> config = NASBench201NetworkConfig(channels=4, cells_per_stage=1)
+        >>> network = nasbench201_network(NASBench201().enumerate().data(9), config)
+        >>> network(torch.zeros(2, 3, 16, 16)).shape
+        torch.Size([2, 10])
     """
     return NASBench201Network(cell_edges(graph), config or NASBench201NetworkConfig())
 

@@ -83,6 +83,15 @@ class NASBench201(EdgeOpSpace):
     four operations on ``edge_op``, and an edge whose operation is "none" is absent.
 
     Source: Dong and Yang, NAS-Bench-201, ICLR 2020, section 2.1.
+
+    Example:
+        >>> import numpy as np
+        >>> space = NASBench201()
+        >>> cell = space.sample(np.random.default_rng(0))
+        >>> space.from_str(space.to_str(cell)).num_nodes == cell.num_nodes
+        True
+        >>> space.edge_ops
+        ('skip_connect', 'nor_conv_1x1', 'nor_conv_3x3', 'avg_pool_3x3')
     """
 
     name = "nasbench201"

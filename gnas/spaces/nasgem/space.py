@@ -53,6 +53,15 @@ class NASGEM(Space):
 
     Source: Cheng et al., NASGEM: Neural Architecture Search via Graph Embedding Method,
     AAAI 2021, section 3.
+
+    Example:
+        >>> import numpy as np
+        >>> space = NASGEM()
+        >>> cell = space.sample(np.random.default_rng(0))
+        >>> space.from_str(space.to_str(cell)).num_nodes == cell.num_nodes
+        True
+        >>> space.max_nodes
+        30
     """
 
     name = "nasgem"

@@ -57,6 +57,13 @@ class Genotype:
             into one node are none.
 
     Source: Liu et al., DARTS, ICLR 2019, and its published code.
+
+    Example:
+        >>> import numpy as np
+        >>> from gnas.spaces import TopoNAS
+        >>> found = Genotype.from_graph(TopoNAS.darts().sample(np.random.default_rng(0)))
+        >>> Genotype.parse(str(found)) == found
+        True
     """
 
     normal: CellEntries

@@ -31,6 +31,14 @@ def darts_network(graph: Data, config: DartsNetworkConfig | None = None) -> Dart
 
     Raises:
         GraphError: ``graph`` is not a pair of cells.
+
+    Example:
+        >>> import numpy as np
+        >>> from gnas.spaces import TopoNAS
+        >>> cells = TopoNAS.darts().sample(np.random.default_rng(0))
+        >>> network = darts_network(cells, DartsNetworkConfig(channels=4, num_cells=3))
+        >>> network(torch.zeros(2, 3, 16, 16)).shape
+        torch.Size([2, 10])
     """
     return DartsNetwork(Genotype.from_graph(graph), config or DartsNetworkConfig())
 

@@ -75,6 +75,15 @@ class TopoNAS(Space):
     Source: Huang et al., Explicitly Learning Topology for Differentiable Neural Architecture
     Search, 2020, section 3 (arXiv 2408.01311 is another method of the same name); operations and
     cells: Liu et al., DARTS, ICLR 2019.
+
+    Example:
+        >>> import numpy as np
+        >>> space = TopoNAS()
+        >>> cell = space.sample(np.random.default_rng(0))
+        >>> space.from_str(space.to_str(cell)).num_nodes == cell.num_nodes
+        True
+        >>> space.num_topologies
+        3224
     """
 
     name = "toponas"
