@@ -32,7 +32,7 @@ from gnas.spaces.toponas.cells import edge_codes
 
 METHODS: dict[str, dict[str, Any]] = {"TopoNAS arbitrary": {}, "DARTS": {"baseline": "darts"}}
 SEARCH: dict[str, Any] = {
-    "image_size": 16, "channels": 8, "num_cells": 4, "batch_size": 128, "lr": 0.05, "epochs": 10,
+    "image_size": 16, "channels": 8, "num_cells": 4, "batch_size": 128, "lr": 0.05, "epochs": 8,
     "arch_lr": 0.01,
 }  # fmt: skip
 NUM_IMAGES, BATCH = 250, 125

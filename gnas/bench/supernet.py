@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import dataclasses
 import logging
 import math
 import shutil
@@ -59,13 +58,12 @@ both are drawn once for all searches."""
 PROTOCOL = {
     "search": "each seed searches once by each method, with the same images, which are split in "
     "three parts (weights, alpha, beta) where a topology is learned and else in two (weights, "
-    "alpha), as in the papers; both splits are the same for all seeds; nothing is chosen by "
-    "the table",
+    "alpha), as in the papers; every seed has splits of its own; nothing is chosen by the table",
     "test_acc": "mean test accuracy over the runs of the derived cell in the table",
     "rank": "its place among all cells by that accuracy, from 1; equal ones share the better one",
     "tau": f"Kendall's tau between the accuracy of {ONE_SHOT_CELLS} cells under the weights of a "
     f"trained supernet, on {ONE_SHOT_IMAGES} images at most, and their true accuracy; the images "
-    "are the same for all searches, not augmented, and no weights were trained on them",
+    "are the same for all methods, not augmented, and no weights were trained on them",
     "random": "a cell drawn uniformly, one a seed",
     "p": "two-sided paired t-test over seeds",
     "intervals": "mean and 95% Student t interval over seeds",
@@ -203,20 +201,14 @@ def _run(
         for seed in range(config.seed, config.seed + config.seeds)
         for method in config.methods
     }
-    splits: dict[int, SearchImages] = {}
-    first = next(iter(plans.values()))
-    for parts in {plan.config.num_parts for plan in plans.values()}:
-        # one split for all seeds: methods and seeds differ in everything but the images
-        splits[parts] = open_images(
-            dataclasses.replace(first.images, seed=config.seed), num_parts=parts
-        )
-    done = read_searches(folder, facts_of(config, splits)) if folder is not None else None
+    images = open_images(next(iter(plans.values())).images)
+    done = read_searches(folder, facts_of(config, images)) if folder is not None else None
     found = {(s.method, s.seed): s for s in done.records} if done is not None else {}
     missing = [key for key in plans if key not in found]
     if progress is not None:
         progress(len(plans) - len(missing), len(plans))
     for place, search in spread(
-        _Searches(plans, splits, folder, device), missing, workers, __name__
+        _Searches(plans, images, folder, device), missing, workers, __name__
     ):
         found[missing[place]] = search
         if done is not None:
@@ -227,16 +219,19 @@ def _run(
         for method, seed in plans:
             shutil.rmtree(_under_way(folder, method, seed), ignore_errors=True)
     searches = [found[key] for key in plans]
-    return judge.result(searches, next(iter(splits.values())).facts(), time.monotonic() - start)
+    data = images.facts()
+    for name in ("parts", "mean", "std"):
+        data.pop(name)  # they differ from seed to seed
+    return judge.result(searches, data, time.monotonic() - start)
 
 
-def facts_of(config: SupernetBench, splits: Mapping[int, SearchImages]) -> dict[str, Any]:
+def facts_of(config: SupernetBench, images: SearchImages) -> dict[str, Any]:
     """What all searches of a folder depend on, beside method and seed."""
     plan = config.plan(DARTS, 0)
     base = {**plain(plan.config), "seed": None}
-    images = next(iter(splits.values())).facts()
-    data = {name: images[name] for name in ("images", "image_size", "sha256")}
-    return {"search": base, "data": data, "split_seed": config.seed, "gnas": __version__}
+    facts = images.facts()
+    data = {name: facts[name] for name in ("images", "image_size", "sha256")}
+    return {"search": base, "data": data, "split": "by seed", "gnas": __version__}
 
 
 def read_searches(folder: Path, facts: Mapping[str, Any]) -> LineLog[SupernetSearch]:
@@ -266,8 +261,7 @@ class _Searches:
     """Searches by method and seed, in any process."""
 
     plans: Mapping[tuple[str, int], SearchPlan]
-    splits: Mapping[int, SearchImages]
-    """The images by the number of their parts."""
+    images: SearchImages
     folder: Path | None
     device: str
 
@@ -278,7 +272,7 @@ class _Searches:
             text = space.to_str(space.sample(np.random.default_rng(seed)))
             return SupernetSearch(method, seed, text, (), None, (), None, 0.0)
         search = self.plans[method, seed].config
-        images = self.splits[search.num_parts]
+        images = self.images.split_again(search.num_parts, seed)
         check_batch(search.batch_size, min(map(len, images.parts)))
         record = None
         if self.folder is not None:

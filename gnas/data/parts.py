@@ -6,7 +6,7 @@ import hashlib
 import logging
 import os
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from functools import cached_property
 from pathlib import Path
 from typing import Any
@@ -118,6 +118,17 @@ class SearchImages:
             raise DataError(f"every class must have images, but class {empty} has none")
         self.parts = split_evenly(labels, num_parts, config.seed)
         self._facts = facts or {}
+
+    def split_again(self, num_parts: int, seed: int) -> SearchImages:
+        """The same images, not copied, in other parts."""
+        return SearchImages(
+            replace(self.config, seed=seed),
+            self._source,
+            num_parts=num_parts,
+            classes=self.classes,
+            reading=self.reading,
+            facts=self._facts,
+        )
 
     @property
     def line(self) -> str:

@@ -23,7 +23,7 @@ from gnas.bench.supernet import (
     is_joined,
 )
 from gnas.cli import app
-from gnas.data.parts import search_loaders
+from gnas.data.parts import open_images, search_loaders
 from gnas.data.tables import BenchmarkTable, Column, Provenance, save_table
 from gnas.errors import ConfigError, DataError
 from gnas.metrics import kendall_tau
@@ -199,6 +199,24 @@ def test_cells_are_ranked_by_the_same_images_whatever_the_split(name: str) -> No
                  (images.scaling.mean, images.scaling.std))  # fmt: skip
     assert [len(batch) for batch in seen[:4]] == [20] * 4
     torch.testing.assert_close(torch.cat(seen[:4]), (x - mean) / std)
+
+
+def test_a_search_of_the_bench_is_the_same_search_alone(table: str) -> None:
+    """Its seed decides the split too, as it does for one search from the command line."""
+    config = SupernetBench(
+        methods=("topo-arbitrary", "darts"), seed=3, seeds=2, settings=FAST, table=table
+    )
+    searches = bench_supernet(config).searches
+    assert [(one.seed, one.method) for one in searches] == [
+        (seed, method) for seed in (3, 4) for method in config.methods
+    ]
+    for one in searches[-2:]:
+        plan = config.plan(one.method, one.seed)
+        images = open_images(plan.images, num_parts=plan.config.num_parts)
+        loaders = search_loaders(images, plan.config.batch_size, seed=one.seed)
+        alone = search_toponas(SPACE, loaders, plan.config)
+        assert one.supernet_acc == alone.metrics["val_acc"]
+        assert one.epochs == tuple(epoch["genotype"] for epoch in alone.epochs)
 
 
 def test_every_method_is_a_plan() -> None:
