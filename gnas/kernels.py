@@ -208,8 +208,8 @@ def wl_features(
         order[:, k][real] = column + width
         width += len(unique)
     order.sort(axis=2)  # equal labels of a graph side by side, padding last
-    entries = order[order != np.iinfo(np.int32).max]
-    per_graph = real.sum(1) * len(rounds)
+    entries = order[order != np.iinfo(np.int32).max]  # one number per real node and round
+    per_graph = real.sum(1) * len(rounds)  # [N]
     begins = np.empty(len(entries), dtype=np.bool_)
     begins[1:] = entries[1:] != entries[:-1]
     begins[(np.cumsum(per_graph) - per_graph)] = True
@@ -272,10 +272,10 @@ def _initial(
     """Edges 0/1 [N, n, n], small integer label of every node [N, n], and which are real [N, n]."""
     if batch.has_edge_ops and labels != "degree":
         batch = edge_ops_to_node_ops(batch, _MAX_EDGE_OPS)
-    edges = batch.adjacency.numpy()
+    edges = batch.adjacency.numpy()  # [N, n, n]
     if batch.has_edge_ops:
         edges = (edges > 0).astype(np.uint8)
-    ops = batch.ops.numpy()
+    ops = batch.ops.numpy()  # [N, n]
     first = np.zeros(ops.shape, dtype=np.int64)
     if labels != "degree":
         first += 1024 * (ops.astype(np.int64) + 1)
@@ -353,7 +353,7 @@ def _matches(
     total = np.zeros(len(first))
     for start in range(0, len(first), 4096):
         chunk = slice(start, start + 4096)
-        a, b = first[chunk], second[chunk]
+        a, b = first[chunk], second[chunk]  # [P'] each
         count = np.zeros((len(a), n), dtype=np.uint16)
         for values in rounds:
             # Padding never matches: 0 on one side, 1 on the other.
@@ -392,7 +392,7 @@ def _gram(features: sparse.csr_array, split: int | None, normalize: bool) -> NDA
     thin = by_label[:, rare].astype(exact).tocsr()
     count, right = (len(own), slice(None)) if split is None else (split, slice(split, None))
     dense_right, thin_right = dense[right].T, thin[right].T.tocsr()
-    gram = np.empty((count, dense_right.shape[1]))
+    gram = np.empty((count, dense_right.shape[1]))  # [N, N], or [split, N - split]
     for start in range(0, count, _BLOCK):
         rows = slice(start, min(start + _BLOCK, count))
         block = dense[rows] @ dense_right

@@ -84,11 +84,11 @@ class GraphEncoder(nn.Module, Pretrained, Encoder):
 
     def forward(self, ops: Tensor, edges: Tensor) -> Tensor:
         """Embeddings [N, d] of functional forms, see `states`."""
-        states = self.states(ops, edges)
+        states = self.states(ops, edges)  # [N, n, w]
         real = (ops >= 0).to(edges.dtype)
-        sources = (edges.sum(1) == 0) * real
-        sinks = (edges.sum(2) == 0) * real
-        summed = (self.summed(states).relu() * real[:, :, None]).sum(1)
+        sources = (edges.sum(1) == 0) * real  # [N, n]
+        sinks = (edges.sum(2) == 0) * real  # [N, n]
+        summed = (self.summed(states).relu() * real[:, :, None]).sum(1)  # [N, w]
         ends = [torch.einsum("nv,nvw->nw", which, states) for which in (sources, sinks)]
         embedding: Tensor = self.readout(torch.cat([summed, *ends], 1).relu().log1p())
         return embedding
@@ -120,7 +120,7 @@ def form_rows(forms: DenseBatch) -> np.ndarray:
     Shapes: N forms of n nodes -> int16 [N, n + n (n - 1) / 2].
     """
     n = forms.max_nodes
-    upper = tuple(torch.triu_indices(n, n, 1))
+    upper = tuple(torch.triu_indices(n, n, 1))  # n (n - 1) / 2 pairs
     parts = [forms.ops.short(), forms.adjacency[:, upper[0], upper[1]].short()]
     return torch.cat(parts, 1).numpy()
 
@@ -132,7 +132,7 @@ def form_tensors(rows: np.ndarray) -> tuple[Tensor, Tensor]:
     """
     n = (math.isqrt(8 * rows.shape[1] + 1) - 1) // 2
     numbers = torch.from_numpy(rows)
-    ops = numbers[:, :n].long()
+    ops = numbers[:, :n].long()  # [N, n]
     edges = torch.zeros(len(rows), n, n)
     upper = tuple(torch.triu_indices(n, n, 1))
     edges[:, upper[0], upper[1]] = numbers[:, n:].float()

@@ -33,14 +33,14 @@ class Sweep(nn.Module):
 
     def forward(self, x: Tensor, edges: Tensor) -> Tensor:
         """States [N, n, width] of nodes x [N, n, inputs] in topological order."""
-        own, gate = self.own(x).unbind(1), torch.sigmoid(self.gate(x)).unbind(1)
-        arriving = edges.transpose(1, 2)
+        own, gate = self.own(x).unbind(1), torch.sigmoid(self.gate(x)).unbind(1)  # n of [N, width]
+        arriving = edges.transpose(1, 2)  # [N, n, n]: row j has the edges into j
         share = 1 / edges.sum(1).clamp(min=1)  # [N, n]
         states = [_squeezed(own[0])]
         for j in range(1, x.size(1)):
-            before = torch.stack(states, 1)
-            total = torch.bmm(arriving[:, j : j + 1, :j], before)[:, 0]
-            heard = self.heard(torch.cat([total, total * share[:, j, None]], 1))
+            before = torch.stack(states, 1)  # [N, j, width]
+            total = torch.bmm(arriving[:, j : j + 1, :j], before)[:, 0]  # [N, width]
+            heard = self.heard(torch.cat([total, total * share[:, j, None]], 1))  # [N, width]
             states.append(_squeezed(own[j] + gate[j] * heard))
         return torch.stack(states, 1)
 
@@ -71,10 +71,10 @@ class DAGNetwork(nn.Module):
         """See the module."""
         reverse = edges.transpose(1, 2).flip(1, 2)
         for forth, back in zip(self.forth, self.back, strict=True):
-            down = forth(x, edges) * real
-            known = torch.cat([x, down], 2).flip(1)
-            up = back(known, reverse).flip(1) * real
-            x = torch.cat([down, up], 2)
+            down = forth(x, edges) * real  # [N, n, width]
+            known = torch.cat([x, down], 2).flip(1)  # [N, n, w + width], last node first
+            up = back(known, reverse).flip(1) * real  # [N, n, width]
+            x = torch.cat([down, up], 2)  # [N, n, 2 width]
         return x
 
 
@@ -149,16 +149,16 @@ class GPSNetwork(nn.Module):
         """See the module."""
         size, n, width = x.shape
         x = x + self.places(structural_encodings(edges, self.WALK)) * real
-        kept = real[:, :, 0].flatten() > 0
+        kept = real[:, :, 0].flatten() > 0  # [N n]
         place = kept.cumsum(0) - 1  # of every node among the real ones
         graph, source, target = edges.nonzero().unbind(1)
-        ends = place[torch.stack([graph * n + source, graph * n + target])]
-        times = edges[graph, source, target]
-        along = torch.cat([ends, ends.flip(0)], 1)
+        ends = place[torch.stack([graph * n + source, graph * n + target])]  # [2, e]
+        times = edges[graph, source, target]  # [e]
+        along = torch.cat([ends, ends.flip(0)], 1)  # [2, 2 e]: both ways
         none = torch.zeros_like(times)
         kinds = torch.cat([torch.stack([times, none], 1), torch.stack([none, times], 1)])
-        batch = torch.arange(size).repeat_interleave(n)[kept]
-        states = x.flatten(0, 1)[kept]
+        batch = torch.arange(size).repeat_interleave(n)[kept]  # [real nodes]: their graph
+        states = x.flatten(0, 1)[kept]  # [real nodes, width]
         for block in self.blocks:
             states = block(states, along, batch, edge_attr=kinds)
         found = states.new_zeros(size * n, width)
@@ -180,12 +180,12 @@ def structural_encodings(edges: Tensor, walk: int) -> Tensor:
     Shapes: edges [N, n, n] -> [N, n, 2 + walk - 1].
     """
     once = (edges > 0).to(edges.dtype)
-    both = edges + edges.transpose(1, 2)
-    step = both / both.sum(2, keepdim=True).clamp(min=1)
+    both = edges + edges.transpose(1, 2)  # [N, n, n], undirected
+    step = both / both.sum(2, keepdim=True).clamp(min=1)  # [N, n, n], rows sum to 1
     power, back = step, []
     for _ in range(walk - 1):
         power = power @ step
-        back.append(power.diagonal(dim1=1, dim2=2))
+        back.append(power.diagonal(dim1=1, dim2=2))  # [N, n]
     depths = [_depth(once), _depth(once.transpose(1, 2).flip(1, 2)).flip(1)]
     return torch.stack([depth.log1p() for depth in depths] + back, 2)
 
@@ -194,7 +194,7 @@ def _depth(once: Tensor) -> Tensor:
     """Edges on the longest path that ends at each node: [N, n, n] -> [N, n]."""
     depths = [once.new_zeros(len(once))]
     for j in range(1, once.size(1)):
-        before = torch.stack(depths, 1) + 1
+        before = torch.stack(depths, 1) + 1  # [N, j]
         depths.append((before * once[:, :j, j]).amax(1))
     return torch.stack(depths, 1)
 

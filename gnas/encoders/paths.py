@@ -137,12 +137,12 @@ class PathStatistics:
 
     def _groups(self, forms: DenseBatch) -> dict[str, Tensor]:
         """Every group of columns, float64 [N, width]."""
-        edges = forms.adjacency.double()
+        edges = forms.adjacency.double()  # [N, n, n], multiplicities
         once = (edges > 0).double()
         kinds = (forms.ops[:, :, None] == torch.arange(self._num_kinds)).double()  # [N, n, k]
-        starts, ends = path_ends(self.vocabulary, forms)
-        by_kind = kinds.transpose(1, 2)
-        around = torch.stack([edges.sum(1), edges.sum(2), _longest(once)], 2)
+        starts, ends = path_ends(self.vocabulary, forms)  # [N, n] each
+        by_kind = kinds.transpose(1, 2)  # [N, k, n]
+        around = torch.stack([edges.sum(1), edges.sum(2), _longest(once)], 2)  # [N, n, 3]
         found = by_kind @ around  # [N, k, 3]
         size = [
             forms.num_nodes,
@@ -169,17 +169,17 @@ class PathStatistics:
         vocabulary = self.vocabulary
         names = [*vocabulary.ops, *vocabulary.edge_ops]
         is_learned = torch.tensor([name in vocabulary.learned for name in names])
-        learned = kinds[:, :, is_learned].sum(2, keepdim=True)
+        learned = kinds[:, :, is_learned].sum(2, keepdim=True)  # [N, n, 1]
         weights = torch.cat([kinds, learned], 2)  # [N, n, k + 1]
-        real = (forms.ops >= 0).double()[:, :, None]
+        real = (forms.ops >= 0).double()[:, :, None]  # [N, n, 1]
         counts = _path_counts(
             edges, torch.cat([real, weights], 2), starts, ends, self._longest_path + 1
         )
         logs, spread = torch.log1p(counts), _spread(counts)
         inner = (~(starts | ends)[:, :, None] if vocabulary.to_output else real > 0).double()
-        only = 1 - inner * (1 - kinds)
-        back, forth = _averaged(edges, 1), _averaged(edges, 2)
-        damped = _dampers(kinds, inner)
+        only = 1 - inner * (1 - kinds)  # [N, n, k]: 0 at inner nodes of another kind
+        back, forth = _averaged(edges, 1), _averaged(edges, 2)  # [N, n, n] each
+        damped = _dampers(kinds, inner)  # [N, n, 2 k + 1]
         return {
             "length": logs[:, 0],
             "length spread": spread[:, 0],
@@ -214,7 +214,7 @@ def log_flows(vocabulary: Vocabulary, forms: DenseBatch, gains: Tensor) -> Tenso
     Shapes: gains float64 [number of kinds, S] -> float64 [N, 2 S].
     """
     edges = forms.adjacency.double()
-    passed = gains[forms.ops.long().clamp(min=0)]
+    passed = gains[forms.ops.long().clamp(min=0)]  # [N, n, S]
     starts, ends = path_ends(vocabulary, forms)
     both = (edges, _averaged(edges, 1))
     return torch.cat([_log_flow(m, passed, starts, ends) for m in both], 1)
@@ -224,7 +224,7 @@ def _reachability(edges: Tensor) -> Tensor:
     """1 where a path leads from i to j, else 0: float64 [N, n, n]."""
     reach = edges.clone()
     for j in range(edges.size(1)):  # columns in topological order
-        through = edges[:, :, j].clone()
+        through = edges[:, :, j].clone()  # [N, n]: edges from i to j
         through += (reach[:, :, :j] * edges[:, None, :j, j]).sum(2)
         reach[:, :, j] = (through > 0).double()
     return reach
@@ -232,7 +232,7 @@ def _reachability(edges: Tensor) -> Tensor:
 
 def _longest(edges: Tensor) -> Tensor:
     """Edges on the longest path from any source to every node: float64 [N, n]."""
-    depth = edges.new_zeros(edges.shape[:2])
+    depth = edges.new_zeros(edges.shape[:2])  # [N, n]
     for j in range(1, edges.size(1)):
         depth[:, j] = ((depth[:, :j] + 1) * edges[:, :j, j]).amax(1)
     return depth
@@ -240,7 +240,7 @@ def _longest(edges: Tensor) -> Tensor:
 
 def _arriving(edges: Tensor, state: Tensor, j: int) -> Tensor:
     """What the nodes before j hold, summed over the edges to j: [N, n, ...] -> [N, ...]."""
-    before = state[:, :j].flatten(2)
+    before = state[:, :j].flatten(2)  # [N, j, ...]
     return (edges[:, None, :j, j] @ before)[:, 0].view(state[:, j].shape)
 
 
@@ -260,12 +260,12 @@ def _path_counts(
         -> float64 [N, S, width].
     """
     size, n, kinds = weights.shape
-    counts = edges.new_zeros(size, n, kinds, width)
+    counts = edges.new_zeros(size, n, kinds, width)  # [N, n, S, width]
     counts[..., 0] = starts.double()[:, :, None]
     for j in range(n):
         if j:
             counts[:, j] += _arriving(edges, counts, j)
-        shifted = torch.nn.functional.pad(counts[:, j, :, :-1], (1, 0))
+        shifted = torch.nn.functional.pad(counts[:, j, :, :-1], (1, 0))  # [N, S, width], one more
         counts[:, j] = torch.where(weights[:, j, :, None] > 0, shifted, counts[:, j])
     return (counts * ends[:, :, None, None]).sum(1)
 
@@ -273,10 +273,10 @@ def _path_counts(
 def _spread(counts: Tensor) -> Tensor:
     """Smallest, largest and mean weight over all paths counted: [N, S, W] -> [N, S, 3]."""
     weights = torch.arange(counts.size(2), dtype=counts.dtype)
-    present = counts > 0
+    present = counts > 0  # [N, S, W]
     smallest = torch.where(present, weights, torch.inf).amin(2)
     largest = torch.where(present, weights, -torch.inf).amax(2)
-    mean = (counts * weights).sum(2) / counts.sum(2)
+    mean = (counts * weights).sum(2) / counts.sum(2)  # [N, S]
     return torch.stack([smallest, largest, mean], 2).nan_to_num(0.0, posinf=0.0, neginf=0.0)
 
 
@@ -296,7 +296,7 @@ def _moments(edges: Tensor, weights: Tensor, starts: Tensor, ends: Tensor) -> Te
         w, (total, first) = weights[:, j], (state[:, j, 0], state[:, j, 1].clone())
         state[:, j, 1] = first + w * total
         state[:, j, 2] += 2 * w * first + w * w * total
-    total, first, second = (state * ends[:, :, None, None]).sum(1).unbind(1)
+    total, first, second = (state * ends[:, :, None, None]).sum(1).unbind(1)  # [N, S] each
     total = total.clamp_min(1e-12)
     mean = first / total
     return torch.cat([mean, (second / total - mean.square()).clamp_min(0).sqrt()], 1)
@@ -304,14 +304,14 @@ def _moments(edges: Tensor, weights: Tensor, starts: Tensor, ends: Tensor) -> Te
 
 def _dampers(kinds: Tensor, inner: Tensor) -> Tensor:
     """What each node passes on, in 2 k + 1 flows: one kind damped, all others, all: [N, n, S]."""
-    hit = kinds * inner
-    every = hit.sum(2, keepdim=True)
+    hit = kinds * inner  # [N, n, k]
+    every = hit.sum(2, keepdim=True)  # [N, n, 1]
     return 1 - (1 - FLOW) * torch.cat([hit, every - hit, every], 2)
 
 
 def _flow(edges: Tensor, gains: Tensor, starts: Tensor, ends: Tensor) -> Tensor:
     """What arrives at the outputs if 1 enters at every input: gains [N, n, S] -> [N, S]."""
-    state = starts.double()[:, :, None] * gains
+    state = starts.double()[:, :, None] * gains  # [N, n, S]
     for j in range(1, gains.size(1)):
         state[:, j] += _arriving(edges, state, j) * gains[:, j]
     return (state * ends[:, :, None]).sum(1)

@@ -84,10 +84,10 @@ def contracted(batch: DenseBatch, identities: Tensor) -> DenseBatch:
     Shapes:
         N architectures -> N architectures with multiplicities (`MOST` at most) as edge ops.
     """
-    counts = batch.adjacency.int()
+    counts = batch.adjacency.int()  # [N, n, n]
     for v in range(batch.max_nodes):
-        gone = identities[:, v].nonzero().flatten()
-        through = counts[gone, :, v, None] * counts[gone, None, v, :]
+        gone = identities[:, v].nonzero().flatten()  # [G]: graphs where node v is one
+        through = counts[gone, :, v, None] * counts[gone, None, v, :]  # [G, n, n]: paths over v
         joined = (counts[gone] + through).clamp(max=MOST)
         joined[:, :, v] = 0
         joined[:, v, :] = 0
@@ -108,8 +108,8 @@ def _identities(
 ) -> Tensor:
     """Sums, and skips except those that follow a strided node: bool [N, n]."""
     ops = batch.ops.long()
-    after = torch.isin(ops, torch.tensor(strided, dtype=torch.int64))
-    halved = (batch.adjacency.bool() & after[:, :, None]).any(1)
+    after = torch.isin(ops, torch.tensor(strided, dtype=torch.int64))  # [N, n]
+    halved = (batch.adjacency.bool() & after[:, :, None]).any(1)  # [N, n]
     is_skip = torch.isin(ops, torch.tensor(skips, dtype=torch.int64))
     return torch.isin(ops, torch.tensor(sums, dtype=torch.int64)) | (is_skip & ~halved)
 

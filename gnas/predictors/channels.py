@@ -75,18 +75,18 @@ class ChannelStatistics:
 
     def of_forms(self, forms: DenseBatch) -> Rows:
         """As calling it, of N functional forms."""
-        edges = (forms.adjacency > 0).double()
+        edges = (forms.adjacency > 0).double()  # [N, n, n]
         inner = torch.arange(1, len(self.space.ops) - 1)
         kinds = (forms.ops[:, :, None] == inner).double()  # [N, n, k]
         is_learned = torch.tensor(
             [name in self.vocabulary.learned for name in self.space.ops[1:-1]]
         )
-        learned = kinds[:, :, is_learned].sum(2, keepdim=True)
+        learned = kinds[:, :, is_learned].sum(2, keepdim=True)  # [N, n, 1]
         feeds = edges[torch.arange(len(forms)), :, forms.num_nodes - 1]  # [N, n]
-        residual = feeds[:, 0].clone()
+        residual = feeds[:, 0].clone()  # [N]: whether the input feeds the output
         feeds[:, 0] = 0
-        shares = feeds / feeds.sum(1, keepdim=True).clamp_min(1)
-        widths = _widths(edges, shares)
+        shares = feeds / feeds.sum(1, keepdim=True).clamp_min(1)  # [N, n]
+        widths = _widths(edges, shares)  # [N, n]
         columns = [
             torch.stack([feeds.sum(1), shares.amax(1), residual], 1),
             (edges[:, 0] * widths).sum(1, keepdim=True),
@@ -104,14 +104,14 @@ def _widths(edges: Tensor, shares: Tensor) -> Tensor:
     """Every node's fraction of the output's channels, 0 for the output: [N, n]."""
     widths = shares.clone()
     for v in range(edges.size(1) - 2, 0, -1):
-        widest = (edges[:, v] * widths).amax(1)
+        widest = (edges[:, v] * widths).amax(1)  # [N]
         widths[:, v] = torch.where(shares[:, v] > 0, shares[:, v], widest)
     return widths
 
 
 def _by_kind(edges: Tensor, kinds: Tensor, widths: Tensor, shares: Tensor) -> Tensor:
     """What operations have of the channels: [N, n, k] -> [N, 6 k]."""
-    wide = kinds * widths[:, :, None]
+    wide = kinds * widths[:, :, None]  # [N, n, k]
     return torch.cat(
         [
             wide.sum(1),
@@ -132,18 +132,18 @@ def _met(edges: Tensor, kinds: Tensor) -> tuple[Tensor, Tensor, Tensor]:
     """
     mean, most, least = kinds.clone(), kinds.clone(), kinds.clone()
     for v in range(1, edges.size(1)):
-        into = edges[:, :v, v, None]
+        into = edges[:, :v, v, None]  # [N, v, 1]
         mean[:, v] += (into * mean[:, :v]).sum(1) / into.sum(1).clamp_min(1)
         most[:, v] += (into * most[:, :v]).amax(1)
-        fewest = torch.where(into > 0, least[:, :v], torch.inf).amin(1)
+        fewest = torch.where(into > 0, least[:, :v], torch.inf).amin(1)  # [N, k]
         least[:, v] += torch.where(into.sum(1) > 0, fewest, 0.0)
     return mean, most, least
 
 
 def _over_channels(values: Tensor, shares: Tensor) -> Tensor:
     """Mean, deviation, most and least over the output's channels: [N, n, k] -> [N, 4 k]."""
-    weights = shares[:, :, None]
-    mean = (weights * values).sum(1)
+    weights = shares[:, :, None]  # [N, n, 1]
+    mean = (weights * values).sum(1)  # [N, k]
     square = (weights * values.square()).sum(1)
     most = torch.where(weights > 0, values, 0.0).amax(1)
     least = torch.where(weights > 0, values, torch.inf).amin(1).nan_to_num(posinf=0.0)

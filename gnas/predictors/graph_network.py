@@ -193,8 +193,8 @@ class GraphNetwork(Predictor):
         self._processes: list[ArdProcess] = []
 
     def _fit(self, rows: Rows, targets: Scores) -> None:
-        ops, edges = form_tensors(rows)
-        values = torch.from_numpy(targets).float()
+        ops, edges = form_tensors(rows)  # [N, n], [N, n, n]
+        values = torch.from_numpy(targets).float()  # [N]
         self._scorers = [self._trained(i, ops, edges, values) for i in range(self.members)]
         self._processes = []
         for encoder in self.encoders if self.process else ():
@@ -220,7 +220,7 @@ class GraphNetwork(Predictor):
         for _ in range(epochs):
             order = torch.randperm(len(ops), generator=generator)
             for start in range(0, len(ops) - size + 1, size):
-                part = order[start : start + size]
+                part = order[start : start + size]  # [B]
                 loss = self._loss(scorer(ops[part], edges[part]), targets[part])
                 optimizer.zero_grad()
                 torch.autograd.backward(loss)
@@ -249,7 +249,7 @@ class GraphNetwork(Predictor):
         if not self.has_std:
             return super()._predict_std(rows)
         distinct, inverse = np.unique(rows, axis=0, return_inverse=True)
-        means = [*self._outputs(distinct)]
+        means = [*self._outputs(distinct)]  # members of [M]
         within = np.zeros(len(distinct))
         if self._processes:
             pairs = zip(self.encoders, self._processes, strict=True)

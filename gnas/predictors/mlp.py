@@ -85,8 +85,8 @@ class MLP(Predictor):
     def _fit(self, rows: Rows, targets: Scores) -> None:
         generator = torch.Generator().manual_seed(self.random_state)
         self._columns = ColumnScale(rows)
-        x = torch.from_numpy(self._columns(rows)).float()
-        y = torch.from_numpy(targets).float()
+        x = torch.from_numpy(self._columns(rows)).float()  # [N, F]
+        y = torch.from_numpy(targets).float()  # [N]
         weights = _start(self.members, x.size(1), generator)
         batch_size = min(BATCH_SIZE, len(x))
         num_steps = self.epochs * (len(x) // batch_size)
@@ -95,7 +95,7 @@ class MLP(Predictor):
         for _ in range(self.epochs):
             order = torch.randperm(len(x), generator=generator)
             for start in range(0, len(x) - batch_size + 1, batch_size):
-                part = order[start : start + batch_size]
+                part = order[start : start + batch_size]  # [B]
                 loss = self._loss(_forward(weights, x[part]), y[part]).sum()
                 optimizer.zero_grad()
                 torch.autograd.backward(loss)
@@ -113,7 +113,7 @@ class MLP(Predictor):
     def _predict_std(self, rows: Rows) -> tuple[Scores, Scores]:
         if not self.has_std:
             return super()._predict_std(rows)
-        outputs = self._outputs(rows)
+        outputs = self._outputs(rows)  # [members, N]
         deviation = outputs.double().std(0, correction=0)
         return outputs.mean(0).double().numpy(), deviation.numpy()
 

@@ -42,14 +42,14 @@ class _Posterior:
 
     @staticmethod
     def of(kernel: Tensor, noise: float, targets: Tensor, mean: float) -> _Posterior:
-        noisy = kernel + noise * torch.eye(len(kernel), dtype=kernel.dtype)
+        noisy = kernel + noise * torch.eye(len(kernel), dtype=kernel.dtype)  # [N, N]
         factor = torch.linalg.cholesky(noisy)
         weights = torch.cholesky_solve((targets - mean)[:, None], factor)[:, 0]
         return _Posterior(factor, weights, mean)
 
     def predict(self, cross: Tensor, prior: Tensor | float) -> tuple[Tensor, Tensor]:
         """Mean and variance [M] from the kernel with the N rows [M, N] and one's own [M]."""
-        solved = torch.linalg.solve_triangular(self.factor, cross.t(), upper=False)
+        solved = torch.linalg.solve_triangular(self.factor, cross.t(), upper=False)  # [N, M]
         return cross @ self.weights + self.mean, (prior - solved.square().sum(0)).clamp_min(0)
 
 
@@ -123,7 +123,7 @@ class ArdProcess(Predictor):
 
     def _fit(self, rows: Rows, targets: Scores) -> None:
         self._scale_of_columns = ColumnScale(self._chosen(rows))
-        inputs = self._scaled(rows)
+        inputs = self._scaled(rows)  # [N, F']
         values = torch.from_numpy(NormalScores.flattened(targets, self.tails))
         part = np.random.default_rng(self.random_state).permutation(len(rows))[: self.hyper_rows]
         lengths = self._prior_lengths(rows, inputs.size(1))
@@ -131,7 +131,7 @@ class ArdProcess(Predictor):
         self._lengths, self._signal = found.lengths, found.signal
         self._inputs = inputs / found.lengths
         distance = _distance(self._inputs, self._inputs, self.kernel)
-        kernel = found.signal * _matern(distance, self.kernel)
+        kernel = found.signal * _matern(distance, self.kernel)  # [N, N]
         noise = found.noise + _JITTER * found.signal
         self._posterior = _Posterior.of(kernel, noise, values, found.mean)
 
@@ -143,7 +143,7 @@ class ArdProcess(Predictor):
         means, variances = [], []
         for part in torch.split(self._scaled(rows) / self._lengths, _CHUNK):
             distance = _distance(part, self._inputs, self.kernel)
-            cross = self._signal * _matern(distance, self.kernel)
+            cross = self._signal * _matern(distance, self.kernel)  # [M, N]
             mean, variance = self._posterior.predict(cross, self._signal)
             means.append(mean)
             variances.append(variance)
@@ -264,15 +264,15 @@ def _negative_log_posterior(
     shift = torch.from_numpy(point[:width])
     log_signal, log_noise, mean = point[width:].tolist()
     signal, noise = math.exp(log_signal), math.exp(log_noise)
-    scaled = inputs / (prior_lengths * shift.exp())
-    distance = _distance(scaled, scaled, kind)
+    scaled = inputs / (prior_lengths * shift.exp())  # [N, F]
+    distance = _distance(scaled, scaled, kind)  # [N, N]
     kernel = signal * _matern(distance, kind)
     noisy = kernel.clone()
     noisy.diagonal().add_(noise + _JITTER * signal)
     factor = torch.linalg.cholesky(noisy)
     inverse = torch.cholesky_inverse(factor)
     rest = targets - mean
-    weights = inverse @ rest
+    weights = inverse @ rest  # [N]
     value = 0.5 * float(rest @ weights) + float(factor.diagonal().log().sum())
     value += 0.5 * (
         float((shift / spread).square().sum())
@@ -280,7 +280,7 @@ def _negative_log_posterior(
         + ((log_noise - _LOG_NOISE) / _WIDE) ** 2
     )
     # twice the derivative by every element of the noisy kernel
-    outer = inverse - torch.outer(weights, weights)
+    outer = inverse - torch.outer(weights, weights)  # [N, N]
     trace = float(outer.diagonal().sum())
     pull = signal * _slope(distance, kind) * outer
     by_shift = scaled.square().t() @ pull.sum(1) - (scaled * (pull @ scaled)).sum(0)
@@ -380,7 +380,7 @@ class WLProcess(Predictor):
     def _noise(self, kernel: Rows, targets: Scores) -> tuple[float, float, float]:
         """Best log marginal likelihood, the noise it has (in signals) and the signal."""
         values, vectors = np.linalg.eigh(kernel)
-        squares = (vectors.T @ targets) ** 2
+        squares = (vectors.T @ targets) ** 2  # [N]
         found = []
         for noise in self.NOISE:
             total = values.clip(0) + noise

@@ -61,16 +61,16 @@ class WalkStatistics:
 
 def _walk_statistics(batch: DenseBatch) -> Tensor:
     """See `WalkStatistics`: float64 [N, F]."""
-    edges = batch.adjacency.double()
-    real = (batch.ops >= 0).double()
+    edges = batch.adjacency.double()  # [N, n, n]
+    real = (batch.ops >= 0).double()  # [N, n]
     kinds = (batch.ops[:, :, None] == torch.arange(batch.num_ops)).double()  # [N, n, o]
-    leaves = (edges.sum(2) == 0) * real
-    starts = leaves / leaves.sum(1, keepdim=True)
+    leaves = (edges.sum(2) == 0) * real  # [N, n]
+    starts = leaves / leaves.sum(1, keepdim=True)  # [N, n], rows sum to 1
     steps = edges / edges.sum(1, keepdim=True).clamp(min=1)  # [N, n, n]: j goes back to i
-    hops = real.clone()
+    hops = real.clone()  # [N, n]: 1 a node, 0 at node 0
     hops[:, 0] = 0
     weights = torch.cat([hops[:, :, None], kinds], 2)  # what a walk collects at every node
-    means, squares = _collected(steps, weights)
+    means, squares = _collected(steps, weights)  # [N, n, 1 + o] each
     mean = (starts[:, :, None] * means).sum(1)  # [N, 1 + o]
     variance = (starts[:, :, None] * squares).sum(1) - mean.square()
     deviation = variance.clamp(min=0).sqrt()
@@ -90,7 +90,7 @@ def _collected(steps: Tensor, weights: Tensor) -> tuple[Tensor, Tensor]:
     """
     means, squares = weights.clone(), weights.clone()
     for j in range(1, weights.size(1)):
-        back = steps[:, :j, j, None]
+        back = steps[:, :j, j, None]  # [N, j, 1]
         mean, square = (back * means[:, :j]).sum(1), (back * squares[:, :j]).sum(1)
         own = weights[:, j]
         means[:, j] = mean + own
@@ -100,7 +100,7 @@ def _collected(steps: Tensor, weights: Tensor) -> tuple[Tensor, Tensor]:
 
 def _visits(steps: Tensor, starts: Tensor) -> Tensor:
     """Expected visits of every node by a walk from ``starts`` [N, n]: float64 [N, n]."""
-    visits = starts.clone()
+    visits = starts.clone()  # [N, n]
     for j in reversed(range(1, starts.size(1))):
         visits[:, :j] += visits[:, j, None] * steps[:, :j, j]
     return visits

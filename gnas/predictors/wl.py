@@ -65,8 +65,8 @@ class WLLabels:
     def __call__(self, graphs: Graphs) -> Rows:
         """Rows float64 [N, (n_iter + 1) * n], round by round; twice as wide with "both"."""
         forms = forms_of(self.vocabulary, as_batch(graphs)).pad_to(self.vocabulary.most_nodes)
-        weights = forms.adjacency.numpy().astype(np.uint64)
-        ops = forms.ops.numpy()
+        weights = forms.adjacency.numpy().astype(np.uint64)  # [N, n, n], multiplicities
+        ops = forms.ops.numpy()  # [N, n]
         start = mix64(ops.astype(np.int64).astype(np.uint64) + np.uint64(2))
         directions = ["out", "in"] if self.direction == "both" else [self.direction]
         # Labels of the two directions must differ even where the neighbours are alike.
@@ -89,13 +89,13 @@ def _around(
 
     Shapes: [N, n, n], [N, n] -> [N, n].
     """
-    around = np.zeros_like(labels)
+    around = np.zeros_like(labels)  # [N, n]
     if direction != "out":  # the sources of the edges that end at each node
-        fed = (weights * mix64(labels)[:, :, None]).sum(1, dtype=np.uint64)
+        fed = (weights * mix64(labels)[:, :, None]).sum(1, dtype=np.uint64)  # [N, n]
         around += mix64(fed) if direction == "joint" else fed
     if direction != "in":  # the targets of the edges that start there
         salt = np.uint64(5 if direction == "joint" else 1)
-        hashed = mix64(labels * salt)[:, None, :]
+        hashed = mix64(labels * salt)[:, None, :]  # [N, 1, n]
         around += (weights * hashed).sum(2, dtype=np.uint64)
     return around
 

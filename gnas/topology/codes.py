@@ -95,7 +95,7 @@ def is_valid(mask: Tensor, num_nodes: int, num_inputs: int = NUM_INPUTS) -> Tens
             f"a topology of {num_nodes} nodes must be a mask of {len(edges)} edges, "
             f"but got shape {tuple(mask.shape)}"
         )
-    groups = torch.split(mask.bool(), list(range(num_inputs, num_nodes - 1)), dim=-1)
+    groups = torch.split(mask.bool(), list(range(num_inputs, num_nodes - 1)), dim=-1)  # by target
     return torch.stack([group.any(-1) for group in groups], dim=-1).all(-1)
 
 
@@ -197,7 +197,7 @@ class TopologyCodes:
         for part, ids, own in zip(
             torch.split(rows, list(self.sizes)), self.edge_ids, self.codes, strict=True
         ):
-            part[:, ids] = own
+            part[:, ids] = own  # the chooser's codes in its own columns
         return rows
 
     @cached_property
@@ -239,7 +239,7 @@ class TopologyCodes:
         """
         found = []
         for ids, own in zip(self.edge_ids, self.codes, strict=True):
-            same = (own == mask[ids]).all(1)
+            same = (own == mask[ids]).all(1)  # [codes]
             found.append(int(same.long().argmax()) if bool(same.any()) else -1)
         return torch.tensor(found)
 
@@ -260,7 +260,7 @@ class TopologyCodes:
         covered = torch.arange(2**self.num_intermediate, device=device)
         found = [last]
         for c in reversed(range(len(self.choosers))):
-            after = covered[:, None] | self.covers[c].to(device)
+            after = covered[:, None] | self.covers[c].to(device)  # [sets, codes of c]
             found.append(step(c, found[-1][after]))
         return found[::-1]
 
@@ -270,7 +270,7 @@ class TopologyCodes:
         Shapes:
             bool [count, E].
         """
-        uniform = torch.from_numpy(rng.random((count, len(self.choosers))))
+        uniform = torch.from_numpy(rng.random((count, len(self.choosers))))  # [count, choosers]
         return self.mask(
             torch.cat([self._sample_part(part) for part in torch.split(uniform, 4096)])
         )
@@ -287,7 +287,7 @@ class TopologyCodes:
         covered = torch.zeros(len(uniform), dtype=torch.int64)
         choice = torch.zeros(uniform.shape, dtype=torch.int64)
         for c, cover in enumerate(self.covers):
-            below = self._completions[c + 1][covered[:, None] | cover].cumsum(1)
+            below = self._completions[c + 1][covered[:, None] | cover].cumsum(1)  # [n, codes of c]
             choice[:, c] = (below <= uniform[:, c, None] * below[:, -1:]).sum(1)
             covered |= cover[choice[:, c]]
         return choice
@@ -311,5 +311,5 @@ def enumerate_joint(
     for start in range(0, codes.num_joint, chunk):
         index = torch.arange(start, min(start + chunk, codes.num_joint))
         digits = [index // step % size for step, size in zip(stride, sizes, strict=True)]
-        mask = codes.mask(torch.stack(digits, dim=1))
+        mask = codes.mask(torch.stack(digits, dim=1))  # [at most chunk, E]
         yield mask[codes.is_valid(mask)] if valid_only else mask

@@ -57,11 +57,11 @@ class TopologyDistribution(nn.Module):
             num_nodes=num_nodes, space=space, k=k, mode=mode, num_inputs=num_inputs
         )
         self.logits = nn.Parameter(torch.zeros(sum(self.codes.sizes)))
-        incidence = self.codes.incidence
+        incidence = self.codes.incidence  # [codes of all choosers, E]
         # Number of codes of the edge's chooser, by number of those that have the edge (eq. 10, 13)
         side = 0 if mode == "output" else 1
         owner = torch.tensor([self.codes.choosers.index(e[side]) for e in self.codes.edges])
-        factor = torch.tensor(self.codes.sizes)[owner] / incidence.sum(0)
+        factor = torch.tensor(self.codes.sizes)[owner] / incidence.sum(0)  # [E]
         self.register_buffer("incidence", incidence, persistent=False)
         self.register_buffer("scaled_incidence", incidence * factor, persistent=False)
         self.register_buffer("owner", owner, persistent=False)
@@ -95,7 +95,7 @@ class TopologyDistribution(nn.Module):
         Between codes of one node with equal logits any may count as the argmax.
         """
         largest = torch.stack([logits.amax() for logits in self._split(self.logits)])[self.owner]
-        with_edge = self.logits[:, None].masked_fill(~self.incidence, -torch.inf).amax(0)
+        with_edge = self.logits[:, None].masked_fill(~self.incidence, -torch.inf).amax(0)  # [E]
         behind = with_edge - largest  # log of the ratio in eq. 14, [E], at most 0
         missing = torch.where(behind < 0, -torch.expm1(behind), torch.zeros_like(behind))
         by_target = torch.split(
