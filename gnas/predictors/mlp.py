@@ -11,7 +11,7 @@ from torch import Tensor
 from gnas.errors import ConfigError
 from gnas.predictors.base import ColumnScale, Predictor
 from gnas.predictors.features import Features, Rows
-from gnas.predictors.losses import loss_named, matched, squared
+from gnas.predictors.losses import Loss, loss_named, matched, squared
 from gnas.predictors.targets import Scores
 
 HIDDEN = 128
@@ -87,21 +87,21 @@ class MLP(Predictor):
         self._columns = ColumnScale(rows)
         x = torch.from_numpy(self._columns(rows)).float()  # [N, F]
         y = torch.from_numpy(targets).float()  # [N]
-        weights = _start(self.members, x.size(1), generator)
+        flat = _start(self.members, x.size(1), generator)
+        flat.grad = gradient = torch.empty_like(flat)
+        weights, gradients = (_parts(one, self.members, x.size(1)) for one in (flat, gradient))
         batch_size = min(BATCH_SIZE, len(x))
         num_steps = self.epochs * (len(x) // batch_size)
-        optimizer = torch.optim.AdamW(weights, LEARNING_RATE, weight_decay=WEIGHT_DECAY)
+        optimizer = torch.optim.AdamW([flat], LEARNING_RATE, weight_decay=WEIGHT_DECAY)
         schedule = torch.optim.lr_scheduler.OneCycleLR(optimizer, LEARNING_RATE, num_steps)
         for _ in range(self.epochs):
             order = torch.randperm(len(x), generator=generator)
             for start in range(0, len(x) - batch_size + 1, batch_size):
                 part = order[start : start + batch_size]  # [B]
-                loss = self._loss(_forward(weights, x[part]), y[part]).sum()
-                optimizer.zero_grad()
-                torch.autograd.backward(loss)
+                _set_gradients(weights, gradients, x[part], y[part], self._loss)
                 optimizer.step()
                 schedule.step()
-        self._weights = [weight.detach() for weight in weights]
+        self._weights = weights
         if self._loss is not squared:
             slope, intercept = matched(_forward(self._weights, x), y)  # [members]
             self._weights[2] *= slope[:, None, None]
@@ -127,22 +127,59 @@ class MLP(Predictor):
         return torch.cat(parts, 1)
 
 
-def _start(members: int, width: int, generator: torch.Generator) -> list[Tensor]:
-    """Weights and biases of ``members`` perceptrons, uniform as in `torch.nn.Linear`."""
+def _start(members: int, width: int, generator: torch.Generator) -> Tensor:
+    """Weights and biases of ``members`` perceptrons, uniform as in `torch.nn.Linear`.
 
-    def uniform(*shape: int, fan_in: int) -> Tensor:
-        values = torch.rand(*shape, generator=generator) * 2 - 1
-        return (values / math.sqrt(fan_in)).requires_grad_()
+    One vector, which `_parts` cuts: an optimiser's time goes with the number of its tensors.
+    """
+    drawn = []
+    for count, fan_in in ((width * HIDDEN, width), (HIDDEN, width), (HIDDEN, HIDDEN), (1, HIDDEN)):
+        values = torch.rand(members * count, generator=generator) * 2 - 1
+        drawn.append(values / math.sqrt(fan_in))
+    return torch.cat(drawn)
 
-    return [
-        uniform(members, width, HIDDEN, fan_in=width),
-        uniform(members, 1, HIDDEN, fan_in=width),
-        uniform(members, HIDDEN, 1, fan_in=HIDDEN),
-        uniform(members, 1, 1, fan_in=HIDDEN),
-    ]
+
+def _parts(flat: Tensor, members: int, width: int) -> list[Tensor]:
+    """Views of a vector: weights [members, width, H], biases [members, 1, H], and so on."""
+    shapes = (width, HIDDEN), (1, HIDDEN), (HIDDEN, 1), (1, 1)
+    parts = flat.split([members * rows * columns for rows, columns in shapes])
+    return [part.view(members, *shape) for part, shape in zip(parts, shapes, strict=True)]
 
 
 def _forward(weights: list[Tensor], x: Tensor) -> Tensor:
     """Outputs [members, N] of rows [N, F]."""
-    first, first_bias, second, second_bias = weights
-    return (torch.relu(x @ first + first_bias) @ second + second_bias).squeeze(2)
+    _, _, second, second_bias = weights
+    return (_hidden(weights, x) @ second + second_bias).squeeze(2)
+
+
+def _hidden(weights: list[Tensor], x: Tensor) -> Tensor:
+    """The hidden layer [members, N, H] of rows [N, F]."""
+    return (x @ weights[0]).add_(weights[1]).relu_()
+
+
+def _set_gradients(
+    weights: list[Tensor], gradients: list[Tensor], x: Tensor, y: Tensor, loss: Loss
+) -> None:
+    """Writes the gradient of the summed losses by every weight into ``gradients``.
+
+    It is written out, the loss's own part aside: of a network this small automatic
+    differentiation is most of the time.
+    """
+    _, _, second, second_bias = weights
+    hidden = _hidden(weights, x)  # [members, N, H]
+    outputs = (hidden @ second).add_(second_bias)  # [members, N, 1]
+    by_outputs = _by_outputs(loss, outputs.squeeze(2), y).unsqueeze(2)
+    by_hidden = (by_outputs @ second.mT).mul_(hidden.sign())
+    torch.bmm(x.t().expand(len(hidden), -1, -1), by_hidden, out=gradients[0])
+    torch.sum(by_hidden, 1, keepdim=True, out=gradients[1])
+    torch.bmm(hidden.mT, by_outputs, out=gradients[2])
+    torch.sum(by_outputs, 1, keepdim=True, out=gradients[3])
+
+
+def _by_outputs(loss: Loss, outputs: Tensor, y: Tensor) -> Tensor:
+    """Gradient of the summed losses by outputs [members, N], of their shape."""
+    if loss is squared:
+        return (outputs - y).mul_(2).mul_(1 / len(y))
+    outputs.requires_grad_()
+    (found,) = torch.autograd.grad(loss(outputs, y).sum(), outputs)
+    return found

@@ -7,7 +7,7 @@ import torch
 from gnas.encoders.config import PRESETS
 from gnas.encoders.pairs import flip_edges, independent_pairs, near_pairs, permuted
 from gnas.graphs import graph_hash, validate_batch
-from gnas.spaces import NASGEM, SPACES, NASBench101
+from gnas.spaces import NASGEM, SPACES, EdgeOpSpace, NASBench101, NASBench201, Space
 
 
 def test_flips_change_exactly_so_many_pairs_of_nodes(rng: np.random.Generator) -> None:
@@ -53,11 +53,20 @@ def test_batch_mutation_of_nasbench101_is_one_edit(rng: np.random.Generator) -> 
         assert graph_hash(after) in neighbours | {graph_hash(before)}
 
 
-def test_batch_mutation_falls_back_on_single_mutations(rng: np.random.Generator) -> None:
-    space = SPACES["nasbench201"]()
-    batch = space.sample_batch(20, rng)
-    mutated = space.mutate_batch(batch, rng)
+OWN = EdgeOpSpace(num_nodes=3, edge_ops=[f"op{k}" for k in range(100)])
+"""Without absent edges, and with as many operations as would overflow a byte when shifted."""
+
+
+@pytest.mark.parametrize("space", [NASBench201(), OWN], ids=lambda space: space.name)
+def test_batch_mutation_of_edge_operations_is_that_of_single_cells(space: EdgeOpSpace) -> None:
+    batch = space.sample_batch(200, np.random.default_rng(0))
+    one, other = np.random.default_rng(1), np.random.default_rng(1)
+    mutated, single = space.mutate_batch(batch, one), Space.mutate_batch(space, batch, other)
     assert ((batch.adjacency != mutated.adjacency).sum((1, 2)) == 1).all()
+    assert (mutated.adjacency == single.adjacency).all() and (mutated.ops == single.ops).all()
+    assert mutated.adjacency.dtype == single.adjacency.dtype
+    assert one.random() == other.random()
+    assert len(space.mutate_batch(batch[:0], one)) == 0
 
 
 @pytest.mark.parametrize("space", sorted(SPACES))

@@ -28,6 +28,7 @@ from gnas.predictors import (
     WLLabels,
     WLProcess,
     default,
+    mlp,
 )
 from gnas.predictors.targets import NormalScores
 from gnas.search.samplers import PredictorSearch
@@ -176,6 +177,24 @@ def test_members_of_a_deep_ensemble_differ_and_are_averaged() -> None:
     np.testing.assert_allclose(deviation, np.std(members, axis=0), atol=1e-12)
 
 
+@pytest.mark.parametrize("members", [1, 3])
+@pytest.mark.parametrize("loss", sorted(LOSSES))
+def test_written_out_gradients_are_those_of_automatic_differentiation(
+    loss: str, members: int, rng: np.random.Generator
+) -> None:
+    x = torch.from_numpy(rng.normal(size=(37, 6))).float()
+    y = torch.from_numpy(rng.integers(0, 9, 37) / 9).float()
+    flat = mlp._start(members, 6, torch.Generator().manual_seed(0))
+    gradients = torch.empty_like(flat)
+    mlp._set_gradients(
+        mlp._parts(flat, members, 6), mlp._parts(gradients, members, 6), x, y, LOSSES[loss]
+    )
+    flat.requires_grad_()
+    LOSSES[loss](mlp._forward(mlp._parts(flat, members, 6), x), y).sum().backward()  # type: ignore[no-untyped-call]
+    assert flat.grad is not None and flat.grad.abs().max() > 0.01
+    torch.testing.assert_close(gradients, flat.grad)
+
+
 def test_bad_options_of_the_perceptron_are_named() -> None:
     with pytest.raises(ConfigError, match=r"unknown loss 'mse'; choose from \['bce', 'hinge'"):
         MLP(RAW, loss="mse")
@@ -184,9 +203,9 @@ def test_bad_options_of_the_perceptron_are_named() -> None:
 
 
 def test_predictions_are_near_the_scores() -> None:
-    cells, scores = task()
-    predicted = default(NASBench101()).fit(cells[:100], scores[:100]).predict(cells[100:])
-    assert np.abs(predicted - scores[100:]).mean() < 0.02
+    cells, scores = task()  # of 50 samples on graph networks take part
+    predicted = default(NASBench101()).fit(cells[:60], scores[:60]).predict(cells[60:])
+    assert np.abs(predicted - scores[60:]).mean() < 0.02
 
 
 @pytest.mark.parametrize("name", sorted(SPACES))
