@@ -81,18 +81,18 @@ def main() -> None:
     parser.add_argument("--device", default="cuda" if torch.cuda.is_available() else "cpu")
     parser.add_argument("--steps", type=int, default=10, help="timed steps; their median counts")
     parser.add_argument("--small", action="store_true", help="as without a GPU")
-    parser.add_argument("--rank-of", choices=KINDS, help=argparse.SUPPRESS)
     parser.add_argument("--into", type=Path, help=argparse.SUPPRESS)
     options = parser.parse_args()
     small = options.small or options.device == "cpu"
     sizes = SMALL if small else PAPER
-    if options.rank_of:
-        one_rank(options.rank_of, sizes[options.rank_of], options)
+    if options.into:
+        one_rank(sizes, options)
         return
     rows = []
+    both = Both(options, small or not two_gpus(options))
     for kind in KINDS:
         for variant in options.only:
-            rows.append(checked(kind, variant, sizes[kind], options, small))
+            rows.append(checked(kind, variant, sizes[kind], options, both))
             print(line(rows[-1]), flush=True)
     text = table(rows, sizes)
     print(f"\n{text}")
@@ -110,19 +110,19 @@ def main() -> None:
 
 
 def checked(
-    kind: str, variant: str, size: Size, options: argparse.Namespace, small: bool
+    kind: str, variant: str, size: Size, options: argparse.Namespace, both: Both
 ) -> dict[str, Any]:
     """One row of the table: a variant's speed, and how far its losses are from the CPU's."""
     pieces = 1
     if variant == "two processes":
         pieces = 2  # batch norm sees the same images
-        if not two_gpus(options):
-            size, small = SMALL[kind], True
+        if both.small:
+            size = SMALL[kind]
     row: dict[str, Any] = {"what": kind, "variant": variant, "batch": size.batch}
     try:
         reference = measured(kind, size, "cpu", {"accumulate": pieces}, timed=0)
         if variant == "two processes":
-            row |= two_processes(kind, options, small)
+            row |= both.row(kind)
         else:
             row |= measured(kind, size, options.device, VARIANTS[variant], timed=options.steps)
     except Exception as error:  # the table must tell of whatever goes wrong
@@ -221,32 +221,59 @@ def two_gpus(options: argparse.Namespace) -> bool:
     return options.device.startswith("cuda") and torch.cuda.device_count() > 1
 
 
-def two_processes(kind: str, options: argparse.Namespace, small: bool) -> dict[str, Any]:
-    """What two processes that torchrun starts measure."""
-    with tempfile.TemporaryDirectory() as folder:
-        into = Path(folder) / "row.json"
-        command = [
-            sys.executable, "-m", "torch.distributed.run", "--standalone", "--nproc-per-node=2",
-            __file__, "--rank-of", kind, "--into", str(into), "--steps", str(options.steps),
-            "--device", "cuda" if two_gpus(options) else "cpu",
-        ]  # fmt: skip
-        environment = {"OMP_NUM_THREADS": "1", **os.environ}
-        done = subprocess.run(
-            [*command, "--small"] if small else command,
-            capture_output=True, text=True, env=environment, timeout=900, check=False,
-        )  # fmt: skip
-        if done.returncode:
-            raise RuntimeError(done.stderr[-300:])
-        row: dict[str, Any] = json.loads(into.read_text())
+class Both:
+    """What two processes measure, which torchrun starts once for all kinds of steps.
+
+    Args:
+        options: Of the command.
+        small: As without a GPU.
+    """
+
+    def __init__(self, options: argparse.Namespace, small: bool) -> None:
+        self.options = options
+        self.small = small
+        self._found: tuple[dict[str, Any], str] | None = None
+
+    def row(self, kind: str) -> dict[str, Any]:
+        """The measurements of one kind of steps.
+
+        Raises:
+            RuntimeError: a process failed before it had them.
+        """
+        self._found = self._found or self._measured()
+        rows, errors = self._found
+        if kind not in rows:
+            raise RuntimeError(errors)
+        row: dict[str, Any] = rows[kind]
         return row
 
+    def _measured(self) -> tuple[dict[str, Any], str]:
+        """Rows by kind, and the end of what was printed to stderr."""
+        with tempfile.TemporaryDirectory() as folder:
+            into = Path(folder) / "rows.json"
+            command = [
+                sys.executable, "-m", "torch.distributed.run", "--standalone",
+                "--nproc-per-node=2", __file__, "--into", str(into),
+                "--steps", str(self.options.steps),
+                "--device", "cuda" if two_gpus(self.options) else "cpu",
+            ]  # fmt: skip
+            environment = {"OMP_NUM_THREADS": "1", **os.environ}
+            done = subprocess.run(
+                [*command, "--small"] if self.small else command,
+                capture_output=True, text=True, env=environment, timeout=900, check=False,
+            )  # fmt: skip
+            return json.loads(into.read_text()) if into.exists() else {}, done.stderr[-300:]
 
-def one_rank(kind: str, size: Size, options: argparse.Namespace) -> None:
-    """The work of one of the two processes; the main one writes the row."""
+
+def one_rank(sizes: dict[str, Size], options: argparse.Namespace) -> None:
+    """The work of one of the two processes; the main one writes the rows, each once it has it."""
+    rows: dict[str, Any] = {}
     with joined(options.device) as (world, device):
-        row = measured(kind, size, device, {}, timed=options.steps, world=world)
-        if world.is_main:
-            options.into.write_text(json.dumps({**row, "device": f"2 x {options.device}"}))
+        for kind in KINDS:
+            row = measured(kind, sizes[kind], device, {}, timed=options.steps, world=world)
+            rows[kind] = {**row, "device": f"2 x {options.device}"}
+            if world.is_main:
+                options.into.write_text(json.dumps(rows))
 
 
 def line(row: dict[str, Any]) -> str:

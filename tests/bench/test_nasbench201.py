@@ -12,7 +12,9 @@ from rich.console import Console
 from typer.testing import CliRunner
 
 from gnas.bench.config import NASBench201Bench
-from gnas.bench.nasbench201 import bench_nasbench201, has_dead_part, scores
+from gnas.bench.contenders import contenders
+from gnas.bench.experiment import run_fits
+from gnas.bench.nasbench201 import bench_nasbench201, has_dead_part, make_task, scores
 from gnas.bench.result import BenchResult
 from gnas.cli import app
 from gnas.cli.bench import print_result
@@ -21,7 +23,7 @@ from gnas.errors import ConfigError, MissingDataError
 from gnas.graphs import graph_keys
 from gnas.metrics import agreement_between_runs, kendall_tau
 from gnas.models import nasbench201_num_params
-from gnas.predictors import OneHot
+from gnas.predictors import NumParams, OneHot
 from gnas.spaces import NASBench101, NASBench201
 from gnas.viz import predictor_figures
 
@@ -276,13 +278,12 @@ def test_ranking_of_published_cells(shared_data: Callable[[str], Path]) -> None:
     """One draw each of the sizes that papers use; the recorded means are higher or alike."""
     table = load_table(shared_data("nasbench201/nasbench201_cifar.parquet"))
     assert (nasbench201_num_params(table.graphs) == table.values("cifar10_num_params")).all()
-    config = NASBench201Bench(samples=(78, 156), seeds=2, table=table.provenance.path)
-    rows = bench_nasbench201(config).rows
-    ours = {
-        (row.samples, "prior" in row.encoder): row.kendall_tau
-        for row in rows
-        if row.predictor == "default"
-    }
-    for (samples, _), tau in ours.items():
-        assert tau is not None and tau.mean > {78: 0.82, 156: 0.87}[samples]
-    assert len(ours) == 4
+    task = make_task(table, np.arange(len(table)), NASBench201Bench())
+    params = NumParams(nasbench201_num_params)
+    everyone = contenders(NASBench201(), (), wiring_only=False, params=params)
+    ours = [one for one in everyone if one.name == "default"]
+    for one in ours:
+        taus = run_fits(task, one, samples=(78, 156), seeds=2, seed=0)
+        for samples, least in ((78, 0.82), (156, 0.87)):
+            assert np.mean([found["kendall_tau"] for found in taus[samples]]) > least
+    assert ["prior" in one.encoder for one in ours] == [False, True]

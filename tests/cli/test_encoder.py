@@ -2,6 +2,7 @@ from __future__ import annotations
 
 import json
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import pytest
@@ -9,8 +10,8 @@ from typer.testing import CliRunner
 
 from gnas import cli
 from gnas.data import BenchmarkTable, Column, Provenance, load_table, save_table
-from gnas.encoders import load_encoder
-from gnas.spaces import NASBench101, load_space
+from gnas.encoders import EncoderConfig, encoder_config, load_encoder, recipes
+from gnas.spaces import NASBench101, Space, load_space
 
 RUN = CliRunner()
 
@@ -54,7 +55,12 @@ def test_train_then_embed_a_table(tmp_path: Path, table_file: Path) -> None:
     assert "takes graphs of 'nasgem'" in result.stderr
 
 
-def test_train_for_a_space_of_ones_own(tmp_path: Path) -> None:
+def test_train_for_a_space_of_ones_own(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    def small(space: Space, **changes: Any) -> EncoderConfig:
+        return encoder_config(space, pool=2000, **changes)
+
+    monkeypatch.setattr(recipes, "encoder_config", small)  # the size is not the point
+    monkeypatch.setattr(recipes, "HELD_OUT_PAIRS", 500)
     source, weights = tmp_path / "mine.py", tmp_path / "mine.safetensors"
     source.write_text(
         "from gnas.spaces import EdgeOpSpace\n"

@@ -24,6 +24,8 @@ from gnas.retrain.source import run_source
 from gnas.search import run_search
 from gnas.spaces import NASBench201
 
+pytestmark = pytest.mark.usefixtures("no_pictures")
+
 
 def gnas(*words: str | Path, code: int = 0) -> tuple[str, str]:
     done = CliRunner().invoke(app, [str(word) for word in words])
@@ -90,15 +92,19 @@ def test_an_export_is_for_the_data_of_its_run(runs: Path, tmp_path: Path) -> Non
     exported, found = read(tmp_path / "net.json"), read(tmp_path / "run" / "result.json")
     assert exported["params"] == found["metrics"]["num_params"]
     assert exported["macs"] == found["metrics"]["macs"]
-    for what in (tmp_path / "run", runs / "found", runs / "trained"):
-        gnas("export", what, "--to", "onnx", "--out", tmp_path / "net.onnx", "--dynamic-size")
-        model = onnxruntime.InferenceSession(tmp_path / "net.onnx")
-        told = model.get_modelmeta().custom_metadata_map
-        assert json.loads(told["classes"]) == ["cat", "dog", "eel"], what
-        assert (told["num_classes"], told["image_size"]) == ("3", "10")
-        assert np.allclose(json.loads(told["mean"]), 0.5, atol=0.1)
-        images = np.zeros((4, 3, 12, 16), np.float32)
-        assert model.run(None, {"images": images})[0].shape == (4, 3)
+    gnas("export", runs / "trained", "--to", "onnx", "--out", tmp_path / "net.onnx",
+         "--dynamic-size")  # fmt: skip
+    model = onnxruntime.InferenceSession(tmp_path / "net.onnx")
+    told = model.get_modelmeta().custom_metadata_map
+    assert json.loads(told["classes"]) == ["cat", "dog", "eel"]
+    assert (told["num_classes"], told["image_size"]) == ("3", "10")
+    assert np.allclose(json.loads(told["mean"]), 0.5, atol=0.1)
+    images = np.zeros((4, 3, 12, 16), np.float32)
+    assert model.run(None, {"images": images})[0].shape == (4, 3)
+    facts = read_facts(tmp_path / "net")  # every format is told the same, see tests/export
+    assert facts.classes == ("cat", "dog", "eel")
+    assert (facts.config.num_classes, facts.image_size) == (3, 10)
+    assert np.allclose(facts.mean, 0.5, atol=0.1)
 
 
 def test_a_training_takes_the_images_of_its_search(runs: Path) -> None:

@@ -23,14 +23,6 @@ SMALL = ("channels=2", "num_cells=3", "batch_size=128", "image_size=8")
 FAST = (*(word for setting in SMALL for word in ("--set", setting)), "--num-nodes", "4")
 
 
-@pytest.fixture
-def no_pictures(monkeypatch: pytest.MonkeyPatch) -> None:
-    """Drawing takes longer than the searches here."""
-    from gnas import viz
-
-    monkeypatch.setattr(viz, "search_figures", lambda result: {})
-
-
 def gnas(*arguments: str) -> Result:
     return CliRunner().invoke(app, [*arguments])
 

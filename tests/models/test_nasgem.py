@@ -83,7 +83,7 @@ def built_edges(cell: NasgemCell, num_nodes: int) -> tuple[set[tuple[int, int]],
 @pytest.mark.parametrize(
     ("space", "count"),
     [
-        (NASGEM(), 200),
+        (NASGEM(), 50),
         (prior_space("barabasi-albert", spread=True), 20),
         (prior_space("watts-strogatz"), 20),
     ],

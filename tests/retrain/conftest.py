@@ -2,8 +2,12 @@
 
 from __future__ import annotations
 
+import runpy
+import sys
+from collections.abc import Callable
 from typing import Any
 
+import pytest
 import torch
 
 from gnas.data.config import TrainTestConfig
@@ -11,6 +15,7 @@ from gnas.data.train_test import TrainTestImages
 from gnas.retrain import RetrainConfig, RetrainResult, retrain
 from gnas.retrain.plan import network_of
 from gnas.spaces import TopoNAS
+from tests.conftest import ROOT
 
 GENOTYPE = (
     "Genotype(normal=[[('sep_conv_3x3', 0), ('skip_connect', 1)], [('max_pool_3x3', 2)]], "
@@ -55,3 +60,20 @@ def train(
         SPACE, config, in_channels=images.in_channels, num_classes=images.num_classes
     )
     return retrain(SPACE, graph, size, images, config, **more)
+
+
+@pytest.fixture
+def script(
+    monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> Callable[..., str]:
+    """Runs a script of ``benchmarks/`` in this process; returns what it printed."""
+    folder = ROOT / "benchmarks"
+    monkeypatch.syspath_prepend(folder)
+
+    def run(name: str, *options: str) -> str:
+        monkeypatch.setattr(sys, "argv", [name, *options])
+        capsys.readouterr()
+        runpy.run_path(str(folder / name), run_name="__main__")
+        return capsys.readouterr().out
+
+    return run

@@ -1,8 +1,6 @@
 from __future__ import annotations
 
-import os
-import subprocess
-import sys
+from collections.abc import Callable
 
 import pytest
 
@@ -10,18 +8,14 @@ from tests.conftest import ROOT
 
 
 @pytest.mark.slow
-def test_the_check_of_gpus_runs_on_a_cpu() -> None:
-    command = [sys.executable, "benchmarks/gpu_check.py", "--device", "cpu", "--steps", "1"]
-    done = subprocess.run(
-        [*command, "--only", "bfloat16", "two processes"],
-        cwd=ROOT,
-        capture_output=True,
-        text=True,
-        timeout=500,
-        env={**os.environ, "PYTHONPATH": str(ROOT), "OMP_NUM_THREADS": "1"},
-    )
-    assert done.returncode == 0, done.stdout + done.stderr
-    rows = [line.split("|") for line in done.stdout.splitlines() if line.startswith("| ")][1:]
+def test_the_check_of_gpus_runs_on_a_cpu(
+    script: Callable[..., str], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setenv("PYTHONPATH", str(ROOT))  # of the two processes
+    monkeypatch.setenv("OMP_NUM_THREADS", "1")
+    options = ["--device", "cpu", "--steps", "1", "--only", "bfloat16", "two processes"]
+    shown = script("gpu_check.py", *options)
+    rows = [line.split("|") for line in shown.splitlines() if line.startswith("| ")][1:]
     assert [(row[1].strip(), row[2].strip(), row[-2].strip()) for row in rows] == [
         (kind, variant, "ok")
         for kind in ("search", "retrain")
