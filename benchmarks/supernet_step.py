@@ -5,6 +5,9 @@ one SGD step on the weights, as in a search (forward, backward, update). Peak me
 of the process's largest resident size over what it was before the network existed.
 
     python benchmarks/supernet_step.py [--batch 16 64] [--steps 3] [--threads 2]
+
+`--counts` times nothing and counts instead what one image costs the plain supernet's layers going
+forward: multiply-accumulates, and numbers read and written if each layer touches memory once.
 """
 
 from __future__ import annotations
@@ -17,6 +20,7 @@ import resource
 import subprocess
 import sys
 import time
+from dataclasses import dataclass
 from pathlib import Path
 from types import ModuleType
 from typing import Any
@@ -30,6 +34,8 @@ from gnas.spaces.toponas.supernet import Supernet
 from gnas.topology import candidate_edges
 
 SIDES = ("plain", "plain channels_last", "gnas torch", "gnas native")
+LAYERS = (nn.Conv2d, nn.BatchNorm2d, nn.ReLU, nn.MaxPool2d, nn.AvgPool2d)
+"""What `counts` counts."""
 REFERENCE = Path(__file__).parents[1] / "tests" / "models" / "plain_supernet.py"
 ALLOCATOR = {
     "MALLOC_ARENA_MAX": "1",
@@ -48,7 +54,12 @@ def main() -> None:
     parser.add_argument("--channels", type=int, default=16)
     parser.add_argument("--recompute", action="store_true", help="of our two sides")
     parser.add_argument("--side", choices=SIDES, help=argparse.SUPPRESS)
+    parser.add_argument("--counts", action="store_true", help="count operations, time nothing")
     arguments = parser.parse_args()
+    if arguments.counts:
+        config = SupernetConfig(channels=arguments.channels, num_cells=arguments.cells)
+        print(counts_table(counts(config)))
+        return
     if arguments.side:
         print(json.dumps(measure(arguments)))
         return
@@ -110,10 +121,7 @@ def measure(arguments: argparse.Namespace) -> dict[str, float]:
         kernels="native" if side == "gnas native" else "torch",
         recompute=arguments.recompute,
     )
-    num_edges = len(candidate_edges(config.num_nodes))
-    weights = [
-        MixedWeights(torch.full((num_edges, 7), 1 / 7), torch.ones(num_edges)) for _ in range(2)
-    ]
+    weights = even_weights(config)
     images, labels = torch.randn(arguments.batch[0], 3, 32, 32), torch.arange(arguments.batch[0])
     before = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss
     network: Any
@@ -136,6 +144,63 @@ def measure(arguments: argparse.Namespace) -> dict[str, float]:
         seconds.append(time.perf_counter() - start)
     peak = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss - before
     return {"seconds": min(seconds[1:]), "peak_mib": peak / 1024}
+
+
+@dataclass
+class Count:
+    """Of one kind of layers and one image."""
+
+    macs: int = 0
+    read: int = 0
+    """Numbers of the layers' inputs."""
+    written: int = 0
+    """Numbers of their outputs."""
+
+
+def counts(config: SupernetConfig) -> dict[str, Count]:
+    """What each kind of the plain supernet's layers does for one image of 32x32 pixels."""
+    found: dict[str, Count] = {}
+
+    def add(layer: nn.Module, inputs: tuple[torch.Tensor, ...], output: torch.Tensor) -> None:
+        kind, macs = type(layer).__name__, 0
+        if isinstance(layer, nn.Conv2d):
+            kernel = layer.kernel_size[0]
+            macs = output.numel() * kernel**2 * layer.in_channels // layer.groups
+            kind = f"{'depthwise' if layer.groups > 1 else 'dense'} {kernel}x{kernel}"
+        count = found.setdefault(kind, Count())
+        count.macs += macs
+        count.read += inputs[0].numel()
+        count.written += output.numel()
+
+    network = reference().PlainSupernet(config)
+    for layer in network.modules():
+        if isinstance(layer, LAYERS):
+            layer.register_forward_hook(add)
+    with torch.no_grad():
+        network(torch.randn(1, 3, 32, 32), *even_weights(config))
+    return found
+
+
+def counts_table(found: dict[str, Count]) -> str:
+    """Markdown: millions a kind of layers, and floating-point operations a byte that moves."""
+    fields = ("macs", "read", "written")
+    total = Count(*(sum(getattr(count, name) for count in found.values()) for name in fields))
+    lines = [
+        "| layers | M multiply-accumulates | M numbers read | written | operations a byte |",
+        "|---|---|---|---|---|",
+    ]
+    for kind, own in (*sorted(found.items()), ("all", total)):
+        a_byte = 2 * own.macs / (4 * (own.read + own.written))
+        values = " | ".join(f"{getattr(own, name) / 1e6:.1f}" for name in fields)
+        lines.append(f"| {kind} | {values} | {a_byte:.1f} |")
+    return "\n".join(lines)
+
+
+def even_weights(config: SupernetConfig) -> list[MixedWeights]:
+    """Of both kinds of cells: all operations alike, all edges whole."""
+    num_edges = len(candidate_edges(config.num_nodes))
+    one = MixedWeights(torch.full((num_edges, 7), 1 / 7), torch.ones(num_edges))
+    return [one, one]
 
 
 def reference() -> ModuleType:

@@ -23,14 +23,15 @@ from gnas.train import fresh_network, train_proxy
 SCRIPTS = Path(__file__).parents[2] / "benchmarks"
 
 
-@pytest.fixture
-def scripts(monkeypatch: pytest.MonkeyPatch) -> Any:
-    """The two scripts, imported as they import each other."""
-    monkeypatch.syspath_prepend(str(SCRIPTS))
-    import nasgem_mini
-    import nasgem_native
+@pytest.fixture(scope="module")
+def scripts() -> Any:
+    """The two scripts, imported as they import each other, and compiled once."""
+    with pytest.MonkeyPatch.context() as patch:
+        patch.syspath_prepend(str(SCRIPTS))
+        import nasgem_mini
+        import nasgem_native
 
-    yield nasgem_mini, nasgem_native
+        yield nasgem_mini, nasgem_native
     for name in ("nasgem_mini", "nasgem_native"):
         sys.modules.pop(name)
 
