@@ -13,7 +13,7 @@ bench: .venv/installed
 	$(BIN)/gnas bench nasbench101 --samples 500
 
 test: .venv/installed-dev
-	OMP_NUM_THREADS=1 $(BIN)/pytest -n 2 $(PYTEST_ARGS)
+	OMP_NUM_THREADS=1 $(BIN)/pytest -n 2 --dist worksteal $(PYTEST_ARGS)
 
 check: .venv/installed-dev
 	$(BIN)/ruff check $(SOURCES)

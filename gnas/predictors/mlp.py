@@ -142,7 +142,7 @@ def _start(members: int, width: int, generator: torch.Generator) -> Tensor:
 def _parts(flat: Tensor, members: int, width: int) -> list[Tensor]:
     """Views of a vector: weights [members, width, H], biases [members, 1, H], and so on."""
     shapes = (width, HIDDEN), (1, HIDDEN), (HIDDEN, 1), (1, 1)
-    parts = flat.split([members * rows * columns for rows, columns in shapes])
+    parts = torch.split(flat, [members * rows * columns for rows, columns in shapes])
     return [part.view(members, *shape) for part, shape in zip(parts, shapes, strict=True)]
 
 
