@@ -1,9 +1,11 @@
 """Times studies: new trials beside 10,000 finished ones, and one worker against two.
 
 The first part takes and finishes candidates that need no time, in an empty study and in one with
-finished trials. The second trains NAS-Bench-101 cells on the digits with one and with two workers;
-its overhead is the share of the time that workers spend outside their candidates' training. Run it
-on an otherwise idle machine, from the repository's root:
+finished trials. The second has one and two workers train NAS-Bench-101 cells on the digits,
+multiply matrices that fit a core's cache, and sleep. Trainings slow each other down, since cores
+share their memory; multiplications do less so, and sleeping needs no core, so that what two
+workers lose there is the queue's. The overhead is the share of the time that workers spend outside
+their candidates' evaluation. Run it on an otherwise idle machine, from the repository's root:
 
     python benchmarks/studies.py --storage postgresql+psycopg://USER@HOST/DATABASE
 
@@ -17,12 +19,13 @@ import tempfile
 import time
 import uuid
 from collections.abc import Callable
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from itertools import pairwise
 from pathlib import Path
 from statistics import median
 from typing import Any, ClassVar
 
+import numpy as np
 import optuna
 from record import command_line, save_record
 
@@ -33,18 +36,36 @@ from gnas.tabulate import TabulateConfig, evaluator_of
 
 ROUNDS = 50
 """Candidates whose taking and finishing is timed."""
+WORK = {
+    "train": "training cells on digits",
+    "compute": "multiplying matrices in cache",
+    "sleep": "sleeping",
+}
+"""What candidates can be evaluated by."""
+SLEEP_S = 1.0
+SIDE, PRODUCTS = 64, 130_000
+"""Matrices of 32 kB, and how many products of them take about as long as a training."""
+
+
+def multiply() -> None:
+    """Multiplies matrices that fit the first cache of a core."""
+    a = np.full((SIDE, SIDE), 1 / SIDE)
+    b = a.copy()
+    for _ in range(PRODUCTS):
+        a.dot(b)
 
 
 @dataclass(frozen=True)
 class Timed(EvaluationJob):
-    """Trains cells, or sleeps, and says when."""
+    """Trains cells, computes or sleeps, and says when."""
 
     kind: ClassVar[str] = "timed"
-    sleep_s: float | None = None
+    work: str = "train"
+    """A key of `WORK`."""
 
     def facts(self) -> dict[str, Any]:
         """See `Job.facts`."""
-        return {**super().facts(), "sleep_s": self.sleep_s}
+        return {**super().facts(), "work": self.work}
 
     def open(self) -> Callable[[dict[str, Any]], dict[str, Any]]:
         """See `Job.open`."""
@@ -52,11 +73,13 @@ class Timed(EvaluationJob):
 
         def evaluate(candidate: dict[str, Any]) -> dict[str, Any]:
             began = time.time()
-            if self.sleep_s is None:
+            result = {"score": 0.0}
+            if self.work == "train":
                 result = train(candidate)
+            elif self.work == "compute":
+                multiply()
             else:
-                time.sleep(self.sleep_s)
-                result = {"score": 0.0}
+                time.sleep(SLEEP_S)
             return {**result, "began": began, "ended": time.time(), "pid": os.getpid()}
 
         return evaluate
@@ -119,13 +142,15 @@ def main() -> None:
     parser.add_argument("--storage", help="a file or the URL of a database")
     parser.add_argument("--finished", type=int, default=10_000, help="finished trials")
     parser.add_argument("--candidates", type=int, default=24, help="trainings a worker")
-    parser.add_argument("--sleep", type=float, help="sleep so many seconds instead of training")
+    parser.add_argument(
+        "--work", nargs="+", choices=[*WORK], default=[*WORK], help="what candidates take time by"
+    )
     options = parser.parse_args()
     storage = options.storage or str(Path(tempfile.mkdtemp()) / "studies.db")
     where = "PostgreSQL" if "://" in storage else "SQLite file"
     config = TabulateConfig(cells=options.candidates, seeds=2)
     space = config.opened_space()
-    job = Timed(space, space_record(space), evaluator_of(config), ("val_acc",), options.sleep)
+    job = Timed(space, space_record(space), evaluator_of(config), ("val_acc",))
     planned = [{"architecture": cell, "seed": k} for cell in config.plan() for k in (1, 2)]
     name = uuid.uuid4().hex[:8]
 
@@ -138,31 +163,41 @@ def main() -> None:
         times = new_trial(study, f"beside {finished}")
         empty = empty or times
         rows.append("| " + " | ".join([f"{finished:,}", *(f"{t:.1f}" for t in times), ""]) + "|")
-    slower = sum(times) - sum(empty)
-    rows += ["", f"A new trial takes {slower:.1f} ms more in the larger study (target 50 ms).", ""]
+    later = sum(times) - sum(empty)
+    rows += ["", f"A new trial takes {later:.1f} ms more in the larger study (target 50 ms).", ""]
 
-    found = []
+    found: dict[str, list[dict[str, float]]] = {}
     rows += [
-        "| workers | trainings | s each | trials a minute | overhead |",
-        "|---|---|---|---|---|",
+        "| candidates | workers | evaluations | s each | a minute | overhead |",
+        "|---|---|---|---|---|---|",
     ]
-    for workers in (1, 2):
-        study = CandidateStudy.open(job, name=f"{name}-{workers}", storage=storage)
-        study.plan(planned[: workers * options.candidates])
-        found.append(throughput(study, job, workers))
-        rows.append(
-            "| {workers} | {candidates} | {seconds_each:.2f} | {trials_a_minute:.1f} "
-            "| {overhead:.2%} |".format(**found[-1])
-        )
-    gain = found[1]["trials_a_minute"] / found[0]["trials_a_minute"]
-    what = "training cells on digits" if options.sleep is None else f"sleeping {options.sleep} s"
-    rows += ["", f"Two workers, {what}: {gain:.2f} times the trials a minute of one (target 1.8)."]
+    for work in options.work:
+        for workers in (1, 2):
+            timed = replace(job, work=work)
+            study = CandidateStudy.open(timed, name=f"{name}-{work}-{workers}", storage=storage)
+            study.plan(planned[: workers * options.candidates])
+            found.setdefault(work, []).append(throughput(study, timed, workers))
+            rows.append(
+                "| {what} | {workers} | {candidates} | {seconds_each:.2f} | {trials_a_minute:.1f} "
+                "| {overhead:.2%} |".format(what=WORK[work], **found[work][-1])
+            )
+    gains = {}
+    for work, (one, two) in found.items():
+        gains[work] = two["trials_a_minute"] / one["trials_a_minute"]
+        slower = two["seconds_each"] / one["seconds_each"] - 1
+        rows += [
+            "",
+            f"Two workers, {WORK[work]}: {gains[work]:.2f} times the trials a minute of one "
+            f"(target 1.85). An evaluation takes {slower:.1%} longer beside another one; two "
+            f"workers spend {two['overhead']:.1%} of their time outside evaluations, one "
+            f"{one['overhead']:.1%}.",
+        ]
     text = "\n".join(rows)
     print(f"{where}\n\n{text}")
     if options.save:
         save_record(
             options.save, f"Studies in a {where}", "python benchmarks/studies.py", text,
-            new_trial_slower_ms=slower, throughput=found, gain=gain,
+            new_trial_slower_ms=later, throughput=found, gain=gains,
         )  # fmt: skip
 
 
