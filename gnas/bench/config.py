@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
 from dataclasses import field
-from typing import Annotated, Any, Literal, get_args
+from typing import Annotated, Any, Literal
 
 from pydantic import Field
 
@@ -17,6 +17,7 @@ from gnas.predictors.names import check_predictor
 from gnas.search.settings import NASGEM_POOL, SETTINGS
 from gnas.search.toponas.config import ToponasConfig
 from gnas.search.toponas.plan import SearchPlan, plan_search
+from gnas.spaces.names import table_images
 
 Images = Literal["cifar10", "cifar100", "imagenet16-120"]
 """Images that accuracies of NAS-Bench-201 are of."""
@@ -181,13 +182,6 @@ class DARTSBench:
         _check_predictors(self.predictors)
 
 
-_TABLE_IMAGES: dict[str, tuple[str, ...]] = {
-    "nasbench101": ("cifar10",),
-    "nasbench201": get_args(Images),
-}
-"""Images of each table that searchers are compared on."""
-
-
 @configuration
 class SearchBench:
     """How fast searchers find the best architecture of a table.
@@ -196,15 +190,15 @@ class SearchBench:
         ConfigError: a field is outside its range.
     """
 
-    space: Literal["nasbench101", "nasbench201"]
-    """Of which the table is."""
+    space: str
+    """Of which the table is: one of `gnas.spaces.names.table_images`."""
     searchers: tuple[str, ...] = tuple(SETTINGS)
     """Keys of `gnas.search.samplers.SEARCHERS`."""
     budget: Count = 150
     """Architectures that a search may buy."""
     seeds: Repetitions = 100
     """Searches by each searcher."""
-    dataset: Images = "cifar10"
+    dataset: str = "cifar10"
     """Images that the architectures are for; NAS-Bench-101 has CIFAR-10."""
     epochs: Count | None = None
     """Length of the trainings; None takes the longest."""
@@ -216,7 +210,12 @@ class SearchBench:
     """The first search's seed; the others have the following ones."""
 
     def __post_init__(self) -> None:
-        choices = _TABLE_IMAGES[self.space]
+        known = table_images()
+        if self.space not in known:
+            raise ConfigError(
+                f"space must be one with published tables, {[*known]}, but got '{self.space:.80}'"
+            )
+        choices = known[self.space]
         if self.dataset not in choices:
             raise ConfigError(
                 f"dataset of {self.space} must be one of {[*choices]}, but got '{self.dataset}'"

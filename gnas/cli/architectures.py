@@ -7,6 +7,8 @@ from typing import TYPE_CHECKING, Annotated, Any, NamedTuple
 
 import typer
 
+from gnas.spaces.names import SPACE_HOMES
+
 if TYPE_CHECKING:
     from torch_geometric.data import Data
 
@@ -23,7 +25,7 @@ SpaceOption = Annotated[
     typer.Option(
         "--space",
         metavar="NAME|FILE.py:NAME",
-        help="The architecture's space: nasbench101, nasbench201, nasgem, toponas, with arguments "
+        help=f"The architecture's space: {', '.join(SPACE_HOMES)}, with arguments "
         "nasgem(num_nodes=8), or one of your own (the file is run)",
     ),
 ]

@@ -36,7 +36,14 @@ Json = Annotated[str | None, typer.Option(help="File for the result; - is stdout
 
 
 def search(
-    space: Annotated[Literal["nasbench101", "nasbench201"], typer.Argument(help="Which table")],
+    space: Annotated[
+        str,
+        typer.Argument(
+            metavar="SPACE",
+            help="Which table: nasbench101, nasbench201, or any other "
+            "space with published accuracies",
+        ),
+    ],
     budget: Annotated[int, typer.Option(help="Architectures that a search may buy")] = 150,
     seeds: Annotated[int, typer.Option(help="Searches by each searcher")] = 100,
     searchers: Annotated[str | None, typer.Option(help="Names with commas (all)")] = None,
@@ -55,12 +62,12 @@ def search(
     from gnas.bench.config import SearchBench
     from gnas.search.settings import SETTINGS
 
-    check_early(json=json, out=out, data_dir=data_dir, tables=[table or space])
     config = SearchBench(
         space=space, budget=budget, seeds=seeds, dataset=dataset, table=table, seed=seed,
         searchers=tuple(SETTINGS) if searchers is None else tuple(searchers.split(",")),
         data_dir=None if data_dir is None else str(data_dir),
     )  # fmt: skip
+    check_early(json=json, out=out, data_dir=data_dir, tables=[table or space])
     check_outputs(out, json)
     from gnas.bench.search import bench_search
 

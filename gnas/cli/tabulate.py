@@ -22,7 +22,7 @@ from gnas.config import field_names, from_record, unknown_name
 from gnas.errors import ConfigError, MissingDataError
 from gnas.processes import prepare
 from gnas.recipe import ProxyRecipe
-from gnas.spaces.names import check_space, network_config
+from gnas.spaces.names import SPACE_HOMES, check_space, network_config
 
 DRAWS = ("draw_seed", "num_train", "num_val", "num_test")
 """Settings of cells and images."""
@@ -35,7 +35,7 @@ def tabulate(
         str,
         typer.Argument(
             metavar="SPACE",
-            help="nasbench101, nasbench201, nasgem, toponas, or FILE.py:NAME with a `build`",
+            help=f"{', '.join(SPACE_HOMES)}, or FILE.py:NAME with a `build`",
         ),
     ],
     out: Annotated[Path, typer.Option(help="The table to write (.parquet)")],

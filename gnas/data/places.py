@@ -10,8 +10,8 @@ from gnas.errors import MissingDataError
 
 SHIPPED = Path(__file__).parent / "shipped"
 """Tables that come with the package."""
-STAND_INS = {"nasbench101": "nasbench101-mini"}
-"""The shipped table that serves, with a warning, where the full one is not found."""
+STAND_IN = "{}-mini"
+"""Name of the shipped table that serves, with a warning, where the full one is not found."""
 
 _LOG = logging.getLogger(__name__)
 
@@ -34,7 +34,7 @@ def table_path(path_or_name: str | Path, *, data_dir: str | Path | None = None) 
     for folder in (*folders, SHIPPED):
         if (path := folder / f"{name}.parquet").is_file():
             return path
-    if name in STAND_INS and (path := SHIPPED / f"{STAND_INS[name]}.parquet").is_file():
+    if (path := _stand_in(name)).is_file():
         return path
     shipped = sorted(file.stem for file in SHIPPED.glob("*.parquet"))
     raise MissingDataError(
@@ -57,14 +57,18 @@ def find_table(path_or_name: str | Path, *, data_dir: str | Path | None = None) 
     """
     path = table_path(path_or_name, data_dir=data_dir)
     name = str(path_or_name)
-    if path == SHIPPED / f"{STAND_INS.get(name)}.parquet":
+    if path == _stand_in(name):
         _LOG.warning(
             "table '%s' not found in %s; using the self-made '%s' that ships with the package",
             name,
             ", ".join(map(str, _folders(data_dir))),
-            STAND_INS[name],
+            path.stem,
         )
     return path
+
+
+def _stand_in(name: str) -> Path:
+    return SHIPPED / f"{STAND_IN.format(name)}.parquet"
 
 
 def _folders(data_dir: str | Path | None) -> list[Path]:

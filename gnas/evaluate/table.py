@@ -17,13 +17,10 @@ from gnas.data.tables import BenchmarkTable
 from gnas.errors import ConfigError, GraphError
 from gnas.evaluate.base import COUNTED, Evaluator, Measures
 from gnas.graphs import DenseBatch, as_batch
-from gnas.spaces import NASBench201
 from gnas.spaces.base import Space
 
 Values = NDArray[np.float64]
 
-IMAGES = NASBench201.table_images
-"""What NAS-Bench-201 calls the images of the validation and of the test accuracy."""
 ALWAYS = ("val_acc", "test_acc", *COUNTED)
 """Quantities that an evaluation reports wherever the table has them."""
 DESCRIBED = 20_000
@@ -112,16 +109,17 @@ class TableEvaluator(Evaluator):
             table: Its table.
             measures: Quantities of the table (`gnas.data.Column.quantity`); beside them those of
                 `ALWAYS` that it has.
-            dataset: Images, a key of `IMAGES` or as the table calls them; needed where the table
-                has several.
+            dataset: Images, a key of `Space.table_images` or as the table calls them; needed
+                where the table has several.
             epochs: Length of the trainings; None takes the longest.
 
         Raises:
             ConfigError: the table has no such quantity for these images and epochs.
             DataError: an architecture lacks a value.
         """
-        val, test = IMAGES.get(dataset or "", (dataset, dataset))
-        of_images = [c for c in table.columns if dataset is None or c.dataset in (val, test, None)]
+        val, test = space.table_images.get(dataset or "", (dataset, dataset))
+        images = (val, test, dataset, None)
+        of_images = [c for c in table.columns if dataset is None or c.dataset in images]
         has = {column.quantity for column in of_images}
         names = dict.fromkeys([*measures, *(name for name in ALWAYS if name in has)])
         found = {}
@@ -212,7 +210,7 @@ class TableSpace(Space):
         self.concatenates, self.pretrained = space.concatenates, dict(space.pretrained)
         self.wl_encoder = space.wl_encoder
         self.size = len(graphs)
-        self._whole = space
+        self.part_of = space
         self._graphs = graphs
         self._key_of: dict[bytes, int] = {}
         self._described: dict[Callable[[DenseBatch], Values], dict[bytes, Values]] = {}
@@ -224,13 +222,19 @@ class TableSpace(Space):
 
     __eq__, __hash__ = object.__eq__, object.__hash__  # as little as two tables are the same
 
+    @property
+    def whole(self) -> Space:
+        """The space of which the table has a part."""
+        assert self.part_of is not None
+        return self.part_of
+
     def keys(self, batch: DenseBatch) -> NDArray[np.uint64]:
         """See `Space.keys`; those of the table's own rows are computed once."""
         known = [self._key_of.get(drawn) for drawn in self._drawn(batch)]
         found = np.array([key or 0 for key in known], dtype=np.uint64)
         missing = [k for k, key in enumerate(known) if key is None]
         if missing:
-            found[missing] = self._whole.keys(batch[torch.tensor(missing)])
+            found[missing] = self.whole.keys(batch[torch.tensor(missing)])
         return found
 
     def described(self, batch: DenseBatch, features: Callable[[DenseBatch], Values]) -> Values:
@@ -265,39 +269,39 @@ class TableSpace(Space):
     def mutate(self, graph: Data, rng: np.random.Generator) -> Data:
         """One edit of the space that stays in the table, each equally likely."""
         if self._complete:
-            return self._whole.mutate(graph, rng)
+            return self.whole.mutate(graph, rng)
         near = self.neighbours(graph)
         return near.data(int(rng.integers(len(near)))) if len(near) else self.sample(rng)
 
     def neighbours(self, graph: Data) -> DenseBatch:
         """Those of the space that the table has."""
         if self._complete:
-            return self._whole.neighbours(graph)
+            return self.whole.neighbours(graph)
         text = self.to_str(graph)
         if text not in self._near:
-            keys = self.keys(self._whole.neighbours(graph)).tolist()
+            keys = self.keys(self.whole.neighbours(graph)).tolist()
             rows = sorted({self._row[key] for key in keys if key in self._row})
             self._near[text] = torch.tensor(rows, dtype=torch.int64)
         return self._graphs[self._near[text]]
 
     def live(self, batch: DenseBatch) -> DenseBatch:
         """As the space's."""
-        return self._whole.live(batch)
+        return self.whole.live(batch)
 
     def functional(self, batch: DenseBatch) -> DenseBatch:
         """As the space's."""
-        return self._whole.functional(batch)
+        return self.whole.functional(batch)
 
     def check(self, graph: Data) -> None:
         """See `Space.check`; the table must have it."""
-        self._whole.check(graph)
+        self.whole.check(graph)
         if int(self.keys(as_batch(graph))[0]) not in self._row:
             raise GraphError("an architecture must be one of the table's, but is not")
 
     def to_str(self, graph: Data) -> str:
         """As the space's."""
-        return self._whole.to_str(graph)
+        return self.whole.to_str(graph)
 
     def from_str(self, text: str) -> Data:
         """As the space's."""
-        return self._whole.from_str(text)
+        return self.whole.from_str(text)

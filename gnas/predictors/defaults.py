@@ -4,11 +4,12 @@ from __future__ import annotations
 
 import json
 from importlib.resources import files
-from typing import Literal, get_args
+from typing import get_args
 
 from gnas.encoders import GraphEncoder, load_encoder
 from gnas.encoders.paths import PathStatistics
 from gnas.errors import ConfigError
+from gnas.predictor_options import Prior
 from gnas.predictors.average import Average
 from gnas.predictors.base import Predictor
 from gnas.predictors.baselines import Forest
@@ -42,8 +43,6 @@ RELEVANCE = {
 label is seen. Fitted by marginal likelihood to CIFAR-100 on NAS-Bench-201, one value a group."""
 FITTED = "relevance/nasbench201.json"
 """How much each column says on NAS-Bench-201, written by ``benchmarks/fit_relevance.py``."""
-Prior = Literal["cifar100"]
-"""Accuracies that a prior was fitted to; see `default`."""
 _FLOW = ("size", "ops", "walk", "flow")
 
 

@@ -2,11 +2,12 @@
 
 from __future__ import annotations
 
-from typing import Annotated, Literal
+from typing import Annotated
 
 from pydantic import Field
 
 from gnas.config import Count, CountOrZero, configuration
+from gnas.predictor_options import Prior
 
 NASGEM_POOL = 50_000
 """The paper's pool (Cheng et al., AAAI 2021, section 3.4)."""
@@ -88,7 +89,7 @@ class PredictorSettings:
     explore: bool | None = None
     """Rank by the expected improvement over the best predicted so far instead of by the
     prediction; None does where the predictor knows its uncertainty."""
-    prior: Literal["cifar100"] | None = None
+    prior: Prior | None = None
     """Begin with the features that mattered for NAS-Bench-201's accuracies on CIFAR-100; see
     `gnas.predictors.default`."""
 

@@ -71,6 +71,8 @@ class Space(ABC):
     table_images: Mapping[str, tuple[str | None, str | None]] = MappingProxyType({})
     """By image data set, what its published tables call the images of validation and of test
     accuracies; None where they have one kind only. Empty for a space without such tables."""
+    part_of: Space | None = None
+    """The space of which it is a part, such as the rows of a table; records name that one."""
     loaded: tuple[Source, dict[str, Any]] | None = None
     """The user's file that it was loaded from, and the arguments then, if it was."""
     args: dict[str, Any]

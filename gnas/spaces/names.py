@@ -2,10 +2,11 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 from importlib import import_module
 from importlib.util import find_spec
 from types import ModuleType
+from typing import Any
 
 from gnas.errors import ConfigError
 from gnas.user_code import Source
@@ -17,7 +18,8 @@ SPACE_HOMES = {
     "toponas": "gnas.spaces.toponas.space:TopoNAS",
 }
 """Where the spaces are that are complete without an argument. The package of each has a module
-``config`` with ``NETWORK``, the class of its networks' config."""
+``config`` with ``NETWORK``, the class of its networks' config; what else is there by name,
+`table_images` and `supernet_sizes` say."""
 READY_MADE_HOMES = {
     "dag": "gnas.spaces.dag:DagSpace",
     "edge-ops": "gnas.spaces.edge_ops:EdgeOpSpace",
@@ -80,6 +82,26 @@ def network_config(text: str) -> type | None:
         return None
     found: type = import_module(f"{_folder(name)}.config").NETWORK
     return found
+
+
+def table_images() -> dict[str, tuple[str, ...]]:
+    """The images of the published tables of the built-in spaces that have some."""
+    found = {name: import_module(f"{_folder(name)}.config") for name in SPACE_HOMES}
+    return {
+        name: tuple(module.TABLE_IMAGES)
+        for name, module in found.items()
+        if hasattr(module, "TABLE_IMAGES")
+    }
+
+
+def supernet_sizes() -> dict[str, Mapping[str, Mapping[str, Any]]]:
+    """Fields of supernet searches by size, of the built-in spaces that have sizes of their own."""
+    found = {name: import_module(f"{_folder(name)}.config") for name in SPACE_HOMES}
+    return {
+        name: module.SUPERNET_SIZES
+        for name, module in found.items()
+        if hasattr(module, "SUPERNET_SIZES")
+    }
 
 
 def space_modules(module: str) -> Iterator[ModuleType]:

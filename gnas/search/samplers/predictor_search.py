@@ -14,6 +14,7 @@ from torch_geometric.data import Data
 from gnas.encoders import load_encoder
 from gnas.errors import ConfigError
 from gnas.graphs import DenseBatch
+from gnas.predictor_options import Prior
 from gnas.predictors import (
     MLP,
     Embedding,
@@ -24,7 +25,6 @@ from gnas.predictors import (
     WLProcess,
     default,
 )
-from gnas.predictors.defaults import Prior
 from gnas.predictors.features import Rows
 from gnas.search.objectives import Goal
 from gnas.search.pareto import pareto_order

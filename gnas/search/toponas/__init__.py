@@ -19,8 +19,6 @@ if TYPE_CHECKING:
     from gnas.search.toponas.config import PRESETS as PRESETS
     from gnas.search.toponas.config import SIZES as SIZES
     from gnas.search.toponas.config import ToponasConfig as ToponasConfig
-    from gnas.search.toponas.config import nasbench201_cpu as nasbench201_cpu
-    from gnas.search.toponas.config import nasbench201_paper as nasbench201_paper
     from gnas.search.toponas.config import toponas_cifar10 as toponas_cifar10
     from gnas.search.toponas.config import toponas_digits as toponas_digits
     from gnas.search.toponas.config import toponas_imagenet as toponas_imagenet
@@ -42,8 +40,6 @@ _HOME = {
     "ToponasConfig": "gnas.search.toponas.config",
     "World": "gnas.distributed",
     "joined": "gnas.distributed",
-    "nasbench201_cpu": "gnas.search.toponas.config",
-    "nasbench201_paper": "gnas.search.toponas.config",
     "search_space": "gnas.search.toponas.where",
     "search_toponas": "gnas.search.toponas.loop",
     "supernets_of": "gnas.search.toponas.where",
@@ -63,8 +59,6 @@ __all__ = [
     "ToponasConfig",
     "World",
     "joined",
-    "nasbench201_cpu",
-    "nasbench201_paper",
     "search_space",
     "search_toponas",
     "supernets_of",

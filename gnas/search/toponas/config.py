@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import math
 from collections.abc import Callable, Mapping
+from functools import partial
 from typing import Annotated, Any, Literal
 
 from pydantic import Field
@@ -20,6 +21,7 @@ from gnas.config import (
     from_record,
 )
 from gnas.errors import ConfigError
+from gnas.spaces.names import supernet_sizes
 
 DARTS = "darts"
 """The name of the space of DARTS' cells, whose wiring the config's own fields say."""
@@ -212,29 +214,6 @@ def toponas_digits() -> ToponasConfig:
     return ToponasConfig(channels=8, num_cells=5, epochs=15, batch_size=32, arch_lr=0.02)
 
 
-def nasbench201_cpu() -> ToponasConfig:
-    """NAS-Bench-201 on one CPU core in minutes, for about 10,000 images of 16 x 16 pixels.
-
-    Choice: the smallest supernet that still tells operations apart, and rates at which alpha and
-    beta can move in some 500 steps.
-    """
-    return ToponasConfig(
-        space="nasbench201",
-        num_nodes=4,
-        channels=8,
-        num_cells=1,
-        epochs=20,
-        batch_size=128,
-        lr=0.05,
-        arch_lr=0.01,
-    )
-
-
-def nasbench201_paper() -> ToponasConfig:
-    """NAS-Bench-201 at the size of its searches: 16 channels, 5 cells a stage, 32 x 32 pixels."""
-    return ToponasConfig(space="nasbench201", num_nodes=4, channels=16, num_cells=5)
-
-
 PRESETS = {
     "digits": toponas_digits,
     "cifar10": toponas_cifar10,
@@ -244,7 +223,8 @@ PRESETS = {
 """The preset of every kind of images (`gnas.data.names.SearchDataset`) on DARTS' space."""
 
 SIZES: dict[str, dict[str, Callable[[], ToponasConfig]]] = {
-    "nasbench201": {"cpu": nasbench201_cpu, "paper": nasbench201_paper},
+    space: {size: partial(ToponasConfig, space=space, **own) for size, own in sizes.items()}
+    for space, sizes in supernet_sizes().items()
 }
 """Presets by size, and the sizes by space; the first is the space's default."""
 

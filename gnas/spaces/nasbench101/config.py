@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping
+
 from gnas.config import Channels, Count, Depth, Stages, configuration
 
 
@@ -23,3 +25,5 @@ class NASBench101NetworkConfig:
 
 NETWORK = NASBench101NetworkConfig
 """See `gnas.spaces.names.network_config`."""
+TABLE_IMAGES: Mapping[str, tuple[str | None, str | None]] = {"cifar10": (None, None)}
+"""See `gnas.spaces.Space.table_images`."""

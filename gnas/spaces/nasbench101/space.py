@@ -12,6 +12,7 @@ from torch_geometric.data import Data
 from gnas.errors import GraphError
 from gnas.graphs import DenseBatch, architecture, prune, to_adjacency
 from gnas.spaces.dag import DagSpace
+from gnas.spaces.nasbench101.config import TABLE_IMAGES
 from gnas.spaces.networks import Networks
 from gnas.spaces.notation import MAX_TEXT, Notation
 
@@ -99,7 +100,7 @@ class NASBench101(DagSpace):
             _write_json,
         ),
     )
-    table_images = MappingProxyType({"cifar10": (None, None)})
+    table_images = MappingProxyType(TABLE_IMAGES)
     wl_encoder = "nasgem-nasbench101"
     graph_networks = ("dag", "gin", "gps")
     pretrained = MappingProxyType({"dag-nasbench101": 50, "gps-nasbench101": 50})

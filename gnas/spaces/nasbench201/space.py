@@ -11,6 +11,7 @@ from torch_geometric.data import Data
 from gnas.errors import GraphError
 from gnas.graphs import to_adjacency
 from gnas.spaces.edge_ops import EdgeOpSpace
+from gnas.spaces.nasbench201.config import TABLE_IMAGES
 from gnas.spaces.networks import Networks
 from gnas.spaces.notation import Notation, numbers
 from gnas.spaces.supernets import Supernets
@@ -116,13 +117,7 @@ class NASBench201(EdgeOpSpace):
         {"dag-nasbench201": 150, "gps-nasbench201": 150, "gin-nasbench201": 150}
     )
 
-    table_images = MappingProxyType(
-        {
-            "cifar10": ("cifar10-valid", "cifar10"),
-            "cifar100": ("cifar100", "cifar100"),
-            "imagenet16-120": ("ImageNet16-120", "ImageNet16-120"),
-        }
-    )
+    table_images = MappingProxyType(TABLE_IMAGES)
     wl_encoder = "nasgem-nasbench201"
     graph_networks = ("dag", "gin", "gps")
 

@@ -20,7 +20,7 @@ from gnas.search.toponas import (
     search_toponas,
     supernets_of,
 )
-from gnas.search.toponas.config import BASELINES, nasbench201_cpu
+from gnas.search.toponas.config import BASELINES, SIZES
 from gnas.search.toponas.loop import EIGENVALUE_WINDOW, _sharpening, smooth_eigenvalues
 from gnas.search.toponas.plan import plan_search
 from gnas.spaces import SPACES, load_space
@@ -202,7 +202,7 @@ def test_what_does_not_fit() -> None:
         plan_search(space="nasbench201", size="x")
     with pytest.raises(ConfigError, match="warmup_share must be below 1"):
         tiny(warmup_share=1)
-    assert plan_search(space="nasbench201").config == nasbench201_cpu()
+    assert plan_search(space="nasbench201").config == SIZES["nasbench201"]["cpu"]()
     assert plan_search(space="nasbench201", size="paper").config.channels == 16
     pc = plan_search(space="nasbench201", baseline="pc-darts").config
     assert [pc.learns_arch(epoch) for epoch in range(20)] == [False] * 6 + [True] * 14

@@ -1,0 +1,107 @@
+"""A further built-in space in a copy of gnas: a folder, and one line of the registry."""
+
+from __future__ import annotations
+
+import os
+import shutil
+import subprocess
+import sys
+from pathlib import Path
+
+import gnas
+
+FOLDER = {
+    "__init__.py": '"""Chains of layers."""\n',
+    "config.py": """
+from gnas.config import Channels, Count, configuration
+
+@configuration
+class ChainsNetworkConfig:
+    in_channels: Channels = 3
+    num_classes: Count = 10
+    channels: Channels = 8
+
+NETWORK = ChainsNetworkConfig
+TABLE_IMAGES = {"cifar10": (None, None)}
+""",
+    "space.py": """
+from torch import nn
+from gnas.spaces.chains.config import TABLE_IMAGES, ChainsNetworkConfig
+from gnas.spaces.dag import DagSpace
+from gnas.spaces.networks import Networks
+
+def chain(graph, config):
+    width, layers = config.in_channels, []
+    for _ in range(graph.num_nodes - 2):
+        layers += [nn.Conv2d(width, config.channels, 3, padding=1), nn.ReLU()]
+        width = config.channels
+    head = [nn.AdaptiveAvgPool2d(1), nn.Flatten(), nn.Linear(width, config.num_classes)]
+    return nn.Sequential(*layers, *head)
+
+class Chains(DagSpace):
+    name = "chains"
+    table_images = TABLE_IMAGES
+
+    def __init__(self) -> None:
+        super().__init__(ops=("conv", "relu"), max_nodes=5, learned=("conv",))
+
+    @property
+    def networks(self):
+        return Networks(ChainsNetworkConfig, chain, width="channels")
+""",
+}
+LINE = '    "chains": "gnas.spaces.chains.space:Chains",\n'
+PROGRAM = """
+import json
+from pathlib import Path
+from typer.testing import CliRunner
+from gnas.cli import app
+from gnas.bench.config import SearchBench
+from gnas.data import load_table
+from gnas.spaces import SPACES, load_space, space_record, space_text
+
+def gnas(*words):
+    done = CliRunner().invoke(app, [str(word) for word in words])
+    assert done.exit_code == 0, (words, done.output, done.exception)
+    return done.output
+
+space = load_space("chains")
+assert type(space) is SPACES["chains"] and space_text(space_record(space)) == "chains"
+assert "chains" in gnas("show", "--help").replace("\\n", "")
+sizes = ["--set", "channels=4", "--set", "epochs=1", "--set", "num_train=64"]
+gnas("tabulate", "chains", "--cells", 12, "--seeds", 1, "--out", "t.parquet", *sizes)
+assert load_table("t.parquet").provenance.opened_space() == space
+gnas("data", "verify", "t.parquet")
+search = ["search", "evolution", "--space", "chains"]
+few = ["--set", "population=3", "--set", "tournament=2"]
+gnas(*search, *few, "--table", "t.parquet", "--budget", 6, "--out", "on_table")
+assert json.loads(Path("on_table/result.json").read_text())["space"]["name"] == "chains"
+trained = ["--dataset", "digits", "--set", "percent=30", *sizes[:4]]
+gnas(*search, *few, *trained, "--budget", 2, "--out", "trained")
+gnas("show", "trained")
+gnas("retrain", "trained", "--epochs", 1, "--channels", 4, "--out", "again")
+gnas("evaluate", "again")
+few_searches = ["--seeds", 1, "--budget", 6, "--searchers", "random,local"]
+gnas("bench", "search", "chains", "--table", "t.parquet", *few_searches)
+"""
+
+
+def test_a_folder_and_one_line_add_a_space(tmp_path: Path) -> None:
+    copy = tmp_path / "copy" / "gnas"
+    shutil.copytree(Path(gnas.__file__).parent, copy, ignore=shutil.ignore_patterns("__pycache__"))
+    (copy / "spaces" / "chains").mkdir()
+    for name, text in FOLDER.items():
+        (copy / "spaces" / "chains" / name).write_text(text)
+    names = copy / "spaces" / "names.py"
+    head, start, rest = names.read_text().partition("SPACE_HOMES = {\n")
+    names.write_text(head + start + LINE + rest)
+    (tmp_path / "work").mkdir()
+    done = subprocess.run(
+        [sys.executable, "-c", PROGRAM],
+        cwd=tmp_path / "work",
+        env={**os.environ, "PYTHONPATH": str(copy.parent), "OMP_NUM_THREADS": "1"},
+        capture_output=True,
+        text=True,
+        check=False,
+    )
+    assert done.returncode == 0, done.stderr[-3000:]
