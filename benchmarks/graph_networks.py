@@ -136,7 +136,7 @@ class Experiment:
     """
 
     def __init__(self, space: str, table: str, dataset: str, seed: int, cache: Path) -> None:
-        opened = open_table(space, table, None)
+        opened = open_table(SPACES[space], table, None)
         if space == "nasbench201":
             rows = np.arange(len(opened))
             self.scores = self.true = scores(opened, dataset, None)[-1]

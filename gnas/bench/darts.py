@@ -52,7 +52,7 @@ def bench_darts(
         ProcessError: a process was killed.
     """
     start = time.monotonic()
-    table = open_table(TopoNAS.name, config.table, config.data_dir)
+    table = open_table(TopoNAS.darts(), config.table, config.data_dir)
     scores, columns = table.test_acc(), table.select("test_acc")
     task = Task(
         graphs=table.graphs,

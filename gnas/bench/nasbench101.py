@@ -61,7 +61,7 @@ def bench_nasbench101(
     Source: Cheng et al., NASGEM, AAAI 2021, section 4.3.
     """
     start = time.monotonic()
-    table = open_table(NASBench101.name, config.table, config.data_dir)
+    table = open_table(NASBench101, config.table, config.data_dir)
     rows = usable_rows(table.graphs, fixed=config.ops == "fixed")
     task = make_task(table, rows, config)
     results = run(

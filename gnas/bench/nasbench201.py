@@ -55,7 +55,7 @@ def bench_nasbench201(
     """
     start = time.monotonic()
     space = NASBench201()
-    table = open_table(space.name, config.table, config.data_dir)
+    table = open_table(space, config.table, config.data_dir)
     rows = np.arange(len(table))
     if config.cells == "clean":
         rows = np.flatnonzero(~has_dead_part(table.graphs))

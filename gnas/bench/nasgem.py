@@ -73,7 +73,7 @@ def bench_nasgem(
     Source: Cheng et al., NASGEM, AAAI 2021, sections 4.1 and 4.3, figures 3 and 4.
     """
     start = time.monotonic()
-    table = open_table(NASGEM.name, config.table, config.data_dir)
+    table = open_table(NASGEM, config.table, config.data_dir)
     scores = [table.val_acc(), table.test_acc()]
     names = [name_of(table.select(f"{split}_acc")) for split in ("val", "test")]
     if config.equal_macs:

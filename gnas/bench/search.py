@@ -142,7 +142,7 @@ def _run(
 
 def _open(config: SearchBench) -> tuple[BenchmarkTable, TableEvaluator, dict[str, str]]:
     """The table, the evaluator of the columns that the experiment is about, and their names."""
-    table = open_table(config.space, config.table or config.space, config.data_dir)
+    table = open_table(SPACES[config.space](), config.table or config.space, config.data_dir)
     val, test = SPACES[config.space].table_images[config.dataset]
     evaluator = TableEvaluator(
         SPACES[config.space](),

@@ -17,7 +17,6 @@ from gnas.errors import DataError
 from gnas.evaluate import TableEvaluator
 from gnas.processes import spread
 from gnas.records import LineLog
-from gnas.runs import check_folder
 from gnas.search.result import Evaluation
 from gnas.search.run import run_search
 
@@ -41,7 +40,7 @@ class SearchLog:
     """The finished searches of an experiment, kept as they end (`gnas.records.LineLog`).
 
     Args:
-        folder: Where the file lies; None keeps nothing.
+        folder: Where the file lies, which must be there; None keeps nothing.
         facts: What every search depends on beside its searcher and its seed.
 
     Raises:
@@ -55,7 +54,6 @@ class SearchLog:
         """By searcher and seed."""
         self._log: LineLog[Search] | None = None
         if folder is not None:
-            check_folder(folder)
             self._log = LineLog(folder / FILE, facts, what="searches", read=_search_of)
             self.found = {(search.searcher, search.seed): search for search in self._log.records}
 

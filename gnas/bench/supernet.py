@@ -388,7 +388,7 @@ class Judge:
 
     def __init__(self, config: SupernetBench) -> None:
         self.config, self.space = config, NASBench201()
-        self.table = open_table(NASBench201.name, config.table, config.table_dir)
+        self.table = open_table(self.space, config.table, config.table_dir)
         source, target = map(list, zip(*EDGES, strict=True))
         codes = self.table.graphs.adjacency[:, source, target].tolist()
         self._rows = {tuple(code): row for row, code in enumerate(codes)}

@@ -6,16 +6,18 @@ from collections.abc import Sequence
 
 from gnas.data.tables import BenchmarkTable, Column, load_table
 from gnas.errors import ConfigError
-from gnas.evaluate.table import IMAGES
+from gnas.spaces import NASBench201
+from gnas.spaces.base import Space
 
-__all__ = ["IMAGES", "name_of", "open_table"]
+IMAGES = NASBench201.table_images
+"""What NAS-Bench-201 calls the images of the validation and of the test accuracy."""
 
 
-def open_table(space: str, table: str, data_dir: str | None) -> BenchmarkTable:
+def open_table(space: Space | type[Space], table: str, data_dir: str | None) -> BenchmarkTable:
     """The table that an experiment on a space was given.
 
     Args:
-        space: Key in `gnas.spaces.SPACES`.
+        space: Of its architectures; a class for those of any arguments.
         table: A file, or a name for `gnas.data.load_table`.
         data_dir: Folder of tables to look in first.
 
@@ -25,10 +27,12 @@ def open_table(space: str, table: str, data_dir: str | None) -> BenchmarkTable:
         DataError: it is damaged.
     """
     found = load_table(table, data_dir=data_dir)
-    if found.provenance.space != space:
+    if isinstance(space, Space):
+        found.provenance.opened_space(space)
+    elif not isinstance(found.provenance.known_space(), space):
         raise ConfigError(
-            f"the table must hold '{space}' cells, but {found.provenance.name} holds "
-            f"'{found.provenance.space}'"
+            f"table '{found.provenance.name}' must hold architectures of {space.name}, but holds "
+            f"those of {found.provenance.space}"
         )
     return found
 

@@ -74,7 +74,7 @@ def bench_topology(config: TopologyBench) -> TopologyResult:
     eq. 24.
     """
     start = time.monotonic()
-    table = open_table(NASBench201.name, config.table, config.data_dir)
+    table = open_table(NASBench201, config.table, config.data_dir)
     name, values = accuracies(table, config)
     rows = topology_rows(table.graphs, values)
     joined = [row for row in rows if row.live_edges]

@@ -17,7 +17,7 @@ from numpy.typing import NDArray
 from gnas.data.benchmark_table import BenchmarkTable
 from gnas.data.columns import QUANTITIES
 from gnas.graphs import graph_keys
-from gnas.spaces import SPACES
+from gnas.spaces.base import Space
 
 SUSPICIOUS_SHARE = 0.04
 """Shares above are no noise of published trainings. On NAS-Bench-201's accuracies, single runs and
@@ -71,7 +71,9 @@ class FunctionAgreement:
         )
 
 
-def function_agreement(table: BenchmarkTable) -> FunctionAgreement | None:
+def function_agreement(
+    table: BenchmarkTable, space: Space | None = None
+) -> FunctionAgreement | None:
     """How well a table's cells of one function agree, in the scores where they agree best.
 
     Scores are accuracies or, in a table without, the columns of quantities that
@@ -81,14 +83,22 @@ def function_agreement(table: BenchmarkTable) -> FunctionAgreement | None:
     Accuracies are compared by rank, as a few cells that do not learn at all would otherwise make
     up nearly all variance. The best column decides, as all of them share one encoding.
 
+    Args:
+        table: The table.
+        space: Its space, where that is a user's own.
+
     Returns:
         None where too few cells compute what another one computes, as in spaces that count
         architectures up to isomorphism, where the table has no such scores, or where its space is
-        a user's own.
+        a user's own that is not given.
+
+    Raises:
+        GnasError: see `gnas.data.Provenance.known_space` and `~gnas.data.Provenance.opened_space`.
     """
-    if table.provenance.space not in SPACES:
+    facts = table.provenance
+    space = facts.known_space() if space is None else facts.opened_space(space)
+    if space is None:
         return None
-    space = SPACES[table.provenance.space]()
     _, group, count = np.unique(
         graph_keys(space.functional(table.graphs)), return_inverse=True, return_counts=True
     )

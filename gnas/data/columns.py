@@ -9,6 +9,17 @@ from pathlib import Path
 from typing import Any, Literal
 
 from gnas.data.files import sha256_of
+from gnas.errors import ConfigError
+from gnas.spaces.base import Space
+from gnas.spaces.names import is_own_space
+from gnas.spaces.registry import (
+    READY_MADE,
+    SPACES,
+    is_recorded_as,
+    space_of_record,
+    space_record,
+    space_text,
+)
 
 QUANTITIES: Mapping[str, str] = {
     "val_acc": "validation accuracy, fraction",
@@ -80,7 +91,8 @@ class Provenance:
     name: str
     """Short name of the table, e.g. "nasbench101-mini"."""
     space: str
-    """Key in `gnas.spaces.SPACES`, or ``FILE.py:NAME`` of a space of a user's own."""
+    """Key of `gnas.spaces.SPACES` or `gnas.spaces.READY_MADE`, or ``FILE.py:NAME`` of a space of a
+    user's own."""
     source: str
     """Who measured the values: a paper, a repository, a command."""
     kind: Kind
@@ -94,6 +106,77 @@ class Provenance:
     """The file that the table was read from; empty for a table made in memory."""
     recipe: Mapping[str, Any] | None = field(default=None, hash=False)
     """How self-made values were measured (JSON values only)."""
+    space_args: Mapping[str, Any] | None = field(default=None, hash=False)
+    """The arguments of the space (JSON values only), see `gnas.spaces.space_record`; None where
+    nobody wrote them down."""
+
+    @classmethod
+    def of(cls, space: Space, name: str, **facts: Any) -> Provenance:
+        """The provenance of a table of ``space``, whose name and arguments it records.
+
+        Args:
+            space: Of the architectures.
+            name: Of the table.
+            facts: The other fields.
+
+        Example:
+            >>> from gnas.spaces import NASGEM
+            >>> facts = Provenance.of(NASGEM(8), "mine", source="a draw", kind="self-made")
+            >>> facts.known_space().max_nodes
+            8
+        """
+        record = space_record(space)
+        return cls(name, record["name"], space_args=record["args"], **facts)
+
+    def known_space(self) -> Space | None:
+        """The space of the architectures; None where it is in a file, which is not run.
+
+        Without recorded arguments it has its defaults, and is None where it has none. It is made
+        without a function that builds networks: a table has architectures and values only.
+
+        Raises:
+            GnasError: there is no such space, or it cannot have these arguments.
+        """
+        if self.space in READY_MADE and self.space_args is None:
+            return None
+        if self.space in SPACES or self.space in READY_MADE:
+            args = dict(self.space_args or {})
+            if isinstance(args.get("build"), str):
+                del args["build"]
+            return space_of_record({"name": self.space, "args": args})
+        if is_own_space(self.space) or "." in self.space:
+            return None
+        raise ConfigError(
+            f"unknown space {self.space!r:.60}; known are {sorted(SPACES)}, and FILE.py:NAME"
+        )
+
+    def opened_space(self, given: Space | None = None) -> Space:
+        """The space of the architectures, where one is needed.
+
+        Args:
+            given: What the reader takes it for; the table's own name and arguments, as far as it
+                has them, must be the same.
+
+        Raises:
+            ConfigError: it is another space, or one that gnas cannot make and that was not given.
+        """
+        own = {"name": self.space, "args": self.space_args or {}}
+        if given is None:
+            if (found := self.known_space()) is not None:
+                return found
+            raise ConfigError(
+                f"table '{self.name}' holds architectures of {space_text(own)}: name that space "
+                "with --space (in Python: `space=`); FILE.py:NAME runs the file"
+            )
+        record = space_record(given)
+        if self.space_args is None and record["name"] == self.space:
+            return given
+        if not is_recorded_as(given, own):
+            raise ConfigError(
+                f"table '{self.name}' must hold architectures of {space_text(record)}, but holds "
+                f"those of {space_text(own)}"
+            )
+        return given
 
     @cached_property
     def sha256(self) -> str:

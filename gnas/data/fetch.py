@@ -23,6 +23,7 @@ from gnas.spaces.names import check_notation, space_modules
 if TYPE_CHECKING:
     from gnas.data.benchmark_table import BenchmarkTable
     from gnas.data.tfrecord import Progress
+    from gnas.spaces.base import Space
 
 SOURCES: Mapping[str, Source] = {
     source.name: source for module in space_modules("published") for source in module.SOURCES
@@ -178,6 +179,7 @@ def verify(
     path_or_name: str | Path,
     *,
     data_dir: str | Path | None = None,
+    space: Space | None = None,
     progress: Progress | None = None,
 ) -> BenchmarkTable:
     """Checks a table, or a source file before conversion, completely.
@@ -185,11 +187,13 @@ def verify(
     Args:
         path_or_name: See `find_table`; also a file or folder like one of `SOURCES`.
         data_dir: See `data_folder`.
+        space: See `gnas.data.verify_table`.
         progress: Told how far checking has come.
 
     Raises:
         MissingDataError: there is no such file.
         DataError: says what is wrong, and where.
+        ConfigError: the table is not of ``space``.
     """
     path = Path(path_or_name)
     source = next((source for source in SOURCES.values() if source.is_kind_of(path)), None)
@@ -200,7 +204,7 @@ def verify(
     from gnas.data.tables import load_table, verify_table
 
     table = load_table(path) if source is None else source.read(path, progress)
-    verify_table(table, progress=progress)
+    verify_table(table, space=space, progress=progress)
     return table
 
 

@@ -19,10 +19,11 @@ from torch_geometric.data import Data
 
 from gnas.data.agreement import function_agreement
 from gnas.data.benchmark_table import BenchmarkTable, check_values
-from gnas.data.columns import Column, Provenance
+from gnas.data.columns import Column, Kind, Provenance
 from gnas.data.parquet import ColumnReader, check_graphs, check_size, read_lists, read_texts
 from gnas.errors import ConfigError, DataError, GraphError
 from gnas.graphs import DenseBatch
+from gnas.spaces.base import Space
 from gnas.spaces.names import space_modules
 from gnas.spaces.registry import SPACES, notations
 
@@ -111,24 +112,54 @@ def _read_notation(path: Path, schema: pa.Schema, name: str) -> BenchmarkTable:
     is_list = pa.types.is_list(schema.field(column).type)
     cells = read_lists(path, column) if is_list else read_texts(path, column)
     batch = read_cells(path, column, cells, notation.read).pad_to(space().max_nodes)
-    check_graphs(batch, space.name, None, str(path))
     scores = {name: c for layout in layouts() for name, c in layout.scores(schema).items()}
     columns = [scores[name] for name in schema.names if name in scores]
     if not columns:
         raise DataError(f"{path} must have a column of numbers, but has {schema.names[:8]}")
     check_numbers(path, schema, columns)
     percent = {c.name: 0.01 for c in columns if c.is_accuracy and c.epochs is not None}
-    provenance = Provenance(
-        name=path.stem,
-        space=space.name,
-        source=f"a Parquet table of others, architectures in the notation {name}",
-        kind="partial",
-        note=f"{len(batch)} architectures; values as they stood in the file",
-        path=str(path),
-    )
     complete = {name for layout in layouts() for name in layout.complete}
-    values = read_values(path, columns, percent, complete)
-    return BenchmarkTable(batch, columns, provenance, values)
+    return foreign_table(
+        path,
+        space(),
+        batch,
+        read_values(path, columns, percent, complete),
+        columns,
+        source=f"a Parquet table of others, architectures in the notation {name}",
+        note=f"{len(batch)} architectures; values as they stood in the file",
+    )
+
+
+def foreign_table(
+    path: Path,
+    space: Space,
+    graphs: DenseBatch,
+    values: Mapping[str, NDArray[np.float64]],
+    columns: Sequence[Column],
+    *,
+    digests: NDArray[np.uint8] | None = None,
+    official: bool = False,
+    **facts: str,
+) -> BenchmarkTable:
+    """The table of a foreign file, its architectures checked.
+
+    Args:
+        path: The file.
+        space: Of the architectures.
+        graphs: N architectures.
+        values: Of every column by name, [N].
+        columns: Their meanings.
+        digests: Hashes of the architectures as the file has them, uint8 [N, 16].
+        official: Whether it is everything that was published.
+        facts: ``source``, ``note`` and ``licence``, see `Provenance`.
+
+    Raises:
+        DataError: an architecture is not of the space or occurs twice, or a hash is another one's.
+    """
+    check_graphs(graphs, space, digests, str(path))
+    kind: Kind = "official" if official else "partial"
+    provenance = Provenance.of(space, path.stem, kind=kind, path=str(path), **facts)
+    return BenchmarkTable(graphs, columns, provenance, values, digests=digests)
 
 
 def read_cells(

@@ -25,9 +25,9 @@ from gnas.data.benchmark_table import BenchmarkTable
 from gnas.data.columns import Column, Kind, Provenance
 from gnas.data.files import MISFITS, check_regular, replacing
 from gnas.data.tfrecord import Progress
-from gnas.errors import DataError, GraphError
+from gnas.errors import DataError, GnasError, GraphError
 from gnas.graphs import DenseBatch, graph_hash, graph_keys, validate, validate_batch
-from gnas.spaces import READY_MADE, SPACES, Space
+from gnas.spaces import SPACES, Space
 from gnas.spaces.notation import MAX_TEXT
 
 FORMAT_VERSION = 1
@@ -47,6 +47,8 @@ SPOT_CHECKS = 16
 _KEY, _CHECKSUM = b"gnas", b"gnas.crc32"
 _TEXTS = ("name", "space", "source", "note", "licence")
 _FACTS = ("name", "space", "source", "kind", "note", "licence", "recipe")
+_LATER_FACTS = ("space_args",)
+"""Facts that tables of earlier versions lack."""
 
 
 def write_parquet(table: BenchmarkTable, path: Path) -> None:
@@ -57,8 +59,9 @@ def write_parquet(table: BenchmarkTable, path: Path) -> None:
     """
     if len(table) == 0:
         raise DataError("a table must have at least one row, but got none")
-    graphs = table.graphs
-    check_graphs(graphs, table.provenance.space, table.digests, str(path))
+    graphs, facts = table.graphs, table.provenance
+    space, exact = _space_of(facts, path), facts.space_args is not None
+    check_graphs(graphs, space, table.digests, str(path), exact=exact)
     arrays = [
         pa.array(graphs.num_nodes.numpy().astype(np.uint8)),
         _binary(_triangle(graphs)),
@@ -74,8 +77,8 @@ def write_parquet(table: BenchmarkTable, path: Path) -> None:
         meaning = {key: value for key, value in asdict(column).items() if key != "name"}
         metadata = {_KEY: json.dumps(meaning).encode()}
         fields.append(pa.field(column.name, arrays[-1].type, metadata=metadata))
-    facts = _table_metadata(table)
-    schema = pa.schema(fields, metadata={_KEY: facts, _CHECKSUM: _checksum(facts, fields)})
+    content = _table_metadata(table)
+    schema = pa.schema(fields, metadata={_KEY: content, _CHECKSUM: _checksum(content, fields)})
     with replacing(path) as temporary, temporary.open("wb") as file:
         pq.write_table(  # into an open file: of a path that it fails on, pyarrow removes the file
             pa.Table.from_arrays(arrays, schema=schema),
@@ -133,30 +136,37 @@ def read_parquet(path: Path) -> BenchmarkTable:
         DataError: the file is damaged, of another version, or its graphs break their space.
     """
     schema = read_schema(path)
-    facts = _table_facts(schema, path)
+    facts, provenance = _table_facts(schema, path)
     columns = [_column(field, path) for field in schema if field.name not in _GRAPH_TYPES]
     _check_types(schema, path)
     most = min(MAX_ROWS, MAX_BYTES // facts["max_nodes"] ** 2)
     check_size(path, list(_GRAPH_TYPES), most_rows=most)
     parts = read_columns(path, list(_GRAPH_TYPES))
     graphs, digests = _graphs(parts, facts, path)
-    check_graphs(graphs, facts["space"], digests, str(path))
-    provenance = Provenance(path=str(path), **{key: facts[key] for key in _FACTS})
+    exact = provenance.space_args is not None
+    check_graphs(graphs, _space_of(provenance, path), digests, str(path), exact=exact)
     return BenchmarkTable(graphs, columns, provenance, ColumnReader(path), digests=digests)
 
 
-def verify_table(table: BenchmarkTable, *, progress: Progress | None = None) -> None:
+def verify_table(
+    table: BenchmarkTable, *, space: Space | None = None, progress: Progress | None = None
+) -> None:
     """Checks everything about a table: every hash, every graph, every column.
 
     Args:
         table: The table; takes about 0.5 ms a row.
+        space: Its space, where that is a user's own; without it, graphs of such a space are
+            checked as graphs only.
         progress: Told how many rows of how many are checked.
 
     Raises:
         DataError: says what is wrong, and in which row.
+        ConfigError: the table is not of ``space``.
     """
-    path = table.provenance.path or table.provenance.name
-    space = _space_of(table.provenance.space, path)
+    facts = table.provenance
+    path = facts.path or facts.name
+    hint = _without_args(facts) if space is None else ""
+    space = _space_of(facts, path) if space is None else facts.opened_space(space)
     for row, graph in enumerate(table.graphs):
         try:
             if space is None:
@@ -164,7 +174,7 @@ def verify_table(table: BenchmarkTable, *, progress: Progress | None = None) -> 
             else:
                 space.validate(graph)
         except GraphError as error:
-            raise DataError(f"row {row} of {path}: {error}") from error
+            raise DataError(f"row {row} of {path}: {error}{hint}") from error
         _check_hash(table.graphs, row, table.digests, path)
         if progress is not None and (row % 256 == 255 or row + 1 == len(table)):
             progress(row + 1, len(table))
@@ -263,27 +273,37 @@ class ColumnReader:
 
 
 def check_graphs(
-    graphs: DenseBatch, space_name: str, digests: NDArray[np.uint8] | None, path: str
+    graphs: DenseBatch,
+    space: Space | None,
+    digests: NDArray[np.uint8] | None,
+    path: str,
+    *,
+    exact: bool = True,
 ) -> None:
-    """Checks the architectures of a table, `SPOT_CHECKS` of them against their hash.
+    """Checks the architectures of a table, `SPOT_CHECKS` of them completely.
+
+    Args:
+        graphs: N architectures.
+        space: Theirs, if it is known.
+        digests: Their hashes, uint8 [N, 16], where they were stored.
+        path: The file, for messages.
+        exact: Whether the space's arguments are known: of a space that has some, architectures
+            can be checked only then.
 
     Raises:
-        DataError: unknown space, an architecture that is not of it, one that occurs twice, or
-            a hash that is not the graph's.
+        DataError: an architecture is not of the space, or occurs twice, or a hash is not the
+            graph's.
     """
-    space = _space_of(space_name, path)
     found = graphs.num_ops, graphs.has_edge_ops
     if space is not None and (len(space.ops), bool(space.edge_ops)) != found:
         raise DataError(
-            f"{path}: architectures of '{space_name}' must have (num_ops, edge ops) "
+            f"{path}: architectures of '{space.name}' must have (num_ops, edge ops) "
             f"{(len(space.ops), bool(space.edge_ops))}, but got {found}"
         )
     rows = np.unique(np.linspace(0, len(graphs) - 1, SPOT_CHECKS).astype(np.int64)).tolist()
     try:
         validate_batch(graphs)
-        if (
-            space is not None and space.size is not None
-        ):  # otherwise the instance at hand may have another node count
+        if space is not None and (exact or not space.args):
             for row in rows:
                 space.validate(graphs.data(row))
     except GraphError as error:
@@ -294,18 +314,26 @@ def check_graphs(
             _check_hash(graphs, row, digests, path)
 
 
-def _space_of(name: str, path: str | Path) -> Space | None:
-    """The built-in space of that name; None for the name of a user's own, which is not run.
+def _space_of(facts: Provenance, path: str | Path) -> Space | None:
+    """See `Provenance.known_space`.
 
     Raises:
-        DataError: it is the name of neither.
+        DataError: the table names no space.
     """
-    if name in SPACES:
-        return SPACES[name]()
-    if name in READY_MADE or ":" in name or "." in name:
-        return None
-    raise DataError(
-        f"{path}: unknown space {name!r:.60}; known are {sorted(SPACES)}, and FILE.py:NAME"
+    try:
+        return facts.known_space()
+    except GnasError as error:
+        raise DataError(f"{path}: {error}") from error
+
+
+def _without_args(facts: Provenance) -> str:
+    """Addition to a message about a table that does not say what its space is made with."""
+    space = None if facts.space_args is not None else facts.known_space()
+    if space is None or not space.args:
+        return ""
+    return (
+        f"; the table does not record the arguments of its space, name them: "
+        f"--space '{facts.space}({next(iter(space.args))}=...)'"
     )
 
 
@@ -381,9 +409,9 @@ def _is_count(value: object) -> bool:
 
 
 def _table_metadata(table: BenchmarkTable) -> bytes:
-    facts = {key: getattr(table.provenance, key) for key in _FACTS}
-    recipe = facts["recipe"]
-    facts["recipe"] = None if recipe is None else dict(recipe)
+    facts = {key: getattr(table.provenance, key) for key in (*_FACTS, *_LATER_FACTS)}
+    for key in ("recipe", "space_args"):
+        facts[key] = None if facts[key] is None else dict(facts[key])
     facts |= {"format_version": FORMAT_VERSION, "max_nodes": table.graphs.max_nodes}
     if table.provenance.space not in SPACES:  # how to read graphs of a space that is not here
         facts["graphs"] = [table.graphs.num_ops, table.graphs.has_edge_ops]
@@ -402,12 +430,13 @@ def _checksum(facts: bytes, fields: Iterable[pa.Field]) -> bytes:
     return b"%08x" % zlib.crc32(b"\0".join(parts))
 
 
-def _table_facts(schema: pa.Schema, path: Path) -> dict[str, Any]:
+def _table_facts(schema: pa.Schema, path: Path) -> tuple[dict[str, Any], Provenance]:
+    """What the metadata say of the graphs and of the table."""
     content = schema.metadata[_KEY]
     if schema.metadata.get(_CHECKSUM) != _checksum(content, schema):
         raise DataError(f"{path}: the table's metadata must match its checksum, but does not")
     try:
-        facts: dict[str, Any] = json.loads(content)
+        facts: dict[str, Any] = {**dict.fromkeys(_LATER_FACTS), **json.loads(content)}
         version = facts["format_version"]
         missing = {*_FACTS, "max_nodes"} - facts.keys()
     except MISFITS:
@@ -421,17 +450,19 @@ def _table_facts(schema: pa.Schema, path: Path) -> dict[str, Any]:
         raise DataError(f"{path}: the table's metadata must have {sorted(missing)}")
     wrong = [key for key in _TEXTS if not isinstance(facts[key], str)]
     wrong += ["kind"] * (facts["kind"] not in get_args(Kind))
-    wrong += ["recipe"] * (not isinstance(facts["recipe"], dict | None))
+    wrong += [k for k in ("recipe", "space_args") if not isinstance(facts[k], dict | None)]
     wrong += ["max_nodes"] * (not _is_count(facts["max_nodes"]) or facts["max_nodes"] == 0)
     if wrong:
         raise DataError(
-            f"{path}: {wrong[0]} in the table's metadata is of the wrong type: texts, an object "
-            f"for the recipe and a whole number from 1 for max_nodes are wanted, but it is "
-            f"{type(facts[wrong[0]]).__name__} {facts[wrong[0]]!r:.60}"
+            f"{path}: {wrong[0]} in the table's metadata is of the wrong type: texts, objects "
+            f"for recipe and space_args and a whole number from 1 for max_nodes are wanted, but "
+            f"it is {type(facts[wrong[0]]).__name__} {facts[wrong[0]]!r:.60}"
         )
     if facts["max_nodes"] > MAX_NODES:
         raise DataError(f"{path}: max_nodes must be at most {MAX_NODES}, not {facts['max_nodes']}")
-    space = _space_of(facts["space"], path)
+    named = {key: facts[key] for key in (*_FACTS, *_LATER_FACTS)}
+    provenance = Provenance(path=str(path), **named)
+    space = _space_of(provenance, path)
     if space is not None:
         facts["graphs"] = [len(space.ops), bool(space.edge_ops)]
     kinds = facts.get("graphs")
@@ -444,7 +475,7 @@ def _table_facts(schema: pa.Schema, path: Path) -> dict[str, Any]:
             f"{path}: graphs of {facts['space']!r:.60} must be described by their number of "
             f"operations and whether edges have some, but got {kinds!r:.60}"
         )
-    return facts
+    return facts, provenance
 
 
 def _graphs(

@@ -113,7 +113,7 @@ def measure(
     """
     config = config or ProxyConfig()
     store = ProxyStore() if store is None else store
-    store.open(space.name, config)
+    store.open(space, config)
     batch = as_batch(graphs)
     if not len(batch):
         return np.zeros((0, len(config.proxies)))

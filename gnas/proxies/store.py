@@ -9,6 +9,7 @@ from gnas.config import differences
 from gnas.errors import ConfigError
 from gnas.records import LineLog
 from gnas.runs import plain
+from gnas.spaces import Space, space_record
 
 
 class ProxyStore:
@@ -27,14 +28,19 @@ class ProxyStore:
         self._values: dict[str, tuple[float, ...]] = {}
         self._facts: dict[str, Any] | None = None
 
-    def open(self, space: str, config: object) -> None:
+    def open(self, space: Space, config: object) -> None:
         """Says what is measured from now on, and reads the file.
+
+        Args:
+            space: Of the architectures.
+            config: What is measured.
 
         Raises:
             ConfigError: something else was measured before.
             DataError: the file cannot be read or written, or is not of this class.
         """
-        facts = {"space": space, **plain(config)}
+        record = {name: value for name, value in space_record(space).items() if name != "file"}
+        facts = {"space": record, **plain(config)}
         changed = differences(self._facts or facts, facts)
         if changed:
             name, (was, now) = next(iter(changed.items()))

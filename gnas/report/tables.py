@@ -27,8 +27,7 @@ from gnas.report.page import (
     Text,
     Tile,
 )
-from gnas.spaces import Space, load_space
-from gnas.spaces.names import is_own_space
+from gnas.spaces import Space, space_record, space_text
 
 BINS = 30
 """Of a histogram."""
@@ -52,9 +51,7 @@ def table_report(path: Path, own: Space | None = None, drawings: int = MOST_DRAW
     """
     table = load_table(path)
     facts = table.provenance
-    space = (
-        own if own is not None else None if is_own_space(facts.space) else load_space(facts.space)
-    )
+    space = facts.known_space() if own is None else facts.opened_space(own)
     columns = {name: _mean(table, name) for name in _SHOWN}
     known = {name: values for name, values in columns.items() if values is not None}
     first = next((n for n in ("val_acc", "test_acc") if n in known), next(iter(known), None))
@@ -84,7 +81,8 @@ def table_report(path: Path, own: Space | None = None, drawings: int = MOST_DRAW
             )
     sections.append(_about(table))
     if space is not None:
-        commands = [["search", "predictor", "--space", facts.space, "--table", str(path)]]
+        named = space_text(space_record(space))
+        commands = [["search", "predictor", "--space", named, "--table", str(path)]]
         sections.append(next_commands(*commands))
     drawn = gallery.drawn() if space is not None else ()
     return RunReport(
@@ -180,7 +178,8 @@ def _rows(
 
 def _about(table: BenchmarkTable) -> Section:
     facts = table.provenance
-    items = [*table_facts(facts.summary()), ("Space", facts.space)]
+    named = space_text({"name": facts.space, "args": facts.space_args or {}})
+    items = [*table_facts(facts.summary()), ("Space", named)]
     items += [("Licence", facts.licence)] if facts.licence else []
     blocks: list[Block] = [Facts(tuple(items))]
     columns = ", ".join(column.name for column in table.columns)

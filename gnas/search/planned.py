@@ -6,14 +6,12 @@ from collections.abc import Collection, Sequence
 from pathlib import Path
 
 from gnas.data.tables import BenchmarkTable, load_table
-from gnas.errors import ConfigError
 from gnas.evaluate import (
     Evaluator,
     FunctionEvaluator,
     TableEvaluator,
     TrainingEvaluator,
 )
-from gnas.evaluate.table import IMAGES
 from gnas.evaluate.training import LATENCY
 from gnas.loggers import RunLogger
 from gnas.runs import plain
@@ -21,7 +19,7 @@ from gnas.search.objectives import Goal
 from gnas.search.plan import SearchPlan
 from gnas.search.result import SearchResult
 from gnas.search.run import Draw, Report, run_search
-from gnas.spaces import Space, load_space, space_record
+from gnas.spaces import Space, load_space
 from gnas.studies.places import shown
 
 
@@ -105,17 +103,12 @@ def _open_tables(
     tables = [load_table(path, data_dir=plan.data_dir) for path in plan.table]
     left, opened = list(goal.names), list[TableEvaluator]()
     for table in tables:
-        name = space_record(space)["name"]
-        if table.provenance.space != name:
-            raise ConfigError(
-                f"the table must hold '{name}' architectures, but "
-                f"{table.provenance.name} holds '{table.provenance.space}'"
-            )
+        table.provenance.opened_space(space)
         has = {column.quantity for column in table.columns}
         own = [name for name in left if name in has]
         if table is tables[-1]:
             own += [name for name in left if name not in (*own, *made)]  # so that it is named
-        dataset = plan.dataset or _images_of(table)
+        dataset = plan.dataset or _images_of(space, table)
         opened.append(TableEvaluator.from_table(space, table, own, dataset=dataset))
         left = [name for name in left if name not in own]
     evaluator = opened[0]
@@ -124,9 +117,9 @@ def _open_tables(
     return evaluator
 
 
-def _images_of(table: BenchmarkTable) -> str | None:
-    """The first images of `IMAGES` that a table has, if it has several."""
+def _images_of(space: Space, table: BenchmarkTable) -> str | None:
+    """The first images of `Space.table_images` that a table has, if it has several."""
     datasets = {column.dataset for column in table.columns if column.quantity == "val_acc"}
     if len(datasets) < 2:
         return None
-    return next((name for name, (val, _) in IMAGES.items() if val in datasets), None)
+    return next((name for name, (val, _) in space.table_images.items() if val in datasets), None)

@@ -24,6 +24,7 @@ if TYPE_CHECKING:
     from gnas.spaces.registry import space_of_record as space_of_record
     from gnas.spaces.registry import space_of_text as space_of_text
     from gnas.spaces.registry import space_record as space_record
+    from gnas.spaces.registry import space_text as space_text
     from gnas.spaces.toponas import TopoNAS as TopoNAS
     from gnas.spaces.toponas.genotype import Genotype as Genotype
     from gnas.spaces.vocabulary import Vocabulary as Vocabulary
@@ -49,6 +50,7 @@ _HOME = {
     "space_of_record": "gnas.spaces.registry",
     "space_of_text": "gnas.spaces.registry",
     "space_record": "gnas.spaces.registry",
+    "space_text": "gnas.spaces.registry",
 }
 __all__ = [
     "NASGEM",
@@ -71,5 +73,6 @@ __all__ = [
     "space_of_record",
     "space_of_text",
     "space_record",
+    "space_text",
 ]
 __getattr__, __dir__ = on_first_use(__name__, _HOME)

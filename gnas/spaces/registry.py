@@ -66,8 +66,9 @@ def space_record(space: Space) -> dict[str, Any]:
     """What a record keeps of a space: its ``name`` and ``args``, as JSON has them.
 
     The name of a space of a user's own is ``FILE.py:NAME``; the ``sha256`` of the file and its
-    place, ``file``, are kept beside it. A function among the arguments is named, with a digest of
-    its file: such a space is read back from the file that makes it, or given again.
+    place, ``file``, are kept beside it. The rows of a table are of the table's space. A function
+    among the arguments is named, with a digest of its file: such a space is read back from the
+    file that makes it, or given again.
 
     Args:
         space: Any space.
@@ -77,12 +78,15 @@ def space_record(space: Space) -> dict[str, Any]:
         >>> space_record(NASGEM(num_nodes=8))["name"]
         'nasgem'
     """
-    args = json.loads(json.dumps(space.args, default=_named))
+    if space.part_of is not None:
+        return space_record(space.part_of)
+    args = _as_json(space.args)
     own_code = any(map(callable, space.args.values()))
     for name, made in (SPACES | READY_MADE).items():
         if type(space) is made and not (own_code and space.loaded):
             return {"name": name, "args": args}
     source, args = space.loaded or (_home(type(space)), args)
+    args = _as_json(args)
     if source is None:
         return {"name": f"{type(space).__module__}.{type(space).__qualname__}", "args": args}
     short = f"{Path(source.path).name}:{source.name}"
@@ -140,14 +144,14 @@ def space_of_record(record: Any, space: Space | None = None, *, run: bool = Fals
     if space is not None:
         own = space_record(space)
         if name in makers and own != {"name": name, "args": args}:
-            raise ConfigError(f"the space must be {_said(record)}, but got {_said(own)}")
+            raise ConfigError(f"the space must be {space_text(record)}, but got {space_text(own)}")
         return space
     if name in makers:
         return _made(name, makers[name], args)
     file, sha256 = record.get("file"), record.get("sha256")
     if not run or not isinstance(file, str) or not isinstance(sha256, str):
         raise ConfigError(
-            f"the space is {_said(record)}, which gnas does not have; give it with "
+            f"the space is {space_text(record)}, which gnas does not have; give it with "
             "`--space FILE.py:NAME` (in Python: `space=`), which runs that file"
         )
     source = Source.parse(f"{file}:{name.rpartition(':')[2]}")
@@ -157,6 +161,56 @@ def space_of_record(record: Any, space: Space | None = None, *, run: bool = Fals
             f"but has {source.sha256:.12}...; give it with `--space FILE.py:NAME` to go on with it"
         )
     return loaded_space(source, args)
+
+
+def is_recorded_as(space: Space, record: Mapping[str, Any]) -> bool:
+    """Whether a record names a space with the arguments on which its architectures depend.
+
+    Functions among the arguments may have changed: they build networks.
+
+    Args:
+        space: The space.
+        record: See `space_record`.
+    """
+    own = space_record(space)
+    functions = {name for name, value in (space.part_of or space).args.items() if callable(value)}
+    found, wanted = (
+        {name: value for name, value in one["args"].items() if name not in functions}
+        for one in (record, own)
+    )
+    return bool(record["name"] == own["name"] and found == wanted)
+
+
+def space_text(record: Mapping[str, Any]) -> str:
+    """The space of a record as `load_space` takes it, without arguments that have their defaults.
+
+    Args:
+        record: See `space_record`.
+
+    Example:
+        >>> from gnas.spaces import NASGEM, NASBench201
+        >>> space_text(space_record(NASGEM(8))), space_text(space_record(NASBench201()))
+        ('nasgem(num_nodes=8)', 'nasbench201')
+    """
+    name, args = record["name"], record["args"]
+    made = (SPACES | READY_MADE).get(name)
+    usual = {} if made is None else _defaults(made)
+    said = ", ".join(
+        f"{key}={value!r}"
+        for key, value in args.items()
+        if key not in usual or _as_json(value) != usual[key]
+    )
+    return f"{name}({said})" if said else str(name)
+
+
+def _defaults(kind: type[Space]) -> dict[str, Any]:
+    """The arguments of a class that have defaults, as JSON has these."""
+    known = inspect.signature(kind.__init__).parameters.values()
+    return {p.name: _as_json(p.default) for p in known if p.default is not p.empty}
+
+
+def _as_json(value: Any) -> Any:
+    return json.loads(json.dumps(value, default=_named))
 
 
 def space_of_text(text: str) -> Space:
@@ -257,8 +311,3 @@ def _made(name: str, make: Callable[..., Any], args: Mapping[str, Any]) -> Space
     if not isinstance(space, Space):
         raise ConfigError(f"{name} must make a gnas.spaces.Space, not a {type(space).__name__}")
     return space
-
-
-def _said(record: Mapping[str, Any]) -> str:
-    args = ", ".join(f"{name}={value!r}" for name, value in record["args"].items())
-    return f"{record['name']}({args})"

@@ -23,7 +23,7 @@ from gnas.runs import working_on
 from gnas.search.result import Evaluation
 from gnas.search.run import run_search
 from gnas.search.samplers.listed import ListedSearch
-from gnas.spaces import space_record
+from gnas.spaces import space_record, space_text
 from gnas.tabulate.config import TabulateConfig
 
 logger = logging.getLogger(__name__)
@@ -54,8 +54,8 @@ def tabulate(
         out: The table, a Parquet file.
         workers: Processes that train on this machine, one core each. The same command, or
             `gnas worker`, may be running elsewhere on the same storage, with an ``out`` of its
-            own, and shares the work. 0
-            leaves all of it to others, for which ``storage`` must be given.
+            own, and shares the work. 0 leaves all of it to others, for which ``storage`` must be
+            given.
         storage: Where the study is kept: a file, or the URL of a database. None takes
             ``<out>.study.db``.
         study: The study's name; None takes the table's.
@@ -140,12 +140,13 @@ def write_table(
 
 
 def _provenance(config: TabulateConfig, images: ImageSplits, out: Path) -> Provenance:
-    name = space_record(config.opened_space())["name"]
+    space = config.opened_space()
+    text = space_text(space_record(space))
     parts = f"{len(images.y_train)}/{len(images.y_val)}/{len(images.y_test)}"
-    return Provenance(
-        name=out.stem,
-        space=name,
-        source=f"gnas {gnas.__version__} tabulate {name}",
+    return Provenance.of(
+        space,
+        out.stem,
+        source=f"gnas {gnas.__version__} tabulate {text}",
         kind="self-made",
         note=(
             f"short trainings of small networks on {parts} training/validation/test images of "
@@ -153,7 +154,7 @@ def _provenance(config: TabulateConfig, images: ImageSplits, out: Path) -> Prove
         ),
         recipe={
             **asdict(config),
-            "space": name,
+            "space": text,
             "dataset": images.source,
             "images_sha256": images.sha256,
             "images_read": images.line,

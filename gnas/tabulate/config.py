@@ -26,7 +26,7 @@ from gnas.errors import ConfigError
 from gnas.graphs import DenseBatch
 from gnas.recipe import ProxyRecipe
 from gnas.search.draws import draw_candidates
-from gnas.spaces import Space, load_space
+from gnas.spaces import Space, load_space, space_text
 
 SIZE_FIELDS = ("stem_channels", "num_stacks", "cells_per_stack")
 """Fields of ``network`` that older tables name beside all others."""
@@ -83,7 +83,8 @@ class TabulateConfig:
             )
         names = field_names(cls)
         kept = {name: value for name, value in made_with.items() if name in names}
-        kept.setdefault("space", table.provenance.space)
+        facts = table.provenance
+        kept["space"] = space_text({"name": facts.space, "args": facts.space_args or {}})
         kept.setdefault("network", {k: made_with[k] for k in SIZE_FIELDS if k in made_with})
         try:
             kept["recipe"] = ProxyRecipe(**made_with["recipe"])
@@ -139,7 +140,8 @@ class TabulateConfig:
         """The cells to train, in the order of the draw.
 
         Raises:
-            ConfigError: fewer cells exist than are asked for.
+            ConfigError: fewer cells exist than are asked for, or ``cells_from`` is of another
+                space.
         """
         space = self.opened_space()
         if self.cells_from is None and space.size is None:
@@ -147,7 +149,9 @@ class TabulateConfig:
         if self.cells_from is None:
             graphs = space.enumerate()
         else:
-            graphs = load_table(self.cells_from).graphs
+            table = load_table(self.cells_from)
+            table.provenance.opened_space(space)
+            graphs = table.graphs
         if self.cells > len(graphs):
             raise ConfigError(f"cells must be at most {len(graphs)}, but got {self.cells}")
         order = np.random.default_rng(self.draw_seed).permutation(len(graphs))

@@ -7,7 +7,7 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from gnas.encoders import Encoder, encoder_metadata, load_encoder
+from gnas.encoders import Encoder, GraphEncoderConfig, encoder_metadata, load_encoder
 from gnas.errors import ConfigError
 from gnas.graphs import DenseBatch
 from gnas.metrics import kendall_tau
@@ -40,8 +40,10 @@ def encoder_of(space: Space, name: str) -> Encoder:
         DataError: a damaged file.
     """
     encoder = load_encoder(name)
-    same = bool(space.edge_ops) or encoder.num_ops == len(space.ops)
-    if encoder.space != space.name or not same:
+    config = encoder.config
+    own = config.vocabulary if isinstance(config, GraphEncoderConfig) else config.reading
+    same = (own.ops, own.edge_ops) == (space.ops, space.edge_ops)
+    if not same or not (space.edge_ops or encoder.num_ops == len(space.ops)):
         raise ConfigError(
             f"the encoder must be one of {space.name} cells, but {name} is one of "
             f"'{encoder.space}'; choose another, or none"

@@ -4,8 +4,9 @@ from __future__ import annotations
 
 import math
 from bisect import bisect
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
+from typing import Any
 
 from optuna import Study
 from optuna.study import StudyDirection
@@ -15,6 +16,8 @@ from torch_geometric.data import Data
 from gnas.errors import ConfigError, GraphError
 from gnas.graphs import DenseBatch
 from gnas.search.samplers.base import Scored, Searcher
+from gnas.spaces import Space, space_record, space_text
+from gnas.spaces.registry import is_recorded_as
 
 ARCHITECTURE = "architecture"
 """The user attribute of a trial that holds its architecture as text."""
@@ -31,6 +34,29 @@ class Past:
     dropped: set[int]
 
 
+def check_recorded(attributes: Mapping[str, Any], space: Space, where: str) -> None:
+    """Checks that a trial's architecture is recorded as one of a space, if its space is recorded.
+
+    Args:
+        attributes: Of the trial.
+        space: The space that it must be of.
+        where: Which trial, for messages.
+
+    Raises:
+        ConfigError: it is recorded as one of another space.
+    """
+    record = attributes.get(SPACE)
+    if record is None:
+        return
+    is_record = isinstance(record, dict) and isinstance(record.get("args"), dict)
+    if not is_record or "name" not in record or not is_recorded_as(space, record):
+        found = space_text(record) if is_record and "name" in record else f"{record!r:.80}"
+        raise ConfigError(
+            f"{where} must hold an architecture of {space_text(space_record(space))}, but holds "
+            f"one of {found}; use another study name"
+        )
+
+
 class History:
     """Reads the trials of one study; what is finished is understood once.
 
@@ -44,6 +70,7 @@ class History:
 
     def __init__(self, searcher: Searcher) -> None:
         self._searcher = searcher
+        self._record = space_record(searcher.space)
         self._known: dict[str, tuple[Data, int]] = {}
         self._study: Study | None = None
         self._forget()
@@ -77,13 +104,15 @@ class History:
         """Saves reading a text that was just written."""
         self._known[text] = graph, key
 
-    def parse(self, text: str, where: str) -> Data:
-        """The architecture in a trial's attribute.
+    def parse(self, attributes: Mapping[str, Any], where: str) -> Data:
+        """The architecture in a trial's attributes.
 
         Raises:
             ConfigError: it is not of the searcher's space.
         """
-        space = self._searcher.space
+        space, text = self._searcher.space, attributes[ARCHITECTURE]
+        if attributes.get(SPACE) != self._record:
+            check_recorded(attributes, space, where)
         try:
             return space.from_str(text)
         except (GraphError, AttributeError) as error:  # the latter: it is no text
@@ -114,7 +143,8 @@ class History:
         for trial in trials:
             text = trial.user_attrs[ARCHITECTURE]
             if text not in self._known and text not in graphs:
-                graphs[text] = self.parse(text, f"trial {trial.number} of '{study.study_name}'")
+                where = f"trial {trial.number} of '{study.study_name}'"
+                graphs[text] = self.parse(trial.user_attrs, where)
         if graphs:
             keys = self._searcher.keys(DenseBatch.from_data(list(graphs.values())))
             for (text, graph), key in zip(graphs.items(), keys, strict=True):

@@ -20,7 +20,7 @@ from gnas.predictors import Predictor
 from gnas.search.objectives import Goal, Objective
 from gnas.search.samplers.base import Searcher
 from gnas.search.samplers.evolution import RegularizedEvolution
-from gnas.search.samplers.history import ARCHITECTURE, SPACE, History
+from gnas.search.samplers.history import ARCHITECTURE, SPACE, History, check_recorded
 from gnas.search.samplers.local_search import LocalSearch
 from gnas.search.samplers.predictor_search import PredictorSearch, nasgem_predictor
 from gnas.search.samplers.random_search import RandomSearch
@@ -40,8 +40,8 @@ def suggest_architecture(trial: optuna.trial.BaseTrial, space: Space) -> Data:
         space: The sampler's.
 
     Raises:
-        ConfigError: the trial has none, and its study has another kind of sampler; the study
-            holds architectures of another space; or all were chosen.
+        ConfigError: the trial has none, and its study has another kind of sampler; the trial or
+            its study holds architectures of another space; or all were chosen.
         GraphError: its text is malformed, or of another space.
 
     Example:
@@ -68,6 +68,7 @@ def suggest_architecture(trial: optuna.trial.BaseTrial, space: Space) -> Data:
             "sampler of gnas.search, for example NASGEMSampler(space), or let Optuna's own choose "
             "by space.suggest(trial)"
         )
+    check_recorded(trial.user_attrs, space, f"trial {trial.number}")
     return space.from_str(text)
 
 
@@ -133,7 +134,8 @@ class ArchitectureSampler(BaseSampler):
         if text is None:
             with self._lock:
                 return self._choose(trial.study, trial)
-        self._history.parse(text, f"trial {trial.number} of '{trial.study.study_name}'")
+        where = f"trial {trial.number} of '{trial.study.study_name}'"
+        self._history.parse(trial.user_attrs, where)
         return str(text)
 
     def _choose(self, study: optuna.Study, trial: optuna.Trial) -> str:

@@ -11,9 +11,9 @@ import torch
 from numpy.typing import NDArray
 
 from gnas.data.benchmark_table import BenchmarkTable
-from gnas.data.columns import Column, Provenance
-from gnas.data.foreign import Layout, present_columns, read_values
-from gnas.data.parquet import check_graphs, read_texts
+from gnas.data.columns import Column
+from gnas.data.foreign import Layout, foreign_table, present_columns, read_values
+from gnas.data.parquet import read_texts
 from gnas.errors import DataError
 from gnas.graphs import DenseBatch
 from gnas.spaces.nasbench101 import NASBench101
@@ -41,22 +41,22 @@ def read_table(path: Path, schema: pa.Schema) -> BenchmarkTable:
     columns = present_columns(path, schema, COLUMNS)
     digests = _digests(read_texts(path, "hash"), path)
     graphs = cells_from_text(read_texts(path, "adjacency"), read_texts(path, "ops"), str(path))
-    check_graphs(graphs, "nasbench101", digests, str(path))
     complete = len(graphs) == NASBench101.size
-    provenance = Provenance(
-        name=path.stem,
-        space="nasbench101",
+    return foreign_table(
+        path,
+        NASBench101(),
+        graphs,
+        read_values(path, columns, {}, COLUMNS),
+        columns,
+        digests=digests,
+        official=complete,
         source="NAS-Bench-101 (Ying et al., ICML 2019), through a Parquet table of others",
-        kind="official" if complete else "partial",
         note=""
         if complete
         else f"{len(graphs)} of the {NASBench101.size} cells, not drawn "
         "at random; 108 epochs only",
         licence="Apache-2.0",
-        path=str(path),
     )
-    values = read_values(path, columns, {}, COLUMNS)
-    return BenchmarkTable(graphs, columns, provenance, values, digests=digests)
 
 
 def cells_from_text(adjacency: Sequence[str], ops: Sequence[str], where: str) -> DenseBatch:

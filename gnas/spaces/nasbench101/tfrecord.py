@@ -161,7 +161,7 @@ class _Collector:
             _LOG.warning("%d values of %s were rounded to float32", self.rounded, self.path)
         graphs = cells_from_text(self.adjacency, self.ops, str(self.path))
         digests = np.frombuffer(b"".join(self.rows), dtype=np.uint8).reshape(-1, 16)
-        check_graphs(graphs, NASBench101.name, digests, str(self.path))
+        check_graphs(graphs, NASBench101(), digests, str(self.path))
         columns, values = self._columns()
         provenance = self._provenance()
         table = BenchmarkTable(graphs, columns, provenance, values, digests=digests)
@@ -191,9 +191,9 @@ class _Collector:
             else f"{len(self.rows)} cells at {budgets} epochs; not the official values: their "
             f"number of cells, runs or best mean test accuracy ({BEST_TEST_ACC:.4f}) differs"
         )
-        return Provenance(
-            name="nasbench101",
-            space=NASBench101.name,
+        return Provenance.of(
+            NASBench101(),
+            NASBench101.name,
             source="NAS-Bench-101 (Ying et al., ICML 2019)"
             if official
             else f"trainings in the NAS-Bench-101 format, {self.path.name}",

@@ -220,11 +220,11 @@ def _table(
     folder: Path, texts: list[str], values: dict[Column, NDArray[np.float64]]
 ) -> BenchmarkTable:
     graphs = cells_from_strings(texts, str(folder))
-    check_graphs(graphs, NASBench201.name, None, str(folder))
+    check_graphs(graphs, NASBench201(), None, str(folder))
     complete = len(texts) == NASBench201.size
-    provenance = Provenance(
-        name="nasbench201",
-        space=NASBench201.name,
+    provenance = Provenance.of(
+        NASBench201(),
+        NASBench201.name,
         source=f"NATS-Bench topology space (Dong et al., TPAMI 2021), {folder.name}",
         kind="official" if complete else "partial",
         note="" if complete else f"{len(texts)} of the {NASBench201.size} cells",

@@ -11,9 +11,15 @@ import pyarrow as pa
 import torch
 
 from gnas.data.benchmark_table import BenchmarkTable
-from gnas.data.columns import Column, Provenance
-from gnas.data.foreign import Layout, numeric_columns, present_columns, read_values
-from gnas.data.parquet import check_graphs, read_texts
+from gnas.data.columns import Column
+from gnas.data.foreign import (
+    Layout,
+    foreign_table,
+    numeric_columns,
+    present_columns,
+    read_values,
+)
+from gnas.data.parquet import read_texts
 from gnas.errors import DataError
 from gnas.graphs import DenseBatch
 from gnas.spaces.nasbench201 import CANDIDATES, EDGES, NASBench201
@@ -67,22 +73,21 @@ def read_table(path: Path, schema: pa.Schema) -> BenchmarkTable:
     columns = present_columns(path, schema, scores(schema))
     texts = read_texts(path, "arch_str")
     graphs = cells_from_strings(texts, str(path))
-    check_graphs(graphs, "nasbench201", None, str(path))
     complete = len(graphs) == NASBench201.size
-    provenance = Provenance(
-        name=path.stem,
-        space="nasbench201",
+    scales = {column.name: 0.01 for column in columns if column.is_accuracy}
+    scales["cifar10_macs_M"] = 1e6
+    return foreign_table(
+        path,
+        NASBench201(),
+        graphs,
+        read_values(path, columns, scales, COMPLETE),
+        columns,
+        official=complete,
         source="NAS-Bench-201 (Dong and Yang, ICLR 2020), through a Parquet table of others",
-        kind="official" if complete else "partial",
         note="CIFAR-10 and CIFAR-100 only; parameters and MACs by formula"
         + ("" if complete else f"; {len(graphs)} of the {NASBench201.size} cells"),
         licence="MIT",
-        path=str(path),
     )
-    scales = {column.name: 0.01 for column in columns if column.is_accuracy}
-    scales["cifar10_macs_M"] = 1e6
-    values = read_values(path, columns, scales, COMPLETE)
-    return BenchmarkTable(graphs, columns, provenance, values)
 
 
 def scores(schema: pa.Schema) -> dict[str, Column]:

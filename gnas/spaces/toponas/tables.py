@@ -7,9 +7,9 @@ from pathlib import Path
 import pyarrow as pa
 
 from gnas.data.benchmark_table import BenchmarkTable
-from gnas.data.columns import Column, Provenance
-from gnas.data.foreign import Layout, check_numbers, read_cells, read_values
-from gnas.data.parquet import check_graphs, read_texts
+from gnas.data.columns import Column
+from gnas.data.foreign import Layout, check_numbers, foreign_table, read_cells, read_values
+from gnas.data.parquet import read_texts
 from gnas.errors import DataError
 from gnas.spaces.toponas import TopoNAS
 
@@ -38,24 +38,22 @@ def read_table(path: Path, schema: pa.Schema) -> BenchmarkTable:
     """
     space = TopoNAS.darts()
     batch = read_cells(path, "genotype", read_texts(path, "genotype"), space.from_str)
-    check_graphs(batch, space.name, None, str(path))
     columns = [COLUMNS[name] for name in schema.names if name in COLUMNS]
     if not columns:
         raise DataError(f"{path} must have one of {[*COLUMNS]}, but has {schema.names[:8]}")
     check_numbers(path, schema, columns)
-    provenance = Provenance(
-        name=path.stem,
-        space=space.name,
+    return foreign_table(
+        path,
+        space,
+        batch,
+        read_values(path, columns, {column.name: 0.01 for column in columns}),
+        columns,
         source="Yang, Esperanca and Carlucci, NAS evaluation is frustratingly hard, ICLR 2020, "
         "through a Parquet table of others",
-        kind="partial",
         note=f"{len(batch)} random pairs of DARTS' cells, one run each: too few, and too much "
         "alike beside the noise of one run, for more than coarse conclusions",
         licence="GPL-3.0",
-        path=str(path),
     )
-    scales = {column.name: 0.01 for column in columns}
-    return BenchmarkTable(batch, columns, provenance, read_values(path, columns, scales))
 
 
 LAYOUT = Layout("DARTS", ("genotype",), read_table)
