@@ -105,7 +105,7 @@ def test_the_command(path: str, tmp_path: Path) -> None:
 def test_impossible_tables(path: str, tmp_path: Path) -> None:
     with pytest.raises(ConfigError, match="run_deviation must be at least 0"):
         DARTSBench(table=path, run_deviation=-1.0)
-    with pytest.raises(ConfigError, match="must hold 'toponas' cells"):
+    with pytest.raises(ConfigError, match="must hold architectures of toponas"):
         bench_darts(DARTSBench(table="nasbench101-mini"))
     texts = list(pq.read_table(path)["genotype"].to_pylist())
     bad = write(tmp_path / "bad.parquet", genotype=[*texts[:-1], "Genotype(normal=[[('x', 1)]])"])

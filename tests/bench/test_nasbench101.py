@@ -271,7 +271,7 @@ def test_wrong_tables_are_named(tmp_path: Path, table_path: str) -> None:
         BenchmarkTable(graphs, [column], facts, {column.name: np.linspace(0, 1, 50)}),
         tmp_path / "other.parquet",
     )
-    with pytest.raises(ConfigError, match="must hold 'nasbench101' cells, but other holds"):
+    with pytest.raises(ConfigError, match="must hold architectures of nasbench101, but holds"):
         bench_nasbench101(NASBench101Bench(table=str(tmp_path / "other.parquet"), encoders=()))
     table = load_table(table_path)
     columns = [column for column in table.columns if column.quantity == "val_acc"]

@@ -246,7 +246,7 @@ def test_wrong_and_missing_tables(tmp_path: Path, monkeypatch: pytest.MonkeyPatc
     facts = Provenance("other", "nasbench101", "drawn", "self-made")
     table = BenchmarkTable(cells, [column], facts, {column.name: np.linspace(0, 1, 60)})
     save_table(table, tmp_path / "nasbench201.parquet")
-    with pytest.raises(ConfigError, match="must hold 'nasbench201' cells, but other holds"):
+    with pytest.raises(ConfigError, match="must hold architectures of nasbench201, but holds"):
         bench_nasbench201(NASBench201Bench(samples=(30,)))
 
 

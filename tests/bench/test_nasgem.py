@@ -126,7 +126,7 @@ def test_controls_have_other_weights_and_the_same_inputs() -> None:
 def test_what_is_refused(path: str) -> None:
     with pytest.raises(ConfigError, match="samples must be at most"):
         bench_nasgem(NASGEMBench(table=path, samples=(115,), seeds=1, encoders=()))
-    with pytest.raises(ConfigError, match="must hold 'nasgem' cells"):
+    with pytest.raises(ConfigError, match="must hold architectures of nasgem"):
         bench_nasgem(NASGEMBench(table=f"{NASBench101.name}-mini"))
     with pytest.raises(ConfigError, match="encoders must differ"):
         NASGEMBench(table=path, encoders=("nasgem-30", "nasgem-30"))

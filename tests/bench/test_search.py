@@ -149,7 +149,7 @@ def test_impossible_settings(settings: dict[str, Any], message: str) -> None:
 def test_budgets_and_tables_that_do_not_fit(nasbench201: Path) -> None:
     with pytest.raises(ConfigError, match="budget must be at most the 2000 different"):
         bench_search(SearchBench(space="nasbench101", budget=2001))
-    with pytest.raises(ConfigError, match="must hold 'nasbench101' cells, but made holds"):
+    with pytest.raises(ConfigError, match="must hold architectures of nasbench101, but holds"):
         bench_search(SearchBench(space="nasbench101", table=str(nasbench201)))
 
 

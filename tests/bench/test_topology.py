@@ -81,7 +81,9 @@ def test_the_published_figure(shared_data: Callable[[str], Path]) -> None:
 
 
 def test_a_table_of_another_space() -> None:
-    with pytest.raises(ConfigError, match=r"must hold 'nasbench201' cells, but .* 'nasbench1"):
+    with pytest.raises(
+        ConfigError, match=r"must hold architectures of nasbench201, but .* nasbench1"
+    ):
         bench_topology(TopologyBench(table="nasbench101"))
 
 
