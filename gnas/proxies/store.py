@@ -9,7 +9,7 @@ from gnas.config import differences
 from gnas.errors import ConfigError
 from gnas.records import LineLog
 from gnas.runs import plain
-from gnas.spaces import Space, space_record
+from gnas.spaces import Space, space_record, space_text
 
 
 class ProxyStore:
@@ -39,8 +39,10 @@ class ProxyStore:
             ConfigError: something else was measured before.
             DataError: the file cannot be read or written, or is not of this class.
         """
-        record = {name: value for name, value in space_record(space).items() if name != "file"}
-        facts = {"space": record, **plain(config)}
+        record = space_record(space)
+        facts = {"space": space_text(record), **plain(config)}
+        if "sha256" in record:  # of a user's file
+            facts["space_sha256"] = record["sha256"]
         changed = differences(self._facts or facts, facts)
         if changed:
             name, (was, now) = next(iter(changed.items()))
