@@ -54,10 +54,11 @@ LINE = '    "chains": "gnas.spaces.chains.space:Chains",\n'
 PROGRAM = """
 import json
 from pathlib import Path
+import numpy as np
+import torch
 from typer.testing import CliRunner
 from gnas.cli import app
-from gnas.bench.config import SearchBench
-from gnas.data import load_table
+from gnas.data import BenchmarkTable, Column, Provenance, load_table, save_table
 from gnas.spaces import SPACES, load_space, space_record, space_text
 
 def gnas(*words):
@@ -68,21 +69,21 @@ def gnas(*words):
 space = load_space("chains")
 assert type(space) is SPACES["chains"] and space_text(space_record(space)) == "chains"
 assert "chains" in gnas("show", "--help").replace("\\n", "")
-sizes = ["--set", "channels=4", "--set", "epochs=1", "--set", "num_train=64"]
-gnas("tabulate", "chains", "--cells", 12, "--seeds", 1, "--out", "t.parquet", *sizes)
+graphs = space.enumerate()[:30]
+network = space.network(graphs.data(5), space.network_config(channels=4))
+assert network(torch.zeros(2, 3, 8, 8)).shape == (2, 10)
+columns = [Column.of(f"{part}_acc", dataset="cifar10") for part in ("val", "test")]
+values = {column.name: np.linspace(0.1, 0.9, 30) for column in columns}
+facts = Provenance.of(space, "t", source="a test", kind="self-made")
+save_table(BenchmarkTable(graphs, columns, facts, values), "t.parquet")
 assert load_table("t.parquet").provenance.opened_space() == space
 gnas("data", "verify", "t.parquet")
-search = ["search", "evolution", "--space", "chains"]
-few = ["--set", "population=3", "--set", "tournament=2"]
-gnas(*search, *few, "--table", "t.parquet", "--budget", 6, "--out", "on_table")
-assert json.loads(Path("on_table/result.json").read_text())["space"]["name"] == "chains"
-trained = ["--dataset", "digits", "--set", "percent=30", *sizes[:4]]
-gnas(*search, *few, *trained, "--budget", 2, "--out", "trained")
-gnas("show", "trained")
-gnas("retrain", "trained", "--epochs", 1, "--channels", 4, "--out", "again")
-gnas("evaluate", "again")
-few_searches = ["--seeds", 1, "--budget", 6, "--searchers", "random,local"]
-gnas("bench", "search", "chains", "--table", "t.parquet", *few_searches)
+few = ["--set", "population=3", "--set", "tournament=2", "--budget", 6]
+gnas("search", "evolution", "--space", "chains", *few, "--table", "t.parquet", "--out", "run")
+assert json.loads(Path("run/result.json").read_text())["space"] == space_record(space)
+gnas("show", "run")
+searches = ["--seeds", 1, "--budget", 6, "--searchers", "random,local"]
+gnas("bench", "search", "chains", "--table", "t.parquet", *searches)
 """
 
 
