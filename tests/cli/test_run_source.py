@@ -196,7 +196,7 @@ def test_stages_of_a_search_are_those_of_its_training(
     params = read(out / "result.json")["params"]
     gnas("export", out, "--to", "python", "--out", tmp_path / "a.py", "--json", tmp_path / "a")
     gnas("retrain", out, "--epochs", "1", "--out", trained)
-    gnas("export", trained, "--to", "onnx", "--out", tmp_path / "b.onnx", "--json",
+    gnas("export", trained, "--to", "safetensors", "--out", tmp_path / "b", "--json",
          tmp_path / "b.json")  # fmt: skip
     gnas("evaluate", trained, "--json", tmp_path / "c.json")
     told = read(trained / "result.json")
