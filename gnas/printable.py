@@ -6,6 +6,7 @@ Everything that gnas prints, logs or draws goes through `printable`: consoles
 
 from __future__ import annotations
 
+import logging
 import unicodedata
 
 _KEPT = {"\n", "\t"}
@@ -31,6 +32,15 @@ def printable(text: str) -> str:
     if text.isascii() and text.isprintable():
         return text
     return "".join(_shown(character) for character in text)
+
+
+class PrintableFormatter(logging.Formatter):
+    """Formats log records for a terminal: ``warning: text``, plain ``text`` below warnings."""
+
+    def format(self, record: logging.LogRecord) -> str:
+        """See `logging.Formatter.format`."""
+        text = printable(super().format(record))
+        return f"{record.levelname.lower()}: {text}" if record.levelno >= logging.WARNING else text
 
 
 def _shown(character: str) -> str:

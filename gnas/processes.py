@@ -6,6 +6,7 @@ start in no time, while what this process has begun (threads, CUDA) stays its ow
 
 from __future__ import annotations
 
+import logging
 import multiprocessing as mp
 import os
 import signal
@@ -20,6 +21,7 @@ from typing import Any, TypeVar
 from threadpoolctl import threadpool_limits
 
 from gnas.errors import ProcessError
+from gnas.printable import PrintableFormatter
 
 Result = TypeVar("Result")
 
@@ -123,10 +125,18 @@ def _call(*arguments: Any) -> Any:
 
 
 def adopt(environment: Mapping[str, str]) -> None:
-    """Takes the environment variables of the process that made this one, not the server's."""
+    """Takes the environment variables of the process that made this one, not the server's.
+
+    What this process logs goes to stderr as that of a command does: with foreign text escaped.
+    """
     if {**os.environ} != {**environment}:
         os.environ.clear()
         os.environ.update(environment)
+    log = logging.getLogger("gnas")
+    if not log.handlers:
+        handler = logging.StreamHandler()
+        handler.setFormatter(PrintableFormatter("%(message)s"))
+        log.addHandler(handler)
 
 
 def end_with_parent(before: Callable[[], None] = lambda: None, *, within_s: float = 0.0) -> None:

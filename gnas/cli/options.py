@@ -75,7 +75,7 @@ def settings(
             raise typer.BadParameter(f"{option} must be NAME=VALUE, not {pair!r}")
         try:
             value = json.loads(text)
-        except ValueError:
+        except (ValueError, RecursionError):  # no JSON, or deeper than any value
             value = text
         name = name.replace("-", "_")
         if name in (named or {}):

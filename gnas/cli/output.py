@@ -25,7 +25,7 @@ from rich.text import Text
 
 from gnas.data.files import replacing
 from gnas.errors import ConfigError
-from gnas.printable import printable
+from gnas.printable import PrintableFormatter, printable
 from gnas.runs import to_json
 
 if TYPE_CHECKING:
@@ -276,20 +276,13 @@ class _Handler(logging.Handler):
             self.handleError(record)
 
 
-class _Formatter(logging.Formatter):
-    def format(self, record: logging.LogRecord) -> str:
-        """``warning: text``; plain ``text`` below warnings; see `gnas.printable`."""
-        text = printable(super().format(record))
-        return f"{record.levelname.lower()}: {text}" if record.levelno >= logging.WARNING else text
-
-
 def set_up_logging(level: int) -> None:
     """Sends gnas' log records of ``level`` and above to stderr; safe to call again."""
     logger = logging.getLogger("gnas")
     logger.setLevel(level)
     if not any(isinstance(handler, _Handler) for handler in logger.handlers):
         handler = _Handler()
-        handler.setFormatter(_Formatter("%(message)s"))
+        handler.setFormatter(PrintableFormatter("%(message)s"))
         logger.addHandler(handler)
 
 

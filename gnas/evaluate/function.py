@@ -11,7 +11,7 @@ from gnas.errors import ConfigError, DataError
 from gnas.evaluate.base import Evaluator, Measures, check_measures
 from gnas.spaces.base import Space
 from gnas.studies.job import FAILURES
-from gnas.user_code import Source, described
+from gnas.user_code import TERMINATED, Source, described
 
 SCORE = "score"
 """The measure that a single number is."""
@@ -76,6 +76,10 @@ class FunctionEvaluator(Evaluator):
             found = self._worth(graph.clone(), seed=seed)
         except FAILURES:
             raise  # what workers record as a failure of the architecture
+        except SystemExit as error:
+            if error.code == TERMINATED:  # whoever stops the worker asks for it
+                raise
+            raise DataError(f"it ends the program by {described(error)}") from error
         except Exception as error:
             raise DataError(described(error)) from error
         return check_measures(found if isinstance(found, Mapping) else {SCORE: found})

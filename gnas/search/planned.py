@@ -5,13 +5,16 @@ from __future__ import annotations
 from collections.abc import Collection, Sequence
 from pathlib import Path
 
+from gnas.config import unknown_name
 from gnas.data.tables import BenchmarkTable, load_table
+from gnas.errors import ConfigError
 from gnas.evaluate import (
     Evaluator,
     FunctionEvaluator,
     TableEvaluator,
     TrainingEvaluator,
 )
+from gnas.evaluate.table import ALWAYS
 from gnas.evaluate.training import LATENCY
 from gnas.loggers import RunLogger
 from gnas.runs import plain
@@ -101,19 +104,29 @@ def _open_tables(
     plan: SearchPlan, space: Space, goal: Goal, made: Collection[str]
 ) -> TableEvaluator:
     tables = [load_table(path, data_dir=plan.data_dir) for path in plan.table]
-    left, opened = list(goal.names), list[TableEvaluator]()
     for table in tables:
         table.provenance.opened_space(space)
-        has = {column.quantity for column in table.columns}
+    found = [{column.quantity for column in table.columns} for table in tables]
+    for name in goal.names:
+        if name not in made and not any(name in has for has in found):
+            names = ", ".join(table.provenance.name for table in tables)
+            raise ConfigError(f"{names}: {unknown_name('measure', name, set().union(*found))}")
+    evaluator: TableEvaluator | None = None
+    left = list(goal.names)
+    for table, has in zip(tables, found, strict=True):
         own = [name for name in left if name in has]
-        if table is tables[-1]:
-            own += [name for name in left if name not in (*own, *made)]  # so that it is named
-        dataset = plan.dataset or _images_of(space, table)
-        opened.append(TableEvaluator.from_table(space, table, own, dataset=dataset))
         left = [name for name in left if name not in own]
-    evaluator = opened[0]
-    for other in opened[1:]:
-        evaluator = evaluator.join(other)
+        known = evaluator.measures if evaluator is not None else ()
+        if not own and has & {*ALWAYS} <= {*known}:
+            raise ConfigError(
+                f"every --table must add a measure, but {table.provenance.name} adds none: of "
+                f"{', '.join(sorted(has)) or 'nothing'} no new one is an objective or a bound; "
+                "name one by --objective, or leave the table out"
+            )
+        dataset = plan.dataset or _images_of(space, table)
+        new = TableEvaluator.from_table(space, table, own, dataset=dataset)
+        evaluator = new if evaluator is None else evaluator.join(new)
+    assert evaluator is not None
     return evaluator
 
 

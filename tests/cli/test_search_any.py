@@ -4,6 +4,8 @@ from __future__ import annotations
 
 import json
 import shlex
+import subprocess
+import sys
 from pathlib import Path
 
 import numpy as np
@@ -182,6 +184,12 @@ def test_a_space_and_a_function_of_one_s_own(tmp_path: Path) -> None:
         (["--space", "nasgem", "--evaluate", "none.py:f"], "none.py must be a Python file"),
         (["--space", "nasgem", "--dataset", "digits", "--seed", "-1"], "seed must be a whole"),
         (["--space", "nasgem", "--table", "nasbench101"], "must hold architectures of nasgem"),
+        (["--space", "nasbench101", *2 * ["--table", "nasbench101-mini"]],
+         "every --table must add a measure, but nasbench101-mini adds none: of"),
+        (["--space", "nasbench101", "--table", "nasbench101-mini", "--objective", "joy:max"],
+         "nasbench101-mini: unknown measure 'joy'; choose from"),
+        (["--space", "nasgem", "--dataset", "digits", "--set", f"epochs={'[' * 9999}"],
+         "epochs must be a whole number"),
     ],
 )  # fmt: skip
 def test_wrong_usage(words: list[str], message: str, tmp_path: Path) -> None:
@@ -230,3 +238,23 @@ def test_a_recorded_command_has_no_password(typed: str, kept: str) -> None:
     with recorded(["worker", typed]):
         assert command_line() == f"gnas worker {shlex.join([kept])}"
     assert command_line() is None
+
+
+def test_what_a_function_raises_is_told_as_text(tmp_path: Path) -> None:
+    """Also by the worker's process, and where the function ends the program."""
+    (tmp_path / "f[red].py").write_text(
+        "import sys\n\n\ndef worth(graph, *, seed):\n    if graph.num_edges % 3 == 0:\n"
+        "        raise ValueError('\\x1b[31m[/]\\nsecond')\n    if graph.num_edges % 3 == 1:\n"
+        "        sys.exit(3)\n    return graph.num_edges\n"
+    )
+    words = ["search", "random", "--space", "nasgem(num_nodes=7)", "--evaluate", "f[red].py:worth"]
+    done = subprocess.run(
+        [sys.executable, "-m", "gnas", *words, "--budget", "12", "--out", "run"],
+        cwd=tmp_path, capture_output=True, text=True, check=False,
+    )  # fmt: skip
+    assert done.returncode == 0, done.stderr
+    assert "warning: candidate" in done.stderr and "\x1b" not in done.stderr + done.stdout
+    lines = [json.loads(x) for x in (tmp_path / "run" / "metrics.jsonl").read_text().splitlines()]
+    errors = {line["error"] for line in lines} - {None}
+    assert r"DataError: ValueError: \x1b[31m[/]" in {ascii(e)[1:-1] for e in errors}
+    assert "DataError: it ends the program by SystemExit: 3" in errors
