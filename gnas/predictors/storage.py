@@ -262,6 +262,8 @@ class _Reader:
         if record["class"] not in known:
             raise ConfigError(f"{record['class']!r:.60} is no estimator of scikit-learn")
         params = self._params(record, depth)
+        if params.get("memory") is not None:
+            raise ConfigError("its pipeline has a memory, from which joblib would read pickles")
         if "steps" in params:
             params["steps"] = list(params["steps"])
         return known[record["class"]](**params)

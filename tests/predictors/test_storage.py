@@ -150,6 +150,14 @@ def deep(levels: int) -> Any:
 
 HOSTILE: list[tuple[Any, str]] = [
     ({"kind": "estimator", "class": "Popen", "params": {}}, "'Popen' is no estimator of scikit"),
+    (
+        {
+            "kind": "estimator",
+            "class": "Pipeline",
+            "params": {"steps": {"kind": "sequence", "items": []}, "memory": "cache"},
+        },
+        "from which joblib would read pickles",
+    ),
     ({"kind": "predictor", "class": "os.system", "params": {}}, "'os.system' is none of gnas"),
     ({"kind": "predictor", "class": "MLP", "params": {"x": 1}}, "unexpected keyword argument"),
     ({"kind": "predictor", "class": [], "params": {}}, "unhashable|is none of gnas"),
