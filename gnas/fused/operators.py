@@ -376,7 +376,7 @@ def _once(gradient: Kernel, operator: Kernel, ctx: Any, grads: Sequence[Tensor])
         found: tuple[Tensor, ...] = gradient(ctx, grads, operator)
         return found
 
-    found = once_differentiable(by_operator)(ctx, *grads)
+    found: Any = once_differentiable(by_operator)(ctx, *grads)  # of one output, a tensor
     return [found] if isinstance(found, Tensor) else [*found]
 
 
