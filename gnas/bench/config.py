@@ -213,7 +213,7 @@ class SearchBench:
         known = table_images()
         if self.space not in known:
             raise ConfigError(
-                f"space must be one with published tables, {[*known]}, but got '{self.space:.80}'"
+                f"space must be one of {', '.join(known)}, but got {self.space!r:.80}"
             )
         choices = known[self.space]
         if self.dataset not in choices:
