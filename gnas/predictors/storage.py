@@ -43,6 +43,8 @@ from gnas.spaces.vocabulary import Vocabulary
 FORMAT = "gnas-predictor"
 MOST_DEPTH = 20
 """Parts within parts of a predictor."""
+MOST_OF_ANY = 100_000
+"""Largest parameter of a part that is read, as a file must not make a fit that never ends."""
 _CLASSES: dict[str, type] = {
     kind.__name__: kind
     for kind in (
@@ -242,7 +244,11 @@ class _Reader:
         return space_of_record(record["space"], self._space)
 
     def _params(self, record: dict[str, Any], depth: int) -> dict[str, Any]:
-        return {name: self.value(one, depth) for name, one in record["params"].items()}
+        params = {name: self.value(one, depth) for name, one in record["params"].items()}
+        for name, value in params.items():
+            if name != "random_state" and isinstance(value, int) and value > MOST_OF_ANY:
+                raise ConfigError(f"{name} must be at most {MOST_OF_ANY}, but is {value!s:.20}")
+        return params
 
     def _object(self, record: dict[str, Any], depth: int) -> Any:
         name = record["class"]
