@@ -14,7 +14,7 @@ from safetensors import SafetensorError, safe_open
 from safetensors.torch import save
 from torch import Tensor
 
-from gnas.data.files import replacing
+from gnas.data.files import MISFITS, replacing
 from gnas.encoders.config import (
     PRESETS,
     WEIGHTS,
@@ -28,7 +28,7 @@ from gnas.encoders.graph_config import GRAPH_PRESETS, GraphEncoderConfig
 from gnas.encoders.nasgem import NASGEMEncoder
 from gnas.encoders.pretraining import GraphEncoderQuality
 from gnas.encoders.training import EncoderQuality
-from gnas.errors import ConfigError, DataError, GraphError, MissingDataError
+from gnas.errors import ConfigError, DataError, GnasError, MissingDataError
 
 _NASGEM, _GRAPH = "nasgem", "graph network"
 
@@ -73,7 +73,7 @@ def load_encoder(name: str | Path) -> NASGEMEncoder | GraphEncoder:
     metadata, tensors = _read(path)
     try:
         encoder = encoder_from_tensors(metadata, tensors)
-    except (KeyError, ValueError, TypeError, ConfigError, GraphError, RuntimeError) as error:
+    except (*MISFITS, GnasError, RuntimeError) as error:
         raise DataError(f"{path} must hold an encoder of this version of gnas: {error}") from error
     if _digest(tensors) != metadata.get("sha256"):
         raise DataError(f"weights in {path} do not match the checksum in its header; get it again")
@@ -223,8 +223,8 @@ def _untrained(
 
 def _check_sizes(sizes: Sequence[int], most: int) -> None:
     """Raises ValueError if a header asks for more than its file holds: it could be all memory."""
-    if any(type(size) is not int or size > most for size in sizes):
-        raise ValueError(f"sizes must be whole numbers of at most {most}, but are {[*sizes]}")
+    if any(type(size) is not int or not 1 <= size <= most for size in sizes):
+        raise ValueError(f"sizes must be whole numbers in [1, {most}], but are {[*sizes]}")
 
 
 def _read(path: Path) -> tuple[dict[str, str], dict[str, Tensor]]:

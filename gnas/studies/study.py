@@ -95,6 +95,11 @@ class CandidateStudy:
         self.kind: str | None = attributes.get("kind")
         self.facts: dict[str, Any] = attributes.get("facts", {})
         self.heartbeat_s: float = attributes.get("heartbeat_s", HEARTBEAT_S)
+        if not isinstance(self.facts, dict) or type(self.heartbeat_s) not in (int, float):
+            raise DataError(
+                f"study {name!r} must hold the facts of a job and the seconds between "
+                f"heartbeats, but holds {self.facts!r:.80} and {self.heartbeat_s!r:.80}"
+            )
         self._keys: list[str | None] = []  # of all trials seen so far, by their numbers
         self._backlog: dict[str, dict[str, Any]] = {}  # planned, but not in the storage yet
 

@@ -172,8 +172,8 @@ def test_embeddings_on_disk(tmp_path: Path) -> None:
     [
         ("dag-nasbench201", "width", 2.5, "width must be a whole number"),
         ("dag-nasbench201", "dim", 10**9, "dim must be at most 100000"),
-        ("dag-nasbench201", "dim", 99_999, "sizes must be whole numbers of at most"),
-        ("dag-nasbench201", "layers", 99_999, "sizes must be whole numbers of at most"),
+        ("dag-nasbench201", "dim", 99_999, "sizes must be whole numbers in"),
+        ("dag-nasbench201", "layers", 99_999, "sizes must be whole numbers in"),
         ("gps-nasbench201", "width", 47, "width must be a multiple of 4"),
         ("dag-nasbench201", "vocabulary", {"ops": 5, "max_nodes": 4}, "must hold an encoder"),
         ("dag-nasbench201", "vocabulary", {"ops": ["a"], "max_nodes": 4.5}, "must hold an enc"),

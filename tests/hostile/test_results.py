@@ -115,6 +115,19 @@ def test_encoders(tmp_path: Path, rng: np.random.Generator) -> None:
     assert count > 20 * ROUNDS
 
 
+def test_every_field_of_an_encoder_may_be_anything(tmp_path: Path) -> None:
+    config = replace(PRESETS["nasgem-nasbench101-paper"](), hidden=(8,), dim=4)
+    whole, path = tmp_path / "whole.safetensors", tmp_path / "x.safetensors"
+    save_encoder(NASGEMEncoder(config, "mine"), whole)
+    recipe = header_of(whole, "config")
+    count = 0
+    for name in recipe:
+        for value in VALUES:
+            with_header(path, whole, "config", {**recipe, name: value})
+            count += refused(lambda: load_encoder(path))
+    assert count > 200
+
+
 PREDICTORS: dict[str, Callable[[], Predictor]] = {
     "process": lambda: ArdProcess(PATHS),
     "embedding": lambda: MLP(Embedding(load_encoder("nasgem-nasbench101")), epochs=1),

@@ -12,6 +12,7 @@ import numpy as np
 import pytest
 
 from gnas.data.config import ProxyImagesConfig
+from gnas.errors import DataError
 from gnas.evaluate import EvaluationJob, TrainingEvaluator
 from gnas.recipe import ProxyRecipe
 from gnas.runs import plain
@@ -93,6 +94,24 @@ def test_studies(sound: Path, tmp_path: Path, rng: np.random.Generator) -> None:
             mutate_database(path, rng)
         count += refused(lambda path=path: opened(path))  # type: ignore[misc]
     assert count > 6 * ROUNDS
+
+
+@pytest.mark.parametrize("name", ["facts", "heartbeat_s"])
+def test_facts_of_another_type(name: str, sound: Path, tmp_path: Path) -> None:
+    """Both by those who join, and by those who go on with what they began."""
+    path = tmp_path / "study.db"
+    for value in ("3", '"x"', "[]", "null"):
+        shutil.copy(sound, path)
+        with sqlite3.connect(path) as study:
+            command = "update study_user_attributes set value_json = ? where key = ?"
+            assert study.execute(command, (value, name)).rowcount == 1
+        study.close()
+        if (name, value) == ("heartbeat_s", "3"):
+            continue  # a number
+        with pytest.raises(DataError, match="study 's' must hold the facts of a job"):
+            CandidateStudy.join("s", path)
+        with pytest.raises(DataError, match="study 's' must hold the facts of a job"):
+            CandidateStudy.open(Doubling(), name="s", storage=path)
 
 
 def test_facts_of_searches(rng: np.random.Generator) -> None:

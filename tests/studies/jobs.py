@@ -10,7 +10,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, ClassVar, Self
 
-from gnas.errors import ConfigError
+from gnas.errors import ConfigError, DataError
 from gnas.studies import Job
 
 
@@ -29,7 +29,10 @@ class Doubling(Job):
 
     @classmethod
     def from_facts(cls, facts: dict[str, Any], *, data_dir: Path | None = None) -> Self:
-        return cls(**facts)
+        try:
+            return cls(**facts)
+        except TypeError as error:
+            raise DataError("these are no facts of a doubling") from error
 
     def open(self) -> Callable[[dict[str, Any]], dict[str, Any]]:
         if self.factor == 0:
