@@ -43,6 +43,7 @@ from gnas.encoders.recipes import train_preset
 from gnas.errors import ConfigError
 from gnas.predictors import average, baselines, calibrated, defaults, graph_network, mlp, process
 from gnas.predictors.base import Predictor
+from gnas.predictors.registry import make_predictor
 from gnas.predictors.wl import WLLabels
 from gnas.proxies.measure import ProxyConfig
 from gnas.recipe import ProxyRecipe
@@ -156,6 +157,9 @@ CALLS: dict[str, Callable[..., object]] = {
     "data.train_test:hold_out": lambda seed: train_test.hold_out(LABELS, 0.5, seed),
     "encoders.config:EncoderConfig": partial(replace, PRESETS["nasgem-30"]()),
     "encoders.graph_config:GraphEncoderConfig": partial(replace, graph_preset("dag-nasbench201")),
+    "predictors.registry:make_predictor": lambda seed: make_predictor(
+        "forest", SPACE, random_state=seed
+    ),
     "predictors.average:Average": fitted(partial(average.Average, [TREES, TREES])),
     "predictors.average:Average.reseeded": average.Average([TREES, TREES]).reseeded,
     "predictors.base:Predictor": fitted(partial(baselines.Forest, FEATURES, num_trees=2)),
@@ -215,6 +219,7 @@ CALLS: dict[str, Callable[..., object]] = {
 ELSEWHERE = {
     "bench.experiment:run": "a Task's draws",
     "bench.experiment:run_fits": "a Task's draws",
+    "predictors.registry:own_predictor": "Predictor.reseeded",
     "bench.supernet:SupernetSearch": "the record of a search that SupernetBench.plan planned",
     "encoders.recipes:train_for_space": "EncoderConfig",
     "bench.searches:queries": "a Searcher",
@@ -225,6 +230,7 @@ ELSEWHERE = {
     "config:check_seed": "what all others call",
     "config:seed_32": "a test of its own below",
     "data.parts:search_loaders": "SearchImages.batches",
+    "data.parts:SearchImages.split_again": "data.parts:split_evenly",
     "data.subsets:make_subset": "a test of its own below",
     "encoders.recipes:train_preset": "a test of its own below",
     "evaluate.base:Evaluator.evaluate": "the driver's seed, which SearchPlan checks",

@@ -18,6 +18,7 @@ from gnas.cli.output import (
     same_command,
     write_outputs,
 )
+from gnas.spaces.names import table_images
 
 if TYPE_CHECKING:
     from rich.console import Console
@@ -35,16 +36,24 @@ Out = Annotated[Path | None, typer.Option(help="Folder for result and figures")]
 Json = Annotated[str | None, typer.Option(help="File for the result; - is stdout")]
 
 
+def known_space(space: str) -> str:
+    """A space with published accuracies; another one is wrong usage."""
+    if space not in (known := table_images()):
+        raise typer.BadParameter(f"{space[:80]!r} is not one of {', '.join(known)}")
+    return space
+
+
 def search(
     space: Annotated[
         str,
         typer.Argument(
             metavar="SPACE",
+            callback=known_space,
             help="Which table: nasbench101, nasbench201, or any other "
             "space with published accuracies",
         ),
     ],
-    budget: Annotated[int, typer.Option(help="Architectures that a search may buy")] = 150,
+    budget: Annotated[int, typer.Option(help="Architectures that a search may query")] = 150,
     seeds: Annotated[int, typer.Option(help="Searches by each searcher")] = 100,
     searchers: Annotated[str | None, typer.Option(help="Names with commas (all)")] = None,
     dataset: Images = "cifar10",

@@ -106,9 +106,12 @@ def verify(
     if space is not None:
         check_space(space)
     from gnas.data.fetch import verify as verify_file
-    from gnas.spaces import load_space
 
-    own = None if space is None else load_space(space)
+    own = None
+    if space is not None:
+        from gnas.spaces import load_space
+
+        own = load_space(space)
     with reporting("verifying") as progress:
         checked = verify_file(table, data_dir=data_dir, space=own, progress=progress)
     from gnas.data.agreement import function_agreement
