@@ -58,10 +58,8 @@ def main() -> None:
             rows[name].append(kept(f"{name} {seed}", compute))
             print(name, seed, f"{rows[name][-1]:.3f}", flush=True)
         interval = mean_interval(rows[name])
-        lines.append(
-            f"| {name} | {interval.mean:.3f} [{interval.low:.3f}, {interval.high:.3f}] | "
-            f"{options.seeds} |"
-        )
+        bounds = f" [{interval.low:.3f}, {interval.high:.3f}]" if options.seeds > 1 else ""
+        lines.append(f"| {name} | {interval.mean:.3f}{bounds} | {options.seeds} |")
     text = "\n".join(lines)
     print(text)
     if options.save:
