@@ -9,7 +9,8 @@ from contextvars import ContextVar
 from shlex import join
 
 _ARGUMENTS: ContextVar[tuple[str, ...]] = ContextVar("arguments", default=())
-_URL = re.compile(r"(?P<scheme>\w[\w.+-]*://)(?:\S*@)?(?P<place>[^\s?#]*)\S*")
+_URL = re.compile(r"(?P<scheme>\w[\w.+-]*://)(?:.*@)?(?P<place>[^\s?#]*).*", re.DOTALL)
+"""Passwords may hold anything, so all before the last @ and all after the place is cut."""
 
 
 @contextmanager

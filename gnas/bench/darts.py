@@ -101,9 +101,12 @@ def bench_darts(
 
 
 def participants(table: BenchmarkTable, config: DARTSBench) -> list[Contender]:
-    """Who takes part: predictors, proxies, early accuracies and the trivial."""
+    """Predictors, proxies, early accuracies and the trivial.
+
+    Where predictors are named, no proxies: to measure them builds and runs every network.
+    """
     space, graphs = TopoNAS.darts(), table.graphs
-    proxies = ProxyConfig()
+    proxies = ProxyConfig() if config.predictors is None else ProxyConfig(proxies=("params",))
     measured = dict(zip(proxies.proxies, measure(space, graphs, proxies).T, strict=True))
     found = contenders(
         space,

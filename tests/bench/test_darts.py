@@ -11,16 +11,20 @@ import pyarrow as pa
 import pyarrow.parquet as pq
 import pytest
 import torch
+from numpy.typing import NDArray
 from scipy.stats import kendalltau
 from typer.testing import CliRunner
 
+from gnas.bench import darts
 from gnas.bench.config import DARTSBench
 from gnas.bench.contenders import KnownColumn
 from gnas.bench.darts import attainable_tau, bench_darts
 from gnas.cli import app
 from gnas.data import load_table
 from gnas.errors import ConfigError, DataError
-from gnas.spaces import TopoNAS
+from gnas.graphs import DenseBatch
+from gnas.proxies import ProxyConfig, measure
+from gnas.spaces import Space, TopoNAS
 
 COUNT = 36
 
@@ -54,6 +58,21 @@ def test_cells_and_accuracies_are_those_of_the_file(path: str) -> None:
     assert table.test_acc() == pytest.approx([row["test_acc_600_mean20"] / 100 for row in rows])
     early = table.metric("test_acc", epochs=100)
     assert early == pytest.approx([row["test_acc_100"] / 100 for row in rows])
+
+
+def test_named_predictors_come_without_proxies(path: str, monkeypatch: pytest.MonkeyPatch) -> None:
+    def counted(space: Space, graphs: DenseBatch, config: ProxyConfig) -> NDArray[np.float64]:
+        asked.append(config.proxies)
+        return measure(space, graphs, config)
+
+    asked: list[tuple[str, ...]] = []
+    monkeypatch.setattr(darts, "measure", counted)
+    config = DARTSBench(table=path, samples=(12,), seeds=1, encoders=(), predictors=("forest",))
+    rows = bench_darts(config).rows
+    assert asked == [("params",)]
+    alone = {row.encoder for row in rows if row.predictor == "none"}
+    assert {"number of parameters", "fewest skip connections"} <= alone
+    assert not alone & {"synflow", "naswot"}
 
 
 def test_rows_follow_from_the_table(path: str) -> None:

@@ -230,6 +230,8 @@ def test_a_run_keeps_the_command_that_began_it(table: str, tmp_path: Path) -> No
         ("postgresql://me:secret@host:5432/db", "postgresql://host:5432/db"),
         ("--storage=postgresql://me:se@cr/et@host/db", "--storage=postgresql://host/db"),
         ("postgresql+psycopg2:///db?user=me&password=secret", "postgresql+psycopg2:///db"),
+        ("postgresql://me:se cr\net@host/db", "postgresql://host/db"),
+        ("postgresql://host/db?password=my secret", "postgresql://host/db"),
         ("https://example.org/a.parquet#secret", "https://example.org/a.parquet"),
         ("runs/me@host", "runs/me@host"),
     ],
