@@ -27,7 +27,6 @@ import torch
 from record import command_line, save_record
 
 from gnas.data.batches import Batch
-from gnas.distributed import ALONE, World, joined
 from gnas.retrain import RetrainConfig
 from gnas.retrain.measuring import device_name
 from gnas.retrain.plan import network_of
@@ -37,6 +36,7 @@ from gnas.search.toponas.updates import Updater
 from gnas.spaces import Genotype, TopoNAS
 from gnas.spaces.supernets import SupernetConfig
 from gnas.spaces.toponas.supernet import Supernet
+from gnas.training.distributed import SINGLE_PROCESS, DistributedContext, init_distributed
 
 KINDS = ("search", "retrain")
 VARIANTS: dict[str, dict[str, Any]] = {
@@ -140,18 +140,18 @@ def measured(
     changes: dict[str, Any],
     *,
     timed: int,
-    world: World = ALONE,
+    context: DistributedContext = SINGLE_PROCESS,
 ) -> dict[str, Any]:
     """Losses of the first steps, then the time of a step and the most memory in use."""
     on_gpu = device.startswith("cuda")
     if on_gpu:
         torch.cuda.reset_peak_memory_stats(device)
     torch.manual_seed(0)
-    step = {"search": search_step, "retrain": retrain_step}[kind](size, device, changes, world)
-    losses = [step(batch(size, k, device, world)) for k in range(CHECKED_STEPS)]
+    step = {"search": search_step, "retrain": retrain_step}[kind](size, device, changes, context)
+    losses = [step(batch(size, k, device, context)) for k in range(CHECKED_STEPS)]
     times = []
     for k in range(timed):
-        images = batch(size, CHECKED_STEPS + k, device, world)
+        images = batch(size, CHECKED_STEPS + k, device, context)
         start = time.perf_counter()
         step(images)  # waits for its loss
         times.append(1000 * (time.perf_counter() - start))
@@ -164,18 +164,18 @@ def measured(
     }
 
 
-def batch(size: Size, number: int, device: str, world: World) -> Batch:
+def batch(size: Size, number: int, device: str, context: DistributedContext) -> Batch:
     """This process's share of a batch of noise, the same on every device."""
     generator = torch.Generator().manual_seed(number)
     x = torch.randn(size.batch, 3, size.image, size.image, generator=generator)
     y = torch.randint(0, 10, (size.batch,), generator=generator)
-    share = size.batch // world.size
-    own = slice(world.rank * share, (world.rank + 1) * share)
+    share = size.batch // context.size
+    own = slice(context.rank * share, (context.rank + 1) * share)
     return x[own].to(device), y[own].to(device)
 
 
 def search_step(
-    size: Size, device: str, changes: dict[str, Any], world: World
+    size: Size, device: str, changes: dict[str, Any], context: DistributedContext
 ) -> Callable[[Batch], float]:
     """One step of a search: alpha, beta and w on one batch; its training loss."""
     own = {name: value for name, value in changes.items() if name != "channels_last"}
@@ -188,7 +188,7 @@ def search_step(
     arch = ArchParameters(config).to(device)
     if config.compile:
         supernet.compile()
-    updater = Updater(supernet.train(), arch, config, world)
+    updater = Updater(supernet.train(), arch, config, context)
 
     def step(images: Batch) -> float:
         images = images[0].to(memory_format=form), images[1]
@@ -198,7 +198,7 @@ def search_step(
 
 
 def retrain_step(
-    size: Size, device: str, changes: dict[str, Any], world: World
+    size: Size, device: str, changes: dict[str, Any], context: DistributedContext
 ) -> Callable[[Batch], float]:
     """One step of a training; its loss."""
     config = RetrainConfig(
@@ -208,7 +208,7 @@ def retrain_step(
     space = TopoNAS(mode="input")
     size_of = network_of(space, config, in_channels=3, num_classes=10)
     network = space.network(GENOTYPE.to_graph(), size_of)
-    training = Training(network.to(device), config, device, world)
+    training = Training(network.to(device), config, device, context)
 
     def step(images: Batch) -> float:
         training.learn(images, 0)
@@ -268,11 +268,11 @@ class Both:
 def one_rank(sizes: dict[str, Size], options: argparse.Namespace) -> None:
     """The work of one of the two processes; the main one writes the rows, each once it has it."""
     rows: dict[str, Any] = {}
-    with joined(options.device) as (world, device):
+    with init_distributed(options.device) as (context, device):
         for kind in KINDS:
-            row = measured(kind, sizes[kind], device, {}, timed=options.steps, world=world)
+            row = measured(kind, sizes[kind], device, {}, timed=options.steps, context=context)
             rows[kind] = {**row, "device": f"2 x {options.device}"}
-            if world.is_main:
+            if context.is_main:
                 options.into.write_text(json.dumps(rows))
 
 

@@ -11,7 +11,7 @@ tau between the seeds and with the spread of the cells against that of the seeds
 ``--part 0/2`` and ``--part 1/2`` two processes share the cells, a journal each. Cells of further
 journals, and of a table of this script (``--table nasgem-mini``), are not trained again. The third
 command writes what is finished in all of them, so the table grows from release to release.
-`nasgem_native` trains as `gnas.train.train_proxy` does, in C.
+`nasgem_native` trains as `gnas.training.short.train_proxy` does, in C.
 """
 
 from __future__ import annotations
@@ -36,8 +36,8 @@ from gnas.errors import ConfigError
 from gnas.graphs import DenseBatch, graph_keys
 from gnas.metrics import kendall_tau
 from gnas.models import NasgemNetworkConfig, nasgem_network, num_macs, num_params
-from gnas.recipe import ProxyRecipe
 from gnas.spaces import NASGEM
+from gnas.training.recipe import ProxyRecipe
 
 SPACE = NASGEM()
 SEEDS = (1, 2)

@@ -1,9 +1,10 @@
 """Trainings of NASGEM cells in C: several times as fast on one core as PyTorch's operators.
 
 The network of `gnas.models.nasgem_network` with ``stem="imagenet"``, trained as
-`gnas.train.train_proxy` trains it: the same initial weights, images, flips, steps and measurement,
-up to the rounding of floats (a test compares them). On maps of 4x4 pixels PyTorch spends its time
-on overhead; `nasgem_native.c` is compiled by the C compiler of the machine, for its processor.
+`gnas.training.short.train_proxy` trains it: the same initial weights, images, flips, steps and
+measurement, up to the rounding of floats (a test compares them). On maps of 4x4 pixels PyTorch
+spends its time on overhead; `nasgem_native.c` is compiled by the C compiler of the machine, for
+its processor.
 """
 
 from __future__ import annotations
@@ -26,9 +27,16 @@ from torch_geometric.data import Data
 from gnas.data.images import ImageSplits
 from gnas.errors import ConfigError
 from gnas.models import NasgemNetworkConfig, nasgem_network
-from gnas.recipe import ProxyRecipe
 from gnas.spaces.nasgem.network import wiring
-from gnas.train import EVAL_BATCH, ProxyResult, batch_sizes, fresh_network, normalised, rate_share
+from gnas.training.recipe import ProxyRecipe
+from gnas.training.short import (
+    EVAL_BATCH,
+    ProxyResult,
+    batch_sizes,
+    fresh_network,
+    normalised,
+    rate_share,
+)
 
 SOURCE = Path(__file__).with_name("nasgem_native.c")
 FLAGS = ("-O3", "-march=native", "-ffast-math", "-fno-finite-math-only", "-shared", "-fPIC")
@@ -238,7 +246,7 @@ def train_native(
     recipe: ProxyRecipe,
     seed: int,
 ) -> ProxyResult:
-    """What `gnas.train.train_proxy` returns.
+    """What `gnas.training.short.train_proxy` returns.
 
     Args:
         graph: The cell.
@@ -309,7 +317,7 @@ def _measured(cell: NativeCell, images: Patches) -> tuple[float, float]:
 
 
 def prepared(images: ImageSplits, recipe: ProxyRecipe) -> dict[str, Patches]:
-    """The windows of all images, normalised as `gnas.train` does."""
+    """The windows of all images, normalised as `gnas.training.short` does."""
     parts = normalised(images)
     return {
         name: Patches.of(

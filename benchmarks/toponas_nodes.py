@@ -17,13 +17,13 @@ from typing import Any
 import torch
 from record import command_line, save_record
 
-from gnas.checkpoints import Checkpoints
 from gnas.cli.options import settings
-from gnas.devices import resolve_device
 from gnas.retrain import plan_retrain, run_retrain
 from gnas.search.toponas.plan import plan_search
 from gnas.search.toponas.run import run_search
 from gnas.spaces import Genotype, space_of_record
+from gnas.training.checkpoints import Checkpoints
+from gnas.training.devices import resolve_device
 
 
 def main() -> None:

@@ -20,18 +20,18 @@ import numpy as np
 import torch
 from record import command_line, save_record
 
-from gnas.checkpoints import Checkpoints
 from gnas.data.files import replacing
 from gnas.data.images import load_images
 from gnas.metrics import mean_interval
 from gnas.models import DartsNetworkConfig, darts_network, num_params
-from gnas.recipe import ProxyRecipe
 from gnas.search.toponas.plan import plan_search
 from gnas.search.toponas.run import run_search
 from gnas.search.toponas.where import search_space
 from gnas.spaces import Genotype, TopoNAS
 from gnas.topology import candidate_edges
-from gnas.train import fresh_network, train_proxy
+from gnas.training.checkpoints import Checkpoints
+from gnas.training.recipe import ProxyRecipe
+from gnas.training.short import fresh_network, train_proxy
 
 METHODS: dict[str, dict[str, Any]] = {
     "TopoNAS arbitrary, DARTS": {},

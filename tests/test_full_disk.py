@@ -19,7 +19,7 @@ import sys
 from pathlib import Path
 import torch
 from gnas.errors import DataError
-from gnas.records import RunRecord
+from gnas.training.recording import RunRecord
 
 class State:
     step, epochs, processes = 0, [], 1

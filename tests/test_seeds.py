@@ -22,7 +22,6 @@ from torch import nn
 from typer.testing import CliRunner
 
 import gnas
-from gnas import train
 from gnas.bench import experiment
 from gnas.bench.config import (
     DARTSBench,
@@ -46,7 +45,6 @@ from gnas.predictors.base import Predictor
 from gnas.predictors.registry import make_predictor
 from gnas.predictors.wl import WLLabels
 from gnas.proxies.measure import ProxyConfig
-from gnas.recipe import ProxyRecipe
 from gnas.retrain.config import RetrainConfig
 from gnas.search.nasgem import accuracy, learning, searcher
 from gnas.search.nasgem.config import NasgemConfig
@@ -55,6 +53,8 @@ from gnas.search.samplers.listed import ListedSearch
 from gnas.search.toponas.config import ToponasConfig
 from gnas.spaces import NASBench201
 from gnas.tabulate.config import TabulateConfig
+from gnas.training import short
+from gnas.training.recipe import ProxyRecipe
 
 SPACE = NASBench201()
 FEATURES = PathStatistics(SPACE)
@@ -124,7 +124,7 @@ def drawn(seed: Any) -> object:
 def trained(seed: Any) -> object:
     recipe = ProxyRecipe(epochs=1, batch_size=10, recalibrate=0)
     network = nn.Sequential(nn.Flatten(), nn.Linear(64, 10))
-    return train.train_proxy(network, gaussian_noise(0), recipe, seed=seed)
+    return short.train_proxy(network, gaussian_noise(0), recipe, seed=seed)
 
 
 def search_images(seed: Any) -> object:
@@ -210,8 +210,10 @@ CALLS: dict[str, Callable[..., object]] = {
     ),
     "search.toponas.config:ToponasConfig": ToponasConfig,
     "tabulate.config:TabulateConfig": lambda seed: TabulateConfig(draw_seed=seed),
-    "train:fresh_network": lambda seed: train.fresh_network(lambda: nn.Linear(2, 2), seed),
-    "train:train_proxy": trained,
+    "training.short:fresh_network": lambda seed: short.fresh_network(
+        lambda: nn.Linear(2, 2), seed
+    ),
+    "training.short:train_proxy": trained,
     "data.parts:SearchImages.batches": search_images,
     "data.train_test:TrainTestImages.batches": training_images,
 }

@@ -26,7 +26,6 @@ from torch_geometric.data import Data
 from gnas import __version__
 from gnas.bench.config import DARTS, METHODS, RANDOM, SupernetBench
 from gnas.bench.tables import IMAGES, name_of, open_table
-from gnas.checkpoints import Checkpoints
 from gnas.data.fitting import check_batch
 from gnas.data.parts import SearchImages, open_images, search_loaders, split_evenly
 from gnas.data.tables import BenchmarkTable
@@ -37,7 +36,7 @@ from gnas.processes import spread
 from gnas.records import LineLog
 from gnas.runs import plain, working_in
 from gnas.search.toponas import (
-    RunRecord,
+    SearchRecord,
     SupernetSearchResult,
     ToponasConfig,
     search_toponas,
@@ -47,6 +46,7 @@ from gnas.search.toponas.where import search_space
 from gnas.spaces import NASBench201
 from gnas.spaces.nasbench201 import EDGES
 from gnas.spaces.supernets import MixedWeights
+from gnas.training.checkpoints import Checkpoints
 
 Progress = Callable[[int, int | None], None]
 Floats = NDArray[np.float64]
@@ -279,7 +279,7 @@ class _Searches:
             own = _under_way(self.folder, method, seed)
             facts = {"config": search, "data": images.facts()}
             resume = bool(Checkpoints(own / "checkpoint").steps())
-            record = RunRecord(own, facts, resume=resume)
+            record = SearchRecord(own, facts, resume=resume)
         return _search(method, images, search, self.device, record)
 
 
@@ -288,7 +288,7 @@ def _search(
     images: SearchImages,
     search: ToponasConfig,
     device: str,
-    record: RunRecord | None,
+    record: SearchRecord | None,
 ) -> SupernetSearch:
     joint = search.update == "joint"
     loaders = search_loaders(

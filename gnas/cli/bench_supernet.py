@@ -73,7 +73,7 @@ def supernet(
         table_dir=None if table_dir is None else str(table_dir),
     )  # fmt: skip
     from gnas.bench.supernet import bench_supernet
-    from gnas.devices import resolve_device
+    from gnas.training.devices import resolve_device
 
     stopped = nullcontext() if out is None else going_on(same_command())
     with stopped, reporting("searches") as progress:

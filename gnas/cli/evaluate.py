@@ -46,10 +46,10 @@ def evaluate(
     if space is not None:
         check_space(space)
     from gnas.data.config import TrainTestConfig
-    from gnas.devices import resolve_device
     from gnas.models.saved import load_network
     from gnas.retrain.evaluate import evaluate_network, weights_folder
     from gnas.spaces import load_space
+    from gnas.training.devices import resolve_device
 
     own = None if space is None else load_space(space)
     network, facts = load_network(weights_folder(weights), own)

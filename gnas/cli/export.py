@@ -135,7 +135,7 @@ def _built(
 
     from gnas.models import NetworkFacts
     from gnas.retrain.source import run_source
-    from gnas.train import fresh_network
+    from gnas.training.short import fresh_network
 
     found = read_architecture(what, space, notation)
     networks = found.space.needed_networks()

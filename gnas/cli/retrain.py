@@ -30,8 +30,8 @@ if TYPE_CHECKING:
     from rich.console import Console
 
     from gnas.cli.architectures import Architecture
-    from gnas.records import Progress
     from gnas.retrain.plan import RetrainPlan
+    from gnas.training.recording import Progress
 
 
 def retrain(
@@ -110,10 +110,10 @@ def retrain(
         assert genotype is not None
         dataset, taken = _taken_over(genotype, dataset, wanted)
         plan_trainings(dataset, **(taken | changes))
-    from gnas.devices import resolve_device, use_threads
-    from gnas.distributed import joined
     from gnas.retrain.plan import plan_retrain, resumed_plan
     from gnas.retrain.run import run_retrain
+    from gnas.training.devices import resolve_device, use_threads
+    from gnas.training.distributed import init_distributed
 
     use_threads(threads)
     found = None
@@ -129,14 +129,14 @@ def retrain(
     again = shlex.join(["gnas", "retrain", "--resume", str(folder)])
     with (
         going_on(again, folder),
-        joined(resolve_device(device)) as (world, own_device),
-        watching(world.is_main) as report,
+        init_distributed(resolve_device(device)) as (context, own_device),
+        watching(context.is_main) as report,
     ):
         result = run_retrain(
-            plan, device=own_device, world=world, out=folder, resume=resume is not None,
+            plan, device=own_device, context=context, out=folder, resume=resume is not None,
             report=report, loggers=loggers,
         )  # fmt: skip
-    if world.is_main:
+    if context.is_main:
         _tell(result, plan, folder, found, json)
 
 

@@ -34,10 +34,10 @@ if TYPE_CHECKING:
     from rich.console import Console
 
     from gnas.loggers import RunLogger
-    from gnas.records import Progress
     from gnas.search.toponas.plan import SearchPlan, Selection
     from gnas.search.toponas.run import ToponasResult
     from gnas.search.toponas.selection import Accuracies
+    from gnas.training.recording import Progress
 
 app = typer.Typer(help="Search architectures.", no_args_is_help=True)
 
@@ -176,9 +176,9 @@ def toponas(
     # Read when torch is loaded. Threads that wait in a loop for each other would make a search ten
     # times slower as soon as anything else wants a core.
     os.environ.setdefault("OMP_WAIT_POLICY", "passive")
-    from gnas.devices import resolve_device, use_threads
-    from gnas.search.toponas import joined
+    from gnas.search.toponas import init_distributed
     from gnas.search.toponas.run import run_search
+    from gnas.training.devices import resolve_device, use_threads
     from gnas.viz import search_figures
 
     use_threads(threads)
@@ -189,14 +189,14 @@ def toponas(
     again = shlex.join(["gnas", "search", "toponas", "--resume", str(folder)])
     with (
         going_on(again, folder),
-        joined(resolve_device(device)) as (world, own_device),
-        watching(world.is_main) as report,
+        init_distributed(resolve_device(device)) as (context, own_device),
+        watching(context.is_main) as report,
     ):
         result = run_search(
-            plan, device=own_device, world=world, out=folder, resume=resume is not None,
+            plan, device=own_device, context=context, out=folder, resume=resume is not None,
             report=report, figures=search_figures, loggers=loggers,
         )  # fmt: skip
-    if world.is_main:
+    if context.is_main:
         print_search(result, folder, report_console(json))
         write_page(page, folder, report_console(json))
         print_next(report_console(json), ["show", folder], ["retrain", folder])

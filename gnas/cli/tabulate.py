@@ -21,8 +21,8 @@ from gnas.cli.output import (
 from gnas.config import field_names, from_record, unknown_name
 from gnas.errors import ConfigError, MissingDataError
 from gnas.processes import prepare
-from gnas.recipe import ProxyRecipe
 from gnas.spaces.names import SPACE_HOMES, check_space, network_config
+from gnas.training.recipe import ProxyRecipe
 
 DRAWS = ("draw_seed", "num_train", "num_val", "num_test")
 """Settings of cells and images."""

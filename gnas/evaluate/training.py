@@ -24,10 +24,10 @@ from gnas.errors import ConfigError, DataError
 from gnas.evaluate.base import COUNTED, Evaluator, Measures
 from gnas.graphs import DenseBatch
 from gnas.models import num_macs, num_params
-from gnas.recipe import ProxyRecipe
 from gnas.runs import plain
 from gnas.spaces.base import Space
-from gnas.train import fresh_network, train_proxy
+from gnas.training.recipe import ProxyRecipe
+from gnas.training.short import fresh_network, train_proxy
 
 TRAINED = ("val_acc", "test_acc", "val_loss", "train_loss", "train_time_s")
 LATENCY = "latency_ms"

@@ -16,16 +16,16 @@ from sklearn.base import clone as sklearn_clone
 from torch import Tensor
 
 from gnas.config import check_seed
-from gnas.devices import one_thread
 from gnas.errors import ConfigError, GraphError, UnsupportedError
 from gnas.graphs import Graphs, as_batch
 from gnas.metrics import kendall_tau
 from gnas.predictors.features import Features, Rows
 from gnas.predictors.targets import NormalScores, Scores
 from gnas.spaces.base import Space
+from gnas.training.devices import one_thread
 
 SMALL_FIT = 2000
-"""Up to so many samples a fit has one thread; see `gnas.devices.one_thread`."""
+"""Up to so many samples a fit has one thread; see `gnas.training.devices.one_thread`."""
 
 
 class Predictor(RegressorMixin, BaseEstimator, ABC):  # type: ignore[misc]  # untyped

@@ -11,13 +11,13 @@ import numpy as np
 
 from gnas.data.files import decoding, read_json, read_json_lines
 from gnas.errors import MissingDataError
-from gnas.records import METRICS
 from gnas.runs import kind_of_run, reading_config
 from gnas.search.nasgem.result import NasgemResult
 from gnas.search.nasgem.trace import read_trace
 from gnas.search.objectives import Goal
 from gnas.search.pareto import non_dominated
 from gnas.search.result import Evaluation, SearchResult, read_result
+from gnas.training.recording import METRICS
 
 EVALUATIONS = "the evaluations of a search"
 

@@ -12,14 +12,14 @@ from torch import nn
 from torch_geometric.data import Data
 
 from gnas.data.train_test import Part, TrainTestImages
-from gnas.devices import explaining_memory
-from gnas.distributed import ALONE, World
-from gnas.records import Progress, RunRecord
 from gnas.retrain.config import RetrainConfig
 from gnas.retrain.measuring import EVAL_BATCH, Measures, measure
 from gnas.retrain.state import Training
 from gnas.spaces import Space
 from gnas.spaces.networks import NetworkConfig
+from gnas.training.devices import oom_hint
+from gnas.training.distributed import SINGLE_PROCESS, DistributedContext
+from gnas.training.recording import Progress, RunRecord
 
 logger = logging.getLogger(__name__)
 
@@ -57,7 +57,7 @@ def retrain(
     config: RetrainConfig,
     *,
     device: str = "cpu",
-    world: World = ALONE,
+    context: DistributedContext = SINGLE_PROCESS,
     record: RunRecord[Training] | None = None,
     report: Callable[[Progress], None] = lambda progress: None,
 ) -> RetrainResult:
@@ -73,7 +73,7 @@ def retrain(
         images: To train and test on.
         config: How to train.
         device: Where.
-        world: This process among all that train together.
+        context: This process among all that train together.
         record: Where the main process writes what happens, and a resumed training starts from.
         report: Called after every step (on a GPU every `SYNC_EVERY`).
 
@@ -87,12 +87,14 @@ def retrain(
         f"raise accumulate (now {config.accumulate}: pieces that a batch of {config.batch_size} "
         "is taken in), or lower batch_size, channels or the image size"
     )
-    with torch.random.fork_rng(devices=gpus), explaining_memory(advice):
+    with torch.random.fork_rng(devices=gpus), oom_hint(advice):
         torch.manual_seed(config.seed)
-        training = Training(space.network(graph, network_config).to(device), config, device, world)
+        training = Training(
+            space.network(graph, network_config).to(device), config, device, context
+        )
         if record is not None and record.resume:
             record.restore(training)
-        own = record if world.is_main else None
+        own = record if context.is_main else None
         if own is not None:
             own.start(training)
         try:
@@ -109,14 +111,14 @@ def _run(
     record: RunRecord[Training] | None,
     report: Callable[[Progress], None],
 ) -> None:
-    config, world = training.config, training.world
+    config, context = training.config, training.context
     loader = images.batches(
         config.batch_size,
         config.augmentation,
         seed=config.seed,
         device=training.device,
-        rank=world.rank,
-        world=world.size,
+        rank=context.rank,
+        world=context.size,
     )
     per_epoch = loader.per_pass
     total = per_epoch * config.epochs
@@ -140,7 +142,7 @@ def _run(
 
 
 def _end_epoch(training: Training, images: TrainTestImages, epoch: int, per_epoch: int) -> None:
-    config, world = training.config, training.world
+    config, context = training.config, training.context
     metrics: dict[str, Any] = {
         "epoch": epoch + 1,
         "step": training.step,
@@ -148,8 +150,8 @@ def _end_epoch(training: Training, images: TrainTestImages, epoch: int, per_epoc
         "drop_path": config.drop_path_at(epoch),
         **training.take_means(per_epoch),
     }
-    world.check_identical(training.parameters, "weights")
-    world.broadcast(list(training.network.buffers()))  # the running statistics of the main one
+    context.check_identical(training.parameters, "weights")
+    context.broadcast(list(training.network.buffers()))  # the running statistics of the main one
     if len(images.rows["val"]):
         metrics |= measured(training, training.network, images, "val").facts("val")
         earlier = [old["val_acc"] for old in training.epochs]
@@ -165,15 +167,17 @@ def measured(
     training: Training, network: nn.Module, images: TrainTestImages, part: Part
 ) -> Measures:
     """What a network does on a part of the images, all processes together."""
-    config, world = training.config, training.world
+    config, context = training.config, training.context
     return measure(
         network,
-        images.once(part, EVAL_BATCH, device=training.device, rank=world.rank, world=world.size),
+        images.once(
+            part, EVAL_BATCH, device=training.device, rank=context.rank, world=context.size
+        ),
         images.num_classes,
         device=training.device,
         precision=config.precision,
         channels_last=config.channels_last,
-        world=world,
+        context=context,
     )
 
 

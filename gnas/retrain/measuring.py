@@ -12,8 +12,8 @@ import torch
 from torch import Tensor, nn
 
 from gnas.data.batches import Batch
-from gnas.distributed import ALONE, World
 from gnas.errors import DataError
+from gnas.training.distributed import SINGLE_PROCESS, DistributedContext
 
 TOP = 5
 """Of the second accuracy."""
@@ -65,7 +65,7 @@ def measure(
     device: str = "cpu",
     precision: str = "float32",
     channels_last: bool = False,
-    world: World = ALONE,
+    context: DistributedContext = SINGLE_PROCESS,
 ) -> Measures:
     """Runs the network over the images; it is in the mode in which it was afterwards.
 
@@ -76,7 +76,7 @@ def measure(
         device: Where.
         precision: Of `autocast`.
         channels_last: Memory format of the images.
-        world: All processes that share the images.
+        context: This process among all that share the images.
 
     Raises:
         DataError: there are no images.
@@ -99,7 +99,7 @@ def measure(
             cells = y * num_classes + logits.argmax(1)
             confusion += torch.bincount(cells, minlength=num_classes**2)
     network.train(was_training)
-    confusion, sums = world.total(confusion), world.total(sums)
+    confusion, sums = context.total(confusion), context.total(sums)
     matrix = confusion.view(num_classes, num_classes).cpu()
     count = int(matrix.sum())
     if count == 0:

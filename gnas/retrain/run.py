@@ -16,12 +16,9 @@ from torch_geometric.data import Data
 from gnas.data.files import MISFITS, read_json
 from gnas.data.fitting import FEWER
 from gnas.data.train_test import TrainTestImages, open_train_test
-from gnas.devices import explaining_memory
-from gnas.distributed import ALONE, World
 from gnas.errors import ConfigError, DataError
 from gnas.loggers import RunLog, RunLogger, logging_run
 from gnas.models.counting import num_macs, num_params
-from gnas.records import Progress, RunRecord
 from gnas.retrain.card import save_trained
 from gnas.retrain.loop import RetrainResult, retrain
 from gnas.retrain.plan import RetrainPlan, network_of, planned, with_params
@@ -30,6 +27,9 @@ from gnas.retrain.trainings import COMMAND, MAX_PARAMS, ended_before
 from gnas.runs import NOTICE, environment, plain, working_in, write_config, write_result
 from gnas.spaces import Space, space_record
 from gnas.spaces.networks import NetworkConfig
+from gnas.training.devices import oom_hint
+from gnas.training.distributed import SINGLE_PROCESS, DistributedContext
+from gnas.training.recording import Progress, RunRecord
 
 logger = logging.getLogger(__name__)
 
@@ -42,7 +42,7 @@ def run_retrain(
     plan: RetrainPlan,
     *,
     device: str = "cpu",
-    world: World = ALONE,
+    context: DistributedContext = SINGLE_PROCESS,
     out: Path | None = None,
     resume: bool = False,
     report: Callable[[str, Progress], None] = lambda name, progress: None,
@@ -53,7 +53,7 @@ def run_retrain(
     Args:
         plan: What, how, and on which images.
         device: Where.
-        world: This process among all that train together; the main one writes.
+        context: This process among all that train together; the main one writes.
         out: The run's folder; None writes nothing.
         resume: Go on with what ``out`` holds: what is done stays, what was begun goes on.
         report: Called with the training's name after every step.
@@ -65,14 +65,14 @@ def run_retrain(
     Raises:
         GnasError: see `open_train_test`, `RunRecord` and `retrain`.
     """
-    with working_in(out if world.is_main else None):
-        return _run(plan, device, world, out, resume, report, loggers)
+    with working_in(out if context.is_main else None):
+        return _run(plan, device, context, out, resume, report, loggers)
 
 
 def _run(
     plan: RetrainPlan,
     device: str,
-    world: World,
+    context: DistributedContext,
     out: Path | None,
     resume: bool,
     report: Callable[[str, Progress], None],
@@ -81,36 +81,38 @@ def _run(
     images = open_train_test(plan.images)
     data, line = images.facts(), images.line()
     wanted = plan.config.batch_size
-    plan = plan.fitted(len(images.rows["train"]), world.size)
+    plan = plan.fitted(len(images.rows["train"]), context.size)
     plan = with_params(plan, in_channels=images.in_channels, num_classes=images.num_classes)
     trainings = plan.trainings()
     if not resume:
         _try_networks(plan, images)
-    if world.is_main:
+    if context.is_main:
         logger.log(NOTICE, "%s", line)
         if plan.config.batch_size != wanted:
             logger.log(NOTICE, FEWER, plan.config.batch_size, wanted)
-    if out is not None and world.is_main and not resume and len(trainings) > 1:
+    if out is not None and context.is_main and not resume and len(trainings) > 1:
         if (out / "config.json").exists():
             raise ConfigError(
                 f"a new run needs a folder of its own, but {out} has one; go on with --resume "
                 f"{out}, or choose another"
             )
         write_config(out, _asked(plan), data={**data, "read": line}, device=device)
-    if out is not None and world.is_main and resume and len(trainings) > 1:
+    if out is not None and context.is_main and resume and len(trainings) > 1:
         _note_epochs(out, plan, data={**data, "read": line}, device=device)
     results = []
     for name, config in trainings.items():
         single = replace(plan, config=config, repeats=1, layers=())
         folder = None if out is None else out / name
         notify = partial(report, name)
-        own = folder if world.is_main else None
+        own = folder if context.is_main else None
         with working_in(own), logging_run(own, loggers) as log:
-            results.append(_one(single, images, data, device, world, folder, resume, notify, log))
+            results.append(
+                _one(single, images, data, device, context, folder, resume, notify, log)
+            )
     if len(results) == 1:
         return results[0]
     facts = _together(plan, list(trainings), results)
-    if out is not None and world.is_main:
+    if out is not None and context.is_main:
         write_result(out, facts)
     return facts
 
@@ -133,7 +135,7 @@ def _try_networks(plan: RetrainPlan, images: TrainTestImages) -> None:
         )
         try:
             _check_width(space, graph, size)
-            with torch.random.fork_rng(devices=[]), torch.no_grad(), explaining_memory(advice):
+            with torch.random.fork_rng(devices=[]), torch.no_grad(), oom_hint(advice):
                 space.network(graph, size)(torch.zeros(shape))
         except ConfigError:
             raise
@@ -171,14 +173,14 @@ def _one(
     images: TrainTestImages,
     data: dict[str, Any],
     device: str,
-    world: World,
+    context: DistributedContext,
     out: Path | None,
     resume: bool,
     report: Callable[[Progress], None],
     log: RunLog,
 ) -> dict[str, Any]:
     """One training, or what an earlier start has of it."""
-    state = _state(out, world, plan.config.epochs) if out is not None and resume else NEW
+    state = _state(out, context, plan.config.epochs) if out is not None and resume else NEW
     if state == DONE and out is not None:
         log.update()
         return _finished(out, plan, data)
@@ -187,15 +189,15 @@ def _one(
         plan.space, plan.config, in_channels=images.in_channels, num_classes=images.num_classes
     )
     record = None
-    if out is not None and (world.is_main or state == BEGUN):
+    if out is not None and (context.is_main or state == BEGUN):
         same = {"architecture": _of(plan), "config": plan.config, "data": data}
         record = RunRecord[Training](
             out, same, resume=state == BEGUN, may_grow=("epochs",), log=log
         )
         told = {**data, "read": images.line()}
-        if world.is_main and state == NEW:
+        if context.is_main and state == NEW:
             write_config(out, _asked(plan), data=told, device=device)
-        elif world.is_main:
+        elif context.is_main:
             _note_epochs(out, plan, data=told, device=device)
     result = retrain(
         plan.space,
@@ -204,12 +206,12 @@ def _one(
         images,
         plan.config,
         device=device,
-        world=world,
+        context=context,
         record=record,
         report=report,
     )
-    facts = result_facts(result, plan, images, data, device, world)
-    if out is not None and world.is_main:
+    facts = result_facts(result, plan, images, data, device, context)
+    if out is not None and context.is_main:
         save_trained(out / "weights", result.network, plan.space, network_config, images, facts)
         if result.best is not None:
             save_trained(out / "best", result.best, plan.space, network_config, images, facts)
@@ -223,7 +225,7 @@ def _note_epochs(folder: Path, plan: RetrainPlan, *, data: dict[str, Any], devic
         write_config(folder, _asked(plan), data=data, device=device)
 
 
-def _state(folder: Path, world: World, epochs: int) -> int:
+def _state(folder: Path, context: DistributedContext, epochs: int) -> int:
     """What a run to be resumed has of a training: the main process looks, all agree."""
     found = NEW
     if (folder / "result.json").exists() and not ended_before(folder, epochs):
@@ -233,7 +235,7 @@ def _state(folder: Path, world: World, epochs: int) -> int:
     shared = torch.tensor(found)
     if torch.distributed.is_initialized() and torch.distributed.get_backend() == "nccl":
         shared = shared.cuda()
-    world.broadcast([shared])
+    context.broadcast([shared])
     return int(shared)
 
 
@@ -267,7 +269,7 @@ def result_facts(
     images: TrainTestImages,
     data: dict[str, Any],
     device: str,
-    world: World,
+    context: DistributedContext,
 ) -> dict[str, Any]:
     """What ``result.json`` and ``--json`` say of one training."""
     shape = (images.in_channels, images.config.size, images.config.size)
@@ -287,7 +289,7 @@ def result_facts(
         "macs": num_macs(result.network, shape),
         **environment(device),
         "threads": torch.get_num_threads(),
-        "processes": world.size,
+        "processes": context.size,
         "raised_after": result.raised_after,
         "seconds": result.seconds,
     }

@@ -13,11 +13,11 @@ from torch import Tensor, nn
 from torch.nn.parallel import DistributedDataParallel
 
 from gnas.data.batches import Batch
-from gnas.distributed import ALONE, World
 from gnas.errors import ConfigError, DataError, GnasError
 from gnas.retrain.config import RetrainConfig
 from gnas.retrain.measuring import autocast
 from gnas.spaces.toponas.network import DartsNetwork
+from gnas.training.distributed import SINGLE_PROCESS, DistributedContext
 
 
 class Training:
@@ -30,15 +30,19 @@ class Training:
         network: On ``device``, with its first weights.
         config: How to train.
         device: Where.
-        world: This process among all that train together.
+        context: This process among all that train together.
     """
 
     def __init__(
-        self, network: nn.Module, config: RetrainConfig, device: str, world: World = ALONE
+        self,
+        network: nn.Module,
+        config: RetrainConfig,
+        device: str,
+        context: DistributedContext = SINGLE_PROCESS,
     ) -> None:
         if config.channels_last:
             network = network.to(memory_format=torch.channels_last)
-        self.network, self.config, self.device, self.world = network, config, device, world
+        self.network, self.config, self.device, self.context = network, config, device, context
         self.parameters = [p for p in network.parameters() if p.dim() > 0]  # no place-holders
         self.optimizer = torch.optim.SGD(
             self.parameters,
@@ -53,7 +57,7 @@ class Training:
         if config.compile:
             network.compile()
         self.wrapped: nn.Module = network
-        if world.size > 1:
+        if context.size > 1:
             ids = [torch.device(device)] if device.startswith("cuda") else None
             self.wrapped = DistributedDataParallel(network, device_ids=ids)
         self.step = 0
@@ -71,7 +75,7 @@ class Training:
     @property
     def processes(self) -> int:
         """Processes that train together."""
-        return self.world.size
+        return self.context.size
 
     @property
     def seconds(self) -> float:
@@ -94,7 +98,7 @@ class Training:
         self.network.train()
         if isinstance(self.network, DartsNetwork):
             self.network.drop_path_prob = config.drop_path_at(epoch)
-        torch.manual_seed(_seed(config.seed, self.step, self.world.rank))
+        torch.manual_seed(_seed(config.seed, self.step, self.context.rank))
         size = len(batch[1]) // config.accumulate
         pieces = list(zip(*(torch.split(part, size) for part in batch), strict=True))
         for k, (x, y) in enumerate(pieces, start=1):
@@ -139,7 +143,7 @@ class Training:
 
     def take_means(self, steps: int) -> dict[str, float]:
         """Means over the epoch that ended and all processes; the next one starts from 0."""
-        (mean,) = self.world.average([self.sums])
+        (mean,) = self.context.average([self.sums])
         loss, acc = (mean / steps).tolist()
         self.sums = torch.zeros_like(self.sums)
         return {"train_loss": loss, "train_acc": acc}

@@ -7,8 +7,8 @@ from typing import Any
 
 from gnas.data.files import decoding, read_json_lines
 from gnas.errors import MissingDataError
-from gnas.records import METRICS
 from gnas.retrain.plan import RetrainPlan, planned
+from gnas.training.recording import METRICS
 
 
 def read_trainings(folder: Path) -> tuple[RetrainPlan, dict[str, list[dict[str, Any]]]]:

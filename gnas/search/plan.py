@@ -20,12 +20,12 @@ from gnas.data.config import ProxyImagesConfig
 from gnas.data.names import ProxyDataset
 from gnas.data.places import table_path
 from gnas.errors import ConfigError
-from gnas.recipe import ProxyRecipe
 from gnas.runs import check_unchanged, plain, reading_config
 from gnas.search.objectives import Bound, Goal, Objective
 from gnas.search.settings import SETTINGS
 from gnas.spaces.names import check_space, network_config
 from gnas.studies.places import resumed_storage
+from gnas.training.recipe import ProxyRecipe
 from gnas.user_code import Source
 
 MAY_CHANGE = ("budget", "data_dir", "table", "evaluate", "space")

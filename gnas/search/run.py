@@ -20,7 +20,6 @@ from gnas.data.files import check_regular, decoding, replacing
 from gnas.errors import ConfigError, DataError, GnasError
 from gnas.evaluate import EvaluationJob, Evaluator, FunctionEvaluator
 from gnas.loggers import RunLog, RunLogger, logging_run
-from gnas.records import METRICS, EventFile
 from gnas.runs import (
     NOTICE,
     Figure,
@@ -41,6 +40,7 @@ from gnas.studies import CandidateStudy, candidate_key, local_workers
 from gnas.studies.job import FAILURES, Evaluate, reason
 from gnas.studies.places import shown
 from gnas.studies.workers import Wait
+from gnas.training.recording import METRICS, EventFile
 
 logger = logging.getLogger(__name__)
 

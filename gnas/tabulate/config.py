@@ -24,9 +24,9 @@ from gnas.data.config import LARGEST, SplitImagesConfig
 from gnas.data.images import ImageSplits
 from gnas.errors import ConfigError
 from gnas.graphs import DenseBatch
-from gnas.recipe import ProxyRecipe
 from gnas.search.draws import draw_candidates
 from gnas.spaces import Space, load_space, space_text
+from gnas.training.recipe import ProxyRecipe
 
 SIZE_FIELDS = ("stem_channels", "num_stacks", "cells_per_stack")
 """Fields of ``network`` that older tables name beside all others."""

@@ -16,9 +16,9 @@ from gnas.data import load_table
 from gnas.data.images import ImageSplits, load_images
 from gnas.errors import ConfigError
 from gnas.models import NasgemNetworkConfig, nasgem_network, num_macs, num_params
-from gnas.recipe import ProxyRecipe
 from gnas.spaces import NASGEM
-from gnas.train import fresh_network, train_proxy
+from gnas.training.recipe import ProxyRecipe
+from gnas.training.short import fresh_network, train_proxy
 
 SCRIPTS = Path(__file__).parents[2] / "benchmarks"
 

@@ -19,10 +19,10 @@ from gnas.data.config import SplitImagesConfig
 from gnas.errors import DataError
 from gnas.evaluate import TrainingEvaluator
 from gnas.models import read_facts
-from gnas.recipe import ProxyRecipe
 from gnas.retrain.source import run_source
 from gnas.search import run_search
 from gnas.spaces import NASBench201
+from gnas.training.recipe import ProxyRecipe
 
 pytestmark = pytest.mark.usefixtures("no_pictures")
 

@@ -70,11 +70,11 @@ def test_what_cannot_be_shown(
 
 def training_run(folder: Path) -> Path:
     """A run of two trainings, one of which has finished two epochs."""
-    from gnas.records import METRICS
     from gnas.retrain.plan import plan_retrain
     from gnas.retrain.run import _asked
     from gnas.runs import write_config
     from gnas.spaces import NASBench201
+    from gnas.training.recording import METRICS
 
     plan = plan_retrain(
         NASBench201(), "|nor_conv_3x3~0|+|none~0|none~1|+|none~0|none~1|skip_connect~2|", repeats=2

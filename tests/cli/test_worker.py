@@ -12,9 +12,9 @@ from optuna.trial import TrialState
 from typer.testing import CliRunner
 
 from gnas.cli import app
-from gnas.recipe import ProxyRecipe
 from gnas.studies import CandidateStudy
 from gnas.tabulate import TabulateConfig
+from gnas.training.recipe import ProxyRecipe
 from tests.studies.jobs import Doubling
 from tests.tabulate.test_tabulate import candidates, job_of
 

@@ -22,9 +22,9 @@ from gnas.evaluate import (
 )
 from gnas.evaluate.base import check_measures
 from gnas.models import NasgemNetworkConfig, nasgem_network, num_macs, num_params
-from gnas.recipe import ProxyRecipe
 from gnas.spaces import NASGEM, SPACES, NASBench201, Space, load_space, space_record
-from gnas.train import fresh_network, train_proxy
+from gnas.training.recipe import ProxyRecipe
+from gnas.training.short import fresh_network, train_proxy
 
 
 @pytest.fixture(scope="module")

@@ -15,11 +15,10 @@ import torch
 from safetensors.torch import save_file
 from torch import Tensor
 
-from gnas.checkpoints import Checkpoints
 from gnas.errors import DataError
 from gnas.loggers import RunLog
 from gnas.models import NetworkFacts, load_network, save_network
-from gnas.records import LineLog, RunRecord
+from gnas.records import LineLog
 from gnas.retrain.plan import plan_retrain
 from gnas.retrain.plan import planned as planned_retrain
 from gnas.retrain.run import _asked, _finished
@@ -32,6 +31,8 @@ from gnas.search.toponas.plan import planned as planned_toponas
 from gnas.search.toponas.record import HISTORY
 from gnas.search.toponas.trace import read_trace as read_toponas
 from gnas.spaces import space_of_text
+from gnas.training.checkpoints import Checkpoints
+from gnas.training.recording import RunRecord
 from tests.hostile.mutations import ROUNDS, VALUES, command, dumped, flipped, mutated, refused
 from tests.hostile.test_files import GENOTYPE
 

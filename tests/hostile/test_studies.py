@@ -14,10 +14,10 @@ import pytest
 from gnas.data.config import ProxyImagesConfig
 from gnas.errors import DataError
 from gnas.evaluate import EvaluationJob, TrainingEvaluator
-from gnas.recipe import ProxyRecipe
 from gnas.runs import plain
 from gnas.spaces import NASBench201, space_record
 from gnas.studies import CandidateStudy
+from gnas.training.recipe import ProxyRecipe
 from tests.hostile.mutations import ROUNDS, any_value, dumped, flipped, mutated, refused
 from tests.studies.jobs import Doubling
 

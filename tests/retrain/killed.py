@@ -6,9 +6,9 @@ from pathlib import Path
 
 import torch
 
-from gnas.records import RunRecord
 from gnas.retrain import RetrainConfig, RetrainResult
 from gnas.retrain.state import Training
+from gnas.training.recording import RunRecord
 from tests.retrain.conftest import make_images, tiny, train
 from tests.search.toponas import killed
 

@@ -12,12 +12,12 @@ from typing import Any
 import torch
 from safetensors.torch import save_file
 
-from gnas.distributed import ALONE, World, joined
-from gnas.records import RunRecord
 from gnas.retrain import RetrainResult
 from gnas.retrain.plan import plan_retrain
 from gnas.retrain.run import run_retrain
 from gnas.retrain.state import Training
+from gnas.training.distributed import SINGLE_PROCESS, DistributedContext, init_distributed
+from gnas.training.recording import RunRecord
 from tests.retrain.conftest import GENOTYPE, SPACE, tiny, train
 from tests.search.toponas.ranks import fork_two
 
@@ -40,38 +40,38 @@ def stop(progress: Any) -> None:
         raise Stop
 
 
-def resumed(world: World, folder: Path) -> RetrainResult:
+def resumed(context: DistributedContext, folder: Path) -> RetrainResult:
     """Stopped in the middle of an epoch, then resumed."""
 
     def record(resume: bool) -> RunRecord[Training] | None:
-        if not (world.is_main or resume):
+        if not (context.is_main or resume):
             return None
         return RunRecord(folder / "run", {"config": CONFIGS["resumed"]}, resume=resume, every_s=0)
 
     try:
-        train(CONFIGS["resumed"], world=world, record=record(False), report=stop)
+        train(CONFIGS["resumed"], context=context, record=record(False), report=stop)
     except Stop:
         torch.distributed.barrier()
-    return train(CONFIGS["resumed"], world=world, record=record(True))
+    return train(CONFIGS["resumed"], context=context, record=record(True))
 
 
-def everything(folder: Path, world: World = ALONE) -> None:
+def everything(folder: Path, context: DistributedContext = SINGLE_PROCESS) -> None:
     for name, config in CONFIGS.items():
-        result = resumed(world, folder) if name == "resumed" else train(config, world=world)
+        result = resumed(context, folder) if name == "resumed" else train(config, context=context)
         weights = {k: v.clone() for k, v in result.network.state_dict().items()}
         facts = torch.tensor([result.test.acc, result.test.loss, result.test.count])
-        save_file({**weights, "test": facts}, folder / f"{name}-{world.rank}.safetensors")
+        save_file({**weights, "test": facts}, folder / f"{name}-{context.rank}.safetensors")
     plan = plan_retrain(
         SPACE, GENOTYPE, repeats=2, layers=(3,), channels=2, epochs=1, batch_size=400,
         image_size=8,
     )  # fmt: skip
     for resume in (False, True):
-        run_retrain(plan, out=folder / "digits", world=world, resume=resume)
+        run_retrain(plan, out=folder / "digits", context=context, resume=resume)
 
 
 def main() -> None:
-    with joined("cpu") as (world, _):
-        everything(Path(sys.argv[1]), world)
+    with init_distributed("cpu") as (context, _):
+        everything(Path(sys.argv[1]), context)
 
 
 if __name__ == "__main__":

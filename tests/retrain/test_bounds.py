@@ -15,15 +15,15 @@ from PIL import Image
 from gnas.data.config import TrainTestConfig
 from gnas.data.fitting import check_batch, fitting_batch
 from gnas.data.images import ImageSplits
-from gnas.distributed import ALONE
 from gnas.errors import ConfigError
 from gnas.models import num_params
-from gnas.recipe import ProxyRecipe
 from gnas.retrain.plan import network_of, plan_retrain, planned, resumed_plan, with_params
 from gnas.retrain.run import run_retrain
 from gnas.search.toponas.plan import plan_search
 from gnas.search.toponas.run import run_search
-from gnas.train import train_proxy
+from gnas.training.distributed import SINGLE_PROCESS
+from gnas.training.recipe import ProxyRecipe
+from gnas.training.short import train_proxy
 from tests.retrain.conftest import GENOTYPE, SPACE
 
 FAST: dict[str, Any] = {"layers": (3,), "channels": 2, "epochs": 1, "image_size": 8}
@@ -141,7 +141,7 @@ def test_nothing_is_written_of_what_cannot_be_trained(
         run_retrain(several, out=tmp_path / "run")
     assert not (tmp_path / "run").exists()
     good = plan_retrain(SPACE, GENOTYPE, "folder", data_dir=str(folder), **FAST)
-    assert run_retrain(good, out=tmp_path / "run", world=ALONE)["metrics"]["epoch"] == 1
+    assert run_retrain(good, out=tmp_path / "run", context=SINGLE_PROCESS)["metrics"]["epoch"] == 1
 
 
 def test_shifts_and_cutout_follow_the_size_of_the_images() -> None:

@@ -13,11 +13,11 @@ import torch
 from safetensors.torch import load_file
 from torch import nn
 
-from gnas.checkpoints import Checkpoints
 from gnas.errors import ConfigError, DataError, GnasError
 from gnas.retrain import RetrainConfig, retrain_cifar10, retrain_imagenet
 from gnas.retrain.measuring import measure
 from gnas.retrain.state import Training
+from gnas.training.checkpoints import Checkpoints
 from tests.conftest import ROOT
 from tests.retrain import ranks
 from tests.retrain.conftest import make_images, tiny, train

@@ -19,7 +19,6 @@ from gnas.errors import ConfigError, DataError, MissingDataError
 from gnas.evaluate import TableEvaluator, TrainingEvaluator
 from gnas.graphs import DenseBatch
 from gnas.predictors import default
-from gnas.recipe import ProxyRecipe
 from gnas.runs import plain
 from gnas.search import (
     SEARCHERS,
@@ -32,6 +31,7 @@ from gnas.search import (
 )
 from gnas.search.run import Progress
 from gnas.spaces import NASGEM, NASBench201
+from gnas.training.recipe import ProxyRecipe
 from tests.search.evaluations import convolutions
 
 SETTINGS: dict[str, dict[str, int]] = {

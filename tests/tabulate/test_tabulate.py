@@ -15,7 +15,6 @@ from gnas.data import BenchmarkTable, load_table, verify_table
 from gnas.errors import ConfigError, DataError, GnasError, UnsupportedError
 from gnas.evaluate import EvaluationJob
 from gnas.models import NASBench101NetworkConfig, nasbench101_network, num_macs, num_params
-from gnas.recipe import ProxyRecipe
 from gnas.search import Evaluation, read_result
 from gnas.spaces import SPACES, NASBench101, space_record
 from gnas.studies import CandidateStudy, work
@@ -26,7 +25,8 @@ from gnas.tabulate import (
     tabulated_config,
     write_table,
 )
-from gnas.train import fresh_network, train_proxy
+from gnas.training.recipe import ProxyRecipe
+from gnas.training.short import fresh_network, train_proxy
 
 TINY = TabulateConfig(
     cells=2,

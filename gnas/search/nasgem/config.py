@@ -10,9 +10,9 @@ from pydantic import Field
 
 from gnas.config import Count, NotNegative, Rate, Seed, configuration, from_record
 from gnas.errors import ConfigError
-from gnas.recipe import ProxyRecipe
 from gnas.search.settings import NASGEM_POOL
 from gnas.spaces.nasgem.config import NasgemNetworkConfig, Prior, wiring_parameters
+from gnas.training.recipe import ProxyRecipe
 
 if TYPE_CHECKING:
     from gnas.spaces.nasgem import NASGEM

@@ -1,7 +1,7 @@
 """TopoNAS: operations and topology learned by gradient in one supernet.
 
-`search_toponas` is the search; `ToponasConfig` and its presets say how; `RunRecord` makes it
-resumable; `joined` lets several processes search together.
+`search_toponas` is the search; `ToponasConfig` and its presets say how; `SearchRecord` makes it
+resumable; `init_distributed` lets several processes search together.
 """
 
 from __future__ import annotations
@@ -11,8 +11,6 @@ from typing import TYPE_CHECKING
 from gnas.lazy import on_first_use
 
 if TYPE_CHECKING:
-    from gnas.distributed import World as World
-    from gnas.distributed import joined as joined
     from gnas.search.toponas.arch import ArchParameters as ArchParameters
     from gnas.search.toponas.arch import DerivedCell as DerivedCell
     from gnas.search.toponas.config import BASELINES as BASELINES
@@ -24,22 +22,24 @@ if TYPE_CHECKING:
     from gnas.search.toponas.config import toponas_imagenet as toponas_imagenet
     from gnas.search.toponas.loop import SupernetSearchResult as SupernetSearchResult
     from gnas.search.toponas.loop import search_toponas as search_toponas
-    from gnas.search.toponas.record import RunRecord as RunRecord
+    from gnas.search.toponas.record import SearchRecord as SearchRecord
     from gnas.search.toponas.where import search_space as search_space
     from gnas.search.toponas.where import supernets_of as supernets_of
     from gnas.search.toponas.where import toponas_space as toponas_space
+    from gnas.training.distributed import DistributedContext as DistributedContext
+    from gnas.training.distributed import init_distributed as init_distributed
 
 _HOME = {
     "ArchParameters": "gnas.search.toponas.arch",
     "BASELINES": "gnas.search.toponas.config",
     "DerivedCell": "gnas.search.toponas.arch",
     "PRESETS": "gnas.search.toponas.config",
-    "RunRecord": "gnas.search.toponas.record",
+    "SearchRecord": "gnas.search.toponas.record",
     "SIZES": "gnas.search.toponas.config",
     "SupernetSearchResult": "gnas.search.toponas.loop",
     "ToponasConfig": "gnas.search.toponas.config",
-    "World": "gnas.distributed",
-    "joined": "gnas.distributed",
+    "DistributedContext": "gnas.training.distributed",
+    "init_distributed": "gnas.training.distributed",
     "search_space": "gnas.search.toponas.where",
     "search_toponas": "gnas.search.toponas.loop",
     "supernets_of": "gnas.search.toponas.where",
@@ -54,11 +54,11 @@ __all__ = [
     "SIZES",
     "ArchParameters",
     "DerivedCell",
-    "RunRecord",
+    "DistributedContext",
+    "SearchRecord",
     "SupernetSearchResult",
     "ToponasConfig",
-    "World",
-    "joined",
+    "init_distributed",
     "search_space",
     "search_toponas",
     "supernets_of",

@@ -13,19 +13,19 @@ from torch_geometric.data import Data
 
 from gnas.data.batches import Batch
 from gnas.data.parts import SearchLoaders
-from gnas.devices import explaining_memory
-from gnas.distributed import ALONE, World
 from gnas.errors import ConfigError, DataError, GnasError
-from gnas.records import Progress
 from gnas.search.toponas.arch import ArchParameters, DerivedCell, edge_codes
 from gnas.search.toponas.config import ToponasConfig
-from gnas.search.toponas.record import RunRecord
+from gnas.search.toponas.record import SearchRecord
 from gnas.search.toponas.state import SearchState
 from gnas.search.toponas.updates import Updater
 from gnas.search.toponas.where import search_space, supernets_of
 from gnas.spaces.base import Space
 from gnas.spaces.supernets import SupernetConfig
 from gnas.spaces.toponas.genotype import Genotype
+from gnas.training.devices import oom_hint
+from gnas.training.distributed import SINGLE_PROCESS, DistributedContext
+from gnas.training.recording import Progress
 
 logger = logging.getLogger(__name__)
 
@@ -84,9 +84,9 @@ def search_toponas(
     config: ToponasConfig,
     *,
     device: str = "cpu",
-    world: World = ALONE,
+    context: DistributedContext = SINGLE_PROCESS,
     build: Callable[[SupernetConfig], nn.Module] | None = None,
-    record: RunRecord | None = None,
+    record: SearchRecord | None = None,
     report: Callable[[Progress], None] = lambda progress: None,
 ) -> SupernetSearchResult:
     """Learns operations and topology in a supernet and derives an architecture.
@@ -99,7 +99,7 @@ def search_toponas(
         loaders: The images of w, alpha and beta, on ``device``.
         config: How to search.
         device: Where to search.
-        world: This process among all that search together.
+        context: This process among all that search together.
         build: Makes the supernet from torch's global generator, with the interface of those of
             the space; None takes the space's own.
         record: Where the main process writes what happens, and a resumed search starts from.
@@ -115,13 +115,13 @@ def search_toponas(
     """
     _check(space, loaders, config)
     gpus = [torch.device(device)] if device.startswith("cuda") else []
-    with torch.random.fork_rng(devices=gpus), explaining_memory(_advice(config)):
+    with torch.random.fork_rng(devices=gpus), oom_hint(_advice(config)):
         torch.manual_seed(config.seed)
-        updater = _updater(loaders, config, device, world, build)
+        updater = _updater(loaders, config, device, context, build)
         state = SearchState(updater)
         if record is not None and record.resume:
             record.restore(state)
-        own = record if world.is_main else None
+        own = record if context.is_main else None
         if own is not None:
             own.start(state)
         try:
@@ -136,7 +136,7 @@ def _updater(
     loaders: SearchLoaders,
     config: ToponasConfig,
     device: str,
-    world: World,
+    context: DistributedContext,
     build: Callable[[SupernetConfig], nn.Module] | None,
 ) -> Updater:
     supernet = (build or supernets_of(config).build)(
@@ -154,17 +154,17 @@ def _updater(
         )
     ).to(device)
     arch = ArchParameters(config).to(device)
-    world.broadcast([*supernet.state_dict().values(), *arch.state_dict().values()])
+    context.broadcast([*supernet.state_dict().values(), *arch.state_dict().values()])
     if config.compile:
         supernet.compile()
-    return Updater(supernet.train(), arch, config, world)
+    return Updater(supernet.train(), arch, config, context)
 
 
 def _run(
     space: Space,
     loaders: SearchLoaders,
     state: SearchState,
-    record: RunRecord | None,
+    record: SearchRecord | None,
     report: Callable[[Progress], None],
 ) -> None:
     config = state.updater.config

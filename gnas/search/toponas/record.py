@@ -4,14 +4,14 @@ from __future__ import annotations
 
 from safetensors.torch import save
 
-from gnas import records
 from gnas.data.files import replacing
 from gnas.search.toponas.state import SearchState
+from gnas.training.recording import RunRecord
 
 HISTORY = "history.safetensors"
 
 
-class RunRecord(records.RunRecord[SearchState]):
+class SearchRecord(RunRecord[SearchState]):
     """As any run's, and ``history.safetensors``.
 
     That file has alpha, beta and s before the first and after every epoch.

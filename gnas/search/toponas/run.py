@@ -14,10 +14,8 @@ import torch
 
 from gnas.data.fitting import FEWER
 from gnas.data.parts import SearchImages, open_images, search_loaders
-from gnas.distributed import ALONE, World
 from gnas.loggers import RunLog, RunLogger, logging_run
 from gnas.models import num_macs, num_params
-from gnas.records import Progress
 from gnas.retrain.config import CELL_SIZES, DARTS_SIZE
 from gnas.runs import (
     NOTICE,
@@ -30,9 +28,11 @@ from gnas.search.toponas.arch import uniform_entropies
 from gnas.search.toponas.config import DARTS, ToponasConfig
 from gnas.search.toponas.loop import SupernetSearchResult, search_toponas
 from gnas.search.toponas.plan import COMMAND, SearchPlan
-from gnas.search.toponas.record import RunRecord
+from gnas.search.toponas.record import SearchRecord
 from gnas.search.toponas.where import search_space
 from gnas.spaces import Space, space_record
+from gnas.training.distributed import SINGLE_PROCESS, DistributedContext
+from gnas.training.recording import Progress
 
 logger = logging.getLogger(__name__)
 
@@ -94,7 +94,7 @@ def run_search(
     plan: SearchPlan,
     *,
     device: str = "cpu",
-    world: World = ALONE,
+    context: DistributedContext = SINGLE_PROCESS,
     out: Path | None = None,
     resume: bool = False,
     report: Callable[[Progress], None] = lambda progress: None,
@@ -106,7 +106,7 @@ def run_search(
     Args:
         plan: How, and in which images.
         device: Where.
-        world: This process among all that search together; the main one writes.
+        context: This process among all that search together; the main one writes.
         out: The run's folder; None writes nothing.
         resume: Go on from the checkpoint in ``out``.
         report: Called after every step.
@@ -114,17 +114,17 @@ def run_search(
         loggers: Trackers that show the run in ``out``, see `gnas.loggers`.
 
     Raises:
-        GnasError: see `open_images`, `RunRecord` and `search_toponas`.
+        GnasError: see `open_images`, `SearchRecord` and `search_toponas`.
     """
-    own = out if world.is_main else None
+    own = out if context.is_main else None
     with working_in(own), logging_run(own, loggers) as log:
-        return _run(plan, device, world, out, resume, report, figures, log)
+        return _run(plan, device, context, out, resume, report, figures, log)
 
 
 def _run(
     plan: SearchPlan,
     device: str,
-    world: World,
+    context: DistributedContext,
     out: Path | None,
     resume: bool,
     report: Callable[[Progress], None],
@@ -135,10 +135,10 @@ def _run(
     images = open_images(
         plan.images,
         num_parts=plan.config.num_parts,
-        new_list=out / IMAGE_LIST if out is not None and (world.is_main or resume) else None,
+        new_list=out / IMAGE_LIST if out is not None and (context.is_main or resume) else None,
     )
     wanted = plan.config.batch_size
-    plan = plan.fitted(min(map(len, images.parts)), world.size)
+    plan = plan.fitted(min(map(len, images.parts)), context.size)
     config = plan.config
     loaders = search_loaders(
         images,
@@ -146,18 +146,18 @@ def _run(
         seed=config.seed,
         joint=config.update == "joint",
         device=device,
-        rank=world.rank,
-        world=world.size,
+        rank=context.rank,
+        world=context.size,
     )
     data = images.facts()
-    if world.is_main:
+    if context.is_main:
         logger.log(NOTICE, "%s", images.line)
         if config.batch_size != wanted:
             logger.log(NOTICE, FEWER, config.batch_size, wanted)
     record = None
-    if out is not None and (world.is_main or resume):
-        record = RunRecord(out, {"config": config, "data": data}, resume=resume, log=log)
-        if world.is_main and not resume:
+    if out is not None and (context.is_main or resume):
+        record = SearchRecord(out, {"config": config, "data": data}, resume=resume, log=log)
+        if context.is_main and not resume:
             whole = {"command": COMMAND, "search": config, "images": plan.images}
             write_config(out, whole, data={**data, "read": images.line}, device=device)
     found = search_toponas(
@@ -165,18 +165,22 @@ def _run(
         loaders,
         config,
         device=device,
-        world=world,
+        context=context,
         record=record,
         report=report,
     )
-    result = result_of(found, plan, images, device, world)
-    if out is not None and world.is_main:
+    result = result_of(found, plan, images, device, context)
+    if out is not None and context.is_main:
         write_result(out, result, figures(found) if figures is not None else None)
     return result
 
 
 def result_of(
-    result: SupernetSearchResult, plan: SearchPlan, images: SearchImages, device: str, world: World
+    result: SupernetSearchResult,
+    plan: SearchPlan,
+    images: SearchImages,
+    device: str,
+    context: DistributedContext,
 ) -> ToponasResult:
     """What a search found, with the network that ``gnas retrain`` makes of it."""
     space = search_space(plan.config)
@@ -205,7 +209,7 @@ def result_of(
         supernet_params=result.supernet_params,
         device=device,
         threads=torch.get_num_threads(),
-        processes=world.size,
+        processes=context.size,
         seconds=result.seconds,
     )
 

@@ -11,7 +11,6 @@ from typing import Any
 import numpy as np
 from scipy.stats import ttest_ind
 
-from gnas.checkpoints import Checkpoints
 from gnas.data.files import decoding, read_json
 from gnas.errors import ConfigError, MissingDataError
 from gnas.loggers import RunLogger
@@ -25,6 +24,7 @@ from gnas.search.toponas.plan import SELECT_COMMAND, SearchPlan, Selection, chec
 from gnas.search.toponas.run import network_size, run_search
 from gnas.search.toponas.where import search_space
 from gnas.spaces import space_record
+from gnas.training.checkpoints import Checkpoints
 
 VAL_SHARE = 0.1
 """Choice: share of the training images that cells are chosen by."""

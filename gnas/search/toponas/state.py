@@ -40,7 +40,7 @@ class SearchState:
     @property
     def processes(self) -> int:
         """Processes that search together."""
-        return self.updater.world.size
+        return self.updater.context.size
 
     @property
     def seconds(self) -> float:

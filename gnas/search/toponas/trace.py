@@ -13,11 +13,11 @@ from torch_geometric.data import Data
 
 from gnas.data.files import check_regular, decoding, read_json, read_json_lines
 from gnas.errors import DataError, MissingDataError
-from gnas.records import METRICS
 from gnas.search.toponas.config import ToponasConfig
 from gnas.search.toponas.plan import planned
 from gnas.search.toponas.record import HISTORY
 from gnas.search.toponas.where import search_space
+from gnas.training.recording import METRICS
 
 
 @dataclass(frozen=True)

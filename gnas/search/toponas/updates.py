@@ -17,10 +17,10 @@ import torch
 from torch import Tensor, nn
 
 from gnas.data.batches import Batch
-from gnas.distributed import ALONE, World
 from gnas.search.toponas.arch import ArchParameters
 from gnas.search.toponas.config import ToponasConfig
 from gnas.spaces.supernets import MixedWeights
+from gnas.training.distributed import SINGLE_PROCESS, DistributedContext
 
 HVP_RADIUS = 0.01
 """Length of the finite-difference step in w (DARTS, section 2.3, footnote 2)."""
@@ -81,9 +81,9 @@ class Updater:
         supernet: nn.Module,
         arch: ArchParameters,
         config: ToponasConfig,
-        world: World = ALONE,
+        context: DistributedContext = SINGLE_PROCESS,
     ) -> None:
-        self.supernet, self.arch, self.config, self.world = supernet, arch, config, world
+        self.supernet, self.arch, self.config, self.context = supernet, arch, config, context
         self.w = list(supernet.parameters())
         self.w_optimizer = torch.optim.SGD(
             self.w, lr=config.lr, momentum=config.momentum, weight_decay=config.weight_decay
@@ -159,7 +159,7 @@ class Updater:
             count = len(optimizer.param_groups[0]["params"])
             self._descend(optimizer, gradients[:count])
             gradients = gradients[count:]
-        self.world.check_identical(inputs, " and ".join(names))
+        self.context.check_identical(inputs, " and ".join(names))
         return measured[-1]
 
     def _descend(
@@ -205,7 +205,7 @@ class Updater:
                     if weight:
                         own = self._grad(term.weight * weight * penalty(), inputs)
                         totals = _add(totals, own)
-        *totals, means = self.world.average([*totals, torch.stack(shown)])
+        *totals, means = self.context.average([*totals, torch.stack(shown)])
         if self.loss_scale != 1:
             totals = [total / self.loss_scale for total in totals]
         return [Measured(*pair) for pair in means.tolist()], totals
@@ -281,7 +281,7 @@ class Updater:
                 for piece in pieces:
                     own = slope(*piece) if held is None else held
                     total += _flat_grad(own, inputs, vector, retain_graph=held is not None)
-                return self.world.average([total / len(pieces)])[0]
+                return self.context.average([total / len(pieces)])[0]
 
             dominant = dominant_eigenvalue(product, like, rounds)
             if dominant >= 0:

@@ -17,12 +17,12 @@ from typing import Any
 
 import torch
 
-import gnas.checkpoints
-from gnas.checkpoints import Checkpoints
-from gnas.search.toponas import RunRecord, SupernetSearchResult, ToponasConfig
+import gnas.training.checkpoints
+from gnas.search.toponas import SearchRecord, SupernetSearchResult, ToponasConfig
+from gnas.training.checkpoints import Checkpoints
 from tests.search.toponas.conftest import search, tiny
 
-module: Any = gnas.checkpoints
+module: Any = gnas.training.checkpoints
 CONFIG: ToponasConfig = tiny(epochs=40, order=2, method="milenas", arch_lr=0.02)
 FACTS = {"config": CONFIG, "data": {"sha256": "ab"}}
 
@@ -30,7 +30,7 @@ FACTS = {"config": CONFIG, "data": {"sha256": "ab"}}
 def attempt(folder: Path, *, resume: bool) -> SupernetSearchResult:
     """One run of the search with a checkpoint after every step."""
     torch.set_num_threads(1)
-    record = RunRecord(folder, FACTS, resume=resume, every_s=0)
+    record = SearchRecord(folder, FACTS, resume=resume, every_s=0)
     return search(CONFIG, record=record)
 
 

@@ -20,10 +20,15 @@ from typer.testing import CliRunner
 
 from gnas import viz as pictures
 from gnas.cli import app
-from gnas.distributed import ALONE
 from gnas.errors import GnasError
-from gnas.search.toponas import RunRecord, SupernetSearchResult, World, joined
+from gnas.search.toponas import (
+    DistributedContext,
+    SearchRecord,
+    SupernetSearchResult,
+    init_distributed,
+)
 from gnas.spaces.supernets import SupernetConfig
+from gnas.training.distributed import SINGLE_PROCESS
 from tests.models.plain_supernet import PlainSupernet
 from tests.search.toponas.conftest import make_loaders, search, tiny
 
@@ -48,12 +53,14 @@ class Cells(nn.Module):
         return logits
 
 
-def run(name: str, world: World = ALONE, **options: Any) -> SupernetSearchResult:
+def run(
+    name: str, context: DistributedContext = SINGLE_PROCESS, **options: Any
+) -> SupernetSearchResult:
     config = CONFIGS[name]
-    loaders = make_loaders(config, rank=world.rank, world=world.size)
+    loaders = make_loaders(config, rank=context.rank, world=context.size)
     if name in ("pieces", "batch_norm"):
         options["build"] = Cells
-    return search(config, loaders=loaders, world=world, **options)
+    return search(config, loaders=loaders, context=context, **options)
 
 
 class Stop(Exception):
@@ -65,36 +72,36 @@ def stop(progress: Any) -> None:
         raise Stop
 
 
-def resumed(world: World, folder: Path) -> SupernetSearchResult:
+def resumed(context: DistributedContext, folder: Path) -> SupernetSearchResult:
     """Stopped in the middle of an epoch, then resumed."""
     facts = {"config": CONFIGS["resumed"], "data": {}}
 
-    def record(resume: bool) -> RunRecord | None:
-        if not (world.is_main or resume):
+    def record(resume: bool) -> SearchRecord | None:
+        if not (context.is_main or resume):
             return None
-        return RunRecord(folder / "run", facts, resume=resume, every_s=0)
+        return SearchRecord(folder / "run", facts, resume=resume, every_s=0)
 
     try:
-        run("resumed", world, record=record(False), report=stop)
+        run("resumed", context, record=record(False), report=stop)
     except Stop:
         torch.distributed.barrier()
-    return run("resumed", world, record=record(True))
+    return run("resumed", context, record=record(True))
 
 
-def differing(world: World, folder: Path) -> None:
+def differing(context: DistributedContext, folder: Path) -> None:
     """What the processes should share differs."""
-    world.check_identical([torch.zeros(2)], "zeros")
+    context.check_identical([torch.zeros(2)], "zeros")
     try:
-        world.check_identical([torch.tensor([1.0, float(world.rank)])], "alpha")
+        context.check_identical([torch.tensor([1.0, float(context.rank)])], "alpha")
     except GnasError as error:
-        (folder / f"error-{world.rank}").write_text(str(error))
+        (folder / f"error-{context.rank}").write_text(str(error))
 
 
-def everything(folder: Path, world: World) -> None:
+def everything(folder: Path, context: DistributedContext) -> None:
     for name in CONFIGS:
-        result = resumed(world, folder) if name == "resumed" else run(name, world)
-        save_file(result.history, folder / f"{name}-{world.rank}.safetensors")
-    differing(world, folder)
+        result = resumed(context, folder) if name == "resumed" else run(name, context)
+        save_file(result.history, folder / f"{name}-{context.rank}.safetensors")
+    differing(context, folder)
 
 
 def command(folder: Path) -> None:
@@ -142,8 +149,8 @@ def main() -> None:
     folder = Path(sys.argv[1])
 
     def library() -> None:
-        with joined("cpu") as (world, _):
-            everything(folder, world)
+        with init_distributed("cpu") as (context, _):
+            everything(folder, context)
 
     fork_two(library, lambda: command(folder))
 

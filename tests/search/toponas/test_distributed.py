@@ -12,7 +12,7 @@ from safetensors.torch import load_file
 from torch import Tensor
 
 from gnas.errors import ConfigError
-from gnas.search.toponas import joined
+from gnas.search.toponas import init_distributed
 from tests.conftest import ROOT
 from tests.search.toponas.conftest import make_loaders, search, tiny
 from tests.search.toponas.ranks import CONFIGS, Cells, run
@@ -92,9 +92,12 @@ def test_batches_that_cannot_be_shared_and_environments_that_cannot_be(
     with pytest.raises(ConfigError, match=r"share of a batch must be a multiple of accumulate"):
         search(tiny(accumulate=4), loaders=make_loaders(tiny(batch_size=6)))
     monkeypatch.setenv("WORLD_SIZE", "2")
-    with pytest.raises(ConfigError, match="RANK and LOCAL_RANK must be numbers"), joined("cpu"):
+    with (
+        pytest.raises(ConfigError, match="RANK and LOCAL_RANK must be numbers"),
+        init_distributed("cpu"),
+    ):
         pass
     monkeypatch.setenv("RANK", "0")
     monkeypatch.setenv("LOCAL_RANK", str(torch.cuda.device_count()))
-    with pytest.raises(ConfigError, match="needs a GPU of its own"), joined("cuda"):
+    with pytest.raises(ConfigError, match="needs a GPU of its own"), init_distributed("cuda"):
         pass

@@ -11,18 +11,18 @@ from typing import Any
 import pytest
 import torch
 
-from gnas.checkpoints import Checkpoints
 from gnas.errors import ConfigError, DataError, MissingDataError
-from gnas.search.toponas import RunRecord, ToponasConfig
+from gnas.search.toponas import SearchRecord, ToponasConfig
+from gnas.training.checkpoints import Checkpoints
 from tests.conftest import ROOT
 from tests.search.toponas.conftest import make_loaders, search, tiny
 
 DATA = {"sha256": "ab", "parts": [1, 2]}
 
 
-def record(folder: Path, config: ToponasConfig, **options: Any) -> RunRecord:
+def record(folder: Path, config: ToponasConfig, **options: Any) -> SearchRecord:
     facts = {"config": config, "data": options.pop("data", DATA)}
-    return RunRecord(folder, facts, every_s=0, **options)
+    return SearchRecord(folder, facts, every_s=0, **options)
 
 
 def without_time(path: Path) -> list[dict[str, Any]]:
@@ -132,7 +132,7 @@ def test_a_checkpoint_of_another_network(tmp_path: Path) -> None:
 
 def test_checkpoints_keep_the_last_two_and_are_not_written_too_often(tmp_path: Path) -> None:
     config = tiny(epochs=5)
-    rare = RunRecord(tmp_path / "rare", {"config": config, "data": DATA}, every_s=3600)
+    rare = SearchRecord(tmp_path / "rare", {"config": config, "data": DATA}, every_s=3600)
     search(config, record=rare)
     assert Checkpoints(tmp_path / "rare" / "checkpoint").steps() == [0, 10]  # first and last
     checkpoints = Checkpoints(tmp_path / "a")

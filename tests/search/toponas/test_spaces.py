@@ -13,7 +13,7 @@ import torch
 from gnas.errors import ConfigError, GraphError, UnsupportedError
 from gnas.search.toponas import (
     ArchParameters,
-    RunRecord,
+    SearchRecord,
     SupernetSearchResult,
     ToponasConfig,
     search_space,
@@ -132,10 +132,10 @@ def test_a_search_that_draws_resumes_to_the_same_bits(tmp_path: Path, way: str) 
             raise Killed
 
     whole = search_201(config)
-    record = RunRecord(tmp_path, {"config": config}, every_s=0)
+    record = SearchRecord(tmp_path, {"config": config}, every_s=0)
     with pytest.raises(Killed):
         search_201(config, record=record, report=kill)
-    again = search_201(config, record=RunRecord(tmp_path, {"config": config}, resume=True))
+    again = search_201(config, record=SearchRecord(tmp_path, {"config": config}, resume=True))
     for name in whole.history:
         assert torch.equal(whole.history[name], again.history[name])
     for mine, theirs in zip(whole.updater.w, again.updater.w, strict=True):

@@ -5,13 +5,13 @@ import pytest
 import torch
 from threadpoolctl import threadpool_info
 
-from gnas.devices import resolve_device, use_threads
 from gnas.encoders.paths import PathStatistics
 from gnas.errors import ConfigError
 from gnas.predictors import MLP
 from gnas.predictors.features import Rows
 from gnas.predictors.targets import Scores
 from gnas.spaces import NASBench201
+from gnas.training.devices import resolve_device, use_threads
 
 
 def test_names_of_devices() -> None:

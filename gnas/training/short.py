@@ -12,7 +12,7 @@ from torch import Tensor, nn
 
 from gnas.config import check_seed
 from gnas.data.images import ImageSplits
-from gnas.recipe import ProxyRecipe
+from gnas.training.recipe import ProxyRecipe
 
 EVAL_BATCH = 256
 """Images a batch when measuring; has no influence on the result."""
@@ -56,12 +56,12 @@ def train_proxy(
     start = time.perf_counter()
     train_loss = _fit(network, data["train"], recipe, seed)
     train_time_s = time.perf_counter() - start
-    val_acc, val_loss = measure(network, *data["val"])
-    test_acc, _ = measure(network, *data["test"])
+    val_acc, val_loss = accuracy_and_loss(network, *data["val"])
+    test_acc, _ = accuracy_and_loss(network, *data["test"])
     return ProxyResult(val_acc, test_acc, val_loss, train_loss, train_time_s)
 
 
-def measure(network: nn.Module, x: Tensor, y: Tensor) -> tuple[float, float]:
+def accuracy_and_loss(network: nn.Module, x: Tensor, y: Tensor) -> tuple[float, float]:
     """Accuracy (a fraction) and mean cross-entropy (nats) of ``network`` on the images.
 
     Shapes:

@@ -6,8 +6,8 @@ from torch import nn
 
 from gnas.data.images import ImageSplits, load_images
 from gnas.errors import ConfigError
-from gnas.recipe import ProxyRecipe
-from gnas.train import fresh_network, measure, train_proxy
+from gnas.training.recipe import ProxyRecipe
+from gnas.training.short import accuracy_and_loss, fresh_network, train_proxy
 
 
 @pytest.fixture(scope="module")
@@ -51,7 +51,7 @@ def test_measure_counts_every_image_once() -> None:
             return torch.tensor([0.0, 1.0]).expand(len(x), 2)
 
     y = torch.tensor([1] * 300 + [0] * 100)
-    accuracy, loss = measure(Constant(), torch.zeros(400, 1, 2, 2), y)
+    accuracy, loss = accuracy_and_loss(Constant(), torch.zeros(400, 1, 2, 2), y)
     reference = nn.functional.cross_entropy(torch.tensor([[0.0, 1.0]]).expand(400, 2), y)
     assert accuracy == 0.75
     assert loss == pytest.approx(float(reference), rel=1e-6)

@@ -1,4 +1,4 @@
-"""Names of devices."""
+"""Devices and threads: what is there, and what to say where it does not suffice."""
 
 from __future__ import annotations
 
@@ -66,7 +66,7 @@ def use_threads(count: int | None) -> None:
 
 
 @contextmanager
-def explaining_memory(advice: str) -> Iterator[None]:
+def oom_hint(advice: str) -> Iterator[None]:
     """Turns running out of memory into an error that says which setting to change.
 
     Raises:

@@ -1,4 +1,4 @@
-"""Several processes that work together: who this one is, and what they share."""
+"""Several processes that train together: the rank of this one, and what they exchange."""
 
 from __future__ import annotations
 
@@ -15,11 +15,20 @@ from gnas.errors import ConfigError, GnasError
 
 
 @dataclass(frozen=True)
-class World:
-    """This process among all that work together."""
+class DistributedContext:
+    """Rank of this process among all that train together, and their collective operations.
+
+    With one process every operation is the identity.
+
+    Example:
+        >>> SINGLE_PROCESS.is_main, SINGLE_PROCESS.size
+        (True, 1)
+    """
 
     rank: int = 0
+    """Number of this process, from 0."""
     size: int = 1
+    """Number of processes."""
 
     @property
     def is_main(self) -> bool:
@@ -69,11 +78,12 @@ class World:
             )
 
 
-ALONE = World()
+SINGLE_PROCESS = DistributedContext()
+"""Context of a process that trains by itself."""
 
 
 @contextmanager
-def joined(device: str) -> Iterator[tuple[World, str]]:
+def init_distributed(device: str) -> Iterator[tuple[DistributedContext, str]]:
     """Joins the processes that torchrun started, and leaves them at the end.
 
     Without torchrun this is one process alone.
@@ -82,14 +92,14 @@ def joined(device: str) -> Iterator[tuple[World, str]]:
         device: "cpu" or "cuda"; of several GPUs each process takes its own.
 
     Yields:
-        This process among them, and its device.
+        Context of this process, and its device.
 
     Raises:
         ConfigError: torchrun's environment is incomplete, or a process has no GPU of its own.
     """
     size = int(os.environ.get("WORLD_SIZE", "1"))
     if size == 1:
-        yield ALONE, device
+        yield SINGLE_PROCESS, device
         return
     try:
         rank, local = int(os.environ["RANK"]), int(os.environ["LOCAL_RANK"])
@@ -107,6 +117,6 @@ def joined(device: str) -> Iterator[tuple[World, str]]:
         torch.cuda.set_device(local)
     dist.init_process_group("nccl" if device.startswith("cuda") else "gloo")
     try:
-        yield World(rank, size), device
+        yield DistributedContext(rank, size), device
     finally:
         dist.destroy_process_group()
