@@ -20,8 +20,8 @@ from record import command_line, save_record
 
 from gnas.bench import nasbench101, nasbench201
 from gnas.bench.config import NASBench101Bench, NASBench201Bench
-from gnas.bench.contenders import Contender, KernelMap
-from gnas.bench.experiment import Task, run_fits
+from gnas.bench.experiment import RankingTask, run_fits
+from gnas.bench.setups import KernelMap, PredictorSetup
 from gnas.data import load_table
 from gnas.encoders import PRESETS, load_encoder
 from gnas.metrics import mean_interval
@@ -31,7 +31,7 @@ from gnas.spaces import SPACES
 SAMPLES = {"nasbench101": (100, 200, 500, 1000, 2000), "nasbench201": (39, 78, 156, 469)}
 
 
-def task_of(path: str) -> tuple[str, Task]:
+def task_of(path: str) -> tuple[str, RankingTask]:
     """The space of a table and its experiment: that of ``gnas bench`` with its defaults."""
     table = load_table(Path(path) if Path(path).is_file() else path)
     if table.graphs.has_edge_ops:
@@ -41,7 +41,7 @@ def task_of(path: str) -> tuple[str, Task]:
     return "nasbench101", nasbench101.make_task(table, rows, NASBench101Bench())
 
 
-def contenders(name: str) -> Iterator[Features]:
+def compared_features(name: str) -> Iterator[Features]:
     """What the perceptron reads; the first is the reference."""
     space = SPACES[name]()
     yield OneHot(space.max_nodes, len(space.ops), len(space.edge_ops))
@@ -67,11 +67,9 @@ def main() -> None:
         lines += ["|---" * (len(samples) + 1) + "|"]
         print("\n".join(lines[-3:]), flush=True)
         reference: dict[int, list[dict[str, float]]] = {}
-        for features in contenders(name):
-            contender = Contender(MLP(features), "MLP", features.name)
-            fits = run_fits(
-                task, contender, samples=samples, seeds=options.seeds, seed=options.seed
-            )
+        for features in compared_features(name):
+            setup = PredictorSetup(MLP(features), "MLP", features.name)
+            fits = run_fits(task, setup, samples=samples, seeds=options.seeds, seed=options.seed)
             reference = reference or fits
             cells = []
             for n in samples:

@@ -40,7 +40,7 @@ def shipped(name: str) -> NASGEMEncoder:
     return encoder
 
 
-def contenders(steps: int) -> Iterator[tuple[str, str, NASGEMEncoder]]:
+def compared_encoders(steps: int) -> Iterator[tuple[str, str, NASGEMEncoder]]:
     """Space, what it is, and the encoder."""
     large = "30-node cells: degree, out, h = 3"
     plain = replace(PRESETS["nasgem-30-paper"](), steps=steps)
@@ -74,7 +74,7 @@ def main() -> None:
     lines.append("|---" * (len(kinds) + 3) + "|")
     print("\n".join(lines))
     rows = []
-    for space, what, encoder in contenders(options.steps):
+    for space, what, encoder in compared_encoders(options.steps):
         rng = np.random.default_rng(HELD_OUT_SEED)
         quality = encoder_quality(encoder, encoder.config, rng, HELD_OUT_PAIRS)
         rows.append({"pairs_of": space, "encoder": what, **asdict(quality)})

@@ -1,4 +1,4 @@
-"""Fits how much each path statistic says on NAS-Bench-201, which `predictors.default` starts from.
+"""Fits the relevance prior of the default predictor to NAS-Bench-201.
 
 Gaussian processes with a length scale for every column are fitted to draws of cells; the mean of
 what they learn is where the next round starts; the first starts from one value for each group of
@@ -19,7 +19,7 @@ import numpy as np
 
 from gnas.data import load_table
 from gnas.graphs import graph_keys
-from gnas.predictors import ArdProcess, PathStatistics
+from gnas.predictors import ARDGaussianProcess, PathStatistics
 from gnas.predictors.defaults import FITTED, RELEVANCE
 from gnas.predictors.targets import Scores
 from gnas.spaces import NASBench201
@@ -46,8 +46,10 @@ def main() -> None:
         logs = []
         for draw in range(DRAWS):
             cells = np.random.default_rng([number, draw, 77]).permutation(functions)[:CELLS]
-            process = ArdProcess(features, relevance=relevance.tolist(), spread=SPREAD, tails=0.5)
-            process.fit_rows(rows[cells], scores[cells])
+            process = ARDGaussianProcess(
+                features, relevance=relevance.tolist(), spread=SPREAD, tail_weight=0.5
+            )
+            process.fit_features(rows[cells], scores[cells])
             logs.append(np.log(process.learned_relevance()))
         change = np.mean(logs, axis=0) - np.log(relevance)
         relevance = np.exp(np.mean(logs, axis=0))

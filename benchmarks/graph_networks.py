@@ -33,7 +33,13 @@ from gnas.encoders.graph_config import TASKS, Task
 from gnas.encoders.networks import NETWORKS
 from gnas.graphs import graph_keys
 from gnas.metrics import kendall_tau, mean_interval
-from gnas.predictors import ArdProcess, Embedding, GraphNetwork, Predictor, default
+from gnas.predictors import (
+    ARDGaussianProcess,
+    Embedding,
+    GraphNetwork,
+    Predictor,
+    default_predictor,
+)
 from gnas.spaces import SPACES
 
 Values = NDArray[np.float64]
@@ -51,7 +57,7 @@ def main() -> None:
     parser.add_argument("--samples", default="39,78,156,469,1563")
     parser.add_argument("--seeds", type=int, default=10, help="0 prints what the cache has")
     parser.add_argument("--seed", type=int, default=0, help="fixes the draws of samples")
-    parser.add_argument("--only", default="", help="contenders, separated by commas")
+    parser.add_argument("--only", default="", help="predictors, separated by commas")
     parser.add_argument("--cache", type=Path, default=Path("runs/graph_networks.jsonl"))
     options = parser.parse_args()
     torch.set_num_threads(1)
@@ -78,29 +84,29 @@ def main() -> None:
 
 
 def of_main(space: str) -> dict[str, Callable[[], Predictor]]:
-    """Contenders by name; made when first needed."""
+    """Predictors by name; made when first needed."""
     makers: dict[str, Callable[[], Predictor]] = {
-        "default": partial(default, SPACES[space](), networks=False)
+        "default": partial(default_predictor, SPACES[space](), networks=False)
     }
     for network in NETWORKS:
         name = f"{network}-{space}"
-        makers[f"{network} trained + process"] = partial(end_to_end, [name], process=True)
-        makers[f"{network} trained"] = partial(end_to_end, [name], process=False)
+        makers[f"{network} trained + process"] = partial(end_to_end, [name], gaussian_process=True)
+        makers[f"{network} trained"] = partial(end_to_end, [name], gaussian_process=False)
         makers[f"{network} process"] = partial(process_alone, name)
     names = [f"{network}-{space}" for network in NETWORKS]
-    makers["dag trained + 3 processes"] = partial(end_to_end, names, process=True)
+    makers["dag trained + 3 processes"] = partial(end_to_end, names, gaussian_process=True)
     return makers
 
 
-def end_to_end(names: list[str], *, process: bool) -> Predictor:
+def end_to_end(names: list[str], *, gaussian_process: bool) -> Predictor:
     encoders = [
         encoder for name in names if isinstance(encoder := load_encoder(name), GraphEncoder)
     ]
-    return GraphNetwork(encoders, process=process)
+    return GraphNetwork(encoders, gaussian_process=gaussian_process)
 
 
 def process_alone(name: str) -> Predictor:
-    return ArdProcess(Embedding(load_encoder(name)))
+    return ARDGaussianProcess(Embedding(load_encoder(name)))
 
 
 SCRATCH_OR_TASKS: tuple[Task | Literal["scratch"], ...] = ("scratch", *TASKS)
@@ -116,7 +122,7 @@ def of_tasks(space: str) -> dict[str, Callable[[], Predictor]]:
 
 
 def one_member(name: str, task: Task | Literal["scratch"]) -> Predictor:
-    return GraphNetwork(after(name, task), members=1, process=False)
+    return GraphNetwork(after(name, task), members=1, gaussian_process=False)
 
 
 def after(name: str, task: Task | Literal["scratch"]) -> GraphEncoder:
@@ -167,8 +173,8 @@ class Experiment:
         draw = self.draw(repetition)
         few, rest = draw[:n], draw[n:]
         start, used = time.monotonic(), time.process_time()
-        model = predictor.reseeded(repetition).fit_rows(rows[few], self.scores[few])
-        predicted = model.predict_rows(rows)
+        model = predictor.reseeded(repetition).fit_features(rows[few], self.scores[few])
+        predicted = model.predict_features(rows)
         seconds, used = time.monotonic() - start, time.process_time() - used
         fit = {
             "key": self.key,
@@ -214,7 +220,7 @@ class Experiment:
         return folder / f"{re.sub('[^a-z0-9]+', '-', words)}.npy"
 
     def text(self, part: str, samples: list[int]) -> str:
-        """Markdown: a row per contender, a column per number of samples."""
+        """Markdown: a row per predictor, a column per number of samples."""
         parts = []
         for measure, title in (
             ("kendall_tau", "Kendall tau, all remaining cells"),

@@ -14,23 +14,23 @@ import numpy as np
 import torch
 from record import command_line, save_record
 
-from gnas.bench.contenders import Contender
-from gnas.bench.experiment import Task, run
+from gnas.bench.experiment import RankingTask, run
 from gnas.bench.result import Row
+from gnas.bench.setups import PredictorSetup
 from gnas.data import load_table
 from gnas.graphs import graph_keys
 from gnas.metrics import mean_interval, spearman
 from gnas.predictors import (
     LOSSES,
     MLP,
-    ArdProcess,
+    ARDGaussianProcess,
     Average,
     Calibrated,
     PathStatistics,
     Predictor,
-    default,
+    default_predictor,
 )
-from gnas.predictors.features import Rows
+from gnas.predictors.features import FeatureMatrix
 from gnas.predictors.targets import NormalScores, Scores
 from gnas.spaces import NASBench201
 
@@ -46,16 +46,18 @@ normal scale that predictors learn; the factor is what `Calibrated` found.
 """
 
 
-def groups() -> Iterator[list[Contender]]:
+def groups() -> Iterator[list[PredictorSetup]]:
     """The losses against squared error, and an ensemble beside the default."""
     names = ["squared", *(name for name in LOSSES if name != "squared")]
-    yield [Contender(MLP(PATHS, members=5, loss=name), f"MLP x 5, {name}", "") for name in names]
-    ours = default(SPACE, networks=False)
+    yield [
+        PredictorSetup(MLP(PATHS, members=5, loss=name), f"MLP x 5, {name}", "") for name in names
+    ]
+    ours = default_predictor(SPACE, networks=False)
     assert isinstance(ours, Average)
     perceptrons = MLP(PATHS, members=5, loss="listwise")
     yield [
-        Contender(ours, "default", ""),
-        Contender(Average([*ours.members, perceptrons]), "default + MLP x 5, listwise", ""),
+        PredictorSetup(ours, "default", ""),
+        PredictorSetup(Average([*ours.members, perceptrons]), "default + MLP x 5, listwise", ""),
     ]
 
 
@@ -73,12 +75,12 @@ def lines(rows: list[Row]) -> list[str]:
     return found
 
 
-def coverage(predictor: Predictor, rows: Rows, score: Scores, seed: int) -> list[float]:
+def coverage(predictor: Predictor, rows: FeatureMatrix, score: Scores, seed: int) -> list[float]:
     """Shares within one and two deviations as they are and calibrated, correlation, factor."""
     order = np.random.default_rng([0, 1, seed]).permutation(len(score))
     train, test = order[:HELD_OUT], order[HELD_OUT:]
-    fitted = Calibrated(predictor, random_state=seed).fit_rows(rows[train], score[train])
-    mean, deviation = fitted.predict_rows_std(rows[test])
+    fitted = Calibrated(predictor, random_state=seed).fit_features(rows[train], score[train])
+    mean, deviation = fitted.predict_features_std(rows[test])
     scale, targets = NormalScores.fit(score[train])
     true = np.interp(score[test], np.sort(score[train]), np.sort(targets))
     error = np.abs(true - (mean - scale.median) / scale.scale)
@@ -98,7 +100,7 @@ def main() -> None:
     table = load_table(Path(options.table))
     score = table.values(options.column)
     functions = graph_keys(SPACE.functional(table.graphs))
-    task = Task(table.graphs, table.graphs, score, score, np.arange(len(table)), functions)
+    task = RankingTask(table.graphs, table.graphs, score, score, np.arange(len(table)), functions)
     text = [f"| samples | {' | '.join(map(str, SAMPLES))} |", "|---" * (len(SAMPLES) + 1) + "|"]
     print("\n".join(text), flush=True)
     found: list[Row] = []
@@ -115,7 +117,7 @@ def main() -> None:
     unsure = {}
     paths = PATHS(table.graphs)
     for loss in ("squared", "hinge", "listwise", ""):
-        predictor = MLP(PATHS, members=5, loss=loss) if loss else ArdProcess(PATHS)
+        predictor = MLP(PATHS, members=5, loss=loss) if loss else ARDGaussianProcess(PATHS)
         numbers = [coverage(predictor, paths, score, seed) for seed in range(options.seeds)]
         means = [mean_interval(values) for values in zip(*numbers, strict=True)]
         unsure[predictor.name] = dict(zip(heads, map(asdict, means), strict=True))

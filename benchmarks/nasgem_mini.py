@@ -47,7 +47,7 @@ OWN = 4
 WIDE_DENSITIES = (0.05, 1.0)
 OPS_BETA = 0.6
 """Both parameters of the Beta distribution that a wide cell's share of an operation has."""
-LEAST_NODES = 5
+MIN_NODES = 5
 """Of wide cells; most sparse draws end in a handful of nodes."""
 PER_RUN = ("val_acc", "test_acc", "val_loss", "train_time_s")
 PER_CELL = ("num_params", "macs", "wide")
@@ -98,7 +98,7 @@ def drawn() -> Iterator[tuple[str, bool]]:
                 second = rng.random(cell.ops.shape) < rng.beta(OPS_BETA, OPS_BETA)
                 ops = torch.where(cell.ops < 0, cell.ops, torch.from_numpy(second.astype(np.int8)))
                 cell = replace(cell, ops=ops)
-                if int(cell.num_nodes[0]) < min(LEAST_NODES, SPACE.max_nodes):
+                if int(cell.num_nodes[0]) < min(MIN_NODES, SPACE.max_nodes):
                     continue
             key = int(graph_keys(cell)[0])
             if key not in seen:
@@ -169,7 +169,7 @@ def facts_of(setting: Setting, images: ImageSplits) -> dict[str, Any]:
             "all_but_one_in": OWN,
             "densities": WIDE_DENSITIES,
             "ops_beta": OPS_BETA,
-            "least_nodes": LEAST_NODES,
+            "least_nodes": MIN_NODES,
         },
         "images_sha256": images.sha256,
     }

@@ -2,8 +2,8 @@
 
 Cells without dead parts are split into halves; n cells of the first half (1, 5, 10 and 20%) train,
 and the second half is ranked, both by CIFAR-10 test accuracy. The predictor is
-`gnas.predictors.default` without graph networks, the prior its knowledge of CIFAR-100 accuracies.
-`gnas bench nasbench201` has both rows by its own protocol.
+`gnas.predictors.default_predictor` without graph networks, the prior its knowledge of CIFAR-100
+accuracies. `gnas bench nasbench201` has both rows by its own protocol.
 
 Run from the repository's root:
     python benchmarks/predictors_prior.py TABLE [--seeds 10] [--log FILE] [--save NAME]
@@ -26,7 +26,7 @@ from gnas.bench.tables import IMAGES
 from gnas.data import load_table
 from gnas.metrics import kendall_tau, mean_interval
 from gnas.predictors import Predictor
-from gnas.predictors.features import Rows
+from gnas.predictors.features import FeatureMatrix
 from gnas.spaces import NASBench201
 
 SIZES = (46, 233, 467, 935)
@@ -78,7 +78,7 @@ def main() -> None:
 
 def tau(
     model: Predictor,
-    rows: Rows,
+    rows: FeatureMatrix,
     scores: NDArray[np.float64],
     few: list[int],
     rest: list[int],
@@ -87,8 +87,8 @@ def tau(
     """Kendall's tau on ``rest`` of a predictor fitted on ``few``."""
     with threadpool_limits(1):
         fitted = model.reseeded(seed)
-        fitted.fit_rows(rows[few], scores[few])
-        return float(kendall_tau(fitted.predict_rows(rows[rest]), scores[rest]))
+        fitted.fit_features(rows[few], scores[few])
+        return float(kendall_tau(fitted.predict_features(rows[rest]), scores[rest]))
 
 
 def split(cells: NDArray[np.int64], size: int, seed: int) -> tuple[list[int], list[int]]:

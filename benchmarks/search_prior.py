@@ -1,7 +1,7 @@
 """The predictor search on NAS-Bench-201 with and without knowledge of CIFAR-100 accuracies.
 
-`gnas.predictors.default(space, prior="cifar100")` starts the processes of NAS-Bench-201 from
-relevances that were fitted to CIFAR-100 accuracies of the same cells. This repeats the row
+`gnas.predictors.default_predictor(space, prior="cifar100")` starts the processes of NAS-Bench-201
+from relevances that were fitted to CIFAR-100 accuracies of the same cells. This repeats the row
 `predictor` of `gnas bench search nasbench201` without that prior and with it, and prints how many
 queries it takes to reach the cell with the best validation accuracy.
 
@@ -25,7 +25,7 @@ from gnas import __version__
 from gnas.bench.tables import IMAGES
 from gnas.data import load_table
 from gnas.evaluate import TableEvaluator
-from gnas.predictors import Predictor, default
+from gnas.predictors import Predictor, default_predictor
 from gnas.search import run_search
 from gnas.search.result import Evaluation
 from gnas.search.samplers import PredictorSearch
@@ -94,8 +94,8 @@ def main() -> None:
 def priors(space: NASBench201) -> dict[str, Predictor]:
     """Predictors that differ in what they know of CIFAR-100 before the first query."""
     return {
-        "nothing (the default)": default(space, networks=False),
-        "a value for each column": default(space, prior="cifar100", networks=False),
+        "nothing (the default)": default_predictor(space, networks=False),
+        "a value for each column": default_predictor(space, prior="cifar100", networks=False),
     }
 
 

@@ -46,7 +46,7 @@ def main() -> None:
     for name, seen in rows.items():
         buyers[f"this loop, forest on {name}"] = partial(buy, search, seen)
     counted = page["ours"].features(graphs)
-    buyers["this loop, `predictors.default(NASBench101())`"] = partial(
+    buyers["this loop, `predictors.default_predictor(NASBench101())`"] = partial(
         buy, search, counted, believe=page["believe"]
     )
     lines = ["| searcher | below the best | better cells |", "|---|---|---|"]

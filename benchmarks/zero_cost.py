@@ -17,26 +17,26 @@ import numpy as np
 import torch
 from record import command_line, save_record
 
-from gnas.bench.contenders import Contender
-from gnas.bench.experiment import Task, run
+from gnas.bench.experiment import RankingTask, run
 from gnas.bench.result import Row
+from gnas.bench.setups import PredictorSetup
 from gnas.data import load_table
 from gnas.graphs import DenseBatch, graph_keys
 from gnas.metrics import kendall_tau
 from gnas.models import NASBench201NetworkConfig
 from gnas.predictors import (
-    ArdProcess,
+    ARDGaussianProcess,
     Average,
     Features,
+    FeatureUnion,
     Forest,
-    Joined,
     OneHot,
     PathStatistics,
     Predictor,
     ZeroCost,
-    default,
+    default_predictor,
 )
-from gnas.predictors.features import Rows
+from gnas.predictors.features import FeatureMatrix
 from gnas.proxies import PROXIES, ProxyConfig, ProxyStore, measure
 from gnas.spaces import NASBench201
 
@@ -60,7 +60,7 @@ def widened(predictor: Predictor, features: Features, more: int) -> Predictor:
         return Average([widened(member, features, more) for member in predictor.members])
     other = predictor.reseeded(predictor.random_state)
     other.features = features
-    if isinstance(other, ArdProcess):
+    if isinstance(other, ARDGaussianProcess):
         width = sum(PathStatistics(SPACE).widths.values())
         if other.columns is not None:
             other.columns = (*other.columns, *range(width, width + more))
@@ -69,32 +69,34 @@ def widened(predictor: Predictor, features: Features, more: int) -> Predictor:
     return other
 
 
-def contenders(store: ProxyStore) -> list[list[Contender]]:
+def predictor_setups(store: ProxyStore) -> list[list[PredictorSetup]]:
     """Groups of a predictor without proxies, and the same with them."""
     whole, paths = ProxyConfig(), PathStatistics(SPACE)
     proxies = ZeroCost(SPACE, whole, store)
-    ours, alone = default(SPACE, networks=False), ArdProcess(paths)
+    ours, alone = default_predictor(SPACE, networks=False), ARDGaussianProcess(paths)
     raw = OneHot(SPACE.max_nodes, len(SPACE.ops), len(SPACE.edge_ops), with_counts=True)
-    both, beside = Joined((paths, proxies)), Joined((raw, proxies))
+    both, beside = FeatureUnion((paths, proxies)), FeatureUnion((raw, proxies))
     more = len(PROXIES)
     return [
         [
-            Contender(ours, "default", "path statistics"),
-            Contender(widened(ours, both, more), "default", "path statistics + proxies"),
+            PredictorSetup(ours, "default", "path statistics"),
+            PredictorSetup(widened(ours, both, more), "default", "path statistics + proxies"),
         ],
         [
-            Contender(alone, "one ARD process", "path statistics"),
-            Contender(widened(alone, both, more), "one ARD process", "path statistics + proxies"),
-            Contender(ArdProcess(proxies), "one ARD process", "proxies alone"),
+            PredictorSetup(alone, "one ARD process", "path statistics"),
+            PredictorSetup(
+                widened(alone, both, more), "one ARD process", "path statistics + proxies"
+            ),
+            PredictorSetup(ARDGaussianProcess(proxies), "one ARD process", "proxies alone"),
         ],
         [
-            Contender(Forest(raw), "random forest", "raw matrix and counts"),
-            Contender(Forest(beside), "random forest", "raw matrix and counts + proxies"),
+            PredictorSetup(Forest(raw), "random forest", "raw matrix and counts"),
+            PredictorSetup(Forest(beside), "random forest", "raw matrix and counts + proxies"),
         ],
     ]
 
 
-def alone(values: Rows, score: Rows) -> list[str]:
+def alone(values: FeatureMatrix, score: FeatureMatrix) -> list[str]:
     """A line of the first table for every proxy."""
     pairs = zip(PROXIES, values.T, strict=True)
     return [f"| {name} | {kendall_tau(column, score):.3f} |" for name, column in pairs]
@@ -132,7 +134,7 @@ SIZES = (
 """The networks that are compared."""
 
 
-def by_size(graphs: DenseBatch, score: Rows, count: int) -> list[str]:
+def by_size(graphs: DenseBatch, score: FeatureMatrix, count: int) -> list[str]:
     """A line for every network: Kendall tau of its proxies over ``count`` drawn functions."""
     _, first, group = np.unique(
         graph_keys(SPACE.functional(graphs)), return_index=True, return_inverse=True
@@ -179,9 +181,9 @@ def main() -> None:
     text += [f"| samples | {' | '.join(map(str, SAMPLES))} |", "|---" * (len(SAMPLES) + 1) + "|"]
     print("\n".join(text), flush=True)
     functions = graph_keys(SPACE.functional(table.graphs))
-    task = Task(table.graphs, table.graphs, score, score, np.arange(len(table)), functions)
+    task = RankingTask(table.graphs, table.graphs, score, score, np.arange(len(table)), functions)
     found: list[Row] = []
-    for group in contenders(store):
+    for group in predictor_setups(store):
         rows = run(
             task,
             group,

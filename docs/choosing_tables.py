@@ -35,7 +35,7 @@ PREDICTORS = {
     "random forest, raw matrix and counts": ("random forest", "adjacency + ops + op counts"),
     "MLP, raw matrix": ("MLP", "adjacency + ops"),
     "MLP, NASGEM's embedding": ("MLP", "nasgem-*"),
-    "`default(space, networks=False)`": ("default", "path statistics*"),
+    "`default_predictor(space, networks=False)`": ("default", "path statistics*"),
 }
 """By predictor and encoder; of encoders that begin alike the first."""
 PICKS = {

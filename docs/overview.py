@@ -23,7 +23,7 @@ from torch_geometric.data import Data
 from gnas.data import BenchmarkTable, load_table
 from gnas.graphs import op_indices, to_adjacency
 from gnas.kernels import wl_kernel
-from gnas.predictors import default
+from gnas.predictors import default_predictor
 from gnas.spaces import SPACES
 
 COLORS = {
@@ -84,7 +84,7 @@ def _predict(
     table: BenchmarkTable, rows: NDArray[np.int64], val_acc: NDArray[np.float64]
 ) -> tuple[NDArray[np.float64], NDArray[np.int64]]:
     train, test = rows[:NUM_TRAINED], rows[NUM_TRAINED:]
-    predictor = default(SPACES[table.provenance.space]())
+    predictor = default_predictor(SPACES[table.provenance.space]())
     predictor.fit(table.graphs[train.tolist()], val_acc[train])
     return np.asarray(predictor.predict(table.graphs[test.tolist()])), test
 

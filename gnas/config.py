@@ -45,10 +45,10 @@ def seed_32(seed: int) -> int:
     return int(np.random.SeedSequence(seed).generate_state(1)[0])
 
 
-MOST = 10_000_000
+MAX_COUNT = 10_000_000
 """The largest count of anything that is asked for: a slip must not ask for all memory."""
 
-Count = Annotated[int, Field(ge=1, le=MOST)]
+Count = Annotated[int, Field(ge=1, le=MAX_COUNT)]
 """A whole number from 1."""
 Depth = Annotated[int, Field(ge=1, le=1000)]
 """Cells or layers, far beyond any network that is trained."""
@@ -56,7 +56,7 @@ Stages = Annotated[int, Field(ge=1, le=16)]
 """Stages of a network, each of which doubles the channels."""
 Channels = Annotated[int, Field(ge=1, le=100_000)]
 """Channels, or another width of a network."""
-CountOrZero = Annotated[int, Field(ge=0, le=MOST)]
+CountOrZero = Annotated[int, Field(ge=0, le=MAX_COUNT)]
 """A whole number from 0."""
 
 

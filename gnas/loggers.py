@@ -231,7 +231,7 @@ class MlflowLogger(RunLogger):
     name = "mlflow"
     _STEP = "gnas.step"
     """Tag with the last step that was logged."""
-    _MOST_PARAMS, _MOST_METRICS, _LONGEST = 100, 1000, 6000
+    _MOST_PARAMS, _MAX_METRICS, _LONGEST = 100, 1000, 6000
     """Limits of a message, see ``MlflowClient.log_batch``."""
 
     def __init__(self, tracking_uri: str | None = None, experiment: str | None = None) -> None:
@@ -288,7 +288,7 @@ class MlflowLogger(RunLogger):
                 for name, value in line.values.items()
                 if not isinstance(value, str)
             ]
-            if len(batch) + len(own) > self._MOST_METRICS:
+            if len(batch) + len(own) > self._MAX_METRICS:
                 self._client.log_batch(self._run, metrics=batch)
                 batch = []
             batch += own

@@ -195,9 +195,9 @@ class Quantiles:
     """A tenth lie above."""
 
 
-LEAST_SEEDS = 5
+MIN_SEEDS = 5
 """Fewer values than this say little about their spread."""
-SPREAD = (0.1, 0.5, 0.9)
+QUANTILE_LEVELS = (0.1, 0.5, 0.9)
 
 
 def quantiles(values: Sequence[float] | Values) -> Quantiles | None:
@@ -206,9 +206,9 @@ def quantiles(values: Sequence[float] | Values) -> Quantiles | None:
     Unlike an interval around the mean, they stay in the metric's range.
     """
     array = np.asarray(values, dtype=np.float64)
-    if len(array) < LEAST_SEEDS or np.isnan(array).any():
+    if len(array) < MIN_SEEDS or np.isnan(array).any():
         return None
-    return Quantiles(*np.quantile(array, SPREAD).tolist())
+    return Quantiles(*np.quantile(array, QUANTILE_LEVELS).tolist())
 
 
 def best(values: Values, k: int) -> NDArray[np.int64]:

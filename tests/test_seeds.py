@@ -40,7 +40,15 @@ from gnas.encoders.graph_config import graph_preset
 from gnas.encoders.paths import PathStatistics
 from gnas.encoders.recipes import train_preset
 from gnas.errors import ConfigError
-from gnas.predictors import average, baselines, calibrated, defaults, graph_network, mlp, process
+from gnas.predictors import (
+    average,
+    baselines,
+    calibrated,
+    defaults,
+    gaussian_process,
+    graph_network,
+    mlp,
+)
 from gnas.predictors.base import Predictor
 from gnas.predictors.registry import make_predictor
 from gnas.predictors.wl import WLLabels
@@ -115,10 +123,10 @@ def gaussian_noise(seed: Any) -> images.ImageSplits:
 
 
 def drawn(seed: Any) -> object:
-    task = experiment.Task.__new__(experiment.Task)
+    task = experiment.RankingTask.__new__(experiment.RankingTask)
     object.__setattr__(task, "graphs", GRAPHS)
     object.__setattr__(task, "candidates", np.arange(12))
-    return experiment.Task.draw(task, seed, 0)
+    return experiment.RankingTask.draw(task, seed, 0)
 
 
 def trained(seed: Any) -> object:
@@ -139,7 +147,7 @@ def training_images(seed: Any) -> object:
 
 LABELS = torch.arange(40) % 4
 CALLS: dict[str, Callable[..., object]] = {
-    "bench.experiment:Task.draw": drawn,
+    "bench.experiment:RankingTask.draw": drawn,
     "bench.experiment:draw_candidates": partial(experiment.draw_candidates, 9, 5),
     "bench.config:NASBench101Bench": NASBench101Bench,
     "bench.config:NASBench201Bench": NASBench201Bench,
@@ -169,26 +177,34 @@ CALLS: dict[str, Callable[..., object]] = {
     ),
     "predictors.baselines:Forest": fitted(partial(baselines.Forest, FEATURES, num_trees=2)),
     "predictors.baselines:GaussianProcess": fitted(partial(baselines.GaussianProcess, FEATURES)),
-    "predictors.baselines:OneColumn": partial(baselines.OneColumn, FEATURES),
+    "predictors.baselines:IdentityPredictor": partial(baselines.IdentityPredictor, FEATURES),
     "predictors.baselines:Regressor": fitted(
         partial(baselines.Regressor, FEATURES, ExtraTreesRegressor(2))
     ),
     "predictors.calibrated:Calibrated": partial(
-        calibrated.Calibrated, process.ArdProcess(FEATURES)
+        calibrated.Calibrated, gaussian_process.ARDGaussianProcess(FEATURES)
     ),
     "predictors.calibrated:Calibrated.reseeded": calibrated.Calibrated(
-        process.ArdProcess(FEATURES)
+        gaussian_process.ARDGaussianProcess(FEATURES)
     ).reseeded,
-    "predictors.defaults:default": lambda seed: defaults.default(SPACE, random_state=seed),
-    "predictors.graph_network:OnGraphs": fitted(partial(graph_network.OnGraphs, TREES)),
+    "predictors.defaults:default_predictor": lambda seed: defaults.default_predictor(
+        SPACE, random_state=seed
+    ),
+    "predictors.graph_network:OnPackedGraphs": fitted(
+        partial(graph_network.OnPackedGraphs, TREES)
+    ),
     "predictors.mlp:MLP": fitted(partial(mlp.MLP, FEATURES, epochs=2)),
-    "predictors.process:ArdProcess": fitted(partial(process.ArdProcess, FEATURES)),
-    "predictors.process:WLProcess": fitted(partial(process.WLProcess, WLLabels(SPACE))),
+    "predictors.gaussian_process:ARDGaussianProcess": fitted(
+        partial(gaussian_process.ARDGaussianProcess, FEATURES)
+    ),
+    "predictors.gaussian_process:WLGaussianProcess": fitted(
+        partial(gaussian_process.WLGaussianProcess, WLLabels(SPACE))
+    ),
     "proxies.measure:ProxyConfig": ProxyConfig,
     "retrain.config:RetrainConfig": RetrainConfig,
     "search.nasgem.config:NasgemConfig": NasgemConfig,
     "search.nasgem.searcher:NasgemSearch": nasgem_search,
-    "search.nasgem.learning:walks": partial(learning.walks, 5),
+    "search.nasgem.learning:random_walk_predictor": partial(learning.random_walk_predictor, 5),
     "search.samplers.base:Searcher": asked(random_search.RandomSearch),
     "search.samplers.evolution:RegularizedEvolution": asked(evolution.RegularizedEvolution),
     "search.samplers.listed:ListedSearch": partial(ListedSearch, SPACE, GRAPHS),
@@ -224,9 +240,9 @@ ELSEWHERE = {
     "predictors.registry:own_predictor": "Predictor.reseeded",
     "bench.supernet:SupernetSearch": "the record of a search that SupernetBench.plan planned",
     "encoders.recipes:train_for_space": "EncoderConfig",
-    "bench.searches:queries": "a Searcher",
+    "bench.search_runs:queries": "a Searcher",
     "report.page:Outcome": "the record of a run that has ended",
-    "bench.searches:Search": "a record, whose seed a Searcher had",
+    "bench.search_runs:Search": "a record, whose seed a Searcher had",
     "search.toponas.selection:SelectionResult": "the record of searches that a SearchPlan planned",
     "search.toponas.selection:Validated": "the record of a search that a SearchPlan planned",
     "config:check_seed": "what all others call",
@@ -249,7 +265,7 @@ ELSEWHERE = {
 }
 """Where the seeds of the others go."""
 NONE_IS_RANDOM = {name for name in CALLS if name.startswith("search.samplers.study:")}
-OPTIONAL = {"predictors.graph_network:OnGraphs"}
+OPTIONAL = {"predictors.graph_network:OnPackedGraphs"}
 
 
 def with_seeds() -> Iterator[str]:

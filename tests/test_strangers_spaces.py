@@ -40,7 +40,7 @@ from gnas.graphs import graph_hash, graph_keys
 from gnas.metrics import kendall_tau
 from gnas.models import load_network
 from gnas.predictors import MLP, Embedding
-from gnas.predictors import default as default_predictor
+from gnas.predictors import default_predictor as default_predictor
 from gnas.search import (
     SEARCHERS,
     LocalSearchSampler,

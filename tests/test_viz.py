@@ -11,9 +11,9 @@ from matplotlib.container import ErrorbarContainer
 from gnas.bench.config import SearchBench
 from gnas.bench.result import RANDOM_PICK, BenchResult, Row
 from gnas.bench.search import SearchBenchResult, SearcherRow
-from gnas.metrics import LEAST_SEEDS, Interval, mean_interval, quantiles
+from gnas.metrics import MIN_SEEDS, Interval, mean_interval, quantiles
 from gnas.style import PREDICTOR_COLOURS, predictor_colours, shade
-from gnas.viz import COLOURS, LEAST_BIAS_PERCENT, predictor_figures, regret_figures
+from gnas.viz import COLOURS, MIN_BIAS_PERCENT, predictor_figures, regret_figures
 
 PER_BAR = 3
 """Lines that one curve with caps adds: itself and the two rows of caps."""
@@ -93,7 +93,7 @@ def test_figures_show_every_row(samples: tuple[int, ...], intervals: bool) -> No
 def test_a_bias_of_zero_stays_on_the_logarithmic_axis() -> None:
     axes = predictor_figures(result())["bias"].axes[0]
     line = axes.lines[1 * PER_BAR]
-    assert np.asarray(line.get_ydata())[1] == LEAST_BIAS_PERCENT
+    assert np.asarray(line.get_ydata())[1] == MIN_BIAS_PERCENT
 
 
 def test_figures_touch_no_global_state() -> None:
@@ -114,7 +114,7 @@ def test_bars_of_the_bias_hold_most_seeds_and_never_cross_zero() -> None:
     for n, bar in zip((100, 200), bars, strict=True):
         low, high = np.quantile(biases / n, [0.1, 0.9])
         assert bar[:, 1].tolist() == pytest.approx([100 * low, 100 * high])
-    few = predictor_figures(result(seeds=LEAST_SEEDS - 1))["bias"].axes[0]
+    few = predictor_figures(result(seeds=MIN_SEEDS - 1))["bias"].axes[0]
     for container in errorbars(few):
         for bar in container.lines[2][0].get_segments():
             assert np.ptp(bar[:, 1]) == 0
@@ -162,4 +162,4 @@ def test_bands_of_the_regret_hold_most_searches_and_never_cross_zero() -> None:
     (band,) = axes.collections
     heights = np.concatenate([np.asarray(path.vertices)[:, 1] for path in band.get_paths()])
     assert heights.min() > 0 and heights.max() == pytest.approx(2)
-    assert not regret_figures(searched(LEAST_SEEDS - 1))["regret"].axes[0].collections
+    assert not regret_figures(searched(MIN_SEEDS - 1))["regret"].axes[0].collections

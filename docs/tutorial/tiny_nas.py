@@ -70,7 +70,7 @@ def predict_and_search(space: NASBench101, rng: np.random.Generator) -> None:
     truth = table.val_acc()[rest]
 
     paper = MLP(Embedding(encoders.load_encoder("nasgem-nasbench101")))
-    ours = predictors.default(space)
+    ours = predictors.default_predictor(space)
     for predictor in (paper, ours):
         predictor.fit(known, table.val_acc()[few])
         tau = kendall_tau(predictor.predict(unknown), truth)

@@ -1,4 +1,4 @@
-"""What defines each experiment on benchmark tables."""
+"""Configurations of the experiments on benchmark tables."""
 
 from __future__ import annotations
 
@@ -20,19 +20,19 @@ from gnas.search.toponas.plan import SearchPlan, plan_search
 from gnas.spaces.names import table_images
 
 Images = Literal["cifar10", "cifar100", "imagenet16-120"]
-"""Images that accuracies of NAS-Bench-201 are of."""
+"""Image datasets of NAS-Bench-201."""
 Samples = tuple[Annotated[int, Field(ge=2, le=10_000_000)], ...]
 """Numbers of labelled cells."""
 Repetitions = Annotated[int, Field(ge=1, le=100_000)]
-"""Repetitions of an experiment with other seeds."""
-LEAST_CANDIDATES = 10
-"""Fewer cells cannot be ranked."""
+"""Number of repetitions with different seeds."""
+MIN_CANDIDATES = 10
+"""Minimum number of cells to rank."""
 SAMPLES = (39, 78, 156, 469, 781, 1563)
-"""Samples on NAS-Bench-201: shares of all its cells that published predictors are compared at."""
+"""Sample sizes on NAS-Bench-201, at which published predictors are compared."""
 
 
 def encoders_of(space: str) -> tuple[str, ...]:
-    """The shipped encoders of a space."""
+    """Names of the shipped encoders of a space."""
     return tuple(name for name, make in PRESETS.items() if make().space == space)
 
 
@@ -47,9 +47,9 @@ class NASBench101Bench:
     samples: Samples = (500,)
     """Numbers of labelled cells that predictors are trained on, each its own experiment."""
     seeds: Repetitions = 10
-    """Repetitions, each with its own samples; all predictors get the same ones."""
-    pool: Annotated[int, Field(ge=LEAST_CANDIDATES, le=10_000_000)] = NASGEM_POOL
-    """Most candidate cells; of a larger table this many are drawn once."""
+    """Repetitions, each with its own samples, which all predictors share."""
+    pool: Annotated[int, Field(ge=MIN_CANDIDATES, le=10_000_000)] = NASGEM_POOL
+    """Maximum number of candidate cells; from a larger table, this many are drawn once."""
     ops: Literal["vary", "fixed"] = "vary"
     """"fixed": topology only, see `one_operation_list`."""
     encoders: tuple[str, ...] = encoders_of("nasbench101")
@@ -63,9 +63,9 @@ class NASBench101Bench:
     data_dir: str | None = None
     """Folder of tables to look in first."""
     networks: bool = False
-    """Whether the default takes part with its graph networks too, which takes minutes."""
+    """Whether to add the default predictor with its graph networks, which takes minutes."""
     seed: Seed = 0
-    """Fixes samples, candidates and predictors."""
+    """Seed of samples, candidates and predictors."""
 
     def __post_init__(self) -> None:
         _check_different("samples", self.samples)
@@ -82,19 +82,19 @@ class NASBench201Bench:
     """
 
     dataset: Images = "cifar10"
-    """Chooses the columns that are not named: validation accuracy, the longest training."""
+    """Images of the default columns: validation accuracy after the longest training."""
     samples: Samples = SAMPLES
     """Numbers of labelled cells that predictors are trained on, each its own experiment."""
     seeds: Repetitions = 10
-    """Repetitions, each with its own samples; all predictors get the same ones."""
+    """Repetitions, each with its own samples, which all predictors share."""
     cells: Literal["all", "clean"] = "all"
     """"clean": only the 9,445 cells of which every edge carries data from input to output."""
     table: str = "nasbench201"
     """A file, or a name for `gnas.data.load_table`."""
     train_column: str | None = None
-    """Column of the samples' scores."""
+    """Column of the training scores."""
     test_column: str | None = None
-    """Column that the ranking is compared with."""
+    """Column of the reference scores."""
     encoders: tuple[str, ...] = encoders_of("nasbench201")
     """Names of shipped encoders or files of one's own (``.safetensors``); may be empty. The
     perceptron reads their embeddings; graph networks start from those that are graph encoders."""
@@ -104,9 +104,9 @@ class NASBench201Bench:
     data_dir: str | None = None
     """Folder of tables to look in first."""
     networks: bool = False
-    """Whether the default takes part with its graph networks too, which takes minutes."""
+    """Whether to add the default predictor with its graph networks, which takes minutes."""
     seed: Seed = 0
-    """Fixes samples and predictors."""
+    """Seed of samples and predictors."""
 
     def __post_init__(self) -> None:
         _check_different("samples", self.samples)
@@ -116,7 +116,7 @@ class NASBench201Bench:
 
 @configuration
 class NASGEMBench:
-    """The paper's claims, that the embedding helps a predictor and smooths the score.
+    """The experiment on NASGEM's claims: embeddings help a predictor and smooth the score.
 
     Raises:
         ConfigError: a field is outside its range.
@@ -128,7 +128,7 @@ class NASGEMBench:
     samples: Samples = (50, 100, 200, 400)
     """Numbers of labelled cells that predictors are trained on, each its own experiment."""
     seeds: Repetitions = 20
-    """Repetitions, each with its own samples; all predictors get the same ones."""
+    """Repetitions, each with its own samples, which all predictors share."""
     encoders: tuple[str, ...] = encoders_of("nasgem")
     """Names of shipped encoders or files of one's own (``.safetensors``); may be empty. The
     perceptron reads their embeddings; graph networks start from those that are graph encoders."""
@@ -136,11 +136,11 @@ class NASGEMBench:
     """Predictors that take part, in this order: keys of `gnas.predictors.PREDICTORS`, or
     ``FILE.py:NAME`` of one's own. None: those of the published tables and the baselines."""
     equal_macs: bool = False
-    """Whether what MACs say of accuracy is taken away first."""
+    """Whether to subtract the trend of accuracy over MACs first."""
     data_dir: str | None = None
     """Folder of tables to look in first."""
     seed: Seed = 0
-    """Fixes samples and predictors."""
+    """Seed of samples and predictors."""
 
     def __post_init__(self) -> None:
         _check_different("samples", self.samples)
@@ -161,7 +161,7 @@ class DARTSBench:
     samples: Samples = (25, 50, 100)
     """Numbers of labelled cells that predictors are trained on, each its own experiment."""
     seeds: Repetitions = 20
-    """Repetitions, each with its own samples; all predictors get the same ones."""
+    """Repetitions, each with its own samples, which all predictors share."""
     encoders: tuple[str, ...] = encoders_of("toponas")
     """Names of shipped encoders or files of one's own (``.safetensors``); may be empty. The
     perceptron reads their embeddings; graph networks start from those that are graph encoders."""
@@ -174,7 +174,7 @@ class DARTSBench:
     data_dir: str | None = None
     """Folder of tables to look in first."""
     seed: Seed = 0
-    """Fixes samples and predictors."""
+    """Seed of samples and predictors."""
 
     def __post_init__(self) -> None:
         _check_different("samples", self.samples)
@@ -184,30 +184,30 @@ class DARTSBench:
 
 @configuration
 class SearchBench:
-    """How fast searchers find the best architecture of a table.
+    """The experiment on sample efficiency: queries until the best architecture of a table.
 
     Raises:
         ConfigError: a field is outside its range.
     """
 
     space: str
-    """Of which the table is: one of `gnas.spaces.names.table_images`."""
+    """Space of the table: a key of `gnas.spaces.names.table_images`."""
     searchers: tuple[str, ...] = tuple(SETTINGS)
     """Keys of `gnas.search.samplers.SEARCHERS`."""
     budget: Count = 150
-    """Architectures that a search may buy."""
+    """Query budget of one search."""
     seeds: Repetitions = 100
-    """Searches by each searcher."""
+    """Number of searches per searcher."""
     dataset: str = "cifar10"
-    """Images that the architectures are for; NAS-Bench-101 has CIFAR-10."""
+    """Image dataset of the accuracies; NAS-Bench-101 has CIFAR-10 only."""
     epochs: Count | None = None
-    """Length of the trainings; None takes the longest."""
+    """Training epochs of the accuracies; None takes the longest training."""
     table: str | None = None
     """A file, or a name for `gnas.data.load_table`; None takes the space's."""
     data_dir: str | None = None
     """Folder of tables to look in first."""
     seed: Seed = 0
-    """The first search's seed; the others have the following ones."""
+    """Seed of the first search; the others use the following seeds."""
 
     def __post_init__(self) -> None:
         known = table_images()
@@ -230,14 +230,14 @@ class SearchBench:
 
 @configuration
 class TopologyBench:
-    """Which accuracies are averaged over topologies."""
+    """The experiment on topologies: accuracies averaged over operations."""
 
     dataset: Images = "cifar10"
     """Images of the accuracies."""
     split: Literal["test", "val"] = "test"
-    """Which accuracy."""
+    """Split of the accuracies."""
     epochs: Count | None = None
-    """Length of the trainings; None takes the longest."""
+    """Training epochs of the accuracies; None takes the longest training."""
     table: str = "nasbench201"
     """A file, or a name for `gnas.data.load_table`."""
     data_dir: str | None = None
@@ -264,13 +264,13 @@ METHODS: dict[str, dict[str, Any] | None] = {
     "darts-second": {"baseline": "darts", "order": 2},
     "topo-second": {"order": 2},
 }
-"""What `plan_search` makes a method of, by name, in the order in which they are run; None draws a
-cell uniformly from the space and searches nothing."""
+"""Arguments of `plan_search` for each method, in the order of the runs; None draws a cell
+uniformly from the space instead of searching."""
 
 
 @configuration
 class SupernetBench:
-    """The experiment.
+    """The experiment on differentiable searches, judged by a table.
 
     Raises:
         ConfigError: a field is outside its range.
@@ -279,20 +279,20 @@ class SupernetBench:
     methods: tuple[str, ...] = tuple(METHODS)
     """Keys of `METHODS`."""
     seeds: Repetitions = 5
-    """Searches by each method."""
+    """Number of searches per method."""
     seed: Seed = 0
-    """The first search's seed; the others have the following ones."""
+    """Seed of the first search; the others use the following seeds."""
     dataset: ProxyDataset = "digits"
-    """Images that are searched on."""
+    """Images to search on."""
     data_dir: str | None = None
-    """Their folder."""
+    """Folder of the images."""
     preset: str | None = None
     """Size of the searches: "cpu" or "paper"."""
     settings: Mapping[str, Any] = field(default_factory=dict)
     """Fields of a search or of its images that differ from the preset, in all methods; those that
     are fields of this experiment or follow from it are none."""
     truth: Images = "cifar10"
-    """Images whose accuracies judge."""
+    """Image dataset of the judging accuracies."""
     table: str = "nasbench201"
     """A file, or a name for `gnas.data.load_table`."""
     table_dir: str | None = None
@@ -308,7 +308,7 @@ class SupernetBench:
         shared_out(self.settings, ToponasConfig, ImagesConfig, own=own)
 
     def plan(self, method: str, seed: int) -> SearchPlan:
-        """How a method searches.
+        """Search plan of a method.
 
         Raises:
             ConfigError: unknown settings or impossible values.
@@ -323,14 +323,14 @@ class SupernetBench:
 
 
 def _check_encoders(names: tuple[str, ...]) -> None:
-    """Refuses encoders that there are not, and one that is named twice."""
+    """Raise if an encoder is unknown or named twice."""
     _check_different("encoders", names, empty=True)
     for name in names:
         check_encoder(name)
 
 
 def _check_predictors(names: tuple[str, ...] | None, *, networks: bool = False) -> None:
-    """Refuses predictors that there are not, and one that is named twice."""
+    """Raise if a predictor is unknown or named twice."""
     if names is None:
         return
     _check_different("predictors", names)

@@ -10,12 +10,12 @@ import numpy as np
 from numpy.typing import NDArray
 
 from gnas.bench.config import DARTSBench
-from gnas.bench.contenders import EXACT, Contender, KnownColumn, contenders, own_files
-from gnas.bench.experiment import Task, run
+from gnas.bench.experiment import RankingTask, run
 from gnas.bench.result import BenchResult
+from gnas.bench.setups import EXACT, KnownValues, PredictorSetup, own_files, predictor_setups
 from gnas.bench.tables import name_of, open_table
 from gnas.data.tables import BenchmarkTable
-from gnas.predictors import OneColumn
+from gnas.predictors import IdentityPredictor
 from gnas.proxies import ProxyConfig, measure
 from gnas.spaces import TopoNAS
 from gnas.spaces.toponas.cells import EDGE_OPS
@@ -37,12 +37,12 @@ def bench_darts(
     progress: Callable[[int, int | None], None] | None = None,
     workers: int = 1,
 ) -> BenchResult:
-    """Runs the experiment: draws samples, fits every predictor, ranks the rest, picks one.
+    """Run the experiment: draw samples, fit every predictor, rank the rest, pick one.
 
     Args:
-        config: What to run.
+        config: The experiment.
         progress: Called with (fits done, fits in all).
-        workers: Processes that fit; the numbers are the same for any number.
+        workers: Number of processes; results do not depend on it.
 
     Raises:
         ConfigError: the table has too few cells for ``config.samples``, lacks test accuracies, or
@@ -54,9 +54,9 @@ def bench_darts(
     start = time.monotonic()
     table = open_table(TopoNAS.darts(), config.table, config.data_dir)
     scores, columns = table.test_acc(), table.select("test_acc")
-    task = Task(
+    task = RankingTask(
         graphs=table.graphs,
-        seen=table.graphs,
+        visible_graphs=table.graphs,
         train_scores=scores,
         true_scores=scores,
         candidates=np.arange(len(table)),
@@ -100,7 +100,7 @@ def bench_darts(
     )
 
 
-def participants(table: BenchmarkTable, config: DARTSBench) -> list[Contender]:
+def participants(table: BenchmarkTable, config: DARTSBench) -> list[PredictorSetup]:
     """Predictors, proxies, early accuracies and the trivial.
 
     Where predictors are named, no proxies: to measure them builds and runs every network.
@@ -108,11 +108,11 @@ def participants(table: BenchmarkTable, config: DARTSBench) -> list[Contender]:
     space, graphs = TopoNAS.darts(), table.graphs
     proxies = ProxyConfig() if config.predictors is None else ProxyConfig(proxies=("params",))
     measured = dict(zip(proxies.proxies, measure(space, graphs, proxies).T, strict=True))
-    found = contenders(
+    found = predictor_setups(
         space,
         config.encoders,
         wiring_only=False,
-        params=KnownColumn(graphs, measured.pop("params"), "number of parameters"),
+        params=KnownValues(graphs, measured.pop("params"), "number of parameters"),
         predictors=config.predictors,
     )
     last = max(column.epochs or 0 for column in table.columns if column.quantity == "test_acc")
@@ -121,8 +121,8 @@ def participants(table: BenchmarkTable, config: DARTSBench) -> list[Contender]:
             measured[f"its own {column.name}"] = table.values(column.name)
     skips = graphs.adjacency == 1 + EDGE_OPS.index("skip_connect")
     measured["fewest skip connections"] = -skips.sum((1, 2)).numpy()
-    trivial = [KnownColumn(graphs, values, name) for name, values in measured.items()]
-    found += [Contender(OneColumn(one), "none", one.name) for one in trivial]
+    trivial = [KnownValues(graphs, values, name) for name, values in measured.items()]
+    found += [PredictorSetup(IdentityPredictor(one), "none", one.name) for one in trivial]
     return found
 
 

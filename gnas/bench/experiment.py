@@ -1,4 +1,4 @@
-"""One experiment for any table: fit predictors on samples, rank the rest, pick one."""
+"""Predictor experiment on any table: fit on samples, rank the rest, pick one."""
 
 from __future__ import annotations
 
@@ -10,9 +10,9 @@ import torch
 from numpy.typing import NDArray
 from threadpoolctl import threadpool_limits
 
-from gnas.bench.config import LEAST_CANDIDATES
-from gnas.bench.contenders import Contender
+from gnas.bench.config import MIN_CANDIDATES
 from gnas.bench.result import BEST_SAMPLE, RANDOM_PICK, Row
+from gnas.bench.setups import PredictorSetup
 from gnas.config import check_seed
 from gnas.errors import ConfigError, DataError, GnasError
 from gnas.graphs import DenseBatch
@@ -27,7 +27,7 @@ from gnas.metrics import (
     quantiles,
     spearman,
 )
-from gnas.predictors.features import Features, Rows
+from gnas.predictors.features import FeatureMatrix, Features
 from gnas.processes import spread
 from gnas.search.nasgem.surface import local_r2
 from gnas.user_code import described
@@ -36,45 +36,45 @@ Values = NDArray[np.float64]
 Indices = NDArray[np.int64]
 Progress = Callable[[int, int | None], None]
 Scores = dict[str, float]
-"""Metric by name, of one fit."""
+"""Metrics of one fit, by name."""
 
 
 @dataclass(frozen=True)
-class Task:
-    """Labelled architectures, of which some may be picked.
+class RankingTask:
+    """Labelled architectures and the candidates to rank.
 
     Raises:
         ConfigError: too few candidates.
     """
 
     graphs: DenseBatch
-    seen: DenseBatch
-    """What predictors see: ``graphs``, or the same with operations hidden."""
+    visible_graphs: DenseBatch
+    """Graphs passed to predictors: ``graphs``, or the same with operations hidden."""
     train_scores: Values
-    """Scores [N] that predictors learn from."""
+    """Training scores [N]."""
     true_scores: Values
-    """Scores [N] that rankings and choices are compared with."""
+    """Reference scores [N] of rankings and choices."""
     candidates: Indices
-    """Rows that may be ranked and picked, ascending."""
+    """Rows to rank and pick from, ascending."""
     functions: NDArray[np.uint64] | None = None
-    """A key of what each network computes; None where no two cells are alike."""
+    """Keys of the functions computed by the cells [N]; None if all cells differ."""
     smoothness: bool = False
-    """Whether to measure how well the samples' scores follow from their neighbours'."""
+    """Whether to measure how well samples are predicted from their nearest neighbours."""
 
     def __post_init__(self) -> None:
-        if len(self.candidates) < LEAST_CANDIDATES:
+        if len(self.candidates) < MIN_CANDIDATES:
             raise ConfigError(
-                f"at least {LEAST_CANDIDATES} cells must be candidates, got {len(self.candidates)}"
+                f"at least {MIN_CANDIDATES} cells must be candidates, got {len(self.candidates)}"
             )
 
     def draw(self, seed: int, repetition: int) -> Indices:
-        """All rows in the random order of one repetition; its first n are the n samples."""
+        """Random order of all rows in one repetition; the first n are the n samples."""
         check_seed(seed)
         return np.random.default_rng([seed, 1, repetition]).permutation(len(self.graphs))
 
 
 def draw_candidates(count: int, pool: int, seed: int) -> Indices:
-    """``pool`` of the ``count`` rows, drawn once and ascending; all, if there are no more."""
+    """Draw ``pool`` of ``count`` rows, ascending; all of them if there are no more."""
     if count <= pool:
         return np.arange(count)
     check_seed(seed)
@@ -82,8 +82,8 @@ def draw_candidates(count: int, pool: int, seed: int) -> Indices:
 
 
 def run(
-    task: Task,
-    contenders: Sequence[Contender],
+    task: RankingTask,
+    setups: Sequence[PredictorSetup],
     *,
     samples: Sequence[int],
     seeds: int,
@@ -91,19 +91,19 @@ def run(
     progress: Progress | None = None,
     workers: int = 1,
 ) -> tuple[Row, ...]:
-    """A row per number of samples and contender, then the choices without a predictor.
+    """Run all fits: a row per number of samples and predictor, then choices without one.
 
     Args:
         task: The cells.
-        contenders: The first is the reference of ``kendall_tau_gain``.
+        setups: The first is the reference of ``kendall_tau_gain``.
         samples: Numbers of samples.
         seeds: Repetitions.
-        seed: Fixes all draws and predictors.
+        seed: Seed of all draws and predictors.
         progress: Called with (fits done, fits in all).
-        workers: Processes that fit, each with one thread; the rows are the same for any number.
+        workers: Number of processes, one thread each; results do not depend on it.
 
     Raises:
-        ConfigError: ``samples`` leave fewer than `LEAST_CANDIDATES` candidates, or there are no
+        ConfigError: ``samples`` leave fewer than `MIN_CANDIDATES` candidates, or there are no
             workers.
         ProcessError: a process was killed.
     """
@@ -112,9 +112,9 @@ def run(
     draws = [task.draw(seed, repetition) for repetition in range(seeds)]
     _check_samples(task, draws, max(samples))
     used = np.unique(np.concatenate([task.candidates, *(draw[: max(samples)] for draw in draws)]))
-    fits = [(n, c, r) for n in samples for c in range(len(contenders)) for r in range(seeds)]
+    fits = [(n, c, r) for n in samples for c in range(len(setups)) for r in range(seeds)]
     results: dict[tuple[int, int, int], Scores] = {}
-    fit = _Fit(task, contenders, seed, used)
+    fit = _Fit(task, setups, seed, used)
     for place, scores in spread(fit, fits, workers, __name__):
         results[fits[place]] = scores
         if progress is not None:
@@ -122,10 +122,10 @@ def run(
     rows: list[Row] = []
     for n in samples:
         reference: list[Scores] | None = None
-        for c, contender in enumerate(contenders):
+        for c, setup in enumerate(setups):
             found = [results[n, c, repetition] for repetition in range(seeds)]
             reference = reference or found
-            row = _row(contender.name, contender.encoder, n, found, reference)
+            row = _row(setup.name, setup.encoder, n, found, reference)
             if task.functions is None:
                 row = replace(row, kendall_tau_no_twins=None)
             if task.smoothness:
@@ -140,46 +140,46 @@ def run(
 
 
 def run_fits(
-    task: Task, contender: Contender, *, samples: Sequence[int], seeds: int, seed: int
+    task: RankingTask, setup: PredictorSetup, *, samples: Sequence[int], seeds: int, seed: int
 ) -> dict[int, list[Scores]]:
-    """Every metric of one contender on every draw, on the draws of `run`.
+    """Metrics of one predictor on every draw, with the draws of `run`.
 
     Args:
         task: The cells.
-        contender: The predictor.
+        setup: The predictor.
         samples: Numbers of samples.
         seeds: Repetitions.
-        seed: Fixes draws and predictors.
+        seed: Seed of draws and predictors.
 
     Returns:
-        By number of samples, one dictionary of metrics a repetition.
+        Lists of metrics by number of samples, one entry per repetition.
     """
     draws = [task.draw(seed, repetition) for repetition in range(seeds)]
     _check_samples(task, draws, max(samples))
-    fit = _Fit(task, [contender], seed, np.arange(len(task.graphs)))
+    fit = _Fit(task, [setup], seed, np.arange(len(task.graphs)))
     with threadpool_limits(1):
         return {n: [fit(n, 0, repetition) for repetition in range(seeds)] for n in samples}
 
 
 class _Fit:
-    """The metrics of one contender fitted on one draw.
+    """Fits one predictor on one draw and computes its metrics.
 
     Args:
         task: The cells.
-        contenders: The predictors.
-        seed: Fixes draws and predictors.
-        used: The rows whose features are ever needed, ascending.
+        setups: Predictors to fit.
+        seed: Seed of draws and predictors.
+        used: Rows that need features, ascending.
     """
 
     def __init__(
-        self, task: Task, contenders: Sequence[Contender], seed: int, used: Indices
+        self, task: RankingTask, setups: Sequence[PredictorSetup], seed: int, used: Indices
     ) -> None:
-        self._task, self._contenders, self._seed = task, contenders, seed
-        self._views = _Views(task, used)
+        self._task, self._setups, self._seed = task, setups, seed
+        self._views = _FeatureCache(task, used)
 
-    def __call__(self, samples: int, contender: int, repetition: int) -> Scores:
-        """The metrics of ``contenders[contender]`` on the first ``samples`` of a repetition."""
-        one = self._contenders[contender]
+    def __call__(self, samples: int, setup: int, repetition: int) -> Scores:
+        """The metrics of ``setups[setup]`` on the first ``samples`` of a repetition."""
+        one = self._setups[setup]
         try:
             return _one_fit(
                 self._task,
@@ -196,46 +196,50 @@ class _Fit:
             raise DataError(f"predictor {one.source}: {described(error)}") from error
 
 
-class _Views:
-    """Features of the rows in use, computed once per kind of features."""
+class _FeatureCache:
+    """Cache of feature matrices, computed once per kind of features."""
 
-    def __init__(self, task: Task, used: Indices) -> None:
+    def __init__(self, task: RankingTask, used: Indices) -> None:
         self._task = task
         self._used = torch.from_numpy(used)
         self._place = np.full(len(task.graphs), -1)
         self._place[used] = np.arange(len(used))
-        self._cache: dict[Features, Rows] = {}
+        self._cache: dict[Features, FeatureMatrix] = {}
 
-    def __call__(self, contender: Contender, rows: Indices) -> Rows:
-        features = contender.predictor.features
+    def __call__(self, setup: PredictorSetup, rows: Indices) -> FeatureMatrix:
+        features = setup.predictor.features
         if features not in self._cache:
-            graphs = self._task.graphs if contender.true_ops else self._task.seen
+            graphs = self._task.graphs if setup.uses_ops else self._task.visible_graphs
             self._cache[features] = features(graphs[self._used])
-        found: Rows = self._cache[features][self._place[rows]]
+        found: FeatureMatrix = self._cache[features][self._place[rows]]
         return found
 
 
-def _check_samples(task: Task, draws: Sequence[Indices], most: int) -> None:
-    """Refuses samples that leave too few candidates in any repetition."""
+def _check_samples(task: RankingTask, draws: Sequence[Indices], most: int) -> None:
+    """Raise if the samples leave too few candidates in any repetition."""
     places = [np.flatnonzero(np.isin(draw, task.candidates)) for draw in draws]
-    largest = min(int(place[-LEAST_CANDIDATES]) for place in places)
+    largest = min(int(place[-MIN_CANDIDATES]) for place in places)
     if most > largest:
         raise ConfigError(
-            f"samples must be at most {largest}, which leaves {LEAST_CANDIDATES} of the "
+            f"samples must be at most {largest}, which leaves {MIN_CANDIDATES} of the "
             f"{len(task.graphs)} usable cells to rank, but got {most}"
         )
 
 
 def _one_fit(
-    task: Task, views: _Views, contender: Contender, samples: Indices, seed: list[int]
+    task: RankingTask,
+    views: _FeatureCache,
+    setup: PredictorSetup,
+    samples: Indices,
+    seed: list[int],
 ) -> Scores:
-    """Every metric of one predictor fitted on one draw."""
+    """Metrics of one predictor fitted on one draw."""
     number = int(np.random.SeedSequence(seed).generate_state(1)[0]) % 2**31
-    predictor = contender.predictor.reseeded(number)
-    own = views(contender, samples)
-    predictor.fit_rows(own, task.train_scores[samples])
+    predictor = setup.predictor.reseeded(number)
+    own = views(setup, samples)
+    predictor.fit_features(own, task.train_scores[samples])
     rest = np.setdiff1d(task.candidates, samples)
-    predicted = predictor.predict_rows(views(contender, rest))
+    predicted = predictor.predict_features(views(setup, rest))
     true = task.true_scores[rest]
     new = np.ones(len(rest), dtype=np.bool_)
     if task.functions is not None:
@@ -254,19 +258,19 @@ def _one_fit(
     }
 
 
-def _choice(task: Task, row: int) -> Scores:
+def _choice(task: RankingTask, row: int) -> Scores:
     picked = float(task.true_scores[row])
     bias = global_bias(picked, float(task.true_scores.max()))
     return {"picked_score": picked, "global_bias": bias}
 
 
-def _best_sample(task: Task, samples: Indices) -> Scores:
-    """No predictor: the sample of the highest score."""
+def _best_sample(task: RankingTask, samples: Indices) -> Scores:
+    """Baseline without a predictor: the best sample."""
     return _choice(task, int(samples[best(task.train_scores[samples], 1)[0]]))
 
 
-def _random_pick(task: Task, draw: Indices, n: int) -> Scores:
-    """No predictor: the first candidate of the repetition's order after its samples."""
+def _random_pick(task: RankingTask, draw: Indices, n: int) -> Scores:
+    """Baseline without a predictor: the first candidate after the samples."""
     rest = draw[n:]
     return _choice(task, int(rest[np.isin(rest, task.candidates)][0]))
 

@@ -1,4 +1,4 @@
-"""Results of several benches of one protocol in one table, the best first."""
+"""Leaderboard: results of one protocol from several files, ranked."""
 
 from __future__ import annotations
 
@@ -19,19 +19,19 @@ WHAT = "the result that a gnas bench wrote with --json"
 
 @dataclass(frozen=True)
 class Metric:
-    """A number of every row."""
+    """A metric reported for every row."""
 
     heading: str
     better: Better = "higher"
     is_acc: bool = False
     """Whether it is a fraction that is printed in percent, where scores are accuracies."""
     digits: int = 3
-    """After the point, of what is not printed in percent."""
+    """Decimal places of values that are not printed in percent."""
 
 
 @dataclass(frozen=True)
 class Kind:
-    """What a bench compares, and by which metrics; the first is the usual one."""
+    """Kind of benchmark: the names of its rows and its metrics, the default one first."""
 
     names: tuple[str, ...]
     """Fields that name a row."""
@@ -98,37 +98,37 @@ KINDS = {
     "bench supernet": METHODS,
     "bench topology": TOPOLOGIES,
 }
-"""By the ``command`` of a result."""
+"""Kind of benchmark by the ``command`` of a result."""
 COMPETITORS = ("encoders", "networks", "searchers", "methods")
-"""Fields of a config that say who takes part."""
+"""Config fields that list the participants."""
 PLACES = ("table", "data_dir", "table_dir", "train_column", "test_column")
-"""Fields that say where something is; the result's ``table`` has its digest and columns."""
+"""Config fields with locations; the result's ``table`` has the digest and columns instead."""
 TABLE_TEXTS = ("name", "path", "rows", "provenance", "source", "note")
-"""What a result says of its table that follows from the digest, or is prose."""
+"""Entries of a result's ``table`` that are prose or follow from the digest."""
 
 
 @dataclass(frozen=True)
 class BenchFile:
-    """A result as a file has it."""
+    """Result of a benchmark, read from a file."""
 
     path: str
     command: str
     table: Mapping[str, Any]
     protocol: Mapping[str, Any]
     facts: Mapping[str, Any]
-    """What all results of a leaderboard must agree in, by a name for messages."""
+    """Settings that all results of a leaderboard must share, by their name in messages."""
     rows: tuple[Mapping[str, Any], ...]
     are_accs: bool
     """Whether scores are accuracies."""
 
     @property
     def kind(self) -> Kind:
-        """What its command compares."""
+        """Kind of benchmark of the command."""
         return KINDS[self.command]
 
     @property
     def samples(self) -> set[int]:
-        """Numbers of samples that rows are of."""
+        """Numbers of samples that occur in the rows."""
         return {row["samples"] for row in self.rows if "samples" in row}
 
 
@@ -137,36 +137,36 @@ class Entry:
     """A row of a leaderboard."""
 
     rank: int | None
-    """From 1; None without a value."""
+    """Rank from 1; None without a value."""
     name: str
     files: tuple[str, ...]
-    """Where it is from: of equal rows of several files all of them."""
+    """Files with this row."""
     values: Mapping[str, Interval | None]
-    """By metric; with NaN for an interval where there is none."""
+    """Values by metric; the bounds are NaN where there is no interval."""
 
 
 @dataclass(frozen=True)
 class Leaderboard:
-    """Rows of several results, the best first; field by field what ``--json`` writes."""
+    """Ranked rows of several results; the fields are those written by ``--json``."""
 
     command: str
     of: str
-    """The bench."""
+    """Command of the benchmark."""
     table: Mapping[str, Any]
-    """As the first result has it."""
+    """Table of the first result."""
     protocol: Mapping[str, Any]
     facts: Mapping[str, Any]
-    """What all results agree in."""
+    """Settings shared by all results."""
     metric: str
     better: Better
     samples: int | None
-    """Of predictors: how many architectures they saw; of searchers: queries, None for all."""
+    """Number of training samples (predictors) or queries (searchers; None: the whole budget)."""
     are_accs: bool
     entries: tuple[Entry, ...]
 
     @property
     def metrics(self) -> Mapping[str, Metric]:
-        """The metrics of this kind of bench."""
+        """Metrics of this kind of benchmark."""
         return KINDS[self.of].metrics
 
 
@@ -174,7 +174,7 @@ def read_bench(path: Path) -> BenchFile:
     """Read the result of a bench.
 
     Args:
-        path: What ``gnas bench ... --json FILE`` wrote, or ``result.json`` of its ``--out``.
+        path: File of ``gnas bench ... --json FILE``, or ``result.json`` of its ``--out``.
 
     Raises:
         MissingDataError: there is no such file.
@@ -220,13 +220,13 @@ def read_bench(path: Path) -> BenchFile:
 def leaderboard(
     files: Sequence[BenchFile], metric: str | None = None, samples: int | None = None
 ) -> Leaderboard:
-    """Sort the rows of results of one protocol.
+    """Rank the rows of results of one protocol.
 
     Args:
         files: The results.
         metric: Field of a row to sort by; None for the usual one of the bench.
-        samples: Of predictors: the number of samples, None for the largest that all results
-            have; of regrets of searchers: queries, None for the whole budget.
+        samples: For predictors, the number of samples, None for the largest that all results
+            have; for regrets of searchers, the queries, None for the whole budget.
 
     Raises:
         ConfigError: the results are of different protocols, tables, columns, seeds or budgets,
@@ -327,7 +327,7 @@ def _beats(left: Entry, right: Entry, metric: str, better: Better) -> bool:
 
 
 def _name(kind: Kind, row: Mapping[str, Any]) -> str:
-    """What a row is of: ``default on path statistics``, or what it chooses by without one."""
+    """Name of a row, for example ``default on path statistics``."""
     if kind is TOPOLOGIES:
         return ", ".join(f"{int(a)}-{int(b)}" for a, b in row["edges"]) or "no edges"
     parts = [row[name] for name in kind.names]

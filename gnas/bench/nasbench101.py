@@ -12,9 +12,9 @@ import torch
 from numpy.typing import NDArray
 
 from gnas.bench.config import NASBench101Bench, encoders_of
-from gnas.bench.contenders import EXACT, contenders, own_files
-from gnas.bench.experiment import Task, draw_candidates, run
+from gnas.bench.experiment import RankingTask, draw_candidates, run
 from gnas.bench.result import BenchResult
+from gnas.bench.setups import EXACT, own_files, predictor_setups
 from gnas.bench.tables import name_of, open_table
 from gnas.data.tables import BenchmarkTable
 from gnas.graphs import DenseBatch, distinct, graph_keys
@@ -47,7 +47,7 @@ def bench_nasbench101(
     """Runs the experiment: draws samples, fits every predictor, ranks the rest, picks one.
 
     Args:
-        config: What to run.
+        config: The experiment.
         progress: Called with (fits done, fits in all).
         workers: Processes that fit; the numbers are the same for any number.
 
@@ -66,7 +66,7 @@ def bench_nasbench101(
     task = make_task(table, rows, config)
     results = run(
         task,
-        contenders(
+        predictor_setups(
             NASBench101(),
             config.encoders,
             wiring_only=config.ops == "fixed",
@@ -107,12 +107,14 @@ def bench_nasbench101(
     )
 
 
-def make_task(table: BenchmarkTable, rows: NDArray[np.int64], config: NASBench101Bench) -> Task:
+def make_task(
+    table: BenchmarkTable, rows: NDArray[np.int64], config: NASBench101Bench
+) -> RankingTask:
     """The labelled cells ``rows`` of a table, with their operations hidden if they are fixed."""
     graphs = table.graphs[torch.from_numpy(rows)]
-    return Task(
+    return RankingTask(
         graphs=graphs,
-        seen=hide_operations(graphs) if config.ops == "fixed" else graphs,
+        visible_graphs=hide_operations(graphs) if config.ops == "fixed" else graphs,
         train_scores=table.val_acc()[rows],
         true_scores=table.test_acc()[rows],
         candidates=draw_candidates(len(rows), config.pool, config.seed),
@@ -146,8 +148,8 @@ def hide_operations(graphs: DenseBatch) -> DenseBatch:
     return replace(graphs, ops=graphs.ops.masked_fill(inner, _HIDDEN_OP))
 
 
-def _ceiling(task: Task, names: Mapping[str, str], *, fixed: bool) -> tuple[float, str]:
-    """What a ranking can reach, and in words which.
+def _ceiling(task: RankingTask, names: Mapping[str, str], *, fixed: bool) -> tuple[float, str]:
+    """Upper bound of Kendall tau, and its description.
 
     With fixed operations cells of one wiring look alike, so the noise of accuracies is no bound
     that anyone could come near: the bound is an oracle that knows the mean of every wiring.
@@ -155,7 +157,7 @@ def _ceiling(task: Task, names: Mapping[str, str], *, fixed: bool) -> tuple[floa
     noise = noise_ceiling(task.train_scores, task.true_scores)
     if not fixed:
         return noise, f"{names['val']} itself"
-    wirings = graph_keys(task.seen)
+    wirings = graph_keys(task.visible_graphs)
     return (
         kendall_tau(group_means(wirings, task.true_scores), task.true_scores),
         f"an oracle that knows the {names['test']} of each of the {len(np.unique(wirings))} "

@@ -10,9 +10,9 @@ import torch
 from numpy.typing import NDArray
 
 from gnas.bench.config import NASBench201Bench
-from gnas.bench.contenders import EXACT, contenders, own_files
-from gnas.bench.experiment import Task, Values, run
+from gnas.bench.experiment import RankingTask, Values, run
 from gnas.bench.result import BenchResult
+from gnas.bench.setups import EXACT, own_files, predictor_setups
 from gnas.bench.tables import IMAGES, name_of, open_table
 from gnas.data.tables import BenchmarkTable
 from gnas.errors import ConfigError
@@ -42,7 +42,7 @@ def bench_nasbench201(
     """Runs the experiment: draws samples, fits every predictor, ranks the rest, picks one.
 
     Args:
-        config: What to run.
+        config: The experiment.
         progress: Called with (fits done, fits in all).
         workers: Processes that fit; the numbers are the same for any number.
 
@@ -66,7 +66,7 @@ def bench_nasbench201(
     assert functions is not None
     results = run(
         task,
-        contenders(
+        predictor_setups(
             space,
             config.encoders,
             wiring_only=False,
@@ -107,12 +107,14 @@ def bench_nasbench201(
     )
 
 
-def make_task(table: BenchmarkTable, rows: NDArray[np.int64], config: NASBench201Bench) -> Task:
+def make_task(
+    table: BenchmarkTable, rows: NDArray[np.int64], config: NASBench201Bench
+) -> RankingTask:
     """The cells ``rows`` of a table, all of them candidates."""
     graphs = table.graphs[torch.from_numpy(rows)]
-    return Task(
+    return RankingTask(
         graphs=graphs,
-        seen=graphs,
+        visible_graphs=graphs,
         train_scores=scores(table, config.dataset, config.train_column)[2][rows],
         true_scores=scores(table, config.dataset, config.test_column)[2][rows],
         candidates=np.arange(len(rows)),
@@ -151,9 +153,9 @@ def scores(table: BenchmarkTable, dataset: str, column: str | None) -> tuple[str
 
 
 def _ceiling(
-    task: Task, functions: NDArray[np.uint64], train_name: str, test_name: str
+    task: RankingTask, functions: NDArray[np.uint64], train_name: str, test_name: str
 ) -> tuple[float, str]:
-    """What no predictor can pass, and in words which."""
+    """Upper bound of Kendall tau, and its description."""
     if train_name != test_name:
         return kendall_tau(task.train_scores, task.true_scores), f"{train_name} itself"
     mean = group_means(functions, task.true_scores)

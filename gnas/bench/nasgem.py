@@ -11,26 +11,26 @@ import torch
 from numpy.typing import NDArray
 
 from gnas.bench.config import NASGEMBench
-from gnas.bench.contenders import (
-    EXACT,
-    Contender,
-    KnownColumn,
-    NumEdges,
-    contenders,
-    own_files,
-)
-from gnas.bench.experiment import Task, draw_candidates, run
+from gnas.bench.experiment import RankingTask, draw_candidates, run
 from gnas.bench.result import BenchResult
+from gnas.bench.setups import (
+    EXACT,
+    KnownValues,
+    NumEdges,
+    PredictorSetup,
+    own_files,
+    predictor_setups,
+)
 from gnas.bench.tables import name_of, open_table
 from gnas.data.tables import BenchmarkTable
 from gnas.encoders import NASGEMEncoder, load_encoder
 from gnas.metrics import agreement_between_runs, noise_ceiling
-from gnas.predictors import MLP, Embedding, OneColumn, make_predictor
+from gnas.predictors import MLP, Embedding, IdentityPredictor, make_predictor
 from gnas.search.settings import NASGEM_POOL
 from gnas.spaces import NASGEM
 
 DEGREE = 3
-"""Of the polynomial in ln(MACs) that is taken from accuracies at equal MACs."""
+"""Degree of the polynomial in ln(MACs) subtracted from accuracies at equal MACs."""
 PROTOCOL = {
     "train": "mean validation accuracy over the runs of the sampled cells, by rank",
     "rank": "all cells that are not samples, against mean test accuracy over the runs",
@@ -59,7 +59,7 @@ def bench_nasgem(
     """Runs the experiment: draws samples, fits every predictor, ranks the rest, picks one.
 
     Args:
-        config: What to run.
+        config: The experiment.
         progress: Called with (fits done, fits in all).
         workers: Processes that fit; the numbers are the same for any number.
 
@@ -79,9 +79,9 @@ def bench_nasgem(
     if config.equal_macs:
         scores = [at_equal_macs(one, table.values("macs")) for one in scores]
         names = [f"{name} at equal MACs" for name in names]
-    task = Task(
+    task = RankingTask(
         graphs=table.graphs.pad_to(NASGEM().max_nodes),
-        seen=table.graphs.pad_to(NASGEM().max_nodes),
+        visible_graphs=table.graphs.pad_to(NASGEM().max_nodes),
         train_scores=scores[0],
         true_scores=scores[1],
         candidates=draw_candidates(len(table), NASGEM_POOL, config.seed),
@@ -125,20 +125,20 @@ def bench_nasgem(
 
 def participants(
     table: BenchmarkTable, encoders: Sequence[str], predictors: Sequence[str] | None = None
-) -> list[Contender]:
+) -> list[PredictorSetup]:
     """Contenders of this table: with and without embeddings, their controls and bounds.
 
     Args:
         table: Labelled cells.
-        encoders: See `contenders`.
-        predictors: See `contenders`; None adds those on random walks.
+        encoders: See `predictor_setups`.
+        predictors: See `predictor_setups`; None adds those on random walks.
     """
     space = NASGEM()
-    found = contenders(
+    found = predictor_setups(
         space,
         encoders,
         wiring_only=False,
-        params=KnownColumn(table.graphs, table.values("num_params"), "number of parameters"),
+        params=KnownValues(table.graphs, table.values("num_params"), "number of parameters"),
         predictors=predictors,
     )
     if predictors is None or "mlp" in predictors:
@@ -146,13 +146,13 @@ def participants(
             encoder = load_encoder(name)
             if isinstance(encoder, NASGEMEncoder):
                 control = Embedding(untrained(encoder))
-                found.append(Contender(MLP(control), "MLP", f"{name}, untrained"))
+                found.append(PredictorSetup(MLP(control), "MLP", f"{name}, untrained"))
     if predictors is None:
         walks = (make_predictor(name, space) for name in ("mlp-walks", "gp-walks"))
-        found += [Contender(one, one.name, one.features.name) for one in walks]
-    macs = KnownColumn(table.graphs, table.values("macs"), "MACs")
+        found += [PredictorSetup(one, one.name, one.features.name) for one in walks]
+    macs = KnownValues(table.graphs, table.values("macs"), "MACs")
     for trivial in (macs, NumEdges()):
-        found.append(Contender(OneColumn(trivial), "none", trivial.name))
+        found.append(PredictorSetup(IdentityPredictor(trivial), "none", trivial.name))
     return found
 
 

@@ -1,4 +1,4 @@
-"""The record of a predictor experiment: what the command prints, draws and writes."""
+"""Result record of a predictor experiment."""
 
 from __future__ import annotations
 
@@ -9,20 +9,20 @@ from typing import Any
 from gnas.metrics import Interval, Quantiles
 
 BEST_SAMPLE, RANDOM_PICK = "best of the samples", "random pick"
-"""What the rows without a predictor are called in place of an encoder."""
+"""Labels of the rows without a predictor, in the encoder column."""
 
 
 @dataclass(frozen=True)
 class Row:
-    """One way to choose an architecture after n samples: means over seeds, 95% intervals.
+    """Metrics of one predictor at one number of samples: means over seeds, 95% intervals.
 
-    Accuracies, and biases of accuracies, are fractions. What a row does not have (a random choice
-    ranks nothing) is None.
+    Accuracies and their biases are fractions. Values that a row lacks are None: a random choice
+    ranks nothing.
     """
 
     predictor: str
     encoder: str
-    """What the predictor sees: an encoder's name, or other features."""
+    """Input of the predictor: an encoder's name, or other features."""
     samples: int
     seeds: int
     kendall_tau: Interval | None
@@ -38,18 +38,18 @@ class Row:
     """Kendall tau minus that of the first predictor, paired by seed; unless predictors are named,
     that is the perceptron on the raw adjacency matrix."""
     kendall_tau_no_twins: Interval | None = None
-    """Kendall tau over the candidates that compute what no sample computes; None where no two
-    cells of the table compute the same."""
+    """Kendall tau over the candidates that are not functionally equal to a sample; None where all
+    cells of the table differ."""
     neighbours_r2: Interval | None = None
-    """R2 of the mean score of the nearest samples, cross-validated among them: how smooth the
-    score is over what the predictor sees. None where it is not measured."""
+    """Cross-validated R2 of the mean score of the nearest samples: smoothness of the score over
+    the predictor's features. None where it is not measured."""
     global_bias_spread: Quantiles | None = None
-    """Between which biases most seeds lie; None of fewer than five seeds."""
+    """Quantiles of the bias over seeds; None for fewer than five seeds."""
 
 
 @dataclass(frozen=True)
 class BenchResult:
-    """A whole experiment; field by field the JSON object that ``--json`` writes."""
+    """Complete result; its fields are those of the JSON object written by ``--json``."""
 
     command: str
     config: object
@@ -58,7 +58,7 @@ class BenchResult:
     of the scores that predictors learn (``train_column``) and that their rankings are compared
     with (``test_column``)."""
     quantity: str
-    """What the scores of ``test_column`` are, e.g. "val_acc"; see `gnas.data.Column.quantity`."""
+    """Quantity of ``test_column``, for example "val_acc"; see `gnas.data.Column.quantity`."""
     protocol: Mapping[str, str]
     """One sentence each on training, ranking, choice and intervals; ``ceiling`` and ``agreement``
     say what the two numbers below are."""
@@ -73,7 +73,7 @@ class BenchResult:
 
     @property
     def label(self) -> str:
-        """The quantity as headings of tables and figures have it, e.g. "val acc"."""
+        """Quantity as a heading, for example "val acc"."""
         return self.quantity.replace("_", " ")
 
     @property

@@ -12,7 +12,7 @@ import numpy as np
 
 from gnas import __version__
 from gnas.bench.config import SearchBench
-from gnas.bench.searches import Search, SearchLog, run_searches
+from gnas.bench.search_runs import SearchLog, SearchTrajectory, run_searches
 from gnas.bench.tables import name_of, open_table
 from gnas.data.tables import BenchmarkTable
 from gnas.errors import ConfigError
@@ -39,23 +39,23 @@ PROTOCOL = {
 
 @dataclass(frozen=True)
 class SearcherRow:
-    """What one searcher reached; accuracies and regrets are fractions."""
+    """Results of one searcher; accuracies and regrets are fractions."""
 
     searcher: str
     seeds: int
     test_acc: Interval
-    """Of what was chosen when the budget was spent."""
+    """Test accuracy of the final choice."""
     test_regret: tuple[Interval, ...]
-    """After 1, 2, ... queries."""
+    """Test regret after 1, 2, ... queries."""
     val_regret: tuple[Interval, ...]
     found_optimum: float
-    """Share of the searches that found the optimum."""
+    """Fraction of searches that found the optimum."""
     median_queries: float | None
-    """Purchases until then, the median over all searches; None if fewer than half found it."""
+    """Median number of queries to the optimum; None if fewer than half found it."""
     queries: tuple[int | None, ...]
-    """Of each search; None where it did not."""
+    """Queries of each search to the optimum; None where it was not found."""
     seconds: float
-    """Mean processor time of one search until the optimum or the end: choosing, not training."""
+    """Mean CPU time of one search up to the optimum or the end, in seconds, without training."""
     test_regret_spread: tuple[Quantiles | None, ...] = ()
     """Between which regrets most searches lie, after 1, 2, ... queries; None of fewer than five
     searches."""
@@ -63,7 +63,7 @@ class SearcherRow:
 
 @dataclass(frozen=True)
 class SearchBenchResult:
-    """The whole experiment; field by field the JSON object that ``--json`` writes."""
+    """Complete result; its fields are those of the JSON object written by ``--json``."""
 
     command: str
     config: SearchBench
@@ -74,9 +74,9 @@ class SearchBenchResult:
     protocol: Mapping[str, str]
     rows: tuple[SearcherRow, ...]
     best_val_acc: float
-    """Of the optimum."""
+    """Validation accuracy of the optimum."""
     best_test_acc: float
-    """The best mean test accuracy: regret 0."""
+    """Best mean test accuracy, which has regret 0."""
     seconds: float
 
 
@@ -87,13 +87,13 @@ def bench_search(
     workers: int = 1,
     progress: Progress | None = None,
 ) -> SearchBenchResult:
-    """Runs every searcher with every seed on a table.
+    """Run every searcher with every seed on a table.
 
     Args:
-        config: What to run.
+        config: The experiment.
         folder: Where finished searches are kept (`SearchLog`): those that it has are not run
             again. So a stopped experiment goes on, and more seeds or searchers may join it.
-        workers: Processes that search; the result is the same for any number.
+        workers: Number of processes; the result does not depend on it.
         progress: Called with (searches done, searches in all).
 
     Raises:
@@ -141,7 +141,7 @@ def _run(
 
 
 def _open(config: SearchBench) -> tuple[BenchmarkTable, TableEvaluator, dict[str, str]]:
-    """The table, the evaluator of the columns that the experiment is about, and their names."""
+    """Open the table; return it, the evaluator of its columns, and their names."""
     table = open_table(SPACES[config.space](), config.table or config.space, config.data_dir)
     val, test = SPACES[config.space].table_images[config.dataset]
     evaluator = TableEvaluator(
@@ -167,14 +167,16 @@ def _open(config: SearchBench) -> tuple[BenchmarkTable, TableEvaluator, dict[str
 
 
 def _facts(config: SearchBench, table: BenchmarkTable) -> dict[str, Any]:
-    """What a single search depends on, beside its searcher and its seed."""
+    """Settings that every search depends on, apart from its searcher and seed."""
     facts = {name: getattr(config, name) for name in ("space", "dataset", "epochs", "budget")}
     facts["table"] = table.provenance.summary()["sha256"]
     return {**facts, "gnas": __version__, "git_commit": environment()["git_commit"]}
 
 
-def _row(name: str, evaluator: TableEvaluator, searches: Sequence[Search]) -> SearcherRow:
-    """Regret curves and queries until the optimum of one searcher's searches."""
+def _row(
+    name: str, evaluator: TableEvaluator, searches: Sequence[SearchTrajectory]
+) -> SearcherRow:
+    """Regret curves and queries to the optimum of one searcher."""
     val_acc, test_acc = evaluator.values["val_acc"], evaluator.values["test_acc"]
     queried = np.array([search.queried for search in searches])  # [seeds, budget]
     val = val_acc[queried]

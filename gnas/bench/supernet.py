@@ -72,29 +72,28 @@ PROTOCOL = {
 
 @dataclass(frozen=True)
 class SupernetSearch:
-    """One search, before any table has judged it."""
+    """One finished search, not yet judged by a table."""
 
     method: str
     seed: int
     architecture: str
-    """The derived cell."""
+    """Derived cell."""
     epochs: tuple[str, ...]
-    """The cell that each epoch would have derived."""
+    """Cells derived after each epoch."""
     supernet_acc: float | None
-    """Of the mixed supernet on alpha's images, a mean over the epoch derived: by the weights that
-    it had in the course of that epoch."""
+    """Accuracy of the mixed supernet on alpha's images, averaged over the steps of the derived
+    epoch."""
     one_shot: tuple[float, ...]
-    """Accuracies of `ONE_SHOT_CELLS` cells under the weights that the supernet had at the end,
-    whichever epoch was derived."""
+    """Accuracies of `ONE_SHOT_CELLS` cells under the final weights of the supernet."""
     stopped: str | None
-    """Why it ended early, if it did."""
+    """Reason for an early stop, if any."""
     seconds: float
-    """Processor time of the search, without the ranking of cells."""
+    """CPU time of the search in seconds, without the ranking of cells."""
 
 
 @dataclass(frozen=True)
 class SupernetRow:
-    """What a method found; accuracies and differences are fractions."""
+    """Results of one method; accuracies and differences are fractions."""
 
     method: str
     seeds: tuple[int, ...]
@@ -103,7 +102,7 @@ class SupernetRow:
     other_acc: Interval | None
     """Test accuracy on the other images of the table, CIFAR-100 beside CIFAR-10 and reversely."""
     worst: float
-    """The least test accuracy over seeds."""
+    """Lowest test accuracy over seeds."""
     rank: float
     """Median over seeds."""
     regret: Interval
@@ -115,13 +114,13 @@ class SupernetRow:
     """Mean over seeds."""
     skip_share: float
     joined: float
-    """Share of the derived cells whose input reaches the output."""
+    """Fraction of the derived cells with a path from input to output."""
     tau: Interval | None
     p_darts: float | None
-    """Against `DARTS`, over the seeds of both; None without two of them."""
+    """P-value of a paired t test against `DARTS`; None for fewer than two shared seeds."""
     p_random: float | None
     curves: tuple[tuple[float, ...], ...]
-    """Of every search, the test accuracy of the cells of epoch 1, 2, ..."""
+    """Test accuracies of the cells of epoch 1, 2, ... of every search."""
     seconds: float
 
     @property
@@ -133,7 +132,7 @@ class SupernetRow:
 
 @dataclass(frozen=True)
 class SupernetBenchResult:
-    """The whole experiment; field by field the JSON object that ``--json`` writes."""
+    """Complete result; its fields are those of the JSON object written by ``--json``."""
 
     command: str
     config: SupernetBench
@@ -141,13 +140,13 @@ class SupernetBenchResult:
     """Name, path, sha256, rows, provenance; the names of the judging scores."""
     protocol: Mapping[str, str]
     data: Mapping[str, Any]
-    """The images that were searched on."""
+    """Metadata of the images searched on."""
     rows: tuple[SupernetRow, ...]
-    """Of the methods that have a finished search."""
+    """Rows of the methods with a finished search."""
     searches: tuple[SupernetSearch, ...]
     best_test_acc: float
     mean_test_acc: float
-    """Of all cells of the table."""
+    """Mean over all cells of the table."""
     median_test_acc: float
     chosen: str
     """The method with the best mean *validation* accuracy."""
@@ -162,18 +161,17 @@ def bench_supernet(
     workers: int = 1,
     progress: Progress | None = None,
 ) -> SupernetBenchResult:
-    """Searches by every method with every seed, and looks the derived cells up in a table.
+    """Run every method with every seed and look the derived cells up in a table.
 
     Searches go seed by seed through the methods, so that an experiment that is stopped is as
     complete as it can be.
 
     Args:
-        config: What to run.
-        folder: Where finished searches are kept, one JSON line each, and one that is under way;
-            those that it has are not run again.
-        device: Where to search.
-        workers: Processes that search, each with one thread; the searches are the same for any
-            number.
+        config: The experiment.
+        folder: Where finished searches are kept, one JSON line each, and one that is under
+            way; those that it has are not run again.
+        device: Torch device of the searches.
+        workers: Number of processes, one thread each; results do not depend on it.
         progress: Called with (searches done, searches in all).
 
     Raises:
@@ -226,7 +224,7 @@ def _run(
 
 
 def facts_of(config: SupernetBench, images: SearchImages) -> dict[str, Any]:
-    """What all searches of a folder depend on, beside method and seed."""
+    """Settings that all searches of a folder share, apart from method and seed."""
     plan = config.plan(DARTS, 0)
     base = {**plain(plan.config), "seed": None}
     facts = images.facts()
@@ -252,7 +250,7 @@ def _read(record: Any) -> SupernetSearch:
 
 
 def _under_way(folder: Path, method: str, seed: int) -> Path:
-    """Where a search that has not ended keeps its checkpoints."""
+    """Folder of the checkpoints of an unfinished search."""
     return folder / f"{method}-{seed}"
 
 
@@ -266,7 +264,7 @@ class _Searches:
     device: str
 
     def __call__(self, method: str, seed: int) -> SupernetSearch:
-        """One search, which goes on from where a killed process left it."""
+        """Run one search, resuming it if a process was killed."""
         if METHODS[method] is None:
             space = NASBench201()
             text = space.to_str(space.sample(np.random.default_rng(seed)))
@@ -314,7 +312,7 @@ def _search(
 
 @contextmanager
 def without_warnings(logger: str) -> Iterator[None]:
-    """Nothing below an error is logged by this logger inside."""
+    """Silence a logger below the level of errors inside the block."""
     log = logging.getLogger(logger)
     before = log.level
     log.setLevel(logging.ERROR)
@@ -325,12 +323,12 @@ def without_warnings(logger: str) -> Iterator[None]:
 
 
 def one_shot_cells(space: NASBench201) -> list[Data]:
-    """The cells that every trained supernet ranks."""
+    """Cells that every trained supernet ranks."""
     return list(space.sample_batch(ONE_SHOT_CELLS, np.random.default_rng(ONE_SHOT_SEED)))
 
 
 def one_shot_rows(images: SearchImages) -> Tensor:
-    """The images that cells are ranked by: int64, `ONE_SHOT_IMAGES` of them at most.
+    """Indices of the images used to rank cells: int64, at most `ONE_SHOT_IMAGES`.
 
     Weights learn from none of them, whether the images are split in two parts or in three.
     """
@@ -375,10 +373,10 @@ def one_shot_accuracies(
 
 
 class Judge:
-    """Looks cells up in a table.
+    """Judge of searches: looks derived cells up in a table.
 
     Args:
-        config: Which table and which scores.
+        config: The experiment: its table and scores.
 
     Raises:
         ConfigError: the table is of another space or lacks a score.
@@ -411,13 +409,13 @@ class Judge:
         }
 
     def row_of(self, text: str) -> int:
-        """The row of a cell's text."""
+        """Table row of a cell, given as text."""
         return self._rows[self.space.codes(self.space.from_str(text))]
 
     def result(
         self, searches: Sequence[SupernetSearch], data: Mapping[str, Any], seconds: float
     ) -> SupernetBenchResult:
-        """What a table says of searches."""
+        """Evaluate searches by the table."""
         rows = tuple(self._rows_of(searches))
         best = max(rows, key=lambda row: row.val_acc.mean)
         return SupernetBenchResult(

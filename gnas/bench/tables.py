@@ -1,4 +1,4 @@
-"""The tables of experiments: opened, and which of their columns are meant."""
+"""Open the table of an experiment and name its score columns."""
 
 from __future__ import annotations
 
@@ -10,14 +10,14 @@ from gnas.spaces import NASBench201
 from gnas.spaces.base import Space
 
 IMAGES = NASBench201.table_images
-"""What NAS-Bench-201 calls the images of the validation and of the test accuracy."""
+"""NAS-Bench-201's names of the images of the validation and test accuracies."""
 
 
 def open_table(space: Space | type[Space], table: str, data_dir: str | None) -> BenchmarkTable:
-    """The table that an experiment on a space was given.
+    """Open the table of an experiment and check its space.
 
     Args:
-        space: Of its architectures; a class for those of any arguments.
+        space: Space of the architectures; a class accepts any arguments.
         table: A file, or a name for `gnas.data.load_table`.
         data_dir: Folder of tables to look in first.
 
@@ -38,7 +38,7 @@ def open_table(space: Space | type[Space], table: str, data_dir: str | None) -> 
 
 
 def name_of(columns: Sequence[Column]) -> str:
-    """The name of the scores that `BenchmarkTable.metric` makes of columns.
+    """Name of the scores computed by `BenchmarkTable.metric` from columns.
 
     Args:
         columns: The columns of one quantity under one protocol, as `BenchmarkTable.select`

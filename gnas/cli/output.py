@@ -52,7 +52,7 @@ Result = TypeVar("Result", bound=Experiment)
 
 until_end = ExitStack()
 """What a command holds until it ends."""
-LEAST_WIDTH = 5
+MIN_WIDTH = 5
 """Characters of the narrowest column of a `GrowingTable`."""
 PLAIN_WIDTH = 120
 """Columns of a table that goes to a file or a pipe."""
@@ -118,7 +118,7 @@ class GrowingTable:
         least: Characters of the narrowest column.
     """
 
-    def __init__(self, bar: Progress, columns: Sequence[str], least: int = LEAST_WIDTH) -> None:
+    def __init__(self, bar: Progress, columns: Sequence[str], least: int = MIN_WIDTH) -> None:
         self._target = console(stderr=True) if bar.disable else bar.console
         self._columns, self._least = columns, least
         self._is_begun = False

@@ -17,7 +17,7 @@ if TYPE_CHECKING:
 
 NUMBER_WIDTH = 11
 """Characters of a number such as 1.23457e+06."""
-MOST_LINES = 500
+MAX_LINES = 500
 """Evaluations of the longest search of which each has a line."""
 
 
@@ -52,7 +52,7 @@ def place(storage: str | None) -> str | None:
 def watching() -> Iterator[Callable[[Progress], None]]:
     """A callback that shows a bar of evaluations, and a line of a table for every one.
 
-    What the searcher has to say stands between them. Of more than `MOST_LINES`, lines are of those
+    What the searcher has to say stands between them. Of more than `MAX_LINES`, lines are of those
     that are better than all before.
     """
     with progress_bar() as bar:
@@ -66,7 +66,7 @@ def watching() -> Iterator[Callable[[Progress], None]]:
             one = progress.last
             if one is not None and one.measures is None:
                 target.print(f"trial {one.number} failed: {one.error}", soft_wrap=True)
-            elif one is not None and (progress.total <= MOST_LINES or progress.is_better):
+            elif one is not None and (progress.total <= MAX_LINES or progress.is_better):
                 add(one.number, one.measures or {}, progress.is_better)
             for text in progress.notes:
                 target.print(text, soft_wrap=True)

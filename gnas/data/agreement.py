@@ -24,7 +24,7 @@ SUSPICIOUS_SHARE = 0.04
 12 epochs included, the share is .006 to .016 over all cells; read wrongly it is .06 to .6 (see
 tests/data/test_agreement.py). Of 1,200 draws of 500 cells and one column each none was suspicious,
 of 200 cells 0.9%; a table with several columns is so only where all are."""
-LEAST_CELLS = 40
+MIN_CELLS = 40
 """Cells beyond the first of every function, below which nothing is said."""
 _CONFIDENCE = 0.999
 _COST = re.compile(
@@ -104,7 +104,7 @@ def function_agreement(
     )
     group = group.reshape(-1)
     shared = count[group] > 1
-    if shared.sum() - (count > 1).sum() < LEAST_CELLS:
+    if shared.sum() - (count > 1).sum() < MIN_CELLS:
         return None
     found = [
         measured
@@ -150,7 +150,7 @@ def _agreement(
     values, group = values[kept], group[kept]
     functions = int((count > 1).sum())
     freedom = len(values) - functions
-    if freedom < LEAST_CELLS or np.ptp(values) == 0:
+    if freedom < MIN_CELLS or np.ptp(values) == 0:
         return None
     ranks = rankdata(values)
     sizes = np.bincount(group)

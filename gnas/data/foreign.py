@@ -29,7 +29,7 @@ from gnas.spaces.registry import SPACES, notations
 
 _LOG = logging.getLogger(__name__)
 
-MOST_CELLS = max(kind.size or 0 for kind in SPACES.values())
+MAX_CELLS = max(kind.size or 0 for kind in SPACES.values())
 """Rows of the largest foreign table: every cell occurs once."""
 ARCHITECTURES = "arch"
 """The column of architectures in a foreign notation."""
@@ -81,7 +81,7 @@ def read_foreign(path: Path, schema: pa.Schema, *, notation: str | None = None) 
 
 
 def _read(path: Path, schema: pa.Schema, notation: str | None) -> BenchmarkTable:
-    check_size(path, schema.names, most_rows=MOST_CELLS)
+    check_size(path, schema.names, most_rows=MAX_CELLS)
     if notation is not None:
         return _read_notation(path, schema, notation)
     for layout in layouts():

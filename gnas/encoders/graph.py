@@ -14,9 +14,9 @@ from gnas.encoders.graph_config import GraphEncoderConfig
 from gnas.encoders.networks import NETWORKS
 from gnas.errors import GraphError
 from gnas.graphs import DenseBatch, Graphs, as_batch
-from gnas.spaces.vocabulary import forms_of
+from gnas.spaces.vocabulary import functional_forms
 
-CHUNK = 2048
+CHUNK_SIZE = 2048
 """Graphs that go through a network at once: bounds memory."""
 
 
@@ -100,7 +100,7 @@ class GraphEncoder(nn.Module, Pretrained, Encoder):
             GraphError: an architecture is of another vocabulary, or too large.
         """
         try:
-            return forms_of(self.config.vocabulary, as_batch(graphs))
+            return functional_forms(self.config.vocabulary, as_batch(graphs))
         except GraphError as error:
             raise GraphError(f"encoder '{self.name}': {error}") from error
 
@@ -110,11 +110,11 @@ class GraphEncoder(nn.Module, Pretrained, Encoder):
         forms = self.forms(graphs)
         if not len(forms):
             return torch.zeros(0, self.dim)
-        rows, inverse = np.unique(form_rows(forms), axis=0, return_inverse=True)
-        return in_parts(self, rows)[torch.from_numpy(inverse.reshape(-1))]
+        rows, inverse = np.unique(pack_graphs(forms), axis=0, return_inverse=True)
+        return apply_in_chunks(self, rows)[torch.from_numpy(inverse.reshape(-1))]
 
 
-def form_rows(forms: DenseBatch) -> np.ndarray:
+def pack_graphs(forms: DenseBatch) -> np.ndarray:
     """Functional forms as rows of small numbers: kinds, then the upper triangle of multiplicities.
 
     Shapes: N forms of n nodes -> int16 [N, n + n (n - 1) / 2].
@@ -125,8 +125,8 @@ def form_rows(forms: DenseBatch) -> np.ndarray:
     return torch.cat(parts, 1).numpy()
 
 
-def form_tensors(rows: np.ndarray) -> tuple[Tensor, Tensor]:
-    """What networks read, padded no further than the largest form: the way back of `form_rows`.
+def unpack_graphs(rows: np.ndarray) -> tuple[Tensor, Tensor]:
+    """What networks read, padded no further than the largest form: the way back of `pack_graphs`.
 
     Shapes: [N, n + n (n - 1) / 2] -> int64 [N, m], float32 [N, m, m] with m <= n.
     """
@@ -141,10 +141,10 @@ def form_tensors(rows: np.ndarray) -> tuple[Tensor, Tensor]:
 
 
 @torch.inference_mode()
-def in_parts(network: Callable[[Tensor, Tensor], Tensor], rows: np.ndarray) -> Tensor:
-    """What a network that reads `form_tensors` says of rows of `form_rows`, some at a time.
+def apply_in_chunks(network: Callable[[Tensor, Tensor], Tensor], rows: np.ndarray) -> Tensor:
+    """What a network that reads `unpack_graphs` says of rows of `pack_graphs`, some at a time.
 
     Shapes: [N, n + n (n - 1) / 2] -> [N, ...].
     """
-    starts = range(0, max(len(rows), 1), CHUNK)
-    return torch.cat([network(*form_tensors(rows[i : i + CHUNK])) for i in starts])
+    starts = range(0, max(len(rows), 1), CHUNK_SIZE)
+    return torch.cat([network(*unpack_graphs(rows[i : i + CHUNK_SIZE])) for i in starts])

@@ -23,7 +23,7 @@ from gnas.errors import GraphError
 from gnas.graphs import DenseBatch, Graphs, as_batch
 from gnas.spaces.vocabulary import check_vocabulary
 
-_CHUNK = 4096  # graphs that a thread reads at once: inputs stay in cache, memory stays flat
+_CHUNK_SIZE = 4096  # graphs that a thread reads at once: inputs stay in cache, memory stays flat
 
 
 class NASGEMEncoder(nn.Module, Pretrained, Encoder):
@@ -99,12 +99,12 @@ class NASGEMEncoder(nn.Module, Pretrained, Encoder):
         workers = torch.get_num_threads()
         read = partial(sparse_features, config=self.config)
         with ThreadPoolExecutor(workers) as pool:
-            for start in range(0, len(batch), workers * _CHUNK):
-                starts = range(start, min(start + workers * _CHUNK, len(batch)), _CHUNK)
-                inputs = pool.map(read, [batch[first : first + _CHUNK] for first in starts])
+            for start in range(0, len(batch), workers * _CHUNK_SIZE):
+                starts = range(start, min(start + workers * _CHUNK_SIZE, len(batch)), _CHUNK_SIZE)
+                inputs = pool.map(read, [batch[first : first + _CHUNK_SIZE] for first in starts])
                 for first, (matrix, columns) in zip(starts, inputs, strict=True):
                     embedded = self._embedded(matrix, torch.from_numpy(columns), table, bias)
-                    result[first : first + _CHUNK] = embedded
+                    result[first : first + _CHUNK_SIZE] = embedded
         return result
 
     def _table(self) -> tuple[Tensor, Tensor]:

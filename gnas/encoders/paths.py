@@ -12,11 +12,11 @@ from numpy.typing import NDArray
 from torch import Tensor
 
 from gnas.graphs import DenseBatch, Graphs, as_batch, input_nodes
-from gnas.spaces.vocabulary import HasVocabulary, Vocabulary, forms_of
+from gnas.spaces.vocabulary import HasVocabulary, Vocabulary, functional_forms
 
-Rows = NDArray[np.float64]
+FeatureMatrix = NDArray[np.float64]
 
-CHUNK = 8_000
+CHUNK_SIZE = 8_000
 """Graphs of 30 nodes that are counted at a time, of smaller ones more: bounds memory."""
 FLOW = 0.2
 """Choice: what passes an operation of the kind that a flow dampens."""
@@ -80,18 +80,18 @@ class PathStatistics:
         """How graphs are read."""
         return Vocabulary.of(self.space)
 
-    def __call__(self, graphs: Graphs) -> Rows:
+    def __call__(self, graphs: Graphs) -> FeatureMatrix:
         """Rows float64 [N, F], F independent of the batch."""
-        return self.of_forms(forms_of(self.vocabulary, as_batch(graphs)))
+        return self.of_forms(functional_forms(self.vocabulary, as_batch(graphs)))
 
-    def of_forms(self, forms: DenseBatch) -> Rows:
+    def of_forms(self, forms: DenseBatch) -> FeatureMatrix:
         """As calling it, of N functional forms."""
-        chunk = max(1, min(20_000, CHUNK * 30**2 // max(forms.max_nodes, 1) ** 2))
+        chunk = max(1, min(20_000, CHUNK_SIZE * 30**2 // max(forms.max_nodes, 1) ** 2))
         parts = []
         for start in range(0, max(len(forms), 1), chunk):
             groups = self._groups(forms[start : start + chunk])
             parts.append(torch.cat([groups[name] for name in self.widths], 1))
-        rows: Rows = torch.cat(parts).numpy()
+        rows: FeatureMatrix = torch.cat(parts).numpy()
         return rows
 
     @property

@@ -9,7 +9,7 @@ import numpy as np
 import torch
 from torch import Tensor, nn
 
-from gnas.encoders.graph import GraphEncoder, form_rows, form_tensors
+from gnas.encoders.graph import GraphEncoder, pack_graphs, unpack_graphs
 from gnas.encoders.graph_config import GraphEncoderConfig
 from gnas.encoders.tasks import MAKERS, Batch, Task
 from gnas.errors import ConfigError, GraphError
@@ -18,7 +18,7 @@ from gnas.spaces import SPACES
 
 HELD_OUT = 20
 """Functions whose `graph_keys` are divisible by this are held out of pretraining."""
-_MOST_JUDGED = 1024
+_MAX_JUDGED = 1024
 _MAX_NORM = 1.0  # of gradients
 _WEIGHT_DECAY = 1e-4
 
@@ -63,7 +63,7 @@ def pretrain(
     forms = _distinct(encoder.forms(graphs))
     held_out = torch.from_numpy(graph_keys(forms) % np.uint64(HELD_OUT) == 0)
     held_out &= ~held_out.all()  # of a handful all may be multiples
-    ops, edges = form_tensors(form_rows(forms))
+    ops, edges = unpack_graphs(pack_graphs(forms))
     generator = torch.Generator().manual_seed(config.seed)
     with torch.random.fork_rng(devices=[]):
         torch.manual_seed(config.seed)
@@ -86,7 +86,7 @@ def pretrain(
         if progress is not None:
             progress(step + 1, loss.item())
     encoder.eval()
-    return _quality(encoder, tasks, ops, edges, held_out.nonzero().flatten()[:_MOST_JUDGED])
+    return _quality(encoder, tasks, ops, edges, held_out.nonzero().flatten()[:_MAX_JUDGED])
 
 
 def pool_of(config: GraphEncoderConfig) -> DenseBatch:

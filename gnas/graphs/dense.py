@@ -17,7 +17,7 @@ MAX_OPS = 127
 """Largest ``num_ops``: operations are held as int8."""
 MAX_EDGE_OP = 254
 """Largest ``edge_op``: an entry of the adjacency matrix is a byte, and 0 means no edge."""
-_CHUNK = 1024  # graphs that an iteration takes apart at a time
+_CHUNK_SIZE = 1024  # graphs that an iteration takes apart at a time
 
 
 @dataclass(frozen=True)
@@ -102,8 +102,8 @@ class DenseBatch:
         return [Data(**dict(zip(parts, row, strict=True))) for row in zip(*columns, strict=True)]
 
     def __iter__(self) -> Iterator[Data]:
-        for start in range(0, len(self), _CHUNK):
-            yield from self[start : start + _CHUNK].to_data_list()
+        for start in range(0, len(self), _CHUNK_SIZE):
+            yield from self[start : start + _CHUNK_SIZE].to_data_list()
 
     def row_bytes(self) -> list[bytes]:
         """Every architecture as drawn, in bytes: equal where graph and padding are."""

@@ -23,7 +23,7 @@ from gnas.graphs.dense import DenseBatch, single
 from gnas.graphs.pruning import prune_batch
 from gnas.graphs.transforms import edge_ops_to_node_ops
 
-MOST = 255
+MAX_MULTIPLICITY = 255
 """Largest multiplicity of an edge that is told apart: what a dense batch holds."""
 
 
@@ -82,13 +82,14 @@ def contracted(batch: DenseBatch, identities: Tensor) -> DenseBatch:
         identities: bool [N, n], the nodes that pass on the sum of what enters them.
 
     Shapes:
-        N architectures -> N architectures with multiplicities (`MOST` at most) as edge ops.
+        N architectures -> N architectures with multiplicities (`MAX_MULTIPLICITY` at most) as edge
+        ops.
     """
     counts = batch.adjacency.int()  # [N, n, n]
     for v in range(batch.max_nodes):
         gone = identities[:, v].nonzero().flatten()  # [G]: graphs where node v is one
         through = counts[gone, :, v, None] * counts[gone, None, v, :]  # [G, n, n]: paths over v
-        joined = (counts[gone] + through).clamp(max=MOST)
+        joined = (counts[gone] + through).clamp(max=MAX_MULTIPLICITY)
         joined[:, :, v] = 0
         joined[:, v, :] = 0
         counts[gone] = joined

@@ -10,7 +10,7 @@ import numpy as np
 from gnas.config import SEEDS, check_seed
 from gnas.errors import ConfigError
 from gnas.predictors.base import Predictor
-from gnas.predictors.features import Rows
+from gnas.predictors.features import FeatureMatrix
 from gnas.predictors.targets import Scores
 
 
@@ -76,17 +76,17 @@ class Average(Predictor):
         """See `Predictor.reseeded`."""
         return type(self)(self.members, from_samples=self.from_samples, random_state=random_state)
 
-    def _fit(self, rows: Rows, targets: Scores) -> None:
+    def _fit(self, rows: FeatureMatrix, targets: Scores) -> None:
         asked = zip(self.members, self.from_samples, strict=True)
         self._taking_part = [member for member, least in asked if len(rows) >= least]
         for member in self._taking_part:
             member._fit(rows, targets)
 
-    def _predict(self, rows: Rows) -> Scores:
+    def _predict(self, rows: FeatureMatrix) -> Scores:
         mean: Scores = np.mean([member._predict(rows) for member in self._taking_part], axis=0)
         return mean
 
-    def _predict_std(self, rows: Rows) -> tuple[Scores, Scores]:
+    def _predict_std(self, rows: FeatureMatrix) -> tuple[Scores, Scores]:
         if not self.has_std:
             return super()._predict_std(rows)
         means, within = [], []

@@ -19,7 +19,7 @@ from gnas.config import check_seed
 from gnas.errors import ConfigError, GraphError, UnsupportedError
 from gnas.graphs import Graphs, as_batch
 from gnas.metrics import kendall_tau
-from gnas.predictors.features import Features, Rows
+from gnas.predictors.features import FeatureMatrix, Features
 from gnas.predictors.targets import NormalScores, Scores
 from gnas.spaces.base import Space
 from gnas.training.devices import one_thread
@@ -32,8 +32,9 @@ class Predictor(RegressorMixin, BaseEstimator, ABC):  # type: ignore[misc]  # un
     """Learns from scored architectures to order others; a higher score is better.
 
     Users call `fit` and `predict`. Experiments that fit often on parts of one table call
-    ``features`` once and then `fit_rows` and `predict_rows`. Every predictor learns the scores'
-    ranks (`gnas.predictors.targets.NormalScores`), so its predictions are meant for ordering.
+    ``features`` once and then `fit_features` and `predict_features`. Every predictor learns the
+    scores' ranks (`gnas.predictors.targets.NormalScores`), so its predictions are meant for
+    ordering.
 
     Predictors are scikit-learn estimators of architectures: `sklearn.base.clone`,
     `sklearn.model_selection.cross_val_score` and grid searches work on a list of graphs.
@@ -63,7 +64,7 @@ class Predictor(RegressorMixin, BaseEstimator, ABC):  # type: ignore[misc]  # un
         self.random_state = check_seed(random_state, "random_state")
         self._scale: NormalScores | None = None
         self._width = 0
-        self._train: tuple[Rows, Scores] | None = None
+        self._train: tuple[FeatureMatrix, Scores] | None = None
 
     def fit(self, graphs: Graphs, scores: ArrayLike | Tensor) -> Self:
         """Learns from N scored architectures, forgetting what it learnt before.
@@ -77,7 +78,7 @@ class Predictor(RegressorMixin, BaseEstimator, ABC):  # type: ignore[misc]  # un
                 are equal.
             GraphError: the graphs are not of the vocabulary or size that ``features`` takes.
         """
-        return self.fit_rows(self.features(as_batch(graphs)), scores)
+        return self.fit_features(self.features(as_batch(graphs)), scores)
 
     @overload
     def predict(self, graphs: Graphs, return_std: Literal[False] = False) -> Scores: ...
@@ -99,7 +100,7 @@ class Predictor(RegressorMixin, BaseEstimator, ABC):  # type: ignore[misc]  # un
             UnsupportedError: ``return_std`` of a predictor that knows none, see `has_std`.
         """
         rows = self.features(as_batch(graphs))
-        return self.predict_rows_std(rows) if return_std else self.predict_rows(rows)
+        return self.predict_features_std(rows) if return_std else self.predict_features(rows)
 
     def score(self, graphs: Graphs, scores: ArrayLike | Tensor) -> float:
         """Kendall's tau between predictions and true scores.
@@ -144,7 +145,7 @@ class Predictor(RegressorMixin, BaseEstimator, ABC):  # type: ignore[misc]  # un
         self.__dict__ = type(self)(**known).__dict__
         return self
 
-    def fit_rows(self, rows: Rows, scores: ArrayLike | Tensor) -> Self:
+    def fit_features(self, rows: FeatureMatrix, scores: ArrayLike | Tensor) -> Self:
         """As `fit`, on the rows [N, F] that ``features`` gave."""
         _check_rows(rows)
         values = np.asarray(torch.as_tensor(scores).cpu() if torch.is_tensor(scores) else scores)
@@ -161,12 +162,12 @@ class Predictor(RegressorMixin, BaseEstimator, ABC):  # type: ignore[misc]  # un
         self._width, self._scale, self._train = rows.shape[1], scale, (rows.copy(), values)
         return self
 
-    def predict_rows(self, rows: Rows) -> Scores:
+    def predict_features(self, rows: FeatureMatrix) -> Scores:
         """As `predict`, on the rows [N, F] that ``features`` gave."""
         scale = self._checked(rows)
         return scale.to_scores(self._predict(rows)) if len(rows) else np.zeros(0)
 
-    def predict_rows_std(self, rows: Rows) -> tuple[Scores, Scores]:
+    def predict_features_std(self, rows: FeatureMatrix) -> tuple[Scores, Scores]:
         """As `predict` with ``return_std``, on the rows [N, F] that ``features`` gave."""
         scale = self._checked(rows)
         mean, deviation = self._predict_std(rows) if len(rows) else (np.zeros(0), np.zeros(0))
@@ -182,7 +183,7 @@ class Predictor(RegressorMixin, BaseEstimator, ABC):  # type: ignore[misc]  # un
     def __sklearn_clone__(self) -> Self:
         return self.reseeded(self.random_state)
 
-    def training_rows(self) -> tuple[Rows, Scores]:
+    def training_data(self) -> tuple[FeatureMatrix, Scores]:
         """The rows and the scores that the predictor was fitted on.
 
         Returns:
@@ -251,7 +252,7 @@ class Predictor(RegressorMixin, BaseEstimator, ABC):  # type: ignore[misc]  # un
         assert isinstance(found, cls)
         return found
 
-    def _checked(self, rows: Rows) -> NormalScores:
+    def _checked(self, rows: FeatureMatrix) -> NormalScores:
         """The scale of the scores, if the predictor is fitted and can take these rows."""
         if self._scale is None:
             raise ConfigError(f"predictor '{self.name}' must be fitted first; call `fit`")
@@ -265,21 +266,21 @@ class Predictor(RegressorMixin, BaseEstimator, ABC):  # type: ignore[misc]  # un
         return NormalScores.fit(scores)
 
     @abstractmethod
-    def _fit(self, rows: Rows, targets: Scores) -> None:
+    def _fit(self, rows: FeatureMatrix, targets: Scores) -> None:
         """Learns targets [N], of mean 0 and variance about 1, from rows [N, F].
 
         Replaces the fitted state and never changes it in place: copies share it.
         """
 
     @abstractmethod
-    def _predict(self, rows: Rows) -> Scores:
+    def _predict(self, rows: FeatureMatrix) -> Scores:
         """Targets [N] of rows [N, F]."""
 
-    def _predict_std(self, rows: Rows) -> tuple[Scores, Scores]:
+    def _predict_std(self, rows: FeatureMatrix) -> tuple[Scores, Scores]:
         """Targets [N] of rows [N, F], and their standard deviations [N]."""
         raise UnsupportedError(
             f"return_std needs a predictor that knows its uncertainty, but '{self.name}' does "
-            "not; take `ArdProcess`, or an `Average` or an ensemble of several predictors"
+            "not; take `ARDGaussianProcess`, or an `Average` or an ensemble of several predictors"
         )
 
 
@@ -289,7 +290,7 @@ class ColumnScale:
     Columns that never change there are left out.
     """
 
-    def __init__(self, rows: Rows) -> None:
+    def __init__(self, rows: FeatureMatrix) -> None:
         self._mean = rows.mean(0)
         deviation = rows.std(0)
         self._kept = deviation > 1e-9 * np.maximum(np.abs(self._mean), 1)
@@ -297,18 +298,18 @@ class ColumnScale:
         self.some = bool(self._kept.any())
         """Whether any column is left."""
 
-    def __call__(self, rows: Rows) -> Rows:
+    def __call__(self, rows: FeatureMatrix) -> FeatureMatrix:
         """Standardised rows [N, F'] with F' >= 1 (one column of zeros if nothing changes)."""
-        scaled: Rows = (rows - self._mean)[:, self._kept] / self._deviation
+        scaled: FeatureMatrix = (rows - self._mean)[:, self._kept] / self._deviation
         return scaled if scaled.shape[1] else np.zeros((len(rows), 1))
 
-    def of_columns(self, values: Rows) -> Rows:
+    def of_columns(self, values: FeatureMatrix) -> FeatureMatrix:
         """The columns that are not left out, as they are: [N, F] -> [N, F']."""
-        kept: Rows = values[:, self._kept]
+        kept: FeatureMatrix = values[:, self._kept]
         return kept if kept.shape[1] else np.ones((len(values), 1))
 
 
-def _check_rows(rows: Rows) -> None:
+def _check_rows(rows: FeatureMatrix) -> None:
     if rows.ndim != 2 or not np.isfinite(rows).all():
         raise GraphError(
             f"features must be a finite matrix [N, F], but got shape {rows.shape} "

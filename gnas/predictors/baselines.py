@@ -10,7 +10,7 @@ from sklearn.base import BaseEstimator, clone, is_regressor
 from gnas.config import seed_32
 from gnas.errors import ConfigError
 from gnas.predictors.base import ColumnScale, Predictor
-from gnas.predictors.features import Features, Rows
+from gnas.predictors.features import FeatureMatrix, Features
 from gnas.predictors.targets import Scores
 
 
@@ -44,7 +44,7 @@ class Regressor(Predictor):
         self.estimator = estimator
         self._model: Any = None
 
-    def _fit(self, rows: Rows, targets: Scores) -> None:
+    def _fit(self, rows: FeatureMatrix, targets: Scores) -> None:
         model = clone(self.estimator)
         states = [
             name
@@ -54,7 +54,7 @@ class Regressor(Predictor):
         model.set_params(**dict.fromkeys(states, seed_32(self.random_state)))
         self._model = model.fit(rows, targets)
 
-    def _predict(self, rows: Rows) -> Scores:
+    def _predict(self, rows: FeatureMatrix) -> Scores:
         return np.asarray(self._model.predict(rows), dtype=np.float64)
 
 
@@ -97,7 +97,7 @@ class Forest(Predictor):
         self.max_features = max_features
         self._model: Any = None
 
-    def _fit(self, rows: Rows, targets: Scores) -> None:
+    def _fit(self, rows: FeatureMatrix, targets: Scores) -> None:
         from sklearn.ensemble import ExtraTreesRegressor, RandomForestRegressor
 
         forest = RandomForestRegressor if self.kind == "random" else ExtraTreesRegressor
@@ -109,7 +109,7 @@ class Forest(Predictor):
         )
         self._model = model.fit(rows.astype(np.float32), targets)
 
-    def _predict(self, rows: Rows) -> Scores:
+    def _predict(self, rows: FeatureMatrix) -> Scores:
         return np.asarray(self._model.predict(rows.astype(np.float32)))
 
 
@@ -151,7 +151,7 @@ class BoostedTrees(Predictor):
         self.max_leaves = max_leaves
         self._model: Any = None
 
-    def _fit(self, rows: Rows, targets: Scores) -> None:
+    def _fit(self, rows: FeatureMatrix, targets: Scores) -> None:
         from sklearn.ensemble import HistGradientBoostingRegressor
 
         model = HistGradientBoostingRegressor(
@@ -164,7 +164,7 @@ class BoostedTrees(Predictor):
         )
         self._model = model.fit(rows, targets)
 
-    def _predict(self, rows: Rows) -> Scores:
+    def _predict(self, rows: FeatureMatrix) -> Scores:
         return np.asarray(self._model.predict(rows))
 
 
@@ -205,7 +205,7 @@ class GaussianProcess(Predictor):
         self._columns: ColumnScale | None = None
         self._model: Any = None
 
-    def _fit(self, rows: Rows, targets: Scores) -> None:
+    def _fit(self, rows: FeatureMatrix, targets: Scores) -> None:
         from sklearn.gaussian_process import GaussianProcessRegressor
         from sklearn.gaussian_process.kernels import RBF, ConstantKernel, Matern, WhiteKernel
 
@@ -222,19 +222,19 @@ class GaussianProcess(Predictor):
                 model.fit(inputs, targets)
         self._model = model
 
-    def _predict(self, rows: Rows) -> Scores:
+    def _predict(self, rows: FeatureMatrix) -> Scores:
         inputs = self._inputs(rows)
         parts = [inputs[start : start + 10_000] for start in range(0, len(inputs), 10_000)]
         return np.concatenate([self._model.predict(part) for part in parts])
 
-    def _inputs(self, rows: Rows) -> Rows:
+    def _inputs(self, rows: FeatureMatrix) -> FeatureMatrix:
         assert self._columns is not None
         scaled = self._columns(rows)
-        inputs: Rows = scaled / np.sqrt(scaled.shape[1])
+        inputs: FeatureMatrix = scaled / np.sqrt(scaled.shape[1])
         return inputs
 
 
-class OneColumn(Predictor):
+class IdentityPredictor(Predictor):
     """The one column of its features, as it is: no learning.
 
     Args:
@@ -248,7 +248,7 @@ class OneColumn(Predictor):
         >>> edges = cells.adjacency.sum((1, 2)).double().numpy()
         >>> from gnas.models import nasbench101_num_params
         >>> from gnas.predictors import NumParams
-        >>> smallest = OneColumn(NumParams(nasbench101_num_params)).fit(cells, edges)
+        >>> smallest = IdentityPredictor(NumParams(nasbench101_num_params)).fit(cells, edges)
         >>> int(smallest.predict(cells).argmax()) == int(nasbench101_num_params(cells).argmax())
         True
     """
@@ -259,12 +259,12 @@ class OneColumn(Predictor):
         super().__init__(features, random_state=random_state)
         self._columns: ColumnScale | None = None
 
-    def _fit(self, rows: Rows, targets: Scores) -> None:
+    def _fit(self, rows: FeatureMatrix, targets: Scores) -> None:
         if rows.shape[1] != 1:
             raise ConfigError(f"features must have one column, but got {rows.shape[1]}")
         self._columns = ColumnScale(rows)
 
-    def _predict(self, rows: Rows) -> Scores:
+    def _predict(self, rows: FeatureMatrix) -> Scores:
         assert self._columns is not None
         return self._columns(rows)[:, 0]
 

@@ -9,12 +9,12 @@ import numpy as np
 from gnas.config import SEEDS, check_seed
 from gnas.errors import ConfigError, UnsupportedError
 from gnas.predictors.base import Predictor
-from gnas.predictors.features import Rows
+from gnas.predictors.features import FeatureMatrix
 from gnas.predictors.targets import Scores
 
 ONE_DEVIATION = 0.6827
 """Share of a normal distribution within one standard deviation."""
-LEAST_ROWS = 10
+MIN_ROWS = 10
 """Choice: fewer samples are not held out, and uncertainty stays as it is."""
 
 
@@ -60,7 +60,7 @@ class Calibrated(Predictor):
         if not predictor.has_std:
             raise UnsupportedError(
                 f"a predictor must know its uncertainty to be calibrated, but '{predictor.name}' "
-                "does not; take `ArdProcess` or an `Average` of several predictors"
+                "does not; take `ARDGaussianProcess` or an `Average` of several predictors"
             )
         super().__init__(predictor.features, random_state=random_state)
         self.name = f"calibrated {predictor.name}"
@@ -73,12 +73,12 @@ class Calibrated(Predictor):
         """See `Predictor.reseeded`."""
         return type(self)(self.predictor, folds=self.folds, random_state=random_state)
 
-    def _fit(self, rows: Rows, targets: Scores) -> None:
+    def _fit(self, rows: FeatureMatrix, targets: Scores) -> None:
         self.predictor._fit(rows, targets)
-        ratios = self._held_out(rows, targets) if len(rows) >= LEAST_ROWS else np.ones(1)
+        ratios = self._held_out(rows, targets) if len(rows) >= MIN_ROWS else np.ones(1)
         self.factor = float(np.quantile(ratios, ONE_DEVIATION))
 
-    def _held_out(self, rows: Rows, targets: Scores) -> Scores:
+    def _held_out(self, rows: FeatureMatrix, targets: Scores) -> Scores:
         """Errors in standard deviations of predictors that have not seen the sample: [N]."""
         ratios = np.ones(len(rows))
         order = np.random.default_rng(self.random_state).permutation(len(rows))
@@ -90,9 +90,9 @@ class Calibrated(Predictor):
             ratios[held] = np.abs(targets[held] - mean) / np.maximum(deviation, 1e-12)
         return ratios
 
-    def _predict(self, rows: Rows) -> Scores:
+    def _predict(self, rows: FeatureMatrix) -> Scores:
         return self.predictor._predict(rows)
 
-    def _predict_std(self, rows: Rows) -> tuple[Scores, Scores]:
+    def _predict_std(self, rows: FeatureMatrix) -> tuple[Scores, Scores]:
         mean, deviation = self.predictor._predict_std(rows)
         return mean, self.factor * deviation

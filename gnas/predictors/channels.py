@@ -10,7 +10,7 @@ from torch import Tensor
 
 from gnas.errors import ConfigError
 from gnas.graphs import DenseBatch, Graphs, as_batch
-from gnas.predictors.features import Rows
+from gnas.predictors.features import FeatureMatrix
 from gnas.spaces.base import Space
 from gnas.spaces.vocabulary import Vocabulary, check_vocabulary
 
@@ -67,13 +67,13 @@ class ChannelStatistics:
         """How graphs are read."""
         return self.space.vocabulary
 
-    def __call__(self, graphs: Graphs) -> Rows:
+    def __call__(self, graphs: Graphs) -> FeatureMatrix:
         """Rows float64 [N, 4 + 6 k + 12 (k + 1)] for k operations between input and output."""
         batch = as_batch(graphs)
         check_vocabulary(batch, len(self.space.ops), 0)
         return self.of_forms(self.space.functional(batch))
 
-    def of_forms(self, forms: DenseBatch) -> Rows:
+    def of_forms(self, forms: DenseBatch) -> FeatureMatrix:
         """As calling it, of N functional forms."""
         edges = (forms.adjacency > 0).double()  # [N, n, n]
         inner = torch.arange(1, len(self.space.ops) - 1)
@@ -96,7 +96,7 @@ class ChannelStatistics:
                 for found in _met(edges, torch.cat([kinds, learned], 2))
             ),
         ]
-        rows: Rows = torch.cat(columns, 1).numpy()
+        rows: FeatureMatrix = torch.cat(columns, 1).numpy()
         return rows
 
 

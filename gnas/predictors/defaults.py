@@ -14,11 +14,11 @@ from gnas.predictors.average import Average
 from gnas.predictors.base import Predictor
 from gnas.predictors.baselines import Forest
 from gnas.predictors.channels import ChannelStatistics
-from gnas.predictors.embedding import Joined
+from gnas.predictors.embedding import FeatureUnion
 from gnas.predictors.features import Features
-from gnas.predictors.graph_network import GraphNetwork, OnGraphs
+from gnas.predictors.gaussian_process import ARDGaussianProcess
+from gnas.predictors.graph_network import GraphNetwork, OnPackedGraphs
 from gnas.predictors.mlp import MLP
-from gnas.predictors.process import ArdProcess
 from gnas.spaces.base import Space
 from gnas.spaces.vocabulary import Vocabulary
 
@@ -46,7 +46,7 @@ FITTED = "relevance/nasbench201.json"
 _FLOW = ("size", "ops", "walk", "flow")
 
 
-def default(
+def default_predictor(
     space: Space, *, prior: Prior | None = None, networks: bool = True, random_state: int = 0
 ) -> Predictor:
     """The predictor to bet on for few labels: processes, trees and perceptrons, averaged.
@@ -71,7 +71,7 @@ def default(
 
     Example:
         >>> from gnas.spaces import NASBench201
-        >>> default(NASBench201(), networks=False).name
+        >>> default_predictor(NASBench201(), networks=False).name
         'ARD GP + extra trees'
     """
     counting = _counting(space, prior, random_state)
@@ -79,7 +79,7 @@ def default(
     if not found:
         return counting
     least = max(space.pretrained.values())
-    members = [OnGraphs(counting), *found]
+    members = [OnPackedGraphs(counting), *found]
     return Average(members, from_samples=(0, *[least] * len(found)), random_state=random_state)
 
 
@@ -103,7 +103,7 @@ def counting_features(space: Space) -> Features:
     paths = PathStatistics(space)
     if space.edge_ops or not space.concatenates:
         return paths
-    return Joined((paths, ChannelStatistics(space)))
+    return FeatureUnion((paths, ChannelStatistics(space)))
 
 
 def extra_trees(features: Features) -> Forest:
@@ -129,7 +129,7 @@ def pretrained_networks(space: Space) -> list[GraphNetwork]:
         return []
     if space.edge_ops:
         return [GraphNetwork(encoders)]
-    return [GraphNetwork(encoder, process=False) for encoder in encoders]
+    return [GraphNetwork(encoder, gaussian_process=False) for encoder in encoders]
 
 
 def _counting(space: Space, prior: Prior | None, random_state: int) -> Average:
@@ -157,19 +157,26 @@ def _for_edge_ops(space: Space, prior: Prior | None) -> list[Predictor]:
     fitted = None if prior is None else _fitted_relevance(features)
     if fitted is not None:
         return [
-            ArdProcess(features, relevance=fitted, spread=0.25, tails=0.5),
-            ArdProcess(features, relevance=fitted, spread=0.5, tails=0.5),
-            ArdProcess(features, relevance=fitted, spread=0.25, tails=0.5, kernel="matern52"),
+            ARDGaussianProcess(features, relevance=fitted, spread=0.25, tail_weight=0.5),
+            ARDGaussianProcess(features, relevance=fitted, spread=0.5, tail_weight=0.5),
+            ARDGaussianProcess(
+                features, relevance=fitted, spread=0.25, tail_weight=0.5, kernel="matern52"
+            ),
             trees,
         ]
-    flow = ArdProcess(features, tails=0.5, columns=features.columns(*_FLOW))
-    plain = ArdProcess(features, tails=0.5)
+    flow = ARDGaussianProcess(features, tail_weight=0.5, columns=features.columns(*_FLOW))
+    plain = ARDGaussianProcess(features, tail_weight=0.5)
     if prior is None:
-        return [plain, ArdProcess(features, tails=0.5, kernel="matern52"), flow, trees]
+        return [
+            plain,
+            ARDGaussianProcess(features, tail_weight=0.5, kernel="matern52"),
+            flow,
+            trees,
+        ]
     relevance = features.spread(RELEVANCE)
     return [
-        ArdProcess(features, relevance=relevance, tails=0.5),
-        ArdProcess(features, relevance=relevance, tails=0.5, kernel="matern52"),
+        ARDGaussianProcess(features, relevance=relevance, tail_weight=0.5),
+        ARDGaussianProcess(features, relevance=relevance, tail_weight=0.5, kernel="matern52"),
         plain,
         flow,
         trees,
@@ -179,11 +186,11 @@ def _for_edge_ops(space: Space, prior: Prior | None) -> list[Predictor]:
 def _for_node_ops(space: Space) -> list[Predictor]:
     features = counting_features(space)
     members = [
-        ArdProcess(features, length=8.0, tails=0.0),
+        ARDGaussianProcess(features, length=8.0, tail_weight=0.0),
         MLP(features, members=5, loss="bce", epochs=50),
         extra_trees(features),
     ]
     if space.concatenates:
         columns = range(sum(PathStatistics(space).widths.values()))
-        members.append(ArdProcess(features, columns=columns, length=8.0, tails=0.0))
+        members.append(ARDGaussianProcess(features, columns=columns, length=8.0, tail_weight=0.0))
     return members

@@ -9,9 +9,9 @@ import numpy as np
 from torch import Tensor
 
 from gnas.graphs import DenseBatch, Graphs, as_batch
-from gnas.predictors.features import Features, Rows
+from gnas.predictors.features import FeatureMatrix, Features
 
-CHUNK = 50_000
+CHUNK_SIZE = 50_000
 """Graphs embedded at a time: bounds memory."""
 
 
@@ -51,18 +51,18 @@ class Embedding:
         """The encoder's name."""
         return self.encoder.name
 
-    def __call__(self, graphs: Graphs) -> Rows:
+    def __call__(self, graphs: Graphs) -> FeatureMatrix:
         """Rows float64 [N, d]."""
         batch = as_batch(graphs)
         parts = [
-            self.encoder.encode(batch[start : start + CHUNK]).cpu().numpy()
-            for start in range(0, max(len(batch), 1), CHUNK)
+            self.encoder.encode(batch[start : start + CHUNK_SIZE]).cpu().numpy()
+            for start in range(0, max(len(batch), 1), CHUNK_SIZE)
         ]
         return np.concatenate(parts).astype(np.float64)
 
 
 @dataclass(frozen=True)
-class Joined:
+class FeatureUnion:
     """The columns of several features side by side.
 
     Args:
@@ -73,7 +73,7 @@ class Joined:
         >>> from gnas.predictors import OneHot, PathStatistics
         >>> from gnas.spaces import NASBench101
         >>> space = NASBench101()
-        >>> Joined((OneHot(7, 5), PathStatistics(space)))(space.enumerate()[:3]).shape
+        >>> FeatureUnion((OneHot(7, 5), PathStatistics(space)))(space.enumerate()[:3]).shape
         (3, 260)
     """
 
@@ -89,7 +89,7 @@ class Joined:
         """The names of the parts."""
         return " + ".join(part.name for part in self.parts)
 
-    def __call__(self, graphs: Graphs) -> Rows:
+    def __call__(self, graphs: Graphs) -> FeatureMatrix:
         """Rows float64 [N, sum of the parts' widths]."""
         batch = as_batch(graphs)
         return np.concatenate([part(batch) for part in self.parts], axis=1)

@@ -13,7 +13,7 @@ from numpy.typing import NDArray
 from gnas.graphs import DenseBatch, Graphs, as_batch
 from gnas.spaces.vocabulary import check_vocabulary
 
-Rows = NDArray[np.float64]
+FeatureMatrix = NDArray[np.float64]
 
 
 class Features(Protocol):
@@ -24,7 +24,7 @@ class Features(Protocol):
         """What the result tables print."""
         ...
 
-    def __call__(self, graphs: DenseBatch, /) -> Rows:
+    def __call__(self, graphs: DenseBatch, /) -> FeatureMatrix:
         """One row per architecture: [N] -> float64 [N, F]."""
         ...
 
@@ -66,7 +66,7 @@ class OneHot:
         """What the result tables print."""
         return "adjacency + ops" + (" + op counts" if self.with_counts else "")
 
-    def __call__(self, graphs: Graphs) -> Rows:
+    def __call__(self, graphs: Graphs) -> FeatureMatrix:
         """Rows float64 [N, n(n-1)/2 * max(num_edge_ops, 1) + n * num_ops (+ number of ops)]."""
         batch = as_batch(graphs)
         check_vocabulary(batch, self.num_ops, self.num_edge_ops)
@@ -79,7 +79,7 @@ class OneHot:
         if self.with_counts:
             counted = parts[0].view(len(batch), -1, len(values)) if self.num_edge_ops else kinds
             parts.append(counted.sum(1))
-        rows: Rows = torch.cat([part.double() for part in parts], 1).numpy()
+        rows: FeatureMatrix = torch.cat([part.double() for part in parts], 1).numpy()
         return rows
 
 
@@ -103,12 +103,12 @@ class OneHotOps:
     num_ops: int
     name: str = field(default="ops", init=False)
 
-    def __call__(self, graphs: Graphs) -> Rows:
+    def __call__(self, graphs: Graphs) -> FeatureMatrix:
         """Rows float64 [N, n * num_ops]."""
         batch = as_batch(graphs)
         check_vocabulary(batch, self.num_ops, 0)
         kinds = batch.pad_to(self.max_nodes).ops[:, :, None] == torch.arange(self.num_ops)
-        rows: Rows = kinds.flatten(1).double().numpy()
+        rows: FeatureMatrix = kinds.flatten(1).double().numpy()
         return rows
 
 
@@ -131,6 +131,6 @@ class NumParams:
     count: Callable[[DenseBatch], NDArray[np.int64]]
     name: str = field(default="number of parameters", init=False)
 
-    def __call__(self, graphs: Graphs) -> Rows:
+    def __call__(self, graphs: Graphs) -> FeatureMatrix:
         """Rows float64 [N, 1]."""
         return self.count(as_batch(graphs)).astype(np.float64)[:, None]

@@ -10,23 +10,23 @@ import numpy as np
 import torch
 from torch import Tensor, nn
 
-from gnas.encoders.graph import GraphEncoder, form_rows, form_tensors, in_parts
+from gnas.encoders.graph import GraphEncoder, apply_in_chunks, pack_graphs, unpack_graphs
 from gnas.encoders.graph_config import GraphEncoderConfig
 from gnas.encoders.paths import PathStatistics
 from gnas.errors import ConfigError
 from gnas.graphs import DenseBatch, Graphs, as_batch
 from gnas.predictors.base import Predictor
 from gnas.predictors.channels import ChannelStatistics
-from gnas.predictors.embedding import Joined
-from gnas.predictors.features import Rows
-from gnas.predictors.losses import loss_named, matched, squared
-from gnas.predictors.process import ArdProcess
+from gnas.predictors.embedding import FeatureUnion
+from gnas.predictors.features import FeatureMatrix
+from gnas.predictors.gaussian_process import ARDGaussianProcess
+from gnas.predictors.losses import affine_match, get_loss, squared
 from gnas.predictors.targets import Scores
 from gnas.spaces.base import Space
-from gnas.spaces.vocabulary import Vocabulary, forms_of
+from gnas.spaces.vocabulary import Vocabulary, functional_forms
 
 EPOCHS = 60
-MOST_STEPS = 1200
+MAX_STEPS = 1200
 """Fewer epochs where these would be more steps than that."""
 BATCH_SIZE = 32
 LEARNING_RATE = 2e-3
@@ -37,7 +37,7 @@ HEAD = 64
 
 
 @dataclass(frozen=True)
-class FunctionalGraphs:
+class PackedGraphs:
     """Rows are the functional forms themselves: kinds of nodes, then the upper triangle.
 
     These rows are for `GraphNetwork` alone, which makes graphs of them again; as numbers they
@@ -51,15 +51,15 @@ class FunctionalGraphs:
     vocabulary: Vocabulary
     name: str = field(default="graphs", init=False)
 
-    def __call__(self, graphs: Graphs) -> Rows:
+    def __call__(self, graphs: Graphs) -> FeatureMatrix:
         """Rows float64 [N, n + n (n - 1) / 2] for n nodes of the largest functional form."""
         batch = as_batch(graphs)
-        forms = forms_of(self.vocabulary, batch)
-        return form_rows(forms.pad_to(self.vocabulary.most_nodes)).astype(np.float64)
+        forms = functional_forms(self.vocabulary, batch)
+        return pack_graphs(forms.pad_to(self.vocabulary.most_nodes)).astype(np.float64)
 
 
-class OnGraphs(Predictor):
-    """A predictor on counts that takes `FunctionalGraphs`, as `GraphNetwork` does.
+class OnPackedGraphs(Predictor):
+    """A predictor on counts that takes `PackedGraphs`, as `GraphNetwork` does.
 
     So the two can be members of one `Average`.
 
@@ -74,7 +74,7 @@ class OnGraphs(Predictor):
 
     def __init__(self, predictor: Predictor, *, random_state: int | None = None) -> None:
         features = predictor.features
-        parts = features.parts if isinstance(features, Joined) else (features,)
+        parts = features.parts if isinstance(features, FeatureUnion) else (features,)
         counts = [p for p in parts if isinstance(p, PathStatistics | ChannelStatistics)]
         if len(counts) < len(parts):
             raise ConfigError(
@@ -84,29 +84,31 @@ class OnGraphs(Predictor):
         if random_state is None:
             random_state = predictor.random_state
         self.vocabulary = Vocabulary.of(counts[0])
-        super().__init__(FunctionalGraphs(self.vocabulary), random_state=random_state)
+        super().__init__(PackedGraphs(self.vocabulary), random_state=random_state)
         self.name, self.has_std = predictor.name, predictor.has_std
         self.counts = counts
         self.predictor = predictor
 
-    def _fit(self, rows: Rows, targets: Scores) -> None:
+    def _fit(self, rows: FeatureMatrix, targets: Scores) -> None:
         self.predictor = self.predictor.reseeded(self.random_state)
         self.predictor._fit(self._counted(rows), targets)
 
-    def _predict(self, rows: Rows) -> Scores:
+    def _predict(self, rows: FeatureMatrix) -> Scores:
         return self.predictor._predict(self._counted(rows))
 
-    def _predict_std(self, rows: Rows) -> tuple[Scores, Scores]:
+    def _predict_std(self, rows: FeatureMatrix) -> tuple[Scores, Scores]:
         return self.predictor._predict_std(self._counted(rows))
 
-    def _counted(self, rows: Rows) -> Rows:
+    def _counted(self, rows: FeatureMatrix) -> FeatureMatrix:
         """What the predictor sees of every row; each different graph is counted once."""
         distinct, inverse = np.unique(rows, axis=0, return_inverse=True)
-        ops, edges = form_tensors(distinct)
+        ops, edges = unpack_graphs(distinct)
         num_nodes = (ops >= 0).sum(1)
         kinds = self.vocabulary.num_kinds
         forms = DenseBatch(edges.to(torch.uint8), ops.to(torch.int8), num_nodes, kinds, True)
-        counted: Rows = np.concatenate([part.of_forms(forms) for part in self.counts], axis=1)
+        counted: FeatureMatrix = np.concatenate(
+            [part.of_forms(forms) for part in self.counts], axis=1
+        )
         return counted[inverse.reshape(-1)]
 
 
@@ -124,9 +126,10 @@ class GraphNetwork(Predictor):
         loss: A key of `gnas.predictors.losses.LOSSES`. The scores of a ranking loss are
             shifted and scaled to the mean and deviation of the targets.
         members: Networks, each with its own head, batches and, without an encoder, start.
-        process: Whether there is a process for every encoder; None: unless a space was given.
-            Without, how far the networks lie apart is the uncertainty, if there are several.
-        epochs: Passes over the training graphs, at most `MOST_STEPS` steps.
+        gaussian_process: Whether there is a process for every encoder; None: unless a space was
+            given. Without, how far the networks lie apart is the uncertainty, if there are
+            several.
+        epochs: Passes over the training graphs, at most `MAX_STEPS` steps.
         body_rate: The encoder's learning rate as a share of the head's; 0 trains the head alone.
         random_state: See `Predictor`.
 
@@ -149,7 +152,7 @@ class GraphNetwork(Predictor):
         *,
         loss: str = "bce",
         members: int = 2,
-        process: bool | None = None,
+        gaussian_process: bool | None = None,
         epochs: int = EPOCHS,
         body_rate: float = 1.0,
         random_state: int = 0,
@@ -176,29 +179,31 @@ class GraphNetwork(Predictor):
                 f"encoders must be at least one and share their vocabulary, but got "
                 f"{[one.name for one in encoders]}"
             )
-        super().__init__(FunctionalGraphs(vocabularies.pop()), random_state=random_state)
+        super().__init__(PackedGraphs(vocabularies.pop()), random_state=random_state)
         network = encoders[0].config.network
         self.name = f"{network} network" + (f" x {members}" if members > 1 else "") + f", {loss}"
         self.encoders = copy.deepcopy(encoders)  # who trains theirs further changes no fit
         self.encoder = start if fresh else self.encoders
         self.fresh = fresh
         self.loss = loss
-        self._loss = loss_named(loss)
+        self._loss = get_loss(loss)
         self.members = members
-        self.process = not fresh if process is None else process
+        self.gaussian_process = not fresh if gaussian_process is None else gaussian_process
         self.epochs = epochs
         self.body_rate = body_rate
-        self.has_std = members > 1 or self.process
+        self.has_std = members > 1 or self.gaussian_process
         self._scorers: list[_Scorer] = []
-        self._processes: list[ArdProcess] = []
+        self._processes: list[ARDGaussianProcess] = []
 
-    def _fit(self, rows: Rows, targets: Scores) -> None:
-        ops, edges = form_tensors(rows)  # [N, n], [N, n, n]
+    def _fit(self, rows: FeatureMatrix, targets: Scores) -> None:
+        ops, edges = unpack_graphs(rows)  # [N, n], [N, n, n]
         values = torch.from_numpy(targets).float()  # [N]
         self._scorers = [self._trained(i, ops, edges, values) for i in range(self.members)]
         self._processes = []
-        for encoder in self.encoders if self.process else ():
-            self._processes.append(ArdProcess(self.features, random_state=self.random_state))
+        for encoder in self.encoders if self.gaussian_process else ():
+            self._processes.append(
+                ARDGaussianProcess(self.features, random_state=self.random_state)
+            )
             self._processes[-1]._fit(_embedded(encoder, rows), targets)
 
     def _trained(self, member: int, ops: Tensor, edges: Tensor, targets: Tensor) -> _Scorer:
@@ -213,7 +218,7 @@ class GraphNetwork(Predictor):
         )
         size = min(BATCH_SIZE, len(ops))
         a_pass = len(ops) // size
-        epochs = max(min(self.epochs, MOST_STEPS // a_pass), 1)
+        epochs = max(min(self.epochs, MAX_STEPS // a_pass), 1)
         schedule = torch.optim.lr_scheduler.OneCycleLR(
             optimizer, rates, total_steps=epochs * a_pass + 1
         )
@@ -228,7 +233,7 @@ class GraphNetwork(Predictor):
                 schedule.step()
         scorer.eval().requires_grad_(False)
         if self._loss is not squared:
-            scorer.rescale(*matched(scorer(ops, edges), targets))
+            scorer.rescale(*affine_match(scorer(ops, edges), targets))
         return scorer
 
     def _start(self, seed: int) -> _Scorer:
@@ -238,14 +243,14 @@ class GraphNetwork(Predictor):
             encoder = GraphEncoder(replace(encoder.config, seed=seed))
         return _Scorer(copy.deepcopy(encoder).requires_grad_(self.body_rate > 0).train(), seed)
 
-    def _predict(self, rows: Rows) -> Scores:
+    def _predict(self, rows: FeatureMatrix) -> Scores:
         if self.has_std:
             return self._predict_std(rows)[0]
         distinct, inverse = np.unique(rows, axis=0, return_inverse=True)
         outputs: Scores = self._outputs(distinct)[0]
         return outputs[inverse.reshape(-1)]
 
-    def _predict_std(self, rows: Rows) -> tuple[Scores, Scores]:
+    def _predict_std(self, rows: FeatureMatrix) -> tuple[Scores, Scores]:
         if not self.has_std:
             return super()._predict_std(rows)
         distinct, inverse = np.unique(rows, axis=0, return_inverse=True)
@@ -260,14 +265,14 @@ class GraphNetwork(Predictor):
         where = inverse.reshape(-1)
         return np.mean(means, axis=0)[where], np.sqrt(variance)[where]
 
-    def _outputs(self, rows: Rows) -> Scores:
+    def _outputs(self, rows: FeatureMatrix) -> Scores:
         """Every network's prediction, float64 [members, N]."""
-        return torch.stack([in_parts(one, rows) for one in self._scorers]).double().numpy()
+        return torch.stack([apply_in_chunks(one, rows) for one in self._scorers]).double().numpy()
 
 
-def _embedded(encoder: GraphEncoder, rows: Rows) -> Rows:
+def _embedded(encoder: GraphEncoder, rows: FeatureMatrix) -> FeatureMatrix:
     """Embeddings of functional forms: float64 [N, d]."""
-    return in_parts(encoder, rows).double().numpy()
+    return apply_in_chunks(encoder, rows).double().numpy()
 
 
 class _Scorer(nn.Module):

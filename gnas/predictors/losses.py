@@ -1,7 +1,7 @@
 """Losses of networks that predict scores: squared error, and ranking losses.
 
 A predictor is used for its order, so a loss may ask for nothing else. Scores trained with such a
-loss have no scale of their own; `matched` gives them that of the targets.
+loss have no scale of their own; `affine_match` gives them that of the targets.
 """
 
 from __future__ import annotations
@@ -76,14 +76,14 @@ LOSSES: dict[str, Loss] = {
 """By the name that predictors take."""
 
 
-def loss_named(name: str) -> Loss:
+def get_loss(name: str) -> Loss:
     """A loss by its key in `LOSSES`; ConfigError if it is none."""
     if name not in LOSSES:
         raise ConfigError(f"unknown loss {name!r}; choose from {sorted(LOSSES)}")
     return LOSSES[name]
 
 
-def matched(predicted: Tensor, targets: Tensor) -> tuple[Tensor, Tensor]:
+def affine_match(predicted: Tensor, targets: Tensor) -> tuple[Tensor, Tensor]:
     """The line that gives scores the mean and deviation of their targets, and keeps their order.
 
     Shapes: [..., N], [N] -> slope > 0 [...] and intercept [...]; the slope is 1 where all scores

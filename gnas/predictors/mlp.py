@@ -10,8 +10,8 @@ from torch import Tensor
 
 from gnas.errors import ConfigError
 from gnas.predictors.base import ColumnScale, Predictor
-from gnas.predictors.features import Features, Rows
-from gnas.predictors.losses import Loss, loss_named, matched, squared
+from gnas.predictors.features import FeatureMatrix, Features
+from gnas.predictors.losses import Loss, affine_match, get_loss, squared
 from gnas.predictors.targets import Scores
 
 HIDDEN = 128
@@ -76,13 +76,13 @@ class MLP(Predictor):
         self.name += "" if loss == "squared" else f", {loss}"
         self.members = members
         self.loss = loss
-        self._loss = loss_named(loss)
+        self._loss = get_loss(loss)
         self.epochs = epochs
         self.has_std = members > 1
         self._columns: ColumnScale | None = None
         self._weights: list[Tensor] = []
 
-    def _fit(self, rows: Rows, targets: Scores) -> None:
+    def _fit(self, rows: FeatureMatrix, targets: Scores) -> None:
         generator = torch.Generator().manual_seed(self.random_state)
         self._columns = ColumnScale(rows)
         x = torch.from_numpy(self._columns(rows)).float()  # [N, F]
@@ -103,21 +103,21 @@ class MLP(Predictor):
                 schedule.step()
         self._weights = weights
         if self._loss is not squared:
-            slope, intercept = matched(_forward(self._weights, x), y)  # [members]
+            slope, intercept = affine_match(_forward(self._weights, x), y)  # [members]
             self._weights[2] *= slope[:, None, None]
             self._weights[3].mul_(slope[:, None, None]).add_(intercept[:, None, None])
 
-    def _predict(self, rows: Rows) -> Scores:
+    def _predict(self, rows: FeatureMatrix) -> Scores:
         return self._outputs(rows).mean(0).double().numpy()
 
-    def _predict_std(self, rows: Rows) -> tuple[Scores, Scores]:
+    def _predict_std(self, rows: FeatureMatrix) -> tuple[Scores, Scores]:
         if not self.has_std:
             return super()._predict_std(rows)
         outputs = self._outputs(rows)  # [members, N]
         deviation = outputs.double().std(0, correction=0)
         return outputs.mean(0).double().numpy(), deviation.numpy()
 
-    def _outputs(self, rows: Rows) -> Tensor:
+    def _outputs(self, rows: FeatureMatrix) -> Tensor:
         """Every member's prediction, [members, N]."""
         assert self._columns is not None
         parts = [

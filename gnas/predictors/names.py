@@ -8,9 +8,9 @@ from gnas.user_code import Source
 
 PREDICTOR_NAMES = {
     "mlp": "NASGEM's two-layer perceptron, on the raw adjacency matrix or on an embedding",
-    "default": "`gnas.predictors.default` without graph networks",
-    "default-networks": "`gnas.predictors.default` with pretrained graph networks",
-    "default-prior": "`gnas.predictors.default` with the prior fitted to CIFAR-100",
+    "default": "`gnas.predictors.default_predictor` without graph networks",
+    "default-networks": "`gnas.predictors.default_predictor` with pretrained graph networks",
+    "default-prior": "`gnas.predictors.default_predictor` with the prior fitted to CIFAR-100",
     "ard-gp": "a Gaussian process on path statistics with a length scale for every column",
     "wl-gp": "a Gaussian process with the Weisfeiler-Lehman kernel",
     "gp": "a Gaussian process on the raw adjacency matrix",

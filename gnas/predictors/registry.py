@@ -7,13 +7,18 @@ from typing import Protocol
 from gnas.errors import ConfigError, GnasError
 from gnas.predictors.base import Predictor
 from gnas.predictors.baselines import BoostedTrees, Forest, GaussianProcess
-from gnas.predictors.defaults import counting_features, default, extra_trees, pretrained_networks
+from gnas.predictors.defaults import (
+    counting_features,
+    default_predictor,
+    extra_trees,
+    pretrained_networks,
+)
 from gnas.predictors.features import OneHot
+from gnas.predictors.gaussian_process import ARDGaussianProcess, WLGaussianProcess
 from gnas.predictors.graph_network import GraphNetwork
 from gnas.predictors.mlp import MLP
 from gnas.predictors.names import check_predictor, is_own_predictor
-from gnas.predictors.process import ArdProcess, WLProcess
-from gnas.predictors.walks import WalkStatistics
+from gnas.predictors.random_walks import RandomWalkStatistics
 from gnas.predictors.wl import WLLabels
 from gnas.spaces.base import Space
 from gnas.user_code import Source, described
@@ -100,19 +105,19 @@ def _mlp(space: Space, *, random_state: int = 0) -> Predictor:
 
 
 def _default(space: Space, *, random_state: int = 0) -> Predictor:
-    return default(space, networks=False, random_state=random_state)
+    return default_predictor(space, networks=False, random_state=random_state)
 
 
 def _default_prior(space: Space, *, random_state: int = 0) -> Predictor:
-    return default(space, prior="cifar100", networks=False, random_state=random_state)
+    return default_predictor(space, prior="cifar100", networks=False, random_state=random_state)
 
 
 def _ard_gp(space: Space, *, random_state: int = 0) -> Predictor:
-    return ArdProcess(counting_features(space), random_state=random_state)
+    return ARDGaussianProcess(counting_features(space), random_state=random_state)
 
 
 def _wl_gp(space: Space, *, random_state: int = 0) -> Predictor:
-    return WLProcess(WLLabels(space), random_state=random_state)
+    return WLGaussianProcess(WLLabels(space), random_state=random_state)
 
 
 def _gp(space: Space, *, random_state: int = 0) -> Predictor:
@@ -145,18 +150,18 @@ def _gp_walks(space: Space, *, random_state: int = 0) -> Predictor:
     return GaussianProcess(features, kernel="matern", random_state=random_state)
 
 
-def _walks(space: Space, name: str) -> WalkStatistics:
+def _walks(space: Space, name: str) -> RandomWalkStatistics:
     if space.edge_ops:
         raise ConfigError(
             f"predictor {name} reads operations on nodes, but '{space.name}' has them on edges"
         )
-    return WalkStatistics(len(space.ops))
+    return RandomWalkStatistics(len(space.ops))
 
 
 PREDICTORS: dict[str, PredictorFactory] = {
     "mlp": _mlp,
     "default": _default,
-    "default-networks": default,
+    "default-networks": default_predictor,
     "default-prior": _default_prior,
     "ard-gp": _ard_gp,
     "wl-gp": _wl_gp,

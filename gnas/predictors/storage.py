@@ -27,13 +27,13 @@ from gnas.encoders import GraphEncoder, NASGEMEncoder
 from gnas.encoders.paths import PathStatistics
 from gnas.encoders.storage import encoder_from_tensors, encoder_tensors
 from gnas.errors import ConfigError, DataError, GnasError, MissingDataError, UnsupportedError
-from gnas.predictors import average, baselines, calibrated, graph_network, mlp, process
+from gnas.predictors import average, baselines, calibrated, gaussian_process, graph_network, mlp
 from gnas.predictors.base import Predictor
 from gnas.predictors.channels import ChannelStatistics
-from gnas.predictors.embedding import Embedding, Joined
+from gnas.predictors.embedding import Embedding, FeatureUnion
 from gnas.predictors.features import NumParams, OneHot, OneHotOps
-from gnas.predictors.graph_network import FunctionalGraphs
-from gnas.predictors.walks import WalkStatistics
+from gnas.predictors.graph_network import PackedGraphs
+from gnas.predictors.random_walks import RandomWalkStatistics
 from gnas.predictors.wl import WLLabels
 from gnas.predictors.zero_cost import ZeroCost
 from gnas.proxies import ProxyConfig
@@ -41,9 +41,9 @@ from gnas.spaces import Space, space_of_record, space_record
 from gnas.spaces.vocabulary import Vocabulary
 
 FORMAT = "gnas-predictor"
-MOST_DEPTH = 20
+MAX_DEPTH = 20
 """Parts within parts of a predictor."""
-MOST_OF_ANY = 100_000
+MAX_PARAMETER = 100_000
 """Largest parameter of a part that is read, as a file must not make a fit that never ends."""
 _CLASSES: dict[str, type] = {
     kind.__name__: kind
@@ -52,18 +52,18 @@ _CLASSES: dict[str, type] = {
         baselines.BoostedTrees,
         baselines.Forest,
         baselines.GaussianProcess,
-        baselines.OneColumn,
+        baselines.IdentityPredictor,
         baselines.Regressor,
         calibrated.Calibrated,
         graph_network.GraphNetwork,
-        graph_network.OnGraphs,
+        graph_network.OnPackedGraphs,
         mlp.MLP,
-        process.ArdProcess,
-        process.WLProcess,
+        gaussian_process.ARDGaussianProcess,
+        gaussian_process.WLGaussianProcess,
         ChannelStatistics,
         Embedding,
-        FunctionalGraphs,
-        Joined,
+        PackedGraphs,
+        FeatureUnion,
         NumParams,
         OneHot,
         OneHotOps,
@@ -71,7 +71,7 @@ _CLASSES: dict[str, type] = {
         ProxyConfig,
         Vocabulary,
         WLLabels,
-        WalkStatistics,
+        RandomWalkStatistics,
         ZeroCost,
     )
 }
@@ -93,7 +93,7 @@ def save_predictor(predictor: Predictor, path: Path) -> None:
         DataError: the file cannot be written.
     """
     _check_path(path)
-    rows, scores = predictor.training_rows()
+    rows, scores = predictor.training_data()
     writer = _Writer()
     header = {
         "format": FORMAT,
@@ -133,7 +133,7 @@ def load_predictor(
         if not isinstance(predictor, kind):
             raise ConfigError(f"it is of class {type(predictor).__name__}, not {kind.__name__}")
         rows, scores = tensors["rows"].numpy(), tensors["scores"].numpy()
-        return predictor.fit_rows(rows, scores)
+        return predictor.fit_features(rows, scores)
     except (*MISFITS, GnasError, RuntimeError) as error:
         raise DataError(
             f"{path} must hold a predictor of this version of gnas: {error}"
@@ -208,8 +208,8 @@ class _Reader:
 
     def value(self, record: Any, depth: int = 0) -> Any:
         """The value of a record."""
-        if depth > MOST_DEPTH:
-            raise ConfigError(f"its parts lie more than {MOST_DEPTH} deep")
+        if depth > MAX_DEPTH:
+            raise ConfigError(f"its parts lie more than {MAX_DEPTH} deep")
         if not isinstance(record, dict):
             if isinstance(record, list):
                 raise ConfigError("a list must be a sequence")
@@ -246,8 +246,8 @@ class _Reader:
     def _params(self, record: dict[str, Any], depth: int) -> dict[str, Any]:
         params = {name: self.value(one, depth) for name, one in record["params"].items()}
         for name, value in params.items():
-            if name != "random_state" and isinstance(value, int) and value > MOST_OF_ANY:
-                raise ConfigError(f"{name} must be at most {MOST_OF_ANY}, but is {value!s:.20}")
+            if name != "random_state" and isinstance(value, int) and value > MAX_PARAMETER:
+                raise ConfigError(f"{name} must be at most {MAX_PARAMETER}, but is {value!s:.20}")
         return params
 
     def _object(self, record: dict[str, Any], depth: int) -> Any:

@@ -48,17 +48,17 @@ class NormalScores:
         return NormalScores(float(median), float(scale)), targets
 
     @staticmethod
-    def flattened(targets: Scores, tails: float) -> Scores:
-        """Targets [N] between normal (``tails`` 1) and uniform quantiles (0) of the same ranks.
+    def mix_with_uniform(targets: Scores, tail_weight: float) -> Scores:
+        """Mix normal (``tail_weight`` 1) and uniform (0) quantiles of the same ranks: [N].
 
-        Of variance about 1 at both ends. On the normal scale the few best and worst lie far
+        Both have a variance of about 1. On the normal scale the few best and worst lie far
         apart, so a squared error is mostly theirs; an order counts all pairs alike, as the
         uniform scale does.
         """
         from scipy.special import ndtr
 
         uniform = math.sqrt(12) * (ndtr(targets) - 0.5)
-        mixed: Scores = tails * targets + (1 - tails) * uniform
+        mixed: Scores = tail_weight * targets + (1 - tail_weight) * uniform
         return mixed
 
     def to_scores(self, targets: Scores) -> Scores:

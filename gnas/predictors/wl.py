@@ -13,8 +13,8 @@ from gnas.errors import ConfigError
 from gnas.graphs import Graphs, as_batch
 from gnas.graphs.hashing import mix64
 from gnas.kernel_options import Direction
-from gnas.predictors.features import Rows
-from gnas.spaces.vocabulary import HasVocabulary, Vocabulary, forms_of
+from gnas.predictors.features import FeatureMatrix
+from gnas.spaces.vocabulary import HasVocabulary, Vocabulary, functional_forms
 
 _BITS = np.uint64(12)  # cut off, so that a label is a whole number that float64 holds exactly
 
@@ -27,7 +27,8 @@ class WLLabels:
     labels of its neighbours, each as often as the edge's multiplicity says (which
     `gnas.kernels.wl_labels` does not know). ``direction`` says which neighbours, see
     `gnas.kernels`; with "both" the rounds of "out" and of "in" alternate. Columns are hashes of 52
-    bits, -1 on padding: only equality means something, so these rows are for `WLProcess` alone.
+    bits, -1 on padding: only equality means something, so these rows are for `WLGaussianProcess`
+    alone.
 
     Args:
         space: The space, or its vocabulary, which is all that is kept of it.
@@ -62,9 +63,11 @@ class WLLabels:
         """How graphs are read."""
         return Vocabulary.of(self.space)
 
-    def __call__(self, graphs: Graphs) -> Rows:
+    def __call__(self, graphs: Graphs) -> FeatureMatrix:
         """Rows float64 [N, (n_iter + 1) * n], round by round; twice as wide with "both"."""
-        forms = forms_of(self.vocabulary, as_batch(graphs)).pad_to(self.vocabulary.most_nodes)
+        forms = functional_forms(self.vocabulary, as_batch(graphs)).pad_to(
+            self.vocabulary.most_nodes
+        )
         weights = forms.adjacency.numpy().astype(np.uint64)  # [N, n, n], multiplicities
         ops = forms.ops.numpy()  # [N, n]
         start = mix64(ops.astype(np.int64).astype(np.uint64) + np.uint64(2))
@@ -100,7 +103,7 @@ def _around(
     return around
 
 
-def label_counts(rows: Rows) -> sparse.csr_array:
+def label_counts(rows: FeatureMatrix) -> sparse.csr_array:
     """How often each label occurs in each row: float64 [N, number of labels], rows of norm 1."""
     graph, _ = (rows >= 0).nonzero()
     labels, column = np.unique(rows[rows >= 0], return_inverse=True)

@@ -5,7 +5,7 @@ from __future__ import annotations
 from dataclasses import dataclass, field
 
 from gnas.graphs import Graphs, as_batch
-from gnas.predictors.features import Rows
+from gnas.predictors.features import FeatureMatrix
 from gnas.proxies import ProxyConfig, ProxyStore, measure
 from gnas.spaces.base import Space
 from gnas.spaces.vocabulary import check_vocabulary
@@ -43,7 +43,7 @@ class ZeroCost:
         """The proxies' names."""
         return ", ".join(self.config.proxies)
 
-    def __call__(self, graphs: Graphs) -> Rows:
+    def __call__(self, graphs: Graphs) -> FeatureMatrix:
         """Rows float64 [N, number of proxies]."""
         batch = as_batch(graphs)
         check_vocabulary(batch, len(self.space.ops), len(self.space.edge_ops))

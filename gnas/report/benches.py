@@ -27,7 +27,7 @@ from gnas.report.page import (
 )
 
 WHAT = "the result of gnas bench"
-LEAST_REGRET = 2e-5
+MIN_REGRET = 2e-5
 """Lower end of the logarithmic axis of regrets: one of 0 is drawn here."""
 
 
@@ -270,12 +270,12 @@ def _searchers(record: Mapping[str, Any]) -> tuple[tuple[Tile, ...], tuple[Secti
         spread = [one for one in row.get("test_regret_spread") or () if one is not None]
         if field == "test_regret" and len(spread) == len(values):
             low, high = (
-                [max(float(one[e]), LEAST_REGRET) for one in spread] for e in ("low", "high")
+                [max(float(one[e]), MIN_REGRET) for one in spread] for e in ("low", "high")
             )
         else:
             low, high = [], []
         steps = range(1, len(values) + 1)
-        means = [None if v is None else max(v.mean, LEAST_REGRET) for v in values]
+        means = [None if v is None else max(v.mean, MIN_REGRET) for v in values]
         return Series(
             str(row["searcher"]),
             "band" if low else "line",

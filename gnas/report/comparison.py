@@ -24,7 +24,7 @@ from gnas.report.page import (
     Text,
 )
 
-MOST_DIFFERENCES = 3
+MAX_DIFFERENCES = 3
 """Settings by which groups of runs are told apart in their names."""
 
 
@@ -113,7 +113,7 @@ def _names(runs: Sequence[tuple[str, str]]) -> dict[str, str]:
             for name in leaves[group]
             if any(leaves[o].get(name) != leaves[group][name] for o in others)
         ]
-        told = ", ".join(f"{n}={leaves[group][n]}" for n in different[:MOST_DIFFERENCES])
+        told = ", ".join(f"{n}={leaves[group][n]}" for n in different[:MAX_DIFFERENCES])
         found[group] = f"{command} ({told})" if told else command
     doubled = [name for name in found.values() if [*found.values()].count(name) > 1]
     for k, (group, name) in enumerate(found.items()):

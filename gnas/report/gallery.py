@@ -12,9 +12,9 @@ from gnas.report.drawing import inline_svg
 from gnas.report.page import Architecture, Drawing
 from gnas.spaces import READY_MADE, SPACES, Space, space_of_record
 
-MOST_DRAWN = 40
+MAX_DRAWN = 40
 """Architectures of a single run that get a drawing."""
-MOST_BYTES = 400_000
+MAX_DRAWING_BYTES = 400_000
 """Of all these drawings together."""
 
 
@@ -24,10 +24,10 @@ class Gallery:
     Args:
         space: Whose they are; None where it is of a user's own file, which is not run unasked, and
             nothing is drawn.
-        most: Architectures that get a drawing, of `MOST_BYTES` in all.
+        most: Architectures that get a drawing, of `MAX_DRAWING_BYTES` in all.
     """
 
-    def __init__(self, space: Space | None, most: int = MOST_DRAWN) -> None:
+    def __init__(self, space: Space | None, most: int = MAX_DRAWN) -> None:
         self.space, self._most = space, most
         self._texts: dict[str, int] = {}
 
@@ -46,7 +46,7 @@ class Gallery:
         size = 0
         for text in [*order][: self._most] if self.space is not None else ():
             drawing = Markup("").join(one.svg for one in self.draw(text))
-            if drawing and size + len(drawing) <= MOST_BYTES:
+            if drawing and size + len(drawing) <= MAX_DRAWING_BYTES:
                 drawings[text], size = drawing, size + len(drawing)
         return tuple(Architecture(text, drawings.get(text)) for text in self._texts)
 

@@ -7,7 +7,7 @@ from pathlib import Path
 from gnas.data.files import MISFITS, check_regular, read_json
 from gnas.errors import DataError, GnasError, MissingDataError
 from gnas.report.benches import WHAT, bench_report
-from gnas.report.gallery import MOST_DRAWN
+from gnas.report.gallery import MAX_DRAWN
 from gnas.report.page import RunReport
 from gnas.report.searches import search_report
 from gnas.report.supernets import selection_report, supernet_report
@@ -19,7 +19,7 @@ from gnas.spaces import Space
 _RESULT = "result.json"
 
 
-def read_report(path: Path, space: Space | None = None, drawings: int = MOST_DRAWN) -> RunReport:
+def read_report(path: Path, space: Space | None = None, drawings: int = MAX_DRAWN) -> RunReport:
     """The report of a run's folder, a file that ``gnas bench --json`` wrote, or a table.
 
     Args:

@@ -20,7 +20,7 @@ from gnas.report.formats import (
     name_of,
     number,
 )
-from gnas.report.gallery import MOST_DRAWN, Gallery, space_of
+from gnas.report.gallery import MAX_DRAWN, Gallery, space_of
 from gnas.report.outcomes import group_of, protocol_of
 from gnas.report.page import (
     Axis,
@@ -42,15 +42,15 @@ from gnas.search.nasgem.result import Candidate, NasgemResult
 from gnas.search.result import Evaluation
 from gnas.spaces import Space
 
-MOST_ROWS = 1_000
+MAX_TABLE_ROWS = 1_000
 """Candidates of the longest table."""
-LEAST_PAIRS = 5
+MIN_PAIRS = 5
 """Predictions that can be told from chance."""
 SIZES = ("macs", "num_params")
 """Measures that accuracies are drawn against where they were no objectives."""
 
 
-def search_report(folder: Path, own: Space | None = None, drawings: int = MOST_DRAWN) -> RunReport:
+def search_report(folder: Path, own: Space | None = None, drawings: int = MAX_DRAWN) -> RunReport:
     """The report of a search in a run's folder, ended or under way.
 
     Args:
@@ -271,7 +271,7 @@ def _pairs(search: Searched) -> list[Evaluation]:
 
 def _foreseen(search: Searched, gallery: Gallery) -> Chart | None:
     pairs, first = _pairs(search), search.goal.objectives[0].name
-    if len(pairs) < LEAST_PAIRS:
+    if len(pairs) < MIN_PAIRS:
         return None
     expected = [one.expected for one in pairs]
     values = [(one.measures or {})[first] for one in pairs]
@@ -334,7 +334,7 @@ def _table(search: Searched, gallery: Gallery) -> Table:
     order = _ranked(search)
     members = {search.best.number, *search.front}
     shown = [n for n in order if n in members]
-    shown += [n for n in order if n not in members][: max(0, MOST_ROWS - len(shown))]
+    shown += [n for n in order if n not in members][: max(0, MAX_TABLE_ROWS - len(shown))]
     place = {n: k for k, n in enumerate(order)}
     rows: list[tuple[Cell, ...]] = []
     marked: set[int] = set()
@@ -388,7 +388,7 @@ def _choice(search: Searched) -> Iterator[Block]:
         if value is not None:
             facts.append((label, number(value) if isinstance(value, int) else str(value)))
     pairs = _pairs(search)
-    if len(pairs) >= LEAST_PAIRS:
+    if len(pairs) >= MIN_PAIRS:
         tau = kendall_tau(
             [float(one.expected or 0) for one in pairs],
             [(one.measures or {})[first.name] for one in pairs],

@@ -13,7 +13,7 @@ from gnas.metrics import Interval
 from gnas.report.circumstances import next_commands, what_was_run
 from gnas.report.drawing import inline_svg
 from gnas.report.formats import axis, cell, duration, interval, measure, name_of
-from gnas.report.gallery import MOST_DRAWN, Gallery
+from gnas.report.gallery import MAX_DRAWN, Gallery
 from gnas.report.outcomes import group_of, protocol_of
 from gnas.report.page import (
     Axis,
@@ -42,7 +42,7 @@ from gnas.viz import found_cells
 RESULT = "the result of a search"
 
 
-def supernet_report(folder: Path, drawings: int = MOST_DRAWN) -> RunReport:
+def supernet_report(folder: Path, drawings: int = MAX_DRAWN) -> RunReport:
     """The report of a supernet search, ended or under way.
 
     Args:
@@ -269,7 +269,7 @@ def _next(folder: Path, trace: SearchTrace) -> Section:
     return next_commands(["show", folder], ["retrain", folder])
 
 
-def selection_report(folder: Path, drawings: int = MOST_DRAWN) -> RunReport:
+def selection_report(folder: Path, drawings: int = MAX_DRAWN) -> RunReport:
     """The report of several supernet searches, the best of which was retrained.
 
     Args:

@@ -13,7 +13,7 @@ from gnas.errors import ConfigError
 from gnas.metrics import kendall_tau
 from gnas.report.circumstances import next_commands, table_facts
 from gnas.report.formats import axis, cell, measure, name_of, number, settings
-from gnas.report.gallery import MOST_DRAWN, Gallery
+from gnas.report.gallery import MAX_DRAWN, Gallery
 from gnas.report.page import (
     Axis,
     Block,
@@ -31,14 +31,14 @@ from gnas.spaces import Space, space_record, space_text
 
 BINS = 30
 """Of a histogram."""
-MOST_POINTS = 2_000
+MAX_POINTS = 2_000
 """Points of the largest scatter plot: rows at even distances in the order of accuracy."""
-MOST_ROWS = 500
+MAX_ROWS = 500
 """Architectures of the longest list."""
 _SHOWN = ("val_acc", "test_acc", "num_params", "macs", "train_time_s")
 
 
-def table_report(path: Path, own: Space | None = None, drawings: int = MOST_DRAWN) -> RunReport:
+def table_report(path: Path, own: Space | None = None, drawings: int = MAX_DRAWN) -> RunReport:
     """The report of a benchmark table.
 
     Args:
@@ -139,7 +139,7 @@ def _charts(known: Mapping[str, NDArray[np.float64]], first: str, order: list[in
             ),
         )
     ]
-    some = order[:: max(1, -(-len(order) // MOST_POINTS))]
+    some = order[:: max(1, -(-len(order) // MAX_POINTS))]
     for other in ("test_acc", "num_params", "macs"):
         if other in known and other != first:
             x, y = (first, other) if other == "test_acc" else (other, first)
@@ -162,7 +162,7 @@ def _rows(
     order: list[int],
 ) -> Table:
     rows = []
-    for row in order[:MOST_ROWS]:
+    for row in order[:MAX_ROWS]:
         text = space.to_str(table[row])
         rows.append(
             (

@@ -30,7 +30,7 @@ from gnas.retrain.trace import read_trainings
 from gnas.spaces import Space
 
 RESULT = "the result of a training"
-MOST_CLASSES = 30
+MAX_CLASSES_SHOWN = 30
 """Classes of the largest table of what was taken for what."""
 PARTS = (("val", "validation"), ("test", "test"), ("train", "training"))
 
@@ -197,7 +197,7 @@ def _mistakes(result: Mapping[str, Any]) -> list[Section]:
     """What was taken for what, where a single training says it."""
     confusion = result.get("confusion")
     names = (result.get("data") or {}).get("class_names") or []
-    if not confusion or len(confusion) > MOST_CLASSES:
+    if not confusion or len(confusion) > MAX_CLASSES_SHOWN:
         return []
     names = [str(name) for name in names] or [str(k) for k in range(len(confusion))]
     rows = []

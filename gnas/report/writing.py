@@ -11,15 +11,15 @@ from gnas.data.files import replacing
 from gnas.errors import MissingDataError
 from gnas.report.circumstances import TIME
 from gnas.report.comparison import compare
-from gnas.report.gallery import MOST_DRAWN
+from gnas.report.gallery import MAX_DRAWN
 from gnas.report.html import render
 from gnas.report.page import Page
 from gnas.report.reading import read_report
 from gnas.spaces import Space
 
-LEAST_DRAWN = 6
+MIN_DRAWN = 6
 """Candidates of each of many runs that get a drawing."""
-MOST_NAMED = 6
+MAX_NAMED = 6
 """Runs that the head of a page names."""
 EVERY_S = 2.0
 """Seconds between two looks at the files of runs that go on."""
@@ -44,7 +44,7 @@ def write_report(
     Raises:
         GnasError: a run cannot be read, or the file cannot be written.
     """
-    drawings = max(LEAST_DRAWN, MOST_DRAWN // len(paths))
+    drawings = max(MIN_DRAWN, MAX_DRAWN // len(paths))
     runs = tuple(read_report(path, space, drawings) for path in paths)
     page = Page(
         title=runs[0].name if len(runs) == 1 else f"{len(runs)} runs",
@@ -102,8 +102,8 @@ def watch_report(
 
 
 def _named(names: Sequence[str]) -> str:
-    left = len(names) - MOST_NAMED
-    return ", ".join(names[:MOST_NAMED]) + (f" and {left} more" if left > 0 else "")
+    left = len(names) - MAX_NAMED
+    return ", ".join(names[:MAX_NAMED]) + (f" and {left} more" if left > 0 else "")
 
 
 def _state(path: Path) -> tuple[tuple[str, int, int], ...]:

@@ -11,11 +11,11 @@ from gnas.errors import ConfigError
 from gnas.graphs import DenseBatch, distinct
 from gnas.spaces.base import Space
 
-TRIES = 200
+MAX_TRIES = 200
 """Draws for one cell before the space is taken to have no further one."""
-ROUNDS = 20
+MAX_ROUNDS = 20
 """Draws of a whole pool, together, before the space is taken to have no more cells."""
-PART = 5_000
+CHUNK_SIZE = 5_000
 """Cells of a drawn pool that are looked at together."""
 CELLS, POOL_DRAW = range(2)
 """Streams of the seed."""
@@ -38,7 +38,7 @@ def draw_candidates(space: Space, count: int, *, seed: int, min_nodes: int = 1) 
     seen, found = set[int](), []
     for k in range(count):
         rng = np.random.default_rng((seed, CELLS, k))
-        for _ in range(TRIES):
+        for _ in range(MAX_TRIES):
             cell = space.live(space.sample_batch(1, rng))
             key = int(space.keys(cell)[0])
             if int(cell.num_nodes[0]) >= min_nodes and key not in seen:
@@ -46,7 +46,7 @@ def draw_candidates(space: Space, count: int, *, seed: int, min_nodes: int = 1) 
         else:
             raise ConfigError(
                 f"{count} different cells of {min_nodes} or more live nodes must be drawn from "
-                f"{space!r}, but {TRIES} draws after the first {k} gave no further one; take "
+                f"{space!r}, but {MAX_TRIES} draws after the first {k} gave no further one; take "
                 "fewer cells, or a larger space"
             )
         seen.add(key)
@@ -85,12 +85,12 @@ def draw_pool(space: Space, count: int, *, seed: int, min_nodes: int = 1) -> Den
 
 
 def _live_draws(space: Space, count: int, seed: int, min_nodes: int) -> Iterator[DenseBatch]:
-    """At most `ROUNDS` times ``count`` cells of enough live nodes, repeats among them."""
+    """At most `MAX_ROUNDS` times ``count`` cells of enough live nodes, repeats among them."""
     rng = np.random.default_rng((seed, POOL_DRAW))
-    for _ in range(1 if space.size is not None and space.size <= count else ROUNDS):
+    for _ in range(1 if space.size is not None and space.size <= count else MAX_ROUNDS):
         drawn = space.enumerate() if space.size is not None and space.size <= count else (
             space.sample_batch(count, rng)
         )  # fmt: skip
-        for start in range(0, len(drawn), PART):
-            cells = space.live(drawn[start : start + PART])
+        for start in range(0, len(drawn), CHUNK_SIZE):
+            cells = space.live(drawn[start : start + CHUNK_SIZE])
             yield cells[cells.num_nodes >= min_nodes]

@@ -10,7 +10,7 @@ Indices = NDArray[np.int64]
 
 POINTS = 2_000
 """Choice: random points by which improvements in more than two objectives are estimated."""
-CHUNK = 500_000
+CHUNK_SIZE = 500_000
 """Numbers of a block of comparisons."""
 
 
@@ -161,7 +161,7 @@ def _sampled(points: Values, front: Values, reference: Values) -> Values:
     for member in front:  # what is dominated already is no improvement
         drawn = drawn[~(drawn <= member).all(1)]
     share = np.zeros(len(points))
-    step = max(1, CHUNK // max(1, drawn.size))
+    step = max(1, CHUNK_SIZE // max(1, drawn.size))
     for start in range(0, len(points), step):
         part = points[start : start + step]
         share[start : start + step] = (drawn[None] <= part[:, None]).all(2).sum(1)

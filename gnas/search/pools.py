@@ -12,7 +12,7 @@ from gnas.errors import ConfigError
 from gnas.graphs import DenseBatch, distinct
 from gnas.metrics import best
 from gnas.predictors import Predictor
-from gnas.predictors.features import Rows
+from gnas.predictors.features import FeatureMatrix
 from gnas.search.settings import NASGEM_POOL
 from gnas.spaces.base import Space
 
@@ -51,7 +51,7 @@ def sample_pool(space: Space, rng: np.random.Generator, count: int = NASGEM_POOL
 
 
 def bootstrap(
-    predictor: Predictor, pool: DenseBatch, *, top: int = 1, rows: Rows | None = None
+    predictor: Predictor, pool: DenseBatch, *, top: int = 1, rows: FeatureMatrix | None = None
 ) -> Best:
     """The ``top`` best predicted of the pool's different architectures.
 
@@ -78,7 +78,7 @@ def bootstrap(
     """
     if len(pool) == 0 or top < 1:
         raise ConfigError(f"pool and top must be at least 1, but got {len(pool)} and {top}")
-    scores = predictor.predict(pool) if rows is None else predictor.predict_rows(rows)
+    scores = predictor.predict(pool) if rows is None else predictor.predict_features(rows)
     chosen = best(scores, len(pool))
     count = top
     while True:  # a few of the best are compared, more only if many are alike

@@ -91,7 +91,7 @@ class PredictorSettings:
     prediction; None does where the predictor knows its uncertainty."""
     prior: Prior | None = None
     """Begin with the features that mattered for NAS-Bench-201's accuracies on CIFAR-100; see
-    `gnas.predictors.default`."""
+    `gnas.predictors.default_predictor`."""
 
 
 SETTINGS: dict[str, type] = {

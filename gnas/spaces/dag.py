@@ -34,11 +34,11 @@ _Edit = tuple[int, int, int]
 """``(v, -1, op)``: node v gets an operation. ``(i, j, 0)``: edge i -> j is added or removed.
 ``(i, j, op)``: a node of that operation is added, with an edge from i and an edge to j."""
 
-MOST_WIRINGS, MOST_LABELLED = 2**20, 2**23
+MOST_WIRINGS, MAX_LABELLED = 2**20, 2**23
 """Choice: a space with at most so many matrices of its largest size, and matrices with operations,
 is enumerated: half a second at most."""
-MOST_ENUMERABLE_NODES = 7
-MOST_LISTED_NODES = 32
+MAX_ENUMERABLE_NODES = 7
+MAX_LISTED_NODES = 32
 """Choice: architectures of spaces with more nodes have too many neighbours to list them all."""
 RETRIES = 20
 """Choice: how often `DagSpace.mutate_batch` draws an edit before it leaves a cell as it is."""
@@ -209,9 +209,9 @@ class DagSpace(Space):
 
         An edit changes one operation, adds or removes one edge, or adds a node with one incoming
         and one outgoing edge; nodes that an edit leaves dead are cut away. Spaces of more than
-        `MOST_LISTED_NODES` nodes draw some of them (`Space.neighbours`).
+        `MAX_LISTED_NODES` nodes draw some of them (`Space.neighbours`).
         """
-        if self.max_nodes > MOST_LISTED_NODES:
+        if self.max_nodes > MAX_LISTED_NODES:
             return super().neighbours(graph)
         adjacency, ops = (tensor.numpy() for tensor in to_adjacency(graph))
         cells = [_edited(adjacency, ops, edit) for edit in self._edits(adjacency, ops)]
@@ -365,8 +365,8 @@ def _is_small(num_ops: int, max_nodes: int, max_edges: int) -> bool:
     pairs = max_nodes * (max_nodes - 1) // 2
     wirings = sum(comb(pairs, k) for k in range(min(max_edges, pairs) + 1))
     labelled = wirings * num_ops ** (max_nodes - 2)
-    small = wirings <= MOST_WIRINGS and labelled <= MOST_LABELLED
-    return max_nodes <= MOST_ENUMERABLE_NODES and small
+    small = wirings <= MOST_WIRINGS and labelled <= MAX_LABELLED
+    return max_nodes <= MAX_ENUMERABLE_NODES and small
 
 
 @cache

@@ -17,7 +17,7 @@ from gnas.style import COLOURS
 if TYPE_CHECKING:
     from gnas.figure import Figure
 
-MOST_NAMED = 12
+MAX_NAMED = 12
 """Nodes of the largest graph whose boxes hold the operations' names; others hold numbers."""
 LINE, END = "#6b7785", "#e3e6ea"
 """Colours of edges, and of inputs and outputs."""
@@ -68,7 +68,7 @@ def architecture_figure(vocabulary: Vocabulary, graph: Data) -> Figure:
             *with_operations(states, [(i, j, name, colours[name]) for i, j, name in kinds])
         )
     colours = colours_of(vocabulary.ops)
-    named = len(names) <= MOST_NAMED
+    named = len(names) <= MAX_NAMED
     boxes = [
         Box(text=name if named else str(k), colour=colours[name]) for k, name in enumerate(names)
     ]

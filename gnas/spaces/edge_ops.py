@@ -22,10 +22,10 @@ from gnas.spaces.vocabulary import Vocabulary, operation_names
 
 ROLES = ("input", "sum", "output")
 """Of the feature maps: the first, those between, and the last one, which is a sum too."""
-MOST_ENUMERABLE = 2**20
+MAX_ENUMERABLE = 2**20
 """Choice: spaces with at most so many cells are enumerated."""
 
-MOST_COMPARED = 2**16
+MAX_COMPARED = 2**16
 """Choice: of spaces with at most so many cells, all functions are known."""
 
 _LOG = logging.getLogger(__name__)
@@ -110,7 +110,7 @@ class EdgeOpSpace(Space):
             learned=tuple(learned),
         )
         count = self.count()
-        self.size = count if count <= MOST_ENUMERABLE else None
+        self.size = count if count <= MAX_ENUMERABLE else None
         self._take(name, build)
 
     def count(self) -> int:
@@ -128,19 +128,19 @@ class EdgeOpSpace(Space):
         """All cells; the operation of the first edge changes slowest.
 
         Raises:
-            UnsupportedError: there are more than `MOST_ENUMERABLE`.
+            UnsupportedError: there are more than `MAX_ENUMERABLE`.
         """
         if self.size is None:
             return super().enumerate()
         return _all_cells(self.num_nodes, len(self.candidates), self._first)
 
     def representative(self, batch: DenseBatch) -> DenseBatch:
-        """The first cell of the same function, in spaces of at most `MOST_COMPARED` cells.
+        """The first cell of the same function, in spaces of at most `MAX_COMPARED` cells.
 
         Raises:
             GraphError: a graph is not a cell of this space.
         """
-        if self.size is None or self.size > MOST_COMPARED:
+        if self.size is None or self.size > MAX_COMPARED:
             return self.live(batch)
         known, first = _functions(self)
         keys = graph_keys(self.functional(batch))

@@ -157,7 +157,7 @@ def check_vocabulary(batch: DenseBatch, num_ops: int, num_edge_ops: int) -> None
         )
 
 
-def forms_of(vocabulary: Vocabulary, batch: DenseBatch) -> DenseBatch:
+def functional_forms(vocabulary: Vocabulary, batch: DenseBatch) -> DenseBatch:
     """The functional forms of graphs that must be of a vocabulary, padded to it first.
 
     Raises:

@@ -4,7 +4,7 @@ from gnas.spaces.toponas.figure import cell_figures
 from gnas.style import COLOURS
 from gnas.viz.found import search_result_figures
 from gnas.viz.nasgem import nasgem_figures
-from gnas.viz.predictors import LEAST_BIAS_PERCENT, label_of, predictor_figures
+from gnas.viz.predictors import MIN_BIAS_PERCENT, label_of, predictor_figures
 from gnas.viz.regret import regret_figures
 from gnas.viz.search import found_cells, search_figures
 from gnas.viz.supernet import supernet_figures
@@ -13,7 +13,7 @@ from gnas.viz.training import training_figures
 
 __all__ = [
     "COLOURS",
-    "LEAST_BIAS_PERCENT",
+    "MIN_BIAS_PERCENT",
     "cell_figures",
     "found_cells",
     "label_of",

@@ -18,7 +18,7 @@ if TYPE_CHECKING:
     from gnas.figure import Figure
 
 MARKERS = "osD^vPX*<>h"
-LEAST_BIAS_PERCENT = 0.02
+MIN_BIAS_PERCENT = 0.02
 """Lower end of the logarithmic axis: a bias of 0 is drawn here."""
 MARGIN = 1.25
 """Factor from the outer numbers of samples to the ends of their axis."""
@@ -165,11 +165,11 @@ def label_of(row: Row) -> str:
 def _shown(row: Row, result: BenchResult) -> tuple[float, float, float]:
     """The mean bias and between which most seeds' lie, cut at the lower end of the axis.
 
-    Those of accuracies are in percentage points, and `LEAST_BIAS_PERCENT` the end; those of other
+    Those of accuracies are in percentage points, and `MIN_BIAS_PERCENT` the end; those of other
     scores end at the same share of the best score.
     """
     scale = 100 if result.is_accuracy else 1
-    least = LEAST_BIAS_PERCENT / 100 * (100 if result.is_accuracy else abs(result.best_score))
+    least = MIN_BIAS_PERCENT / 100 * (100 if result.is_accuracy else abs(result.best_score))
     spread, nan = row.global_bias_spread, float("nan")
     ends = (nan, nan) if spread is None else (spread.low, spread.high)
     mean, low, high = (

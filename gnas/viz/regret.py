@@ -15,7 +15,7 @@ if TYPE_CHECKING:
 
     from gnas.figure import Figure
 
-LEAST_REGRET_PERCENT = 0.002
+MIN_REGRET_PERCENT = 0.002
 """Lower end of the logarithmic axis: a regret of 0 is drawn here."""
 
 
@@ -76,5 +76,5 @@ def _regret(axes: Axes, row: SearcherRow, colour: str) -> None:
 
 
 def _percent(shares: list[float]) -> NDArray[np.float64]:
-    percent: NDArray[np.float64] = np.maximum(100 * np.array(shares), LEAST_REGRET_PERCENT)
+    percent: NDArray[np.float64] = np.maximum(100 * np.array(shares), MIN_REGRET_PERCENT)
     return percent

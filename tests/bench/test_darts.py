@@ -17,8 +17,8 @@ from typer.testing import CliRunner
 
 from gnas.bench import darts
 from gnas.bench.config import DARTSBench
-from gnas.bench.contenders import KnownColumn
 from gnas.bench.darts import attainable_tau, bench_darts
+from gnas.bench.setups import KnownValues
 from gnas.cli import app
 from gnas.data import load_table
 from gnas.errors import ConfigError, DataError
@@ -96,7 +96,7 @@ def test_rows_follow_from_the_table(path: str) -> None:
 def test_what_is_known_of_isomorphic_cells_is_their_mean(path: str) -> None:
     cells = load_table(path).graphs
     rows = torch.tensor([3, 5, 3])
-    column = KnownColumn(cells[rows], np.array([1, 7, 2]), "drawn")
+    column = KnownValues(cells[rows], np.array([1, 7, 2]), "drawn")
     assert column(cells[torch.tensor([5, 3])]).tolist() == [[7.0], [1.5]]
 
 

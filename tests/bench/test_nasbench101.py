@@ -167,9 +167,9 @@ def test_fixed_operations_hide_them_from_predictors(table_path: str) -> None:
     assert result.best_score == table.test_acc()[rows].max()
     task = make_task(table, rows, config)
     assert torch.equal(task.graphs.ops, table.graphs.ops[rows.tolist()])
-    assert set(task.seen.ops.flatten().tolist()) <= {-1, 0, 1, 4}
+    assert set(task.visible_graphs.ops.flatten().tolist()) <= {-1, 0, 1, 4}
     assert not any("ops" in row.encoder for row in result.rows)
-    keys = [graph_hash(graph) for graph in task.seen]
+    keys = [graph_hash(graph) for graph in task.visible_graphs]
     mean = [np.mean([b for k, b in zip(keys, task.true_scores, strict=True) if k == key])
             for key in keys]  # fmt: skip
     assert result.ceiling == pytest.approx(kendall_tau(mean, task.true_scores))

@@ -12,10 +12,10 @@ from rich.console import Console
 from typer.testing import CliRunner
 
 from gnas.bench.config import NASBench201Bench
-from gnas.bench.contenders import contenders
 from gnas.bench.experiment import run_fits
 from gnas.bench.nasbench201 import bench_nasbench201, has_dead_part, make_task, scores
 from gnas.bench.result import BenchResult
+from gnas.bench.setups import predictor_setups
 from gnas.cli import app
 from gnas.cli.bench import print_result
 from gnas.data import BenchmarkTable, Column, Provenance, load_table, save_table
@@ -280,7 +280,7 @@ def test_ranking_of_published_cells(shared_data: Callable[[str], Path]) -> None:
     assert (nasbench201_num_params(table.graphs) == table.values("cifar10_num_params")).all()
     task = make_task(table, np.arange(len(table)), NASBench201Bench())
     params = NumParams(nasbench201_num_params)
-    everyone = contenders(NASBench201(), (), wiring_only=False, params=params)
+    everyone = predictor_setups(NASBench201(), (), wiring_only=False, params=params)
     ours = [one for one in everyone if one.name == "default"]
     for one in ours:
         taus = run_fits(task, one, samples=(78, 156), seeds=2, seed=0)

@@ -9,15 +9,15 @@ import torch
 from scipy.stats import kendalltau
 
 from gnas.bench.config import NASGEMBench
-from gnas.bench.contenders import KernelMap, KnownColumn
 from gnas.bench.nasgem import at_equal_macs, bench_nasgem, untrained
+from gnas.bench.setups import KernelMap, KnownValues
 from gnas.data import BenchmarkTable, load_table, save_table
 from gnas.data.columns import Column, Provenance
 from gnas.encoders import PRESETS, NASGEMEncoder, load_encoder
 from gnas.errors import ConfigError
 from gnas.kernels import wl_kernel
 from gnas.models import NasgemNetworkConfig, nasgem_macs
-from gnas.predictors import WalkStatistics
+from gnas.predictors import RandomWalkStatistics
 from gnas.spaces import NASGEM, NASBench101
 
 COUNT = 120
@@ -29,7 +29,7 @@ def path(tmp_path_factory: pytest.TempPathFactory) -> str:
     rng = np.random.default_rng(3)
     cells = NASGEM().sample_batch(COUNT, rng)
     macs = nasgem_macs(cells, NasgemNetworkConfig(), 16)
-    truth = 0.5 - 0.02 * WalkStatistics(2)(cells)[:, 11] + 0.02 * np.log(macs / macs.mean())
+    truth = 0.5 - 0.02 * RandomWalkStatistics(2)(cells)[:, 11] + 0.02 * np.log(macs / macs.mean())
     values = {
         Column.of(f"{split}_acc", epochs=1, run=run): (truth + rng.normal(0, 0.003, COUNT)).clip(
             0, 1
@@ -105,7 +105,7 @@ def test_the_exact_map_is_the_kernel_as_nearly_as_can_be(rng: np.random.Generato
 def test_columns_are_found_by_cell(path: str) -> None:
     table = load_table(path)
     rows = np.random.default_rng(0).permutation(COUNT)[:50]
-    macs = KnownColumn(table.graphs, table.values("macs"), "MACs")(
+    macs = KnownValues(table.graphs, table.values("macs"), "MACs")(
         table.graphs[torch.from_numpy(rows)]
     )
     assert np.array_equal(macs[:, 0], table.values("macs")[rows])

@@ -10,7 +10,7 @@ import torch
 
 from gnas.bench.config import SearchBench
 from gnas.bench.search import bench_search
-from gnas.bench.searches import Search, SearchLog, queries
+from gnas.bench.search_runs import SearchLog, SearchTrajectory, queries
 from gnas.data import BenchmarkTable, Column, Provenance, load_table, save_table
 from gnas.errors import ConfigError, DataError, GraphError
 from gnas.evaluate import TableEvaluator, TableSpace
@@ -204,7 +204,7 @@ def test_a_folder_of_other_searches(nasbench201: Path, tmp_path: Path) -> None:
 
 def test_a_log_that_is_cut_in_its_first_line_or_is_something_else(tmp_path: Path) -> None:
     path, facts = tmp_path / "searches.jsonl", {"budget": 3}
-    SearchLog(tmp_path, facts).add(Search("random", 0, (1, 2, 3), 0.1))
+    SearchLog(tmp_path, facts).add(SearchTrajectory("random", 0, (1, 2, 3), 0.1))
     whole = path.read_bytes()
     for cut in (b"", whole[:5]):
         path.write_bytes(cut)

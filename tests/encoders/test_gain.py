@@ -26,8 +26,8 @@ def mean_tau(features: Features, cells: DenseBatch, scores: Scores, samples: int
     for seed in range(6):
         order = np.random.default_rng([31, seed]).permutation(len(cells))
         few, rest = order[:samples], order[samples:]
-        predictor = MLP(features, random_state=seed).fit_rows(rows[few], scores[few])
-        found.append(kendall_tau(predictor.predict_rows(rows[rest]), scores[rest]))
+        predictor = MLP(features, random_state=seed).fit_features(rows[few], scores[few])
+        found.append(kendall_tau(predictor.predict_features(rows[rest]), scores[rest]))
     return float(np.mean(found))
 
 

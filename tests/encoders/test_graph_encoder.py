@@ -19,7 +19,7 @@ from gnas.encoders import (
     pretrain,
     save_encoder,
 )
-from gnas.encoders.graph import form_rows, form_tensors
+from gnas.encoders.graph import pack_graphs, unpack_graphs
 from gnas.encoders.graph_config import TASKS
 from gnas.encoders.networks import NETWORKS
 from gnas.encoders.pairs import permuted
@@ -99,7 +99,7 @@ def test_graphs_of_other_vocabularies_and_sizes_are_named(rng: np.random.Generat
 
 def test_forms_survive_being_rows(rng: np.random.Generator) -> None:
     forms = NASBench201().functional(NASBench201().sample_batch(50, rng))
-    ops, edges = form_tensors(form_rows(forms.pad_to(10)))
+    ops, edges = unpack_graphs(pack_graphs(forms.pad_to(10)))
     assert torch.equal(ops, forms.ops[:, : ops.size(1)].long())
     assert torch.equal(edges, forms.adjacency[:, : ops.size(1), : ops.size(1)].float())
 

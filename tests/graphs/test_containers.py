@@ -33,12 +33,12 @@ from gnas.kernels import wl_features, wl_kernel, wl_labels, wl_pairs
 from gnas.predictors import (
     Embedding,
     Features,
+    FeatureUnion,
     Forest,
-    Joined,
     OneHot,
     OneHotOps,
     PathStatistics,
-    WalkStatistics,
+    RandomWalkStatistics,
     WLLabels,
     ZeroCost,
 )
@@ -125,12 +125,12 @@ def consumers() -> dict[str, Callable[[Graphs], Any]]:
         OneHot(7, 5),
         OneHotOps(7, 5),
         PathStatistics(CELLS),
-        WalkStatistics(5),
+        RandomWalkStatistics(5),
         WLLabels(CELLS),
         ZeroCost(CELLS, ProxyConfig(proxies=("params",))),
         Embedding(encoders["nasgem-nasbench101"]),
     ]
-    features.append(Joined(tuple(features[:2])))
+    features.append(FeatureUnion(tuple(features[:2])))
     fitted = Forest(OneHot(7, 5), num_trees=5).fit(
         CELLS.sample_batch(20, np.random.default_rng(0)), np.arange(20.0)
     )

@@ -23,7 +23,7 @@ from gnas.bench.leaderboard import leaderboard, read_bench
 from gnas.encoders import PRESETS, NASGEMEncoder, load_encoder, save_encoder
 from gnas.errors import DataError
 from gnas.loggers import STATE, logged_by
-from gnas.predictors import MLP, ArdProcess, Embedding, Predictor, Regressor
+from gnas.predictors import MLP, ARDGaussianProcess, Embedding, Predictor, Regressor
 from gnas.report.reading import read_report
 from tests.hostile.mutations import ROUNDS, VALUES, command, dumped, flipped, mutated, refused
 from tests.predictors.test_predictors import PATHS, RAW, task
@@ -129,7 +129,7 @@ def test_every_field_of_an_encoder_may_be_anything(tmp_path: Path) -> None:
 
 
 PREDICTORS: dict[str, Callable[[], Predictor]] = {
-    "process": lambda: ArdProcess(PATHS),
+    "process": lambda: ARDGaussianProcess(PATHS),
     "embedding": lambda: MLP(Embedding(load_encoder("nasgem-nasbench101")), epochs=1),
     "estimator": lambda: Regressor(
         RAW, make_pipeline(StandardScaler(), RandomForestRegressor(n_estimators=3))

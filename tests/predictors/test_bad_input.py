@@ -15,26 +15,26 @@ from gnas.models import nasbench101_num_params, nasbench201_num_params
 from gnas.predictors import (
     LOSSES,
     MLP,
-    ArdProcess,
+    ARDGaussianProcess,
     Average,
     BoostedTrees,
     Calibrated,
     Embedding,
     Features,
+    FeatureUnion,
     Forest,
     GaussianProcess,
-    Joined,
+    IdentityPredictor,
     NumParams,
-    OneColumn,
     OneHot,
     OneHotOps,
     PathStatistics,
     Predictor,
-    WalkStatistics,
+    RandomWalkStatistics,
+    WLGaussianProcess,
     WLLabels,
-    WLProcess,
     ZeroCost,
-    default,
+    default_predictor,
 )
 from gnas.proxies import ProxyConfig
 from gnas.spaces import SPACES, NASBench101, NASBench201
@@ -49,13 +49,13 @@ PREDICTORS: list[Predictor] = [
     Forest(PATHS, kind="extra", num_trees=10),
     BoostedTrees(PATHS, num_trees=10),
     GaussianProcess(PATHS),
-    ArdProcess(PATHS),
-    WLProcess(WLLabels(SPACE)),
-    OneColumn(NumParams(nasbench201_num_params)),
-    Average([ArdProcess(PATHS), Forest(PATHS, num_trees=10)]),
-    Calibrated(ArdProcess(PATHS)),
-    ArdProcess(ZeroCost(SPACE, ProxyConfig(proxies=("params",)))),
-    default(SPACE),
+    ARDGaussianProcess(PATHS),
+    WLGaussianProcess(WLLabels(SPACE)),
+    IdentityPredictor(NumParams(nasbench201_num_params)),
+    Average([ARDGaussianProcess(PATHS), Forest(PATHS, num_trees=10)]),
+    Calibrated(ARDGaussianProcess(PATHS)),
+    ARDGaussianProcess(ZeroCost(SPACE, ProxyConfig(proxies=("params",)))),
+    default_predictor(SPACE),
 ]
 ALL = pytest.mark.parametrize(
     "predictor", PREDICTORS, ids=[f"{p.name}-{i}" for i, p in enumerate(PREDICTORS)]
@@ -132,10 +132,10 @@ def test_graphs_of_another_space_are_refused(predictor: Predictor, other: str) -
     "features",
     [
         Embedding(load_encoder("nasgem-nasbench101")),
-        Joined((OneHotOps(7, 5), Embedding(load_encoder("nasgem-nasbench101")))),
+        FeatureUnion((OneHotOps(7, 5), Embedding(load_encoder("nasgem-nasbench101")))),
         OneHot(7, 5),
         OneHotOps(7, 5),
-        WalkStatistics(5),
+        RandomWalkStatistics(5),
         NumParams(nasbench101_num_params),
     ],
     ids=lambda features: type(features).__name__,
@@ -148,7 +148,7 @@ def test_features_refuse_graphs_of_another_space(features: Features, other: str)
 
 
 def test_a_failed_fit_leaves_nothing_to_predict_with() -> None:
-    predictor = ArdProcess(PATHS).fit(cells(), UNIFORM)
+    predictor = ARDGaussianProcess(PATHS).fit(cells(), UNIFORM)
     with pytest.raises(ConfigError, match="scores must differ"):
         predictor.fit(cells(), np.ones(12))
     with pytest.raises(ConfigError, match="must be fitted first"):

@@ -12,9 +12,17 @@ from gnas.data import load_table
 from gnas.errors import ConfigError, UnsupportedError
 from gnas.graphs import DenseBatch
 from gnas.metrics import spearman
-from gnas.predictors import MLP, ArdProcess, Average, Calibrated, Forest, OneHot, PathStatistics
+from gnas.predictors import (
+    MLP,
+    ARDGaussianProcess,
+    Average,
+    Calibrated,
+    Forest,
+    OneHot,
+    PathStatistics,
+)
 from gnas.predictors.base import Predictor
-from gnas.predictors.features import Rows
+from gnas.predictors.features import FeatureMatrix
 from gnas.predictors.targets import NormalScores, Scores
 from gnas.spaces import NASBench101, NASBench201
 
@@ -26,13 +34,13 @@ class TooSure(Predictor):
 
     name, has_std = "too sure", True
 
-    def _fit(self, rows: Rows, targets: Scores) -> None:
+    def _fit(self, rows: FeatureMatrix, targets: Scores) -> None:
         pass
 
-    def _predict(self, rows: Rows) -> Scores:
+    def _predict(self, rows: FeatureMatrix) -> Scores:
         return np.zeros(len(rows))
 
-    def _predict_std(self, rows: Rows) -> tuple[Scores, Scores]:
+    def _predict_std(self, rows: FeatureMatrix) -> tuple[Scores, Scores]:
         return np.zeros(len(rows)), np.full(len(rows), 0.01)
 
 
@@ -56,8 +64,8 @@ def test_few_samples_leave_the_deviations_as_they_are() -> None:
 def test_predictions_stay_those_of_the_predictor() -> None:
     graphs = cells(60)
     scores = graphs.adjacency.sum((1, 2)).numpy() + np.arange(60) / 100
-    plain = ArdProcess(RAW, random_state=3).fit(graphs[:40], scores[:40])
-    ours = Calibrated(ArdProcess(RAW), random_state=3).fit(graphs[:40], scores[:40])
+    plain = ARDGaussianProcess(RAW, random_state=3).fit(graphs[:40], scores[:40])
+    ours = Calibrated(ARDGaussianProcess(RAW), random_state=3).fit(graphs[:40], scores[:40])
     mean, deviation = ours.predict(graphs, return_std=True)
     expected, raw = plain.predict(graphs, return_std=True)
     np.testing.assert_array_equal(mean, expected)
@@ -69,7 +77,7 @@ def test_what_cannot_be_calibrated_is_named() -> None:
     with pytest.raises(UnsupportedError, match="but 'random forest' does not; take"):
         Calibrated(Forest(RAW))
     with pytest.raises(ConfigError, match="folds must be at least 2, but got 1"):
-        Calibrated(ArdProcess(RAW), folds=1)
+        Calibrated(ARDGaussianProcess(RAW), folds=1)
 
 
 @pytest.mark.parametrize(
@@ -77,7 +85,7 @@ def test_what_cannot_be_calibrated_is_named() -> None:
     [
         (lambda features: MLP(features, members=5), True),
         (lambda features: Average([MLP(features, epochs=40)] * 3), True),
-        (lambda features: ArdProcess(features), False),
+        (lambda features: ARDGaussianProcess(features), False),
     ],
     ids=["MLP", "Average", "ARD GP"],
 )
@@ -92,8 +100,8 @@ def test_deviations_and_errors_agree_on_published_accuracies(
     train, test = order[:156], order[156:]
     features = PathStatistics(NASBench201())
     rows = features(table.graphs[order.tolist()])
-    predictor = Calibrated(make(features)).fit_rows(rows[:156], acc[train])
-    mean, deviation = predictor.predict_rows_std(rows[156:])
+    predictor = Calibrated(make(features)).fit_features(rows[:156], acc[train])
+    mean, deviation = predictor.predict_features_std(rows[156:])
     # Errors on the scale of the targets: there, accuracies spread as a normal distribution does.
     scale, targets = NormalScores.fit(acc[train])
     true = np.interp(acc[test], np.sort(acc[train]), np.sort(targets))

@@ -21,14 +21,14 @@ from gnas.errors import ConfigError
 from gnas.metrics import kendall_tau
 from gnas.predictors import (
     MLP,
-    ArdProcess,
+    ARDGaussianProcess,
     Calibrated,
     Forest,
     GraphNetwork,
-    OnGraphs,
+    OnPackedGraphs,
     Predictor,
     Regressor,
-    default,
+    default_predictor,
 )
 from gnas.search.nasgem.accuracy import ByAccuracy, MacsPenalty
 from gnas.spaces import NASBench101, NASBench201
@@ -36,10 +36,10 @@ from tests.predictors.test_predictors import IDS, PATHS, PREDICTORS, RAW, task
 
 MORE: list[Predictor] = [
     Regressor(RAW, make_pipeline(StandardScaler(), SVR())),
-    OnGraphs(ArdProcess(PATHS)),
+    OnPackedGraphs(ARDGaussianProcess(PATHS)),
     GraphNetwork(NASBench101(), epochs=1),
     ByAccuracy(MLP(RAW, epochs=2), MacsPenalty(lambda graphs: np.ones(len(graphs)), 0.1)),
-    default(NASBench201(), networks=False),
+    default_predictor(NASBench201(), networks=False),
 ]
 ALL = [*PREDICTORS, *MORE]
 
@@ -58,7 +58,7 @@ def test_parameters_are_those_of_the_constructor(predictor: Predictor) -> None:
 
 
 @pytest.mark.filterwarnings("ignore:.*delay parameter validation until fit")
-@pytest.mark.parametrize("predictor", [MLP(RAW), Forest(RAW), ArdProcess(RAW)])
+@pytest.mark.parametrize("predictor", [MLP(RAW), Forest(RAW), ARDGaussianProcess(RAW)])
 def test_set_parameters_is_as_scikit_learn_has_it(predictor: Predictor) -> None:
     check_set_params(predictor.name, predictor)
 

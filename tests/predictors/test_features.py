@@ -6,7 +6,7 @@ import torch
 
 from gnas.errors import GraphError
 from gnas.graphs import DenseBatch, architecture
-from gnas.predictors import Embedding, Joined, OneHot, OneHotOps, PathStatistics
+from gnas.predictors import Embedding, FeatureUnion, OneHot, OneHotOps, PathStatistics
 from gnas.spaces import NASGEM, NASBench101, NASBench201
 
 
@@ -18,7 +18,7 @@ def test_one_hot_by_hand() -> None:
     assert rows.tolist() == [[1, 1, 0, 1, 0, 0, *ops]]
     assert OneHotOps(4, 5)(batch).tolist() == [ops]
     assert OneHot(4, 5, with_counts=True)(batch)[0, -5:].tolist() == [1, 0, 1, 0, 1]
-    joined = Joined((OneHotOps(4, 5), OneHot(4, 5)))
+    joined = FeatureUnion((OneHotOps(4, 5), OneHot(4, 5)))
     assert joined(batch).tolist() == [[*ops, 1, 1, 0, 1, 0, 0, *ops]]
     assert joined.name == "ops + adjacency + ops"
 

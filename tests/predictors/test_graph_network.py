@@ -15,16 +15,16 @@ from gnas.metrics import kendall_tau
 from gnas.predictors import (
     LOSSES,
     MLP,
-    ArdProcess,
+    ARDGaussianProcess,
     Average,
     Embedding,
     Forest,
-    FunctionalGraphs,
     GraphNetwork,
     OneHot,
-    OnGraphs,
+    OnPackedGraphs,
+    PackedGraphs,
     PathStatistics,
-    default,
+    default_predictor,
 )
 from gnas.spaces import SPACES, NASBench101, NASBench201, Vocabulary
 
@@ -72,7 +72,7 @@ def test_members_differ_and_tell_how_unsure_they_are() -> None:
     mean, deviation = model.predict(CELLS, return_std=True)
     assert np.array_equal(mean, model.predict(CELLS))
     assert (deviation > 0).all()
-    alone = GraphNetwork(encoder(), members=1, process=False, epochs=1)
+    alone = GraphNetwork(encoder(), members=1, gaussian_process=False, epochs=1)
     with pytest.raises(UnsupportedError, match="knows its uncertainty"):
         alone.fit(CELLS, SCORES).predict(CELLS, return_std=True)
 
@@ -80,14 +80,16 @@ def test_members_differ_and_tell_how_unsure_they_are() -> None:
 def test_the_process_is_one_on_the_embedding_before_training() -> None:
     start = encoder()
     both = GraphNetwork(start, members=2, epochs=3, random_state=4).fit(CELLS[:60], SCORES[:60])
-    networks = GraphNetwork(start, members=2, epochs=3, random_state=4, process=False)
-    process = ArdProcess(Embedding(start), random_state=4)
-    a, b = (model.fit(CELLS[:60], SCORES[:60]) for model in (networks, process))
+    networks = GraphNetwork(start, members=2, epochs=3, random_state=4, gaussian_process=False)
+    gaussian_process = ARDGaussianProcess(Embedding(start), random_state=4)
+    a, b = (model.fit(CELLS[:60], SCORES[:60]) for model in (networks, gaussian_process))
     mean, deviation = both.predict(CELLS, return_std=True)
     assert np.allclose(mean, (2 * a.predict(CELLS) + b.predict(CELLS)) / 3, atol=1e-3)
     assert (deviation > b.predict(CELLS, return_std=True)[1] - 1e-3).all()
     three = GraphNetwork([start, encoder(seed=1)], members=2, epochs=3, random_state=4)
-    other = ArdProcess(Embedding(encoder(seed=1)), random_state=4).fit(CELLS[:60], SCORES[:60])
+    other = ARDGaussianProcess(Embedding(encoder(seed=1)), random_state=4).fit(
+        CELLS[:60], SCORES[:60]
+    )
     processes = (b.predict(CELLS) + other.predict(CELLS)) / 2
     expected = (2 * a.predict(CELLS) + processes) / 3
     found = three.fit(CELLS[:60], SCORES[:60]).predict(CELLS)
@@ -107,10 +109,10 @@ def test_cells_that_compute_the_same_get_the_same_score() -> None:
 
 
 def test_rows_are_graphs_and_nothing_else() -> None:
-    rows = FunctionalGraphs(Vocabulary.of(SPACE))(CELLS)
+    rows = PackedGraphs(Vocabulary.of(SPACE))(CELLS)
     assert rows.shape == (120, 10 + 45)
-    model = GraphNetwork(SPACE, members=1, epochs=1).fit_rows(rows, SCORES)
-    assert np.array_equal(model.predict_rows(rows), model.predict(CELLS))
+    model = GraphNetwork(SPACE, members=1, epochs=1).fit_features(rows, SCORES)
+    assert np.array_equal(model.predict_features(rows), model.predict(CELLS))
     assert model.predict(CELLS[:0]).shape == (0,)
 
 
@@ -140,7 +142,7 @@ def test_a_frozen_encoder_stays_as_it_is() -> None:
 def test_a_process_on_the_embedding_takes_a_graph_encoder() -> None:
     start = encoder()
     pretrain(start, CELLS)
-    model = ArdProcess(Embedding(start)).fit(CELLS[:80], SCORES[:80])
+    model = ARDGaussianProcess(Embedding(start)).fit(CELLS[:80], SCORES[:80])
     assert kendall_tau(model.predict(CELLS[80:]), SCORES[80:]) > 0.7
     both = Average([GraphNetwork(start, epochs=1), GraphNetwork(start, epochs=1, loss="hinge")])
     assert np.isfinite(both.fit(CELLS, SCORES).predict(CELLS)).all()
@@ -150,20 +152,20 @@ def test_a_process_on_the_embedding_takes_a_graph_encoder() -> None:
 def test_predictors_on_statistics_can_read_graphs(name: str, rng: np.random.Generator) -> None:
     space = SPACES[name]()
     cells, scores = space.sample_batch(30, rng), rng.random(30)
-    plain = ArdProcess(PathStatistics(space), random_state=2).fit(cells[:20], scores[:20])
-    reading = OnGraphs(ArdProcess(PathStatistics(space)), random_state=2).fit(
+    plain = ARDGaussianProcess(PathStatistics(space), random_state=2).fit(cells[:20], scores[:20])
+    reading = OnPackedGraphs(ARDGaussianProcess(PathStatistics(space)), random_state=2).fit(
         cells[:20], scores[:20]
     )
     found, expected = (model.predict(cells, return_std=True) for model in (reading, plain))
     assert np.allclose(found, expected)
-    both = Average([OnGraphs(plain), GraphNetwork(space, members=1, epochs=1)])
+    both = Average([OnPackedGraphs(plain), GraphNetwork(space, members=1, epochs=1)])
     mean, deviation = both.fit(cells, scores).predict(cells, return_std=True)
     assert np.isfinite(mean).all()
     assert (deviation > 0).all()
     with pytest.raises(
         ConfigError, match="features must be PathStatistics or ChannelStatistics, but"
     ):
-        OnGraphs(GraphNetwork(space))
+        OnPackedGraphs(GraphNetwork(space))
 
 
 def test_bad_options_and_graphs_are_named(rng: np.random.Generator) -> None:
@@ -194,7 +196,7 @@ def test_bad_options_and_graphs_are_named(rng: np.random.Generator) -> None:
 def test_the_default_takes_networks_from_enough_samples_on(rng: np.random.Generator) -> None:
     space = NASBench101()
     cells, scores = space.sample_batch(70, rng), rng.normal(size=70)
-    full, counting = default(space), default(space, networks=False)
+    full, counting = default_predictor(space), default_predictor(space, networks=False)
     few = full.fit(cells[:49], scores[:49]).predict(cells[50:])
     assert (few == counting.fit(cells[:49], scores[:49]).predict(cells[50:])).all()
     many = full.fit(cells[:50], scores[:50]).predict(cells[50:])
@@ -202,18 +204,18 @@ def test_the_default_takes_networks_from_enough_samples_on(rng: np.random.Genera
     assert np.abs(many - alone).max() > 1e-3
     own = NASBench101()
     own.vocabulary = replace(own.vocabulary, max_nodes=8)  # no pretrained network reads such cells
-    assert default(own).features == default(own, networks=False).features
+    assert default_predictor(own).features == default_predictor(own, networks=False).features
 
 
 def test_what_was_fitted_to_a_space_is_for_that_space_alone() -> None:
-    counting = default(SPACE, prior="cifar100", networks=False)
+    counting = default_predictor(SPACE, prior="cifar100", networks=False)
     assert isinstance(counting, Average) and len(counting.members) == 4
     fitted = counting.members[0]
-    assert isinstance(fitted, ArdProcess) and fitted.relevance is not None
+    assert isinstance(fitted, ARDGaussianProcess) and fitted.relevance is not None
     assert len(fitted.relevance) == PathStatistics(SPACE)(CELLS[:1]).shape[1]
     own = NASBench201()
     own.vocabulary = replace(own.vocabulary, edge_ops=(*own.edge_ops[:-1], "max_pool_3x3"))
-    other = default(own, prior="cifar100", networks=False)
+    other = default_predictor(own, prior="cifar100", networks=False)
     assert isinstance(other, Average) and len(other.members) == 5
 
 

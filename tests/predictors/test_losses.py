@@ -9,7 +9,7 @@ import pytest
 import torch
 from torch import Tensor
 
-from gnas.predictors.losses import LOSSES, MARGIN, hinge, matched
+from gnas.predictors.losses import LOSSES, MARGIN, affine_match, hinge
 
 ALL = pytest.mark.parametrize("name", sorted(LOSSES))
 
@@ -86,7 +86,7 @@ def test_hinge_is_zero_once_all_are_a_margin_apart() -> None:
 
 def test_matched_scores_have_the_targets_mean_and_deviation() -> None:
     predicted, targets = scores()
-    slope, intercept = matched(predicted * 30 - 5, targets)
+    slope, intercept = affine_match(predicted * 30 - 5, targets)
     on_scale = slope[:, None] * (predicted * 30 - 5) + intercept[:, None]
     assert torch.allclose(on_scale.mean(1), targets.mean())
     assert torch.allclose(on_scale.std(1, correction=0), targets.std(correction=0))
@@ -95,6 +95,6 @@ def test_matched_scores_have_the_targets_mean_and_deviation() -> None:
 
 def test_scores_that_are_all_equal_are_only_shifted() -> None:
     _, targets = scores()
-    slope, intercept = matched(torch.full_like(targets, 0.7), targets)
+    slope, intercept = affine_match(torch.full_like(targets, 0.7), targets)
     assert slope.item() == 1
     assert (0.7 + intercept).item() == pytest.approx(targets.mean().item())

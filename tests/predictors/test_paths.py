@@ -203,5 +203,5 @@ def test_chunks_change_nothing(monkeypatch: pytest.MonkeyPatch, rng: np.random.G
     cells = NASBench101().sample_batch(50, rng)
     features = PathStatistics(NASBench101())
     whole = features(cells)
-    monkeypatch.setattr(paths, "CHUNK", 1)
+    monkeypatch.setattr(paths, "CHUNK_SIZE", 1)
     np.testing.assert_allclose(features(cells), whole, rtol=1e-12, atol=1e-12)

@@ -14,20 +14,20 @@ from gnas.models import nasbench101_num_params
 from gnas.predictors import (
     LOSSES,
     MLP,
-    ArdProcess,
+    ARDGaussianProcess,
     Average,
     BoostedTrees,
     Calibrated,
     Forest,
     GaussianProcess,
+    IdentityPredictor,
     NumParams,
-    OneColumn,
     OneHot,
     PathStatistics,
     Predictor,
+    WLGaussianProcess,
     WLLabels,
-    WLProcess,
-    default,
+    default_predictor,
     mlp,
 )
 from gnas.predictors.targets import NormalScores
@@ -47,12 +47,12 @@ PREDICTORS: list[Predictor] = [
     GaussianProcess(RAW),
     GaussianProcess(RAW, kernel="matern", hyper_rows=50),
     Average([Forest(RAW, num_trees=20), GaussianProcess(RAW)]),
-    OneColumn(NumParams(nasbench101_num_params)),
+    IdentityPredictor(NumParams(nasbench101_num_params)),
     BoostedTrees(RAW, num_trees=40),
     Calibrated(MLP(RAW, members=3), folds=3),
-    ArdProcess(RAW),
-    ArdProcess(PATHS, columns=PATHS.columns("size", "degrees", "walk"), hyper_rows=50),
-    WLProcess(WLLabels(NASBench101(), 2)),
+    ARDGaussianProcess(RAW),
+    ARDGaussianProcess(PATHS, columns=PATHS.columns("size", "degrees", "walk"), hyper_rows=50),
+    WLGaussianProcess(WLLabels(NASBench101(), 2)),
 ]
 IDS = [f"{predictor.name}-{i}" for i, predictor in enumerate(PREDICTORS)]
 
@@ -73,7 +73,7 @@ def test_predictors_learn_and_repeat(predictor: Predictor) -> None:
     predicted = predictor.reseeded(1).fit(cells[:100], scores[:100]).predict(cells[100:])
     assert predicted.shape == (60,)
     assert predicted.dtype == np.float64
-    least = 0.2 if isinstance(predictor, OneColumn) else 0.55
+    least = 0.2 if isinstance(predictor, IdentityPredictor) else 0.55
     assert kendall_tau(predicted, scores[100:]) > least
     again = predictor.reseeded(1).fit(cells[:100], scores[:100])
     assert (again.predict(cells[100:]) == predicted).all()
@@ -92,7 +92,7 @@ def test_a_clone_is_independent_of_its_origin(predictor: Predictor) -> None:
         second.predict(cells)
     second.fit(cells[60:], -scores[60:])
     assert (first.predict(cells) == before).all()
-    if not isinstance(predictor, OneColumn):
+    if not isinstance(predictor, IdentityPredictor):
         assert kendall_tau(second.predict(cells), scores) < 0
 
 
@@ -136,16 +136,16 @@ def test_bad_graphs_and_rows_are_named() -> None:
     rows = RAW(cells)
     rows[2, 3] = np.nan
     with pytest.raises(GraphError, match="finite matrix"):
-        predictor.predict_rows(rows)
+        predictor.predict_features(rows)
     with pytest.raises(GraphError, match="must have 56 columns, but got 7"):
-        predictor.predict_rows(np.zeros((3, 7)))
-    assert predictor.predict_rows(np.zeros((0, 56))).shape == (0,)
+        predictor.predict_features(np.zeros((3, 7)))
+    assert predictor.predict_features(np.zeros((0, 56))).shape == (0,)
     with pytest.raises(ConfigError, match="share features"):
         Average([MLP(RAW), MLP(PathStatistics(NASBench101()))])
     with pytest.raises(ConfigError, match="at least one"):
         Average([])
     with pytest.raises(ConfigError, match="must have one column, but got 56"):
-        OneColumn(RAW).fit(cells, scores)
+        IdentityPredictor(RAW).fit(cells, scores)
 
 
 def test_targets_are_normal_quantiles_of_ranks() -> None:
@@ -204,7 +204,7 @@ def test_bad_options_of_the_perceptron_are_named() -> None:
 
 def test_predictions_are_near_the_scores() -> None:
     cells, scores = task()  # of 50 samples on graph networks take part
-    predicted = default(NASBench101()).fit(cells[:60], scores[:60]).predict(cells[60:])
+    predicted = default_predictor(NASBench101()).fit(cells[:60], scores[:60]).predict(cells[60:])
     assert np.abs(predicted - scores[60:]).mean() < 0.02
 
 
@@ -213,7 +213,7 @@ def test_the_default_works_in_every_space(name: str, rng: np.random.Generator) -
     space = SPACES[name]()
     cells = space.sample_batch(60, rng)
     scores = cells.adjacency.bool().sum((1, 2)).double() + torch.arange(60) / 1000
-    predictor = default(space, random_state=1).fit(cells[:40], scores[:40])
+    predictor = default_predictor(space, random_state=1).fit(cells[:40], scores[:40])
     assert kendall_tau(predictor.predict(cells[40:]), scores[40:]) > 0.4
 
 
@@ -222,24 +222,26 @@ def test_what_was_fitted_to_a_benchmark_is_off() -> None:
     cells = space.sample_batch(80, np.random.default_rng(0))
     scores = cells.adjacency.bool().sum((1, 2)).double() + torch.arange(80) / 1000
     plain = [
-        ArdProcess(features, tails=0.5),
-        ArdProcess(features, tails=0.5, kernel="matern52"),
-        ArdProcess(features, tails=0.5, columns=features.columns("size", "ops", "walk", "flow")),
+        ARDGaussianProcess(features, tail_weight=0.5),
+        ARDGaussianProcess(features, tail_weight=0.5, kernel="matern52"),
+        ARDGaussianProcess(
+            features, tail_weight=0.5, columns=features.columns("size", "ops", "walk", "flow")
+        ),
         Forest(features, kind="extra", num_trees=150, max_features=0.4),
     ]
     found = [
         predictor.fit(cells[:40], scores[:40]).predict(cells[40:])
         for predictor in (
-            default(space, networks=False),
+            default_predictor(space, networks=False),
             Average(plain),
-            default(space, prior="cifar100", networks=False),
+            default_predictor(space, prior="cifar100", networks=False),
         )
     ]
     assert np.array_equal(found[0], found[1]) and not np.array_equal(found[0], found[2])
     with pytest.raises(ConfigError, match=r"prior must be None, or one of \['cifar100'\] in"):
-        default(NASBench101(), prior="cifar100")
+        default_predictor(NASBench101(), prior="cifar100")
     with pytest.raises(ConfigError, match="but got 'cifar10' for 'nasbench201'"):
-        default(space, prior="cifar10")  # type: ignore[arg-type]
+        default_predictor(space, prior="cifar10")  # type: ignore[arg-type]
     with pytest.raises(
         ConfigError, match="prior must go with the default predictor, not 'ARD GP'"
     ):

@@ -11,7 +11,7 @@ from gnas.data import load_table
 from gnas.encoders import GraphEncoder, load_encoder
 from gnas.metrics import kendall_tau, noise_ceiling
 from gnas.models import nasbench101_num_params
-from gnas.predictors import Forest, GraphNetwork, OneHot, default
+from gnas.predictors import Forest, GraphNetwork, OneHot, default_predictor
 from gnas.spaces import NASBench101
 
 TABLE = "nasbench101/nasbench101_partial.parquet"
@@ -30,7 +30,7 @@ def test_ranking_reaches_the_known_floors(shared_data: Callable[[str], Path]) ->
     train, test = order[:200], order[200:]
     graphs, unseen = table.graphs[train.tolist()], table.graphs[test.tolist()]
     forest = Forest(OneHot(7, 5, with_counts=True)).fit(graphs, val_acc[train])
-    ours = default(NASBench101()).fit(graphs, val_acc[train])
+    ours = default_predictor(NASBench101()).fit(graphs, val_acc[train])
     assert kendall_tau(forest.predict(unseen), test_acc[test]) > 0.70
     assert kendall_tau(ours.predict(unseen), test_acc[test]) > 0.82
 

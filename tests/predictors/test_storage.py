@@ -19,23 +19,23 @@ from gnas.encoders import GraphEncoder, NASGEMEncoder, load_encoder
 from gnas.errors import ConfigError, DataError, MissingDataError, UnsupportedError
 from gnas.predictors import (
     MLP,
-    ArdProcess,
+    ARDGaussianProcess,
     Average,
     Calibrated,
     ChannelStatistics,
     Embedding,
+    FeatureUnion,
     Forest,
-    Joined,
+    IdentityPredictor,
     NumParams,
-    OneColumn,
     OneHotOps,
-    OnGraphs,
+    OnPackedGraphs,
     Predictor,
     Regressor,
     ZeroCost,
-    default,
+    default_predictor,
 )
-from gnas.predictors.features import Rows
+from gnas.predictors.features import FeatureMatrix
 from gnas.spaces import DagSpace, NASBench101, NASBench201
 from tests.predictors.test_predictors import IDS, PATHS, PREDICTORS, RAW, task
 
@@ -43,11 +43,13 @@ CELLS, SCORES = task(60)
 EMBEDDING = Embedding(load_encoder("nasgem-nasbench101"))
 MORE: list[Predictor] = [
     Regressor(RAW, make_pipeline(StandardScaler(), SVR(C=2.0))),
-    OnGraphs(ArdProcess(PATHS)),
+    OnPackedGraphs(ARDGaussianProcess(PATHS)),
     Average([MLP(RAW, epochs=2), MLP(RAW, epochs=3)], from_samples=(0, 500)),
-    MLP(Joined((EMBEDDING, OneHotOps(7, 5))), epochs=2),
-    Calibrated(Average([ArdProcess(Joined((PATHS, ChannelStatistics(NASBench101()))))] * 2)),
-    default(NASBench101(), networks=False),
+    MLP(FeatureUnion((EMBEDDING, OneHotOps(7, 5))), epochs=2),
+    Calibrated(
+        Average([ARDGaussianProcess(FeatureUnion((PATHS, ChannelStatistics(NASBench101()))))] * 2)
+    ),
+    default_predictor(NASBench101(), networks=False),
 ]
 ALL = [*PREDICTORS, *MORE]
 
@@ -85,11 +87,11 @@ class Mine(Predictor):
         super().__init__(features, random_state=random_state)
         self.power = power
 
-    def _fit(self, rows: Rows, targets: Rows) -> None:
+    def _fit(self, rows: FeatureMatrix, targets: FeatureMatrix) -> None:
         self._sign = np.sign(np.corrcoef(rows.sum(1), targets)[0, 1])
 
-    def _predict(self, rows: Rows) -> Rows:
-        found: Rows = self._sign * rows.sum(1) ** self.power
+    def _predict(self, rows: FeatureMatrix) -> FeatureMatrix:
+        found: FeatureMatrix = self._sign * rows.sum(1) ** self.power
         return found
 
 
@@ -104,16 +106,16 @@ def test_a_class_of_ones_own_reads_its_files(path: Path) -> None:
 def test_a_space_of_ones_own_is_given_again(path: Path) -> None:
     space = DagSpace(ops=("a", "b"), max_nodes=5, learned=("a",), name="mine")
     cells = space.sample_batch(20, np.random.default_rng(0))
-    first = ArdProcess(ChannelStatistics(NASBench101())).fit(CELLS, SCORES)
+    first = ARDGaussianProcess(ChannelStatistics(NASBench101())).fit(CELLS, SCORES)
     first.save(path)
     assert Predictor.load(path).features == first.features
-    own = default(space).fit(cells, np.arange(20.0))
+    own = default_predictor(space).fit(cells, np.arange(20.0))
     own.save(path)
     assert np.array_equal(Predictor.load(path).predict(cells), own.predict(cells))
 
 
 UNSUPPORTED: list[Callable[[], Predictor]] = [
-    lambda: OneColumn(NumParams(lambda graphs: graphs.num_nodes.numpy())),
+    lambda: IdentityPredictor(NumParams(lambda graphs: graphs.num_nodes.numpy())),
     lambda: Mine(RAW, power=np.float64(2), random_state=1),
 ]
 
@@ -125,16 +127,16 @@ def test_what_cannot_be_saved_says_so(path: Path) -> None:
     UNSUPPORTED[1]().fit(CELLS, SCORES).save(path)
     assert Mine.load(path).power == 2
     with pytest.raises(ConfigError, match="must be fitted first"):
-        ArdProcess(PATHS).save(path)
+        ARDGaussianProcess(PATHS).save(path)
     with pytest.raises(ConfigError, match=r"must end in \.safetensors, but got model\.pt"):
-        ArdProcess(PATHS).fit(CELLS, SCORES).save("model.pt")
+        ARDGaussianProcess(PATHS).fit(CELLS, SCORES).save("model.pt")
 
 
 def test_bad_files_are_named(path: Path) -> None:
     with pytest.raises(MissingDataError, match="predictor not found"):
         Predictor.load(path)
-    ArdProcess(PATHS).fit(CELLS, SCORES).save(path)
-    with pytest.raises(DataError, match="it is of class ArdProcess, not Forest"):
+    ARDGaussianProcess(PATHS).fit(CELLS, SCORES).save(path)
+    with pytest.raises(DataError, match="it is of class ARDGaussianProcess, not Forest"):
         Forest.load(path)
     path.write_bytes(path.read_bytes()[:100])
     with pytest.raises(DataError, match="is damaged"):
@@ -174,7 +176,7 @@ HOSTILE: list[tuple[Any, str]] = [
 
 @pytest.mark.parametrize(("record", "message"), HOSTILE)
 def test_hostile_headers_are_refused(record: Any, message: str, path: Path) -> None:
-    ArdProcess(PATHS).fit(CELLS, SCORES).save(path)
+    ARDGaussianProcess(PATHS).fit(CELLS, SCORES).save(path)
     header = {"format": "gnas-predictor", "predictor": json.dumps(record)}
     save_file(load_file(path), path, header)
     with pytest.raises(DataError, match=message):

@@ -14,7 +14,7 @@ from gnas.errors import ConfigError, DataError, GraphError
 from gnas.graphs import DenseBatch, graph_keys
 from gnas.metrics import kendall_tau
 from gnas.models import NASBench101NetworkConfig, num_macs, num_params
-from gnas.predictors import ArdProcess, Joined, PathStatistics, ZeroCost
+from gnas.predictors import ARDGaussianProcess, FeatureUnion, PathStatistics, ZeroCost
 from gnas.proxies import PROXIES, ProxyConfig, ProxyStore, measure, naswot, small_network, synflow
 from gnas.spaces import NASGEM, SPACES, NASBench101, NASBench201
 
@@ -166,7 +166,7 @@ def test_predictors_take_proxies_alone_and_beside_counts(rng: np.random.Generato
     assert alone(cells[:0]).shape == (0, 2)
     assert alone(cells).shape == (60, 2)
     measured, scores = len(alone.store), alone(cells).sum(1)
-    both = Joined((PathStatistics(SPACE), alone))
-    predictor = ArdProcess(both).fit(cells[:40], scores[:40])
+    both = FeatureUnion((PathStatistics(SPACE), alone))
+    predictor = ARDGaussianProcess(both).fit(cells[:40], scores[:40])
     assert kendall_tau(predictor.predict(cells[40:]), scores[40:]) > 0.8
     assert len(alone.store) == measured  # no network was built again

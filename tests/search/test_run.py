@@ -18,7 +18,7 @@ from torch_geometric.data import Data
 from gnas.errors import ConfigError, DataError, MissingDataError
 from gnas.evaluate import TableEvaluator, TrainingEvaluator
 from gnas.graphs import DenseBatch
-from gnas.predictors import default
+from gnas.predictors import default_predictor
 from gnas.runs import plain
 from gnas.search import (
     SEARCHERS,
@@ -103,7 +103,7 @@ def test_a_predictor_search_records_what_it_foresaw() -> None:
     """By the fit that an architecture was asked for after, in the measure's own sign."""
     space = NASBench201()
     found = search("predictor", parallel=1).evaluations
-    predictor = default(space, networks=False).reseeded(3)
+    predictor = default_predictor(space, networks=False).reseeded(3)
     graphs = DenseBatch.from_data([space.from_str(one.architecture) for one in found])
     rows = space.described(graphs, predictor.features)
     for number in (3, 8, 12):
@@ -113,8 +113,8 @@ def test_a_predictor_search_records_what_it_foresaw() -> None:
             assert found[number].expected is None
             continue
         scores = np.array([(one.measures or {})["score"] for one in fitted_on])
-        predictor.fit_rows(rows[[one.number for one in fitted_on]], scores)
-        expected = predictor.predict_rows(rows[[number]])[0]
+        predictor.fit_features(rows[[one.number for one in fitted_on]], scores)
+        expected = predictor.predict_features(rows[[number]])[0]
         assert found[number].expected == pytest.approx(expected)
     fewest = search("predictor", parallel=1, objectives=["score:min"]).evaluations
     foreseen = [one.expected for one in fewest if one.expected is not None]

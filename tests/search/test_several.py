@@ -11,7 +11,7 @@ from torch_geometric.data import Data
 
 from gnas.errors import ConfigError
 from gnas.evaluate import TableEvaluator
-from gnas.predictors import ArdProcess, Forest, OneHot
+from gnas.predictors import ARDGaussianProcess, Forest, OneHot
 from gnas.search import SEARCHERS, Bound, Goal, Objective, run_search
 from gnas.search.pareto import hypervolume, non_dominated
 from gnas.search.samplers.acquisition import Quantiles, choose, draws
@@ -174,7 +174,7 @@ def test_draws_of_a_predictor_that_knows_its_uncertainty_and_of_one_that_does_no
     mean, drawn = draws(sure, known, values, rows, rng)
     assert drawn.shape == (1, 7) and (drawn[0] == mean).all()
     assert values.min() <= mean.min() and mean.max() <= values.max()
-    unsure = ArdProcess(OneHot(4, 5))
+    unsure = ARDGaussianProcess(OneHot(4, 5))
     mean, drawn = draws(unsure, known, values, rows, rng)
     assert drawn.shape == (32, 7) and (drawn.std(0) > 0).all()
     mean, drawn = draws(sure, known, np.ones(30), rows, rng)

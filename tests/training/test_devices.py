@@ -8,7 +8,7 @@ from threadpoolctl import threadpool_info
 from gnas.encoders.paths import PathStatistics
 from gnas.errors import ConfigError
 from gnas.predictors import MLP
-from gnas.predictors.features import Rows
+from gnas.predictors.features import FeatureMatrix
 from gnas.predictors.targets import Scores
 from gnas.spaces import NASBench201
 from gnas.training.devices import resolve_device, use_threads
@@ -43,7 +43,7 @@ def test_small_fits_have_one_thread() -> None:
         seen: list[tuple[int, set[int]]] = []
 
         class Watched(MLP):
-            def _fit(self, rows: Rows, targets: Scores) -> None:
+            def _fit(self, rows: FeatureMatrix, targets: Scores) -> None:
                 pools = {int(pool["num_threads"]) for pool in threadpool_info()}
                 seen.append((torch.get_num_threads(), pools))
 

@@ -9,12 +9,12 @@ import numpy as np
 from numpy.typing import NDArray
 
 from gnas.graphs import DenseBatch
-from gnas.predictors import Joined, Predictor
-from gnas.predictors.features import Rows
+from gnas.predictors import FeatureUnion, Predictor
+from gnas.predictors.features import FeatureMatrix
 from gnas.predictors.targets import NormalScores, Scores
 
-FOLDS = 5
-LEAST = 10
+NUM_FOLDS = 5
+MIN_CALIBRATED = 10
 """Cells from which on predicted accuracies are calibrated; of fewer, all are the mean."""
 DIGITS = 12
 """Decimals of an accuracy that is taken back from a score: equal ones stay equal."""
@@ -29,10 +29,10 @@ class MacsPenalty:
     lambda_: float
     name: str = field(default="MACs", init=False)
 
-    def __call__(self, batch: DenseBatch) -> Rows:
+    def __call__(self, batch: DenseBatch) -> FeatureMatrix:
         """Rows float64 [N, 1]."""
         macs = self.count(batch)
-        penalty: Rows = self.lambda_ * np.log(macs / 1e6)[:, None]
+        penalty: FeatureMatrix = self.lambda_ * np.log(macs / 1e6)[:, None]
         return penalty
 
 
@@ -53,7 +53,7 @@ class ByAccuracy(Predictor):
     def __init__(
         self, accuracy: Predictor, penalty: MacsPenalty, *, random_state: int = 0
     ) -> None:
-        super().__init__(Joined((accuracy.features, penalty)), random_state=random_state)
+        super().__init__(FeatureUnion((accuracy.features, penalty)), random_state=random_state)
         self.name = f"accuracy by {accuracy.name}"
         self.accuracy, self.penalty = accuracy, penalty
         self._accuracy: Predictor | None = None
@@ -63,33 +63,35 @@ class ByAccuracy(Predictor):
         NormalScores.fit(scores)  # for its checks
         return NormalScores(median=0.0, scale=1.0), scores
 
-    def _fit(self, rows: Rows, targets: Scores) -> None:
+    def _fit(self, rows: FeatureMatrix, targets: Scores) -> None:
         features, accuracies = rows[:, :-1], np.round(targets + rows[:, -1], DIGITS)
         self._accuracy, self.slope, self._level = None, 0.0, float(accuracies.mean())
-        if len(accuracies) < LEAST or np.ptp(accuracies) == 0:
+        if len(accuracies) < MIN_CALIBRATED or np.ptp(accuracies) == 0:
             return
         unseen = self._out_of_fold(features, accuracies)
         if np.ptp(unseen) > 0:
             slope = np.cov(unseen, accuracies)[0, 1] / unseen.var(ddof=1)
             self.slope = max(0.0, float(slope))
         self._level -= self.slope * float(unseen.mean())
-        self._accuracy = self._new().fit_rows(features, accuracies)
+        self._accuracy = self._new().fit_features(features, accuracies)
 
-    def _predict(self, rows: Rows) -> Scores:
+    def _predict(self, rows: FeatureMatrix) -> Scores:
         accuracies = np.full(len(rows), self._level)
         if self._accuracy is not None:
-            accuracies += self.slope * self._accuracy.predict_rows(rows[:, :-1])
+            accuracies += self.slope * self._accuracy.predict_features(rows[:, :-1])
         scores: Scores = accuracies - rows[:, -1]
         return scores
 
-    def _out_of_fold(self, features: Rows, accuracies: Scores) -> Scores:
+    def _out_of_fold(self, features: FeatureMatrix, accuracies: Scores) -> Scores:
         """What is predicted of every cell by a fit on the other folds, float64 [N]."""
-        fold = np.random.default_rng(self.random_state).permutation(len(accuracies)) % FOLDS
+        fold = np.random.default_rng(self.random_state).permutation(len(accuracies)) % NUM_FOLDS
         found = np.empty(len(accuracies))
-        for k in range(FOLDS):
+        for k in range(NUM_FOLDS):
             others = accuracies[fold != k]
             found[fold == k] = (
-                self._new().fit_rows(features[fold != k], others).predict_rows(features[fold == k])
+                self._new()
+                .fit_features(features[fold != k], others)
+                .predict_features(features[fold == k])
                 if np.ptp(others) > 0
                 else others.mean()
             )

@@ -19,7 +19,7 @@ if TYPE_CHECKING:
 
 DEFAULT_ENCODER = "nasgem-30"
 NO_ENCODER = "none"
-LEAST_SUCCESSES = 10
+MIN_SUCCESSES = 10
 """A search with fewer trained candidates than this (or all, if it plans fewer) ends in an error:
 a predictor fitted on them would choose at random."""
 
@@ -64,8 +64,8 @@ class NasgemConfig:
     the penalty of the exactly counted MACs is taken (`gnas.search.nasgem.accuracy`)."""
     predictor: Literal["mlp", "default", "walks"] = "mlp"
     """The paper's two-layer perceptron on the embedding ("mlp"); or, without an embedding, the
-    extra trees and Gaussian process of `gnas.predictors.default` on path statistics ("default")
-    or on `gnas.predictors.WalkStatistics` ("walks")."""
+    extra trees and Gaussian process of `gnas.predictors.default_predictor` on path statistics
+    ("default") or on `gnas.predictors.RandomWalkStatistics` ("walks")."""
     members: Annotated[int, Field(ge=1, le=1000)] = 1
     """Perceptrons of which the mean predicts."""
     ops: bool = True

@@ -16,14 +16,14 @@ from gnas.predictors import (
     Average,
     Embedding,
     Features,
+    FeatureUnion,
     Forest,
     GaussianProcess,
-    Joined,
     OneHot,
     OneHotOps,
     Predictor,
-    WalkStatistics,
-    default,
+    RandomWalkStatistics,
+    default_predictor,
 )
 from gnas.search.nasgem.config import NO_ENCODER, NasgemConfig
 from gnas.spaces.base import Space
@@ -75,7 +75,7 @@ def embedded_features(config: NasgemConfig, space: Space, encoder: Encoder) -> F
     embedding = Embedding(encoder)
     if not config.ops or encoder.sees_ops or space.edge_ops:
         return embedding
-    return Joined((embedding, OneHotOps(space.max_nodes, len(space.ops))))
+    return FeatureUnion((embedding, OneHotOps(space.max_nodes, len(space.ops))))
 
 
 def new_predictor(config: NasgemConfig, space: Space) -> Predictor:
@@ -85,14 +85,14 @@ def new_predictor(config: NasgemConfig, space: Space) -> Predictor:
         GnasError: see `encoder_of`.
     """
     if config.predictor == "default":
-        return default(space, random_state=config.seed)
+        return default_predictor(space, random_state=config.seed)
     if config.predictor == "walks":
         if space.edge_ops:
             raise ConfigError(
                 f"predictor walks reads operations on nodes, but '{space.name}' has them on "
                 "edges; choose mlp or default"
             )
-        return walks(len(space.ops), seed=config.seed)
+        return random_walk_predictor(len(space.ops), seed=config.seed)
     if config.encoder == NO_ENCODER:
         features = raw_features(space)
     else:
@@ -100,14 +100,14 @@ def new_predictor(config: NasgemConfig, space: Space) -> Predictor:
     return MLP(features, members=config.members, random_state=config.seed)
 
 
-def walks(num_ops: int, *, seed: int = 0) -> Predictor:
+def random_walk_predictor(num_ops: int, *, seed: int = 0) -> Predictor:
     """Extra trees and a Gaussian process on walk statistics, averaged, not fitted.
 
     Args:
         num_ops: Operations of the cells.
         seed: Fixes every random choice.
     """
-    features = WalkStatistics(num_ops)
+    features = RandomWalkStatistics(num_ops)
     process = GaussianProcess(features, kernel="matern")
     return Average([Forest(features, kind="extra"), process], random_state=seed)
 
@@ -179,7 +179,7 @@ class Learner:
         """The predicted score of a cell of the plan; None before the first update."""
         if not self._fitted:
             return None
-        return float(self.predictor.predict_rows(self._all[[row]])[0])
+        return float(self.predictor.predict_features(self._all[[row]])[0])
 
     def add(self, row: int, score: float) -> dict[str, Any] | None:
         """Takes the score of the plan's next trained cell.
@@ -200,9 +200,9 @@ class Learner:
         if self._waiting:
             found |= quality(np.array(self._waiting), news)
         if np.ptp(self.scores) > 0:
-            self.predictor.fit_rows(self._all[self.rows], self.scores)
+            self.predictor.fit_features(self._all[self.rows], self.scores)
             self._fitted, self._waiting = len(self.rows), []
-            self._foreseen[self._fitted] = self.predictor.predict_rows(self._all)
+            self._foreseen[self._fitted] = self.predictor.predict_features(self._all)
         return found
 
     def finish(self) -> Predictor:
@@ -212,7 +212,7 @@ class Learner:
             ConfigError: the scores are all equal.
         """
         if self._fitted < len(self.rows):
-            self.predictor.fit_rows(self._all[self.rows], self.scores)
+            self.predictor.fit_features(self._all[self.rows], self.scores)
             self._fitted = len(self.rows)
         return self.predictor
 

@@ -87,7 +87,7 @@ def plan_nasgem(
 
     An ``encoder`` (or "none") without a ``predictor`` takes the paper's perceptron, which alone
     reads it. Cells of another space than NASGEM's take it too where an encoder ships for them,
-    and else `gnas.predictors.default`.
+    and else `gnas.predictors.default_predictor`.
 
     Args:
         dataset: Which images; None for the digits, unless there is a ``table`` or ``evaluate``.

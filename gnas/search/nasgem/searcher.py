@@ -12,10 +12,10 @@ from torch_geometric.data import Data
 from gnas.errors import DataError
 from gnas.graphs import DenseBatch
 from gnas.predictors import Predictor
-from gnas.predictors.features import Rows
+from gnas.predictors.features import FeatureMatrix
 from gnas.search.draws import draw_candidates, draw_pool
 from gnas.search.nasgem.accuracy import ByAccuracy, MacsPenalty
-from gnas.search.nasgem.config import LEAST_SUCCESSES
+from gnas.search.nasgem.config import MIN_SUCCESSES
 from gnas.search.nasgem.learning import Learner
 from gnas.search.objectives import Goal
 from gnas.search.pools import Best, bootstrap
@@ -78,7 +78,7 @@ class NasgemSearch(Searcher):
         self._accuracy, self._meanwhile = self.predictor, meanwhile
         self._settled = 0
         self._reasons: list[str] = []
-        self._pool: tuple[DenseBatch, Rows] | None = None
+        self._pool: tuple[DenseBatch, FeatureMatrix] | None = None
         self._best: Best | None = None
 
     def facts(self) -> dict[str, Any]:
@@ -111,7 +111,7 @@ class NasgemSearch(Searcher):
         if self.asked > self.start and self._meanwhile is not None:
             self._meanwhile(self)
 
-    def scored_pool(self) -> tuple[DenseBatch, Rows]:
+    def scored_pool(self) -> tuple[DenseBatch, FeatureMatrix]:
         """The pool, and what the predictor reads of it."""
         if self._pool is None:
             pool = draw_pool(self.space, self.pool, seed=self.seed, min_nodes=self.min_nodes)
@@ -155,7 +155,7 @@ class NasgemSearch(Searcher):
     def _chosen(self) -> Best:
         """The best predicted, by a fit on all scores."""
         if self._best is None:
-            needed = min(LEAST_SUCCESSES, self.start)
+            needed = min(MIN_SUCCESSES, self.start)
             failed = self.start - len(self.learner.rows)
             if len(self.learner.rows) < needed:
                 reason = max(self._reasons, key=self._reasons.count)

@@ -19,8 +19,8 @@ Values = NDArray[np.float64]
 
 NEIGHBOURS = 10
 """Cells of which the mean score is the local average."""
-FOLDS = 5
-MOST_FULL = 5_000
+NUM_FOLDS = 5
+MAX_EXACT_CELLS = 5_000
 """Cells of the pool among which neighbours are searched in all coordinates."""
 FILE = "surface.safetensors"
 
@@ -68,11 +68,11 @@ def surface(
     from sklearn.decomposition import PCA
 
     rows = predictor.features(pool)
-    predicted = predictor.predict_rows(rows)
+    predicted = predictor.predict_features(rows)
     vectors, own = rows[:, :width], predictor.features(cells)[:, :width]
     components = PCA(2, svd_solver="covariance_eigh").fit(vectors)
     points, own_points = components.transform(vectors), components.transform(own)
-    part = slice(None, MOST_FULL)
+    part = slice(None, MAX_EXACT_CELLS)
     numbers = {
         "explained_variance": float(components.explained_variance_ratio_.sum()),
         "predicted_r2_plane": local_r2(points, predicted),
@@ -83,7 +83,7 @@ def surface(
     return Surface(points, predicted, own_points, scores, numbers)
 
 
-def local_r2(points: Values, scores: Values, *, folds: int = FOLDS) -> float:
+def local_r2(points: Values, scores: Values, *, folds: int = NUM_FOLDS) -> float:
     """Cross-validated R2 of the mean score of the `NEIGHBOURS` nearest cells; NaN if undefined.
 
     Args:

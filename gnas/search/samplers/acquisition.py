@@ -11,7 +11,7 @@ from scipy.special import ndtri
 from scipy.stats import rankdata
 
 from gnas.predictors import Predictor
-from gnas.predictors.features import Rows
+from gnas.predictors.features import FeatureMatrix
 from gnas.search.objectives import Goal
 from gnas.search.pareto import hypervolume_improvement, non_dominated
 
@@ -63,7 +63,11 @@ class Quantiles:
 
 
 def draws(
-    predictor: Predictor, known: Rows, values: Values, rows: Rows, rng: np.random.Generator
+    predictor: Predictor,
+    known: FeatureMatrix,
+    values: Values,
+    rows: FeatureMatrix,
+    rng: np.random.Generator,
 ) -> tuple[Values, Values]:
     """What a predictor, fitted on scored architectures, says of a measure of candidates.
 
@@ -82,11 +86,11 @@ def draws(
         same = np.full(len(rows), values[0])
         return same, same[None]
     quantiles, targets = Quantiles.of(values)
-    predictor.fit_rows(known, targets)
+    predictor.fit_features(known, targets)
     if not predictor.has_std:
-        mean = quantiles.to_values(predictor.predict_rows(rows))
+        mean = quantiles.to_values(predictor.predict_features(rows))
         return mean, mean[None]
-    mean, deviation = predictor.predict_rows_std(rows)
+    mean, deviation = predictor.predict_features_std(rows)
     noise = rng.standard_normal((SAMPLES, len(rows)))
     return quantiles.to_values(mean), quantiles.to_values(mean + deviation * noise)
 

@@ -18,14 +18,14 @@ from gnas.predictor_options import Prior
 from gnas.predictors import (
     MLP,
     Embedding,
-    Joined,
+    FeatureUnion,
     OneHotOps,
     Predictor,
+    WLGaussianProcess,
     WLLabels,
-    WLProcess,
-    default,
+    default_predictor,
 )
-from gnas.predictors.features import Rows
+from gnas.predictors.features import FeatureMatrix
 from gnas.search.objectives import Goal
 from gnas.search.pareto import pareto_order
 from gnas.search.samplers.acquisition import choose, draws
@@ -52,8 +52,8 @@ class _Candidates:
 
     graphs: DenseBatch
     keys: list[int]
-    rows: Rows
-    counted: dict[str, Rows]
+    rows: FeatureMatrix
+    counted: dict[str, FeatureMatrix]
     """Measures that need no evaluation, by name [N]."""
 
 
@@ -68,7 +68,9 @@ class _Ranking:
     """The first objective as the predictor foresees it, unsigned; None where it is counted."""
 
     @staticmethod
-    def of(parts: Sequence[_Candidates], order: Sequence[int], expected: Rows | None) -> _Ranking:
+    def of(
+        parts: Sequence[_Candidates], order: Sequence[int], expected: FeatureMatrix | None
+    ) -> _Ranking:
         """The candidates of all parts, joined, in this order; ``expected`` [N] is in theirs."""
         keys = [key for part in parts for key in part.keys]
         homes = [(part.graphs, row) for part in parts for row in range(len(part.keys))]
@@ -98,7 +100,7 @@ class PredictorSearch(Searcher):
 
     Args:
         space: See `Searcher`.
-        predictor: Fitted and asked by this searcher alone; `gnas.predictors.default`
+        predictor: Fitted and asked by this searcher alone; `gnas.predictors.default_predictor`
             without graph networks if None.
         start: Random architectures at the beginning, at least 2.
         every: Scores between two fits.
@@ -107,7 +109,7 @@ class PredictorSearch(Searcher):
             NASGEM paper.
         explore: Whether to rank by the expected improvement over the best predicted so far
             instead of by the prediction; None does where the predictor knows its uncertainty.
-        prior: The default predictor's; see `gnas.predictors.default`.
+        prior: The default predictor's; see `gnas.predictors.default_predictor`.
         seed: See `Searcher`; also the predictor's.
 
     Raises:
@@ -145,7 +147,7 @@ class PredictorSearch(Searcher):
         )
         super().__init__(space, seed=seed)
         if predictor is None:
-            predictor = default(space, prior=prior, networks=False)
+            predictor = default_predictor(space, prior=prior, networks=False)
         elif prior is not None:
             raise ConfigError(f"prior must go with the default predictor, not '{predictor.name}'")
         self.predictor = predictor.reseeded(seed)
@@ -161,7 +163,7 @@ class PredictorSearch(Searcher):
         self.elite = elite
         self._random_pool: _Candidates | None = None
         self._near: dict[int, _Candidates] = {}
-        self._rows: dict[int, Rows] = {}
+        self._rows: dict[int, FeatureMatrix] = {}
         self._fitted_on: list[Scored] = []
         self._ranking = _Ranking()
         self._expected: dict[int, float | None] = {}
@@ -213,7 +215,7 @@ class PredictorSearch(Searcher):
         if values.min() == values.max():
             return  # nothing to learn an order from
         known = self._rows_of(scored)
-        self.predictor.fit_rows(known, values)
+        self.predictor.fit_features(known, values)
         parts = self._candidates(scored)
         predicted, merit = self._predicted(np.concatenate([part.rows for part in parts]), known)
         order = np.argsort(-merit, kind="stable").tolist()
@@ -252,15 +254,19 @@ class PredictorSearch(Searcher):
             expected[new] = measures[first][0]
         self._ranking = _Ranking.of(parts, [new[i] for i in order], expected)
 
-    def _predicted(self, rows: Rows, known: Rows) -> tuple[Rows, Rows]:
+    def _predicted(
+        self, rows: FeatureMatrix, known: FeatureMatrix
+    ) -> tuple[FeatureMatrix, FeatureMatrix]:
         """Predictions [N], and what to order by: these, or the expected improvement."""
         if not self.explore:
-            mean = self.predictor.predict_rows(rows)
+            mean = self.predictor.predict_features(rows)
             return mean, mean
-        mean, deviation = self.predictor.predict_rows_std(rows)
-        gain = mean - self.predictor.predict_rows(known).max()
+        mean, deviation = self.predictor.predict_features_std(rows)
+        gain = mean - self.predictor.predict_features(known).max()
         z = gain / np.maximum(deviation, 1e-12)
-        merit: Rows = gain * ndtr(z) + deviation * np.exp(-0.5 * z * z) / np.sqrt(2 * np.pi)
+        merit: FeatureMatrix = gain * ndtr(z) + deviation * np.exp(-0.5 * z * z) / np.sqrt(
+            2 * np.pi
+        )
         return mean, merit
 
     def _candidates(self, scored: Sequence[Scored]) -> list[_Candidates]:
@@ -322,36 +328,36 @@ class PredictorSearch(Searcher):
         counted = self._counted_of(graphs)
         return _Candidates(graphs, keys[first].tolist(), self._features(graphs), counted)
 
-    def _counted_of(self, graphs: DenseBatch) -> dict[str, Rows]:
+    def _counted_of(self, graphs: DenseBatch) -> dict[str, FeatureMatrix]:
         """The counted measures of the goal, each [N]."""
-        exact: Mapping[str, Rows] = {}
+        exact: Mapping[str, FeatureMatrix] = {}
         if self._count and self._counted and len(graphs):
             exact = self._count(graphs, self._counted)
         return {name: exact.get(name, np.zeros(0)) for name in self._counted}
 
-    def _rows_of(self, scored: Sequence[Scored]) -> Rows:
+    def _rows_of(self, scored: Sequence[Scored]) -> FeatureMatrix:
         new = {item.key: item.graph for item in scored if item.key not in self._rows}
         if new:
             rows = self._features(DenseBatch.from_data(list(new.values())))
             self._rows.update(zip(new, rows, strict=True))
         return np.stack([self._rows[item.key] for item in scored])
 
-    def _features(self, graphs: DenseBatch) -> Rows:
+    def _features(self, graphs: DenseBatch) -> FeatureMatrix:
         return self.space.described(graphs, self.predictor.features)
 
 
 def nasgem_predictor(space: Space) -> Predictor:
-    """NASGEM's predictor, where an encoder for the space exists; else `gnas.predictors.default`.
+    """NASGEM's predictor where an encoder for the space exists, otherwise the default one.
 
     A perceptron on the embedding; on the operations too, where the encoder sees wiring alone.
     """
     encoder = load_encoder(space.wl_encoder) if space.wl_encoder else None
     if encoder is None or encoder.max_nodes < space.max_nodes:
-        return default(space, networks=False)
+        return default_predictor(space, networks=False)
     embedding = Embedding(encoder)
     if encoder.sees_ops:
         return MLP(embedding)
-    return MLP(Joined((embedding, OneHotOps(space.max_nodes, len(space.ops)))))
+    return MLP(FeatureUnion((embedding, OneHotOps(space.max_nodes, len(space.ops)))))
 
 
 def nasgem_search(
@@ -394,9 +400,9 @@ def bayes_search(
         seed: See `PredictorSearch`.
 
     Source: Ru et al., Interpretable Neural Architecture Search via Bayesian Optimisation with
-    Weisfeiler-Lehman Kernels, ICLR 2021; see `WLProcess` for what differs.
+    Weisfeiler-Lehman Kernels, ICLR 2021; see `WLGaussianProcess` for what differs.
     """
-    predictor = WLProcess(WLLabels(space))
+    predictor = WLGaussianProcess(WLLabels(space))
     return PredictorSearch(
         space, predictor, start=start, every=every, pool=pool, elite=elite, explore=True,
         seed=seed,

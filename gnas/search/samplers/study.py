@@ -277,8 +277,8 @@ class NASGEMSampler(ArchitectureSampler):
     Args:
         space: Where the architectures come from.
         predictor: Any predictor; None for `nasgem_predictor`: NASGEM's encoder and perceptron
-            where there is an encoder for the space, otherwise `gnas.predictors.default`. One that
-            knows its uncertainty is followed by expected improvement.
+            where there is an encoder for the space, otherwise `gnas.predictors.default_predictor`.
+            One that knows its uncertainty is followed by expected improvement.
         start: Random architectures before the first fit.
         every: Finished trials between two fits.
         pool: Random candidates for the predictor.

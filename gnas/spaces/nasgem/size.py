@@ -14,7 +14,7 @@ from gnas.graphs import DenseBatch
 from gnas.spaces.nasgem import OPS
 from gnas.spaces.nasgem.config import NasgemNetworkConfig
 
-CHUNK = 1_000
+CHUNK_SIZE = 1_000
 """Cells counted at a time: they stay in cache."""
 
 
@@ -57,8 +57,8 @@ def nasgem_macs(
             "has no input; `gnas.spaces.NASGEM.check` says more"
         )
     parts = [
-        _macs(_counts(cells[start : start + CHUNK]), config, image_size)
-        for start in range(0, len(cells), CHUNK)
+        _macs(_counts(cells[start : start + CHUNK_SIZE]), config, image_size)
+        for start in range(0, len(cells), CHUNK_SIZE)
     ]
     total: NDArray[np.int64] = torch.cat([torch.zeros(0, dtype=torch.int64), *parts]).numpy()
     return total

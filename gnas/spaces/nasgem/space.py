@@ -28,7 +28,7 @@ nothing to learn."""
 MAX_INPUTS = 6
 """Choice: most feature maps that a node joins. The paper caps them for the sake of memory (its
 section 2) and does not say where."""
-CHUNK = 500
+CHUNK_SIZE = 500
 """Cells drawn at a time: they stay in cache."""
 
 
@@ -287,10 +287,10 @@ def some_inputs(
         edges [N, n, n], degrees [N, n] -> [N, n, n].
     """
     kept = np.empty_like(edges)
-    for start in range(0, len(edges), CHUNK):
-        possible = edges[start : start + CHUNK].transpose(0, 2, 1)  # [M, target, source]
+    for start in range(0, len(edges), CHUNK_SIZE):
+        possible = edges[start : start + CHUNK_SIZE].transpose(0, 2, 1)  # [M, target, source]
         keys = np.where(possible, rng.random(possible.shape, dtype=np.float32), np.float32(2))
-        most = np.minimum(degrees[start : start + CHUNK], keys.shape[2] - 1)
+        most = np.minimum(degrees[start : start + CHUNK_SIZE], keys.shape[2] - 1)
         first_out = np.take_along_axis(np.sort(keys, axis=2), most[:, :, None], axis=2)
-        kept[start : start + CHUNK] = (keys < first_out).transpose(0, 2, 1)
+        kept[start : start + CHUNK_SIZE] = (keys < first_out).transpose(0, 2, 1)
     return kept

@@ -8,16 +8,16 @@ from gnas.evaluate import efficiency_score
 from gnas.graphs import DenseBatch
 from gnas.metrics import kendall_tau
 from gnas.models import NasgemNetworkConfig, nasgem_macs
-from gnas.predictors import Embedding, GaussianProcess, OneHot, WalkStatistics
+from gnas.predictors import Embedding, GaussianProcess, OneHot, RandomWalkStatistics
 from gnas.search.nasgem.accuracy import ByAccuracy, MacsPenalty
-from gnas.search.nasgem.learning import new_predictor, walks
+from gnas.search.nasgem.learning import new_predictor, random_walk_predictor
 from gnas.spaces import NASGEM
 from tests.search.nasgem.conftest import tiny
 
 SPACE = NASGEM(12)
 NETWORK = NasgemNetworkConfig(in_channels=1, channels=4, num_stages=2)
 PENALTY = MacsPenalty(lambda cells: nasgem_macs(cells, NETWORK, 8).astype(float), 0.1)
-PROCESS = GaussianProcess(WalkStatistics(2), kernel="matern")
+PROCESS = GaussianProcess(RandomWalkStatistics(2), kernel="matern")
 
 
 def scored(accuracies: np.ndarray, cells: DenseBatch) -> np.ndarray:
@@ -27,7 +27,7 @@ def scored(accuracies: np.ndarray, cells: DenseBatch) -> np.ndarray:
 
 def true_accuracies(cells: DenseBatch, rng: np.random.Generator, noise: float) -> np.ndarray:
     """Falls with the mean length of walks; steps as of 360 validation images."""
-    length = WalkStatistics(2)(cells)[:, 11]
+    length = RandomWalkStatistics(2)(cells)[:, 11]
     assert np.ptp(length) > 1
     return np.round(360 * (0.95 - 0.05 * length + rng.normal(0, noise, len(cells)))) / 360
 
@@ -79,29 +79,33 @@ def test_one_cell_that_differs(rng: np.random.Generator) -> None:
     cells = SPACE.sample_batch(12, rng)
     accuracies = np.full(12, 0.9)
     accuracies[3] = 0.1
-    found = ByAccuracy(walks(2), PENALTY).fit(cells, scored(accuracies, cells)).predict(cells)
+    found = (
+        ByAccuracy(random_walk_predictor(2), PENALTY)
+        .fit(cells, scored(accuracies, cells))
+        .predict(cells)
+    )
     assert np.isfinite(found).all()
 
 
 def test_clones_and_bad_scores(rng: np.random.Generator) -> None:
     cells = SPACE.sample_batch(30, rng)
     scores = scored(true_accuracies(cells, rng, 0.01), cells)
-    first = ByAccuracy(walks(2), PENALTY).fit(cells, scores)
+    first = ByAccuracy(random_walk_predictor(2), PENALTY).fit(cells, scores)
     before = first.predict(cells)
     other = first.reseeded(1).fit(cells[:20], scores[:20])
     assert np.array_equal(first.predict(cells), before)
     assert not np.array_equal(other.predict(cells), before)
-    again = ByAccuracy(walks(2), PENALTY).fit(cells, scores)
+    again = ByAccuracy(random_walk_predictor(2), PENALTY).fit(cells, scores)
     assert np.array_equal(again.predict(cells), before)
     with pytest.raises(ConfigError, match="must be fitted first"):
         first.reseeded(0).predict(cells)
     with pytest.raises(ConfigError, match="scores must be finite"):
-        ByAccuracy(walks(2), PENALTY).fit(cells, np.full(30, np.nan))
+        ByAccuracy(random_walk_predictor(2), PENALTY).fit(cells, np.full(30, np.nan))
 
 
 def test_the_embedding_is_the_default() -> None:
     seen = new_predictor(tiny().config, SPACE).features
     assert isinstance(seen, Embedding) and seen.encoder.name == "nasgem-30"
     assert new_predictor(tiny(encoder="none").config, SPACE).features == OneHot(12, 2)
-    assert new_predictor(tiny(predictor="walks").config, SPACE).features == WalkStatistics(2)
+    assert new_predictor(tiny(predictor="walks").config, SPACE).features == RandomWalkStatistics(2)
     assert tiny(encoder="none", predictor="default").config.predictor == "default"

@@ -77,8 +77,10 @@ def test_a_table_with_macs_is_searched_for_the_efficiency_score(
         named = plan_nasgem(space="nasbench201", table=(table,), objective=objective, **SMALL)
         assert lasting(run_nasgem(named, out=tmp_path / objective)) == lasting(found)
     with pytest.raises(ConfigError, match="walks reads operations on nodes"):
-        walks = plan_nasgem(space="nasbench201", table=(table,), predictor="walks", **SMALL)
-        run_nasgem(walks, out=tmp_path / "walks")
+        random_walk_predictor = plan_nasgem(
+            space="nasbench201", table=(table,), predictor="walks", **SMALL
+        )
+        run_nasgem(random_walk_predictor, out=tmp_path / "walks")
 
 
 def test_a_resumed_search_takes_files_where_they_are_now(table: str, tmp_path: Path) -> None:

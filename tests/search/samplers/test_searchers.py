@@ -14,7 +14,7 @@ from torch_geometric.data import Data
 from gnas.errors import ConfigError, GraphError
 from gnas.graphs import DenseBatch, as_batch, to_adjacency
 from gnas.predictors import Forest, OneHot, Predictor
-from gnas.predictors.features import Rows
+from gnas.predictors.features import FeatureMatrix
 from gnas.predictors.targets import Scores
 from gnas.search.samplers import (
     SEARCHERS,
@@ -234,17 +234,17 @@ class Knows(Predictor):
         super().__init__(TrueScore())
         self.fits: list[int] = []
 
-    def _fit(self, rows: Rows, targets: Scores) -> None:
+    def _fit(self, rows: FeatureMatrix, targets: Scores) -> None:
         self.fits.append(len(rows))  # shared by clones
 
-    def _predict(self, rows: Rows) -> Scores:
+    def _predict(self, rows: FeatureMatrix) -> Scores:
         return rows[:, 0]
 
 
 class TrueScore:
     name = "true score"
 
-    def __call__(self, batch: DenseBatch) -> Rows:
+    def __call__(self, batch: DenseBatch) -> FeatureMatrix:
         return np.array([[score(graph)] for graph in batch])
 
 
@@ -308,8 +308,8 @@ def test_exploring_orders_by_the_expected_improvement() -> None:
     graphs = DenseBatch.from_data([item.graph for item in searcher.told])
     known = searcher.predictor.features(graphs)
     rows = searcher.predictor.features(space.sample_batch(30, np.random.default_rng(5)))
-    mean, deviation = searcher.predictor.predict_rows_std(rows)
-    best = searcher.predictor.predict_rows(known).max()
+    mean, deviation = searcher.predictor.predict_features_std(rows)
+    best = searcher.predictor.predict_features(known).max()
     draws = mean + deviation * np.random.default_rng(0).standard_normal((200_000, 1))
     expected = np.maximum(draws - best, 0).mean(0)
     np.testing.assert_allclose(searcher._predicted(rows, known)[1], expected, rtol=0.1, atol=2e-4)

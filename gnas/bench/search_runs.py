@@ -1,4 +1,4 @@
-"""Many searches on one table, by any number of processes, kept as they end."""
+"""Parallel execution and logging of searches on one table."""
 
 from __future__ import annotations
 
@@ -24,24 +24,24 @@ FILE = "searches.jsonl"
 
 
 @dataclass(frozen=True)
-class Search:
-    """What one search queried."""
+class SearchTrajectory:
+    """Queries of one finished search."""
 
     searcher: str
     """Key of `gnas.search.samplers.SEARCHERS`."""
     seed: int
     queried: tuple[int, ...]
-    """Numbers of the evaluator's networks, in order."""
+    """Indices of the evaluator's networks, in the order of the queries."""
     seconds: float
-    """Processor time of choosing."""
+    """CPU time of the searcher."""
 
 
 class SearchLog:
-    """The finished searches of an experiment, kept as they end (`gnas.records.LineLog`).
+    """Log of the finished searches of an experiment (`gnas.records.LineLog`).
 
     Args:
-        folder: Where the file lies, which must be there; None keeps nothing.
-        facts: What every search depends on beside its searcher and its seed.
+        folder: Existing folder of the log file; None keeps nothing.
+        facts: Settings that every search depends on, apart from its searcher and seed.
 
     Raises:
         ConfigError: the folder has searches that depend on something else.
@@ -50,15 +50,15 @@ class SearchLog:
     """
 
     def __init__(self, folder: Path | None, facts: Mapping[str, Any]) -> None:
-        self.found: dict[tuple[str, int], Search] = {}
-        """By searcher and seed."""
-        self._log: LineLog[Search] | None = None
+        self.found: dict[tuple[str, int], SearchTrajectory] = {}
+        """Finished searches by searcher and seed."""
+        self._log: LineLog[SearchTrajectory] | None = None
         if folder is not None:
             self._log = LineLog(folder / FILE, facts, what="searches", read=_search_of)
             self.found = {(search.searcher, search.seed): search for search in self._log.records}
 
     def check(self, budget: int, networks: int) -> None:
-        """Checks that every search has queried ``budget`` of so many networks.
+        """Check that every search made ``budget`` queries with valid indices.
 
         Raises:
             DataError: one has not.
@@ -72,7 +72,7 @@ class SearchLog:
                 )
 
     def sort(self, order: Sequence[tuple[str, int]]) -> None:
-        """Puts these searches first, in this order, whichever ended first.
+        """Rewrite the log with these searches first, in this order.
 
         Raises:
             DataError: the file cannot be written.
@@ -85,30 +85,30 @@ class SearchLog:
         )
         self._log.rewrite([asdict(search) for search in whole])
 
-    def add(self, search: Search) -> None:
-        """Keeps a search; DataError if its file cannot be written."""
+    def add(self, search: SearchTrajectory) -> None:
+        """Append a search; raises DataError if the file cannot be written."""
         self.found[search.searcher, search.seed] = search
         if self._log is not None:
             self._log.add(asdict(search))
 
 
-_SEARCH = pydantic.TypeAdapter(Search)
+_SEARCH = pydantic.TypeAdapter(SearchTrajectory)
 
 
-def _search_of(record: Any) -> Search:
+def _search_of(record: Any) -> SearchTrajectory:
     return _SEARCH.validate_python(record)
 
 
 def run_searches(
     wanted: Sequence[tuple[str, int]], evaluator: TableEvaluator, budget: int, workers: int
-) -> Iterator[Search]:
-    """Runs searches, one thread each, and yields them as they end.
+) -> Iterator[SearchTrajectory]:
+    """Run searches, one thread each, and yield them as they finish.
 
     Args:
-        wanted: Searchers and seeds.
-        evaluator: What they query.
-        budget: Queries of one search.
-        workers: Processes; 1 is this one.
+        wanted: Pairs of searcher and seed.
+        evaluator: The evaluator to query.
+        budget: Number of queries per search.
+        workers: Number of processes; 1 runs in this process.
 
     Raises:
         ProcessError: a process was killed.
@@ -120,16 +120,16 @@ def run_searches(
 def queries(
     evaluator: TableEvaluator, searcher: str, budget: int, *, seed: int = 0
 ) -> NDArray[np.int64]:
-    """The networks that a search queries, in order: int64 [budget].
+    """Indices of the networks queried by a search, in order: int64 [budget].
 
     A search ends when it has queried the optimum, as nothing could change its choice any more;
     the rest of its row repeats the optimum.
 
     Args:
-        evaluator: Its ``val_acc`` is maximised.
+        evaluator: The evaluator whose ``val_acc`` is maximised.
         searcher: Key of `gnas.search.samplers.SEARCHERS`.
-        budget: Queries.
-        seed: Of the searcher.
+        budget: Number of queries.
+        seed: Seed of the searcher.
     """
     numbers: list[int] = []
     optimum = int(evaluator.values["val_acc"].argmax())
@@ -142,7 +142,7 @@ def queries(
     return np.array(numbers + [optimum] * (budget - len(numbers)))
 
 
-def _search(evaluator: TableEvaluator, budget: int, name: str, seed: int) -> Search:
+def _search(evaluator: TableEvaluator, budget: int, name: str, seed: int) -> SearchTrajectory:
     start = time.process_time()
     found = queries(evaluator, name, budget, seed=seed)
-    return Search(name, seed, tuple(found.tolist()), time.process_time() - start)
+    return SearchTrajectory(name, seed, tuple(found.tolist()), time.process_time() - start)

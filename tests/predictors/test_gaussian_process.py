@@ -19,18 +19,18 @@ from gnas.graphs import DenseBatch, to_networkx
 from gnas.kernel_options import Direction
 from gnas.predictors import (
     MLP,
-    ArdProcess,
+    ARDGaussianProcess,
     Average,
     BoostedTrees,
     Calibrated,
     Forest,
     PathStatistics,
     Predictor,
+    WLGaussianProcess,
     WLLabels,
-    WLProcess,
-    default,
+    default_predictor,
 )
-from gnas.predictors.process import Kernel, _most_probable, _negative_log_posterior
+from gnas.predictors.gaussian_process import Kernel, _most_probable, _negative_log_posterior
 from gnas.predictors.targets import NormalScores
 from gnas.predictors.wl import exponentiated_wl, label_counts
 from gnas.spaces import SPACES, NASBench101, NASBench201
@@ -52,7 +52,7 @@ def task(count: int = 90) -> tuple[DenseBatch, np.ndarray]:
 def test_posterior_is_that_of_scikit_learn(kernel: Kernel, nu: float) -> None:
     cells, scores = task()
     rows = PATHS(cells)
-    ours = ArdProcess(PATHS, kernel=kernel).fit_rows(rows[:60], scores[:60])
+    ours = ARDGaussianProcess(PATHS, kernel=kernel).fit_features(rows[:60], scores[:60])
     scale, targets = NormalScores.fit(scores[:60])
     part = ours._scaled(rows).numpy()
     hyper = _most_probable(
@@ -114,11 +114,11 @@ def test_relevance_moves_the_prior_length_scales() -> None:
     cells, scores = task(40)
     rows = PATHS(cells)
     with pytest.raises(ConfigError, match=r"one value for each of the 282 columns, but got 3"):
-        ArdProcess(PATHS, relevance=(1, 1, 1)).fit(cells, scores)
+        ARDGaussianProcess(PATHS, relevance=(1, 1, 1)).fit(cells, scores)
     relevance = np.ones(rows.shape[1])
     relevance[list(PATHS.columns("flow"))] = 4.0
-    plain = ArdProcess(PATHS).fit(cells, scores)
-    moved = ArdProcess(PATHS, relevance=relevance.tolist()).fit(cells, scores)
+    plain = ARDGaussianProcess(PATHS).fit(cells, scores)
+    moved = ARDGaussianProcess(PATHS, relevance=relevance.tolist()).fit(cells, scores)
     width = moved._inputs.size(1)
     ratio = plain._prior_lengths(rows, width) / moved._prior_lengths(rows, width)
     assert sorted(set(ratio.tolist())) == [1.0, 4.0]
@@ -130,33 +130,37 @@ def test_relevance_moves_the_prior_length_scales() -> None:
 def test_what_a_fit_learned_of_columns_can_be_where_another_begins() -> None:
     cells, scores = task(60)
     rows = PATHS(cells)
-    with_all = ArdProcess(PATHS).fit_rows(rows, scores)
+    with_all = ARDGaussianProcess(PATHS).fit_features(rows, scores)
     learned = with_all.learned_relevance()
     still = rows.std(0) == 0
     assert (learned[still] == 1).all() and (learned[~still] != 1).any()
-    again = ArdProcess(PATHS, relevance=learned.tolist(), spread=1e-3).fit_rows(rows, scores)
+    again = ARDGaussianProcess(PATHS, relevance=learned.tolist(), spread=1e-3).fit_features(
+        rows, scores
+    )
     np.testing.assert_allclose(again._lengths, with_all._lengths, rtol=0.01)
     np.testing.assert_allclose(again.predict(cells), with_all.predict(cells), rtol=0.05)
-    flows = ArdProcess(PATHS, columns=PATHS.columns("flow")).fit_rows(rows, scores)
+    flows = ARDGaussianProcess(PATHS, columns=PATHS.columns("flow")).fit_features(rows, scores)
     used = np.flatnonzero(flows.learned_relevance() != 1)
     assert set(used) <= set(PATHS.columns("flow")) and len(used)
-    same = ArdProcess(PATHS).fit_rows(rows[[0, 0]], scores[:2])
+    same = ARDGaussianProcess(PATHS).fit_features(rows[[0, 0]], scores[:2])
     assert (same.learned_relevance() == 1).all()
     with pytest.raises(ConfigError, match="must be fitted first"):
-        ArdProcess(PATHS).learned_relevance()
+        ARDGaussianProcess(PATHS).learned_relevance()
 
 
 def test_tails_lead_from_uniform_to_normal_targets() -> None:
     cells, scores = task(60)
     _, normal = NormalScores.fit(scores)
     ranks = scores.argsort().argsort()
-    uniform = NormalScores.flattened(normal, 0.0)
+    uniform = NormalScores.mix_with_uniform(normal, 0.0)
     np.testing.assert_allclose(uniform, np.sqrt(12) * ((ranks + 0.5) / 60 - 0.5), atol=1e-12)
     assert 0.95 < uniform.std() < 1.05
-    assert (NormalScores.flattened(normal, 1.0) == normal).all()
-    half = NormalScores.flattened(normal, 0.5)
+    assert (NormalScores.mix_with_uniform(normal, 1.0) == normal).all()
+    half = NormalScores.mix_with_uniform(normal, 0.5)
     np.testing.assert_allclose(half, (uniform + normal) / 2)
-    flat, tailed = (ArdProcess(PATHS, tails=t).fit(cells, scores).predict(cells) for t in (0, 1))
+    flat, tailed = (
+        ARDGaussianProcess(PATHS, tail_weight=t).fit(cells, scores).predict(cells) for t in (0, 1)
+    )
     assert np.ptp(flat) < np.ptp(tailed)
     assert np.corrcoef(flat, scores)[0, 1] > 0.9
 
@@ -246,9 +250,9 @@ def test_wl_kernel_by_hand() -> None:
 
 
 MAKERS: list[Callable[[], Predictor]] = [
-    lambda: ArdProcess(PATHS),
-    lambda: WLProcess(WLLabels(SPACE)),
-    lambda: default(SPACE),
+    lambda: ARDGaussianProcess(PATHS),
+    lambda: WLGaussianProcess(WLLabels(SPACE)),
+    lambda: default_predictor(SPACE),
     lambda: Average([Forest(PATHS), BoostedTrees(PATHS)]),
     lambda: MLP(PATHS, members=5),
     lambda: Calibrated(MLP(PATHS, members=3, loss="listwise")),
@@ -280,7 +284,11 @@ def test_duplicates_with_different_scores_are_averaged() -> None:
     cells, scores = task(40)
     twice = DenseBatch.concat([cells, cells])
     both = np.concatenate([scores, scores + 0.01])
-    for predictor in (ArdProcess(PATHS), WLProcess(WLLabels(SPACE)), default(SPACE)):
+    for predictor in (
+        ARDGaussianProcess(PATHS),
+        WLGaussianProcess(WLLabels(SPACE)),
+        default_predictor(SPACE),
+    ):
         assert np.isfinite(predictor.fit(twice, both).predict(cells)).all()
 
 
@@ -289,14 +297,14 @@ def test_the_wl_process_works_in_every_space(name: str, rng: np.random.Generator
     space = SPACES[name]()
     cells = space.sample_batch(30, rng)
     scores = cells.adjacency.bool().sum((1, 2)).double() + torch.arange(30) / 100
-    predictor = WLProcess(WLLabels(space)).fit(cells, scores)
+    predictor = WLGaussianProcess(WLLabels(space)).fit(cells, scores)
     assert np.corrcoef(predictor.predict(cells), scores)[0, 1] > 0.5
 
 
 def test_processes_leave_the_global_generators_alone() -> None:
     cells, scores = task(30)
     before = torch.get_rng_state(), random.getstate()
-    default(SPACE).fit(cells, scores).predict(cells)
+    default_predictor(SPACE).fit(cells, scores).predict(cells)
     assert torch.equal(torch.get_rng_state(), before[0])
     assert random.getstate() == before[1]
 
@@ -304,9 +312,9 @@ def test_processes_leave_the_global_generators_alone() -> None:
 def test_other_spaces_still_work_after_one_fit() -> None:
     """The processes keep no state between objects."""
     cells, scores = task(40)
-    first = ArdProcess(PATHS).fit(cells, scores)
+    first = ARDGaussianProcess(PATHS).fit(cells, scores)
     before = first.predict(cells)
     other = PathStatistics(NASBench101())
     few = NASBench101().sample_batch(20, np.random.default_rng(1))
-    ArdProcess(other).fit(few, np.arange(20.0))
+    ARDGaussianProcess(other).fit(few, np.arange(20.0))
     assert (first.predict(cells) == before).all()

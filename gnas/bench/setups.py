@@ -1,4 +1,4 @@
-"""Predictors and encoders that an experiment compares."""
+"""Predictors compared by an experiment, with their labels in the result tables."""
 
 from __future__ import annotations
 
@@ -17,41 +17,41 @@ from gnas.predictors import (
     MLP,
     Embedding,
     Features,
-    FunctionalGraphs,
+    FeatureUnion,
     GraphNetwork,
-    Joined,
-    OneColumn,
+    IdentityPredictor,
     OneHot,
     OneHotOps,
+    PackedGraphs,
     Predictor,
     make_predictor,
 )
-from gnas.predictors.features import Rows
+from gnas.predictors.features import FeatureMatrix
 from gnas.predictors.names import is_own_predictor
 from gnas.predictors.registry import own_predictor
 from gnas.spaces.base import Space
 from gnas.user_code import Source
 
 EXACT = "the best coordinates of the encoder's kernel itself: what the encoder can reach"
-"""The rows of `KernelMap`, in a protocol's words."""
+"""Description of `KernelMap` in the protocol of a result."""
 
 
 @dataclass(frozen=True)
-class Contender:
-    """A predictor and how the result table calls it."""
+class PredictorSetup:
+    """A predictor and its labels in the result table."""
 
     predictor: Predictor
     name: str
     encoder: str
-    """What the predictor sees."""
-    true_ops: bool = False
-    """Sees the operations even where the experiment is on wiring only."""
+    """Label of the predictor's input: an encoder's name, or other features."""
+    uses_ops: bool = False
+    """Whether the predictor sees operations even in a wiring-only experiment."""
     source: Source | None = None
-    """Where the predictor is from, if from a user's file: other processes load it again."""
+    """User file that defines the predictor, if any; worker processes load it again."""
     space: Space | None = None
-    """Space that the user's predictor was made for."""
+    """Space passed to the user's factory."""
 
-    def __reduce__(self) -> tuple[Callable[..., Contender], tuple[Any, ...]]:
+    def __reduce__(self) -> tuple[Callable[..., PredictorSetup], tuple[Any, ...]]:
         if self.source is None:
             values = tuple(getattr(self, one.name) for one in fields(self))
             return type(self), values
@@ -59,24 +59,24 @@ class Contender:
 
 
 @dataclass(frozen=True, eq=False)
-class KnownColumn:
-    """One column: what is known of each of some cells.
+class KnownValues:
+    """One column: known values of a fixed set of cells.
 
     Args:
         graphs: N cells; isomorphic ones have the mean of their values.
-        values: Of every cell, [N].
-        name: What the result tables print.
+        values: One value per cell, [N].
+        name: Label in the result tables.
     """
 
     graphs: DenseBatch
     values: NDArray[Any]
     name: str
 
-    def __call__(self, graphs: Graphs) -> Rows:
+    def __call__(self, graphs: Graphs) -> FeatureMatrix:
         """Rows float64 [M, 1] of M of these cells."""
         keys, place = np.unique(graph_keys(self.graphs), return_inverse=True)
         means = np.bincount(place, self.values) / np.bincount(place)  # [K]
-        found: Rows = means[np.searchsorted(keys, graph_keys(as_batch(graphs)))][:, None]
+        found: FeatureMatrix = means[np.searchsorted(keys, graph_keys(as_batch(graphs)))][:, None]
         return found
 
 
@@ -86,21 +86,21 @@ class NumEdges:
 
     name: str = field(default="number of edges", init=False)
 
-    def __call__(self, graphs: Graphs) -> Rows:
+    def __call__(self, graphs: Graphs) -> FeatureMatrix:
         """Rows float64 [N, 1]."""
         return (as_batch(graphs).adjacency > 0).sum((1, 2)).double().numpy()[:, None]
 
 
 @dataclass(frozen=True)
 class KernelMap:
-    """The best coordinates of an encoder's target kernel itself: what the encoder can reach.
+    """Principal coordinates of an encoder's target kernel: an upper bound for the encoder.
 
-    They depend on all graphs of one call, and are unique up to a rotation. A random one is taken:
+    They depend on all graphs of one call and are unique up to a rotation. A random one is used:
     along principal axes, predictors that standardise columns would magnify the least of them.
 
     Args:
-        config: Gives the kernel and the number of coordinates.
-        encoder: Its name.
+        config: Encoder configuration: the kernel and the number of coordinates.
+        encoder: Name of the encoder.
     """
 
     config: EncoderConfig
@@ -108,19 +108,19 @@ class KernelMap:
 
     @property
     def name(self) -> str:
-        """What the result tables print."""
+        """Label in the result tables."""
         return f"exact kernel of {self.encoder}"
 
-    def __call__(self, graphs: Graphs) -> Rows:
+    def __call__(self, graphs: Graphs) -> FeatureMatrix:
         """Rows float64 [N, config.dim]."""
         generator = np.random.default_rng(0)
-        rows: Rows = (
+        rows: FeatureMatrix = (
             principal_coordinates(as_batch(graphs), self.config, generator).double().numpy()
         )
         return rows
 
 
-def contenders(
+def predictor_setups(
     space: Space,
     encoders: Sequence[str],
     *,
@@ -128,33 +128,32 @@ def contenders(
     params: Features,
     networks: bool = False,
     predictors: Sequence[str] | None = None,
-) -> list[Contender]:
-    """The paper's predictor with and without embeddings, ours, and the trivial ones.
+) -> list[PredictorSetup]:
+    """Set up the predictors to compare: the paper's, the default ones and trivial baselines.
 
     Args:
         space: The space of the cells.
         encoders: Names for `gnas.encoders.load_encoder`; see `_perceptrons`.
-        wiring_only: The cells' operations are hidden, so nothing is joined to the embeddings.
+        wiring_only: Whether the cells' operations are hidden; embeddings then stand alone.
         params: One column, the number of parameters of a cell's network.
-        networks: Let `default` take part with its graph networks too; without them it always does.
-        predictors: Which predictors take part, in this order: names for
-            `gnas.predictors.make_predictor`. None: the perceptron, the default and its parts, and
-            baselines.
+        networks: Whether to add `default` with its graph networks; without them it is always in.
+        predictors: Names for `gnas.predictors.make_predictor`, in this order. None: the
+            perceptron, the default and its parts, and baselines.
 
     Returns:
-        By default the perceptron on the raw adjacency matrix first: it is the reference of the
-        others. The number of parameters is last.
+        Setups in the order of ``predictors``; by default the perceptron on the raw adjacency
+        matrix is first, as the reference of the others. The number of parameters is last.
 
     Raises:
         ConfigError: a predictor does not suit the space, or its file is damaged.
     """
     names = _default_names(space, networks) if predictors is None else predictors
     found = [one for name in names for one in _of_name(name, space, encoders, wiring_only)]
-    return [*found, Contender(OneColumn(params), "none", params.name, true_ops=True)]
+    return [*found, PredictorSetup(IdentityPredictor(params), "none", params.name, uses_ops=True)]
 
 
 def _default_names(space: Space, networks: bool) -> list[str]:
-    """The predictors that an experiment compares unless others are named."""
+    """Names of the predictors compared by default."""
     names = ["mlp", *(["default-networks"] if networks else []), "default"]
     if space.edge_ops:
         names += ["default-prior", "ard-gp", "wl-gp"]
@@ -163,8 +162,8 @@ def _default_names(space: Space, networks: bool) -> list[str]:
 
 def _of_name(
     name: str, space: Space, encoders: Sequence[str], wiring_only: bool
-) -> list[Contender]:
-    """The contenders of one predictor's name: several where it reads embeddings."""
+) -> list[PredictorSetup]:
+    """Setups of one predictor name: several where it reads embeddings."""
     if is_own_predictor(name):
         return [_own(Source.parse(name), space)]
     predictor = make_predictor(name, space)
@@ -172,24 +171,24 @@ def _of_name(
     if wiring_only and isinstance(predictor.features, OneHot):
         sees = "adjacency"
     if name == "mlp":
-        first = Contender(predictor, predictor.name, sees)
+        first = PredictorSetup(predictor, predictor.name, sees)
         return [first, *_perceptrons(space, encoders, wiring_only)]
     if name == "graph-network":
         loaded = [(one, load_encoder(one)) for one in encoders]
         networks = [(one, GraphNetwork(e)) for one, e in loaded if isinstance(e, GraphEncoder)]
         if networks:
-            return [Contender(network, network.name, one) for one, network in networks]
+            return [PredictorSetup(network, network.name, one) for one, network in networks]
     label = predictor.name
     if name.startswith("default"):
         label = "default"
         if name == "default-prior":
             sees += ", prior from CIFAR-100"
-        elif isinstance(predictor.features, FunctionalGraphs):
+        elif isinstance(predictor.features, PackedGraphs):
             sees = f"{make_predictor('default', space).features.name} + graphs"
-    return [Contender(predictor, label, sees)]
+    return [PredictorSetup(predictor, label, sees)]
 
 
-def _perceptrons(space: Space, encoders: Sequence[str], wiring_only: bool) -> list[Contender]:
+def _perceptrons(space: Space, encoders: Sequence[str], wiring_only: bool) -> list[PredictorSetup]:
     """NASGEM's predictor on every embedding.
 
     The paper's encoder reads the wiring alone. Where operations vary and sit on nodes, each
@@ -201,31 +200,33 @@ def _perceptrons(space: Space, encoders: Sequence[str], wiring_only: bool) -> li
     for name in encoders:
         encoder = load_encoder(name)
         embedding = Embedding(encoder)
-        found.append(Contender(MLP(embedding), "MLP", name))
+        found.append(PredictorSetup(MLP(embedding), "MLP", name))
         if not wiring_only and not space.edge_ops:
-            found.append(Contender(MLP(Joined((embedding, ops))), "MLP", f"{name} + {ops.name}"))
+            found.append(
+                PredictorSetup(MLP(FeatureUnion((embedding, ops))), "MLP", f"{name} + {ops.name}")
+            )
         if isinstance(encoder, NASGEMEncoder):
             exact = KernelMap(encoder.config, name)
-            found.append(Contender(MLP(exact), "MLP", exact.name))
+            found.append(PredictorSetup(MLP(exact), "MLP", exact.name))
     return found
 
 
-def _own(source: Source, space: Space) -> Contender:
-    """The contender of a user's file."""
+def _own(source: Source, space: Space) -> PredictorSetup:
+    """Setup of a predictor defined in a user's file."""
     predictor = own_predictor(source, space)
-    return Contender(
+    return PredictorSetup(
         predictor, predictor.name, predictor.features.name, source=source, space=space
     )
 
 
 def own_files(predictors: Sequence[str] | None) -> dict[str, str]:
-    """What a protocol says of predictors of a user's own: their files.
+    """Files of user-defined predictors, for the protocol of a result.
 
     Args:
-        predictors: See `contenders`.
+        predictors: See `predictor_setups`.
 
     Returns:
-        Nothing where all are of gnas.
+        File names and digests; empty if all predictors belong to gnas.
     """
     files = [Source.parse(name) for name in predictors or () if is_own_predictor(name)]
     if not files:

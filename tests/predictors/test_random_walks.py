@@ -7,10 +7,10 @@ import torch
 from gnas.errors import GraphError
 from gnas.graphs import DenseBatch, architecture
 from gnas.graphs.canonical import canonical_order
-from gnas.predictors import WalkStatistics
+from gnas.predictors import RandomWalkStatistics
 from gnas.spaces import NASGEM, NASBench201
 
-WALKS = WalkStatistics(2)
+WALKS = RandomWalkStatistics(2)
 
 
 def walks_from(adjacency: np.ndarray, node: int) -> list[tuple[float, list[int]]]:

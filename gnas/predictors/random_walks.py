@@ -8,15 +8,15 @@ import torch
 from torch import Tensor
 
 from gnas.graphs import DenseBatch, Graphs, as_batch, prune_batch
-from gnas.predictors.features import Rows
+from gnas.predictors.features import FeatureMatrix
 from gnas.spaces.vocabulary import check_vocabulary
 
-CHUNK = 1_000
+CHUNK_SIZE = 1_000
 """Cells at a time: they stay in cache."""
 
 
 @dataclass(frozen=True)
-class WalkStatistics:
+class RandomWalkStatistics:
     """Isomorphism-invariant expectations of a random walk backwards through a cell.
 
     The walk starts at a leaf, each equally likely, and goes to a random predecessor until it is
@@ -36,14 +36,14 @@ class WalkStatistics:
 
     Example:
         >>> from gnas.spaces import NASBench101
-        >>> WalkStatistics(5)(NASBench101().enumerate()[:3]).shape
+        >>> RandomWalkStatistics(5)(NASBench101().enumerate()[:3]).shape
         (3, 33)
     """
 
     num_ops: int
     name: str = field(default="walk statistics", init=False)
 
-    def __call__(self, graphs: Graphs) -> Rows:
+    def __call__(self, graphs: Graphs) -> FeatureMatrix:
         """Rows float64 [N, 8 + 5 * num_ops].
 
         Raises:
@@ -52,15 +52,15 @@ class WalkStatistics:
         batch = as_batch(graphs)
         check_vocabulary(batch, self.num_ops, 0)
         parts = [
-            _walk_statistics(prune_batch(batch[start : start + CHUNK], to_output=False))
-            for start in range(0, max(len(batch), 1), CHUNK)
+            _walk_statistics(prune_batch(batch[start : start + CHUNK_SIZE], to_output=False))
+            for start in range(0, max(len(batch), 1), CHUNK_SIZE)
         ]
-        rows: Rows = torch.cat(parts).numpy()
+        rows: FeatureMatrix = torch.cat(parts).numpy()
         return rows
 
 
 def _walk_statistics(batch: DenseBatch) -> Tensor:
-    """See `WalkStatistics`: float64 [N, F]."""
+    """See `RandomWalkStatistics`: float64 [N, F]."""
     edges = batch.adjacency.double()  # [N, n, n]
     real = (batch.ops >= 0).double()  # [N, n]
     kinds = (batch.ops[:, :, None] == torch.arange(batch.num_ops)).double()  # [N, n, o]

@@ -14,7 +14,7 @@ from torch import Tensor
 
 from gnas.errors import ConfigError
 from gnas.predictors.base import ColumnScale, Predictor
-from gnas.predictors.features import Features, Rows
+from gnas.predictors.features import FeatureMatrix, Features
 from gnas.predictors.targets import NormalScores, Scores
 from gnas.predictors.wl import WLLabels, exponentiated_wl, label_counts
 
@@ -24,10 +24,10 @@ HYPER_ROWS = 500
 STEPS = 12
 """Choice: iterations of L-BFGS; more rank no better, and worse after 39 labels."""
 SPREAD = 1.0
-"""Choice: see `ArdProcess`."""
+"""Choice: see `ARDGaussianProcess`."""
 _LOG_NOISE, _WIDE = -3.0, 1.5  # prior mean of the log noise; deviation of it and of the log signal
 _JITTER = 1e-6
-_CHUNK = 4_000
+_CHUNK_SIZE = 4_000
 
 
 @dataclass(frozen=True)
@@ -53,7 +53,7 @@ class _Posterior:
         return cross @ self.weights + self.mean, (prior - solved.square().sum(0)).clamp_min(0)
 
 
-class ArdProcess(Predictor):
+class ARDGaussianProcess(Predictor):
     """A Gaussian process with a Matern kernel and a length scale for every column.
 
     Length scales, signal, noise and mean maximise the posterior: log length scales have a normal
@@ -69,8 +69,8 @@ class ArdProcess(Predictor):
         kernel: Matern, of smoothness 3/2 or 5/2.
         length: Median of the prior length scale, in units of sqrt(columns).
         spread: Deviation of the prior logarithm of a length scale: how far labels may move it.
-        tails: How far apart the best and the worst samples lie: 1 as the quantiles of a normal
-            distribution, 0 as those of a uniform one, see `NormalScores.flattened`.
+        tail_weight: How far apart the best and the worst samples lie: 1 as the quantiles of a
+            normal distribution, 0 as those of a uniform one, see `NormalScores.mix_with_uniform`.
         hyper_rows: Hyperparameters are fitted on at most this many rows (a seeded draw);
             predictions use all.
         random_state: See `Predictor`.
@@ -86,7 +86,7 @@ class ArdProcess(Predictor):
         >>> cells = NASBench101().sample_batch(40, np.random.default_rng(0))
         >>> edges = cells.adjacency.sum((1, 2)).double().numpy()
         >>> from gnas.predictors import PathStatistics
-        >>> model = ArdProcess(PathStatistics(NASBench101())).fit(cells[:30], edges[:30])
+        >>> model = ARDGaussianProcess(PathStatistics(NASBench101())).fit(cells[:30], edges[:30])
         >>> model.score(cells[30:], edges[30:]) > 0.5
         True
     """
@@ -102,7 +102,7 @@ class ArdProcess(Predictor):
         kernel: Kernel = "matern32",
         length: float = 2.0,
         spread: float = SPREAD,
-        tails: float = 1.0,
+        tail_weight: float = 1.0,
         hyper_rows: int = HYPER_ROWS,
         random_state: int = 0,
     ) -> None:
@@ -113,7 +113,7 @@ class ArdProcess(Predictor):
         self.kernel = kernel
         self.length = length
         self.spread = spread
-        self.tails = tails
+        self.tail_weight = tail_weight
         self.hyper_rows = hyper_rows
         self._scale_of_columns: ColumnScale | None = None
         self._inputs = torch.zeros(0, 0)
@@ -121,10 +121,10 @@ class ArdProcess(Predictor):
         self._lengths = torch.zeros(0)
         self._posterior: _Posterior | None = None
 
-    def _fit(self, rows: Rows, targets: Scores) -> None:
+    def _fit(self, rows: FeatureMatrix, targets: Scores) -> None:
         self._scale_of_columns = ColumnScale(self._chosen(rows))
         inputs = self._scaled(rows)  # [N, F']
-        values = torch.from_numpy(NormalScores.flattened(targets, self.tails))
+        values = torch.from_numpy(NormalScores.mix_with_uniform(targets, self.tail_weight))
         part = np.random.default_rng(self.random_state).permutation(len(rows))[: self.hyper_rows]
         lengths = self._prior_lengths(rows, inputs.size(1))
         found = _most_probable(inputs[part], values[part], self.kernel, lengths, self.spread)
@@ -135,13 +135,13 @@ class ArdProcess(Predictor):
         noise = found.noise + _JITTER * found.signal
         self._posterior = _Posterior.of(kernel, noise, values, found.mean)
 
-    def _predict(self, rows: Rows) -> Scores:
+    def _predict(self, rows: FeatureMatrix) -> Scores:
         return self._predict_std(rows)[0]
 
-    def _predict_std(self, rows: Rows) -> tuple[Scores, Scores]:
+    def _predict_std(self, rows: FeatureMatrix) -> tuple[Scores, Scores]:
         assert self._posterior is not None
         means, variances = [], []
-        for part in torch.split(self._scaled(rows) / self._lengths, _CHUNK):
+        for part in torch.split(self._scaled(rows) / self._lengths, _CHUNK_SIZE):
             distance = _distance(part, self._inputs, self.kernel)
             cross = self._signal * _matern(distance, self.kernel)  # [M, N]
             mean, variance = self._posterior.predict(cross, self._signal)
@@ -169,7 +169,7 @@ class ArdProcess(Predictor):
     def _given_relevance(self, width: int) -> Scores:
         return np.ones(width) if self.relevance is None else np.array(self.relevance)
 
-    def _prior_lengths(self, rows: Rows, width: int) -> Tensor:
+    def _prior_lengths(self, rows: FeatureMatrix, width: int) -> Tensor:
         """Median of the prior length scale of every column in use: [F']."""
         relevance = self._given_relevance(rows.shape[1])
         if len(relevance) != rows.shape[1]:
@@ -181,11 +181,11 @@ class ArdProcess(Predictor):
         kept = self._scale_of_columns.of_columns(self._chosen(relevance[None]))[0]
         return self.length * math.sqrt(width) / torch.from_numpy(kept)
 
-    def _chosen(self, rows: Rows) -> Rows:
-        chosen: Rows = rows if self.columns is None else rows[:, self.columns]
+    def _chosen(self, rows: FeatureMatrix) -> FeatureMatrix:
+        chosen: FeatureMatrix = rows if self.columns is None else rows[:, self.columns]
         return chosen
 
-    def _scaled(self, rows: Rows) -> Tensor:
+    def _scaled(self, rows: FeatureMatrix) -> Tensor:
         assert self._scale_of_columns is not None
         return torch.from_numpy(self._scale_of_columns(self._chosen(rows)))
 
@@ -292,7 +292,7 @@ def _negative_log_posterior(
     return value, np.concatenate([columns.numpy(), [by_signal, by_noise, by_mean]])
 
 
-class WLProcess(Predictor):
+class WLGaussianProcess(Predictor):
     """A Gaussian process with the Weisfeiler-Lehman subtree kernel of functional forms.
 
     The kernel is exp(``sharpness`` (k - 1)) of the normalised kernel k. The number of relabelling
@@ -301,7 +301,7 @@ class WLProcess(Predictor):
 
     Args:
         features: The labels that are compared.
-        hyper_rows: As for `ArdProcess`.
+        hyper_rows: As for `ARDGaussianProcess`.
         random_state: See `Predictor`.
 
     Source: Ru et al., Interpretable Neural Architecture Search via Bayesian Optimisation with
@@ -312,7 +312,7 @@ class WLProcess(Predictor):
         >>> from gnas.spaces import NASBench101
         >>> cells = NASBench101().sample_batch(40, np.random.default_rng(0))
         >>> edges = cells.adjacency.sum((1, 2)).double().numpy()
-        >>> model = WLProcess(WLLabels(NASBench101())).fit(cells[:30], edges[:30])
+        >>> model = WLGaussianProcess(WLLabels(NASBench101())).fit(cells[:30], edges[:30])
         >>> model.score(cells[30:], edges[30:]) > 0
         True
     """
@@ -330,11 +330,11 @@ class WLProcess(Predictor):
         self.hyper_rows = hyper_rows
         self.rounds = 0
         self.sharpness = 1.0
-        self._rows: Rows = np.zeros((0, 0))
+        self._rows: FeatureMatrix = np.zeros((0, 0))
         self._signal = 1.0
         self._posterior: _Posterior | None = None
 
-    def _fit(self, rows: Rows, targets: Scores) -> None:
+    def _fit(self, rows: FeatureMatrix, targets: Scores) -> None:
         part = np.random.default_rng(self.random_state).permutation(len(rows))[: self.hyper_rows]
         best, noise = -math.inf, 0.0
         for rounds in range(self.labels.n_iter + 1):
@@ -353,15 +353,15 @@ class WLProcess(Predictor):
             self._signal * whole, noise, torch.from_numpy(targets), 0.0
         )
 
-    def _predict(self, rows: Rows) -> Scores:
+    def _predict(self, rows: FeatureMatrix) -> Scores:
         return self._predict_std(rows)[0]
 
-    def _predict_std(self, rows: Rows) -> tuple[Scores, Scores]:
+    def _predict_std(self, rows: FeatureMatrix) -> tuple[Scores, Scores]:
         assert self._posterior is not None
         means, variances = [], []
         known = self._until(self._rows, self.rounds)
-        for start in range(0, len(rows), _CHUNK):
-            part = self._until(rows[start : start + _CHUNK], self.rounds)
+        for start in range(0, len(rows), _CHUNK_SIZE):
+            part = self._until(rows[start : start + _CHUNK_SIZE], self.rounds)
             counts = label_counts(np.concatenate([part, known]))
             new, old = counts[: len(part)], counts[len(part) :]
             kernel = exponentiated_wl(new, old, self.sharpness)
@@ -371,13 +371,13 @@ class WLProcess(Predictor):
             variances.append(variance)
         return torch.cat(means).numpy(), torch.cat(variances).sqrt().numpy()
 
-    def _until(self, rows: Rows, rounds: int) -> Rows:
+    def _until(self, rows: FeatureMatrix, rounds: int) -> FeatureMatrix:
         """The labels of rounds 0..``rounds`` alone."""
         nodes = rows.shape[1] // (self.labels.n_iter + 1)
-        until: Rows = rows[:, : (rounds + 1) * nodes]
+        until: FeatureMatrix = rows[:, : (rounds + 1) * nodes]
         return until
 
-    def _noise(self, kernel: Rows, targets: Scores) -> tuple[float, float, float]:
+    def _noise(self, kernel: FeatureMatrix, targets: Scores) -> tuple[float, float, float]:
         """Best log marginal likelihood, the noise it has (in signals) and the signal."""
         values, vectors = np.linalg.eigh(kernel)
         squares = (vectors.T @ targets) ** 2  # [N]

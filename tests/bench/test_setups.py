@@ -13,9 +13,9 @@ import torch
 from typer.testing import CliRunner
 
 from gnas.bench.config import NASBench101Bench, NASBench201Bench
-from gnas.bench.contenders import Contender, contenders
 from gnas.bench.nasbench101 import bench_nasbench101
 from gnas.bench.nasbench201 import bench_nasbench201
+from gnas.bench.setups import PredictorSetup, predictor_setups
 from gnas.cli import app
 from gnas.data import BenchmarkTable, save_table
 from gnas.data.columns import Column, Provenance
@@ -74,15 +74,15 @@ def mine(tmp_path: Path) -> str:
     return str(path)
 
 
-def labels(found: list[Contender]) -> list[tuple[str, str]]:
+def labels(found: list[PredictorSetup]) -> list[tuple[str, str]]:
     return [(one.name, one.encoder) for one in found]
 
 
 def compared(
     space: Space, *predictors: str, encoders: tuple[str, ...] = (), wiring_only: bool = False
-) -> list[Contender]:
+) -> list[PredictorSetup]:
     params = NumParams(lambda graphs: graphs.num_nodes.numpy())
-    return contenders(
+    return predictor_setups(
         space,
         encoders,
         wiring_only=wiring_only,
