@@ -242,7 +242,7 @@ ELSEWHERE = {
     "encoders.recipes:train_for_space": "EncoderConfig",
     "bench.search_runs:queries": "a Searcher",
     "report.page:Outcome": "the record of a run that has ended",
-    "bench.search_runs:Search": "a record, whose seed a Searcher had",
+    "bench.search_runs:SearchTrajectory": "a record, whose seed a Searcher had",
     "search.toponas.selection:SelectionResult": "the record of searches that a SearchPlan planned",
     "search.toponas.selection:Validated": "the record of a search that a SearchPlan planned",
     "config:check_seed": "what all others call",

@@ -126,7 +126,7 @@ def bench_nasgem(
 def participants(
     table: BenchmarkTable, encoders: Sequence[str], predictors: Sequence[str] | None = None
 ) -> list[PredictorSetup]:
-    """Contenders of this table: with and without embeddings, their controls and bounds.
+    """Predictors for this table: with and without embeddings, their controls and bounds.
 
     Args:
         table: Labelled cells.

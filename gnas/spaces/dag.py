@@ -34,7 +34,7 @@ _Edit = tuple[int, int, int]
 """``(v, -1, op)``: node v gets an operation. ``(i, j, 0)``: edge i -> j is added or removed.
 ``(i, j, op)``: a node of that operation is added, with an edge from i and an edge to j."""
 
-MOST_WIRINGS, MAX_LABELLED = 2**20, 2**23
+MAX_WIRINGS, MAX_LABELLED = 2**20, 2**23
 """Choice: a space with at most so many matrices of its largest size, and matrices with operations,
 is enumerated: half a second at most."""
 MAX_ENUMERABLE_NODES = 7
@@ -365,7 +365,7 @@ def _is_small(num_ops: int, max_nodes: int, max_edges: int) -> bool:
     pairs = max_nodes * (max_nodes - 1) // 2
     wirings = sum(comb(pairs, k) for k in range(min(max_edges, pairs) + 1))
     labelled = wirings * num_ops ** (max_nodes - 2)
-    small = wirings <= MOST_WIRINGS and labelled <= MAX_LABELLED
+    small = wirings <= MAX_WIRINGS and labelled <= MAX_LABELLED
     return max_nodes <= MAX_ENUMERABLE_NODES and small
 
 

@@ -22,7 +22,7 @@ if TYPE_CHECKING:
 
 SURFACE_TITLES = {"embedding": "With graph embedding", "raw": "Raw adjacency matrix"}
 COLOUR_MAP = "viridis"
-LEAST_R2 = -0.5
+MIN_R2 = -0.5
 """Lower end of the axis of how well the predictor learned; what lies below is marked there."""
 HEXAGONS = 45
 """Across a surface."""
@@ -206,16 +206,16 @@ def _learning(axes: Axes, learning: Sequence[Learned]) -> None:
         known = [(one.seen, getattr(one, name)) for one in learning]
         known = [(seen, value) for seen, value in known if value is not None]
         seen = [x for x, _ in known]
-        values = [max(value, LEAST_R2) for _, value in known]
+        values = [max(value, MIN_R2) for _, value in known]
         axes.plot(seen, values, marker="o", markersize=4, color=COLOURS[4 + k], label=label)
-        far = [x for x, value in known if value < LEAST_R2]
+        far = [x for x, value in known if value < MIN_R2]
         axes.plot(
-            far, [LEAST_R2] * len(far), "v", markersize=8, color=COLOURS[4 + k],
+            far, [MIN_R2] * len(far), "v", markersize=8, color=COLOURS[4 + k],
             label=f"{label} lies below" if far else None,
         )  # fmt: skip
     axes.set_ylim(top=1.03)
-    if axes.get_ylim()[0] < LEAST_R2:
-        axes.set_ylim(bottom=LEAST_R2 - 0.04)
+    if axes.get_ylim()[0] < MIN_R2:
+        axes.set_ylim(bottom=MIN_R2 - 0.04)
     axes.xaxis.set_major_locator(MaxNLocator(integer=True))
     axes.set_xlabel("trained cells that the predictor has seen", fontsize=9)
     axes.set_title("Prediction of the cells not seen yet", fontsize=10)
