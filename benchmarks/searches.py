@@ -20,7 +20,7 @@ from gnas.metrics import Interval, Quantiles
 from gnas.viz import regret_figures
 
 AFTER = (25, 50, 100, 150)
-"""Purchases after which the regret is printed."""
+"""Queries after which the regret is printed."""
 
 
 def main() -> None:

@@ -42,18 +42,18 @@ def main() -> None:
         drawn = np.random.default_rng(seed).permutation(len(score))[:BUDGET]
         return int(drawn[score[drawn].argmax()])
 
-    buyers: dict[str, Callable[[int], int]] = {"random draws": at_random}
+    searchers: dict[str, Callable[[int], int]] = {"random draws": at_random}
     for name, seen in rows.items():
-        buyers[f"this loop, forest on {name}"] = partial(buy, search, seen)
+        searchers[f"this loop, forest on {name}"] = partial(query, search, seen)
     counted = page["ours"].features(graphs)
-    buyers["this loop, `predictors.default_predictor(NASBench101())`"] = partial(
-        buy, search, counted, believe=page["believe"]
+    searchers["this loop, `predictors.default_predictor(NASBench101())`"] = partial(
+        query, search, counted, believe=page["believe"]
     )
     lines = ["| searcher | below the best | better cells |", "|---|---|---|"]
     found: dict[str, list[int]] = {}
-    for name, buyer in buyers.items():
-        seeds = options.seeds * (20 if buyer is at_random else 1)  # they cost nothing
-        found[name] = [buyer(seed) for seed in range(seeds)]
+    for name, searcher in searchers.items():
+        seeds = options.seeds * (20 if searcher is at_random else 1)  # they cost nothing
+        found[name] = [searcher(seed) for seed in range(seeds)]
         below = mean_interval(100 * (score.max() - score[found[name]]))
         better = mean_interval(np.array([(score > score[cell]).sum() for cell in found[name]]))
         lines.append(
@@ -67,7 +67,7 @@ def main() -> None:
         save_record(options.save, what, "python benchmarks/your_search.py", text, found=found)
 
 
-def buy(search: Callable[..., int], rows: Any, seed: int, **options: Any) -> int:
+def query(search: Callable[..., int], rows: Any, seed: int, **options: Any) -> int:
     """What a search with a seed finds."""
     return search(rows, seed=seed, budget=BUDGET, **options)
 

@@ -30,7 +30,7 @@ PROTOCOL = {
     "choose": "the best validation accuracy among what was queried",
     "report": "mean test accuracy over the runs of what was chosen; regret is the best one's "
     "minus that",
-    "refits": f"searchers with a predictor buy {START} at random, then fit it anew after every "
+    "refits": f"searchers with a predictor query {START} at random, then fit it anew after every "
     f"{EVERY} queries",
     "optimum": "the architecture with the best validation accuracy of the table",
     "intervals": "mean and 95% Student t interval over seeds",
@@ -69,7 +69,7 @@ class SearchBenchResult:
     config: SearchBench
     table: Mapping[str, Any]
     """Name, path, sha256, rows and provenance; how many different architectures;
-    the names of the scores that searches buy (``val_column``) and are judged by
+    the names of the scores that searches query (``val_column``) and are judged by
     (``test_column``)."""
     protocol: Mapping[str, str]
     rows: tuple[SearcherRow, ...]
