@@ -39,7 +39,7 @@ def prepare(*modules: str) -> None:
     if _HAS_SERVER:
         from multiprocessing import forkserver, resource_tracker
 
-        mp.set_forkserver_preload([*modules])
+        mp.set_forkserver_preload(["gnas.fork_server", *modules])
         resource_tracker.ensure_running()  # lets signals through again, so it must go first
         with _uninterrupted(), _quiet():
             forkserver.ensure_running()

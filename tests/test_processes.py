@@ -102,3 +102,41 @@ def test_a_killed_process_is_one_line() -> None:
     calls = [(number, "killed") for number in range(4)]
     with pytest.raises(ProcessError, match="one was killed; is there too little memory"):
         list(processes.spread(Counting(), calls, 2, __name__))
+
+
+@pytest.mark.skipif(sys.platform != "linux", reason="the system tells a server on Linux alone")
+def test_a_server_that_is_importing_ends_with_its_maker(tmp_path: Path) -> None:
+    """The server is in the middle of an import that takes a minute."""
+    slow, started = tmp_path / "slow_module.py", tmp_path / "pid"
+    slow.write_text(
+        "import os, time\n"
+        f"with open({str(started)!r}, 'a') as file:\n"
+        "    file.write(f'{os.getpid()}\\n')\n"
+        "time.sleep(60)\n"
+    )
+    code = "from gnas import processes; processes.prepare('slow_module'); import slow_module"
+    with subprocess.Popen([sys.executable, "-c", code], cwd=tmp_path) as maker:
+        server = _first_pid(started, other_than=maker.pid)
+        maker.kill()
+    deadline = time.monotonic() + 10
+    while _is_running(server):
+        assert time.monotonic() < deadline
+        time.sleep(0.01)
+
+
+def _first_pid(file: Path, *, other_than: int) -> int:
+    """The first process, but that one, that wrote its number into the file."""
+    while True:
+        numbers = [int(line) for line in file.read_text().split()] if file.exists() else []
+        others = [number for number in numbers if number != other_than]
+        if others:
+            return others[0]
+        time.sleep(0.01)
+
+
+def _is_running(pid: int) -> bool:
+    try:
+        status = Path(f"/proc/{pid}/stat").read_text()
+    except OSError:
+        return False
+    return status.rpartition(")")[2].split()[0] != "Z"

@@ -27,6 +27,7 @@ LAYERS = (
         "owners",
         "predictor_options",
         "printable",
+        "fork_server",
         "processes",
         "style",
         "user_code",
