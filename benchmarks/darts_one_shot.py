@@ -93,12 +93,12 @@ def one_shot(
     """
     rows = images.parts[1][:NUM_IMAGES]
     x, y = images.as_they_are(rows)
-    ops = len(result.updater.arch.form.ops)
+    ops = len(result.bilevel.arch.form.ops)
     found = []
     for row in range(len(graphs)):
         weights = [one_hot(codes, ops) for codes in edge_codes(graphs.data(row))]
         logits = torch.cat(
-            [result.updater.supernet(part, *weights) for part in torch.split(x, BATCH)]
+            [result.bilevel.supernet(part, *weights) for part in torch.split(x, BATCH)]
         )
         found.append(float((logits.argmax(1) == y).double().mean()))
     return found

@@ -32,7 +32,7 @@ from gnas.retrain.measuring import device_name
 from gnas.retrain.plan import network_of
 from gnas.retrain.state import Training
 from gnas.search.toponas import ArchParameters, ToponasConfig
-from gnas.search.toponas.updates import Updater
+from gnas.search.toponas.bilevel import BilevelOptimizer
 from gnas.spaces import Genotype, TopoNAS
 from gnas.spaces.supernets import SupernetConfig
 from gnas.spaces.toponas.supernet import Supernet
@@ -188,11 +188,11 @@ def search_step(
     arch = ArchParameters(config).to(device)
     if config.compile:
         supernet.compile()
-    updater = Updater(supernet.train(), arch, config, context)
+    bilevel = BilevelOptimizer(supernet.train(), arch, config, context)
 
     def step(images: Batch) -> float:
         images = images[0].to(memory_format=form), images[1]
-        return updater.step(images, images, images, lr=0.01).train.loss
+        return bilevel.step(images, images, images, lr=0.01).train.loss
 
     return step
 

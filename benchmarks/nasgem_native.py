@@ -28,14 +28,13 @@ from gnas.data.images import ImageSplits
 from gnas.errors import ConfigError
 from gnas.models import NasgemNetworkConfig, nasgem_network
 from gnas.spaces.nasgem.network import wiring
+from gnas.training.batching import batch_sizes
 from gnas.training.recipe import ProxyRecipe
 from gnas.training.short import (
     EVAL_BATCH,
     ProxyResult,
-    batch_sizes,
     fresh_network,
     normalised,
-    rate_share,
 )
 
 SOURCE = Path(__file__).with_name("nasgem_native.c")
@@ -281,7 +280,7 @@ def train_native(
                 train.batch(seen), train.labels[rows], gradient, recipe.label_smoothing
             )
             loss += sum_of_losses
-            _update(cell.values, gradient, velocity, recipe, rate_share(recipe, step, steps))
+            _update(cell.values, gradient, velocity, recipe, recipe.lr_factor(step, steps))
             step += 1
     order = torch.randperm(count, generator=generator)
     for k, size in enumerate(batch_sizes(count, EVAL_BATCH)[: recipe.recalibrate]):

@@ -7,7 +7,7 @@ import difflib
 import functools
 from collections.abc import Collection, Iterable, Mapping
 from operator import index
-from typing import Annotated, Any, TypeVar, cast, dataclass_transform
+from typing import Annotated, Any, Literal, TypeVar, cast, dataclass_transform
 
 import pydantic
 from pydantic import Field
@@ -76,6 +76,8 @@ Share = Annotated[float, Field(ge=0, le=1)]
 """A number in [0, 1]."""
 BelowOne = Annotated[float, Field(ge=0, lt=1)]
 """A number in [0, 1)."""
+Precision = Literal["float32", "bfloat16", "float16"]
+"""A type of floating-point numbers that networks compute in."""
 
 _MUST_BE = {
     "int_type": "a whole number",

@@ -293,7 +293,7 @@ def _search(
         images, search.batch_size, seed=search.seed, joint=joint, device=device
     )
     space, before = NASBench201(), time.process_time()
-    with without_warnings("gnas.search.toponas.loop"):  # of collapse, which the rows tell
+    with without_warnings("gnas.search.toponas.search"):  # of collapse, which the rows tell
         result = search_toponas(
             search_space(search), loaders, search, device=device, record=record
         )
@@ -347,9 +347,9 @@ def one_shot_accuracies(
     An edge of a cell has its one operation with weight 1; with edge normalisation, the edges that
     enter a node share its weight. Batch norms use the batch's statistics, as in training.
     """
-    config, form, space = result.config, result.updater.arch.form, NASBench201()
+    config, form, space = result.config, result.bilevel.arch.form, NASBench201()
     x, y = images.as_they_are(one_shot_rows(images))
-    device = result.updater.w[0].device
+    device = result.bilevel.w[0].device
     x, y = x.to(device), y.to(device)
     pieces = math.ceil(len(y) / config.batch_size)
     shown = [*zip(x.tensor_split(pieces), y.tensor_split(pieces), strict=True)]
@@ -366,7 +366,7 @@ def one_shot_accuracies(
             entering = (targets[:, None] == targets).float() @ present
             weights = MixedWeights(weights.ops, present / entering.clamp_min(1))
         right = sum(
-            int((result.updater.supernet(a, weights).argmax(1) == b).sum()) for a, b in shown
+            int((result.bilevel.supernet(a, weights).argmax(1) == b).sum()) for a, b in shown
         )
         found.append(right / len(y))
     return tuple(found)

@@ -7,7 +7,7 @@ from dataclasses import dataclass
 
 import numpy as np
 import torch
-from torch import Tensor, nn
+from torch import Tensor
 
 from gnas.encoders.graph import GraphEncoder, pack_graphs, unpack_graphs
 from gnas.encoders.graph_config import GraphEncoderConfig
@@ -15,6 +15,7 @@ from gnas.encoders.tasks import MAKERS, Batch, Task
 from gnas.errors import ConfigError, GraphError
 from gnas.graphs import DenseBatch, Graphs, graph_keys
 from gnas.spaces import SPACES
+from gnas.training.step import minimize
 
 HELD_OUT = 20
 """Functions whose `graph_keys` are divisible by this are held out of pretraining."""
@@ -70,21 +71,21 @@ def pretrain(
         tasks: dict[str, Task] = {name: MAKERS[name](encoder, forms) for name in config.tasks}
     parameters = [*encoder.parameters(), *(p for t in tasks.values() for p in t.parameters())]
     optimizer = torch.optim.AdamW(parameters, config.learning_rate, weight_decay=_WEIGHT_DECAY)
-    schedule = torch.optim.lr_scheduler.OneCycleLR(
-        optimizer, config.learning_rate, total_steps=config.steps + 1, pct_start=0.1
-    )
     seen = (~held_out).nonzero().flatten()
     encoder.train()
-    for step in range(config.steps):
-        rows = seen[torch.randint(len(seen), (config.batch_size,), generator=generator)]
-        loss = _loss(encoder, tasks, ops, edges, rows, generator)
-        optimizer.zero_grad()
-        loss.backward()  # type: ignore[no-untyped-call]
-        nn.utils.clip_grad_norm_(parameters, _MAX_NORM)
-        optimizer.step()
-        schedule.step()
-        if progress is not None:
-            progress(step + 1, loss.item())
+    minimize(
+        (
+            seen[torch.randint(len(seen), (config.batch_size,), generator=generator)]
+            for _ in range(config.steps)
+        ),
+        lambda rows: _loss(encoder, tasks, ops, edges, rows, generator),
+        optimizer,
+        clip_norm=_MAX_NORM,
+        scheduler=torch.optim.lr_scheduler.OneCycleLR(
+            optimizer, config.learning_rate, total_steps=config.steps + 1, pct_start=0.1
+        ),
+        report=progress,
+    )
     encoder.eval()
     return _quality(encoder, tasks, ops, edges, held_out.nonzero().flatten()[:_MAX_JUDGED])
 

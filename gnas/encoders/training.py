@@ -19,6 +19,7 @@ from gnas.encoders.pairs import independent_pairs, near_pairs, permuted, space_o
 from gnas.graphs import DenseBatch
 from gnas.kernels import wl_features, wl_kernel, wl_pairs
 from gnas.spaces.base import Space
+from gnas.training.step import minimize
 
 Pairs = tuple[DenseBatch, DenseBatch]
 RARE = 0.3
@@ -91,21 +92,19 @@ def fit_encoder(
     encoder = NASGEMEncoder(config, name)
     _standardise(encoder, space.sample_batch(4096, rng))
     optimizer = torch.optim.Adam(encoder.parameters(), lr=config.learning_rate)
-    schedule = torch.optim.lr_scheduler.OneCycleLR(
-        optimizer, config.learning_rate, total_steps=config.steps + 1, pct_start=0.1
-    )
     if config.pool:
         batch_loss: Callable[..., Tensor] = _KernelMap(encoder, space, rng)
     else:
         batch_loss = _all_pairs_loss if config.all_pairs else _pairs_loss
-    for step in range(config.steps):
-        loss = batch_loss(encoder, space, rng)
-        optimizer.zero_grad()
-        loss.backward()  # type: ignore[no-untyped-call]
-        optimizer.step()
-        schedule.step()
-        if progress is not None:
-            progress(step + 1, loss.item())
+    minimize(
+        range(config.steps),
+        lambda _: batch_loss(encoder, space, rng),
+        optimizer,
+        scheduler=torch.optim.lr_scheduler.OneCycleLR(
+            optimizer, config.learning_rate, total_steps=config.steps + 1, pct_start=0.1
+        ),
+        report=progress,
+    )
     return encoder.half().float()  # what a file in half precision gives back
 
 

@@ -24,6 +24,8 @@ from gnas.predictors.losses import affine_match, get_loss, squared
 from gnas.predictors.targets import Scores
 from gnas.spaces.base import Space
 from gnas.spaces.vocabulary import Vocabulary, functional_forms
+from gnas.training.batching import shuffled_batches
+from gnas.training.step import minimize
 
 EPOCHS = 60
 MAX_STEPS = 1200
@@ -219,18 +221,15 @@ class GraphNetwork(Predictor):
         size = min(BATCH_SIZE, len(ops))
         a_pass = len(ops) // size
         epochs = max(min(self.epochs, MAX_STEPS // a_pass), 1)
-        schedule = torch.optim.lr_scheduler.OneCycleLR(
+        scheduler = torch.optim.lr_scheduler.OneCycleLR(
             optimizer, rates, total_steps=epochs * a_pass + 1
         )
-        for _ in range(epochs):
-            order = torch.randperm(len(ops), generator=generator)
-            for start in range(0, len(ops) - size + 1, size):
-                part = order[start : start + size]  # [B]
-                loss = self._loss(scorer(ops[part], edges[part]), targets[part])
-                optimizer.zero_grad()
-                torch.autograd.backward(loss)
-                optimizer.step()
-                schedule.step()
+        minimize(
+            shuffled_batches(len(ops), size, generator, epochs=epochs),  # [B] each
+            lambda rows: self._loss(scorer(ops[rows], edges[rows]), targets[rows]),
+            optimizer,
+            scheduler=scheduler,
+        )
         scorer.eval().requires_grad_(False)
         if self._loss is not squared:
             scorer.rescale(*affine_match(scorer(ops, edges), targets))

@@ -13,6 +13,7 @@ from gnas.predictors.base import ColumnScale, Predictor
 from gnas.predictors.features import FeatureMatrix, Features
 from gnas.predictors.losses import Loss, affine_match, get_loss, squared
 from gnas.predictors.targets import Scores
+from gnas.training.batching import shuffled_batches
 
 HIDDEN = 128
 """Choice: width of the hidden layer; the paper gives none."""
@@ -93,14 +94,11 @@ class MLP(Predictor):
         batch_size = min(BATCH_SIZE, len(x))
         num_steps = self.epochs * (len(x) // batch_size)
         optimizer = torch.optim.AdamW([flat], LEARNING_RATE, weight_decay=WEIGHT_DECAY)
-        schedule = torch.optim.lr_scheduler.OneCycleLR(optimizer, LEARNING_RATE, num_steps)
-        for _ in range(self.epochs):
-            order = torch.randperm(len(x), generator=generator)
-            for start in range(0, len(x) - batch_size + 1, batch_size):
-                part = order[start : start + batch_size]  # [B]
-                _set_gradients(weights, gradients, x[part], y[part], self._loss)
-                optimizer.step()
-                schedule.step()
+        scheduler = torch.optim.lr_scheduler.OneCycleLR(optimizer, LEARNING_RATE, num_steps)
+        for part in shuffled_batches(len(x), batch_size, generator, epochs=self.epochs):  # [B]
+            _set_gradients(weights, gradients, x[part], y[part], self._loss)
+            optimizer.step()
+            scheduler.step()
         self._weights = weights
         if self._loss is not squared:
             slope, intercept = affine_match(_forward(self._weights, x), y)  # [members]

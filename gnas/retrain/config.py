@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import math
 from collections.abc import Mapping
 from dataclasses import field
 from typing import Annotated, Any, Literal
@@ -15,6 +14,7 @@ from gnas.config import (
     CountOrZero,
     NotNegative,
     Positive,
+    Precision,
     Rate,
     Seed,
     check_pieces,
@@ -22,9 +22,7 @@ from gnas.config import (
     from_record,
 )
 from gnas.data.config import Augmentation
-
-Schedule = Literal["cosine", "linear"]
-Precision = Literal["float32", "bfloat16", "float16"]
+from gnas.training.schedules import Decay, decay, warmup
 
 
 @configuration
@@ -60,7 +58,7 @@ class RetrainConfig:
     of one process at a time."""
     lr: Rate = 0.025
     """First learning rate of SGD."""
-    schedule: Schedule = "cosine"
+    schedule: Decay = "cosine"
     """How it falls to 0, lowered after every epoch."""
     warmup_epochs: CountOrZero = 0
     """Epochs over which the rate first rises linearly."""
@@ -103,12 +101,8 @@ class RetrainConfig:
 
     def lr_at(self, epoch: int) -> float:
         """Learning rate in epoch 0, 1, ..."""
-        if self.schedule == "linear":
-            share = 1 - epoch / self.epochs
-        else:
-            share = 0.5 * (1 + math.cos(math.pi * epoch / self.epochs))
-        warm = min(1.0, (epoch + 1) / self.warmup_epochs) if self.warmup_epochs else 1.0
-        return self.lr * share * warm
+        share = decay(self.schedule, epoch, self.epochs)
+        return self.lr * share * warmup(epoch, self.warmup_epochs)
 
     def drop_path_at(self, epoch: int) -> float:
         """Probability of dropping a path in epoch 0, 1, ..."""

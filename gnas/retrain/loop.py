@@ -1,13 +1,11 @@
-"""Training from new weights: steps, epochs, what is measured."""
+"""Training from new weights: epochs, their metrics, and the result."""
 
 from __future__ import annotations
 
-import logging
 from collections.abc import Callable
 from dataclasses import dataclass
 from typing import Any
 
-import torch
 from torch import nn
 from torch_geometric.data import Data
 
@@ -17,11 +15,9 @@ from gnas.retrain.measuring import EVAL_BATCH, Measures, measure
 from gnas.retrain.state import Training
 from gnas.spaces import Space
 from gnas.spaces.networks import NetworkConfig
-from gnas.training.devices import oom_hint
 from gnas.training.distributed import SINGLE_PROCESS, DistributedContext
+from gnas.training.loop import run_epochs, seeded
 from gnas.training.recording import Progress, RunRecord
-
-logger = logging.getLogger(__name__)
 
 SYNC_EVERY = 20
 """Steps between looks at the losses on a GPU, which would wait for each one otherwise."""
@@ -32,15 +28,15 @@ class RetrainResult:
     """A trained network and what it does."""
 
     network: nn.Module
-    """With the weights after the last epoch, in evaluation mode."""
+    """Network with the weights after the last epoch, in evaluation mode."""
     best: nn.Module | None
-    """With those after the epoch that was best on the validation part, if there is one."""
+    """Network with the weights after the epoch that was best on the validation part, if any."""
     best_epoch: int | None
     """Its number."""
     test: Measures
-    """Of ``network``."""
+    """Accuracy and loss of ``network`` on the test images."""
     best_test: Measures | None
-    """Of ``best``."""
+    """Accuracy and loss of ``best`` on the test images."""
     raised_after: list[int]
     """Epochs that it was to have at first, and each time when they were raised afterwards."""
     epochs: list[dict[str, Any]]
@@ -61,7 +57,7 @@ def retrain(
     record: RunRecord[Training] | None = None,
     report: Callable[[Progress], None] = lambda progress: None,
 ) -> RetrainResult:
-    """Trains the network of an architecture and tests it.
+    """Train the network of an architecture and test it.
 
     On the CPU the same config, images and number of threads and processes give the same bits,
     whether the training was interrupted or not. The global generator is left as found.
@@ -82,63 +78,33 @@ def retrain(
             or the memory does not suffice.
         GnasError: a loss is not finite.
     """
-    gpus = [torch.device(device)] if device.startswith("cuda") else []
     advice = (
         f"raise accumulate (now {config.accumulate}: pieces that a batch of {config.batch_size} "
         "is taken in), or lower batch_size, channels or the image size"
     )
-    with torch.random.fork_rng(devices=gpus), oom_hint(advice):
-        torch.manual_seed(config.seed)
-        training = Training(
-            space.network(graph, network_config).to(device), config, device, context
+    with seeded(config.seed, device, advice):
+        network = space.network(graph, network_config).to(device)
+        training = Training(network, config, device, context)
+        loader = images.batches(
+            config.batch_size,
+            config.augmentation,
+            seed=config.seed,
+            device=device,
+            rank=context.rank,
+            world=context.size,
         )
-        if record is not None and record.resume:
-            record.restore(training)
-        own = record if context.is_main else None
-        if own is not None:
-            own.start(training)
-        try:
-            _run(training, images, own, report)
-        finally:
-            if own is not None:
-                own.close()
+        run_epochs(
+            training,
+            epochs=config.epochs,
+            steps_per_epoch=loader.per_pass,
+            batches=loader.stream,
+            step=training.learn,
+            end_epoch=lambda _, epoch: _end_epoch(training, images, epoch, loader.per_pass),
+            record=record,
+            report=report,
+            report_every=SYNC_EVERY if device.startswith("cuda") else 1,
+        )
         return _result(space, graph, network_config, training, images)
-
-
-def _run(
-    training: Training,
-    images: TrainTestImages,
-    record: RunRecord[Training] | None,
-    report: Callable[[Progress], None],
-) -> None:
-    config, context = training.config, training.context
-    loader = images.batches(
-        config.batch_size,
-        config.augmentation,
-        seed=config.seed,
-        device=training.device,
-        rank=context.rank,
-        world=context.size,
-    )
-    per_epoch = loader.per_pass
-    total = per_epoch * config.epochs
-    every = SYNC_EVERY if training.device.startswith("cuda") else 1
-    batches = loader.stream(training.step)
-    while training.step < total:
-        epoch = training.step // per_epoch
-        training.learn(next(batches), epoch)
-        ended = training.step % per_epoch == 0
-        if not ended and training.step % every:
-            continue
-        training.check_finite()
-        if ended:
-            _end_epoch(training, images, epoch, per_epoch)
-            if record is not None:
-                record.epoch(training)
-        metrics = training.epochs[-1] if training.epochs else {}
-        report(Progress(training.step, total, metrics))
-        if record is not None:
-            record.save(training, if_due=training.step < total)
 
 
 def _end_epoch(training: Training, images: TrainTestImages, epoch: int, per_epoch: int) -> None:
@@ -153,20 +119,20 @@ def _end_epoch(training: Training, images: TrainTestImages, epoch: int, per_epoc
     context.check_identical(training.parameters, "weights")
     context.broadcast(list(training.network.buffers()))  # the running statistics of the main one
     if len(images.rows["val"]):
-        metrics |= measured(training, training.network, images, "val").facts("val")
+        metrics |= measure_part(training, training.network, images, "val").facts("val")
         earlier = [old["val_acc"] for old in training.epochs]
         if metrics["val_acc"] > max(earlier, default=-1.0):
             training.keep_best()
     if config.test_every and (epoch + 1) % config.test_every == 0:
-        metrics |= measured(training, training.network, images, "test").facts("test")
+        metrics |= measure_part(training, training.network, images, "test").facts("test")
     metrics["seconds"] = training.seconds
     training.epochs.append(metrics)
 
 
-def measured(
+def measure_part(
     training: Training, network: nn.Module, images: TrainTestImages, part: Part
 ) -> Measures:
-    """What a network does on a part of the images, all processes together."""
+    """Measure a network on a part of the images, all processes together."""
     config, context = training.config, training.context
     return measure(
         network,
@@ -195,12 +161,12 @@ def _result(
         best_epoch = 1 + shares.index(max(shares))
         best = space.network(graph, network_config).to(training.device)
         best.load_state_dict(training.best)
-        best_test = measured(training, best.eval(), images, "test")
+        best_test = measure_part(training, best.eval(), images, "test")
     return RetrainResult(
         network=training.network.eval(),
         best=best,
         best_epoch=best_epoch,
-        test=measured(training, training.network, images, "test"),
+        test=measure_part(training, training.network, images, "test"),
         best_test=best_test,
         raised_after=training.raised_after,
         epochs=training.epochs,

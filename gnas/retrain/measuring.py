@@ -11,19 +11,21 @@ from typing import Any
 import torch
 from torch import Tensor, nn
 
+from gnas.config import Precision
 from gnas.data.batches import Batch
 from gnas.errors import DataError
 from gnas.training.distributed import SINGLE_PROCESS, DistributedContext
+from gnas.training.step import autocast
 
 TOP = 5
-"""Of the second accuracy."""
+"""Largest logits among which the second accuracy looks for the class."""
 EVAL_BATCH = 256
 """Images a batch when measuring."""
 
 
 @dataclass(frozen=True)
 class Measures:
-    """What a network did on images that it had not been trained on."""
+    """Results of a network on images that it was not trained on."""
 
     count: int
     """Images."""
@@ -48,22 +50,13 @@ class Measures:
         }
 
 
-def autocast(device: str, precision: str) -> torch.autocast:
-    """Computes in ``precision`` where that is wise; "float32" changes nothing."""
-    return torch.autocast(
-        device.split(":")[0],
-        dtype=torch.float16 if precision == "float16" else torch.bfloat16,
-        enabled=precision != "float32",
-    )
-
-
 def measure(
     network: nn.Module,
     batches: Iterable[Batch],
     num_classes: int,
     *,
     device: str = "cpu",
-    precision: str = "float32",
+    precision: Precision = "float32",
     channels_last: bool = False,
     context: DistributedContext = SINGLE_PROCESS,
 ) -> Measures:

@@ -35,8 +35,8 @@ if TYPE_CHECKING:
     from gnas.search.samplers import Searcher as Searcher
     from gnas.search.samplers import suggest_architecture as suggest_architecture
     from gnas.search.toponas.config import ToponasConfig as ToponasConfig
-    from gnas.search.toponas.loop import SupernetSearchResult as SupernetSearchResult
-    from gnas.search.toponas.loop import search_toponas as search_toponas
+    from gnas.search.toponas.search import SupernetSearchResult as SupernetSearchResult
+    from gnas.search.toponas.search import search_toponas as search_toponas
 
 _HOME = {
     "Best": "gnas.search.pools",
@@ -55,13 +55,13 @@ _HOME = {
     "SEARCHERS": "gnas.search.samplers",
     "SearchResult": "gnas.search.result",
     "Searcher": "gnas.search.samplers",
-    "SupernetSearchResult": "gnas.search.toponas.loop",
+    "SupernetSearchResult": "gnas.search.toponas.search",
     "ToponasConfig": "gnas.search.toponas.config",
     "bootstrap": "gnas.search.pools",
     "read_result": "gnas.search.result",
     "run_search": "gnas.search.run",
     "sample_pool": "gnas.search.pools",
-    "search_toponas": "gnas.search.toponas.loop",
+    "search_toponas": "gnas.search.toponas.search",
     "suggest_architecture": "gnas.search.samplers",
 }
 __all__ = [

@@ -1,4 +1,4 @@
-"""What defines the short training of a candidate."""
+"""Recipe of the short training of a candidate."""
 
 from __future__ import annotations
 
@@ -15,6 +15,7 @@ from gnas.config import (
     Rate,
     configuration,
 )
+from gnas.training.schedules import decay, warmup
 
 
 @configuration
@@ -42,3 +43,15 @@ class ProxyRecipe:
     recalibrate: CountOrZero = 8
     """Batches after training from which batch-norm statistics are estimated anew; 0 keeps the
     running ones, which lag behind in a short training."""
+
+    def lr_factor(self, step: int, steps: int) -> float:
+        """Share of the peak learning rate at one of ``steps`` steps, from 0.
+
+        Example:
+            >>> [ProxyRecipe(warmup=0.5).lr_factor(step, 4) for step in range(4)]
+            [0.5, 1.0, 1.0, 0.5000000000000001]
+        """
+        warm = max(1, round(self.warmup * steps))
+        if step < warm:
+            return warmup(step, warm)
+        return decay("cosine", step - warm, max(1, steps - warm))

@@ -1,10 +1,9 @@
-"""Train one network on images held in memory: the cheap proxy that judges a candidate."""
+"""Short training of one network on images in memory: the cheap judgement of a candidate."""
 
 from __future__ import annotations
 
-import math
 import time
-from collections.abc import Callable, Iterator
+from collections.abc import Callable
 from dataclasses import dataclass
 
 import torch
@@ -12,7 +11,9 @@ from torch import Tensor, nn
 
 from gnas.config import check_seed
 from gnas.data.images import ImageSplits
+from gnas.training.batching import batch_sizes, shuffled_batches
 from gnas.training.recipe import ProxyRecipe
+from gnas.training.step import minimize
 
 EVAL_BATCH = 256
 """Images a batch when measuring; has no influence on the result."""
@@ -20,7 +21,7 @@ EVAL_BATCH = 256
 
 @dataclass(frozen=True)
 class ProxyResult:
-    """What one short training measured; accuracies are fractions."""
+    """Measurements of one short training; accuracies are fractions."""
 
     val_acc: float
     test_acc: float
@@ -33,7 +34,10 @@ class ProxyResult:
 
 
 def fresh_network(build: Callable[[], nn.Module], seed: int) -> nn.Module:
-    """What ``build`` makes with torch's global generator at ``seed``; it is left as found."""
+    """Network that ``build`` makes with PyTorch's global generator at ``seed``.
+
+    The generator is left as found.
+    """
     with torch.random.fork_rng(devices=[]):
         torch.manual_seed(check_seed(seed))
         return build()
@@ -42,14 +46,14 @@ def fresh_network(build: Callable[[], nn.Module], seed: int) -> nn.Module:
 def train_proxy(
     network: nn.Module, images: ImageSplits, recipe: ProxyRecipe, *, seed: int
 ) -> ProxyResult:
-    """Trains a network by ``recipe``, in place and on the CPU, and measures it.
+    """Train a network by ``recipe``, in place and on the CPU, and measure it.
 
     Args:
         network: The candidate with its initial weights, see `fresh_network`.
         images: Training, validation and test images.
         recipe: How to train.
-        seed: Of the order of the images and the flips. The same seed and number of threads give
-            the same bits.
+        seed: Seed of the order of the images and of the flips. The same seed and number of
+            threads give the same bits.
     """
     network.to(memory_format=torch.channels_last)
     data = normalised(images)
@@ -84,56 +88,35 @@ def _fit(
 ) -> float:
     """Runs the recipe; returns the mean loss of the last epoch."""
     x, y = train
-    steps = recipe.epochs * len(batch_sizes(len(y), recipe.batch_size))
-    parameters = [p for p in network.parameters() if p.dim() > 0]  # no place-holder scalars
+    sizes = batch_sizes(len(y), recipe.batch_size)
+    steps = recipe.epochs * len(sizes)
     optimizer = torch.optim.SGD(
-        parameters,
+        [p for p in network.parameters() if p.dim() > 0],  # no place-holder scalars
         lr=recipe.lr,
         momentum=recipe.momentum,
         nesterov=recipe.momentum > 0,
         weight_decay=recipe.weight_decay,
         fused=True,
     )
-    schedule = torch.optim.lr_scheduler.LambdaLR(
-        optimizer, lambda step: rate_share(recipe, step, steps)
-    )
     loss_function = nn.CrossEntropyLoss(label_smoothing=recipe.label_smoothing)
     generator = torch.Generator().manual_seed(check_seed(seed))
-    mean_loss = 0.0
+    losses: list[float] = []
     network.train()
-    for _ in range(recipe.epochs):
-        total = 0.0
-        for rows in _batches(len(y), recipe.batch_size, generator):
-            optimizer.zero_grad(set_to_none=True)
-            loss = loss_function(network(_augment(x[rows], recipe, generator)), y[rows])
-            loss.backward()
-            nn.utils.clip_grad_norm_(parameters, recipe.gradient_clip)
-            optimizer.step()
-            schedule.step()
-            total += float(loss.detach()) * len(rows)
-        mean_loss = total / sum(batch_sizes(len(y), recipe.batch_size))
+    minimize(
+        shuffled_batches(
+            len(y), recipe.batch_size, generator, epochs=recipe.epochs, keep_rest=True
+        ),
+        lambda rows: loss_function(network(_augment(x[rows], recipe, generator)), y[rows]),
+        optimizer,
+        clip_norm=recipe.gradient_clip,
+        scheduler=torch.optim.lr_scheduler.LambdaLR(
+            optimizer, lambda step: recipe.lr_factor(step, steps)
+        ),
+        report=lambda _, loss: losses.append(loss),
+    )
     _recalibrate(network, x, recipe, generator)
-    return mean_loss
-
-
-def rate_share(recipe: ProxyRecipe, step: int, steps: int) -> float:
-    """Share of the peak rate at one of ``steps`` steps: linear from 0 to 1, then a cosine to 0."""
-    warmup_steps = max(1, round(recipe.warmup * steps))
-    if step < warmup_steps:
-        return (step + 1) / warmup_steps
-    return 0.5 * (1 + math.cos(math.pi * (step - warmup_steps) / max(1, steps - warmup_steps)))
-
-
-def batch_sizes(count: int, size: int) -> list[int]:
-    """Images of every batch of a pass; a last single one is left out, batch norm needs two."""
-    whole, rest = divmod(count, size)
-    return [size] * whole + [rest] * (rest > 1)
-
-
-def _batches(count: int, size: int, generator: torch.Generator) -> Iterator[Tensor]:
-    order = torch.randperm(count, generator=generator)
-    sizes = batch_sizes(count, size)
-    yield from torch.split(order[: sum(sizes)], sizes)
+    weighted = zip(losses[-len(sizes) :], sizes, strict=True)
+    return sum((loss * size for loss, size in weighted), 0.0) / sum(sizes)
 
 
 def _augment(x: Tensor, recipe: ProxyRecipe, generator: torch.Generator) -> Tensor:
@@ -155,7 +138,7 @@ def _recalibrate(
         norm.reset_running_stats()
         norm.momentum = None  # cumulative mean
     with torch.no_grad():
-        for k, rows in enumerate(_batches(len(x), EVAL_BATCH, generator)):
+        for k, rows in enumerate(shuffled_batches(len(x), EVAL_BATCH, generator, keep_rest=True)):
             if k == recipe.recalibrate:
                 break
             network(x[rows])

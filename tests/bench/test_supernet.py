@@ -190,7 +190,7 @@ def test_cells_are_ranked_by_the_same_images_whatever_the_split(name: str) -> No
     loaders = search_loaders(images, 20, joint=plan.config.update == "joint")
     result = search_toponas(SPACE, loaders, plan.config)
     seen: list[torch.Tensor] = []
-    result.updater.supernet.register_forward_pre_hook(lambda _, inputs: seen.append(inputs[0]))
+    result.bilevel.supernet.register_forward_pre_hook(lambda _, inputs: seen.append(inputs[0]))
     cells = [CELLS.data(k) for k in (0, 15624)]
     found = supernet.one_shot_accuracies(result, images, cells)
     assert found == supernet.one_shot_accuracies(result, images, cells)

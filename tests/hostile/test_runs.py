@@ -28,7 +28,7 @@ from gnas.search.nasgem.trace import read_trace as read_nasgem
 from gnas.search.run import _Lines
 from gnas.search.toponas.config import ToponasConfig
 from gnas.search.toponas.plan import planned as planned_toponas
-from gnas.search.toponas.record import HISTORY
+from gnas.search.toponas.state import HISTORY
 from gnas.search.toponas.trace import read_trace as read_toponas
 from gnas.spaces import space_of_text
 from gnas.training.checkpoints import Checkpoints

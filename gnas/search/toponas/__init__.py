@@ -20,9 +20,9 @@ if TYPE_CHECKING:
     from gnas.search.toponas.config import toponas_cifar10 as toponas_cifar10
     from gnas.search.toponas.config import toponas_digits as toponas_digits
     from gnas.search.toponas.config import toponas_imagenet as toponas_imagenet
-    from gnas.search.toponas.loop import SupernetSearchResult as SupernetSearchResult
-    from gnas.search.toponas.loop import search_toponas as search_toponas
-    from gnas.search.toponas.record import SearchRecord as SearchRecord
+    from gnas.search.toponas.search import SupernetSearchResult as SupernetSearchResult
+    from gnas.search.toponas.search import search_toponas as search_toponas
+    from gnas.search.toponas.state import SearchRecord as SearchRecord
     from gnas.search.toponas.where import search_space as search_space
     from gnas.search.toponas.where import supernets_of as supernets_of
     from gnas.search.toponas.where import toponas_space as toponas_space
@@ -34,14 +34,14 @@ _HOME = {
     "BASELINES": "gnas.search.toponas.config",
     "DerivedCell": "gnas.search.toponas.arch",
     "PRESETS": "gnas.search.toponas.config",
-    "SearchRecord": "gnas.search.toponas.record",
+    "SearchRecord": "gnas.search.toponas.state",
     "SIZES": "gnas.search.toponas.config",
-    "SupernetSearchResult": "gnas.search.toponas.loop",
+    "SupernetSearchResult": "gnas.search.toponas.search",
     "ToponasConfig": "gnas.search.toponas.config",
     "DistributedContext": "gnas.training.distributed",
     "init_distributed": "gnas.training.distributed",
     "search_space": "gnas.search.toponas.where",
-    "search_toponas": "gnas.search.toponas.loop",
+    "search_toponas": "gnas.search.toponas.search",
     "supernets_of": "gnas.search.toponas.where",
     "toponas_cifar10": "gnas.search.toponas.config",
     "toponas_digits": "gnas.search.toponas.config",

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import math
 from collections.abc import Callable, Mapping
 from functools import partial
 from typing import Annotated, Any, Literal
@@ -14,6 +13,7 @@ from gnas.config import (
     Count,
     NotNegative,
     Positive,
+    Precision,
     Rate,
     Seed,
     check_pieces,
@@ -22,6 +22,7 @@ from gnas.config import (
 )
 from gnas.errors import ConfigError
 from gnas.spaces.names import supernet_sizes
+from gnas.training.schedules import decay
 
 DARTS = "darts"
 """The name of the space of DARTS' cells, whose wiring the config's own fields say."""
@@ -32,7 +33,6 @@ Update = Literal["alternating", "joint"]
 Topology = Literal["arbitrary", "fixed", "none"]
 Mode = Literal["output", "input"]
 RelaxationName = Literal["softmax", "gumbel", "dirichlet"]
-Precision = Literal["float32", "bfloat16", "float16"]
 
 
 @configuration
@@ -176,7 +176,7 @@ class ToponasConfig:
 
     def lr_at(self, epoch: int) -> float:
         """Learning rate of w in epoch 0, 1, ..."""
-        share = 0.5 * (1 + math.cos(math.pi * epoch / self.epochs))
+        share = decay("cosine", epoch, self.epochs)
         return self.lr_min + (self.lr - self.lr_min) * share
 
     @staticmethod

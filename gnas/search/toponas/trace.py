@@ -15,7 +15,7 @@ from gnas.data.files import check_regular, decoding, read_json, read_json_lines
 from gnas.errors import DataError, MissingDataError
 from gnas.search.toponas.config import ToponasConfig
 from gnas.search.toponas.plan import planned
-from gnas.search.toponas.record import HISTORY
+from gnas.search.toponas.state import HISTORY
 from gnas.search.toponas.where import search_space
 from gnas.training.recording import METRICS
 

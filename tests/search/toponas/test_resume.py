@@ -47,7 +47,15 @@ def test_a_killed_search_ends_with_the_bits_of_an_undisturbed_one(tmp_path: Path
     tensors, facts = Checkpoints(whole / "checkpoint").load()
     others, _ = Checkpoints(killed / "checkpoint").load()
     assert facts["step"] == 80 and tensors.keys() == others.keys()
-    assert {k.split(".")[0] for k in tensors} == {"w", "arch", "sgd", "adam", "rng", "history"}
+    assert {k.split(".")[0] for k in tensors} == {
+        "w",
+        "arch",
+        "sgd",
+        "adam",
+        "sums",
+        "rng",
+        "history",
+    }
     for name in tensors:
         assert torch.equal(tensors[name], others[name]), name
     assert without_time(whole / "metrics.jsonl") == without_time(killed / "metrics.jsonl")
@@ -126,7 +134,7 @@ def test_a_checkpoint_of_another_network(tmp_path: Path) -> None:
     bigger = tiny(channels=8)
     changed = record(tmp_path, bigger, resume=True)
     changed.facts["config"] = record(tmp_path, config, resume=True).facts["config"]
-    with pytest.raises(DataError, match="must fit the search's network"):
+    with pytest.raises(DataError, match="must fit the network"):
         search(bigger, record=changed)
 
 

@@ -21,8 +21,8 @@ from gnas.search.toponas import (
     supernets_of,
 )
 from gnas.search.toponas.config import BASELINES, SIZES
-from gnas.search.toponas.loop import EIGENVALUE_WINDOW, _sharpening, smooth_eigenvalues
 from gnas.search.toponas.plan import plan_search
+from gnas.search.toponas.stopping import EIGENVALUE_WINDOW, sharpening, smooth_eigenvalues
 from gnas.spaces import SPACES, load_space
 from gnas.topology import enumerate_joint
 from tests.search.toponas.conftest import make_loaders, search, tiny
@@ -68,7 +68,7 @@ def test_every_way_on_nasbench201(way: str) -> None:
         assert torch.equal(values[0], values[-1]) == (name.split(".")[0] in still), name
     if config.learns_topology:
         codes = supernets_of(config).codes(config.topology, config.k, config.mode)  # type: ignore[arg-type]
-        kept = result.updater.arch.derive()["cell"].edges
+        kept = result.bilevel.arch.derive()["cell"].edges
         assert any(torch.equal(kept, mask) for masks in enumerate_joint(codes) for mask in masks)
         assert bool(codes.is_valid(kept))
     with pytest.raises(GraphError):
@@ -138,15 +138,15 @@ def test_a_search_that_draws_resumes_to_the_same_bits(tmp_path: Path, way: str) 
     again = search_201(config, record=SearchRecord(tmp_path, {"config": config}, resume=True))
     for name in whole.history:
         assert torch.equal(whole.history[name], again.history[name])
-    for mine, theirs in zip(whole.updater.w, again.updater.w, strict=True):
+    for mine, theirs in zip(whole.bilevel.w, again.bilevel.w, strict=True):
         assert torch.equal(mine, theirs)
 
 
 def test_the_curvature_can_end_a_search() -> None:
     epochs = [{"eigenvalue": v} for v in (1.0, 1.0, 1.0, 1.0, 1.0, 1.0, 1.2, 1.2)]
     assert smooth_eigenvalues(epochs)[-1] == pytest.approx(1.08)
-    assert _sharpening(epochs, 0.75) is None and _sharpening(epochs[:5], 0.75) is None
-    told = _sharpening([*epochs, {"eigenvalue": 4.0}], 0.75)
+    assert sharpening(epochs, 0.75) is None and sharpening(epochs[:5], 0.75) is None
+    told = sharpening([*epochs, {"eigenvalue": 4.0}], 0.75)
     assert told is not None and "is that of epoch 4" in told
     # whichever way it goes, an eigenvalue below nearly all of today's ends the search
     config = tiny(**{**NB201, "epochs": 8, "arch_lr": 0.5, "stop_eigenvalue": 0.999999})
@@ -155,7 +155,7 @@ def test_the_curvature_can_end_a_search() -> None:
     if result.stopped is not None:
         chosen = len(result.epochs) - EIGENVALUE_WINDOW
         assert values[chosen - 1] < values[-1] and result.metrics["epoch"] == chosen
-        cell = result.updater.arch.snapshot()["alpha.cell"]
+        cell = result.bilevel.arch.snapshot()["alpha.cell"]
         assert torch.equal(cell, result.history["alpha.cell"][chosen])
         assert result.text == result.epochs[chosen - 1]["genotype"]
     else:
@@ -186,7 +186,7 @@ def test_a_space_of_ones_own(tmp_path: Path) -> None:
     assert plan.config.num_nodes == 4 and plan.config.space == name
     config = replace(plan.config, batch_size=8, epochs=1)
     result = search_toponas(load_space(name), make_loaders(config), config)
-    assert int(result.updater.arch.derive()["cell"].edges.sum()) == 4
+    assert int(result.bilevel.arch.derive()["cell"].edges.sum()) == 4
 
 
 def test_what_does_not_fit() -> None:

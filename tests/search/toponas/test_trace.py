@@ -11,13 +11,12 @@ from matplotlib.figure import Figure
 from safetensors.torch import load_file, save_file
 
 from gnas.errors import DataError, MissingDataError
-from gnas.search.toponas import toponas_space
-from gnas.search.toponas.loop import EIGENVALUE_WINDOW
+from gnas.search.toponas import search, toponas_space
 from gnas.search.toponas.plan import plan_search
-from gnas.search.toponas.record import HISTORY
 from gnas.search.toponas.run import run_search
+from gnas.search.toponas.state import HISTORY
+from gnas.search.toponas.stopping import EIGENVALUE_WINDOW
 from gnas.search.toponas.trace import read_trace
-from gnas.search.toponas.updates import Updater
 from gnas.spaces.toponas.figure import cell_figures
 from gnas.spaces.toponas.genotype import Genotype
 from gnas.topology import TopologyDistribution
@@ -34,7 +33,7 @@ def stopped(tmp_path_factory: pytest.TempPathFactory) -> Path:
     out: Path = tmp_path_factory.mktemp("stopped")
     plan = plan_search(**FAST, epochs=9, arch_lr=1.0, stop_eigenvalue=0.75)
     with pytest.MonkeyPatch.context() as patch:
-        patch.setattr(Updater, "alpha_eigenvalue", lambda self, batch: 2.0**self.epoch)
+        patch.setattr(search, "alpha_eigenvalue", lambda bilevel, batch: 2.0**bilevel.epoch)
         run_search(plan, out=out)
     return out
 

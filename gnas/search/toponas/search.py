@@ -1,45 +1,49 @@
-"""The search itself: steps, epochs, what is reported, and the architecture at the end."""
+"""The supernet search: Algorithm 1 of TopoNAS, from batches to the architecture at the end."""
 
 from __future__ import annotations
 
 import logging
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Iterator
 from dataclasses import dataclass
+from itertools import repeat
 from typing import Any
 
-import torch
 from torch import Tensor, nn
 from torch_geometric.data import Data
 
 from gnas.data.batches import Batch
 from gnas.data.parts import SearchLoaders
-from gnas.errors import ConfigError, DataError, GnasError
-from gnas.search.toponas.arch import ArchParameters, DerivedCell, edge_codes
+from gnas.errors import ConfigError, DataError
+from gnas.search.toponas.arch import ArchParameters, edge_codes
+from gnas.search.toponas.bilevel import BilevelOptimizer
 from gnas.search.toponas.config import ToponasConfig
-from gnas.search.toponas.record import SearchRecord
-from gnas.search.toponas.state import SearchState
-from gnas.search.toponas.updates import Updater
+from gnas.search.toponas.hessian import alpha_eigenvalue
+from gnas.search.toponas.state import SearchRecord, SearchState
+from gnas.search.toponas.stopping import (
+    COLLAPSE_SHARE,
+    EIGENVALUE_WINDOW,
+    collapse_warning,
+    sharpening,
+)
 from gnas.search.toponas.where import search_space, supernets_of
 from gnas.spaces.base import Space
 from gnas.spaces.supernets import SupernetConfig
 from gnas.spaces.toponas.genotype import Genotype
-from gnas.training.devices import oom_hint
 from gnas.training.distributed import SINGLE_PROCESS, DistributedContext
+from gnas.training.loop import run_epochs, seeded
 from gnas.training.recording import Progress
 
 logger = logging.getLogger(__name__)
 
-COLLAPSE_SHARE = 0.5
-"""Choice: a normal cell with at least this share of skip connections is called collapsed."""
-EIGENVALUE_WINDOW = 5
-"""Epochs that eigenvalues are averaged over, and compared across (DARTS-ES, section 4.3)."""
+Batches = tuple[Batch, Batch, Batch | None]
+"""A batch of w, one of alpha, and one of beta where it has its own."""
 MIN_SIZE = 32
 """Smallest images that the ImageNet stem and the reductions leave something of."""
 
 
 @dataclass(frozen=True)
 class SupernetSearchResult:
-    """What a search found."""
+    """Result of a supernet search."""
 
     config: ToponasConfig
     architecture: Data
@@ -53,9 +57,9 @@ class SupernetSearchResult:
     """The epoch, from 1, whose architecture was derived: the last one, unless `stop_eigenvalue`
     went back to an earlier one."""
     metrics: dict[str, Any]
-    """Of the epoch derived."""
+    """Metrics of the epoch derived."""
     epochs: list[dict[str, Any]]
-    """Of every epoch."""
+    """Metrics of every epoch."""
     history: dict[str, Tensor]
     """alpha, beta and s (``alpha.normal``, ...) before the first and after every epoch:
     [epochs + 1, ...]."""
@@ -65,7 +69,7 @@ class SupernetSearchResult:
     """Time spent on the steps."""
     stopped: str | None
     """Why the search ended early, if it did."""
-    updater: Updater
+    bilevel: BilevelOptimizer
     """The supernet with its weights, and alpha and beta as they derive the architecture."""
 
     @property
@@ -89,7 +93,11 @@ def search_toponas(
     record: SearchRecord | None = None,
     report: Callable[[Progress], None] = lambda progress: None,
 ) -> SupernetSearchResult:
-    """Learns operations and topology in a supernet and derives an architecture.
+    """Learn operations and topology in a supernet, and derive an architecture.
+
+    Every step takes a batch of each stream and updates alpha, beta and w by gradient descent
+    (`BilevelOptimizer.step`); after the last epoch the most probable operations and topology are
+    the result (`ArchParameters.derive`).
 
     On the CPU the same config, images and number of threads and processes give the same bits,
     whether the search was interrupted or not. The global generator is left as found.
@@ -114,31 +122,41 @@ def search_toponas(
     Source: Huang et al., Explicitly Learning Topology for Differentiable NAS, 2020, Algorithm 1.
     """
     _check(space, loaders, config)
-    gpus = [torch.device(device)] if device.startswith("cuda") else []
-    with torch.random.fork_rng(devices=gpus), oom_hint(_advice(config)):
-        torch.manual_seed(config.seed)
-        updater = _updater(loaders, config, device, context, build)
-        state = SearchState(updater)
-        if record is not None and record.resume:
-            record.restore(state)
-        own = record if context.is_main else None
-        if own is not None:
-            own.start(state)
-        try:
-            _run(space, loaders, state, own, report)
-        finally:
-            if own is not None:
-                own.close()
+    with seeded(config.seed, device, _advice(config)):
+        bilevel = _bilevel(loaders, config, device, context, build)
+        state = SearchState(bilevel)
+
+        def step(batches: Batches, epoch: int) -> None:
+            _check_batches(batches, loaders)
+            state.add(bilevel.step(*batches, lr=config.lr_at(epoch), epoch=epoch))
+
+        run_epochs(
+            state,
+            epochs=config.epochs,
+            steps_per_epoch=loaders.train.per_pass,
+            batches=lambda start: _streams(loaders, start),
+            step=step,
+            end_epoch=lambda batches, epoch: _end_epoch(space, state, epoch, batches[1]),
+            record=record,
+            report=report,
+        )
     return _result(space, state)
 
 
-def _updater(
+def _streams(loaders: SearchLoaders, start: int) -> Iterator[Batches]:
+    """Batches of w, alpha and beta."""
+    beta = loaders.beta.stream(start) if loaders.beta is not None else repeat(None)
+    train, alpha = loaders.train.stream(start), loaders.alpha.stream(start)
+    yield from zip(train, alpha, beta, strict=True)
+
+
+def _bilevel(
     loaders: SearchLoaders,
     config: ToponasConfig,
     device: str,
     context: DistributedContext,
     build: Callable[[SupernetConfig], nn.Module] | None,
-) -> Updater:
+) -> BilevelOptimizer:
     supernet = (build or supernets_of(config).build)(
         SupernetConfig(
             in_channels=loaders.in_channels,
@@ -157,70 +175,32 @@ def _updater(
     context.broadcast([*supernet.state_dict().values(), *arch.state_dict().values()])
     if config.compile:
         supernet.compile()
-    return Updater(supernet.train(), arch, config, context)
+    return BilevelOptimizer(supernet.train(), arch, config, context)
 
 
-def _run(
-    space: Space,
-    loaders: SearchLoaders,
-    state: SearchState,
-    record: SearchRecord | None,
-    report: Callable[[Progress], None],
-) -> None:
-    config = state.updater.config
-    per_epoch = loaders.train.per_pass
-    total = per_epoch * config.epochs
-    train, alpha, beta = (
-        loader.stream(state.step) if loader is not None else None
-        for loader in (loaders.train, loaders.alpha, loaders.beta)
-    )
-    assert train is not None and alpha is not None
-    while state.step < total and state.stopped is None:
-        epoch = state.step // per_epoch
-        batches = next(train), next(alpha), next(beta) if beta is not None else None
-        _check_batches(batches, loaders, config)
-        result = state.updater.step(*batches, lr=config.lr_at(epoch), epoch=epoch)
-        if not result.is_finite:
-            raise GnasError(
-                f"losses must be finite, but in step {state.step % per_epoch + 1} of epoch "
-                f"{epoch + 1} they are {result.train.loss} (training) and {result.val.loss} "
-                f"(validation); lower lr ({config.lr}) or arch_lr ({config.arch_lr}), or search "
-                f"in float32 ({config.precision} now)"
-            )
-        state.add(result)
-        if state.step % per_epoch == 0:
-            _end_epoch(space, state, epoch, per_epoch, batches[1])
-            if record is not None:
-                record.epoch(state)
-        report(Progress(state.step, total, state.epochs[-1] if state.epochs else {}))
-        if record is not None:
-            record.save(state, if_due=state.step < total and state.stopped is None)
-
-
-def _end_epoch(space: Space, state: SearchState, epoch: int, per_epoch: int, batch: Batch) -> None:
-    """What an epoch showed; ``batch`` is alpha's last one."""
-    updater = state.updater
-    arch, config = updater.arch, updater.config
+def _end_epoch(space: Space, state: SearchState, epoch: int, batch: Batch) -> None:
+    """Add the metrics of an epoch, and decide whether to stop; ``batch`` is alpha's last one."""
+    arch, config = state.bilevel.arch, state.bilevel.config
     cells = arch.derive()
     metrics: dict[str, Any] = {
         "epoch": epoch + 1,
         "step": state.step,
         "lr": config.lr_at(epoch),
-        **state.take_means(per_epoch),
+        **state.take_means(state.step // (epoch + 1)),
         **arch.facts(),
     }
     for name, cell in cells.items():
         metrics[f"edges_{name}"] = int(cell.edges.sum())
         metrics[f"skip_share_{name}"] = cell.skip_share
     if config.stop_eigenvalue is not None:
-        metrics["eigenvalue"] = updater.alpha_eigenvalue(batch)
+        metrics["eigenvalue"] = alpha_eigenvalue(state.bilevel, batch)
     metrics["genotype"] = space.to_str(arch.form.graph(edge_codes(cells)))
     metrics["seconds"] = state.seconds
     main = arch.form.cells[0]
     share = cells[main].skip_share
     earlier = state.epochs[-1][f"skip_share_{main}"] if state.epochs else 0.0
     if share >= COLLAPSE_SHARE > earlier:
-        logger.warning("%s", _collapse(arch, main, cells[main], epoch))
+        logger.warning("%s", collapse_warning(arch, main, cells[main], epoch))
     state.epochs.append(metrics)
     state.snapshots.append(arch.snapshot())
     if config.stop_skip_share is not None and share >= config.stop_skip_share:
@@ -229,56 +209,23 @@ def _end_epoch(space: Space, state: SearchState, epoch: int, per_epoch: int, bat
             f"{epoch + 1}, and stop_skip_share is {config.stop_skip_share:.0%}"
         )
     elif config.stop_eigenvalue is not None:
-        state.stopped = _sharpening(state.epochs, config.stop_eigenvalue)
+        state.stopped = sharpening(state.epochs, config.stop_eigenvalue)
         if state.stopped is not None:
             state.chosen = len(state.epochs) - EIGENVALUE_WINDOW
     if state.stopped is not None:
         logger.warning("stopped early: %s", state.stopped)
 
 
-def smooth_eigenvalues(epochs: Sequence[Mapping[str, Any]]) -> list[float]:
-    """Mean eigenvalue of every epoch and those before it, `EIGENVALUE_WINDOW` in all at most."""
-    values = [float(epoch["eigenvalue"]) for epoch in epochs]
-    parts = [values[max(0, e + 1 - EIGENVALUE_WINDOW) : e + 1] for e in range(len(values))]
-    return [sum(part) / len(part) for part in parts]
-
-
-def _sharpening(epochs: Sequence[Mapping[str, Any]], share: float) -> str | None:
-    """Why to stop and derive the cell of `EIGENVALUE_WINDOW` epochs ago, if that is so."""
-    values = smooth_eigenvalues(epochs)
-    if len(values) <= EIGENVALUE_WINDOW:
-        return None
-    before, now = values[-1 - EIGENVALUE_WINDOW], values[-1]
-    if not before < share * now:
-        return None
-    return (
-        f"the largest eigenvalue of the validation loss' Hessian in alpha rose from {before:.3g} "
-        f"to {now:.3g} in {EIGENVALUE_WINDOW} epochs, and stop_eigenvalue is {share:g}; the "
-        f"architecture is that of epoch {len(values) - EIGENVALUE_WINDOW}"
-    )
-
-
-def _collapse(arch: ArchParameters, name: str, cell: DerivedCell, epoch: int) -> str:
-    skip, best = arch.skip_advantage(name, cell.edges)
-    edges = int(cell.edges.sum())
-    return (
-        f"the search collapses: after epoch {epoch + 1} {round(cell.skip_share * edges)} of "
-        f"{edges} edges of the {name} cell are skip connections (mean weight there {skip:.3f}, "
-        f"against {best:.3f} of the strongest convolution); fewer epochs, a lower arch_lr or "
-        "stop_skip_share avoid it"
-    )
-
-
 def _result(space: Space, state: SearchState) -> SupernetSearchResult:
-    updater = state.updater
+    bilevel = state.bilevel
     chosen = state.chosen or len(state.epochs)
     if state.chosen is not None:
-        updater.arch.restore(state.snapshots[chosen])
-    cells = updater.arch.derive()
-    architecture = updater.arch.form.graph(edge_codes(cells))
+        bilevel.arch.restore(state.snapshots[chosen])
+    cells = bilevel.arch.derive()
+    architecture = bilevel.arch.form.graph(edge_codes(cells))
     space.validate(architecture)
     return SupernetSearchResult(
-        config=updater.config,
+        config=bilevel.config,
         architecture=architecture,
         text=space.to_str(architecture),
         derived={name: cell.how for name, cell in cells.items()},
@@ -286,10 +233,10 @@ def _result(space: Space, state: SearchState) -> SupernetSearchResult:
         metrics=state.epochs[chosen - 1],
         epochs=state.epochs,
         history=state.history(),
-        supernet_params=sum(p.numel() for p in updater.w),
+        supernet_params=sum(p.numel() for p in bilevel.w),
         seconds=state.seconds,
         stopped=state.stopped,
-        updater=updater,
+        bilevel=bilevel,
     )
 
 
@@ -312,9 +259,7 @@ def _check(space: Space, loaders: SearchLoaders, config: ToponasConfig) -> None:
         )
 
 
-def _check_batches(
-    batches: tuple[Batch | None, ...], loaders: SearchLoaders, config: ToponasConfig
-) -> None:
+def _check_batches(batches: Batches, loaders: SearchLoaders) -> None:
     size = loaders.image_size
     for x, y in (batch for batch in batches if batch is not None):
         if x.shape[1:] != (loaders.in_channels, size, size) or y.shape != x.shape[:1]:
@@ -322,15 +267,10 @@ def _check_batches(
                 f"batches must hold images [B, {loaders.in_channels}, {size}, {size}] and labels "
                 f"[B], but got {list(x.shape)} and {list(y.shape)}"
             )
-        if len(y) % config.accumulate:
-            raise ConfigError(
-                f"each process's share of a batch must be a multiple of accumulate, "
-                f"but got {len(y)} images and accumulate={config.accumulate}"
-            )
 
 
 def _advice(config: ToponasConfig) -> str:
-    """What helps where the memory does not suffice."""
+    """Advice for where the memory does not suffice."""
     return (
         f"raise accumulate (now {config.accumulate}: pieces that a batch of "
         f"{config.batch_size} is taken in), set recompute (now {config.recompute}), or lower "

@@ -1,0 +1,63 @@
+"""Early ends of a search: collapse to skip connections, and a sharp optimum in alpha."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from typing import Any
+
+from gnas.search.toponas.arch import ArchParameters, DerivedCell
+
+COLLAPSE_SHARE = 0.5
+"""Choice: a normal cell with at least this share of skip connections is called collapsed."""
+EIGENVALUE_WINDOW = 5
+"""Epochs that eigenvalues are averaged over, and compared across (DARTS-ES, section 4.3)."""
+
+
+def smooth_eigenvalues(epochs: Sequence[Mapping[str, Any]]) -> list[float]:
+    """Mean eigenvalue of every epoch and those before it, `EIGENVALUE_WINDOW` in all at most.
+
+    Args:
+        epochs: Metrics of every epoch.
+    """
+    values = [float(epoch["eigenvalue"]) for epoch in epochs]
+    parts = [values[max(0, e + 1 - EIGENVALUE_WINDOW) : e + 1] for e in range(len(values))]
+    return [sum(part) / len(part) for part in parts]
+
+
+def sharpening(epochs: Sequence[Mapping[str, Any]], share: float) -> str | None:
+    """Reason to stop and derive the cell of `EIGENVALUE_WINDOW` epochs ago, if there is one.
+
+    Args:
+        epochs: Metrics of every epoch.
+        share: Share of the current eigenvalue below which that of then calls for a stop.
+    """
+    values = smooth_eigenvalues(epochs)
+    if len(values) <= EIGENVALUE_WINDOW:
+        return None
+    before, now = values[-1 - EIGENVALUE_WINDOW], values[-1]
+    if not before < share * now:
+        return None
+    return (
+        f"the largest eigenvalue of the validation loss' Hessian in alpha rose from {before:.3g} "
+        f"to {now:.3g} in {EIGENVALUE_WINDOW} epochs, and stop_eigenvalue is {share:g}; the "
+        f"architecture is that of epoch {len(values) - EIGENVALUE_WINDOW}"
+    )
+
+
+def collapse_warning(arch: ArchParameters, name: str, cell: DerivedCell, epoch: int) -> str:
+    """Warning of a cell that consists of skip connections.
+
+    Args:
+        arch: alpha and beta.
+        name: Type of the cell.
+        cell: The cell that they mean.
+        epoch: Number of the epoch, from 0.
+    """
+    skip, best = arch.skip_advantage(name, cell.edges)
+    edges = int(cell.edges.sum())
+    return (
+        f"the search collapses: after epoch {epoch + 1} {round(cell.skip_share * edges)} of "
+        f"{edges} edges of the {name} cell are skip connections (mean weight there {skip:.3f}, "
+        f"against {best:.3f} of the strongest convolution); fewer epochs, a lower arch_lr or "
+        "stop_skip_share avoid it"
+    )
