@@ -25,8 +25,8 @@ class GraphEncoder(nn.Module, Pretrained, Encoder):
 
     The functional form (`gnas.graphs.functional_form`) has operations on nodes whatever the space,
     no dead branch and no skip connection, so cells that compute the same get the same embedding.
-    A node starts as its operation; a network (`gnas.encoders.networks`) lets it hear of the
-    others; the embedding is a perceptron on the sum of all states, of the sources' and of the
+    A node starts as its operation; a network (`gnas.encoders.networks`) passes messages among
+    the nodes; the embedding is a perceptron on the sum of all states, of the sources' and of the
     sinks'. No hand-made number enters.
 
     Args:
@@ -52,10 +52,10 @@ class GraphEncoder(nn.Module, Pretrained, Encoder):
         self.max_nodes, self.sees_ops = vocabulary.max_nodes, True
         with torch.random.fork_rng(devices=[]):
             torch.manual_seed(config.seed)
-            self.kinds = nn.Embedding(config.vocabulary.num_kinds + 1, config.width)
+            self.op_embedding = nn.Embedding(config.vocabulary.num_kinds + 1, config.width)
             self.network = NETWORKS[config.network](config.width, config.layers)
             states = self.network.out_width
-            self.summed = nn.Linear(states, states)
+            self.sum_proj = nn.Linear(states, states)
             self.readout = nn.Sequential(
                 nn.LayerNorm(3 * states),
                 nn.Linear(3 * states, 2 * config.width),
@@ -79,7 +79,7 @@ class GraphEncoder(nn.Module, Pretrained, Encoder):
             int64 [N, n], float32 [N, n, n] -> [N, n, w].
         """
         real = (ops >= 0).unsqueeze(2).to(edges.dtype)
-        found: Tensor = self.network(self.kinds(ops.clamp(min=0)) * real, edges, real)
+        found: Tensor = self.network(self.op_embedding(ops.clamp(min=0)) * real, edges, real)
         return found
 
     def forward(self, ops: Tensor, edges: Tensor) -> Tensor:
@@ -88,7 +88,7 @@ class GraphEncoder(nn.Module, Pretrained, Encoder):
         real = (ops >= 0).to(edges.dtype)
         sources = (edges.sum(1) == 0) * real  # [N, n]
         sinks = (edges.sum(2) == 0) * real  # [N, n]
-        summed = (self.summed(states).relu() * real[:, :, None]).sum(1)  # [N, w]
+        summed = (self.sum_proj(states).relu() * real[:, :, None]).sum(1)  # [N, w]
         ends = [torch.einsum("nv,nvw->nw", which, states) for which in (sources, sinks)]
         embedding: Tensor = self.readout(torch.cat([summed, *ends], 1).relu().log1p())
         return embedding

@@ -13,7 +13,7 @@ from torch import Tensor, nn
 
 
 class Sweep(nn.Module):
-    """One pass over the nodes in topological order: each is told what its predecessors know.
+    """One pass over the nodes in topological order, with messages along the edges.
 
     The state of node j is log1p(relu(U x_j + g_j * V [sum, mean])) where sum and mean run over the
     states of those that feed j, as often as they do, and the gate g_j is a sigmoid of x_j: an
@@ -27,26 +27,27 @@ class Sweep(nn.Module):
 
     def __init__(self, inputs: int, width: int) -> None:
         super().__init__()
-        self.own = nn.Linear(inputs, width)
+        self.self_proj = nn.Linear(inputs, width)
         self.gate = nn.Linear(inputs, width)
-        self.heard = nn.Linear(2 * width, width, bias=False)
+        self.message_proj = nn.Linear(2 * width, width, bias=False)
 
     def forward(self, x: Tensor, edges: Tensor) -> Tensor:
         """States [N, n, width] of nodes x [N, n, inputs] in topological order."""
-        own, gate = self.own(x).unbind(1), torch.sigmoid(self.gate(x)).unbind(1)  # n of [N, width]
+        own = self.self_proj(x).unbind(1)  # n of [N, width]
+        gate = torch.sigmoid(self.gate(x)).unbind(1)  # n of [N, width]
         arriving = edges.transpose(1, 2)  # [N, n, n]: row j has the edges into j
         share = 1 / edges.sum(1).clamp(min=1)  # [N, n]
         states = [_squeezed(own[0])]
         for j in range(1, x.size(1)):
             before = torch.stack(states, 1)  # [N, j, width]
             total = torch.bmm(arriving[:, j : j + 1, :j], before)[:, 0]  # [N, width]
-            heard = self.heard(torch.cat([total, total * share[:, j, None]], 1))  # [N, width]
-            states.append(_squeezed(own[j] + gate[j] * heard))
+            both = torch.cat([total, total * share[:, j, None]], 1)  # [N, 2 width]
+            states.append(_squeezed(own[j] + gate[j] * self.message_proj(both)))
         return torch.stack(states, 1)
 
 
 class DAGNetwork(nn.Module):
-    """Information flows through the cell forward, then, knowing that, backward; ``layers`` times.
+    """Messages along the edges, then, knowing these, against them; ``layers`` times.
 
     In the spirit of GATES: operations gate what flows along the data's own direction. Different
     from it on purpose: there is a backward flow, sums are kept beside means, so that paths can be
@@ -64,16 +65,16 @@ class DAGNetwork(nn.Module):
         super().__init__()
         self.out_width = 2 * width
         sizes = [width] + [2 * width] * (layers - 1)
-        self.forth = nn.ModuleList(Sweep(size, width) for size in sizes)
-        self.back = nn.ModuleList(Sweep(size + width, width) for size in sizes)
+        self.forward_layers = nn.ModuleList(Sweep(size, width) for size in sizes)
+        self.backward_layers = nn.ModuleList(Sweep(size + width, width) for size in sizes)
 
     def forward(self, x: Tensor, edges: Tensor, real: Tensor) -> Tensor:
         """See the module."""
         reverse = edges.transpose(1, 2).flip(1, 2)
-        for forth, back in zip(self.forth, self.back, strict=True):
-            down = forth(x, edges) * real  # [N, n, width]
+        for forward, backward in zip(self.forward_layers, self.backward_layers, strict=True):
+            down = forward(x, edges) * real  # [N, n, width]
             known = torch.cat([x, down], 2).flip(1)  # [N, n, w + width], last node first
-            up = back(known, reverse).flip(1) * real  # [N, n, width]
+            up = backward(known, reverse).flip(1) * real  # [N, n, width]
             x = torch.cat([down, up], 2)  # [N, n, 2 width]
         return x
 
@@ -101,14 +102,15 @@ class GINNetwork(nn.Module):
             inner = nn.Sequential(nn.Linear(size, width), nn.ReLU(), nn.Linear(width, width))
             return DenseGINConv(inner)  # type: ignore[no-any-return]
 
-        self.forth = nn.ModuleList(conv(size) for size in sizes)
-        self.back = nn.ModuleList(conv(size) for size in sizes)
+        self.forward_layers = nn.ModuleList(conv(size) for size in sizes)
+        self.backward_layers = nn.ModuleList(conv(size) for size in sizes)
 
     def forward(self, x: Tensor, edges: Tensor, real: Tensor) -> Tensor:
         """See the module."""
         arriving = edges.transpose(1, 2)
-        for forth, back in zip(self.forth, self.back, strict=True):
-            x = torch.cat([_squeezed(forth(x, arriving)), _squeezed(back(x, edges))], 2) * real
+        for forward, backward in zip(self.forward_layers, self.backward_layers, strict=True):
+            parts = [_squeezed(forward(x, arriving)), _squeezed(backward(x, edges))]
+            x = torch.cat(parts, 2) * real  # [N, n, 2 width]
         return x
 
 
@@ -136,7 +138,7 @@ class GPSNetwork(nn.Module):
         from torch_geometric.nn import GINEConv, GPSConv
 
         self.out_width = width
-        self.places = nn.Linear(2 + self.WALK - 1, width)
+        self.pos_proj = nn.Linear(2 + self.WALK - 1, width)
 
         def block() -> nn.Module:
             inner = nn.Sequential(nn.Linear(width, width), nn.ReLU(), nn.Linear(width, width))
@@ -148,7 +150,7 @@ class GPSNetwork(nn.Module):
     def forward(self, x: Tensor, edges: Tensor, real: Tensor) -> Tensor:
         """See the module."""
         size, n, width = x.shape
-        x = x + self.places(structural_encodings(edges, self.WALK)) * real
+        x = x + self.pos_proj(structural_encodings(edges, self.WALK)) * real
         kept = real[:, :, 0].flatten() > 0  # [N n]
         place = kept.cumsum(0) - 1  # of every node among the real ones
         graph, source, target = edges.nonzero().unbind(1)

@@ -33,12 +33,12 @@ def naive_sweep(sweep: Sweep, x: Tensor, edges: Tensor) -> Tensor:
     """A sweep over one graph, node by node and edge by edge: [n, inputs], [n, n] -> [n, w]."""
     states: list[Tensor] = []
     for j in range(len(x)):
-        total, count = torch.zeros(sweep.own.out_features), 0.0
+        total, count = torch.zeros(sweep.self_proj.out_features), 0.0
         for i, state in enumerate(states):
             for _ in range(int(edges[i, j])):
                 total, count = total + state, count + 1
-        heard = sweep.heard(torch.cat([total, total / max(count, 1)]))
-        value = sweep.own(x[j]) + torch.sigmoid(sweep.gate(x[j])) * heard
+        heard = sweep.message_proj(torch.cat([total, total / max(count, 1)]))
+        value = sweep.self_proj(x[j]) + torch.sigmoid(sweep.gate(x[j])) * heard
         states.append(torch.log1p(value.relu()))
     return torch.stack(states)
 
@@ -59,7 +59,7 @@ def test_the_dag_network_sweeps_back_with_what_it_heard_on_the_way_forth() -> No
     found = network(x, edges, real)
     for i, n in enumerate(real.sum((1, 2)).int().tolist()):
         states, wiring = x[i, :n], edges[i, :n, :n]
-        for forth, back in zip(network.forth, network.back, strict=True):
+        for forth, back in zip(network.forward_layers, network.backward_layers, strict=True):
             assert isinstance(forth, Sweep)
             assert isinstance(back, Sweep)
             down = naive_sweep(forth, states, wiring)
@@ -76,7 +76,7 @@ def test_gin_is_the_sparse_one_of_pyg() -> None:
     edges = (edges > 0).float()
     network = GINNetwork(WIDTH, 1)
     found = network(x, edges, real)
-    forth, back = network.forth[0], network.back[0]
+    forth, back = network.forward_layers[0], network.backward_layers[0]
     for i, n in enumerate(real.sum((1, 2)).int().tolist()):
         edge_index, _ = dense_to_sparse(edges[i, :n, :n])
         parts = []
