@@ -14,14 +14,14 @@ class FactorizedReduce(nn.Module):
     def __init__(self, in_channels: int, out_channels: int) -> None:
         super().__init__()
         half = out_channels // 2
-        self.here = nn.Conv2d(in_channels, half, 1, stride=2, bias=False)
-        self.further = nn.Conv2d(in_channels, out_channels - half, 1, stride=2, bias=False)
+        self.conv_1 = nn.Conv2d(in_channels, half, 1, stride=2, bias=False)
+        self.conv_2 = nn.Conv2d(in_channels, out_channels - half, 1, stride=2, bias=False)
         self.norm = nn.BatchNorm2d(out_channels)
 
     def forward(self, x: Tensor) -> Tensor:
         x = torch.relu(x)
         shifted = nn.functional.pad(x, (-1, 1, -1, 1))
-        return self.norm(torch.cat([self.here(x), self.further(shifted)], dim=1))
+        return self.norm(torch.cat([self.conv_1(x), self.conv_2(shifted)], dim=1))
 '''
 RELU_CONV_NORM = """
 def relu_conv_norm(in_channels: int, out_channels: int) -> nn.Sequential:

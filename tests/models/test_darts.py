@@ -151,8 +151,8 @@ def test_primitives(name: str, stride: int) -> None:
 
 def test_factorized_reduce_sees_every_pixel() -> None:
     op = FactorizedReduce(1, 2).eval()
-    nn.init.ones_(op.here.weight)
-    nn.init.ones_(op.further.weight)
+    nn.init.ones_(op.conv_1.weight)
+    nn.init.ones_(op.conv_2.weight)
     image = torch.arange(1.0, 17).view(1, 1, 4, 4)
     torch.testing.assert_close(op(image)[0, 0], image[0, 0, ::2, ::2], rtol=1e-4, atol=1e-4)
     torch.testing.assert_close(op(image)[0, 1], image[0, 0, 1::2, 1::2], rtol=1e-4, atol=1e-4)

@@ -81,15 +81,15 @@ class FactorizedReduce(nn.Module):
         super().__init__()
         half = out_channels // 2
         self.relu = nn.ReLU()
-        self.here = nn.Conv2d(in_channels, half, 1, stride=2, bias=False)
-        self.further = nn.Conv2d(in_channels, out_channels - half, 1, stride=2, bias=False)
+        self.conv_1 = nn.Conv2d(in_channels, half, 1, stride=2, bias=False)
+        self.conv_2 = nn.Conv2d(in_channels, out_channels - half, 1, stride=2, bias=False)
         self.norm = norm(out_channels)
 
     def forward(self, x: Tensor) -> Tensor:
         """[B, in_channels, H, W] -> [B, out_channels, ceil(H / 2), ceil(W / 2)]."""
         x = self.relu(x)
         shifted = nn.functional.pad(x, (-1, 1, -1, 1))  # x[:, :, 1:, 1:], of unchanged size
-        out: Tensor = self.norm(torch.cat([self.here(x), self.further(shifted)], dim=1))
+        out: Tensor = self.norm(torch.cat([self.conv_1(x), self.conv_2(shifted)], dim=1))
         return out
 
 
