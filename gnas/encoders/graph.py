@@ -126,7 +126,7 @@ def pack_graphs(forms: DenseBatch) -> np.ndarray:
 
 
 def unpack_graphs(rows: np.ndarray) -> tuple[Tensor, Tensor]:
-    """What networks read, padded no further than the largest form: the way back of `pack_graphs`.
+    """Inputs of networks, padded no further than the largest form: the inverse of `pack_graphs`.
 
     Shapes: [N, n + n (n - 1) / 2] -> int64 [N, m], float32 [N, m, m] with m <= n.
     """
@@ -142,7 +142,7 @@ def unpack_graphs(rows: np.ndarray) -> tuple[Tensor, Tensor]:
 
 @torch.inference_mode()
 def apply_in_chunks(network: Callable[[Tensor, Tensor], Tensor], rows: np.ndarray) -> Tensor:
-    """What a network that reads `unpack_graphs` says of rows of `pack_graphs`, some at a time.
+    """Outputs of a network that reads `unpack_graphs` for rows of `pack_graphs`, by chunks.
 
     Shapes: [N, n + n (n - 1) / 2] -> [N, ...].
     """

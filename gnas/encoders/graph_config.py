@@ -31,12 +31,12 @@ class GraphEncoderConfig:
     """
 
     vocabulary: Vocabulary
-    """What its graphs mean."""
+    """Vocabulary of its graphs."""
     space: str = ""
     """Key in `gnas.spaces.SPACES` of the space whose cells it is pretrained on; empty for graphs
     of one's own."""
     network: GraphNetworkName = "dag"
-    """Of `gnas.encoders.networks.NETWORKS`."""
+    """Name of the network in `gnas.encoders.networks.NETWORKS`."""
     width: Size = 48
     """Width of the states of nodes."""
     layers: Size = 1

@@ -35,7 +35,7 @@ CONVERSION = (
 
 @dataclass(frozen=True, kw_only=True)
 class NetworkFacts:
-    """What must be known to build a network again and to feed it.
+    """Facts from which a network can be built again and fed.
 
     Example:
         >>> from gnas.spaces import NASBench201
@@ -184,7 +184,7 @@ def _describes_network(path: Path) -> bool:
 
 
 def read_facts(folder: Path, space: Space | None = None) -> NetworkFacts:
-    """What ``config.json`` says about the network in a folder.
+    """Facts of the network in a folder, from its ``config.json``.
 
     Args:
         folder: Where it is.

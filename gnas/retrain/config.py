@@ -63,7 +63,7 @@ class RetrainConfig:
     warmup_epochs: CountOrZero = 0
     """Epochs over which the rate first rises linearly."""
     momentum: BelowOne = 0.9
-    """Of SGD."""
+    """Momentum of SGD."""
     weight_decay: NotNegative = 3e-4
     """L2 penalty on all weights."""
     gradient_clip: Positive = 5.0
@@ -94,7 +94,7 @@ class RetrainConfig:
     compile: bool = False
     """Run the network through torch.compile."""
     seed: Seed = 0
-    """Of initial weights, order of images, augmentation and dropped paths."""
+    """Seed of initial weights, order of images, augmentation and dropped paths."""
 
     def __post_init__(self) -> None:
         check_pieces(self.batch_size, self.accumulate)
@@ -110,7 +110,7 @@ class RetrainConfig:
 
     @property
     def augmentation(self) -> Augmentation:
-        """What is done to the training images."""
+        """Augmentation of the training images."""
         return Augmentation(
             flip=self.flip, padding=self.padding, cutout=self.cutout, jitter=self.jitter
         )

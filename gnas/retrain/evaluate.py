@@ -36,7 +36,7 @@ def evaluate_network(
     device: str = "cpu",
     batch_size: int = 1,
 ) -> dict[str, Any]:
-    """What a saved network does on test images, how large and how fast it is.
+    """Accuracy of a saved network on test images, its size and its speed.
 
     Pixels are normalised as in its training.
 

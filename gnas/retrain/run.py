@@ -226,7 +226,7 @@ def _note_epochs(folder: Path, plan: RetrainPlan, *, data: dict[str, Any], devic
 
 
 def _state(folder: Path, context: DistributedContext, epochs: int) -> int:
-    """What a run to be resumed has of a training: the main process looks, all agree."""
+    """State of a training in a run to be resumed: the main process looks, all agree."""
     found = NEW
     if (folder / "result.json").exists() and not ended_before(folder, epochs):
         found = DONE
@@ -271,7 +271,7 @@ def result_facts(
     device: str,
     context: DistributedContext,
 ) -> dict[str, Any]:
-    """What ``result.json`` and ``--json`` say of one training."""
+    """Content of ``result.json`` and ``--json`` for one training."""
     shape = (images.in_channels, images.config.size, images.config.size)
     metrics = {**result.epochs[-1], **result.test.facts("test")}
     if result.best_test is not None:

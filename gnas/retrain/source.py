@@ -20,7 +20,7 @@ DATASETS = {"imagenet-3pct": "imagenet"}
 
 @dataclass(frozen=True, kw_only=True)
 class RunSource:
-    """What a search or a training worked on."""
+    """Images that a search or a training worked on."""
 
     folder: Path
     """The run's."""
@@ -65,7 +65,7 @@ class RunSource:
 
 
 def run_source(folder: Path) -> RunSource | None:
-    """What the run in ``folder`` worked on; None where there is no run, or one without images.
+    """Images that the run in ``folder`` worked on; None without a run or without images.
 
     Raises:
         DataError: the run's files are damaged.
@@ -131,7 +131,7 @@ def _ends(data: Mapping[str, Any]) -> dict[str, int]:
 
 
 def _network(folder: Path, config: Mapping[str, Any]) -> dict[str, Any]:
-    """What a training asked for, or what a finished search says of its network."""
+    """Options of a training, or of the network of a finished search."""
     if isinstance(config.get("retrain"), dict):
         found = {name: config["retrain"].get(name) for name in SIZES}
         return {**config["retrain"].get("network", {}), **found}

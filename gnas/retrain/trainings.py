@@ -39,7 +39,7 @@ class Trainings:
     config: RetrainConfig
     """How each is trained; ``seed`` is the first one."""
     images: TrainTestConfig
-    """What on."""
+    """Images to train and test on."""
     repeats: int = 1
     """Trainings of each size, with seeds ``seed``, ``seed + 1``, ..."""
     layers: tuple[int, ...] = ()
@@ -174,7 +174,7 @@ def of_networks(changes: Mapping[str, Any]) -> dict[str, Any]:
 
 
 def recorded_trainings(record: Mapping[str, Any]) -> Trainings:
-    """What a run's ``config.json`` says of its trainings."""
+    """Trainings in the ``config.json`` of a run."""
     return Trainings(
         config=RetrainConfig.from_dict(record["retrain"]),
         images=TrainTestConfig(**record["images"]),

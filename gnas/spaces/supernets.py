@@ -46,7 +46,7 @@ class SupernetConfig:
     partial: Channels = 1
     """Only 1/partial of the channels go through the operations; 4 is PC-DARTS."""
     kernels: Literal["auto", "native", "torch"] = "auto"
-    """Who computes the cells: C code (CPU, float32 and float64), PyTorch, or C where it can."""
+    """Implementation of the cells: C code (CPU, float32, float64), PyTorch, or C where it can."""
     recompute: bool = False
     """Keep only the cells' outputs and compute the rest again in the backward: less memory."""
 

@@ -32,18 +32,18 @@ METRICS = "metrics.jsonl"
 
 @dataclass(frozen=True)
 class Progress:
-    """Where a run is."""
+    """Position of a run."""
 
     step: int
     """Steps done."""
     total: int
     """Steps in all."""
     metrics: dict[str, Any] = field(default_factory=dict)
-    """Of the last whole epoch."""
+    """Metrics of the last whole epoch."""
 
 
 class Resumable(Protocol):
-    """What a record needs of the state of a run."""
+    """Interface of the state of a run that is recorded."""
 
     step: int
     """Steps done."""
@@ -64,7 +64,7 @@ class Resumable(Protocol):
         ...
 
     def load(self, tensors: Mapping[str, Tensor], record: Mapping[str, Any]) -> None:
-        """Takes everything from a checkpoint."""
+        """Take everything from a checkpoint."""
         ...
 
 
@@ -81,7 +81,7 @@ def _check_record(record: dict[str, Any]) -> None:
 
 
 class RunRecord(Generic[State]):
-    """Writes what a run has done, so that it can be watched, and resumed after any end.
+    """Files of a run, by which it can be watched, and resumed after any end.
 
     Files in ``folder``: ``metrics.jsonl``, one line an epoch; ``checkpoint/``; TensorBoard events.
 

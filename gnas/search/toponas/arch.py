@@ -25,7 +25,7 @@ ALPHA_SCALE = 1e-3
 
 @dataclass(frozen=True)
 class DerivedCell:
-    """What the variables of one cell type choose."""
+    """Choice of the variables of one cell type."""
 
     edges: Tensor
     """bool [E], in the order of the candidate edges."""
@@ -57,7 +57,7 @@ class ArchParameters(nn.Module):
         super().__init__()
         self.config = config
         self.form: Supernets = supernets_of(config)
-        """What is searched in."""
+        """Supernet of the space."""
         edges = self.form.edges
         columns = len(self.form.ops) + (0 if config.learns_topology else 1)
         self.relaxation = RELAXATIONS[config.relaxation](config.samples)
@@ -101,7 +101,7 @@ class ArchParameters(nn.Module):
         return cast(TopologyDistribution, self.topology[cell])
 
     def op_weights(self, cell: str) -> Tensor:
-        """What alpha means on average, without the column of `none`: [E, O] (eq. 1)."""
+        """Mean weights of the operations, without the column of `none`: [E, O] (eq. 1)."""
         return self.relaxation.mean(self.alpha[cell])[:, : len(self.form.ops)]
 
     def edge_scales(self, cell: str) -> Tensor:
@@ -111,7 +111,7 @@ class ArchParameters(nn.Module):
         return torch.ones_like(self.alpha[cell][:, 0])
 
     def mixed_weights(self, temperature: float = 1.0) -> tuple[MixedWeights, ...]:
-        """What the supernet is called with: the weights of every cell type.
+        """Arguments of the supernet beside images: the weights of every cell type.
 
         Relaxations that draw take their numbers from torch's global generator.
         """

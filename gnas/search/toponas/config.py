@@ -69,7 +69,7 @@ class ToponasConfig:
     """milenas: eta * lambda of eq. 22-23, the weight of the validation loss. Choice: MiLeNAS'
     published code has 1."""
     relaxation: RelaxationName = "softmax"
-    """What alpha means for a batch: weights of all operations (softmax; DARTS), sampled operations
+    """Meaning of alpha for a batch: weights of all operations (softmax; DARTS), sampled operations
     (gumbel; GDAS, SNAS), or a point drawn near them (dirichlet; DrNAS)."""
     samples: Annotated[int, Field(ge=0, le=100)] = 1
     """gumbel: operations drawn on every edge (GDAS: 1); 0 weighs all by the relaxed sample
@@ -112,9 +112,9 @@ class ToponasConfig:
     lr_min: NotNegative = 0.001
     """Last learning rate of w. Choice: DARTS'."""
     momentum: BelowOne = 0.9
-    """Of w's SGD."""
+    """Momentum of SGD for the supernet weights w."""
     weight_decay: NotNegative = 3e-4
-    """Of w."""
+    """Weight decay of the supernet weights w."""
     gradient_clip: Positive = 5.0
     """Largest norm of w's gradient. Choice: DARTS'."""
     arch_lr: Rate = 3e-4
@@ -122,7 +122,7 @@ class ToponasConfig:
     beta_lr: Rate | None = None
     """Learning rate of beta alone; None takes ``arch_lr``."""
     arch_weight_decay: NotNegative = 1e-3
-    """Of alpha and beta."""
+    """Weight decay of alpha and beta."""
     arch_betas: tuple[BelowOne, BelowOne] = (0.5, 0.999)
     """Adam's running averages for alpha and beta. Choice: DARTS'."""
     stop_skip_share: Annotated[float, Field(gt=0, le=1)] | None = None
@@ -136,13 +136,13 @@ class ToponasConfig:
     precision: Precision = "float32"
     """Autocast to this type; float16 scales the loss."""
     kernels: Literal["auto", "native", "torch"] = "auto"
-    """Of the supernet."""
+    """Implementation of the supernet's operations: C code on CPUs, PyTorch, or C where it can."""
     recompute: bool = False
     """Recompute activations in the backward pass: less memory, more time."""
     compile: bool = False
     """Run the supernet through torch.compile."""
     seed: Seed = 0
-    """Of initial values, order of images and augmentation."""
+    """Seed of initial values, order of images and augmentation."""
 
     def __post_init__(self) -> None:
         _check_together(self)
@@ -240,9 +240,9 @@ BASELINES: dict[str, dict[str, Any]] = {
     "beta-darts": {**_NO_TOPOLOGY, "alpha_penalty": 50.0},
     "darts-es": {**_NO_TOPOLOGY, "stop_eigenvalue": 0.75},
 }
-"""What makes a config a published method without topology variables: DARTS proper with its top-k
-input edges, DARTS with top-k output edges (Table 7), MiLeNAS, and those with other relaxations,
-penalties or ends."""
+"""Options that make a config a published method without topology variables: DARTS proper with
+its top-k input edges, DARTS with top-k output edges (Table 7), MiLeNAS, and those with other
+relaxations, penalties or ends."""
 
 
 def _check_together(config: ToponasConfig) -> None:

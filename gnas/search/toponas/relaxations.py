@@ -19,7 +19,7 @@ from gnas.search.toponas.config import RelaxationName
 
 
 class Relaxation(Protocol):
-    """What a search needs of a relaxation."""
+    """Interface of a relaxation."""
 
     @property
     def draws(self) -> bool:

@@ -65,24 +65,24 @@ class ToponasResult:
     architecture: str
     """In the space's notation."""
     genotype: Mapping[str, Any] | None
-    """Of DARTS' cells: the same as JSON."""
+    """The same as JSON, for DARTS' cells."""
     genotype_text: str | None
-    """Of DARTS' cells: the same as tools of that family read it."""
+    """The same as tools of that family read it, for DARTS' cells."""
     derived: Mapping[str, str]
     """How each cell was derived; see `SupernetSearchResult`."""
     stopped: str | None
     """Why the search ended early, if it did."""
     metrics: Mapping[str, Any]
-    """Of the epoch derived."""
+    """Metrics of the epoch derived."""
     undecided: Mapping[str, float]
     """See `undecided`."""
     random: RandomCell
     network: Any
     """Config of the network that ``gnas retrain`` trains of the cells on these images."""
     params: int
-    """Of that network."""
+    """Parameters of that network."""
     macs: int
-    """Of that network, for one image of the size that was searched on."""
+    """Multiply-accumulates of that network for one image of the size that was searched on."""
     supernet_params: int
     device: str
     threads: int
@@ -182,7 +182,7 @@ def result_of(
     device: str,
     context: DistributedContext,
 ) -> ToponasResult:
-    """What a search found, with the network that ``gnas retrain`` makes of it."""
+    """Result of a search, with the network that ``gnas retrain`` makes of it."""
     space = search_space(plan.config)
     size = network_config(space, plan.config, images)
     network = space.network(result.architecture, size)

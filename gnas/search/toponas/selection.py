@@ -82,7 +82,7 @@ class SelectionResult:
     searches: tuple[Validated, ...]
     chosen_seed: int
     test_acc: Accuracies
-    """Of the chosen cell's trainings."""
+    """Test accuracies of the trainings of the chosen cell."""
     random: RandomCells | None
     p_random: float | None
     """Welch's t-test between the two; None without two trainings of each."""

@@ -29,7 +29,7 @@ class SearchTrace:
     epoch: int
     """The epoch, from 1, that has found the architecture: the last one of a search under way."""
     architecture: Data
-    """What it has found so far."""
+    """The architecture found so far."""
     text: str
     """The same in the space's notation."""
     epochs: list[dict[str, Any]]

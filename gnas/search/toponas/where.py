@@ -30,7 +30,7 @@ def search_space(config: ToponasConfig) -> Space:
 
 
 def supernets_of(config: ToponasConfig, space: Space | None = None) -> Supernets:
-    """What is searched in: the supernet of the config's space, or of ``space``.
+    """Supernet of the config's space, or of ``space``.
 
     Raises:
         UnsupportedError: the space has no supernet.
