@@ -28,7 +28,6 @@ from record import command_line, save_record
 
 from gnas.data.batches import Batch
 from gnas.retrain import RetrainConfig
-from gnas.retrain.measuring import device_name
 from gnas.retrain.plan import network_of
 from gnas.retrain.state import Training
 from gnas.search.toponas import ArchParameters, ToponasConfig
@@ -36,6 +35,7 @@ from gnas.search.toponas.bilevel import BilevelOptimizer
 from gnas.spaces import Genotype, TopoNAS
 from gnas.spaces.supernets import SupernetConfig
 from gnas.spaces.toponas.supernet import Supernet
+from gnas.training.devices import device_name
 from gnas.training.distributed import SINGLE_PROCESS, DistributedContext, init_distributed
 
 KINDS = ("search", "retrain")

@@ -29,9 +29,9 @@ from gnas.errors import ConfigError
 from gnas.models import NasgemNetworkConfig, nasgem_network
 from gnas.spaces.nasgem.network import wiring
 from gnas.training.batching import batch_sizes
+from gnas.training.evaluation import EVAL_BATCH
 from gnas.training.recipe import ProxyRecipe
 from gnas.training.short import (
-    EVAL_BATCH,
     ProxyResult,
     fresh_network,
     normalised,

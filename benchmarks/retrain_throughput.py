@@ -25,10 +25,10 @@ from record import command_line, save_record
 from gnas.data.config import TrainTestConfig
 from gnas.data.train_test import TrainTestImages, open_train_test
 from gnas.retrain import RetrainConfig, retrain_cifar10, retrain_imagenet
-from gnas.retrain.measuring import device_name
 from gnas.retrain.plan import network_of
 from gnas.retrain.state import Training
 from gnas.spaces import TopoNAS
+from gnas.training.devices import device_name
 
 
 def main() -> None:

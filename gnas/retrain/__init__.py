@@ -18,21 +18,15 @@ if TYPE_CHECKING:
     from gnas.retrain.config import retrain_imagenet as retrain_imagenet
     from gnas.retrain.loop import RetrainResult as RetrainResult
     from gnas.retrain.loop import retrain as retrain
-    from gnas.retrain.measuring import Measures as Measures
-    from gnas.retrain.measuring import latency as latency
-    from gnas.retrain.measuring import measure as measure
     from gnas.retrain.plan import RetrainPlan as RetrainPlan
     from gnas.retrain.plan import plan_retrain as plan_retrain
     from gnas.retrain.run import run_retrain as run_retrain
 
 _HOME = {
-    "Measures": "gnas.retrain.measuring",
     "PRESETS": "gnas.retrain.config",
     "RetrainConfig": "gnas.retrain.config",
     "RetrainPlan": "gnas.retrain.plan",
     "RetrainResult": "gnas.retrain.loop",
-    "latency": "gnas.retrain.measuring",
-    "measure": "gnas.retrain.measuring",
     "plan_retrain": "gnas.retrain.plan",
     "retrain": "gnas.retrain.loop",
     "retrain_cifar10": "gnas.retrain.config",
@@ -42,12 +36,9 @@ _HOME = {
 }
 __all__ = [
     "PRESETS",
-    "Measures",
     "RetrainConfig",
     "RetrainPlan",
     "RetrainResult",
-    "latency",
-    "measure",
     "plan_retrain",
     "retrain",
     "retrain_cifar10",

@@ -19,7 +19,6 @@ from gnas.config import (
     Seed,
     check_pieces,
     configuration,
-    from_record,
 )
 from gnas.data.config import Augmentation
 from gnas.training.schedules import Decay, decay, warmup
@@ -114,15 +113,6 @@ class RetrainConfig:
         return Augmentation(
             flip=self.flip, padding=self.padding, cutout=self.cutout, jitter=self.jitter
         )
-
-    @staticmethod
-    def from_dict(record: Mapping[str, Any]) -> RetrainConfig:
-        """The config that `dataclasses.asdict` or JSON wrote.
-
-        Raises:
-            ConfigError: unknown fields or impossible values.
-        """
-        return from_record(RetrainConfig, record)
 
 
 def retrain_cifar10() -> RetrainConfig:

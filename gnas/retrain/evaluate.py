@@ -15,8 +15,8 @@ from gnas.data.train_test import TrainTestImages, open_train_test
 from gnas.errors import DataError
 from gnas.models.counting import num_macs, num_params
 from gnas.models.saved import NetworkFacts
-from gnas.retrain.measuring import EVAL_BATCH, latency, measure
 from gnas.runs import NOTICE, environment
+from gnas.training.evaluation import EVAL_BATCH, evaluate, latency
 
 logger = logging.getLogger(__name__)
 
@@ -63,7 +63,7 @@ def evaluate_network(
     _check_fit(facts, opened)
     network = network.to(device).eval()
     shape = (opened.in_channels, images.size, images.size)
-    found = measure(
+    found = evaluate(
         network,
         opened.once("test", EVAL_BATCH, device=device),
         opened.num_classes,

@@ -11,11 +11,11 @@ from torch_geometric.data import Data
 
 from gnas.data.train_test import Part, TrainTestImages
 from gnas.retrain.config import RetrainConfig
-from gnas.retrain.measuring import EVAL_BATCH, Measures, measure
 from gnas.retrain.state import Training
 from gnas.spaces import Space
 from gnas.spaces.networks import NetworkConfig
 from gnas.training.distributed import SINGLE_PROCESS, DistributedContext
+from gnas.training.evaluation import EVAL_BATCH, EvalResult, evaluate
 from gnas.training.loop import run_epochs, seeded
 from gnas.training.recording import Progress, RunRecord
 
@@ -33,9 +33,9 @@ class RetrainResult:
     """Network with the weights after the epoch that was best on the validation part, if any."""
     best_epoch: int | None
     """Its number."""
-    test: Measures
+    test: EvalResult
     """Accuracy and loss of ``network`` on the test images."""
-    best_test: Measures | None
+    best_test: EvalResult | None
     """Accuracy and loss of ``best`` on the test images."""
     raised_after: list[int]
     """Epochs that it was to have at first, and each time when they were raised afterwards."""
@@ -119,22 +119,22 @@ def _end_epoch(training: Training, images: TrainTestImages, epoch: int, per_epoc
     context.check_identical(training.parameters, "weights")
     context.broadcast(list(training.network.buffers()))  # the running statistics of the main one
     if len(images.rows["val"]):
-        metrics |= measure_part(training, training.network, images, "val").facts("val")
+        metrics |= evaluate_part(training, training.network, images, "val").facts("val")
         earlier = [old["val_acc"] for old in training.epochs]
         if metrics["val_acc"] > max(earlier, default=-1.0):
             training.keep_best()
     if config.test_every and (epoch + 1) % config.test_every == 0:
-        metrics |= measure_part(training, training.network, images, "test").facts("test")
+        metrics |= evaluate_part(training, training.network, images, "test").facts("test")
     metrics["seconds"] = training.seconds
     training.epochs.append(metrics)
 
 
-def measure_part(
+def evaluate_part(
     training: Training, network: nn.Module, images: TrainTestImages, part: Part
-) -> Measures:
+) -> EvalResult:
     """Measure a network on a part of the images, all processes together."""
     config, context = training.config, training.context
-    return measure(
+    return evaluate(
         network,
         images.once(
             part, EVAL_BATCH, device=training.device, rank=context.rank, world=context.size
@@ -161,12 +161,12 @@ def _result(
         best_epoch = 1 + shares.index(max(shares))
         best = space.network(graph, network_config).to(training.device)
         best.load_state_dict(training.best)
-        best_test = measure_part(training, best.eval(), images, "test")
+        best_test = evaluate_part(training, best.eval(), images, "test")
     return RetrainResult(
         network=training.network.eval(),
         best=best,
         best_epoch=best_epoch,
-        test=measure_part(training, training.network, images, "test"),
+        test=evaluate_part(training, training.network, images, "test"),
         best_test=best_test,
         raised_after=training.raised_after,
         epochs=training.epochs,

@@ -9,7 +9,7 @@ from itertools import chain
 from pathlib import Path
 from typing import Any, Self, get_args
 
-from gnas.config import field_names, shared_out
+from gnas.config import field_names, from_record, shared_out
 from gnas.data.config import TRAIN_SIZE, TrainTestConfig
 from gnas.data.files import decoding, read_json
 from gnas.data.fitting import suited_batch
@@ -176,7 +176,7 @@ def of_networks(changes: Mapping[str, Any]) -> dict[str, Any]:
 def recorded_trainings(record: Mapping[str, Any]) -> Trainings:
     """Trainings in the ``config.json`` of a run."""
     return Trainings(
-        config=RetrainConfig.from_dict(record["retrain"]),
+        config=from_record(RetrainConfig, record["retrain"]),
         images=TrainTestConfig(**record["images"]),
         repeats=record["repeats"],
         layers=tuple(record["layers"]),

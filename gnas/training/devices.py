@@ -36,6 +36,20 @@ def resolve_device(name: str) -> str:
     return name
 
 
+def device_name(device: str) -> str:
+    """The device's own name: of a GPU its model, of a CPU what the system says."""
+    if device.startswith("cuda"):
+        return str(torch.cuda.get_device_name(device))
+    import platform
+
+    try:
+        with open("/proc/cpuinfo", encoding="utf-8") as file:
+            names = [line.partition(":")[2].strip() for line in file if "model name" in line]
+    except OSError:
+        names = []
+    return names[0] if names else platform.processor() or platform.machine()
+
+
 @contextmanager
 def one_thread() -> Iterator[None]:
     """Computes on one thread inside: BLAS, OpenMP and torch.

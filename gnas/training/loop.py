@@ -9,10 +9,8 @@ from typing import TypeVar
 import torch
 
 from gnas.training.devices import oom_hint
-from gnas.training.recording import Progress, RunRecord
-from gnas.training.state import TrainState
+from gnas.training.recording import Progress, RunRecord, State
 
-State = TypeVar("State", bound=TrainState)
 T = TypeVar("T")
 
 

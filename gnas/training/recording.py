@@ -12,9 +12,7 @@ from collections.abc import Collection, Mapping
 from contextlib import ExitStack
 from dataclasses import dataclass, field
 from pathlib import Path
-from typing import Any, Generic, Protocol, TypeVar
-
-from torch import Tensor
+from typing import Any, Generic, TypeVar
 
 from gnas.config import differences
 from gnas.data.files import decoding, replacing
@@ -22,6 +20,7 @@ from gnas.errors import ConfigError, DataError
 from gnas.loggers import RunLog
 from gnas.runs import check_folder, plain, working_in
 from gnas.training.checkpoints import Checkpoints
+from gnas.training.state import TrainState
 
 logger = logging.getLogger(__name__)
 
@@ -42,33 +41,7 @@ class Progress:
     """Metrics of the last whole epoch."""
 
 
-class Resumable(Protocol):
-    """Interface of the state of a run that is recorded."""
-
-    step: int
-    """Steps done."""
-    epochs: list[dict[str, Any]]
-    """Metrics of every epoch that ended, each with its number as ``epoch``."""
-
-    @property
-    def processes(self) -> int:
-        """Processes that work on the run."""
-        ...
-
-    def tensors(self) -> Mapping[str, Tensor]:
-        """Everything that is a tensor."""
-        ...
-
-    def record(self) -> Mapping[str, Any]:
-        """The rest, as JSON has it, with ``processes``."""
-        ...
-
-    def load(self, tensors: Mapping[str, Tensor], record: Mapping[str, Any]) -> None:
-        """Take everything from a checkpoint."""
-        ...
-
-
-State = TypeVar("State", bound=Resumable)
+State = TypeVar("State", bound=TrainState)
 """The state of a kind of run."""
 
 

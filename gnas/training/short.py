@@ -12,11 +12,9 @@ from torch import Tensor, nn
 from gnas.config import check_seed
 from gnas.data.images import ImageSplits
 from gnas.training.batching import batch_sizes, shuffled_batches
+from gnas.training.evaluation import EVAL_BATCH, evaluate
 from gnas.training.recipe import ProxyRecipe
 from gnas.training.step import minimize
-
-EVAL_BATCH = 256
-"""Images a batch when measuring; has no influence on the result."""
 
 
 @dataclass(frozen=True)
@@ -60,27 +58,17 @@ def train_proxy(
     start = time.perf_counter()
     train_loss = _fit(network, data["train"], recipe, seed)
     train_time_s = time.perf_counter() - start
-    val_acc, val_loss = accuracy_and_loss(network, *data["val"])
-    test_acc, _ = accuracy_and_loss(network, *data["test"])
-    return ProxyResult(val_acc, test_acc, val_loss, train_loss, train_time_s)
-
-
-def accuracy_and_loss(network: nn.Module, x: Tensor, y: Tensor) -> tuple[float, float]:
-    """Accuracy (a fraction) and mean cross-entropy (nats) of ``network`` on the images.
-
-    Shapes:
-        x [N, C, H, W], y [N].
-    """
     network.eval()
-    correct, loss = 0, 0.0
-    with torch.inference_mode():
-        for images, labels in zip(
-            torch.split(x, EVAL_BATCH), torch.split(y, EVAL_BATCH), strict=True
-        ):
-            logits = network(images)
-            correct += int((logits.argmax(1) == labels).sum())
-            loss += float(nn.functional.cross_entropy(logits, labels, reduction="sum"))
-    return correct / len(y), loss / len(y)
+    val, test = (
+        evaluate(
+            network,
+            zip(*(torch.split(part, EVAL_BATCH) for part in data[name]), strict=True),
+            images.num_classes,
+            channels_last=True,
+        )
+        for name in ("val", "test")
+    )
+    return ProxyResult(val.acc, test.acc, val.loss, train_loss, train_time_s)
 
 
 def _fit(

@@ -4,16 +4,13 @@ from __future__ import annotations
 
 import json
 import os
-from collections.abc import Mapping
-from dataclasses import dataclass, field
 from pathlib import Path
-from typing import Any
 
 import numpy as np
 import pytest
 import torch
 from safetensors.torch import save_file
-from torch import Tensor
+from torch import nn
 
 from gnas.errors import DataError
 from gnas.loggers import RunLog
@@ -33,6 +30,8 @@ from gnas.search.toponas.trace import read_trace as read_toponas
 from gnas.spaces import space_of_text
 from gnas.training.checkpoints import Checkpoints
 from gnas.training.recording import RunRecord
+from gnas.training.state import TrainState
+from gnas.training.step import loss_scaler, optimizer_step
 from tests.hostile.mutations import ROUNDS, VALUES, command, dumped, flipped, mutated, refused
 from tests.hostile.test_files import GENOTYPE
 
@@ -124,25 +123,17 @@ def test_results_of_trainings(tmp_path: Path, rng: np.random.Generator) -> None:
         refused(lambda: _finished(tmp_path, plan, result["data"]))
 
 
-@dataclass
-class State:
-    """The least that a run's state has."""
+class State(TrainState):
+    """A state after three steps."""
 
-    step: int = 3
-    epochs: list[dict[str, Any]] = field(default_factory=lambda: [{"epoch": 1}])
-    weights: Tensor = field(default_factory=lambda: torch.zeros(4))
-    processes: int = 1
-
-    def tensors(self) -> Mapping[str, Tensor]:
-        return {"w": self.weights}
-
-    def record(self) -> Mapping[str, Any]:
-        return {"epochs": self.epochs, "processes": self.processes}
-
-    def load(self, tensors: Mapping[str, Tensor], record: Mapping[str, Any]) -> None:
-        self.weights.copy_(tensors["w"])
-        self.epochs = [dict(epoch) for epoch in record["epochs"]]
-        self.step = record["step"]
+    def __init__(self) -> None:
+        network = nn.Linear(2, 1)
+        optimizer = torch.optim.Adam(network.parameters())
+        super().__init__({"w": network}, {"adam": optimizer}, loss_scaler("cpu", "float32"), "cpu")
+        for self.step in (1, 2, 3):
+            torch.autograd.backward(network(torch.ones(2)).sum())
+            optimizer_step(optimizer)
+        self.epochs.append({"epoch": 1})
 
 
 def test_checkpoints(tmp_path: Path, rng: np.random.Generator) -> None:

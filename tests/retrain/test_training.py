@@ -15,9 +15,9 @@ from torch import nn
 
 from gnas.errors import ConfigError, DataError, GnasError
 from gnas.retrain import RetrainConfig, retrain_cifar10, retrain_imagenet
-from gnas.retrain.measuring import measure
 from gnas.retrain.state import Training
 from gnas.training.checkpoints import Checkpoints
+from gnas.training.evaluation import evaluate
 from tests.conftest import ROOT
 from tests.retrain import ranks
 from tests.retrain.conftest import make_images, tiny, train
@@ -173,7 +173,7 @@ def test_best_weights_only_where_images_are_held_out() -> None:
     shares = [epoch["val_acc"] for epoch in result.epochs]
     assert result.best_epoch == 1 + shares.index(max(shares))
     assert result.best is not None and result.best_test is not None
-    found = measure(result.best, images.once("val", 3), 4)
+    found = evaluate(result.best, images.once("val", 3), 4)
     assert found.acc == max(shares) and found.count == 8
 
 

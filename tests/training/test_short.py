@@ -6,8 +6,9 @@ from torch import nn
 
 from gnas.data.images import ImageSplits, load_images
 from gnas.errors import ConfigError
+from gnas.training.evaluation import evaluate
 from gnas.training.recipe import ProxyRecipe
-from gnas.training.short import accuracy_and_loss, fresh_network, train_proxy
+from gnas.training.short import fresh_network, train_proxy
 
 
 @pytest.fixture(scope="module")
@@ -45,16 +46,18 @@ def test_same_seed_same_bits_and_the_global_generator_is_left_alone(digits: Imag
     assert first.val_loss != other.val_loss
 
 
-def test_measure_counts_every_image_once() -> None:
+def test_evaluation_counts_every_image_once() -> None:
     class Constant(nn.Module):
         def forward(self, x: torch.Tensor) -> torch.Tensor:
             return torch.tensor([0.0, 1.0]).expand(len(x), 2)
 
     y = torch.tensor([1] * 300 + [0] * 100)
-    accuracy, loss = accuracy_and_loss(Constant(), torch.zeros(400, 1, 2, 2), y)
+    batches = zip(torch.zeros(400, 1, 2, 2).split(150), y.split(150), strict=True)
+    found = evaluate(Constant(), batches, 2)
     reference = nn.functional.cross_entropy(torch.tensor([[0.0, 1.0]]).expand(400, 2), y)
-    assert accuracy == 0.75
-    assert loss == pytest.approx(float(reference), rel=1e-6)
+    assert found.acc == 0.75 and found.count == 400
+    assert found.confusion.tolist() == [[0, 100], [0, 300]]
+    assert found.loss == pytest.approx(float(reference), rel=1e-6)
 
 
 def test_recalibration_gives_the_statistics_of_the_final_weights(digits: ImageSplits) -> None:

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping
+from collections.abc import Callable
 from functools import partial
 from typing import Annotated, Any, Literal
 
@@ -18,7 +18,6 @@ from gnas.config import (
     Seed,
     check_pieces,
     configuration,
-    from_record,
 )
 from gnas.errors import ConfigError
 from gnas.spaces.names import supernet_sizes
@@ -178,15 +177,6 @@ class ToponasConfig:
         """Learning rate of w in epoch 0, 1, ..."""
         share = decay("cosine", epoch, self.epochs)
         return self.lr_min + (self.lr - self.lr_min) * share
-
-    @staticmethod
-    def from_dict(record: Mapping[str, Any]) -> ToponasConfig:
-        """The config that `dataclasses.asdict` or JSON wrote.
-
-        Raises:
-            ConfigError: unknown fields or impossible values.
-        """
-        return from_record(ToponasConfig, record)
 
 
 def toponas_cifar10() -> ToponasConfig:

@@ -8,7 +8,7 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any, get_args
 
-from gnas.config import Count, CountOrZero, configuration, shared_out
+from gnas.config import Count, CountOrZero, configuration, from_record, shared_out
 from gnas.data.config import ImagesConfig
 from gnas.data.fitting import suited_batch
 from gnas.data.names import SearchDataset
@@ -176,7 +176,9 @@ def planned(folder: Path) -> SearchPlan:
 
 def plan_of(record: Mapping[str, Any]) -> SearchPlan:
     """The plan in the config of a run."""
-    return SearchPlan(ToponasConfig.from_dict(record["search"]), ImagesConfig(**record["images"]))
+    return SearchPlan(
+        from_record(ToponasConfig, record["search"]), ImagesConfig(**record["images"])
+    )
 
 
 def with_moved(plan: SearchPlan, changes: Mapping[str, Any]) -> SearchPlan:

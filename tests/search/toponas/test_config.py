@@ -7,6 +7,7 @@ from typing import Any
 
 import pytest
 
+from gnas.config import from_record
 from gnas.errors import ConfigError, DataError, MissingDataError
 from gnas.search.toponas import (
     BASELINES,
@@ -44,9 +45,9 @@ def test_learning_rate_is_a_cosine_over_epochs() -> None:
 def test_configs_survive_json() -> None:
     for preset in PRESETS.values():
         config = preset()
-        assert ToponasConfig.from_dict(json.loads(json.dumps(asdict(config)))) == config
+        assert from_record(ToponasConfig, json.loads(json.dumps(asdict(config)))) == config
     with pytest.raises(ConfigError, match="unknown field 'epoch'; did you mean epochs"):
-        ToponasConfig.from_dict({"epoch": 3})
+        from_record(ToponasConfig, {"epoch": 3})
 
 
 @pytest.mark.parametrize(

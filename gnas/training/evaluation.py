@@ -14,6 +14,7 @@ from torch import Tensor, nn
 from gnas.config import Precision
 from gnas.data.batches import Batch
 from gnas.errors import DataError
+from gnas.training.devices import device_name
 from gnas.training.distributed import SINGLE_PROCESS, DistributedContext
 from gnas.training.step import autocast
 
@@ -24,7 +25,7 @@ EVAL_BATCH = 256
 
 
 @dataclass(frozen=True)
-class Measures:
+class EvalResult:
     """Results of a network on images that it was not trained on."""
 
     count: int
@@ -50,7 +51,7 @@ class Measures:
         }
 
 
-def measure(
+def evaluate(
     network: nn.Module,
     batches: Iterable[Batch],
     num_classes: int,
@@ -59,8 +60,8 @@ def measure(
     precision: Precision = "float32",
     channels_last: bool = False,
     context: DistributedContext = SINGLE_PROCESS,
-) -> Measures:
-    """Runs the network over the images; it is in the mode in which it was afterwards.
+) -> EvalResult:
+    """Accuracy and loss of a network, which is left in the mode in which it was.
 
     Args:
         network: Maps images to logits, on ``device``.
@@ -98,7 +99,7 @@ def measure(
     if count == 0:
         raise DataError("there must be images to measure on, but there is none that can be read")
     loss, top5, unreadable = sums.tolist()
-    return Measures(
+    return EvalResult(
         count=count,
         loss=loss / count,
         acc=int(matrix.diagonal().sum()) / count,
@@ -147,17 +148,3 @@ def latency(
         "device": device_name(device),
         "threads": torch.get_num_threads(),
     }
-
-
-def device_name(device: str) -> str:
-    """The device's own name: of a GPU its model, of a CPU what the system says."""
-    if device.startswith("cuda"):
-        return str(torch.cuda.get_device_name(device))
-    import platform
-
-    try:
-        with open("/proc/cpuinfo", encoding="utf-8") as file:
-            names = [line.partition(":")[2].strip() for line in file if "model name" in line]
-    except OSError:
-        names = []
-    return names[0] if names else platform.processor() or platform.machine()
