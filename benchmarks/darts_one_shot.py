@@ -21,7 +21,7 @@ from torch import Tensor
 from torch.nn import functional as F
 
 from gnas.data import load_table
-from gnas.data.parts import SearchImages, open_images, search_loaders
+from gnas.data.splits import SearchImages, open_images, search_loaders
 from gnas.graphs import DenseBatch
 from gnas.metrics import kendall_tau, mean_interval
 from gnas.search.toponas import SupernetSearchResult, search_toponas
@@ -92,7 +92,7 @@ def one_shot(
     Batch norms use the batch's statistics, as in training.
     """
     rows = images.parts[1][:NUM_IMAGES]
-    x, y = images.as_they_are(rows)
+    x, y = images.unaugmented(rows)
     ops = len(result.bilevel.arch.form.ops)
     found = []
     for row in range(len(graphs)):

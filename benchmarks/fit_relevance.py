@@ -40,14 +40,14 @@ def main() -> None:
     table, space = load_table(options.table), NASBench201()
     features = PathStatistics(space)
     rows, scores = features(table.graphs), table.values(options.column)
-    _, functions = np.unique(graph_keys(space.functional(table.graphs)), return_index=True)
-    relevance: Scores = np.array(features.spread(RELEVANCE))
+    _, functions = np.unique(graph_keys(space.functional_form(table.graphs)), return_index=True)
+    relevance: Scores = np.array(features.per_column(RELEVANCE))
     for number in range(ROUNDS):
         logs = []
         for draw in range(DRAWS):
             cells = np.random.default_rng([number, draw, 77]).permutation(functions)[:CELLS]
             process = ARDGaussianProcess(
-                features, relevance=relevance.tolist(), spread=SPREAD, tail_weight=0.5
+                features, relevance=relevance.tolist(), length_std=SPREAD, tail_weight=0.5
             )
             process.fit_features(rows[cells], scores[cells])
             logs.append(np.log(process.learned_relevance()))

@@ -29,7 +29,7 @@ from gnas.bench.nasbench101 import usable_rows
 from gnas.bench.nasbench201 import scores
 from gnas.bench.tables import open_table
 from gnas.encoders import GraphEncoder, graph_preset, load_encoder, pool_of, pretrain
-from gnas.encoders.graph_config import TASKS, Task
+from gnas.encoders.graph_config import TASKS, TaskName
 from gnas.encoders.networks import NETWORKS
 from gnas.graphs import graph_keys
 from gnas.metrics import kendall_tau, mean_interval
@@ -109,7 +109,7 @@ def process_alone(name: str) -> Predictor:
     return ARDGaussianProcess(Embedding(load_encoder(name)))
 
 
-SCRATCH_OR_TASKS: tuple[Task | Literal["scratch"], ...] = ("scratch", *TASKS)
+SCRATCH_OR_TASKS: tuple[TaskName | Literal["scratch"], ...] = ("scratch", *TASKS)
 
 
 def of_tasks(space: str) -> dict[str, Callable[[], Predictor]]:
@@ -121,11 +121,11 @@ def of_tasks(space: str) -> dict[str, Callable[[], Predictor]]:
     }
 
 
-def one_member(name: str, task: Task | Literal["scratch"]) -> Predictor:
+def one_member(name: str, task: TaskName | Literal["scratch"]) -> Predictor:
     return GraphNetwork(after(name, task), members=1, gaussian_process=False)
 
 
-def after(name: str, task: Task | Literal["scratch"]) -> GraphEncoder:
+def after(name: str, task: TaskName | Literal["scratch"]) -> GraphEncoder:
     """The encoder of a short recipe."""
     config = replace(graph_preset(name), steps=SHORT_STEPS)
     if task == "scratch":
@@ -150,7 +150,7 @@ class Experiment:
             rows = usable_rows(opened.graphs, fixed=False)
             self.scores, self.true = opened.val_acc()[rows], opened.test_acc()[rows]
         self.graphs = opened.graphs[torch.from_numpy(rows)]
-        self.functions = graph_keys(SPACES[space]().functional(self.graphs))
+        self.functions = graph_keys(SPACES[space]().functional_form(self.graphs))
         self.key = [dataset, seed] if space == "nasbench201" else [space, seed]
         self.seed = seed
         self.cache = cache

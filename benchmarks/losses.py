@@ -99,7 +99,7 @@ def main() -> None:
     torch.set_num_threads(1)
     table = load_table(Path(options.table))
     score = table.values(options.column)
-    functions = graph_keys(SPACE.functional(table.graphs))
+    functions = graph_keys(SPACE.functional_form(table.graphs))
     task = RankingTask(table.graphs, table.graphs, score, score, np.arange(len(table)), functions)
     text = [f"| samples | {' | '.join(map(str, SAMPLES))} |", "|---" * (len(SAMPLES) + 1) + "|"]
     print("\n".join(text), flush=True)

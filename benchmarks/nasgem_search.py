@@ -29,12 +29,12 @@ from record import command_line, save_record
 from gnas.evaluate import EvaluationJob, Evaluator
 from gnas.graphs import DenseBatch
 from gnas.metrics import best, mean_interval
-from gnas.runs import plain, to_json
+from gnas.runs import to_json, to_jsonable
 from gnas.search.draws import draw_candidates, draw_pool
 from gnas.search.nasgem import NasgemConfig, NasgemPlan, plan_nasgem, run_nasgem
 from gnas.search.nasgem.run import nasgem_evaluator
 from gnas.spaces import space_record
-from gnas.studies import CandidateStudy, Evaluated, candidate_key, local_workers
+from gnas.studies import CandidateRecord, CandidateStudy, candidate_key, local_workers
 
 METHODS: dict[str, dict[str, Any]] = {
     "NASGEM": {"predictor": "mlp", "predict": "score"},
@@ -114,7 +114,7 @@ def finished(options: Any, name: str, changes: dict[str, Any]) -> dict[str, Any]
         row = without_predictor(plan, options.workers, fewest_macs)
     else:
         resume = (folder / "config.json").exists()
-        found = plain(run_nasgem(plan, out=folder, workers=options.workers, resume=resume))
+        found = to_jsonable(run_nasgem(plan, out=folder, workers=options.workers, resume=resume))
         row = {k: found[k] for k in ("chosen", "argmax", "best_trained", "learning", "surface")}
     path.write_text(to_json(row))
     return row
@@ -130,7 +130,7 @@ def without_predictor(plan: NasgemPlan, workers: int, choose: Any) -> dict[str, 
     study = CandidateStudy.open(job, name=plan.study, storage=plan.storage)
     with local_workers(study, job, workers) as wait:
 
-        def train(cells: DenseBatch, **stage: str) -> list[Evaluated]:
+        def train(cells: DenseBatch, **stage: str) -> list[CandidateRecord]:
             own = {"seed": plan.config.seed, **stage}
             wanted = [{"architecture": space.to_str(cell), **own} for cell in cells]
             return evaluated(study, wait, wanted)
@@ -166,7 +166,7 @@ def fewest_macs(config: NasgemConfig, evaluator: Evaluator, train: Any) -> Dense
 
 def evaluated(
     study: CandidateStudy, wait: Any, candidates: list[dict[str, Any]]
-) -> list[Evaluated]:
+) -> list[CandidateRecord]:
     """The candidates when all are trained, in their order."""
     study.plan(candidates)
     wait(lambda progress: None)
@@ -174,7 +174,7 @@ def evaluated(
     return [found[candidate_key(candidate)] for candidate in candidates]
 
 
-def told(one: Evaluated) -> dict[str, Any]:
+def told(one: CandidateRecord) -> dict[str, Any]:
     """A candidate and its numbers."""
     assert one.result is not None
     measures = one.result["measures"]

@@ -26,8 +26,8 @@ from threadpoolctl import threadpool_limits
 from gnas import NASBench201, load_table, run_search
 from gnas.evaluate import TableEvaluator
 from gnas.figure import Figure
+from gnas.jsonl import JsonlLog
 from gnas.metrics import mean_interval
-from gnas.records import LineLog
 from gnas.search.pareto import hypervolume
 from gnas.spaces.nasbench201.space import CANDIDATES, EDGES
 from gnas.style import COLOURS
@@ -61,7 +61,7 @@ def main() -> None:
         name = f"{device}_latency_ms"
         evaluator = accuracy.join(TableEvaluator.from_table(space, hardware, [name]))
         goals = ["val_acc", name]
-        facts = {"budget": options.budget, "objectives": goals, "table": evaluator.facts()}
+        facts = {"budget": options.budget, "objectives": goals, "table": evaluator.metadata()}
         found = searches(evaluator, goals, options.seeds, options.budget, options.out, facts)
         rows = {
             method: curves(evaluator, goals, runs, options.budget)
@@ -80,7 +80,7 @@ def main() -> None:
             f"python benchmarks/pareto.py TABLE HARDWARE --seeds {options.seeds} "
             f"--budget {options.budget}",
             text,
-            tables=[accuracy.facts(), hardware.provenance.summary() | {"path": ""}],
+            tables=[accuracy.metadata(), hardware.provenance.summary() | {"path": ""}],
             seeds=options.seeds,
             budget=options.budget,
             devices=record,
@@ -154,7 +154,7 @@ def searches(
     log = None
     done: dict[tuple[str, int], dict[str, Any]] = {}
     if out is not None:
-        log = LineLog(out / f"{goals[1]}.jsonl", facts, what="searches", read=dict)
+        log = JsonlLog(out / f"{goals[1]}.jsonl", facts, what="searches", read=dict)
         done = {(one["method"], one["seed"]): one for one in log.records}
     found: dict[str, list[dict[str, Any]]] = {}
     for method, run in METHODS.items():

@@ -12,7 +12,7 @@ from typing import Any
 
 import torch
 
-from gnas.records import LineLog
+from gnas.jsonl import JsonlLog
 
 RESULTS = Path(__file__).parent / "results"
 
@@ -57,7 +57,7 @@ class Kept:
     """
 
     def __init__(self, path: Path | None, facts: Mapping[str, Any], what: str) -> None:
-        self._log = None if path is None else LineLog(path, facts, what=what, read=_result)
+        self._log = None if path is None else JsonlLog(path, facts, what=what, read=_result)
         self._known = {} if self._log is None else dict(self._log.records)
 
     def __call__(self, key: str, compute: Callable[[], float]) -> float:

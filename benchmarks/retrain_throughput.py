@@ -22,8 +22,8 @@ from gpu_check import GENOTYPE
 from PIL import Image
 from record import command_line, save_record
 
+from gnas.data.classification import TrainTestImages, open_train_test
 from gnas.data.config import TrainTestConfig
-from gnas.data.train_test import TrainTestImages, open_train_test
 from gnas.retrain import RetrainConfig, retrain_cifar10, retrain_imagenet
 from gnas.retrain.plan import network_of
 from gnas.retrain.state import Training

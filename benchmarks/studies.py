@@ -63,9 +63,9 @@ class Timed(EvaluationJob):
     work: str = "train"
     """A key of `WORK`."""
 
-    def facts(self) -> dict[str, Any]:
-        """See `Job.facts`."""
-        return {**super().facts(), "work": self.work}
+    def metadata(self) -> dict[str, Any]:
+        """See `Job.metadata`."""
+        return {**super().metadata(), "work": self.work}
 
     def open(self) -> Callable[[dict[str, Any]], dict[str, Any]]:
         """See `Job.open`."""

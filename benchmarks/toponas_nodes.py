@@ -17,7 +17,7 @@ from typing import Any
 import torch
 from record import command_line, save_record
 
-from gnas.cli.options import settings
+from gnas.cli.options import parse_settings
 from gnas.retrain import plan_retrain, run_retrain
 from gnas.search.toponas.plan import plan_search
 from gnas.search.toponas.run import run_search
@@ -62,13 +62,13 @@ def row(nodes: int, options: argparse.Namespace) -> dict[str, Any]:
     search = plan_search(
         options.dataset,
         **(images | {"seed": options.seed, "method": options.method, "num_nodes": nodes}),
-        **settings(options.search),
+        **parse_settings(options.search),
     )
     folder = options.runs / f"nodes-{nodes}"
     begun = bool(Checkpoints(folder / "checkpoint").steps())
     found = run_search(search, device=device, out=folder, resume=begun)
     genotype = Genotype.parse(found.architecture)
-    recipe = settings(options.retrain)
+    recipe = parse_settings(options.retrain)
     recipe["layers"] = [recipe["layers"]] if "layers" in recipe else []
     trainings = plan_retrain(
         space_of_record(found.space),

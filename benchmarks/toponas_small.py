@@ -20,7 +20,7 @@ import numpy as np
 import torch
 from record import command_line, save_record
 
-from gnas.data.files import replacing
+from gnas.data.files import atomic_write
 from gnas.data.images import load_images
 from gnas.metrics import mean_interval
 from gnas.models import DartsNetworkConfig, darts_network, num_params
@@ -94,7 +94,7 @@ def finished(name: str, seed: int, folder: Path, images: Path) -> dict[str, floa
         row["valid"] = 1.0  # or the line above has raised
         row["by_argmax"] = float(set(result.derived.values()) == {"argmax"})
     row |= shape(genotype) | trained(genotype, images, seed)
-    with replacing(path) as temporary:
+    with atomic_write(path) as temporary:
         temporary.write_text(json.dumps(row, indent=2) + "\n")
     return row
 

@@ -37,7 +37,7 @@ from gnas.predictors import (
     default_predictor,
 )
 from gnas.predictors.features import FeatureMatrix
-from gnas.proxies import PROXIES, ProxyConfig, ProxyStore, measure
+from gnas.proxies import PROXIES, ProxyConfig, ProxyStore, compute_proxies
 from gnas.spaces import NASBench201
 
 SAMPLES = (39, 78, 156)
@@ -123,7 +123,7 @@ def speed(count: int) -> float:
     """Functions measured in a second of one core, of ``count`` cells that no store knows."""
     cells = SPACE.sample_batch(count, np.random.default_rng(0))
     start, done = time.process_time(), []
-    measure(SPACE, cells, progress=lambda i, _: done.append(i))
+    compute_proxies(SPACE, cells, progress=lambda i, _: done.append(i))
     return len(done) / (time.process_time() - start)
 
 
@@ -137,7 +137,7 @@ SIZES = (
 def by_size(graphs: DenseBatch, score: FeatureMatrix, count: int) -> list[str]:
     """A line for every network: Kendall tau of its proxies over ``count`` drawn functions."""
     _, first, group = np.unique(
-        graph_keys(SPACE.functional(graphs)), return_index=True, return_inverse=True
+        graph_keys(SPACE.functional_form(graphs)), return_index=True, return_inverse=True
     )
     mean = np.bincount(group, score) / np.bincount(group)
     drawn = np.random.default_rng(0).permutation(len(first))[:count]
@@ -145,7 +145,7 @@ def by_size(graphs: DenseBatch, score: FeatureMatrix, count: int) -> list[str]:
     text += ["|---" * (len(PROXIES) + 2) + "|"]
     for config, name in SIZES:
         start = time.process_time()
-        values = measure(SPACE, graphs[torch.from_numpy(first[drawn])], config)
+        values = compute_proxies(SPACE, graphs[torch.from_numpy(first[drawn])], config)
         each = 1000 * (time.process_time() - start) / count
         taus = [f"{kendall_tau(column, mean[drawn]):.3f}" for column in values.T]
         text.append(f"| {name} | {' | '.join(taus)} | {each:.0f} |")
@@ -172,7 +172,7 @@ def main() -> None:
             save_record(options.save, TITLE, command, "\n".join(text), column=options.column)
         return
     rate = speed(50)
-    values = measure(SPACE, table.graphs, store=store)
+    values = compute_proxies(SPACE, table.graphs, store=store)
     text = [
         f"{options.column}, all {len(table):,} cells; {rate:.0f} functions a second of one core.",
         "",
@@ -180,7 +180,7 @@ def main() -> None:
     text += ["| proxy alone | Kendall tau |", "|---|---|", *alone(values, score), ""]
     text += [f"| samples | {' | '.join(map(str, SAMPLES))} |", "|---" * (len(SAMPLES) + 1) + "|"]
     print("\n".join(text), flush=True)
-    functions = graph_keys(SPACE.functional(table.graphs))
+    functions = graph_keys(SPACE.functional_form(table.graphs))
     task = RankingTask(table.graphs, table.graphs, score, score, np.arange(len(table)), functions)
     found: list[Row] = []
     for group in predictor_setups(store):

@@ -14,7 +14,16 @@ from mkdocs.structure.files import File, Files
 
 ROOT = Path(__file__).resolve().parents[1]
 PACKAGE = ROOT / "gnas"
-INTERNAL = {"cli", "figure", "locks", "owners", "printable", "processes", "style", "user_code"}
+INTERNAL = {
+    "cli",
+    "figure",
+    "locks",
+    "process_ids",
+    "printable",
+    "processes",
+    "style",
+    "user_code",
+}
 """Parts without a page of their own in the reference; the map has them."""
 MAP = "reference/map.md"
 OPTIONS = "options.md"

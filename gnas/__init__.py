@@ -1,10 +1,10 @@
 """Neural architecture search on graphs.
 
-An architecture is a PyTorch Geometric ``Data``; a *space* makes them, a *kernel*, an *encoder* or
-a *predictor* looks at them, a *network* runs them, a *table* knows how good they are, and *bench*
-measures who finds the good ones.
+An architecture is a PyTorch Geometric ``Data``. A *space* creates architectures, a *kernel*, an
+*encoder* or a *predictor* compares them, a *network* computes them, a *table* holds measured
+accuracies, and *bench* compares search methods on tables.
 
-The public names below load their module on first use, so ``import gnas`` costs nothing.
+The public names below load their module on first use, which keeps ``import gnas`` fast.
 """
 
 from __future__ import annotations

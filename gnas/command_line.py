@@ -1,4 +1,4 @@
-"""The command line that a run was started by, for its record: no passwords in it."""
+"""Command line of a run for its record, without passwords."""
 
 from __future__ import annotations
 
@@ -15,7 +15,7 @@ _URL = re.compile(r"(?P<scheme>\w[\w.+-]*://)(?:.*@)?(?P<place>[^\s?#]*).*", re.
 
 @contextmanager
 def recorded(arguments: Sequence[str]) -> Iterator[None]:
-    """Has `command_line` tell of these arguments inside."""
+    """Make `command_line` return these arguments inside the block."""
     token = _ARGUMENTS.set(tuple(arguments))
     try:
         yield

@@ -18,11 +18,11 @@ Config = TypeVar("Config")
 
 
 SEEDS = 2**63
-"""Seeds are whole numbers from 0 below this: what JSON, databases and torch have room for."""
+"""Exclusive upper bound of seeds, representable in JSON, databases and torch."""
 
 
 def check_seed(seed: object, name: str = "seed") -> int:
-    """Checks a seed; returns it as Python's int.
+    """Check a seed and return it as an int.
 
     Raises:
         ConfigError: it is not a whole number in [0, `SEEDS`).
@@ -37,7 +37,7 @@ def check_seed(seed: object, name: str = "seed") -> int:
 
 
 def seed_32(seed: int) -> int:
-    """A seed for scikit-learn and Optuna, which take 32 bits: small ones as they are."""
+    """Reduce a seed to 32 bits for scikit-learn and Optuna; small seeds are unchanged."""
     if seed < 2**32:
         return seed
     import numpy as np
@@ -46,12 +46,12 @@ def seed_32(seed: int) -> int:
 
 
 MAX_COUNT = 10_000_000
-"""The largest count of anything that is asked for: a slip must not ask for all memory."""
+"""Upper bound of counts, so that a typing error cannot request all memory."""
 
 Count = Annotated[int, Field(ge=1, le=MAX_COUNT)]
 """A whole number from 1."""
 Depth = Annotated[int, Field(ge=1, le=1000)]
-"""Cells or layers, far beyond any network that is trained."""
+"""Number of cells or layers."""
 Stages = Annotated[int, Field(ge=1, le=16)]
 """Stages of a network, each of which doubles the channels."""
 Channels = Annotated[int, Field(ge=1, le=100_000)]
@@ -88,7 +88,7 @@ _MUST_BE = {
     "string_type": "a text",
     "tuple_type": "a list",
 }
-"""What must hold by pydantic's kinds of errors, where that needs no number."""
+"""Requirements by pydantic's error types, where they need no number."""
 
 
 @dataclass_transform(frozen_default=True, kw_only_default=True)
@@ -129,7 +129,7 @@ def configuration(cls: type[Config]) -> type[Config]:
 
 
 def _one_line(error: pydantic.ValidationError, known: Iterable[str]) -> str:
-    """The first thing that is wrong: the field, what must hold, what was found."""
+    """Format the first validation error in one line."""
     found = error.errors(include_url=False)[0]
     kind, facts = found["type"], found.get("ctx", {})
     if isinstance(facts.get("error"), Exception):  # a check of several fields
@@ -155,12 +155,12 @@ def _wanted(kind: str, facts: Mapping[str, Any], message: str) -> str:
 
 
 def unknown_name(what: str, name: str, known: Iterable[str]) -> str:
-    """Say that there is no such name, which one may have been meant, and which there are.
+    """Message about an unknown name, with the closest match and all known names.
 
     Args:
-        what: What it is a name of: a field, a setting.
+        what: Kind of name, for example "field".
         name: The unknown name.
-        known: Names that there are.
+        known: Known names.
     """
     names = sorted(known)
     if not names:
@@ -171,11 +171,11 @@ def unknown_name(what: str, name: str, known: Iterable[str]) -> str:
 
 
 def check_pieces(batch_size: int, accumulate: int) -> None:
-    """Checks that a batch can be taken in pieces of two images or more.
+    """Check that a batch can be split into pieces of at least two images.
 
     Args:
-        batch_size: Images of a step.
-        accumulate: Pieces.
+        batch_size: Images per step.
+        accumulate: Number of pieces.
 
     Raises:
         ConfigError: it cannot.
@@ -192,7 +192,7 @@ def check_pieces(batch_size: int, accumulate: int) -> None:
 
 
 def from_record(config: type[Config], record: Mapping[str, Any]) -> Config:
-    """The config that `dataclasses.asdict` or JSON wrote.
+    """Restore a config from its record (`dataclasses.asdict` or JSON).
 
     Raises:
         ConfigError: unknown fields or impossible values.
@@ -209,15 +209,15 @@ def field_names(config: type) -> set[str]:
     return {field.name for field in dataclasses.fields(config)}
 
 
-def shared_out(
+def split_settings(
     settings: Mapping[str, Any], *configs: type, own: Collection[str] = ()
 ) -> list[dict[str, Any]]:
-    """The settings that are fields of each config; one of the same name in two is of both.
+    """Split settings among configs by field name; a shared name goes to each of them.
 
     Args:
         settings: Values by name.
         configs: Dataclasses.
-        own: Fields that are no settings.
+        own: Fields that may not be set.
 
     Raises:
         ConfigError: no config has such a field.
@@ -230,7 +230,7 @@ def shared_out(
     return [{k: v for k, v in settings.items() if k in names} for names in fields]
 
 
-def differences(
+def dict_diff(
     before: Mapping[str, Any], after: Mapping[str, Any]
 ) -> dict[str, tuple[object, object]]:
     """Fields that differ between two records: name -> (before, after)."""

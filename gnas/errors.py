@@ -1,4 +1,4 @@
-"""The exceptions that gnas raises; every message says what must hold and what was found."""
+"""Exceptions of gnas; every message states the requirement and the value found."""
 
 
 class GnasError(Exception):

@@ -174,7 +174,7 @@ def wl_features(
     labels: Labels = "degree",
     direction: Direction = "undirected",
 ) -> sparse.csr_array:
-    """How often every WL label of rounds 0..``n_iter`` occurs in every graph.
+    """Counts of the WL labels of rounds 0..``n_iter`` in every graph.
 
     Args:
         graphs: N architectures.
@@ -311,7 +311,7 @@ def _relabel(
 
 
 def _around(feeds: sparse.csr_array, hashed: _UInt64, direction: str) -> _UInt64:
-    """What stands for the multiset of every node's neighbours: the sum of their hashes mod 2^64.
+    """Hash of the multiset of every node's neighbours: the sum of their hashes mod 2^64.
 
     Shapes:
         feeds [N n, N n], hashed [N n] -> [N n].

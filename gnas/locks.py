@@ -1,4 +1,4 @@
-"""One process at a time in a place: locks that end with their process.
+"""File locks between processes, released when their process ends.
 
 A lock is a file that says who has it (host, process, start of both), and on which the system's
 `flock` is held. On one machine the second is exact: the system gives it back however the process
@@ -27,14 +27,14 @@ from pathlib import Path
 from typing import Any
 
 from gnas.errors import ConfigError, DataError
-from gnas.owners import is_dead, owner
+from gnas.process_ids import current_process, has_ended
 
 logger = logging.getLogger(__name__)
 
 BEAT_S = 20.0
-"""Seconds between two signs of life."""
+"""Seconds between heartbeats."""
 SILENT_S = 120.0
-"""Seconds of silence after which a holder on another machine is taken for dead."""
+"""Seconds without a heartbeat after which a holder on another machine counts as dead."""
 _NO_LOCKS = (errno.ENOLCK, errno.ENOSYS, errno.EOPNOTSUPP)
 """Errors of file systems without `flock`."""
 _MAX_RECORD = 4096
@@ -53,16 +53,16 @@ _guard = threading.Lock()
 
 @contextmanager
 def locked(path: Path, what: str) -> Iterator[None]:
-    """Holds the lock file ``path`` inside, and removes it at the end.
+    """Hold the lock file ``path`` inside the block and remove it at the end.
 
-    The thread that holds it may take it again.
+    The lock is reentrant within a thread.
 
     Args:
         path: The lock file, in a folder that exists.
-        what: The thing that is locked, for messages: "the run's folder runs/a".
+        what: Description for messages, for example "the run's folder runs/a".
 
     Raises:
-        ConfigError: another process or thread holds it; says which.
+        ConfigError: another process or thread holds it.
         DataError: the file cannot be written.
     """
     key, me = path.parent.resolve() / path.name, threading.get_ident()
@@ -71,7 +71,7 @@ def locked(path: Path, what: str) -> Iterator[None]:
         if held is None:
             held = _held[key] = _Held(me, _acquire(key, what))
         elif held.thread != me:
-            raise _busy(what, owner())
+            raise _busy(what, current_process())
         held.depth += 1
     pid = os.getpid()
     try:
@@ -90,7 +90,7 @@ def locked(path: Path, what: str) -> Iterator[None]:
 
 
 def _acquire(path: Path, what: str) -> int:
-    """Takes the lock; returns its open file."""
+    """Acquire the lock; return its file descriptor."""
     try:
         while True:
             file = os.open(path, os.O_RDWR | os.O_CREAT | os.O_NOFOLLOW, 0o666)
@@ -110,7 +110,7 @@ def _acquire(path: Path, what: str) -> int:
 
 
 def _take(path: Path, file: int, what: str) -> bool:
-    """Whether the lock is this process' now; False if the file was removed meanwhile.
+    """Try to acquire the lock; return False if the file was removed meanwhile.
 
     Raises:
         ConfigError: another process has it.
@@ -129,7 +129,7 @@ def _take(path: Path, file: int, what: str) -> bool:
     _check_stale(path, file, what, is_exact)
     try:
         os.ftruncate(file, 0)
-        os.pwrite(file, json.dumps(owner()).encode(), 0)
+        os.pwrite(file, json.dumps(current_process()).encode(), 0)
     except OSError:  # a full disk
         path.unlink(missing_ok=True)
         raise
@@ -137,7 +137,7 @@ def _take(path: Path, file: int, what: str) -> bool:
 
 
 def _check_stale(path: Path, file: int, what: str, is_exact: bool) -> None:
-    """Checks that whoever the file names has ended.
+    """Check that the process recorded in the file has ended.
 
     Raises:
         ConfigError: it may still be running.
@@ -145,8 +145,8 @@ def _check_stale(path: Path, file: int, what: str, is_exact: bool) -> None:
     other = _read(file)
     if not other:
         return
-    is_here = other.get("boot") == owner()["boot"] != ""
-    dead = True if is_exact and is_here else is_dead(other, one_machine=True)
+    is_here = other.get("boot") == current_process()["boot"] != ""
+    dead = True if is_exact and is_here else has_ended(other, one_machine=True)
     if dead is None:
         silence = _now(path.parent) - os.fstat(file).st_mtime
         dead = silence > SILENT_S
@@ -179,7 +179,7 @@ def _is_there(path: Path, file: int) -> bool:
 
 
 def _read(file: int) -> dict[str, Any]:
-    """Who the file names; empty if nobody, or if it holds something else."""
+    """Process recorded in the file; empty without a valid record."""
     try:
         found = json.loads(os.pread(file, _MAX_RECORD, 0))
         return {**found, "pid": int(found["pid"]), "host": str(found["host"])}
@@ -188,7 +188,7 @@ def _read(file: int) -> dict[str, Any]:
 
 
 def _now(folder: Path) -> float:
-    """The time by the clock of the drive."""
+    """Current time by the clock of the file system."""
     with tempfile.TemporaryFile(dir=folder) as file:
         return os.fstat(file.fileno()).st_mtime
 
@@ -206,7 +206,7 @@ def _name(other: dict[str, Any]) -> str:
 
 @contextmanager
 def _beating(file: int) -> Iterator[None]:
-    """Touches the file now and then, from a thread of its own."""
+    """Touch the file regularly from a background thread."""
     ended = threading.Event()
 
     def beat() -> None:
@@ -224,7 +224,7 @@ def _beating(file: int) -> Iterator[None]:
 
 
 def _forget() -> None:
-    """Leaves the locks to the parent, in a child that was just forked."""
+    """Drop the parent's locks in a forked child."""
     global _guard
     _guard = threading.Lock()
     for held in _held.values():

@@ -1,8 +1,8 @@
-"""Runs in trackers of experiments: Weights & Biases, MLflow, or one of your own.
+"""Experiment trackers: Weights & Biases, MLflow, or a custom one.
 
-A run's ``metrics.jsonl`` stays the truth: trackers are told what stands in it, line by line, each
-line once, also by a run that was killed and resumed. ``loggers.json`` beside it says which run of
-which tracker that is, and up to which step it knows everything.
+A run's ``metrics.jsonl`` is the source: each line is reported to the trackers exactly once, also
+if the run is killed and resumed. ``loggers.json`` beside it records the trackers' run identifiers
+and the last reported step.
 """
 
 from __future__ import annotations
@@ -22,7 +22,7 @@ from importlib.util import find_spec
 from pathlib import Path
 from typing import Any, ClassVar, Literal
 
-from gnas.data.files import decoding, read_json, read_json_lines, replacing
+from gnas.data.files import as_data_error, atomic_write, read_json, read_json_lines
 from gnas.errors import ConfigError
 from gnas.printable import printable
 from gnas.runs import NOTICE, to_json
@@ -82,17 +82,17 @@ class MetricLine:
 
 @dataclass(frozen=True)
 class LoggedRun:
-    """A run, as a tracker is told of it."""
+    """A run as reported to a tracker."""
 
     folder: Path
     name: str
-    """Of the folder, with that of the run that it is a part of."""
+    """Name of the folder, preceded by that of the parent run."""
     group: str | None
     """Folder of the run that it is a part of, as one of several trainings is."""
     config: Mapping[str, Any]
     """Content of ``config.json``: ``config``, ``data``, ``versions``, ..."""
     identity: str | None
-    """What `RunLogger.open` returned when the run began; None for a new one."""
+    """Result of `RunLogger.open` at the start of the run; None for a new run."""
 
 
 class RunLogger(ABC):
@@ -142,8 +142,8 @@ class RunLogger(ABC):
 
         Args:
             result: Its summary: numbers and texts by name; empty if it has none.
-            files: What it wrote, in its folder.
-            status: How it ended.
+            files: Files of the run, in its folder.
+            status: Final status.
         """
 
 
@@ -326,7 +326,7 @@ LOGGERS: dict[str, type[RunLogger]] = {"wandb": WandbLogger, "mlflow": MlflowLog
 
 @dataclass
 class _State:
-    """What a tracker knows of a run."""
+    """Record of a run in a tracker."""
 
     run: str | None = None
     logged: int = -1
@@ -375,7 +375,7 @@ class RunLog:
         """Tell the rest, the result and how the run ended, if it was told of before.
 
         Args:
-            status: How.
+            status: Final status.
         """
         if not self._begun:
             return
@@ -421,14 +421,14 @@ class RunLog:
         if not path.exists():
             return []
         what = "the metrics of a run"
-        with decoding(path, what):
+        with as_data_error(path, what):
             return [MetricLine.of(record) for record in read_json_lines(path, what)]
 
     def _keep(self, one: RunLogger, **changes: Any) -> None:
         for name, value in changes.items():
             setattr(self._states[one.name], name, value)
         known = {name: asdict(state) for name, state in self._states.items()}
-        with replacing(self._folder / STATE) as temporary:
+        with atomic_write(self._folder / STATE) as temporary:
             temporary.write_text(to_json(known), encoding="utf-8")
 
     @contextmanager
@@ -507,7 +507,7 @@ def _read_states(folder: Path) -> dict[str, _State]:
     path, what = folder / STATE, "what trackers know of a run"
     if not path.exists():
         return {}
-    with decoding(path, what):
+    with as_data_error(path, what):
         states = {name: _State(**state) for name, state in read_json(path, what).items()}
         for state in states.values():
             if type(state.logged) is not int or not isinstance(state.run, str | None):

@@ -201,7 +201,7 @@ QUANTILE_LEVELS = (0.1, 0.5, 0.9)
 
 
 def quantiles(values: Sequence[float] | Values) -> Quantiles | None:
-    """What a tenth, half and nine tenths of the seeds stay below; None of fewer than five.
+    """Deciles 1, 5 and 9 over seeds; None for fewer than five seeds.
 
     Unlike an interval around the mean, they stay in the metric's range.
     """

@@ -1,7 +1,7 @@
-"""Processes that work beside this one.
+"""Worker processes and parallel function calls.
 
-They are forked from a server, a fresh Python process that has imported what they need: so they
-start in no time, while what this process has begun (threads, CUDA) stays its own.
+Workers are forked from a server, a fresh Python process with the required modules imported. They
+start quickly and inherit neither threads nor CUDA state of this process.
 """
 
 from __future__ import annotations
@@ -24,17 +24,19 @@ from gnas.errors import ProcessError
 from gnas.printable import PrintableFormatter
 
 Result = TypeVar("Result")
+ProgressCallback = Callable[[int, int | None], None]
+"""Called with the number of steps done and, where it is known, of steps in all."""
 
 QUIET = "ignore:`torch.jit:FutureWarning"
-"""The one warning that such processes do not print: torch-geometric's, while it is imported."""
+"""Warning filter of worker processes: torch-geometric's warning at import."""
 _HAS_SERVER = "forkserver" in mp.get_all_start_methods()
 
 
-def prepare(*modules: str) -> None:
-    """Begins to import modules for the processes to come, beside this process.
+def preload(*modules: str) -> None:
+    """Start the fork server and import modules there, in the background.
 
-    Whoever knows early that it will need processes calls this before its own imports. Only the
-    first call starts a server: what that has not imported, every process imports by itself.
+    Call it before other slow imports if workers will be needed. Only the first call starts a
+    server; each worker imports further modules itself.
     """
     if _HAS_SERVER:
         from multiprocessing import forkserver, resource_tracker
@@ -45,15 +47,15 @@ def prepare(*modules: str) -> None:
             forkserver.ensure_running()
 
 
-def context(*modules: str) -> ForkServerContext | SpawnContext:
-    """Makes processes, each of which should `adopt` its maker's environment first.
+def worker_context(*modules: str) -> ForkServerContext | SpawnContext:
+    """Multiprocessing context of workers, which should call `inherit_environment` first.
 
-    Where there are no fork servers (Windows), every process starts from nothing.
+    Platforms without fork servers (Windows) spawn every process from scratch.
 
     Args:
-        modules: What the processes need; see `prepare`.
+        modules: Modules that the processes need; see `preload`.
     """
-    prepare(*modules)
+    preload(*modules)
     return mp.get_context("forkserver") if _HAS_SERVER else mp.get_context("spawn")
 
 
@@ -64,23 +66,23 @@ def usable_cores() -> int:
     return os.cpu_count() or 1
 
 
-def spread(
+def run_parallel(
     function: Callable[..., Result], calls: Sequence[tuple[Any, ...]], workers: int, *modules: str
 ) -> Iterator[tuple[int, Result]]:
     """Call a function with many arguments, by several processes of one thread each.
 
-    One thread, because small matrices gain nothing from more, and threads that wait for each
-    other on busy cores cost several times what they bring. Results are the same for any number
-    of processes.
+    Each has one thread, since small matrices gain nothing from more, and threads that wait for
+    each other on busy cores cost several times what they bring. Results are the same for any
+    number of processes.
 
     Args:
-        function: Pickled once a process, so that it may carry data and keep what it computes.
-        calls: Its arguments, one tuple a call.
-        workers: Number of processes; 1 is this one.
-        modules: Modules that the processes need; see `prepare`.
+        function: Pickled once per process, so it may carry data and cache results.
+        calls: Arguments, one tuple per call.
+        workers: Number of processes; 1 runs in this process.
+        modules: Modules that the processes need; see `preload`.
 
     Yields:
-        The place in ``calls`` and the result of a call, in the order in which calls end.
+        Index in ``calls`` and result of a call, in the order of completion.
 
     Raises:
         ProcessError: a process was killed.
@@ -91,7 +93,7 @@ def spread(
         return
     with ProcessPoolExecutor(
         min(workers, len(calls)),
-        context(*modules),
+        worker_context(*modules),
         initializer=_start,
         initargs=({**os.environ}, function),
     ) as pool:
@@ -109,12 +111,12 @@ def spread(
 
 
 _function: Callable[..., Any]
-"""In a process of `spread`: the function that it calls."""
+"""In a worker of `run_parallel`: the function to call."""
 
 
 def _start(environment: Mapping[str, str], function: Callable[..., Any]) -> None:
     global _function
-    adopt(environment)
+    inherit_environment(environment)
     end_with_parent()
     _function = function
 
@@ -124,10 +126,10 @@ def _call(*arguments: Any) -> Any:
         return _function(*arguments)
 
 
-def adopt(environment: Mapping[str, str]) -> None:
-    """Takes the environment variables of the process that made this one, not the server's.
+def inherit_environment(environment: Mapping[str, str]) -> None:
+    """Use the environment variables of the parent process instead of the fork server's.
 
-    What this process logs goes to stderr as that of a command does: with foreign text escaped.
+    Log records go to stderr with foreign text escaped, as in a command.
     """
     if {**os.environ} != {**environment}:
         os.environ.clear()
@@ -140,14 +142,14 @@ def adopt(environment: Mapping[str, str]) -> None:
 
 
 def end_with_parent(before: Callable[[], None] = lambda: None, *, within_s: float = 0.0) -> None:
-    """Has this process end as soon as the one that made it is gone, killed for example.
+    """End this process as soon as its parent has ended, even if it was killed.
 
-    A thread waits for the end of a pipe that the parent holds: it notices at once. (The system's
-    own signal, ``PR_SET_PDEATHSIG``, would come from the server that forked this process.)
+    A thread waits for a pipe held by the parent to close. (``PR_SET_PDEATHSIG`` would report the
+    end of the fork server instead.)
 
     Args:
-        before: Called first, from that thread.
-        within_s: Longest time that it takes.
+        before: Called first, in that thread.
+        within_s: Time limit of ``before`` in seconds.
     """
     parent = mp.parent_process()
     assert parent is not None, "only processes that another one made have a parent"
@@ -168,7 +170,7 @@ def end_with_parent(before: Callable[[], None] = lambda: None, *, within_s: floa
 
 @contextmanager
 def _uninterrupted() -> Iterator[None]:
-    """Processes started inside hear no Ctrl-C: who made them ends them."""
+    """Block SIGINT in processes started inside the block; their parent ends them."""
     before = signal.pthread_sigmask(signal.SIG_BLOCK, {signal.SIGINT})
     try:
         yield
@@ -178,9 +180,9 @@ def _uninterrupted() -> Iterator[None]:
 
 @contextmanager
 def _quiet() -> Iterator[None]:
-    """Python processes started inside do not repeat that torch-geometric uses `torch.jit`.
+    """Filter torch-geometric's warning in Python processes started inside the block.
 
-    They import it before any line of theirs could ask for silence.
+    They import it before they could set a filter themselves.
     """
     before = os.environ.get("PYTHONWARNINGS")
     os.environ["PYTHONWARNINGS"] = ",".join([*([before] if before else []), QUIET])

@@ -1,4 +1,4 @@
-"""A run's folder: what was asked, with what, what came out, and pictures of it."""
+"""Run folders: configuration, environment, results and figures of a run on disk."""
 
 from __future__ import annotations
 
@@ -13,33 +13,33 @@ from pathlib import Path
 from typing import IO, Any, Literal, Protocol
 
 from gnas.command_line import command_line, continues
-from gnas.config import differences, unknown_name
-from gnas.data.files import decoding, read_json, remove_temporaries, replacing
+from gnas.config import dict_diff, unknown_name
+from gnas.data.files import as_data_error, atomic_write, read_json, remove_temporaries
 from gnas.errors import ConfigError, MissingDataError
 from gnas.locks import locked
 
 LOCK = ".lock"
-"""The file in a run's folder that says which process works in it."""
+"""Name of the lock file in a run's folder."""
 _VERSIONS = ("gnas", "numpy", "scipy", "scikit-learn", "torch", "torch-geometric", "torchvision")
 
 
 NOTICE = (logging.INFO + logging.WARNING) // 2
-"""Level of log records that commands show without ``--verbose``, as they are."""
+"""Level of log records that commands print without ``--verbose``."""
 
 
 RunKind = Literal["search", "nasgem search", "supernet", "selection", "retrain", "other"]
 
 
 class Figure(Protocol):
-    """What this module needs of a matplotlib figure."""
+    """Protocol of a figure that can be saved, such as matplotlib's."""
 
     def savefig(self, fname: IO[bytes], *, format: str, **options: Any) -> None:
-        """Draws the figure into an open file."""
+        """Write the figure to an open file."""
         ...
 
 
-def plain(value: object) -> Any:
-    """``value`` as JSON has it.
+def to_jsonable(value: object) -> Any:
+    """Convert a value to JSON types.
 
     NaN and infinities become None; dataclasses, mappings, paths, sets, tuples and numpy or torch
     scalars and arrays become their plain forms; anything else its text.
@@ -49,30 +49,29 @@ def plain(value: object) -> Any:
     if isinstance(value, float):
         return value if math.isfinite(value) else None
     if dataclasses.is_dataclass(value) and not isinstance(value, type):
-        return {f.name: plain(getattr(value, f.name)) for f in dataclasses.fields(value)}
+        return {f.name: to_jsonable(getattr(value, f.name)) for f in dataclasses.fields(value)}
     if isinstance(value, Mapping):
-        return {str(key): plain(item) for key, item in value.items()}
+        return {str(key): to_jsonable(item) for key, item in value.items()}
     if isinstance(value, list | tuple):
-        return [plain(item) for item in value]
+        return [to_jsonable(item) for item in value]
     if isinstance(value, set | frozenset):
-        return sorted((plain(item) for item in value), key=str)
+        return sorted((to_jsonable(item) for item in value), key=str)
     if hasattr(value, "tolist"):  # numpy and torch, without importing them
-        return plain(value.tolist())
+        return to_jsonable(value.tolist())
     return str(value)
 
 
 def to_json(value: object) -> str:
-    """``value`` as indented JSON text with a final newline; see `plain`.
+    """Serialize a value as indented JSON with a final newline; see `to_jsonable`.
 
-    It can be written as UTF-8 whatever it holds: bytes of a file's name that are no UTF-8 stay
-    escapes of JSON.
+    The text can always be encoded as UTF-8: undecodable bytes of file names stay JSON escapes.
     """
-    text = json.dumps(plain(value), indent=2, allow_nan=False, ensure_ascii=False) + "\n"
+    text = json.dumps(to_jsonable(value), indent=2, allow_nan=False, ensure_ascii=False) + "\n"
     return text.encode("utf-8", "backslashreplace").decode("utf-8")
 
 
 def environment(device: str = "cpu") -> dict[str, Any]:
-    """What a result depends on beside its config: versions, git commit, device, machine."""
+    """Environment of a result: package versions, git commit, device and machine."""
     import platform
 
     return {
@@ -84,7 +83,7 @@ def environment(device: str = "cpu") -> dict[str, Any]:
 
 
 def check_folder(folder: Path) -> None:
-    """Makes ``folder`` and checks, before any work, that a run can be written there.
+    """Create ``folder`` and check, before any work, that a run can be written there.
 
     Raises:
         ConfigError: it is a file, or cannot be made or written.
@@ -99,15 +98,15 @@ def check_folder(folder: Path) -> None:
 
 
 @contextmanager
-def working_in(folder: Path | None) -> Iterator[None]:
-    """Makes a run's folder and has it for this process alone inside.
+def run_folder_lock(folder: Path | None) -> Iterator[None]:
+    """Create a run's folder and lock it for this process inside the block.
 
-    Whatever writes to a run's folder over more than a moment does it inside: a second process is
-    refused, the lock of one that was killed is taken over (`gnas.locks`), and temporary files
-    that it left are removed. A folder that was made for nothing is removed again.
+    Long-running writers of a run's folder hold this lock. A second process is refused; the lock
+    of a killed process is taken over (`gnas.locks`) and its temporary files are removed. A new
+    folder that stays empty is removed again.
 
     Args:
-        folder: The run's; None locks nothing.
+        folder: Folder of the run; None locks nothing.
 
     Raises:
         ConfigError: it is a file, cannot be made or written, or another process works in it.
@@ -128,8 +127,8 @@ def working_in(folder: Path | None) -> Iterator[None]:
 
 
 @contextmanager
-def working_on(path: Path) -> Iterator[None]:
-    """Has a file that is to be written for this process alone inside; see `working_in`.
+def file_lock(path: Path) -> Iterator[None]:
+    """Lock a file for writing inside the block; see `run_folder_lock`.
 
     Raises:
         ConfigError: its folder cannot be written, or another process works on it.
@@ -155,17 +154,17 @@ def write_run(
     table: Mapping[str, Any] | None = None,
     device: str = "cpu",
 ) -> None:
-    """Writes ``config.json``, ``result.json``, ``figures/NAME.png`` and ``figures/NAME.svg``.
+    """Write ``config.json``, ``result.json``, ``figures/NAME.png`` and ``figures/NAME.svg``.
 
     Every file is written whole or not at all; ``result.json`` last.
 
     Args:
-        folder: Made if need be; files of an earlier run are replaced.
+        folder: Created if necessary; files of an earlier run are replaced.
         config: The resolved configuration, seed included.
-        result: The record of what came out.
-        figures: Pictures by name.
-        table: Facts about the benchmark table, its sha256 among them.
-        device: Where tensors lived.
+        result: The result record.
+        figures: Figures by name.
+        table: Metadata of the benchmark table, including its sha256.
+        device: Torch device of the run.
 
     Raises:
         ConfigError: the folder cannot be written.
@@ -178,15 +177,15 @@ def write_run(
 def write_config(
     folder: Path, config: object, *, device: str = "cpu", **facts: Mapping[str, Any] | None
 ) -> None:
-    """Writes ``config.json``: the configuration and what else the result will depend on.
+    """Write ``config.json``: the configuration and environment of a run.
 
-    From the command line also the command as it was typed; a run that goes on keeps the first.
+    Includes the command line, if any; a resumed run keeps that of its first start.
 
     Args:
-        folder: Made if need be.
+        folder: Created if necessary.
         config: The resolved configuration, seed included.
-        device: Where tensors live.
-        facts: Facts about the ``table`` or the ``data``, a sha256 among them.
+        device: Torch device of the run.
+        facts: Metadata of the ``table`` or the ``data``, including a sha256.
 
     Raises:
         ConfigError: the folder cannot be written.
@@ -201,12 +200,12 @@ def write_config(
 
 
 @contextmanager
-def reading_config(folder: Path, command: str | None = None) -> Iterator[dict[str, Any]]:
-    """The ``config`` that `write_config` wrote; inside, what does not fit it is damage.
+def open_run_config(folder: Path, command: str | None = None) -> Iterator[dict[str, Any]]:
+    """Read the ``config`` of a run; inside the block, unexpected content is a `DataError`.
 
     Args:
-        folder: The run's.
-        command: The command that must have made the run; None takes any.
+        folder: Folder of the run.
+        command: Command that must have created the run; None accepts any.
 
     Raises:
         MissingDataError: there is no run.
@@ -218,17 +217,17 @@ def reading_config(folder: Path, command: str | None = None) -> Iterator[dict[st
     if not path.exists():
         raise MissingDataError(f"a run's folder must have a config.json, but {folder} has none")
     record = read_json(path, what)
-    with decoding(path, what):
+    with as_data_error(path, what):
         config = record["config"]
         found = config.get("command")
     if command is not None and isinstance(found, str) and found != command:
         raise ConfigError(f"{folder} must be a run of gnas {command}, but is one of gnas {found}")
-    with decoding(path, what):
+    with as_data_error(path, what):
         yield config
 
 
 def kind_of_run(folder: Path) -> RunKind:
-    """What kind of run a folder holds, by its ``config.json``.
+    """Kind of the run in a folder, by its ``config.json``.
 
     "nasgem search" is of that command; "search" of any other search that asks and tells, those
     of programs of a user's own among them; "supernet" and "selection" are of
@@ -238,7 +237,7 @@ def kind_of_run(folder: Path) -> RunKind:
         MissingDataError: there is no run.
         DataError: its ``config.json`` is damaged or of something else.
     """
-    with reading_config(folder) as config:
+    with open_run_config(folder) as config:
         command, is_ask_and_tell = config.get("command"), "searcher" in config
         of_command = "search" in (config.get("plan") or ())  # other programs say how themselves
     if command == "search nasgem" and of_command:
@@ -254,16 +253,16 @@ def kind_of_run(folder: Path) -> RunKind:
     return "other"
 
 
-def check_unchanged(folder: Path, was: Mapping[str, Any], asked: Mapping[str, Any]) -> None:
-    """Checks that what was asked for beside resuming is what the run in ``folder`` does.
+def check_same_config(folder: Path, was: Mapping[str, Any], asked: Mapping[str, Any]) -> None:
+    """Check that the options given on resuming agree with the run in ``folder``.
 
     Raises:
-        ConfigError: names what differs, or a setting that there is not.
+        ConfigError: an option differs or is unknown.
     """
     unknown = sorted(set(asked) - set(was))
     if unknown:
         raise ConfigError(unknown_name("setting", unknown[0], was))
-    changed = differences({name: was.get(name) for name in asked}, plain(dict(asked)))
+    changed = dict_diff({name: was.get(name) for name in asked}, to_jsonable(dict(asked)))
     if changed:
         text = ", ".join(f"{name} is {b!r}, not {a!r}" for name, (b, a) in changed.items())
         raise ConfigError(
@@ -275,7 +274,7 @@ def check_unchanged(folder: Path, was: Mapping[str, Any], asked: Mapping[str, An
 def write_result(
     folder: Path, result: object, figures: Mapping[str, Figure] | None = None
 ) -> None:
-    """Writes ``figures/NAME.png`` and ``figures/NAME.svg``, then ``result.json``.
+    """Write ``figures/NAME.png`` and ``figures/NAME.svg``, then ``result.json``.
 
     Raises:
         DataError: writing failed.
@@ -285,7 +284,7 @@ def write_result(
 
 
 def write_figures(folder: Path, figures: Mapping[str, Figure]) -> list[Path]:
-    """Writes every figure as ``NAME.png`` and ``NAME.svg``; returns the files.
+    """Write every figure as ``NAME.png`` and ``NAME.svg``; return the paths.
 
     Raises:
         DataError: writing failed.
@@ -294,14 +293,14 @@ def write_figures(folder: Path, figures: Mapping[str, Figure]) -> list[Path]:
     for name, figure in figures.items():
         for suffix, options in (("png", {"dpi": 200}), ("svg", {"metadata": {"Date": None}})):
             path = folder / f"{name}.{suffix}"
-            with replacing(path) as temporary, temporary.open("wb") as file:
+            with atomic_write(path) as temporary, temporary.open("wb") as file:
                 figure.savefig(file, format=suffix, **options)
             paths.append(path)
     return paths
 
 
 def _write(path: Path, text: str) -> None:
-    with replacing(path) as temporary:
+    with atomic_write(path) as temporary:
         temporary.write_text(text, encoding="utf-8")
 
 

@@ -28,7 +28,7 @@ class Source:
     name: str
     """The object's name in it."""
     sha256: str
-    """Of the file's content."""
+    """Digest of the file's content."""
 
     @staticmethod
     def parse(text: str) -> Source:
@@ -54,7 +54,7 @@ class Source:
         return f"{self.path}:{self.name}"
 
     def load(self) -> Any:
-        """Runs the file, once in a process, and returns the object.
+        """Run the file, once in a process, and return the object.
 
         Raises:
             ConfigError: the file changed, cannot be run, or has no such object.

@@ -12,7 +12,7 @@ from typing import Any, get_args, get_type_hints
 import pytest
 
 import gnas
-from gnas.config import Count, configuration, from_record, shared_out, unknown_name
+from gnas.config import Count, configuration, from_record, split_settings, unknown_name
 from gnas.encoders.config import EncoderConfig
 from gnas.errors import ConfigError
 from gnas.search.settings import SETTINGS
@@ -161,7 +161,7 @@ def test_checks_of_several_fields_come_after_those_of_each() -> None:
 )
 def test_unknown_settings_say_what_may_have_been_meant(name: str, meant: str) -> None:
     with pytest.raises(ConfigError) as caught:
-        shared_out({name: 3}, ToponasConfig)
+        split_settings({name: 3}, ToponasConfig)
     assert f"unknown setting '{name}'; " in str(caught.value)
     assert (f"did you mean {meant}? choose from accumulate" in str(caught.value)) == bool(meant)
 

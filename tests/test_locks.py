@@ -14,16 +14,16 @@ from pathlib import Path
 
 import pytest
 
-from gnas import locks, owners
-from gnas.data.files import remove_temporaries, replacing
+from gnas import locks, process_ids
+from gnas.data.files import atomic_write, remove_temporaries
 from gnas.errors import ConfigError, DataError
-from gnas.runs import LOCK, working_in, working_on
+from gnas.runs import LOCK, file_lock, run_folder_lock
 
 HOLD = """
 import sys, time
 from pathlib import Path
-from gnas.runs import working_in
-with working_in(Path(sys.argv[1])):
+from gnas.runs import run_folder_lock
+with run_folder_lock(Path(sys.argv[1])):
     print("held", flush=True)
     time.sleep(60)
 """
@@ -46,12 +46,12 @@ def test_a_second_process_is_refused_until_the_first_is_gone(tmp_path: Path) -> 
     folder = tmp_path / "runs" / "a"
     with holder(folder) as process:
         with pytest.raises(ConfigError, match=f"but process {process.pid} on .* is using it"):
-            with working_in(folder):
+            with run_folder_lock(folder):
                 raise AssertionError
         process.send_signal(signal.SIGKILL)
         process.wait()
     assert (folder / LOCK).exists()  # killed: nobody removed it
-    with working_in(folder):
+    with run_folder_lock(folder):
         assert json.loads((folder / LOCK).read_text())["pid"] == os.getpid()
     assert not (folder / LOCK).exists()
 
@@ -61,12 +61,12 @@ def test_a_lock_is_taken_again_by_its_thread_only(tmp_path: Path) -> None:
 
     def enter() -> None:
         try:
-            with working_in(tmp_path):
+            with run_folder_lock(tmp_path):
                 pass
         except ConfigError as error:
             refused.append(str(error))
 
-    with working_in(tmp_path), working_in(tmp_path / "." / "seed-1" / ".."):
+    with run_folder_lock(tmp_path), run_folder_lock(tmp_path / "." / "seed-1" / ".."):
         thread = threading.Thread(target=enter)
         thread.start()
         thread.join()
@@ -78,7 +78,7 @@ def test_a_lock_is_taken_again_by_its_thread_only(tmp_path: Path) -> None:
 def test_forked_children_keep_no_lock(tmp_path: Path) -> None:
     """Such as those that load images: they may outlive a killed parent by seconds."""
     read, write = os.pipe()
-    with working_in(tmp_path):
+    with run_folder_lock(tmp_path):
         child = os.fork()
         if child == 0:
             os.read(read, 1)
@@ -91,7 +91,7 @@ def test_forked_children_keep_no_lock(tmp_path: Path) -> None:
 
 def assert_free(folder: Path) -> None:
     """This process can take the lock, and is then its recorded owner."""
-    with working_in(folder):
+    with run_folder_lock(folder):
         assert json.loads((folder / LOCK).read_text())["pid"] == os.getpid()
     assert not (folder / LOCK).exists()
 
@@ -99,7 +99,7 @@ def assert_free(folder: Path) -> None:
 def record(folder: Path, **changes: object) -> Path:
     """A lock file as a process with these facts would have left it."""
     path = folder / LOCK
-    path.write_text(json.dumps({**owners.owner(), **changes}))
+    path.write_text(json.dumps({**process_ids.current_process(), **changes}))
     return path
 
 
@@ -116,18 +116,18 @@ def test_a_rebooted_machine_has_ended_all(tmp_path: Path) -> None:
 def test_other_machines_are_believed_while_they_are_heard_of(tmp_path: Path) -> None:
     path = record(tmp_path, boot="another", host="elsewhere", pid=7)
     with pytest.raises(ConfigError, match=r"process 7 on elsewhere .* try again in 1[12]\d s"):
-        with working_in(tmp_path):
+        with run_folder_lock(tmp_path):
             pass
     assert json.loads(path.read_text())["host"] == "elsewhere"
     long_ago = path.stat().st_mtime - locks.SILENT_S - 1
     os.utime(path, (long_ago, long_ago))
-    with working_in(tmp_path):
+    with run_folder_lock(tmp_path):
         pass
 
 
 def test_the_holder_is_heard_of(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(locks, "BEAT_S", 0.01)
-    with working_in(tmp_path):
+    with run_folder_lock(tmp_path):
         os.utime(tmp_path / LOCK, (0, 0))
         ended = threading.Event()
         for _ in range(500):
@@ -150,40 +150,40 @@ def test_drives_without_locks_have_the_record(
         raise OSError(37, "No locks available")
 
     monkeypatch.setattr("fcntl.flock", flock)
-    record(tmp_path, pid=os.getppid(), started=owners._started(os.getppid()))
-    with pytest.raises(ConfigError, match=f"process {os.getppid()} on"), working_in(tmp_path):
+    record(tmp_path, pid=os.getppid(), started=process_ids._started(os.getppid()))
+    with pytest.raises(ConfigError, match=f"process {os.getppid()} on"), run_folder_lock(tmp_path):
         pass
     record(tmp_path, started=1)
-    with working_in(tmp_path):
+    with run_folder_lock(tmp_path):
         pass
 
 
 def test_a_lock_that_is_no_file_is_one_line(tmp_path: Path) -> None:
     (tmp_path / LOCK).mkdir()
     with pytest.raises(DataError, match=r"must be writable, but \.lock is not: Is a directory"):
-        with working_in(tmp_path):
+        with run_folder_lock(tmp_path):
             pass
     (tmp_path / LOCK).rmdir()
     (tmp_path / "elsewhere").write_text("precious")
     (tmp_path / LOCK).symlink_to(tmp_path / "elsewhere")
-    with pytest.raises(DataError, match="must be writable"), working_in(tmp_path):
+    with pytest.raises(DataError, match="must be writable"), run_folder_lock(tmp_path):
         pass
     assert (tmp_path / "elsewhere").read_text() == "precious"
 
 
 def test_a_folder_that_was_made_for_nothing_goes(tmp_path: Path) -> None:
-    with pytest.raises(ZeroDivisionError), working_in(tmp_path / "a" / "b"):
+    with pytest.raises(ZeroDivisionError), run_folder_lock(tmp_path / "a" / "b"):
         raise ZeroDivisionError
     assert not list(tmp_path.iterdir())
-    with working_in(tmp_path / "a" / "b"):
+    with run_folder_lock(tmp_path / "a" / "b"):
         (tmp_path / "a" / "b" / "x").touch()
     assert (tmp_path / "a" / "b" / "x").exists()
 
 
 def killed_while_writing(path: Path) -> Path:
-    """The temporary file of a process that was killed inside `replacing`."""
+    """The temporary file of a process that was killed inside `atomic_write`."""
     path.parent.mkdir(parents=True, exist_ok=True)
-    with replacing(path) as temporary:
+    with atomic_write(path) as temporary:
         temporary.touch()
         left = temporary.with_name(temporary.name.replace(str(os.getpid()), "12345"))
         left.write_text("half")
@@ -198,7 +198,7 @@ def test_temporaries_of_the_killed_go_at_the_next_start(tmp_path: Path) -> None:
     in_use = killed_while_writing(tmp_path / "seed-2" / "config.json")
     foreign = tmp_path / ".notes.tmp"
     foreign.touch()
-    with working_in(tmp_path):
+    with run_folder_lock(tmp_path):
         assert not [path for path in left if path.exists()]
         assert in_use.exists() and foreign.exists()
         assert all((tmp_path / name).exists() for name in names)
@@ -208,7 +208,7 @@ def test_a_file_is_worked_on_by_one(tmp_path: Path) -> None:
     mine = killed_while_writing(tmp_path / "t.parquet")
     others = killed_while_writing(tmp_path / "u.parquet")
     record(tmp_path)
-    with working_on(tmp_path / "t.parquet"):
+    with file_lock(tmp_path / "t.parquet"):
         assert not mine.exists() and others.exists()
         owner = json.loads((tmp_path / ".t.parquet.lock").read_text())
         assert owner["pid"] == os.getpid()

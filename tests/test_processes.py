@@ -21,8 +21,10 @@ def test_children_have_the_environment_of_now(monkeypatch: pytest.MonkeyPatch) -
     seen = []
     for value in ("1", "2"):
         monkeypatch.setenv("GNAS_FIRST", value)
-        context, start = processes.context(), ({**os.environ},)
-        with ProcessPoolExecutor(1, context, initializer=processes.adopt, initargs=start) as pool:
+        context, start = processes.worker_context(), ({**os.environ},)
+        with ProcessPoolExecutor(
+            1, context, initializer=processes.inherit_environment, initargs=start
+        ) as pool:
             seen.append(pool.submit(os.getenv, "GNAS_FIRST").result())
             assert pool.submit(os.getenv, "GNAS_GONE").result() == os.getenv("GNAS_GONE")
         monkeypatch.delenv("GNAS_GONE", raising=False)
@@ -34,8 +36,8 @@ def test_what_was_prepared_is_there(tmp_path: Path) -> None:
     (tmp_path / "counted.py").write_text("import sys\nsys.stderr.write('imported ')\n")
     script = (
         "from gnas import processes\n"
-        "processes.prepare('counted')\n"
-        "context = processes.context('json')\n"
+        "processes.preload('counted')\n"
+        "context = processes.worker_context('json')\n"
         "for _ in range(3):\n"
         "    child = context.Process(target=__import__, args=('counted',))\n"
         "    child.start()\n"
@@ -87,7 +89,7 @@ class Counting:
 @pytest.mark.parametrize("workers", [1, 2, 7])
 def test_calls_are_spread_and_keep_their_function(workers: int) -> None:
     calls = [(number, "well") for number in range(6)]
-    results = dict(processes.spread(Counting(), calls, workers, __name__))
+    results = dict(processes.run_parallel(Counting(), calls, workers, __name__))
     assert [results[k][0] for k in range(6)] == [0, 1, 4, 9, 16, 25]
     assert max(count for _, count in results.values()) >= 6 / workers
 
@@ -95,13 +97,13 @@ def test_calls_are_spread_and_keep_their_function(workers: int) -> None:
 @pytest.mark.parametrize("workers", [1, 2])
 def test_errors_of_calls_arrive(workers: int) -> None:
     with pytest.raises(ConfigError, match="number must be right"):
-        list(processes.spread(Counting(), [(1, "well"), (2, "wrong")], workers, __name__))
+        list(processes.run_parallel(Counting(), [(1, "well"), (2, "wrong")], workers, __name__))
 
 
 def test_a_killed_process_is_one_line() -> None:
     calls = [(number, "killed") for number in range(4)]
     with pytest.raises(ProcessError, match="one was killed; is there too little memory"):
-        list(processes.spread(Counting(), calls, 2, __name__))
+        list(processes.run_parallel(Counting(), calls, 2, __name__))
 
 
 @pytest.mark.skipif(sys.platform != "linux", reason="the system tells a server on Linux alone")
@@ -114,7 +116,7 @@ def test_a_server_that_is_importing_ends_with_its_maker(tmp_path: Path) -> None:
         "    file.write(f'{os.getpid()}\\n')\n"
         "time.sleep(60)\n"
     )
-    code = "from gnas import processes; processes.prepare('slow_module'); import slow_module"
+    code = "from gnas import processes; processes.preload('slow_module'); import slow_module"
     with subprocess.Popen([sys.executable, "-c", code], cwd=tmp_path) as maker:
         server = _first_pid(started, other_than=maker.pid)
         maker.kill()

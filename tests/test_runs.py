@@ -12,7 +12,7 @@ from matplotlib.figure import Figure
 
 from gnas import runs
 from gnas.errors import ConfigError, DataError
-from gnas.runs import check_folder, plain, write_run
+from gnas.runs import check_folder, to_jsonable, write_run
 
 
 @dataclass(frozen=True)
@@ -28,7 +28,7 @@ def test_plain_forms() -> None:
         "set": {"b", "a"},
         "bool": np.True_,
     }
-    assert plain(value) == {
+    assert to_jsonable(value) == {
         "1": [1.5, None, 2.0, [0, 1]],
         "c": {"seed": 3, "folder": "a/b"},
         "set": ["a", "b"],

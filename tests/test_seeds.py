@@ -33,7 +33,7 @@ from gnas.bench.config import (
 )
 from gnas.cli import app
 from gnas.config import SEEDS, check_seed, seed_32
-from gnas.data import batches, images, parts, subsets, train_test
+from gnas.data import batches, classification, images, splits, subsets
 from gnas.data import config as data_config
 from gnas.encoders.config import PRESETS
 from gnas.encoders.graph_config import graph_preset
@@ -136,11 +136,11 @@ def trained(seed: Any) -> object:
 
 
 def search_images(seed: Any) -> object:
-    return parts.open_images(data_config.ImagesConfig(), num_parts=2).batches((0,), 8, seed=seed)
+    return splits.open_images(data_config.ImagesConfig(), num_parts=2).batches((0,), 8, seed=seed)
 
 
 def training_images(seed: Any) -> object:
-    return train_test.open_train_test(data_config.TrainTestConfig()).batches(
+    return classification.open_train_test(data_config.TrainTestConfig()).batches(
         8, data_config.Augmentation(), seed=seed
     )
 
@@ -156,13 +156,13 @@ CALLS: dict[str, Callable[..., object]] = {
     "bench.config:SearchBench": partial(SearchBench, space="nasbench201"),
     "bench.config:SupernetBench": SupernetBench,
     "bench.config:SupernetBench.plan": partial(SupernetBench().plan, "darts"),
-    "data.batches:Order": partial(batches.Order, count=9, batch_size=3),
+    "data.batches:Order": partial(batches.BatchSchedule, count=9, batch_size=3),
     "data.images:load_images": gaussian_noise,
     "data.config:ImagesConfig": data_config.ImagesConfig,
-    "data.parts:split_evenly": lambda seed: parts.split_evenly(LABELS, 2, seed),
+    "data.splits:split_evenly": lambda seed: splits.split_evenly(LABELS, 2, seed),
     "data.config:ProxyImagesConfig": data_config.ProxyImagesConfig,
     "data.config:TrainTestConfig": lambda seed: data_config.TrainTestConfig(split_seed=seed),
-    "data.train_test:hold_out": lambda seed: train_test.hold_out(LABELS, 0.5, seed),
+    "data.classification:hold_out": lambda seed: classification.hold_out(LABELS, 0.5, seed),
     "encoders.config:EncoderConfig": partial(replace, PRESETS["nasgem-30"]()),
     "encoders.graph_config:GraphEncoderConfig": partial(replace, graph_preset("dag-nasbench201")),
     "predictors.registry:make_predictor": lambda seed: make_predictor(
@@ -230,8 +230,8 @@ CALLS: dict[str, Callable[..., object]] = {
         lambda: nn.Linear(2, 2), seed
     ),
     "training.short:train_proxy": trained,
-    "data.parts:SearchImages.batches": search_images,
-    "data.train_test:TrainTestImages.batches": training_images,
+    "data.splits:SearchImages.batches": search_images,
+    "data.classification:TrainTestImages.batches": training_images,
 }
 """How each is called with a seed."""
 ELSEWHERE = {
@@ -247,8 +247,8 @@ ELSEWHERE = {
     "search.toponas.selection:Validated": "the record of a search that a SearchPlan planned",
     "config:check_seed": "what all others call",
     "config:seed_32": "a test of its own below",
-    "data.parts:search_loaders": "SearchImages.batches",
-    "data.parts:SearchImages.split_again": "data.parts:split_evenly",
+    "data.splits:search_loaders": "SearchImages.batches",
+    "data.splits:SearchImages.resplit": "data.parts:split_evenly",
     "data.subsets:make_subset": "a test of its own below",
     "encoders.recipes:train_preset": "a test of its own below",
     "evaluate.base:Evaluator.evaluate": "the driver's seed, which SearchPlan checks",

@@ -180,9 +180,9 @@ def test_numbering_does_not_matter(space: Space, rng: np.random.Generator) -> No
     kept |= bool(space.vocabulary.inputs)
     assert kept.sum() > 5
     batch, other = batch[kept], other[kept]
-    forms = [graph_keys(space.functional(graphs)).tolist() for graphs in (batch, other)]
+    forms = [graph_keys(space.functional_form(graphs)).tolist() for graphs in (batch, other)]
     assert forms[0] == forms[1]
-    assert graph_keys(space.functional(space.representative(batch))).tolist() == forms[0]
+    assert graph_keys(space.functional_form(space.representative(batch))).tolist() == forms[0]
     # isomorphic graphs alone share their keys: as many as there are hashes
     assert len({*graph_keys(batch).tolist()}) == len({*graph_hash(batch)})
 
@@ -229,7 +229,7 @@ def test_encoders_trained_on_it(space: Space, tmp_path: Path, rng: np.random.Gen
     for _ in range(5):
         graph = searcher.ask()
         searcher.tell(graph, worth(graph, seed=0)["score"])
-    assert searcher.facts()["kind"] == "PredictorSearch"
+    assert searcher.metadata()["kind"] == "PredictorSearch"
 
 
 @pytest.mark.parametrize("name", sorted(SEARCHERS))

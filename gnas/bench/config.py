@@ -8,7 +8,7 @@ from typing import Annotated, Any, Literal
 
 from pydantic import Field
 
-from gnas.config import Count, Seed, configuration, shared_out
+from gnas.config import Count, Seed, configuration, split_settings
 from gnas.data.config import ImagesConfig
 from gnas.data.names import ProxyDataset
 from gnas.encoders.config import PRESETS, check_encoder
@@ -305,7 +305,7 @@ class SupernetBench:
                 f"methods must be different ones of {[*METHODS]}, but got {[*self.methods]}"
             )
         own = ("dataset", "data_dir", "seed", "space")
-        shared_out(self.settings, ToponasConfig, ImagesConfig, own=own)
+        split_settings(self.settings, ToponasConfig, ImagesConfig, own=own)
 
     def plan(self, method: str, seed: int) -> SearchPlan:
         """Search plan of a method.

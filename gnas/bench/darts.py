@@ -16,7 +16,7 @@ from gnas.bench.setups import EXACT, KnownValues, PredictorSetup, own_files, pre
 from gnas.bench.tables import name_of, open_table
 from gnas.data.tables import BenchmarkTable
 from gnas.predictors import IdentityPredictor
-from gnas.proxies import ProxyConfig, measure
+from gnas.proxies import ProxyConfig, compute_proxies
 from gnas.spaces import TopoNAS
 from gnas.spaces.toponas.cells import EDGE_OPS
 
@@ -107,7 +107,7 @@ def participants(table: BenchmarkTable, config: DARTSBench) -> list[PredictorSet
     """
     space, graphs = TopoNAS.darts(), table.graphs
     proxies = ProxyConfig() if config.predictors is None else ProxyConfig(proxies=("params",))
-    measured = dict(zip(proxies.proxies, measure(space, graphs, proxies).T, strict=True))
+    measured = dict(zip(proxies.proxies, compute_proxies(space, graphs, proxies).T, strict=True))
     found = predictor_setups(
         space,
         config.encoders,

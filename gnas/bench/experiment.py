@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Sequence
+from collections.abc import Sequence
 from dataclasses import dataclass, replace
 
 import numpy as np
@@ -28,13 +28,12 @@ from gnas.metrics import (
     spearman,
 )
 from gnas.predictors.features import FeatureMatrix, Features
-from gnas.processes import spread
+from gnas.processes import ProgressCallback, run_parallel
 from gnas.search.nasgem.surface import local_r2
 from gnas.user_code import described
 
 Values = NDArray[np.float64]
 Indices = NDArray[np.int64]
-Progress = Callable[[int, int | None], None]
 Scores = dict[str, float]
 """Metrics of one fit, by name."""
 
@@ -88,7 +87,7 @@ def run(
     samples: Sequence[int],
     seeds: int,
     seed: int,
-    progress: Progress | None = None,
+    progress: ProgressCallback | None = None,
     workers: int = 1,
 ) -> tuple[Row, ...]:
     """Run all fits: a row per number of samples and predictor, then choices without one.
@@ -115,7 +114,7 @@ def run(
     fits = [(n, c, r) for n in samples for c in range(len(setups)) for r in range(seeds)]
     results: dict[tuple[int, int, int], Scores] = {}
     fit = _Fit(task, setups, seed, used)
-    for place, scores in spread(fit, fits, workers, __name__):
+    for place, scores in run_parallel(fit, fits, workers, __name__):
         results[fits[place]] = scores
         if progress is not None:
             progress(len(results), len(fits))

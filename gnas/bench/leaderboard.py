@@ -8,8 +8,8 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, Literal
 
-from gnas.config import differences, unknown_name
-from gnas.data.files import decoding, read_json
+from gnas.config import dict_diff, unknown_name
+from gnas.data.files import as_data_error, read_json
 from gnas.errors import ConfigError
 from gnas.metrics import Interval
 
@@ -30,7 +30,7 @@ class Metric:
 
 
 @dataclass(frozen=True)
-class Kind:
+class BenchKind:
     """Kind of benchmark: the names of its rows and its metrics, the default one first."""
 
     names: tuple[str, ...]
@@ -40,7 +40,7 @@ class Kind:
     """Metrics that have a value after every query."""
 
 
-PREDICTORS = Kind(
+PREDICTORS = BenchKind(
     ("predictor", "encoder"),
     {
         "kendall_tau": Metric("Kendall tau"),
@@ -54,7 +54,7 @@ PREDICTORS = Kind(
         "neighbours_r2": Metric("NN R2"),
     },
 )
-SEARCHERS = Kind(
+SEARCHERS = BenchKind(
     ("searcher",),
     {
         "test_acc": Metric("test acc", is_acc=True),
@@ -66,7 +66,7 @@ SEARCHERS = Kind(
     },
     ("test_regret", "val_regret"),
 )
-METHODS = Kind(
+METHODS = BenchKind(
     ("method",),
     {
         "test_acc": Metric("test acc", is_acc=True),
@@ -80,7 +80,7 @@ METHODS = Kind(
         "seconds": Metric("seconds", "lower", digits=1),
     },
 )
-TOPOLOGIES = Kind(
+TOPOLOGIES = BenchKind(
     ("edges",),
     {
         "mean_acc": Metric("mean acc", is_acc=True),
@@ -122,7 +122,7 @@ class BenchFile:
     """Whether scores are accuracies."""
 
     @property
-    def kind(self) -> Kind:
+    def kind(self) -> BenchKind:
         """Kind of benchmark of the command."""
         return KINDS[self.command]
 
@@ -181,7 +181,7 @@ def read_bench(path: Path) -> BenchFile:
         DataError: it is damaged or of something else.
     """
     record = read_json(path, WHAT)
-    with decoding(path, WHAT):
+    with as_data_error(path, WHAT):
         if not isinstance(record, dict) or not isinstance(record.get("command"), str):
             raise ValueError("it is not an object with a command")
         command = record["command"]
@@ -276,7 +276,7 @@ def leaderboard(
 
 
 def _check_same(first: BenchFile, other: BenchFile) -> None:
-    for name, (was, now) in differences(first.facts, other.facts).items():
+    for name, (was, now) in dict_diff(first.facts, other.facts).items():
         raise ConfigError(
             f"results of one leaderboard must be of one protocol and table, but {other.path} "
             f"differs from {first.path} in the {name}: {_shown(now)}, not {_shown(was)}"
@@ -289,7 +289,7 @@ def _shown(value: object) -> str:
 
 
 def _samples(
-    files: Sequence[BenchFile], kind: Kind, metric: str, samples: int | None
+    files: Sequence[BenchFile], kind: BenchKind, metric: str, samples: int | None
 ) -> int | None:
     """The number of samples that rows are of, or of queries."""
     if kind is PREDICTORS:
@@ -326,7 +326,7 @@ def _beats(left: Entry, right: Entry, metric: str, better: Better) -> bool:
     return _mean(left, metric) < _mean(right, metric)
 
 
-def _name(kind: Kind, row: Mapping[str, Any]) -> str:
+def _name(kind: BenchKind, row: Mapping[str, Any]) -> str:
     """Name of a row, for example ``default on path statistics``."""
     if kind is TOPOLOGIES:
         return ", ".join(f"{int(a)}-{int(b)}" for a, b in row["edges"]) or "no edges"
@@ -337,7 +337,7 @@ def _name(kind: Kind, row: Mapping[str, Any]) -> str:
 
 
 def _value(
-    kind: Kind, row: Mapping[str, Any], metric: str, samples: int | None
+    kind: BenchKind, row: Mapping[str, Any], metric: str, samples: int | None
 ) -> Interval | None:
     """A metric of a row with its interval, if it has one.
 

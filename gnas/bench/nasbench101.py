@@ -44,7 +44,7 @@ def bench_nasbench101(
     progress: Callable[[int, int | None], None] | None = None,
     workers: int = 1,
 ) -> BenchResult:
-    """Runs the experiment: draws samples, fits every predictor, ranks the rest, picks one.
+    """Run the experiment: draw samples, fit every predictor, rank the rest, pick one.
 
     Args:
         config: The experiment.

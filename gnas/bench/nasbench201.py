@@ -39,7 +39,7 @@ def bench_nasbench201(
     progress: Callable[[int, int | None], None] | None = None,
     workers: int = 1,
 ) -> BenchResult:
-    """Runs the experiment: draws samples, fits every predictor, ranks the rest, picks one.
+    """Run the experiment: draw samples, fit every predictor, rank the rest, pick one.
 
     Args:
         config: The experiment.
@@ -118,7 +118,7 @@ def make_task(
         train_scores=scores(table, config.dataset, config.train_column)[2][rows],
         true_scores=scores(table, config.dataset, config.test_column)[2][rows],
         candidates=np.arange(len(rows)),
-        functions=graph_keys(NASBench201().functional(graphs)),
+        functions=graph_keys(NASBench201().functional_form(graphs)),
     )
 
 

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import time
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -18,11 +18,10 @@ from gnas.data.tables import BenchmarkTable
 from gnas.errors import ConfigError
 from gnas.evaluate import TableEvaluator
 from gnas.metrics import Interval, Quantiles, mean_interval, quantiles
-from gnas.runs import environment, working_in
+from gnas.processes import ProgressCallback
+from gnas.runs import environment, run_folder_lock
 from gnas.search.settings import EVERY, START
 from gnas.spaces import SPACES
-
-Progress = Callable[[int, int | None], None]
 
 PROTOCOL = {
     "score": "mean validation accuracy over the runs; cells that are the same network, drawn "
@@ -85,13 +84,13 @@ def bench_search(
     *,
     folder: Path | None = None,
     workers: int = 1,
-    progress: Progress | None = None,
+    progress: ProgressCallback | None = None,
 ) -> SearchBenchResult:
     """Run every searcher with every seed on a table.
 
     Args:
         config: The experiment.
-        folder: Where finished searches are kept (`SearchLog`): those that it has are not run
+        folder: Folder of finished searches (`SearchLog`): those that it has are not run
             again. So a stopped experiment goes on, and more seeds or searchers may join it.
         workers: Number of processes; the result does not depend on it.
         progress: Called with (searches done, searches in all).
@@ -104,12 +103,12 @@ def bench_search(
     """
     if workers < 1:
         raise ConfigError(f"workers must be at least 1, but got {workers}")
-    with working_in(folder):
+    with run_folder_lock(folder):
         return _run(config, folder, workers, progress)
 
 
 def _run(
-    config: SearchBench, folder: Path | None, workers: int, progress: Progress | None
+    config: SearchBench, folder: Path | None, workers: int, progress: ProgressCallback | None
 ) -> SearchBenchResult:
     start = time.monotonic()
     table, evaluator, columns = _open(config)

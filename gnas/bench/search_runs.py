@@ -15,8 +15,8 @@ from numpy.typing import NDArray
 
 from gnas.errors import DataError
 from gnas.evaluate import TableEvaluator
-from gnas.processes import spread
-from gnas.records import LineLog
+from gnas.jsonl import JsonlLog
+from gnas.processes import run_parallel
 from gnas.search.result import Evaluation
 from gnas.search.run import run_search
 
@@ -37,7 +37,7 @@ class SearchTrajectory:
 
 
 class SearchLog:
-    """Log of the finished searches of an experiment (`gnas.records.LineLog`).
+    """Log of the finished searches of an experiment (`gnas.jsonl.JsonlLog`).
 
     Args:
         folder: Existing folder of the log file; None keeps nothing.
@@ -52,9 +52,9 @@ class SearchLog:
     def __init__(self, folder: Path | None, facts: Mapping[str, Any]) -> None:
         self.found: dict[tuple[str, int], SearchTrajectory] = {}
         """Finished searches by searcher and seed."""
-        self._log: LineLog[SearchTrajectory] | None = None
+        self._log: JsonlLog[SearchTrajectory] | None = None
         if folder is not None:
-            self._log = LineLog(folder / FILE, facts, what="searches", read=_search_of)
+            self._log = JsonlLog(folder / FILE, facts, what="searches", read=_search_of)
             self.found = {(search.searcher, search.seed): search for search in self._log.records}
 
     def check(self, budget: int, networks: int) -> None:
@@ -113,7 +113,7 @@ def run_searches(
     Raises:
         ProcessError: a process was killed.
     """
-    for _, search in spread(partial(_search, evaluator, budget), wanted, workers, __name__):
+    for _, search in run_parallel(partial(_search, evaluator, budget), wanted, workers, __name__):
         yield search
 
 

@@ -6,7 +6,7 @@ import logging
 import math
 import shutil
 import time
-from collections.abc import Callable, Iterator, Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass
 from functools import cached_property
@@ -27,14 +27,14 @@ from gnas import __version__
 from gnas.bench.config import DARTS, METHODS, RANDOM, SupernetBench
 from gnas.bench.tables import IMAGES, name_of, open_table
 from gnas.data.fitting import check_batch
-from gnas.data.parts import SearchImages, open_images, search_loaders, split_evenly
+from gnas.data.splits import SearchImages, open_images, search_loaders, split_evenly
 from gnas.data.tables import BenchmarkTable
 from gnas.errors import ConfigError, DataError
 from gnas.graphs import prune
+from gnas.jsonl import JsonlLog
 from gnas.metrics import Interval, kendall_tau, mean_interval
-from gnas.processes import spread
-from gnas.records import LineLog
-from gnas.runs import plain, working_in
+from gnas.processes import ProgressCallback, run_parallel
+from gnas.runs import run_folder_lock, to_jsonable
 from gnas.search.toponas import (
     SearchRecord,
     SupernetSearchResult,
@@ -48,7 +48,6 @@ from gnas.spaces.nasbench201 import EDGES
 from gnas.spaces.supernets import MixedWeights
 from gnas.training.checkpoints import Checkpoints
 
-Progress = Callable[[int, int | None], None]
 Floats = NDArray[np.float64]
 
 LOG = "searches.jsonl"
@@ -159,7 +158,7 @@ def bench_supernet(
     folder: Path | None = None,
     device: str = "cpu",
     workers: int = 1,
-    progress: Progress | None = None,
+    progress: ProgressCallback | None = None,
 ) -> SupernetBenchResult:
     """Run every method with every seed and look the derived cells up in a table.
 
@@ -168,7 +167,7 @@ def bench_supernet(
 
     Args:
         config: The experiment.
-        folder: Where finished searches are kept, one JSON line each, and one that is under
+        folder: Folder of finished searches, one JSON line each, and of one that is under
             way; those that it has are not run again.
         device: Torch device of the searches.
         workers: Number of processes, one thread each; results do not depend on it.
@@ -181,7 +180,7 @@ def bench_supernet(
         DataError: the table is damaged or lacks cells, or ``folder`` cannot be written.
         ProcessError: a process was killed.
     """
-    with working_in(folder):
+    with run_folder_lock(folder):
         return _run(config, folder, device, workers, progress)
 
 
@@ -190,7 +189,7 @@ def _run(
     folder: Path | None,
     device: str,
     workers: int,
-    progress: Progress | None,
+    progress: ProgressCallback | None,
 ) -> SupernetBenchResult:
     start = time.monotonic()
     judge = Judge(config)
@@ -205,19 +204,19 @@ def _run(
     missing = [key for key in plans if key not in found]
     if progress is not None:
         progress(len(plans) - len(missing), len(plans))
-    for place, search in spread(
+    for place, search in run_parallel(
         _Searches(plans, images, folder, device), missing, workers, __name__
     ):
         found[missing[place]] = search
         if done is not None:
-            done.add(plain(search))
+            done.add(to_jsonable(search))
         if progress is not None:
             progress(len(found.keys() & plans.keys()), len(plans))
     if folder is not None:
         for method, seed in plans:
             shutil.rmtree(_under_way(folder, method, seed), ignore_errors=True)
     searches = [found[key] for key in plans]
-    data = images.facts()
+    data = images.metadata()
     for name in ("parts", "mean", "std"):
         data.pop(name)  # they differ from seed to seed
     return judge.result(searches, data, time.monotonic() - start)
@@ -226,20 +225,20 @@ def _run(
 def facts_of(config: SupernetBench, images: SearchImages) -> dict[str, Any]:
     """Settings that all searches of a folder share, apart from method and seed."""
     plan = config.plan(DARTS, 0)
-    base = {**plain(plan.config), "seed": None}
-    facts = images.facts()
+    base = {**to_jsonable(plan.config), "seed": None}
+    facts = images.metadata()
     data = {name: facts[name] for name in ("images", "image_size", "sha256")}
     return {"search": base, "data": data, "split": "by seed", "gnas": __version__}
 
 
-def read_searches(folder: Path, facts: Mapping[str, Any]) -> LineLog[SupernetSearch]:
+def read_searches(folder: Path, facts: Mapping[str, Any]) -> JsonlLog[SupernetSearch]:
     """The searches of a folder.
 
     Raises:
         ConfigError: they are of another experiment.
         DataError: the file is damaged.
     """
-    return LineLog(folder / LOG, facts, what="supernet searches", read=_read)
+    return JsonlLog(folder / LOG, facts, what="supernet searches", read=_read)
 
 
 _SEARCH = pydantic.TypeAdapter(SupernetSearch)
@@ -270,12 +269,12 @@ class _Searches:
             text = space.to_str(space.sample(np.random.default_rng(seed)))
             return SupernetSearch(method, seed, text, (), None, (), None, 0.0)
         search = self.plans[method, seed].config
-        images = self.images.split_again(search.num_parts, seed)
+        images = self.images.resplit(search.num_parts, seed)
         check_batch(search.batch_size, min(map(len, images.parts)))
         record = None
         if self.folder is not None:
             own = _under_way(self.folder, method, seed)
-            facts = {"config": search, "data": images.facts()}
+            facts = {"config": search, "data": images.metadata()}
             resume = bool(Checkpoints(own / "checkpoint").steps())
             record = SearchRecord(own, facts, resume=resume)
         return _search(method, images, search, self.device, record)
@@ -348,7 +347,7 @@ def one_shot_accuracies(
     enter a node share its weight. Batch norms use the batch's statistics, as in training.
     """
     config, form, space = result.config, result.bilevel.arch.form, NASBench201()
-    x, y = images.as_they_are(one_shot_rows(images))
+    x, y = images.unaugmented(one_shot_rows(images))
     device = result.bilevel.w[0].device
     x, y = x.to(device), y.to(device)
     pieces = math.ceil(len(y) / config.batch_size)

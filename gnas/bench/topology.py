@@ -63,7 +63,7 @@ class TopologyResult:
 
 
 def bench_topology(config: TopologyBench) -> TopologyResult:
-    """Averages the accuracies of a NAS-Bench-201 table over each of the 64 topologies.
+    """Average the accuracies of a NAS-Bench-201 table over each of the 64 topologies.
 
     Raises:
         ConfigError: the table is of another space, or has no such column.

@@ -55,7 +55,7 @@ class Commands(TyperGroup):
     """Turns what a command raises into one line on stderr and an exit code."""
 
     def parse_args(self, ctx: Any, args: list[str]) -> list[str]:
-        """Lets ``--debug`` and ``--verbose`` stand anywhere before a ``--``."""
+        """Let ``--debug`` and ``--verbose`` stand anywhere before a ``--``."""
         ctx.meta[__name__] = tuple(args)
         end = args.index("--") if "--" in args else len(args)
         front = [arg for arg in args[:end] if arg in ("--debug", "--verbose")]
@@ -66,7 +66,7 @@ class Commands(TyperGroup):
             return super().parse_args(ctx, [*front, *rest, *args[end:]])
 
     def invoke(self, ctx: Any) -> Any:
-        """Runs the command; see the module's exit codes."""
+        """Run the command; see the module's exit codes."""
         try:
             with recorded(ctx.meta[__name__]), until_end, _plain_usage_errors():
                 return super().invoke(ctx)
@@ -94,7 +94,7 @@ class Commands(TyperGroup):
 
 @contextmanager
 def _plain_usage_errors() -> Iterator[None]:
-    """Escapes what usage errors quote, before typer shows them."""
+    """Escape what usage errors quote, before typer shows them."""
     try:
         yield
     except UsageError as error:
@@ -127,7 +127,7 @@ app = typer.Typer(
 
 
 def print_version(wanted: bool) -> None:
-    """Prints ``gnas 0.1.0`` and ends, if wanted."""
+    """Print ``gnas 0.1.0`` and exit, if wanted."""
     if wanted:
         typer.echo(f"gnas {__version__}")
         raise typer.Exit
@@ -164,14 +164,14 @@ app.command()(worker.worker)
 
 
 def main() -> None:
-    """Runs the command line of this process; asked to end, it cleans up as after Ctrl-C."""
+    """Run the command line of this process; asked to end, it cleans up as after Ctrl-C."""
     signal.signal(signal.SIGTERM, lambda number, frame: sys.exit(128 + number))
     # Torch and torch-geometric make a million objects that stay; to look through them again and
     # again while they are imported, and once more at the end, takes seconds.
     gc.set_threshold(100_000, 50, 50)
     atexit.register(gc.freeze)
     for name in ("stdout", "stderr"):
-        if getattr(sys, name) is None:  # closed by who started this process
+        if getattr(sys, name) is None:  # closed by the parent process
             setattr(sys, name, open(os.devnull, "w"))
         reconfigure = getattr(getattr(sys, name), "reconfigure", None)
         if reconfigure is not None:  # a terminal may lack any character

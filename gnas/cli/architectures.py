@@ -37,7 +37,7 @@ class Architecture(NamedTuple):
     space: Space
     graph: Data
     note: str
-    """Which space a bare text was taken for, to be printed; empty where it was named."""
+    """Notice of the space inferred for a bare text; empty if the space was named."""
 
     @property
     def text(self) -> str:
@@ -60,10 +60,10 @@ def read_architecture(
 
     Args:
         what: The text, or a path.
-        space: What ``--space`` names; it decides.
+        space: Value of ``--space``, which takes precedence.
         notation: The name of a foreign notation, a key of `gnas.spaces.notations`.
-        member: Of the Pareto front of the run in the folder ``what``: its place there.
-        epoch: Of the supernet search in the folder ``what``, ended or under way: the epoch, from
+        member: Index in the Pareto front of the run in the folder ``what``.
+        epoch: Epoch of the finished or running supernet search in the folder ``what``, from
             1, whose cell is meant.
 
     Raises:

@@ -10,10 +10,10 @@ import typer
 from gnas.cli.bench_supernet import supernet
 from gnas.cli.bench_tables import Images, search, topology
 from gnas.cli.checks import check_early
-from gnas.cli.output import check_outputs, number, report_console, reporting, write_outputs
+from gnas.cli.output import check_outputs, format_number, report_console, reporting, write_outputs
 from gnas.errors import ConfigError
 from gnas.predictors.names import PREDICTOR_NAMES
-from gnas.processes import prepare, usable_cores
+from gnas.processes import preload, usable_cores
 
 if TYPE_CHECKING:
     from rich.console import Console
@@ -41,7 +41,7 @@ Predictors = Annotated[
     str | None,
     typer.Option(
         metavar="NAME,...",
-        help=f"Which predictors, instead of the usual ones: {', '.join(PREDICTOR_NAMES)}, "
+        help=f"Predictors instead of the usual ones: {', '.join(PREDICTOR_NAMES)}, "
         "or your own as FILE.py:NAME",
         show_default=False,
     ),
@@ -72,13 +72,13 @@ def fitting(workers: int | None, counts: tuple[int, ...], seeds: int) -> int:
         seeds: Repetitions.
     """
     few = len(counts) * seeds < FEW_DRAWS
-    number = (1 if few else min(usable_cores(), 8)) if workers is None else workers
-    if number > 1:
-        prepare("gnas.bench.experiment")
-    return number
+    count = (1 if few else min(usable_cores(), 8)) if workers is None else workers
+    if count > 1:
+        preload("gnas.bench.experiment")
+    return count
 
 
-def chosen(encoders: str | None, predictors: str | None) -> dict[str, tuple[str, ...]]:
+def named_options(encoders: str | None, predictors: str | None) -> dict[str, tuple[str, ...]]:
     """The fields ``encoders`` and ``predictors`` of an experiment, where they were given.
 
     Raises:
@@ -129,7 +129,7 @@ def nasbench101(
     config = NASBench101Bench(
         samples=counts, seeds=seeds, pool=pool, ops=ops, networks=networks, table=table,
         data_dir=None if data_dir is None else str(data_dir), seed=seed,
-        **chosen(encoders, predictors),
+        **named_options(encoders, predictors),
     )  # fmt: skip
     check_outputs(out, json)
     workers = fitting(workers, counts, seeds)
@@ -171,7 +171,7 @@ def nasbench201(
         dataset=dataset, samples=counts, seeds=seeds, cells=cells, networks=networks, table=table,
         train_column=train_column, test_column=test_column,
         data_dir=None if data_dir is None else str(data_dir), seed=seed,
-        **chosen(encoders, predictors),
+        **named_options(encoders, predictors),
     )  # fmt: skip
     check_outputs(out, json)
     workers = fitting(workers, counts, seeds)
@@ -206,7 +206,7 @@ def nasgem(
     config = NASGEMBench(
         table=table, samples=counts, seeds=seeds, equal_macs=equal_macs,
         data_dir=None if data_dir is None else str(data_dir), seed=seed,
-        **chosen(encoders, predictors),
+        **named_options(encoders, predictors),
     )  # fmt: skip
     check_outputs(out, json)
     workers = fitting(workers, counts, seeds)
@@ -241,7 +241,7 @@ def darts(
     config = DARTSBench(
         table=table, samples=counts, seeds=seeds, run_deviation=run_deviation,
         data_dir=None if data_dir is None else str(data_dir), seed=seed,
-        **chosen(encoders, predictors),
+        **named_options(encoders, predictors),
     )  # fmt: skip
     check_outputs(out, json)
     workers = fitting(workers, counts, seeds)
@@ -258,7 +258,7 @@ app.command()(topology)
 
 
 def report(result: BenchResult, out: Path | None, json: str | None) -> None:
-    """Prints the table and writes the files that were asked for."""
+    """Print the table and write the files that were asked for."""
     print_result(result, report_console(json))
     from gnas.viz import predictor_figures
 
@@ -278,7 +278,7 @@ def print_result(result: BenchResult, console: Console) -> None:
     )
     console.print(
         f"{facts['usable']:,} labelled cells usable, {facts['candidates']:,} of them candidates; "
-        f"only these can be picked. {measure(result)}"
+        f"only these can be picked. {scores_line(result)}"
     )
     for n in sizes:
         rows = [row for row in result.rows if row.samples == n]
@@ -304,17 +304,17 @@ def print_result(result: BenchResult, console: Console) -> None:
         console.print(table)
         if not wide:
             console.print(f"{WIDE} columns or --json show more: Spearman, P@1%, N@10.")
-        console.print(gains(rows))
+        console.print(gains_line(rows))
         if note := best_sample_note(rows, result):
             console.print(note)
     console.print(
         f"± is half the 95% interval over seeds. Ceiling of Kendall tau {result.ceiling:.3f}: "
-        f"{result.protocol['ceiling']}. {runs(result)}{result.seconds:.0f} s."
+        f"{result.protocol['ceiling']}. {agreement_line(result)}{result.seconds:.0f} s."
     )
 
 
-def measure(result: BenchResult) -> str:
-    """Which scores are learned and which are ranked, and the best that there is."""
+def scores_line(result: BenchResult) -> str:
+    """Line on the training scores, the reference scores and their maximum."""
     percent = "%" if result.is_accuracy else ""
     text = (
         f"Trained on {result.table['train_column']}, ranked against "
@@ -337,7 +337,7 @@ def in_unit(score: float, result: BenchResult) -> str:
 
 
 def best_sample_note(rows: list[Row], result: BenchResult) -> str:
-    """How to read rows of which no pick comes up to the best of the samples; else nothing.
+    """Note on rows without a pick as good as the best sample; empty if there are none.
 
     Args:
         rows: All rows of one number of samples.
@@ -358,19 +358,19 @@ def best_sample_note(rows: list[Row], result: BenchResult) -> str:
     )
 
 
-def runs(result: BenchResult) -> str:
-    """How well two runs of the table agree, where it is known."""
+def agreement_line(result: BenchResult) -> str:
+    """Agreement between two runs of the table, where it is known."""
     if result.agreement_between_runs is None:
         return ""
     of = result.protocol["agreement"]
     return f"Two runs' {of} agree to {result.agreement_between_runs:.3f}. "
 
 
-def gains(rows: list[Row]) -> str:
+def gains_line(rows: list[Row]) -> str:
     """One sentence: what every other view brings the first row's predictor, paired by seed."""
     reference = rows[0]
     found = [
-        f"{row.encoder} {number(row.kendall_tau_gain, 3, sign=True)}"
+        f"{row.encoder} {format_number(row.kendall_tau_gain, 3, sign=True)}"
         for row in rows[1:]
         if row.predictor == reference.predictor
     ]
@@ -386,12 +386,12 @@ def metrics(row: Row, result: BenchResult) -> list[str]:
     """The printed `METRICS` of a row; accuracies and their biases in percent."""
     digits, scale = (2, 100) if result.is_accuracy else (4, 1)
     return [
-        number(row.kendall_tau, 3),
-        number(row.kendall_tau_no_twins, 3),
-        number(row.spearman, 3),
-        number(row.precision_at_1_percent, 2),
-        number(row.n_at_10, 1),
-        number(row.neighbours_r2, 3),
+        format_number(row.kendall_tau, 3),
+        format_number(row.kendall_tau_no_twins, 3),
+        format_number(row.spearman, 3),
+        format_number(row.precision_at_1_percent, 2),
+        format_number(row.n_at_10, 1),
+        format_number(row.neighbours_r2, 3),
         in_unit(row.picked_score.mean, result),
-        number(row.global_bias, digits, scale=scale),
+        format_number(row.global_bias, digits, scale=scale),
     ]

@@ -10,13 +10,13 @@ import typer
 
 from gnas.cli.bench_tables import Folder, Json, Out, Table
 from gnas.cli.checks import check_early
-from gnas.cli.options import absolute, settings
+from gnas.cli.options import absolute, parse_settings
 from gnas.cli.output import (
     check_outputs,
-    going_on,
-    number,
+    format_number,
     report_console,
     reporting,
+    resume_hint,
     same_command,
     write_outputs,
 )
@@ -29,7 +29,7 @@ if TYPE_CHECKING:
 
 
 def supernet(
-    space: Annotated[Literal["nasbench201"], typer.Argument(help="Where to search")],
+    space: Annotated[Literal["nasbench201"], typer.Argument(help="Search space")],
     dataset: Annotated[
         Literal["digits", "cifar10", "folder"], typer.Option(help="Images to search on")
     ] = "digits",
@@ -68,14 +68,14 @@ def supernet(
         methods=tuple(METHODS) if methods is None else tuple(methods.split(",")),
         seeds=seeds, preset=preset, truth=truth,
         seed=seed, dataset=dataset, data_dir=absolute(data_dir),
-        settings=settings(setting or [], named),
+        parse_settings=parse_settings(setting or [], named),
         table=table or space,
         table_dir=None if table_dir is None else str(table_dir),
     )  # fmt: skip
     from gnas.bench.supernet import bench_supernet
     from gnas.training.devices import resolve_device
 
-    stopped = nullcontext() if out is None else going_on(same_command())
+    stopped = nullcontext() if out is None else resume_hint(same_command())
     with stopped, reporting("searches") as progress:
         result = bench_supernet(
             config, folder=out, device=resolve_device(device), workers=workers, progress=progress
@@ -87,7 +87,7 @@ def supernet(
 
 
 def print_supernets(result: SupernetBenchResult, console: Console) -> None:
-    """What every method found, and what the numbers mean."""
+    """Print the result of every method and explain the columns."""
     from rich.box import SIMPLE_HEAD
     from rich.table import Table as Grid
 
@@ -112,10 +112,10 @@ def print_supernets(result: SupernetBenchResult, console: Console) -> None:
         cells = [
             row.method,
             f"{len(row.seeds)}",
-            number(row.test_acc, 2, scale=100),
+            format_number(row.test_acc, 2, scale=100),
             f"{100 * row.worst:.2f}",
             f"{row.rank:.0f}",
-            *([number(row.other_acc, 2, scale=100)] if row.other_acc is not None else []),
+            *([format_number(row.other_acc, 2, scale=100)] if row.other_acc is not None else []),
             f"{row.edges:.1f}",
             f"{row.skip_share:.0%}",
             "-" if row.tau is None else f"{row.tau.mean:.2f}",

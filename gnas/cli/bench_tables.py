@@ -12,9 +12,9 @@ import typer
 from gnas.cli.checks import check_early
 from gnas.cli.output import (
     check_outputs,
-    going_on,
     report_console,
     reporting,
+    resume_hint,
     same_command,
     write_outputs,
 )
@@ -49,7 +49,7 @@ def search(
         typer.Argument(
             metavar="SPACE",
             callback=known_space,
-            help="Which table: nasbench101, nasbench201, or any other "
+            help="Space of the table: nasbench101, nasbench201, or any other "
             "space with published accuracies",
         ),
     ],
@@ -80,7 +80,7 @@ def search(
     check_outputs(out, json)
     from gnas.bench.search import bench_search
 
-    stopped = nullcontext() if out is None else going_on(same_command())
+    stopped = nullcontext() if out is None else resume_hint(same_command())
     with stopped, reporting("searches") as progress:
         result = bench_search(config, folder=out, workers=workers, progress=progress)
     print_searches(result, report_console(json))
@@ -90,7 +90,7 @@ def search(
 
 
 def print_searches(result: SearchBenchResult, console: Console) -> None:
-    """What every searcher reached, and what the numbers mean."""
+    """Print the result of every searcher and explain the columns."""
     from rich.box import SIMPLE_HEAD
     from rich.table import Table as Grid
 
@@ -130,7 +130,9 @@ def print_searches(result: SearchBenchResult, console: Console) -> None:
 
 def topology(
     dataset: Images = "cifar10",
-    split: Annotated[Literal["test", "val"], typer.Option(help="Which accuracy")] = "test",
+    split: Annotated[
+        Literal["test", "val"], typer.Option(help="Split of the accuracies")
+    ] = "test",
     table: Table = None,
     data_dir: Folder = None,
     out: Out = None,

@@ -1,4 +1,4 @@
-"""What commands check before anything heavy is imported, which takes seconds."""
+"""Checks of command-line options that run before heavy imports."""
 
 from __future__ import annotations
 
@@ -29,7 +29,7 @@ def check_early(
     space: str | None = None,
     evaluate: str | None = None,
 ) -> None:
-    """Checks the paths and names of a command.
+    """Check the paths and name of a command.
 
     Args:
         json: A file to be written.
@@ -48,12 +48,12 @@ def check_early(
         DataError: a run is damaged.
         MissingDataError: a file, a folder or a run is not there.
     """
-    from gnas.runs import reading_config
+    from gnas.runs import open_run_config
 
     check_writable(json)
     check_folder(out)
     if resume is not None:
-        with reading_config(resume):
+        with open_run_config(resume):
             pass
     if data_dir is not None and not data_dir.is_dir():
         raise MissingDataError(f"--data-dir must be a folder, but there is none at {data_dir}")
@@ -74,7 +74,7 @@ def check_early(
 
 
 def _check_columns(table: Path, names: Sequence[str]) -> None:
-    """Checks that a table has columns of numbers; what else is wrong with it, its reader says."""
+    """Check that a table has columns of numbers; what else is wrong with it, its reader says."""
     if not names:
         return
     import pyarrow as pa
@@ -92,7 +92,7 @@ def _check_columns(table: Path, names: Sequence[str]) -> None:
 
 
 def check_folder(out: Path | None) -> None:
-    """Checks that a run's folder can be made, or is one that can be written.
+    """Check that a run's folder can be made, or is one that can be written.
 
     Raises:
         ConfigError: it is a file, or it or the folder that it would be in is not writable.
@@ -105,12 +105,12 @@ def check_folder(out: Path | None) -> None:
 
 
 def check_architecture(what: str, space: str | None = None, notation: str | None = None) -> None:
-    """Checks that an argument is an architecture's text, or a file or a folder that there is.
+    """Check that an argument is an architecture's text, or a file or a folder that there is.
 
     Args:
         what: The argument; see `gnas.cli.architectures.read_architecture`.
-        space: What ``--space`` names.
-        notation: What ``--notation`` names.
+        space: Value of ``--space``.
+        notation: Value of ``--notation``.
 
     Raises:
         ConfigError: there is no such space or notation.

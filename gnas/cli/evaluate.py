@@ -73,7 +73,7 @@ def _trained_on(
 
     Args:
         weights: As they were given: a run, or the weights in it.
-        facts: What the weights say.
+        facts: Metadata of the weights.
         dataset: As it was given.
     """
     import logging

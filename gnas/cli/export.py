@@ -10,8 +10,7 @@ import typer
 
 from gnas.cli.architectures import Notation, SpaceOption, is_text, read_architecture, run_folder
 from gnas.cli.checks import check_architecture, check_early
-from gnas.cli.options import given
-from gnas.cli.options import settings as parsed
+from gnas.cli.options import drop_none, parse_settings
 from gnas.cli.output import check_writable, report_console, write_json
 from gnas.errors import ConfigError
 from gnas.export.names import check_out
@@ -25,7 +24,7 @@ if TYPE_CHECKING:
     from gnas.retrain.source import RunSource
     from gnas.spaces.networks import NetworkConfig
 
-_SIZE = "Of a GENOTYPE's network"
+_SIZE = "For a GENOTYPE's network"
 
 
 def export(
@@ -74,7 +73,7 @@ def export(
     if image_size is not None and not 1 <= image_size <= LARGEST:
         raise ConfigError(f"image_size must be 1 to {LARGEST} pixels, but got {image_size}")
     size = {"layers": layers, "channels": channels, "stem": stem, "num_classes": classes}
-    size |= parsed(settings or [], given(**size))
+    size |= parse_settings(settings or [], drop_none(**size))
     _check_size(size, space)
     from dataclasses import replace
 
@@ -96,18 +95,18 @@ def export(
 
 
 def _check_size(size: Mapping[str, Any], space: str | None) -> None:
-    """Checks the fields of a network's size, as far as its space is known by now."""
-    from gnas.config import shared_out
+    """Check the fields of a network's size, as far as its space is known by now."""
+    from gnas.config import split_settings
 
     names = SPACE_HOMES if space is None else [space]
     configs = [config for config in map(network_config, names) if config is not None]
     asked = {name: v for name, v in size.items() if name not in ("layers", "channels")}
     if configs:
-        shared_out({name: v for name, v in asked.items() if v is not None}, *configs)
+        split_settings({name: v for name, v in asked.items() if v is not None}, *configs)
 
 
 def _weights(what: str) -> Path | None:
-    """Where the argument's weights are: a folder, a training's, or a file; None for others."""
+    """Path of the weights named by the argument (a folder, training or file), else None."""
     from gnas.models.saved import is_weights
     from gnas.retrain.evaluate import weights_folder
 

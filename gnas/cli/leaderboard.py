@@ -49,14 +49,14 @@ def leaderboard(
     if markdown == "-":
         sys.stdout.write(as_markdown(board))
     elif markdown is not None:
-        from gnas.data.files import replacing
+        from gnas.data.files import atomic_write
 
-        with replacing(Path(markdown).absolute()) as temporary:
+        with atomic_write(Path(markdown).absolute()) as temporary:
             temporary.write_text(as_markdown(board), encoding="utf-8")
 
 
 def heading(board: Leaderboard) -> str:
-    """What the table is of, in one line."""
+    """Heading of the table in one line."""
     facts = board.facts
     parts = [f"{board.of} on {board.table['name']} (sha256 {board.table['sha256'][:12]})"]
     columns = [board.table.get(k) for k in ("train_column", "test_column")]

@@ -28,7 +28,7 @@ def absolute(path: Path | None) -> str | None:
     return None if path is None else str(path.absolute())
 
 
-def given(**options: Any) -> dict[str, Any]:
+def drop_none(**options: Any) -> dict[str, Any]:
     """The options that are not None."""
     return {name: value for name, value in options.items() if value is not None}
 
@@ -58,13 +58,13 @@ def chosen_loggers(names: Sequence[str] | None, resume: Path | None) -> list[Run
     return make_loggers(names or ())
 
 
-def settings(
+def parse_settings(
     pairs: list[str], named: Mapping[str, Any] | None = None, *, option: str = "--set"
 ) -> dict[str, Any]:
     """NAME=VALUE pairs; a value is read as JSON, else as text.
 
     Args:
-        pairs: What ``option`` was given.
+        pairs: Values of ``option``.
         named: Settings that have options of their own and were given by them.
         option: For messages.
     """

@@ -23,7 +23,7 @@ from rich.progress import (
 )
 from rich.text import Text
 
-from gnas.data.files import replacing
+from gnas.data.files import atomic_write
 from gnas.errors import ConfigError
 from gnas.printable import PrintableFormatter, printable
 from gnas.runs import to_json
@@ -39,7 +39,7 @@ class Experiment(Protocol):
 
     @property
     def config(self) -> object:
-        """What was asked for."""
+        """The configuration."""
         ...
 
     @property
@@ -51,7 +51,7 @@ class Experiment(Protocol):
 Result = TypeVar("Result", bound=Experiment)
 
 until_end = ExitStack()
-"""What a command holds until it ends."""
+"""Resources that a command holds until it ends."""
 MIN_WIDTH = 5
 """Characters of the narrowest column of a `GrowingTable`."""
 PLAIN_WIDTH = 120
@@ -71,7 +71,7 @@ class PlainConsole(Console):
 
 
 class _Description(TextColumn):
-    """What a bar is about, as it is."""
+    """Description of a progress bar."""
 
     def render(self, task: Task) -> Text:
         """See `rich.progress.ProgressColumn.render`."""
@@ -86,7 +86,7 @@ def console(*, stderr: bool = False) -> Console:
 
 
 def report_console(json_path: str | None) -> Console:
-    """Where the readable table goes: stdout, or stderr if ``--json -`` needs stdout for itself."""
+    """Stream of the readable table: stdout, or stderr if ``--json -`` uses stdout."""
     return console(stderr=json_path == "-")
 
 
@@ -114,7 +114,7 @@ class GrowingTable:
 
     Args:
         bar: The bar of the work.
-        columns: What the columns are called.
+        columns: Headings of the columns.
         least: Characters of the narrowest column.
     """
 
@@ -124,7 +124,7 @@ class GrowingTable:
         self._is_begun = False
 
     def add(self, *cells: str) -> None:
-        """Prints a line: a text for every column, at its right end."""
+        """Print a line: a text for every column, at its right end."""
         if not self._is_begun:
             self._is_begun = True
             self._print(self._columns)
@@ -149,11 +149,11 @@ def reporting(description: str) -> Iterator[Callable[[int, int | None], None]]:
 
 
 @contextmanager
-def going_on(command: str, folder: Path | None = None) -> Iterator[None]:
-    """Has whoever stops the command inside, by Ctrl-C or SIGTERM, be told how to go on.
+def resume_hint(command: str, folder: Path | None = None) -> Iterator[None]:
+    """Print how to resume if the command is stopped by Ctrl-C or SIGTERM inside the block.
 
     Args:
-        command: What goes on, in one line.
+        command: Description of the continued command, in one line.
         folder: A run's that must have begun for that; None for commands that always go on.
     """
     try:
@@ -166,7 +166,7 @@ def going_on(command: str, folder: Path | None = None) -> Iterator[None]:
 
 
 def same_command() -> str:
-    """What was typed to start this process."""
+    """Command line of this process."""
     return shlex.join(["gnas", *sys.argv[1:]])
 
 
@@ -177,7 +177,7 @@ def print_next(target: Console, *commands: Sequence[str | Path]) -> None:
 
 
 def check_writable(path: str | Path | None) -> None:
-    """Checks before hours of work that its result can be written to ``path``.
+    """Check before hours of work that its result can be written to ``path``.
 
     Args:
         path: A file to be written; missing folders are created when it is. None and ``-``
@@ -204,17 +204,17 @@ def check_writable(path: str | Path | None) -> None:
 
 
 def check_outputs(out: Path | None, json: str | None) -> None:
-    """Checks before the work that its results can be written.
+    """Check before the work that its results can be written.
 
     Until the command ends, ``out`` is its own.
 
     Raises:
         ConfigError: a path is not writable, or another process works in ``out``.
     """
-    from gnas.runs import working_in
+    from gnas.runs import run_folder_lock
 
     check_writable(json)
-    until_end.enter_context(working_in(out))
+    until_end.enter_context(run_folder_lock(out))
 
 
 def write_outputs(
@@ -223,7 +223,7 @@ def write_outputs(
     json: str | None,
     draw: Callable[[Result], Mapping[str, Figure]],
 ) -> None:
-    """Writes the files of an experiment that were asked for.
+    """Write the files of an experiment that were asked for.
 
     Args:
         result: Has a configuration and a table.
@@ -242,14 +242,14 @@ def write_outputs(
 
 
 def write_json(path: str | Path, value: object) -> None:
-    """Writes one JSON document, whole or not at all.
+    """Write one JSON document, whole or not at all.
 
     Numbers that JSON lacks (NaN, infinities) become null; dataclasses, paths, sets, tuples and
     numpy scalars and arrays become their plain forms.
 
     Args:
         path: A file, replaced in one step; ``-`` prints to stdout.
-        value: What to write.
+        value: Value to write.
 
     Raises:
         ConfigError: nothing can be written there.
@@ -261,7 +261,7 @@ def write_json(path: str | Path, value: object) -> None:
         sys.stdout.flush()
         return
     check_writable(path)
-    with replacing(Path(path).absolute()) as temporary:
+    with atomic_write(Path(path).absolute()) as temporary:
         temporary.write_text(text, encoding="utf-8")
 
 
@@ -277,7 +277,7 @@ class _Handler(logging.Handler):
 
 
 def set_up_logging(level: int) -> None:
-    """Sends gnas' log records of ``level`` and above to stderr; safe to call again."""
+    """Send gnas' log records of ``level`` and above to stderr; safe to call again."""
     logger = logging.getLogger("gnas")
     logger.setLevel(level)
     if not any(isinstance(handler, _Handler) for handler in logger.handlers):
@@ -286,7 +286,9 @@ def set_up_logging(level: int) -> None:
         logger.addHandler(handler)
 
 
-def number(value: Interval | None, digits: int, *, scale: float = 1, sign: bool = False) -> str:
+def format_number(
+    value: Interval | None, digits: int, *, scale: float = 1, sign: bool = False
+) -> str:
     """``mean±half interval``; the mean alone with one seed, a dash where there is nothing."""
     if value is None or value.mean != value.mean:
         return "-"

@@ -19,7 +19,7 @@ NAME = "report.html"
 PageOption = Annotated[
     bool, typer.Option("--report", help=f"Write {NAME} into the run's folder at the end")
 ]
-"""Of the commands whose runs can be reported."""
+"""Commands whose runs can be reported."""
 
 
 def report(
@@ -68,12 +68,12 @@ def report(
 
 
 def write_page(wanted: bool, folder: Path, target: Console, space: str | None = None) -> None:
-    """Writes the page of a run that has ended into its folder, and prints where it is.
+    """Write the page of a run that has ended into its folder, and print where it is.
 
     Args:
         wanted: Whether to do anything.
         folder: The run's.
-        target: Where results are printed.
+        target: Console for the results.
         space: The run's space as it was named, which may be ``FILE.py:NAME``.
     """
     if not wanted:
@@ -87,7 +87,7 @@ def write_page(wanted: bool, folder: Path, target: Console, space: str | None = 
 
 
 def check_run(path: Path) -> None:
-    """Checks, before anything heavy is imported, that there is something to report.
+    """Check, before anything heavy is imported, that there is something to report.
 
     Raises:
         MissingDataError: there is nothing, or a folder without a run or a table.
@@ -98,14 +98,14 @@ def check_run(path: Path) -> None:
             f"RUN must be a run's folder, a result or a table, but there is no {path}"
         )
     if path.is_dir() and not any(path.glob("*.parquet")):
-        from gnas.runs import reading_config
+        from gnas.runs import open_run_config
 
-        with reading_config(path):
+        with open_run_config(path):
             pass
 
 
 def default_file(runs: list[Path]) -> Path:
-    """Where the report of runs goes: into the folder of a single one."""
+    """Output path of the report; that of a single run lies in its folder."""
     if len(runs) == 1 and runs[0].is_dir():
         return runs[0] / NAME
     return Path(NAME)

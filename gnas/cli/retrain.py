@@ -15,13 +15,13 @@ import typer
 
 from gnas.cli.architectures import Notation, SpaceOption, read_architecture, run_folder
 from gnas.cli.checks import check_architecture, check_early
-from gnas.cli.options import LogOption, absolute, chosen_loggers, given, settings
+from gnas.cli.options import LogOption, absolute, chosen_loggers, drop_none, parse_settings
 from gnas.cli.output import (
     GrowingTable,
-    going_on,
     print_next,
     progress_bar,
     report_console,
+    resume_hint,
     write_json,
 )
 from gnas.data.names import TrainDataset as Dataset
@@ -75,7 +75,7 @@ def retrain(
         int | None, typer.Option(help="Member of the Pareto front, from 0 [its best]")
     ] = None,
     epoch: Annotated[
-        int | None, typer.Option(help="Which epoch of a supernet search, from 1 [the last]")
+        int | None, typer.Option(help="Epoch of a supernet search, from 1 [the last]")
     ] = None,
     notation: Notation = None,
     setting: Annotated[
@@ -91,20 +91,20 @@ def retrain(
 
     if resume is not None and out is not None:
         raise typer.BadParameter("--resume goes on in its own folder")
-    about = given(member=member, epoch=epoch, space=space, notation=notation)
+    about = drop_none(member=member, epoch=epoch, space=space, notation=notation)
     _check_options(genotype, resume, about)
-    wanted = _num_params(params, given(channels=channels, resume=resume))
+    wanted = _num_params(params, drop_none(channels=channels, resume=resume))
     check_early(json=json, out=out, resume=resume, data_dir=data_dir, device=device)
     loggers = chosen_loggers(log, resume)
     if genotype is not None:
         check_architecture(genotype, space, notation)
-    named = given(
+    named = drop_none(
         data_dir=absolute(data_dir), epochs=epochs, layers=_numbers(layers), channels=channels,
         repeats=repeats, seed=seed, num_params=wanted,
     )  # fmt: skip
-    changes = named | settings(setting or [], named)
+    changes = named | parse_settings(setting or [], named)
     if resume is not None:
-        changes |= given(dataset=dataset)
+        changes |= drop_none(dataset=dataset)
         resumed_trainings(resume, changes)
     else:
         assert genotype is not None
@@ -128,9 +128,9 @@ def retrain(
         folder = out or Path("runs") / f"retrain-{dataset}-{time.strftime('%Y%m%d-%H%M%S')}"
     again = shlex.join(["gnas", "retrain", "--resume", str(folder)])
     with (
-        going_on(again, folder),
+        resume_hint(again, folder),
         init_distributed(resolve_device(device)) as (context, own_device),
-        watching(context.is_main) as report,
+        progress_reporter(context.is_main) as report,
     ):
         result = run_retrain(
             plan, device=own_device, context=context, out=folder, resume=resume is not None,
@@ -218,7 +218,7 @@ def _numbers(text: str | None) -> tuple[int, ...] | None:
 
 
 @contextmanager
-def watching(wanted: bool) -> Iterator[Callable[[str, Progress], None]]:
+def progress_reporter(wanted: bool) -> Iterator[Callable[[str, Progress], None]]:
     """A callback that shows a bar of steps, and a line at the end of every epoch, on stderr."""
     if not wanted:
         yield lambda name, progress: None
@@ -246,7 +246,7 @@ def watching(wanted: bool) -> Iterator[Callable[[str, Progress], None]]:
 
 
 def epoch_cells(name: str, metrics: Mapping[str, Any]) -> dict[str, str]:
-    """What an epoch of a training showed, by column; parts that were not measured have "-"."""
+    """Table cells of a training epoch by column; "-" where a part was not measured."""
     found = {"training": name} if name else {}
     found |= {"epoch": str(metrics["epoch"]), "train loss": f"{metrics['train_loss']:.3f}"}
     for part in ("train", "val", "test"):

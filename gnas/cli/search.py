@@ -14,14 +14,14 @@ from typing import TYPE_CHECKING, Annotated, Any, Literal
 import typer
 
 from gnas.cli.checks import check_early
-from gnas.cli.options import LogOption, absolute, chosen_loggers, given, settings
+from gnas.cli.options import LogOption, absolute, chosen_loggers, drop_none, parse_settings
 from gnas.cli.output import (
     GrowingTable,
     console,
-    going_on,
     print_next,
     progress_bar,
     report_console,
+    resume_hint,
     write_json,
 )
 from gnas.cli.report import PageOption, write_page
@@ -41,25 +41,29 @@ if TYPE_CHECKING:
 
 app = typer.Typer(help="Search architectures.", no_args_is_help=True)
 
-HOW = "How to search (tables 3 to 9 of the paper)"
-PROTOCOL = "The paper's protocol: several searches, one choice"
+SEARCH_PANEL = "How to search (tables 3 to 9 of the paper)"
+PROTOCOL_PANEL = "The paper's protocol: several searches, one choice"
 
 
-def how(help: str) -> Any:
+def search_option(help: str) -> Any:
     """An option of the group that says how to search."""
-    return typer.Option(help=help, rich_help_panel=HOW)
+    return typer.Option(help=help, rich_help_panel=SEARCH_PANEL)
 
 
-Method = Annotated[Literal["darts", "milenas"] | None, how("Losses of alpha and beta")]
-Topology = Annotated[Literal["arbitrary", "fixed", "none"] | None, how("Sets to choose from")]
-Edges = Annotated[int | None, how("Edges a node, unless arbitrary")]
-Mode = Annotated[Literal["output", "input"] | None, how("Which edges a node chooses")]
-Nodes = Annotated[int | None, how("Nodes of a cell, 4 to 14 (the paper: 7 to 11)")]
-Update = Annotated[Literal["alternating", "joint"] | None, how("Batches of alpha and beta")]
-Order = Annotated[int | None, how("1, or 2 for unrolled steps")]
-Regulariser = Annotated[float | None, how("Weight against invalid cells")]
+Method = Annotated[Literal["darts", "milenas"] | None, search_option("Losses of alpha and beta")]
+Topology = Annotated[
+    Literal["arbitrary", "fixed", "none"] | None, search_option("Sets to choose from")
+]
+Edges = Annotated[int | None, search_option("Edges a node, unless arbitrary")]
+Mode = Annotated[Literal["output", "input"] | None, search_option("Edges that nodes choose")]
+Nodes = Annotated[int | None, search_option("Nodes of a cell, 4 to 14 (the paper: 7 to 11)")]
+Update = Annotated[
+    Literal["alternating", "joint"] | None, search_option("Batches of alpha and beta")
+]
+Order = Annotated[int | None, search_option("1, or 2 for unrolled steps")]
+Regulariser = Annotated[float | None, search_option("Weight against invalid cells")]
 Relaxation = Annotated[
-    Literal["softmax", "gumbel", "dirichlet"] | None, how("What alpha means for a batch")
+    Literal["softmax", "gumbel", "dirichlet"] | None, search_option("Relaxation of alpha")
 ]
 Baseline = Annotated[
     Literal[
@@ -67,24 +71,24 @@ Baseline = Annotated[
         "darts-es",
     ]
     | None,
-    how("A published method without topology variables"),
+    search_option("A published method without topology variables"),
 ]  # fmt: skip
 Select = Annotated[
     bool,
     typer.Option(
         "--select",
         help="Search --seeds times; retrain and keep the best",
-        rich_help_panel=PROTOCOL,
+        rich_help_panel=PROTOCOL_PANEL,
     ),
 ]
 Seeds = Annotated[
-    int | None, typer.Option(help="Searches to choose from [4]", rich_help_panel=PROTOCOL)
+    int | None, typer.Option(help="Searches to choose from [4]", rich_help_panel=PROTOCOL_PANEL)
 ]
 Repeats = Annotated[
-    int | None, typer.Option(help="Trainings of the best [10]", rich_help_panel=PROTOCOL)
+    int | None, typer.Option(help="Trainings of the best [10]", rich_help_panel=PROTOCOL_PANEL)
 ]
 RandomCells = Annotated[
-    int | None, typer.Option(help="Random cells beside it [0]", rich_help_panel=PROTOCOL)
+    int | None, typer.Option(help="Random cells beside it [0]", rich_help_panel=PROTOCOL_PANEL)
 ]
 Recipe = Annotated[
     list[str] | None,
@@ -92,7 +96,7 @@ Recipe = Annotated[
         "--retrain",
         metavar="NAME=VALUE",
         help="A field of the trainings: epochs=9",
-        rich_help_panel=PROTOCOL,
+        rich_help_panel=PROTOCOL_PANEL,
     ),
 ]
 
@@ -108,7 +112,7 @@ app.command()(nasgem)
 
 @app.command()
 def toponas(
-    dataset: Annotated[Dataset | None, typer.Option(help="Which images [digits]")] = None,
+    dataset: Annotated[Dataset | None, typer.Option(help="Images to search on [digits]")] = None,
     space: Annotated[
         str | None,
         typer.Option(metavar="NAME|FILE.py:NAME", help="darts, nasbench201, or your own [darts]"),
@@ -117,10 +121,12 @@ def toponas(
         Literal["cpu", "paper"] | None, typer.Option(help="Size of a nasbench201 search [cpu]")
     ] = None,
     data_dir: Annotated[Path | None, typer.Option(help="Folder of the images")] = None,
-    images: Annotated[Path | None, typer.Option(help="List by gnas data subset")] = None,
+    images: Annotated[
+        Path | None, typer.Option(help="Image list made by gnas data subset")
+    ] = None,
     out: Annotated[Path | None, typer.Option(help="The run's folder (runs/...)")] = None,
     resume: Annotated[Path | None, typer.Option(help="Go on with the run in this folder")] = None,
-    seed: Annotated[int | None, typer.Option(help="Of split, weights and order [0]")] = None,
+    seed: Annotated[int | None, typer.Option(help="Seed of split, weights, order [0]")] = None,
     device: Annotated[str, typer.Option(help="auto, cpu, cuda or cuda:N")] = "auto",
     threads: Annotated[
         int | None,
@@ -158,20 +164,20 @@ def toponas(
     loggers = chosen_loggers(log, resume)
     if space not in (None, "darts"):
         check_space(str(space))
-    named = given(
+    named = drop_none(
         data_dir=absolute(data_dir), images=absolute(images), seed=seed, epochs=epochs,
         method=method, topology=topology, k=k, mode=mode, num_nodes=num_nodes, update=update,
         order=order, regulariser=regulariser, relaxation=relaxation,
     )  # fmt: skip
     own = {"dataset": dataset, "space": space, "size": preset, "baseline": baseline}
-    changes = named | settings(setting or [], {**named, **own})
-    chosen = given(seeds=seeds, repeats=repeats, random=random)
+    changes = named | parse_settings(setting or [], {**named, **own})
+    chosen = drop_none(seeds=seeds, repeats=repeats, random=random)
     if recipe:
-        chosen["recipe"] = settings(recipe, option="--retrain")
+        chosen["recipe"] = parse_settings(recipe, option="--retrain")
     if chosen and not select:
         option = next(iter(chosen)).replace("recipe", "retrain")
         raise typer.BadParameter(f"--{option} needs --select")
-    plan, protocol = _planned(resume, given(**own), changes, chosen if select else None)
+    plan, protocol = _planned(resume, drop_none(**own), changes, chosen if select else None)
     folder = resume or out or _new_folder(plan)
     # Read when torch is loaded. Threads that wait in a loop for each other would make a search ten
     # times slower as soon as anything else wants a core.
@@ -188,9 +194,9 @@ def toponas(
         return
     again = shlex.join(["gnas", "search", "toponas", "--resume", str(folder)])
     with (
-        going_on(again, folder),
+        resume_hint(again, folder),
         init_distributed(resolve_device(device)) as (context, own_device),
-        watching(context.is_main) as report,
+        progress_reporter(context.is_main) as report,
     ):
         result = run_search(
             plan, device=own_device, context=context, out=folder, resume=resume is not None,
@@ -253,7 +259,7 @@ def _select(
 
     target = console(stderr=True)
     again = shlex.join(["gnas", "search", "toponas", "--select", "--resume", str(folder)])
-    with going_on(again, folder):
+    with resume_hint(again, folder):
         result = select(
             plan, protocol, out=folder, device=device, resume=resume, loggers=loggers,
             report=lambda line: target.print(line, markup=False, soft_wrap=True),
@@ -285,7 +291,7 @@ def _share(facts: Accuracies) -> str:
 
 
 @contextmanager
-def watching(wanted: bool) -> Iterator[Callable[[Progress], None]]:
+def progress_reporter(wanted: bool) -> Iterator[Callable[[Progress], None]]:
     """A callback that shows a bar of steps, and a line of a table at the end of every epoch."""
     if not wanted:
         yield lambda progress: None
@@ -306,7 +312,7 @@ def watching(wanted: bool) -> Iterator[Callable[[Progress], None]]:
 
 
 def epoch_cells(metrics: Mapping[str, Any]) -> dict[str, str]:
-    """What an epoch showed, by column; of entropies and the like the mean over cell types."""
+    """Table cells of an epoch by column; entropies are means over cell types."""
 
     def mean(start: str) -> float:
         found: list[float] = [v for name, v in metrics.items() if name.startswith(start)]

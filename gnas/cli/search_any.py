@@ -10,16 +10,16 @@ from typing import TYPE_CHECKING, Annotated
 import typer
 
 from gnas.cli.checks import check_early
-from gnas.cli.options import LogOption, absolute, chosen_loggers, given, settings
+from gnas.cli.options import LogOption, absolute, chosen_loggers, drop_none, parse_settings
 from gnas.cli.output import (
-    going_on,
     print_next,
     report_console,
+    resume_hint,
     write_json,
 )
 from gnas.cli.report import PageOption, write_page
-from gnas.cli.searching import following, place, resume_command, watching
-from gnas.processes import prepare
+from gnas.cli.searching import next_commands, progress_reporter, resume_command, storage_location
+from gnas.processes import preload
 
 if TYPE_CHECKING:
     from rich.console import Console
@@ -37,11 +37,11 @@ HELP = {
 }
 EVALUATION = "Evaluation: one of the first three"
 AIM = "What to search for"
-WHERE = "Where candidates are kept"
+STORAGE_PANEL = "Where candidates are kept"
 
 
 def register(app: typer.Typer) -> None:
-    """Adds one command a searcher."""
+    """Add one command a searcher."""
     for name, text in HELP.items():
         app.command(name, help=text)(_command(name))
 
@@ -103,10 +103,11 @@ def _command(searcher: str) -> Callable[..., None]:
         page: PageOption = False,
         storage: Annotated[
             str | None,
-            typer.Option(help="A file or postgresql+psycopg://...", rich_help_panel=WHERE),
+            typer.Option(help="A file or postgresql+psycopg://...", rich_help_panel=STORAGE_PANEL),
         ] = None,
         study: Annotated[
-            str | None, typer.Option(help="The study's name (the folder's)", rich_help_panel=WHERE)
+            str | None,
+            typer.Option(help="The study's name (the folder's)", rich_help_panel=STORAGE_PANEL),
         ] = None,
         setting: Annotated[
             list[str] | None,
@@ -121,18 +122,21 @@ def _command(searcher: str) -> Callable[..., None]:
             raise typer.BadParameter("--space must be given: a space of gnas, or FILE.py:NAME")
         check_early(json=json, out=out, resume=resume, data_dir=data_dir)
         loggers = chosen_loggers(log, resume)
-        named = given(
+        named = drop_none(
             space=space, dataset=dataset, table=tuple(table or ()) or None, evaluate=evaluate,
             budget=budget, seed=seed, data_dir=absolute(data_dir),
             objectives=tuple(objective or ()) or None,
             at_most=tuple(at_most or ()) or None,
         )  # fmt: skip
-        options = named | settings(setting or [], named)
+        options = named | parse_settings(setting or [], named)
         if resume is not None:
-            plan, folder = resumed_plan(resume, searcher, options, storage=place(storage)), resume
+            plan, folder = (
+                resumed_plan(resume, searcher, options, storage=storage_location(storage)),
+                resume,
+            )
         else:
             assert space is not None
-            plan = plan_search(searcher, **options, storage=place(storage), study=study)
+            plan = plan_search(searcher, **options, storage=storage_location(storage), study=study)
             stamp = time.strftime("%Y%m%d-%H%M%S")
             folder = out or Path("runs") / f"{searcher}-{Path(space).stem}-{stamp}"
         _run(plan, folder, workers, resume is not None, json, loggers, page)
@@ -151,19 +155,19 @@ def _run(
 ) -> None:
     """Search by a plan, and print what came out."""
     if workers > 0 and not plan.table:
-        prepare("gnas.evaluate.job")
+        preload("gnas.evaluate.job")
     from gnas.search.planned import run_plan
     from gnas.viz import search_result_figures
 
     again = resume_command(plan.searcher, folder, workers, plan.storage)
-    with going_on(again, folder), watching() as report:
+    with resume_hint(again, folder), progress_reporter() as report:
         result = run_plan(
             plan, out=folder, workers=workers, resume=resumed, report=report,
             figures=search_result_figures, loggers=loggers,
         )  # fmt: skip
     print_result(result, folder, report_console(json))
     write_page(page, folder, report_console(json), plan.space)
-    print_next(report_console(json), *following(folder, plan.space, plan.evaluate))
+    print_next(report_console(json), *next_commands(folder, plan.space, plan.evaluate))
     if json is not None:
         write_json(json, result)
 

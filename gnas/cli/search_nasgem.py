@@ -9,52 +9,62 @@ from typing import TYPE_CHECKING, Annotated, Literal
 import typer
 
 from gnas.cli.checks import check_early
-from gnas.cli.options import LogOption, absolute, chosen_loggers, given, settings
-from gnas.cli.output import going_on, print_next, report_console, write_json
+from gnas.cli.options import LogOption, absolute, chosen_loggers, drop_none, parse_settings
+from gnas.cli.output import print_next, report_console, resume_hint, write_json
 from gnas.cli.report import PageOption, write_page
-from gnas.cli.searching import following, place, resume_command, watching
-from gnas.processes import prepare
+from gnas.cli.searching import next_commands, progress_reporter, resume_command, storage_location
+from gnas.processes import preload
 
 if TYPE_CHECKING:
     from rich.console import Console
 
     from gnas.search.nasgem import NasgemResult
 
-HOW = "How to search"
-WHERE = "Where candidates are kept"
+SEARCH_PANEL = "How to search"
+STORAGE_PANEL = "Where candidates are kept"
 
 Prior = Annotated[
     Literal["density", "erdos-renyi", "barabasi-albert", "watts-strogatz"] | None,
-    typer.Option(help="Random graphs that cells are drawn from", rich_help_panel=HOW),
+    typer.Option(help="Random graphs that cells are drawn from", rich_help_panel=SEARCH_PANEL),
 ]
 Encoder = Annotated[
     str | None,
-    typer.Option(help="Of the perceptron: shipped, or a file (nasgem-30)", rich_help_panel=HOW),
+    typer.Option(
+        help="The perceptron's encoder: shipped, or a file (nasgem-30)",
+        rich_help_panel=SEARCH_PANEL,
+    ),
 ]
 NoEmbedding = Annotated[
     bool,
-    typer.Option("--no-embedding", help="Perceptron on raw adjacency", rich_help_panel=HOW),
+    typer.Option(
+        "--no-embedding", help="Perceptron on raw adjacency", rich_help_panel=SEARCH_PANEL
+    ),
 ]
 Predictor = Annotated[
     Literal["mlp", "default", "walks"] | None,
     typer.Option(
         help="The paper's perceptron (mlp), or gnas' own without embedding",
-        rich_help_panel=HOW,
+        rich_help_panel=SEARCH_PANEL,
     ),
 ]
 Iterations = Annotated[
-    int | None, typer.Option(help="Cells to train for the predictor", rich_help_panel=HOW)
+    int | None, typer.Option(help="Cells to train for the predictor", rich_help_panel=SEARCH_PANEL)
 ]
 Lambda = Annotated[
     float | None,
-    typer.Option("--lambda", help="Weight of ln(MACs) in the score [0.1]", rich_help_panel=HOW),
+    typer.Option(
+        "--lambda", help="Weight of ln(MACs) in the score [0.1]", rich_help_panel=SEARCH_PANEL
+    ),
 ]
 Storage = Annotated[
     str | None,
-    typer.Option(help="A file (SQLite) or postgresql+psycopg://...", rich_help_panel=WHERE),
+    typer.Option(
+        help="A file (SQLite) or postgresql+psycopg://...", rich_help_panel=STORAGE_PANEL
+    ),
 ]
 Study = Annotated[
-    str | None, typer.Option(help="Its name there (the folder's name)", rich_help_panel=WHERE)
+    str | None,
+    typer.Option(help="Its name there (the folder's name)", rich_help_panel=STORAGE_PANEL),
 ]
 FIELD_OF = {"lambda": "lambda_"}
 """Settings whose name is a word of Python."""
@@ -80,14 +90,16 @@ def nasgem(
         typer.Option(metavar="FILE.py:FUNCTION", help="Call a function instead of training"),
     ] = None,
     objective: Annotated[
-        str | None, typer.Option(help="What is maximised (the efficiency score)")
+        str | None, typer.Option(help="Measure to maximise (the efficiency score)")
     ] = None,
     workers: Annotated[
         int, typer.Option(min=0, max=1024, help="Processes that train here, a core each")
     ] = 1,
     out: Annotated[Path | None, typer.Option(help="The run's folder (runs/...)")] = None,
     resume: Annotated[Path | None, typer.Option(help="Go on with the run in this folder")] = None,
-    seed: Annotated[int | None, typer.Option(help="Of cells, weights, split, pool [0]")] = None,
+    seed: Annotated[
+        int | None, typer.Option(help="Seed of cells, weights, split, pool [0]")
+    ] = None,
     json: Annotated[str | None, typer.Option(help="File for the result; - is stdout")] = None,
     log: LogOption = None,
     page: PageOption = False,
@@ -116,35 +128,35 @@ def nasgem(
         evaluate=evaluate,
     )  # fmt: skip
     loggers = chosen_loggers(log, resume)
-    named = given(
+    named = drop_none(
         data_dir=absolute(data_dir), seed=seed, iterations=iterations, lambda_=lambda_,
         prior=prior, predictor=predictor, space=space, table=tuple(table or ()) or None,
         evaluate=evaluate, objective=objective, dataset=dataset,
         encoder="none" if no_embedding else encoder_name(encoder),
     )  # fmt: skip
-    pairs = {FIELD_OF.get(k, k): v for k, v in settings(setting or [], named).items()}
+    pairs = {FIELD_OF.get(k, k): v for k, v in parse_settings(setting or [], named).items()}
     changes = named | pairs
     if resume is not None:
-        plan, folder = resumed_plan(resume, changes, storage=place(storage)), resume
+        plan, folder = resumed_plan(resume, changes, storage=storage_location(storage)), resume
     else:
-        plan = plan_nasgem(storage=place(storage), study=study, **changes)
+        plan = plan_nasgem(storage=storage_location(storage), study=study, **changes)
         what = dataset or space or "digits"
         stamp = time.strftime("%Y%m%d-%H%M%S")
         folder = out or Path("runs") / f"nasgem-{Path(what).stem}-{stamp}"
     if workers > 0 and not plan.table:
-        prepare("gnas.evaluate.job")
+        preload("gnas.evaluate.job")
     from gnas.search.nasgem import run_nasgem
     from gnas.viz import nasgem_figures
 
     again = resume_command("nasgem", folder, workers, plan.storage)
-    with going_on(again, folder), watching() as report:
+    with resume_hint(again, folder), progress_reporter() as report:
         result = run_nasgem(
             plan, out=folder, workers=workers, resume=resume is not None, report=report,
             figures=nasgem_figures, loggers=loggers,
         )  # fmt: skip
     print_search(result, folder, report_console(json))
     write_page(page, folder, report_console(json), plan.space)
-    print_next(report_console(json), *following(folder, plan.space, plan.evaluate))
+    print_next(report_console(json), *next_commands(folder, plan.space, plan.evaluate))
     if json is not None:
         write_json(json, result)
 

@@ -1,4 +1,4 @@
-"""What the commands of all searches that ask and tell share."""
+"""Shared parts of the commands of ask-and-tell searches."""
 
 from __future__ import annotations
 
@@ -13,7 +13,7 @@ from gnas.cli.output import GrowingTable, console, progress_bar
 from gnas.spaces.names import is_own_space
 
 if TYPE_CHECKING:
-    from gnas.search.run import Progress
+    from gnas.search.run import SearchProgress
 
 NUMBER_WIDTH = 11
 """Characters of a number such as 1.23457e+06."""
@@ -29,7 +29,7 @@ def resume_command(searcher: str, folder: Path, workers: int, storage: str | Non
     return shlex.join(again)
 
 
-def following(folder: Path, space: str | None, evaluate: str | None) -> list[list[str | Path]]:
+def next_commands(folder: Path, space: str | None, evaluate: str | None) -> list[list[str | Path]]:
     """The commands that come after a search: architectures of gnas' spaces can be trained.
 
     Args:
@@ -43,13 +43,13 @@ def following(folder: Path, space: str | None, evaluate: str | None) -> list[lis
     return commands
 
 
-def place(storage: str | None) -> str | None:
+def storage_location(storage: str | None) -> str | None:
     """A URL as it is, the path of a file from the root."""
     return storage if storage is None or "://" in storage else absolute(Path(storage))
 
 
 @contextmanager
-def watching() -> Iterator[Callable[[Progress], None]]:
+def progress_reporter() -> Iterator[Callable[[SearchProgress], None]]:
     """A callback that shows a bar of evaluations, and a line of a table for every one.
 
     What the searcher has to say stands between them. Of more than `MAX_LINES`, lines are of those
@@ -60,7 +60,7 @@ def watching() -> Iterator[Callable[[Progress], None]]:
         table: GrowingTable | None = None
         names: list[str] = []
 
-        def report(progress: Progress) -> None:
+        def report(progress: SearchProgress) -> None:
             bar.update(task, completed=progress.done, total=progress.total)
             target = console(stderr=True) if bar.disable else bar.console
             one = progress.last

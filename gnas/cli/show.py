@@ -11,7 +11,7 @@ import typer
 from gnas.cli.architectures import Notation, SpaceOption, is_text, read_architecture
 from gnas.cli.checks import check_architecture, check_folder
 from gnas.cli.output import console
-from gnas.data.files import MISFITS
+from gnas.data.files import FORMAT_ERRORS
 from gnas.errors import DataError, GnasError
 
 if TYPE_CHECKING:
@@ -54,7 +54,7 @@ def _drawn(
             return _drawn_run(Path(what), space)
         except GnasError:
             raise
-        except MISFITS as error:  # what was recorded has a sound form, but cannot be drawn
+        except FORMAT_ERRORS as error:  # what was recorded has a sound form, but cannot be drawn
             raise DataError(f"{what} must be a whole run, but: {error!r:.200}") from error
     found = read_architecture(what, space, notation)
     text = f"{found.text}\n{found.note}".strip()

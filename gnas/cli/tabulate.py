@@ -9,18 +9,18 @@ from typing import Annotated, Any
 import typer
 
 from gnas.cli.checks import check_early
-from gnas.cli.options import settings
+from gnas.cli.options import parse_settings
 from gnas.cli.output import (
     check_writable,
     console,
-    going_on,
     print_next,
     reporting,
+    resume_hint,
     same_command,
 )
 from gnas.config import field_names, from_record, unknown_name
 from gnas.errors import ConfigError, MissingDataError
-from gnas.processes import prepare
+from gnas.processes import preload
 from gnas.spaces.names import SPACE_HOMES, check_space, network_config
 from gnas.training.recipe import ProxyRecipe
 
@@ -58,7 +58,7 @@ def tabulate(
         str | None,
         typer.Option(
             envvar="GNAS_STORAGE",
-            help="Where the study is kept, for workers elsewhere (OUT.study.db)",
+            help="Storage of the study, for workers elsewhere (OUT.study.db)",
         ),
     ] = None,
     study: Annotated[str | None, typer.Option(help="The study's name (OUT's)")] = None,
@@ -78,10 +78,10 @@ def tabulate(
         raise ConfigError(f"the table's file must end in .parquet, but got {out}")
     if dataset != "digits" and not Path(dataset).is_dir():
         raise MissingDataError(f"--dataset must be digits or a folder, but there is no {dataset}")
-    changes = settings(setting or [])
+    changes = parse_settings(setting or [])
     check_settings(space, changes)
     if workers > 0:
-        prepare("gnas.evaluate.job")
+        preload("gnas.evaluate.job")
     from gnas.data import load_table
     from gnas.spaces import SPACES
     from gnas.tabulate import tabulate as build
@@ -93,7 +93,7 @@ def tabulate(
     if image_size is not None:
         given["image_size"] = image_size
     config = tabulated_config(given, changes, load_table(like) if like is not None else None)
-    with going_on(same_command()), reporting("trainings") as report:
+    with resume_hint(same_command()), reporting("trainings") as report:
         build(config, out, workers=workers, storage=storage, study=study, report=report)
     console().print(load_table(out))
     made = SPACES.get(space)
@@ -102,11 +102,11 @@ def tabulate(
 
 
 def check_settings(space: str, changes: Mapping[str, Any]) -> None:
-    """Checks settings of a built-in space's table; those of other spaces when it is loaded.
+    """Check settings of a built-in space's table; those of other spaces when it is loaded.
 
     Args:
         space: The space.
-        changes: What ``--set`` was given.
+        changes: Values of ``--set``.
 
     Raises:
         ConfigError: there is no such setting, or it cannot have this value.

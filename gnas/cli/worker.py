@@ -8,7 +8,7 @@ from typing import Annotated
 import typer
 
 from gnas.cli.checks import check_early
-from gnas.cli.options import given
+from gnas.cli.options import drop_none
 from gnas.errors import ConfigError
 from gnas.studies.places import check_storage
 
@@ -52,8 +52,8 @@ def worker(
             f"the study must be of the kind '{EvaluationJob.kind}', but is of kind "
             f"'{joined.kind}', which this version of gnas does not know"
         )
-    job = EvaluationJob.from_facts(
-        joined.facts, data_dir=data_dir, **given(space=space, evaluate=evaluate)
+    job = EvaluationJob.from_metadata(
+        joined.facts, data_dir=data_dir, **drop_none(space=space, evaluate=evaluate)
     )
     stderr = console(stderr=True)
     state = joined.progress()

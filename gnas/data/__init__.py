@@ -1,7 +1,7 @@
 """Benchmark tables and images: what is known about architectures.
 
-`load_table` opens a table, `save_table` writes one. `NASBench101` and `NASBench201` are the same
-tables as PyG datasets. The names below load their module on first use.
+`load_table` opens a table, `save_table` writes one. `NASBench101Dataset` and `NASBench201Dataset`
+are the same tables as PyG datasets. The names below load their module on first use.
 """
 
 from __future__ import annotations
@@ -11,8 +11,8 @@ from typing import TYPE_CHECKING
 from gnas.lazy import on_first_use
 
 if TYPE_CHECKING:
-    from gnas.data.pyg import NASBench101 as NASBench101
-    from gnas.data.pyg import NASBench201 as NASBench201
+    from gnas.data.pyg import NASBench101Dataset as NASBench101Dataset
+    from gnas.data.pyg import NASBench201Dataset as NASBench201Dataset
     from gnas.data.tables import BenchmarkTable as BenchmarkTable
     from gnas.data.tables import Column as Column
     from gnas.data.tables import Provenance as Provenance
@@ -23,8 +23,8 @@ if TYPE_CHECKING:
 _HOME = {
     "BenchmarkTable": "gnas.data.tables",
     "Column": "gnas.data.tables",
-    "NASBench101": "gnas.data.pyg",
-    "NASBench201": "gnas.data.pyg",
+    "NASBench101Dataset": "gnas.data.pyg",
+    "NASBench201Dataset": "gnas.data.pyg",
     "Provenance": "gnas.data.tables",
     "load_table": "gnas.data.tables",
     "save_table": "gnas.data.tables",
@@ -33,8 +33,8 @@ _HOME = {
 __all__ = [
     "BenchmarkTable",
     "Column",
-    "NASBench101",
-    "NASBench201",
+    "NASBench101Dataset",
+    "NASBench201Dataset",
     "Provenance",
     "load_table",
     "save_table",

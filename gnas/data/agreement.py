@@ -35,7 +35,7 @@ _COST = re.compile(
 
 @dataclass(frozen=True)
 class FunctionAgreement:
-    """How the accuracies of cells that compute the same function differ.
+    """Differences in accuracy between cells that compute the same function.
 
     Raises no alarm where the encoding is wrong in a way that keeps equal functions equal: learned
     operations (or pooling) taken for each other, or a cell read from its output to its input.
@@ -74,11 +74,11 @@ class FunctionAgreement:
 def function_agreement(
     table: BenchmarkTable, space: Space | None = None
 ) -> FunctionAgreement | None:
-    """How well a table's cells of one function agree, in the scores where they agree best.
+    """Agreement of functionally equal cells, by the scores that agree best.
 
     Scores are accuracies or, in a table without, the columns of quantities that
-    `gnas.data.QUANTITIES` lacks, as other benchmarks name theirs; costs such as latencies are no
-    scores, since parts of a cell that compute nothing cost time too.
+    `gnas.data.columns.QUANTITIES` lacks, as other benchmarks name theirs; costs such as latencies
+    are no scores, since parts of a cell that compute nothing cost time too.
 
     Accuracies are compared by rank, as a few cells that do not learn at all would otherwise make
     up nearly all variance. The best column decides, as all of them share one encoding.
@@ -100,7 +100,7 @@ def function_agreement(
     if space is None:
         return None
     _, group, count = np.unique(
-        graph_keys(space.functional(table.graphs)), return_inverse=True, return_counts=True
+        graph_keys(space.functional_form(table.graphs)), return_inverse=True, return_counts=True
     )
     group = group.reshape(-1)
     shared = count[group] > 1
@@ -139,7 +139,7 @@ def _scores(table: BenchmarkTable) -> dict[str, NDArray[np.float64]]:
 def _agreement(
     name: str, values: NDArray[np.float64], group: NDArray[np.int64]
 ) -> FunctionAgreement | None:
-    """Of one score; values and groups [M] of the cells that share a function."""
+    """Agreement in one score; values and groups [M] of the cells that share a function."""
     from scipy.stats import chi2, rankdata
 
     known = ~np.isnan(values)

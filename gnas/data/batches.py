@@ -29,28 +29,28 @@ Batch = tuple[Tensor, Tensor]
 
 
 class Batches(Protocol):
-    """What a search reads its images from."""
+    """Protocol of an endless, resumable source of batches."""
 
     @property
-    def per_pass(self) -> int:
+    def batches_per_epoch(self) -> int:
         """Full batches in one pass over the images."""
         ...
 
-    def stream(self, start: int) -> Iterator[Batch]:
+    def iter_from(self, start: int) -> Iterator[Batch]:
         """Batch number ``start`` and, without end, those after it."""
         ...
 
 
 @dataclass(frozen=True, kw_only=True)
-class Order:
-    """Which images are in which batch, and how the processes share them."""
+class BatchSchedule:
+    """Assignment of images to batches and processes."""
 
     count: int
     """Images in all."""
     batch_size: int
     """Images a batch, of all processes together; an incomplete last batch is left out."""
     seed: int
-    """Of the order and the augmentation."""
+    """Seed of the order and the augmentation."""
     stream: int = 0
     """Number of this part, so that parts with one seed differ."""
     rank: int = 0
@@ -63,12 +63,12 @@ class Order:
         check_shares(self.batch_size, self.count, self.world)
 
     @property
-    def per_pass(self) -> int:
+    def batches_per_epoch(self) -> int:
         """Full batches in one pass."""
         return self.count // self.batch_size
 
     @property
-    def own(self) -> slice:
+    def local_slice(self) -> slice:
         """This process's images of a batch."""
         share = self.batch_size // self.world
         return slice(self.rank * share, (self.rank + 1) * share)
@@ -77,9 +77,9 @@ class Order:
         """Number and rows int64 [batch_size] of batch ``start`` and, without end, of the next."""
         number = start
         while True:
-            turn, within = divmod(number, self.per_pass)
+            turn, within = divmod(number, self.batches_per_epoch)
             order = torch.randperm(self.count, generator=self.generator(0, turn))
-            for k in range(within, self.per_pass):
+            for k in range(within, self.batches_per_epoch):
                 yield number, order[k * self.batch_size : (k + 1) * self.batch_size]
                 number += 1
 
@@ -90,14 +90,14 @@ class Order:
 
 
 @dataclass(frozen=True)
-class Scaling:
+class Normalization:
     """Means and deviations per channel, in units of pixels from 0 to 255."""
 
     mean: tuple[float, ...]
     std: tuple[float, ...]
 
     @staticmethod
-    def of(x: Tensor) -> Scaling:
+    def of(x: Tensor) -> Normalization:
         """Statistics of images uint8 [N, C, H, W]; a constant channel has deviation 1."""
         chunks = torch.split(x, 4096)
         count = x.numel() / x.size(1)
@@ -105,7 +105,7 @@ class Scaling:
         square = torch.stack([c.double().square().sum((0, 2, 3)) for c in chunks]).sum(0) / count
         std = (square - mean.square()).clamp_min(0).sqrt()
         std = torch.where(std < 1, 1.0, std)
-        return Scaling(tuple(mean.tolist()), tuple(std.tolist()))
+        return Normalization(tuple(mean.tolist()), tuple(std.tolist()))
 
     def __call__(self, x: Tensor) -> Tensor:
         """uint8 [B, C, H, W] -> float32 with mean 0 and deviation 1."""
@@ -114,11 +114,11 @@ class Scaling:
         return (x.float() - mean) / std
 
 
-IMAGENET = Scaling((123.675, 116.28, 103.53), (58.395, 57.12, 57.375))
+IMAGENET = Normalization((123.675, 116.28, 103.53), (58.395, 57.12, 57.375))
 """The usual statistics of ImageNet."""
 
 
-def shifted(x: Tensor, padding: int, flip: bool, generator: torch.Generator) -> Tensor:
+def random_crop_flip(x: Tensor, padding: int, flip: bool, generator: torch.Generator) -> Tensor:
     """Random crops of the black-padded images, mirrored with probability 1/2 if ``flip``.
 
     Shapes:
@@ -140,7 +140,7 @@ def shifted(x: Tensor, padding: int, flip: bool, generator: torch.Generator) -> 
     return padded[tuple(i.to(x.device, non_blocking=True) for i in index)]
 
 
-def cut_out(x: Tensor, length: int, order: Order, number: int) -> Tensor:
+def cutout(x: Tensor, length: int, order: BatchSchedule, number: int) -> Tensor:
     """The images of batch ``number`` with a square in each set to 0, the mean.
 
     Its centre is any pixel; what lies beyond the border is lost. Source: DeVries and Taylor,
@@ -152,7 +152,9 @@ def cut_out(x: Tensor, length: int, order: Order, number: int) -> Tensor:
     if length == 0:
         return x
     h, w = x.shape[2:]
-    draws = torch.rand(order.batch_size, 2, generator=order.generator(2, number))[order.own]
+    draws = torch.rand(order.batch_size, 2, generator=order.generator(2, number))[
+        order.local_slice
+    ]
     first = (draws * torch.tensor([h, w])).long() - length // 2  # [B, 2]
     rows = torch.arange(h) - first[:, :1]  # [B, H], from 0 to length inside
     columns = torch.arange(w) - first[:, 1:]
@@ -169,44 +171,46 @@ class MemoryBatches:
         self,
         x: Tensor,
         y: Tensor,
-        order: Order,
+        order: BatchSchedule,
         *,
-        scaling: Scaling,
+        scaling: Normalization,
         padding: int = 0,
         flip: bool = False,
         cutout: int = 0,
         device: str = "cpu",
     ) -> None:
-        """Moves the images to the device.
+        """Move the images to the device.
 
         Args:
             x: uint8 [N, C, H, W].
             y: int64 [N].
-            order: Which images are in which batch.
+            order: Schedule of the batches.
             scaling: Statistics to normalise by.
             padding: Largest shift in pixels.
             flip: Mirror every second image.
             cutout: Height and width of a square that is blanked in every image.
-            device: Where the batches are wanted.
+            device: Device of the batches.
         """
         self._x, self._y = x.to(device), y.to(device)
         self._order, self._scaling = order, scaling
         self._padding, self._flip, self._cutout = padding, flip, cutout
 
     @property
-    def per_pass(self) -> int:
+    def batches_per_epoch(self) -> int:
         """See `Batches`."""
-        return self._order.per_pass
+        return self._order.batches_per_epoch
 
-    def stream(self, start: int) -> Iterator[Batch]:
+    def iter_from(self, start: int) -> Iterator[Batch]:
         """See `Batches`."""
         for number, rows in self._order.batches(start):
             rows = rows.to(self._x.device)
             x, y = self._x[rows], self._y[rows]
             if self._padding or self._flip:
-                x = shifted(x, self._padding, self._flip, self._order.generator(1, number))
-            x = self._scaling(x[self._order.own])
-            yield cut_out(x, self._cutout, self._order, number), y[self._order.own]
+                x = random_crop_flip(
+                    x, self._padding, self._flip, self._order.generator(1, number)
+                )
+            x = self._scaling(x[self._order.local_slice])
+            yield cutout(x, self._cutout, self._order, number), y[self._order.local_slice]
 
 
 class FileBatches:
@@ -218,7 +222,7 @@ class FileBatches:
     def __init__(
         self,
         images: ImageList,
-        order: Order,
+        order: BatchSchedule,
         *,
         image_size: int,
         flip: bool = True,
@@ -227,18 +231,18 @@ class FileBatches:
         workers: int = 4,
         device: str = "cpu",
     ) -> None:
-        """Reads nothing yet.
+        """Read nothing yet.
 
         Args:
             images: The files.
-            order: Which images are in which batch.
+            order: Schedule of the batches.
             image_size: Height and width of the random crops.
             flip: Mirror every second image.
             cutout: Height and width of a square that is blanked in every image.
             jitter: Largest relative change of brightness, contrast and saturation; the hue
                 changes by up to half of it (0.4 and 0.2 in DARTS).
             workers: Processes that read ahead; 0 reads in this one.
-            device: Where the batches are wanted.
+            device: Device of the batches.
         """
         self._images, self._order = images, order
         self._crops = _Crops(images, image_size, flip, jitter)
@@ -248,11 +252,11 @@ class FileBatches:
         """Rows that could not be decoded so far."""
 
     @property
-    def per_pass(self) -> int:
+    def batches_per_epoch(self) -> int:
         """See `Batches`."""
-        return self._order.per_pass
+        return self._order.batches_per_epoch
 
-    def stream(self, start: int) -> Iterator[Batch]:
+    def iter_from(self, start: int) -> Iterator[Batch]:
         """See `Batches`.
 
         Raises:
@@ -270,7 +274,7 @@ class FileBatches:
             self._note(failed[failed >= 0].tolist())
             x = IMAGENET(x.to(self._device, non_blocking=True))
             yield (
-                cut_out(x, self._cutout, self._order, number),
+                cutout(x, self._cutout, self._order, number),
                 y.to(self._device, non_blocking=True),
             )
 
@@ -299,14 +303,14 @@ class FileBatches:
 class _Sampler:
     """Lists of (row, seed) for the data loader; the seed makes the crop repeatable."""
 
-    def __init__(self, order: Order, start: int) -> None:
+    def __init__(self, order: BatchSchedule, start: int) -> None:
         self._order, self._start = order, start
 
     def __iter__(self) -> Iterator[list[tuple[int, int]]]:
         for number, rows in self._order.batches(self._start):
             generator = self._order.generator(1, number)
             seeds = torch.randint(0, 2**62, (len(rows),), generator=generator)
-            own = self._order.own
+            own = self._order.local_slice
             yield list(zip(rows[own].tolist(), seeds[own].tolist(), strict=True))
 
 

@@ -29,8 +29,8 @@ class BenchmarkTable:
 
     Args:
         graphs: The architectures.
-        columns: What there is to know about each.
-        provenance: Where the table comes from.
+        columns: Metadata of each column.
+        provenance: Provenance of the table.
         values: The values of every column by name [N], or a function that reads one column.
         digests: `graph_hash` of every architecture as 16 bytes, uint8 [N, 16]; None computes
             them when first needed.
@@ -292,7 +292,7 @@ def digests_of(graphs: DenseBatch) -> NDArray[np.uint8]:
 
 
 def check_values(column: Column, values: NDArray[Any]) -> None:
-    """Checks the values of one column; NaN (a missing run) is allowed.
+    """Check the values of one column; NaN (a missing run) is allowed.
 
     Raises:
         DataError: a value is infinite, or an accuracy is not a fraction.

@@ -86,7 +86,7 @@ class Column:
 
 @dataclass(frozen=True)
 class Provenance:
-    """Where a table comes from, and what it is not."""
+    """Provenance of a benchmark table."""
 
     name: str
     """Short name of the table, e.g. "nasbench101-mini"."""
@@ -94,7 +94,7 @@ class Provenance:
     """Key of `gnas.spaces.SPACES` or `gnas.spaces.READY_MADE`, or ``FILE.py:NAME`` of a space of a
     user's own."""
     source: str
-    """Who measured the values: a paper, a repository, a command."""
+    """Source of the values: a paper, a repository or a command."""
     kind: Kind
     """"official": all published values; "partial": some of them; "self-made": other trainings."""
     note: str = ""
@@ -105,7 +105,7 @@ class Provenance:
     path: str = ""
     """The file that the table was read from; empty for a table made in memory."""
     recipe: Mapping[str, Any] | None = field(default=None, hash=False)
-    """How self-made values were measured (JSON values only)."""
+    """Recipe of self-measured values (JSON values only)."""
     space_args: Mapping[str, Any] | None = field(default=None, hash=False)
     """The arguments of the space (JSON values only), see `gnas.spaces.space_record`; None where
     nobody wrote them down."""
@@ -115,8 +115,8 @@ class Provenance:
         """The provenance of a table of ``space``, whose name and arguments it records.
 
         Args:
-            space: Of the architectures.
-            name: Of the table.
+            space: Space of the architectures.
+            name: Name of the table.
             facts: The other fields.
 
         Example:

@@ -1,4 +1,4 @@
-"""Which images a search, a training and candidates see."""
+"""Configurations of the images of searches, trainings and candidates."""
 
 from __future__ import annotations
 
@@ -42,7 +42,7 @@ Pixels = Annotated[int, Field(ge=0, le=LARGEST)]
 
 @configuration
 class ImagesConfig:
-    """Which images a supernet search sees.
+    """Images of a supernet search.
 
     Raises:
         ConfigError: an option is outside its range, or a folder is missing.
@@ -83,7 +83,7 @@ class ImagesConfig:
 
 @configuration
 class TrainTestConfig:
-    """Which images a network is trained on and tested on.
+    """Images for training and testing a network.
 
     Raises:
         ConfigError: an option is outside its range, or a folder is missing.
@@ -114,7 +114,7 @@ class TrainTestConfig:
 
 @configuration
 class Augmentation:
-    """What is done to training images."""
+    """Augmentation of training images."""
 
     flip: bool = False
     """Mirror every second one."""
@@ -128,7 +128,7 @@ class Augmentation:
 
 @configuration
 class ProxyImagesConfig:
-    """Which images candidates are trained, validated and tested on.
+    """Images on which candidates are trained, validated and tested.
 
     Raises:
         ConfigError: an option is outside its range, or a folder is missing.
@@ -165,7 +165,7 @@ class ProxyImagesConfig:
 
         return open_proxy_images(self)
 
-    def facts(self) -> dict[str, Any]:
+    def metadata(self) -> dict[str, Any]:
         """All but the folder, which every machine has its own of."""
         return {k: v for k, v in asdict(self).items() if k != "data_dir"}
 
@@ -203,7 +203,7 @@ class SplitImagesConfig:
         sizes = {k: v for k, v in asdict(self).items() if k != "source"}
         return load_images(self.source, **sizes)
 
-    def facts(self) -> dict[str, Any]:
+    def metadata(self) -> dict[str, Any]:
         """All but the folder, which every machine has its own of."""
         return {**asdict(self), "source": self.dataset}
 

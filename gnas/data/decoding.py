@@ -35,7 +35,7 @@ _UPRIGHT = {
     7: Image.Transpose.TRANSVERSE,
     8: Image.Transpose.ROTATE_90,
 }
-"""How an image is turned upright, by its EXIF orientation."""
+"""Transformations that turn an image upright, by its EXIF orientation."""
 
 
 class UnreadableImageError(DataError):

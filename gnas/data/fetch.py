@@ -16,22 +16,22 @@ import pooch
 import requests
 
 from gnas.data.places import SHIPPED, data_folder, find_table
-from gnas.data.sources import Source
+from gnas.data.sources import TableSource
 from gnas.errors import ConfigError, DataError, MissingDataError
 from gnas.spaces.names import check_notation, space_modules
 
 if TYPE_CHECKING:
     from gnas.data.benchmark_table import BenchmarkTable
-    from gnas.data.tfrecord import Progress
+    from gnas.processes import ProgressCallback
     from gnas.spaces.base import Space
 
-SOURCES: Mapping[str, Source] = {
+SOURCES: Mapping[str, TableSource] = {
     source.name: source for module in space_modules("published") for source in module.SOURCES
 }
 """Published files by name: ``SOURCES`` of the modules ``published`` of the spaces' folders."""
 SIZE_TOLERANCE = 0.08
-"""How far a file's size may be from the published one, which is rounded and does not say whether
-a megabyte has 10^6 or 2^20 bytes."""
+"""Relative tolerance of a file's size: published sizes are rounded, and their megabytes may have
+10^6 or 2^20 bytes."""
 TIMEOUT_S = 30
 """Longest silence of a server."""
 
@@ -78,7 +78,7 @@ def list_tables(data_dir: str | Path | None = None) -> list[Listing]:
 
 
 def fetch(name: str, *, data_dir: str | Path | None = None, progress_bar: bool = False) -> Path:
-    """Downloads a published file, unless it is there, and returns its path.
+    """Download a published file, unless it is there, and return its path.
 
     The file appears under its name only when it is complete and checked; a download that was
     cut off starts anew.
@@ -131,9 +131,9 @@ def convert(
     out: str | Path | None = None,
     data_dir: str | Path | None = None,
     notation: str | None = None,
-    progress: Progress | None = None,
+    progress: ProgressCallback | None = None,
 ) -> tuple[Path, BenchmarkTable]:
-    """Writes the table of a published file in the package's own format.
+    """Write the table of a published file in the package's own format.
 
     Args:
         name: A key of `SOURCES`.
@@ -141,8 +141,8 @@ def convert(
             fetched one by default.
         out: The table to write; by default where `load_table` finds it by name.
         data_dir: See `data_folder`.
-        notation: Of the architectures of a foreign Parquet table, if not the benchmark's own:
-            see `gnas.data.foreign.read_foreign`.
+        notation: Notation of the architectures in a foreign Parquet table, if not the benchmark's:
+            see `gnas.data.third_party.read_third_party`.
         progress: Told how far reading has come.
 
     Returns:
@@ -180,9 +180,9 @@ def verify(
     *,
     data_dir: str | Path | None = None,
     space: Space | None = None,
-    progress: Progress | None = None,
+    progress: ProgressCallback | None = None,
 ) -> BenchmarkTable:
-    """Checks a table, or a source file before conversion, completely.
+    """Check a table, or a source file before conversion, completely.
 
     Args:
         path_or_name: See `find_table`; also a file or folder like one of `SOURCES`.
@@ -209,27 +209,27 @@ def verify(
 
 
 def _read(
-    path: Path, source: Source, notation: str | None, progress: Progress | None
+    path: Path, source: TableSource, notation: str | None, progress: ProgressCallback | None
 ) -> BenchmarkTable:
-    from gnas.data.foreign import read_foreign
     from gnas.data.parquet import read_schema
     from gnas.data.tables import load_table
+    from gnas.data.third_party import read_third_party
 
     if notation is not None:
-        return read_foreign(path, read_schema(path), notation=notation)
+        return read_third_party(path, read_schema(path), notation=notation)
     if path.suffix == ".parquet":
         return load_table(path)
     return source.read(path, progress)
 
 
-def _source(name: str) -> Source:
+def _source(name: str) -> TableSource:
     if name not in SOURCES:
         raise ConfigError(f"unknown source '{name}'; choose from {sorted(SOURCES)}")
     return SOURCES[name]
 
 
-def _download(source: Source, target: Path, progress_bar: bool) -> None:
-    """Raises ValueError on a wrong checksum, OSError (requests' too) on anything else."""
+def _download(source: TableSource, target: Path, progress_bar: bool) -> None:
+    """Raise ValueError on a wrong checksum, OSError (requests' too) on anything else."""
     assert source.url is not None
     known = f"sha256:{source.sha256}" if source.sha256 else _stated_md5(source.url)
     logger = pooch.get_logger()
@@ -263,7 +263,7 @@ def _stated_md5(url: str) -> str | None:
     return None
 
 
-def _check_size(source: Source, path: Path) -> None:
+def _check_size(source: TableSource, path: Path) -> None:
     megabytes = path.stat().st_size / 1e6
     if abs(megabytes - source.megabytes) > SIZE_TOLERANCE * source.megabytes:
         raise DataError(

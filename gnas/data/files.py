@@ -1,4 +1,4 @@
-"""Files that are written whole or not at all."""
+"""Atomic writing and safe reading of files."""
 
 from __future__ import annotations
 
@@ -16,7 +16,7 @@ from safetensors import SafetensorError
 
 from gnas.errors import DataError, MissingDataError
 
-MISFITS = (
+FORMAT_ERRORS = (
     ValueError,
     LookupError,
     TypeError,
@@ -25,31 +25,31 @@ MISFITS = (
     RecursionError,
     AssertionError,
 )
-"""What code raises that meets content of another type, size or depth than it was written for."""
+"""Exceptions raised by parsing code on content of unexpected type, size or depth."""
 MAX_TEXT_BYTES = 64 << 20
-"""Text files are read up to this size."""
+"""Maximum size of text files."""
 
 _TEMPORARY = re.compile(r"\.(.+)\.\d+\.tmp")
 
 
 @contextmanager
-def replacing(path: Path) -> Iterator[Path]:
-    """A temporary path beside ``path`` that takes its place when the block ends well.
+def atomic_write(path: Path) -> Iterator[Path]:
+    """Write a file atomically: yields a temporary path that replaces ``path`` on success.
 
-    Whatever ends the block otherwise (an error, Ctrl-C) removes the temporary file and leaves
-    ``path`` as it was. A device or a shell's pipe (``/dev/null``) is written to, not replaced.
+    On an exception (including Ctrl-C) the temporary file is removed and ``path`` is unchanged.
+    Devices and pipes (``/dev/null``) are written to directly.
 
     Raises:
         DataError: the folder cannot be written, the disk is full, or there is a named pipe that
             nobody reads, for which writing would wait.
     """
     with _held_open(path):
-        yield from _replacing(path)
+        yield from _atomic_write(path)
 
 
 @contextmanager
 def _held_open(path: Path) -> Iterator[None]:
-    """A named pipe has a writer inside, so that its reader does not see an end before the text."""
+    """Keep a named pipe open for writing, so that its reader sees no early end of file."""
     if not path.is_fifo() or not path.resolve().exists():  # /dev/fd/63 of a shell is no file
         yield
         return
@@ -65,7 +65,7 @@ def _held_open(path: Path) -> Iterator[None]:
         os.close(held)
 
 
-def _replacing(path: Path) -> Iterator[Path]:
+def _atomic_write(path: Path) -> Iterator[Path]:
     is_device = path.exists() and not path.is_file() and not path.is_dir()
     temporary = path if is_device else path.with_name(f".{path.name}.{os.getpid()}.tmp")
     try:
@@ -86,44 +86,43 @@ def _replacing(path: Path) -> Iterator[Path]:
 
 
 @contextmanager
-def decoding(path: Path, what: str) -> Iterator[None]:
-    """Inside, content of another type or form than the code expects is damage of the file.
+def as_data_error(path: Path, what: str) -> Iterator[None]:
+    """Convert parsing errors inside the block to a `DataError` about the file.
 
     Args:
         path: The file, or the folder of a run.
-        what: What it must be, for the message.
+        what: Expected content, for the message.
 
     Raises:
         MissingDataError: as it was raised inside.
-        DataError: it is not that; says the reason in one line.
+        DataError: the content is not as expected.
     """
     try:
         yield
     except DataError:
         raise
-    except MISFITS as error:
+    except FORMAT_ERRORS as error:
         text = str(error) or "its content is of another form"
         text = f"{text} is missing" if isinstance(error, KeyError) else text
         raise DataError(f"{path} must be {what}, but: {text.splitlines()[0][:300]}") from error
 
 
 def read_json(path: Path, what: str) -> Any:
-    """The content of a JSON file; see `read_text`.
+    """Read a JSON file; see `read_text`.
 
     Raises:
         MissingDataError: there is no such file.
         DataError: it cannot be read, or is no JSON.
     """
     text = read_text(path, what)
-    with decoding(path, what):
+    with as_data_error(path, what):
         return json.loads(text)
 
 
 def read_json_lines(path: Path, what: str) -> list[dict[str, Any]]:
-    """The JSON objects of a file that has one on every line; see `read_text`.
+    """Read a JSON Lines file of objects; see `read_text`.
 
-    A last line below others that a killed process, or one that is writing now, has left without
-    its end does not count.
+    An incomplete last line after others, left by a killed or concurrent writer, is ignored.
 
     Raises:
         MissingDataError: there is no such file.
@@ -132,7 +131,7 @@ def read_json_lines(path: Path, what: str) -> list[dict[str, Any]]:
     text = read_text(path, what)
     end = text.rfind("\n") + 1
     text = text[:end] or text
-    with decoding(path, what):
+    with as_data_error(path, what):
         lines = [json.loads(line) for line in text.splitlines() if line]
         if not all(isinstance(line, dict) for line in lines):
             raise ValueError("every line must be an object")
@@ -140,7 +139,7 @@ def read_json_lines(path: Path, what: str) -> list[dict[str, Any]]:
 
 
 def check_regular(path: Path, what: str) -> None:
-    """Checks that a path that exists is a file, not a pipe that a reader would wait for.
+    """Check that an existing path is a regular file, not a pipe that would block.
 
     Raises:
         DataError: it is not.
@@ -151,12 +150,12 @@ def check_regular(path: Path, what: str) -> None:
 
 
 def read_text(path: Path, what: str = "a text file", *, limit: int = MAX_TEXT_BYTES) -> str:
-    """The content of a text file, without waiting for a pipe or filling the memory.
+    """Read a text file, without blocking on a pipe or exhausting memory.
 
     Args:
         path: The file.
-        what: What it must be, for messages.
-        limit: The most bytes that it may have.
+        what: Expected content, for messages.
+        limit: Maximum size in bytes.
 
     Raises:
         MissingDataError: there is no such file.
@@ -184,12 +183,11 @@ def read_text(path: Path, what: str = "a text file", *, limit: int = MAX_TEXT_BY
 
 
 def remove_temporaries(folder: Path, *, of: str | None = None) -> None:
-    """Removes what processes that were killed inside `replacing` left behind.
+    """Remove temporary files left by processes killed inside `atomic_write`.
 
     Args:
-        folder: Looked through with its folders, except those that a process works in: they have
-            a file ``.lock``.
-        of: The name of the one file, directly in ``folder``, whose temporaries are meant.
+        folder: Searched recursively, except subfolders locked by a process (``.lock``).
+        of: Restricts removal to the temporary files of this name directly in ``folder``.
     """
     for place, folders, files in os.walk(folder):
         if of is not None:
@@ -216,6 +214,6 @@ def sha256_of(path: Path) -> str:
 
 
 def _flush(path: Path) -> None:
-    """Puts the content on the disk before the rename makes it visible."""
+    """Flush the content to disk before the rename makes it visible."""
     with path.open("rb") as file:
         os.fsync(file.fileno())

@@ -5,7 +5,7 @@ from __future__ import annotations
 from gnas.errors import ConfigError
 
 FEWER = "batches of %d images instead of %d, so that a pass has four (--set batch_size=N)"
-"""What a command says where `fitting_batch` lowers its default."""
+"""Notice of commands when `fitting_batch` lowers the default batch size."""
 STEPS_A_PASS = 4
 """Fewest batches of a pass where nobody chose the batch size."""
 
@@ -56,7 +56,7 @@ def suited_batch(
 
 
 def check_batch(batch_size: int, count: int, *, accumulate: int = 1, processes: int = 1) -> None:
-    """Checks, before anything is written, that batches can be made and shared out.
+    """Check, before anything is written, that batches can be made and shared out.
 
     Args:
         batch_size: Images a step, of all processes together.
@@ -83,7 +83,7 @@ def check_batch(batch_size: int, count: int, *, accumulate: int = 1, processes: 
 
 
 def check_shares(batch_size: int, count: int, processes: int) -> None:
-    """Checks that there are full batches, which the processes can share.
+    """Check that there are full batches, which the processes can share.
 
     Args:
         batch_size: Images a step, of all processes together.

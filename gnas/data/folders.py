@@ -33,7 +33,7 @@ SHOWN = 3
 
 @dataclass(frozen=True)
 class Reading:
-    """What reading a source of images came upon beside the pixels."""
+    """Notes taken while reading images, such as skipped files and resized images."""
 
     sizes: frozenset[tuple[int, int]] = frozenset()
     """Widths and heights of the images as they are stored."""
@@ -56,10 +56,10 @@ class Reading:
         """One line on what was read.
 
         Args:
-            name: Of the source.
+            name: Name of the source.
             classes: Their names.
             parts: Images of every part by its name.
-            resized: What is done to the images' sizes; empty for nothing.
+            resized: Description of the resizing; empty if there is none.
         """
         counts = ", ".join(f"{count:,} {part}" for part, count in parts.items())
         texts = [f"{name}: {len(classes):,} classes{_few(classes)}", f"images: {counts}"]
@@ -74,7 +74,7 @@ class Reading:
         return "; ".join(texts)
 
     def resized(self, width: int, height: int) -> str:
-        """What bringing the images to ``width`` x ``height`` does to them; empty for nothing."""
+        """Description of the resizing to ``width`` x ``height``; empty if sizes are unchanged."""
         if self.sizes <= {(width, height)}:
             return ""
         squeezed = any(w * height != h * width for w, h in self.sizes)
@@ -89,14 +89,14 @@ class ImageList:
     """Images of a folder by name, class after class in sorted order."""
 
     folder: Path
-    """What ``names`` are relative to."""
+    """Root of ``names``."""
     classes: tuple[str, ...]
     names: tuple[str, ...]
-    """Of every image: ``class/file``, or ``class/sub-folder/file``."""
+    """Path of every image: ``class/file``, or ``class/sub-folder/file``."""
     labels: tuple[int, ...]
-    """Of every image: the number of its class."""
+    """Class index of every image."""
     reading: Reading = field(default=NOTHING_NOTED, compare=False)
-    """What was skipped."""
+    """Notes on skipped files."""
 
     def path(self, row: int) -> Path:
         """File of image ``row``."""
@@ -147,7 +147,7 @@ def training_folder(folder: Path) -> Path:
 
 
 def unused_beside(folder: Path, used: Sequence[Path]) -> Reading:
-    """What else lies in ``folder`` beside the folders that are ``used``."""
+    """Notes on entries of ``folder`` that are not ``used``."""
     names = {path.name for path in used if path.parent == folder}
     return Reading(skipped=tuple(_shown(e) for e in _entries(folder) if e.name not in names))
 
@@ -160,7 +160,7 @@ def list_images(folder: Path, classes: Sequence[str] | None = None) -> ImageList
 
     Args:
         folder: Has one sub-folder a class.
-        classes: Which sub-folders, in the order of their labels; None takes all, sorted.
+        classes: Subfolders in the order of their labels; None takes all, sorted.
 
     Raises:
         DataError: fewer than two classes, a class without an image, or a folder that cannot be
@@ -187,7 +187,7 @@ def read_images(images: ImageList, image_size: int | None) -> tuple[Tensor, Tens
     Unreadable ones are left out and named in a warning.
 
     Args:
-        images: Which files.
+        images: Files to read.
         image_size: Height and width they are brought to; None needs images of one size.
 
     Raises:
@@ -243,11 +243,11 @@ def readable(images: ImageList) -> ImageList:
 def check_readable(
     images: ImageList, labels: Sequence[int], unreadable: Mapping[Path, str]
 ) -> tuple[str, ...]:
-    """Warns of unreadable images, and returns their names.
+    """Warn of unreadable images, and return their names.
 
     Args:
-        images: What was to be read.
-        labels: Of the images that were.
+        images: Images to read.
+        labels: Labels of the images read.
         unreadable: Those that were not, and why.
 
     Raises:
@@ -270,12 +270,12 @@ def check_readable(
 
 
 def check_memory(count: int, width: int, height: int, channels: int = 3) -> None:
-    """Checks that so many images may be held in memory.
+    """Check that so many images may be held in memory.
 
     Args:
         count: Images.
-        width: Of each, in pixels.
-        height: Of each, in pixels.
+        width: Width of each image in pixels.
+        height: Height of each image in pixels.
         channels: Bytes a pixel.
 
     Raises:

@@ -56,7 +56,7 @@ class ImageSplits:
     classes: tuple[str, ...] = ()
     """Names of the classes; empty where they have none."""
     reading: Reading = field(default=Reading(), compare=False)
-    """What reading them came upon."""
+    """Notes taken while reading the images."""
 
     @property
     def line(self) -> str:
@@ -87,7 +87,7 @@ class ImageSplits:
         return x.mean((0, 2, 3)), x.std((0, 2, 3)).clamp_min(1.0)
 
     def reading_facts(self) -> dict[str, Any]:
-        """What networks for these images must know."""
+        """Image metadata required by networks."""
         mean, std = self.statistics
         names = self.classes or tuple(str(label) for label in range(self.num_classes))
         return {
@@ -130,7 +130,7 @@ class TrainAndTest:
     classes: tuple[str, ...] = ()
     """Names of the classes; empty where they have none."""
     reading: Reading = field(default=Reading(), compare=False)
-    """What reading them came upon."""
+    """Notes taken while reading the images."""
 
     @property
     def num_classes(self) -> int:
@@ -158,7 +158,7 @@ def load_images(
         num_train: Training images; None takes what validation leaves.
         num_val: Validation images; None takes a quarter of the training part.
         num_test: Test images, the first of the test part; None takes all.
-        seed: Of the split of the training part.
+        seed: Seed of the split of the training part.
 
     Raises:
         MissingDataError: no such source.

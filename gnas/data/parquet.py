@@ -23,10 +23,10 @@ from numpy.typing import NDArray
 
 from gnas.data.benchmark_table import BenchmarkTable
 from gnas.data.columns import Column, Kind, Provenance
-from gnas.data.files import MISFITS, check_regular, replacing
-from gnas.data.tfrecord import Progress
+from gnas.data.files import FORMAT_ERRORS, atomic_write, check_regular
 from gnas.errors import DataError, GnasError, GraphError
 from gnas.graphs import DenseBatch, graph_hash, graph_keys, validate, validate_batch
+from gnas.processes import ProgressCallback
 from gnas.spaces import SPACES, Space
 from gnas.spaces.notation import MAX_TEXT
 
@@ -36,7 +36,7 @@ MAX_ROWS = 10_000_000
 MAX_BYTES = 1 << 29
 """Bytes of columns, and of the matrices of all architectures, that are read; more are refused."""
 STORED = 8
-"""How many times as many bytes all columns of a file may say that they have."""
+"""Maximum ratio of declared column bytes to the file size."""
 MAX_NODES = 254
 """Nodes that a byte can count; 255 is padding."""
 MAX_KINDS = 127
@@ -52,7 +52,7 @@ _LATER_FACTS = ("space_args",)
 
 
 def write_parquet(table: BenchmarkTable, path: Path) -> None:
-    """Writes a table whole or not at all; values that float32 holds exactly take four bytes.
+    """Write a table whole or not at all; values that float32 holds exactly take four bytes.
 
     Raises:
         DataError: the table breaks a rule of the format, or the file cannot be written.
@@ -79,7 +79,7 @@ def write_parquet(table: BenchmarkTable, path: Path) -> None:
         fields.append(pa.field(column.name, arrays[-1].type, metadata=metadata))
     content = _table_metadata(table)
     schema = pa.schema(fields, metadata={_KEY: content, _CHECKSUM: _checksum(content, fields)})
-    with replacing(path) as temporary, temporary.open("wb") as file:
+    with atomic_write(path) as temporary, temporary.open("wb") as file:
         pq.write_table(  # into an open file: of a path that it fails on, pyarrow removes the file
             pa.Table.from_arrays(arrays, schema=schema),
             file,
@@ -95,7 +95,7 @@ def is_own_format(schema: pa.Schema) -> bool:
 
 
 def check_size(path: Path, names: list[str], *, most_rows: int = MAX_ROWS) -> None:
-    """Checks by a Parquet file's metadata that columns can be read in bounded time and memory.
+    """Check by a Parquet file's metadata that columns can be read in bounded time and memory.
 
     A few kilobytes can hold columns of many gigabytes.
 
@@ -130,7 +130,7 @@ def check_size(path: Path, names: list[str], *, most_rows: int = MAX_ROWS) -> No
 
 
 def read_parquet(path: Path) -> BenchmarkTable:
-    """Opens a table of `write_parquet`; columns of values are read when first used.
+    """Open a table of `write_parquet`; columns of values are read when first used.
 
     Raises:
         DataError: the file is damaged, of another version, or its graphs break their space.
@@ -149,9 +149,9 @@ def read_parquet(path: Path) -> BenchmarkTable:
 
 
 def verify_table(
-    table: BenchmarkTable, *, space: Space | None = None, progress: Progress | None = None
+    table: BenchmarkTable, *, space: Space | None = None, progress: ProgressCallback | None = None
 ) -> None:
-    """Checks everything about a table: every hash, every graph, every column.
+    """Check everything about a table: every hash, every graph, every column.
 
     Args:
         table: The table; takes about 0.5 ms a row.
@@ -280,7 +280,7 @@ def check_graphs(
     *,
     exact: bool = True,
 ) -> None:
-    """Checks the architectures of a table, `SPOT_CHECKS` of them completely.
+    """Check the architectures of a table, `SPOT_CHECKS` of them completely.
 
     Args:
         graphs: N architectures.
@@ -395,7 +395,7 @@ def _column(field: pa.Field, path: Path) -> Column:
         texts_fit = isinstance(column.quantity, str) and isinstance(column.dataset, str | None)
         if not texts_fit or any(not _is_count(k) for k in numbers if k is not None):
             raise TypeError
-    except MISFITS:
+    except FORMAT_ERRORS:
         raise DataError(
             f"column {field.name!r:.80} of {path} must say what it means in its metadata "
             "(quantity and dataset as texts, epochs and run as numbers), but does not"
@@ -419,7 +419,7 @@ def _table_metadata(table: BenchmarkTable) -> bytes:
 
 
 def _checksum(facts: bytes, fields: Iterable[pa.Field]) -> bytes:
-    """Guards the metadata, as the page checksums guard the values."""
+    """Guard the metadata, as the page checksums guard the values."""
     parts = [facts]
     for field in fields:
         parts += [
@@ -431,7 +431,7 @@ def _checksum(facts: bytes, fields: Iterable[pa.Field]) -> bytes:
 
 
 def _table_facts(schema: pa.Schema, path: Path) -> tuple[dict[str, Any], Provenance]:
-    """What the metadata say of the graphs and of the table."""
+    """Metadata of the graphs and provenance of the table."""
     content = schema.metadata[_KEY]
     if schema.metadata.get(_CHECKSUM) != _checksum(content, schema):
         raise DataError(f"{path}: the table's metadata must match its checksum, but does not")
@@ -439,7 +439,7 @@ def _table_facts(schema: pa.Schema, path: Path) -> tuple[dict[str, Any], Provena
         facts: dict[str, Any] = {**dict.fromkeys(_LATER_FACTS), **json.loads(content)}
         version = facts["format_version"]
         missing = {*_FACTS, "max_nodes"} - facts.keys()
-    except MISFITS:
+    except FORMAT_ERRORS:
         raise DataError(f"{path}: the table's metadata must be JSON, but is damaged") from None
     if version != FORMAT_VERSION:
         raise DataError(
@@ -481,7 +481,7 @@ def _table_facts(schema: pa.Schema, path: Path) -> tuple[dict[str, Any], Provena
 def _graphs(
     parts: pa.Table, facts: dict[str, Any], path: Path
 ) -> tuple[DenseBatch, NDArray[np.uint8]]:
-    """Decodes the graph columns."""
+    """Decode the graph columns."""
     (num_ops, has_edge_ops), n = facts["graphs"], int(facts["max_nodes"])
     pairs = n * (n - 1) // 2
     width = pairs if has_edge_ops else (pairs + 7) // 8
@@ -555,7 +555,7 @@ def _identity(path: Path) -> tuple[int, int, int]:
 def _guarded(
     path: Path, work: Callable[[pq.ParquetFile], Any], *, dictionary: list[str] | None = None
 ) -> Any:
-    """What ``work`` reads of a file; columns of ``dictionary`` keep every value once."""
+    """Result of ``work`` on an open file; ``dictionary`` columns are dictionary-encoded."""
     check_regular(path, "an intact Parquet file")
     try:
         with pq.ParquetFile(
@@ -564,7 +564,7 @@ def _guarded(
             return work(file)
     except PermissionError as error:
         raise DataError(f"{path} must be readable, but got: Permission denied") from error
-    except (pa.ArrowException, OSError, MemoryError, *MISFITS) as error:
+    except (pa.ArrowException, OSError, MemoryError, *FORMAT_ERRORS) as error:
         reason = str(error).strip().splitlines() or [type(error).__name__]
         raise DataError(
             f"{path} must be an intact Parquet file, but reading it failed: {reason[0][:200]}"

@@ -1,4 +1,4 @@
-"""Where the files of benchmark tables are."""
+"""Locations of the files of benchmark tables."""
 
 from __future__ import annotations
 
@@ -17,7 +17,7 @@ _LOG = logging.getLogger(__name__)
 
 
 def data_folder(data_dir: str | Path | None = None) -> Path:
-    """Where tables are kept: ``data_dir``, else ``$GNAS_DATA``, else ``~/.cache/gnas``."""
+    """Folder of tables: ``data_dir``, else ``$GNAS_DATA``, else ``~/.cache/gnas``."""
     return Path(data_dir or os.environ.get("GNAS_DATA") or Path.home() / ".cache" / "gnas")
 
 

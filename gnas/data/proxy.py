@@ -23,7 +23,7 @@ from gnas.data.images import (
 from gnas.errors import ConfigError, DataError
 
 ImagesConfig = ProxyImagesConfig | SplitImagesConfig
-"""Which images, of either kind."""
+"""Configuration of either kind of images."""
 
 
 def images_of_facts(facts: Mapping[str, Any], data_dir: str | None) -> ImagesConfig:
@@ -76,8 +76,8 @@ def _balanced_split(labels: Tensor, share: float, seed: int) -> tuple[Tensor, Te
 
     Args:
         labels: int64 [N].
-        share: Of every class, rounded to whole images.
-        seed: Of the draw; a larger share holds the smaller one's images.
+        share: Share of every class, rounded to whole images.
+        seed: Seed of the draw; a larger share contains the images of a smaller one.
 
     Raises:
         DataError: a class would have no image for one of the two.

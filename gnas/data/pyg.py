@@ -59,10 +59,10 @@ class TableDataset(InMemoryDataset):  # type: ignore[misc]
         self._data, self.slices = collate(table.graphs, y)
 
 
-class NASBench101(TableDataset):
+class NASBench101Dataset(TableDataset):
     """NAS-Bench-101 as a PyG dataset; see `TableDataset`.
 
-    ``NASBench101("data")`` opens ``data/nasbench101.parquet``, made by
+    ``NASBench101Dataset("data")`` opens ``data/nasbench101.parquet``, made by
     ``gnas data convert nasbench101 FILE --data-dir data``.
     """
 
@@ -77,7 +77,7 @@ class NASBench101(TableDataset):
         super().__init__(root, transform, name=name, epochs=epochs)
 
 
-class NASBench201(TableDataset):
+class NASBench201Dataset(TableDataset):
     """NAS-Bench-201 (NATS-Bench's topology space) as a PyG dataset; see `TableDataset`.
 
     With ``dataset="cifar10"`` the test accuracy comes from training on all of CIFAR-10 and the
@@ -105,7 +105,7 @@ class NASBench201(TableDataset):
 
 
 def collate(graphs: DenseBatch, y: Tensor) -> tuple[Data, dict[str, Tensor]]:
-    """What ``InMemoryDataset`` holds: all graphs in one ``Data``, and where each begins.
+    """All graphs collated in one ``Data``, and their slices, as in ``InMemoryDataset``.
 
     Args:
         graphs: N architectures.

@@ -9,15 +9,15 @@ from typing import TYPE_CHECKING
 
 if TYPE_CHECKING:
     from gnas.data.benchmark_table import BenchmarkTable
-    from gnas.data.tfrecord import Progress
+    from gnas.processes import ProgressCallback
 
 
 @dataclass(frozen=True, kw_only=True)
-class Source:
+class TableSource:
     """One published file, or folder."""
 
     name: str
-    """What `gnas data fetch` calls it."""
+    """Name in `gnas data fetch`."""
     space: str
     """Key in `gnas.spaces.SPACES`."""
     table: str
@@ -26,9 +26,9 @@ class Source:
     """Name of the file or folder in the data folder."""
     content: str
     url: str | None
-    """Where it can be downloaded from directly; None where that takes a browser."""
+    """URL for direct download; None if that requires a browser."""
     page: str
-    """Where a person finds it."""
+    """Page for manual download."""
     megabytes: int
     """About how large (10^6 bytes)."""
     sha256: str | None
@@ -51,7 +51,7 @@ class Source:
             return self.is_folder
         return not self.is_folder and path.suffix == Path(self.file).suffix
 
-    def read(self, path: Path, progress: Progress | None = None) -> BenchmarkTable:
+    def read(self, path: Path, progress: ProgressCallback | None = None) -> BenchmarkTable:
         """The table of such a file.
 
         Args:

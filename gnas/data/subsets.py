@@ -10,7 +10,7 @@ from pathlib import Path
 import numpy as np
 
 from gnas.config import check_seed
-from gnas.data.files import replacing, sha256_of
+from gnas.data.files import atomic_write, sha256_of
 from gnas.data.folders import ImageList, list_images, training_folder
 from gnas.errors import ConfigError, DataError, MissingDataError
 
@@ -20,8 +20,8 @@ def make_subset(folder: Path, percent: float, seed: int) -> ImageList:
 
     Args:
         folder: ``folder/train/<class>/*`` or ``folder/<class>/*``.
-        percent: Of the images of each class, rounded to whole images.
-        seed: Of the draw; the same files and seed give the same list on every machine.
+        percent: Percentage of each class, rounded to whole images.
+        seed: Seed of the draw; equal files and seeds give equal lists on every machine.
 
     Raises:
         ConfigError: ``percent`` is not in (0, 100], or the seed is none.
@@ -43,7 +43,7 @@ def make_subset(folder: Path, percent: float, seed: int) -> ImageList:
 
 
 def write_subset(images: ImageList, path: Path) -> str:
-    """Writes one ``class/file`` a line, and ``path.sha256`` beside it; returns the sha256.
+    """Write one ``class/file`` a line, and ``path.sha256`` beside it; return the sha256.
 
     The checksum file is what ``sha256sum --check`` reads.
 
@@ -54,10 +54,10 @@ def write_subset(images: ImageList, path: Path) -> str:
     if broken:
         raise DataError(f"names in a list must have no line break, but got {broken[0]!r}")
     content = os.fsencode("".join(f"{name}\n" for name in images.names))
-    with replacing(path) as temporary:
+    with atomic_write(path) as temporary:
         temporary.write_bytes(content)
     digest = hashlib.sha256(content).hexdigest()
-    with replacing(checksum_path(path)) as temporary:
+    with atomic_write(checksum_path(path)) as temporary:
         temporary.write_text(f"{digest}  {path.name}\n", encoding="utf-8")
     return digest
 
@@ -100,7 +100,7 @@ def read_subset(path: Path, folder: Path) -> ImageList:
 
 
 def checksum_path(path: Path) -> Path:
-    """Where the checksum of the list ``path`` is."""
+    """Path of the checksum of the list ``path``."""
     return path.with_name(f"{path.name}.sha256")
 
 

@@ -6,9 +6,9 @@ from pathlib import Path
 
 from gnas.data.benchmark_table import BenchmarkTable
 from gnas.data.columns import QUANTITIES, Column, Kind, Provenance
-from gnas.data.foreign import read_foreign
 from gnas.data.parquet import is_own_format, read_parquet, read_schema, verify_table, write_parquet
 from gnas.data.places import data_folder, find_table
+from gnas.data.third_party import read_third_party
 
 __all__ = [
     "QUANTITIES",
@@ -25,7 +25,7 @@ __all__ = [
 
 
 def load_table(path_or_name: str | Path, *, data_dir: str | Path | None = None) -> BenchmarkTable:
-    """Opens a benchmark table: the package's own format or a known foreign Parquet table.
+    """Open a benchmark table: the package's own format or a known foreign Parquet table.
 
     Args:
         path_or_name: See `find_table`.
@@ -42,17 +42,17 @@ def load_table(path_or_name: str | Path, *, data_dir: str | Path | None = None) 
     """
     path = find_table(path_or_name, data_dir=data_dir)
     schema = read_schema(path)
-    return read_parquet(path) if is_own_format(schema) else read_foreign(path, schema)
+    return read_parquet(path) if is_own_format(schema) else read_third_party(path, schema)
 
 
 def save_table(table: BenchmarkTable, path: str | Path) -> None:
-    """Writes a table as one Parquet file, whole or not at all.
+    """Write a table as one Parquet file, whole or not at all.
 
     Build the table in memory first:
     ``BenchmarkTable(graphs, columns, Provenance(...), {column.name: values, ...})``.
 
     Args:
-        table: What to write.
+        table: Table to write.
         path: The file; its name ends in ``.parquet``.
 
     Raises:

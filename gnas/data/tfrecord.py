@@ -7,7 +7,7 @@ of the data, all little-endian.
 from __future__ import annotations
 
 import struct
-from collections.abc import Callable, Iterator
+from collections.abc import Iterator
 from pathlib import Path
 from typing import BinaryIO
 
@@ -15,19 +15,17 @@ import google_crc32c
 
 from gnas.data.files import check_regular
 from gnas.errors import DataError, MissingDataError
+from gnas.processes import ProgressCallback
 
 MAX_RECORD_BYTES = 1 << 26
 """Longer records are taken for damage; those of NAS-Bench-101 have about 400 bytes."""
-
-Progress = Callable[[int, int], None]
-"""Called now and then with the bytes read and the bytes in all."""
 
 _HEADER = struct.Struct("<QI")
 _CRC = struct.Struct("<I")
 _REPORT_EVERY = 8192  # records
 
 
-def read_records(path: Path, progress: Progress | None = None) -> Iterator[bytes]:
+def read_records(path: Path, progress: ProgressCallback | None = None) -> Iterator[bytes]:
     """The data of every record in turn, checksums verified; holds one record at a time.
 
     Args:
@@ -52,7 +50,7 @@ def read_records(path: Path, progress: Progress | None = None) -> Iterator[bytes
 
 
 def write_record(file: BinaryIO, data: bytes) -> None:
-    """Appends one record to an open file."""
+    """Append one record to an open file."""
     length = struct.pack("<Q", len(data))
     header = length + _CRC.pack(masked_crc32c(length))
     file.write(header + data + _CRC.pack(masked_crc32c(data)))
@@ -64,7 +62,9 @@ def masked_crc32c(data: bytes) -> int:
     return ((crc >> 15 | crc << 17) + 0xA282EAD8) & 0xFFFFFFFF
 
 
-def _records(file: BinaryIO, path: Path, total: int, progress: Progress | None) -> Iterator[bytes]:
+def _records(
+    file: BinaryIO, path: Path, total: int, progress: ProgressCallback | None
+) -> Iterator[bytes]:
     position, number = 0, 0
     while header := file.read(_HEADER.size):
         if len(header) < _HEADER.size:

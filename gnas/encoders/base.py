@@ -34,7 +34,7 @@ class Encoder(ABC):
     """
 
     name: str
-    """What results call this encoder."""
+    """Name of this encoder in results."""
     dim: int
     """Width d of an embedding."""
     space: str

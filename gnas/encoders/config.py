@@ -18,10 +18,10 @@ if TYPE_CHECKING:
     from gnas.spaces import Space
 
 WEIGHTS = Path(__file__).parent / "weights"
-"""Where the shipped encoders lie, one ``<name>.safetensors`` each."""
+"""Folder of the shipped encoders, one ``<name>.safetensors`` each."""
 
 Feature = Literal["adjacency", "ops", "degrees", "wl"]
-"""What an encoder's network can read."""
+"""Input features of an encoder's network."""
 
 
 @configuration
@@ -42,7 +42,7 @@ class EncoderConfig:
     num_edge_ops: Annotated[int, Field(ge=0, le=10000)] = 0
     """Size of the edge-op vocabulary; 0 where operations sit on nodes."""
     vocabulary: Vocabulary | None = None
-    """How graphs of a space of one's own are read; None for a space in `gnas.spaces.SPACES`."""
+    """Vocabulary of a custom space; None for a space in `gnas.spaces.SPACES`."""
     features: tuple[Feature, ...] = ("adjacency",)
     """What the network reads: the upper triangle of the adjacency matrix, op
     one-hots, degree histograms, hashed histograms of Weisfeiler-Lehman labels."""
@@ -66,10 +66,11 @@ class EncoderConfig:
     direction: Direction = "out"
     """Neighbours that relabel a node in the target kernel (`gnas.kernels`)."""
     functional: bool = False
-    """The target kernel compares what architectures compute (`Space.functional`, multiplicities
-    left out) instead of their graphs as they are; so do label histograms among ``features``."""
+    """The target kernel compares what architectures compute (`Space.functional_form`,
+    multiplicities left out) instead of their graphs as they are; so do label histograms among
+    ``features``."""
     near: Literal["flips", "mutations"] = "flips"
-    """How the second graph of a near pair is made: edge flips, or mutations of the space."""
+    """Perturbation that makes the second graph of a near pair: edge flips or mutations."""
     max_edits: Count = 40
     """A near pair is 1 to this many edits apart, each number equally likely."""
     near_share: Share = 0.5
@@ -92,7 +93,7 @@ class EncoderConfig:
 
     @property
     def reading(self) -> Vocabulary:
-        """How the graphs are read.
+        """Vocabulary of the graphs.
 
         Raises:
             ConfigError: the space is none of gnas, and no vocabulary is given.
@@ -143,7 +144,7 @@ class EncoderConfig:
 
 
 def _kernel_map(space: str, num_nodes: int, num_ops: int, **changes: Any) -> EncoderConfig:
-    """What the encoders other than the paper's share.
+    """Settings shared by all encoders other than the paper's.
 
     They read histograms of WL labels, so that numbering does not matter, and learn the kernel's
     principal coordinates. Labels begin with operations and are relabelled from either side of a
@@ -175,7 +176,7 @@ def encoder_config(space: Space, **changes: Any) -> EncoderConfig:
     that architectures of one function share their embedding.
 
     Args:
-        space: Where training pairs are drawn from; pass it to `fit_encoder` too.
+        space: Space of the training pairs; pass it to `fit_encoder` too.
         changes: Fields of `EncoderConfig` that differ.
 
     Example:
@@ -261,10 +262,10 @@ GraphNetworkName = Literal["dag", "gin", "gps"]
 
 
 def check_encoder(name: str, *, file: bool = True) -> None:
-    """Checks that an encoder is there, without loading it.
+    """Check that an encoder is there, without loading it.
 
     Args:
-        name: Of a shipped encoder, or the path of a ``.safetensors``.
+        name: Name of a shipped encoder, or path of a ``.safetensors`` file.
         file: Whether it may be a file.
 
     Raises:
@@ -283,13 +284,13 @@ def check_encoder(name: str, *, file: bool = True) -> None:
 
 
 def check_encoder_path(path: Path) -> None:
-    """Checks the name of an encoder's file; ConfigError if it does not end in .safetensors."""
+    """Check the name of an encoder's file; ConfigError if it does not end in .safetensors."""
     if path.suffix != ".safetensors":
         raise ConfigError(f"an encoder's file must end in .safetensors, but got {path}")
 
 
 def check_embeddings_path(path: Path) -> None:
-    """Checks the suffix of a file for `save_embeddings`, before hours of work.
+    """Check the suffix of a file for `save_embeddings`, before hours of work.
 
     Raises:
         ConfigError: the suffix is neither ``.npy`` nor ``.safetensors``.

@@ -31,7 +31,7 @@ def feature_widths(config: EncoderConfig) -> dict[str, int]:
 
 
 def first_label_columns(config: EncoderConfig) -> slice:
-    """Where the exact histogram of round 0 lies in the vector; only with the part "wl"."""
+    """Slice of the exact histogram of round 0 in the vector; requires the part "wl"."""
     widths = feature_widths(config)
     start = sum(list(widths.values())[: list(widths).index("wl")])
     return slice(start, start + _first_labels(config))
@@ -66,7 +66,7 @@ def graph_features(batch: DenseBatch, config: EncoderConfig) -> Tensor:
 
 
 def sparse_features(batch: DenseBatch, config: EncoderConfig) -> tuple[Tensor | None, Columns]:
-    """What `graph_features` holds, without its zeros.
+    """Sparse form of `graph_features`.
 
     Everything but the adjacency matrix counts nodes: each adds 1 to one column.
 
@@ -110,7 +110,7 @@ def kernel_graphs(batch: DenseBatch, config: EncoderConfig) -> DenseBatch:
     """The graphs that the target kernel compares: as they are, or what they compute."""
     if not config.functional:
         return batch
-    forms = config.reading.functional(batch)
+    forms = config.reading.functional_form(batch)
     # Multiplicities are left out: as operations of edges they would become nodes.
     return DenseBatch(forms.adjacency.clamp(max=1), forms.ops, forms.num_nodes, forms.num_ops)
 
@@ -121,7 +121,7 @@ def later_rounds(config: EncoderConfig) -> int:
 
 
 def adjacency_columns(config: EncoderConfig) -> slice:
-    """Where the part "adjacency" lies in the vector; only with it."""
+    """Slice of the part "adjacency" in the vector; requires that part."""
     widths = feature_widths(config)
     start = sum(list(widths.values())[: list(widths).index("adjacency")])
     return slice(start, start + widths["adjacency"])

@@ -15,11 +15,11 @@ from gnas.errors import ConfigError
 from gnas.spaces import SPACES
 from gnas.spaces.vocabulary import Vocabulary
 
-Size = Annotated[int, Field(ge=1, le=100_000)]
+BoundedCount = Annotated[int, Field(ge=1, le=100_000)]
 """A width, a number of steps and the like: a damaged header must not ask for all memory."""
-Task = Literal["properties", "flow", "masked", "wl"]
+TaskName = Literal["properties", "flow", "masked", "wl"]
 """What an encoder is pretrained on; see `gnas.encoders.tasks`."""
-TASKS: tuple[Task, ...] = get_args(Task)
+TASKS: tuple[TaskName, ...] = get_args(TaskName)
 
 
 @configuration
@@ -37,19 +37,19 @@ class GraphEncoderConfig:
     of one's own."""
     network: GraphNetworkName = "dag"
     """Name of the network in `gnas.encoders.networks.NETWORKS`."""
-    width: Size = 48
+    width: BoundedCount = 48
     """Width of the states of nodes."""
-    layers: Size = 1
+    layers: BoundedCount = 1
     """Layers of the network."""
-    dim: Size = 64
+    dim: BoundedCount = 64
     """Width d of the embedding."""
-    tasks: tuple[Task, ...] = ("properties",)
+    tasks: tuple[TaskName, ...] = ("properties",)
     """What it is pretrained on, with equal weights; see `gnas.encoders.tasks`."""
-    pool: Size = 20_000
+    pool: BoundedCount = 20_000
     """Cells that are drawn for pretraining, where the space is too large to take all."""
-    steps: Size = 1500
+    steps: BoundedCount = 1500
     """Optimiser steps of the pretraining."""
-    batch_size: Size = 256
+    batch_size: BoundedCount = 256
     """Graphs of a step."""
     learning_rate: Annotated[float, Field(gt=0, lt=1)] = 4e-3
     """Peak of the one-cycle schedule."""

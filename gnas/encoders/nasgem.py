@@ -36,7 +36,7 @@ class NASGEMEncoder(nn.Module, Pretrained, Encoder):
 
     Args:
         config: The recipe.
-        name: What results call this encoder.
+        name: Name of this encoder in results.
 
     Source: Cheng et al., NASGEM, AAAI 2021, section 3.2, eq. 2-4.
 
@@ -108,7 +108,7 @@ class NASGEMEncoder(nn.Module, Pretrained, Encoder):
         return result
 
     def _table(self) -> tuple[Tensor, Tensor]:
-        """What one count in every column adds to the first layer and to the sketch, and the bias.
+        """Weights of unit counts in the first layer and sketch, by column, and the bias.
 
         Histograms have few entries: adding up their rows of this table takes a tenth of the time
         of the matrix products in `forward`. The last row is for padding.

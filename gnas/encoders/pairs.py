@@ -50,7 +50,7 @@ def near_pairs(
     first = space.sample_batch(count, rng)
     edits = rng.integers(1, config.max_edits + 1, size=count)
     if config.near == "flips":
-        return first, space.mended(flip_edges(first, edits, rng), rng)
+        return first, space.repair(flip_edges(first, edits, rng), rng)
     second = first
     for k in range(config.max_edits):
         moved = space.mutate_batch(second, rng)

@@ -27,7 +27,7 @@ _FLOOR = 1e-4  # a flow of nothing, before the logarithm
 class PathStatistics:
     """Isomorphism-invariant counts over the functional form of an architecture.
 
-    The functional form (`Space.functional`) has no dead branch and no skip connection, so two
+    The functional form (`Space.functional_form`) has no dead branch and no skip connection, so two
     cells of one function have the same row. A kind is a column of ``x``, or an edge operation;
     "learned" is the union of the kinds that have weights. Columns come in named groups:
 
@@ -77,7 +77,7 @@ class PathStatistics:
 
     @property
     def vocabulary(self) -> Vocabulary:
-        """How graphs are read."""
+        """Vocabulary of the graphs."""
         return Vocabulary.of(self.space)
 
     def __call__(self, graphs: Graphs) -> FeatureMatrix:
@@ -122,7 +122,7 @@ class PathStatistics:
         found = [range(ends[name] - self.widths[name], ends[name]) for name in groups]
         return tuple(sorted(column for columns in found for column in columns))
 
-    def spread(self, of_groups: Mapping[str, float]) -> tuple[float, ...]:
+    def per_column(self, of_groups: Mapping[str, float]) -> tuple[float, ...]:
         """The value of its group for every column."""
         return tuple(of_groups[name] for name, width in self.widths.items() for _ in range(width))
 
@@ -194,7 +194,7 @@ class PathStatistics:
 
 
 def path_ends(vocabulary: Vocabulary, forms: DenseBatch) -> tuple[Tensor, Tensor]:
-    """Where paths begin and where they end: bool [N, n] each."""
+    """First and last nodes of paths: bool [N, n] each."""
     starts = input_nodes(forms, vocabulary.inputs)
     if not vocabulary.to_output:
         return starts, (forms.adjacency.sum(2) == 0) & (forms.ops >= 0)
@@ -209,7 +209,7 @@ def log_flows(vocabulary: Vocabulary, forms: DenseBatch, gains: Tensor) -> Tenso
     Args:
         vocabulary: Knows where data enters and leaves.
         forms: N functional forms.
-        gains: What an operation of each kind passes on of what it gets, in S flows.
+        gains: Gain of an operation of each kind in S flows.
 
     Shapes: gains float64 [number of kinds, S] -> float64 [N, 2 S].
     """
@@ -239,7 +239,7 @@ def _longest(edges: Tensor) -> Tensor:
 
 
 def _arriving(edges: Tensor, state: Tensor, j: int) -> Tensor:
-    """What the nodes before j hold, summed over the edges to j: [N, n, ...] -> [N, ...]."""
+    """Sum over the edges into node j of the source nodes' values: [N, n, ...] -> [N, ...]."""
     before = state[:, :j].flatten(2)  # [N, j, ...]
     return (edges[:, None, :j, j] @ before)[:, 0].view(state[:, j].shape)
 
@@ -247,7 +247,7 @@ def _arriving(edges: Tensor, state: Tensor, j: int) -> Tensor:
 def _path_counts(
     edges: Tensor, weights: Tensor, starts: Tensor, ends: Tensor, width: int
 ) -> Tensor:
-    """How many paths from an input to an output carry weight 0, 1, ..., width - 1.
+    """Number of input-output paths of weight 0, 1, ..., width - 1.
 
     Args:
         edges: Multiplicities [N, n, n].
@@ -303,14 +303,14 @@ def _moments(edges: Tensor, weights: Tensor, starts: Tensor, ends: Tensor) -> Te
 
 
 def _dampers(kinds: Tensor, inner: Tensor) -> Tensor:
-    """What each node passes on, in 2 k + 1 flows: one kind damped, all others, all: [N, n, S]."""
+    """Gain of each node in 2 k + 1 flows: one kind damped, all others, all: [N, n, S]."""
     hit = kinds * inner  # [N, n, k]
     every = hit.sum(2, keepdim=True)  # [N, n, 1]
     return 1 - (1 - FLOW) * torch.cat([hit, every - hit, every], 2)
 
 
 def _flow(edges: Tensor, gains: Tensor, starts: Tensor, ends: Tensor) -> Tensor:
-    """What arrives at the outputs if 1 enters at every input: gains [N, n, S] -> [N, S]."""
+    """Flow at the outputs for a unit flow into every input: gains [N, n, S] -> [N, S]."""
     state = starts.double()[:, :, None] * gains  # [N, n, S]
     for j in range(1, gains.size(1)):
         state[:, j] += _arriving(edges, state, j) * gains[:, j]

@@ -11,7 +11,7 @@ from torch import Tensor
 
 from gnas.encoders.graph import GraphEncoder, pack_graphs, unpack_graphs
 from gnas.encoders.graph_config import GraphEncoderConfig
-from gnas.encoders.tasks import MAKERS, Batch, Task
+from gnas.encoders.tasks import MAKERS, Task, TaskBatch
 from gnas.errors import ConfigError, GraphError
 from gnas.graphs import DenseBatch, Graphs, graph_keys
 from gnas.spaces import SPACES
@@ -26,14 +26,14 @@ _WEIGHT_DECAY = 1e-4
 
 @dataclass(frozen=True)
 class GraphEncoderQuality:
-    """How well an encoder and its heads answer for functions that are not in the pretraining."""
+    """Quality of an encoder and its heads on held-out functions."""
 
     losses: dict[str, float]
     """By task: the loss as the task defines it, 1 for a constant answer and 0 for right ones."""
     held_out: int
     """Number of these functions."""
     which: str
-    """Which they are, in words."""
+    """Description of the held-out functions."""
 
     def summary(self) -> str:
         """One line for a person."""
@@ -47,7 +47,7 @@ def pretrain(
     *,
     progress: Callable[[int, float], None] | None = None,
 ) -> GraphEncoderQuality:
-    """Trains an encoder in place on architectures without labels.
+    """Train an encoder in place on architectures without labels.
 
     Every function that occurs is taken once, except one in `HELD_OUT`, by which the encoder is
     judged.
@@ -131,7 +131,7 @@ def _loss(
     rows: Tensor,
     generator: torch.Generator,
 ) -> Tensor:
-    batch = Batch(encoder, ops[rows], edges[rows], rows, generator)
+    batch = TaskBatch(encoder, ops[rows], edges[rows], rows, generator)
     return torch.stack([task.loss(batch) for task in tasks.values()]).sum()
 
 
@@ -140,7 +140,7 @@ def _quality(
     encoder: GraphEncoder, tasks: dict[str, Task], ops: Tensor, edges: Tensor, rows: Tensor
 ) -> GraphEncoderQuality:
     """Every task's loss on some rows; NaN where there are fewer than two."""
-    batch = Batch(encoder, ops[rows], edges[rows], rows, torch.Generator().manual_seed(0))
+    batch = TaskBatch(encoder, ops[rows], edges[rows], rows, torch.Generator().manual_seed(0))
     enough = len(rows) > 1
     losses = {name: task.loss(batch).item() if enough else np.nan for name, task in tasks.items()}
     return GraphEncoderQuality(

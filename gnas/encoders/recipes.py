@@ -20,7 +20,7 @@ from gnas.encoders.pretraining import GraphEncoderQuality, pool_of, pretrain
 from gnas.encoders.storage import list_encoders, save_encoder
 from gnas.encoders.training import EncoderQuality, encoder_quality, fit_encoder
 from gnas.errors import ConfigError
-from gnas.runs import working_on
+from gnas.runs import file_lock
 from gnas.spaces import Space
 
 HELD_OUT_SEED = 2_000_003
@@ -28,7 +28,7 @@ HELD_OUT_SEED = 2_000_003
 HELD_OUT_PAIRS = 8192
 
 Config = TypeVar("Config", EncoderConfig, GraphEncoderConfig)
-Encoder = NASGEMEncoder | GraphEncoder
+AnyEncoder = NASGEMEncoder | GraphEncoder
 Quality = EncoderQuality | GraphEncoderQuality
 StepProgress = Callable[[int, float], None]
 """Called after every step with steps done and its loss."""
@@ -38,7 +38,7 @@ _log = logging.getLogger(__name__)
 
 @dataclass(frozen=True)
 class TrainedEncoder:
-    """What a training gave."""
+    """Result of a training."""
 
     name: str
     path: Path
@@ -61,14 +61,14 @@ def train_preset(
     command: str = "",
     report: Callable[[int, int | None], None] | None = None,
 ) -> TrainedEncoder:
-    """Trains the encoder of a preset, judges it on held-out pairs and writes it.
+    """Train the encoder of a preset, evaluate it on held-out pairs and save it.
 
     Args:
-        name: Of `gnas.encoders.list_encoders`.
+        name: Name in `gnas.encoders.list_encoders`.
         path: The ``.safetensors`` file to write.
         steps: Optimiser steps instead of the recipe's.
         seed: Seed instead of the recipe's.
-        command: What reproduces the file; kept in its header.
+        command: Command that reproduces the file, stored in its header.
         report: Called after every step with steps done and steps in all.
 
     Raises:
@@ -94,7 +94,7 @@ def train_for_space(
     command: str = "",
     report: Callable[[int, int | None], None] | None = None,
 ) -> TrainedEncoder:
-    """Trains a NASGEM encoder for any space by `encoder_config`, judges it and writes it.
+    """Train a NASGEM encoder for any space by `encoder_config`, evaluate it and save it.
 
     It has the name of its file.
 
@@ -124,11 +124,11 @@ def _trained(
     name: str,
     path: Path,
     config: Config,
-    train: Callable[[Config, str, StepProgress], tuple[Encoder, Quality]],
+    train: Callable[[Config, str, StepProgress], tuple[AnyEncoder, Quality]],
     command: str,
     report: Callable[[int, int | None], None] | None,
 ) -> TrainedEncoder:
-    """Trains, judges and writes an encoder; its file's name is checked first."""
+    """Train, evaluate and save an encoder; its file's name is checked first."""
     check_encoder_path(path)
     start = time.perf_counter()
 
@@ -138,7 +138,7 @@ def _trained(
         if step % 250 == 0:
             _log.info("step %d of %d: loss %.6f", step, config.steps, loss)
 
-    with working_on(path):
+    with file_lock(path):
         encoder, quality = train(config, name, progress)
         seconds = time.perf_counter() - start
         save_encoder(encoder, path, quality=quality, command=command)

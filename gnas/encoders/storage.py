@@ -14,7 +14,7 @@ from safetensors import SafetensorError, safe_open
 from safetensors.torch import save
 from torch import Tensor
 
-from gnas.data.files import MISFITS, replacing
+from gnas.data.files import FORMAT_ERRORS, atomic_write
 from gnas.encoders.config import (
     PRESETS,
     WEIGHTS,
@@ -73,7 +73,7 @@ def load_encoder(name: str | Path) -> NASGEMEncoder | GraphEncoder:
     metadata, tensors = _read(path)
     try:
         encoder = encoder_from_tensors(metadata, tensors)
-    except (*MISFITS, GnasError, RuntimeError) as error:
+    except (*FORMAT_ERRORS, GnasError, RuntimeError) as error:
         raise DataError(f"{path} must hold an encoder of this version of gnas: {error}") from error
     if _digest(tensors) != metadata.get("sha256"):
         raise DataError(f"weights in {path} do not match the checksum in its header; get it again")
@@ -87,10 +87,10 @@ def save_encoder(
     quality: EncoderQuality | GraphEncoderQuality | None = None,
     command: str = "",
 ) -> None:
-    """Writes an encoder, first beside ``path`` and then over it in one step.
+    """Write an encoder, first beside ``path`` and then over it in one step.
 
     Args:
-        encoder: What to save.
+        encoder: Encoder to save.
         path: File to write; its name ends in ``.safetensors``.
         quality: Held-out quality, kept in the header.
         command: The command that reproduces the file, kept in the header.
@@ -116,17 +116,17 @@ def save_encoder(
         "command": command,
         "sha256": _digest(tensors),
     }
-    with replacing(path) as temporary:
+    with atomic_write(path) as temporary:
         temporary.write_bytes(save(tensors, metadata))
 
 
 def encoder_tensors(
     encoder: NASGEMEncoder | GraphEncoder,
 ) -> tuple[dict[str, str], dict[str, Tensor]]:
-    """What is needed to make an encoder again: its kind, name and recipe, and its weights.
+    """Metadata (kind, name and recipe) and weights that define an encoder.
 
     Args:
-        encoder: What to write.
+        encoder: Encoder to write.
 
     Returns:
         What `encoder_from_tensors` takes. Weights are in half precision where that is exact.
@@ -173,13 +173,13 @@ def encoder_metadata(name: str | Path) -> dict[str, str]:
 
 
 def save_embeddings(embeddings: Tensor, path: Path, *, encoder: str, source: str) -> None:
-    """Writes embeddings as ``.npy`` or ``.safetensors``, whole or not at all.
+    """Write embeddings as ``.npy`` or ``.safetensors``, whole or not at all.
 
     Args:
-        embeddings: What to write; in a safetensors file under the name "embeddings".
+        embeddings: Embeddings to write; in a safetensors file under the name "embeddings".
         path: The file; its suffix chooses the format.
         encoder: Name of the encoder, kept in a safetensors header.
-        source: Where the graphs come from, kept likewise.
+        source: Source of the graphs, also stored.
 
     Shapes:
         embeddings [N, d].
@@ -189,7 +189,7 @@ def save_embeddings(embeddings: Tensor, path: Path, *, encoder: str, source: str
         DataError: the file cannot be written.
     """
     check_embeddings_path(path)
-    with replacing(path) as temporary:
+    with atomic_write(path) as temporary:
         if path.suffix == ".npy":
             array = np.ascontiguousarray(embeddings.numpy())
             with temporary.open("wb") as file:
@@ -222,7 +222,7 @@ def _untrained(
 
 
 def _check_sizes(sizes: Sequence[int], most: int) -> None:
-    """Raises ValueError if a header asks for more than its file holds: it could be all memory."""
+    """Raise ValueError if a header asks for more than its file holds: it could be all memory."""
     if any(type(size) is not int or not 1 <= size <= most for size in sizes):
         raise ValueError(f"sizes must be whole numbers in [1, {most}], but are {[*sizes]}")
 

@@ -31,7 +31,7 @@ _FLOW_SEED = 5
 
 
 @dataclass(frozen=True)
-class Batch:
+class TaskBatch:
     """Some forms of the pool on their way through an encoder."""
 
     encoder: GraphEncoder
@@ -52,7 +52,7 @@ class Task(nn.Module, ABC):
     """A head and the answers for a pool."""
 
     @abstractmethod
-    def loss(self, batch: Batch) -> Tensor:
+    def loss(self, batch: TaskBatch) -> Tensor:
         """About 1 for a constant answer, 0 for right ones."""
 
 
@@ -62,7 +62,7 @@ class Regression(Task):
     Args:
         encoder: Its embeddings are read.
         answers: Numbers of every form of the pool [P, T]; constant columns are left out.
-        weights: How much each column counts; scaled to sum 1.
+        weights: Weights of the columns, scaled to sum 1.
     """
 
     def __init__(self, encoder: GraphEncoder, answers: np.ndarray, weights: np.ndarray) -> None:
@@ -74,7 +74,7 @@ class Regression(Task):
         self.weights = torch.from_numpy(weights[kept] / weights[kept].sum()).float()
         self.head = nn.Linear(encoder.dim, self.answers.size(1))
 
-    def loss(self, batch: Batch) -> Tensor:
+    def loss(self, batch: TaskBatch) -> Tensor:
         """Share of the variance that is not explained."""
         error = (self.head(batch.embeddings) - self.answers[batch.rows]).square()
         loss: Tensor = (error @ self.weights).mean()
@@ -85,7 +85,7 @@ def properties(encoder: GraphEncoder, forms: DenseBatch) -> Task:
     """Cheap properties: every column of `PathStatistics`, each group of columns alike."""
     statistics = PathStatistics(encoder.config.vocabulary)
     shares = {name: 1 / max(width, 1) for name, width in statistics.widths.items()}
-    return Regression(encoder, statistics.of_forms(forms), np.array(statistics.spread(shares)))
+    return Regression(encoder, statistics.of_forms(forms), np.array(statistics.per_column(shares)))
 
 
 def flow(encoder: GraphEncoder, forms: DenseBatch) -> Task:
@@ -114,7 +114,7 @@ class Masked(Task):
         self.entropy = float(-(share * share.clamp(min=1e-12).log()).sum().clamp(max=-0.01))
         self.head = nn.Linear(encoder.network.out_width, encoder.hidden)
 
-    def loss(self, batch: Batch) -> Tensor:
+    def loss(self, batch: TaskBatch) -> Tensor:
         """Cross-entropy of the hidden operations, in units of what knowing shares alone gives."""
         ops = batch.ops
         hide = torch.rand(ops.shape, generator=batch.generator) < HIDDEN_SHARE
@@ -144,7 +144,7 @@ class WL(Task):
         self.variance = max(float(values[~np.eye(len(values), dtype=bool)].var()), 1e-6)
         self.head = nn.Linear(encoder.dim, encoder.dim)
 
-    def loss(self, batch: Batch) -> Tensor:
+    def loss(self, batch: TaskBatch) -> Tensor:
         """Squared error of the cosine, in units of the kernel's variance."""
         rows = self.counts[batch.rows.numpy()]
         kernel = torch.from_numpy((rows @ rows.T).toarray()).float()

@@ -28,7 +28,7 @@ RARE = 0.3
 
 @dataclass(frozen=True)
 class PairQuality:
-    """How well cosines agree with kernel values on one kind of pairs."""
+    """Agreement of cosines with kernel values on one kind of pairs."""
 
     loss: float
     """Mean squared error of the cosine (eq. 3)."""
@@ -72,7 +72,7 @@ def fit_encoder(
 
     Args:
         config: The recipe; the same recipe gives the same weights on one machine.
-        name: What results call the encoder.
+        name: Name of the encoder in results.
         space: The recipe's space, where it is one of the user's own.
         progress: Called after every step with its number and its loss.
 
@@ -121,7 +121,7 @@ class _KernelMap:
 
     Args:
         encoder: Gives recipe and input vectors; its linear part is set.
-        space: Where the graphs are drawn from.
+        space: Space of the graphs.
         rng: Source of randomness.
     """
 
@@ -311,7 +311,7 @@ def _joined(first: Pairs, second: Pairs) -> Pairs:
 
 
 def _standardise(encoder: NASGEMEncoder, sample: DenseBatch) -> None:
-    """Sets the input's shift and scale so that every feature of ``sample`` has mean 0, std 1."""
+    """Set the input's shift and scale so that every feature of ``sample`` has mean 0, std 1."""
     features = encoder.features(sample)
     encoder.shift.copy_(features.mean(0))
     encoder.scale.copy_(1 / features.std(0).clamp_min(0.05))

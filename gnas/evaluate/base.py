@@ -75,7 +75,7 @@ class Evaluator(ABC):
         return {}
 
     def open(self, space: Space) -> None:  # noqa: B027  nothing to load is the usual case
-        """Loads what every evaluation needs, images for example.
+        """Load what every evaluation needs, images for example.
 
         Args:
             space: The architectures that will be evaluated are of this space.
@@ -86,7 +86,7 @@ class Evaluator(ABC):
         return self
 
     def data_facts(self) -> dict[str, Any] | None:
-        """What a run records of the data that evaluations read; None without data.
+        """Metadata of the evaluation data for the run record; None without data.
 
         The line ``read`` among it, if there is one, is shown when the run begins.
         """
@@ -96,7 +96,7 @@ class Evaluator(ABC):
         """The part of ``space`` whose architectures can be evaluated."""
         return space
 
-    def facts(self) -> dict[str, Any]:
+    def metadata(self) -> dict[str, Any]:
         """Everything that fixes the meaning of a measure, as JSON has it; no password.
 
         A run records them, and is resumed by equal facts only.
@@ -108,7 +108,7 @@ def check_measures(measures: Mapping[str, Any], wanted: Sequence[str] = ()) -> M
     """The measures as finite floats.
 
     Args:
-        measures: What an evaluation returned.
+        measures: Measures returned by an evaluation.
         wanted: Names that must be among them.
 
     Raises:

@@ -97,6 +97,6 @@ class EfficiencyEvaluator(Evaluator):
         """See `Evaluator.data_facts`."""
         return self.evaluator.data_facts()
 
-    def facts(self) -> dict[str, Any]:
+    def metadata(self) -> dict[str, Any]:
         """Those of the other evaluator, and the weight."""
-        return {**self.evaluator.facts(), WEIGHT: self.lambda_}
+        return {**self.evaluator.metadata(), WEIGHT: self.lambda_}

@@ -60,7 +60,7 @@ class FunctionEvaluator(Evaluator):
         return {"source": self.source, "_worth": None if self.source else self._worth}
 
     def open(self, space: Space) -> None:
-        """Loads the function from its file."""
+        """Load the function from its file."""
         if self._worth is None:
             assert self.source is not None
             found = self.source.load()
@@ -77,14 +77,14 @@ class FunctionEvaluator(Evaluator):
         except FAILURES:
             raise  # what workers record as a failure of the architecture
         except SystemExit as error:
-            if error.code == TERMINATED:  # whoever stops the worker asks for it
+            if error.code == TERMINATED:  # requested by the process that stops the worker
                 raise
             raise DataError(f"it ends the program by {described(error)}") from error
         except Exception as error:
             raise DataError(described(error)) from error
         return check_measures(found if isinstance(found, Mapping) else {SCORE: found})
 
-    def facts(self) -> dict[str, Any]:
+    def metadata(self) -> dict[str, Any]:
         """The name of the function, and the file's content where it is from one."""
         if self.source is None:
             name = getattr(self._worth, "__qualname__", type(self._worth).__name__)

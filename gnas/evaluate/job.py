@@ -6,7 +6,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, ClassVar, Self
 
-from gnas.data.files import MISFITS
+from gnas.data.files import FORMAT_ERRORS
 from gnas.errors import ConfigError, DataError, GnasError
 from gnas.evaluate.base import Evaluator, check_measures
 from gnas.evaluate.efficiency import WEIGHT, EfficiencyEvaluator
@@ -32,21 +32,21 @@ class EvaluationJob(Job):
     space: Space
     """The architectures."""
     space_facts: dict[str, Any]
-    """What tells the space from others, as JSON has it."""
+    """JSON record that identifies the space."""
     evaluator: Evaluator
     wanted: tuple[str, ...]
     """Names of the measures that every evaluation must return; the first is the trial's value."""
 
-    def facts(self) -> dict[str, Any]:
-        """See `Job.facts`."""
+    def metadata(self) -> dict[str, Any]:
+        """See `Job.metadata`."""
         return {
             "space": self.space_facts,
-            "evaluator": self.evaluator.facts(),
+            "evaluator": self.evaluator.metadata(),
             "wanted": list(self.wanted),
         }
 
     @classmethod
-    def from_facts(
+    def from_metadata(
         cls,
         facts: dict[str, Any],
         *,
@@ -54,13 +54,13 @@ class EvaluationJob(Job):
         space: str | None = None,
         evaluate: str | None = None,
     ) -> Self:
-        """See `Job.from_facts`.
+        """See `Job.from_metadata`.
 
-        A study never says which file of this machine is to be run: whoever starts a worker does.
+        A study never names a file to run on this machine; the command that starts a worker does.
 
         Args:
-            facts: See `Job.from_facts`.
-            data_dir: See `Job.from_facts`.
+            facts: See `Job.from_metadata`.
+            data_dir: See `Job.from_metadata`.
             space: ``FILE.py:NAME`` of the space, where it is not one of gnas.
             evaluate: ``FILE.py:FUNCTION`` of the evaluation, where that is a user's function.
 
@@ -73,7 +73,7 @@ class EvaluationJob(Job):
             return cls._made(facts, data_dir, space, evaluate)
         except GnasError:
             raise
-        except MISFITS as error:
+        except FORMAT_ERRORS as error:
             raise DataError(
                 f"a study must hold the facts of a search, but: {error!r:.200}"
             ) from error
@@ -104,7 +104,7 @@ class EvaluationJob(Job):
             evaluator = FunctionEvaluator(given)
         elif kind == TrainingEvaluator.kind:
             folder = None if data_dir is None else str(data_dir)
-            evaluator = TrainingEvaluator.from_facts(how, data_dir=folder)
+            evaluator = TrainingEvaluator.from_metadata(how, data_dir=folder)
         else:
             raise ConfigError(
                 "workers on other machines can evaluate by a training or by a function of a file, "
@@ -124,7 +124,7 @@ class EvaluationJob(Job):
         return (self.evaluator.data_facts() or {}).get("read")
 
     def evaluation(self) -> Evaluate:
-        """What `open` returns, of an evaluator that is open."""
+        """Evaluation function of an open evaluator, as returned by `open`."""
 
         def evaluate(candidate: dict[str, Any]) -> dict[str, Any]:
             graph = self.space.from_str(candidate["architecture"])
@@ -137,7 +137,7 @@ class EvaluationJob(Job):
 
 
 def _same_file(given: str | None, sha256: str, option: str) -> Source:
-    """The file that the person who starts a worker names, if it is the search's."""
+    """User file given on starting a worker, if it is that of the search."""
     if given is None:
         raise ConfigError(
             f"a worker of this search must be told which file to run; give {option} with the file "

@@ -39,7 +39,7 @@ class TableEvaluator(Evaluator):
         graphs: The table's architectures.
         measures: Values of each row by the name of the measure, each [N].
         counted: Those that cost no query.
-        provenance: What a run records of the table; see `gnas.data.Provenance.summary`.
+        provenance: Metadata of the table for run records; see `gnas.data.Provenance.summary`.
 
     Raises:
         ConfigError: there is no measure, or one of another length.
@@ -153,7 +153,7 @@ class TableEvaluator(Evaluator):
         joined.values = {**new, **self.values}
         joined.measures = tuple(joined.values)
         joined.counted = tuple(dict.fromkeys([*self.counted, *other.counted]))
-        joined.provenance = {**self.provenance, "joined": other.facts()}
+        joined.provenance = {**self.provenance, "joined": other.metadata()}
         return joined
 
     def number(self, graph: Data) -> int:
@@ -187,8 +187,8 @@ class TableEvaluator(Evaluator):
         """The architectures that the table has."""
         return self.space
 
-    def facts(self) -> dict[str, Any]:
-        """Which table, and which of its columns."""
+    def metadata(self) -> dict[str, Any]:
+        """Metadata of the table and its columns."""
         about = {name: value for name, value in self.provenance.items() if name != "path"}
         return {"kind": self.kind, **about}
 
@@ -240,14 +240,14 @@ class TableSpace(Space):
     def described(self, batch: DenseBatch, features: Callable[[DenseBatch], Values]) -> Values:
         """See `Space.described`; rows that depend on nothing else are computed once."""
         if not getattr(features, "exact", False):
-            return features(self.live(batch))
+            return features(self.prune(batch))
         rows = self._described.setdefault(features, {})
         names = self._drawn(batch)
         missing = {name: k for k, name in enumerate(names) if name not in rows}
         if not missing and names:
             return np.stack([rows[name] for name in names])
         places = torch.tensor(list(missing.values()), dtype=torch.int64)
-        computed = features(self.live(batch[places]))
+        computed = features(self.prune(batch[places]))
         new = dict(zip(missing, computed, strict=True))
         found = [new[name] if name in new else rows[name] for name in names]
         rows.update(itertools.islice(new.items(), max(0, DESCRIBED - len(rows))))
@@ -284,13 +284,13 @@ class TableSpace(Space):
             self._near[text] = torch.tensor(rows, dtype=torch.int64)
         return self._graphs[self._near[text]]
 
-    def live(self, batch: DenseBatch) -> DenseBatch:
+    def prune(self, batch: DenseBatch) -> DenseBatch:
         """As the space's."""
-        return self.whole.live(batch)
+        return self.whole.prune(batch)
 
-    def functional(self, batch: DenseBatch) -> DenseBatch:
+    def functional_form(self, batch: DenseBatch) -> DenseBatch:
         """As the space's."""
-        return self.whole.functional(batch)
+        return self.whole.functional_form(batch)
 
     def check(self, graph: Data) -> None:
         """See `Space.check`; the table must have it."""

@@ -24,7 +24,7 @@ from gnas.errors import ConfigError, DataError
 from gnas.evaluate.base import COUNTED, Evaluator, Measures
 from gnas.graphs import DenseBatch
 from gnas.models import num_macs, num_params
-from gnas.runs import plain
+from gnas.runs import to_jsonable
 from gnas.spaces.base import Space
 from gnas.training.recipe import ProxyRecipe
 from gnas.training.short import fresh_network, train_proxy
@@ -43,8 +43,8 @@ class TrainingEvaluator(Evaluator):
     evaluates, and the one measure that is not the same at every evaluation.
 
     Args:
-        images: What on, or the name of a data set of `ProxyImagesConfig`.
-        recipe: How; `ProxyRecipe`, mirroring images except digits, if None.
+        images: Images, or the name of a data set of `ProxyImagesConfig`.
+        recipe: Training recipe; None takes `ProxyRecipe`, mirroring images except digits.
         network: Fields of the space's network config that differ from a small network's.
         latency: Also measure ``latency_ms``.
         stages: Recipes of further stages by name, longer ones for example; see `Evaluator.at`.
@@ -77,7 +77,7 @@ class TrainingEvaluator(Evaluator):
         self.recipes = dict(stages or {})
         self.stages = tuple(self.recipes)
         self.images_sha256: str | None = None
-        """Of all pixels and labels, known after `open`."""
+        """Digest of all pixels and labels, known after `open`."""
         self._splits = splits
         self._space: Space | None = None
         self._build: Callable[[Data], nn.Module] | None = None
@@ -88,7 +88,7 @@ class TrainingEvaluator(Evaluator):
         return {**self.__dict__, **loaded}
 
     def open(self, space: Space) -> None:
-        """Reads the images; from then on this process works on one core.
+        """Read the images; from then on this process works on one core.
 
         Raises:
             GnasError: see `open_proxy_images`.
@@ -180,24 +180,26 @@ class TrainingEvaluator(Evaluator):
             "read": splits.line,
         }
 
-    def facts(self) -> dict[str, Any]:
+    def metadata(self) -> dict[str, Any]:
         """Images, recipe and size; without the folder of the images, which may move."""
         return {
             "kind": self.kind,
-            "images": self.images.facts(),
+            "images": self.images.metadata(),
             "images_sha256": self.images_sha256,
             "recipe": asdict(self.recipe),
             "network": self.network,
             "latency": self.latency,
-            **({"stages": plain(self.recipes)} if self.recipes else {}),
+            **({"stages": to_jsonable(self.recipes)} if self.recipes else {}),
         }
 
     @staticmethod
-    def from_facts(facts: Mapping[str, Any], *, data_dir: str | None = None) -> TrainingEvaluator:
+    def from_metadata(
+        facts: Mapping[str, Any], *, data_dir: str | None = None
+    ) -> TrainingEvaluator:
         """The evaluator that wrote the facts.
 
         Args:
-            facts: Of `facts`.
+            facts: Metadata returned by `metadata`.
             data_dir: Folder of the images on this machine.
 
         Raises:
@@ -243,7 +245,7 @@ def network_builder(
     """A function that builds the networks of a space's architectures.
 
     Args:
-        space: Of the architectures.
+        space: Space of the architectures.
         size: See `network_size`.
         in_channels: Channels of the images.
         num_classes: Width of the classifier.

@@ -1,4 +1,4 @@
-"""Networks in the forms that other programs read."""
+"""Export of networks to ONNX, torch.export, Python source and safetensors."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""What a program must be fed and what its outputs mean, as it is written into exported files."""
+"""Metadata of exported files: expected inputs and the meaning of the outputs."""
 
 from __future__ import annotations
 
@@ -19,7 +19,7 @@ def metadata(facts: NetworkFacts, *, dynamic_size: bool = False) -> dict[str, st
     input that may have any length, by their numbers.
 
     Args:
-        facts: Of the network.
+        facts: Metadata of the network.
         dynamic_size: Whether height and width may vary.
 
     Example:

@@ -9,7 +9,7 @@ from typing import Any
 from safetensors.torch import save
 from torch import nn
 
-from gnas.data.files import replacing
+from gnas.data.files import atomic_write
 from gnas.export.facts import metadata
 from gnas.export.names import Form, check_out
 from gnas.export.programs import export_onnx, export_pt2
@@ -26,7 +26,7 @@ PROGRAMS = {"onnx": export_onnx, "pt2": export_pt2}
 
 @dataclass(frozen=True, kw_only=True)
 class Exported:
-    """What was written."""
+    """Written files."""
 
     form: Form
     files: tuple[Path, ...]
@@ -52,14 +52,14 @@ def export(
     weights: bool = True,
     dynamic_size: bool = False,
 ) -> Exported:
-    """Writes a network in one of `FORMS`, without an auxiliary head and for prediction.
+    """Write a network in one of `FORMS`, without an auxiliary head and for prediction.
 
     Every form says how images are normalised, how large they are, and what the logits mean: see
     `metadata`.
 
     Args:
         network: The network of ``facts``.
-        facts: How it was built and what it reads.
+        facts: Metadata of the network: its construction and inputs.
         form: "onnx" and "pt2" are programs that are checked before they are kept; "python" is a
             readable file with, if wanted, its weights as ``.safetensors`` beside it;
             "safetensors" a folder of ``config.json`` and ``model.safetensors``.
@@ -86,12 +86,12 @@ def export(
             dynamic_size=dynamic_size,
         )
     elif form == "python":
-        with replacing(out) as temporary:
+        with atomic_write(out) as temporary:
             temporary.write_text(python_source(facts), encoding="utf-8")
         if weights:
             beside = out.with_suffix(".safetensors")
             files = (out, beside)
-            with replacing(beside) as temporary:
+            with atomic_write(beside) as temporary:
                 tensors = {k: v.contiguous() for k, v in network.state_dict().items()}
                 temporary.write_bytes(save(tensors))
     else:

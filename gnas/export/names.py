@@ -10,11 +10,11 @@ from gnas.errors import ConfigError
 Form = Literal["onnx", "pt2", "python", "safetensors"]
 FORMS: tuple[Form, ...] = get_args(Form)
 SUFFIXES = {"onnx": ".onnx", "pt2": ".pt2", "python": ".py", "safetensors": ""}
-"""How the file of a form ends; "safetensors" makes a folder."""
+"""File suffix of each export format; "safetensors" writes a folder."""
 
 
 def check_out(form: str, out: Path) -> None:
-    """Checks a form and the name of its file before any work.
+    """Check a form and the name of its file before any work.
 
     Raises:
         ConfigError: there is no such form, or the name does not end as it must.

@@ -10,7 +10,7 @@ from typing import Any
 import torch
 from torch import Tensor, nn
 
-from gnas.data.files import replacing
+from gnas.data.files import atomic_write
 from gnas.errors import DataError, UnsupportedError
 from gnas.export.facts import axes
 
@@ -39,7 +39,7 @@ def export_pt2(
     metadata: Mapping[str, str],
     dynamic_size: bool = False,
 ) -> float:
-    """Writes a ``torch.export`` program, reads it back and compares it with the network.
+    """Write a ``torch.export`` program, read it back and compare it with the network.
 
     Args:
         network: In evaluation mode.
@@ -56,7 +56,7 @@ def export_pt2(
         DataError: outputs differ, or writing failed.
     """
     program = _traced(network, shape, dynamic_size)
-    with replacing(path) as temporary:
+    with atomic_write(path) as temporary:
         with temporary.open("wb") as file:
             extra = {EXTRA_FILE: json.dumps(metadata)}
             torch.export.save(program, file, extra_files=extra)
@@ -73,7 +73,7 @@ def export_onnx(
     metadata: Mapping[str, str],
     dynamic_size: bool = False,
 ) -> float:
-    """Writes an ONNX file, runs it with onnxruntime and compares it with the network.
+    """Write an ONNX file, run it with onnxruntime and compare it with the network.
 
     Input ``images`` [batch, C, H, W], output ``logits`` [batch, num_classes].
 
@@ -115,7 +115,7 @@ def export_onnx(
         raise UnsupportedError(_refused("ONNX", error, dynamic_size)) from error
     assert program is not None  # that is for the old exporter
     program.model.metadata_props.update(metadata)
-    with replacing(path) as temporary:
+    with atomic_write(path) as temporary:
         program.save(str(temporary))
         options = onnxruntime.SessionOptions()
         options.log_severity_level = 3

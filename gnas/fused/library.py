@@ -91,7 +91,7 @@ def library(dtype: torch.dtype) -> ctypes.CDLL:
 
 @cache
 def unavailable(dtype: torch.dtype) -> str | None:
-    """Why there is no `library` for ``dtype`` here, in one line; None if there is."""
+    """Reason in one line why `library` is unavailable for ``dtype``; None if it is available."""
     try:
         library(dtype)
     except UnsupportedError as error:
@@ -122,7 +122,7 @@ def _compiler() -> list[str]:
 
 
 def _key(compiler: list[str], dtype: torch.dtype) -> str:
-    """What a library depends on, in 16 characters.
+    """Digest of everything a library depends on: 16 characters.
 
     Raises:
         UnsupportedError: the compiler does not run.
@@ -248,14 +248,14 @@ def _compiled(compiler: list[str], dtype: torch.dtype, folder: Path, stem: str) 
 
 
 def _remove_left_over(folder: Path) -> None:
-    """Removes what killed processes left in the cache."""
+    """Remove what killed processes left in the cache."""
     for path in folder.glob(f"{_UNFINISHED}*"):
         if time.time() - path.stat().st_mtime > 3 * COMPILE_LIMIT_S:
             shutil.rmtree(path, ignore_errors=True)
 
 
 def _processor() -> str:
-    """What -march=native depends on."""
+    """CPU properties that -march=native depends on."""
     try:
         lines = Path("/proc/cpuinfo").read_text().splitlines()
     except OSError:
@@ -264,7 +264,7 @@ def _processor() -> str:
 
 
 def _compile(command: list[str], path: Path) -> None:
-    """Compiles to ``path``; without OpenMP, where the compiler has none: on one core.
+    """Compile to ``path``; without OpenMP, where the compiler has none: on one core.
 
     Raises:
         UnsupportedError: the compiler fails.

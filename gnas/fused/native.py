@@ -43,7 +43,7 @@ def weighted_sum(weights: Tensor, terms: Sequence[Features], *, fold: bool = Fal
     """See `Kernels.weighted_sum`.
 
     Args:
-        weights: Of the terms.
+        weights: Weights of the terms.
         terms: Feature maps.
         fold: Take several pixels of few channels as one of many, so that vectors are full: up to
             ten times as fast below 16 channels, and the sums of the backward are rounded in
@@ -59,7 +59,7 @@ def weighted_sum(weights: Tensor, terms: Sequence[Features], *, fold: bool = Fal
 
 
 def native_problem(x: Tensor) -> str | None:
-    """Why these kernels cannot compute on tensors like ``x``, in one line; None if they can."""
+    """Reason in one line why these kernels do not support ``x``; None if they do."""
     if x.device.type != "cpu":
         return f"the native kernels run on the CPU, but the images are on {x.device}"
     if torch.is_autocast_enabled("cpu"):

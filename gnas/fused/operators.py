@@ -38,7 +38,7 @@ _SCHEMAS = {
     "weighted_sum_backward": "(Tensor grad, Tensor[] z, Tensor weights, Tensor mean, "
     "Tensor rstd, bool[] normalised, bool fold) -> Tensor[]",
 }
-"""What each operator takes and returns."""
+"""Schema of each operator."""
 
 
 class _Shape(ctypes.Structure):
@@ -421,10 +421,10 @@ def separable(
         x: One map for all J edges, or J maps, [B, C, H, W].
         depthwise: Weights [J * C, 1, k, k].
         pointwise: Weights [J * C_out, C, 1, 1].
-        mean: Of every edge's input, [J, C]; None for inputs that are not normalised.
+        mean: Means of every edge's input, [J, C]; None for inputs that are not normalised.
         rstd: Inverse deviations [J, C], or None.
-        stride: Of the depthwise convolution.
-        dilation: Of the depthwise convolution.
+        stride: Stride of the depthwise convolution.
+        dilation: Dilation of the depthwise convolution.
 
     Returns:
         J maps [B, C_out, ceil(H / stride), ceil(W / stride)], then their means and biased
@@ -446,7 +446,7 @@ def pools(x: Tensor, stride: int) -> tuple[Tensor, ...]:
 
     Args:
         x: A map [B, C, H, W].
-        stride: Of both pools.
+        stride: Stride of both pools.
 
     Returns:
         Max-pool and average pool, the max-pool's choices, and the means and biased variances of
@@ -472,8 +472,8 @@ def weighted_sum(
 
     Args:
         z: K maps [B, C, H, W].
-        weights: Of the maps, [K].
-        mean: Of the maps, [K, C]; 0 where one is not normalised.
+        weights: Weights of the maps, [K].
+        mean: Means of the maps, [K, C]; 0 where one is not normalised.
         rstd: Inverse deviations [K, C]; 1 where one is not normalised.
         normalised: Whether the gradient goes through each map's batch norm, K values.
         fold: See `gnas.fused.native.weighted_sum`.
@@ -550,7 +550,7 @@ def _check_maps(
     count: int | None = None,
     size: Sequence[int] | None = None,
 ) -> Tensor:
-    """Checks that there are feature maps [B, C, H, W] of one shape; returns the first."""
+    """Check that there are feature maps [B, C, H, W] of one shape; return the first."""
     if not maps or count not in (None, len(maps)):
         raise _refuse(f"{what} must be {count or 'at least one'}", len(maps))
     first = maps[0]
@@ -581,7 +581,7 @@ def _check_separable(
     stride: int,
     dilation: int,
 ) -> tuple[int, int]:
-    """Checks a block; returns its number of edges and of output channels."""
+    """Check a block; return its number of edges and of output channels."""
     first = _check_maps("the inputs", x)
     channels, dtype = first.size(1), first.dtype
     if stride < 1 or dilation < 1:
@@ -609,7 +609,7 @@ def _check_separable(
 def _check_sum(
     z: Maps, weights: Tensor, mean: Tensor, rstd: Tensor, normalised: Sequence[bool]
 ) -> Tensor:
-    """Checks the terms of a weighted sum; returns the first map."""
+    """Check the terms of a weighted sum; return the first map."""
     first = _check_maps("the terms", z)
     if weights.shape != (len(z),) or len(normalised) != len(z):
         raise _refuse(f"weights and normalised must be [{len(z)}]", weights)

@@ -66,7 +66,7 @@ def architecture(
 
 
 def check_single(data: Data) -> None:
-    """Raises GraphError for a PyG ``Batch``, which is a ``Data`` but not one architecture."""
+    """Raise GraphError for a PyG ``Batch``, which is a ``Data`` but not one architecture."""
     if isinstance(data, Batch):
         raise GraphError(
             f"this takes one architecture, but got a Batch of {data.num_graphs}; call it for "
@@ -117,7 +117,7 @@ def to_adjacency(data: Data) -> tuple[Tensor, Tensor]:
 
 
 def validate(data: Data, *, num_ops: int | None = None) -> None:
-    """Checks the conventions of `gnas.graphs` on one architecture.
+    """Check the conventions of `gnas.graphs` on one architecture.
 
     Args:
         data: The architecture.

@@ -185,8 +185,8 @@ class DenseBatch:
 
 
 Graphs: TypeAlias = Data | Sequence[Data] | DenseBatch
-"""What functions of many architectures take: one ``Data``, a PyG ``Batch`` (a ``Data`` that stands
-for the graphs it was made of), a list or PyG data set of ``Data``, or a `DenseBatch`."""
+"""Argument type of functions of many architectures: one ``Data``, a PyG ``Batch`` of them, a list
+or PyG data set of ``Data``, or a `DenseBatch`."""
 
 
 def as_batch(graphs: Graphs) -> DenseBatch:
@@ -416,7 +416,7 @@ def _dense(graphs: _Collated) -> DenseBatch:
 
 
 def _check_edges(source: Tensor, target: Tensor, of_edge: Tensor, nodes: Tensor) -> None:
-    """Raises GraphError at the first edge [E] that is not from a lower to a higher node."""
+    """Raise GraphError at the first edge [E] that is not from a lower to a higher node."""
     wrong = (source >= target) | (source < 0) | (target >= nodes[of_edge])
     if not bool(wrong.any()):
         return
@@ -432,7 +432,7 @@ def _check_edges(source: Tensor, target: Tensor, of_edge: Tensor, nodes: Tensor)
 
 
 def _at(i: int, count: int) -> str:
-    """What messages call a graph."""
+    """Name of a graph in messages."""
     return f"graph {i} of {count}" if count > 1 else "the graph"
 
 
@@ -455,7 +455,7 @@ def _sound_x(x: object) -> bool:
 
 
 def _refuse_x(xs: Sequence[object]) -> None:
-    """Raises GraphError at the first ``x`` that is not [n, num_ops] or unlike the others."""
+    """Raise GraphError at the first ``x`` that is not [n, num_ops] or unlike the others."""
     for i, x in enumerate(xs):
         if not _sound_x(x):
             raise GraphError(
@@ -470,7 +470,7 @@ def _refuse_x(xs: Sequence[object]) -> None:
 
 
 def _refuse_edge_index(indices: Sequence[object]) -> None:
-    """Raises GraphError at the first ``edge_index`` that is not int64 [2, e]."""
+    """Raise GraphError at the first ``edge_index`` that is not int64 [2, e]."""
     i = next(i for i, index in enumerate(indices) if _kind(index, 0) != (2, 2, torch.int64))
     index = indices[i]
     hint = ""
@@ -485,7 +485,7 @@ def _refuse_edge_index(indices: Sequence[object]) -> None:
 
 
 def _check_edge_op(code: object, size: int, i: int, count: int) -> None:
-    """Raises GraphError unless ``edge_op`` is int64 [e] for the graph's e edges."""
+    """Raise GraphError unless ``edge_op`` is int64 [e] for the graph's e edges."""
     if _kind(code, 0) != (1, size, torch.int64):
         raise GraphError(
             f"edge_op must be int64 of shape [{size}], but {_at(i, count)} has {_found(code)}"
@@ -493,7 +493,7 @@ def _check_edge_op(code: object, size: int, i: int, count: int) -> None:
 
 
 def validate_batch(batch: DenseBatch) -> None:
-    """Checks the conventions of a whole dense batch at once.
+    """Check the conventions of a whole dense batch at once.
 
     Args:
         batch: N architectures.

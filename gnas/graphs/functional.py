@@ -24,7 +24,7 @@ from gnas.graphs.pruning import prune_batch
 from gnas.graphs.transforms import edge_ops_to_node_ops
 
 MAX_MULTIPLICITY = 255
-"""Largest multiplicity of an edge that is told apart: what a dense batch holds."""
+"""Maximum multiplicity of an edge in a dense batch."""
 
 
 def functional_form(
@@ -75,7 +75,7 @@ def functional_form(
 
 
 def contracted(batch: DenseBatch, identities: Tensor) -> DenseBatch:
-    """The architectures without ``identities``: who fed one now feeds its successors directly.
+    """Remove ``identities``, connecting their predecessors directly to their successors.
 
     Args:
         batch: N architectures whose edges are 0 or 1, or 1 + ``edge_op`` = a multiplicity.

@@ -116,7 +116,7 @@ def graph_keys(batch: DenseBatch) -> _UInt64:
     Example:
         >>> from gnas.spaces import NASBench201
         >>> cells = NASBench201().enumerate()
-        >>> len(set(graph_keys(NASBench201().functional(cells)).tolist()))
+        >>> len(set(graph_keys(NASBench201().functional_form(cells)).tolist()))
         5425
     """
     real = batch.ops.numpy() >= 0

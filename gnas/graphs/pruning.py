@@ -12,7 +12,7 @@ from gnas.graphs.dense import DenseBatch, single
 
 
 def input_nodes(batch: DenseBatch, inputs: Sequence[int] = ()) -> Tensor:
-    """Where data enters: node 0 and the nodes whose operation is in ``inputs``, bool [N, n].
+    """Input nodes: node 0 and nodes with an operation in ``inputs``, bool [N, n].
 
     Args:
         batch: N architectures.
@@ -35,7 +35,7 @@ def live_nodes(
     inputs: Sequence[int] = (),
     outputs: Sequence[int] = (),
 ) -> Tensor:
-    """Which nodes carry data from node 0 (to the last node): bool [N, n].
+    """Nodes on paths from node 0 (to the last node): bool [N, n].
 
     Args:
         batch: N architectures.

@@ -14,9 +14,9 @@ from safetensors.torch import save
 from torch import Tensor, nn
 from torch_geometric.data import Data
 
-from gnas.data.files import MISFITS, check_regular, replacing
+from gnas.data.files import FORMAT_ERRORS, atomic_write, check_regular
 from gnas.errors import ConfigError, DataError, GnasError, MissingDataError
-from gnas.runs import plain, to_json
+from gnas.runs import to_json, to_jsonable
 from gnas.spaces import Space, space_of_record, space_record
 from gnas.spaces.networks import NetworkConfig
 
@@ -125,16 +125,16 @@ def save_network(folder: Path, network: nn.Module, facts: NetworkFacts) -> None:
         "format": FORMAT,
         "space": space_record(facts.space),
         "architecture": facts.architecture,
-        "network": plain(facts.config),
+        "network": to_jsonable(facts.config),
         "num_classes": facts.config.num_classes,
         "image_size": facts.image_size,
         "normalisation": {"mean": facts.mean, "std": facts.std},
         "classes": facts.classes,
         "details": facts.details,
     }
-    with replacing(folder / WEIGHTS) as temporary:
+    with atomic_write(folder / WEIGHTS) as temporary:
         temporary.write_bytes(save(tensors, {"format": "pt"}))
-    with replacing(folder / CONFIG) as temporary:
+    with atomic_write(folder / CONFIG) as temporary:
         temporary.write_text(to_json(record), encoding="utf-8")
 
 
@@ -159,7 +159,7 @@ def load_network(path: Path, space: Space | None = None) -> tuple[nn.Module, Net
         try:
             network = _skeleton(facts)
             problem = _misfit(network, tensors)
-        except (RuntimeError, MemoryError, *MISFITS) as error:
+        except (RuntimeError, MemoryError, *FORMAT_ERRORS) as error:
             problem = f"it cannot be built: {(str(error).splitlines() or [''])[0][:200]}"
     if problem:
         raise DataError(
@@ -210,7 +210,7 @@ def read_facts(folder: Path, space: Space | None = None) -> NetworkFacts:
         raise DataError(f'{path} must describe a network ("format": "{FORMAT}")')
     try:
         return _facts(record, space)
-    except (*MISFITS, GnasError) as error:
+    except (*FORMAT_ERRORS, GnasError) as error:
         reason = f"{error} is missing" if isinstance(error, KeyError) else str(error)
         raise DataError(f"{path} must describe a network, but: {reason}") from error
 

@@ -40,7 +40,7 @@ class Predictor(RegressorMixin, BaseEstimator, ABC):  # type: ignore[misc]  # un
     `sklearn.model_selection.cross_val_score` and grid searches work on a list of graphs.
 
     Args:
-        features: What the predictor sees of an architecture.
+        features: Features of an architecture.
         random_state: Seed of every random choice: same seed and data, same predictions.
 
     Example:
@@ -55,7 +55,7 @@ class Predictor(RegressorMixin, BaseEstimator, ABC):  # type: ignore[misc]  # un
     """
 
     name: str
-    """What result tables print."""
+    """Label in result tables."""
     has_std: bool = False
     """Whether ``predict(..., return_std=True)`` works."""
 
@@ -67,7 +67,7 @@ class Predictor(RegressorMixin, BaseEstimator, ABC):  # type: ignore[misc]  # un
         self._train: tuple[FeatureMatrix, Scores] | None = None
 
     def fit(self, graphs: Graphs, scores: ArrayLike | Tensor) -> Self:
-        """Learns from N scored architectures, forgetting what it learnt before.
+        """Learn from N scored architectures, forgetting what it learnt before.
 
         Args:
             graphs: N architectures.
@@ -262,12 +262,12 @@ class Predictor(RegressorMixin, BaseEstimator, ABC):  # type: ignore[misc]  # un
         return self._scale
 
     def _targets(self, scores: Scores) -> tuple[NormalScores, Scores]:
-        """What `_fit` gets of the scores [N], and the way back."""
+        """Training targets of `_fit` for the scores [N], and their transform."""
         return NormalScores.fit(scores)
 
     @abstractmethod
     def _fit(self, rows: FeatureMatrix, targets: Scores) -> None:
-        """Learns targets [N], of mean 0 and variance about 1, from rows [N, F].
+        """Learn targets [N], of mean 0 and variance about 1, from rows [N, F].
 
         Replaces the fitted state and never changes it in place: copies share it.
         """
@@ -296,7 +296,7 @@ class ColumnScale:
         self._kept = deviation > 1e-9 * np.maximum(np.abs(self._mean), 1)
         self._deviation = deviation[self._kept]
         self.some = bool(self._kept.any())
-        """Whether any column is left."""
+        """Whether any column varies."""
 
     def __call__(self, rows: FeatureMatrix) -> FeatureMatrix:
         """Standardised rows [N, F'] with F' >= 1 (one column of zeros if nothing changes)."""

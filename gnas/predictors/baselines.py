@@ -18,7 +18,7 @@ class Regressor(Predictor):
     """Any regressor of scikit-learn, on features of architectures.
 
     Args:
-        features: What the regressor reads.
+        features: Features of an architecture.
         estimator: A regressor, or a pipeline that ends in one; a copy is fitted, to ranks as all
             predictors are (`Predictor`), with ``random_state`` where it takes one.
         random_state: See `Predictor`.
@@ -62,7 +62,7 @@ class Forest(Predictor):
     """A forest of regression trees.
 
     Args:
-        features: What the trees split on.
+        features: Features of an architecture.
         kind: "random" (bootstrap samples, best splits) or "extra" (all samples, random splits).
         num_trees: Trees; predictions are their mean.
         max_features: Fraction of the columns that each split may use.
@@ -117,7 +117,7 @@ class BoostedTrees(Predictor):
     """Gradient-boosted regression trees (histograms, squared error).
 
     Args:
-        features: What the trees split on.
+        features: Features of an architecture.
         num_trees: Trees, one after the other.
         learning_rate: Share of each tree that is added.
         max_leaves: Leaves of a tree.
@@ -270,7 +270,7 @@ class IdentityPredictor(Predictor):
 
 
 def _quiet() -> Any:
-    """Ignores scikit-learn's remarks that a fitted length scale sits on its bound."""
+    """Ignore scikit-learn's remarks that a fitted length scale sits on its bound."""
     import warnings
 
     from sklearn.exceptions import ConvergenceWarning

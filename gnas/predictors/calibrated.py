@@ -31,7 +31,7 @@ class Calibrated(Predictor):
         folds: Parts that are held out in turn; fitting takes about ``folds`` times as long. Each
             fold's fit sees the other samples alone, so members of an `Average` that wait for more
             samples may be missing there.
-        random_state: Of the predictor and of the folds.
+        random_state: Seed of the predictor and of the folds.
 
     Raises:
         ConfigError: fewer than two folds.
@@ -67,7 +67,7 @@ class Calibrated(Predictor):
         self.predictor = predictor.reseeded(check_seed(random_state, "random_state"))
         self.folds = folds
         self.factor = 1.0
-        """What the predictor's standard deviations are multiplied by."""
+        """Factor of the predictor's standard deviations."""
 
     def reseeded(self, random_state: int) -> Self:
         """See `Predictor.reseeded`."""

@@ -64,14 +64,14 @@ class ChannelStatistics:
 
     @property
     def vocabulary(self) -> Vocabulary:
-        """How graphs are read."""
+        """Vocabulary of the graphs."""
         return self.space.vocabulary
 
     def __call__(self, graphs: Graphs) -> FeatureMatrix:
         """Rows float64 [N, 4 + 6 k + 12 (k + 1)] for k operations between input and output."""
         batch = as_batch(graphs)
         check_vocabulary(batch, len(self.space.ops), 0)
-        return self.of_forms(self.space.functional(batch))
+        return self.of_forms(self.space.functional_form(batch))
 
     def of_forms(self, forms: DenseBatch) -> FeatureMatrix:
         """As calling it, of N functional forms."""
@@ -110,7 +110,7 @@ def _widths(edges: Tensor, shares: Tensor) -> Tensor:
 
 
 def _by_kind(edges: Tensor, kinds: Tensor, widths: Tensor, shares: Tensor) -> Tensor:
-    """What operations have of the channels: [N, n, k] -> [N, 6 k]."""
+    """Channel statistics of the operations: [N, n, k] -> [N, 6 k]."""
     wide = kinds * widths[:, :, None]  # [N, n, k]
     return torch.cat(
         [
@@ -126,7 +126,7 @@ def _by_kind(edges: Tensor, kinds: Tensor, widths: Tensor, shares: Tensor) -> Te
 
 
 def _met(edges: Tensor, kinds: Tensor) -> tuple[Tensor, Tensor, Tensor]:
-    """How many of each kind data meets up to every node, by the mean, longest, shortest path.
+    """Operations of each kind up to every node, by mean, longest and shortest path.
 
     Shapes: kinds [N, n, k] -> [N, n, k] each.
     """

@@ -42,14 +42,14 @@ RELEVANCE = {
 """Choice: how much each group of `PathStatistics` says where operations sit on edges, before any
 label is seen. Fitted by marginal likelihood to CIFAR-100 on NAS-Bench-201, one value a group."""
 FITTED = "relevance/nasbench201.json"
-"""How much each column says on NAS-Bench-201, written by ``benchmarks/fit_relevance.py``."""
+"""Fitted relevance of each column on NAS-Bench-201 (``benchmarks/fit_relevance.py``)."""
 _FLOW = ("size", "ops", "walk", "flow")
 
 
 def default_predictor(
     space: Space, *, prior: Prior | None = None, networks: bool = True, random_state: int = 0
 ) -> Predictor:
-    """The predictor to bet on for few labels: processes, trees and perceptrons, averaged.
+    """Recommended predictor for few labels: an average of Gaussian processes, trees and MLPs.
 
     All see `PathStatistics`, and `ChannelStatistics` where the output concatenates. With enough
     samples this average is averaged with pretrained graph networks, where some of the space ship
@@ -57,7 +57,7 @@ def default_predictor(
     what was tried and how the choices were made.
 
     Args:
-        space: Where the architectures come from.
+        space: Space of the architectures.
         prior: Where operations sit on edges, processes may begin with the features that mattered
             for NAS-Bench-201's accuracies on CIFAR-100: a value for each column on this space, for
             each group of columns on others. It is knowledge about that benchmark; None begins
@@ -87,7 +87,7 @@ def counting_features(space: Space) -> Features:
     """The counts that the default predictor reads of a space's architectures.
 
     Args:
-        space: Where the architectures come from.
+        space: Space of the architectures.
 
     Returns:
         `PathStatistics`; beside them `ChannelStatistics` where operations sit on nodes and the
@@ -118,7 +118,7 @@ def pretrained_networks(space: Space) -> list[GraphNetwork]:
     a second kind of network does.
 
     Args:
-        space: Where the architectures come from.
+        space: Space of the architectures.
 
     Returns:
         Empty where no encoder of the space ships.
@@ -144,7 +144,7 @@ def _counting(space: Space, prior: Prior | None, random_state: int) -> Average:
 
 
 def _fitted_relevance(features: PathStatistics) -> list[float] | None:
-    """Of every column, if they are those that it was fitted to."""
+    """Fitted relevance of every column, if the columns agree."""
     record = json.loads(files("gnas.predictors").joinpath(FITTED).read_text(encoding="utf-8"))
     if Vocabulary.from_record(record["vocabulary"]) != features.vocabulary:
         return None
@@ -157,10 +157,10 @@ def _for_edge_ops(space: Space, prior: Prior | None) -> list[Predictor]:
     fitted = None if prior is None else _fitted_relevance(features)
     if fitted is not None:
         return [
-            ARDGaussianProcess(features, relevance=fitted, spread=0.25, tail_weight=0.5),
-            ARDGaussianProcess(features, relevance=fitted, spread=0.5, tail_weight=0.5),
+            ARDGaussianProcess(features, relevance=fitted, length_std=0.25, tail_weight=0.5),
+            ARDGaussianProcess(features, relevance=fitted, length_std=0.5, tail_weight=0.5),
             ARDGaussianProcess(
-                features, relevance=fitted, spread=0.25, tail_weight=0.5, kernel="matern52"
+                features, relevance=fitted, length_std=0.25, tail_weight=0.5, kernel="matern52"
             ),
             trees,
         ]
@@ -173,7 +173,7 @@ def _for_edge_ops(space: Space, prior: Prior | None) -> list[Predictor]:
             flow,
             trees,
         ]
-    relevance = features.spread(RELEVANCE)
+    relevance = features.per_column(RELEVANCE)
     return [
         ARDGaussianProcess(features, relevance=relevance, tail_weight=0.5),
         ARDGaussianProcess(features, relevance=relevance, tail_weight=0.5, kernel="matern52"),
@@ -186,11 +186,13 @@ def _for_edge_ops(space: Space, prior: Prior | None) -> list[Predictor]:
 def _for_node_ops(space: Space) -> list[Predictor]:
     features = counting_features(space)
     members = [
-        ARDGaussianProcess(features, length=8.0, tail_weight=0.0),
+        ARDGaussianProcess(features, length_scale=8.0, tail_weight=0.0),
         MLP(features, members=5, loss="bce", epochs=50),
         extra_trees(features),
     ]
     if space.concatenates:
         columns = range(sum(PathStatistics(space).widths.values()))
-        members.append(ARDGaussianProcess(features, columns=columns, length=8.0, tail_weight=0.0))
+        members.append(
+            ARDGaussianProcess(features, columns=columns, length_scale=8.0, tail_weight=0.0)
+        )
     return members

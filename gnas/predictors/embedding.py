@@ -15,8 +15,8 @@ CHUNK_SIZE = 50_000
 """Graphs embedded at a time: bounds memory."""
 
 
-class Encoder(Protocol):
-    """What `gnas.encoders.load_encoder` returns, as far as predictors need it."""
+class EncoderLike(Protocol):
+    """Protocol of encoders, as returned by `gnas.encoders.load_encoder`."""
 
     @property
     def name(self) -> str:
@@ -44,7 +44,7 @@ class Embedding:
         (5, 256)
     """
 
-    encoder: Encoder
+    encoder: EncoderLike
 
     @property
     def name(self) -> str:

@@ -21,7 +21,7 @@ class Features(Protocol):
 
     @property
     def name(self) -> str:
-        """What the result tables print."""
+        """Label in result tables."""
         ...
 
     def __call__(self, graphs: DenseBatch, /) -> FeatureMatrix:
@@ -63,7 +63,7 @@ class OneHot:
 
     @property
     def name(self) -> str:
-        """What the result tables print."""
+        """Label in result tables."""
         return "adjacency + ops" + (" + op counts" if self.with_counts else "")
 
     def __call__(self, graphs: Graphs) -> FeatureMatrix:

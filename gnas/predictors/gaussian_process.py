@@ -32,7 +32,7 @@ _CHUNK_SIZE = 4_000
 
 @dataclass(frozen=True)
 class _Posterior:
-    """What an exact Gaussian process knows after it saw N targets."""
+    """Posterior of an exact Gaussian process given N targets."""
 
     factor: Tensor
     """Cholesky factor of the kernel with noise, [N, N]."""
@@ -57,19 +57,19 @@ class ARDGaussianProcess(Predictor):
     """A Gaussian process with a Matern kernel and a length scale for every column.
 
     Length scales, signal, noise and mean maximise the posterior: log length scales have a normal
-    prior around ``length`` sqrt(columns), which keeps few samples from switching columns off.
-    Exact, in float64.
+    prior around ``length_scale`` sqrt(columns), which keeps few samples from switching columns
+    off. Exact, in float64.
 
     Args:
         features: Columns are standardised by the training rows; those that do not change there
             are left out.
-        columns: Which of them to use; None for all.
-        relevance: What to divide the prior length scale of each of ``features``' columns by;
+        columns: Indices of the columns to use; None for all.
+        relevance: Divisor of the prior length scale of each column of ``features``;
             None treats all alike.
         kernel: Matern, of smoothness 3/2 or 5/2.
-        length: Median of the prior length scale, in units of sqrt(columns).
-        spread: Deviation of the prior logarithm of a length scale: how far labels may move it.
-        tail_weight: How far apart the best and the worst samples lie: 1 as the quantiles of a
+        length_scale: Median of the prior length scale, in units of sqrt(columns).
+        length_std: Deviation of the prior logarithm of a length scale: how far labels may move it.
+        tail_weight: Distance of the best and worst targets from the rest: 1 as the quantiles of a
             normal distribution, 0 as those of a uniform one, see `NormalScores.mix_with_uniform`.
         hyper_rows: Hyperparameters are fitted on at most this many rows (a seeded draw);
             predictions use all.
@@ -100,8 +100,8 @@ class ARDGaussianProcess(Predictor):
         columns: Sequence[int] | None = None,
         relevance: Sequence[float] | None = None,
         kernel: Kernel = "matern32",
-        length: float = 2.0,
-        spread: float = SPREAD,
+        length_scale: float = 2.0,
+        length_std: float = SPREAD,
         tail_weight: float = 1.0,
         hyper_rows: int = HYPER_ROWS,
         random_state: int = 0,
@@ -111,8 +111,8 @@ class ARDGaussianProcess(Predictor):
         self.columns = None if columns is None else tuple(columns)
         self.relevance = None if relevance is None else tuple(relevance)
         self.kernel = kernel
-        self.length = length
-        self.spread = spread
+        self.length_scale = length_scale
+        self.length_std = length_std
         self.tail_weight = tail_weight
         self.hyper_rows = hyper_rows
         self._scale_of_columns: ColumnScale | None = None
@@ -127,7 +127,7 @@ class ARDGaussianProcess(Predictor):
         values = torch.from_numpy(NormalScores.mix_with_uniform(targets, self.tail_weight))
         part = np.random.default_rng(self.random_state).permutation(len(rows))[: self.hyper_rows]
         lengths = self._prior_lengths(rows, inputs.size(1))
-        found = _most_probable(inputs[part], values[part], self.kernel, lengths, self.spread)
+        found = _most_probable(inputs[part], values[part], self.kernel, lengths, self.length_std)
         self._lengths, self._signal = found.lengths, found.signal
         self._inputs = inputs / found.lengths
         distance = _distance(self._inputs, self._inputs, self.kernel)
@@ -150,7 +150,7 @@ class ARDGaussianProcess(Predictor):
         return torch.cat(means).numpy(), torch.cat(variances).sqrt().numpy()
 
     def learned_relevance(self) -> Scores:
-        """How much each of ``features``' columns says by the fit, as ``relevance`` has it: [F].
+        """Fitted relevance of each column of ``features``: [F].
 
         Columns that are not in use keep what they were given.
 
@@ -163,7 +163,7 @@ class ARDGaussianProcess(Predictor):
         numbers = self._chosen(np.arange(float(self._width))[None])
         if self._scale_of_columns.some:
             used = self._scale_of_columns.of_columns(numbers)[0].astype(int)
-            learned[used] = self.length * math.sqrt(len(used)) / self._lengths.numpy()
+            learned[used] = self.length_scale * math.sqrt(len(used)) / self._lengths.numpy()
         return learned
 
     def _given_relevance(self, width: int) -> Scores:
@@ -179,7 +179,7 @@ class ARDGaussianProcess(Predictor):
             )
         assert self._scale_of_columns is not None
         kept = self._scale_of_columns.of_columns(self._chosen(relevance[None]))[0]
-        return self.length * math.sqrt(width) / torch.from_numpy(kept)
+        return self.length_scale * math.sqrt(width) / torch.from_numpy(kept)
 
     def _chosen(self, rows: FeatureMatrix) -> FeatureMatrix:
         chosen: FeatureMatrix = rows if self.columns is None else rows[:, self.columns]
@@ -218,7 +218,7 @@ def _slope(distance: Tensor, kind: Kernel) -> Tensor:
 
 
 def _most_probable(
-    inputs: Tensor, targets: Tensor, kind: Kernel, prior_lengths: Tensor, spread: float
+    inputs: Tensor, targets: Tensor, kind: Kernel, prior_lengths: Tensor, length_std: float
 ) -> _Hyper:
     """Maximum a posteriori of every column's length scale, the signal, the noise and the mean."""
     from scipy.optimize import minimize
@@ -227,7 +227,7 @@ def _most_probable(
     start = np.zeros(width + 3)
     start[-2] = _LOG_NOISE
     best = minimize(
-        partial(_negative_log_posterior, inputs, targets, kind, prior_lengths, spread),
+        partial(_negative_log_posterior, inputs, targets, kind, prior_lengths, length_std),
         start,
         jac=True,
         method="L-BFGS-B",
@@ -243,7 +243,7 @@ def _negative_log_posterior(
     targets: Tensor,
     kind: Kernel,
     prior_lengths: Tensor,
-    spread: float,
+    length_std: float,
     point: Scores,
 ) -> tuple[float, Scores]:
     """Its value up to a constant, and its gradient.
@@ -253,10 +253,10 @@ def _negative_log_posterior(
 
     Args:
         inputs: Standardised columns [N, F].
-        targets: What they should give [N].
+        targets: Training targets [N].
         kind: The kernel.
         prior_lengths: Medians of the length scales [F].
-        spread: Deviation of their logarithms.
+        length_std: Deviation of their logarithms.
         point: Logarithms of the length scales over their medians, of the signal and of the
             noise, then the mean: [F + 3].
     """
@@ -275,7 +275,7 @@ def _negative_log_posterior(
     weights = inverse @ rest  # [N]
     value = 0.5 * float(rest @ weights) + float(factor.diagonal().log().sum())
     value += 0.5 * (
-        float((shift / spread).square().sum())
+        float((shift / length_std).square().sum())
         + (log_signal / _WIDE) ** 2
         + ((log_noise - _LOG_NOISE) / _WIDE) ** 2
     )
@@ -288,7 +288,7 @@ def _negative_log_posterior(
     by_signal += log_signal / _WIDE**2
     by_noise = 0.5 * noise * trace + (log_noise - _LOG_NOISE) / _WIDE**2
     by_mean = -float(weights.sum())
-    columns = by_shift + shift / spread**2
+    columns = by_shift + shift / length_std**2
     return value, np.concatenate([columns.numpy(), [by_signal, by_noise, by_mean]])
 
 

@@ -102,7 +102,7 @@ class OnPackedGraphs(Predictor):
         return self.predictor._predict_std(self._counted(rows))
 
     def _counted(self, rows: FeatureMatrix) -> FeatureMatrix:
-        """What the predictor sees of every row; each different graph is counted once."""
+        """Features of every row; each distinct graph is computed once."""
         distinct, inverse = np.unique(rows, axis=0, return_inverse=True)
         ops, edges = unpack_graphs(distinct)
         num_nodes = (ops >= 0).sum(1)
@@ -122,7 +122,7 @@ class GraphNetwork(Predictor):
     together count as one network.
 
     Args:
-        encoder: Where training starts: a `GraphEncoder`, pretrained or not; or a space, for a
+        encoder: Initial encoder: a `GraphEncoder`, pretrained or not; or a space, for a
             network of the default recipe with random weights. Of several encoders the first is
             trained.
         loss: A key of `gnas.predictors.losses.LOSSES`. The scores of a ranking loss are
@@ -184,7 +184,7 @@ class GraphNetwork(Predictor):
         super().__init__(PackedGraphs(vocabularies.pop()), random_state=random_state)
         network = encoders[0].config.network
         self.name = f"{network} network" + (f" x {members}" if members > 1 else "") + f", {loss}"
-        self.encoders = copy.deepcopy(encoders)  # who trains theirs further changes no fit
+        self.encoders = copy.deepcopy(encoders)  # later training of the originals has no effect
         self.encoder = start if fresh else self.encoders
         self.fresh = fresh
         self.loss = loss
@@ -290,7 +290,7 @@ class _Scorer(nn.Module):
         return scores
 
     def rescale(self, slope: Tensor, intercept: Tensor) -> None:
-        """Replaces the scores s by slope * s + intercept."""
+        """Replace the scores s by slope * s + intercept."""
         last = self.head[-1]
         assert isinstance(last, nn.Linear)
         last.weight.mul_(slope)

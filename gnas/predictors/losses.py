@@ -22,7 +22,7 @@ any ties.
 """
 
 MARGIN = 0.1
-"""How far apart `hinge` wants two scores; a choice, that of GATES' published settings."""
+"""Margin of `hinge` between two scores, as in GATES' published settings."""
 
 
 def squared(predicted: Tensor, targets: Tensor) -> Tensor:
@@ -43,7 +43,7 @@ def logistic(predicted: Tensor, targets: Tensor) -> Tensor:
 
 
 def hinge(predicted: Tensor, targets: Tensor, *, margin: float = MARGIN) -> Tensor:
-    """How far the better of two scores is from being ``margin`` above the other, over the pairs.
+    """Hinge loss: shortfall of the better score from a ``margin`` above the other, over pairs.
 
     Shapes: [..., N], [N] -> [...]; 0 if no two targets differ. Memory grows with N squared.
     Source: Ning et al., GATES, ECCV 2020.

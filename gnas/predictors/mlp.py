@@ -35,7 +35,7 @@ class MLP(Predictor):
         members: Perceptrons with independent starting weights whose mean is the prediction; how
             far they lie apart is its uncertainty, where there are several. That is far less than
             their errors: see `gnas.predictors.Calibrated`.
-        loss: What they are trained with, a key of `gnas.predictors.losses.LOSSES`. The scores of
+        loss: Training loss, a key of `gnas.predictors.losses.LOSSES`. The scores of
             a ranking loss are shifted and scaled to the mean and deviation of the targets.
         epochs: Passes over the training rows.
         random_state: See `Predictor`.
@@ -158,7 +158,7 @@ def _hidden(weights: list[Tensor], x: Tensor) -> Tensor:
 def _set_gradients(
     weights: list[Tensor], gradients: list[Tensor], x: Tensor, y: Tensor, loss: Loss
 ) -> None:
-    """Writes the gradient of the summed losses by every weight into ``gradients``.
+    """Write the gradient of the summed losses by every weight into ``gradients``.
 
     It is written out, the loss's own part aside: of a network this small automatic
     differentiation is most of the time.

@@ -86,7 +86,7 @@ def _collected(steps: Tensor, weights: Tensor) -> tuple[Tensor, Tensor]:
 
     Args:
         steps: Probability [N, i, j] that the walk goes from j back to i.
-        weights: What it collects at each node [N, n, w], 0 or 1.
+        weights: Amounts collected at each node [N, n, w], 0 or 1.
     """
     means, squares = weights.clone(), weights.clone()
     for j in range(1, weights.size(1)):

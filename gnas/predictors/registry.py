@@ -31,7 +31,7 @@ class PredictorFactory(Protocol):
         """A new predictor.
 
         Args:
-            space: Where the architectures come from.
+            space: Space of the architectures.
             random_state: See `Predictor`.
 
         Raises:
@@ -47,7 +47,7 @@ def make_predictor(name: str, space: Space, *, random_state: int = 0) -> Predict
         name: A key of `PREDICTORS`; or ``FILE.py:NAME`` of a function that takes a space and
             returns a `Predictor`, or of a predictor. The file is run: name files that you trust
             only.
-        space: Where the architectures come from.
+        space: Space of the architectures.
         random_state: See `Predictor`.
 
     Raises:
@@ -72,7 +72,7 @@ def own_predictor(source: Source, space: Space, *, random_state: int = 0) -> Pre
 
     Args:
         source: A function of the space, or a predictor.
-        space: Where the architectures come from.
+        space: Space of the architectures.
         random_state: See `Predictor`.
 
     Raises:

@@ -22,7 +22,7 @@ from torch import Tensor
 
 import gnas.models
 from gnas.config import from_record
-from gnas.data.files import MISFITS, replacing
+from gnas.data.files import FORMAT_ERRORS, atomic_write
 from gnas.encoders import GraphEncoder, NASGEMEncoder
 from gnas.encoders.paths import PathStatistics
 from gnas.encoders.storage import encoder_from_tensors, encoder_tensors
@@ -105,7 +105,7 @@ def save_predictor(predictor: Predictor, path: Path) -> None:
         "rows": torch.from_numpy(np.ascontiguousarray(rows)),
         "scores": torch.from_numpy(np.ascontiguousarray(scores)),
     }
-    with replacing(path) as temporary:
+    with atomic_write(path) as temporary:
         temporary.write_bytes(save(tensors, header))
 
 
@@ -134,7 +134,7 @@ def load_predictor(
             raise ConfigError(f"it is of class {type(predictor).__name__}, not {kind.__name__}")
         rows, scores = tensors["rows"].numpy(), tensors["scores"].numpy()
         return predictor.fit_features(rows, scores)
-    except (*MISFITS, GnasError, RuntimeError) as error:
+    except (*FORMAT_ERRORS, GnasError, RuntimeError) as error:
         raise DataError(
             f"{path} must hold a predictor of this version of gnas: {error}"
         ) from error
@@ -148,7 +148,7 @@ class _Writer:
         self._encoders = 0
 
     def record(self, value: Any) -> Any:
-        """What JSON has of a value; the way back is `_Reader.value`.
+        """JSON record of a value; `_Reader.value` is the inverse.
 
         Raises:
             UnsupportedError: there is none.
@@ -194,7 +194,7 @@ class _Reader:
     """Makes predictors of what `_Writer` wrote.
 
     Args:
-        tensors: Of the file.
+        tensors: Tensors of the file.
         kind: A class that may be named beside those of gnas.
         space: The space, where that is a user's own.
     """

@@ -60,7 +60,7 @@ class WLLabels:
 
     @property
     def vocabulary(self) -> Vocabulary:
-        """How graphs are read."""
+        """Vocabulary of the graphs."""
         return Vocabulary.of(self.space)
 
     def __call__(self, graphs: Graphs) -> FeatureMatrix:
@@ -88,7 +88,7 @@ class WLLabels:
 def _around(
     weights: NDArray[np.uint64], labels: NDArray[np.uint64], direction: str
 ) -> NDArray[np.uint64]:
-    """What stands for the labels of every node's neighbours, by multiplicity.
+    """Hash of the labels of every node's neighbours, weighted by multiplicity.
 
     Shapes: [N, n, n], [N, n] -> [N, n].
     """
@@ -104,7 +104,7 @@ def _around(
 
 
 def label_counts(rows: FeatureMatrix) -> sparse.csr_array:
-    """How often each label occurs in each row: float64 [N, number of labels], rows of norm 1."""
+    """Normalised label counts of each row: float64 [N, number of labels]."""
     graph, _ = (rows >= 0).nonzero()
     labels, column = np.unique(rows[rows >= 0], return_inverse=True)
     shape = (len(rows), len(labels))

@@ -6,7 +6,7 @@ from dataclasses import dataclass, field
 
 from gnas.graphs import Graphs, as_batch
 from gnas.predictors.features import FeatureMatrix
-from gnas.proxies import ProxyConfig, ProxyStore, measure
+from gnas.proxies import ProxyConfig, ProxyStore, compute_proxies
 from gnas.spaces.base import Space
 from gnas.spaces.vocabulary import check_vocabulary
 
@@ -19,9 +19,9 @@ class ZeroCost:
     measured; what was measured once is remembered in any case.
 
     Args:
-        space: Where the architectures come from.
-        config: Which proxies, on which networks.
-        store: Where values are kept.
+        space: Space of the architectures.
+        config: Proxies and their networks.
+        store: Store of computed values.
 
     Raises:
         GraphError: when called with a graph that is not of ``space``.
@@ -47,4 +47,4 @@ class ZeroCost:
         """Rows float64 [N, number of proxies]."""
         batch = as_batch(graphs)
         check_vocabulary(batch, len(self.space.ops), len(self.space.edge_ops))
-        return measure(self.space, batch, self.config, store=self.store)
+        return compute_proxies(self.space, batch, self.config, store=self.store)

@@ -18,6 +18,7 @@ from gnas.data.config import LARGEST
 from gnas.errors import ConfigError
 from gnas.graphs import DenseBatch, Graphs, as_batch
 from gnas.models import num_macs, num_params
+from gnas.processes import ProgressCallback
 from gnas.proxies.naswot import naswot
 from gnas.proxies.store import ProxyStore
 from gnas.proxies.synflow import synflow
@@ -28,7 +29,6 @@ Proxy = Callable[[nn.Module, Tensor], float]
 """An untrained network and images [B, C, H, W] -> a score; more is better, if it is any good."""
 Values = NDArray[np.float64]
 Indices = NDArray[np.int64]
-Progress = Callable[[int, int | None], None]
 
 
 def log_params(network: nn.Module, images: Tensor) -> float:
@@ -53,7 +53,7 @@ PROXIES: dict[str, Proxy] = {
 
 @configuration
 class ProxyConfig:
-    """What is measured, on which network and images.
+    """Proxies to compute, with their network and images.
 
     Raises:
         ConfigError: no or unknown proxies, or a number that cannot work.
@@ -75,13 +75,13 @@ class ProxyConfig:
             raise ConfigError(f"proxies must be some of {list(PROXIES)}, but got {self.proxies!r}")
 
 
-def measure(
+def compute_proxies(
     space: Space,
     graphs: Graphs,
     config: ProxyConfig | None = None,
     *,
     store: ProxyStore | None = None,
-    progress: Progress | None = None,
+    progress: ProgressCallback | None = None,
 ) -> Values:
     """Every proxy of every architecture.
 
@@ -90,9 +90,9 @@ def measure(
     same seed. The global generators stay as they are.
 
     Args:
-        space: Where the architectures come from.
+        space: Space of the architectures.
         graphs: N architectures.
-        config: What is measured; None for the defaults.
+        config: Proxies to compute; None for the defaults.
         store: Remembers what was measured; takes up where a stopped measurement was.
         progress: Called with (functions measured, functions in all).
 
@@ -108,7 +108,7 @@ def measure(
         >>> from gnas.spaces import NASBench201
         >>> space = NASBench201()
         >>> config = ProxyConfig(proxies=("params", "macs"))
-        >>> measure(space, space.enumerate()[:3], config).shape
+        >>> compute_proxies(space, space.enumerate()[:3], config).shape
         (3, 2)
     """
     config = config or ProxyConfig()
@@ -141,10 +141,10 @@ def measure_one(
     """The proxies of one architecture, as it is.
 
     Args:
-        space: Where it comes from.
+        space: Space of the architecture.
         graph: The architecture.
-        images: What goes in.
-        config: What is measured.
+        images: Input images.
+        config: Proxies to compute.
 
     Shapes:
         images [B, C, H, W].

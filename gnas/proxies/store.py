@@ -5,17 +5,17 @@ from __future__ import annotations
 from pathlib import Path
 from typing import Any
 
-from gnas.config import differences
+from gnas.config import dict_diff
 from gnas.errors import ConfigError
-from gnas.records import LineLog
-from gnas.runs import plain
+from gnas.jsonl import JsonlLog
+from gnas.runs import to_jsonable
 from gnas.spaces import Space, space_record, space_text
 
 
 class ProxyStore:
-    """Values of architectures by their text; `gnas.proxies.measure` fills it.
+    """Values of architectures by their text; `gnas.proxies.compute_proxies` fills it.
 
-    With a path every value is also written as it is found (`gnas.records.LineLog`): a measurement
+    With a path every value is also written as it is found (`gnas.jsonl.JsonlLog`): a measurement
     that was killed goes on from there. One process at a time may write.
 
     Args:
@@ -24,26 +24,26 @@ class ProxyStore:
 
     def __init__(self, path: str | Path | None = None) -> None:
         self._path = None if path is None else Path(path)
-        self._log: LineLog[tuple[str, tuple[float, ...]]] | None = None
+        self._log: JsonlLog[tuple[str, tuple[float, ...]]] | None = None
         self._values: dict[str, tuple[float, ...]] = {}
         self._facts: dict[str, Any] | None = None
 
     def open(self, space: Space, config: object) -> None:
-        """Says what is measured from now on, and reads the file.
+        """Set the proxies to measure and read the file.
 
         Args:
-            space: Of the architectures.
-            config: What is measured.
+            space: Space of the architectures.
+            config: Proxies to compute.
 
         Raises:
             ConfigError: something else was measured before.
             DataError: the file cannot be read or written, or is not of this class.
         """
         record = space_record(space)
-        facts = {"space": space_text(record), **plain(config)}
+        facts = {"space": space_text(record), **to_jsonable(config)}
         if "sha256" in record:  # of a user's file
             facts["space_sha256"] = record["sha256"]
-        changed = differences(self._facts or facts, facts)
+        changed = dict_diff(self._facts or facts, facts)
         if changed:
             name, (was, now) = next(iter(changed.items()))
             raise ConfigError(
@@ -51,7 +51,7 @@ class ProxyStore:
                 "take another"
             )
         if self._log is None and self._path is not None:
-            self._log = LineLog(self._path, facts, what="proxies", read=_values_of)
+            self._log = JsonlLog(self._path, facts, what="proxies", read=_values_of)
             self._values = dict(self._log.records)
         self._facts = facts
 
@@ -65,7 +65,7 @@ class ProxyStore:
         return len(self._values)
 
     def add(self, text: str, values: tuple[float, ...]) -> None:
-        """Remembers the values of an architecture; DataError if its file cannot be written."""
+        """Remember the values of an architecture; DataError if its file cannot be written."""
         self._values[text] = values
         if self._log is not None:
             self._log.add({"architecture": text, "values": values})

@@ -1,4 +1,4 @@
-"""One page that tells a run: HTML files with all they need inside.
+"""Self-contained HTML reports of runs.
 
 A path is read (`read_report`) into frozen records of sections (`gnas.report.page`), which
 `write_report` makes a page of by templates and a chart library that ship with the package.

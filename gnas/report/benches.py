@@ -8,10 +8,10 @@ from pathlib import Path
 from typing import Any
 
 from gnas.bench.result import RANDOM_PICK
-from gnas.data.files import decoding
+from gnas.data.files import as_data_error
 from gnas.metrics import Interval
 from gnas.report.circumstances import what_was_run
-from gnas.report.formats import axis, duration, format_of, interval, name_of, number
+from gnas.report.formats import axis, duration, format_interval, format_number, format_of, name_of
 from gnas.report.page import (
     Axis,
     Block,
@@ -37,12 +37,12 @@ def bench_report(path: Path, record: Mapping[str, Any], name: str) -> RunReport:
     Args:
         path: The file that holds it.
         record: Its content.
-        name: What the report calls it.
+        name: Name in the report.
 
     Raises:
         DataError: it is no such result.
     """
-    with decoding(path, WHAT):
+    with as_data_error(path, WHAT):
         command = str(record["command"])
         if command.startswith("bench search"):
             tiles, sections = _searchers(record)
@@ -75,7 +75,7 @@ def bench_report(path: Path, record: Mapping[str, Any], name: str) -> RunReport:
 def _about(record: Mapping[str, Any]) -> str:
     table = record["table"]
     rows = table.get("usable") or table.get("architectures") or table.get("rows")
-    return f"{table['name']}, {table['provenance']}, {number(rows)} architectures"
+    return f"{table['name']}, {table['provenance']}, {format_number(rows)} architectures"
 
 
 def _known(record: Mapping[str, Any] | None) -> Interval | None:
@@ -90,7 +90,7 @@ def _of(record: Mapping[str, Any] | None, form: Format = "plain", *, strong: boo
     value = _known(record)
     if value is None:
         return Cell("–")  # noqa: RUF001
-    return Cell(interval(value, form), value.mean, strong=strong)
+    return Cell(format_interval(value, form), value.mean, strong=strong)
 
 
 def _intervals(
@@ -124,9 +124,17 @@ def _predictors(record: Mapping[str, Any]) -> tuple[tuple[Tile, ...], tuple[Sect
         key=lambda row: row["global_bias"]["mean"],
     )
     tiles = (
-        Tile("best Kendall's tau", number(best["kendall_tau"]["mean"], digits=3), _row_name(best)),
-        Tile(f"best pick: {label}", number(pick["picked_score"]["mean"], form), _row_name(pick)),
-        Tile(f"best {label} of the table", number(record["best_score"], form)),
+        Tile(
+            "best Kendall's tau",
+            format_number(best["kendall_tau"]["mean"], digits=3),
+            _row_name(best),
+        ),
+        Tile(
+            f"best pick: {label}",
+            format_number(pick["picked_score"]["mean"], form),
+            _row_name(pick),
+        ),
+        Tile(f"best {label} of the table", format_number(record["best_score"], form)),
         Tile("samples", f"{most:,}", f"{best['seeds']} seeds"),
     )
     charts = (
@@ -260,8 +268,8 @@ def _searchers(record: Mapping[str, Any]) -> tuple[tuple[Tile, ...], tuple[Secti
     best = max(rows, key=lambda row: row["test_acc"]["mean"])
     tiles = (
         Tile("best searcher", str(best["searcher"]), f"after {config['budget']} queries"),
-        Tile("its test accuracy", number(best["test_acc"]["mean"], "percent")),
-        Tile("best of the table", number(record["best_test_acc"], "percent")),
+        Tile("its test accuracy", format_number(best["test_acc"]["mean"], "percent")),
+        Tile("best of the table", format_number(record["best_test_acc"], "percent")),
         Tile("searches each", f"{config['seeds']:,}"),
     )
 
@@ -325,8 +333,8 @@ def _searchers(record: Mapping[str, Any]) -> tuple[tuple[Tile, ...], tuple[Secti
             Cell(f"{row['seeds']:,}", float(row["seeds"])),
             _of(row["test_acc"], "percent", strong=True),
             _of(row["test_regret"][-1], "percent"),
-            Cell(number(row["found_optimum"], "percent"), float(row["found_optimum"])),
-            Cell(number(row["median_queries"]), row["median_queries"]),
+            Cell(format_number(row["found_optimum"], "percent"), float(row["found_optimum"])),
+            Cell(format_number(row["median_queries"]), row["median_queries"]),
             Cell(duration(row["seconds"]), float(row["seconds"])),
         )
         for row in rows
@@ -339,9 +347,9 @@ def _supernets(record: Mapping[str, Any]) -> tuple[tuple[Tile, ...], tuple[Secti
     rows = sorted(record["rows"], key=lambda row: -row["test_acc"]["mean"])
     tiles = (
         Tile("best method", str(rows[0]["method"])),
-        Tile("its test accuracy", number(rows[0]["test_acc"]["mean"], "percent")),
-        Tile("best cell", number(record["best_test_acc"], "percent")),
-        Tile("mean cell", number(record["mean_test_acc"], "percent")),
+        Tile("its test accuracy", format_number(rows[0]["test_acc"]["mean"], "percent")),
+        Tile("best cell", format_number(record["best_test_acc"], "percent")),
+        Tile("mean cell", format_number(record["mean_test_acc"], "percent")),
     )
     names = tuple(str(row["method"]) for row in rows)
     places = range(len(rows))
@@ -419,13 +427,13 @@ def _supernets(record: Mapping[str, Any]) -> tuple[tuple[Tile, ...], tuple[Secti
             Cell(str(row["method"])),
             Cell(str(len(row["seeds"])), float(len(row["seeds"]))),
             _of(row["test_acc"], "percent", strong=True),
-            Cell(number(row["worst"], "percent"), float(row["worst"])),
-            Cell(number(row["rank"]), float(row["rank"])),
+            Cell(format_number(row["worst"], "percent"), float(row["worst"])),
+            Cell(format_number(row["rank"]), float(row["rank"])),
             _of(row["regret"], "percent"),
-            Cell(number(row["skip_share"], "percent"), float(row["skip_share"])),
-            Cell(number(row["joined"], "percent"), float(row["joined"])),
+            Cell(format_number(row["skip_share"], "percent"), float(row["skip_share"])),
+            Cell(format_number(row["joined"], "percent"), float(row["joined"])),
             _of(row.get("tau")),
-            *(Cell(number(row[p], digits=2), row[p]) for p in ("p_darts", "p_random")),
+            *(Cell(format_number(row[p], digits=2), row[p]) for p in ("p_darts", "p_random")),
         )
         for row in rows
     )
@@ -448,9 +456,13 @@ def _topologies(record: Mapping[str, Any]) -> tuple[tuple[Tile, ...], tuple[Sect
     joined = [row for row in rows if row["live_edges"]]
     best = max(rows, key=lambda row: row["mean_acc"])
     tiles = (
-        Tile("best topology: mean accuracy", number(best["mean_acc"], "percent"), _edges(best)),
+        Tile(
+            "best topology: mean accuracy",
+            format_number(best["mean_acc"], "percent"),
+            _edges(best),
+        ),
         Tile("topologies", str(len(rows)), f"{record['num_classes']} up to isomorphism"),
-        Tile("Spearman with the edges", number(record["spearman"], digits=3)),
+        Tile("Spearman with the edges", format_number(record["spearman"], digits=3)),
     )
     chart = Chart(
         "Accuracy by the number of edges",
@@ -501,7 +513,11 @@ def _topologies(record: Mapping[str, Any]) -> tuple[tuple[Tile, ...], tuple[Sect
                 for v in (len(row["edges"]), row["live_edges"], row["cells"])
             ),
             *(
-                Cell(number(row[name], "percent"), float(row[name]), strong=name == "mean_acc")
+                Cell(
+                    format_number(row[name], "percent"),
+                    float(row[name]),
+                    strong=name == "mean_acc",
+                )
                 for name in ("mean_acc", "std_acc", "best_acc")
             ),
             Cell(str(row["isomorphism_class"]), float(row["isomorphism_class"])),

@@ -8,7 +8,7 @@ from pathlib import Path
 from shlex import join
 from typing import Any
 
-from gnas.report.formats import duration, number, settings
+from gnas.report.formats import duration, format_number, settings
 from gnas.report.page import Block, Code, Facts, Section
 
 TIME = "%Y-%m-%d %H:%M UTC"
@@ -28,7 +28,7 @@ def what_was_run(
     Args:
         record: ``config.json``, or of an experiment the JSON object that it wrote.
         file: Its file, whose time is told.
-        seconds: How long the run took.
+        seconds: Duration of the run in seconds.
         more: Further facts.
         hidden: Settings that are left out.
     """
@@ -55,13 +55,13 @@ def what_was_run(
 
 
 def table_facts(table: Mapping[str, Any]) -> list[tuple[str, str]]:
-    """What a record says of the table that it is about."""
+    """Metadata of a table for display, from a run's record."""
     found = []
     for name in _TABLE:
         value = table.get(name)
         if value not in (None, ""):
             label = "Table" if name == "name" else f"{name.capitalize()} of the table"
-            found.append((label, number(value) if isinstance(value, int) else str(value)))
+            found.append((label, format_number(value) if isinstance(value, int) else str(value)))
     return found
 
 

@@ -10,7 +10,7 @@ from collections.abc import Iterator, Mapping, Sequence
 import numpy as np
 
 from gnas.metrics import mean_interval
-from gnas.report.formats import axis, format_of, interval, name_of, number, settings
+from gnas.report.formats import axis, format_interval, format_number, format_of, name_of, settings
 from gnas.report.page import (
     Axis,
     Block,
@@ -25,7 +25,7 @@ from gnas.report.page import (
 )
 
 MAX_DIFFERENCES = 3
-"""Settings by which groups of runs are told apart in their names."""
+"""Settings that distinguish the names of groups of runs."""
 
 
 def compare(runs: Sequence[RunReport]) -> tuple[Section, ...]:
@@ -99,7 +99,7 @@ def _compared(some: Sequence[tuple[RunReport, Outcome]]) -> Iterator[Block]:
 
 def _mean(name: str, values: Sequence[float], *, strong: bool) -> Cell:
     mean = mean_interval(values)
-    return Cell(interval(mean, format_of(name)), mean.mean, strong=strong)
+    return Cell(format_interval(mean, format_of(name)), mean.mean, strong=strong)
 
 
 def _names(runs: Sequence[tuple[str, str]]) -> dict[str, str]:
@@ -209,8 +209,8 @@ def _tests(ended: Mapping[str, Mapping[int, Mapping[str, float]]], name: str) ->
             (
                 Cell(f"{left} − {right}"),  # noqa: RUF001
                 Cell(str(len(seeds)), float(len(seeds))),
-                Cell(interval(mean, format_of(name)), mean.mean, strong=True),
-                Cell(number(p, digits=2), p),
+                Cell(format_interval(mean, format_of(name)), mean.mean, strong=True),
+                Cell(format_number(p, digits=2), p),
             )
         )
     if rows:

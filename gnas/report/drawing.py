@@ -38,7 +38,7 @@ def inline_svg(figure: Figure, label: str) -> Markup:
 
     Args:
         figure: A drawing of an architecture; see `gnas.spaces.Space.draw`.
-        label: What it shows, for those who cannot see it.
+        label: Alternative text for screen readers.
     """
     from matplotlib import rc_context
 

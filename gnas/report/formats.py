@@ -10,7 +10,7 @@ from gnas.metrics import Interval
 from gnas.report.page import Axis, Cell, Format
 
 NOTHING = "–"  # noqa: RUF001
-"""What stands where there is no value."""
+"""Placeholder for a missing value."""
 COUNTS = ("macs", "num_params", "params", "flops")
 LONGEST_VALUE = 300
 """Characters of the longest setting that is shown whole."""
@@ -38,18 +38,20 @@ def name_of(measure: str) -> str:
 
 
 def format_of(measure: str) -> Format:
-    """How numbers of a measure are written."""
+    """Number format of a measure."""
     if measure.endswith("_acc") or measure == "acc":
         return "percent"
     return "count" if measure in COUNTS else "plain"
 
 
-def number(value: float | None, form: Format = "plain", digits: int = 4) -> str:
+def format_number(value: float | None, form: Format = "plain", digits: int = 4) -> str:
     """A number as text.
 
     Example:
-        >>> number(0.91234, "percent"), number(1234567, "count"), number(0.000123)
-        ('91.23 %', '1.235 M', '0.000123')
+        >>> format_number(0.91234, "percent"), format_number(1234567, "count")
+        ('91.23 %', '1.235 M')
+        >>> format_number(0.000123)
+        '0.000123'
     """
     if value is None or not math.isfinite(value):
         return NOTHING
@@ -64,25 +66,25 @@ def number(value: float | None, form: Format = "plain", digits: int = 4) -> str:
     return f"{float(f'{value:.{digits}g}'):g}"  # 100, not 1e+02
 
 
-def measure(name: str, value: float | None) -> str:
+def format_measure(name: str, value: float | None) -> str:
     """The value of a measure as text."""
-    return number(value, format_of(name))
+    return format_number(value, format_of(name))
 
 
-def interval(value: Interval, form: Format = "plain") -> str:
+def format_interval(value: Interval, form: Format = "plain") -> str:
     """A mean, with half of its interval where it has one.
 
     Example:
-        >>> interval(Interval(0.5, 0.48, 0.52), "percent")
+        >>> format_interval(Interval(0.5, 0.48, 0.52), "percent")
         '50.00 ± 2.00 %'
     """
-    mean = number(value.mean, form)
+    mean = format_number(value.mean, form)
     if not math.isfinite(value.high):
         return mean
     half = value.high - value.mean
     if form == "percent":
         return f"{100 * value.mean:.2f} ± {100 * half:.2f} %"
-    return f"{mean} ± {number(half, form, 2)}"
+    return f"{mean} ± {format_number(half, form, 2)}"
 
 
 def duration(seconds: float | None) -> str:
@@ -110,7 +112,9 @@ def cell(name: str, value: float | None, *, strong: bool = False) -> Cell:
     """The cell of a measure in a table."""
     known = value is not None and math.isfinite(value)
     return Cell(
-        measure(name, value), float(value) if known and value is not None else None, strong=strong
+        format_measure(name, value),
+        float(value) if known and value is not None else None,
+        strong=strong,
     )
 
 

@@ -6,7 +6,7 @@ from collections.abc import Iterable
 
 from markupsafe import Markup
 
-from gnas.data.files import MISFITS
+from gnas.data.files import FORMAT_ERRORS
 from gnas.errors import GnasError
 from gnas.report.drawing import inline_svg
 from gnas.report.page import Architecture, Drawing
@@ -15,7 +15,7 @@ from gnas.spaces import READY_MADE, SPACES, Space, space_of_record
 MAX_DRAWN = 40
 """Architectures of a single run that get a drawing."""
 MAX_DRAWING_BYTES = 400_000
-"""Of all these drawings together."""
+"""Maximum total size of the drawings in bytes."""
 
 
 class Gallery:
@@ -58,7 +58,7 @@ class Gallery:
             figures = self.space.draw(self.space.from_str(text))
         except GnasError:
             raise
-        except MISFITS:  # a space of a user's own may draw nothing
+        except FORMAT_ERRORS:  # a space of a user's own may draw nothing
             return []
         return [Drawing(inline_svg(figure, f"{name} cell")) for name, figure in figures.items()]
 

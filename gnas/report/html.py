@@ -15,7 +15,7 @@ from markupsafe import Markup
 
 from gnas.printable import printable
 from gnas.report.page import Axis, Chart, Page, Section, Series
-from gnas.runs import plain
+from gnas.runs import to_jsonable
 
 PALETTE = 8
 """Colours of the style sheet; lines beyond that are dashed, so that no two look the same."""
@@ -75,7 +75,7 @@ def script_json(value: object) -> Markup:
         '{"name":"\\u003c/script\\u003e\\u003c!--"}'
     """
     text = json.dumps(
-        _safe(plain(value)), allow_nan=False, ensure_ascii=True, separators=(",", ":")
+        _safe(to_jsonable(value)), allow_nan=False, ensure_ascii=True, separators=(",", ":")
     )
     for sign in "<>&'":
         text = text.replace(sign, f"\\u{ord(sign):04x}")
@@ -114,7 +114,7 @@ def _charts(sections: Sequence[Section]) -> list[Chart]:
 
 
 def _chart(chart: Chart, run: int) -> dict[str, Any]:
-    """What the page's script draws; architectures are named as its templates are."""
+    """Data of the page's script; architectures are named as its templates are."""
     return {
         "title": chart.title,
         "x": _axis(chart.x),

@@ -1,4 +1,4 @@
-"""What makes runs comparable: equal but for their seed, or measured alike."""
+"""Keys of comparable runs: equal apart from the seed, or measured alike."""
 
 from __future__ import annotations
 
@@ -6,7 +6,7 @@ import json
 from collections.abc import Mapping
 from typing import Any
 
-from gnas.runs import plain
+from gnas.runs import to_jsonable
 
 SEEDS = ("seed", "study", "storage", "plan", "data_dir", "workers")
 """Settings that differ between two runs of the same experiment."""
@@ -20,12 +20,12 @@ def group_of(config: Mapping[str, Any]) -> str:
         ...     {"command": "search random", "seed": 2})
         True
     """
-    return json.dumps(plain(_without(config)), sort_keys=True)
+    return json.dumps(to_jsonable(_without(config)), sort_keys=True)
 
 
 def protocol_of(*facts: Any) -> str:
-    """How runs are measured, as text that is equal where their results may be compared."""
-    return json.dumps(plain(_without(facts)), sort_keys=True)
+    """Protocol of a run as text, equal for runs with comparable results."""
+    return json.dumps(to_jsonable(_without(facts)), sort_keys=True)
 
 
 def _without(value: Any) -> Any:

@@ -9,11 +9,11 @@ from typing import Any, ClassVar, Literal
 from markupsafe import Markup
 
 Format = Literal["plain", "percent", "count"]
-"""How numbers of an axis are written: as they are, fractions in percent, or 1.2 M."""
+"""Number format of an axis: plain, percent, or counts such as 1.2 M."""
 
 
 def _check(*values: float | None) -> None:
-    """Raises TypeError or OverflowError if a value is no number that a page can show."""
+    """Raise TypeError or OverflowError if a value is no number that a page can show."""
     for value in values:
         if isinstance(value, str):
             raise TypeError(f"{value!r:.40} must be a number")
@@ -77,7 +77,7 @@ class Axis:
     form: Format = "plain"
     log: bool = False
     names: tuple[str, ...] = ()
-    """Of an axis of categories: these, from top to bottom; points give their places in it."""
+    """Categories from top to bottom, if the axis is categorical; points give their indices."""
 
 
 @dataclass(frozen=True)
@@ -98,13 +98,13 @@ class Series:
     low: Sequence[float | None] = ()
     high: Sequence[float | None] = ()
     cells: Sequence[int | None] = ()
-    """Of each point, the number of its architecture in `Page.cells`."""
+    """Index of each point's architecture in `Page.cells`."""
     labels: Sequence[str] = ()
-    """Of each point, what it is called."""
+    """Label of each point."""
     symbol: Literal["circle", "square", "diamond", "star", "times"] = "circle"
 
     def __post_init__(self) -> None:
-        """Checks what came from a run's files: OverflowError or TypeError."""
+        """Check what came from a run's files: OverflowError or TypeError."""
         _check(*self.x, *self.y, *self.low, *self.high)
 
 
@@ -151,7 +151,7 @@ class Table:
 
     @property
     def numeric(self) -> tuple[bool, ...]:
-        """Which columns hold numbers."""
+        """Indices of the numeric columns."""
         return tuple(
             any(row[k].value is not None for row in self.rows) for k in range(len(self.columns))
         )
@@ -179,10 +179,10 @@ class Architecture:
 
 @dataclass(frozen=True, kw_only=True)
 class Outcome:
-    """What of a run is compared with other runs."""
+    """Values of a run that are compared with other runs."""
 
     group: str
-    """What runs that differ in their seed alone have in common; see `gnas.report.outcomes`."""
+    """Key shared by runs that differ only in their seed; see `gnas.report.outcomes`."""
     seed: int
     measures: Mapping[str, float] = field(default_factory=dict)
     protocol: str = ""
@@ -191,7 +191,7 @@ class Outcome:
     """The best value so far after 1, 2, ... evaluations, or the value after each epoch."""
     curve_measure: str = ""
     curve_step: str = ""
-    """What a step of the curve is: "evaluation" or "epoch"."""
+    """Unit of the curve's steps: "evaluation" or "epoch"."""
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -220,4 +220,4 @@ class Page:
     runs: tuple[RunReport, ...]
     comparison: tuple[Section, ...] = ()
     facts: Mapping[str, Any] = field(default_factory=dict)
-    """Of the report itself: version and time of writing."""
+    """Version and time of the report."""

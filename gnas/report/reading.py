@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from pathlib import Path
 
-from gnas.data.files import MISFITS, check_regular, read_json
+from gnas.data.files import FORMAT_ERRORS, check_regular, read_json
 from gnas.errors import DataError, GnasError, MissingDataError
 from gnas.report.benches import WHAT, bench_report
 from gnas.report.gallery import MAX_DRAWN
@@ -53,7 +53,7 @@ def read_report(path: Path, space: Space | None = None, drawings: int = MAX_DRAW
         return bench_report(path, record, path.stem)
     except GnasError:
         raise
-    except MISFITS as error:  # what was recorded has a sound form, but cannot be told
+    except FORMAT_ERRORS as error:  # what was recorded has a sound form, but cannot be told
         raise DataError(f"{path} must be a whole run, but: {error!r:.200}") from error
 
 

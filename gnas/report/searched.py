@@ -9,9 +9,9 @@ from typing import Any
 
 import numpy as np
 
-from gnas.data.files import decoding, read_json, read_json_lines
+from gnas.data.files import as_data_error, read_json, read_json_lines
 from gnas.errors import MissingDataError
-from gnas.runs import kind_of_run, reading_config
+from gnas.runs import kind_of_run, open_run_config
 from gnas.search.nasgem.result import NasgemResult
 from gnas.search.nasgem.trace import read_trace
 from gnas.search.objectives import Goal
@@ -45,7 +45,7 @@ class Searched:
 
     @property
     def nasgem(self) -> NasgemResult | None:
-        """What a finished ``gnas search nasgem`` says beyond that."""
+        """Additional results of a finished ``gnas search nasgem``."""
         return self.result if isinstance(self.result, NasgemResult) else None
 
 
@@ -56,7 +56,7 @@ def read_searched(folder: Path) -> Searched:
         MissingDataError: nothing was evaluated yet.
         DataError: a file is damaged.
     """
-    with reading_config(folder) as config:
+    with open_run_config(folder) as config:
         space, goal = config["space"], Goal.of(config["objectives"], config["bounds"])
     if (folder / "result.json").exists():
         of_command = kind_of_run(folder) == "nasgem search"
@@ -72,7 +72,7 @@ def read_searched(folder: Path) -> Searched:
         )
     path = folder / METRICS
     lines = read_json_lines(path, EVALUATIONS) if path.exists() else []
-    with decoding(path, EVALUATIONS):
+    with as_data_error(path, EVALUATIONS):
         evaluations = tuple(map(Evaluation.from_record, lines))
         done = [one for one in evaluations if one.measures is not None]
         if not done:
@@ -100,7 +100,7 @@ def recorded(folder: Path) -> dict[str, Any]:
         MissingDataError: there is none.
         DataError: it is damaged.
     """
-    with reading_config(folder):
+    with open_run_config(folder):
         pass
     found: dict[str, Any] = read_json(folder / "config.json", "the config of such a run")
     return found

@@ -16,9 +16,9 @@ from gnas.report.formats import (
     axis,
     cell,
     duration,
-    measure,
+    format_measure,
+    format_number,
     name_of,
-    number,
 )
 from gnas.report.gallery import MAX_DRAWN, Gallery, space_of
 from gnas.report.outcomes import group_of, protocol_of
@@ -100,7 +100,8 @@ def _about(search: Searched) -> str:
         for o in search.goal.objectives
     )
     bounds = ", ".join(
-        f"{name_of(b.name)} at most {measure(b.name, b.at_most)}" for b in search.goal.bounds
+        f"{name_of(b.name)} at most {format_measure(b.name, b.at_most)}"
+        for b in search.goal.bounds
     )
     return f"Space {search.space['name']}: {goals}" + (f"; {bounds}" if bounds else "")
 
@@ -108,7 +109,7 @@ def _about(search: Searched) -> str:
 def _tiles(search: Searched) -> Iterator[Tile]:
     measures, goal = search.best.measures or {}, search.goal
     for name in _told(search):
-        yield Tile(name_of(name), measure(name, measures.get(name)))
+        yield Tile(name_of(name), format_measure(name, measures.get(name)))
     failed = len(search.evaluations) - len(search.done)
     budget = search.config.get("budget")
     note = f"of {budget:,}" if isinstance(budget, int) and search.result is None else ""
@@ -133,7 +134,9 @@ def _architecture(search: Searched, gallery: Gallery) -> Iterator[Block]:
     yield Code(search.best.architecture, "In the notation of the space")
     more = {k: v for k, v in (search.best.measures or {}).items() if k not in _told(search)}
     if more:
-        yield Facts(tuple((name_of(name), measure(name, value)) for name, value in more.items()))
+        yield Facts(
+            tuple((name_of(name), format_measure(name, value)) for name, value in more.items())
+        )
     network = search.config["evaluator"].get("network")
     nasgem = search.nasgem
     network = dict(nasgem.network or {}) if nasgem is not None else network
@@ -286,8 +289,9 @@ def _foreseen(search: Searched, gallery: Gallery) -> Chart | None:
             Series("as foreseen", "guide", ends, ends, colour=7),
             Series(**{**vars(dots), "x": expected}),
         ),
-        f"Kendall's tau of the {len(pairs)} predictions is {number(tau, digits=2)}: 1 is the true "
-        "order, 0 an order by chance. Predictors learn the order; their scale is approximate.",
+        f"Kendall's tau of the {len(pairs)} predictions is {format_number(tau, digits=2)}: 1 is "
+        "the true order, 0 an order by chance. Predictors learn the order; their scale is "
+        "approximate.",
     )
 
 
@@ -386,21 +390,21 @@ def _choice(search: Searched) -> Iterator[Block]:
     ):
         value = searcher.get(name)
         if value is not None:
-            facts.append((label, number(value) if isinstance(value, int) else str(value)))
+            facts.append((label, format_number(value) if isinstance(value, int) else str(value)))
     pairs = _pairs(search)
     if len(pairs) >= MIN_PAIRS:
         tau = kendall_tau(
             [float(one.expected or 0) for one in pairs],
             [(one.measures or {})[first.name] for one in pairs],
         )
-        told = f"Kendall's tau {number(tau, digits=2)} over {len(pairs)} predictions"
+        told = f"Kendall's tau {format_number(tau, digits=2)} over {len(pairs)} predictions"
         facts.append(("How well it foresaw", f"{told}, each made before its evaluation"))
     facts += _random_start(search)
     yield Facts(tuple(facts))
 
 
 def _random_start(search: Searched) -> Iterator[tuple[str, str]]:
-    """What the random architectures that a search begins with are worth beside those it chose."""
+    """Comparison of a search's initial random architectures with those it chose."""
     start, first = search.config["searcher"].get("start"), search.goal.objectives[0]
     if not isinstance(start, int):
         return
@@ -409,7 +413,7 @@ def _random_start(search: Searched) -> Iterator[tuple[str, str]]:
         values = [(one.measures or {})[first.name] for one in some]
         best = max(values) if first.direction == "max" else min(values)
         mean = float(np.mean(values))
-        return f"best {measure(first.name, best)}, mean {measure(first.name, mean)}"
+        return f"best {format_measure(first.name, best)}, mean {format_measure(first.name, mean)}"
 
     random = [one for one in search.done if one.number < start]
     chosen = [one for one in search.done if one.number >= start]

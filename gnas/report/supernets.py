@@ -8,11 +8,11 @@ from typing import Any
 
 import torch
 
-from gnas.data.files import decoding, read_json
+from gnas.data.files import as_data_error, read_json
 from gnas.metrics import Interval
 from gnas.report.circumstances import next_commands, what_was_run
 from gnas.report.drawing import inline_svg
-from gnas.report.formats import axis, cell, duration, interval, measure, name_of
+from gnas.report.formats import axis, cell, duration, format_interval, format_measure, name_of
 from gnas.report.gallery import MAX_DRAWN, Gallery
 from gnas.report.outcomes import group_of, protocol_of
 from gnas.report.page import (
@@ -57,7 +57,7 @@ def supernet_report(folder: Path, drawings: int = MAX_DRAWN) -> RunReport:
     gallery = Gallery(search_space(trace.config), drawings)
     for epoch in trace.epochs:
         gallery.add(str(epoch["genotype"]))
-    with decoding(folder / "result.json", RESULT):
+    with as_data_error(folder / "result.json", RESULT):
         return RunReport(
             name=folder.resolve().name,
             command=str(record["config"]["command"]),
@@ -105,12 +105,16 @@ def _measures(result: Mapping[str, Any]) -> dict[str, float]:
 
 def _tiles(trace: SearchTrace, result: Mapping[str, Any]) -> Iterator[Tile]:
     found = trace.epochs[trace.epoch - 1]
-    yield Tile("supernet accuracy", measure("val_acc", found["val_acc"]), "validation images")
+    yield Tile(
+        "supernet accuracy", format_measure("val_acc", found["val_acc"]), "validation images"
+    )
     if result:
         yield Tile(
-            "parameters", measure("num_params", result["params"]), "as gnas retrain builds it"
+            "parameters",
+            format_measure("num_params", result["params"]),
+            "as gnas retrain builds it",
         )
-        yield Tile("multiply-accumulates", measure("macs", result["macs"]))
+        yield Tile("multiply-accumulates", format_measure("macs", result["macs"]))
     note = "" if trace.ended else f"of {trace.config.epochs}"
     yield Tile("epochs", str(len(trace.epochs)), note)
     if result:
@@ -260,7 +264,7 @@ def _choice(trace: SearchTrace, result: Mapping[str, Any]) -> Iterator[Block]:
 def _machine(result: Mapping[str, Any]) -> Iterator[tuple[str, str]]:
     if result:
         yield "Threads", f"{result['threads']} in {result['processes']} process(es)"
-        yield "Parameters of the supernet", measure("num_params", result["supernet_params"])
+        yield "Parameters of the supernet", format_measure("num_params", result["supernet_params"])
 
 
 def _next(folder: Path, trace: SearchTrace) -> Section:
@@ -283,16 +287,18 @@ def selection_report(folder: Path, drawings: int = MAX_DRAWN) -> RunReport:
     path = folder / "result.json"
     result = read_json(path, RESULT)
     trace = read_trace(chosen)
-    with decoding(path, RESULT):
+    with as_data_error(path, RESULT):
         gallery = Gallery(space_of_record(result["space"]), drawings)
         test = result["test_acc"]
         accuracy = Interval(test["mean"], _known(test["low"]), _known(test["high"]))
         tiles = (
             Tile(
-                "test accuracy", interval(accuracy, "percent"), f"{len(test['values'])} trainings"
+                "test accuracy",
+                format_interval(accuracy, "percent"),
+                f"{len(test['values'])} trainings",
             ),
-            Tile("parameters", measure("num_params", result["params"])),
-            Tile("multiply-accumulates", measure("macs", result["macs"])),
+            Tile("parameters", format_measure("num_params", result["params"])),
+            Tile("multiply-accumulates", format_measure("macs", result["macs"])),
             Tile("searches", str(len(result["searches"]))),
         )
         blocks: list[Block] = [

@@ -12,7 +12,7 @@ from gnas.data.tables import BenchmarkTable, load_table
 from gnas.errors import ConfigError
 from gnas.metrics import kendall_tau
 from gnas.report.circumstances import next_commands, table_facts
-from gnas.report.formats import axis, cell, measure, name_of, number, settings
+from gnas.report.formats import axis, cell, format_measure, format_number, name_of, settings
 from gnas.report.gallery import MAX_DRAWN, Gallery
 from gnas.report.page import (
     Axis,
@@ -30,7 +30,7 @@ from gnas.report.page import (
 from gnas.spaces import Space, space_record, space_text
 
 BINS = 30
-"""Of a histogram."""
+"""Number of bins of a histogram."""
 MAX_POINTS = 2_000
 """Points of the largest scatter plot: rows at even distances in the order of accuracy."""
 MAX_ROWS = 500
@@ -63,14 +63,14 @@ def table_report(path: Path, own: Space | None = None, drawings: int = MAX_DRAWN
         values = known[first]
         best = int(np.nanargmax(values))
         tiles += [
-            Tile(f"best {name_of(first)}", measure(first, float(values[best]))),
-            Tile(f"mean {name_of(first)}", measure(first, float(np.nanmean(values)))),
+            Tile(f"best {name_of(first)}", format_measure(first, float(values[best]))),
+            Tile(f"mean {name_of(first)}", format_measure(first, float(np.nanmean(values)))),
         ]
         order = [int(k) for k in np.argsort(-values, kind="stable") if np.isfinite(values[k])]
         blocks += _charts(known, first, order)
         agreement = _agreement(table, first)
         if agreement is not None:
-            tiles.append(Tile("Kendall's tau between runs", number(agreement, digits=3)))
+            tiles.append(Tile("Kendall's tau between runs", format_number(agreement, digits=3)))
         sections.append(Section("Measures", tuple(blocks)))
         if space is not None:
             shown = _rows(table, space, gallery, known, order)
@@ -149,7 +149,9 @@ def _charts(known: Mapping[str, NDArray[np.float64]], first: str, order: list[in
                 "architectures", "dots", known[x][both].tolist(), known[y][both].tolist(), colour=4
             )
             title = f"{name_of(y)} against {name_of(x)}"
-            said = f"Kendall's tau {number(tau, digits=3)} over {len(both):,} architectures."
+            said = (
+                f"Kendall's tau {format_number(tau, digits=3)} over {len(both):,} architectures."
+            )
             found.append(Chart(title, axis(x), axis(y), (dots,), said))
     return found
 

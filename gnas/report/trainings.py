@@ -6,9 +6,9 @@ from collections.abc import Iterator, Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
-from gnas.data.files import decoding, read_json
+from gnas.data.files import as_data_error, read_json
 from gnas.report.circumstances import next_commands, what_was_run
-from gnas.report.formats import axis, cell, duration, measure, name_of
+from gnas.report.formats import axis, cell, duration, format_measure, name_of
 from gnas.report.gallery import Gallery
 from gnas.report.outcomes import group_of, protocol_of
 from gnas.report.page import (
@@ -51,7 +51,7 @@ def training_report(folder: Path, own: Space | None = None) -> RunReport:
     result = read_json(path, RESULT) if ended else {}
     gallery = Gallery(plan.space)
     text = plan.architecture
-    with decoding(path, RESULT):
+    with as_data_error(path, RESULT):
         rows = result.get("rows") or []
         sections = [
             Section(
@@ -97,13 +97,13 @@ def _tiles(
         yield Tile("test accuracy", _share(first["test_acc"]), _times(first))
         if first.get("test_top5"):
             yield Tile("top-5 accuracy", _share(first["test_top5"]))
-        yield Tile("parameters", measure("num_params", first["params"]))
-        yield Tile("multiply-accumulates", measure("macs", first["macs"]))
+        yield Tile("parameters", format_measure("num_params", first["params"]))
+        yield Tile("multiply-accumulates", format_measure("macs", first["macs"]))
         yield Tile("took", duration(result.get("seconds")))
         return
     last = [*trainings.values()][-1][-1]
-    yield Tile("training loss", measure("train_loss", last["train_loss"]))
-    yield Tile("training accuracy", measure("train_acc", last["train_acc"]))
+    yield Tile("training loss", format_measure("train_loss", last["train_loss"]))
+    yield Tile("training accuracy", format_measure("train_acc", last["train_acc"]))
     yield Tile("epochs", str(int(last["epoch"])), f"of {plan.config.epochs}")
     if len(plan.trainings()) > 1:
         yield Tile("trainings begun", str(len(trainings)), f"of {len(plan.trainings())}")
@@ -194,7 +194,7 @@ def _curves(trainings: Mapping[str, Sequence[Mapping[str, Any]]]) -> Iterator[Ch
 
 
 def _mistakes(result: Mapping[str, Any]) -> list[Section]:
-    """What was taken for what, where a single training says it."""
+    """Confusion matrix, if a single training recorded one."""
     confusion = result.get("confusion")
     names = (result.get("data") or {}).get("class_names") or []
     if not confusion or len(confusion) > MAX_CLASSES_SHOWN:

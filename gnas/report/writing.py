@@ -7,7 +7,7 @@ from collections.abc import Callable, Sequence
 from pathlib import Path
 
 from gnas import __version__
-from gnas.data.files import replacing
+from gnas.data.files import atomic_write
 from gnas.errors import MissingDataError
 from gnas.report.circumstances import TIME
 from gnas.report.comparison import compare
@@ -30,7 +30,7 @@ WATCHED = ("*.json", "*.jsonl", "*/metrics.jsonl", "*/result.json", "*/*/metrics
 def write_report(
     paths: Sequence[Path], out: Path, *, space: Space | None = None, live: bool = False
 ) -> Page:
-    """Writes the report of runs as one HTML file, whole or not at all.
+    """Write the report of runs as one HTML file, whole or not at all.
 
     Args:
         paths: Runs' folders, results or tables; see `gnas.report.read_report`.
@@ -54,7 +54,7 @@ def write_report(
         comparison=compare(runs) if len(runs) > 1 else (),
         facts={"version": __version__, "written": time.strftime(TIME, time.gmtime())},
     )
-    with replacing(out) as temporary:
+    with atomic_write(out) as temporary:
         temporary.write_text(render(page), encoding="utf-8")
     return page
 
@@ -67,7 +67,7 @@ def watch_report(
     every_s: float = EVERY_S,
     report: Callable[[str], None] = lambda text: None,
 ) -> Page:
-    """Writes the report anew whenever files of a run change, until all runs have ended.
+    """Write the report anew whenever files of a run change, until all runs have ended.
 
     A run that has not come far enough to be told is waited for.
 

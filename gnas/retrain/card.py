@@ -8,10 +8,10 @@ from typing import Any
 
 from torch import nn
 
-from gnas.data.files import replacing
-from gnas.data.train_test import TrainTestImages
+from gnas.data.classification import TrainTestImages
+from gnas.data.files import atomic_write
 from gnas.models.saved import NetworkFacts, save_network
-from gnas.runs import plain
+from gnas.runs import to_jsonable
 from gnas.spaces import Space
 from gnas.spaces.networks import NetworkConfig
 
@@ -72,10 +72,10 @@ def save_trained(
         mean=tuple(value / 255 for value in images.scaling.mean),
         std=tuple(value / 255 for value in images.scaling.std),
         classes=images.classes,
-        details=plain(details),
+        details=to_jsonable(details),
     )
     save_network(folder, network, facts)
-    with replacing(folder / "README.md") as temporary:
+    with atomic_write(folder / "README.md") as temporary:
         temporary.write_text(model_card(facts), encoding="utf-8")
 
 
@@ -102,7 +102,7 @@ def model_card(facts: NetworkFacts) -> str:
         facts.architecture,
         "```",
         "",
-        *_table({**plain(facts.config), "images": shape}),
+        *_table({**to_jsonable(facts.config), "images": shape}),
         *_table(
             {
                 "parameters": f"{details['result']['params']:,}",

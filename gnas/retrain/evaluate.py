@@ -9,9 +9,9 @@ from typing import Any
 import torch
 from torch import nn
 
-from gnas.data.batches import Scaling
+from gnas.data.batches import Normalization
+from gnas.data.classification import TrainTestImages, open_train_test
 from gnas.data.config import TrainTestConfig
-from gnas.data.train_test import TrainTestImages, open_train_test
 from gnas.errors import DataError
 from gnas.models.counting import num_macs, num_params
 from gnas.models.saved import NetworkFacts
@@ -54,7 +54,7 @@ def evaluate_network(
         DataError: the images are not of the classes or channels of the network.
         MissingDataError: there are no images.
     """
-    scaling = Scaling(
+    scaling = Normalization(
         tuple(255 * value for value in facts.mean or (0.0,) * facts.config.in_channels),
         tuple(255 * value for value in facts.std or (1 / 255,) * facts.config.in_channels),
     )
@@ -65,14 +65,14 @@ def evaluate_network(
     shape = (opened.in_channels, images.size, images.size)
     found = evaluate(
         network,
-        opened.once("test", EVAL_BATCH, device=device),
+        opened.eval_batches("test", EVAL_BATCH, device=device),
         opened.num_classes,
         device=device,
     )
     return {
         "command": COMMAND,
         "architecture": facts.architecture,
-        "data": {**opened.facts(), "read": opened.line("test")},
+        "data": {**opened.metadata(), "read": opened.line("test")},
         "classes": facts.classes or opened.classes,
         "metrics": found.facts("test"),
         "confusion": found.confusion,

@@ -9,7 +9,7 @@ from typing import Any
 from torch import nn
 from torch_geometric.data import Data
 
-from gnas.data.train_test import Part, TrainTestImages
+from gnas.data.classification import Part, TrainTestImages
 from gnas.retrain.config import RetrainConfig
 from gnas.retrain.state import Training
 from gnas.spaces import Space
@@ -96,10 +96,12 @@ def retrain(
         run_epochs(
             training,
             epochs=config.epochs,
-            steps_per_epoch=loader.per_pass,
+            steps_per_epoch=loader.batches_per_epoch,
             batches=loader.stream,
             step=training.learn,
-            end_epoch=lambda _, epoch: _end_epoch(training, images, epoch, loader.per_pass),
+            end_epoch=lambda _, epoch: _end_epoch(
+                training, images, epoch, loader.batches_per_epoch
+            ),
             record=record,
             report=report,
             report_every=SYNC_EVERY if device.startswith("cuda") else 1,
@@ -136,7 +138,7 @@ def evaluate_part(
     config, context = training.config, training.context
     return evaluate(
         network,
-        images.once(
+        images.eval_batches(
             part, EVAL_BATCH, device=training.device, rank=context.rank, world=context.size
         ),
         images.num_classes,

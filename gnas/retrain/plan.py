@@ -24,7 +24,7 @@ from gnas.retrain.trainings import (
     recorded_trainings,
     resumed_trainings,
 )
-from gnas.runs import NOTICE, check_unchanged, reading_config
+from gnas.runs import NOTICE, check_same_config, open_run_config
 from gnas.spaces import Space, space_of_record, space_record
 from gnas.spaces.networks import NetworkConfig
 
@@ -168,7 +168,7 @@ def planned(folder: Path) -> RetrainPlan:
         MissingDataError: there is no run.
         DataError: its ``config.json`` is damaged or of something else.
     """
-    with reading_config(folder, COMMAND) as record:
+    with open_run_config(folder, COMMAND) as record:
         return RetrainPlan(
             **vars(recorded_trainings(record)),
             space=space_of_record(record["space"], run=True),
@@ -196,7 +196,7 @@ def resumed_plan(
     if asked_for is not None:
         was = {"space": space_record(plan.space), "architecture": plan.architecture}
         wanted = {"space": space_record(asked_for[0]), "architecture": asked_for[1]}
-        check_unchanged(folder, was, wanted)
+        check_same_config(folder, was, wanted)
     return plan
 
 

@@ -13,9 +13,9 @@ from typing import Any
 import torch
 from torch_geometric.data import Data
 
-from gnas.data.files import MISFITS, read_json
+from gnas.data.classification import TrainTestImages, open_train_test
+from gnas.data.files import FORMAT_ERRORS, read_json
 from gnas.data.fitting import FEWER
-from gnas.data.train_test import TrainTestImages, open_train_test
 from gnas.errors import ConfigError, DataError
 from gnas.loggers import RunLog, RunLogger, logging_run
 from gnas.models.counting import num_macs, num_params
@@ -24,7 +24,7 @@ from gnas.retrain.loop import RetrainResult, retrain
 from gnas.retrain.plan import RetrainPlan, network_of, planned, with_params
 from gnas.retrain.state import Training
 from gnas.retrain.trainings import COMMAND, MAX_PARAMS, ended_before
-from gnas.runs import NOTICE, environment, plain, working_in, write_config, write_result
+from gnas.runs import NOTICE, environment, run_folder_lock, to_jsonable, write_config, write_result
 from gnas.spaces import Space, space_record
 from gnas.spaces.networks import NetworkConfig
 from gnas.training.devices import oom_hint
@@ -65,7 +65,7 @@ def run_retrain(
     Raises:
         GnasError: see `open_train_test`, `RunRecord` and `retrain`.
     """
-    with working_in(out if context.is_main else None):
+    with run_folder_lock(out if context.is_main else None):
         return _run(plan, device, context, out, resume, report, loggers)
 
 
@@ -79,7 +79,7 @@ def _run(
     loggers: Sequence[RunLogger],
 ) -> dict[str, Any]:
     images = open_train_test(plan.images)
-    data, line = images.facts(), images.line()
+    data, line = images.metadata(), images.line()
     wanted = plan.config.batch_size
     plan = plan.fitted(len(images.rows["train"]), context.size)
     plan = with_params(plan, in_channels=images.in_channels, num_classes=images.num_classes)
@@ -105,7 +105,7 @@ def _run(
         folder = None if out is None else out / name
         notify = partial(report, name)
         own = folder if context.is_main else None
-        with working_in(own), logging_run(own, loggers) as log:
+        with run_folder_lock(own), logging_run(own, loggers) as log:
             results.append(
                 _one(single, images, data, device, context, folder, resume, notify, log)
             )
@@ -251,12 +251,12 @@ def _finished(folder: Path, plan: RetrainPlan, data: dict[str, Any]) -> dict[str
         config, found = record["config"]["retrain"], dict(record["data"])
         found.pop("read", None)  # of files that do not matter, too
         _row([record])
-    except (DataError, *MISFITS) as error:
+    except (DataError, *FORMAT_ERRORS) as error:
         raise DataError(
             f"{path} must be the result of a training, but cannot be read as one ({error!r:.80}); "
             "remove it to have its last epochs trained again"
         ) from error
-    if config != plain(plan.config) or found != plain(data):
+    if config != to_jsonable(plan.config) or found != to_jsonable(data):
         raise DataError(
             f"{path} must be of the training and the images that are asked for, but is of others"
         )
@@ -338,8 +338,8 @@ def _row(results: Sequence[dict[str, Any]]) -> dict[str, Any]:
     """One size: what it is, and each measure's mean and standard deviation over the seeds."""
     first = results[0]
     row: dict[str, Any] = {
-        "layers": plain(first["config"]["retrain"])["layers"],
-        "channels": plain(first["config"]["retrain"])["channels"],
+        "layers": to_jsonable(first["config"]["retrain"])["layers"],
+        "channels": to_jsonable(first["config"]["retrain"])["channels"],
         "params": first["params"],
         "macs": first["macs"],
         "repeats": len(results),

@@ -9,7 +9,7 @@ from pathlib import Path
 from typing import Any, cast
 
 from gnas.data.config import PROXY_SIZE
-from gnas.data.files import MISFITS, decoding, read_text
+from gnas.data.files import FORMAT_ERRORS, as_data_error, read_text
 from gnas.data.names import TrainDataset
 from gnas.errors import DataError
 from gnas.retrain.config import NO_SIZES, PRESETS, SIZES
@@ -76,7 +76,7 @@ def run_source(folder: Path) -> RunSource | None:
     record = _read(path)
     config = record.get("config")
     if isinstance(config, dict) and isinstance(config.get("evaluator"), dict):
-        with decoding(path, "the config of a run"):
+        with as_data_error(path, "the config of a run"):
             config = _flat(config)
     if not isinstance(config, dict) or not isinstance(config.get("images"), dict):
         return None
@@ -102,7 +102,7 @@ def run_source(folder: Path) -> RunSource | None:
             mean=tuple(float(value) / 255 for value in data.get("mean", ())),
             std=tuple(float(value) / 255 for value in data.get("std", ())),
         )
-    except MISFITS as error:
+    except FORMAT_ERRORS as error:
         raise DataError(f"{path} must be the config of a run, but: {error!r:.120}") from error
 
 

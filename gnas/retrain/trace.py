@@ -5,7 +5,7 @@ from __future__ import annotations
 from pathlib import Path
 from typing import Any
 
-from gnas.data.files import decoding, read_json_lines
+from gnas.data.files import as_data_error, read_json_lines
 from gnas.errors import MissingDataError
 from gnas.retrain.plan import RetrainPlan, planned
 from gnas.training.recording import METRICS
@@ -29,7 +29,7 @@ def read_trainings(folder: Path) -> tuple[RetrainPlan, dict[str, list[dict[str, 
             continue
         what = "the metrics of a training"
         lines = read_json_lines(path, what)
-        with decoding(path, what):
+        with as_data_error(path, what):
             epochs = [_numbers(line) for line in lines]
         if epochs:
             found[name] = epochs

@@ -9,14 +9,14 @@ from itertools import chain
 from pathlib import Path
 from typing import Any, Self, get_args
 
-from gnas.config import field_names, from_record, shared_out
+from gnas.config import field_names, from_record, split_settings
 from gnas.data.config import TRAIN_SIZE, TrainTestConfig
-from gnas.data.files import decoding, read_json
+from gnas.data.files import as_data_error, read_json
 from gnas.data.fitting import suited_batch
 from gnas.data.names import TrainDataset
 from gnas.errors import ConfigError
 from gnas.retrain.config import NO_SIZES, PRESETS, SIZES, RetrainConfig
-from gnas.runs import check_unchanged, plain, reading_config
+from gnas.runs import check_same_config, open_run_config, to_jsonable
 from gnas.spaces.names import SPACE_HOMES, network_config
 
 COMMAND = "retrain"
@@ -136,7 +136,7 @@ def plan_trainings(
             f"unknown dataset '{dataset}'; choose from {sorted(get_args(TrainDataset))}"
         )
     sizes = _sizes(layers)
-    training, seeing = shared_out(
+    training, seeing = split_settings(
         of_networks(changes), RetrainConfig, TrainTestConfig, own=("dataset",)
     )
     images = TrainTestConfig(dataset=dataset, **seeing)
@@ -198,15 +198,15 @@ def resumed_trainings(folder: Path, changes: Mapping[str, Any]) -> Trainings:
         MissingDataError: there is no run.
         DataError: its ``config.json`` is damaged or of something else.
     """
-    with reading_config(folder, COMMAND) as record:
+    with open_run_config(folder, COMMAND) as record:
         plan = recorded_trainings(record)
         networks = network_config(record["space"]["name"])
     moved = {name: value for name, value in changes.items() if name in MAY_CHANGE}
     plan = dataclasses.replace(plan, images=dataclasses.replace(plan.images, **moved))
     was: dict[str, Any] = (
-        {} if networks is None else of_networks(plain(networks())).get("network", {})
+        {} if networks is None else of_networks(to_jsonable(networks())).get("network", {})
     )
-    was |= {**plan.config.network, **plain(plan.images), **plain(plan.config)}
+    was |= {**plan.config.network, **to_jsonable(plan.images), **to_jsonable(plan.config)}
     was |= {"repeats": plan.repeats}
     was["layers"] = list(plan.layers) or [plan.config.layers]
     raised = changes.get("epochs", 0)
@@ -221,7 +221,7 @@ def resumed_trainings(folder: Path, changes: Mapping[str, Any]) -> Trainings:
     asked = dict(changes)
     if "layers" in asked:
         asked["layers"] = list(_sizes(asked["layers"]))
-    check_unchanged(folder, was, asked)
+    check_same_config(folder, was, asked)
     return plan
 
 
@@ -235,5 +235,5 @@ def ended_before(folder: Path, epochs: int) -> bool:
     path, what = folder / "result.json", "the result of a training"
     if not path.exists():
         return False
-    with decoding(path, what):
+    with as_data_error(path, what):
         return bool(read_json(path, what)["config"]["retrain"]["epochs"] < epochs)

@@ -1,4 +1,4 @@
-"""Searches: who is asked for the next architecture, and who finds the best one.
+"""Architecture search: searchers, evaluators and the loop between them.
 
 `run_search` joins a space, a searcher and an evaluator. Searchers (`SEARCHERS`) are asked for
 architectures and told their measures; Optuna samplers, `NASGEMSampler` for example, let them

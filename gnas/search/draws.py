@@ -12,11 +12,11 @@ from gnas.graphs import DenseBatch, distinct
 from gnas.spaces.base import Space
 
 MAX_TRIES = 200
-"""Draws for one cell before the space is taken to have no further one."""
+"""Maximum number of draws for one new cell; then the space counts as exhausted."""
 MAX_ROUNDS = 20
-"""Draws of a whole pool, together, before the space is taken to have no more cells."""
+"""Maximum number of draws for a pool; then the space counts as exhausted."""
 CHUNK_SIZE = 5_000
-"""Cells of a drawn pool that are looked at together."""
+"""Number of drawn cells processed at a time."""
 CELLS, POOL_DRAW = range(2)
 """Streams of the seed."""
 
@@ -27,9 +27,9 @@ def draw_candidates(space: Space, count: int, *, seed: int, min_nodes: int = 1) 
     The first n are the same for every ``count`` from n on.
 
     Args:
-        space: Where to draw from.
-        count: How many.
-        seed: Fixes them.
+        space: Space to draw from.
+        count: Number of cells.
+        seed: Seed of the draw.
         min_nodes: Fewest live nodes.
 
     Raises:
@@ -39,7 +39,7 @@ def draw_candidates(space: Space, count: int, *, seed: int, min_nodes: int = 1) 
     for k in range(count):
         rng = np.random.default_rng((seed, CELLS, k))
         for _ in range(MAX_TRIES):
-            cell = space.live(space.sample_batch(1, rng))
+            cell = space.prune(space.sample_batch(1, rng))
             key = int(space.keys(cell)[0])
             if int(cell.num_nodes[0]) >= min_nodes and key not in seen:
                 break
@@ -58,9 +58,9 @@ def draw_pool(space: Space, count: int, *, seed: int, min_nodes: int = 1) -> Den
     """The cells that bootstrap optimisation scores: live and pairwise different.
 
     Args:
-        space: Where to draw from.
+        space: Space to draw from.
         count: Most cells; fewer where the space runs out of different ones.
-        seed: Fixes them.
+        seed: Seed of the draw.
         min_nodes: Fewest live nodes.
 
     Raises:
@@ -92,5 +92,5 @@ def _live_draws(space: Space, count: int, seed: int, min_nodes: int) -> Iterator
             space.sample_batch(count, rng)
         )  # fmt: skip
         for start in range(0, len(drawn), CHUNK_SIZE):
-            cells = space.live(drawn[start : start + CHUNK_SIZE])
+            cells = space.prune(drawn[start : start + CHUNK_SIZE])
             yield cells[cells.num_nodes >= min_nodes]

@@ -33,7 +33,7 @@ def non_dominated(values: Values, violation: Values | None = None) -> list[int]:
     order = [i for i in np.lexsort(-values.T[::-1]).tolist() if allowed[i]]
     front = np.empty((0, values.shape[1]))
     found: list[int] = []
-    for i in order:  # whoever dominates i comes before it
+    for i in order:  # rows that dominate i come before it
         if not (front >= values[i]).all(1).any():
             front = np.vstack([front, values[i]])
             found.append(i)
@@ -66,13 +66,13 @@ def pareto_order(values: Values, violation: Values | None = None) -> Indices:
 
 
 def _first_front(values: Values) -> NDArray[np.bool_]:
-    """Which rows no other dominates, equal ones included: bool [N]."""
+    """Mask of the non-dominated rows, equal ones included: bool [N]."""
     at_least = (values[:, None] >= values[None]).all(2)  # [i, j]: i is nowhere worse than j
     return np.asarray(~(at_least & ~at_least.T).any(0), dtype=bool)
 
 
 def crowding(values: Values) -> Values:
-    """How far apart the neighbours of each row are, summed over the objectives: float64 [N].
+    """Crowding distance of each row, summed over the objectives: float64 [N].
 
     Infinite at both ends of every objective.
     """
@@ -128,7 +128,7 @@ def hypervolume_improvement(points: Values, front: Values, reference: Values) ->
 
     Args:
         points: Objectives, float64 [N, M].
-        front: Of what is known, float64 [F, M].
+        front: Known front, float64 [F, M].
         reference: See `hypervolume`, float64 [M].
     """
     m = points.shape[1]

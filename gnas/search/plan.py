@@ -14,13 +14,13 @@ from gnas.config import (
     configuration,
     field_names,
     from_record,
-    shared_out,
+    split_settings,
 )
 from gnas.data.config import ProxyImagesConfig
 from gnas.data.names import ProxyDataset
 from gnas.data.places import table_path
 from gnas.errors import ConfigError
-from gnas.runs import check_unchanged, plain, reading_config
+from gnas.runs import check_same_config, open_run_config, to_jsonable
 from gnas.search.objectives import Bound, Goal, Objective
 from gnas.search.settings import SETTINGS
 from gnas.spaces.names import check_space, network_config
@@ -31,7 +31,7 @@ from gnas.user_code import Source
 MAY_CHANGE = ("budget", "data_dir", "table", "evaluate", "space")
 """Fields of a plan that a resumed search may have otherwise: how much, and where files are."""
 NEVER_GIVEN = ("settings", "training", "in_channels", "num_classes")
-"""What no option says: groups of settings, and what follows from the images."""
+"""Fields without an option: groups of settings, and those derived from the images."""
 BUDGET = 100
 """Choice: architectures that a search evaluates where nothing is said."""
 
@@ -103,7 +103,7 @@ class SearchPlan:
                 network(**self.training.get("network", {}))
 
     def check_files(self) -> None:
-        """Checks that the files that it names are there.
+        """Check that the files that it names are there.
 
         Raises:
             GnasError: one is not.
@@ -120,7 +120,7 @@ class SearchPlan:
         return from_record(ProxyImagesConfig, {**own, **self.training.get("images", {})})
 
     def recipe(self) -> ProxyRecipe:
-        """How candidates are trained."""
+        """Training recipe of candidates."""
         flip = {"flip": self.dataset != "digits"}
         return from_record(ProxyRecipe, {**flip, **self.training.get("recipe", {})})
 
@@ -146,7 +146,7 @@ def plan_search(searcher: str, **options: Any) -> SearchPlan:
         else:
             known = set().union(*map(field_names, groups.values()))
             rest = {name: others.pop(name) for name in {*others} - known}
-    shares = shared_out(others, *groups.values(), own=NEVER_GIVEN)
+    shares = split_settings(others, *groups.values(), own=NEVER_GIVEN)
     found = dict(zip(groups, shares, strict=True))
     if rest:
         found["network"] = rest
@@ -162,7 +162,7 @@ def planned(folder: Path) -> SearchPlan:
         MissingDataError: there is no run.
         DataError: its ``config.json`` is damaged or of something else.
     """
-    with reading_config(folder) as record:
+    with open_run_config(folder) as record:
         plan = recorded_plan(record)
         for name in ("objectives", "at_most", "table"):
             plan[name] = tuple(plan[name])
@@ -181,16 +181,16 @@ def recorded_plan(record: Mapping[str, Any]) -> dict[str, Any]:
 
 
 def _effective(plan: SearchPlan, record: Mapping[str, Any]) -> dict[str, Any]:
-    """Whatever a command may say of a search, with the value that it has in a run."""
-    found = plain(SETTINGS[plan.searcher](**plan.settings))
+    """Every option of a search, with its value in a run."""
+    found = to_jsonable(SETTINGS[plan.searcher](**plan.settings))
     if not plan.table and plan.evaluate is None:
         network = network_config(plan.space)
-        found |= {**plain(plan.images()), **plain(plan.recipe())}
+        found |= {**to_jsonable(plan.images()), **to_jsonable(plan.recipe())}
         found |= {
-            **({} if network is None else plain(network())),
+            **({} if network is None else to_jsonable(network())),
             **record["evaluator"]["network"],
         }
-    found |= plain(vars(plan))
+    found |= to_jsonable(vars(plan))
     found |= {"objectives": record["objectives"], "at_most": record["bounds"]}
     found |= {"parallel": record["parallel"]}
     return {name: value for name, value in found.items() if name not in NEVER_GIVEN}
@@ -204,7 +204,7 @@ def resumed_plan(
     Args:
         folder: The run's.
         searcher: Its searcher.
-        options: What was asked for beside resuming, as for `plan_search`.
+        options: Options given on resuming, as for `plan_search`.
         storage: The storage again, where it is a database: runs keep no passwords.
 
     Raises:
@@ -216,13 +216,13 @@ def resumed_plan(
     if plan.searcher != searcher:
         raise ConfigError(f"{folder} holds a search by '{plan.searcher}', not by '{searcher}'")
     moved = {name: value for name, value in options.items() if name in MAY_CHANGE}
-    with reading_config(folder) as record:
+    with open_run_config(folder) as record:
         was = _effective(plan, record)
     asked = {name: value for name, value in options.items() if name not in MAY_CHANGE}
     for name, kind in (("objectives", Objective), ("at_most", Bound)):
         if name in asked:
             asked[name] = [str(kind.parse(text)) for text in asked[name]]
-    check_unchanged(folder, was, asked)
+    check_same_config(folder, was, asked)
     where = resumed_storage(folder, plan.storage, storage)
     plan = dataclasses.replace(plan, **moved, storage=where)
     plan.check_files()

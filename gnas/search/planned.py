@@ -17,7 +17,7 @@ from gnas.evaluate import (
 from gnas.evaluate.table import ALWAYS
 from gnas.evaluate.training import LATENCY
 from gnas.loggers import RunLogger
-from gnas.runs import plain
+from gnas.runs import to_jsonable
 from gnas.search.objectives import Goal
 from gnas.search.plan import SearchPlan
 from gnas.search.result import SearchResult
@@ -36,10 +36,10 @@ def run_plan(
     figures: Draw | None = None,
     loggers: Sequence[RunLogger] = (),
 ) -> SearchResult:
-    """Searches by ``plan`` in a run folder; see `gnas.search.run_search`.
+    """Search by ``plan`` in a run folder; see `gnas.search.run_search`.
 
     Args:
-        plan: What to search for, where and how.
+        plan: Plan of the search.
         out: The run's folder.
         workers: Processes of this machine that evaluate; 0 leaves all to ``gnas worker``.
         resume: Go on with the run in ``out``.
@@ -67,7 +67,7 @@ def run_plan(
         resume=resume,
         storage=plan.storage,
         study=plan.study,
-        plan=plain(
+        plan=to_jsonable(
             {**vars(plan), "storage": None if plan.storage is None else shown(plan.storage)}
         ),
         report=report,
@@ -80,9 +80,9 @@ def open_evaluator(plan: SearchPlan, space: Space, *, made: Collection[str] = ()
     """The plan's evaluator.
 
     Args:
-        plan: Says how is evaluated.
-        space: Of the architectures.
-        made: Measures that whoever calls makes of others, where a table has them not.
+        plan: Plan of the search.
+        space: Space of the architectures.
+        made: Measures that the caller derives from others if the table lacks them.
 
     Raises:
         GnasError: a file is missing or damaged, or settings are impossible.

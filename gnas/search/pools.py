@@ -23,7 +23,7 @@ class Best:
 
     graphs: DenseBatch
     rows: NDArray[np.int64]
-    """Where in the pool each stands, int64 [top]."""
+    """Index of each in the pool, int64 [top]."""
     scores: NDArray[np.float64]
     """Predicted scores, float64 [top]."""
 
@@ -32,7 +32,7 @@ def sample_pool(space: Space, rng: np.random.Generator, count: int = NASGEM_POOL
     """At most ``count`` different live architectures: that many draws without the repeats.
 
     Args:
-        space: Where to draw from.
+        space: Space to draw from.
         rng: Source of randomness.
         count: Draws.
 
@@ -46,7 +46,7 @@ def sample_pool(space: Space, rng: np.random.Generator, count: int = NASGEM_POOL
     """
     if count < 1:
         raise ConfigError(f"a pool must have at least 1 architecture, but got {count}")
-    pool = space.live(space.sample_batch(count, rng))
+    pool = space.prune(space.sample_batch(count, rng))
     return pool[torch.from_numpy(distinct(pool))]
 
 
@@ -58,8 +58,8 @@ def bootstrap(
     Args:
         predictor: A fitted predictor; a higher score is better.
         pool: Candidates; of isomorphic ones only the best predicted counts.
-        top: How many to return; fewer if the pool has fewer.
-        rows: What ``predictor.features`` gives of the pool, where that is known already.
+        top: Number of architectures to return; fewer if the pool has fewer.
+        rows: Features of the pool (``predictor.features``), if already computed.
 
     Raises:
         ConfigError: the pool is empty, ``top`` is less than 1, or the predictor is not fitted.

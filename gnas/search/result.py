@@ -7,7 +7,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, TypeVar
 
-from gnas.data.files import decoding, read_json
+from gnas.data.files import as_data_error, read_json
 from gnas.errors import MissingDataError
 from gnas.search.objectives import Bound, Goal, Objective
 
@@ -23,13 +23,13 @@ class Evaluation:
     measures: Mapping[str, float] | None
     """By name; None if it could not be evaluated."""
     error: str | None = None
-    """Why it could not be evaluated."""
+    """Reason of a failed evaluation."""
     stage: str = ""
     """The evaluator's stage, a longer training for example; empty for the first."""
     expected: float | None = None
-    """What the searcher foresaw of the first objective, where it does."""
+    """Searcher's prediction of the first objective, if it makes any."""
     runs: tuple[Mapping[str, float], ...] = ()
-    """Where each architecture is evaluated with several seeds: the measures by each."""
+    """Measures by seed, if each architecture is evaluated with several seeds."""
 
     @staticmethod
     def from_record(record: Mapping[str, Any]) -> Evaluation:
@@ -54,7 +54,7 @@ class SearchResult:
     command: str
     """``search SEARCHER``."""
     config: Mapping[str, Any]
-    """What was searched for, how and where."""
+    """Settings of the search."""
     space: Mapping[str, Any]
     """Name of the space, and the digest of its file if it has one."""
     objectives: tuple[str, ...]
@@ -82,7 +82,7 @@ class SearchResult:
     failed: int
     """Architectures that could not be evaluated."""
     stopped: str | None
-    """Why the search ended before its budget was spent."""
+    """Reason why the search ended before its budget was spent."""
     seconds: float
     """Wall-clock time, of the last command if the search was resumed."""
     data: Mapping[str, Any] | None = None
@@ -114,7 +114,7 @@ def read_result(folder: Path) -> SearchResult:
             f"--resume {folder}"
         )
     record = read_json(path, "the result of a search")
-    with decoding(path, "the result of a search"):
+    with as_data_error(path, "the result of a search"):
         return checked(SearchResult(**decoded(record)))
 
 

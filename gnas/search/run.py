@@ -15,17 +15,17 @@ from typing import Any, Protocol
 import numpy as np
 from torch_geometric.data import Data
 
-from gnas.config import check_seed, differences, shared_out
-from gnas.data.files import check_regular, decoding, replacing
+from gnas.config import check_seed, dict_diff, split_settings
+from gnas.data.files import as_data_error, atomic_write, check_regular
 from gnas.errors import ConfigError, DataError, GnasError
 from gnas.evaluate import EvaluationJob, Evaluator, FunctionEvaluator
 from gnas.loggers import RunLog, RunLogger, logging_run
 from gnas.runs import (
     NOTICE,
     Figure,
-    plain,
-    reading_config,
-    working_in,
+    open_run_config,
+    run_folder_lock,
+    to_jsonable,
     write_config,
     write_result,
 )
@@ -54,8 +54,8 @@ not its architectures."""
 
 
 @dataclass(frozen=True)
-class Progress:
-    """How far a search is."""
+class SearchProgress:
+    """Progress of a search."""
 
     done: int
     """Architectures that are evaluated or have failed, and were told to the searcher."""
@@ -68,12 +68,12 @@ class Progress:
     is_better: bool
     """Whether the last one is that."""
     notes: tuple[str, ...] = ()
-    """What the searcher had to say since the last report."""
+    """Messages of the searcher since the last report."""
     last: Evaluation | None = None
     """The last one, which may have failed."""
 
 
-Report = Callable[[Progress], None]
+Report = Callable[[SearchProgress], None]
 Found = tuple[dict[str, float] | None, str | None]
 """Measures of an architecture; or None, and why it could not be evaluated."""
 Draw = Callable[[SearchResult], Mapping[str, Figure]]
@@ -104,7 +104,7 @@ def run_search(
     figures: Draw | None = None,
     loggers: Sequence[RunLogger] = (),
 ) -> SearchResult:
-    """Lets a searcher choose architectures of a space and an evaluator measure them.
+    """Let a searcher choose architectures of a space and an evaluator measure them.
 
     The searcher is asked for architecture k when k - ``parallel`` + 1 results are known, or as
     many as it needs (`Searcher.needs`), always in the order of asking. So neither the number of
@@ -119,8 +119,8 @@ def run_search(
         objectives: Names of measures, see `Objective.parse`; None takes ``val_acc`` where the
             evaluator has it, else ``score``.
         constraints: Bounds such as ``macs=50e6``, see `Bound.parse`.
-        settings: Of the searcher, if it is made here.
-        seed: Of the searcher, if it is made here, and of every evaluation.
+        settings: Settings of the searcher, if it is created here.
+        seed: Seed of the searcher, if it is created here, and of every evaluation.
         repeats: Evaluations of each architecture, with seeds ``seed``, ``seed`` + 1, ...; its
             measures are the means over them.
         parallel: Architectures that may be evaluated at once; workers beyond that have nothing to
@@ -179,16 +179,16 @@ def run_search(
     if parallel is None:
         parallel = 1 if evaluator.instant else PARALLEL
     about = space_record(space)
-    facts = plain(
+    facts = to_jsonable(
         {
             "seed": seed,
             "objectives": [*map(str, goal.objectives)],
             "bounds": [*map(str, goal.bounds)],
             "parallel": parallel,
             **({"repeats": repeats} if repeats > 1 else {}),
-            "searcher": {"name": name, **searcher.facts()},
+            "searcher": {"name": name, **searcher.metadata()},
             "space": {k: v for k, v in about.items() if k != "file"},
-            "evaluator": evaluator.facts(),
+            "evaluator": evaluator.metadata(),
         }
     )
     study = study or (out.resolve().name if out is not None else None)
@@ -201,7 +201,7 @@ def run_search(
         "plan": plan,
     }
     job = EvaluationJob(space, facts["space"], evaluator, goal.names)
-    with working_in(out), logging_run(out, loggers) as log:
+    with run_folder_lock(out), logging_run(out, loggers) as log:
         if out is not None:
             _check_folder(out, facts, budget, resume)
         data = evaluator.data_facts()
@@ -255,10 +255,10 @@ def _check(
 
 
 def _check_settings(searcher: str, settings: Mapping[str, Any]) -> None:
-    """Checks settings against the searcher's declaration; a predictor is an object, not one."""
+    """Check settings against the searcher's declaration; a predictor is an object, not one."""
     own = SETTINGS[searcher]
     plain_ones = {k: v for k, v in settings.items() if (searcher, k) != ("predictor", "predictor")}
-    own(**shared_out(plain_ones, own)[0])
+    own(**split_settings(plain_ones, own)[0])
 
 
 def _check_measures(goal: Goal, evaluator: Evaluator) -> None:
@@ -275,7 +275,7 @@ def _check_measures(goal: Goal, evaluator: Evaluator) -> None:
 
 
 def _check_folder(out: Path, facts: Mapping[str, Any], budget: int, resume: bool) -> None:
-    """Checks that the run in ``out``, if there is one, is this one."""
+    """Check that the run in ``out``, if there is one, is this one."""
     if not resume:
         if (out / "config.json").exists():
             raise ConfigError(
@@ -283,8 +283,8 @@ def _check_folder(out: Path, facts: Mapping[str, Any], budget: int, resume: bool
                 f"go on with --resume {out}, or choose another"
             )
         return
-    with reading_config(out) as record:
-        changed = differences({name: record.get(name) for name in facts}, facts)
+    with open_run_config(out) as record:
+        changed = dict_diff({name: record.get(name) for name in facts}, facts)
         before = int(record["budget"])
     if changed:
         name, (was, now) = next(iter(changed.items()))
@@ -340,14 +340,14 @@ def _result(
 
 
 class _Queue(Protocol):
-    """Where architectures are evaluated, in the order of their numbers or otherwise."""
+    """Executor of evaluations, in the order of their numbers or otherwise."""
 
     def put(self, candidates: Sequence[Mapping[str, Any]]) -> None:
         """Has architectures evaluated, sooner or later."""
         ...
 
     def get(self, candidate: Mapping[str, Any]) -> Found:
-        """Waits until one of them is evaluated or has failed: its measures, or why it failed."""
+        """Wait for one evaluation to finish or fail; return its measures or its error."""
         ...
 
 
@@ -377,7 +377,7 @@ class _Search:
         self._notes = 0
 
     def run(self) -> None:
-        """Asks and tells until the budget is spent or the space is exhausted."""
+        """Ask and tell until the budget is spent or the space is exhausted."""
         while len(self.ended) < self.budget:
             if self._ask():
                 self.searcher.prepare()
@@ -397,7 +397,7 @@ class _Search:
         return self.stopped is None and count < self.budget and needed <= len(self.ended)
 
     def _ask(self) -> bool:
-        """Asks for what may be asked for now; whether anything new has to be evaluated."""
+        """Ask for all permitted architectures; return whether any needs an evaluation."""
         new = []
         while self._may_ask():
             number = len(self._asked)
@@ -471,7 +471,7 @@ class _Search:
         notes = tuple(self.searcher.notes[self._notes :])
         self._notes += len(notes)
         self.report(
-            Progress(
+            SearchProgress(
                 len(self.ended), failed, self.budget, self.best, is_better, notes, self.ended[-1]
             )
         )
@@ -498,7 +498,7 @@ class _Lines:
         self._writer: EventFile | None = None
 
     def begin(self, stages: Collection[str], *, resume: bool) -> list[Evaluation]:
-        """Begins anew, or goes on after what a killed process left, which is returned.
+        """Start, or resume after a killed process; return its evaluations.
 
         A last line that it left half written is cut off.
         """
@@ -507,7 +507,7 @@ class _Lines:
         try:
             content = self.path.read_bytes() if resume and self.path.exists() else b""
             whole = content[: content.rfind(b"\n") + 1]
-            with decoding(self.path, "the evaluations of a search"):
+            with as_data_error(self.path, "the evaluations of a search"):
                 found = [Evaluation.from_record(json.loads(line)) for line in whole.splitlines()]
                 if [one.number for one in found] != list(range(len(found))):
                     raise ValueError("its lines are not in order")
@@ -517,7 +517,7 @@ class _Lines:
             if isinstance(error, DataError):
                 raise
             raise DataError(f"{self.path} must be readable, but: {error.strerror}") from error
-        with replacing(self.path) as temporary:
+        with atomic_write(self.path) as temporary:
             temporary.write_bytes(whole)
         if self._events:
             for path in self.path.parent.glob("events.out.tfevents.*"):  # written again
@@ -529,17 +529,17 @@ class _Lines:
         return found
 
     def add(self, found: Evaluation) -> None:
-        """Adds a line."""
+        """Add a line."""
         try:
             with self.path.open("a", encoding="utf-8") as file:
-                file.write(json.dumps(plain(found)) + "\n")
+                file.write(json.dumps(to_jsonable(found)) + "\n")
             self._write_events(found)
         except OSError as error:
             raise DataError(f"{self.path} must be writable, but: {error.strerror}") from error
         self._log.update()
 
     def close(self) -> None:
-        """Ends the file of events."""
+        """End the file of events."""
         if self._writer is not None:
             self._writer.close()
 
@@ -589,7 +589,7 @@ class _Elsewhere:
 
     def get(self, candidate: Mapping[str, Any]) -> Found:
         """See `_Queue`."""
-        key = candidate_key(plain(candidate))
+        key = candidate_key(to_jsonable(candidate))
         if key not in self._ended:
             self._wait(
                 lambda progress: self._watch(progress.done + progress.failed),

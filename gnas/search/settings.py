@@ -71,7 +71,7 @@ class BayesSettings:
     pool: Count = POOL
     """Random candidates."""
     elite: CountOrZero = ELITE
-    """How many of the best lend their neighbours to the pool."""
+    """Number of best architectures whose neighbours join the pool."""
 
 
 @configuration
@@ -85,7 +85,7 @@ class PredictorSettings:
     pool: Count = POOL
     """Random candidates."""
     elite: CountOrZero = ELITE
-    """How many of the best lend their neighbours to the pool; 0 is the bootstrap of NASGEM."""
+    """Number of best architectures whose neighbours join the pool; 0 is NASGEM's bootstrap."""
     explore: bool | None = None
     """Rank by the expected improvement over the best predicted so far instead of by the
     prediction; None does where the predictor knows its uncertainty."""

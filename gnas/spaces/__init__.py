@@ -14,7 +14,7 @@ if TYPE_CHECKING:
     from gnas.spaces.nasbench201 import NASBench201 as NASBench201
     from gnas.spaces.nasgem import NASGEM as NASGEM
     from gnas.spaces.nasgem.wiring import RandomWiring as RandomWiring
-    from gnas.spaces.nasgem.wiring import prior_space as prior_space
+    from gnas.spaces.nasgem.wiring import nasgem_space as nasgem_space
     from gnas.spaces.networks import Networks as Networks
     from gnas.spaces.registry import READY_MADE as READY_MADE
     from gnas.spaces.registry import SPACES as SPACES
@@ -46,7 +46,7 @@ _HOME = {
     "in_notation": "gnas.spaces.registry",
     "load_space": "gnas.spaces.registry",
     "notations": "gnas.spaces.registry",
-    "prior_space": "gnas.spaces.nasgem.wiring",
+    "nasgem_space": "gnas.spaces.nasgem.wiring",
     "space_of_record": "gnas.spaces.registry",
     "space_of_text": "gnas.spaces.registry",
     "space_record": "gnas.spaces.registry",
@@ -68,8 +68,8 @@ __all__ = [
     "Vocabulary",
     "in_notation",
     "load_space",
+    "nasgem_space",
     "notations",
-    "prior_space",
     "space_of_record",
     "space_of_text",
     "space_record",

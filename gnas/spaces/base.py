@@ -51,9 +51,9 @@ class Space(ABC):
     """
 
     name: str
-    """What messages, tables and figures call it; the key in `SPACES` of a built-in one."""
+    """Name in messages, tables and figures; the key in `SPACES` of a built-in space."""
     vocabulary: Vocabulary
-    """How its graphs are read."""
+    """Vocabulary of its graphs."""
     concatenates: bool = False
     """Whether the last node concatenates what enters it, so that nodes share its channels."""
     size: int | None = None
@@ -79,7 +79,7 @@ class Space(ABC):
     """The arguments that it was made with, defaults included."""
 
     def __new__(cls, *args: Any, **kwargs: Any) -> Self:
-        """Keeps the arguments, which are the space's identity."""
+        """Keep the arguments, which are the space's identity."""
         space = super().__new__(cls)
         signature = inspect.signature(cls.__init__)
         if cls.__init__ is object.__init__:
@@ -129,7 +129,7 @@ class Space(ABC):
 
     @property
     def networks(self) -> Networks | None:
-        """How its architectures become networks; None where the space has no ``build``."""
+        """Builder of its networks; None if the space has no ``build``."""
         own = "build" in vars(self) or type(self).build is not Space.build
         return Networks.of(self.build) if own else None
 
@@ -210,7 +210,7 @@ class Space(ABC):
 
         Args:
             graph: An architecture of this space.
-            size: Of `network_config`: ``in_channels``, ``num_classes``, ....
+            size: Arguments of `network_config`: ``in_channels``, ``num_classes``, ....
 
         Shapes:
             See `network`.
@@ -230,7 +230,7 @@ class Space(ABC):
 
     @abstractmethod
     def check(self, graph: Data) -> None:
-        """Raises GraphError if ``graph``, sound as a graph, breaks a rule of this space."""
+        """Raise GraphError if ``graph``, sound as a graph, breaks a rule of this space."""
 
     def sample(self, rng: np.random.Generator) -> Data:
         """One draw from the distribution of `sample_batch`."""
@@ -256,7 +256,7 @@ class Space(ABC):
 
     def _others(self, batch: DenseBatch) -> DenseBatch:
         """The different architectures of a batch that differ from its first one, as they are."""
-        return batch[torch.from_numpy(distinct(self.live(batch))[1:])]
+        return batch[torch.from_numpy(distinct(self.prune(batch))[1:])]
 
     def enumerate(self) -> DenseBatch:
         """Every architecture of the space once, in a fixed order.
@@ -298,7 +298,7 @@ class Space(ABC):
         """
         return suggested(self, trial)
 
-    def live(self, batch: DenseBatch) -> DenseBatch:
+    def prune(self, batch: DenseBatch) -> DenseBatch:
         """The architectures reduced to the nodes that the network is built from."""
         return batch
 
@@ -306,41 +306,41 @@ class Space(ABC):
         """Architectures of this space that stand for those given, in what their networks compute.
 
         Where a space overrides it, architectures of one function share their representative, so
-        that what is measured on a network is measured once. Here: the `live` part.
+        that what is measured on a network is measured once. Here: the pruned graph.
         """
-        return self.live(batch)
+        return self.prune(batch)
 
-    def mended(self, batch: DenseBatch, rng: np.random.Generator) -> DenseBatch:
+    def repair(self, batch: DenseBatch, rng: np.random.Generator) -> DenseBatch:
         """Graphs whose edges were changed at random, by rules that the space can restore.
 
         Here: as they are.
         """
         return batch
 
-    def functional(self, batch: DenseBatch) -> DenseBatch:
-        """What the networks compute: see `gnas.graphs.functional_form`; no dead branch, no skip.
+    def functional_form(self, batch: DenseBatch) -> DenseBatch:
+        """Functional forms of architectures, without dead branches and skip connections.
 
         Raises:
             GraphError: the graphs carry edge operations where this space has none, or reversely.
         """
-        return self.vocabulary.functional(batch)
+        return self.vocabulary.functional_form(batch)
 
     def keys(self, batch: DenseBatch) -> NDArray[np.uint64]:
         """Equal for architectures that are the same network, however they are drawn: uint64 [N].
 
         Raises:
-            GraphError: see `functional`.
+            GraphError: see `functional_form`.
         """
-        return graph_keys(self.functional(batch))
+        return graph_keys(self.functional_form(batch))
 
     def described(
         self, batch: DenseBatch, features: Callable[[DenseBatch], NDArray[np.float64]]
     ) -> NDArray[np.float64]:
-        """What a predictor sees of the live parts of N architectures: [N, F]."""
-        return features(self.live(batch))
+        """Features of the pruned graphs of N architectures: [N, F]."""
+        return features(self.prune(batch))
 
     def validate(self, graph: Data) -> None:
-        """Checks that ``graph`` is an architecture of this space.
+        """Check that ``graph`` is an architecture of this space.
 
         Raises:
             GraphError: says which rule is broken and what was found.
@@ -416,7 +416,7 @@ class Space(ABC):
         return None
 
     def _take(self, name: str | None, build: Callable[..., nn.Module] | None) -> None:
-        """Sets a name and a builder that were given as arguments."""
+        """Set a name and a builder passed as arguments."""
         if name is not None:
             if not isinstance(name, str) or not name.strip():
                 raise ConfigError(f"a space's name must be a text, but got {name!r:.60}")

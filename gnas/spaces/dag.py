@@ -58,7 +58,7 @@ class DagSpace(Space):
         max_edges: Most edges of an architecture; None for any number.
         build: Makes the network of an architecture: ``build(graph, *, in_channels=3,
             num_classes=10, ...)``, see `Space.build`. Subclasses may define the method instead.
-        name: What messages and records call the space.
+        name: Name of the space in messages and records.
 
     Raises:
         ConfigError: an argument is outside its range, or operations have impossible names.
@@ -157,7 +157,7 @@ class DagSpace(Space):
         return pruned[self._is_within(pruned)]
 
     def _is_within(self, pruned: DenseBatch) -> Tensor:
-        """Which pruned cells join input and output by edges that are not too many: bool [N]."""
+        """Pruned cells that connect input and output within the edge limit: bool [N]."""
         num_edges = pruned.adjacency.sum((1, 2))
         return (num_edges > 0) & (num_edges <= self.max_edges)
 
@@ -221,7 +221,7 @@ class DagSpace(Space):
 
     def representative(self, batch: DenseBatch) -> DenseBatch:
         """The architectures with their nodes in a fixed order."""
-        return self.functional(batch)
+        return self.functional_form(batch)
 
     def check(self, graph: Data) -> None:
         """See `Space.check`."""

@@ -31,7 +31,7 @@ MARGIN = 0.2
 
 @dataclass(frozen=True, kw_only=True)
 class Box:
-    """What stands at a node."""
+    """Label of a node."""
 
     text: str
     colour: str
@@ -51,7 +51,7 @@ def architecture_figure(vocabulary: Vocabulary, graph: Data) -> Figure:
     """An architecture with its operations by colour; those on edges in boxes of their own.
 
     Args:
-        vocabulary: What its operations are called.
+        vocabulary: Names of its operations.
         graph: The architecture.
     """
     adjacency, ops = (tensor.tolist() for tensor in to_adjacency(graph))
@@ -88,7 +88,7 @@ def with_operations(
     """Boxes and edges of a graph with operations on its edges, which get boxes of their own.
 
     Args:
-        states: What stands at the nodes, in topological order.
+        states: Labels of the nodes, in topological order.
         operations: Source and target of every edge, its text and its colour.
 
     Returns:
@@ -123,7 +123,7 @@ def graph_figure(
     """A layered drawing of a graph, with one artist for each box ("node K") and edge ("edge I J").
 
     Args:
-        boxes: What stands at the nodes, in topological order.
+        boxes: Labels of the nodes, in topological order.
         edges: Pairs of nodes, the lower one first, and the colour of each edge.
         title: Above the graph.
         legend: Colours by what they mean.

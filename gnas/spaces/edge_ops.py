@@ -21,7 +21,7 @@ from gnas.spaces.suggestions import Trial, pick
 from gnas.spaces.vocabulary import Vocabulary, operation_names
 
 ROLES = ("input", "sum", "output")
-"""Of the feature maps: the first, those between, and the last one, which is a sum too."""
+"""Roles of the feature maps: the first, the inner ones and the last, which is a sum too."""
 MAX_ENUMERABLE = 2**20
 """Choice: spaces with at most so many cells are enumerated."""
 
@@ -50,7 +50,7 @@ class EdgeOpSpace(Space):
         learned: The operations that have weights.
         build: Makes the network of a cell: ``build(graph, *, in_channels=3, num_classes=10,
             ...)``, see `Space.build`. Subclasses may define the method instead.
-        name: What messages and records call the space.
+        name: Name of the space in messages and records.
 
     Raises:
         ConfigError: an argument is outside its range, or operations have impossible names.
@@ -141,9 +141,9 @@ class EdgeOpSpace(Space):
             GraphError: a graph is not a cell of this space.
         """
         if self.size is None or self.size > MAX_COMPARED:
-            return self.live(batch)
+            return self.prune(batch)
         known, first = _functions(self)
-        keys = graph_keys(self.functional(batch))
+        keys = graph_keys(self.functional_form(batch))
         place = np.searchsorted(known, keys).clip(max=len(known) - 1)
         if (known[place] != keys).any():
             row = int(np.flatnonzero(known[place] != keys)[0])
@@ -295,4 +295,4 @@ def _all_cells(num_nodes: int, num_ops: int, first: int) -> DenseBatch:
 @cache
 def _functions(space: EdgeOpSpace) -> tuple[np.ndarray, np.ndarray]:
     """The key of every function, ascending, and the first cell that computes it."""
-    return np.unique(graph_keys(space.functional(space.enumerate())), return_index=True)
+    return np.unique(graph_keys(space.functional_form(space.enumerate())), return_index=True)

@@ -28,7 +28,7 @@ SAMPLES = 33
 
 @dataclass(frozen=True)
 class Layout:
-    """Where a graph is drawn, from left to right, in inches."""
+    """Coordinates of a graph drawing, from left to right, in inches."""
 
     places: NDArray[np.float64]
     """Centres of the boxes [n, 2]."""

@@ -17,21 +17,21 @@ SPACE_HOMES = {
     "nasgem": "gnas.spaces.nasgem.space:NASGEM",
     "toponas": "gnas.spaces.toponas.space:TopoNAS",
 }
-"""Where the spaces are that are complete without an argument. The package of each has a module
-``config`` with ``NETWORK``, the class of its networks' config; what else is there by name,
-`table_images` and `supernet_sizes` say."""
+"""Modules of the spaces that need no argument. The package of each has a module ``config`` with
+``NETWORK``, the class of its networks' config, and perhaps the names read by `table_images` and
+`supernet_sizes`."""
 READY_MADE_HOMES = {
     "dag": "gnas.spaces.dag:DagSpace",
     "edge-ops": "gnas.spaces.edge_ops:EdgeOpSpace",
     "random-wiring": "gnas.spaces.nasgem.wiring:RandomWiring",
 }
-"""Where the spaces are that need arguments, or that differ only in what is drawn."""
+"""Modules of spaces that need arguments or differ only in their sampling."""
 NOTATIONS = ("nasbench101-json", "naslib-nasbench201", "transnas-micro")
 """Names of the foreign notations of architectures; see `gnas.spaces.notations`."""
 
 
 def check_notation(name: str) -> None:
-    """Checks that there is a notation of this name.
+    """Check that there is a notation of this name.
 
     Raises:
         ConfigError: there is none.
@@ -41,7 +41,7 @@ def check_notation(name: str) -> None:
 
 
 def check_space(text: str, *, file: bool = True) -> None:
-    """Checks the name of a space: that there is one of this name, or such a file.
+    """Check the name of a space: that there is one of this name, or such a file.
 
     Args:
         text: See `gnas.spaces.load_space`.

@@ -25,7 +25,7 @@ class Notation:
     name: str
     """Unique among all spaces: commands know it by ``--notation``."""
     about: str
-    """What is written, and who writes it so; with an example."""
+    """Description and origin of the notation, with an example."""
     read: Callable[[str], Data]
     """The architecture of a text, validated; raises GraphError."""
     write: Callable[[Data], str]
@@ -37,7 +37,7 @@ def numbers(text: str, count: int, limit: int, what: str) -> list[int]:
 
     Args:
         text: For example ``(0, 1, 2, 3, 4, 0)``; brackets may be left out.
-        count: How many there must be.
+        count: Expected number.
         limit: They must be in [0, limit).
         what: The notation, for messages.
 

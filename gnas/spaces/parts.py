@@ -121,7 +121,7 @@ def load(weights: str) -> Network:
 
 
 class Ends(Protocol):
-    """What a network's config says about its first and last layer."""
+    """First- and last-layer settings of a network's config."""
 
     @property
     def in_channels(self) -> int:
@@ -180,7 +180,7 @@ def module(
 
     Args:
         architecture: Text of the architecture.
-        version: Of gnas.
+        version: Version of gnas.
         blocks: Functions and classes.
         constants: Values of `CONSTANTS`.
     """

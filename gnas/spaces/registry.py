@@ -63,7 +63,7 @@ def load_space(text: str) -> Space:
 
 
 def space_record(space: Space) -> dict[str, Any]:
-    """What a record keeps of a space: its ``name`` and ``args``, as JSON has them.
+    """JSON record of a space: its ``name`` and ``args``.
 
     The name of a space of a user's own is ``FILE.py:NAME``; the ``sha256`` of the file and its
     place, ``file``, are kept beside it. The rows of a table are of the table's space. A function
@@ -94,7 +94,7 @@ def space_record(space: Space) -> dict[str, Any]:
 
 
 def _named(value: Any) -> Any:
-    """What JSON keeps of an argument: of a function its name and its file's digest."""
+    """JSON record of an argument; a function by its name and its file's digest."""
     if isinstance(value, set | frozenset):
         return sorted(value)
     if not callable(value):
@@ -119,7 +119,7 @@ def space_of_record(record: Any, space: Space | None = None, *, run: bool = Fals
     """The space that `space_record` wrote down.
 
     Args:
-        record: What it wrote, or JSON made of it.
+        record: Record to restore, or its JSON.
         space: The space that the record must be of, where the reader has it.
         run: Whether to run the user's file that a record names. Only for records that the user
             of this machine has written.
@@ -283,7 +283,7 @@ def loaded_space(source: Source, args: Mapping[str, Any]) -> Space:
 
     Args:
         source: A space, or a class or function that makes one.
-        args: What that is called with.
+        args: Arguments of the call.
 
     Raises:
         ConfigError: the file changed or cannot be run, or gives no space.
@@ -299,7 +299,7 @@ def loaded_space(source: Source, args: Mapping[str, Any]) -> Space:
 
 
 def _made(name: str, make: Callable[..., Any], args: Mapping[str, Any]) -> Space:
-    """What a class or function makes of arguments out of a text or a record."""
+    """Call a class or function with arguments from a text or a record."""
     try:
         space = make(**{k: tuple(v) if isinstance(v, list) else v for k, v in args.items()})
     except GnasError:

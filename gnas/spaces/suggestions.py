@@ -17,7 +17,7 @@ if TYPE_CHECKING:
 
 
 class Trial(Protocol):
-    """What an ``optuna.Trial``, a ``FrozenTrial`` and a ``FixedTrial`` have in common."""
+    """Protocol of ``optuna.Trial``, ``FrozenTrial`` and ``FixedTrial``."""
 
     def suggest_categorical(self, name: str, choices: Sequence[Any]) -> Any:
         """One of ``choices``."""
@@ -38,7 +38,7 @@ def suggested(space: Space, trial: Trial) -> Data:
 
     The number of nodes, every node's operation and every edge (with its operation, where edges
     have one) are parameters. The graph that they make is the architecture, or else its live part
-    (`Space.live`).
+    (`Space.prune`).
 
     Args:
         space: The space.
@@ -62,7 +62,7 @@ def suggested(space: Space, trial: Trial) -> Data:
     try:
         space.validate(graph)
     except GraphError as error:
-        live = space.live(single(graph)).data(0)
+        live = space.prune(single(graph)).data(0)
         try:
             space.validate(live)
         except GraphError:

@@ -20,13 +20,13 @@ class HasVocabulary(Protocol):
 
     @property
     def vocabulary(self) -> Vocabulary:
-        """What its graphs mean."""
+        """Vocabulary of its graphs."""
         ...
 
 
 @dataclass(frozen=True, kw_only=True)
 class Vocabulary:
-    """How architecture graphs are read: a space's, or made by hand for graphs of one's own.
+    """Vocabulary of architecture graphs: that of a space, or a custom one.
 
     Raises:
         GraphError: there are no operations, or no room for nodes.
@@ -38,11 +38,11 @@ class Vocabulary:
     """
 
     ops: tuple[str, ...]
-    """What the columns of ``x`` mean: operations, or node roles where operations sit on edges."""
+    """Names of the columns of ``x``: operations, or node roles if operations sit on edges."""
     max_nodes: int
     """Most nodes that an architecture has."""
     edge_ops: tuple[str, ...] = ()
-    """What the values of ``edge_op`` mean; empty where operations sit on nodes."""
+    """Names of the ``edge_op`` values; empty if operations sit on nodes."""
     max_edges: int | None = None
     """Most edges that an architecture has, where that is far from every pair of nodes."""
     inputs: tuple[int, ...] = ()
@@ -97,8 +97,8 @@ class Vocabulary:
         pairs = self.max_nodes * (self.max_nodes - 1) // 2
         return self.max_nodes + (pairs if self.max_edges is None else self.max_edges)
 
-    def functional(self, batch: DenseBatch) -> DenseBatch:
-        """What the networks compute (`gnas.graphs.functional_form`): no dead branch, no skip.
+    def functional_form(self, batch: DenseBatch) -> DenseBatch:
+        """Functional forms (`gnas.graphs.functional_form`), without dead branches and skips.
 
         Raises:
             GraphError: the graphs carry edge operations where this has none, or reversely.
@@ -145,7 +145,7 @@ def operation_names(ops: Iterable[str], learned: Iterable[str] = ()) -> tuple[st
 
 
 def check_vocabulary(batch: DenseBatch, num_ops: int, num_edge_ops: int) -> None:
-    """Raises GraphError unless the graphs are over these numbers of operations."""
+    """Raise GraphError unless the graphs are over these numbers of operations."""
     if batch.num_ops != num_ops or batch.has_edge_ops != bool(num_edge_ops):
         raise GraphError(
             f"graphs must have {num_ops} node ops and {'some' if num_edge_ops else 'no'} edge "
@@ -164,4 +164,4 @@ def functional_forms(vocabulary: Vocabulary, batch: DenseBatch) -> DenseBatch:
         GraphError: they are over other operations, or larger than ``vocabulary.max_nodes``.
     """
     check_vocabulary(batch, len(vocabulary.ops), len(vocabulary.edge_ops))
-    return vocabulary.functional(batch.pad_to(vocabulary.max_nodes))
+    return vocabulary.functional_form(batch.pad_to(vocabulary.max_nodes))

@@ -15,28 +15,28 @@ from gnas.lazy import on_first_use
 if TYPE_CHECKING:
     from gnas.studies.job import Job as Job
     from gnas.studies.places import shown as shown
+    from gnas.studies.study import CandidateRecord as CandidateRecord
     from gnas.studies.study import CandidateStudy as CandidateStudy
-    from gnas.studies.study import Evaluated as Evaluated
-    from gnas.studies.study import Progress as Progress
+    from gnas.studies.study import StudyProgress as StudyProgress
     from gnas.studies.study import candidate_key as candidate_key
     from gnas.studies.workers import local_workers as local_workers
     from gnas.studies.workers import work as work
 
 _HOME = {
     "CandidateStudy": "gnas.studies.study",
-    "Evaluated": "gnas.studies.study",
+    "CandidateRecord": "gnas.studies.study",
     "Job": "gnas.studies.job",
-    "Progress": "gnas.studies.study",
+    "StudyProgress": "gnas.studies.study",
     "candidate_key": "gnas.studies.study",
     "local_workers": "gnas.studies.workers",
     "shown": "gnas.studies.places",
     "work": "gnas.studies.workers",
 }
 __all__ = [
+    "CandidateRecord",
     "CandidateStudy",
-    "Evaluated",
     "Job",
-    "Progress",
+    "StudyProgress",
     "candidate_key",
     "local_workers",
     "shown",

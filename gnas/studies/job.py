@@ -1,4 +1,4 @@
-"""Job of the workers of a study."""
+"""Base class of jobs: how workers evaluate candidates."""
 
 from __future__ import annotations
 
@@ -11,14 +11,14 @@ from gnas.errors import GnasError
 from gnas.user_code import described
 
 Evaluate = Callable[[dict[str, Any]], dict[str, Any]]
-"""From a candidate to its result, both as JSON has them; ``result["score"]`` is a finite float."""
+"""Maps a candidate to its result, both JSON objects; ``result["score"]`` is a finite float."""
 FAILURES = (RuntimeError, MemoryError, ArithmeticError, GnasError)
-"""What an evaluation may raise of a candidate that cannot be evaluated; a lack of memory, also a
-GPU's, is among them. Everything else is an error of the program."""
+"""Exceptions that mark a candidate as failed, including a lack of memory or GPU memory. All others
+are program errors."""
 
 
 def reason(error: BaseException) -> str:
-    """Why a candidate failed, in one line.
+    """Reason of a failure in one line.
 
     Example:
         >>> reason(RuntimeError("not enough memory: 9 GB")), reason(MemoryError())
@@ -28,30 +28,30 @@ def reason(error: BaseException) -> str:
 
 
 class Job(ABC):
-    """How the candidates of a study are evaluated.
+    """Evaluation of the candidates of a study.
 
-    Implementations are frozen dataclasses: workers on this machine get the job itself, workers
-    elsewhere make it anew from the facts that the study keeps.
+    Implementations are frozen dataclasses. Workers on this machine receive the job itself;
+    workers elsewhere restore it from the facts stored in the study.
     """
 
     kind: ClassVar[str]
-    """Names the class in a study."""
+    """Name of the class in a study."""
 
     @abstractmethod
-    def facts(self) -> dict[str, Any]:
-        """All that fixes what a result means, as JSON has it, and enough to make the job anew.
+    def metadata(self) -> dict[str, Any]:
+        """Settings that define a result, as a JSON object from which the job can be restored.
 
-        A study keeps them and is continued by equal facts only; no password belongs here.
+        They are stored in the study, which only equal settings may continue. No passwords.
         """
 
     @classmethod
     @abstractmethod
-    def from_facts(cls, facts: dict[str, Any], *, data_dir: Path | None = None) -> Self:
-        """The job of a study.
+    def from_metadata(cls, facts: dict[str, Any], *, data_dir: Path | None = None) -> Self:
+        """Restore the job of a study.
 
         Args:
-            facts: What `facts` returned where the study was begun.
-            data_dir: Where this machine has the data, if not where the facts say.
+            facts: Settings returned by `metadata` when the study was created.
+            data_dir: Data folder on this machine, if it differs from that in ``metadata``.
 
         Raises:
             ConfigError: the facts are of another version.
@@ -59,12 +59,12 @@ class Job(ABC):
 
     @abstractmethod
     def open(self) -> Evaluate:
-        """Loads what every evaluation needs, images for example; called once by every worker.
+        """Load shared data, such as images, and return the function that evaluates candidates.
 
-        The function that it returns may raise one of `FAILURES`: the candidate is recorded as
-        failed for that reason.
+        Each worker calls this once. If the function raises one of `FAILURES`, the candidate is
+        recorded as failed for that reason.
         """
 
     def read(self) -> str | None:
-        """One line on the data that `open` has read; None without data."""
+        """One-line summary of the data read by `open`; None without data."""
         return None

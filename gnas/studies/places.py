@@ -1,4 +1,4 @@
-"""Where studies are, as messages and records say it."""
+"""Locations of studies, as shown in messages and records."""
 
 from __future__ import annotations
 
@@ -8,7 +8,7 @@ from gnas.errors import ConfigError, MissingDataError
 
 
 def shown(where: str | Path) -> str:
-    """``where`` without user, password and options, fit for messages and records."""
+    """``where`` without user, password and options, for messages and records."""
     if "://" not in str(where):
         return str(where)
     from gnas.studies.postgresql import parsed, place
@@ -17,7 +17,7 @@ def shown(where: str | Path) -> str:
 
 
 def check_storage(where: str | Path) -> None:
-    """Checks that the file of a study is there; a database is asked when it is opened.
+    """Check that the file of a study exists; databases are checked on opening.
 
     Args:
         where: A file or a URL.
@@ -33,12 +33,12 @@ def check_storage(where: str | Path) -> None:
 
 
 def resumed_storage(folder: Path, was: str | None, storage: str | None) -> str | None:
-    """The storage of a search that goes on.
+    """Storage of a resumed search.
 
     Args:
-        folder: The run's.
-        was: What its record shows.
-        storage: The storage again, where it is a database: runs keep no passwords.
+        folder: Folder of the run.
+        was: Storage shown in its record.
+        storage: URL of the storage, required for databases, since runs store no passwords.
 
     Raises:
         ConfigError: it is another one, or a database's URL is not given again.

@@ -51,7 +51,7 @@ LOST = re.compile("08|57P0|53300")
 
 LOCK = "SELECT pg_advisory_xact_lock(:space, :name)"
 UPTIME_S = "SELECT extract(epoch FROM now() - pg_postmaster_start_time())"
-SILENCE = 6.0
+MISSED_HEARTBEATS = 6.0
 """Heartbeats without which a worker is taken for dead."""
 
 
@@ -140,8 +140,8 @@ class PostgreSQL(Storage):
             with suppress(SQLAlchemyError):
                 connection.close()
 
-    def beat(self, study_name: str, number: int) -> None:
-        """See `Storage.beat`; one that is not possible is left out."""
+    def heartbeat(self, study_name: str, number: int) -> None:
+        """See `Storage.heartbeat`; one that is not possible is left out."""
         with suppress(StorageInternalError, SQLAlchemyError):
             study_id = self.backend.get_study_id_from_name(study_name)
             trial_id = self.backend.get_trial_id_from_study_id_trial_number(study_id, number)
@@ -154,10 +154,10 @@ class PostgreSQL(Storage):
         """
         with self._rdb.engine.connect() as connection:
             uptime_s = float(connection.scalar(text(UPTIME_S)) or 0.0)
-        if uptime_s <= SILENCE * heartbeat_s:
+        if uptime_s <= MISSED_HEARTBEATS * heartbeat_s:
             return
         self._rdb.heartbeat_interval = math.ceil(heartbeat_s)
-        self._rdb.grace_period = max(1, round(SILENCE * heartbeat_s))
+        self._rdb.grace_period = max(1, round(MISSED_HEARTBEATS * heartbeat_s))
         self._rdb.heartbeat_stale_trial_callback = on_stale
         try:
             with warnings.catch_warnings():

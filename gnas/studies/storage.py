@@ -24,13 +24,13 @@ from optuna.trial import FrozenTrial
 from sqlalchemy import URL, create_engine, inspect
 from sqlalchemy.exc import DBAPIError, SQLAlchemyError
 
-from gnas.data.files import MISFITS
+from gnas.data.files import FORMAT_ERRORS
 from gnas.errors import DataError, GnasError, MissingDataError
 from gnas.studies.places import check_storage
 
 T = TypeVar("T")
 OnStale = Callable[[optuna.Study, FrozenTrial], None]
-"""Called with a trial that was failed because its worker has not been heard of."""
+"""Called with a trial that was failed because its worker stopped sending heartbeats."""
 
 MIN_SQLITE_BYTES = 512
 SQLITE_TIMEOUT_S = 60.0
@@ -64,7 +64,7 @@ class Storage(ABC):
         """Hold the lock of a study, which one process at a time has and which ends with it."""
 
     @abstractmethod
-    def beat(self, study_name: str, number: int) -> None:
+    def heartbeat(self, study_name: str, number: int) -> None:
         """Record that the worker of a trial is alive, where that is needed."""
 
     @abstractmethod
@@ -121,8 +121,8 @@ class SQLite(Storage):
             fcntl.flock(file, fcntl.LOCK_EX)
             yield
 
-    def beat(self, study_name: str, number: int) -> None:
-        """See `Storage.beat`; a process of this machine is known to run or not."""
+    def heartbeat(self, study_name: str, number: int) -> None:
+        """See `Storage.heartbeat`; a process of this machine is known to run or not."""
 
     def fail_stale(self, study: optuna.Study, heartbeat_s: float, on_stale: OnStale) -> None:
         """See `Storage.fail_stale`; none is."""
@@ -155,7 +155,9 @@ class SQLite(Storage):
             raise DataError(
                 f"{self._path} must be writable, but got: {error.strerror or error}"
             ) from None
-        except MISFITS as error:  # what Optuna's and gnas' code raises that reads other content
+        except (
+            FORMAT_ERRORS
+        ) as error:  # what Optuna's and gnas' code raises that reads other content
             raise DataError(
                 f"{self._path} must be a study of gnas, but its content is damaged: {error!r:.200}"
             ) from error

@@ -1,4 +1,4 @@
-"""A study of candidates: what is planned, who evaluates what, and what came out."""
+"""Studies: queues of candidates with their claims and results, shared by workers."""
 
 from __future__ import annotations
 
@@ -17,33 +17,33 @@ import optuna
 from optuna.exceptions import DuplicatedStudyError, UpdateFinishedTrialError
 from optuna.trial import FrozenTrial, TrialState
 
-from gnas.config import differences
+from gnas.config import dict_diff
 from gnas.errors import ConfigError, DataError, MissingDataError
-from gnas.owners import is_dead, owner
-from gnas.runs import plain
+from gnas.process_ids import current_process, has_ended
+from gnas.runs import to_jsonable
 from gnas.studies.job import Job
 from gnas.studies.storage import Storage, open_storage
 
 logger = logging.getLogger(__name__)
 
 MAX_DEATHS = 3
-"""A candidate whose workers were killed so often has failed: it may need too much memory."""
+"""Number of killed workers after which a candidate has failed, perhaps for lack of memory."""
 HEARTBEAT_S = 10.0
-"""Seconds between heartbeats in a study that says nothing else."""
+"""Default number of seconds between heartbeats."""
 MAX_WAITING = 100
-"""Trials that wait in the storage at a time, as Optuna reads all of them at every look."""
+"""Maximum number of waiting trials in the storage, as Optuna reads all of them each time."""
 CANDIDATE, DEATHS = "candidate", "deaths"
-"""System attributes of a trial: what is to be evaluated; how many of its workers have died."""
-OWNER, RESULT, ERROR = "owner", "result", "error"
-"""User attributes of a trial: the process that has it (see `owners.owner`), and what came out."""
-DIED = f"its worker was killed {MAX_DEATHS} times before there was a result"
+"""System attributes of a trial: its candidate, and the number of its workers that died."""
+WORKER, RESULT, ERROR = "owner", "result", "error"
+"""User attributes of a trial: its worker (`gnas.process_ids`), its result or its error."""
+KILLED_MESSAGE = f"its worker was killed {MAX_DEATHS} times before there was a result"
 FINISHED = "finished"
-"""The attribute of a study that no more candidates will be added to; idle workers then exit."""
+"""Study attribute set when no more candidates will be added; idle workers then exit."""
 
 
 @dataclass(frozen=True, eq=False)
 class Claim:
-    """A candidate that this process is to evaluate."""
+    """A candidate claimed by this process."""
 
     trial: optuna.Trial
     candidate: dict[str, Any]
@@ -55,8 +55,8 @@ class Claim:
 
 
 @dataclass(frozen=True)
-class Progress:
-    """How far a study is, in candidates."""
+class StudyProgress:
+    """Progress of a study in candidates."""
 
     done: int
     failed: int
@@ -69,13 +69,13 @@ class Progress:
 
 
 @dataclass(frozen=True)
-class Evaluated:
-    """Where a candidate is: evaluated, failed, or neither yet."""
+class CandidateRecord:
+    """State of a candidate: evaluated, failed or pending."""
 
     candidate: dict[str, Any]
     result: dict[str, Any] | None
     error: str | None
-    """Why it failed; None if it did not."""
+    """Reason of the failure, if any."""
     number: int | None
     """Number of the trial; None if it is not in the storage yet."""
 
@@ -107,21 +107,20 @@ class CandidateStudy:
     def open(
         cls, job: Job, *, name: str, storage: str | Path, heartbeat_s: float = HEARTBEAT_S
     ) -> CandidateStudy:
-        """The study of this name, created, or continued if it was begun by an equal job.
+        """Create the study of this name, or continue it if it has an equal job.
 
         Args:
-            job: What its workers do.
-            name: One storage may have many studies.
+            job: Evaluation of its candidates.
+            name: Name of the study; a storage may hold several.
             storage: A file (SQLite), or ``postgresql+psycopg://user:password@host/database``.
-            heartbeat_s: Seconds between the heartbeats of a new study's workers, where the
-                storage is a database.
+            heartbeat_s: Seconds between heartbeats of workers, for a new study in a database.
 
         Raises:
             ConfigError: it was begun by a job of another kind or with other facts.
             DataError: the storage cannot be used; see `open_storage`.
         """
         optuna.logging.set_verbosity(optuna.logging.WARNING)
-        place, facts = open_storage(storage, create=True), plain(job.facts())
+        place, facts = open_storage(storage, create=True), to_jsonable(job.metadata())
         with place.exclusive(name):
             place.call(lambda: _create(place, name))
             found = cls(place, name, storage)
@@ -130,16 +129,16 @@ class CandidateStudy:
             found._check_same(job.kind, facts)
             if found.finished:
                 found._set(FINISHED, False)
-        found.take_back()
-        found.repair()
+        found.requeue_stale()
+        found.requeue_orphans()
         return found
 
     @classmethod
     def join(cls, name: str, storage: str | Path) -> CandidateStudy:
-        """The study of this name, which must exist.
+        """Open an existing study.
 
         Raises:
-            MissingDataError: it does not; names those that do.
+            MissingDataError: there is no such study.
             DataError: the storage cannot be used, or the study is none of candidates.
         """
         optuna.logging.set_verbosity(optuna.logging.WARNING)
@@ -160,11 +159,11 @@ class CandidateStudy:
 
     @property
     def needs_heartbeats(self) -> bool:
-        """Whether workers must say that they are alive while they evaluate."""
+        """Whether workers must send heartbeats during evaluations."""
         return not self._storage.one_machine
 
-    def hurry(self) -> None:
-        """From now on a lost connection is given up at once, for a process that ends."""
+    def disable_retries(self) -> None:
+        """Disable connection retries, for shutdown."""
         self._storage.patience_s = 0.0
 
     @property
@@ -173,12 +172,12 @@ class CandidateStudy:
         return bool(self._storage.call(lambda: self._study.user_attrs).get(FINISHED))
 
     def plan(self, candidates: Sequence[Mapping[str, Any]]) -> None:
-        """Adds the candidates that are not in the study yet, in their order.
+        """Add new candidates to the study, in this order.
 
-        A candidate's identity is its JSON. `MAX_WAITING` of them wait in the storage at a time;
-        this object adds the others as workers take those.
+        Candidates are identified by their JSON. At most `MAX_WAITING` wait in the storage; this
+        object adds the others as workers claim those.
         """
-        for candidate in map(plain, candidates):
+        for candidate in map(to_jsonable, candidates):
             self._backlog.setdefault(candidate_key(candidate), candidate)
         with self._storage.exclusive(self.name):
             self._storage.call(self._top_up)
@@ -186,7 +185,7 @@ class CandidateStudy:
             self._set(FINISHED, False)
 
     def top_up(self) -> None:
-        """Adds planned candidates that were held back, if few wait."""
+        """Add planned candidates that were held back, if few are waiting."""
         if self._backlog:
             with self._storage.exclusive(self.name):
                 self._storage.call(self._top_up)
@@ -202,17 +201,17 @@ class CandidateStudy:
             self._study.add_trial(_trial(self._backlog[key]))
             del self._backlog[key]
 
-    def results(self) -> list[Evaluated]:
-        """Every candidate with what its newest trial has come to, in the order of planning."""
-        held_back = [Evaluated(c, None, None, None) for c in self._backlog.values()]
+    def results(self) -> list[CandidateRecord]:
+        """State of every candidate by its newest trial, in the order of planning."""
+        held_back = [CandidateRecord(c, None, None, None) for c in self._backlog.values()]
         found = self._storage.call(lambda: [_evaluated(t) for t in self._latest().values()])
         return found + held_back
 
-    def ended(self, known: Container[str]) -> dict[str, Evaluated]:
-        """The candidates that are evaluated or have failed, by their keys.
+    def ended(self, known: Container[str]) -> dict[str, CandidateRecord]:
+        """Evaluated and failed candidates by key.
 
         Args:
-            known: Keys (`candidate_key`) of those that are left out.
+            known: Keys (`candidate_key`) of candidates to omit.
         """
         return {
             key: _evaluated(trial)
@@ -220,20 +219,20 @@ class CandidateStudy:
             if key not in known and trial.state.is_finished() and not _is_lost(trial)
         }
 
-    def progress(self) -> Progress:
+    def progress(self) -> StudyProgress:
         """Counts of candidates."""
         latest = self._storage.call(self._latest)
         states = Counter(t.state for t in latest.values() if not _is_lost(t))
         waiting = len(self._backlog.keys() - latest.keys())
         done, failed = states[TrialState.COMPLETE], states[TrialState.FAIL]
-        return Progress(done, failed, len(latest) + waiting)
+        return StudyProgress(done, failed, len(latest) + waiting)
 
     def finish(self) -> None:
-        """Lets the workers exit that wait for more candidates."""
+        """Mark the study as finished, so that idle workers exit."""
         self._set(FINISHED, True)
 
     def claim(self) -> Claim | None:
-        """The next candidate that waits, from now on this process' own; None if none waits."""
+        """Claim the next waiting candidate; None if none waits."""
         with self._storage.exclusive(self.name):
             return self._storage.call(self._claim)
 
@@ -242,51 +241,51 @@ class CandidateStudy:
             self._top_up()
         while waiting := self._trials(TrialState.WAITING):
             # Before the trial runs: without any heartbeat it would never be found stale.
-            self._storage.beat(self.name, waiting[0].number)
+            self._storage.heartbeat(self.name, waiting[0].number)
             trial = self._study.ask()
             found = next((t for t in waiting if t.number == trial.number), None)
             if found is not None and CANDIDATE in found.system_attrs:
-                trial.set_user_attr(OWNER, owner())
+                trial.set_user_attr(WORKER, current_process())
                 return Claim(trial, found.system_attrs[CANDIDATE])
             # One that others enqueued, or that was asked for when another process took the last.
             self._study.tell(trial, state=TrialState.FAIL)
         return None
 
-    def beat(self, claim: Claim) -> None:
-        """Records that this process still works on the candidate."""
-        self._storage.beat(self.name, claim.number)
+    def heartbeat(self, claim: Claim) -> None:
+        """Record a heartbeat of this process for the candidate."""
+        self._storage.heartbeat(self.name, claim.number)
 
     def succeed(self, claim: Claim, result: Mapping[str, Any]) -> None:
-        """Records a result, or a failure if its score is not finite."""
+        """Record a result, or a failure if its score is not finite."""
         score = result.get("score")
         if not isinstance(score, int | float) or not math.isfinite(score):
             self.fail(claim, f"the score must be a finite number, but got {score}")
             return
-        record = plain(result)
+        record = to_jsonable(result)
         columns = {k: v for k, v in _flat(record).items() if k not in claim.candidate}
         with self._unless_given_away(claim):
             self._write(claim, {**columns, RESULT: record})
             self._end(claim.number, TrialState.COMPLETE, float(score))
 
     def fail(self, claim: Claim, reason: str) -> None:
-        """Records that the candidate cannot be evaluated."""
+        """Record a failure of the candidate."""
         logger.warning("candidate %d failed: %s", claim.number, reason)
         with self._unless_given_away(claim):
             self._write(claim, {ERROR: reason})
             self._end(claim.number, TrialState.FAIL)
 
-    def give_back(self, claim: Claim) -> None:
-        """Puts the candidate back into the queue, for no fault of its own."""
+    def release(self, claim: Claim) -> None:
+        """Return the candidate to the queue without counting a failure."""
         with self._storage.exclusive(self.name):
             for trial in self._storage.call(lambda: self._trials(TrialState.RUNNING)):
                 if trial.number == claim.number:
                     self._requeue(trial, blame=0)
 
-    def take_back(self, *, forgiven: Sequence[int] = ()) -> bool:
-        """Puts what dead workers were evaluating back into the queue; whether there was any.
+    def requeue_stale(self, *, exempt_pids: Sequence[int] = ()) -> bool:
+        """Requeue candidates of dead workers; return whether there were any.
 
         Args:
-            forgiven: Processes of this machine whose end was not their candidates' fault.
+            exempt_pids: Processes on this machine whose end does not count as a failure.
         """
         if not self._storage.call(lambda: self._trials(TrialState.RUNNING)):
             return False
@@ -297,10 +296,10 @@ class CandidateStudy:
 
         def requeue_dead() -> None:
             for trial in self._trials(TrialState.RUNNING):
-                own = trial.user_attrs.get(OWNER)
+                own = trial.user_attrs.get(WORKER)
                 # Claims are made under this lock: without an owner, the process died in one.
-                if own is None or is_dead(own, one_machine=self._storage.one_machine):
-                    innocent = own is None or own.get("pid") in forgiven
+                if own is None or has_ended(own, one_machine=self._storage.one_machine):
+                    innocent = own is None or own.get("pid") in exempt_pids
                     requeued.append(self._requeue(trial, blame=0 if innocent else 1))
             self._storage.fail_stale(self._study, self.heartbeat_s, on_stale)
 
@@ -308,8 +307,8 @@ class CandidateStudy:
             self._storage.call(requeue_dead)
         return any(requeued)
 
-    def repair(self) -> bool:
-        """Queues again what was being put back by a worker that was killed there; any such?"""
+    def requeue_orphans(self) -> bool:
+        """Requeue candidates lost while being requeued; return whether there were any."""
         if not any(map(_is_lost, self._storage.call(self._latest).values())):
             return False
         with self._storage.exclusive(self.name):
@@ -317,7 +316,7 @@ class CandidateStudy:
             return any([self._replace(trial, blame=1) for trial in lost])
 
     def _requeue(self, trial: FrozenTrial, *, blame: int) -> bool:
-        """Fails a running trial and queues its candidate again, or not; see `_replace`."""
+        """Fail a running trial and requeue its candidate; see `_replace`."""
         try:
             self._end(trial.number, TrialState.FAIL)
         except UpdateFinishedTrialError:
@@ -325,7 +324,7 @@ class CandidateStudy:
         return self._replace(trial, blame=blame)
 
     def _replace(self, trial: FrozenTrial, *, blame: int) -> bool:
-        """Queues the candidate of a failed trial again; it has failed after `MAX_DEATHS`."""
+        """Requeue the candidate of a failed trial, up to `MAX_DEATHS` times."""
         deaths = trial.system_attrs.get(DEATHS, 0) + blame
         candidate = trial.system_attrs.get(CANDIDATE)
         if candidate is not None:
@@ -336,7 +335,7 @@ class CandidateStudy:
         return self._study.get_trials(deepcopy=False, states=states or None)
 
     def _latest(self) -> dict[str, FrozenTrial]:
-        """The newest trial of every candidate, in the order of planning."""
+        """Newest trial of every candidate, in the order of planning."""
         trials = self._trials()
         for trial in trials[len(self._keys) :]:
             candidate = trial.system_attrs.get(CANDIDATE)
@@ -349,7 +348,7 @@ class CandidateStudy:
             self._storage.call(partial(claim.trial.set_user_attr, name, value))
 
     def _end(self, number: int, state: TrialState, value: float | None = None) -> None:
-        """Ends a running trial.
+        """Finish a running trial.
 
         Raises:
             UpdateFinishedTrialError: another process has ended it, in another way.
@@ -364,7 +363,7 @@ class CandidateStudy:
         self._storage.call(lambda: self._study.set_user_attr(name, value))
 
     def _begin(self, job: Job, facts: dict[str, Any], heartbeat_s: float) -> None:
-        """Writes what the study is about; the kind last, since it says that the rest is there."""
+        """Write the study's settings; the kind comes last and marks them as complete."""
         if self._storage.call(self._trials):
             raise ConfigError(
                 f"a new study needs a name of its own, but {self._storage.shown} has a study "
@@ -380,7 +379,7 @@ class CandidateStudy:
             raise ConfigError(
                 f"{place} is of kind {self.kind}, not {kind}; use another name or storage"
             )
-        changed = differences(_by_path(self.facts), _by_path(facts))
+        changed = dict_diff(_by_path(self.facts), _by_path(facts))
         if changed:
             name, (was, now) = next(iter(changed.items()))
             raise ConfigError(
@@ -390,7 +389,7 @@ class CandidateStudy:
 
     @contextmanager
     def _unless_given_away(self, claim: Claim) -> Iterator[None]:
-        """Ends the block where the trial turns out to have ended: another process was faster."""
+        """Ignore that another process has already finished the trial."""
         try:
             yield
         except UpdateFinishedTrialError:
@@ -402,18 +401,18 @@ class CandidateStudy:
 
 
 def _trial(candidate: dict[str, Any], *, deaths: int = 0) -> FrozenTrial:
-    """A trial that waits, or that has failed because too many of its workers died."""
+    """A waiting trial, or a failed one if too many of its workers died."""
     over = deaths >= MAX_DEATHS
     return optuna.trial.create_trial(
         state=TrialState.FAIL if over else TrialState.WAITING,
-        user_attrs=_flat(candidate) | ({ERROR: DIED} if over else {}),
+        user_attrs=_flat(candidate) | ({ERROR: KILLED_MESSAGE} if over else {}),
         system_attrs={CANDIDATE: candidate, DEATHS: deaths},
     )
 
 
-def _evaluated(trial: FrozenTrial) -> Evaluated:
+def _evaluated(trial: FrozenTrial) -> CandidateRecord:
     done, failed = trial.state == TrialState.COMPLETE, trial.state == TrialState.FAIL
-    return Evaluated(
+    return CandidateRecord(
         trial.system_attrs[CANDIDATE],
         trial.user_attrs[RESULT] if done else None,
         trial.user_attrs.get(ERROR) if failed else None,
@@ -426,17 +425,17 @@ def _is_lost(trial: FrozenTrial) -> bool:
 
 
 def candidate_key(candidate: Mapping[str, Any]) -> str:
-    """A candidate's identity: the same text for two that are equal."""
+    """Key of a candidate; equal candidates have equal keys."""
     return json.dumps(candidate, sort_keys=True)
 
 
 def _flat(record: Mapping[str, Any]) -> dict[str, Any]:
-    """The entries that can be a column."""
+    """Scalar entries of a record."""
     return {k: v for k, v in record.items() if isinstance(v, str | int | float)}
 
 
 def _by_path(facts: Mapping[str, Any], above: str = "") -> dict[str, Any]:
-    """Facts within facts by their names, joined by dots."""
+    """Flatten nested settings, with names joined by dots."""
     found: dict[str, Any] = {}
     for name, value in facts.items():
         inner = isinstance(value, Mapping) and value

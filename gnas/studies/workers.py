@@ -1,4 +1,4 @@
-"""The processes that evaluate the candidates of a study."""
+"""Worker processes that evaluate the candidates of a study."""
 
 from __future__ import annotations
 
@@ -16,22 +16,22 @@ from typing import Any, Protocol
 from gnas import processes
 from gnas.errors import ConfigError, DataError, GnasError
 from gnas.studies.job import FAILURES, Evaluate, Job, reason
-from gnas.studies.study import CandidateStudy, Claim, Progress
+from gnas.studies.study import CandidateStudy, Claim, StudyProgress
 
 logger = logging.getLogger(__name__)
 
 PAUSES_S = (0.02, 0.5)
-"""Shortest and longest time between two looks for what others have done."""
-TAKE_BACK_S = 1.0
-"""Seconds between two looks for workers that died."""
+"""Minimum and maximum polling interval in seconds."""
+REQUEUE_CHECK_S = 1.0
+"""Seconds between two checks for dead workers."""
 MAX_RESTARTS = 3
-"""Workers that may be killed one after the other without any candidate getting done."""
-GIVE_BACK_S = 10.0
-"""Longest time that a worker takes to give back its candidate when its parent is gone."""
+"""Maximum number of consecutive kills per worker without a finished candidate."""
+RELEASE_TIMEOUT_S = 10.0
+"""Time limit in seconds for releasing a candidate after the parent has ended."""
 JOIN_PAUSES_S = (1.0, 2.0, 4.0, 8.0, 16.0)
-"""Pauses between the attempts of a local worker to join the study that its parent has open."""
+"""Pauses in seconds between a local worker's attempts to join its parent's study."""
 
-Report = Callable[[Progress], None]
+Report = Callable[[StudyProgress], None]
 
 
 class Wait(Protocol):
@@ -49,14 +49,13 @@ def work(
     wait: bool,
     report: Callable[[str], None] = lambda line: None,
 ) -> int:
-    """Evaluates waiting candidates, one after the other; returns how many.
+    """Evaluate waiting candidates one after another; return their number.
 
     Args:
-        study: Where they wait.
-        job: How they are evaluated.
-        wait: Wait for more until the study is finished; otherwise end when none waits.
-        report: Told in one line what was read, what is begun, what came out, and that there is
-            nothing to do.
+        study: The study.
+        job: Evaluation of its candidates.
+        wait: Whether to wait for more candidates until the study is finished.
+        report: Called with one-line status messages.
     """
     evaluate = job.open()
     if (line := job.read()) is not None:
@@ -65,7 +64,7 @@ def work(
 
 
 class Worker:
-    """Evaluates candidates in this process, and says now and then that it is alive."""
+    """Evaluates candidates in this process and sends heartbeats."""
 
     def __init__(
         self, study: CandidateStudy, report: Callable[[str], None] = lambda line: None
@@ -74,18 +73,18 @@ class Worker:
         self._claim: Claim | None = None
 
     def run(self, evaluate: Evaluate, *, wait: bool) -> int:
-        """See `work`; asked to end, it gives back what it is evaluating."""
+        """See `work`; on interruption the current candidate is released."""
         try:
             return self._run(evaluate, wait)
         except (KeyboardInterrupt, SystemExit):
-            self.give_back()
+            self.release()
             raise
 
-    def give_back(self) -> None:
-        """Puts what is being evaluated back into the queue; any thread may ask for it."""
+    def release(self) -> None:
+        """Return the current candidate to the queue; may be called from any thread."""
         if self._claim is not None:
-            self._study.hurry()
-            self._study.give_back(self._claim)
+            self._study.disable_retries()
+            self._study.release(self._claim)
 
     def _run(self, evaluate: Evaluate, wait: bool) -> int:
         pause, count, is_idle = _Pause(), 0, False
@@ -95,7 +94,7 @@ class Worker:
                 is_idle = False
                 self._evaluate(evaluate, self._claim)
                 pause, count = _Pause(), count + 1
-            elif not (pause.is_time_to_take_back() and self._study.take_back()):
+            elif not (pause.is_requeue_due() and self._study.requeue_stale()):
                 if not wait or self._study.finished:
                     return count
                 if not is_idle:
@@ -105,9 +104,9 @@ class Worker:
 
     def _evaluate(self, evaluate: Evaluate, claim: Claim) -> None:
         name, start = f"candidate {claim.number}", time.monotonic()
-        self._report(f"{name}: {_told(claim.candidate)}")
+        self._report(f"{name}: {_one_line(claim.candidate)}")
         try:
-            with _beating(self._study, claim):
+            with _heartbeats(self._study, claim):
                 result = evaluate(claim.candidate)
         except FAILURES as error:
             self._study.fail(claim, reason(error))
@@ -119,42 +118,42 @@ class Worker:
         self._claim = None
 
 
-def _told(candidate: Mapping[str, Any]) -> str:
-    """A candidate in one line."""
+def _one_line(candidate: Mapping[str, Any]) -> str:
+    """One-line description of a candidate."""
     return ", ".join(f"{name} {value}" for name, value in candidate.items())
 
 
 class _Pause:
-    """Waits that grow, so that long ones cost nothing and short ones are short."""
+    """Polling pauses that grow over time."""
 
     def __init__(self) -> None:
-        self._next_s, self._took_back = PAUSES_S[0], 0.0
+        self._next_s, self._last_requeue = PAUSES_S[0], 0.0
 
     def sleep(self) -> None:
         time.sleep(self._next_s)
         self._next_s = min(1.5 * self._next_s, PAUSES_S[1])
 
-    def is_time_to_take_back(self) -> bool:
+    def is_requeue_due(self) -> bool:
         now = time.monotonic()
-        if now - self._took_back < TAKE_BACK_S:
+        if now - self._last_requeue < REQUEUE_CHECK_S:
             return False
-        self._took_back = now
+        self._last_requeue = now
         return True
 
 
 @contextmanager
-def _beating(study: CandidateStudy, claim: Claim) -> Iterator[None]:
-    """Sends heartbeats from a thread of its own inside, where the study needs them."""
+def _heartbeats(study: CandidateStudy, claim: Claim) -> Iterator[None]:
+    """Send heartbeats from a background thread, if the study needs them."""
     if not study.needs_heartbeats:
         yield
         return
     ended = threading.Event()
 
-    def beat() -> None:
+    def send() -> None:
         while not ended.wait(study.heartbeat_s):
-            study.beat(claim)
+            study.heartbeat(claim)
 
-    thread = threading.Thread(target=beat, daemon=True)
+    thread = threading.Thread(target=send, daemon=True)
     thread.start()
     try:
         yield
@@ -165,22 +164,22 @@ def _beating(study: CandidateStudy, claim: Claim) -> Iterator[None]:
 
 @contextmanager
 def local_workers(study: CandidateStudy, job: Job, count: int) -> Iterator[Wait]:
-    """Runs worker processes on this machine; none outlives the block or this process.
+    """Run worker processes on this machine; none outlives the block or this process.
 
     Args:
-        study: Where the candidates are.
-        job: How they are evaluated; its class must be importable by the workers.
-        count: Processes; 0 leaves the work to others.
+        study: The study.
+        job: Evaluation of the candidates; workers must be able to import its class.
+        count: Number of processes; 0 leaves the work to others.
 
     Yields:
         ``wait(report, until)``: returns when every planned candidate is evaluated or has failed,
-        or when ``until``, which is asked after every ``report``, is true; calls ``report`` with
-        the progress now and then.
+        or when ``until`` returns true; calls ``report`` with the progress, then ``until``, at
+        every poll.
 
     Raises:
         ConfigError: ``count`` is negative.
-        DataError: a worker ended with an error, which it has logged; or workers are killed again
-            and again.
+        DataError: a worker ended with an error, which it has logged, or workers are repeatedly
+            killed.
     """
     if count < 0:
         raise ConfigError(f"workers must be at least 0, but got {count}")
@@ -189,7 +188,7 @@ def local_workers(study: CandidateStudy, job: Job, count: int) -> Iterator[Wait]
         pool.start()
         yield pool.wait
     except BaseException:
-        study.hurry()
+        study.disable_retries()
         raise
     finally:
         pool.stop()
@@ -203,9 +202,9 @@ class _Pool:
         self._ended = 0
 
     def start(self) -> None:
-        """Starts as many as are missing."""
+        """Start missing workers."""
         while len(self._processes) < self._count:
-            context = processes.context(type(self._job).__module__)
+            context = processes.worker_context(type(self._job).__module__)
             arguments = (self._study.name, self._study.where, self._job, {**os.environ})
             process = context.Process(target=_worker_main, args=arguments, daemon=True)
             process.start()
@@ -219,27 +218,33 @@ class _Pool:
             report(progress)
             if until():
                 return
-            if progress.is_over and not self._study.repair() and self._study.progress().is_over:
+            if (
+                progress.is_over
+                and not self._study.requeue_orphans()
+                and self._study.progress().is_over
+            ):
                 return  # nothing was being put back when it looked as if all were done
             ended = progress.done + progress.failed
             if ended > self._ended:
                 self._ended, self._killed = ended, 0
             self._study.top_up()
-            if self._lost_any() or pause.is_time_to_take_back():
-                self._study.take_back()
+            if self._lost_any() or pause.is_requeue_due():
+                self._study.requeue_stale()
             pause.sleep()
 
     def stop(self) -> None:
-        """Ends all; what they were evaluating waits again."""
+        """Terminate all workers and requeue their candidates."""
         for process in self._processes:
             process.terminate()
         for process in self._processes:
             process.join()
         if self._processes:
-            self._study.take_back(forgiven=[p.pid for p in self._processes if p.pid is not None])
+            self._study.requeue_stale(
+                exempt_pids=[p.pid for p in self._processes if p.pid is not None]
+            )
 
     def _lost_any(self) -> bool:
-        """Replaces killed processes.
+        """Replace killed workers; return whether any was lost.
 
         Raises:
             DataError: one ended with an error, or too many were killed.
@@ -253,7 +258,7 @@ class _Pool:
                 "start the command again to go on"
             )
         self._processes = [p for p in self._processes if p.exitcode is None]
-        killed = [-code for code in codes if code < 0]  # the others went home
+        killed = [-code for code in codes if code < 0]  # the others exited
         self._killed += len(killed)
         if self._killed > MAX_RESTARTS * self._count:
             raise DataError(
@@ -267,11 +272,11 @@ class _Pool:
 
 
 def _worker_main(name: str, where: str | Path, job: Job, environment: Mapping[str, str]) -> None:
-    processes.adopt(environment)
+    processes.inherit_environment(environment)
     signal.signal(signal.SIGINT, signal.SIG_IGN)  # the main process stops its workers
     try:
         workers: list[Worker] = []
-        processes.end_with_parent(lambda: _give_back(workers), within_s=GIVE_BACK_S)
+        processes.end_with_parent(lambda: _release(workers), within_s=RELEASE_TIMEOUT_S)
         workers.append(Worker(_joined(name, where)))
         workers[0].run(job.open(), wait=True)
     except (GnasError, OSError) as error:  # e.g. a full disk
@@ -280,7 +285,7 @@ def _worker_main(name: str, where: str | Path, job: Job, environment: Mapping[st
 
 
 def _joined(name: str, where: str | Path) -> CandidateStudy:
-    """The study, which was there a moment ago; a database may be restarting just now."""
+    """Join a study known to exist, retrying while a database restarts."""
     for pause_s in JOIN_PAUSES_S:
         try:
             return CandidateStudy.join(name, where)
@@ -289,6 +294,6 @@ def _joined(name: str, where: str | Path) -> CandidateStudy:
     return CandidateStudy.join(name, where)
 
 
-def _give_back(workers: list[Worker]) -> None:
+def _release(workers: list[Worker]) -> None:
     for worker in workers:
-        worker.give_back()
+        worker.release()

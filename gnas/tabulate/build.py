@@ -19,7 +19,7 @@ from gnas.data.images import ImageSplits
 from gnas.errors import ConfigError, DataError
 from gnas.evaluate import TrainingEvaluator
 from gnas.graphs import DenseBatch
-from gnas.runs import working_on
+from gnas.runs import file_lock
 from gnas.search.result import Evaluation
 from gnas.search.run import run_search
 from gnas.search.samplers.listed import ListedSearch
@@ -43,20 +43,20 @@ def tabulate(
     study: str | None = None,
     report: Callable[[int, int], None] = lambda done, total: None,
 ) -> Path:
-    """Trains what is missing and writes the table.
+    """Train what is missing and write the table.
 
     It is `gnas.search.run_search` with a searcher that goes through the cells, so that everything
     said there of workers and interruptions holds: what a study has of an earlier command, or of
     another one with the same images, recipe and networks, is not trained again.
 
     Args:
-        config: What to train.
+        config: Trainings to run.
         out: The table, a Parquet file.
         workers: Processes that train on this machine, one core each. The same command, or
             `gnas worker`, may be running elsewhere on the same storage, with an ``out`` of its
             own, and shares the work. 0 leaves all of it to others, for which ``storage`` must be
             given.
-        storage: Where the study is kept: a file, or the URL of a database. None takes
+        storage: Storage of the study: a file, or the URL of a database. None takes
             ``<out>.study.db``.
         study: The study's name; None takes the table's.
         report: Called with the trainings that have ended and those in all.
@@ -72,7 +72,7 @@ def tabulate(
         raise ConfigError(f"workers must be at least 1, but got {workers}")
     if out.suffix != ".parquet":
         raise ConfigError(f"the table's file must end in .parquet, but got {out}")
-    with working_on(out):
+    with file_lock(out):
         space, cells = config.opened_space(), config.graphs()
         images = config.images()
         file = out.with_name(out.name + ".study.db")
@@ -108,7 +108,7 @@ def evaluator_of(config: TabulateConfig, images: ImageSplits | None = None) -> T
 def write_table(
     evaluations: Sequence[Evaluation], config: TabulateConfig, images: ImageSplits, out: Path
 ) -> None:
-    """Writes the cells of which every run is finished as a Parquet table.
+    """Write the cells of which every run is finished as a Parquet table.
 
     Raises:
         DataError: no cell is finished, or the file cannot be written.

@@ -34,7 +34,7 @@ SIZE_FIELDS = ("stem_channels", "num_stacks", "cells_per_stack")
 
 @configuration
 class TabulateConfig:
-    """Which cells are trained, on what and how: all that determines the table's content."""
+    """Cells, images and recipe of the trainings: everything that determines the table."""
 
     space: str = "nasbench101"
     """A space with networks: a key of `gnas.spaces.SPACES`, or ``FILE.py:NAME``."""
@@ -60,7 +60,7 @@ class TabulateConfig:
     network: Mapping[str, Any] = field(default_factory=dict)
     """Size and form of the networks; the rest as the space has it (`Networks.tabulated`)."""
     recipe: ProxyRecipe = field(default_factory=ProxyRecipe)
-    """How each network is trained."""
+    """Training recipe of each network."""
 
     def __post_init__(self) -> None:
         networks = self.opened_space().needed_networks()
@@ -123,7 +123,7 @@ class TabulateConfig:
         return load_space(self.space)
 
     def images_config(self) -> SplitImagesConfig:
-        """Which images."""
+        """Images to use."""
         return SplitImagesConfig(
             source=self.dataset,
             image_size=self.image_size,

@@ -19,9 +19,9 @@ from torch import Tensor
 from gnas.errors import ConfigError, GraphError
 
 TopologySpace = Literal["fixed", "arbitrary"]
-"""Whether every node keeps a given number of edges or any number but none."""
+"""Number of edges kept per node: given ("fixed") or any positive number ("arbitrary")."""
 Mode = Literal["output", "input"]
-"""Whether nodes choose the edges that leave them or the edges that enter them."""
+"""Edges chosen by nodes: outgoing ("output") or incoming ("input")."""
 NUM_INPUTS = 2
 """The outputs of the two previous cells."""
 MAX_NUM_NODES = 14
@@ -121,7 +121,7 @@ class TopologyCodes:
     k: int = 2
     """Edges that a node keeps in "fixed"."""
     mode: Mode = "output"
-    """Which side of a node chooses."""
+    """Side of the node that selects edges."""
     num_inputs: int = NUM_INPUTS
     """Nodes that no edge enters: in DARTS' cells the outputs of the two previous cells."""
 
@@ -146,7 +146,7 @@ class TopologyCodes:
         return self.num_nodes - self.num_inputs - 1
 
     @cached_property
-    def choosers(self) -> tuple[int, ...]:
+    def deciding_nodes(self) -> tuple[int, ...]:
         """The nodes that own a distribution, ascending."""
         if self.mode == "output":
             return tuple(range(self.num_nodes - 2))
@@ -154,16 +154,16 @@ class TopologyCodes:
 
     @cached_property
     def edge_ids(self) -> tuple[Tensor, ...]:
-        """For every chooser the positions of its edges in `edges`, int64 [M]."""
+        """Positions in `edges` of every deciding node's edges, int64 [M] each."""
         side = 0 if self.mode == "output" else 1
         return tuple(
             torch.tensor([e for e, edge in enumerate(self.edges) if edge[side] == node])
-            for node in self.choosers
+            for node in self.deciding_nodes
         )
 
     @cached_property
     def codes(self) -> tuple[Tensor, ...]:
-        """For every chooser its codes, bool [codes, M], columns as in `edge_ids`."""
+        """Codes of every deciding node, bool [codes, M] each, columns as in `edge_ids`."""
         return tuple(codes(len(ids), self.space, self._kept(len(ids))) for ids in self.edge_ids)
 
     def _kept(self, num_partners: int) -> int:
@@ -173,7 +173,7 @@ class TopologyCodes:
 
     @property
     def sizes(self) -> tuple[int, ...]:
-        """How many codes every chooser has."""
+        """Number of codes of every deciding node."""
         return tuple(len(rows) for rows in self.codes)
 
     @property
@@ -192,17 +192,17 @@ class TopologyCodes:
 
     @cached_property
     def incidence(self) -> Tensor:
-        """Which edges each code has, all choosers below each other: bool [sum of codes, E]."""
+        """Edges of every code, stacked over the deciding nodes: bool [sum of codes, E]."""
         rows = torch.zeros(sum(self.sizes), len(self.edges), dtype=torch.bool)
         for part, ids, own in zip(
             torch.split(rows, list(self.sizes)), self.edge_ids, self.codes, strict=True
         ):
-            part[:, ids] = own  # the chooser's codes in its own columns
+            part[:, ids] = own  # the codes of the node in its own columns
         return rows
 
     @cached_property
     def covers(self) -> tuple[Tensor, ...]:
-        """For every chooser the set of nodes that each code gives an input, int64 [codes].
+        """Bit sets of the nodes with an input in each code, int64 [codes] per deciding node.
 
         Bit m stands for intermediate node m.
         """
@@ -220,10 +220,10 @@ class TopologyCodes:
         return is_valid(mask, self.num_nodes, self.num_inputs)
 
     def mask(self, choice: Sequence[int] | Tensor) -> Tensor:
-        """The joint topology in which every chooser takes the code of its index in ``choice``.
+        """Joint topology of one code index per deciding node.
 
         Shapes:
-            choice int64 [..., choosers] -> bool [..., E].
+            choice int64 [..., nodes] -> bool [..., E].
         """
         index = torch.as_tensor(choice)
         mask = torch.zeros(*index.shape[:-1], len(self.edges), dtype=torch.bool)
@@ -232,10 +232,10 @@ class TopologyCodes:
         return mask
 
     def choice(self, mask: Tensor) -> Tensor:
-        """The code that every chooser takes in a joint topology; -1 where it is no code of it.
+        """Code index of every deciding node in a joint topology; -1 where it is not a code.
 
         Shapes:
-            mask bool [E] -> int64 [choosers].
+            mask bool [E] -> int64 [nodes].
         """
         found = []
         for ids, own in zip(self.edge_ids, self.codes, strict=True):
@@ -246,20 +246,20 @@ class TopologyCodes:
     def tables(
         self, last: Tensor, step: Callable[[int, Tensor], Tensor], device: torch.device | str
     ) -> list[Tensor]:
-        """Backward recursion over the choosers and the sets of nodes already covered.
+        """Backward recursion over the deciding nodes and the sets of nodes already covered.
 
-        Table c has a value for every set that choosers 0..c-1 may have covered together: what
-        ``step`` makes of chooser c's codes and table c + 1. Exact in sums and maxima over all
+        Table c has a value for every set that nodes 0..c-1 may have covered together: what
+        ``step`` makes of node c's codes and table c + 1. Exact in sums and maxima over all
         joint topologies, without listing them.
 
         Args:
-            last: The value of every set after the last chooser, [2^intermediate].
+            last: The value of every set after the last deciding node, [2^intermediate].
             step: Maps c and the next table's values [sets, codes of c] to table c, [sets].
-            device: Where the tables are.
+            device: Device of the tables.
         """
         covered = torch.arange(2**self.num_intermediate, device=device)
         found = [last]
-        for c in reversed(range(len(self.choosers))):
+        for c in reversed(range(len(self.deciding_nodes))):
             after = covered[:, None] | self.covers[c].to(device)  # [sets, codes of c]
             found.append(step(c, found[-1][after]))
         return found[::-1]
@@ -270,20 +270,20 @@ class TopologyCodes:
         Shapes:
             bool [count, E].
         """
-        uniform = torch.from_numpy(rng.random((count, len(self.choosers))))  # [count, choosers]
+        uniform = torch.from_numpy(rng.random((count, len(self.deciding_nodes))))  # [count, nodes]
         return self.mask(
             torch.cat([self._sample_part(part) for part in torch.split(uniform, 4096)])
         )
 
     @cached_property
     def _completions(self) -> list[Tensor]:
-        """`tables` of how many choices of the choosers that are left end in a valid topology."""
+        """`tables` of the number of valid completions by the remaining deciding nodes."""
         complete = torch.zeros(2**self.num_intermediate, dtype=torch.float64)
         complete[-1] = 1
         return self.tables(complete, lambda c, after: after.sum(1), "cpu")
 
     def _sample_part(self, uniform: Tensor) -> Tensor:
-        """Choices [n, choosers], node by node, each code by its number of valid completions."""
+        """Choices [n, nodes], node by node, each code by its number of valid completions."""
         covered = torch.zeros(len(uniform), dtype=torch.int64)
         choice = torch.zeros(uniform.shape, dtype=torch.int64)
         for c, cover in enumerate(self.covers):
@@ -296,10 +296,10 @@ class TopologyCodes:
 def enumerate_joint(
     codes: TopologyCodes, *, valid_only: bool = False, chunk: int = 65_536
 ) -> Iterator[Tensor]:
-    """Lazily all joint topologies, each once, the last chooser's code changing fastest.
+    """Iterate over all joint topologies, with the last deciding node's code changing fastest.
 
     Args:
-        codes: What may be chosen.
+        codes: Codes to choose from.
         valid_only: Leave out topologies in which an intermediate node has no input.
         chunk: Joint topologies looked at for each tensor.
 

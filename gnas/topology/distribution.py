@@ -28,7 +28,7 @@ class TopologyDistribution(nn.Module):
 
     Shapes:
         E = candidate edges, in the order of `candidate_edges`; ``logits`` (beta) is flat,
-        chooser after chooser.
+        node by node.
 
     Source: Huang et al., Explicitly Learning Topology for Differentiable Neural Architecture
     Search, 2020, eq. 3-15.
@@ -57,10 +57,11 @@ class TopologyDistribution(nn.Module):
             num_nodes=num_nodes, space=space, k=k, mode=mode, num_inputs=num_inputs
         )
         self.logits = nn.Parameter(torch.zeros(sum(self.codes.sizes)))
-        incidence = self.codes.incidence  # [codes of all choosers, E]
-        # Number of codes of the edge's chooser, by number of those that have the edge (eq. 10, 13)
+        incidence = self.codes.incidence  # [codes of all deciding nodes, E]
+        # Number of codes of the deciding node of the edge, by number of those that have the edge
+        # (eq. 10, 13)
         side = 0 if mode == "output" else 1
-        owner = torch.tensor([self.codes.choosers.index(e[side]) for e in self.codes.edges])
+        owner = torch.tensor([self.codes.deciding_nodes.index(e[side]) for e in self.codes.edges])
         factor = torch.tensor(self.codes.sizes)[owner] / incidence.sum(0)  # [E]
         self.register_buffer("incidence", incidence, persistent=False)
         self.register_buffer("scaled_incidence", incidence * factor, persistent=False)
@@ -160,6 +161,6 @@ class TopologyDistribution(nn.Module):
         return self._split(self.logits.detach().double().cpu())
 
     def extra_repr(self) -> str:
-        """What may be chosen, for ``print(module)``."""
+        """Choices, for ``print(module)``."""
         c = self.codes
         return f"num_nodes={c.num_nodes}, space={c.space!r}, k={c.k}, mode={c.mode!r}"

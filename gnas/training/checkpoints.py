@@ -17,7 +17,7 @@ from safetensors import SafetensorError
 from safetensors.torch import load_file, save_file
 from torch import Tensor
 
-from gnas.data.files import check_regular, decoding, read_json, replacing, sha256_of
+from gnas.data.files import as_data_error, atomic_write, check_regular, read_json, sha256_of
 from gnas.errors import DataError, MissingDataError
 
 logger = logging.getLogger(__name__)
@@ -48,10 +48,10 @@ class Checkpoints:
         """
         weights, facts = self._paths(step)
         contiguous = {name: tensor.detach().contiguous() for name, tensor in tensors.items()}
-        with replacing(weights) as temporary:
+        with atomic_write(weights) as temporary:
             save_file(contiguous, temporary)
         text = json.dumps({"step": step, "sha256": sha256_of(weights), **record}, allow_nan=False)
-        with replacing(facts) as temporary:
+        with atomic_write(facts) as temporary:
             temporary.write_text(text, encoding="utf-8")
         self._good = [*(s for s in self._good if s != step), step][-2:]
         self._prune()
@@ -100,7 +100,7 @@ class Checkpoints:
         weights, facts = self._paths(step)
         what = "the record of a checkpoint"
         record = read_json(facts, what)
-        with decoding(facts, what):
+        with as_data_error(facts, what):
             expected = record["sha256"]
             if record["step"] != step:
                 raise ValueError("step must be that of its name")

@@ -14,11 +14,11 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any, Generic, TypeVar
 
-from gnas.config import differences
-from gnas.data.files import decoding, replacing
+from gnas.config import dict_diff
+from gnas.data.files import as_data_error, atomic_write
 from gnas.errors import ConfigError, DataError
 from gnas.loggers import RunLog
-from gnas.runs import check_folder, plain, working_in
+from gnas.runs import check_folder, run_folder_lock, to_jsonable
 from gnas.training.checkpoints import Checkpoints
 from gnas.training.state import TrainState
 
@@ -81,7 +81,7 @@ class RunRecord(Generic[State]):
         log: RunLog | None = None,
     ) -> None:
         check_folder(folder)
-        self.folder, self.facts, self.resume = folder, plain(facts), resume
+        self.folder, self.facts, self.resume = folder, to_jsonable(facts), resume
         self.checkpoints = Checkpoints(folder / "checkpoint")
         self._may_grow, self._log = may_grow, log or RunLog(None, ())
         self._every_s, self._saved_at, self._saved_step = every_s, time.monotonic(), -1
@@ -105,9 +105,7 @@ class RunRecord(Generic[State]):
         for kind, before in record["facts"].items():
             changed = {
                 name: (was, now)
-                for name, (was, now) in differences(
-                    before or {}, self.facts.get(kind) or {}
-                ).items()
+                for name, (was, now) in dict_diff(before or {}, self.facts.get(kind) or {}).items()
                 if not (name in self._may_grow and type(was) is type(now) is int and was < now)
             }
             if changed:
@@ -123,7 +121,7 @@ class RunRecord(Generic[State]):
                 state.processes,
                 record["processes"],
             )
-        with decoding(self.checkpoints.folder, "the checkpoint of such a run"):
+        with as_data_error(self.checkpoints.folder, "the checkpoint of such a run"):
             state.load(tensors, record)
         self._saved_step = state.step
 
@@ -136,7 +134,7 @@ class RunRecord(Generic[State]):
             ConfigError: another process works in it.
             DataError: a file cannot be written.
         """
-        self._owned.enter_context(working_in(self.folder))
+        self._owned.enter_context(run_folder_lock(self.folder))
         try:
             self._start(state)
         except BaseException:
@@ -144,8 +142,8 @@ class RunRecord(Generic[State]):
             raise
 
     def _start(self, state: State) -> None:
-        lines = "".join(json.dumps(plain(epoch)) + "\n" for epoch in state.epochs)
-        with replacing(self.folder / METRICS) as temporary:
+        lines = "".join(json.dumps(to_jsonable(epoch)) + "\n" for epoch in state.epochs)
+        with atomic_write(self.folder / METRICS) as temporary:
             temporary.write_text(lines, encoding="utf-8")
         self._writer = EventFile(self.folder, purge_step=len(state.epochs) + 1)
         if not self.resume:
@@ -165,7 +163,7 @@ class RunRecord(Generic[State]):
 
     def _add(self, metrics: Mapping[str, Any]) -> None:
         with (self.folder / METRICS).open("a", encoding="utf-8") as file:
-            file.write(json.dumps(plain(metrics)) + "\n")
+            file.write(json.dumps(to_jsonable(metrics)) + "\n")
         if self._writer is not None:
             for name, value in metrics.items():
                 if isinstance(value, int | float):

@@ -128,8 +128,8 @@ def _curve(
     """One curve with bars, shifted a little so that bars do not hide each other.
 
     Args:
-        axes: Where.
-        rows: Of the curve, by number of samples.
+        axes: Axes to draw on.
+        rows: Rows of the curve, by number of samples.
         values: Height, and lower and upper end of the bar, NaN where there is none.
         looks: See `_looks`.
     """
@@ -154,7 +154,7 @@ def _curve(
 
 
 def label_of(row: Row) -> str:
-    """How figures and tables call a row.
+    """Label of a row in figures and tables.
 
     Args:
         row: One row of an experiment.

@@ -26,16 +26,16 @@ if TYPE_CHECKING:
 
 
 class Searched(Protocol):
-    """What the figures need of a search that ended, or of one that is under way."""
+    """Data of a finished or running search for the figures."""
 
     @property
     def config(self) -> ToponasConfig:
-        """How was searched."""
+        """Settings of the search."""
         ...
 
     @property
     def architecture(self) -> Data:
-        """What was found."""
+        """Results of the search."""
         ...
 
     @property
@@ -200,7 +200,7 @@ def _beta(axes: Axes, config: ToponasConfig, history: Tensor, codes: TopologyCod
     Nodes have different numbers of sets, so probabilities are drawn in multiples of the uniform.
     """
     steps = [_distribution(config, logits).probabilities() for logits in history]
-    for k, node in enumerate(codes.choosers):
+    for k, node in enumerate(codes.deciding_nodes):
         lines = torch.stack([step[k] * len(step[k]) for step in steps])
         colour = COLOURS[k % len(COLOURS)]
         axes.plot(lines, color=colour, linewidth=0.8)

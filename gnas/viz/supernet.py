@@ -11,7 +11,7 @@ if TYPE_CHECKING:
     from gnas.figure import Figure
 
 BELOW_MEAN = 0.005
-"""How far below the mean of all cells accuracies are still shown."""
+"""Lower end of the plotted accuracies, below the mean of all cells."""
 
 
 def supernet_figures(result: SupernetBenchResult) -> dict[str, Figure]:

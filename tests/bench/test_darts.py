@@ -23,7 +23,7 @@ from gnas.cli import app
 from gnas.data import load_table
 from gnas.errors import ConfigError, DataError
 from gnas.graphs import DenseBatch
-from gnas.proxies import ProxyConfig, measure
+from gnas.proxies import ProxyConfig, compute_proxies
 from gnas.spaces import Space, TopoNAS
 
 COUNT = 36
@@ -63,10 +63,10 @@ def test_cells_and_accuracies_are_those_of_the_file(path: str) -> None:
 def test_named_predictors_come_without_proxies(path: str, monkeypatch: pytest.MonkeyPatch) -> None:
     def counted(space: Space, graphs: DenseBatch, config: ProxyConfig) -> NDArray[np.float64]:
         asked.append(config.proxies)
-        return measure(space, graphs, config)
+        return compute_proxies(space, graphs, config)
 
     asked: list[tuple[str, ...]] = []
-    monkeypatch.setattr(darts, "measure", counted)
+    monkeypatch.setattr(darts, "compute_proxies", counted)
     config = DARTSBench(table=path, samples=(12,), seeds=1, encoders=(), predictors=("forest",))
     rows = bench_darts(config).rows
     assert asked == [("params",)]

@@ -28,7 +28,7 @@ from gnas.graphs import DenseBatch, graph_hash
 from gnas.metrics import Interval, kendall_tau
 from gnas.models import nasbench101_num_params
 from gnas.predictors import Forest, OneHot
-from gnas.runs import plain
+from gnas.runs import to_jsonable
 from gnas.spaces import NASBench101, NASBench201
 
 
@@ -52,7 +52,7 @@ def test_any_number_of_workers_finds_the_same(result: BenchResult) -> None:
 
 
 def test_the_record_has_the_promised_shape(result: BenchResult, table_path: str) -> None:
-    record = plain(result)
+    record = to_jsonable(result)
     top = {"command", "config", "table", "rows", "ceiling", "seconds"}
     assert top <= set(record)
     facts = {"name", "path", "sha256", "rows", "provenance", "usable", "candidates"}
@@ -131,7 +131,7 @@ def test_encoders_take_part_alone_and_beside_operations(table_path: str) -> None
     assert ENCODERS[0] in sees
     assert f"{ENCODERS[0]} + ops" in sees and f"exact kernel of {ENCODERS[0]}" in sees
     assert calls == [(i, 8) for i in range(1, 9)]
-    assert plain(result)["rows"][0]["kendall_tau"]["low"] is None  # one seed: no interval
+    assert to_jsonable(result)["rows"][0]["kendall_tau"]["low"] is None  # one seed: no interval
 
 
 def test_one_operation_list_is_the_most_frequent() -> None:

@@ -35,7 +35,7 @@ def make_table() -> BenchmarkTable:
     rng = np.random.default_rng(4)
     cells = NASBench201().enumerate()
     graphs = cells[torch.from_numpy(rng.choice(len(cells), ROWS, replace=False))]
-    forms = NASBench201().functional(graphs)
+    forms = NASBench201().functional_form(graphs)
     true = 0.5 + 0.03 * ((forms.ops == 4) + 2 * (forms.ops == 5)).sum(1).double().numpy()
     columns, values = [], {}
     kinds = [
@@ -69,7 +69,7 @@ def result(path: str) -> BenchResult:
 def test_rows_of_both_protocols_follow_from_the_table(result: BenchResult, path: str) -> None:
     table = load_table(path)
     acc = table.val_acc(dataset="cifar10-valid")
-    keys = graph_keys(NASBench201().functional(table.graphs))
+    keys = graph_keys(NASBench201().functional_form(table.graphs))
     params = nasbench201_num_params(table.graphs)
     taus, without = [], []
     for repetition in range(2):
@@ -109,7 +109,7 @@ def test_trivial_rows_are_always_there(result: BenchResult) -> None:
 def test_ceiling_and_agreement(result: BenchResult, path: str) -> None:
     table = load_table(path)
     acc = table.val_acc(dataset="cifar10-valid")
-    keys = graph_keys(NASBench201().functional(table.graphs))
+    keys = graph_keys(NASBench201().functional_form(table.graphs))
     mean = np.array([acc[keys == key].mean() for key in keys])
     assert result.ceiling == pytest.approx(kendall_tau(mean, acc))
     runs = table.runs("test_acc", dataset="cifar10")

@@ -47,7 +47,7 @@ def test_curves_and_queries_by_hand(nasbench201: Path) -> None:
     table, space = load_table(str(nasbench201)), NASBench201()
     val = table.val_acc(dataset="cifar10-valid")
     test = table.test_acc(dataset="cifar10")
-    keys = graph_keys(space.functional(table.graphs))
+    keys = graph_keys(space.functional_form(table.graphs))
     classes = {int(key): np.flatnonzero(keys == key) for key in np.unique(keys)}
     best_test = max(test[rows].mean() for rows in classes.values())
     regrets = []
@@ -115,7 +115,7 @@ def test_a_table_space_keeps_to_its_table() -> None:
     outside = next(
         graph
         for graph in NASBench101().sample_batch(200, rng)
-        if int(graph_keys(NASBench101().functional(as_batch(graph)))[0]) not in known
+        if int(graph_keys(NASBench101().functional_form(as_batch(graph)))[0]) not in known
     )
     with pytest.raises(GraphError, match="must be one of the table's"):
         space.validate(outside)

@@ -23,7 +23,7 @@ from gnas.bench.supernet import (
     is_joined,
 )
 from gnas.cli import app
-from gnas.data.parts import open_images, search_loaders
+from gnas.data.splits import open_images, search_loaders
 from gnas.data.tables import BenchmarkTable, Column, Provenance, save_table
 from gnas.errors import ConfigError, DataError
 from gnas.metrics import kendall_tau

@@ -75,11 +75,11 @@ def test_neighbours_are_different_architectures_of_the_space(
         neighbours = space.neighbours(graph)
         for neighbour in neighbours[:: max(len(neighbours) // 20, 1)]:
             space.validate(neighbour)
-        own = graph_keys(space.live(DenseBatch.from_data([graph])))
-        keys = graph_keys(space.live(neighbours)).tolist()
+        own = graph_keys(space.prune(DenseBatch.from_data([graph])))
+        keys = graph_keys(space.prune(neighbours)).tolist()
         assert len({*keys, *own.tolist()}) == len(keys) + 1 > 10
         mutants = DenseBatch.from_data([space.mutate(graph, rng) for _ in range(40)])
-        reached = np.isin(graph_keys(space.live(mutants)), [*keys, *own])
+        reached = np.isin(graph_keys(space.prune(mutants)), [*keys, *own])
         assert reached.mean() > 0.3  # all of them, where the space lists its neighbours
         assert torch.equal(space.neighbours(graph).adjacency, neighbours.adjacency)
 
@@ -106,16 +106,16 @@ def test_architectures_of_other_spaces_are_refused(space: Space, rng: np.random.
 
 
 def test_live_part_is_stable(space: Space, rng: np.random.Generator) -> None:
-    batch = space.live(space.sample_batch(30, rng))
+    batch = space.prune(space.sample_batch(30, rng))
     validate_batch(batch)
-    again = space.live(batch)
+    again = space.prune(batch)
     assert [graph_hash(g) for g in batch] == [graph_hash(g) for g in again]
 
 
 def test_representatives_compute_the_same(space: Space, rng: np.random.Generator) -> None:
     batch = space.sample_batch(20, rng)
     chosen = space.representative(batch)
-    keys = [graph_keys(space.functional(cells)).tolist() for cells in (batch, chosen)]
+    keys = [graph_keys(space.functional_form(cells)).tolist() for cells in (batch, chosen)]
     assert keys[0] == keys[1]
     again = space.representative(chosen)
     assert [graph_hash(g) for g in chosen] == [graph_hash(g) for g in again]

@@ -62,7 +62,7 @@ def codes_of(table: BenchmarkTable) -> Codes:
 
 def naive(table: BenchmarkTable, column: str) -> float:
     """The share by its words: one pass over groups of equal functions, tied ranks by counting."""
-    forms = NASBench201().functional(table.graphs)
+    forms = NASBench201().functional_form(table.graphs)
     groups: dict[str, list[float]] = {}
     for row, score in enumerate(table.values(column)):
         groups.setdefault(graph_hash(forms.data(row)), []).append(float(score))
@@ -160,7 +160,7 @@ def test_nothing_is_said_of_too_few_cells(published: BenchmarkTable) -> None:
 
 
 def test_scores_that_are_called_otherwise_are_used_where_there_are_no_accuracies() -> None:
-    forms = NASBench201().functional(NASBench201().enumerate())
+    forms = NASBench201().functional_form(NASBench201().enumerate())
     scores = forms.adjacency.double().sum((1, 2)).numpy()
     found = function_agreement(table_of(all_codes(), scores, "jigsaw_top1"))
     assert found is not None and found.share == 0 and found.column.startswith("jigsaw_top1")

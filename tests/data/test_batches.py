@@ -9,11 +9,17 @@ import pytest
 import torch
 from PIL import Image
 
-from gnas.data.batches import FileBatches, MemoryBatches, Order, Scaling, shifted
+from gnas.data.batches import (
+    BatchSchedule,
+    FileBatches,
+    MemoryBatches,
+    Normalization,
+    random_crop_flip,
+)
 from gnas.data.folders import ImageList, list_images
 from gnas.errors import ConfigError, DataError
 
-PLAIN = Scaling((0.0,), (1.0,))
+PLAIN = Normalization((0.0,), (1.0,))
 
 
 def numbered(count: int) -> tuple[torch.Tensor, torch.Tensor]:
@@ -33,12 +39,14 @@ def image_folder(folder: Path, count: int = 6, size: int = 24) -> ImageList:
 
 def test_every_pass_has_every_image_once_in_an_order_of_its_own() -> None:
     x, y = numbered(12)
-    stream = MemoryBatches(x, y, Order(count=12, batch_size=4, seed=0), scaling=PLAIN).stream(0)
+    stream = MemoryBatches(
+        x, y, BatchSchedule(count=12, batch_size=4, seed=0), scaling=PLAIN
+    ).iter_from(0)
     passes = [[label for _, b in islice(stream, 3) for label in b.tolist()] for _ in range(3)]
     assert all(sorted(labels) == list(range(12)) for labels in passes)
     assert passes[0] != passes[1] != passes[2]
-    incomplete = Order(count=12, batch_size=5, seed=0)
-    assert incomplete.per_pass == 2
+    incomplete = BatchSchedule(count=12, batch_size=5, seed=0)
+    assert incomplete.batches_per_epoch == 2
     numbers = [number for number, _ in islice(incomplete.batches(3), 4)]
     assert numbers == [3, 4, 5, 6]
 
@@ -49,24 +57,24 @@ def test_any_batch_can_be_made_again_from_its_number() -> None:
     y = torch.arange(20)
 
     def batches(seed: int = 0, stream: int = 0) -> MemoryBatches:
-        order = Order(count=20, batch_size=4, seed=seed, stream=stream)
-        return MemoryBatches(x, y, order, scaling=Scaling.of(x), padding=2, flip=True)
+        order = BatchSchedule(count=20, batch_size=4, seed=seed, stream=stream)
+        return MemoryBatches(x, y, order, scaling=Normalization.of(x), padding=2, flip=True)
 
-    whole = list(islice(batches().stream(0), 12))
+    whole = list(islice(batches().iter_from(0), 12))
     for start in (1, 5, 7):
-        for (a, b), (c, d) in zip(whole[start:], batches().stream(start), strict=False):
+        for (a, b), (c, d) in zip(whole[start:], batches().iter_from(start), strict=False):
             assert torch.equal(a, c) and torch.equal(b, d)
-    assert not torch.equal(whole[0][1], next(batches(seed=1).stream(0))[1])
-    assert not torch.equal(whole[0][1], next(batches(stream=1).stream(0))[1])
+    assert not torch.equal(whole[0][1], next(batches(seed=1).iter_from(0))[1])
+    assert not torch.equal(whole[0][1], next(batches(stream=1).iter_from(0))[1])
 
 
 def test_processes_share_a_batch() -> None:
     x, y = numbered(12)
 
     def stream(rank: int, world: int) -> list[torch.Tensor]:
-        order = Order(count=12, batch_size=6, seed=0, rank=rank, world=world)
+        order = BatchSchedule(count=12, batch_size=6, seed=0, rank=rank, world=world)
         batches = MemoryBatches(x, y, order, scaling=PLAIN, padding=3, flip=True)
-        return [a for a, _ in islice(batches.stream(0), 3)]
+        return [a for a, _ in islice(batches.iter_from(0), 3)]
 
     shares = zip(stream(0, 2), stream(1, 2), strict=True)
     for whole, (first, second) in zip(stream(0, 1), shares, strict=True):
@@ -78,7 +86,7 @@ def test_shifted_images_are_crops_of_the_padded_ones() -> None:
     x = torch.randint(1, 256, (64, 2, 5, 5), generator=rng)
     padded = torch.nn.functional.pad(x, (2,) * 4)
     windows = padded.unfold(2, 5, 1).unfold(3, 5, 1)  # [B, C, 5, 5 offsets, 5, 5]
-    out = shifted(x, 2, True, torch.Generator().manual_seed(1))
+    out = random_crop_flip(x, 2, True, torch.Generator().manual_seed(1))
     seen = set()
     for k in range(64):
         found = [
@@ -91,14 +99,14 @@ def test_shifted_images_are_crops_of_the_padded_ones() -> None:
         assert len(found) == 1
         seen.update(found)
     assert len(seen) > 30  # of 50 ways
-    assert torch.equal(shifted(x, 0, False, rng), x)
+    assert torch.equal(random_crop_flip(x, 0, False, rng), x)
 
 
 def test_scaling_is_that_of_the_images() -> None:
     rng = torch.Generator().manual_seed(0)
     x = torch.randint(0, 200, (50, 2, 4, 4), generator=rng).to(torch.uint8)
     x[:, 1] = 7
-    out = Scaling.of(x)(x)
+    out = Normalization.of(x)(x)
     assert out[:, 0].mean().abs() < 1e-5 and (out[:, 0].std() - 1).abs() < 1e-2
     assert torch.equal(out[:, 1], torch.zeros(50, 4, 4))
 
@@ -109,21 +117,21 @@ def test_scaling_is_that_of_the_images() -> None:
 )
 def test_impossible_batches(size: int, world: int, message: str) -> None:
     with pytest.raises(ConfigError, match=message):
-        Order(count=12, batch_size=size, seed=0, world=world)
+        BatchSchedule(count=12, batch_size=size, seed=0, world=world)
 
 
 @pytest.mark.parametrize("workers", [0, 1])
 def test_files_are_cropped_the_same_way_every_time(tmp_path: Path, workers: int) -> None:
     images = image_folder(tmp_path)
-    order = Order(count=12, batch_size=4, seed=0)
+    order = BatchSchedule(count=12, batch_size=4, seed=0)
     state = torch.random.get_rng_state()
     batches = FileBatches(images, order, image_size=16, workers=workers)
-    whole = list(islice(batches.stream(0), 5))
+    whole = list(islice(batches.iter_from(0), 5))
     assert torch.equal(torch.random.get_rng_state(), state)
     assert all(x.shape == (4, 3, 16, 16) and x.dtype == torch.float32 for x, _ in whole)
     assert sorted(torch.cat([y for _, y in whole[:3]]).tolist()) == [0] * 6 + [1] * 6
     for (a, b), (c, d) in zip(
-        whole[2:], FileBatches(images, order, image_size=16, workers=0).stream(2), strict=False
+        whole[2:], FileBatches(images, order, image_size=16, workers=0).iter_from(2), strict=False
     ):
         assert torch.equal(a, c) and torch.equal(b, d)
 
@@ -133,22 +141,22 @@ def test_files_that_cannot_be_decoded(tmp_path: Path, caplog: pytest.LogCaptureF
     row = images.names.index("cat/3.png")
     path = images.path(row)
     path.write_bytes(path.read_bytes()[:60])  # a sound header
-    order = Order(count=120, batch_size=8, seed=0)
+    order = BatchSchedule(count=120, batch_size=8, seed=0)
     batches = FileBatches(images, order, image_size=8, workers=0)
     with caplog.at_level(logging.WARNING):
-        labels = torch.cat([y for _, y in islice(batches.stream(0), 30)])
+        labels = torch.cat([y for _, y in islice(batches.iter_from(0), 30)])
     assert caplog.text.count("left out an unreadable image") == 1 and "3.png" in caplog.text
     assert len(labels) == 240 and batches.unreadable == {row}
     images.path(row + 1).write_bytes(b"")
     with pytest.raises(DataError, match=r"at most 1% .* 2 of 120 are, for example .*cat/"):
-        list(islice(batches.stream(0), 30))
+        list(islice(batches.iter_from(0), 30))
 
 
 def test_an_image_is_at_least_readable_as_bytes(tmp_path: Path) -> None:
     images = image_folder(tmp_path, count=1)
     for row in range(2):
         images.path(row).write_bytes(b"")
-    order = Order(count=2, batch_size=1, seed=0)
+    order = BatchSchedule(count=2, batch_size=1, seed=0)
     with pytest.raises(DataError, match="none of the 2 images can be read"):
-        next(FileBatches(images, order, image_size=8, workers=0).stream(0))
+        next(FileBatches(images, order, image_size=8, workers=0).iter_from(0))
     assert np.array_equal(images.labels, [0, 1])

@@ -123,7 +123,7 @@ def test_convert_finds_and_names_things(tfrecord: Path, tmp_path: Path) -> None:
         fetch.convert("nasbench101", data_dir=folder)
     folder.mkdir()
     tfrecord.rename(folder / "nasbench_only108.tfrecord")
-    seen: list[tuple[int, int]] = []
+    seen: list[tuple[int, int | None]] = []
     path, table = fetch.convert(
         "nasbench101", data_dir=folder, progress=lambda done, total: seen.append((done, total))
     )

@@ -10,7 +10,7 @@ from pathlib import Path
 
 import pytest
 
-from gnas.data.files import replacing, sha256_of
+from gnas.data.files import atomic_write, sha256_of
 from gnas.errors import DataError
 
 SCRIPT = """
@@ -65,14 +65,14 @@ def test_full_disk_and_ctrl_c_leave_nothing(tfrecord: Path, tmp_path: Path) -> N
 
 def test_whole_or_not_at_all(tmp_path: Path) -> None:
     path = tmp_path / "deep" / "file.json"
-    with replacing(path) as temporary:
+    with atomic_write(path) as temporary:
         temporary.write_text(json.dumps(1))
         assert not path.exists()
     assert path.read_text() == "1"
-    with pytest.raises(KeyboardInterrupt), replacing(path) as temporary:
+    with pytest.raises(KeyboardInterrupt), atomic_write(path) as temporary:
         temporary.write_text("half")
         raise KeyboardInterrupt
-    with pytest.raises(ZeroDivisionError), replacing(path) as temporary:
+    with pytest.raises(ZeroDivisionError), atomic_write(path) as temporary:
         temporary.write_text("half")
         raise ZeroDivisionError
     assert path.read_text() == "1"
@@ -82,10 +82,10 @@ def test_whole_or_not_at_all(tmp_path: Path) -> None:
 def test_unwritable_places(tmp_path: Path) -> None:
     (tmp_path / "file").write_text("")
     with pytest.raises(DataError, match="must be writable, but writing failed: "):
-        with replacing(tmp_path / "file" / "table") as temporary:
+        with atomic_write(tmp_path / "file" / "table") as temporary:
             temporary.write_text("x")
     with pytest.raises(DataError, match=r"writing failed: Permission denied|No such file"):
-        with replacing(Path("/proc/table")) as temporary:
+        with atomic_write(Path("/proc/table")) as temporary:
             temporary.write_text("x")
 
 
@@ -101,7 +101,7 @@ def test_devices_are_written_to_and_stay_devices(tmp_path: Path) -> None:
     pipe = tmp_path / "pipe"
     os.mkfifo(pipe)
     reader = os.open(pipe, os.O_RDONLY | os.O_NONBLOCK)
-    with replacing(pipe) as temporary:
+    with atomic_write(pipe) as temporary:
         assert temporary == pipe
         temporary.write_text("through")
     assert os.read(reader, 100) == b"through"
@@ -111,7 +111,7 @@ def test_devices_are_written_to_and_stay_devices(tmp_path: Path) -> None:
     if full.is_char_device():
         with (
             pytest.raises(DataError, match=r"/dev/full must be writable.*No space left"),
-            replacing(full) as temporary,
+            atomic_write(full) as temporary,
         ):
             temporary.write_text("lost")
         assert full.is_char_device()

@@ -10,12 +10,12 @@ import numpy as np
 import pytest
 from PIL import Image
 
+from gnas.data.classification import open_train_test
 from gnas.data.config import ImagesConfig, TrainTestConfig
 from gnas.data.folders import list_images
 from gnas.data.images import load_images
-from gnas.data.parts import open_images
+from gnas.data.splits import open_images
 from gnas.data.subsets import make_subset, read_subset, write_subset
-from gnas.data.train_test import open_train_test
 from gnas.errors import DataError, MissingDataError
 
 

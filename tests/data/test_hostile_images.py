@@ -12,13 +12,13 @@ import numpy as np
 import pytest
 from PIL import Image, features
 
+from gnas.data.classification import open_train_test
 from gnas.data.config import Augmentation, ImagesConfig, TrainTestConfig
 from gnas.data.decoding import UnreadableImageError, read_header, read_rgb
 from gnas.data.folders import list_images
 from gnas.data.images import load_images
-from gnas.data.parts import open_images
+from gnas.data.splits import open_images
 from gnas.data.subsets import make_subset, write_subset
-from gnas.data.train_test import open_train_test
 from gnas.errors import GnasError
 
 MUTATIONS = int(os.environ.get("GNAS_FUZZ", "60"))
@@ -129,8 +129,8 @@ def test_folders_of_mutated_images_are_read_or_refused(
     reads = (
         lambda: load_images(folder, image_size=8),
         lambda: open_images(searched, num_parts=2),
-        lambda: list(open_train_test(large).once("test", 8)),
-        lambda: next(open_train_test(large).batches(8, Augmentation(), seed=0).stream(0)),
+        lambda: list(open_train_test(large).eval_batches("test", 8)),
+        lambda: next(open_train_test(large).batches(8, Augmentation(), seed=0).iter_from(0)),
     )
     ended = {"read": 0, "refused": 0}
     for kind in ("PNG", "TIFF", "JPEG", "GIF", "PPM"):

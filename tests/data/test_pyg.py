@@ -11,8 +11,8 @@ from torch_geometric.loader import DataLoader
 from gnas.data import (
     BenchmarkTable,
     Column,
-    NASBench101,
-    NASBench201,
+    NASBench101Dataset,
+    NASBench201Dataset,
     save_table,
 )
 from gnas.errors import ConfigError, MissingDataError
@@ -27,7 +27,7 @@ def root(tmp_path: Path, small_table: BenchmarkTable) -> Path:
 
 
 def test_every_graph_is_the_tables(root: Path, small_table: BenchmarkTable) -> None:
-    dataset = NASBench101(root)
+    dataset = NASBench101Dataset(root)
     assert isinstance(dataset, InMemoryDataset)
     assert (len(dataset), dataset.num_node_features) == (40, 5)
     assert "NASBench101(40)" in repr(dataset)
@@ -48,18 +48,18 @@ def test_edge_operations(tmp_path: Path) -> None:
     values = {c.name: np.full(40, 0.5 + k / 4) for k, c in enumerate(columns)}
     path = tmp_path / "own.parquet"
     save_table(BenchmarkTable(table.graphs, columns, table.provenance, values), path)
-    dataset = NASBench201(path)
+    dataset = NASBench201Dataset(path)
     for row, data in enumerate(dataset):
         assert torch.equal(data.edge_op, table[row].edge_op)
         assert data.y.tolist() == [[0.5, 0.75]]
-    nodes = NASBench201(path, EdgeOpsToNodeOps(4))
+    nodes = NASBench201Dataset(path, EdgeOpsToNodeOps(4))
     assert nodes[3].x.size(1) == 7
     with pytest.raises(ConfigError, match="no 'val_acc' on 'cifar100'"):
-        NASBench201(path, dataset="cifar100")
+        NASBench201Dataset(path, dataset="cifar100")
 
 
 def test_it_is_a_dataset_like_any_other(root: Path) -> None:
-    dataset = NASBench101(root, epochs=12)
+    dataset = NASBench101Dataset(root, epochs=12)
     batch = next(iter(DataLoader(dataset, batch_size=16)))
     assert batch.num_graphs == 16
     assert batch.y.shape == (16, 2)
@@ -77,9 +77,9 @@ def test_it_is_a_dataset_like_any_other(root: Path) -> None:
 def test_a_folder_without_the_table(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setenv("GNAS_DATA", str(tmp_path / "none"))
     with pytest.raises(MissingDataError, match="'nasbench201' not found in"):
-        NASBench201(tmp_path)
+        NASBench201Dataset(tmp_path)
 
 
 def test_nothing_is_written(root: Path) -> None:
-    NASBench101(root)
+    NASBench101Dataset(root)
     assert [path.name for path in root.iterdir()] == ["nasbench101.parquet"]

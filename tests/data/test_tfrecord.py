@@ -24,7 +24,7 @@ def test_records_come_back(tmp_path: Path) -> None:
     assert written.getvalue() == b"".join(frame(data) for data in contents)
     path = tmp_path / "f.tfrecord"
     path.write_bytes(written.getvalue())
-    seen: list[tuple[int, int]] = []
+    seen: list[tuple[int, int | None]] = []
     assert list(read_records(path, lambda done, total: seen.append((done, total)))) == contents
     assert seen[-1] == (path.stat().st_size,) * 2
 

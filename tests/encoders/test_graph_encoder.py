@@ -98,7 +98,7 @@ def test_graphs_of_other_vocabularies_and_sizes_are_named(rng: np.random.Generat
 
 
 def test_forms_survive_being_rows(rng: np.random.Generator) -> None:
-    forms = NASBench201().functional(NASBench201().sample_batch(50, rng))
+    forms = NASBench201().functional_form(NASBench201().sample_batch(50, rng))
     ops, edges = unpack_graphs(pack_graphs(forms.pad_to(10)))
     assert torch.equal(ops, forms.ops[:, : ops.size(1)].long())
     assert torch.equal(edges, forms.adjacency[:, : ops.size(1), : ops.size(1)].float())
@@ -224,7 +224,7 @@ def test_shipped_encoders_have_the_quality_in_their_header(name: str) -> None:
 def test_shipped_encoders_tell_all_functions_apart() -> None:
     encoder = load_encoder("dag-nasbench201")
     cells = NASBench201().enumerate()
-    _, first = np.unique(graph_keys(NASBench201().functional(cells)), return_index=True)
+    _, first = np.unique(graph_keys(NASBench201().functional_form(cells)), return_index=True)
     found = encoder.encode(cells[torch.from_numpy(first[:2000])])
     nearest = torch.cdist(found, found).fill_diagonal_(torch.inf).min()
     assert nearest > 1e-3

@@ -186,7 +186,7 @@ def test_label_histograms_where_operations_sit_on_edges(
         functional=functional,
     )
     features = graph_features(batch, config)
-    forms = space.functional(batch)
+    forms = space.functional_form(batch)
     simple = replace(forms, adjacency=forms.adjacency.clamp(max=1), has_edge_ops=False)
     expected = wl_kernel(
         simple if functional else batch, 2, labels="op", direction="in", normalize=False

@@ -109,7 +109,7 @@ def test_a_training_is_the_short_training_of_the_space_s_network() -> None:
     assert found["num_params"] == num_params(network)
     assert 0 < found["latency_ms"] < 1000
     # what other processes make of it
-    again = TrainingEvaluator.from_facts(evaluator.facts())
+    again = TrainingEvaluator.from_metadata(evaluator.metadata())
     again.open(space)
     assert again.evaluate(graph, seed=5)["val_acc"] == found["val_acc"]
     moved = pickle.loads(pickle.dumps(evaluator))
@@ -223,21 +223,21 @@ def test_a_worker_runs_only_the_files_that_its_starter_names(tmp_path: Path) -> 
     evaluator = FunctionEvaluator(f"{file}:worth")
     space = load_space(own)
     about = {name: value for name, value in space_record(space).items() if name != "file"}
-    facts = EvaluationJob(space, about, evaluator, ("score",)).facts()
+    facts = EvaluationJob(space, about, evaluator, ("score",)).metadata()
     assert str(tmp_path) not in str(facts)
     with pytest.raises(ConfigError, match=r"must be told which file to run; give --space FILE"):
-        EvaluationJob.from_facts(facts, evaluate=f"{file}:worth")
+        EvaluationJob.from_metadata(facts, evaluate=f"{file}:worth")
     with pytest.raises(ConfigError, match=r"give --evaluate FILE\.py:FUNCTION"):
-        EvaluationJob.from_facts(facts, space=own)
+        EvaluationJob.from_metadata(facts, space=own)
     with pytest.raises(ConfigError, match="must be the file that the search was begun with"):
-        EvaluationJob.from_facts(facts, space=own, evaluate=f"{other}:worth")
-    job = EvaluationJob.from_facts(facts, space=own, evaluate=f"{file}:worth")
-    assert job.facts() == facts and job.space.max_nodes == 5
+        EvaluationJob.from_metadata(facts, space=own, evaluate=f"{other}:worth")
+    job = EvaluationJob.from_metadata(facts, space=own, evaluate=f"{file}:worth")
+    assert job.metadata() == facts and job.space.max_nodes == 5
     graph = NASGEM(5).sample(np.random.default_rng(0))
     candidate = {"number": 0, "architecture": NASGEM(5).to_str(graph), "seed": 0}
     assert job.open()(candidate)["measures"] == {"score": 7.0}
     facts["evaluator"] = {"kind": "own"}
     with pytest.raises(ConfigError, match="this search does by 'own', which its own command"):
-        EvaluationJob.from_facts(facts, space=own)
+        EvaluationJob.from_metadata(facts, space=own)
     with pytest.raises(ConfigError, match="must be one of this version of gnas, but lacks"):
-        EvaluationJob.from_facts({})
+        EvaluationJob.from_metadata({})

@@ -42,7 +42,7 @@ from gnas.predictors import (
     WLLabels,
     ZeroCost,
 )
-from gnas.proxies import ProxyConfig, measure
+from gnas.proxies import ProxyConfig, compute_proxies
 from gnas.spaces import SPACES, NASBench101
 from gnas.spaces.base import Space
 
@@ -141,7 +141,9 @@ def consumers() -> dict[str, Callable[[Graphs], Any]]:
         "wl_features": lambda graphs: wl_features(graphs).toarray(),
         "wl_labels": lambda graphs: wl_labels(graphs)[0],
         "graph_hash": graph_hash,
-        "measure": lambda graphs: measure(CELLS, graphs, ProxyConfig(proxies=("params", "macs"))),
+        "measure": lambda graphs: compute_proxies(
+            CELLS, graphs, ProxyConfig(proxies=("params", "macs"))
+        ),
         "predict": fitted.predict,
         "fit": lambda graphs: (
             Forest(OneHot(7, 5), num_trees=5).fit(graphs, np.arange(6.0)).predict(graphs)

@@ -108,7 +108,7 @@ def isomorphic(left: nx.DiGraph, right: nx.DiGraph) -> bool:
 
 
 def test_functional_form_is_that_of_the_definition(rng: np.random.Generator) -> None:
-    forms = NASBench201().functional(NASBench201().enumerate())
+    forms = NASBench201().functional_form(NASBench201().enumerate())
     validate_batch(forms)
     for row in rng.integers(15_625, size=300).tolist():
         assert isomorphic(named(to_networkx(forms.data(row))), by_definition(choices(row)))
@@ -117,7 +117,7 @@ def test_functional_form_is_that_of_the_definition(rng: np.random.Generator) -> 
 def test_functional_classes_of_nasbench201() -> None:
     """Counted by networkx on graphs that a walk over the definition made."""
     cells = NASBench201().enumerate()
-    forms = NASBench201().functional(cells)
+    forms = NASBench201().functional_form(cells)
     keys = graph_keys(forms)
     buckets: dict[str, list[nx.DiGraph]] = {}
     seen: set[tuple[object, ...]] = set()
@@ -151,7 +151,7 @@ def test_functional_classes_of_nasbench201() -> None:
 
 def test_functional_twins_are_coarser_than_the_benchmarks_isomorphism() -> None:
     cells = NASBench201().enumerate()
-    keys = graph_keys(NASBench201().functional(cells))
+    keys = graph_keys(NASBench201().functional_form(cells))
     of_class: dict[str, set[int]] = {}
     for row in range(0, len(cells), 7):
         of_class.setdefault(simplified(cells.data(row)), set()).add(int(keys[row]))
@@ -164,7 +164,7 @@ def test_functional_twins_are_coarser_than_the_benchmarks_isomorphism() -> None:
 def test_networks_of_twins_give_equal_outputs(left: str, right: str) -> None:
     space = NASBench201()
     cells = [space.from_str(text) for text in (left, right)]
-    forms = space.functional(DenseBatch.from_data(cells))
+    forms = space.functional_form(DenseBatch.from_data(cells))
     assert torch.equal(forms.adjacency[0], forms.adjacency[1])
     assert torch.equal(forms.ops[0], forms.ops[1])
     networks = [nasbench201_network(cell).eval() for cell in cells]
@@ -190,7 +190,7 @@ def test_other_cells_differ() -> None:
     space = NASBench201()
     once = "|nor_conv_3x3~0|+|none~0|skip_connect~1|+|none~0|none~1|skip_connect~2|"
     twice = "|nor_conv_3x3~0|+|none~0|skip_connect~1|+|none~0|skip_connect~1|skip_connect~2|"
-    forms = space.functional(DenseBatch.from_data([space.from_str(s) for s in (once, twice)]))
+    forms = space.functional_form(DenseBatch.from_data([space.from_str(s) for s in (once, twice)]))
     assert forms.adjacency[0].max() == 1
     assert forms.adjacency[1].max() == 2
 
@@ -199,7 +199,7 @@ def test_one_architecture_by_the_pyg_transform(rng: np.random.Generator) -> None
     space = NASBench201()
     transform = FunctionalForm(4, skips=space.vocabulary.skip_ops, sums=space.vocabulary.sum_roles)
     cells = space.sample_batch(20, rng)
-    forms = space.functional(cells)
+    forms = space.functional_form(cells)
     for graph, form in zip(cells, forms, strict=True):
         before = graph.clone()
         single = transform(graph)
@@ -211,18 +211,18 @@ def test_one_architecture_by_the_pyg_transform(rng: np.random.Generator) -> None
 
 def test_functional_forms_of_node_op_cells_are_their_live_parts(rng: np.random.Generator) -> None:
     dead = architecture([[0, 1, 1, 0], [0, 0, 0, 1], [0, 0, 0, 0], [0] * 4], [0, 1, 2, 4], 5)
-    form = NASBench101().functional(DenseBatch.from_data([dead])).data(0)
+    form = NASBench101().functional_form(DenseBatch.from_data([dead])).data(0)
     assert form.x.argmax(1).tolist() == [0, 1, 4]
     cells = NASGEM(12).sample_batch(50, rng)
-    forms = NASGEM(12).functional(cells)
-    assert (forms.num_nodes == NASGEM(12).live(cells).num_nodes).all()
-    assert (graph_keys(forms) == graph_keys(NASGEM(12).live(cells))).all()
+    forms = NASGEM(12).functional_form(cells)
+    assert (forms.num_nodes == NASGEM(12).prune(cells).num_nodes).all()
+    assert (graph_keys(forms) == graph_keys(NASGEM(12).prune(cells))).all()
 
 
 def test_a_skip_that_halves_the_maps_stays(rng: np.random.Generator) -> None:
     space = TopoNAS()
     cells = space.sample_batch(200, rng)
-    forms = space.functional(cells)
+    forms = space.functional_form(cells)
     skip = len(ROLES) + EDGE_OPS.index("skip_connect")
     kept = 0
     for cell, form in zip(cells, forms, strict=True):
@@ -243,10 +243,10 @@ def test_every_space_has_functional_forms(name: str, rng: np.random.Generator) -
     space = SPACES[name]()
     cells = space.sample_batch(40, rng)
     before = cells.adjacency.clone()
-    forms = space.functional(cells)
+    forms = space.functional_form(cells)
     validate_batch(forms)
     assert torch.equal(cells.adjacency, before)
-    assert len(space.functional(cells[:0])) == 0
+    assert len(space.functional_form(cells[:0])) == 0
 
 
 def test_multiplicities_stop_at_255() -> None:

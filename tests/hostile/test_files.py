@@ -21,16 +21,16 @@ import pytest
 
 from gnas.data import load_table, save_table, verify_table
 from gnas.data.fetch import verify
-from gnas.data.foreign import read_foreign
 from gnas.data.parquet import MAX_BYTES, _checksum, read_schema
+from gnas.data.third_party import read_third_party
 from gnas.errors import DataError
 from gnas.graphs import graph_hash
 from gnas.spaces import NASBench101, NASBench201, in_notation, notations, space_of_text
 from gnas.spaces.nasbench101.tfrecord import read_tfrecord_table
 from gnas.spaces.nasbench201.nats import read_nats_folder
 from tests.data.conftest import drawn_records, frame, make_table
-from tests.data.test_foreign import cells101
 from tests.data.test_nats import architecture
+from tests.data.test_third_party import cells101
 from tests.hostile.mutations import (
     ROUNDS,
     VALUES,
@@ -145,7 +145,7 @@ def test_foreign_tables(kind: str, tmp_path: Path, rng: np.random.Generator) -> 
     columns = foreign_columns()[kind]
 
     def read() -> None:
-        verify_table(read_foreign(path, read_schema(path), notation=notation))
+        verify_table(read_third_party(path, read_schema(path), notation=notation))
 
     pq.write_table(pa.table(columns), path)
     assert not refused(read)

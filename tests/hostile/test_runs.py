@@ -13,13 +13,13 @@ from safetensors.torch import save_file
 from torch import nn
 
 from gnas.errors import DataError
+from gnas.jsonl import JsonlLog
 from gnas.loggers import RunLog
 from gnas.models import NetworkFacts, load_network, save_network
-from gnas.records import LineLog
 from gnas.retrain.plan import plan_retrain
 from gnas.retrain.plan import planned as planned_retrain
 from gnas.retrain.run import _asked, _finished
-from gnas.runs import plain, write_config
+from gnas.runs import to_jsonable, write_config
 from gnas.search.nasgem.plan import planned as planned_nasgem
 from gnas.search.nasgem.trace import read_trace as read_nasgem
 from gnas.search.run import _Lines
@@ -38,11 +38,11 @@ from tests.hostile.test_files import GENOTYPE
 SPACE = space_of_text(GENOTYPE)
 PLANS = {
     "toponas": (
-        {"command": "search toponas", "search": plain(ToponasConfig(num_nodes=4)),
+        {"command": "search toponas", "search": to_jsonable(ToponasConfig(num_nodes=4)),
          "images": {"dataset": "digits"}},
         planned_toponas,
     ),
-    "retrain": (plain(_asked(plan_retrain(SPACE, GENOTYPE, "digits"))), planned_retrain),
+    "retrain": (to_jsonable(_asked(plan_retrain(SPACE, GENOTYPE, "digits"))), planned_retrain),
 }  # fmt: skip
 
 
@@ -112,7 +112,7 @@ def test_results_of_a_nasgem_search(tmp_path: Path) -> None:
 def test_results_of_trainings(tmp_path: Path, rng: np.random.Generator) -> None:
     plan = plan_retrain(SPACE, GENOTYPE, "digits")
     result = {
-        "config": plain(_asked(plan)), "data": {"dataset": "digits"}, "params": 1, "macs": 2,
+        "config": to_jsonable(_asked(plan)), "data": {"dataset": "digits"}, "params": 1, "macs": 2,
         "metrics": {"test_acc": 0.5},
     }  # fmt: skip
     path = tmp_path / "result.json"
@@ -173,7 +173,7 @@ def test_line_logs(tmp_path: Path, rng: np.random.Generator) -> None:
     path, facts = tmp_path / "log.jsonl", {"space": "x", "budget": 3}
 
     def opened() -> None:
-        LineLog(path, facts, what="searches", read=lambda record: int(record["seed"]))
+        JsonlLog(path, facts, what="searches", read=lambda record: int(record["seed"]))
 
     count = 0
     for _ in range(40 * ROUNDS):
@@ -218,7 +218,7 @@ def test_pipes_in_runs_are_refused_not_waited_for(tmp_path: Path) -> None:
     path = tmp_path / "metrics.jsonl"
     os.mkfifo(path)
     with pytest.raises(DataError, match="it is a device or a pipe"):
-        LineLog(path, {}, what="searches", read=int)
+        JsonlLog(path, {}, what="searches", read=int)
     run: RunRecord[State] = RunRecord(tmp_path, {})
     with pytest.raises(DataError, match="must be a file to write, but: it is a pipe"):
         run.start(State())

@@ -14,7 +14,7 @@ import pytest
 from gnas.data.config import ProxyImagesConfig
 from gnas.errors import DataError
 from gnas.evaluate import EvaluationJob, TrainingEvaluator
-from gnas.runs import plain
+from gnas.runs import to_jsonable
 from gnas.spaces import NASBench201, space_record
 from gnas.studies import CandidateStudy
 from gnas.training.recipe import ProxyRecipe
@@ -41,11 +41,11 @@ def sound(tmp_path_factory: pytest.TempPathFactory) -> Path:
 def opened(path: Path) -> None:
     """Everything that a command or a worker may do with a study."""
     study = CandidateStudy.join("s", path)
-    Doubling.from_facts(study.facts)
+    Doubling.from_metadata(study.facts)
     study.progress()
     study.results()
-    study.take_back()
-    study.repair()
+    study.requeue_stale()
+    study.requeue_orphans()
     claim = study.claim()
     if claim is not None:
         study.succeed(claim, {"score": 2.0})
@@ -118,10 +118,12 @@ def test_facts_of_searches(rng: np.random.Generator) -> None:
     """As a worker on another machine reads them."""
     space = NASBench201()
     trained = TrainingEvaluator(ProxyImagesConfig(), ProxyRecipe())
-    facts = plain(EvaluationJob(space, space_record(space), trained, ("val_acc",)).facts())
-    assert not refused(lambda: EvaluationJob.from_facts(facts))
+    facts = to_jsonable(
+        EvaluationJob(space, space_record(space), trained, ("val_acc",)).metadata()
+    )
+    assert not refused(lambda: EvaluationJob.from_metadata(facts))
     count = 0
     for _ in range(120 * ROUNDS):
         changed = mutated(facts, rng)
-        count += refused(lambda changed=changed: EvaluationJob.from_facts(changed))  # type: ignore[misc]
+        count += refused(lambda changed=changed: EvaluationJob.from_metadata(changed))  # type: ignore[misc]
     assert count > 20 * ROUNDS

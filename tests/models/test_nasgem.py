@@ -16,7 +16,7 @@ from gnas.models import (
     num_macs,
     num_params,
 )
-from gnas.spaces import NASGEM, NASBench201, prior_space
+from gnas.spaces import NASGEM, NASBench201, nasgem_space
 from gnas.spaces.nasgem import OPS
 from gnas.spaces.nasgem.network import GEMNET_A_SIZED, GEMNET_B_SIZED, NasgemCell, wiring
 
@@ -84,8 +84,8 @@ def built_edges(cell: NasgemCell, num_nodes: int) -> tuple[set[tuple[int, int]],
     ("space", "count"),
     [
         (NASGEM(), 50),
-        (prior_space("barabasi-albert", spread=True), 20),
-        (prior_space("watts-strogatz"), 20),
+        (nasgem_space("barabasi-albert", spread=True), 20),
+        (nasgem_space("watts-strogatz"), 20),
     ],
     ids=["density", "barabasi-albert", "watts-strogatz"],
 )

@@ -11,7 +11,7 @@ from gnas.graphs import DenseBatch, architecture
 from gnas.models import NasgemNetworkConfig, nasgem_imagenet, nasgem_macs, nasgem_network, num_macs
 from gnas.spaces import NASGEM, NASBench201
 from gnas.spaces.nasgem.network import GEMNET_A_SIZED, GEMNET_B_SIZED
-from gnas.spaces.nasgem.wiring import prior_space
+from gnas.spaces.nasgem.wiring import nasgem_space
 
 FORMS: list[tuple[dict[str, Any], int]] = [
     ({"in_channels": 1, "channels": 8}, 8),
@@ -37,7 +37,7 @@ def test_as_the_networks_are_counted(
 
 @pytest.mark.parametrize("prior", ["density", "erdos-renyi", "barabasi-albert", "watts-strogatz"])
 def test_cells_of_every_prior(rng: np.random.Generator, prior: Any) -> None:
-    cells = prior_space(prior, spread=prior != "density").sample_batch(5, rng)
+    cells = nasgem_space(prior, spread=prior != "density").sample_batch(5, rng)
     config = NasgemNetworkConfig(in_channels=1, channels=8)
     expected = [num_macs(nasgem_network(cell, config), (1, 8, 8)) for cell in cells]
     assert nasgem_macs(cells, config, 8).tolist() == expected

@@ -12,7 +12,7 @@ from gnas.errors import ConfigError, UnsupportedError
 from gnas.fused import native, plain
 from gnas.models import num_params
 from gnas.spaces.supernets import MixedWeights, SupernetConfig
-from gnas.spaces.toponas.supercell import Source, SuperCell
+from gnas.spaces.toponas.supercell import EdgeSource, SuperCell
 from gnas.spaces.toponas.supernet import Supernet, supernet_macs
 from gnas.topology import candidate_edges
 from tests.models.plain_supernet import PlainCell, PlainSupernet
@@ -55,7 +55,7 @@ def pairs(slow: nn.Module, fast: nn.Module) -> list[tuple[Tensor, Tensor]]:
     place = [0] * slow.num_nodes
     for edge, (i, _) in zip(slow.edges, candidate_edges(slow.num_nodes), strict=True):
         source, place[i] = fast.sources[i], place[i] + 1
-        assert isinstance(source, Source) and isinstance(edge, nn.ModuleDict)
+        assert isinstance(source, EdgeSource) and isinstance(edge, nn.ModuleDict)
         for name, blocks in source.convolutions.items():
             for plain_weight, stacked in zip(
                 edge[name].parameters(), blocks.parameters(), strict=True

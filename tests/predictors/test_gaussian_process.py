@@ -123,7 +123,7 @@ def test_relevance_moves_the_prior_length_scales() -> None:
     ratio = plain._prior_lengths(rows, width) / moved._prior_lengths(rows, width)
     assert sorted(set(ratio.tolist())) == [1.0, 4.0]
     assert (plain.predict(cells) != moved.predict(cells)).any()
-    groups = PATHS.spread({name: float(i) for i, name in enumerate(PATHS.widths)})
+    groups = PATHS.per_column({name: float(i) for i, name in enumerate(PATHS.widths)})
     assert [groups[PATHS.columns(name)[0]] for name in PATHS.widths] == list(range(15))
 
 
@@ -134,7 +134,7 @@ def test_what_a_fit_learned_of_columns_can_be_where_another_begins() -> None:
     learned = with_all.learned_relevance()
     still = rows.std(0) == 0
     assert (learned[still] == 1).all() and (learned[~still] != 1).any()
-    again = ARDGaussianProcess(PATHS, relevance=learned.tolist(), spread=1e-3).fit_features(
+    again = ARDGaussianProcess(PATHS, relevance=learned.tolist(), length_std=1e-3).fit_features(
         rows, scores
     )
     np.testing.assert_allclose(again._lengths, with_all._lengths, rtol=0.01)
@@ -188,7 +188,7 @@ def test_wl_labels_are_those_of_a_plain_relabelling(
 
     plain: list[list[object]] = [[] for _ in range(4)]
     ours: list[list[float]] = [[] for _ in range(4)]
-    for form, row in zip(SPACE.functional(cells), rows, strict=True):
+    for form, row in zip(SPACE.functional_form(cells), rows, strict=True):
         graph = to_networkx(form)
         labels: dict[int, object] = dict(graph.nodes(data="op"))
         for k in range(4):

@@ -30,7 +30,7 @@ from gnas.spaces import SPACES, NASBench101, NASBench201, Vocabulary
 
 SPACE = NASBench201()
 CELLS = SPACE.sample_batch(120, np.random.default_rng(3))
-CONVS = SPACE.functional(CELLS).ops
+CONVS = SPACE.functional_form(CELLS).ops
 SCORES = ((CONVS == 5).sum(1) + 0.4 * (CONVS == 4).sum(1)).double().numpy()
 """3x3 convolutions count, 1x1 ones a little."""
 

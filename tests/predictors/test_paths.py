@@ -153,7 +153,7 @@ def test_statistics_match_a_listing_of_all_paths(
     features = PathStatistics(space)
     rows = features(cells)
     assert rows.shape == (count, sum(features.widths.values()))
-    for form, row in zip(space.functional(cells), rows, strict=True):
+    for form, row in zip(space.functional_form(cells), rows, strict=True):
         expected = naive(to_networkx(form), space)
         assert list(expected) == list(features.widths)
         for name, values in expected.items():

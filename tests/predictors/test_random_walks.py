@@ -45,7 +45,7 @@ def expected(adjacency: np.ndarray, ops: np.ndarray) -> list[float]:
 
 def test_as_all_walks_are_counted(rng: np.random.Generator) -> None:
     space = NASGEM(8, (0.2, 0.8))
-    cells = space.live(space.sample_batch(40, rng))
+    cells = space.prune(space.sample_batch(40, rng))
     rows = WALKS(cells)
     assert rows.shape == (40, 18)
     for k in range(len(cells)):
@@ -65,7 +65,7 @@ def test_a_chain_and_a_single_node() -> None:
 def test_dead_nodes_and_the_order_of_nodes_do_not_count(rng: np.random.Generator) -> None:
     space = NASGEM(20, (0.05, 0.2))
     cells = space.sample_batch(50, rng)
-    live = space.live(cells)
+    live = space.prune(cells)
     assert int(live.num_nodes.min()) < 20
     assert np.array_equal(WALKS(cells), WALKS(live))
     assert np.allclose(WALKS(canonical_order(live)), WALKS(live))

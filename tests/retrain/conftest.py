@@ -10,8 +10,8 @@ from typing import Any
 import pytest
 import torch
 
+from gnas.data.classification import TrainTestImages
 from gnas.data.config import TrainTestConfig
-from gnas.data.train_test import TrainTestImages
 from gnas.retrain import RetrainConfig, RetrainResult, retrain
 from gnas.retrain.plan import network_of
 from gnas.spaces import TopoNAS

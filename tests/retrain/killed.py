@@ -19,7 +19,7 @@ IMAGES = make_images(val_share=0.34)
 def attempt(folder: Path, *, resume: bool) -> RetrainResult:
     """A training with a checkpoint after every step."""
     torch.set_num_threads(1)
-    facts = {"config": CONFIG, "data": IMAGES.facts()}
+    facts = {"config": CONFIG, "data": IMAGES.metadata()}
     record = RunRecord[Training](folder, facts, resume=resume, every_s=0)
     return train(CONFIG, IMAGES, record=record)
 

@@ -87,7 +87,7 @@ def test_one_step_is_what_the_recipe_says() -> None:
     reference = train(config, images).network
     training = Training(before, config, "cpu")
     training.step = 3  # the second epoch
-    x, y = next(images.once("train", 8))
+    x, y = next(images.eval_batches("train", 8))
     training.learn((x, y), 1)
 
     reference.train()
@@ -108,7 +108,7 @@ def test_one_step_is_what_the_recipe_says() -> None:
 
 def test_accumulated_pieces_are_one_batch_where_images_are_independent() -> None:
     images = make_images()
-    x, y = next(images.once("train", 8))
+    x, y = next(images.eval_batches("train", 8))
     network = nn.Sequential(nn.Flatten(), nn.Linear(192, 4))
     other = copy.deepcopy(network)
     Training(network, tiny(), "cpu").learn((x, y), 0)
@@ -173,7 +173,7 @@ def test_best_weights_only_where_images_are_held_out() -> None:
     shares = [epoch["val_acc"] for epoch in result.epochs]
     assert result.best_epoch == 1 + shares.index(max(shares))
     assert result.best is not None and result.best_test is not None
-    found = evaluate(result.best, images.once("val", 3), 4)
+    found = evaluate(result.best, images.eval_batches("val", 3), 4)
     assert found.acc == max(shares) and found.count == 8
 
 

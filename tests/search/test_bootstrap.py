@@ -36,7 +36,7 @@ def test_pools_hold_different_live_cells() -> None:
     assert len(pool) == len({graph_hash(graph) for graph in pool}) > 480
     space = NASGEM(12, densities=(0.05, 0.2))
     pool = sample_pool(space, np.random.default_rng(0), 500)
-    assert torch.equal(space.live(pool).num_nodes, pool.num_nodes)
+    assert torch.equal(space.prune(pool).num_nodes, pool.num_nodes)
     assert int(pool.num_nodes.min()) < 12
     assert NASGEM_POOL == 50_000
 

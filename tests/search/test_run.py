@@ -19,7 +19,7 @@ from gnas.errors import ConfigError, DataError, MissingDataError
 from gnas.evaluate import TableEvaluator, TrainingEvaluator
 from gnas.graphs import DenseBatch
 from gnas.predictors import default_predictor
-from gnas.runs import plain
+from gnas.runs import to_jsonable
 from gnas.search import (
     SEARCHERS,
     Evaluation,
@@ -29,7 +29,7 @@ from gnas.search import (
     read_result,
     run_search,
 )
-from gnas.search.run import Progress
+from gnas.search.run import SearchProgress
 from gnas.spaces import NASGEM, NASBench201
 from gnas.training.recipe import ProxyRecipe
 from tests.search.evaluations import convolutions
@@ -48,7 +48,7 @@ FILE = Path(__file__).with_name("evaluations.py")
 
 def lasting(result: SearchResult) -> dict[str, Any]:
     """What of a result does not depend on clock and place."""
-    record = plain(result)
+    record = to_jsonable(result)
     record.pop("seconds")
     for name in ("plan", "study"):
         record["config"].pop(name)
@@ -81,7 +81,7 @@ def test_every_searcher_on_any_number_of_workers(searcher: str, tmp_path: Path) 
     assert lasting(two) == lasting(here)
     assert lasting(read_result(tmp_path / "two")) == lasting(here)
     lines = (tmp_path / "two" / "metrics.jsonl").read_text().splitlines()
-    assert [json.loads(line) for line in lines] == plain(here.evaluations)
+    assert [json.loads(line) for line in lines] == to_jsonable(here.evaluations)
 
 
 def test_what_was_asked_for_saw_results_so_many_before() -> None:
@@ -172,7 +172,7 @@ def test_a_training_with_two_workers(tmp_path: Path) -> None:
 
 
 def test_reports_and_a_larger_budget(tmp_path: Path) -> None:
-    told: list[Progress] = []
+    told: list[SearchProgress] = []
     search("local", out=tmp_path, budget=10, report=told.append)
     assert [one.done for one in told] == list(range(1, 11)) and told[-1].best is not None
     assert told[0].is_better or told[0].failed == 1

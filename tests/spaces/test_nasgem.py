@@ -99,7 +99,7 @@ def test_the_cap_and_unreached_nodes_are_rules() -> None:
 
 def test_an_empty_batch_stays_empty(rng: np.random.Generator) -> None:
     space = NASGEM(5)
-    assert len(space.live(space.sample_batch(1, rng)[:0])) == 0
+    assert len(space.prune(space.sample_batch(1, rng)[:0])) == 0
 
 
 @pytest.mark.parametrize(

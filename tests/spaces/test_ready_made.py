@@ -170,11 +170,11 @@ def test_edge_op_functions_against_expressions() -> None:
                     sums += terms[i] if op == "id" else [f"conv({'+'.join(sorted(terms[i]))})"]
             terms.append(sorted(sums))
         expressions.append("+".join(terms[3]))
-    keys = graph_keys(space.functional(everything)).tolist()
+    keys = graph_keys(space.functional_form(everything)).tolist()
     # two convolutions of one input are written alike, but have weights of their own
     assert len({*zip(keys, expressions, strict=True)}) == len({*keys}) > len({*expressions})
     chosen = space.representative(everything)
-    assert graph_keys(space.functional(chosen)).tolist() == keys
+    assert graph_keys(space.functional_form(chosen)).tolist() == keys
     assert len({space.to_str(cell) for cell in chosen}) == len({*keys})
 
 

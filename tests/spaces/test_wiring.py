@@ -9,7 +9,7 @@ import torch
 
 from gnas.errors import ConfigError
 from gnas.graphs import validate_batch
-from gnas.spaces import NASGEM, RandomWiring, prior_space
+from gnas.spaces import NASGEM, RandomWiring, nasgem_space
 from gnas.spaces.nasgem.config import SPREAD, Generator
 
 GENERATORS: tuple[Generator, ...] = ("erdos-renyi", "barabasi-albert", "watts-strogatz")
@@ -25,7 +25,7 @@ def test_draws_are_cells_without_dead_nodes(
     batch = space.sample_batch(COUNT, rng)
     validate_batch(batch)
     assert not torch.tril(batch.adjacency).any()
-    assert bool((space.live(batch).num_nodes == 30).all())
+    assert bool((space.prune(batch).num_nodes == 30).all())
     assert abs(batch.ops.float().mean() - 0.5) < 0.02
     graph = batch.data(0)
     assert int(batch.adjacency.sum(1).max()) <= 6
@@ -122,6 +122,6 @@ def test_spread_takes_every_possible_value(rng: np.random.Generator) -> None:
 )
 def test_impossible_priors(arguments: dict[str, object], message: str) -> None:
     with pytest.raises(ConfigError, match=message):
-        prior_space(**arguments)  # type: ignore[arg-type]
+        nasgem_space(**arguments)  # type: ignore[arg-type]
     with pytest.raises(ConfigError, match="unknown generator"):
         RandomWiring(30, "density")  # type: ignore[arg-type]

@@ -24,11 +24,11 @@ class Doubling(Job):
     log: str | None = None
     """A file to which every evaluation adds a line, so that they can be counted."""
 
-    def facts(self) -> dict[str, Any]:
+    def metadata(self) -> dict[str, Any]:
         return {"factor": self.factor, "seconds": self.seconds, "log": self.log}
 
     @classmethod
-    def from_facts(cls, facts: dict[str, Any], *, data_dir: Path | None = None) -> Self:
+    def from_metadata(cls, facts: dict[str, Any], *, data_dir: Path | None = None) -> Self:
         try:
             return cls(**facts)
         except TypeError as error:

@@ -17,20 +17,20 @@ import optuna
 import pytest
 from optuna.trial import TrialState
 
-from gnas import owners
+from gnas import process_ids
 from gnas.errors import ConfigError, DataError, MissingDataError
-from gnas.studies import CandidateStudy, Progress, local_workers, work
+from gnas.studies import CandidateStudy, StudyProgress, local_workers, work
 from tests.studies.conftest import PASSWORD, QUOTED, USER, Server
 from tests.studies.jobs import Doubling
 
 JOB = Doubling(seconds=0.0)
 BEAT_S = 0.5
 ELSEWHERE = (
-    "import sys; from tests.studies.jobs import Doubling; from gnas import owners;"
+    "import sys; from tests.studies.jobs import Doubling; from gnas import process_ids;"
     "from gnas.studies import CandidateStudy, work;"
-    "owners._system = lambda: {'boot': 'of another machine', 'pids': ''};"
+    "process_ids._system = lambda: {'boot': 'of another machine', 'pids': ''};"
     "study = CandidateStudy.join('numbers', sys.argv[1]);"
-    "work(study, Doubling.from_facts(study.facts), wait=True)"
+    "work(study, Doubling.from_metadata(study.facts), wait=True)"
 )
 """A worker whose process nobody else can see."""
 
@@ -76,7 +76,7 @@ def test_a_worker_killed_in_the_middle_loses_nothing(database: str, tmp_path: Pa
                 wait(lambda progress: None)
             study.finish()
             assert other.wait(30) == 0
-    assert study.progress() == Progress(done=10, failed=0, total=10)
+    assert study.progress() == StudyProgress(done=10, failed=0, total=10)
     assert scores(study) == [200, *range(0, 18, 2)]
     assert evaluations(log) == {100: 2, **dict.fromkeys(range(9), 1)}
 
@@ -93,7 +93,7 @@ def test_the_database_may_restart_in_the_middle(
         time.sleep(0.5)
         server.start()
 
-    def report(progress: Progress) -> None:
+    def report(progress: StudyProgress) -> None:
         if progress.done >= 2 and not restarts:
             restarts.append(threading.Thread(target=restart))
             restarts[0].start()
@@ -102,7 +102,7 @@ def test_the_database_may_restart_in_the_middle(
         wait(report)
     restarts[0].join()
     assert scores(study) == [0, 2, 4, 6, 8, 10, 12, 14]
-    assert study.progress() == Progress(done=8, failed=0, total=8)
+    assert study.progress() == StudyProgress(done=8, failed=0, total=8)
     assert evaluations(log) == dict.fromkeys(range(8), 1), "the trainings were lost"
     assert PASSWORD not in caplog.text and QUOTED not in caplog.text
 
@@ -142,7 +142,7 @@ def test_a_worker_that_was_only_suspended_is_not_counted(database: str, tmp_path
     with elsewhere(database) as sleeper:
         wait_for(log.exists)
         sleeper.send_signal(signal.SIGSTOP)
-        wait_for(study.take_back)
+        wait_for(study.requeue_stale)
         claim = study.claim()
         assert claim is not None
         study.succeed(claim, {"score": 1.0})
@@ -151,20 +151,23 @@ def test_a_worker_that_was_only_suspended_is_not_counted(database: str, tmp_path
         wait_for(lambda: study.progress().done == 2)
         study.finish()
         assert "was given to another worker" in sleeper.communicate(timeout=30)[1]
-    assert study.progress() == Progress(done=2, failed=0, total=2) and scores(study) == [1.0, 12]
+    assert study.progress() == StudyProgress(done=2, failed=0, total=2) and scores(study) == [
+        1.0,
+        12,
+    ]
 
 
 def test_heartbeats_keep_a_long_training(database: str, monkeypatch: pytest.MonkeyPatch) -> None:
     study = opened(database)
     study.plan([{"x": 5, "seconds": 10 * BEAT_S}])
     with monkeypatch.context() as patch:
-        patch.setattr(owners, "_system", lambda: {"boot": "of another machine", "pids": ""})
+        patch.setattr(process_ids, "_system", lambda: {"boot": "of another machine", "pids": ""})
         worker = threading.Thread(target=work, args=(study, JOB), kwargs={"wait": False})
         worker.start()
         wait_for(lambda: study._trials(TrialState.RUNNING))
     watcher = opened(database)
     while worker.is_alive():
-        assert not watcher.take_back()
+        assert not watcher.requeue_stale()
         time.sleep(BEAT_S / 2)
     assert scores(watcher) == [10]
 
@@ -180,13 +183,13 @@ def test_a_wrong_clock_changes_nothing(database: str, monkeypatch: pytest.Monkey
         def now(cls, tz: Any = None) -> Any:
             return super().now(tz) + timedelta(days=1)
 
-    monkeypatch.setattr(owners, "_system", lambda: {"boot": "of another machine", "pids": ""})
+    monkeypatch.setattr(process_ids, "_system", lambda: {"boot": "of another machine", "pids": ""})
     with monkeypatch.context() as patch:
         patch.setattr(time, "time", lambda: right() + 86_400)
         patch.setattr(optuna.storages._rdb.storage, "datetime", Tomorrow)
-        assert not opened(database).take_back()
+        assert not opened(database).requeue_stale()
         assert work(opened(database), JOB, wait=False) == 1
-    assert not opened(database).take_back()
+    assert not opened(database).requeue_stale()
     study.succeed(claim, {"score": 0.5})
     assert scores(study) == [0.5, 2]
 
@@ -224,7 +227,7 @@ def test_what_failed_is_recorded(database: str) -> None:
     study = opened(database)
     study.plan([{"x": 1, "trouble": "memory"}, {"x": 1, "trouble": "nan"}])
     work(study, JOB, wait=False)
-    assert study.progress() == Progress(done=0, failed=2, total=2)
+    assert study.progress() == StudyProgress(done=0, failed=2, total=2)
     assert study.results()[0].error == "MemoryError"
 
 

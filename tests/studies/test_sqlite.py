@@ -14,9 +14,9 @@ import optuna
 import pytest
 from optuna.trial import FrozenTrial, TrialState
 
-from gnas import owners
+from gnas import process_ids
 from gnas.errors import ConfigError, DataError, GnasError, MissingDataError
-from gnas.studies import CandidateStudy, Evaluated, Progress, local_workers, work
+from gnas.studies import CandidateRecord, CandidateStudy, StudyProgress, local_workers, work
 from gnas.studies import study as study_module
 from gnas.studies.places import shown
 from gnas.studies.study import MAX_DEATHS, candidate_key
@@ -56,7 +56,7 @@ def worker_process(file: Path, job: Doubling) -> subprocess.Popen[bytes]:
         "import sys; from tests.studies.jobs import Doubling;"
         "from gnas.studies import CandidateStudy, work;"
         "study = CandidateStudy.join('numbers', sys.argv[1]);"
-        "work(study, Doubling.from_facts(study.facts), wait=True)"
+        "work(study, Doubling.from_metadata(study.facts), wait=True)"
     )
     return subprocess.Popen([sys.executable, "-c", script, str(file)], stderr=subprocess.PIPE)
 
@@ -65,12 +65,12 @@ def test_candidates_are_planned_once_and_kept_in_order(file: Path) -> None:
     study = opened(file)
     study.plan([{"x": 3, "seed": 1}, {"x": 1, "seed": 1}])
     study.plan([{"x": 5, "seed": 1}, {"seed": 1, "x": 3}, {"x": 3, "seed": 2}])
-    assert study.progress() == Progress(done=0, failed=0, total=4)
+    assert study.progress() == StudyProgress(done=0, failed=0, total=4)
     assert work(study, JOB, wait=False) == 4
-    assert study.progress() == Progress(done=4, failed=0, total=4)
+    assert study.progress() == StudyProgress(done=4, failed=0, total=4)
     found = study.results()
     assert [e.candidate["x"] for e in found] == [3, 1, 5, 3] and scores(study) == [6, 2, 10, 6]
-    assert found[0] == Evaluated({"x": 3, "seed": 1}, found[0].result, None, 0)
+    assert found[0] == CandidateRecord({"x": 3, "seed": 1}, found[0].result, None, 0)
     again = opened(file)
     assert again.results() == found and work(again, JOB, wait=False) == 0
 
@@ -78,13 +78,13 @@ def test_candidates_are_planned_once_and_kept_in_order(file: Path) -> None:
 def test_what_has_ended_is_read_once(file: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     read: list[int] = []
 
-    def evaluated(trial: FrozenTrial) -> Evaluated:
+    def evaluated(trial: FrozenTrial) -> CandidateRecord:
         read.append(trial.number)
         return made(trial)
 
     made = study_module._evaluated
     monkeypatch.setattr(study_module, "_evaluated", evaluated)
-    study, known = opened(file), dict[str, Evaluated]()
+    study, known = opened(file), dict[str, CandidateRecord]()
     for count in range(1, 6):
         study.plan([{"x": count}, {"x": -count, "trouble": "error"}])
         assert study.ended(known) == {}  # they wait
@@ -104,7 +104,7 @@ def test_what_failed_is_recorded_with_its_reason_and_the_rest_goes_on(
     troubles = ("error", "memory", "nan")
     study.plan([*({"x": 1, "trouble": t} for t in troubles), {"x": 2}])
     work(study, JOB, wait=False)
-    assert study.progress() == Progress(done=1, failed=3, total=4)
+    assert study.progress() == StudyProgress(done=1, failed=3, total=4)
     assert [e.error for e in study.results()] == [
         "RuntimeError: not enough memory: you tried to allocate 9 GB",
         "MemoryError",
@@ -134,10 +134,10 @@ def test_local_workers_survive_candidates_that_kill(
     job = replace(JOB, seconds=0.01, log=str(tmp_path / "log"))
     study = opened(file, 8, job)
     study.plan([{"x": 99, "trouble": "kill"}])
-    reports: list[Progress] = []
+    reports: list[StudyProgress] = []
     with local_workers(study, job, 2) as wait:
         wait(reports.append)
-        assert study.progress() == reports[-1] == Progress(done=8, failed=1, total=9)
+        assert study.progress() == reports[-1] == StudyProgress(done=8, failed=1, total=9)
         study.plan([{"x": 100}])  # the same workers wait for more
         wait(reports.append)
     assert scores(study) == [0, 2, 4, 6, 8, 10, 12, 14, None, 200]
@@ -184,7 +184,7 @@ def test_what_a_stopped_worker_evaluated_is_evaluated_by_another(
         process.send_signal(number)
         process.communicate()
     again = opened(file)
-    assert again.progress() == Progress(done=2, failed=0, total=3)
+    assert again.progress() == StudyProgress(done=2, failed=0, total=3)
     assert not again._trials(TrialState.RUNNING)
     claim = again.claim()
     assert claim is not None and claim.candidate == {"x": 7, "seconds": 60}
@@ -200,7 +200,7 @@ def test_workers_of_a_killed_command_give_their_candidates_back(
         "from gnas.studies import CandidateStudy, local_workers\n"
         "if __name__ == '__main__':\n"
         "    study = CandidateStudy.join('numbers', sys.argv[1])\n"
-        "    with local_workers(study, Doubling.from_facts(study.facts), 1) as wait:\n"
+        "    with local_workers(study, Doubling.from_metadata(study.facts), 1) as wait:\n"
         "        wait(lambda progress: None)\n"
     )
     log = tmp_path / "log"
@@ -229,40 +229,40 @@ def test_nobody_takes_what_a_living_process_evaluates(file: Path) -> None:
     study = opened(file, 1)
     claim = study.claim()
     assert claim is not None
-    assert not opened(file).take_back() and opened(file).claim() is None
+    assert not opened(file).requeue_stale() and opened(file).claim() is None
     study.succeed(claim, {"score": 3.0})
     assert scores(opened(file)) == [3.0]
 
 
 def test_a_process_number_that_is_used_again_is_another_process() -> None:
-    own = owners.owner()
-    assert owners.is_dead(own, one_machine=True) is False
-    assert owners.is_dead({**own, "started": own["started"] - 1}, one_machine=True) is True
+    own = process_ids.current_process()
+    assert process_ids.has_ended(own, one_machine=True) is False
+    assert process_ids.has_ended({**own, "started": own["started"] - 1}, one_machine=True) is True
     with subprocess.Popen([sys.executable, "-c", ""]) as child:
-        gone = {**own, "pid": child.pid, "started": owners._started(child.pid)}
+        gone = {**own, "pid": child.pid, "started": process_ids._started(child.pid)}
         child.wait()
-    assert owners.is_dead(gone, one_machine=False) is True
+    assert process_ids.has_ended(gone, one_machine=False) is True
     rebooted, elsewhere = {**own, "boot": "x"}, {**own, "boot": "x", "host": "y"}
-    assert owners.is_dead(rebooted, one_machine=True) is True
-    assert owners.is_dead(rebooted, one_machine=False) is None
-    assert owners.is_dead(elsewhere, one_machine=True) is None
-    assert owners.is_dead({**own, "pids": "pid:[1]"}, one_machine=True) is None
+    assert process_ids.has_ended(rebooted, one_machine=True) is True
+    assert process_ids.has_ended(rebooted, one_machine=False) is None
+    assert process_ids.has_ended(elsewhere, one_machine=True) is None
+    assert process_ids.has_ended({**own, "pids": "pid:[1]"}, one_machine=True) is None
 
 
 def test_where_there_is_no_proc_numbers_must_do(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr(owners, "PROC", tmp_path)
-    owners._system.cache_clear()
+    monkeypatch.setattr(process_ids, "PROC", tmp_path)
+    process_ids._system.cache_clear()
     try:
-        own = owners.owner()
-        assert own["started"] is None and owners.is_dead(own, one_machine=True) is False
+        own = process_ids.current_process()
+        assert own["started"] is None and process_ids.has_ended(own, one_machine=True) is False
         with subprocess.Popen([sys.executable, "-c", ""]) as child:
             child.wait()
-        assert owners.is_dead({**own, "pid": child.pid}, one_machine=True) is True
-        assert owners.is_dead({**own, "host": "elsewhere"}, one_machine=True) is None
+        assert process_ids.has_ended({**own, "pid": child.pid}, one_machine=True) is True
+        assert process_ids.has_ended({**own, "host": "elsewhere"}, one_machine=True) is None
     finally:
-        owners._system.cache_clear()
+        process_ids._system.cache_clear()
 
 
 def test_a_worker_killed_while_putting_back_loses_nothing(file: Path) -> None:
@@ -271,7 +271,7 @@ def test_a_worker_killed_while_putting_back_loses_nothing(file: Path) -> None:
     assert claim is not None
     study._end(claim.number, TrialState.FAIL)  # and no more
     again = opened(file)
-    assert again.progress() == Progress(done=0, failed=0, total=1)
+    assert again.progress() == StudyProgress(done=0, failed=0, total=1)
     assert work(again, JOB, wait=False) == 1 and scores(again) == [0]
 
 
@@ -279,11 +279,11 @@ def test_late_results_are_discarded(file: Path, caplog: pytest.LogCaptureFixture
     study = opened(file, 1)
     late = study.claim()
     assert late is not None
-    study.give_back(late)
+    study.release(late)
     assert work(opened(file), JOB, wait=False) == 1
     study.succeed(late, {"score": 99.0})
     study.fail(late, "too late")
-    assert scores(study) == [0] and study.progress() == Progress(done=1, failed=0, total=1)
+    assert scores(study) == [0] and study.progress() == StudyProgress(done=1, failed=0, total=1)
     assert caplog.text.count("what came out here is discarded") == 2
 
 
@@ -291,7 +291,7 @@ def test_two_studies_in_one_file_do_not_mix(file: Path) -> None:
     first, second = opened(file, 3), CandidateStudy.open(JOB, name="b", storage=file)
     second.plan([{"x": 50}])
     assert work(second, JOB, wait=False) == 1 and scores(second) == [100]
-    assert first.progress() == Progress(done=0, failed=0, total=3)
+    assert first.progress() == StudyProgress(done=0, failed=0, total=3)
 
 
 def test_a_study_of_something_else_is_refused(file: Path) -> None:

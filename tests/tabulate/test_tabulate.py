@@ -116,8 +116,8 @@ def test_a_study_elsewhere_trains_the_same(tmp_path: Path) -> None:
     shared = tmp_path / "shared.db"
     tabulate(TINY, tmp_path / "a.parquet", storage=shared, study="tiny")
     joined = CandidateStudy.join("tiny", shared)
-    job = EvaluationJob.from_facts(joined.facts)
-    assert job.facts() == joined.facts and joined.kind == EvaluationJob.kind
+    job = EvaluationJob.from_metadata(joined.facts)
+    assert job.metadata() == joined.facts and joined.kind == EvaluationJob.kind
     again = tabulate(TINY, tmp_path / "b.parquet", storage=shared, study="tiny", workers=0)
     assert (scores(load_table(again)) == scores(load_table(tmp_path / "a.parquet"))).all()
 

@@ -46,7 +46,7 @@ class ByAccuracy(Predictor):
 
     Args:
         accuracy: Learns accuracies.
-        penalty: Of every cell.
+        penalty: Penalty of every cell.
         random_state: See `Predictor`.
     """
 
@@ -83,7 +83,7 @@ class ByAccuracy(Predictor):
         return scores
 
     def _out_of_fold(self, features: FeatureMatrix, accuracies: Scores) -> Scores:
-        """What is predicted of every cell by a fit on the other folds, float64 [N]."""
+        """Cross-validated prediction for every cell, float64 [N]."""
         fold = np.random.default_rng(self.random_state).permutation(len(accuracies)) % NUM_FOLDS
         found = np.empty(len(accuracies))
         for k in range(NUM_FOLDS):

@@ -93,7 +93,7 @@ class NasgemConfig:
     cells_per_stage: Annotated[int, Field(ge=1, le=1000)] = 1
     """Cells of each stage. Choice."""
     seed: Seed = 0
-    """Of cells, weights, order of images, predictor and pool."""
+    """Seed of cells, weights, order of images, predictor and pool."""
 
     def __post_init__(self) -> None:
         _check_together(self)
@@ -106,13 +106,13 @@ class NasgemConfig:
         return (self.num_nodes + 1) // 2 if self.min_nodes is None else self.min_nodes
 
     def space(self) -> NASGEM:
-        """Where cells are drawn."""
-        from gnas.spaces.nasgem.wiring import prior_space
+        """Space from which cells are drawn."""
+        from gnas.spaces.nasgem.wiring import nasgem_space
 
-        return prior_space(self.prior, self.num_nodes, spread=self.spread)
+        return nasgem_space(self.prior, self.num_nodes, spread=self.spread)
 
     def recipe(self, stage: str, *, flip: bool) -> ProxyRecipe:
-        """How a candidate of a stage, "search" or "final", is trained."""
+        """Training recipe of a stage, "search" or "final"."""
         return ProxyRecipe(
             epochs=self.epochs if stage == "search" else self.final_epochs,
             batch_size=self.batch_size,

@@ -79,7 +79,7 @@ def embedded_features(config: NasgemConfig, space: Space, encoder: Encoder) -> F
 
 
 def new_predictor(config: NasgemConfig, space: Space) -> Predictor:
-    """What learns scores or accuracies (``config.predict``), not fitted.
+    """Unfitted predictor of scores or accuracies (``config.predict``).
 
     Raises:
         GnasError: see `encoder_of`.
@@ -182,7 +182,7 @@ class Learner:
         return float(self.predictor.predict_features(self._all[[row]])[0])
 
     def add(self, row: int, score: float) -> dict[str, Any] | None:
-        """Takes the score of the plan's next trained cell.
+        """Record the score of the plan's next trained cell.
 
         Returns:
             If this one made an update: how well the predictor foresaw the scores since the one

@@ -8,20 +8,20 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, get_args
 
-from gnas.config import from_record, shared_out
+from gnas.config import from_record, split_settings
 from gnas.data.config import ProxyImagesConfig
 from gnas.data.fitting import fitting_batch
 from gnas.data.names import ProxyDataset
 from gnas.encoders.config import check_encoder
 from gnas.errors import ConfigError
-from gnas.runs import check_unchanged, plain, reading_config
+from gnas.runs import check_same_config, open_run_config, to_jsonable
 from gnas.search.nasgem.config import NO_ENCODER, PRESETS, NasgemConfig
 from gnas.search.plan import recorded_plan
 from gnas.studies.places import resumed_storage
 
 COMMAND = "search nasgem"
 MAY_CHANGE = ("data_dir", "table", "evaluate", "space")
-"""What a resumed search may have otherwise: where files are, of the same content."""
+"""Settings that may change on resuming: locations of files with the same content."""
 OF_CELLS = (
     "num_nodes", "min_nodes", "prior", "spread", "channels", "num_stages", "cells_per_stage",
 )  # fmt: skip
@@ -36,7 +36,7 @@ OWN_SPACE = "nasgem"
 
 @dataclass(frozen=True, kw_only=True)
 class NasgemPlan:
-    """How to search, what on, and in which study."""
+    """Plan of a search: its settings, data and study."""
 
     config: NasgemConfig
     images: ProxyImagesConfig
@@ -47,7 +47,7 @@ class NasgemPlan:
     evaluate: str | None = None
     """``FILE.py:FUNCTION`` to call instead of training."""
     dataset: str | None = None
-    """Of a table: the images that its measures are of."""
+    """Image dataset of a table's measures."""
     objective: str | None = None
     """What is maximised; None for the efficiency score where there are an accuracy and MACs, else
     for the evaluator's own."""
@@ -117,7 +117,7 @@ def plan_nasgem(
     space = None if space == OWN_SPACE else space
     if space is not None:
         changes = _of_other_space(space, changes)
-    searching, seeing = shared_out(changes, NasgemConfig, ProxyImagesConfig, own=("dataset",))
+    searching, seeing = split_settings(changes, NasgemConfig, ProxyImagesConfig, own=("dataset",))
     config = dataclasses.replace(PRESETS[images](), **searching)
     if config.encoder != NO_ENCODER:
         check_encoder(config.encoder)
@@ -136,7 +136,7 @@ def plan_nasgem(
 
 
 def _of_other_space(space: str, changes: Mapping[str, Any]) -> dict[str, Any]:
-    """Changes with the predictor that suits cells of another space."""
+    """Change with the predictor that suits cells of another space."""
     wrong = [name for name in OF_CELLS if name in changes]
     if wrong:
         raise ConfigError(f"{wrong[0]} is a setting of NASGEM's cells; leave it out with --space")
@@ -156,7 +156,7 @@ def planned(folder: Path) -> NasgemPlan:
         MissingDataError: there is no run.
         DataError: its ``config.json`` is damaged or of something else.
     """
-    with reading_config(folder, COMMAND) as record:
+    with open_run_config(folder, COMMAND) as record:
         plan = recorded_plan(record)
         return NasgemPlan(
             config=NasgemConfig.from_dict(plan["search"]),
@@ -189,10 +189,10 @@ def resumed_plan(
     folders = {"data_dir": moved.pop("data_dir")} if "data_dir" in moved else {}
     images = dataclasses.replace(plan.images, **folders)
     plan = dataclasses.replace(plan, images=images, **moved)
-    was_there = {**plain(plan.images), **plain(plan.config)}
-    was_there |= {name: plain(getattr(plan, name)) for name in ("table", *KEPT)}
+    was_there = {**to_jsonable(plan.images), **to_jsonable(plan.config)}
+    was_there |= {name: to_jsonable(getattr(plan, name)) for name in ("table", *KEPT)}
     if not plan.table:
         was_there["dataset"] = plan.images.dataset
-    check_unchanged(folder, was_there, changes)
+    check_same_config(folder, was_there, changes)
     where = resumed_storage(folder, plan.storage, storage)
     return dataclasses.replace(plan, storage=where)

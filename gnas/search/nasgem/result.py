@@ -34,12 +34,12 @@ class Candidate:
     measures: Mapping[str, float]
     """All that was measured."""
     error: str | None = None
-    """Why the evaluation failed."""
+    """Reason of the failure."""
 
 
 @dataclass(frozen=True)
 class Learned:
-    """How well the predictor of one moment foresees the cells that it has not seen."""
+    """Quality of the predictor at one moment, on cells it has not seen."""
 
     seen: int
     """Cells that it was fitted on."""
@@ -51,7 +51,7 @@ class Learned:
 
 @dataclass(frozen=True)
 class PredictorFacts:
-    """Which predictor chose, and what it reads."""
+    """Name of the predictor and its features."""
 
     name: str
     features: str
@@ -111,8 +111,8 @@ def nasgem_result(
     """A search's result with what its searcher can say of it.
 
     Args:
-        result: Of `gnas.search.run_search`.
-        searcher: Which chose.
+        result: Result of `gnas.search.run_search`.
+        searcher: Searcher of the search.
         config: Added to the config of ``result``.
         encoder: See `PredictorFacts`.
         surface: See `NasgemResult`.
@@ -163,7 +163,7 @@ def nasgem_result(
 
 
 def candidate(one: Evaluation, objective: str, start: int) -> Candidate:
-    """An evaluation as it is told.
+    """Convert an evaluation to a reported candidate.
 
     Args:
         one: The evaluation.

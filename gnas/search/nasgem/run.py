@@ -14,7 +14,7 @@ from gnas.errors import ConfigError
 from gnas.evaluate import EfficiencyEvaluator, Evaluator, TrainingEvaluator
 from gnas.evaluate.efficiency import ACCURACY, MACS, SCORE
 from gnas.loggers import RunLogger
-from gnas.runs import NOTICE, Figure, plain
+from gnas.runs import NOTICE, Figure, to_jsonable
 from gnas.search.nasgem.learning import compared_predictors, encoder_facts, new_predictor
 from gnas.search.nasgem.plan import NasgemPlan
 from gnas.search.nasgem.result import NasgemResult, nasgem_result
@@ -42,10 +42,10 @@ def run_nasgem(
     figures: Callable[[NasgemTrace], Mapping[str, Figure]] | None = None,
     loggers: Sequence[RunLogger] = (),
 ) -> NasgemResult:
-    """Searches by ``plan`` in a run folder; see `gnas.search.run_search`.
+    """Search by ``plan`` in a run folder; see `gnas.search.run_search`.
 
     Args:
-        plan: How, what on, in which study.
+        plan: Plan of the search.
         out: The run's folder.
         workers: Processes of this machine that train, one core each; 0 leaves all to
             ``gnas worker`` elsewhere.
@@ -127,7 +127,7 @@ def run_nasgem(
 
 def plan_record(plan: NasgemPlan) -> dict[str, Any]:
     """A plan as ``config.json`` has it; no password."""
-    record: dict[str, Any] = plain(
+    record: dict[str, Any] = to_jsonable(
         {
             "search": plan.config,
             "images": plan.images,

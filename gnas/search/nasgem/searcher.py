@@ -81,10 +81,10 @@ class NasgemSearch(Searcher):
         self._pool: tuple[DenseBatch, FeatureMatrix] | None = None
         self._best: Best | None = None
 
-    def facts(self) -> dict[str, Any]:
-        """See `Searcher.facts`."""
+    def metadata(self) -> dict[str, Any]:
+        """See `Searcher.metadata`."""
         predictor = {"predictor": self.predictor.name, "features": self.predictor.features.name}
-        return {**super().facts(), **predictor}
+        return {**super().metadata(), **predictor}
 
     def aim(self, goal: Goal, count: Count | None = None, counted: Collection[str] = ()) -> None:
         """See `Searcher.aim`; draws the random cells."""
@@ -123,7 +123,7 @@ class NasgemSearch(Searcher):
         return self.cells[self.learner.rows], np.array(self.learner.scores)
 
     def expected(self, graph: Data) -> float | None:
-        """See `Searcher.expected`; of the next architecture that is told or dropped."""
+        """See `Searcher.expected`; for the next architecture to be told or dropped."""
         if self._settled < self.start:
             return self.learner.foresee(self._settled)
         return float(self._chosen().scores[self._settled - self.start])

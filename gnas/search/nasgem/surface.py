@@ -10,7 +10,7 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from gnas.data.files import replacing
+from gnas.data.files import atomic_write
 from gnas.errors import DataError, MissingDataError
 from gnas.graphs import DenseBatch
 from gnas.predictors import Predictor
@@ -58,7 +58,7 @@ def surface(
 
     Args:
         predictor: Fitted on ``cells`` and ``scores``.
-        width: How many of the first columns that it reads are mapped; None for all.
+        width: Number of leading feature columns to map; None for all.
         pool: M cells.
         cells: T trained cells.
         scores: Their scores, float [T].
@@ -109,7 +109,7 @@ def local_r2(points: Values, scores: Values, *, folds: int = NUM_FOLDS) -> float
 
 
 def save_surfaces(surfaces: Mapping[str, Surface], folder: Path) -> None:
-    """Writes what the figure is drawn from into a run's folder, float32.
+    """Write what the figure is drawn from into a run's folder, float32.
 
     Raises:
         DataError: writing failed.
@@ -121,7 +121,7 @@ def save_surfaces(surfaces: Mapping[str, Surface], folder: Path) -> None:
         for name, one in surfaces.items()
         for part in ("points", "predicted", "trained_points", "trained")
     }
-    with replacing(folder / FILE) as temporary:
+    with atomic_write(folder / FILE) as temporary:
         temporary.write_bytes(save(arrays))
 
 

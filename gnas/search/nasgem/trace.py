@@ -6,7 +6,7 @@ from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path
 
-from gnas.data.files import decoding, read_json
+from gnas.data.files import as_data_error, read_json
 from gnas.errors import DataError, MissingDataError
 from gnas.search.nasgem.config import NasgemConfig
 from gnas.search.nasgem.plan import planned
@@ -20,9 +20,9 @@ class NasgemTrace:
     """A search that ended."""
 
     config: NasgemConfig
-    """How was searched."""
+    """Settings of the search."""
     result: NasgemResult
-    """What was found."""
+    """Results of the search."""
     surfaces: Mapping[str, Surface]
     """The score over the space of graph vectors ("embedding") and of raw matrices ("raw")."""
 
@@ -43,7 +43,7 @@ def read_trace(folder: Path) -> NasgemTrace:
         )
     record = read_json(folder / "result.json", what)
     try:
-        with decoding(folder, what):
+        with as_data_error(folder, what):
             result = checked(NasgemResult.from_record(record))
             surfaces = load_surfaces(folder, record["surface"])
     except OSError as error:

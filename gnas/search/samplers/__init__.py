@@ -1,8 +1,8 @@
-"""Searchers that are asked and told, and Optuna samplers made of them.
+"""Ask-and-tell searchers, and Optuna samplers built on them.
 
-A *searcher* chooses which architecture to score next; whoever scores it (a table, a training)
-calls `Searcher.ask` and `Searcher.tell`. An Optuna *sampler* lets a searcher choose the
-architectures of a study's trials; samplers are loaded on first use, since Optuna takes a while.
+A *searcher* chooses the next architecture to score; the search loop calls `Searcher.ask` and
+`Searcher.tell`. An Optuna *sampler* lets a searcher choose the architectures of a study's trials;
+samplers are loaded on first use, since importing Optuna is slow.
 """
 
 from __future__ import annotations

@@ -69,7 +69,7 @@ def draws(
     rows: FeatureMatrix,
     rng: np.random.Generator,
 ) -> tuple[Values, Values]:
-    """What a predictor, fitted on scored architectures, says of a measure of candidates.
+    """Posterior samples of a measure of candidates, from a predictor fitted on scored ones.
 
     Args:
         predictor: Fitted here.
@@ -114,7 +114,7 @@ def choose(
         measures: By name, the expectation [C] and the draws [S, C] (or [1, C]) of the candidates.
         told: Signed objectives of the N scored architectures, [N, M].
         violation: By how much each of them breaks the bounds, [N].
-        picks: How many to choose with regard to each other.
+        picks: Number of candidates to choose jointly.
 
     Source: Emmerich et al., Single- and Multiobjective Evolutionary Optimization Assisted by
     Gaussian Random Field Metamodels, IEEE Transactions on Evolutionary Computation 2006 (expected

@@ -58,10 +58,9 @@ class Scored:
 class Searcher(ABC):
     """Chooses the next architecture to score; a higher score is better.
 
-    Whoever evaluates architectures calls `ask` and, when the score is known, `tell`. Several may
-    be asked for before the first is told, and any architecture of the space may be told whether
-    it was asked for or not. No two architectures that are the same network, drawn differently, are
-    ever asked for.
+    The search loop calls `ask` and, when the score is known, `tell`. Several architectures may be
+    asked for before the first is told, and any architecture of the space may be told, asked for or
+    not. Functionally equal architectures are never asked for twice.
 
     The state is what was told, in that order, and what was asked for and not told yet; the
     randomness of an `ask` depends on the seed and on how many came before. So `restore` can put a
@@ -72,7 +71,7 @@ class Searcher(ABC):
     `_forget`.
 
     Args:
-        space: Where the architectures come from.
+        space: Space of the architectures.
         seed: Fixes every random choice.
 
     Raises:
@@ -90,19 +89,19 @@ class Searcher(ABC):
     """
 
     name: ClassVar[str] = ""
-    """What a run's record calls a searcher that was not made by its key in `SEARCHERS`."""
+    """Name in run records of a searcher that was not created by its key in `SEARCHERS`."""
 
     def __init__(self, space: Space, *, seed: int = 0) -> None:
         self.space = space
         self.seed = check_seed(seed)
         self.goal = Goal()
-        """What is maximised or minimised; `aim` sets it."""
+        """Objectives to maximise or minimise; set by `aim`."""
         self.asked = 0
-        """How often `ask` was called."""
+        """Number of calls of `ask`."""
         self.told: list[Scored] = []
         """Everything that was told, oldest first."""
         self.notes: list[str] = []
-        """What there is to say of the search, in the order in which it became known."""
+        """Messages about the search, in chronological order."""
         self._count: Count | None = None
         self._counted: tuple[str, ...] = ()
         self._told: set[int] = set()
@@ -123,7 +122,7 @@ class Searcher(ABC):
         return graph
 
     def needs(self, number: int) -> int | None:
-        """How many architectures must be told or dropped before architecture ``number`` is asked.
+        """Number of architectures to be told or dropped before architecture ``number`` is asked.
 
         None leaves it to `gnas.search.run_search`, whose ``parallel`` says how many may be under
         way at once.
@@ -145,13 +144,13 @@ class Searcher(ABC):
         return None
 
     def aim(self, goal: Goal, count: Count | None = None, counted: Collection[str] = ()) -> None:
-        """Sets what is searched for, and forgets what was told.
+        """Set the objectives and reset the history.
 
-        Without it, a searcher maximises the one number that it is told.
+        By default, a searcher maximises a single score.
 
         Args:
             goal: Objectives and bounds.
-            count: Gives the measures named in ``counted`` of any architectures, exactly.
+            count: Computes the measures named in ``counted`` exactly.
             counted: Measures that need no evaluation. Architectures that break a bound of such a
                 measure are never asked for.
         """
@@ -161,7 +160,7 @@ class Searcher(ABC):
         self._counted = tuple(name for name in goal.names if name in counted)
 
     def tell(self, graph: Data, measures: float | Mapping[str, float]) -> None:
-        """Learns what an architecture is worth; told twice, it counts twice.
+        """Record the score of an architecture; told twice, it counts twice.
 
         Args:
             graph: The architecture.
@@ -187,13 +186,13 @@ class Searcher(ABC):
         self._add(Scored(graph, key, self.goal.values(found), self.goal.violation(found), bounded))
 
     def drop(self, graph: Data, reason: str = "") -> None:
-        """Learns that an architecture which was asked for cannot be evaluated, and why."""
+        """Record that an asked architecture cannot be evaluated, and the reason."""
         key = self.key(graph)
         self._pending.discard(key)
         self._dropped.add(key)
 
     def recall(self, graph: Data) -> None:
-        """Counts ``graph`` as what the next `ask` returned, as it did before a stop."""
+        """Count ``graph`` as the result of the next `ask`, as before an interruption."""
         self.asked += 1
         self._pending.add(self.key(graph))
 
@@ -211,7 +210,7 @@ class Searcher(ABC):
             )
         return {name: float(measures[name]) for name in names}
 
-    def facts(self) -> dict[str, Any]:
+    def metadata(self) -> dict[str, Any]:
         """Kind and settings, for a run's record."""
         settings = {
             name: value
@@ -228,7 +227,7 @@ class Searcher(ABC):
         pending: Collection[int] = (),
         dropped: Collection[int] = (),
     ) -> None:
-        """Puts the searcher where it would be with this past; cheap if that only grew.
+        """Restore the state of the searcher from a history; cheap if that only grew.
 
         Args:
             told: All scored architectures, oldest first.
@@ -245,7 +244,7 @@ class Searcher(ABC):
             self._add(scored)
 
     def key(self, graph: Data) -> int:
-        """Equal for architectures that are the same network: see `Space.functional`."""
+        """Equal for architectures that are the same network: see `Space.functional_form`."""
         text = self.space.to_str(graph)
         if text not in self._keys:
             self._keys[text] = self.keys(as_batch(graph))[0]
@@ -264,12 +263,12 @@ class Searcher(ABC):
         """
 
     def _add(self, scored: Scored) -> None:
-        """Learns from an architecture that was told."""
+        """Learn from a told architecture."""
         self.told.append(scored)
         self._told.add(scored.key)
 
     def _forget(self) -> None:
-        """Forgets all that was told."""
+        """Reset the history."""
         self.told, self._told = [], set()
 
     def _is_new(self, key: int) -> bool:
@@ -281,7 +280,7 @@ class Searcher(ABC):
         return key in self._told or key in self._dropped
 
     def _allowed(self, batch: DenseBatch) -> NDArray[np.bool_]:
-        """Which architectures keep the bounds of counted measures: bool [N]."""
+        """Mask of architectures within the bounds of counted measures: bool [N]."""
         allowed = np.ones(len(batch), dtype=bool)
         bounds = [bound for bound in self.goal.bounds if bound.name in self._counted]
         if bounds and self._count is not None and len(batch):

@@ -11,7 +11,7 @@ from gnas.search.settings import POPULATION, TOURNAMENT, EvolutionSettings
 from gnas.spaces.base import Space
 
 PARETO_TOURNAMENT = 2
-"""Of NSGA-II, for several objectives."""
+"""Tournament size of NSGA-II, for several objectives."""
 CHILDREN = 10
 """Choice: mutations of one parent that may all be known before another parent is drawn."""
 TOURNAMENTS = 20
@@ -19,7 +19,7 @@ TOURNAMENTS = 20
 
 
 class RegularizedEvolution(Searcher):
-    """Evolution in which age, not fitness, decides who leaves; NSGA-II with several objectives.
+    """Regularized (aging) evolution; NSGA-II with several objectives.
 
     With one objective, the population is the last ``population`` architectures told. Every child
     is one mutation of the best of ``tournament`` members, drawn with replacement. Before

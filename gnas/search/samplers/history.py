@@ -1,4 +1,4 @@
-"""Trials of an Optuna study, as a searcher is told them."""
+"""Trials of an Optuna study in the form of a searcher's history."""
 
 from __future__ import annotations
 
@@ -20,14 +20,14 @@ from gnas.spaces import Space, space_record, space_text
 from gnas.spaces.registry import is_recorded_as
 
 ARCHITECTURE = "architecture"
-"""The user attribute of a trial that holds its architecture as text."""
+"""User attribute of a trial with its architecture as text."""
 SPACE = "space"
-"""The user attribute that holds the name and arguments of the architecture's space."""
+"""User attribute with the name and arguments of the architecture's space."""
 
 
 @dataclass(frozen=True)
-class Past:
-    """The architectures of a study's trials, as `Searcher.restore` takes them."""
+class HistorySnapshot:
+    """Architectures of a study's trials, as passed to `Searcher.restore`."""
 
     told: list[Scored]
     pending: set[int]
@@ -35,12 +35,12 @@ class Past:
 
 
 def check_recorded(attributes: Mapping[str, Any], space: Space, where: str) -> None:
-    """Checks that a trial's architecture is recorded as one of a space, if its space is recorded.
+    """Check that a trial's recorded space, if any, is the given one.
 
     Args:
-        attributes: Of the trial.
-        space: The space that it must be of.
-        where: Which trial, for messages.
+        attributes: User attributes of the trial.
+        space: The expected space.
+        where: Description of the trial, for messages.
 
     Raises:
         ConfigError: it is recorded as one of another space.
@@ -57,15 +57,15 @@ def check_recorded(attributes: Mapping[str, Any], space: Space, where: str) -> N
         )
 
 
-class History:
-    """Reads the trials of one study; what is finished is understood once.
+class StudyHistory:
+    """Reads the trials of one study; finished trials are parsed once.
 
     Finished trials count in the order of their completion (then of their numbers). Those that
     failed or were pruned, or whose value is infinite, are dropped; all others are pending.
     Trials without an architecture are passed over.
 
     Args:
-        searcher: Says what is an architecture and which are the same.
+        searcher: Supplies the space and the keys of architectures.
     """
 
     def __init__(self, searcher: Searcher) -> None:
@@ -80,32 +80,32 @@ class History:
         self._ages: list[tuple[float, int]] = []
         self._told: list[Scored] = []  # in the order of their ages
         self._dropped: set[int] = set()
-        self._holders: dict[int, list[int]] = {}  # finished trials by key
+        self._trials_by_key: dict[int, list[int]] = {}  # finished trials by key
 
-    def read(self, study: Study, *, besides: int) -> Past:
-        """The study's past as it is now, without the trial of number ``besides``.
+    def read(self, study: Study, *, exclude: int) -> HistorySnapshot:
+        """Current snapshot of the study, without trial ``exclude``.
 
         Raises:
             ConfigError: an architecture is not of the searcher's space.
         """
-        pending = set(self._unfinished(study, besides).values())
-        return Past(list(self._told), pending, set(self._dropped))
+        pending = set(self._unfinished(study, exclude).values())
+        return HistorySnapshot(list(self._told), pending, set(self._dropped))
 
-    def holders(self, study: Study, key: int, *, besides: int) -> list[int]:
-        """Numbers of the trials, but for ``besides``, whose architecture has this key.
+    def trials_with_key(self, study: Study, key: int, *, exclude: int) -> list[int]:
+        """Numbers of the trials with this architecture key, except ``exclude``.
 
         Raises:
             ConfigError: as for `read`.
         """
-        open_ = [n for n, found in self._unfinished(study, besides).items() if found == key]
-        return open_ + self._holders.get(key, [])
+        open_ = [n for n, found in self._unfinished(study, exclude).items() if found == key]
+        return open_ + self._trials_by_key.get(key, [])
 
-    def know(self, text: str, graph: Data, key: int) -> None:
-        """Saves reading a text that was just written."""
+    def cache(self, text: str, graph: Data, key: int) -> None:
+        """Cache the parsed form of a text."""
         self._known[text] = graph, key
 
     def parse(self, attributes: Mapping[str, Any], where: str) -> Data:
-        """The architecture in a trial's attributes.
+        """Parse the architecture in a trial's attributes.
 
         Raises:
             ConfigError: it is not of the searcher's space.
@@ -122,8 +122,8 @@ class History:
                 f"has {str(text)[:60]!r} ({reason}); use another study name"
             ) from None
 
-    def _unfinished(self, study: Study, besides: int) -> dict[int, int]:
-        """Reads what is new; the keys of the trials that are not finished, by number."""
+    def _unfinished(self, study: Study, exclude: int) -> dict[int, int]:
+        """Read new trials; return the keys of unfinished ones by number."""
         if self._study is not study:
             self._study = study
             self._forget()
@@ -134,7 +134,7 @@ class History:
         for trial in new:
             if trial.state.is_finished():
                 self._add(study, trial)
-            elif ARCHITECTURE in trial.user_attrs and trial.number != besides:
+            elif ARCHITECTURE in trial.user_attrs and trial.number != exclude:
                 unfinished[trial.number] = self._known[trial.user_attrs[ARCHITECTURE]][1]
         return unfinished
 
@@ -148,16 +148,16 @@ class History:
         if graphs:
             keys = self._searcher.keys(DenseBatch.from_data(list(graphs.values())))
             for (text, graph), key in zip(graphs.items(), keys, strict=True):
-                self.know(text, graph, key)
+                self.cache(text, graph, key)
 
     def _add(self, study: Study, trial: FrozenTrial) -> None:
-        """Takes in a finished trial, which never changes again."""
+        """Add a finished trial, which never changes again."""
         self._finished.add(trial.number)
         text = trial.user_attrs.get(ARCHITECTURE)
         if text is None:
             return
         graph, key = self._known[text]
-        self._holders.setdefault(key, []).append(trial.number)
+        self._trials_by_key.setdefault(key, []).append(trial.number)
         if trial.state != TrialState.COMPLETE or not all(map(math.isfinite, trial.values)):
             self._dropped.add(key)
             return

@@ -169,10 +169,10 @@ class PredictorSearch(Searcher):
         self._expected: dict[int, float | None] = {}
         self._predictors: dict[str, Predictor] = {}
 
-    def facts(self) -> dict[str, Any]:
-        """See `Searcher.facts`."""
+    def metadata(self) -> dict[str, Any]:
+        """See `Searcher.metadata`."""
         predictor = {"predictor": self.predictor.name, "features": self.predictor.features.name}
-        return {**super().facts(), **predictor}
+        return {**super().metadata(), **predictor}
 
     def _propose(self, rng: np.random.Generator) -> Data:
         count = len(self.told)
@@ -205,7 +205,7 @@ class PredictorSearch(Searcher):
         }
 
     def _rank(self, scored: Sequence[Scored]) -> None:
-        """Fits the predictor and puts the pool in the order of its predictions, best first."""
+        """Fit the predictor and put the pool in the order of its predictions, best first."""
         learned = {bound.name for bound in self.goal.bounds} - {*self._counted}
         if len(self.goal.objectives) > 1 or learned:
             self._rank_several(scored)
@@ -285,7 +285,7 @@ class PredictorSearch(Searcher):
         return [self._random_pool, *self._near.values()]
 
     def _num_elites(self) -> int:
-        """How many lend their neighbours: with several objectives, much of a front."""
+        """Number of elites: with several objectives, a large part of the front."""
         several = len(self.goal.objectives) > 1 and self.elite > 0
         return max(self.elite, PARETO_ELITE) if several else self.elite
 

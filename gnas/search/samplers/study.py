@@ -20,7 +20,7 @@ from gnas.predictors import Predictor
 from gnas.search.objectives import Goal, Objective
 from gnas.search.samplers.base import Searcher
 from gnas.search.samplers.evolution import RegularizedEvolution
-from gnas.search.samplers.history import ARCHITECTURE, SPACE, History, check_recorded
+from gnas.search.samplers.history import ARCHITECTURE, SPACE, StudyHistory, check_recorded
 from gnas.search.samplers.local_search import LocalSearch
 from gnas.search.samplers.predictor_search import PredictorSearch, nasgem_predictor
 from gnas.search.samplers.random_search import RandomSearch
@@ -75,11 +75,10 @@ def suggest_architecture(trial: optuna.trial.BaseTrial, space: Space) -> Data:
 class ArchitectureSampler(BaseSampler):
     """Lets a searcher choose the architecture of every trial of a study.
 
-    When the objective calls `suggest_architecture`, the searcher is told what the study's
-    finished trials scored, and what it then asks for is written to the trial's user attribute
-    ``architecture`` as text, and its space to ``space``. The study itself is the only memory, so
-    several processes can work on one study, and one that was stopped goes on as if it had not
-    been.
+    When the objective calls `suggest_architecture`, the searcher is restored from the study's
+    finished trials and asked for an architecture, which is written as text to the trial's user
+    attribute ``architecture``, and its space to ``space``. All state is in the study, so several
+    processes can work on it, and an interrupted study can be continued.
 
     What counts: finished trials, minimised or maximised as the study says, in one direction or in
     several, in the order of their completion. Failed and pruned trials have no score, but their
@@ -114,7 +113,7 @@ class ArchitectureSampler(BaseSampler):
     def _start(self) -> None:
         self._searcher = self._make()
         self._record = space_record(self._searcher.space)
-        self._history = History(self._searcher)
+        self._history = StudyHistory(self._searcher)
         self._lock = threading.Lock()
 
     def __getstate__(self) -> dict[str, Any]:
@@ -139,11 +138,11 @@ class ArchitectureSampler(BaseSampler):
         return str(text)
 
     def _choose(self, study: optuna.Study, trial: optuna.Trial) -> str:
-        """Writes a choice to the trial that no other trial has."""
+        """Write a choice to the trial that no other trial has."""
         count = len(study.directions)
         if len(self._searcher.goal.objectives) != count:  # values come signed
             self._searcher.aim(Goal(tuple(Objective(f"value {k}", "max") for k in range(count))))
-        past = self._history.read(study, besides=trial.number)
+        past = self._history.read(study, exclude=trial.number)
         self._searcher.restore(
             past.told, asked=trial.number, pending=past.pending, dropped=past.dropped
         )
@@ -151,14 +150,14 @@ class ArchitectureSampler(BaseSampler):
             graph = self._searcher.ask()
             key = self._searcher.key(graph)
             # Another process may have chosen the same while this one fitted a predictor,
-            if self._history.holders(study, key, besides=trial.number):
+            if self._history.trials_with_key(study, key, exclude=trial.number):
                 continue
             text = self._searcher.space.to_str(graph)
-            self._history.know(text, graph, key)
+            self._history.cache(text, graph, key)
             trial.set_user_attr(SPACE, self._record)
             trial.set_user_attr(ARCHITECTURE, text)
-            # or be writing it just now: whoever writes later sees the other.
-            if not self._history.holders(study, key, besides=trial.number):
+            # or be writing it now: the later writer sees the other.
+            if not self._history.trials_with_key(study, key, exclude=trial.number):
                 return text
 
     def before_trial(self, study: optuna.Study, trial: FrozenTrial) -> None:
@@ -198,7 +197,7 @@ class ArchitectureSampler(BaseSampler):
         return self._other.sample_independent(study, trial, param_name, param_distribution)
 
     def reseed_rng(self) -> None:
-        """Reseeds the other sampler; architectures depend on the number of the trial."""
+        """Reseed the other sampler; architectures depend on the number of the trial."""
         self._other.reseed_rng()
 
 
@@ -206,7 +205,7 @@ class RandomArchitectureSampler(ArchitectureSampler):
     """Architectures from `RandomSearch`: the space's own distribution without repeats.
 
     Args:
-        space: Where the architectures come from.
+        space: Space of the architectures.
         seed: See `ArchitectureSampler`.
         other: See `ArchitectureSampler`.
     """
@@ -221,7 +220,7 @@ class RegularizedEvolutionSampler(ArchitectureSampler):
     """Architectures from `RegularizedEvolution`; completion is birth, so ages are exact.
 
     Args:
-        space: Where the architectures come from.
+        space: Space of the architectures.
         population: Members alive.
         tournament: Members drawn to choose one parent.
         seed: See `ArchitectureSampler`.
@@ -254,7 +253,7 @@ class LocalSearchSampler(ArchitectureSampler):
     """Architectures from `LocalSearch`: the neighbours of the best, then another climb.
 
     Args:
-        space: Where the architectures come from.
+        space: Space of the architectures.
         starts: Random architectures at the beginning of every climb.
         seed: See `ArchitectureSampler`.
         other: See `ArchitectureSampler`.
@@ -275,14 +274,15 @@ class NASGEMSampler(ArchitectureSampler):
     """Architectures from `PredictorSearch`: NASGEM's predictor and bootstrap by default.
 
     Args:
-        space: Where the architectures come from.
+        space: Space of the architectures.
         predictor: Any predictor; None for `nasgem_predictor`: NASGEM's encoder and perceptron
             where there is an encoder for the space, otherwise `gnas.predictors.default_predictor`.
             One that knows its uncertainty is followed by expected improvement.
         start: Random architectures before the first fit.
         every: Finished trials between two fits.
         pool: Random candidates for the predictor.
-        elite: How many of the best lend their neighbours to the pool; 0 is the paper's bootstrap.
+        elite: Number of best architectures whose neighbours join the pool; 0 is the paper's
+            bootstrap.
         seed: See `ArchitectureSampler`.
         other: See `ArchitectureSampler`.
 

@@ -8,12 +8,12 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any, get_args
 
-from gnas.config import Count, CountOrZero, configuration, from_record, shared_out
+from gnas.config import Count, CountOrZero, configuration, from_record, split_settings
 from gnas.data.config import ImagesConfig
 from gnas.data.fitting import suited_batch
 from gnas.data.names import SearchDataset
 from gnas.errors import ConfigError
-from gnas.runs import check_unchanged, plain, reading_config
+from gnas.runs import check_same_config, open_run_config, to_jsonable
 from gnas.search.toponas.config import (
     BASELINES,
     DARTS,
@@ -111,7 +111,7 @@ def plan_search(
     if baseline is not None and baseline not in BASELINES:
         raise ConfigError(f"unknown baseline '{baseline}'; choose from {sorted(BASELINES)}")
     space = DARTS if space == SPACE_OF_DARTS else space
-    searching, seeing = shared_out(changes, ToponasConfig, ImagesConfig, own=("dataset",))
+    searching, seeing = split_settings(changes, ToponasConfig, ImagesConfig, own=("dataset",))
     start = _preset(dataset, space, size)
     fields = {**(BASELINES[baseline] if baseline else {}), **searching}
     if space not in SIZES and space != DARTS:  # a space of one's own says how many nodes it has
@@ -170,7 +170,7 @@ def planned(folder: Path) -> SearchPlan:
         MissingDataError: there is no run.
         DataError: its ``config.json`` is damaged or of something else.
     """
-    with reading_config(folder, COMMAND) as record:
+    with open_run_config(folder, COMMAND) as record:
         return plan_of(record)
 
 
@@ -201,7 +201,7 @@ def resumed_plan(folder: Path, changes: Mapping[str, Any]) -> SearchPlan:
         DataError: its ``config.json`` is damaged or of something else.
     """
     plan = with_moved(planned(folder), changes)
-    check_unchanged(folder, {**plain(plan.images), **plain(plan.config)}, changes)
+    check_same_config(folder, {**to_jsonable(plan.images), **to_jsonable(plan.config)}, changes)
     return plan
 
 
@@ -221,9 +221,9 @@ def resumed_selection(
         MissingDataError: there is no run.
         DataError: its ``config.json`` is damaged or of something else.
     """
-    with reading_config(folder, SELECT_COMMAND) as record:
+    with open_run_config(folder, SELECT_COMMAND) as record:
         plan, found = plan_of(record), Selection(**record["selection"])
     plan = with_moved(plan, search)
-    was = {**plain(plan.images), **plain(plan.config), **plain(found)}
-    check_unchanged(folder, was, {**search, **selection})
+    was = {**to_jsonable(plan.images), **to_jsonable(plan.config), **to_jsonable(found)}
+    check_same_config(folder, was, {**search, **selection})
     return plan, found

@@ -13,14 +13,14 @@ import numpy as np
 import torch
 
 from gnas.data.fitting import FEWER
-from gnas.data.parts import SearchImages, open_images, search_loaders
+from gnas.data.splits import SearchImages, open_images, search_loaders
 from gnas.loggers import RunLog, RunLogger, logging_run
 from gnas.models import num_macs, num_params
 from gnas.retrain.config import CELL_SIZES, DARTS_SIZE
 from gnas.runs import (
     NOTICE,
     Figure,
-    working_in,
+    run_folder_lock,
     write_config,
     write_result,
 )
@@ -117,7 +117,7 @@ def run_search(
         GnasError: see `open_images`, `SearchRecord` and `search_toponas`.
     """
     own = out if context.is_main else None
-    with working_in(own), logging_run(own, loggers) as log:
+    with run_folder_lock(own), logging_run(own, loggers) as log:
         return _run(plan, device, context, out, resume, report, figures, log)
 
 
@@ -149,7 +149,7 @@ def _run(
         rank=context.rank,
         world=context.size,
     )
-    data = images.facts()
+    data = images.metadata()
     if context.is_main:
         logger.log(NOTICE, "%s", images.line)
         if config.batch_size != wanted:
@@ -193,7 +193,7 @@ def result_of(
     return ToponasResult(
         command=COMMAND,
         config={"search": plan.config, "images": plan.images},
-        data={**images.facts(), "read": images.line},
+        data={**images.metadata(), "read": images.line},
         space=space_record(space),
         architecture=result.text,
         genotype=json.loads(result.genotype.to_json()) if is_darts else None,

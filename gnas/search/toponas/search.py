@@ -12,7 +12,7 @@ from torch import Tensor, nn
 from torch_geometric.data import Data
 
 from gnas.data.batches import Batch
-from gnas.data.parts import SearchLoaders
+from gnas.data.splits import SearchLoaders
 from gnas.errors import ConfigError, DataError
 from gnas.search.toponas.arch import ArchParameters, edge_codes
 from gnas.search.toponas.bilevel import BilevelOptimizer
@@ -133,7 +133,7 @@ def search_toponas(
         run_epochs(
             state,
             epochs=config.epochs,
-            steps_per_epoch=loaders.train.per_pass,
+            steps_per_epoch=loaders.train.batches_per_epoch,
             batches=lambda start: _streams(loaders, start),
             step=step,
             end_epoch=lambda batches, epoch: _end_epoch(space, state, epoch, batches[1]),
@@ -145,8 +145,8 @@ def search_toponas(
 
 def _streams(loaders: SearchLoaders, start: int) -> Iterator[Batches]:
     """Batches of w, alpha and beta."""
-    beta = loaders.beta.stream(start) if loaders.beta is not None else repeat(None)
-    train, alpha = loaders.train.stream(start), loaders.alpha.stream(start)
+    beta = loaders.beta.iter_from(start) if loaders.beta is not None else repeat(None)
+    train, alpha = loaders.train.iter_from(start), loaders.alpha.iter_from(start)
     yield from zip(train, alpha, beta, strict=True)
 
 

@@ -11,7 +11,7 @@ from typing import Any
 import numpy as np
 from scipy.stats import ttest_ind
 
-from gnas.data.files import decoding, read_json
+from gnas.data.files import as_data_error, read_json
 from gnas.errors import ConfigError, MissingDataError
 from gnas.loggers import RunLogger
 from gnas.metrics import mean_interval
@@ -19,7 +19,7 @@ from gnas.retrain.plan import RetrainPlan, plan_retrain
 from gnas.retrain.plan import planned as planned_retrain
 from gnas.retrain.run import run_retrain
 from gnas.retrain.source import DATASETS
-from gnas.runs import working_in, write_config, write_result
+from gnas.runs import run_folder_lock, write_config, write_result
 from gnas.search.toponas.plan import SELECT_COMMAND, SearchPlan, Selection, check_recipe
 from gnas.search.toponas.run import network_size, run_search
 from gnas.search.toponas.where import search_space
@@ -122,7 +122,7 @@ def select(
     images held out of the training set, not by the test images.
     """
     check_recipe(plan, selection)
-    with working_in(out):
+    with run_folder_lock(out):
         return _select(plan, selection, out, device, resume, report, loggers)
 
 
@@ -206,7 +206,7 @@ def chosen_search(folder: Path) -> Path:
             f"a run must have ended to be shown, but {folder} has no result.json; go on with "
             f"gnas {SELECT_COMMAND} --resume {folder}"
         )
-    with decoding(path, what):
+    with as_data_error(path, what):
         return folder / f"search-{int(read_json(path, what)['chosen_seed'])}"
 
 
@@ -225,7 +225,7 @@ def _searched(plan: SearchPlan, folder: Path, device: str, loggers: Sequence[Run
         resume = bool(Checkpoints(folder / "checkpoint").steps())
         found = run_search(plan, device=device, out=folder, resume=resume, loggers=loggers)
         return found.architecture
-    with decoding(path, "the result of a search"):
+    with as_data_error(path, "the result of a search"):
         return str(read_json(path, "the result of a search")["architecture"])
 
 

@@ -9,7 +9,7 @@ import torch
 from safetensors.torch import save
 from torch import Tensor
 
-from gnas.data.files import replacing
+from gnas.data.files import atomic_write
 from gnas.search.toponas.bilevel import BilevelOptimizer, StepMetrics
 from gnas.training.recording import RunRecord
 from gnas.training.state import TrainState, with_prefix
@@ -88,5 +88,5 @@ class SearchRecord(RunRecord[SearchState]):
     def epoch(self, state: SearchState) -> None:
         """Add the epoch that just ended."""
         super().epoch(state)
-        with replacing(self.folder / HISTORY) as temporary:
+        with atomic_write(self.folder / HISTORY) as temporary:
             temporary.write_bytes(save(state.history()))

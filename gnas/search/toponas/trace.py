@@ -11,7 +11,7 @@ from safetensors.torch import load_file
 from torch import Tensor
 from torch_geometric.data import Data
 
-from gnas.data.files import check_regular, decoding, read_json, read_json_lines
+from gnas.data.files import as_data_error, check_regular, read_json, read_json_lines
 from gnas.errors import DataError, MissingDataError
 from gnas.search.toponas.config import ToponasConfig
 from gnas.search.toponas.plan import planned
@@ -53,7 +53,7 @@ def read_trace(folder: Path) -> SearchTrace:
         epochs = read_json_lines(folder / METRICS, what)
         if not epochs:
             raise FileNotFoundError
-        with decoding(folder, what):
+        with as_data_error(folder, what):
             check_regular(folder / HISTORY, what)
             history = load_file(folder / HISTORY)
             # a killed search may have written one of the two files further than the other

@@ -77,7 +77,7 @@ class PlainCell(nn.Module):
         last = cell.num_vertices - 1
         self.ops, self.projections = nn.ModuleDict(), nn.ModuleDict()
         self.inputs: list[tuple[int, ...]] = [()]
-        """Of every vertex but the last, the vertices that it reads, the input 0 left out."""
+        """Predecessors of every vertex except the last, without the input 0."""
         self.widths: list[int] = list(cell.vertex_channels)
         for t in range(1, last):
             self.ops[str(t)] = _innermost(cell.vertex_op[t])
@@ -103,6 +103,6 @@ class PlainCell(nn.Module):
         return joined if projected is None else joined + projected
 
     def _projected(self, x: Tensor) -> Tensor | None:
-        """What the cell's input adds to its output; None where no edge joins them."""
+        """Projection of the cell's input onto its output; None without such an edge."""
         last = str(len(self.inputs))
         return self.projections[last](x) if last in self.projections else None

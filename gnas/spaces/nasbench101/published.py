@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from gnas.data.sources import Source
+from gnas.data.sources import TableSource
 
 CITATION = (
     "Ying, Klein, Christiansen, Real, Murphy, Hutter. NAS-Bench-101: Towards Reproducible Neural "
@@ -10,7 +10,7 @@ CITATION = (
 )
 READER = "gnas.spaces.nasbench101.tfrecord:read_tfrecord_table"
 SOURCES = (
-    Source(
+    TableSource(
         name="nasbench101",
         space="nasbench101",
         table="nasbench101",
@@ -24,7 +24,7 @@ SOURCES = (
         citation=CITATION,
         reader=READER,
     ),
-    Source(
+    TableSource(
         name="nasbench101-full",
         space="nasbench101",
         table="nasbench101-full",

@@ -145,7 +145,7 @@ class NASBench101(DagSpace):
 
         A network may differ from that of the cell as it was by a few channels of its vertices.
         """
-        return self.functional(batch)
+        return self.functional_form(batch)
 
     def mutate(self, graph: Data, rng: np.random.Generator) -> Data:
         """A uniform draw from `neighbours`."""

@@ -12,8 +12,8 @@ from numpy.typing import NDArray
 
 from gnas.data.benchmark_table import BenchmarkTable
 from gnas.data.columns import Column
-from gnas.data.foreign import Layout, foreign_table, present_columns, read_values
 from gnas.data.parquet import read_texts
+from gnas.data.third_party import TableLayout, present_columns, read_values, third_party_table
 from gnas.errors import DataError
 from gnas.graphs import DenseBatch
 from gnas.spaces.nasbench101 import NASBench101
@@ -29,7 +29,7 @@ COLUMNS = {
 
 
 def read_table(path: Path, schema: pa.Schema) -> BenchmarkTable:
-    """Opens a table of cells by hash, adjacency and ops.
+    """Open a table of cells by hash, adjacency and ops.
 
     Args:
         path: The file.
@@ -42,7 +42,7 @@ def read_table(path: Path, schema: pa.Schema) -> BenchmarkTable:
     digests = _digests(read_texts(path, "hash"), path)
     graphs = cells_from_text(read_texts(path, "adjacency"), read_texts(path, "ops"), str(path))
     complete = len(graphs) == NASBench101.size
-    return foreign_table(
+    return third_party_table(
         path,
         NASBench101(),
         graphs,
@@ -124,5 +124,5 @@ def _digests(hashes: Sequence[str], path: Path) -> NDArray[np.uint8]:
         raise DataError(f"{path}: hashes must be hexadecimal, but one is not") from None
 
 
-LAYOUT = Layout("NAS-Bench-101", ("hash", "adjacency", "ops"), read_table, COLUMNS)
-"""See `gnas.data.foreign.layouts`."""
+LAYOUT = TableLayout("NAS-Bench-101", ("hash", "adjacency", "ops"), read_table, COLUMNS)
+"""See `gnas.data.third_party.layouts`."""

@@ -19,10 +19,11 @@ from numpy.typing import NDArray
 
 from gnas.data.benchmark_table import BenchmarkTable
 from gnas.data.columns import Column, Kind, Provenance
-from gnas.data.files import MISFITS
+from gnas.data.files import FORMAT_ERRORS
 from gnas.data.parquet import check_graphs
-from gnas.data.tfrecord import Progress, read_records
+from gnas.data.tfrecord import read_records
 from gnas.errors import DataError
+from gnas.processes import ProgressCallback
 from gnas.spaces.nasbench101 import NASBench101
 from gnas.spaces.nasbench101.tables import cells_from_text
 
@@ -40,7 +41,7 @@ _ABSENT: tuple[float, ...] = (float("nan"),) * len(_FIELDS)
 _LOG = logging.getLogger(__name__)
 
 
-def read_tfrecord_table(path: Path, *, progress: Progress | None = None) -> BenchmarkTable:
+def read_tfrecord_table(path: Path, *, progress: ProgressCallback | None = None) -> BenchmarkTable:
     """The table of a NAS-Bench-101 TFRecord file: every run at every budget.
 
     Columns are the training, validation and test accuracy and the training time at the end and
@@ -82,7 +83,7 @@ class _Collector:
         self._parse = metrics_class().FromString  # a new message each: an old one keeps memory
 
     def add(self, record: bytes) -> None:
-        """Takes one record.
+        """Take one record.
 
         Raises:
             DataError: it is not what the format says.
@@ -91,7 +92,7 @@ class _Collector:
             module_hash, epochs, adjacency, ops, metrics = json.loads(record)
             digest = bytes.fromhex(module_hash)
             message = self._parse(binascii.a2b_base64(metrics))
-        except (*MISFITS, DecodeError) as error:
+        except (*FORMAT_ERRORS, DecodeError) as error:
             raise DataError(
                 "must be a JSON list of hash, epochs, adjacency, ops and base64 metrics, "
                 f"but got {record[:80]!r} ({str(error)[:80]})"

@@ -21,10 +21,10 @@ from numpy.typing import NDArray
 
 from gnas.data.benchmark_table import BenchmarkTable
 from gnas.data.columns import Column, Provenance
-from gnas.data.files import MISFITS, check_regular
+from gnas.data.files import FORMAT_ERRORS, check_regular
 from gnas.data.parquet import check_graphs
-from gnas.data.tfrecord import Progress
 from gnas.errors import DataError, MissingDataError
+from gnas.processes import ProgressCallback
 from gnas.spaces.nasbench201 import NASBench201
 from gnas.spaces.nasbench201.tables import cells_from_strings
 
@@ -47,7 +47,7 @@ MAX_SEED = 2**32 - 1
 _FILE_NAME = re.compile(r"(\d{6})\.pickle\.pbz2")
 
 
-def read_nats_folder(folder: Path, *, progress: Progress | None = None) -> BenchmarkTable:
+def read_nats_folder(folder: Path, *, progress: ProgressCallback | None = None) -> BenchmarkTable:
     """The table of a ``NATS-tss-*-simple`` folder, of the architectures that are there.
 
     Columns are training, validation and test accuracy and training time of every dataset and
@@ -80,7 +80,7 @@ def read_nats_folder(folder: Path, *, progress: Progress | None = None) -> Bench
         content = load_plain_pickle(path)
         try:
             text, measured = _architecture(content, index)
-        except MISFITS as error:
+        except FORMAT_ERRORS as error:
             raise DataError(
                 f"{path} must be laid out like a NATS-Bench 'simple' file, but is not: "
                 f"{type(error).__name__}: {str(error)[:200]}"
@@ -134,7 +134,7 @@ class _Dtype:
 
 
 def _scalar(dtype: _Dtype, content: bytes) -> float | int:
-    """Stands for numpy's reconstruction of a scalar."""
+    """Stand-in for numpy's reconstruction of a scalar."""
     return np.frombuffer(content, dtype=f"<{dtype.code}", count=1)[0].item()  # type: ignore[no-any-return]
 
 

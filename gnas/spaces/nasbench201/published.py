@@ -2,14 +2,14 @@
 
 from __future__ import annotations
 
-from gnas.data.sources import Source
+from gnas.data.sources import TableSource
 
 CITATION = (
     "Dong, Liu, Musial, Gabrys. NATS-Bench: Benchmarking NAS Algorithms for Architecture "
     "Topology and Size. IEEE TPAMI 2021."
 )
 SOURCES = (
-    Source(
+    TableSource(
         name="nasbench201",
         space="nasbench201",
         table="nasbench201",

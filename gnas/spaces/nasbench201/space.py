@@ -25,9 +25,9 @@ Edge = tuple[int, int]
 
 NASLIB_OPS = ("skip_connect", "none", "nor_conv_3x3", "nor_conv_1x1", "avg_pool_3x3")
 NASLIB_EDGES = ((0, 1), (0, 2), (0, 3), (1, 2), (1, 3), (2, 3))
-"""What NASLib's numbers mean, and on which edges they are, in its order."""
+"""Operations of NASLib's codes and the order of its edges."""
 TRANSNAS_OPS = CANDIDATES[:4]
-"""What TransNAS-Bench-101's digits mean; it has no pooling, and the benchmark's order of edges."""
+"""Operations of TransNAS-Bench-101's digits: no pooling, the benchmark's order of edges."""
 _TRANSNAS = re.compile(r"(?:\d+-[1-4]+-)?([0-3])_([0-3]{2})_([0-3]{3})")
 
 

@@ -12,14 +12,14 @@ import torch
 
 from gnas.data.benchmark_table import BenchmarkTable
 from gnas.data.columns import Column
-from gnas.data.foreign import (
-    Layout,
-    foreign_table,
+from gnas.data.parquet import read_texts
+from gnas.data.third_party import (
+    TableLayout,
     numeric_columns,
     present_columns,
     read_values,
+    third_party_table,
 )
-from gnas.data.parquet import read_texts
 from gnas.errors import DataError
 from gnas.graphs import DenseBatch
 from gnas.spaces.nasbench201 import CANDIDATES, EDGES, NASBench201
@@ -61,7 +61,7 @@ COMPLETE = {*COLUMNS} - {"cifar10_test_acc_200_seed1", "cifar10_test_acc_200_see
 
 
 def read_table(path: Path, schema: pa.Schema) -> BenchmarkTable:
-    """Opens a table of cells by their strings.
+    """Open a table of cells by their strings.
 
     Args:
         path: The file.
@@ -76,7 +76,7 @@ def read_table(path: Path, schema: pa.Schema) -> BenchmarkTable:
     complete = len(graphs) == NASBench201.size
     scales = {column.name: 0.01 for column in columns if column.is_accuracy}
     scales["cifar10_macs_M"] = 1e6
-    return foreign_table(
+    return third_party_table(
         path,
         NASBench201(),
         graphs,
@@ -97,7 +97,7 @@ def scores(schema: pa.Schema) -> dict[str, Column]:
     is. Any other column of numbers is its own quantity and kept as it is.
 
     Args:
-        schema: Of the file.
+        schema: Schema of the file.
     """
     others = {*numeric_columns(schema)} - {*COLUMNS, "index", _NUM_SEEDS}
     return COLUMNS | {name: _by_name(name) for name in schema.names if name in others}
@@ -144,5 +144,5 @@ def cells_from_strings(texts: Sequence[str], where: str) -> DenseBatch:
     return NASBench201().enumerate()[torch.from_numpy(index)]
 
 
-LAYOUT = Layout("NAS-Bench-201", ("arch_str",), read_table, COMPLETE, scores)
-"""See `gnas.data.foreign.layouts`."""
+LAYOUT = TableLayout("NAS-Bench-201", ("arch_str",), read_table, COMPLETE, scores)
+"""See `gnas.data.third_party.layouts`."""

@@ -9,7 +9,7 @@ from gnas.errors import ConfigError
 
 Generator = Literal["erdos-renyi", "barabasi-albert", "watts-strogatz"]
 Prior = Literal["density", "erdos-renyi", "barabasi-albert", "watts-strogatz"]
-"""Which random graphs cells are."""
+"""Random graph model of the cells."""
 Parameters = dict[str, float]
 
 FIXED: dict[Generator, Parameters] = {
@@ -57,7 +57,7 @@ def wiring_parameters(
     """The parameters that a generator of random graphs may draw with.
 
     Args:
-        generator: Which random graphs.
+        generator: Random graph model.
         num_nodes: Nodes of a cell.
         spread: Whether each draw takes some of `SPREAD` instead of `FIXED`.
 

@@ -19,7 +19,7 @@ OP_LABELS = dict(zip(OPS, ("1x1 convolution", "3x3 depthwise separable"), strict
 
 
 def nasgem_cell_figure(graph: Data) -> Figure:
-    """What of a NASGEM cell is built, from its input on the left to its output on the right."""
+    """Figure of the built part of a NASGEM cell, from input (left) to output (right)."""
     cell = wiring(graph)
     end = len(cell.ops) + 1
     boxes = [

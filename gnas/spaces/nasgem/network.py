@@ -16,7 +16,7 @@ from gnas.spaces.nasgem.config import NasgemNetworkConfig
 
 @dataclass(frozen=True)
 class Wiring:
-    """What a cell computes, nodes in topological order."""
+    """Computation of a cell, nodes in topological order."""
 
     ops: tuple[str, ...]
     """Operation of every node."""
@@ -40,7 +40,7 @@ def nasgem_network(graph: Data, config: NasgemNetworkConfig | None = None) -> Na
 
 
 def wiring(graph: Data) -> Wiring:
-    """What a NASGEM cell computes: its nodes and edges as they are, and its leaves.
+    """Computation of a NASGEM cell: its nodes, edges and leaves.
 
     Raises:
         GraphError: ``graph`` is not a NASGEM cell.
@@ -64,7 +64,7 @@ class NasgemNetwork(nn.Module):
     cell's input; the classifier reads the average of the last cell's output directly.
 
     Args:
-        cell: What a cell computes.
+        cell: Computation of a cell.
         config: Size and form.
 
     Source: Cheng et al., NASGEM, AAAI 2021, sections 3.3 and 4.

@@ -20,7 +20,7 @@ CHUNK_SIZE = 1_000
 
 @dataclass(frozen=True)
 class _Counts:
-    """What of a cell its network's size depends on, int64 [N] each."""
+    """Cell properties that determine the network's size, int64 [N] each."""
 
     joined: Tensor
     """Inputs of all nodes."""

@@ -110,7 +110,7 @@ class NASGEM(Space):
         return nasgem_macs(batch, config, image_size)
 
     def draw(self, graph: Data) -> dict[str, Figure]:
-        """What of the cell is built."""
+        """Built part of the cell."""
         from gnas.spaces.nasgem.figure import nasgem_cell_figure
 
         return {"cell": nasgem_cell_figure(graph)}
@@ -144,7 +144,7 @@ class NASGEM(Space):
             to_output=False,
         )
 
-    def mended(self, batch: DenseBatch, rng: np.random.Generator) -> DenseBatch:
+    def repair(self, batch: DenseBatch, rng: np.random.Generator) -> DenseBatch:
         """Graphs that break this space's rules as cells that keep them.
 
         Of more than ``max_inputs`` inputs of a node, that many at random stay; nodes that node 0
@@ -276,12 +276,12 @@ def _with_node(adjacency: Tensor, ops: Tensor, place: int) -> tuple[Tensor, Tens
 def some_inputs(
     edges: NDArray[np.bool_], degrees: NDArray[np.int64], rng: np.random.Generator
 ) -> NDArray[np.bool_]:
-    """Of every node's possible inputs, so many at random: every subset of that size alike.
+    """Random subsets of every node's possible inputs, uniform over subsets of the given size.
 
     Args:
         edges: The possible edges, upper triangles.
-        degrees: How many to keep of each node's; all where it has fewer.
-        rng: Of the choice.
+        degrees: Number of inputs to keep per node; all where it has fewer.
+        rng: Random generator.
 
     Shapes:
         edges [N, n, n], degrees [N, n] -> [N, n, n].

@@ -29,7 +29,7 @@ class RandomWiring(NASGEM):
 
     Args:
         num_nodes: Nodes of every cell.
-        generator: Which random graphs.
+        generator: Random graph model.
         spread: Each draw takes parameters at random from `SPREAD` (those that are possible with
             this many nodes) instead of `FIXED`.
         max_inputs: Most inputs of a node.
@@ -81,7 +81,7 @@ _DRAW: dict[Generator, Callable[[int, Parameters, random.Random], nx.Graph]] = {
 }
 
 
-def prior_space(
+def nasgem_space(
     prior: Prior,
     num_nodes: int = 30,
     *,

@@ -27,13 +27,13 @@ PRIMITIVES = (
     "dil_conv_3x3",
     "dil_conv_5x5",
 )
-"""What an edge between feature maps may compute."""
+"""Operations on edges between feature maps."""
 EDGE_OPS = (*PRIMITIVES, "concat")
-"""What ``edge_op`` means; "concat" joins an intermediate node to the cell's output."""
+"""Names of the ``edge_op`` values; "concat" joins an intermediate node to the output."""
 NODE_ROLES = ("c_{k-2}", "c_{k-1}", "node", "output")
 ROLES = tuple(f"{cell}_{role}" for cell in CELL_TYPES for role in NODE_ROLES)
-"""What the columns of ``x`` mean. Both cells have their own roles, so that no hash, kernel or
-encoder can take one cell for the other, or one input for the other."""
+"""Names of the columns of ``x``. The two cells have separate roles, so that hashes, kernels and
+encoders distinguish the cells and their inputs."""
 _INPUTS = 2
 _CONCAT = len(EDGE_OPS)  # as an edge code
 
@@ -48,7 +48,7 @@ def cells_batch(edge_codes: Tensor, concat: Tensor | None = None) -> DenseBatch:
 
     Args:
         edge_codes: The code of every candidate edge of both cells.
-        concat: Which intermediate nodes the outputs join; None joins all.
+        concat: Intermediate nodes joined by the outputs; None joins all.
 
     Shapes:
         edge_codes int64 [N, 2, E], concat bool [N, 2, intermediate] -> N graphs of
@@ -133,7 +133,7 @@ def concat_nodes(graph: Data) -> tuple[tuple[int, ...], tuple[int, ...]]:
 
 
 def check_cells(graph: Data) -> None:
-    """Checks that ``graph``, sound as a graph, is a normal and a reduction cell.
+    """Check that ``graph``, sound as a graph, is a normal and a reduction cell.
 
     Any number of edges may enter and leave a node, and an output may join some intermediate
     nodes only; `TopoNAS` is stricter.
@@ -173,7 +173,7 @@ def check_cells(graph: Data) -> None:
 
 
 def _num_nodes(num_edges: int) -> int:
-    """How many nodes a cell of so many candidate edges has."""
+    """Number of nodes of a cell with this many candidate edges."""
     for num_nodes in range(_INPUTS + 2, MAX_NUM_NODES + 1):
         if len(candidate_edges(num_nodes)) == num_edges:
             return num_nodes

@@ -75,5 +75,5 @@ def _cell_figure(genotype: Genotype, cell: str, probabilities: Tensor | None) ->
 
 
 def node_name(node: int) -> str:
-    """How figures call a node of a cell: an output of an earlier cell, or a number."""
+    """Label of a cell's node in figures: an output of an earlier cell, or a number."""
     return ("cₖ₋₂", "cₖ₋₁")[node] if node < 2 else str(node)

@@ -183,7 +183,7 @@ def _entries(value: object, name: str) -> CellEntries:
 
 
 def _node(value: object, target: int, name: str) -> tuple[Entry, ...]:
-    """What enters one node."""
+    """Inputs of one node."""
     where = f"node {target} of {name}"
     if not isinstance(value, list | tuple) or not value:
         raise GraphError(f"{where} must have at least one input, but got {_short(value)}")
@@ -231,7 +231,7 @@ def calls(text: str) -> list[str]:
 
 
 def _closing(text: str, start: int, end: int) -> int:
-    """Where the call that starts there ends; ``end`` if its brackets do not close before."""
+    """End of the call that starts at a position; ``end`` if its brackets do not close."""
     depth = 0
     for bracket in _BRACKET.finditer(text, start, min(end, start + _MAX_TEXT + 1)):
         depth += 1 if bracket[0] in "([" else -1

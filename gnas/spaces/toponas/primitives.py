@@ -94,7 +94,7 @@ class FactorizedReduce(nn.Module):
 
 
 def reduction_cells(num_cells: int) -> set[int]:
-    """Which cells reduce: those at 1/3 and 2/3 of the depth."""
+    """Indices of reduction cells, at 1/3 and 2/3 of the depth."""
     return {num_cells // 3, 2 * num_cells // 3}
 
 
@@ -111,7 +111,7 @@ def stem(
         kind: One 3x3 convolution to ``multiplier * channels``, or three with stride 2.
         in_channels: Image channels.
         channels: Channels of the first cells.
-        multiplier: Of the CIFAR stem.
+        multiplier: Channel multiplier of the CIFAR stem.
         norm: Makes the batch norms.
     """
     if kind == "cifar":

@@ -243,7 +243,7 @@ class TopoNAS(Space):
     @property
     def _choosers(self) -> range:
         """Positions of the nodes that choose edges."""
-        return range(len(self.codes.choosers))
+        return range(len(self.codes.deciding_nodes))
 
     def _masks(self, row: Tensor, c: int) -> Tensor:
         """Valid wirings bool [k, E] of a cell of codes [E] after another choice of one node."""
@@ -308,7 +308,7 @@ class TopoNAS(Space):
                 )
             choice = self.codes.choice(row > 0).tolist()
             if -1 in choice:
-                node = self.codes.choosers[choice.index(-1)]
+                node = self.codes.deciding_nodes[choice.index(-1)]
                 found = [edge for edge, code in zip(self.codes.edges, row, strict=True) if code]
                 raise GraphError(
                     f"the {self.codes.mode} edges of node {node} must be one of its "

@@ -62,7 +62,7 @@ class SuperCell(nn.Module):
         )
         self.preprocess1 = relu_conv_norm(c_in, channels, _norm)
         self.sources = nn.ModuleList(
-            Source(
+            EdgeSource(
                 self.active,
                 num_edges=sum(i == source for i, _ in self.edges),
                 stride=2 if reduction and source < 2 else 1,
@@ -107,7 +107,7 @@ class SuperCell(nn.Module):
         return F.max_pool2d(rest, 2, 2, ceil_mode=True) if self.reduction and i < 2 else rest
 
 
-class Source(nn.Module):
+class EdgeSource(nn.Module):
     """All operations on the J edges that leave one node, computed together.
 
     Pools are shared by the edges; so is the skip connection at stride 1.

@@ -8,8 +8,14 @@ import pyarrow as pa
 
 from gnas.data.benchmark_table import BenchmarkTable
 from gnas.data.columns import Column
-from gnas.data.foreign import Layout, check_numbers, foreign_table, read_cells, read_values
 from gnas.data.parquet import read_texts
+from gnas.data.third_party import (
+    TableLayout,
+    check_numbers,
+    read_cells,
+    read_values,
+    third_party_table,
+)
 from gnas.errors import DataError
 from gnas.spaces.toponas import TopoNAS
 
@@ -27,7 +33,7 @@ earlier moments of the same run; test_acc is the mean of its last 20 epochs."""
 
 
 def read_table(path: Path, schema: pa.Schema) -> BenchmarkTable:
-    """Opens a table of pairs of cells as DARTS' code writes them.
+    """Open a table of pairs of cells as DARTS' code writes them.
 
     Args:
         path: The file.
@@ -42,7 +48,7 @@ def read_table(path: Path, schema: pa.Schema) -> BenchmarkTable:
     if not columns:
         raise DataError(f"{path} must have one of {[*COLUMNS]}, but has {schema.names[:8]}")
     check_numbers(path, schema, columns)
-    return foreign_table(
+    return third_party_table(
         path,
         space,
         batch,
@@ -56,5 +62,5 @@ def read_table(path: Path, schema: pa.Schema) -> BenchmarkTable:
     )
 
 
-LAYOUT = Layout("DARTS", ("genotype",), read_table)
-"""See `gnas.data.foreign.layouts`."""
+LAYOUT = TableLayout("DARTS", ("genotype",), read_table)
+"""See `gnas.data.third_party.layouts`."""

@@ -11,7 +11,7 @@ from typing import Any
 
 from gnas.errors import GnasError
 from gnas.evaluate import EvaluationJob
-from gnas.runs import plain
+from gnas.runs import to_jsonable
 from gnas.search.nasgem import NasgemPlan, NasgemResult, plan_nasgem, run_nasgem
 from gnas.search.run import STUDY
 from gnas.studies import CandidateStudy, work
@@ -56,7 +56,7 @@ def thread_worker(
             except GnasError:  # not there yet, or not whole
                 continue
             # of a finished study it comes back at once, until a search goes on with that
-            work(study, kind.from_facts(study.facts), wait=True)
+            work(study, kind.from_metadata(study.facts), wait=True)
 
     thread = threading.Thread(target=run, daemon=True)
     thread.start()
@@ -83,7 +83,7 @@ def search(
 
 def lasting(result: NasgemResult) -> dict[str, Any]:
     """What of a result does not depend on clock and place."""
-    record = plain(result)
+    record = to_jsonable(result)
     for name in ("plan", "study"):
         record["config"].pop(name)
     for one in record["evaluations"]:

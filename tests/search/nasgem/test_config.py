@@ -104,9 +104,9 @@ def test_workers_elsewhere_make_the_job_from_its_facts() -> None:
     plan = tiny(seed=3)
     space, evaluator = plan.config.space(), opened(plan)
     job = EvaluationJob(space, space_record(space), evaluator, ("score",))
-    facts = json.loads(json.dumps(job.facts()))
-    again = EvaluationJob.from_facts(facts)
-    assert again.facts() == facts
+    facts = json.loads(json.dumps(job.metadata()))
+    again = EvaluationJob.from_metadata(facts)
+    assert again.metadata() == facts
     cell = {"architecture": space.to_str(draw_candidates(plan.config).data(0)), "seed": 1}
     for stage in ({}, {"stage": "final"}):
         here, there = (one.open()({**cell, **stage})["measures"] for one in (job, again))
@@ -115,11 +115,11 @@ def test_workers_elsewhere_make_the_job_from_its_facts() -> None:
         assert here == there
     other = {**facts["evaluator"], "images_sha256": "ab"}
     with pytest.raises(DataError, match="must be those that the search was begun with"):
-        EvaluationJob.from_facts({**facts, "evaluator": other}).open()
+        EvaluationJob.from_metadata({**facts, "evaluator": other}).open()
     images = {**facts["evaluator"]["images"], "dataset": "folder"}
     elsewhere = {**facts, "evaluator": {**facts["evaluator"], "images": images}}
     with pytest.raises(ConfigError, match="give --data-dir"):
-        EvaluationJob.from_facts(elsewhere)
+        EvaluationJob.from_metadata(elsewhere)
 
 
 def test_candidates_follow_from_the_seed() -> None:

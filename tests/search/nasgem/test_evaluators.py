@@ -14,7 +14,7 @@ from torch_geometric.data import Data
 from gnas.data import BenchmarkTable, Column, Provenance, save_table
 from gnas.errors import ConfigError, DataError, MissingDataError
 from gnas.predictors import Forest, OneHot
-from gnas.runs import plain
+from gnas.runs import to_jsonable
 from gnas.search import SearchResult, run_search
 from gnas.search.nasgem import (
     NasgemResult,
@@ -69,7 +69,7 @@ def test_a_table_with_macs_is_searched_for_the_efficiency_score(
         assert one.measures["score"] == pytest.approx(one.measures["val_acc"] - penalty)
     assert found.predictor.features.endswith("+ MACs") and found.pool == 400
     assert (tmp_path / "run" / "figures" / "search.png").exists()
-    assert plain(read_trace(tmp_path / "run").result) == plain(found)
+    assert to_jsonable(read_trace(tmp_path / "run").result) == to_jsonable(found)
     alone = plan_nasgem(space="nasbench201", table=(table,), objective="val_acc", **SMALL)
     plainly = run_nasgem(alone, out=tmp_path / "alone")
     assert plainly.objectives == ("val_acc:max",) and "MACs" not in plainly.predictor.features
@@ -77,10 +77,8 @@ def test_a_table_with_macs_is_searched_for_the_efficiency_score(
         named = plan_nasgem(space="nasbench201", table=(table,), objective=objective, **SMALL)
         assert lasting(run_nasgem(named, out=tmp_path / objective)) == lasting(found)
     with pytest.raises(ConfigError, match="walks reads operations on nodes"):
-        random_walk_predictor = plan_nasgem(
-            space="nasbench201", table=(table,), predictor="walks", **SMALL
-        )
-        run_nasgem(random_walk_predictor, out=tmp_path / "walks")
+        walks = plan_nasgem(space="nasbench201", table=(table,), predictor="walks", **SMALL)
+        run_nasgem(walks, out=tmp_path / "walks")
 
 
 def test_a_resumed_search_takes_files_where_they_are_now(table: str, tmp_path: Path) -> None:
@@ -164,7 +162,7 @@ def test_killed_at_any_evaluation(stop: int, tmp_path: Path) -> None:
     again = search(out=tmp_path, resume=True)
     assert again.evaluations == whole.evaluations and again.best == whole.best
     lines = (tmp_path / "metrics.jsonl").read_text().splitlines()
-    assert [json.loads(line) for line in lines] == plain(whole.evaluations)
+    assert [json.loads(line) for line in lines] == to_jsonable(whole.evaluations)
 
 
 def test_too_many_failures_and_notes() -> None:

@@ -12,7 +12,7 @@ import pytest
 
 from gnas.encoders.storage import encoder_metadata
 from gnas.errors import ConfigError, DataError, MissingDataError
-from gnas.runs import plain
+from gnas.runs import to_jsonable
 from gnas.search.nasgem import NasgemResult, planned, read_trace, resumed_plan, run_nasgem
 from gnas.search.nasgem.result import PredictorFacts
 from gnas.search.run import STUDY
@@ -30,8 +30,10 @@ def finished(tmp_path_factory: pytest.TempPathFactory) -> tuple[Path, NasgemResu
 def test_a_search_leaves_all_that_explains_it(finished: tuple[Path, NasgemResult]) -> None:
     out, result = finished
     written = json.loads((out / "result.json").read_text())
-    assert written == plain(result) and read_trace(out).result == NasgemResult.from_record(written)
-    assert plain(read_trace(out).result) == written
+    assert written == to_jsonable(result) and read_trace(out).result == NasgemResult.from_record(
+        written
+    )
+    assert to_jsonable(read_trace(out).result) == written
     assert result.command == "search nasgem"
     used = {"kind", "seed", "start", "pool", "top", "min_nodes", "lambda_", "update_every"}
     assert {*result.config["searcher"]} == used | {"name", "predictor", "features"}
@@ -44,7 +46,7 @@ def test_a_search_leaves_all_that_explains_it(finished: tuple[Path, NasgemResult
     predicted = [one.predicted_score or 0 for one in finals]
     assert predicted == sorted(predicted, reverse=True) and len(predicted) == 2
     lines = [json.loads(line) for line in (out / "metrics.jsonl").read_text().splitlines()]
-    assert lines == plain(result.evaluations) and len(lines) == 8
+    assert lines == to_jsonable(result.evaluations) and len(lines) == 8
     assert [line["stage"] for line in lines] == [""] * 6 + ["final"] * 2
     assert [line["expected"] is None for line in lines] == [True] * 2 + [False] * 6
     scores = [line["measures"]["score"] for line in lines[:6]]
@@ -177,8 +179,8 @@ def test_a_database_is_named_again_without_its_password(tmp_path: Path) -> None:
             {
                 "config": {
                     "plan": {
-                        **plain(vars(tiny())),
-                        "search": plain(tiny().config),
+                        **to_jsonable(vars(tiny())),
+                        "search": to_jsonable(tiny().config),
                         "storage": "postgresql+psycopg://host/studies",
                         "study": "mine",
                     }

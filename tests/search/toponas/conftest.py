@@ -8,7 +8,7 @@ import torch
 from torch import Tensor, nn
 
 from gnas.data.config import ImagesConfig
-from gnas.data.parts import SearchImages, SearchLoaders, search_loaders
+from gnas.data.splits import SearchImages, SearchLoaders, search_loaders
 from gnas.search.toponas import SupernetSearchResult, ToponasConfig, search_toponas, toponas_space
 from gnas.spaces.supernets import MixedWeights, SupernetConfig
 from gnas.topology import candidate_edges

@@ -157,10 +157,10 @@ class Relabelled:
     """Batches in which every label is 0."""
 
     def __init__(self, inner: Batches) -> None:
-        self.inner, self.per_pass = inner, inner.per_pass
+        self.inner, self.batches_per_epoch = inner, inner.batches_per_epoch
 
-    def stream(self, start: int) -> Iterator[Batch]:
-        for x, y in self.inner.stream(start):
+    def iter_from(self, start: int) -> Iterator[Batch]:
+        for x, y in self.inner.iter_from(start):
             yield x, torch.zeros_like(y)
 
 

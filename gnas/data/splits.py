@@ -19,10 +19,10 @@ from gnas.data.batches import (
     IMAGENET,
     Batch,
     Batches,
+    BatchSchedule,
     FileBatches,
     MemoryBatches,
-    Order,
-    Scaling,
+    Normalization,
 )
 from gnas.data.config import ImagesConfig, TrainTestConfig
 from gnas.data.files import sha256_of
@@ -42,7 +42,7 @@ logger = logging.getLogger(__name__)
 
 PADDING_SHARE = 8
 """Random crops shift images by up to 1/8 of their size: 4 pixels at 32, as DARTS does."""
-PART_NAMES = ("train", "val_alpha", "val_beta")
+SPLIT_NAMES = ("train", "val_alpha", "val_beta")
 
 
 def split_evenly(labels: Tensor, num_parts: int, seed: int) -> tuple[Tensor, ...]:
@@ -54,7 +54,7 @@ def split_evenly(labels: Tensor, num_parts: int, seed: int) -> tuple[Tensor, ...
     Args:
         labels: int64 [N].
         num_parts: Parts.
-        seed: Of the shuffle.
+        seed: Seed of the shuffle.
 
     Returns:
         Ascending rows, int64, of every part.
@@ -89,14 +89,14 @@ class SearchImages:
         reading: Reading = NOTHING_NOTED,
         facts: dict[str, Any] | None = None,
     ) -> None:
-        """Splits the images.
+        """Split the images.
 
         Args:
-            config: What was asked for.
+            config: The configuration.
             source: Pixels uint8 [N, C, H, W] and labels int64 [N]; or files.
             num_parts: 3, or 2 where no topology is learned.
             classes: Their names, if they have any.
-            reading: What reading them came upon; files bring theirs.
+            reading: Notes taken while reading; file lists have their own.
             facts: More that a run should record of its data.
 
         Raises:
@@ -119,7 +119,7 @@ class SearchImages:
         self.parts = split_evenly(labels, num_parts, config.seed)
         self._facts = facts or {}
 
-    def split_again(self, num_parts: int, seed: int) -> SearchImages:
+    def resplit(self, num_parts: int, seed: int) -> SearchImages:
         """The same images, not copied, in other parts."""
         return SearchImages(
             replace(self.config, seed=seed),
@@ -145,17 +145,17 @@ class SearchImages:
     @property
     def names(self) -> tuple[str, ...]:
         """Names of the parts."""
-        return PART_NAMES if len(self.parts) == 3 else ("train", "val")
+        return SPLIT_NAMES if len(self.parts) == 3 else ("train", "val")
 
     @cached_property
-    def scaling(self) -> Scaling:
-        """What pixels are normalised by: statistics of the first part; of files, ImageNet's."""
+    def scaling(self) -> Normalization:
+        """Pixel normalization: statistics of the first split; ImageNet's for files."""
         if isinstance(self._source, ImageList):
             return IMAGENET
-        return Scaling.of(self._source[0][self.parts[0]])
+        return Normalization.of(self._source[0][self.parts[0]])
 
-    def facts(self) -> dict[str, Any]:
-        """What a run records: the data's and the parts' digests and sizes."""
+    def metadata(self) -> dict[str, Any]:
+        """Metadata for the run record: digests and sizes of the data and its splits."""
         return {
             "dataset": self.config.dataset,
             "images": len(self.labels),
@@ -173,7 +173,7 @@ class SearchImages:
             **self._facts,
         }
 
-    def as_they_are(self, rows: Tensor) -> Batch:
+    def unaugmented(self, rows: Tensor) -> Batch:
         """Images and labels of these rows, normalised, without crops and mirroring.
 
         Raises:
@@ -197,10 +197,10 @@ class SearchImages:
         """Endless batches of one part, or of several together.
 
         Args:
-            parts: Which parts.
+            parts: Indices of the splits.
             batch_size: Images a batch, of all processes together.
-            seed: Of order and augmentation.
-            device: Where the batches are wanted.
+            seed: Seed of the order and the augmentation.
+            device: Device of the batches.
             rank: Number of this process.
             world: Number of processes.
 
@@ -208,7 +208,7 @@ class SearchImages:
             ConfigError: the batch is larger than the parts, or no multiple of the processes.
         """
         rows = torch.cat([self.parts[part] for part in parts])
-        order = Order(
+        order = BatchSchedule(
             count=len(rows),
             batch_size=batch_size,
             seed=seed,
@@ -240,7 +240,7 @@ class SearchImages:
 
 @dataclass(frozen=True)
 class SearchLoaders:
-    """What `search_toponas` reads: a stream of batches for w, one for alpha, one for beta."""
+    """Batches for `search_toponas`: one stream each for w, alpha and beta."""
 
     train: Batches
     alpha: Batches
@@ -266,9 +266,9 @@ def search_loaders(
     Args:
         images: Split in three (w, alpha, beta) or in two (w, alpha).
         batch_size: Images a step, of all processes together.
-        seed: Of order and augmentation.
+        seed: Seed of the order and the augmentation.
         joint: alpha and beta learn from the same batches, drawn from both their parts.
-        device: Where the batches are wanted.
+        device: Device of the batches.
         rank: Number of this process.
         world: Number of processes.
 
@@ -293,12 +293,12 @@ def search_loaders(
 def open_images(
     config: ImagesConfig, *, num_parts: int = 3, new_list: Path | None = None
 ) -> SearchImages:
-    """Reads or lists the images of ``config`` and splits them.
+    """Read or list the images of ``config`` and split them.
 
     Args:
-        config: Which images.
+        config: Images to use.
         num_parts: 3, or 2 where no topology is learned.
-        new_list: Where an ImageNet list that has to be drawn is written; if it is there already,
+        new_list: Path for a newly drawn ImageNet list; if it exists,
             it is read instead.
 
     Raises:
@@ -349,7 +349,7 @@ def _imagenet_list(
 
 
 def source_name(source: ImagesConfig | TrainTestConfig) -> str:
-    """What the images are called in a line: the data set, and the folder of one's own."""
+    """Name of the images in messages: the data set and the user's folder."""
     if source.dataset == "digits" or source.data_dir is None:
         return source.dataset
     name = Path(source.data_dir).name

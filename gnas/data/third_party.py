@@ -36,11 +36,11 @@ ARCHITECTURES = "arch"
 
 
 @dataclass(frozen=True)
-class Layout:
+class TableLayout:
     """A foreign layout of tables: how it is known, and how it is read."""
 
     title: str
-    """What messages call it."""
+    """Name in messages."""
     columns: tuple[str, ...]
     """Columns that a table of this layout has, and none of another layout."""
     read: Callable[[Path, pa.Schema], BenchmarkTable]
@@ -51,13 +51,15 @@ class Layout:
     """Columns by name that also tables in a foreign notation may have; accuracies in percent."""
 
 
-def layouts() -> list[Layout]:
+def layouts() -> list[TableLayout]:
     """The layouts of the built-in spaces' tables."""
     return [module.LAYOUT for module in space_modules("tables")]
 
 
-def read_foreign(path: Path, schema: pa.Schema, *, notation: str | None = None) -> BenchmarkTable:
-    """Opens a table in a known foreign layout.
+def read_third_party(
+    path: Path, schema: pa.Schema, *, notation: str | None = None
+) -> BenchmarkTable:
+    """Open a table in a known foreign layout.
 
     Warns where cells that compute the same function differ so much that the encoding may be
     another one than was read: see `gnas.data.agreement`.
@@ -102,7 +104,7 @@ def _listed(words: Sequence[str], last: str) -> str:
 def _read_notation(path: Path, schema: pa.Schema, name: str) -> BenchmarkTable:
     """A table whose architectures are in a foreign notation.
 
-    Its columns are the `Layout.scores` of all layouts.
+    Its columns are the `TableLayout.scores` of all layouts.
     """
     known = notations()
     if name not in known:
@@ -119,7 +121,7 @@ def _read_notation(path: Path, schema: pa.Schema, name: str) -> BenchmarkTable:
     check_numbers(path, schema, columns)
     percent = {c.name: 0.01 for c in columns if c.is_accuracy and c.epochs is not None}
     complete = {name for layout in layouts() for name in layout.complete}
-    return foreign_table(
+    return third_party_table(
         path,
         space(),
         batch,
@@ -130,7 +132,7 @@ def _read_notation(path: Path, schema: pa.Schema, name: str) -> BenchmarkTable:
     )
 
 
-def foreign_table(
+def third_party_table(
     path: Path,
     space: Space,
     graphs: DenseBatch,
@@ -145,9 +147,9 @@ def foreign_table(
 
     Args:
         path: The file.
-        space: Of the architectures.
+        space: Space of the architectures.
         graphs: N architectures.
-        values: Of every column by name, [N].
+        values: Values of every column by name, [N].
         columns: Their meanings.
         digests: Hashes of the architectures as the file has them, uint8 [N, 16].
         official: Whether it is everything that was published.
@@ -229,7 +231,7 @@ def numeric_columns(schema: pa.Schema) -> list[str]:
 
 
 def check_numbers(path: Path, schema: pa.Schema, columns: Sequence[Column]) -> None:
-    """Checks that columns of a file hold numbers.
+    """Check that columns of a file hold numbers.
 
     Raises:
         DataError: one does not.
@@ -247,11 +249,11 @@ def read_values(
     scales: Mapping[str, float],
     complete: Collection[str] = (),
 ) -> dict[str, NDArray[np.float64]]:
-    """The values of columns in the units of `gnas.data.QUANTITIES`.
+    """The values of columns in the units of `gnas.data.columns.QUANTITIES`.
 
     Args:
         path: The file.
-        columns: Which.
+        columns: Columns to read.
         scales: Factors by name; an accuracy with a factor is percent in the file.
         complete: Names of columns in which a gap means damage.
 

@@ -1,4 +1,4 @@
-"""Process that trains a candidate, and whether it is still alive."""
+"""Identity of a process across machines, and whether it is still alive."""
 
 from __future__ import annotations
 
@@ -12,22 +12,22 @@ from typing import Any
 PROC = Path("/proc")
 
 
-def owner() -> dict[str, Any]:
-    """What tells this process from every other one, as JSON has it."""
+def current_process() -> dict[str, Any]:
+    """Identity of this process, as a JSON object."""
     return {"host": socket.gethostname(), "pid": os.getpid(), "started": _started(), **_system()}
 
 
-def is_dead(other: Mapping[str, Any], *, one_machine: bool) -> bool | None:
-    """Whether the process that `owner` described has ended; None where nobody here can tell.
+def has_ended(other: Mapping[str, Any], *, one_machine: bool) -> bool | None:
+    """Whether a process has ended; None if that cannot be told from this machine.
 
-    A process is known by its number and the moment of its start, since numbers are used again.
+    A process is identified by its number and start time, since numbers are reused.
 
     Args:
-        other: What `owner` returned in that process.
+        other: Identity of the process, as `current_process` returned it.
         one_machine: Machines of the same name are the same machine, so that another boot is an
             earlier one.
     """
-    own = owner()
+    own = current_process()
     if other.get("boot") != own["boot"]:
         return True if one_machine and other.get("host") == own["host"] else None
     if other.get("pids") != own["pids"] or (not own["boot"] and other["host"] != own["host"]):

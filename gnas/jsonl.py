@@ -1,4 +1,4 @@
-"""Lines of results that are kept as they come."""
+"""Append-only logs of results in JSON Lines files."""
 
 from __future__ import annotations
 
@@ -9,28 +9,28 @@ from contextlib import contextmanager
 from pathlib import Path
 from typing import Any, Generic, TypeVar
 
-from gnas.config import differences
-from gnas.data.files import MISFITS, check_regular, replacing
+from gnas.config import dict_diff
+from gnas.data.files import FORMAT_ERRORS, atomic_write, check_regular
 from gnas.errors import ConfigError, DataError
 
 T = TypeVar("T")
 
 
-class LineLog(Generic[T]):
-    """Records that are kept as they come: a line of JSON each, below one of what they depend on.
+class JsonlLog(Generic[T]):
+    """An append-only JSON Lines file whose first line holds the settings of its records.
 
-    Whoever opens the file again has all of them; a last line that a killed process left half
-    written is cut off. One process at a time may write.
+    Opening the file again restores its records; an incomplete last line, left by a killed
+    process, is cut off. One process at a time may write.
 
     Args:
-        path: The file; made if it is not there, with its folder.
-        facts: What all records depend on.
-        what: What they are, for messages.
-        read: Makes a record of its JSON; raises ValueError, TypeError or KeyError if it is none.
+        path: The file; created with its folder if it does not exist.
+        facts: Settings that all records depend on.
+        what: Description of the records, for messages.
+        read: Converts JSON to a record; raises ValueError, TypeError or KeyError if it cannot.
 
     Raises:
-        ConfigError: the file's records depend on something else; says what.
-        DataError: the file cannot be read or written, or holds something else, which stays there.
+        ConfigError: the file has records of other settings.
+        DataError: the file cannot be read or written, or holds other content, which is kept.
     """
 
     def __init__(
@@ -52,10 +52,10 @@ class LineLog(Generic[T]):
             if not isinstance(before, dict) or set(before) != set(facts):
                 raise ValueError(f"it begins with {before!r:.60}")
             self.records = [read(record) for record in records]
-        except MISFITS as error:
+        except FORMAT_ERRORS as error:
             reason = str(error)[:200]
             raise DataError(f"{path} must hold {what}, but is damaged: {reason}") from error
-        changed = differences(before, json.loads(head))
+        changed = dict_diff(before, json.loads(head))
         if changed:
             name, (was, now) = next(iter(changed.items()))
             raise ConfigError(
@@ -67,13 +67,13 @@ class LineLog(Generic[T]):
                 os.truncate(path, sum(map(len, whole)))
 
     def rewrite(self, records: Sequence[Mapping[str, Any]]) -> None:
-        """Replaces all records in one step; DataError if the file cannot be written."""
+        """Replace all records atomically; raises DataError if the file cannot be written."""
         lines = [self._head, *(json.dumps(record) for record in records)]
-        with replacing(self._path) as temporary:
+        with atomic_write(self._path) as temporary:
             temporary.write_text("\n".join(lines) + "\n", encoding="utf-8")
 
     def add(self, record: Mapping[str, Any]) -> None:
-        """Keeps a record; DataError if the file cannot be written."""
+        """Append a record; raises DataError if the file cannot be written."""
         with self._reporting(), self._path.open("a", encoding="utf-8") as file:
             file.write(json.dumps(record) + "\n")
 

@@ -15,7 +15,7 @@ from PIL import Image
 from gnas.data.batches import Batch
 from gnas.data.config import ImagesConfig
 from gnas.data.images import load_images
-from gnas.data.parts import SearchImages, open_images, search_loaders, split_evenly
+from gnas.data.splits import SearchImages, open_images, search_loaders, split_evenly
 from gnas.data.subsets import make_subset, write_subset
 from gnas.errors import ConfigError, DataError, MissingDataError
 
@@ -68,14 +68,14 @@ def test_digits_leave_the_test_images_unseen() -> None:
     splits = load_images("digits", image_size=8)
     held_out = {x.numpy().tobytes() for x in splits.x_test}
     assert len(held_out) == len(splits.x_test) and not kept & held_out
-    facts = images.facts()
+    facts = images.metadata()
     assert facts["images"] == len(splits.x_train) + len(splits.x_val) == 1438
     assert [part["images"] for part in facts["parts"]] == [480, 479, 479]
     assert [part["name"] for part in facts["parts"]] == ["train", "val_alpha", "val_beta"]
     text = "".join(f"{row}\n" for row in images.parts[1].tolist())
     assert facts["parts"][1]["sha256"] == hashlib.sha256(text.encode()).hexdigest()
-    assert open_images(ImagesConfig(image_size=8)).facts() == facts
-    other = open_images(ImagesConfig(image_size=8, seed=1)).facts()
+    assert open_images(ImagesConfig(image_size=8)).metadata() == facts
+    other = open_images(ImagesConfig(image_size=8, seed=1)).metadata()
     assert other["sha256"] == facts["sha256"] and other["parts"] != facts["parts"]
 
 
@@ -87,13 +87,13 @@ def test_every_stream_reads_its_own_part() -> None:
         return {row for _, y in islice(stream, count) for row in y.tolist()}
 
     loaders = search_loaders(images, 100)
-    assert loaders.beta is not None and loaders.train.per_pass == 4
-    found = [rows(s.stream(0), 30) for s in (loaders.train, loaders.alpha, loaders.beta)]
+    assert loaders.beta is not None and loaders.train.batches_per_epoch == 4
+    found = [rows(s.iter_from(0), 30) for s in (loaders.train, loaders.alpha, loaders.beta)]
     for got, part in zip(found, images.parts, strict=True):
         assert got == set(part.tolist())
     joint = search_loaders(images, 100, joint=True)
     assert joint.beta is None
-    assert rows(joint.alpha.stream(0), 60) == found[1] | found[2]
+    assert rows(joint.alpha.iter_from(0), 60) == found[1] | found[2]
     images.parts = images.parts[:2]
     assert search_loaders(images, 100).beta is None
 
@@ -101,14 +101,14 @@ def test_every_stream_reads_its_own_part() -> None:
 def test_a_folder_in_memory(tmp_path: Path) -> None:
     write_folder(tmp_path)
     images = open_images(ImagesConfig(dataset="folder", data_dir=str(tmp_path), image_size=8))
-    assert images.facts()["images"] == 18 and images.num_classes == 2  # val is left alone
+    assert images.metadata()["images"] == 18 and images.num_classes == 2  # val is left alone
     loaders = search_loaders(images, 6)
-    x, y = next(loaders.train.stream(0))
+    x, y = next(loaders.train.iter_from(0))
     assert x.shape == (6, 3, 8, 8) and sorted(y.tolist()) == [0] * 3 + [1] * 3
     path = tmp_path / "list.txt"
     digest = write_subset(make_subset(tmp_path, 50, seed=0), path)
     config = ImagesConfig(dataset="folder", data_dir=str(tmp_path), image_size=8, images=str(path))
-    facts = open_images(config).facts()
+    facts = open_images(config).metadata()
     assert facts["images"] == 8 and facts["list_sha256"] == digest
 
 
@@ -119,16 +119,16 @@ def test_a_share_of_imagenet(tmp_path: Path) -> None:
     )
     drawn = tmp_path / "run" / "images.txt"
     images = open_images(config, new_list=drawn)
-    facts = images.facts()
+    facts = images.metadata()
     assert facts["images"] == 12 == len(drawn.read_text().splitlines())
     assert facts["list_sha256"] == hashlib.sha256(drawn.read_bytes()).hexdigest()
-    x, _ = next(search_loaders(images, 4).alpha.stream(0))
+    x, _ = next(search_loaders(images, 4).alpha.iter_from(0))
     assert x.shape == (4, 3, 16, 16)
     written = drawn.stat().st_mtime_ns
-    assert open_images(config, new_list=drawn).facts() == facts  # read, not drawn again
+    assert open_images(config, new_list=drawn).metadata() == facts  # read, not drawn again
     assert drawn.stat().st_mtime_ns == written
     without = {k: v for k, v in facts.items() if k != "list_sha256"}
-    assert open_images(config).facts() == without
+    assert open_images(config).metadata() == without
 
 
 def test_unreadable_headers_are_left_out_before_the_split(
@@ -138,7 +138,7 @@ def test_unreadable_headers_are_left_out_before_the_split(
     (folder / "train" / "cat" / "7.png").write_bytes(b"not an image")
     (folder / "train" / "cat" / ".hidden").write_bytes(b"nor this")
     config = ImagesConfig(dataset="imagenet-3pct", data_dir=str(folder), percent=100)
-    assert open_images(config).facts()["images"] == 119
+    assert open_images(config).metadata()["images"] == 119
     assert "left out 1 unreadable images" in caplog.text and "7.png" in caplog.text
     for k in range(5):
         (folder / "train" / "dog" / f"{k}.png").write_bytes(b"")
@@ -172,11 +172,11 @@ def test_cifar10_of_torchvision(tmp_path: Path, monkeypatch: pytest.MonkeyPatch)
     meta = {"filename": "batches.meta", "key": "label_names", "md5": digests["batches.meta"]}
     monkeypatch.setattr(CIFAR10, "meta", meta)
     images = open_images(config)
-    assert images.facts()["images"] == 40 and images.in_channels == 3
+    assert images.metadata()["images"] == 40 and images.in_channels == 3
     first = contents["data_batch_1"]["data"][0].reshape(3, 32, 32)
     assert np.array_equal(pixels(images)[0].numpy(), first)
     small = open_images(ImagesConfig(dataset="cifar10", data_dir=str(tmp_path), image_size=16))
-    assert next(search_loaders(small, 5).train.stream(0))[0].shape == (5, 3, 16, 16)
+    assert next(search_loaders(small, 5).train.iter_from(0))[0].shape == (5, 3, 16, 16)
 
 
 @pytest.mark.parametrize(
@@ -216,7 +216,7 @@ def test_real_imagenet_images(shared_data: Callable[[str], Path]) -> None:
     folder = shared_data("images/imagenet_sample")
     config = ImagesConfig(dataset="imagenet-3pct", data_dir=str(folder), image_size=64, workers=0)
     images = open_images(config)
-    assert images.facts()["images"] == 30 and images.num_classes == 10
-    x, y = next(search_loaders(images, 10).train.stream(0))
+    assert images.metadata()["images"] == 30 and images.num_classes == 10
+    x, y = next(search_loaders(images, 10).train.iter_from(0))
     assert x.shape == (10, 3, 64, 64) and y.tolist() != sorted(y.tolist())
     assert 0.5 < x.std() < 2 and x.mean().abs() < 1

@@ -15,10 +15,10 @@ from gnas.data.batches import (
     IMAGENET,
     Batch,
     Batches,
+    BatchSchedule,
     FileBatches,
     MemoryBatches,
-    Order,
-    Scaling,
+    Normalization,
 )
 from gnas.data.config import Augmentation, TrainTestConfig
 from gnas.data.decoding import UnreadableImageError, read_rgb
@@ -37,17 +37,17 @@ from gnas.data.images import (
     cifar10,
     train_and_test,
 )
-from gnas.data.parts import digest_of, digest_of_rows, source_name
+from gnas.data.splits import digest_of, digest_of_rows, source_name
 from gnas.errors import DataError, MissingDataError
 
 Part = Literal["train", "val", "test"]
-Source = tuple[Tensor, Tensor] | ImageList
-PART_NAMES: dict[Part, str] = {
+ImageSource = tuple[Tensor, Tensor] | ImageList
+SPLIT_LABELS: dict[Part, str] = {
     "train": "for training",
     "val": "for validation",
     "test": "for testing",
 }
-"""What a line calls the parts."""
+"""Descriptions of the splits."""
 MAX_ASPECT = 16
 """Test images that are longer than this, relative to their short side, lose their ends first."""
 RESIZE_SHARE = 256 / 224
@@ -60,28 +60,28 @@ class TrainTestImages:
     def __init__(
         self,
         config: TrainTestConfig,
-        train: Source,
-        test: Source,
+        train: ImageSource,
+        test: ImageSource,
         *,
         classes: Sequence[str] = (),
         reading: Reading = NOTHING_NOTED,
-        scaling: Scaling | None = None,
+        scaling: Normalization | None = None,
     ) -> None:
-        """Holds out the validation part.
+        """Hold out the validation part.
 
         Args:
-            config: What was asked for.
+            config: The configuration.
             train: Pixels uint8 [N, C, H, W] and labels int64 [N]; or files.
             test: The same of other images.
             classes: Their names, if they have any.
-            reading: What reading them came upon.
+            reading: Notes taken while reading the images.
             scaling: None takes the statistics of the images trained on (of files: ImageNet's).
 
         Raises:
             DataError: a class has no image to train on, or labels of the test are unknown.
         """
         self.config = config
-        self._sources: dict[str, Source] = {"train": train, "val": train, "test": test}
+        self._sources: dict[str, ImageSource] = {"train": train, "val": train, "test": test}
         self.reading = reading
         labels = {"train": _labels(train), "test": _labels(test)}
         self.num_classes = int(labels["train"].max()) + 1
@@ -101,24 +101,26 @@ class TrainTestImages:
         self.rows = {"train": kept, "val": held, "test": torch.arange(len(labels["test"]))}
         """Rows of every part in its source; ``val`` is empty if none was asked for."""
         if scaling is None:
-            scaling = IMAGENET if isinstance(train, ImageList) else Scaling.of(train[0][kept])
+            scaling = (
+                IMAGENET if isinstance(train, ImageList) else Normalization.of(train[0][kept])
+            )
         self.scaling = scaling
 
     def line(self, *parts: Part) -> str:
         """One line on what was read of ``parts``; of all if none is given."""
         size = self.config.size
-        names = [part for part in parts or PART_NAMES if len(self.rows[part])]
+        names = [part for part in parts or SPLIT_LABELS if len(self.rows[part])]
         if isinstance(self._sources["train"], ImageList):
             ways = {"train": "random crops", "test": "centres"}
-            cuts = [f"{ways[part]} {PART_NAMES[part]}" for part in names if part in ways]
+            cuts = [f"{ways[part]} {SPLIT_LABELS[part]}" for part in names if part in ways]
             resized = f"cut to {size}x{size}: {', '.join(cuts)}"
         else:
             resized = self.reading.resized(size, size)
-        counts = {PART_NAMES[part]: len(self.rows[part]) for part in names}
+        counts = {SPLIT_LABELS[part]: len(self.rows[part]) for part in names}
         return self.reading.line(source_name(self.config), self.classes, counts, resized)
 
-    def facts(self) -> dict[str, Any]:
-        """What a run records of its data: sizes, digests, and how pixels are normalised."""
+    def metadata(self) -> dict[str, Any]:
+        """Metadata of the data: sizes, digests and pixel normalization."""
         return {
             "dataset": self.config.dataset,
             "image_size": self.config.size,
@@ -150,9 +152,9 @@ class TrainTestImages:
 
         Args:
             batch_size: Images a batch, of all processes together.
-            augmentation: What is done to them.
-            seed: Of order and augmentation.
-            device: Where the batches are wanted.
+            augmentation: Augmentation of the images.
+            seed: Seed of the order and the augmentation.
+            device: Device of the batches.
             rank: Number of this process.
             world: Number of processes.
 
@@ -160,7 +162,9 @@ class TrainTestImages:
             ConfigError: the batch is larger than the part, or no multiple of the processes.
         """
         rows, source = self.rows["train"], self._sources["train"]
-        order = Order(count=len(rows), batch_size=batch_size, seed=seed, rank=rank, world=world)
+        order = BatchSchedule(
+            count=len(rows), batch_size=batch_size, seed=seed, rank=rank, world=world
+        )
         if isinstance(source, ImageList):
             return FileBatches(
                 source.select(rows.tolist()),
@@ -184,7 +188,7 @@ class TrainTestImages:
             device=device,
         )
 
-    def once(
+    def eval_batches(
         self, part: Part, batch_size: int, *, device: str = "cpu", rank: int = 0, world: int = 1
     ) -> Iterator[Batch]:
         """Every image of a part once, as it is, in this process or another one.
@@ -192,9 +196,9 @@ class TrainTestImages:
         Files that cannot be decoded have the label -1.
 
         Args:
-            part: Which images.
+            part: Images to use.
             batch_size: Images a batch of this process.
-            device: Where the batches are wanted.
+            device: Device of the batches.
             rank: Number of this process.
             world: Number of processes.
         """
@@ -221,7 +225,7 @@ def hold_out(labels: Tensor, share: float, seed: int) -> tuple[Tensor, Tensor]:
     Args:
         labels: int64 [N].
         share: In [0, 1), rounded to whole images of each class.
-        seed: Of the draw.
+        seed: Seed of the draw.
 
     Raises:
         DataError: a class would keep no image.
@@ -243,13 +247,13 @@ def hold_out(labels: Tensor, share: float, seed: int) -> tuple[Tensor, Tensor]:
 
 
 def open_train_test(
-    config: TrainTestConfig, *, scaling: Scaling | None = None, only_test: bool = False
+    config: TrainTestConfig, *, scaling: Normalization | None = None, only_test: bool = False
 ) -> TrainTestImages:
-    """Reads or lists the images of ``config``.
+    """Read or list the images of ``config``.
 
     Args:
-        config: Which images.
-        scaling: What pixels are normalised by; None as in `TrainTestImages`.
+        config: Images to use.
+        scaling: Pixel normalization; None as in `TrainTestImages`.
         only_test: Large images: do not list those for training, which may even be absent.
 
     Raises:
@@ -258,8 +262,8 @@ def open_train_test(
         ConfigError: too many bytes of images.
     """
     folder = Path(config.data_dir or ".")
-    train: Source
-    test: Source
+    train: ImageSource
+    test: ImageSource
     if config.dataset == "imagenet":
         train, test, reading = _files(folder, only_test)
         classes = train.classes
@@ -295,7 +299,7 @@ def _files(folder: Path, only_test: bool) -> tuple[ImageList, ImageList, Reading
     return train, test, train.reading | test.reading | unused_beside(folder, [root, tests[0]])
 
 
-def _labels(source: Source) -> Tensor:
+def _labels(source: ImageSource) -> Tensor:
     return torch.tensor(source.labels) if isinstance(source, ImageList) else source[1].cpu()
 
 

@@ -10,15 +10,15 @@ import pytest
 import torch
 from PIL import Image
 
-from gnas.data.batches import FileBatches, Order, cut_out
+from gnas.data.batches import BatchSchedule, FileBatches, cutout
+from gnas.data.classification import hold_out, open_train_test
 from gnas.data.config import Augmentation, TrainTestConfig
 from gnas.data.images import load_images, train_and_test
-from gnas.data.train_test import hold_out, open_train_test
 from gnas.errors import ConfigError, DataError, MissingDataError
 
 
-def order(**changes: Any) -> Order:
-    return Order(**{"count": 40, "batch_size": 8, "seed": 0, **changes})
+def order(**changes: Any) -> BatchSchedule:
+    return BatchSchedule(**{"count": 40, "batch_size": 8, "seed": 0, **changes})
 
 
 @pytest.fixture
@@ -37,8 +37,8 @@ def folder(tmp_path: Path, rng: np.random.Generator) -> Path:
 def test_digits_are_tested_on_what_no_search_ever_sees() -> None:
     images = open_train_test(TrainTestConfig())
     assert [len(images.rows[part]) for part in ("train", "val", "test")] == [1438, 0, 359]
-    x = torch.cat([batch for batch, _ in images.once("test", 100)])
-    y = torch.cat([labels for _, labels in images.once("test", 100)])
+    x = torch.cat([batch for batch, _ in images.eval_batches("test", 100)])
+    y = torch.cat([labels for _, labels in images.eval_batches("test", 100)])
     splits = load_images("digits", image_size=16, seed=0)
     assert torch.equal(y, splits.y_test)
     assert torch.allclose(x, images.scaling(splits.x_test))
@@ -52,9 +52,9 @@ def test_digits_are_tested_on_what_no_search_ever_sees() -> None:
 def test_every_image_once_whoever_looks() -> None:
     images = open_train_test(TrainTestConfig(val_share=0.1))
     for part in ("train", "val", "test"):
-        whole = torch.cat([y for _, y in images.once(part, 97)])
+        whole = torch.cat([y for _, y in images.eval_batches(part, 97)])
         shares = [
-            torch.cat([y for _, y in images.once(part, 64, rank=rank, world=3)])
+            torch.cat([y for _, y in images.eval_batches(part, 64, rank=rank, world=3)])
             for rank in range(3)
         ]
         assert torch.equal(torch.cat(shares).sort().values, whole.sort().values)
@@ -62,10 +62,10 @@ def test_every_image_once_whoever_looks() -> None:
 
 def test_cutout_blanks_a_square_that_may_hang_over_the_border() -> None:
     x = torch.ones(8, 2, 10, 12)
-    out = cut_out(x, 4, order(), 3)
-    assert torch.equal(out, cut_out(x, 4, order(), 3)) and torch.equal(x, torch.ones_like(x))
-    assert not torch.equal(out, cut_out(x, 4, order(), 4))
-    second = cut_out(x[4:], 4, order(rank=1, world=2), 3)
+    out = cutout(x, 4, order(), 3)
+    assert torch.equal(out, cutout(x, 4, order(), 3)) and torch.equal(x, torch.ones_like(x))
+    assert not torch.equal(out, cutout(x, 4, order(), 4))
+    second = cutout(x[4:], 4, order(rank=1, world=2), 3)
     assert torch.equal(out[4:], second)
     for image in out:
         assert torch.equal(image[0], image[1])
@@ -74,7 +74,7 @@ def test_cutout_blanks_a_square_that_may_hang_over_the_border() -> None:
         assert (image[0] == 0).sum() == height * width
         assert height == 4 or rows.min() == 0 or rows.max() == 9
         assert width == 4 or columns.min() == 0 or columns.max() == 11
-    many = torch.cat([cut_out(x, 4, order(), number) for number in range(200)])
+    many = torch.cat([cutout(x, 4, order(), number) for number in range(200)])
     assert 0.08 < (many == 0).double().mean() < 16 / 120
 
 
@@ -90,15 +90,15 @@ def test_large_images_from_their_files(folder: Path) -> None:
     config = TrainTestConfig(dataset="imagenet", data_dir=str(folder), image_size=16, workers=0)
     images = open_train_test(config)
     assert images.classes == ("cat", "dog") and images.num_classes == 2
-    (x, y), *_ = list(images.once("test", 4))
+    (x, y), *_ = list(images.eval_batches("test", 4))
     assert x.shape == (4, 3, 16, 16) and y.tolist() == [0, 0, 0, 1]
     assert x[:3].mean() < x[3:].mean()
-    plain = next(images.batches(6, Augmentation(), seed=0).stream(2))
-    again = next(images.batches(6, Augmentation(), seed=0).stream(2))
+    plain = next(images.batches(6, Augmentation(), seed=0).iter_from(2))
+    again = next(images.batches(6, Augmentation(), seed=0).iter_from(2))
     assert torch.equal(plain[0], again[0])
-    jittered = next(images.batches(6, Augmentation(jitter=0.4), seed=0).stream(2))
+    jittered = next(images.batches(6, Augmentation(jitter=0.4), seed=0).iter_from(2))
     assert torch.equal(plain[1], jittered[1]) and not torch.equal(plain[0], jittered[0])
-    blanked = next(images.batches(6, Augmentation(cutout=8), seed=0).stream(2))
+    blanked = next(images.batches(6, Augmentation(cutout=8), seed=0).iter_from(2))
     same = (blanked[0] == plain[0]).double().mean()
     assert 0.5 < same < 1 and (blanked[0] == 0).any()
 
@@ -108,16 +108,16 @@ def test_a_worker_reads_what_the_process_itself_reads(folder: Path) -> None:
     alone = open_train_test(config)
     other = open_train_test(replace(config, workers=1))
     options = Augmentation(flip=True, jitter=0.4)
-    first, second = (next(i.batches(4, options, seed=0).stream(1)) for i in (alone, other))
+    first, second = (next(i.batches(4, options, seed=0).iter_from(1)) for i in (alone, other))
     assert torch.equal(first[0], second[0])
-    both = [torch.cat([x for x, _ in images.once("test", 4)]) for images in (alone, other)]
+    both = [torch.cat([x for x, _ in images.eval_batches("test", 4)]) for images in (alone, other)]
     assert torch.equal(*both)
 
 
 def test_files_that_are_no_images(folder: Path, caplog: pytest.LogCaptureFixture) -> None:
     config = TrainTestConfig(dataset="imagenet", data_dir=str(folder), image_size=16, workers=0)
     (folder / "val" / "cat" / "0.png").write_bytes(b"no image")
-    assert [y.tolist() for _, y in open_train_test(config).once("test", 6)] == [
+    assert [y.tolist() for _, y in open_train_test(config).eval_batches("test", 6)] == [
         [-1, 0, 0, 1, 1, 1]
     ]
     broken = folder / "train" / "dog" / "0.png"
@@ -125,7 +125,7 @@ def test_files_that_are_no_images(folder: Path, caplog: pytest.LogCaptureFixture
     batches = open_train_test(config).batches(12, Augmentation(), seed=0)
     assert isinstance(batches, FileBatches)
     with caplog.at_level(logging.WARNING), pytest.raises(DataError, match="at most 1% of the"):
-        next(batches.stream(0))
+        next(batches.iter_from(0))
     assert "left out an unreadable image" in caplog.text
 
 
