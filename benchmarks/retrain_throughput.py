@@ -109,9 +109,9 @@ def measured(
         space, config, in_channels=images.in_channels, num_classes=images.num_classes
     )
     training = Training(space.network(graph, size).to(device), config, device)
-    stream = images.batches(config.batch_size, config.augmentation, seed=0, device=device).stream(
-        0
-    )
+    stream = images.batches(
+        config.batch_size, config.augmentation, seed=0, device=device
+    ).iter_from(0)
     fixed = next(stream)  # starts the workers too
     training.learn(fixed, 0)
     rates = {}

@@ -41,7 +41,7 @@ def functional_form(
     """The architectures with dead branches cut and identities contracted, nodes in fixed order.
 
     Where operations sit on edges, each first becomes a node (`edge_ops_to_node_ops`). Spaces
-    know their own arguments: call `gnas.spaces.base.Space.functional`.
+    know their own arguments: call `gnas.spaces.base.Space.functional_form`.
 
     Args:
         batch: N architectures.

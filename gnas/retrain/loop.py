@@ -97,7 +97,7 @@ def retrain(
             training,
             epochs=config.epochs,
             steps_per_epoch=loader.batches_per_epoch,
-            batches=loader.stream,
+            batches=loader.iter_from,
             step=training.learn,
             end_epoch=lambda _, epoch: _end_epoch(
                 training, images, epoch, loader.batches_per_epoch
