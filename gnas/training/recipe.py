@@ -49,7 +49,7 @@ class ProxyRecipe:
 
         Example:
             >>> [ProxyRecipe(warmup=0.5).lr_factor(step, 4) for step in range(4)]
-            [0.5, 1.0, 1.0, 0.5000000000000001]
+            [0.5, 1.0, 1.0, 0.5]
         """
         warm = max(1, round(self.warmup * steps))
         if step < warm:

@@ -74,9 +74,9 @@ def optimizer_step(
         >>> w = nn.Parameter(torch.ones(2))
         >>> optimizer = torch.optim.SGD([w], lr=0.5)
         >>> torch.autograd.backward(3 * w.sum())
-        >>> optimizer_step(optimizer, clip_norm=2**0.5)
+        >>> optimizer_step(optimizer)
         >>> w.tolist()
-        [0.5, 0.5]
+        [-0.5, -0.5]
     """
     for optimizer in optimizers:
         if scaler is not None:
