@@ -60,8 +60,8 @@ def run_epochs(
     if own is not None:
         own.start(state)
     total = epochs * steps_per_epoch
-    stream = batches(state.step)
     try:
+        stream = batches(state.step)
         while state.step < total and state.stopped is None:
             epoch = state.step // steps_per_epoch
             batch = next(stream)
