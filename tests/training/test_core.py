@@ -38,7 +38,7 @@ def test_every_pass_has_each_row_once(rest: bool, sizes: list[int]) -> None:
     batches = list(shuffled_batches(10, 4, generator, epochs=2, keep_rest=rest))
     assert [len(rows) for rows in batches] == 2 * sizes
     first, second = torch.cat(batches[: len(sizes)]), torch.cat(batches[len(sizes) :])
-    assert len(first.unique()) == len(second.unique()) == sum(sizes)
+    assert len(torch.unique(first)) == len(torch.unique(second)) == sum(sizes)
     assert not torch.equal(first, second)
     assert batch_sizes(9, 4) == [4, 4]  # a single row has no batch statistics
 
@@ -60,7 +60,7 @@ def descended(*, by_hand: bool) -> tuple[list[float], list[tuple[int, float]]]:
         for step, row in enumerate(data, 1):
             optimizer.zero_grad()
             loss = (row @ w).square()
-            loss.backward()  # type: ignore[no-untyped-call]
+            loss.backward()
             nn.utils.clip_grad_norm_([w], 0.1)
             optimizer.step()
             scheduler.step()

@@ -52,7 +52,8 @@ def test_evaluation_counts_every_image_once() -> None:
             return torch.tensor([0.0, 1.0]).expand(len(x), 2)
 
     y = torch.tensor([1] * 300 + [0] * 100)
-    batches = zip(torch.zeros(400, 1, 2, 2).split(150), y.split(150), strict=True)
+    parts = (torch.split(part, 150) for part in (torch.zeros(400, 1, 2, 2), y))
+    batches = zip(*parts, strict=True)
     found = evaluate(Constant(), batches, 2)
     reference = nn.functional.cross_entropy(torch.tensor([[0.0, 1.0]]).expand(400, 2), y)
     assert found.acc == 0.75 and found.count == 400
