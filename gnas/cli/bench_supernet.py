@@ -68,7 +68,7 @@ def supernet(
         methods=tuple(METHODS) if methods is None else tuple(methods.split(",")),
         seeds=seeds, preset=preset, truth=truth,
         seed=seed, dataset=dataset, data_dir=absolute(data_dir),
-        parse_settings=parse_settings(setting or [], named),
+        settings=parse_settings(setting or [], named),
         table=table or space,
         table_dir=None if table_dir is None else str(table_dir),
     )  # fmt: skip
