@@ -4,8 +4,10 @@
  * made of them. Here ReLU, depthwise and pointwise convolution are one pass over an image that
  * stays in the core's cache, and the backward recomputes what the forward did not keep.
  *
- * Compiled once per number type: -DREAL=float -DINTEGER=int32_t, or double and int64_t. Every function is deterministic
- * for a given number of threads. Vectors are GCC's and clang's, 64 bytes whatever the processor.
+ * Compiled once per number type, -DREAL=float -DINTEGER=int32_t, or double and int64_t, and once per
+ * size of vectors, -DVECTOR=64 bytes, or 32 for few channels: a vector holds channels of one pixel.
+ * Every function is deterministic for a given number of threads. Vectors are GCC's and clang's,
+ * whatever the processor.
  */
 #include <stdint.h>
 #include <stdlib.h>
@@ -20,9 +22,12 @@ static int omp_get_thread_num(void) { return 0; }
 #define REAL float
 #define INTEGER int32_t /* as wide as REAL */
 #endif
+#ifndef VECTOR
+#define VECTOR 64
+#endif
 typedef REAL real;
-typedef real vec __attribute__((vector_size(64)));
-enum { LANES = 64 / sizeof(real) };
+typedef real vec __attribute__((vector_size(VECTOR)));
+enum { LANES = VECTOR / sizeof(real) };
 #define INLINE static inline __attribute__((always_inline))
 
 typedef struct {
@@ -216,51 +221,74 @@ static void outer(const vec *a, int64_t in_vecs, int64_t inner, const vec *b, in
 
 /* ---- between memory and the padded buffers ----------------------------------------------- */
 
-typedef REAL loose __attribute__((vector_size(64), aligned(sizeof(REAL))));
+typedef REAL loose __attribute__((vector_size(VECTOR), aligned(sizeof(REAL))));
 
-/* One vector of channels of one pixel; the last vector of a pixel may have fewer lanes in use. */
+/* One vector of channels of one pixel; the last vector of a pixel may have fewer lanes in use.
+ * Copies of a size that the compiler knows are single instructions, others are calls. */
 INLINE vec load_lanes(const real *from, int64_t count) {
     if (count >= LANES) return *(const loose *)from;
     vec value = {0};
-    memcpy(&value, from, count * sizeof(real));
+    if (count == LANES / 2)
+        memcpy(&value, from, sizeof(vec) / 2);
+    else
+        memcpy(&value, from, count * sizeof(real));
     return value;
 }
 
 INLINE void store_lanes(real *to, vec value, int64_t count) {
     if (count >= LANES)
         *(loose *)to = value;
+    else if (count == LANES / 2)
+        memcpy(to, &value, sizeof(vec) / 2);
     else
         memcpy(to, &value, count * sizeof(real));
+}
+
+typedef INTEGER mask __attribute__((vector_size(VECTOR))); /* what comparing vectors gives */
+
+/* max(value, 0), and NaN where it is NaN. */
+INLINE vec positive(vec value) {
+    return (vec)(~(mask)(value < 0) & (mask)value);
 }
 
 /* in = max(scale * x + shift, 0), inside a border of zeros that stays as it is; NaN stays NaN. */
 static void load_activated(const Shape *s, const Plan *p, const real *x, const real *scale,
                            const real *shift, vec *in) {
-    const int64_t channels = s->in_channels, lanes = p->in_vecs * LANES;
+    const int64_t channels = s->in_channels, vecs = p->in_vecs;
     for (int64_t y = 0; y < s->height; y++) {
-        real *row = (real *)(in + ((y + p->pad) * p->cols + p->pad) * p->in_vecs);
-        for (int64_t col = 0; col < s->width; col++) {
-            const real *from = x + (y * s->width + col) * channels;
-            real *to = row + col * lanes;
-            if (scale)
-                for (int64_t c = 0; c < channels; c++) {
-                    const real value = scale[c] * from[c] + shift[c];
-                    to[c] = value < 0 ? 0 : value;
+        const real *from = x + y * s->width * channels;
+        vec *to = in + ((y + p->pad) * p->cols + p->pad) * vecs;
+        for (int64_t col = 0; col < s->width; col++, from += channels, to += vecs) {
+            if (channels == vecs * LANES) /* whole vectors */
+                for (int64_t v = 0; v < vecs; v++) {
+                    const vec value = ((const loose *)from)[v];
+                    to[v] = positive(scale ? ((const loose *)scale)[v] * value +
+                                                 ((const loose *)shift)[v]
+                                           : value);
                 }
             else
-                for (int64_t c = 0; c < channels; c++) to[c] = from[c] < 0 ? 0 : from[c];
+                for (int64_t c = 0; c < channels; c++) {
+                    const real value = scale ? scale[c] * from[c] + shift[c] : from[c];
+                    ((real *)to)[c] = value < 0 ? 0 : value;
+                }
         }
     }
 }
 
 static void load_rows(const real *x, int64_t pixels, int64_t channels, vec *to, int64_t vecs) {
-    for (int64_t p = 0; p < pixels; p++)
-        memcpy(to + p * vecs, x + p * channels, channels * sizeof(real));
+    if (channels == vecs * LANES)
+        memcpy(to, x, pixels * vecs * sizeof(vec));
+    else
+        for (int64_t p = 0; p < pixels; p++)
+            memcpy(to + p * vecs, x + p * channels, channels * sizeof(real));
 }
 
 static void store_rows(const vec *from, int64_t pixels, int64_t channels, int64_t vecs, real *x) {
-    for (int64_t p = 0; p < pixels; p++)
-        memcpy(x + p * channels, from + p * vecs, channels * sizeof(real));
+    if (channels == vecs * LANES)
+        memcpy(x, from, pixels * vecs * sizeof(vec));
+    else
+        for (int64_t p = 0; p < pixels; p++)
+            memcpy(x + p * channels, from + p * vecs, channels * sizeof(real));
 }
 
 /* Mean and sum of squared deviations of each channel of one image. */
@@ -432,9 +460,9 @@ static void backward_image(const Shape *s, const Plan *p, Scratch *b, const vec 
     accumulate(b->part_dw, size_dw, b->sum_dw + g * size_dw * LANES);
     for (int64_t y = 0; y < p->out_height; y++) /* every output at its place in the input */
         for (int64_t x = 0; x < p->out_width; x++)
-            memcpy(b->spread +
-                       ((y * s->stride + p->pad) * p->cols + x * s->stride + p->pad) * p->in_vecs,
-                   b->grad_t + (y * p->out_width + x) * p->in_vecs, p->in_vecs * sizeof(vec));
+            for (int64_t v = 0; v < p->in_vecs; v++)
+                b->spread[((y * s->stride + p->pad) * p->cols + x * s->stride + p->pad) *
+                              p->in_vecs + v] = b->grad_t[(y * p->out_width + x) * p->in_vecs + v];
     depthwise(b->spread, p->cols, s->height, s->width, 1, s->dilation, dw_flipped, p->in_vecs,
               s->kernel, add, b->grad_in);
 }
@@ -442,30 +470,26 @@ static void backward_image(const Shape *s, const Plan *p, Scratch *b, const vec 
 /* grad_x = grad_in where the ReLU was open; sums of it, and of it times x, by channel. */
 static void close_relu(const Shape *s, const Plan *p, Scratch *b, const real *x, real *grad_x,
                        double *sum_a, double *sum_b) {
-    const int64_t channels = s->in_channels, lanes = p->in_vecs * LANES;
-    for (int64_t y = 0; y < s->height; y++) {
-        const real *in = (const real *)(b->in + ((y + p->pad) * p->cols + p->pad) * p->in_vecs);
-        const real *grad = (const real *)(b->grad_in + y * s->width * p->in_vecs);
+    const int64_t channels = s->in_channels;
+    for (int64_t y = 0; y < s->height; y++)
         for (int64_t v = 0; v < p->in_vecs; v++) {
-            const int64_t first = v * LANES;
-            const int64_t count = channels - first < LANES ? channels - first : LANES;
-            real a[LANES] = {0}, product[LANES] = {0};
+            const vec *in = b->in + ((y + p->pad) * p->cols + p->pad) * p->in_vecs + v;
+            const vec *grad = b->grad_in + y * s->width * p->in_vecs + v;
+            const int64_t first = v * LANES, lanes = channels - first;
+            vec a = {0}, product = {0};
             for (int64_t col = 0; col < s->width; col++) {
                 const int64_t at = (y * s->width + col) * channels + first;
-                for (int64_t c = 0; c < count; c++) {
-                    const real value = in[col * lanes + first + c] > 0
-                                           ? grad[col * lanes + first + c] : 0;
-                    grad_x[at + c] = value;
-                    a[c] += value;
-                    product[c] += value * x[at + c];
-                }
+                const mask open = in[col * p->in_vecs] > 0;
+                const vec value = (vec)(open & (mask)grad[col * p->in_vecs]);
+                store_lanes(grad_x + at, value, lanes);
+                a += value;
+                product += value * load_lanes(x + at, lanes);
             }
-            for (int64_t c = 0; c < count; c++) {
-                sum_a[first + c] += a[c];
-                sum_b[first + c] += product[c];
+            for (int64_t l = 0; l < LANES && l < lanes; l++) {
+                sum_a[first + l] += a[l];
+                sum_b[first + l] += product[l];
             }
         }
-    }
 }
 
 static void pack_backward(const Shape *s, const Plan *p, const real *dw, const real *pw, vec *to) {
@@ -685,8 +709,6 @@ void combine(const Sum *s, const real *const *z, const real *const *g, const rea
 }
 
 /* ---- 3x3 pools: maximum and average of the pixels inside the image ------------------------ */
-
-typedef INTEGER mask __attribute__((vector_size(64))); /* what comparing vectors gives */
 
 typedef struct {
     int64_t y, x, taps; /* the input pixel of the first tap; how many taps lie inside */

@@ -17,6 +17,7 @@ import stat
 import subprocess
 import tempfile
 import time
+from collections.abc import Sequence
 from functools import cache
 from pathlib import Path
 
@@ -42,13 +43,15 @@ FUNCTIONS = (
     "weighted_sum_dots",
     "combine",
 )
+VECTORS = (64, 32)
+"""Bytes of the kernels' vectors."""
 COMPILE_LIMIT_S = 300
 _UNFINISHED = ".compiling-"
 _OTHERS_WRITE = stat.S_IWGRP | stat.S_IWOTH
 
 
 @cache
-def library(dtype: torch.dtype) -> ctypes.CDLL:
+def library(dtype: torch.dtype, vector: int = VECTORS[0]) -> ctypes.CDLL:
     """The kernels for float32 or float64, compiled by the system's C compiler on first use.
 
     The library is kept in ``$XDG_CACHE_HOME/gnas/native`` (``~/.cache/gnas/native``) under a name
@@ -59,12 +62,13 @@ def library(dtype: torch.dtype) -> ctypes.CDLL:
 
     Args:
         dtype: ``torch.float32`` or ``torch.float64``.
+        vector: Bytes of a vector, one of `VECTORS`; results are the same bits.
 
     Raises:
         UnsupportedError: there is no working C compiler, or what it makes does not load.
     """
-    compiler = _compiler()
-    stem = f"kernels-{str(dtype).removeprefix('torch.')}-{_key(compiler, dtype)}"
+    compiler, flags = _compiler(), (*FLAGS, *REALS[dtype], f"-DVECTOR={vector}")
+    stem = f"kernels-{str(dtype).removeprefix('torch.')}-{_key(compiler, flags)}"
     folder, reason = _own_folder()
     if folder is not None:
         for path in sorted(folder.glob(f"{stem}-*.so")):
@@ -72,7 +76,7 @@ def library(dtype: torch.dtype) -> ctypes.CDLL:
             if found is not None:
                 return found
         try:
-            return _compiled(compiler, dtype, folder, stem)
+            return _compiled([*compiler, *flags], folder, stem)
         except OSError as error:  # a full disk, a folder that forbids to execute
             reason = f"{folder}: {error.strerror or error}"
     logger.warning(
@@ -80,7 +84,7 @@ def library(dtype: torch.dtype) -> ctypes.CDLL:
     )
     try:
         with tempfile.TemporaryDirectory(prefix="gnas-native-") as temporary:
-            return _compiled(compiler, dtype, Path(temporary), stem)
+            return _compiled([*compiler, *flags], Path(temporary), stem)
     except OSError as error:
         raise UnsupportedError(
             f"the native kernels must compile in a temporary folder, but: "
@@ -121,7 +125,7 @@ def _compiler() -> list[str]:
     return [path, *arguments]
 
 
-def _key(compiler: list[str], dtype: torch.dtype) -> str:
+def _key(compiler: list[str], flags: Sequence[str]) -> str:
     """Digest of everything a library depends on: 16 characters.
 
     Raises:
@@ -140,7 +144,7 @@ def _key(compiler: list[str], dtype: torch.dtype) -> str:
             f"the native kernels need a C compiler, but {compiler[0]} does not run: {error}"
         ) from error
     parts = [SOURCE.read_bytes(), done.stdout]
-    parts += [part.encode() for part in (*compiler, *FLAGS, *REALS[dtype], _processor())]
+    parts += [part.encode() for part in (*compiler, *flags, _processor())]
     return hashlib.sha256(b"\n".join(parts)).hexdigest()[:16]
 
 
@@ -220,7 +224,7 @@ def _loaded(path: Path) -> ctypes.CDLL:
     return loaded
 
 
-def _compiled(compiler: list[str], dtype: torch.dtype, folder: Path, stem: str) -> ctypes.CDLL:
+def _compiled(command: list[str], folder: Path, stem: str) -> ctypes.CDLL:
     """A library that is compiled now and kept in ``folder``.
 
     Several processes may do so at once: each writes a file of its own, which then takes its place
@@ -233,7 +237,7 @@ def _compiled(compiler: list[str], dtype: torch.dtype, folder: Path, stem: str) 
     _remove_left_over(folder)
     with tempfile.TemporaryDirectory(dir=folder, prefix=_UNFINISHED) as temporary:
         made = Path(temporary) / "kernels.so"
-        _compile([*compiler, *FLAGS, *REALS[dtype]], made)
+        _compile(command, made)
         made.chmod(0o700)
         path = folder / f"{stem}-{hashlib.sha256(made.read_bytes()).hexdigest()}.so"
         made.replace(path)
@@ -242,7 +246,7 @@ def _compiled(compiler: list[str], dtype: torch.dtype, folder: Path, stem: str) 
     except (OSError, AttributeError) as error:
         path.unlink(missing_ok=True)
         raise UnsupportedError(
-            f"the compiled kernels must load, but what {compiler[0]} makes does not: {error}; "
+            f"the compiled kernels must load, but what {command[0]} makes does not: {error}; "
             "use kernels='torch'"
         ) from error
 

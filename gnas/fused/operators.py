@@ -19,7 +19,7 @@ from torch import Tensor
 from torch.autograd.function import once_differentiable
 
 from gnas.errors import GraphError
-from gnas.fused.library import library
+from gnas.fused.library import VECTORS, library
 
 Maps = list[Tensor]
 Kernel = Callable[..., Any]
@@ -77,7 +77,7 @@ def _separable(
     depthwise, pointwise = depthwise.contiguous(), pointwise.contiguous()
     *z, out_mean, out_var = outputs
     _run(
-        library(x[0].dtype).separable_forward(
+        _library(x[0].dtype, shape.in_channels, shape.out_channels).separable_forward(
             ctypes.byref(shape),
             _pointers(x),
             *map(_pointer, (scale, shift, depthwise, pointwise)),
@@ -127,7 +127,7 @@ def _separable_backward(
     grad_depthwise, grad_pointwise = torch.zeros_like(depthwise), torch.zeros_like(pointwise)
     sums = torch.zeros(2, groups, shape.in_channels, dtype=torch.float64)
     _run(
-        library(x[0].dtype).separable_backward(
+        _library(x[0].dtype, shape.in_channels, shape.out_channels).separable_backward(
             ctypes.byref(shape),
             _pointers(x),
             *map(_pointer, (scale, shift, depthwise, pointwise)),
@@ -156,7 +156,8 @@ def _pools(x: Tensor, stride: int) -> tuple[Tensor, Tensor, Tensor, Tensor, Tens
     outputs = _fake_pools(x, stride)
     x = _nhwc(x)
     shape = _pool_shape(x, stride)
-    _run(library(x.dtype).pools_forward(ctypes.byref(shape), *map(_pointer, (x, *outputs))))
+    kernels = _library(x.dtype, shape.in_channels)
+    _run(kernels.pools_forward(ctypes.byref(shape), *map(_pointer, (x, *outputs))))
     return outputs
 
 
@@ -182,7 +183,9 @@ def _pools_backward(
     grad = _fake_pools_backward(highest, average, choice, height, width, stride).zero_()
     shape = _pool_shape(grad, stride)
     parts = (_nhwc(highest), _nhwc(average), choice.contiguous(), grad)
-    library(highest.dtype).pools_backward(ctypes.byref(shape), *map(_pointer, parts))
+    _library(highest.dtype, shape.in_channels).pools_backward(
+        ctypes.byref(shape), *map(_pointer, parts)
+    )
     return grad
 
 
@@ -198,7 +201,8 @@ def _moments(values: Maps) -> tuple[Tensor, Tensor]:
     z = [_nhwc(value) for value in values]
     shape = _sum(z[0], len(z))
     pointers = map(_pointer, (mean, var))
-    _run(library(z[0].dtype).moments(ctypes.byref(shape), _pointers(z), *pointers))
+    kernels = _library(z[0].dtype, shape.channels)
+    _run(kernels.moments(ctypes.byref(shape), _pointers(z), *pointers))
     return mean, var
 
 
@@ -216,9 +220,11 @@ def _weighted_sum(
     folded = _folded(z[0]) if fold else 1
     scale = (weights[:, None].to(out.dtype) * rstd).contiguous()
     constant = -(scale * mean).sum(0)
-    scale, constant = scale.repeat(1, folded), constant.repeat(folded)
-    library(out.dtype).weighted_sum(
-        ctypes.byref(_sum(z[0], len(z), folded)),
+    if folded > 1:
+        scale, constant = scale.repeat(1, folded), constant.repeat(folded)
+    shape = _sum(z[0], len(z), folded)
+    _library(out.dtype, shape.channels).weighted_sum(
+        ctypes.byref(shape),
         _pointers(z),
         *map(_pointer, (scale, constant, out)),
     )
@@ -249,7 +255,7 @@ def _weighted_sum_backward(
     shape = _sum(grad, len(z), folded)
     dots = torch.zeros(len(z) + 1, shape.channels, dtype=torch.float64)
     _run(
-        library(grad.dtype).weighted_sum_dots(
+        _library(grad.dtype, shape.channels).weighted_sum_dots(
             ctypes.byref(shape), _pointers(z), _pointer(grad), _pointer(dots)
         )
     )
@@ -526,9 +532,12 @@ def _combine(
     folded: int = 1,
 ) -> None:
     """out[k] = a[k] g[k] + b[k] z[k] + c[k], channel by channel."""
-    factors = tuple(factor.repeat(1, folded).contiguous() for factor in factors)
-    library(z[0].dtype).combine(
-        ctypes.byref(_sum(z[0], len(z), folded)),
+    if folded > 1:
+        factors = tuple(factor.repeat(1, folded) for factor in factors)
+    factors = tuple(factor.contiguous() for factor in factors)
+    shape = _sum(z[0], len(z), folded)
+    _library(z[0].dtype, shape.channels).combine(
+        ctypes.byref(shape),
         _pointers(z),
         _pointers(g),
         *map(_pointer, factors),
@@ -642,9 +651,17 @@ def _sum(z: Tensor, terms: int, folded: int = 1) -> _Sum:
     return _Sum(len(z), pixels, channels, terms, torch.get_num_threads())
 
 
+def _library(dtype: torch.dtype, *channels: int) -> ctypes.CDLL:
+    """The kernels whose vectors fit so many channels."""
+    bytes_needed = max(channels) * dtype.itemsize
+    return library(
+        dtype, min(size for size in VECTORS if size >= bytes_needed or size == VECTORS[0])
+    )
+
+
 def _folded(z: Tensor) -> int:
     """Pixels of an image that fill a vector together; 1 where they do not."""
-    lanes, pixels = 64 // z.element_size(), _pixels(z) // len(z)
+    lanes, pixels = VECTORS[0] // z.element_size(), _pixels(z) // len(z)
     folded = max(lanes // z.size(1), 1)
     return folded if lanes % z.size(1) == 0 and pixels % folded == 0 else 1
 
