@@ -130,7 +130,9 @@ def toponas(
     device: Annotated[str, typer.Option(help="auto, cpu, cuda or cuda:N")] = "auto",
     threads: Annotated[
         int | None,
-        typer.Option(min=1, max=1024, help="CPU threads (torch's choice); 1 on a busy machine"),
+        typer.Option(
+            min=1, max=1024, help="CPU threads (one for small networks, else torch's choice)"
+        ),
     ] = None,
     epochs: Annotated[int | None, typer.Option(help="Passes over the training part")] = None,
     json: Annotated[str | None, typer.Option(help="File for the result; - is stdout")] = None,
@@ -184,18 +186,21 @@ def toponas(
     os.environ.setdefault("OMP_WAIT_POLICY", "passive")
     from gnas.search.toponas import init_distributed
     from gnas.search.toponas.run import run_search
-    from gnas.training.devices import resolve_device, use_threads
+    from gnas.training.devices import resolve_device, suited_threads, use_threads
     from gnas.viz import search_figures
 
+    where, config = resolve_device(device), plan.config
+    if threads is None and where == "cpu":
+        threads = suited_threads(config.batch_size, config.channels, plan.images.size)
     use_threads(threads)
     if protocol is not None:
-        _select(plan, protocol, folder, resume is not None, resolve_device(device), json, loggers)
+        _select(plan, protocol, folder, resume is not None, where, json, loggers)
         write_page(page, folder, report_console(json))
         return
     again = shlex.join(["gnas", "search", "toponas", "--resume", str(folder)])
     with (
         resume_hint(again, folder),
-        init_distributed(resolve_device(device)) as (context, own_device),
+        init_distributed(where) as (context, own_device),
         progress_reporter(context.is_main) as report,
     ):
         result = run_search(

@@ -12,6 +12,8 @@ from gnas.errors import ConfigError
 
 MAX_THREADS = 1024
 """More would be a mistake."""
+SMALL_MAP = 2**17
+"""Numbers in the largest map of features up to which two threads gain less than they cost."""
 
 
 def resolve_device(name: str) -> str:
@@ -77,6 +79,23 @@ def use_threads(count: int | None) -> None:
     if not 1 <= count <= MAX_THREADS:
         raise ConfigError(f"threads must be in [1, {MAX_THREADS}], but got {count}")
     torch.set_num_threads(count)
+
+
+def suited_threads(batch_size: int, channels: int, image_size: int) -> int | None:
+    """Number of threads for a network on a CPU: 1 for small maps; None leaves what torch chose.
+
+    Args:
+        batch_size: Images that are computed at once.
+        channels: Channels of the largest maps.
+        image_size: Height and width of the largest maps, in pixels.
+
+    Example:
+        >>> suited_threads(32, 8, 16)
+        1
+        >>> suited_threads(128, 16, 32) is None
+        True
+    """
+    return 1 if batch_size * channels * image_size**2 <= SMALL_MAP else None
 
 
 @contextmanager

@@ -10,6 +10,7 @@ from typing import Any
 
 import numpy as np
 import pytest
+import torch
 from PIL import Image
 from typer.testing import CliRunner, Result
 
@@ -47,6 +48,21 @@ def image_folder(folder: Path, count: int = 12) -> Path:
             pixels = rng.integers(100 * k, 100 * k + 50, (40, 36, 3), np.uint8)
             Image.fromarray(pixels).save(folder / "train" / name / f"{row}.jpg")
     return folder
+
+
+@pytest.mark.parametrize(("chosen", "used"), [((), 1), (("--threads", "2"), 2)])
+def test_small_networks_take_one_thread(
+    chosen: tuple[str, ...], used: int, tmp_path: Path
+) -> None:
+    before = torch.get_num_threads()
+    try:
+        torch.set_num_threads(2)
+        out = str(tmp_path / "run")
+        done = gnas("search", "toponas", "--out", out, "--epochs", "1", *FAST, *chosen)
+        assert done.exit_code == 0, done.output
+        assert json.loads((tmp_path / "run" / "result.json").read_text())["threads"] == used
+    finally:
+        torch.set_num_threads(before)
 
 
 def test_a_search_leaves_all_that_explains_it(tmp_path: Path) -> None:

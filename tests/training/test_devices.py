@@ -11,7 +11,7 @@ from gnas.predictors import MLP
 from gnas.predictors.features import FeatureMatrix
 from gnas.predictors.targets import Scores
 from gnas.spaces import NASBench201
-from gnas.training.devices import resolve_device, use_threads
+from gnas.training.devices import resolve_device, suited_threads, use_threads
 
 
 def test_names_of_devices() -> None:
@@ -54,6 +54,11 @@ def test_small_fits_have_one_thread() -> None:
         assert torch.get_num_threads() == 2
     finally:
         torch.set_num_threads(before)
+
+
+def test_small_maps_have_one_thread() -> None:
+    """Up to 131,072 numbers: a batch of 32 at 8 channels and 22x22 pixels."""
+    assert suited_threads(32, 8, 22) == 1 and suited_threads(32, 8, 23) is None
 
 
 @pytest.mark.parametrize("count", [0, -1, 2000])
