@@ -29,7 +29,7 @@ from record import command_line, save_record
 from gnas.data.batches import Batch
 from gnas.retrain import RetrainConfig
 from gnas.retrain.plan import network_of
-from gnas.retrain.state import Training
+from gnas.retrain.state import RetrainState
 from gnas.search.toponas import ArchParameters, ToponasConfig
 from gnas.search.toponas.bilevel import BilevelOptimizer
 from gnas.spaces import Genotype, TopoNAS
@@ -208,7 +208,7 @@ def retrain_step(
     space = TopoNAS(mode="input")
     size_of = network_of(space, config, in_channels=3, num_classes=10)
     network = space.network(GENOTYPE.to_graph(), size_of)
-    training = Training(network.to(device), config, device, context)
+    training = RetrainState(network.to(device), config, device, context)
 
     def step(images: Batch) -> float:
         training.learn(images, 0)

@@ -26,7 +26,7 @@ from gnas.data.classification import TrainTestImages, open_train_test
 from gnas.data.config import TrainTestConfig
 from gnas.retrain import RetrainConfig, retrain_cifar10, retrain_imagenet
 from gnas.retrain.plan import network_of
-from gnas.retrain.state import Training
+from gnas.retrain.state import RetrainState
 from gnas.spaces import TopoNAS
 from gnas.training.devices import device_name
 
@@ -108,7 +108,7 @@ def measured(
     size = network_of(
         space, config, in_channels=images.in_channels, num_classes=images.num_classes
     )
-    training = Training(space.network(graph, size).to(device), config, device)
+    training = RetrainState(space.network(graph, size).to(device), config, device)
     stream = images.batches(
         config.batch_size, config.augmentation, seed=0, device=device
     ).iter_from(0)

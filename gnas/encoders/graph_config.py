@@ -18,7 +18,7 @@ from gnas.spaces.vocabulary import Vocabulary
 BoundedCount = Annotated[int, Field(ge=1, le=100_000)]
 """A width, a number of steps and the like: a damaged header must not ask for all memory."""
 TaskName = Literal["properties", "flow", "masked", "wl"]
-"""What an encoder is pretrained on; see `gnas.encoders.tasks`."""
+"""Name of a pretraining task; see `gnas.encoders.tasks`."""
 TASKS: tuple[TaskName, ...] = get_args(TaskName)
 
 
@@ -44,7 +44,7 @@ class GraphEncoderConfig:
     dim: BoundedCount = 64
     """Width d of the embedding."""
     tasks: tuple[TaskName, ...] = ("properties",)
-    """What it is pretrained on, with equal weights; see `gnas.encoders.tasks`."""
+    """Pretraining tasks, of equal weights; see `gnas.encoders.tasks`."""
     pool: BoundedCount = 20_000
     """Cells that are drawn for pretraining, where the space is too large to take all."""
     steps: BoundedCount = 1500

@@ -1,7 +1,7 @@
-"""Training found architectures from new weights, and measuring what came out.
+"""Training found architectures from new weights, and testing the result.
 
 `retrain` trains one network; `plan_retrain` and `run_retrain` train several sizes and seeds in a
-run folder; `measure` and `latency` say how good and how fast a network is.
+run folder. `gnas.training.evaluation` says how good and how fast a network is.
 """
 
 from __future__ import annotations

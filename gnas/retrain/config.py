@@ -26,7 +26,7 @@ from gnas.training.schedules import Decay, decay, warmup
 
 @configuration
 class RetrainConfig:
-    """How a found architecture is trained from new weights.
+    """Recipe by which a found architecture is trained from new weights.
 
     Defaults are TopoNAS' for CIFAR-10 (Huang et al. 2020, appendix A.2), and DARTS' where it says
     "following DARTS".
@@ -58,7 +58,7 @@ class RetrainConfig:
     lr: Rate = 0.025
     """First learning rate of SGD."""
     schedule: Decay = "cosine"
-    """How it falls to 0, lowered after every epoch."""
+    """Course of the rate down to 0, lowered after every epoch."""
     warmup_epochs: CountOrZero = 0
     """Epochs over which the rate first rises linearly."""
     momentum: BelowOne = 0.9

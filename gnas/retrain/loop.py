@@ -11,7 +11,7 @@ from torch_geometric.data import Data
 
 from gnas.data.classification import Part, TrainTestImages
 from gnas.retrain.config import RetrainConfig
-from gnas.retrain.state import Training
+from gnas.retrain.state import RetrainState
 from gnas.spaces import Space
 from gnas.spaces.networks import NetworkConfig
 from gnas.training.distributed import SINGLE_PROCESS, DistributedContext
@@ -54,7 +54,7 @@ def retrain(
     *,
     device: str = "cpu",
     context: DistributedContext = SINGLE_PROCESS,
-    record: RunRecord[Training] | None = None,
+    record: RunRecord[RetrainState] | None = None,
     report: Callable[[Progress], None] = lambda progress: None,
 ) -> RetrainResult:
     """Train the network of an architecture and test it.
@@ -84,7 +84,7 @@ def retrain(
     )
     with seeded(config.seed, device, advice):
         network = space.network(graph, network_config).to(device)
-        training = Training(network, config, device, context)
+        training = RetrainState(network, config, device, context)
         loader = images.batches(
             config.batch_size,
             config.augmentation,
@@ -109,7 +109,9 @@ def retrain(
         return _result(space, graph, network_config, training, images)
 
 
-def _end_epoch(training: Training, images: TrainTestImages, epoch: int, per_epoch: int) -> None:
+def _end_epoch(
+    training: RetrainState, images: TrainTestImages, epoch: int, per_epoch: int
+) -> None:
     config, context = training.config, training.context
     metrics: dict[str, Any] = {
         "epoch": epoch + 1,
@@ -132,7 +134,7 @@ def _end_epoch(training: Training, images: TrainTestImages, epoch: int, per_epoc
 
 
 def evaluate_part(
-    training: Training, network: nn.Module, images: TrainTestImages, part: Part
+    training: RetrainState, network: nn.Module, images: TrainTestImages, part: Part
 ) -> EvalResult:
     """Measure a network on a part of the images, all processes together."""
     config, context = training.config, training.context
@@ -153,7 +155,7 @@ def _result(
     space: Space,
     graph: Data,
     network_config: NetworkConfig,
-    training: Training,
+    training: RetrainState,
     images: TrainTestImages,
 ) -> RetrainResult:
     seconds = training.seconds

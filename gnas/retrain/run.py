@@ -22,7 +22,7 @@ from gnas.models.counting import num_macs, num_params
 from gnas.retrain.card import save_trained
 from gnas.retrain.loop import RetrainResult, retrain
 from gnas.retrain.plan import RetrainPlan, network_of, planned, with_params
-from gnas.retrain.state import Training
+from gnas.retrain.state import RetrainState
 from gnas.retrain.trainings import COMMAND, MAX_PARAMS, ended_before
 from gnas.runs import NOTICE, environment, run_folder_lock, to_jsonable, write_config, write_result
 from gnas.spaces import Space, space_record
@@ -191,7 +191,7 @@ def _one(
     record = None
     if out is not None and (context.is_main or state == BEGUN):
         same = {"architecture": _of(plan), "config": plan.config, "data": data}
-        record = RunRecord[Training](
+        record = RunRecord[RetrainState](
             out, same, resume=state == BEGUN, may_grow=("epochs",), log=log
         )
         told = {**data, "read": images.line()}

@@ -20,7 +20,7 @@ from gnas.training.state import TrainState, with_prefix
 from gnas.training.step import autocast, loss_scaler, optimizer_step
 
 
-class Training(TrainState):
+class RetrainState(TrainState):
     """A network, its optimiser, counters and metrics.
 
     No random generator is part of it: what is random is a function of the step's number.

@@ -37,7 +37,7 @@ class Trainings:
     """
 
     config: RetrainConfig
-    """How each is trained; ``seed`` is the first one."""
+    """Recipe of each training; ``seed`` is the first one."""
     images: TrainTestConfig
     """Images to train and test on."""
     repeats: int = 1

@@ -20,7 +20,7 @@ from gnas.training.schedules import decay, warmup
 
 @configuration
 class ProxyRecipe:
-    """How a candidate is trained: short, on one core, always the same."""
+    """Short training of a candidate on one core, the same for all candidates."""
 
     epochs: Count = 3
     """Passes over the training images."""

@@ -7,7 +7,7 @@ from pathlib import Path
 import torch
 
 from gnas.retrain import RetrainConfig, RetrainResult
-from gnas.retrain.state import Training
+from gnas.retrain.state import RetrainState
 from gnas.training.recording import RunRecord
 from tests.retrain.conftest import make_images, tiny, train
 from tests.search.toponas import killed
@@ -20,7 +20,7 @@ def attempt(folder: Path, *, resume: bool) -> RetrainResult:
     """A training with a checkpoint after every step."""
     torch.set_num_threads(1)
     facts = {"config": CONFIG, "data": IMAGES.metadata()}
-    record = RunRecord[Training](folder, facts, resume=resume, every_s=0)
+    record = RunRecord[RetrainState](folder, facts, resume=resume, every_s=0)
     return train(CONFIG, IMAGES, record=record)
 
 

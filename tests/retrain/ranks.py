@@ -15,7 +15,7 @@ from safetensors.torch import save_file
 from gnas.retrain import RetrainResult
 from gnas.retrain.plan import plan_retrain
 from gnas.retrain.run import run_retrain
-from gnas.retrain.state import Training
+from gnas.retrain.state import RetrainState
 from gnas.training.distributed import SINGLE_PROCESS, DistributedContext, init_distributed
 from gnas.training.recording import RunRecord
 from tests.retrain.conftest import GENOTYPE, SPACE, tiny, train
@@ -43,7 +43,7 @@ def stop(progress: Any) -> None:
 def resumed(context: DistributedContext, folder: Path) -> RetrainResult:
     """Stopped in the middle of an epoch, then resumed."""
 
-    def record(resume: bool) -> RunRecord[Training] | None:
+    def record(resume: bool) -> RunRecord[RetrainState] | None:
         if not (context.is_main or resume):
             return None
         return RunRecord(folder / "run", {"config": CONFIGS["resumed"]}, resume=resume, every_s=0)

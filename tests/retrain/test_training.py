@@ -15,7 +15,7 @@ from torch import nn
 
 from gnas.errors import ConfigError, DataError, GnasError
 from gnas.retrain import RetrainConfig, retrain_cifar10, retrain_imagenet
-from gnas.retrain.state import Training
+from gnas.retrain.state import RetrainState
 from gnas.training.checkpoints import Checkpoints
 from gnas.training.evaluation import evaluate
 from tests.conftest import ROOT
@@ -85,7 +85,7 @@ def test_one_step_is_what_the_recipe_says() -> None:
     images = make_images()
     before = train(config, images, report=lambda progress: None).network
     reference = train(config, images).network
-    training = Training(before, config, "cpu")
+    training = RetrainState(before, config, "cpu")
     training.step = 3  # the second epoch
     x, y = next(images.eval_batches("train", 8))
     training.learn((x, y), 1)
@@ -111,8 +111,8 @@ def test_accumulated_pieces_are_one_batch_where_images_are_independent() -> None
     x, y = next(images.eval_batches("train", 8))
     network = nn.Sequential(nn.Flatten(), nn.Linear(192, 4))
     other = copy.deepcopy(network)
-    Training(network, tiny(), "cpu").learn((x, y), 0)
-    Training(other, tiny(accumulate=4), "cpu").learn((x, y), 0)
+    RetrainState(network, tiny(), "cpu").learn((x, y), 0)
+    RetrainState(other, tiny(accumulate=4), "cpu").learn((x, y), 0)
     assert far(dict(other.named_parameters()), network) < 1e-5
 
 

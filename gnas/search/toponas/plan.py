@@ -31,7 +31,7 @@ MAY_CHANGE = ("data_dir", "images", "workers")
 
 @dataclass(frozen=True)
 class SearchPlan:
-    """How to search, and in which images."""
+    """Config of a search, and its images."""
 
     config: ToponasConfig
     images: ImagesConfig
@@ -61,7 +61,7 @@ class SearchPlan:
 
 @configuration
 class Selection:
-    """How cells are chosen and compared.
+    """Protocol by which cells are chosen and compared.
 
     Raises:
         ConfigError: a number is out of its range.

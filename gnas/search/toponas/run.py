@@ -57,7 +57,7 @@ class ToponasResult:
 
     command: str
     config: Mapping[str, Any]
-    """How it searched, and in which images."""
+    """Config of the search, and its images."""
     data: Mapping[str, Any]
     """The images as they were read."""
     space: Mapping[str, Any]
@@ -69,7 +69,7 @@ class ToponasResult:
     genotype_text: str | None
     """The same as tools of that family read it, for DARTS' cells."""
     derived: Mapping[str, str]
-    """How each cell was derived; see `SupernetSearchResult`."""
+    """Derivation of each cell; see `SupernetSearchResult`."""
     stopped: str | None
     """Why the search ended early, if it did."""
     metrics: Mapping[str, Any]

@@ -51,7 +51,7 @@ class SupernetSearchResult:
     text: str
     """The same in the space's notation."""
     derived: dict[str, str]
-    """How each cell was derived: "argmax" of every node's sets of edges, or "best valid" joint
+    """Derivation of each cell: "argmax" of every node's sets of edges, or "best valid" joint
     topology where that left a node without input."""
     epoch: int
     """The epoch, from 1, whose architecture was derived: the last one, unless `stop_eigenvalue`

@@ -25,7 +25,7 @@ class SearchTrace:
     """A search as its folder records it, up to its last whole epoch."""
 
     config: ToponasConfig
-    """How it searches."""
+    """Config of the search."""
     epoch: int
     """The epoch, from 1, that has found the architecture: the last one of a search under way."""
     architecture: Data
