@@ -35,7 +35,7 @@ if TYPE_CHECKING:
     from gnas.search.samplers import Searcher as Searcher
     from gnas.search.samplers import suggest_architecture as suggest_architecture
     from gnas.search.toponas.config import ToponasConfig as ToponasConfig
-    from gnas.search.toponas.search import SupernetSearchResult as SupernetSearchResult
+    from gnas.search.toponas.result import SupernetSearchResult as SupernetSearchResult
     from gnas.search.toponas.search import search_toponas as search_toponas
 
 _HOME = {
@@ -55,7 +55,7 @@ _HOME = {
     "SEARCHERS": "gnas.search.samplers",
     "SearchResult": "gnas.search.result",
     "Searcher": "gnas.search.samplers",
-    "SupernetSearchResult": "gnas.search.toponas.search",
+    "SupernetSearchResult": "gnas.search.toponas.result",
     "ToponasConfig": "gnas.search.toponas.config",
     "bootstrap": "gnas.search.pools",
     "read_result": "gnas.search.result",

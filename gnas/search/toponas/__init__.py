@@ -20,7 +20,7 @@ if TYPE_CHECKING:
     from gnas.search.toponas.config import toponas_cifar10 as toponas_cifar10
     from gnas.search.toponas.config import toponas_digits as toponas_digits
     from gnas.search.toponas.config import toponas_imagenet as toponas_imagenet
-    from gnas.search.toponas.search import SupernetSearchResult as SupernetSearchResult
+    from gnas.search.toponas.result import SupernetSearchResult as SupernetSearchResult
     from gnas.search.toponas.search import search_toponas as search_toponas
     from gnas.search.toponas.state import SearchRecord as SearchRecord
     from gnas.search.toponas.where import search_space as search_space
@@ -36,7 +36,7 @@ _HOME = {
     "PRESETS": "gnas.search.toponas.config",
     "SearchRecord": "gnas.search.toponas.state",
     "SIZES": "gnas.search.toponas.config",
-    "SupernetSearchResult": "gnas.search.toponas.search",
+    "SupernetSearchResult": "gnas.search.toponas.result",
     "ToponasConfig": "gnas.search.toponas.config",
     "DistributedContext": "gnas.training.distributed",
     "init_distributed": "gnas.training.distributed",

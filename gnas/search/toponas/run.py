@@ -27,7 +27,8 @@ from gnas.runs import (
 from gnas.search.toponas.arch import uniform_entropies
 from gnas.search.toponas.config import DARTS, ToponasConfig
 from gnas.search.toponas.plan import COMMAND, SearchPlan
-from gnas.search.toponas.search import SupernetSearchResult, search_toponas
+from gnas.search.toponas.result import SupernetSearchResult
+from gnas.search.toponas.search import search_toponas
 from gnas.search.toponas.state import SearchRecord
 from gnas.search.toponas.where import search_space
 from gnas.spaces import Space, space_record

@@ -4,12 +4,10 @@ from __future__ import annotations
 
 import logging
 from collections.abc import Callable, Iterator
-from dataclasses import dataclass
 from itertools import repeat
 from typing import Any
 
-from torch import Tensor, nn
-from torch_geometric.data import Data
+from torch import nn
 
 from gnas.data.batches import Batch
 from gnas.data.splits import SearchLoaders
@@ -18,17 +16,12 @@ from gnas.search.toponas.arch import ArchParameters, edge_codes
 from gnas.search.toponas.bilevel import BilevelOptimizer
 from gnas.search.toponas.config import ToponasConfig
 from gnas.search.toponas.hessian import alpha_eigenvalue
+from gnas.search.toponas.result import SupernetSearchResult, search_result
 from gnas.search.toponas.state import SearchRecord, SearchState
-from gnas.search.toponas.stopping import (
-    COLLAPSE_SHARE,
-    EIGENVALUE_WINDOW,
-    collapse_warning,
-    sharpening,
-)
+from gnas.search.toponas.stopping import collapse_warning, collapses, early_end
 from gnas.search.toponas.where import search_space, supernets_of
 from gnas.spaces.base import Space
 from gnas.spaces.supernets import SupernetConfig
-from gnas.spaces.toponas.genotype import Genotype
 from gnas.training.distributed import SINGLE_PROCESS, DistributedContext
 from gnas.training.loop import run_epochs, seeded
 from gnas.training.recording import Progress
@@ -39,47 +32,6 @@ Batches = tuple[Batch, Batch, Batch | None]
 """A batch of w, one of alpha, and one of beta where it has its own."""
 MIN_SIZE = 32
 """Smallest images that the ImageNet stem and the reductions leave something of."""
-
-
-@dataclass(frozen=True)
-class SupernetSearchResult:
-    """Result of a supernet search."""
-
-    config: ToponasConfig
-    architecture: Data
-    """The derived architecture, of the space."""
-    text: str
-    """The same in the space's notation."""
-    derived: dict[str, str]
-    """Derivation of each cell: "argmax" of every node's sets of edges, or "best valid" joint
-    topology where that left a node without input."""
-    epoch: int
-    """The epoch, from 1, whose architecture was derived: the last one, unless `stop_eigenvalue`
-    went back to an earlier one."""
-    metrics: dict[str, Any]
-    """Metrics of the epoch derived."""
-    epochs: list[dict[str, Any]]
-    """Metrics of every epoch."""
-    history: dict[str, Tensor]
-    """alpha, beta and s (``alpha.normal``, ...) before the first and after every epoch:
-    [epochs + 1, ...]."""
-    supernet_params: int
-    """Weights of the supernet."""
-    seconds: float
-    """Time spent on the steps."""
-    stopped: str | None
-    """Why the search ended early, if it did."""
-    bilevel: BilevelOptimizer
-    """The supernet with its weights, and alpha and beta as they derive the architecture."""
-
-    @property
-    def genotype(self) -> Genotype:
-        """The architecture in the DARTS family's notation.
-
-        Raises:
-            GraphError: it is of another space.
-        """
-        return Genotype.from_graph(self.architecture)
 
 
 def search_toponas(
@@ -140,7 +92,7 @@ def search_toponas(
             record=record,
             report=report,
         )
-    return _result(space, state)
+    return search_result(space, state)
 
 
 def _streams(loaders: SearchLoaders, start: int) -> Iterator[Batches]:
@@ -196,48 +148,14 @@ def _end_epoch(space: Space, state: SearchState, epoch: int, batch: Batch) -> No
         metrics["eigenvalue"] = alpha_eigenvalue(state.bilevel, batch)
     metrics["genotype"] = space.to_str(arch.form.graph(edge_codes(cells)))
     metrics["seconds"] = state.seconds
-    main = arch.form.cells[0]
-    share = cells[main].skip_share
-    earlier = state.epochs[-1][f"skip_share_{main}"] if state.epochs else 0.0
-    if share >= COLLAPSE_SHARE > earlier:
-        logger.warning("%s", collapse_warning(arch, main, cells[main], epoch))
     state.epochs.append(metrics)
     state.snapshots.append(arch.snapshot())
-    if config.stop_skip_share is not None and share >= config.stop_skip_share:
-        state.stopped = (
-            f"{share:.0%} of the {main} cell's edges are skip connections after epoch "
-            f"{epoch + 1}, and stop_skip_share is {config.stop_skip_share:.0%}"
-        )
-    elif config.stop_eigenvalue is not None:
-        state.stopped = sharpening(state.epochs, config.stop_eigenvalue)
-        if state.stopped is not None:
-            state.chosen = len(state.epochs) - EIGENVALUE_WINDOW
+    main = arch.form.cells[0]
+    if collapses(state.epochs, main):
+        logger.warning("%s", collapse_warning(arch, main, cells[main], epoch))
+    state.stopped, state.chosen = early_end(config, state.epochs, main)
     if state.stopped is not None:
         logger.warning("stopped early: %s", state.stopped)
-
-
-def _result(space: Space, state: SearchState) -> SupernetSearchResult:
-    bilevel = state.bilevel
-    chosen = state.chosen or len(state.epochs)
-    if state.chosen is not None:
-        bilevel.arch.restore(state.snapshots[chosen])
-    cells = bilevel.arch.derive()
-    architecture = bilevel.arch.form.graph(edge_codes(cells))
-    space.validate(architecture)
-    return SupernetSearchResult(
-        config=bilevel.config,
-        architecture=architecture,
-        text=space.to_str(architecture),
-        derived={name: cell.how for name, cell in cells.items()},
-        epoch=chosen,
-        metrics=state.epochs[chosen - 1],
-        epochs=state.epochs,
-        history=state.history(),
-        supernet_params=sum(p.numel() for p in bilevel.w),
-        seconds=state.seconds,
-        stopped=state.stopped,
-        bilevel=bilevel,
-    )
 
 
 def _check(space: Space, loaders: SearchLoaders, config: ToponasConfig) -> None:

@@ -6,6 +6,7 @@ from collections.abc import Mapping, Sequence
 from typing import Any
 
 from gnas.search.toponas.arch import ArchParameters, DerivedCell
+from gnas.search.toponas.config import ToponasConfig
 
 COLLAPSE_SHARE = 0.5
 """Choice: a normal cell with at least this share of skip connections is called collapsed."""
@@ -42,6 +43,42 @@ def sharpening(epochs: Sequence[Mapping[str, Any]], share: float) -> str | None:
         f"to {now:.3g} in {EIGENVALUE_WINDOW} epochs, and stop_eigenvalue is {share:g}; the "
         f"architecture is that of epoch {len(values) - EIGENVALUE_WINDOW}"
     )
+
+
+def early_end(
+    config: ToponasConfig, epochs: Sequence[Mapping[str, Any]], cell: str
+) -> tuple[str | None, int | None]:
+    """Reason to stop after the last epoch, if there is one, and the epoch to derive instead.
+
+    Args:
+        config: When to stop.
+        epochs: Metrics of every epoch.
+        cell: Type of the cell whose skip connections count.
+    """
+    share = epochs[-1][f"skip_share_{cell}"]
+    if config.stop_skip_share is not None and share >= config.stop_skip_share:
+        reason = (
+            f"{share:.0%} of the {cell} cell's edges are skip connections after epoch "
+            f"{len(epochs)}, and stop_skip_share is {config.stop_skip_share:.0%}"
+        )
+        return reason, None
+    if config.stop_eigenvalue is not None:
+        sharper = sharpening(epochs, config.stop_eigenvalue)
+        if sharper is not None:
+            return sharper, len(epochs) - EIGENVALUE_WINDOW
+    return None, None
+
+
+def collapses(epochs: Sequence[Mapping[str, Any]], cell: str) -> bool:
+    """Whether a cell first consists of skip connections after the last epoch.
+
+    Args:
+        epochs: Metrics of every epoch.
+        cell: Type of the cell.
+    """
+    shares = [epoch[f"skip_share_{cell}"] for epoch in epochs[-2:]]
+    before = shares[0] if len(shares) > 1 else 0.0
+    return bool(shares[-1] >= COLLAPSE_SHARE > before)
 
 
 def collapse_warning(arch: ArchParameters, name: str, cell: DerivedCell, epoch: int) -> str:

@@ -1,0 +1,87 @@
+"""Result of a supernet search: the derived architecture, and how it came about."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import Any
+
+from torch import Tensor
+from torch_geometric.data import Data
+
+from gnas.search.toponas.arch import edge_codes
+from gnas.search.toponas.bilevel import BilevelOptimizer
+from gnas.search.toponas.config import ToponasConfig
+from gnas.search.toponas.state import SearchState
+from gnas.spaces.base import Space
+from gnas.spaces.toponas.genotype import Genotype
+
+
+@dataclass(frozen=True)
+class SupernetSearchResult:
+    """Result of a supernet search."""
+
+    config: ToponasConfig
+    architecture: Data
+    """The derived architecture, of the space."""
+    text: str
+    """The same in the space's notation."""
+    derived: dict[str, str]
+    """Derivation of each cell: "argmax" of every node's sets of edges, or "best valid" joint
+    topology where that left a node without input."""
+    epoch: int
+    """The epoch, from 1, whose architecture was derived: the last one, unless `stop_eigenvalue`
+    went back to an earlier one."""
+    metrics: dict[str, Any]
+    """Metrics of the epoch derived."""
+    epochs: list[dict[str, Any]]
+    """Metrics of every epoch."""
+    history: dict[str, Tensor]
+    """alpha, beta and s (``alpha.normal``, ...) before the first and after every epoch:
+    [epochs + 1, ...]."""
+    supernet_params: int
+    """Weights of the supernet."""
+    seconds: float
+    """Time spent on the steps."""
+    stopped: str | None
+    """Why the search ended early, if it did."""
+    bilevel: BilevelOptimizer
+    """The supernet with its weights, and alpha and beta as they derive the architecture."""
+
+    @property
+    def genotype(self) -> Genotype:
+        """The architecture in the DARTS family's notation.
+
+        Raises:
+            GraphError: it is of another space.
+        """
+        return Genotype.from_graph(self.architecture)
+
+
+def search_result(space: Space, state: SearchState) -> SupernetSearchResult:
+    """Result of a search that ended.
+
+    Args:
+        space: Space to derive in.
+        state: State of the search.
+    """
+    bilevel = state.bilevel
+    chosen = state.chosen or len(state.epochs)
+    if state.chosen is not None:
+        bilevel.arch.restore(state.snapshots[chosen])
+    cells = bilevel.arch.derive()
+    architecture = bilevel.arch.form.graph(edge_codes(cells))
+    space.validate(architecture)
+    return SupernetSearchResult(
+        config=bilevel.config,
+        architecture=architecture,
+        text=space.to_str(architecture),
+        derived={name: cell.how for name, cell in cells.items()},
+        epoch=chosen,
+        metrics=state.epochs[chosen - 1],
+        epochs=state.epochs,
+        history=state.history(),
+        supernet_params=sum(p.numel() for p in bilevel.w),
+        seconds=state.seconds,
+        stopped=state.stopped,
+        bilevel=bilevel,
+    )
