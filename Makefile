@@ -19,7 +19,7 @@ check: .venv/installed-dev
 	$(BIN)/ruff check $(SOURCES)
 	$(BIN)/ruff format --check $(SOURCES)
 	$(BIN)/mypy $(SOURCES)
-	OMP_NUM_THREADS=1 $(BIN)/pytest -q tests/docs tests/test_repo.py
+	OMP_NUM_THREADS=1 $(BIN)/pytest -q -n 2 --dist worksteal tests/docs tests/test_repo.py
 
 docs: .venv/installed-dev
 	NO_MKDOCS_2_WARNING=1 $(BIN)/mkdocs build --strict --site-dir site

@@ -130,9 +130,7 @@ def toponas(
     device: Annotated[str, typer.Option(help="auto, cpu, cuda or cuda:N")] = "auto",
     threads: Annotated[
         int | None,
-        typer.Option(
-            min=1, max=1024, help="CPU threads (one for small networks, else torch's choice)"
-        ),
+        typer.Option(min=1, max=1024, help="CPU threads (1 if networks are small, or torch's)"),
     ] = None,
     epochs: Annotated[int | None, typer.Option(help="Passes over the training part")] = None,
     json: Annotated[str | None, typer.Option(help="File for the result; - is stdout")] = None,
