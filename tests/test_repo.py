@@ -323,6 +323,35 @@ def test_public_names_exist() -> None:
         _ = gnas.nonsense
 
 
+def exported() -> set[str]:
+    """Names that any package of the library exports."""
+    found: set[str] = set()
+    for path in (one for one in LIBRARY if one.name == "__init__.py"):
+        for node in tree(path).body:
+            if isinstance(node, ast.Assign) and ast.unparse(node.targets[0]) == "__all__":
+                texts = (one.value for one in ast.walk(node) if isinstance(one, ast.Constant))
+                found.update(text for text in texts if isinstance(text, str))
+    return found
+
+
+def test_exported_functions_and_classes_describe_their_arguments() -> None:
+    names, silent = exported(), []
+    for path in (one for one in LIBRARY if not one.is_relative_to(ROOT / "gnas" / "cli")):
+        for node in tree(path).body:
+            made: ast.AST | None = node
+            if isinstance(node, ast.ClassDef):
+                made = next((m for m in node.body if getattr(m, "name", "") == "__init__"), None)
+            if not isinstance(made, ast.FunctionDef) or getattr(node, "name", "") not in names:
+                continue
+            assert isinstance(node, ast.ClassDef | ast.FunctionDef)
+            variants = {ast.unparse(one) for one in made.decorator_list}
+            taken = {*(one.arg for one in (*made.args.args, *made.args.kwonlyargs))} - {"self"}
+            told = (ast.get_docstring(node) or "") + (ast.get_docstring(made) or "")
+            if taken and "overload" not in variants and "Args:" not in told:
+                silent.append(f"{name_of(path)}:{node.lineno} {node.name}")
+    assert not silent
+
+
 def shell_commands() -> list[tuple[str, str]]:
     """Every (file, command) of the shell examples in the documentation."""
     found = []

@@ -64,6 +64,12 @@ class NASBench101Dataset(TableDataset):
 
     ``NASBench101Dataset("data")`` opens ``data/nasbench101.parquet``, made by
     ``gnas data convert nasbench101 FILE --data-dir data``.
+
+    Args:
+        root: See `TableDataset`.
+        transform: See `TableDataset`.
+        epochs: Schedule of the accuracies: 4, 12, 36 or 108; needed where a table has several.
+        name: See `TableDataset`.
     """
 
     def __init__(
@@ -82,6 +88,13 @@ class NASBench201Dataset(TableDataset):
 
     With ``dataset="cifar10"`` the test accuracy comes from training on all of CIFAR-10 and the
     validation accuracy from "cifar10-valid" (training on half of it), the only one there is.
+
+    Args:
+        root: See `TableDataset`.
+        transform: See `TableDataset`.
+        dataset: Images of the accuracies: "cifar10", "cifar100" or "ImageNet16-120".
+        epochs: Schedule of the accuracies: 12 or 200; needed where a table has several.
+        name: See `TableDataset`.
     """
 
     def __init__(

@@ -59,7 +59,11 @@ def weighted_sum(weights: Tensor, terms: Sequence[Features], *, fold: bool = Fal
 
 
 def native_problem(x: Tensor) -> str | None:
-    """Reason in one line why these kernels do not support ``x``; None if they do."""
+    """Reason in one line why these kernels do not support ``x``; None if they do.
+
+    Args:
+        x: Images or feature maps, as they would enter.
+    """
     if x.device.type != "cpu":
         return f"the native kernels run on the CPU, but the images are on {x.device}"
     if torch.is_autocast_enabled("cpu"):

@@ -164,6 +164,9 @@ def with_params(plan: RetrainPlan, *, in_channels: int, num_classes: int) -> Ret
 def planned(folder: Path) -> RetrainPlan:
     """The plan of the run in ``folder``.
 
+    Args:
+        folder: Folder of the run.
+
     Raises:
         MissingDataError: there is no run.
         DataError: its ``config.json`` is damaged or of something else.

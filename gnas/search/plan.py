@@ -158,6 +158,9 @@ def plan_search(searcher: str, **options: Any) -> SearchPlan:
 def planned(folder: Path) -> SearchPlan:
     """The plan of the run in ``folder``.
 
+    Args:
+        folder: Folder of the run.
+
     Raises:
         MissingDataError: there is no run.
         DataError: its ``config.json`` is damaged or of something else.

@@ -103,6 +103,9 @@ Result = TypeVar("Result", bound=SearchResult)
 def read_result(folder: Path) -> SearchResult:
     """The result of the search in a run's folder.
 
+    Args:
+        folder: Folder of the run.
+
     Raises:
         MissingDataError: the search has not ended, or there is none.
         DataError: its ``result.json`` is damaged.

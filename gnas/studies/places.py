@@ -8,7 +8,15 @@ from gnas.errors import ConfigError, MissingDataError
 
 
 def shown(where: str | Path) -> str:
-    """``where`` without user, password and options, for messages and records."""
+    """``where`` without user, password and options, for messages and records.
+
+    Args:
+        where: A file, or the URL of a database.
+
+    Example:
+        >>> shown("runs/study.db")
+        'runs/study.db'
+    """
     if "://" not in str(where):
         return str(where)
     from gnas.studies.postgresql import parsed, place

@@ -81,7 +81,13 @@ class CandidateRecord:
 
 
 class CandidateStudy:
-    """Candidates in a storage, evaluated by any number of workers; see `open` and `join`."""
+    """Candidates in a storage, evaluated by any number of workers; see `open` and `join`.
+
+    Args:
+        storage: Storage that is open.
+        name: Name of the study, which is there.
+        where: File or URL of the storage, for messages and for workers.
+    """
 
     def __init__(self, storage: Storage, name: str, where: str | Path) -> None:
         self.name, self.where = name, where
@@ -425,7 +431,15 @@ def _is_lost(trial: FrozenTrial) -> bool:
 
 
 def candidate_key(candidate: Mapping[str, Any]) -> str:
-    """Key of a candidate; equal candidates have equal keys."""
+    """Key of a candidate; equal candidates have equal keys.
+
+    Args:
+        candidate: What JSON can express.
+
+    Example:
+        >>> candidate_key({"seed": 1, "architecture": "a"})
+        '{"architecture": "a", "seed": 1}'
+    """
     return json.dumps(candidate, sort_keys=True)
 
 

@@ -110,6 +110,12 @@ def write_table(
 ) -> None:
     """Write the cells of which every run is finished as a Parquet table.
 
+    Args:
+        evaluations: All cells, in the order of the table.
+        config: How they were drawn and trained.
+        images: The images they were trained on, for the provenance.
+        out: The table's file.
+
     Raises:
         DataError: no cell is finished, or the file cannot be written.
     """

@@ -34,6 +34,10 @@ def candidate_edges(num_nodes: int, num_inputs: int = NUM_INPUTS) -> tuple[tuple
 
     Every tensor "per edge" uses this order; 14 edges for 7 nodes.
 
+    Args:
+        num_nodes: Nodes of the cell, its inputs and its output included.
+        num_inputs: Input nodes, which come first.
+
     Raises:
         ConfigError: ``num_nodes`` is out of range.
 

@@ -152,6 +152,9 @@ def _of_other_space(space: str, changes: Mapping[str, Any]) -> dict[str, Any]:
 def planned(folder: Path) -> NasgemPlan:
     """The plan of the run in ``folder``.
 
+    Args:
+        folder: Folder of the run.
+
     Raises:
         MissingDataError: there is no run.
         DataError: its ``config.json`` is damaged or of something else.

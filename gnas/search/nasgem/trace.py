@@ -30,6 +30,9 @@ class NasgemTrace:
 def read_trace(folder: Path) -> NasgemTrace:
     """The search in a run's folder.
 
+    Args:
+        folder: Folder of the run.
+
     Raises:
         MissingDataError: the folder has no search, or one that has not ended.
         DataError: a file is damaged.

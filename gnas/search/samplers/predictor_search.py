@@ -350,6 +350,14 @@ def nasgem_predictor(space: Space) -> Predictor:
     """NASGEM's predictor where an encoder for the space exists, otherwise the default one.
 
     A perceptron on the embedding; on the operations too, where the encoder sees wiring alone.
+
+    Args:
+        space: Space of the architectures.
+
+    Example:
+        >>> from gnas.spaces import NASBench201
+        >>> nasgem_predictor(NASBench201()).name
+        'MLP'
     """
     encoder = load_encoder(space.wl_encoder) if space.wl_encoder else None
     if encoder is None or encoder.max_nodes < space.max_nodes:

@@ -47,6 +47,10 @@ class DerivedCell:
 class ArchParameters(nn.Module):
     """alpha and, where a topology is learned, beta of every cell type.
 
+    Args:
+        config: Space, relaxation and topology variables of the search.
+        generator: Source of the first values; None takes PyTorch's global one.
+
     Shapes:
         ``alpha[cell]`` [E, O], or [E, O + 1] with `none` last where no topology is learned.
     """

@@ -166,6 +166,9 @@ def check_recipe(plan: SearchPlan, selection: Selection) -> None:
 def planned(folder: Path) -> SearchPlan:
     """The plan of the run in ``folder``.
 
+    Args:
+        folder: Folder of the run.
+
     Raises:
         MissingDataError: there is no run.
         DataError: its ``config.json`` is damaged or of something else.

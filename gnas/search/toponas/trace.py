@@ -43,6 +43,9 @@ class SearchTrace:
 def read_trace(folder: Path) -> SearchTrace:
     """The search in a run's folder.
 
+    Args:
+        folder: Folder of the run.
+
     Raises:
         MissingDataError: the folder has no search, or none that finished an epoch.
         DataError: a file is damaged.

@@ -11,7 +11,16 @@ from gnas.spaces.toponas import TopoNAS
 
 
 def toponas_space(config: ToponasConfig) -> TopoNAS:
-    """The space of DARTS' cells that ``config`` derives its architecture in."""
+    """The space of DARTS' cells that ``config`` derives its architecture in.
+
+    Args:
+        config: Number of nodes, topology, k and mode of the search.
+
+    Example:
+        >>> from gnas.search.toponas import ToponasConfig
+        >>> toponas_space(ToponasConfig(num_nodes=5)).num_nodes
+        5
+    """
     return TopoNAS(
         config.num_nodes,
         topology="arbitrary" if config.topology == "arbitrary" else "fixed",
@@ -23,6 +32,9 @@ def toponas_space(config: ToponasConfig) -> TopoNAS:
 def search_space(config: ToponasConfig) -> Space:
     """The space that ``config`` derives its architecture in.
 
+    Args:
+        config: Settings of the search.
+
     Raises:
         ConfigError: there is no such space.
     """
@@ -31,6 +43,10 @@ def search_space(config: ToponasConfig) -> Space:
 
 def supernets_of(config: ToponasConfig, space: Space | None = None) -> Supernets:
     """Supernet of the config's space, or of ``space``.
+
+    Args:
+        config: Settings of the search, which must fit the supernet.
+        space: Space of one's own; None takes that of the config.
 
     Raises:
         UnsupportedError: the space has no supernet.

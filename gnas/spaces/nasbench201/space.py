@@ -178,6 +178,9 @@ def simplified(graph: Data) -> str:
     expression on unchanged; "none", and whatever is computed from a node that is zero, is the
     zero ``#``, which stays in the sum as the benchmark's authors count it.
 
+    Args:
+        graph: A cell of `NASBench201`.
+
     Source: Dong and Yang, NAS-Bench-201, ICLR 2020, section 2.1 (number of unique cells).
     """
     adjacency, _ = to_adjacency(graph)

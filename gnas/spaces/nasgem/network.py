@@ -144,7 +144,12 @@ def operation(name: str, in_channels: int, out_channels: int, stride: int = 1) -
 
 
 def nasgem_imagenet(channels: int = 24, num_classes: int = 1000) -> NasgemNetworkConfig:
-    """The form for images of 224x224: four stages of one cell, at 56, 28, 14 and 7 pixels."""
+    """The form for images of 224x224: four stages of one cell, at 56, 28, 14 and 7 pixels.
+
+    Args:
+        channels: Channels of the first stage; each further one has twice as many.
+        num_classes: Width of the classifier.
+    """
     return NasgemNetworkConfig(
         stem="imagenet", num_stages=4, channels=channels, num_classes=num_classes
     )
