@@ -2,11 +2,14 @@
 
 from __future__ import annotations
 
+import os
 import re
-from collections.abc import Iterator, Sequence
+import shlex
+from collections.abc import Iterable, Iterator, Sequence
 from contextlib import contextmanager
 from contextvars import ContextVar
-from shlex import join
+
+from gnas.printable import printable
 
 _ARGUMENTS: ContextVar[tuple[str, ...]] = ContextVar("arguments", default=())
 _URL = re.compile(r"(?P<scheme>\w[\w.+-]*://)(?:.*@)?(?P<place>[^\s?#]*).*", re.DOTALL)
@@ -34,12 +37,42 @@ def command_line() -> str | None:
         'gnas search random --storage postgresql://host/db'
     """
     arguments = _ARGUMENTS.get()
-    return join(["gnas", *map(_without_password, arguments)]) if arguments else None
+    return shell_line(["gnas", *map(_without_password, arguments)]) if arguments else None
 
 
 def continues() -> bool:
     """Whether the command goes on with an earlier run."""
     return any(one == "--resume" or one.startswith("--resume=") for one in _ARGUMENTS.get())
+
+
+def shell_line(words: Iterable[str | os.PathLike[str]]) -> str:
+    r"""One line that a shell splits into these words again, safe to show.
+
+    Words with line ends, control characters or bytes that are no UTF-8 become ``$'...'``, which
+    bash, zsh and ksh read.
+
+    Args:
+        words: A command and its arguments.
+
+    Example:
+        >>> print(shell_line(["gnas", "show", "my runs", "a\x1bb"]))
+        gnas show 'my runs' $'a\x1bb'
+    """
+    return " ".join(_quoted(os.fspath(word)) for word in words)
+
+
+def _quoted(word: str) -> str:
+    if printable(word) == word and not {"\n", "\t"} & set(word):
+        return shlex.quote(word)
+    return f"$'{''.join(map(_escaped, word))}'"
+
+
+def _escaped(character: str) -> str:
+    if character in "\n\t" or printable(character) != character:
+        is_byte = "\udc80" <= character <= "\udcff"  # of a file's name, as Python shows it
+        found = character.encode("utf-8", "surrogateescape" if is_byte else "surrogatepass")
+        return "".join(f"\\x{byte:02x}" for byte in found)
+    return f"\\{character}" if character in "'\\" else character
 
 
 def _without_password(argument: str) -> str:

@@ -374,7 +374,9 @@ COMMANDS = shell_commands()
 def test_no_function_or_class_is_hidden_by_a_module() -> None:
     """Importing a module sets the attribute of that name of its package, before the first use."""
     packages = (ROOT / "gnas").rglob("__init__.py")
-    for path in (one for one in packages if "on_first_use" in one.read_text(encoding="utf-8")):
+    lazy = [one for one in packages if "on_first_use" in one.read_text(encoding="utf-8")]
+    assert ROOT / "gnas" / "spaces" / "__init__.py" in lazy
+    for path in lazy:
         name = ".".join(path.parent.relative_to(ROOT).parts)
         for public in getattr(importlib.import_module(name), "__all__", ()):
             if (path.parent / f"{public}.py").exists():

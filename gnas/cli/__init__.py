@@ -10,6 +10,7 @@ import atexit
 import gc
 import logging
 import os
+import re
 import signal
 import sys
 import traceback
@@ -49,6 +50,7 @@ INTERRUPTED = 130
 """Exit code after Ctrl-C: 128 plus the number of SIGINT."""
 LONGEST = 1500
 """Characters of the longest error that is shown whole."""
+_LINE_END = re.compile(r"\s*\n\s*")
 
 
 class Commands(TyperGroup):
@@ -109,7 +111,7 @@ def _with_notes(message: str, stop: BaseException) -> str:
 def _fail(ctx: Any, message: str, code: int = 1) -> typer.Exit:
     if ctx.params.get("debug"):
         traceback.print_exc()
-    line = printable(" ".join(message.split()))
+    line = printable(_LINE_END.sub(" ", message.strip()))  # spaces of names stay
     if len(line) > LONGEST:  # a name of thousands of characters
         line = f"{line[: LONGEST // 2]} ... {line[-LONGEST // 2 :]}"
     sys.stderr.write(f"error: {line}\n")
@@ -183,3 +185,5 @@ def main() -> None:
     except OSError as error:  # --help and --version print before a command runs
         sys.stderr.write(f"error: {printable(str(error.strerror or error))}\n")
         sys.exit(1)
+    finally:  # all is told and tidied: whoever presses Ctrl-C now does not want to wait
+        signal.signal(signal.SIGINT, lambda number, frame: os._exit(128 + number))

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-from contextlib import nullcontext
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Literal
 
@@ -16,8 +15,7 @@ from gnas.cli.output import (
     format_number,
     report_console,
     reporting,
-    resume_hint,
-    same_command,
+    rerun_hint,
     write_outputs,
 )
 from gnas.data.places import table_path
@@ -75,8 +73,7 @@ def supernet(
     from gnas.bench.supernet import bench_supernet
     from gnas.training.devices import resolve_device
 
-    stopped = nullcontext() if out is None else resume_hint(same_command())
-    with stopped, reporting("searches") as progress:
+    with rerun_hint(out), reporting("searches") as progress:
         result = bench_supernet(
             config, folder=out, device=resolve_device(device), workers=workers, progress=progress
         )

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 from collections import Counter
-from contextlib import nullcontext
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Literal
 
@@ -14,8 +13,7 @@ from gnas.cli.output import (
     check_outputs,
     report_console,
     reporting,
-    resume_hint,
-    same_command,
+    rerun_hint,
     write_outputs,
 )
 from gnas.spaces.names import table_images
@@ -80,8 +78,7 @@ def search(
     check_outputs(out, json)
     from gnas.bench.search import bench_search
 
-    stopped = nullcontext() if out is None else resume_hint(same_command())
-    with stopped, reporting("searches") as progress:
+    with rerun_hint(out), reporting("searches") as progress:
         result = bench_search(config, folder=out, workers=workers, progress=progress)
     print_searches(result, report_console(json))
     from gnas.viz import regret_figures

@@ -10,11 +10,14 @@ import typer
 from gnas.cli.output import (
     check_writable,
     console,
+    hint_on_stop,
     print_next,
     report_console,
     reporting,
+    same_command,
     write_json,
 )
+from gnas.command_line import shell_line
 from gnas.config import check_seed
 from gnas.data.places import table_path
 from gnas.encoders.config import check_embeddings_path, check_encoder, check_encoder_path
@@ -53,10 +56,13 @@ def train(
     from gnas.encoders.recipes import train_for_space, train_preset
     from gnas.spaces import load_space
 
-    with reporting("steps") as report:
-        what = f"--space {space}" if preset is None else preset
-        command = f"gnas encoder train {what} --seed {seed}"
-        command += "" if steps is None else f" --steps {steps}"
+    with (
+        hint_on_stop(lambda: f"nothing is kept; start anew with: {same_command()}"),
+        reporting("steps") as report,
+    ):
+        named = [preset] if preset is not None else ["--space", str(space)]
+        words = ["gnas", "encoder", "train", *named, "--seed", str(seed)]
+        command = shell_line([*words, *([] if steps is None else ["--steps", str(steps)])])
         options: dict[str, Any] = dict(steps=steps, seed=seed, command=command, report=report)
         if preset is None:
             record = train_for_space(load_space(str(space)), out, **options)

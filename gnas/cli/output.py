@@ -4,10 +4,9 @@ from __future__ import annotations
 
 import logging
 import os
-import shlex
 import sys
 from collections.abc import Callable, Iterator, Mapping, Sequence
-from contextlib import ExitStack, contextmanager
+from contextlib import AbstractContextManager, ExitStack, contextmanager
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Protocol, TypeVar
 
@@ -23,6 +22,7 @@ from rich.progress import (
 )
 from rich.text import Text
 
+from gnas.command_line import command_line, shell_line
 from gnas.data.files import atomic_write
 from gnas.errors import ConfigError
 from gnas.printable import PrintableFormatter, printable
@@ -156,23 +156,48 @@ def resume_hint(command: str, folder: Path | None = None) -> Iterator[None]:
         command: Description of the continued command, in one line.
         folder: A run's that must have begun for that; None for commands that always go on.
     """
+    with hint_on_stop(lambda: f"go on with: {command}", folder):
+        yield
+
+
+@contextmanager
+def hint_on_stop(note: Callable[[], str], folder: Path | None = None) -> Iterator[None]:
+    """Print something if the command is stopped inside the block; see `resume_hint`.
+
+    Args:
+        note: Makes the text.
+        folder: A run's that must have begun for that; None prints it always.
+    """
     try:
         yield
     except (KeyboardInterrupt, SystemExit) as stop:
         is_main = os.environ.get("RANK", "0") == "0"
         if is_main and (folder is None or (folder / "config.json").exists()):
-            stop.add_note(f"go on with: {command}")
+            stop.add_note(note())
         raise
 
 
+def rerun_hint(out: Path | None) -> AbstractContextManager[None]:
+    """Print whether the same command resumes an experiment that is stopped inside the block.
+
+    Args:
+        out: Where it keeps what is done.
+    """
+    if out is None:
+        return hint_on_stop(lambda: "nothing is kept; with --out DIR the same command would go on")
+    return resume_hint(same_command())
+
+
 def same_command() -> str:
-    """Command line of this process."""
-    return shlex.join(["gnas", *sys.argv[1:]])
+    """Command line of this process, without passwords."""
+    typed = command_line()
+    assert typed is not None, "commands are recorded by `gnas.cli.Commands`"
+    return typed
 
 
 def print_next(target: Console, *commands: Sequence[str | Path]) -> None:
     """One line with the commands that come next, ready to be copied."""
-    texts = [shlex.join(["gnas", *map(str, command)]) for command in commands]
+    texts = [shell_line(["gnas", *command]) for command in commands]
     target.print(f"next: {' | '.join(texts)}", markup=False, soft_wrap=True)
 
 

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import logging
 import math
-import shlex
 import time
 from collections.abc import Callable, Iterator, Mapping
 from contextlib import contextmanager
@@ -24,6 +23,7 @@ from gnas.cli.output import (
     resume_hint,
     write_json,
 )
+from gnas.command_line import shell_line
 from gnas.data.names import TrainDataset as Dataset
 
 if TYPE_CHECKING:
@@ -126,7 +126,7 @@ def retrain(
         assert found is not None and dataset is not None
         plan = plan_retrain(found.space, found.text, dataset, **(taken | changes))
         folder = out or Path("runs") / f"retrain-{dataset}-{time.strftime('%Y%m%d-%H%M%S')}"
-    again = shlex.join(["gnas", "retrain", "--resume", str(folder)])
+    again = shell_line(["gnas", "retrain", "--resume", folder])
     with (
         resume_hint(again, folder),
         init_distributed(resolve_device(device)) as (context, own_device),

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import dataclasses
 import os
-import shlex
 import time
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
@@ -27,6 +26,7 @@ from gnas.cli.output import (
 from gnas.cli.report import PageOption, write_page
 from gnas.cli.search_any import register
 from gnas.cli.search_nasgem import nasgem
+from gnas.command_line import shell_line
 from gnas.data.names import SearchDataset as Dataset
 from gnas.spaces.names import check_space
 
@@ -195,7 +195,7 @@ def toponas(
         _select(plan, protocol, folder, resume is not None, where, json, loggers)
         write_page(page, folder, report_console(json))
         return
-    again = shlex.join(["gnas", "search", "toponas", "--resume", str(folder)])
+    again = shell_line(["gnas", "search", "toponas", "--resume", folder])
     with (
         resume_hint(again, folder),
         init_distributed(where) as (context, own_device),
@@ -261,7 +261,7 @@ def _select(
     from gnas.search.toponas.selection import select
 
     target = console(stderr=True)
-    again = shlex.join(["gnas", "search", "toponas", "--select", "--resume", str(folder)])
+    again = shell_line(["gnas", "search", "toponas", "--select", "--resume", folder])
     with resume_hint(again, folder):
         result = select(
             plan, protocol, out=folder, device=device, resume=resume, loggers=loggers,

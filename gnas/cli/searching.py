@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import shlex
 from collections.abc import Callable, Iterator, Mapping
 from contextlib import contextmanager
 from pathlib import Path
@@ -10,6 +9,7 @@ from typing import TYPE_CHECKING
 
 from gnas.cli.options import absolute
 from gnas.cli.output import GrowingTable, console, progress_bar
+from gnas.command_line import shell_line
 from gnas.spaces.names import is_own_space
 
 if TYPE_CHECKING:
@@ -26,7 +26,7 @@ def resume_command(searcher: str, folder: Path, workers: int, storage: str | Non
     again = ["gnas", "search", searcher, "--resume", str(folder)]
     again += ["--workers", str(workers)] if workers != 1 else []
     again += ["--storage", "URL"] if storage is not None and "://" in storage else []
-    return shlex.join(again)
+    return shell_line(again)
 
 
 def next_commands(folder: Path, space: str | None, evaluate: str | None) -> list[list[str | Path]]:

@@ -199,7 +199,11 @@ def test_a_table_at_another_place_is_the_same(tmp_path: Path) -> None:
         record["table"] |= {"name": "copy", "path": "elsewhere.parquet", "note": "mine"}
         record["config"]["table"] = "elsewhere.parquet"
 
-    assert gnas(DARTS, changed(DARTS, tmp_path / "a.json", moved)).exit_code == 0
+    again, file = changed(DARTS, tmp_path / "a.json", moved), tmp_path / "b.json"
+    done = gnas(DARTS, again, "--json", file)
+    assert done.exit_code == 0, done.output
+    entries = json.loads(file.read_text())["entries"]
+    assert entries and all(one["files"] == [str(DARTS), str(again)] for one in entries)
 
 
 def test_nasgem_and_nasbench201_are_kinds_too(tmp_path: Path) -> None:

@@ -20,6 +20,8 @@ from tests.test_config import CONFIGS
 ROOT = Path(__file__).resolve().parents[2]
 WIDEST = 105
 """Characters of a line of code that fit the page in a window of 1,400 pixels (docs/site.css)."""
+MIN_PAGES = 30
+"""Fewer pages, or blocks of code on them, are no site of this package."""
 
 
 class Reader(HTMLParser):
@@ -96,7 +98,9 @@ def test_the_tutorial_shows_its_program(site: Path) -> None:
 
 def test_no_page_shows_a_marker_of_the_builder(site: Path) -> None:
     marker = re.compile(r"--\s*8\s*<|^::: |<!-- package map", re.MULTILINE)
-    for page in site.rglob("*.html"):
+    pages = {*site.rglob("*.html")}
+    assert len(pages) > MIN_PAGES
+    for page in pages:
         found = marker.search("".join(read(page).text))
         assert not found, f"{page.relative_to(site)} shows {found and found[0]!r}"
 
@@ -120,7 +124,9 @@ def test_every_public_module_has_a_page_with_its_names(site: Path, hooks: Module
 def test_the_map_has_every_module(site: Path, hooks: ModuleType) -> None:
     text = "".join(read(site / "reference" / "map.html").text)
     words = re.sub(r"\s+", " ", text)
-    for line in hooks.package_map().splitlines():
+    lines = hooks.package_map().splitlines()
+    assert len(lines) > len(hooks.public_modules())
+    for line in lines:
         shown = re.sub(r"`|(?<=\w)\*+", "", line.strip(" -").split(": ", 1)[0])
         assert shown in words
 
@@ -144,7 +150,9 @@ def test_the_map_in_development_is_up_to_date(hooks: ModuleType) -> None:
 
 def test_code_fits_its_page(site: Path) -> None:
     reports = (site / "reports").glob("*.html")  # wrap what they show
-    for page in {*site.rglob("*.html")} - {*reports}:
-        for code in read(page).code:
-            longest = max(code.splitlines(), key=len, default="")
-            assert len(longest) <= WIDEST, f"{page.relative_to(site)}: {longest}"
+    pages = {*site.rglob("*.html")} - {*reports}
+    codes = [(page, code) for page in pages for code in read(page).code]
+    assert len(pages) > MIN_PAGES and len(codes) > MIN_PAGES
+    for page, code in codes:
+        longest = max(code.splitlines(), key=len, default="")
+        assert len(longest) <= WIDEST, f"{page.relative_to(site)}: {longest}"

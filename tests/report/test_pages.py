@@ -389,7 +389,8 @@ def test_supernet_searches_write_their_report(tmp_path: Path) -> None:
     words = ["search", "toponas", "--num-nodes", "4", "--epochs", "1", *small, "--report"]
     done = CliRunner().invoke(app, [*words, "--out", str(tmp_path / "run")])
     assert done.exit_code == 0, done.output
-    assert (tmp_path / "run" / "report.html").exists()
+    assert f"report: {tmp_path / 'run' / 'report.html'}" in done.stdout
+    assert read(tmp_path / "run" / "report.html").elements["script"] == 3
 
 
 def test_a_space_of_a_users_own_is_drawn_where_it_is_named(tmp_path: Path) -> None:

@@ -1,0 +1,121 @@
+"""What is said when a command is stopped, and commands that are shown to be typed again."""
+
+from __future__ import annotations
+
+import os
+import signal
+import subprocess
+import sys
+from collections.abc import Callable
+from pathlib import Path
+from typing import NoReturn
+
+import pytest
+import typer
+from typer.testing import CliRunner
+
+from gnas import cli
+from gnas.cli.output import print_next, rerun_hint, same_command
+from gnas.command_line import recorded, shell_line
+from gnas.errors import ConfigError
+from gnas.printable import printable
+
+WORDS = [
+    "a b", "a  b", "a\nb", "it's\n", "\x1b[31mx", "\udcff0", "e\u202e1", "$x$", "`x`", "", "-x",
+    "back\\slash\t1", "é\n", "\U0001f600\u200d", "x\x7f\x80",
+]  # fmt: skip
+
+
+def stopped_by(stop: Callable[[], NoReturn], *words: str) -> tuple[int, str]:
+    """Exit code and errors of a command that is stopped while it works."""
+    root = typer.Typer(cls=cli.Commands, pretty_exceptions_enable=False)
+    root.callback()(cli.options)
+
+    @root.command()
+    def work(out: Path | None = None, storage: str = "") -> None:
+        with rerun_hint(out):
+            stop()
+
+    done = CliRunner().invoke(root, ["work", *words])
+    return done.exit_code, done.stderr
+
+
+def interrupt() -> NoReturn:
+    raise KeyboardInterrupt
+
+
+@pytest.mark.parametrize("word", WORDS)
+def test_shells_read_a_shown_command_as_it_was_typed(word: str) -> None:
+    line = shell_line(["printf", "%s", word])
+    assert printable(line) == line and "\n" not in line
+    done = subprocess.run(["bash", "-c", line], capture_output=True, check=True)
+    assert done.stdout == os.fsencode(word)
+
+
+def test_the_next_command_is_one_line(capsys: pytest.CaptureFixture[str]) -> None:
+    from gnas.cli.output import console
+
+    print_next(console(), ["show", Path("my\nrun\x1b[31m")], ["retrain", "a b"])
+    assert capsys.readouterr().out == (
+        "next: gnas show $'my\\x0arun\\x1b[31m' | gnas retrain 'a b'\n"
+    )
+
+
+def test_stopped_experiments_say_what_is_kept() -> None:
+    code, said = stopped_by(interrupt)
+    assert code == 130
+    assert said == (
+        "error: interrupted; nothing is kept; with --out DIR the same command would go on\n"
+    )
+    code, said = stopped_by(interrupt, "--out", "my  run\n")
+    assert said == r"error: interrupted; go on with: gnas work --out $'my  run\x0a'" + "\n"
+    code, said = stopped_by(lambda: sys.exit(143), "--out", "a")
+    assert code == 143 and said == "error: asked to end; go on with: gnas work --out a\n"
+
+
+def test_how_to_go_on_has_no_password() -> None:
+    url = "postgresql+psycopg://me:secret@host/db"
+    _, said = stopped_by(interrupt, "--out", "a", "--storage", url)
+    assert said.endswith("gnas work --out a --storage postgresql+psycopg://host/db\n")
+    with recorded(["tabulate", "--storage", url]):
+        assert "secret" not in same_command()
+
+
+def test_names_in_errors_keep_their_spaces() -> None:
+    def fail() -> NoReturn:
+        raise ConfigError("there is no my  run\n  here")
+
+    assert stopped_by(fail) == (1, "error: there is no my  run here\n")
+
+
+STARTED = """
+import os, signal, sys
+class Finder:
+    def find_spec(self, name, path=None, target=None):
+        if name == "gnas.cli":
+            os.kill(os.getpid(), signal.SIGINT)
+sys.meta_path.insert(0, Finder())
+from gnas.__main__ import main
+main()
+"""
+LEAVING = """
+import os, signal, sys, atexit
+signal.signal(signal.SIGINT, signal.default_int_handler)
+import gnas.cli
+@atexit.register
+def slow():
+    os.kill(os.getpid(), signal.SIGINT)
+    print("still here")
+sys.argv = ["gnas", "--version"]
+gnas.cli.main()
+"""
+
+
+@pytest.mark.parametrize("program", [STARTED, LEAVING])
+def test_ctrl_c_before_and_after_a_command_is_no_traceback(program: str) -> None:
+    done = subprocess.run(
+        [sys.executable, "-c", program], capture_output=True, text=True, check=False,
+        preexec_fn=lambda: signal.signal(signal.SIGINT, signal.SIG_DFL),
+    )  # fmt: skip
+    assert done.returncode == 130, done.stderr
+    assert done.stderr == "" and "still here" not in done.stdout
