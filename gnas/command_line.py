@@ -17,7 +17,7 @@ _URL = re.compile(r"(?P<scheme>\w[\w.+-]*://)(?:.*@)?(?P<place>[^\s?#]*).*", re.
 
 
 @contextmanager
-def recorded(arguments: Sequence[str]) -> Iterator[None]:
+def override_command_line(arguments: Sequence[str]) -> Iterator[None]:
     """Make `command_line` return these arguments inside the block."""
     token = _ARGUMENTS.set(tuple(arguments))
     try:
@@ -32,7 +32,7 @@ def command_line() -> str | None:
     URLs are without user, password and options.
 
     Example:
-        >>> with recorded(["search", "random", "--storage", "postgresql://me:secret@host/db?x=y"]):
+        >>> with override_command_line(["search", "random", "--storage", "postgresql://me:secret@host/db?x=y"]):
         ...     command_line()
         'gnas search random --storage postgresql://host/db'
     """

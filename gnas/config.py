@@ -24,6 +24,10 @@ SEEDS = 2**63
 def check_seed(seed: object, name: str = "seed") -> int:
     """Check a seed and return it as an int.
 
+    Args:
+        seed: Value to check.
+        name: Name of the seed, for messages.
+
     Raises:
         ConfigError: it is not a whole number in [0, `SEEDS`).
     """
@@ -194,6 +198,10 @@ def check_pieces(batch_size: int, accumulate: int) -> None:
 def from_record(config: type[Config], record: Mapping[str, Any]) -> Config:
     """Restore a config from its record (`dataclasses.asdict` or JSON).
 
+    Args:
+        config: Class of the config.
+        record: Fields by name.
+
     Raises:
         ConfigError: unknown fields or impossible values.
     """
@@ -233,7 +241,12 @@ def split_settings(
 def dict_diff(
     before: Mapping[str, Any], after: Mapping[str, Any]
 ) -> dict[str, tuple[object, object]]:
-    """Fields that differ between two records: name -> (before, after)."""
+    """Fields that differ between two records: name -> (before, after).
+
+    Args:
+        before: First record.
+        after: Second record.
+    """
     names = [*before, *(name for name in after if name not in before)]
     return {
         name: (before.get(name), after.get(name))

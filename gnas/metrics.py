@@ -21,6 +21,10 @@ Values = NDArray[np.float64]
 def kendall_tau(predicted: ArrayLike, true: ArrayLike) -> float:
     """Kendall's tau-b in [-1, 1] of two rankings of N architectures; NaN if one is constant.
 
+    Args:
+        predicted: Predicted scores [N].
+        true: True scores [N].
+
     Raises:
         ConfigError: different lengths, or a value that is not finite.
 
@@ -39,6 +43,10 @@ def kendall_tau(predicted: ArrayLike, true: ArrayLike) -> float:
 def spearman(predicted: ArrayLike, true: ArrayLike) -> float:
     """Spearman's rank correlation in [-1, 1], ties at their mean rank; NaN if one is constant.
 
+    Args:
+        predicted: Predicted scores [N].
+        true: True scores [N].
+
     Raises:
         ConfigError: different lengths, or a value that is not finite.
 
@@ -56,6 +64,11 @@ def precision_at_top(predicted: ArrayLike, true: ArrayLike, fraction: float = 0.
     """Share of the k best predicted that are among the k truly best, k = ``fraction`` of N.
 
     k is rounded to the nearest integer and at least 1; of equal values the first count as better.
+
+    Args:
+        predicted: Predicted scores [N].
+        true: True scores [N].
+        fraction: Fraction of the N architectures that counts as the top.
 
     Raises:
         ConfigError: no values, different lengths, a value that is not finite, or ``fraction``
@@ -76,6 +89,11 @@ def n_at_k(predicted: ArrayLike, true: ArrayLike, k: int = 10) -> int:
     """True rank (1 is best) of the truly best among the ``k`` best predicted: "N@k".
 
     Architectures that tie share the best of their ranks.
+
+    Args:
+        predicted: Predicted scores [N].
+        true: True scores [N].
+        k: Number of best predicted architectures to look at.
 
     Raises:
         ConfigError: no values, different lengths, a value that is not finite, or ``k`` < 1.
@@ -112,6 +130,10 @@ def noise_ceiling(val_acc: ArrayLike, test_acc: ArrayLike) -> float:
     """Kendall tau between mean validation and mean test accuracy.
 
     What a predictor that knew every validation accuracy exactly would reach on test accuracy.
+
+    Args:
+        val_acc: Mean validation accuracies [N].
+        test_acc: Mean test accuracies [N].
 
     Raises:
         ConfigError: different lengths, or a value that is not finite.
@@ -163,6 +185,10 @@ def mean_interval(values: Sequence[float] | Values, level: float = 0.95) -> Inte
 
     One NaN makes everything NaN. The interval is symmetric: it can leave the metric's range.
 
+    Args:
+        values: One value per seed.
+        level: Confidence level of the interval.
+
     Raises:
         ConfigError: no values, or ``level`` outside (0, 1).
 
@@ -212,7 +238,12 @@ def quantiles(values: Sequence[float] | Values) -> Quantiles | None:
 
 
 def best(values: Values, k: int) -> NDArray[np.int64]:
-    """Indices of the ``k`` highest values (all, if fewer), best first; of equal ones the first."""
+    """Indices of the ``k`` highest values (all, if fewer), best first; of equal ones the first.
+
+    Args:
+        values: Values [N].
+        k: Number of indices.
+    """
     order: NDArray[np.int64] = np.argsort(-values, kind="stable")[:k]
     return order
 

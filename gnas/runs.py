@@ -30,7 +30,7 @@ NOTICE = (logging.INFO + logging.WARNING) // 2
 RunKind = Literal["search", "nasgem search", "supernet", "selection", "retrain", "other"]
 
 
-class Figure(Protocol):
+class SavableFigure(Protocol):
     """Protocol of a figure that can be saved, such as matplotlib's."""
 
     def savefig(self, fname: IO[bytes], *, format: str, **options: Any) -> None:
@@ -150,7 +150,7 @@ def write_run(
     *,
     config: object,
     result: object,
-    figures: Mapping[str, Figure] | None = None,
+    figures: Mapping[str, SavableFigure] | None = None,
     table: Mapping[str, Any] | None = None,
     device: str = "cpu",
 ) -> None:
@@ -256,6 +256,11 @@ def kind_of_run(folder: Path) -> RunKind:
 def check_same_config(folder: Path, was: Mapping[str, Any], asked: Mapping[str, Any]) -> None:
     """Check that the options given on resuming agree with the run in ``folder``.
 
+    Args:
+        folder: Folder of the run.
+        was: Options of the run.
+        asked: Options given on resuming.
+
     Raises:
         ConfigError: an option differs or is unknown.
     """
@@ -272,9 +277,14 @@ def check_same_config(folder: Path, was: Mapping[str, Any], asked: Mapping[str, 
 
 
 def write_result(
-    folder: Path, result: object, figures: Mapping[str, Figure] | None = None
+    folder: Path, result: object, figures: Mapping[str, SavableFigure] | None = None
 ) -> None:
     """Write ``figures/NAME.png`` and ``figures/NAME.svg``, then ``result.json``.
+
+    Args:
+        folder: Folder of the run.
+        result: The result record.
+        figures: Figures by name.
 
     Raises:
         DataError: writing failed.
@@ -283,8 +293,12 @@ def write_result(
     _write(folder / "result.json", to_json(result))
 
 
-def write_figures(folder: Path, figures: Mapping[str, Figure]) -> list[Path]:
+def write_figures(folder: Path, figures: Mapping[str, SavableFigure]) -> list[Path]:
     """Write every figure as ``NAME.png`` and ``NAME.svg``; return the paths.
+
+    Args:
+        folder: Folder of the pictures.
+        figures: Figures by name.
 
     Raises:
         DataError: writing failed.

@@ -124,6 +124,16 @@ def normal(requirement: str) -> str:
     return re.sub(r"[-_.]+", "-", found[0]).lower()
 
 
+def test_a_public_class_has_one_home() -> None:
+    """Two classes of one name would give the name two meanings."""
+    homes: dict[str, list[str]] = {}
+    for path in LIBRARY:
+        for node in tree(path).body:
+            if isinstance(node, ast.ClassDef) and not node.name.startswith("_"):
+                homes.setdefault(node.name, []).append(name_of(path))
+    assert not {name: found for name, found in homes.items() if len(found) > 1}
+
+
 def test_every_module_has_a_layer() -> None:
     known = set().union(*LAYERS) | {"__init__"}
     assert {package(path) for path in LIBRARY} <= known, "add the new module to LAYERS"

@@ -93,7 +93,7 @@ def asked(make: Callable[..., Any]) -> Callable[..., object]:
 
 def nasgem_search(seed: Any) -> object:
     """Has NASGEM's searcher choose its first cell."""
-    chosen = searcher.NasgemSearch(SPACE, TREES, start=3, pool=30, seed=seed)
+    chosen = searcher.NasgemSearch(SPACE, TREES, num_initial=3, pool=30, seed=seed)
     chosen.aim(chosen.goal)
     return chosen.ask()
 
@@ -115,7 +115,7 @@ def sampled(make: Callable[..., study.ArchitectureSampler]) -> Callable[..., lis
 
 
 def nasgem_sampler(seed: Any) -> study.NASGEMSampler:
-    return study.NASGEMSampler(SPACE, TREES, start=3, every=1, pool=20, seed=seed)
+    return study.NASGEMSampler(SPACE, TREES, num_initial=3, refit_every=1, pool=20, seed=seed)
 
 
 def gaussian_noise(seed: Any) -> images.ImageSplits:
@@ -148,7 +148,7 @@ def training_images(seed: Any) -> object:
 LABELS = torch.arange(40) % 4
 CALLS: dict[str, Callable[..., object]] = {
     "bench.experiment:RankingTask.draw": drawn,
-    "bench.experiment:draw_candidates": partial(experiment.draw_candidates, 9, 5),
+    "bench.experiment:draw_rows": partial(experiment.draw_rows, 9, 5),
     "bench.config:NASBench101Bench": NASBench101Bench,
     "bench.config:NASBench201Bench": NASBench201Bench,
     "bench.config:NASGEMBench": NASGEMBench,
@@ -156,7 +156,7 @@ CALLS: dict[str, Callable[..., object]] = {
     "bench.config:SearchBench": partial(SearchBench, space="nasbench201"),
     "bench.config:SupernetBench": SupernetBench,
     "bench.config:SupernetBench.plan": partial(SupernetBench().plan, "darts"),
-    "data.batches:Order": partial(batches.BatchSchedule, count=9, batch_size=3),
+    "data.batches:BatchSchedule": partial(batches.BatchSchedule, count=9, batch_size=3),
     "data.images:load_images": gaussian_noise,
     "data.config:ImagesConfig": data_config.ImagesConfig,
     "data.splits:split_evenly": lambda seed: splits.split_evenly(LABELS, 2, seed),
@@ -235,16 +235,17 @@ CALLS: dict[str, Callable[..., object]] = {
 }
 """How each is called with a seed."""
 ELSEWHERE = {
-    "bench.experiment:run": "a Task's draws",
-    "bench.experiment:run_fits": "a Task's draws",
+    "bench.experiment:run": "RankingTask.draw",
+    "bench.experiment:run_fits": "RankingTask.draw",
+    "training.loop:seeded": "the config of a search or training",
     "predictors.registry:own_predictor": "Predictor.reseeded",
     "bench.supernet:SupernetSearch": "the record of a search that SupernetBench.plan planned",
     "encoders.recipes:train_for_space": "EncoderConfig",
     "bench.search_runs:queries": "a Searcher",
     "report.page:Outcome": "the record of a run that has ended",
     "bench.search_runs:SearchTrajectory": "a record, whose seed a Searcher had",
-    "search.toponas.selection:SelectionResult": "the record of searches that a SearchPlan planned",
-    "search.toponas.selection:Validated": "the record of a search that a SearchPlan planned",
+    "search.toponas.selection:SelectionResult": "a record of searches of a ToponasPlan",
+    "search.toponas.selection:Validated": "the record of a search that a ToponasPlan planned",
     "config:check_seed": "what all others call",
     "config:seed_32": "a test of its own below",
     "data.splits:search_loaders": "SearchImages.batches",
@@ -294,7 +295,7 @@ def test_every_public_seed_is_tested() -> None:
 
 
 def call(name: str, seed: Any) -> object:
-    if name.endswith("draw_candidates"):
+    if name.endswith("draw_rows"):
         return CALLS[name](seed)
     predictors = name.startswith("predictors.") and not isinstance(CALLS[name], FunctionType)
     return CALLS[name](**{"random_state" if predictors else "seed": seed})

@@ -145,9 +145,9 @@ FILE = Path(__file__)
 SMALL: dict[str, dict[str, int]] = {
     "evolution": {"population": 4, "tournament": 2},
     "local": {"starts": 2},
-    "bayes": {"start": 4, "every": 4, "pool": 12, "elite": 1},
-    "nasgem": {"start": 4, "every": 4, "pool": 12},
-    "predictor": {"start": 4, "every": 4, "pool": 12, "elite": 1},
+    "bayes": {"num_initial": 4, "refit_every": 4, "pool": 12, "num_elites": 1},
+    "nasgem": {"num_initial": 4, "refit_every": 4, "pool": 12},
+    "predictor": {"num_initial": 4, "refit_every": 4, "pool": 12, "num_elites": 1},
 }
 """So that every phase of a searcher is reached within a few architectures."""
 each_space = pytest.mark.parametrize("space", EVERY.values(), ids=EVERY)
@@ -225,7 +225,7 @@ def test_encoders_trained_on_it(space: Space, tmp_path: Path, rng: np.random.Gen
         assert model.predict(graphs[30:]).shape == (10,)
     known = type(space)(**space.args)
     known.wl_encoder = str(tmp_path / f"{wl.name}.safetensors")  # and the searcher takes it
-    searcher = SEARCHERS["nasgem"](known, start=3, every=3, pool=8)
+    searcher = SEARCHERS["nasgem"](known, num_initial=3, refit_every=3, pool=8)
     for _ in range(5):
         graph = searcher.ask()
         searcher.tell(graph, worth(graph, seed=0)["score"])
@@ -262,7 +262,7 @@ def test_samplers_of_optuna(space: Space) -> None:
         RandomArchitectureSampler(space, seed=0),
         RegularizedEvolutionSampler(space, population=3, tournament=2, seed=0),
         LocalSearchSampler(space, starts=2, seed=0),
-        NASGEMSampler(space, start=3, every=3, pool=8, seed=0),
+        NASGEMSampler(space, num_initial=3, refit_every=3, pool=8, seed=0),
     ]
     for sampler in samplers:
         study = optuna.create_study(direction="maximize", sampler=sampler)

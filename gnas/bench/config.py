@@ -16,7 +16,7 @@ from gnas.errors import ConfigError
 from gnas.predictors.names import check_predictor
 from gnas.search.settings import NASGEM_POOL, SETTINGS
 from gnas.search.toponas.config import ToponasConfig
-from gnas.search.toponas.plan import SearchPlan, plan_search
+from gnas.search.toponas.plan import ToponasPlan, plan_search
 from gnas.spaces.names import table_images
 
 Images = Literal["cifar10", "cifar100", "imagenet16-120"]
@@ -307,8 +307,12 @@ class SupernetBench:
         own = ("dataset", "data_dir", "seed", "space")
         split_settings(self.settings, ToponasConfig, ImagesConfig, own=own)
 
-    def plan(self, method: str, seed: int) -> SearchPlan:
+    def plan(self, method: str, seed: int) -> ToponasPlan:
         """Search plan of a method.
+
+        Args:
+            method: A key of `METHODS`.
+            seed: Seed of the search.
 
         Raises:
             ConfigError: unknown settings or impossible values.

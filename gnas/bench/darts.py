@@ -13,7 +13,7 @@ from gnas.bench.config import DARTSBench
 from gnas.bench.experiment import RankingTask, run
 from gnas.bench.result import BenchResult
 from gnas.bench.setups import EXACT, KnownValues, PredictorSetup, own_files, predictor_setups
-from gnas.bench.tables import name_of, open_table
+from gnas.bench.tables import open_table, scores_name
 from gnas.data.tables import BenchmarkTable
 from gnas.predictors import IdentityPredictor
 from gnas.proxies import ProxyConfig, compute_proxies
@@ -70,7 +70,7 @@ def bench_darts(
         progress=progress,
         workers=workers,
     )
-    name, points = name_of(columns), 100 * config.run_deviation
+    name, points = scores_name(columns), 100 * config.run_deviation
     ceiling = (
         f"what true accuracies would have if one cell's runs deviate by {points:.2f} points, "
         f"beside {100 * scores.std(ddof=1):.2f} between the cells"

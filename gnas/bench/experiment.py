@@ -34,7 +34,7 @@ from gnas.user_code import described
 
 Values = NDArray[np.float64]
 Indices = NDArray[np.int64]
-Scores = dict[str, float]
+FitMetrics = dict[str, float]
 """Metrics of one fit, by name."""
 
 
@@ -67,13 +67,24 @@ class RankingTask:
             )
 
     def draw(self, seed: int, repetition: int) -> Indices:
-        """Random order of all rows in one repetition; the first n are the n samples."""
+        """Random order of all rows in one repetition; the first n are the n samples.
+
+        Args:
+            seed: Seed of the experiment.
+            repetition: Index of the repetition.
+        """
         check_seed(seed)
         return np.random.default_rng([seed, 1, repetition]).permutation(len(self.graphs))
 
 
-def draw_candidates(count: int, pool: int, seed: int) -> Indices:
-    """Draw ``pool`` of ``count`` rows, ascending; all of them if there are no more."""
+def draw_rows(count: int, pool: int, seed: int) -> Indices:
+    """Draw ``pool`` of ``count`` rows, ascending; all of them if there are no more.
+
+    Args:
+        count: Number of rows.
+        pool: Number of rows to draw.
+        seed: Seed of the draw.
+    """
     if count <= pool:
         return np.arange(count)
     check_seed(seed)
@@ -112,7 +123,7 @@ def run(
     _check_samples(task, draws, max(samples))
     used = np.unique(np.concatenate([task.candidates, *(draw[: max(samples)] for draw in draws)]))
     fits = [(n, c, r) for n in samples for c in range(len(setups)) for r in range(seeds)]
-    results: dict[tuple[int, int, int], Scores] = {}
+    results: dict[tuple[int, int, int], FitMetrics] = {}
     fit = _Fit(task, setups, seed, used)
     for place, scores in run_parallel(fit, fits, workers, __name__):
         results[fits[place]] = scores
@@ -120,7 +131,7 @@ def run(
             progress(len(results), len(fits))
     rows: list[Row] = []
     for n in samples:
-        reference: list[Scores] | None = None
+        reference: list[FitMetrics] | None = None
         for c, setup in enumerate(setups):
             found = [results[n, c, repetition] for repetition in range(seeds)]
             reference = reference or found
@@ -140,7 +151,7 @@ def run(
 
 def run_fits(
     task: RankingTask, setup: PredictorSetup, *, samples: Sequence[int], seeds: int, seed: int
-) -> dict[int, list[Scores]]:
+) -> dict[int, list[FitMetrics]]:
     """Metrics of one predictor on every draw, with the draws of `run`.
 
     Args:
@@ -176,7 +187,7 @@ class _Fit:
         self._task, self._setups, self._seed = task, setups, seed
         self._views = _FeatureCache(task, used)
 
-    def __call__(self, samples: int, setup: int, repetition: int) -> Scores:
+    def __call__(self, samples: int, setup: int, repetition: int) -> FitMetrics:
         """The metrics of ``setups[setup]`` on the first ``samples`` of a repetition."""
         one = self._setups[setup]
         try:
@@ -231,7 +242,7 @@ def _one_fit(
     setup: PredictorSetup,
     samples: Indices,
     seed: list[int],
-) -> Scores:
+) -> FitMetrics:
     """Metrics of one predictor fitted on one draw."""
     number = int(np.random.SeedSequence(seed).generate_state(1)[0]) % 2**31
     predictor = setup.predictor.reseeded(number)
@@ -257,18 +268,18 @@ def _one_fit(
     }
 
 
-def _choice(task: RankingTask, row: int) -> Scores:
+def _choice(task: RankingTask, row: int) -> FitMetrics:
     picked = float(task.true_scores[row])
     bias = global_bias(picked, float(task.true_scores.max()))
     return {"picked_score": picked, "global_bias": bias}
 
 
-def _best_sample(task: RankingTask, samples: Indices) -> Scores:
+def _best_sample(task: RankingTask, samples: Indices) -> FitMetrics:
     """Baseline without a predictor: the best sample."""
     return _choice(task, int(samples[best(task.train_scores[samples], 1)[0]]))
 
 
-def _random_pick(task: RankingTask, draw: Indices, n: int) -> Scores:
+def _random_pick(task: RankingTask, draw: Indices, n: int) -> FitMetrics:
     """Baseline without a predictor: the first candidate after the samples."""
     rest = draw[n:]
     return _choice(task, int(rest[np.isin(rest, task.candidates)][0]))
@@ -278,8 +289,8 @@ def _row(
     name: str,
     encoder: str,
     n: int,
-    scores: Sequence[Scores],
-    reference: Sequence[Scores] | None = None,
+    scores: Sequence[FitMetrics],
+    reference: Sequence[FitMetrics] | None = None,
 ) -> Row:
     def over_seeds(metric: str) -> Interval:
         return mean_interval([score[metric] for score in scores])

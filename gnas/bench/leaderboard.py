@@ -133,7 +133,7 @@ class BenchFile:
 
 
 @dataclass(frozen=True)
-class Entry:
+class LeaderboardRow:
     """A row of a leaderboard."""
 
     rank: int | None
@@ -162,7 +162,7 @@ class Leaderboard:
     samples: int | None
     """Number of training samples (predictors) or queries (searchers; None: the whole budget)."""
     are_accs: bool
-    entries: tuple[Entry, ...]
+    entries: tuple[LeaderboardRow, ...]
 
     @property
     def metrics(self) -> Mapping[str, Metric]:
@@ -242,7 +242,7 @@ def leaderboard(
     if metric not in kind.metrics:
         raise ConfigError(unknown_name("metric", metric, kind.metrics))
     samples = _samples(files, kind, metric, samples)
-    entries: dict[tuple[Any, ...], Entry] = {}
+    entries: dict[tuple[Any, ...], LeaderboardRow] = {}
     for file in files:
         for row in file.rows:
             if "samples" in row and row["samples"] != samples:
@@ -252,12 +252,14 @@ def leaderboard(
             key = (name, *(None if v is None else (v.mean, str(v.low)) for v in values.values()))
             known = entries.get(key)
             places = tuple(dict.fromkeys([*(known.files if known else ()), file.path]))
-            entries[key] = Entry(None, name, places, values)
+            entries[key] = LeaderboardRow(None, name, places, values)
     better = kind.metrics[metric].better
     valued = [entry for entry in entries.values() if entry.values[metric] is not None]
     valued.sort(key=lambda entry: _mean(entry, metric), reverse=better == "higher")
     ranked = [
-        Entry(1 + sum(_beats(a, b, metric, better) for a in valued), b.name, b.files, b.values)
+        LeaderboardRow(
+            1 + sum(_beats(a, b, metric, better) for a in valued), b.name, b.files, b.values
+        )
         for b in valued
     ]
     ranked += [entry for entry in entries.values() if entry.values[metric] is None]
@@ -314,13 +316,13 @@ def _samples(
     return samples
 
 
-def _mean(entry: Entry, metric: str) -> float:
+def _mean(entry: LeaderboardRow, metric: str) -> float:
     value = entry.values[metric]
     assert value is not None
     return value.mean
 
 
-def _beats(left: Entry, right: Entry, metric: str, better: Better) -> bool:
+def _beats(left: LeaderboardRow, right: LeaderboardRow, metric: str, better: Better) -> bool:
     if better == "higher":
         return _mean(left, metric) > _mean(right, metric)
     return _mean(left, metric) < _mean(right, metric)

@@ -12,10 +12,10 @@ import torch
 from numpy.typing import NDArray
 
 from gnas.bench.config import NASBench101Bench, encoders_of
-from gnas.bench.experiment import RankingTask, draw_candidates, run
+from gnas.bench.experiment import RankingTask, draw_rows, run
 from gnas.bench.result import BenchResult
 from gnas.bench.setups import EXACT, own_files, predictor_setups
-from gnas.bench.tables import name_of, open_table
+from gnas.bench.tables import open_table, scores_name
 from gnas.data.tables import BenchmarkTable
 from gnas.graphs import DenseBatch, distinct, graph_keys
 from gnas.metrics import agreement_between_runs, group_means, kendall_tau, noise_ceiling
@@ -80,7 +80,7 @@ def bench_nasbench101(
         progress=progress,
         workers=workers,
     )
-    names = {split: name_of(table.select(f"{split}_acc")) for split in ("val", "test")}
+    names = {split: scores_name(table.select(f"{split}_acc")) for split in ("val", "test")}
     ceiling, meaning = _ceiling(task, names, fixed=config.ops == "fixed")
     return BenchResult(
         command="bench nasbench101",
@@ -117,7 +117,7 @@ def make_task(
         visible_graphs=hide_operations(graphs) if config.ops == "fixed" else graphs,
         train_scores=table.val_acc()[rows],
         true_scores=table.test_acc()[rows],
-        candidates=draw_candidates(len(rows), config.pool, config.seed),
+        candidates=draw_rows(len(rows), config.pool, config.seed),
     )
 
 

@@ -13,7 +13,7 @@ from gnas.bench.config import NASBench201Bench
 from gnas.bench.experiment import RankingTask, Values, run
 from gnas.bench.result import BenchResult
 from gnas.bench.setups import EXACT, own_files, predictor_setups
-from gnas.bench.tables import IMAGES, name_of, open_table
+from gnas.bench.tables import IMAGES, open_table, scores_name
 from gnas.data.tables import BenchmarkTable
 from gnas.errors import ConfigError
 from gnas.graphs import DenseBatch, graph_keys, live_nodes
@@ -139,7 +139,7 @@ def scores(table: BenchmarkTable, dataset: str, column: str | None) -> tuple[str
     if column is None:
         images, _ = IMAGES[dataset]
         chosen = table.select("val_acc", dataset=images)
-        name, values, quantity = name_of(chosen), table.val_acc(dataset=images), "val_acc"
+        name, values, quantity = scores_name(chosen), table.val_acc(dataset=images), "val_acc"
     else:
         name, values = column, table.values(column)
         quantity = next(c.quantity for c in table.columns if c.name == column)

@@ -11,7 +11,7 @@ import torch
 from numpy.typing import NDArray
 
 from gnas.bench.config import NASGEMBench
-from gnas.bench.experiment import RankingTask, draw_candidates, run
+from gnas.bench.experiment import RankingTask, draw_rows, run
 from gnas.bench.result import BenchResult
 from gnas.bench.setups import (
     EXACT,
@@ -21,7 +21,7 @@ from gnas.bench.setups import (
     own_files,
     predictor_setups,
 )
-from gnas.bench.tables import name_of, open_table
+from gnas.bench.tables import open_table, scores_name
 from gnas.data.tables import BenchmarkTable
 from gnas.encoders import NASGEMEncoder, load_encoder
 from gnas.metrics import agreement_between_runs, noise_ceiling
@@ -75,7 +75,7 @@ def bench_nasgem(
     start = time.monotonic()
     table = open_table(NASGEM, config.table, config.data_dir)
     scores = [table.val_acc(), table.test_acc()]
-    names = [name_of(table.select(f"{split}_acc")) for split in ("val", "test")]
+    names = [scores_name(table.select(f"{split}_acc")) for split in ("val", "test")]
     if config.equal_macs:
         scores = [at_equal_macs(one, table.values("macs")) for one in scores]
         names = [f"{name} at equal MACs" for name in names]
@@ -84,7 +84,7 @@ def bench_nasgem(
         visible_graphs=table.graphs.pad_to(NASGEM().max_nodes),
         train_scores=scores[0],
         true_scores=scores[1],
-        candidates=draw_candidates(len(table), NASGEM_POOL, config.seed),
+        candidates=draw_rows(len(table), NASGEM_POOL, config.seed),
         smoothness=True,
     )
     results = run(

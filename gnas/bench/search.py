@@ -13,7 +13,7 @@ import numpy as np
 from gnas import __version__
 from gnas.bench.config import SearchBench
 from gnas.bench.search_runs import SearchLog, SearchTrajectory, run_searches
-from gnas.bench.tables import name_of, open_table
+from gnas.bench.tables import open_table, scores_name
 from gnas.data.tables import BenchmarkTable
 from gnas.errors import ConfigError
 from gnas.evaluate import TableEvaluator
@@ -157,7 +157,7 @@ def _open(config: SearchBench) -> tuple[BenchmarkTable, TableEvaluator, dict[str
             f"table, but got {config.budget}"
         )
     columns = {
-        f"{split}_column": name_of(
+        f"{split}_column": scores_name(
             table.select(f"{split}_acc", dataset=images, epochs=config.epochs)
         )
         for split, images in (("val", val), ("test", test))

@@ -60,6 +60,10 @@ class SearchLog:
     def check(self, budget: int, networks: int) -> None:
         """Check that every search made ``budget`` queries with valid indices.
 
+        Args:
+            budget: Number of queries per search.
+            networks: Number of the evaluator's networks.
+
         Raises:
             DataError: one has not.
         """

@@ -25,7 +25,7 @@ from torch_geometric.data import Data
 
 from gnas import __version__
 from gnas.bench.config import DARTS, METHODS, RANDOM, SupernetBench
-from gnas.bench.tables import IMAGES, name_of, open_table
+from gnas.bench.tables import IMAGES, open_table, scores_name
 from gnas.data.fitting import check_batch
 from gnas.data.splits import SearchImages, open_images, search_loaders, split_evenly
 from gnas.data.tables import BenchmarkTable
@@ -41,7 +41,7 @@ from gnas.search.toponas import (
     ToponasConfig,
     search_toponas,
 )
-from gnas.search.toponas.plan import SearchPlan
+from gnas.search.toponas.plan import ToponasPlan
 from gnas.search.toponas.where import search_space
 from gnas.spaces import NASBench201
 from gnas.spaces.nasbench201 import EDGES
@@ -257,7 +257,7 @@ def _under_way(folder: Path, method: str, seed: int) -> Path:
 class _Searches:
     """Searches by method and seed, in any process."""
 
-    plans: Mapping[tuple[str, int], SearchPlan]
+    plans: Mapping[tuple[str, int], ToponasPlan]
     images: SearchImages
     folder: Path | None
     device: str
@@ -352,17 +352,17 @@ def one_shot_accuracies(
     x, y = x.to(device), y.to(device)
     pieces = math.ceil(len(y) / config.batch_size)
     shown = [*zip(x.tensor_split(pieces), y.tensor_split(pieces), strict=True)]
-    targets = torch.tensor([j for _, j in form.edges], device=device)
+    targets = torch.tensor([j for _, j in form.edges], device=device)  # [E]
     found = []
     for graph in cells:
-        codes = torch.tensor(space.codes(graph), device=device)
-        present = (codes > 0).float()
+        codes = torch.tensor(space.codes(graph), device=device)  # [E]
+        present = (codes > 0).float()  # [E]
         weights = MixedWeights(
             F.one_hot((codes - 1).clamp_min(0), len(form.ops)).float() * present[:, None],
             present,
         )
         if config.edge_norm:
-            entering = (targets[:, None] == targets).float() @ present
+            entering = (targets[:, None] == targets).float() @ present  # [E]
             weights = MixedWeights(weights.ops, present / entering.clamp_min(1))
         right = sum(
             int((result.bilevel.supernet(a, weights).argmax(1) == b).sum()) for a, b in shown
@@ -402,8 +402,8 @@ class Judge:
         ordered = np.sort(self.test)[::-1]
         self.ranks = 1 + np.searchsorted(-ordered, -self.test, side="left")
         self.columns = {
-            "val_column": name_of(self.table.select("val_acc", dataset=val)),
-            "test_column": name_of(self.table.select("test_acc", dataset=test)),
+            "val_column": scores_name(self.table.select("val_acc", dataset=val)),
+            "test_column": scores_name(self.table.select("test_acc", dataset=test)),
             "other": self.other_name if self.other is not None else None,
         }
 

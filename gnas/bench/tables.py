@@ -37,7 +37,7 @@ def open_table(space: Space | type[Space], table: str, data_dir: str | None) -> 
     return found
 
 
-def name_of(columns: Sequence[Column]) -> str:
+def scores_name(columns: Sequence[Column]) -> str:
     """Name of the scores computed by `BenchmarkTable.metric` from columns.
 
     Args:

@@ -14,7 +14,7 @@ from scipy.stats import spearmanr
 from torch_geometric.data import Data
 
 from gnas.bench.config import TopologyBench
-from gnas.bench.tables import IMAGES, name_of, open_table
+from gnas.bench.tables import IMAGES, open_table, scores_name
 from gnas.data.tables import BenchmarkTable
 from gnas.graphs import DenseBatch, architecture, graph_hash, prune
 from gnas.spaces import NASBench201
@@ -95,7 +95,7 @@ def accuracies(table: BenchmarkTable, config: TopologyBench) -> tuple[str, Float
     """Name and mean over runs of the accuracy that the config names, fractions [N]."""
     images = IMAGES[config.dataset][("val", "test").index(config.split)]
     quantity = f"{config.split}_acc"
-    name = name_of(table.select(quantity, dataset=images, epochs=config.epochs))
+    name = scores_name(table.select(quantity, dataset=images, epochs=config.epochs))
     return name, table.metric(quantity, dataset=images, epochs=config.epochs)
 
 

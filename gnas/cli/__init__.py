@@ -38,7 +38,7 @@ from gnas.cli import (
     worker,
 )
 from gnas.cli.output import set_up_logging, until_end
-from gnas.command_line import recorded
+from gnas.command_line import override_command_line
 from gnas.errors import GnasError
 from gnas.printable import printable
 from gnas.runs import NOTICE
@@ -70,7 +70,7 @@ class Commands(TyperGroup):
     def invoke(self, ctx: Any) -> Any:
         """Run the command; see the module's exit codes."""
         try:
-            with recorded(ctx.meta[__name__]), until_end, _plain_usage_errors():
+            with override_command_line(ctx.meta[__name__]), until_end, _plain_usage_errors():
                 return super().invoke(ctx)
         except KeyboardInterrupt as stop:
             raise _fail(ctx, _with_notes("interrupted", stop), INTERRUPTED) from None

@@ -31,7 +31,7 @@ SpaceOption = Annotated[
 ]
 
 
-class Architecture(NamedTuple):
+class ArchitectureArgument(NamedTuple):
     """An architecture that a command was given."""
 
     space: Space
@@ -52,7 +52,7 @@ def read_architecture(
     *,
     member: int | None = None,
     epoch: int | None = None,
-) -> Architecture:
+) -> ArchitectureArgument:
     """The architecture in a text, a file or a run's folder.
 
     A file may hold the text, a genotype as JSON, or be a run's ``result.json``, which names its
@@ -81,7 +81,7 @@ def read_architecture(
         found, graph = in_notation(_read(what)[0] if is_path else what, notation)
         if own is not None:
             own.validate(graph)
-        return Architecture(own or found, graph, "")
+        return ArchitectureArgument(own or found, graph, "")
     if epoch is not None:
         text, record = _epoch(Path(what), epoch)
     else:
@@ -92,7 +92,7 @@ def read_architecture(
     elif own is None:
         own = space_of_text(text)
         note = f"taken for an architecture of {own!r}; --space names another"
-    return Architecture(own, own.from_str(text), note)
+    return ArchitectureArgument(own, own.from_str(text), note)
 
 
 def is_text(what: str) -> bool:

@@ -13,7 +13,7 @@ import typer
 from gnas.cli.output import check_writable, report_console, write_json
 
 if TYPE_CHECKING:
-    from gnas.bench.leaderboard import Entry, Leaderboard, Metric
+    from gnas.bench.leaderboard import Leaderboard, LeaderboardRow, Metric
 
 TEXTS = ("what", "file")
 SHOWN, NARROW_SHOWN = 6, 2
@@ -144,7 +144,7 @@ def _is_percent(board: Leaderboard, metric: Metric) -> bool:
     return metric.is_acc and board.are_accs
 
 
-def _cell(board: Leaderboard, entry: Entry, name: str) -> str:
+def _cell(board: Leaderboard, entry: LeaderboardRow, name: str) -> str:
     value = entry.values[name]
     if value is None:
         return "-"

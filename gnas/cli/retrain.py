@@ -29,7 +29,7 @@ from gnas.data.names import TrainDataset as Dataset
 if TYPE_CHECKING:
     from rich.console import Console
 
-    from gnas.cli.architectures import Architecture
+    from gnas.cli.architectures import ArchitectureArgument
     from gnas.retrain.plan import RetrainPlan
     from gnas.training.recording import Progress
 
@@ -144,7 +144,7 @@ def _tell(
     result: dict[str, Any],
     plan: RetrainPlan,
     folder: Path,
-    found: Architecture | None,
+    found: ArchitectureArgument | None,
     json: str | None,
 ) -> None:
     """Print the result, and what comes next."""

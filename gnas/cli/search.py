@@ -34,7 +34,7 @@ if TYPE_CHECKING:
     from rich.console import Console
 
     from gnas.loggers import RunLogger
-    from gnas.search.toponas.plan import SearchPlan, Selection
+    from gnas.search.toponas.plan import Selection, ToponasPlan
     from gnas.search.toponas.run import ToponasResult
     from gnas.search.toponas.selection import Accuracies
     from gnas.training.recording import Progress
@@ -218,12 +218,12 @@ def _planned(
     own: Mapping[str, Any],
     changes: Mapping[str, Any],
     chosen: dict[str, Any] | None,
-) -> tuple[SearchPlan, Selection | None]:
+) -> tuple[ToponasPlan, Selection | None]:
     """The plan of a search or of the run that is resumed; with ``chosen``, the protocol too.
 
     Args:
         resume: The run's folder.
-        own: What `plan_search` takes by name; of a resumed run only ``dataset`` is asked for.
+        own: Arguments of `plan_search`; a resumed run uses only ``dataset``.
         changes: Settings.
         chosen: Fields of the protocol of several searches, None without it.
     """
@@ -249,7 +249,7 @@ def _planned(
 
 
 def _select(
-    plan: SearchPlan,
+    plan: ToponasPlan,
     protocol: Selection,
     folder: Path,
     resume: bool,
@@ -281,7 +281,7 @@ def _select(
         write_json(json, result)
 
 
-def _new_folder(plan: SearchPlan) -> Path:
+def _new_folder(plan: ToponasPlan) -> Path:
     """The folder of a run that has none of its own choice."""
     stamp = time.strftime("%Y%m%d-%H%M%S")
     return Path("runs") / f"toponas-{plan.images.dataset}-{stamp}"

@@ -142,7 +142,7 @@ def _agreement(
     """Agreement in one score; values and groups [M] of the cells that share a function."""
     from scipy.stats import chi2, rankdata
 
-    known = ~np.isnan(values)
+    known = ~np.isnan(values)  # [M]
     values, group = values[known], group[known]
     _, group, count = np.unique(group, return_inverse=True, return_counts=True)
     group = group.reshape(-1)
@@ -152,8 +152,8 @@ def _agreement(
     freedom = len(values) - functions
     if freedom < MIN_CELLS or np.ptp(values) == 0:
         return None
-    ranks = rankdata(values)
-    sizes = np.bincount(group)
+    ranks = rankdata(values)  # [K], those that share a function
+    sizes = np.bincount(group)  # [groups]
     means = np.bincount(group, ranks) / np.maximum(sizes, 1)
     within = float(((ranks - means[group]) ** 2).sum()) / freedom
     share = within / float(ranks.var(ddof=1))

@@ -121,6 +121,12 @@ IMAGENET = Normalization((123.675, 116.28, 103.53), (58.395, 57.12, 57.375))
 def random_crop_flip(x: Tensor, padding: int, flip: bool, generator: torch.Generator) -> Tensor:
     """Random crops of the black-padded images, mirrored with probability 1/2 if ``flip``.
 
+    Args:
+        x: Images [B, C, H, W].
+        padding: Pixels of black padding on each side.
+        flip: Whether to mirror images at random.
+        generator: Source of randomness.
+
     Shapes:
         [B, C, H, W] -> [B, C, H, W], of any type, on x's device.
     """
@@ -145,6 +151,12 @@ def cutout(x: Tensor, length: int, order: BatchSchedule, number: int) -> Tensor:
 
     Its centre is any pixel; what lies beyond the border is lost. Source: DeVries and Taylor,
     Improved Regularization of Convolutional Neural Networks with Cutout, 2017.
+
+    Args:
+        x: Normalised images [B, C, H, W] of this process.
+        length: Side of the square in pixels; 0 cuts nothing out.
+        order: Schedule of the batches.
+        number: Index of the batch.
 
     Shapes:
         [B, C, H, W] -> [B, C, H, W], this process's images of the batch.

@@ -156,10 +156,13 @@ class BenchmarkTable:
     ) -> Floats:
         """Every run of a quantity, float64 [N, R], NaN where an architecture has fewer runs.
 
-        Args and errors: see `select`.
+        Args:
+            quantity: Quantity of the columns, for example "val_acc".
+            dataset: Images of the columns; None if the table has one data set.
+            epochs: Epochs of the trainings; None takes the longest.
 
         Raises:
-            ConfigError: there is only a mean over runs.
+            ConfigError: as for `select`, or there is only a mean over runs.
         """
         chosen = self.select(quantity, dataset=dataset, epochs=epochs)
         single = sorted((c for c in chosen if c.run is not None), key=lambda c: c.run or 0)
@@ -215,7 +218,13 @@ class BenchmarkTable:
         dataset: str | None = None,
         epochs: int | None = None,
     ) -> Floats:
-        """Validation accuracy of every architecture, fraction [N]; see `metric`."""
+        """Validation accuracy of every architecture, fraction [N]; see `metric`.
+
+        Args:
+            run: Number of the run, or "mean" over the runs.
+            dataset: Images of the accuracies; None if the table has one data set.
+            epochs: Epochs of the trainings; None takes the longest.
+        """
         return self.metric("val_acc", run, dataset=dataset, epochs=epochs)
 
     def test_acc(
@@ -225,7 +234,13 @@ class BenchmarkTable:
         dataset: str | None = None,
         epochs: int | None = None,
     ) -> Floats:
-        """Test accuracy of every architecture, fraction [N]; see `metric`."""
+        """Test accuracy of every architecture, fraction [N]; see `metric`.
+
+        Args:
+            run: Number of the run, or "mean" over the runs.
+            dataset: Images of the accuracies; None if the table has one data set.
+            epochs: Epochs of the trainings; None takes the longest.
+        """
         return self.metric("test_acc", run, dataset=dataset, epochs=epochs)
 
     def index_of(self, architecture: Data | str) -> int:
@@ -293,6 +308,10 @@ def digests_of(graphs: DenseBatch) -> NDArray[np.uint8]:
 
 def check_values(column: Column, values: NDArray[Any]) -> None:
     """Check the values of one column; NaN (a missing run) is allowed.
+
+    Args:
+        column: Metadata of the column.
+        values: Its values [N].
 
     Raises:
         DataError: a value is infinite, or an accuracy is not a fraction.

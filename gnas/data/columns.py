@@ -154,7 +154,7 @@ class Provenance:
         """The space of the architectures, where one is needed.
 
         Args:
-            given: What the reader takes it for; the table's own name and arguments, as far as it
+            given: Expected space of the reader; the table's own name and arguments, as far as it
                 has them, must be the same.
 
         Raises:

@@ -110,6 +110,10 @@ def as_data_error(path: Path, what: str) -> Iterator[None]:
 def read_json(path: Path, what: str) -> Any:
     """Read a JSON file; see `read_text`.
 
+    Args:
+        path: The file.
+        what: Expected content, for messages.
+
     Raises:
         MissingDataError: there is no such file.
         DataError: it cannot be read, or is no JSON.
@@ -123,6 +127,10 @@ def read_json_lines(path: Path, what: str) -> list[dict[str, Any]]:
     """Read a JSON Lines file of objects; see `read_text`.
 
     An incomplete last line after others, left by a killed or concurrent writer, is ignored.
+
+    Args:
+        path: The file.
+        what: Expected content, for messages.
 
     Raises:
         MissingDataError: there is no such file.
@@ -140,6 +148,10 @@ def read_json_lines(path: Path, what: str) -> list[dict[str, Any]]:
 
 def check_regular(path: Path, what: str) -> None:
     """Check that an existing path is a regular file, not a pipe that would block.
+
+    Args:
+        path: The file.
+        what: Expected content, for messages.
 
     Raises:
         DataError: it is not.

@@ -231,6 +231,11 @@ CIFAR10_READING = Reading(frozenset({(32, 32)}))
 def cifar10(folder: Path, image_size: int, *, train: bool = True) -> tuple[Tensor, Tensor]:
     """CIFAR-10 as torchvision keeps it in ``folder``: training or test images.
 
+    Args:
+        folder: Folder of torchvision's copy.
+        image_size: Side of the images in pixels.
+        train: Whether to read the training images instead of the test images.
+
     Shapes:
         pixels uint8 [N, 3, image_size, image_size], labels int64 [N].
 
@@ -275,6 +280,10 @@ def _read(source: str | Path, image_size: int | None) -> TrainAndTest:
 
 def resize(x: Tensor, size: int) -> Tensor:
     """Images at ``size`` x ``size``: area means when shrinking, bilinear when growing.
+
+    Args:
+        x: Images [N, C, H, W].
+        size: Side of the resized images in pixels.
 
     Shapes:
         uint8 [N, C, H, W] -> uint8 [N, C, size, size].

@@ -54,6 +54,10 @@ _LATER_FACTS = ("space_args",)
 def write_parquet(table: BenchmarkTable, path: Path) -> None:
     """Write a table whole or not at all; values that float32 holds exactly take four bytes.
 
+    Args:
+        table: The table.
+        path: The file.
+
     Raises:
         DataError: the table breaks a rule of the format, or the file cannot be written.
     """
@@ -196,6 +200,10 @@ def read_schema(path: Path) -> pa.Schema:
 def read_columns(path: Path, names: list[str]) -> pa.Table:
     """The named columns of a Parquet file, page checksums verified.
 
+    Args:
+        path: The file.
+        names: Names of the columns.
+
     Raises:
         DataError: the file is damaged, or a column is missing.
     """
@@ -204,6 +212,10 @@ def read_columns(path: Path, names: list[str]) -> pa.Table:
 
 def read_texts(path: Path, name: str) -> list[str]:
     """A column of texts; each is looked at before any is repeated in memory.
+
+    Args:
+        path: The file.
+        name: Name of the column.
 
     Raises:
         DataError: the file is damaged, or the column is missing, of another type, has gaps or
@@ -234,6 +246,10 @@ def read_texts(path: Path, name: str) -> list[str]:
 
 def read_lists(path: Path, name: str) -> list[str]:
     """A column of lists as texts, a few rows at a time, until they are too many.
+
+    Args:
+        path: The file.
+        name: Name of the column.
 
     Raises:
         DataError: the file is damaged, or its lists take too much memory.

@@ -22,7 +22,12 @@ def data_folder(data_dir: str | Path | None = None) -> Path:
 
 
 def table_path(path_or_name: str | Path, *, data_dir: str | Path | None = None) -> Path:
-    """The file of a table; see `find_table`, which says when it is a stand-in."""
+    """The file of a table; see `find_table`, which says when it is a stand-in.
+
+    Args:
+        path_or_name: A file, or the name of a table.
+        data_dir: Folder of tables to look in first.
+    """
     name = str(path_or_name)
     if isinstance(path_or_name, Path) or os.sep in name or Path(name).suffix or name == ".":
         path = Path(path_or_name).expanduser()

@@ -63,9 +63,9 @@ def split_evenly(labels: Tensor, num_parts: int, seed: int) -> tuple[Tensor, ...
         DataError: a class has fewer images than there are parts.
     """
     generator = torch.Generator().manual_seed(check_seed(seed))
-    shuffled = torch.randperm(len(labels), generator=generator)
-    by_class = shuffled[torch.argsort(labels[shuffled], stable=True)]
-    counts = torch.bincount(labels)
+    shuffled = torch.randperm(len(labels), generator=generator)  # [N]
+    by_class = shuffled[torch.argsort(labels[shuffled], stable=True)]  # [N]
+    counts = torch.bincount(labels)  # [classes]
     few = torch.nonzero((counts > 0) & (counts < num_parts)).flatten().tolist()
     if few or len(labels) == 0:
         found = f"class {few[0]} has {int(counts[few[0]])}" if few else "there is none"
@@ -120,7 +120,12 @@ class SearchImages:
         self._facts = facts or {}
 
     def resplit(self, num_parts: int, seed: int) -> SearchImages:
-        """The same images, not copied, in other parts."""
+        """The same images, not copied, in other parts.
+
+        Args:
+            num_parts: Number of parts.
+            seed: Seed of the split.
+        """
         return SearchImages(
             replace(self.config, seed=seed),
             self._source,

@@ -47,6 +47,10 @@ def write_subset(images: ImageList, path: Path) -> str:
 
     The checksum file is what ``sha256sum --check`` reads.
 
+    Args:
+        images: The listed images.
+        path: The file of the list.
+
     Raises:
         DataError: writing failed, or a file's name has a line break.
     """

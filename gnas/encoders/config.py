@@ -44,7 +44,7 @@ class EncoderConfig:
     vocabulary: Vocabulary | None = None
     """Vocabulary of a custom space; None for a space in `gnas.spaces.SPACES`."""
     features: tuple[Feature, ...] = ("adjacency",)
-    """What the network reads: the upper triangle of the adjacency matrix, op
+    """Input features of the network: the upper triangle of the adjacency matrix, op
     one-hots, degree histograms, hashed histograms of Weisfeiler-Lehman labels."""
     canonical: bool = False
     """Sort the nodes first (`canonical_order`), so that numbering hardly matters."""

@@ -32,7 +32,7 @@ class GraphEncoder(nn.Module, Pretrained, Encoder):
     Args:
         config: The recipe. Weights are random, seeded by it, until `pretrain` or a predictor
             trains them.
-        name: What results call this encoder.
+        name: Name of this encoder in results.
 
     Example:
         >>> from gnas.spaces import NASBench201

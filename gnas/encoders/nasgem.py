@@ -173,18 +173,18 @@ def _random_projection(config: EncoderConfig, width: int, generator: torch.Gener
     Round 0 goes through an isometry, if it fits, later rounds through a Gaussian projection onto
     what that leaves free; all other columns are zero.
     """
-    matrix = torch.zeros(config.dim, width)
+    matrix = torch.zeros(config.dim, width)  # [d, F]
     if "wl" not in config.features:
         return matrix
     first = first_label_columns(config)
     exact, rest = first.stop - first.start, later_rounds(config) * config.wl_buckets
-    basis, _ = torch.linalg.qr(torch.randn(config.dim, config.dim, generator=generator))
+    basis, _ = torch.linalg.qr(torch.randn(config.dim, config.dim, generator=generator))  # [d, d]
     kept = exact if exact <= 3 * config.dim // 4 else 0
     if kept:
         matrix[:, first] = basis[:, :exact]
     else:
         matrix[:, first] = torch.randn(config.dim, exact, generator=generator) / config.dim**0.5
-    free = basis[:, kept:]
+    free = basis[:, kept:]  # [d, d - kept]
     gaussian = torch.randn(free.shape[1], rest, generator=generator) / free.shape[1] ** 0.5
     matrix[:, first.stop : first.stop + rest] = free @ gaussian
     return matrix

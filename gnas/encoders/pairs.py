@@ -39,14 +39,27 @@ def space_of(config: EncoderConfig, space: Space | None = None) -> Space:
 def independent_pairs(
     space: Space, count: int, rng: np.random.Generator
 ) -> tuple[DenseBatch, DenseBatch]:
-    """``count`` pairs of independent draws (each of its own density, if the space has any)."""
+    """``count`` pairs of independent draws (each of its own density, if the space has any).
+
+    Args:
+        space: Space of the graphs.
+        count: Number of pairs.
+        rng: Source of randomness.
+    """
     return space.sample_batch(count, rng), space.sample_batch(count, rng)
 
 
 def near_pairs(
     space: Space, config: EncoderConfig, count: int, rng: np.random.Generator
 ) -> tuple[DenseBatch, DenseBatch]:
-    """``count`` pairs of a draw and the same graph after 1 to ``config.max_edits`` edits."""
+    """``count`` pairs of a draw and the same graph after 1 to ``config.max_edits`` edits.
+
+    Args:
+        space: Space of the graphs.
+        config: Encoder configuration: the kind and number of edits.
+        count: Number of pairs.
+        rng: Source of randomness.
+    """
     first = space.sample_batch(count, rng)
     edits = rng.integers(1, config.max_edits + 1, size=count)
     if config.near == "flips":
@@ -88,6 +101,10 @@ def permuted(batch: DenseBatch, rng: np.random.Generator) -> DenseBatch:
     Kahn's algorithm with a random choice among the ready nodes. Node 0, where data enters, stays
     first; the last node of a graph with operations on edges, where it leaves, stays last, as does
     padding.
+
+    Args:
+        batch: N graphs.
+        rng: Source of randomness.
 
     Shapes:
         N architectures -> N architectures.

@@ -145,7 +145,12 @@ class TrainingEvaluator(Evaluator):
     def count(
         self, graphs: DenseBatch, names: Collection[str] | None = None
     ) -> dict[str, NDArray[np.float64]]:
-        """MACs of one image and parameters of each network, float64 [N]."""
+        """MACs of one image and parameters of each network, float64 [N].
+
+        Args:
+            graphs: N architectures.
+            names: Measures to count, of "macs" and "num_params"; None counts both.
+        """
         splits, build = self._opened()
         wanted = [name for name in COUNTED if names is None or name in names]
         if wanted == ["macs"] and self._space is not None:
@@ -233,6 +238,10 @@ class TrainingEvaluator(Evaluator):
 def network_size(space: Space, changes: Mapping[str, Any]) -> dict[str, Any]:
     """Fields of the config of a space's small networks that differ from its defaults.
 
+    Args:
+        space: Space of the architectures.
+        changes: Fields that differ from the defaults.
+
     Raises:
         UnsupportedError: architectures of the space have no network.
     """
@@ -258,7 +267,12 @@ def network_builder(
 
 
 def latency_ms(network: nn.Module, shape: tuple[int, int, int]) -> float:
-    """Median milliseconds of one image of shape [C, H, W] through the network, on one core."""
+    """Median milliseconds of one image of shape [C, H, W] through the network, on one core.
+
+    Args:
+        network: The network.
+        shape: Shape of one image, (C, H, W).
+    """
     image = torch.zeros(1, *shape)
     times = []
     was_training = network.training

@@ -11,7 +11,7 @@ EPS = 1e-5
 """Added to variances by every batch norm; PyTorch's default."""
 
 
-class Features(NamedTuple):
+class FeatureMap(NamedTuple):
     """A feature map whose batch norm is still to be applied: it means (value - mean) * rstd.
 
     Shapes:
@@ -39,7 +39,7 @@ class Block(NamedTuple):
 class Kernels(Protocol):
     """The passes that take nearly all of a supernet's time."""
 
-    def separable(self, x: Tensor, blocks: Sequence[Block]) -> list[Features]:
+    def separable(self, x: Tensor, blocks: Sequence[Block]) -> list[FeatureMap]:
         """Every edge's blocks one after another, each followed by a batch norm without weights.
 
         Shapes:
@@ -47,7 +47,7 @@ class Kernels(Protocol):
         """
         ...
 
-    def pools(self, x: Tensor, stride: int) -> tuple[Features, Features]:
+    def pools(self, x: Tensor, stride: int) -> tuple[FeatureMap, FeatureMap]:
         """3x3 max-pool and average pool (of the pixels inside), each followed by a batch norm.
 
         Shapes:
@@ -55,7 +55,7 @@ class Kernels(Protocol):
         """
         ...
 
-    def normalised(self, values: Sequence[Tensor]) -> list[Features]:
+    def normalised(self, values: Sequence[Tensor]) -> list[FeatureMap]:
         """Feature maps of one shape, each to be followed by a batch norm without weights.
 
         Shapes:
@@ -64,7 +64,7 @@ class Kernels(Protocol):
         ...
 
     def weighted_sum(
-        self, weights: Tensor, terms: Sequence[Features], *, fold: bool = False
+        self, weights: Tensor, terms: Sequence[FeatureMap], *, fold: bool = False
     ) -> Tensor:
         """Sum over K terms of ``weights[k]`` times the (normalised) feature map.
 

@@ -8,11 +8,11 @@ import torch
 from torch import Tensor
 
 from gnas.fused import operators
-from gnas.fused.features import EPS, Block, Features
+from gnas.fused.features import EPS, Block, FeatureMap
 from gnas.fused.library import REALS, unavailable
 
 
-def separable(x: Tensor, blocks: Sequence[Block]) -> list[Features]:
+def separable(x: Tensor, blocks: Sequence[Block]) -> list[FeatureMap]:
     """See `Kernels.separable`."""
     inputs = [_nhwc(x)]
     mean = rstd = None
@@ -22,24 +22,24 @@ def separable(x: Tensor, blocks: Sequence[Block]) -> list[Features]:
         )
         rstd = torch.rsqrt(var + EPS)
     assert mean is not None and rstd is not None, "at least one block"
-    return [Features(*part) for part in zip(inputs, mean, rstd, strict=True)]
+    return [FeatureMap(*part) for part in zip(inputs, mean, rstd, strict=True)]
 
 
-def pools(x: Tensor, stride: int) -> tuple[Features, Features]:
+def pools(x: Tensor, stride: int) -> tuple[FeatureMap, FeatureMap]:
     """See `Kernels.pools`."""
     highest, average, _, mean, var = operators.pools(_nhwc(x), stride)
     rstd = torch.rsqrt(var + EPS)
-    return Features(highest, mean[0], rstd[0]), Features(average, mean[1], rstd[1])
+    return FeatureMap(highest, mean[0], rstd[0]), FeatureMap(average, mean[1], rstd[1])
 
 
-def normalised(values: Sequence[Tensor]) -> list[Features]:
+def normalised(values: Sequence[Tensor]) -> list[FeatureMap]:
     """See `Kernels.normalised`; `weighted_sum` knows the moments' gradient."""
     values = [_nhwc(value) for value in values]
     mean, var = operators.moments(values)
-    return [Features(*part) for part in zip(values, mean, torch.rsqrt(var + EPS), strict=True)]
+    return [FeatureMap(*part) for part in zip(values, mean, torch.rsqrt(var + EPS), strict=True)]
 
 
-def weighted_sum(weights: Tensor, terms: Sequence[Features], *, fold: bool = False) -> Tensor:
+def weighted_sum(weights: Tensor, terms: Sequence[FeatureMap], *, fold: bool = False) -> Tensor:
     """See `Kernels.weighted_sum`.
 
     Args:

@@ -11,10 +11,10 @@ import torch
 from torch import Tensor
 from torch.nn import functional as F
 
-from gnas.fused.features import EPS, Block, Features
+from gnas.fused.features import EPS, Block, FeatureMap
 
 
-def separable(x: Tensor, blocks: Sequence[Block]) -> list[Features]:
+def separable(x: Tensor, blocks: Sequence[Block]) -> list[FeatureMap]:
     """See `Kernels.separable`."""
     edges = blocks[0].depthwise.size(0) // x.size(1)
     h = F.relu(x).repeat(1, edges, 1, 1)
@@ -33,22 +33,22 @@ def separable(x: Tensor, blocks: Sequence[Block]) -> list[Features]:
         h = F.conv2d(h, block.pointwise, groups=edges)
     mean, rstd = _moments(h)
     parts = (h.chunk(edges, 1), mean.chunk(edges), rstd.chunk(edges))
-    return [Features(*part) for part in zip(*parts, strict=True)]
+    return [FeatureMap(*part) for part in zip(*parts, strict=True)]
 
 
-def pools(x: Tensor, stride: int) -> tuple[Features, Features]:
+def pools(x: Tensor, stride: int) -> tuple[FeatureMap, FeatureMap]:
     """See `Kernels.pools`."""
     highest = F.max_pool2d(x, 3, stride, 1)
     average = F.avg_pool2d(x, 3, stride, 1, count_include_pad=False)
-    return Features(highest, *_moments(highest)), Features(average, *_moments(average))
+    return FeatureMap(highest, *_moments(highest)), FeatureMap(average, *_moments(average))
 
 
-def normalised(values: Sequence[Tensor]) -> list[Features]:
+def normalised(values: Sequence[Tensor]) -> list[FeatureMap]:
     """See `Kernels.normalised`."""
-    return [Features(value, *_moments(value)) for value in values]
+    return [FeatureMap(value, *_moments(value)) for value in values]
 
 
-def weighted_sum(weights: Tensor, terms: Sequence[Features], *, fold: bool = False) -> Tensor:
+def weighted_sum(weights: Tensor, terms: Sequence[FeatureMap], *, fold: bool = False) -> Tensor:
     """See `Kernels.weighted_sum`: batch norms are folded into the factors of the sum.
 
     ``fold`` changes nothing here.

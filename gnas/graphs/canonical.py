@@ -20,9 +20,9 @@ def canonical_order(batch: DenseBatch) -> DenseBatch:
     Shapes:
         N architectures -> N architectures, padding unchanged.
     """
-    edges = batch.adjacency.bool()
+    edges = batch.adjacency.bool()  # [N, n, n]
     size, n = batch.ops.shape
-    depth = torch.zeros(size, n, dtype=torch.int64)
+    depth = torch.zeros(size, n, dtype=torch.int64)  # [N, n]
     for j in range(1, n):
         depth[:, j] = ((depth[:, :j] + 1) * edges[:, :j, j]).amax(1)
     depth[batch.ops < 0] = n  # padding stays last

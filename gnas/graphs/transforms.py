@@ -102,16 +102,16 @@ class NodeOpsToEdgeOps(BaseTransform):  # type: ignore[misc]
         """
         adjacency, ops = to_adjacency(data)
         num_roles = int(data.x.size(1)) - self.num_edge_ops
-        is_op = ops >= num_roles
-        matrix: Tensor = adjacency.long()
+        is_op = ops >= num_roles  # [n]
+        matrix: Tensor = adjacency.long()  # [n, n]
         if not bool(((matrix.sum(0) == 1) & (matrix.sum(1) == 1))[is_op].all()):
             raise GraphError("every operation node must have exactly one input and one output")
         if bool(matrix[~is_op][:, ~is_op].any()) or bool(matrix[is_op][:, is_op].any()):
             raise GraphError("edges must join a feature map and an operation")
-        maps = (~is_op).nonzero().flatten()
+        maps = (~is_op).nonzero().flatten()  # [m]
         position = torch.zeros(len(ops), dtype=torch.int64)
         position[maps] = torch.arange(len(maps))
-        edges = torch.zeros(len(maps), len(maps), dtype=torch.int64)
+        edges = torch.zeros(len(maps), len(maps), dtype=torch.int64)  # [m, m]
         for v in is_op.nonzero().flatten().tolist():
             source, target = int(matrix[:, v].argmax()), int(matrix[v].argmax())
             edges[position[source], position[target]] = int(ops[v]) - num_roles + 1

@@ -146,7 +146,12 @@ class Predictor(RegressorMixin, BaseEstimator, ABC):  # type: ignore[misc]  # un
         return self
 
     def fit_features(self, rows: FeatureMatrix, scores: ArrayLike | Tensor) -> Self:
-        """As `fit`, on the rows [N, F] that ``features`` gave."""
+        """As `fit`, on the rows [N, F] that ``features`` gave.
+
+        Args:
+            rows: Feature matrix [N, F].
+            scores: Scores [N].
+        """
         _check_rows(rows)
         values = np.asarray(torch.as_tensor(scores).cpu() if torch.is_tensor(scores) else scores)
         if values.shape != (len(rows),):

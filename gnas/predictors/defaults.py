@@ -58,7 +58,7 @@ def default_predictor(
 
     Args:
         space: Space of the architectures.
-        prior: Where operations sit on edges, processes may begin with the features that mattered
+        prior: For operations on edges, processes may begin with the features that mattered
             for NAS-Bench-201's accuracies on CIFAR-100: a value for each column on this space, for
             each group of columns on others. It is knowledge about that benchmark; None begins
             with nothing.

@@ -18,7 +18,7 @@ from gnas.predictors.features import FeatureMatrix, Features
 from gnas.predictors.targets import NormalScores, Scores
 from gnas.predictors.wl import WLLabels, exponentiated_wl, label_counts
 
-Kernel = Literal["matern32", "matern52"]
+MaternKernel = Literal["matern32", "matern52"]
 HYPER_ROWS = 500
 """Choice: hyperparameters are fitted on at most this many rows; the fit is cubic in it."""
 STEPS = 12
@@ -99,7 +99,7 @@ class ARDGaussianProcess(Predictor):
         *,
         columns: Sequence[int] | None = None,
         relevance: Sequence[float] | None = None,
-        kernel: Kernel = "matern32",
+        kernel: MaternKernel = "matern32",
         length_scale: float = 2.0,
         length_std: float = SPREAD,
         tail_weight: float = 1.0,
@@ -198,27 +198,27 @@ class _Hyper:
     mean: float
 
 
-def _distance(left: Tensor, right: Tensor, kind: Kernel) -> Tensor:
+def _distance(left: Tensor, right: Tensor, kind: MaternKernel) -> Tensor:
     """Distances that `_matern` takes, of rows divided by their length scales: [N, F], [M, F]."""
     squares = left.square().sum(1)[:, None] + right.square().sum(1) - 2 * left @ right.t()
     return squares.clamp_min(1e-12).sqrt() * math.sqrt(5 if kind == "matern52" else 3)
 
 
-def _matern(distance: Tensor, kind: Kernel) -> Tensor:
+def _matern(distance: Tensor, kind: MaternKernel) -> Tensor:
     """Matern kernel of distances, of the same shape."""
     smooth = kind == "matern52"
     near = 1 + distance + (distance.square() / 3 if smooth else 0)
     return near * torch.exp(-distance)
 
 
-def _slope(distance: Tensor, kind: Kernel) -> Tensor:
+def _slope(distance: Tensor, kind: MaternKernel) -> Tensor:
     """-2 times the kernel's derivative by the squared distance of rows: of the same shape."""
     near = 5 / 3 * (1 + distance) if kind == "matern52" else 3.0
     return near * torch.exp(-distance)
 
 
 def _most_probable(
-    inputs: Tensor, targets: Tensor, kind: Kernel, prior_lengths: Tensor, length_std: float
+    inputs: Tensor, targets: Tensor, kind: MaternKernel, prior_lengths: Tensor, length_std: float
 ) -> _Hyper:
     """Maximum a posteriori of every column's length scale, the signal, the noise and the mean."""
     from scipy.optimize import minimize
@@ -241,7 +241,7 @@ def _most_probable(
 def _negative_log_posterior(
     inputs: Tensor,
     targets: Tensor,
-    kind: Kernel,
+    kind: MaternKernel,
     prior_lengths: Tensor,
     length_std: float,
     point: Scores,

@@ -26,7 +26,12 @@ MARGIN = 0.1
 
 
 def squared(predicted: Tensor, targets: Tensor) -> Tensor:
-    """Mean squared error: [..., N], [N] -> [...]."""
+    """Mean squared error: [..., N], [N] -> [...].
+
+    Args:
+        predicted: Predicted scores [..., N].
+        targets: Targets [N].
+    """
     return (predicted - targets).square().mean(-1)
 
 
@@ -34,6 +39,10 @@ def logistic(predicted: Tensor, targets: Tensor) -> Tensor:
     """Binary cross-entropy of "i is better than j", over the pairs of different targets.
 
     The probability that i is better is the logistic function of the difference of the scores.
+
+    Args:
+        predicted: Predicted scores [..., N].
+        targets: Targets [N].
 
     Shapes: [..., N], [N] -> [...]; 0 if no two targets differ. Memory grows with N squared.
     Source: Burges et al., Learning to Rank using Gradient Descent, ICML 2005; in predictors of
@@ -44,6 +53,11 @@ def logistic(predicted: Tensor, targets: Tensor) -> Tensor:
 
 def hinge(predicted: Tensor, targets: Tensor, *, margin: float = MARGIN) -> Tensor:
     """Hinge loss: shortfall of the better score from a ``margin`` above the other, over pairs.
+
+    Args:
+        predicted: Predicted scores [..., N].
+        targets: Targets [N].
+        margin: Required distance of the better score from the other.
 
     Shapes: [..., N], [N] -> [...]; 0 if no two targets differ. Memory grows with N squared.
     Source: Ning et al., GATES, ECCV 2020.
@@ -58,11 +72,15 @@ def list_mle(predicted: Tensor, targets: Tensor) -> Tensor:
     from the paper: equal targets are drawn among each other (Breslow's rule), so that their
     order in the list does not matter.
 
+    Args:
+        predicted: Predicted scores [..., N].
+        targets: Targets [N].
+
     Shapes: [..., N], [N] -> [...].
     Source: Xia et al., Listwise Approach to Learning to Rank (ListMLE), ICML 2008.
     """
-    ascending, order = targets.sort()
-    left = predicted[..., order].logcumsumexp(-1)
+    ascending, order = targets.sort()  # [N] each
+    left = predicted[..., order].logcumsumexp(-1)  # [..., N]
     last = torch.searchsorted(ascending, ascending, right=True) - 1  # of those with its target
     return (left[..., last] - predicted[..., order]).mean(-1)
 
@@ -86,10 +104,14 @@ def get_loss(name: str) -> Loss:
 def affine_match(predicted: Tensor, targets: Tensor) -> tuple[Tensor, Tensor]:
     """The line that gives scores the mean and deviation of their targets, and keeps their order.
 
+    Args:
+        predicted: Predicted scores [..., N].
+        targets: Targets [N].
+
     Shapes: [..., N], [N] -> slope > 0 [...] and intercept [...]; the slope is 1 where all scores
     are equal.
     """
-    spread = predicted.std(-1, correction=0)
+    spread = predicted.std(-1, correction=0)  # [...]
     tiny = torch.finfo(predicted.dtype).eps * predicted.abs().amax(-1)
     slope = torch.where(spread > tiny, targets.std(correction=0) / spread, 1.0)
     return slope, targets.mean() - slope * predicted.mean(-1)

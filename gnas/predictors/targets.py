@@ -54,6 +54,10 @@ class NormalScores:
         Both have a variance of about 1. On the normal scale the few best and worst lie far
         apart, so a squared error is mostly theirs; an order counts all pairs alike, as the
         uniform scale does.
+
+        Args:
+            targets: Normal scores [N].
+            tail_weight: Weight of the normal quantiles, in [0, 1].
         """
         from scipy.special import ndtr
 

@@ -116,6 +116,12 @@ def label_counts(rows: FeatureMatrix) -> sparse.csr_array:
 def exponentiated_wl(
     left: sparse.csr_array, right: sparse.csr_array, sharpness: float
 ) -> NDArray[np.float64]:
-    """exp(sharpness (k - 1)) of the normalised kernel k of `label_counts`: [N, M]."""
+    """exp(sharpness (k - 1)) of the normalised kernel k of `label_counts`: [N, M].
+
+    Args:
+        left: Label counts [N, L].
+        right: Label counts [M, L].
+        sharpness: Factor of the exponent.
+    """
     kernel: NDArray[np.float64] = np.exp(sharpness * ((left @ right.T).toarray() - 1))
     return kernel

@@ -65,7 +65,12 @@ class ProxyStore:
         return len(self._values)
 
     def add(self, text: str, values: tuple[float, ...]) -> None:
-        """Remember the values of an architecture; DataError if its file cannot be written."""
+        """Remember the values of an architecture; DataError if its file cannot be written.
+
+        Args:
+            text: The architecture as text.
+            values: Its values, in the order of the proxies.
+        """
         self._values[text] = values
         if self._log is not None:
             self._log.add({"architecture": text, "values": values})

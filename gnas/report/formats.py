@@ -47,6 +47,11 @@ def format_of(measure: str) -> Format:
 def format_number(value: float | None, form: Format = "plain", digits: int = 4) -> str:
     """A number as text.
 
+    Args:
+        value: The number; None and NaN give a placeholder.
+        form: Number format.
+        digits: Significant digits.
+
     Example:
         >>> format_number(0.91234, "percent"), format_number(1234567, "count")
         ('91.23 %', '1.235 M')
@@ -67,12 +72,21 @@ def format_number(value: float | None, form: Format = "plain", digits: int = 4) 
 
 
 def format_measure(name: str, value: float | None) -> str:
-    """The value of a measure as text."""
+    """The value of a measure as text.
+
+    Args:
+        name: Name of the measure.
+        value: Its value, if any.
+    """
     return format_number(value, format_of(name))
 
 
 def format_interval(value: Interval, form: Format = "plain") -> str:
     """A mean, with half of its interval where it has one.
+
+    Args:
+        value: Mean and interval.
+        form: Number format.
 
     Example:
         >>> format_interval(Interval(0.5, 0.48, 0.52), "percent")

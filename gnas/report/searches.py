@@ -175,7 +175,7 @@ def _points(
 
 def _progress(search: Searched, gallery: Gallery) -> Chart:
     objective, goal = search.goal.objectives[0], search.goal
-    start = search.config["searcher"].get("start")
+    start = search.config["searcher"].get("num_initial")
     start = start if isinstance(start, int) else 0
     kept = [one for one in search.done if goal.violation(one.measures or {}) == 0]
     broken = [one for one in search.done if goal.violation(one.measures or {}) > 0]
@@ -383,8 +383,8 @@ def _choice(search: Searched) -> Iterator[Block]:
     for name, label in (
         ("predictor", "Predictor"),
         ("features", "What the predictor sees"),
-        ("start", "Random architectures that it begins with"),
-        ("every", "Evaluations between two fits"),
+        ("num_initial", "Random architectures that it begins with"),
+        ("refit_every", "Evaluations between two fits"),
         ("update_every", "Evaluations between two fits"),
         ("pool", "Architectures that it ranks at a time"),
     ):
@@ -405,7 +405,7 @@ def _choice(search: Searched) -> Iterator[Block]:
 
 def _random_start(search: Searched) -> Iterator[tuple[str, str]]:
     """Comparison of a search's initial random architectures with those it chose."""
-    start, first = search.config["searcher"].get("start"), search.goal.objectives[0]
+    start, first = search.config["searcher"].get("num_initial"), search.goal.objectives[0]
     if not isinstance(start, int):
         return
 

@@ -44,7 +44,7 @@ def evaluate_network(
         network: As `load_network` returns it.
         facts: As well.
         images: Whose test part.
-        device: Where.
+        device: Torch device.
         batch_size: Images a pass when it is timed.
 
     Returns:

@@ -67,8 +67,8 @@ def retrain(
         graph: The architecture.
         network_config: Size and form of the network.
         images: To train and test on.
-        config: How to train.
-        device: Where.
+        config: The configuration.
+        device: Torch device.
         context: This process among all that train together.
         record: Where the main process writes what happens, and a resumed training starts from.
         report: Called after every step (on a GPU every `SYNC_EVERY`).

@@ -63,7 +63,7 @@ def plan_retrain(
     Args:
         space: The architecture's.
         architecture: Text of the architecture, in the notation of the space.
-        dataset: Which images.
+        dataset: Image data set.
         repeats: Trainings of each size.
         layers: Numbers of layers, one or several.
         num_params: Parameters that the network shall have; its channels follow from it.

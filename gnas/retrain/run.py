@@ -52,7 +52,7 @@ def run_retrain(
 
     Args:
         plan: What, how, and on which images.
-        device: Where.
+        device: Torch device.
         context: This process among all that train together; the main one writes.
         out: The run's folder; None writes nothing.
         resume: Go on with what ``out`` holds: what is done stays, what was begun goes on.

@@ -27,8 +27,8 @@ class RetrainState(TrainState):
 
     Args:
         network: Network with its first weights, on ``device``.
-        config: How to train.
-        device: Where.
+        config: The configuration.
+        device: Torch device.
         context: This process among all that train together.
     """
 

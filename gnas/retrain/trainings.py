@@ -120,7 +120,7 @@ def plan_trainings(
     Shifts and cutout of the preset grow and shrink with the size of the images.
 
     Args:
-        dataset: Which images.
+        dataset: Image data set.
         repeats: Trainings of each size.
         layers: Numbers of layers, one or several.
         num_params: Parameters that the network shall have; its channels follow from it.

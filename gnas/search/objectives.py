@@ -132,7 +132,12 @@ class Goal:
     def of(
         objectives: Sequence[str | Objective], bounds: Sequence[str | Bound] | None = None
     ) -> Goal:
-        """The goal that texts describe; see `Objective.parse` and `Bound.parse`."""
+        """The goal that texts describe; see `Objective.parse` and `Bound.parse`.
+
+        Args:
+            objectives: Objectives, or texts such as "val_acc:max".
+            bounds: Bounds, or texts such as "macs=50e6".
+        """
         return Goal(
             tuple(Objective.parse(o) if isinstance(o, str) else o for o in objectives),
             tuple(Bound.parse(b) if isinstance(b, str) else b for b in bounds or ()),

@@ -22,7 +22,7 @@ from gnas.evaluate import EvaluationJob, Evaluator, FunctionEvaluator
 from gnas.loggers import RunLog, RunLogger, logging_run
 from gnas.runs import (
     NOTICE,
-    Figure,
+    SavableFigure,
     open_run_config,
     run_folder_lock,
     to_jsonable,
@@ -76,7 +76,7 @@ class SearchProgress:
 Report = Callable[[SearchProgress], None]
 Found = tuple[dict[str, float] | None, str | None]
 """Measures of an architecture; or None, and why it could not be evaluated."""
-Draw = Callable[[SearchResult], Mapping[str, Figure]]
+Draw = Callable[[SearchResult], Mapping[str, SavableFigure]]
 Tell = Callable[[SearchResult], SearchResult]
 
 
@@ -130,7 +130,7 @@ def run_search(
             evaluates in this process, and so is everything that takes no time.
         out: The run's folder; None keeps nothing.
         resume: Go on with the run in ``out``; its budget may be larger than it was.
-        storage: Where workers find the candidates: a file, or the URL of a database; None for a
+        storage: Storage of the candidates: a file, or the URL of a database; None for a
             file in ``out``. Searches that measure alike may share a study: what one of them had
             evaluated, the others find there.
         study: The study's name there; None for the name of ``out``.

@@ -52,9 +52,9 @@ class LocalSettings:
 class NasgemSettings:
     """Settings of NASGEM's own search by bootstrap."""
 
-    start: Start = START
+    num_initial: Start = START
     """Random architectures at the beginning."""
-    every: Count = EVERY
+    refit_every: Count = EVERY
     """Scores between two fits."""
     pool: Count = NASGEM_POOL
     """Random candidates."""
@@ -64,13 +64,13 @@ class NasgemSettings:
 class BayesSettings:
     """Settings of Bayesian optimisation."""
 
-    start: Start = START
+    num_initial: Start = START
     """Random architectures at the beginning."""
-    every: Count = EVERY
+    refit_every: Count = EVERY
     """Scores between two fits."""
     pool: Count = POOL
     """Random candidates."""
-    elite: CountOrZero = ELITE
+    num_elites: CountOrZero = ELITE
     """Number of best architectures whose neighbours join the pool."""
 
 
@@ -78,15 +78,15 @@ class BayesSettings:
 class PredictorSettings:
     """Settings of a search by a predictor."""
 
-    start: Start = START
+    num_initial: Start = START
     """Random architectures at the beginning."""
-    every: Count = EVERY
+    refit_every: Count = EVERY
     """Scores between two fits."""
     pool: Count = POOL
     """Random candidates."""
-    elite: CountOrZero = ELITE
+    num_elites: CountOrZero = ELITE
     """Number of best architectures whose neighbours join the pool; 0 is NASGEM's bootstrap."""
-    explore: bool | None = None
+    expected_improvement: bool | None = None
     """Rank by the expected improvement over the best predicted so far instead of by the
     prediction; None does where the predictor knows its uncertainty."""
     prior: Prior | None = None

@@ -222,11 +222,21 @@ class Space(ABC):
 
     @abstractmethod
     def sample_batch(self, count: int, rng: np.random.Generator) -> DenseBatch:
-        """``count`` independent draws; the space's docstring says from which distribution."""
+        """``count`` independent draws; the space's docstring says from which distribution.
+
+        Args:
+            count: Number of architectures.
+            rng: Source of randomness.
+        """
 
     @abstractmethod
     def mutate(self, graph: Data, rng: np.random.Generator) -> Data:
-        """A different architecture of the space, one edit away from ``graph``."""
+        """A different architecture of the space, one edit away from ``graph``.
+
+        Args:
+            graph: An architecture of the space.
+            rng: Source of randomness.
+        """
 
     @abstractmethod
     def check(self, graph: Data) -> None:
@@ -240,6 +250,10 @@ class Space(ABC):
         """Every architecture one random edit away from where it was; padded to ``max_nodes``.
 
         Faster than `mutate` where a space overrides it, and then free to draw edits otherwise.
+
+        Args:
+            batch: N architectures of the space.
+            rng: Source of randomness.
         """
         mutated = DenseBatch.from_data([self.mutate(graph, rng) for graph in batch])
         return mutated.pad_to(self.max_nodes)
@@ -314,6 +328,10 @@ class Space(ABC):
         """Graphs whose edges were changed at random, by rules that the space can restore.
 
         Here: as they are.
+
+        Args:
+            batch: N graphs of the space's vocabulary.
+            rng: Source of randomness.
         """
         return batch
 
@@ -336,7 +354,12 @@ class Space(ABC):
     def described(
         self, batch: DenseBatch, features: Callable[[DenseBatch], NDArray[np.float64]]
     ) -> NDArray[np.float64]:
-        """Features of the pruned graphs of N architectures: [N, F]."""
+        """Features of the pruned graphs of N architectures: [N, F].
+
+        Args:
+            batch: N architectures of the space.
+            features: Features to compute.
+        """
         return features(self.prune(batch))
 
     def validate(self, graph: Data) -> None:

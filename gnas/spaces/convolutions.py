@@ -22,5 +22,11 @@ def conv_norm(
 
 
 def conv_norm_params(in_channels: int, out_channels: int, kernel: int) -> int:
-    """Trainable parameters of `conv_norm`."""
+    """Trainable parameters of `conv_norm`.
+
+    Args:
+        in_channels: Input channels.
+        out_channels: Output channels.
+        kernel: Side of the kernel in pixels.
+    """
     return kernel**2 * in_channels * out_channels + 2 * out_channels

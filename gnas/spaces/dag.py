@@ -140,8 +140,8 @@ class DagSpace(Space):
         n = self.max_nodes
         sizes = rng.integers(2, n + 1, size=count)
         density = rng.random((count, 1, 1))
-        inside = np.arange(n) < sizes[:, None]
-        edges = np.triu(rng.random((count, n, n), dtype=np.float32) < density, 1)
+        inside = np.arange(n) < sizes[:, None]  # [N, n]
+        edges = np.triu(rng.random((count, n, n), dtype=np.float32) < density, 1)  # [N, n, n]
         edges &= inside[:, None, :]
         ops = rng.integers(1, self.num_inner_ops + 1, size=(count, n), dtype=np.int8)
         ops[:, 0] = 0
@@ -280,10 +280,10 @@ class DagSpace(Space):
         size, kinds = len(batch), self.num_inner_ops
         adjacency, ops = batch.adjacency.clone(), batch.ops.clone()
         everyone, n = torch.arange(size), batch.num_nodes
-        i = torch.from_numpy(rng.integers(0, n.numpy() - 1))
-        j = torch.from_numpy(rng.integers(i.numpy() + 1, n.numpy()))
+        i = torch.from_numpy(rng.integers(0, n.numpy() - 1))  # [N]
+        j = torch.from_numpy(rng.integers(i.numpy() + 1, n.numpy()))  # [N]
         shift = torch.from_numpy(rng.integers(1, max(kinds, 2), size=size))
-        change_op = torch.from_numpy(rng.random(size) < 1 / 3) & (i > 0) & (kinds > 1)
+        change_op = torch.from_numpy(rng.random(size) < 1 / 3) & (i > 0) & (kinds > 1)  # [N]
         adjacency[everyone, i, j] ^= (~change_op).to(torch.uint8)
         replaced = ((ops[everyone, i].long() - 1 + shift) % kinds + 1).to(torch.int8)
         ops[everyone, i] = torch.where(change_op, replaced, ops[everyone, i])

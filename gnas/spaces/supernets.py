@@ -16,7 +16,7 @@ from gnas.topology import Mode, TopologyCodes, TopologySpace, candidate_edges
 
 
 class MixedWeights(NamedTuple):
-    """How much every operation and every edge of one cell type counts."""
+    """Weights of the operations and edges of one cell type."""
 
     ops: Tensor
     """[E, O]: relaxed alpha, in the orders of the candidate edges and of `Supernets.ops`."""

@@ -145,7 +145,13 @@ def operation_names(ops: Iterable[str], learned: Iterable[str] = ()) -> tuple[st
 
 
 def check_vocabulary(batch: DenseBatch, num_ops: int, num_edge_ops: int) -> None:
-    """Raise GraphError unless the graphs are over these numbers of operations."""
+    """Raise GraphError unless the graphs are over these numbers of operations.
+
+    Args:
+        batch: N graphs.
+        num_ops: Expected number of node operations.
+        num_edge_ops: Expected number of edge operations.
+    """
     if batch.num_ops != num_ops or batch.has_edge_ops != bool(num_edge_ops):
         raise GraphError(
             f"graphs must have {num_ops} node ops and {'some' if num_edge_ops else 'no'} edge "
@@ -159,6 +165,10 @@ def check_vocabulary(batch: DenseBatch, num_ops: int, num_edge_ops: int) -> None
 
 def functional_forms(vocabulary: Vocabulary, batch: DenseBatch) -> DenseBatch:
     """The functional forms of graphs that must be of a vocabulary, padded to it first.
+
+    Args:
+        vocabulary: Vocabulary of the graphs.
+        batch: N graphs.
 
     Raises:
         GraphError: they are over other operations, or larger than ``vocabulary.max_nodes``.

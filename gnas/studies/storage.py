@@ -65,11 +65,22 @@ class Storage(ABC):
 
     @abstractmethod
     def heartbeat(self, study_name: str, number: int) -> None:
-        """Record that the worker of a trial is alive, where that is needed."""
+        """Record that the worker of a trial is alive, where that is needed.
+
+        Args:
+            study_name: Name of the study.
+            number: Number of the trial.
+        """
 
     @abstractmethod
     def fail_stale(self, study: optuna.Study, heartbeat_s: float, on_stale: OnStale) -> None:
-        """Fail the running trials whose workers have been silent for long."""
+        """Fail the running trials whose workers have been silent for long.
+
+        Args:
+            study: The study.
+            heartbeat_s: Seconds between heartbeats.
+            on_stale: Called with every trial that was failed.
+        """
 
 
 class SQLite(Storage):

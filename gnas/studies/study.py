@@ -143,6 +143,10 @@ class CandidateStudy:
     def join(cls, name: str, storage: str | Path) -> CandidateStudy:
         """Open an existing study.
 
+        Args:
+            name: Name of the study.
+            storage: A file (SQLite), or ``postgresql+psycopg://user:password@host/database``.
+
         Raises:
             MissingDataError: there is no such study.
             DataError: the storage cannot be used, or the study is none of candidates.
@@ -262,7 +266,12 @@ class CandidateStudy:
         self._storage.heartbeat(self.name, claim.number)
 
     def succeed(self, claim: Claim, result: Mapping[str, Any]) -> None:
-        """Record a result, or a failure if its score is not finite."""
+        """Record a result, or a failure if its score is not finite.
+
+        Args:
+            claim: The claimed candidate.
+            result: Result with a finite number as ``score``.
+        """
         score = result.get("score")
         if not isinstance(score, int | float) or not math.isfinite(score):
             self.fail(claim, f"the score must be a finite number, but got {score}")
@@ -274,7 +283,12 @@ class CandidateStudy:
             self._end(claim.number, TrialState.COMPLETE, float(score))
 
     def fail(self, claim: Claim, reason: str) -> None:
-        """Record a failure of the candidate."""
+        """Record a failure of the candidate.
+
+        Args:
+            claim: The claimed candidate.
+            reason: Reason of the failure, in one line.
+        """
         logger.warning("candidate %d failed: %s", claim.number, reason)
         with self._unless_given_away(claim):
             self._write(claim, {ERROR: reason})

@@ -67,8 +67,8 @@ def evaluate(
         network: Maps images to logits, on ``device``.
         batches: This process's share of the images, each once; label -1 is left out.
         num_classes: Width of the classifier.
-        device: Where.
-        precision: Of `autocast`.
+        device: Torch device.
+        precision: Precision of `autocast`.
         channels_last: Memory format of the images.
         context: This process among all that share the images.
 
@@ -123,7 +123,7 @@ def latency(
     Args:
         network: In evaluation mode, on ``device``.
         input_shape: [C, H, W] of an image.
-        device: Where.
+        device: Torch device.
         batch_size: Images a pass.
         repeats: Passes that count.
         warmup: Passes before those.

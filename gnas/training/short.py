@@ -49,7 +49,7 @@ def train_proxy(
     Args:
         network: The candidate with its initial weights, see `fresh_network`.
         images: Training, validation and test images.
-        recipe: How to train.
+        recipe: The training recipe.
         seed: Seed of the order of the images and of the flips. The same seed and number of
             threads give the same bits.
     """

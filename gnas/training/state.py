@@ -26,7 +26,7 @@ class TrainState:
         modules: Networks by the name that their tensors have in a checkpoint.
         optimizers: Optimisers by name.
         scaler: Scaler of the loss.
-        device: Where the metrics are summed.
+        device: Torch device of the sums.
         context: This process among all that train together.
     """
 

@@ -25,7 +25,7 @@ if TYPE_CHECKING:
     from gnas.figure import Figure
 
 
-class Searched(Protocol):
+class SearchSummary(Protocol):
     """Data of a finished or running search for the figures."""
 
     @property
@@ -54,7 +54,7 @@ class Searched(Protocol):
         ...
 
 
-def search_figures(search: Searched) -> dict[str, Figure]:
+def search_figures(search: SearchSummary) -> dict[str, Figure]:
     """Figures by name.
 
     The cells are "normal" and "reduce", or what the space draws; "metrics" is loss, accuracy,
@@ -70,7 +70,7 @@ def search_figures(search: Searched) -> dict[str, Figure]:
     return figures
 
 
-def found_cells(search: Searched) -> dict[str, Figure]:
+def found_cells(search: SearchSummary) -> dict[str, Figure]:
     """The cells of `search_figures` alone.
 
     Args:
@@ -83,7 +83,7 @@ def found_cells(search: Searched) -> dict[str, Figure]:
     return space.draw(search.architecture)
 
 
-def _edge_probabilities(search: Searched) -> dict[str, Tensor] | None:
+def _edge_probabilities(search: SearchSummary) -> dict[str, Tensor] | None:
     if not search.config.learns_topology:
         return None
     return {
@@ -158,7 +158,7 @@ def _short(name: str) -> str:
     )
 
 
-def _variables(search: Searched) -> Figure:
+def _variables(search: SearchSummary) -> Figure:
     """One row a cell type: alpha, and where a topology is learned beta and s."""
     columns = 3 if search.config.learns_topology else 1
     form = supernets_of(search.config)
@@ -177,7 +177,7 @@ def _variables(search: Searched) -> Figure:
     return figure
 
 
-def _alpha(axes: Axes, search: Searched, history: Tensor, form: Supernets) -> None:
+def _alpha(axes: Axes, search: SearchSummary, history: Tensor, form: Supernets) -> None:
     """History [epochs + 1, E, O or O + 1]: a thin line an edge and operation, a thick mean.
 
     Weights are those that the relaxation means on average.

@@ -10,7 +10,7 @@ import pytest
 import torch
 
 from gnas.bench.config import NASBench101Bench
-from gnas.bench.experiment import draw_candidates
+from gnas.bench.experiment import draw_rows
 from gnas.bench.nasbench101 import (
     ENCODERS,
     bench_nasbench101,
@@ -219,16 +219,16 @@ def test_isomorphic_repetitions_count_once(caplog: pytest.LogCaptureFixture) -> 
 
 
 def test_a_pool_smaller_than_the_table_bounds_the_candidates(table_path: str) -> None:
-    rows = draw_candidates(1000, 20, 7)
+    rows = draw_rows(1000, 20, 7)
     assert len(set(rows.tolist())) == 20 and (np.diff(rows) > 0).all()
-    assert (draw_candidates(1000, 20, 7) == rows).all()
-    assert draw_candidates(30, 40, 7).tolist() == list(range(30))
+    assert (draw_rows(1000, 20, 7) == rows).all()
+    assert draw_rows(30, 40, 7).tolist() == list(range(30))
     config = NASBench101Bench(samples=(30,), encoders=(), table=table_path, pool=60)
     result = bench_nasbench101(replace(config, seeds=1))
     assert result.table["candidates"] == 60
     assert result.table["usable"] == 160
     table = load_table(table_path)
-    allowed = table.test_acc()[draw_candidates(160, 60, 0)]
+    allowed = table.test_acc()[draw_rows(160, 60, 0)]
     for row in result.rows:
         if row.encoder != "best of the samples":
             assert row.picked_score.mean in allowed

@@ -15,7 +15,7 @@ from typer.testing import CliRunner
 from gnas.cli import app
 from gnas.cli.architectures import read_architecture
 from gnas.cli.search_any import HELP
-from gnas.command_line import command_line, recorded
+from gnas.command_line import command_line, override_command_line
 from gnas.data import BenchmarkTable, Column, Provenance, save_table
 from gnas.search import SEARCHERS, read_result, run_search
 from gnas.spaces import NASBench201
@@ -237,7 +237,7 @@ def test_a_run_keeps_the_command_that_began_it(table: str, tmp_path: Path) -> No
     ],
 )
 def test_a_recorded_command_has_no_password(typed: str, kept: str) -> None:
-    with recorded(["worker", typed]):
+    with override_command_line(["worker", typed]):
         assert command_line() == f"gnas worker {shlex.join([kept])}"
     assert command_line() is None
 

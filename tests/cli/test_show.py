@@ -108,7 +108,7 @@ def test_trainings(tmp_path: Path) -> None:
 
 @pytest.mark.parametrize("searcher", ["nasgem", "random"])
 def test_a_search_of_a_program_of_one_s_own(tmp_path: Path, searcher: str) -> None:
-    settings = {"start": 3, "pool": 20} if searcher == "nasgem" else {}
+    settings = {"num_initial": 3, "pool": 20} if searcher == "nasgem" else {}
     found = run_search(
         NASBench201(), searcher, convolutions, budget=5, settings=settings, out=tmp_path / "run"
     )

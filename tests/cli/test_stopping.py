@@ -16,7 +16,7 @@ from typer.testing import CliRunner
 
 from gnas import cli
 from gnas.cli.output import print_next, rerun_hint, same_command
-from gnas.command_line import recorded, shell_line
+from gnas.command_line import override_command_line, shell_line
 from gnas.errors import ConfigError
 from gnas.printable import printable
 
@@ -77,7 +77,7 @@ def test_how_to_go_on_has_no_password() -> None:
     url = "postgresql+psycopg://me:secret@host/db"
     _, said = stopped_by(interrupt, "--out", "a", "--storage", url)
     assert said.endswith("gnas work --out a --storage postgresql+psycopg://host/db\n")
-    with recorded(["tabulate", "--storage", url]):
+    with override_command_line(["tabulate", "--storage", url]):
         assert "secret" not in same_command()
 
 

@@ -130,7 +130,7 @@ def test_convert_finds_and_names_things(tfrecord: Path, tmp_path: Path) -> None:
     assert path == folder / "nasbench101.parquet"
     assert table.provenance.path == str(path)
     assert table.provenance.sha256 == load_table("nasbench101", data_dir=folder).provenance.sha256
-    assert seen[-1][0] == seen[-1][1] > 0
+    assert seen[-1][0] == seen[-1][1] and seen[-1][0] > 0
     fetch.verify("nasbench101", data_dir=folder)
     fetch.verify(folder / "nasbench_only108.tfrecord")
     states = {line.name: line.state for line in fetch.list_tables(folder)}

@@ -9,7 +9,7 @@ import torch
 from torch import Tensor
 from torch.nn import functional as F
 
-from gnas.fused import Block, Features, Kernels, library, native, plain
+from gnas.fused import Block, FeatureMap, Kernels, library, native, plain
 
 IMPLEMENTATIONS = {"native": native, "torch": plain}
 needs_compiler = pytest.mark.skipif(
@@ -59,7 +59,7 @@ def by_edges(x: Tensor, blocks: Sequence[Block]) -> list[Tensor]:
     return found
 
 
-def normalised(term: Features) -> Tensor:
+def normalised(term: FeatureMap) -> Tensor:
     if term.mean is None or term.rstd is None:
         return term.value
     return (term.value - term.mean[:, None, None]) * term.rstd[:, None, None]
@@ -114,7 +114,7 @@ def test_gradients_by_finite_differences(kernels: Kernels) -> None:
     def compute(*leaves: Tensor) -> Tensor:
         x, factors, *rest = leaves
         used = [Block(rest[2 * k], rest[2 * k + 1], 1, 2) for k in range(2)]
-        terms = [*kernels.separable(x, used), *kernels.pools(x, 1), Features(x)]
+        terms = [*kernels.separable(x, used), *kernels.pools(x, 1), FeatureMap(x)]
         return kernels.weighted_sum(factors, [*terms, terms[2]])
 
     leaves = (x, factors, *(tensor for block in blocks for tensor in block[:2]))

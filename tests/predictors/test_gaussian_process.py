@@ -30,7 +30,7 @@ from gnas.predictors import (
     WLLabels,
     default_predictor,
 )
-from gnas.predictors.gaussian_process import Kernel, _most_probable, _negative_log_posterior
+from gnas.predictors.gaussian_process import MaternKernel, _most_probable, _negative_log_posterior
 from gnas.predictors.targets import NormalScores
 from gnas.predictors.wl import exponentiated_wl, label_counts
 from gnas.spaces import SPACES, NASBench101, NASBench201
@@ -49,7 +49,7 @@ def task(count: int = 90) -> tuple[DenseBatch, np.ndarray]:
 
 
 @pytest.mark.parametrize(("kernel", "nu"), [("matern32", 1.5), ("matern52", 2.5)])
-def test_posterior_is_that_of_scikit_learn(kernel: Kernel, nu: float) -> None:
+def test_posterior_is_that_of_scikit_learn(kernel: MaternKernel, nu: float) -> None:
     cells, scores = task()
     rows = PATHS(cells)
     ours = ARDGaussianProcess(PATHS, kernel=kernel).fit_features(rows[:60], scores[:60])
@@ -74,7 +74,7 @@ def test_posterior_is_that_of_scikit_learn(kernel: Kernel, nu: float) -> None:
 
 @pytest.mark.parametrize(("kernel", "nu"), [("matern32", 1.5), ("matern52", 2.5)])
 def test_posterior_of_hyperparameters_and_its_gradient(
-    kernel: Kernel, nu: float, rng: np.random.Generator
+    kernel: MaternKernel, nu: float, rng: np.random.Generator
 ) -> None:
     """The value against scipy's normal densities, the gradient against differences of values."""
     inputs, targets = rng.normal(size=(30, 4)), rng.normal(size=30)

@@ -70,7 +70,7 @@ def _search(searcher: str, **options: Any) -> Callable[[Path], Path]:
 def _predicted(out: Path) -> Path:
     space = NASBench201()
     seen = OneHot(space.max_nodes, len(space.ops), len(space.edge_ops))
-    settings = {"start": 5, "every": 3, "pool": 60, "predictor": Forest(seen)}
+    settings = {"num_initial": 5, "refit_every": 3, "pool": 60, "predictor": Forest(seen)}
     run_search(space, "predictor", worth, budget=16, out=out, settings=settings)
     return out
 

@@ -37,9 +37,9 @@ from tests.search.evaluations import convolutions
 SETTINGS: dict[str, dict[str, int]] = {
     "evolution": {"population": 5, "tournament": 3},
     "local": {"starts": 2},
-    "bayes": {"start": 4, "every": 3, "pool": 20, "elite": 1},
-    "nasgem": {"start": 4, "every": 3, "pool": 40},
-    "predictor": {"start": 4, "every": 3, "pool": 20, "elite": 1},
+    "bayes": {"num_initial": 4, "refit_every": 3, "pool": 20, "num_elites": 1},
+    "nasgem": {"num_initial": 4, "refit_every": 3, "pool": 40},
+    "predictor": {"num_initial": 4, "refit_every": 3, "pool": 20, "num_elites": 1},
 }
 """So that every phase of a searcher is reached within a few architectures."""
 BUDGET = 24

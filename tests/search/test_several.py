@@ -14,7 +14,7 @@ from gnas.evaluate import TableEvaluator
 from gnas.predictors import ARDGaussianProcess, Forest, OneHot
 from gnas.search import SEARCHERS, Bound, Goal, Objective, run_search
 from gnas.search.pareto import hypervolume, non_dominated
-from gnas.search.samplers.acquisition import Quantiles, choose, draws
+from gnas.search.samplers.acquisition import RankTransform, choose, draws
 from gnas.spaces import NASBench201
 from tests.search.test_run import SETTINGS, lasting
 
@@ -132,7 +132,7 @@ def test_a_search_for_a_front_goes_on_after_any_end(tmp_path: Path) -> None:
 
 def test_quantiles_lead_back_to_values() -> None:
     values = np.random.default_rng(0).lognormal(size=40)
-    quantiles, targets = Quantiles.of(values)
+    quantiles, targets = RankTransform.of(values)
     assert quantiles.to_values(targets) == pytest.approx(values)
     assert (np.diff(quantiles.to_values(np.linspace(-5, 5, 50))) >= 0).all()
     assert quantiles.to_values(np.array([-4.0, 4.0])) == pytest.approx(
@@ -141,7 +141,7 @@ def test_quantiles_lead_back_to_values() -> None:
             values.max() + (4 - targets.max()) * _slope(values, targets, low=False),
         ]
     )
-    ties, levels = Quantiles.of(np.array([1.0, 1.0, 2.0, 3.0]))
+    ties, levels = RankTransform.of(np.array([1.0, 1.0, 2.0, 3.0]))
     assert levels[0] == levels[1] and ties.to_values(levels) == pytest.approx([1, 1, 2, 3])
 
 

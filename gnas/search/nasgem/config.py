@@ -11,7 +11,7 @@ from pydantic import Field
 from gnas.config import Count, NotNegative, Rate, Seed, configuration, from_record
 from gnas.errors import ConfigError
 from gnas.search.settings import NASGEM_POOL
-from gnas.spaces.nasgem.config import NasgemNetworkConfig, Prior, wiring_parameters
+from gnas.spaces.nasgem.config import NasgemNetworkConfig, WiringPrior, wiring_parameters
 from gnas.training.recipe import ProxyRecipe
 
 if TYPE_CHECKING:
@@ -40,8 +40,8 @@ class NasgemConfig:
     min_nodes: Count | None = None
     """Fewest nodes of a cell; draws with fewer are drawn again. Choice: None takes half of
     ``num_nodes``. Without a floor the score's penalty makes a single convolution the best cell."""
-    prior: Prior = "density"
-    """Which random graphs are trained and scored: the space's own, with a spread of densities, or
+    prior: WiringPrior = "density"
+    """Random graphs to train and score: the space's own, with a spread of densities, or
     those of randomly wired networks (`gnas.spaces.nasgem.wiring`)."""
     spread: bool = False
     """Draw a random graph's parameters anew for each cell instead of RandWire's fixed ones."""
@@ -57,10 +57,10 @@ class NasgemConfig:
     """Weight of ln(MACs / 10^6) against accuracy in the score S (eq. 5). Choice: natural log."""
 
     encoder: str = DEFAULT_ENCODER
-    """Of the perceptron and figure 3: a shipped encoder, an encoder's file, or "none": the
+    """Encoder of the perceptron and figure 3: a shipped one, an encoder's file, or "none": the
     perceptron reads the raw adjacency matrix, the paper's control."""
     predict: Literal["score", "accuracy"] = "accuracy"
-    """What the predictor learns: the score S, as in the paper, or the accuracy alone, from which
+    """Target of the predictor: the score S, as in the paper, or the accuracy alone, from which
     the penalty of the exactly counted MACs is taken (`gnas.search.nasgem.accuracy`)."""
     predictor: Literal["mlp", "default", "walks"] = "mlp"
     """The paper's two-layer perceptron on the embedding ("mlp"); or, without an embedding, the

@@ -49,8 +49,8 @@ class NasgemPlan:
     dataset: str | None = None
     """Image dataset of a table's measures."""
     objective: str | None = None
-    """What is maximised; None for the efficiency score where there are an accuracy and MACs, else
-    for the evaluator's own."""
+    """Measure to maximise; None for the efficiency score where there are an accuracy and MACs,
+    else for the evaluator's own."""
     storage: str | None = None
     """A file or a database's URL; None for a file in the run's folder."""
     study: str | None = None
@@ -90,7 +90,7 @@ def plan_nasgem(
     and else `gnas.predictors.default_predictor`.
 
     Args:
-        dataset: Which images; None for the digits, unless there is a ``table`` or ``evaluate``.
+        dataset: Image data set; None for the digits, unless there is a ``table`` or ``evaluate``.
         space: See `NasgemPlan`.
         table: See `NasgemPlan`.
         evaluate: See `NasgemPlan`.
@@ -176,7 +176,7 @@ def resumed_plan(
 
     Args:
         folder: The run's.
-        changes: What was asked for beside resuming. Where images, tables and files of one's own
+        changes: Options given on resuming. Locations of images, tables and files of one's own
             lie may change; their content is checked when the search goes on.
         storage: The storage again, where it is a database: runs keep no passwords.
 

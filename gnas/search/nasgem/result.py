@@ -121,8 +121,8 @@ def nasgem_result(
     Raises:
         DataError: none of the best predicted cells could be evaluated.
     """
-    random = [one for one in result.evaluations if one.number < searcher.start]
-    finals = [one for one in result.evaluations if one.number >= searcher.start]
+    random = [one for one in result.evaluations if one.number < searcher.num_initial]
+    finals = [one for one in result.evaluations if one.number >= searcher.num_initial]
     if finals and all(one.measures is None for one in finals):
         raise DataError(
             f"at least one of the {len(finals)} chosen cells must be trained, but all failed, "
@@ -131,7 +131,7 @@ def nasgem_result(
     goal = searcher.goal
 
     def told(one: Evaluation) -> Candidate:
-        return candidate(one, goal.objectives[0].name, searcher.start)
+        return candidate(one, goal.objectives[0].name, searcher.num_initial)
 
     chosen = told(result.evaluations[result.best])
     good = [one for one in random if one.measures is not None]
@@ -162,21 +162,21 @@ def nasgem_result(
     )
 
 
-def candidate(one: Evaluation, objective: str, start: int) -> Candidate:
+def candidate(one: Evaluation, objective: str, num_initial: int) -> Candidate:
     """Convert an evaluation to a reported candidate.
 
     Args:
         one: The evaluation.
         objective: Its measure that is the score.
-        start: The number of the first of the best predicted.
+        num_initial: The number of the first of the best predicted.
     """
     lasting = {k: v for k, v in (one.measures or {}).items() if not k.endswith(CLOCK)}
     macs, params = lasting.get("macs"), lasting.get("num_params")
-    predicted = one.number >= start
+    predicted = one.number >= num_initial
     return Candidate(
         architecture=one.architecture,
         number=one.number,
-        rank=one.number - start if predicted else None,
+        rank=one.number - num_initial if predicted else None,
         predicted_score=one.expected if predicted else None,
         score=lasting.get(objective),
         val_acc=lasting.get("val_acc"),

@@ -14,7 +14,7 @@ from gnas.errors import ConfigError
 from gnas.evaluate import EfficiencyEvaluator, Evaluator, TrainingEvaluator
 from gnas.evaluate.efficiency import ACCURACY, MACS, SCORE
 from gnas.loggers import RunLogger
-from gnas.runs import NOTICE, Figure, to_jsonable
+from gnas.runs import NOTICE, SavableFigure, to_jsonable
 from gnas.search.nasgem.learning import compared_predictors, encoder_facts, new_predictor
 from gnas.search.nasgem.plan import NasgemPlan
 from gnas.search.nasgem.result import NasgemResult, nasgem_result
@@ -39,7 +39,7 @@ def run_nasgem(
     workers: int = 1,
     resume: bool = False,
     report: Report = lambda progress: None,
-    figures: Callable[[NasgemTrace], Mapping[str, Figure]] | None = None,
+    figures: Callable[[NasgemTrace], Mapping[str, SavableFigure]] | None = None,
     loggers: Sequence[RunLogger] = (),
 ) -> NasgemResult:
     """Search by ``plan`` in a run folder; see `gnas.search.run_search`.
@@ -76,7 +76,7 @@ def run_nasgem(
     searcher = NasgemSearch(
         evaluator.reachable(space),
         predictor,
-        start=plan.config.iterations,
+        num_initial=plan.config.iterations,
         pool=plan.config.pool,
         top=plan.config.top,
         min_nodes=plan.min_nodes,
@@ -99,7 +99,7 @@ def run_nasgem(
             network=_network(plan, result.data),
         )
 
-    def draw(result: SearchResult) -> Mapping[str, Figure]:
+    def draw(result: SearchResult) -> Mapping[str, SavableFigure]:
         assert figures is not None and isinstance(result, NasgemResult)
         return figures(NasgemTrace(plan.config, result, surfaces))
 

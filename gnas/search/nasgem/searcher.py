@@ -19,7 +19,7 @@ from gnas.search.nasgem.config import MIN_SUCCESSES
 from gnas.search.nasgem.learning import Learner
 from gnas.search.objectives import Goal
 from gnas.search.pools import Best, bootstrap
-from gnas.search.samplers.base import Count, Searcher, SpaceExhausted
+from gnas.search.samplers.base import CountFunction, Searcher, SpaceExhausted
 from gnas.search.settings import NASGEM_POOL, PredictorSettings
 from gnas.spaces.base import Space
 
@@ -30,14 +30,15 @@ FINAL = "final"
 class NasgemSearch(Searcher):
     """Evaluates random cells, then the best predicted of a pool, at an evaluator's longer stage.
 
-    The ``start`` random cells follow from the seed and need no result, so all may be evaluated at
-    once; the best predicted ones need all of theirs. These are asked for even if they are among
-    the random ones: their evaluation is another one where the evaluator has a stage ``final``.
+    The ``num_initial`` random cells follow from the seed and need no result, so all may be
+    evaluated at once; the best predicted ones need all of theirs. These are asked for even if they
+    are among the random ones: their evaluation is another one where the evaluator has a stage
+    ``final``.
 
     Args:
         space: See `Searcher`.
         predictor: Learns scores; or accuracies, where there is a ``lambda_``.
-        start: T of Algorithm 1: random cells.
+        num_initial: T of Algorithm 1: random cells.
         pool: Cells that the fitted predictor scores.
         top: Best predicted cells that are evaluated.
         min_nodes: Fewest live nodes of a cell.
@@ -61,7 +62,7 @@ class NasgemSearch(Searcher):
         space: Space,
         predictor: Predictor,
         *,
-        start: int,
+        num_initial: int,
         pool: int = NASGEM_POOL,
         top: int = 5,
         min_nodes: int = 1,
@@ -70,9 +71,9 @@ class NasgemSearch(Searcher):
         meanwhile: Callable[[NasgemSearch], None] | None = None,
         seed: int = 0,
     ) -> None:
-        PredictorSettings(start=start, pool=pool)
+        PredictorSettings(num_initial=num_initial, pool=pool)
         super().__init__(space, seed=seed)
-        self.start, self.pool, self.top, self.min_nodes = start, pool, top, min_nodes
+        self.num_initial, self.pool, self.top, self.min_nodes = num_initial, pool, top, min_nodes
         self.lambda_, self.update_every = lambda_, update_every
         self.predictor = predictor.reseeded(seed)
         self._accuracy, self._meanwhile = self.predictor, meanwhile
@@ -86,29 +87,31 @@ class NasgemSearch(Searcher):
         predictor = {"predictor": self.predictor.name, "features": self.predictor.features.name}
         return {**super().metadata(), **predictor}
 
-    def aim(self, goal: Goal, count: Count | None = None, counted: Collection[str] = ()) -> None:
+    def aim(
+        self, goal: Goal, count: CountFunction | None = None, counted: Collection[str] = ()
+    ) -> None:
         """See `Searcher.aim`; draws the random cells."""
         super().aim(goal, count, counted)
         if self.lambda_ is not None and count is not None:
             penalty = MacsPenalty(lambda batch: count(batch, ("macs",))["macs"], self.lambda_)
             self.predictor = ByAccuracy(self._accuracy, penalty, random_state=self.seed)
         self.cells = draw_candidates(
-            self.space, self.start, seed=self.seed, min_nodes=self.min_nodes
+            self.space, self.num_initial, seed=self.seed, min_nodes=self.min_nodes
         )
         self.learner = Learner(self.predictor, self.cells, self.update_every)
 
     def needs(self, number: int) -> int:
         """See `Searcher.needs`: nothing for a random cell, all of them for the others."""
-        return 0 if number < self.start else self.start
+        return 0 if number < self.num_initial else self.num_initial
 
     def stage(self, number: int) -> str:
         """See `Searcher.stage`."""
-        return "" if number < self.start else FINAL
+        return "" if number < self.num_initial else FINAL
 
     def prepare(self) -> None:
         """See `Searcher.prepare`: the pool, then whatever the best predicted leave time for."""
         self.scored_pool()
-        if self.asked > self.start and self._meanwhile is not None:
+        if self.asked > self.num_initial and self._meanwhile is not None:
             self._meanwhile(self)
 
     def scored_pool(self) -> tuple[DenseBatch, FeatureMatrix]:
@@ -124,14 +127,14 @@ class NasgemSearch(Searcher):
 
     def expected(self, graph: Data) -> float | None:
         """See `Searcher.expected`; for the next architecture to be told or dropped."""
-        if self._settled < self.start:
+        if self._settled < self.num_initial:
             return self.learner.foresee(self._settled)
-        return float(self._chosen().scores[self._settled - self.start])
+        return float(self._chosen().scores[self._settled - self.num_initial])
 
     def tell(self, graph: Data, measures: float | Mapping[str, float]) -> None:
         """See `Searcher.tell`; in the order of asking."""
         super().tell(graph, measures)
-        if self._settled < self.start:
+        if self._settled < self.num_initial:
             news = self.learner.add(self._settled, self.told[-1].score)
             if news is not None:
                 self.notes.append(_note(news))
@@ -144,10 +147,10 @@ class NasgemSearch(Searcher):
         self._settled += 1
 
     def _propose(self, rng: np.random.Generator) -> Data:
-        if self.asked < self.start:
+        if self.asked < self.num_initial:
             return self.cells.data(self.asked)
         best = self._chosen()
-        rank = self.asked - self.start
+        rank = self.asked - self.num_initial
         if rank >= len(best.rows):
             raise SpaceExhausted(f"the pool must have a further cell, but has {rank}; stop here")
         return best.graphs.data(rank)
@@ -155,13 +158,14 @@ class NasgemSearch(Searcher):
     def _chosen(self) -> Best:
         """The best predicted, by a fit on all scores."""
         if self._best is None:
-            needed = min(MIN_SUCCESSES, self.start)
-            failed = self.start - len(self.learner.rows)
+            needed = min(MIN_SUCCESSES, self.num_initial)
+            failed = self.num_initial - len(self.learner.rows)
             if len(self.learner.rows) < needed:
                 reason = max(self._reasons, key=self._reasons.count)
                 raise DataError(
-                    f"at least {needed} candidates must be trained, but {failed} of {self.start} "
-                    f"failed, {self._reasons.count(reason)} of them so: {reason}"
+                    f"at least {needed} candidates must be trained, but {failed} of "
+                    f"{self.num_initial} failed, {self._reasons.count(reason)} of them so: "
+                    f"{reason}"
                 )
             pool, rows = self.scored_pool()
             self._best = bootstrap(self.learner.finish(), pool, top=self.top, rows=rows)

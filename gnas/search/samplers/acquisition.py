@@ -26,7 +26,7 @@ TAIL = 0.25
 
 
 @dataclass(frozen=True)
-class Quantiles:
+class RankTransform:
     """The map between values and the normal quantiles of their ranks, linear in between.
 
     Predictors learn ranks (`gnas.predictors.targets.NormalScores`); what they predict has to come
@@ -39,11 +39,11 @@ class Quantiles:
     """Values there, ascending, float64 [K]."""
 
     @staticmethod
-    def of(values: Values) -> tuple[Quantiles, Values]:
+    def of(values: Values) -> tuple[RankTransform, Values]:
         """The map of values [N], and the quantile of each, float64 [N]; ties share one."""
         targets: Values = ndtri((rankdata(values) - 0.5) / len(values))
         levels, first = np.unique(targets, return_index=True)
-        return Quantiles(levels, values[first]), targets
+        return RankTransform(levels, values[first]), targets
 
     def to_values(self, targets: Values) -> Values:
         """Values at any quantiles; beyond the ends, the slope of the outer `TAIL` goes on."""
@@ -85,7 +85,7 @@ def draws(
     if values.min() == values.max():
         same = np.full(len(rows), values[0])
         return same, same[None]
-    quantiles, targets = Quantiles.of(values)
+    quantiles, targets = RankTransform.of(values)
     predictor.fit_features(known, targets)
     if not predictor.has_std:
         mean = quantiles.to_values(predictor.predict_features(rows))

@@ -19,7 +19,7 @@ from gnas.graphs import DenseBatch, as_batch
 from gnas.search.objectives import Goal
 from gnas.spaces.base import Space
 
-Count = Callable[[DenseBatch, Collection[str] | None], Mapping[str, NDArray[np.float64]]]
+CountFunction = Callable[[DenseBatch, Collection[str] | None], Mapping[str, NDArray[np.float64]]]
 """From N architectures and names to measures that need no evaluation, each [N]; see
 `gnas.evaluate.Evaluator.count`."""
 DRAWS = (1, 4, 64, 1024, 8192, 8192)
@@ -102,7 +102,7 @@ class Searcher(ABC):
         """Everything that was told, oldest first."""
         self.notes: list[str] = []
         """Messages about the search, in chronological order."""
-        self._count: Count | None = None
+        self._count: CountFunction | None = None
         self._counted: tuple[str, ...] = ()
         self._told: set[int] = set()
         self._pending: set[int] = set()
@@ -143,7 +143,9 @@ class Searcher(ABC):
         """The score that this searcher foresees of an architecture; None if it foresees none."""
         return None
 
-    def aim(self, goal: Goal, count: Count | None = None, counted: Collection[str] = ()) -> None:
+    def aim(
+        self, goal: Goal, count: CountFunction | None = None, counted: Collection[str] = ()
+    ) -> None:
         """Set the objectives and reset the history.
 
         By default, a searcher maximises a single score.
@@ -186,7 +188,12 @@ class Searcher(ABC):
         self._add(Scored(graph, key, self.goal.values(found), self.goal.violation(found), bounded))
 
     def drop(self, graph: Data, reason: str = "") -> None:
-        """Record that an asked architecture cannot be evaluated, and the reason."""
+        """Record that an asked architecture cannot be evaluated, and the reason.
+
+        Args:
+            graph: The architecture.
+            reason: Reason of the failure.
+        """
         key = self.key(graph)
         self._pending.discard(key)
         self._dropped.add(key)

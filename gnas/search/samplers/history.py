@@ -85,6 +85,10 @@ class StudyHistory:
     def read(self, study: Study, *, exclude: int) -> HistorySnapshot:
         """Current snapshot of the study, without trial ``exclude``.
 
+        Args:
+            study: The study.
+            exclude: Number of a trial to leave out.
+
         Raises:
             ConfigError: an architecture is not of the searcher's space.
         """
@@ -93,6 +97,11 @@ class StudyHistory:
 
     def trials_with_key(self, study: Study, key: int, *, exclude: int) -> list[int]:
         """Numbers of the trials with this architecture key, except ``exclude``.
+
+        Args:
+            study: The study.
+            key: Key of an architecture.
+            exclude: Number of a trial to leave out.
 
         Raises:
             ConfigError: as for `read`.

@@ -29,7 +29,7 @@ from gnas.predictors.features import FeatureMatrix
 from gnas.search.objectives import Goal
 from gnas.search.pareto import pareto_order
 from gnas.search.samplers.acquisition import choose, draws
-from gnas.search.samplers.base import Count, Scored, Searcher
+from gnas.search.samplers.base import CountFunction, Scored, Searcher
 from gnas.search.settings import (
     ELITE,
     EVERY,
@@ -84,12 +84,12 @@ class _Ranking:
 class PredictorSearch(Searcher):
     """Takes what a predictor, fitted on all scores so far, likes best in a pool.
 
-    The first ``start`` architectures are random. From then on the predictor is fitted anew after
-    every ``every`` scores. Its pool is made of random architectures, the same all along, and of
-    the neighbours of the ``elite`` best ones so far. Between two fits the pool's architectures
-    are asked for in the order of the improvement that can be expected of them, or, where the
-    predictor does not know how unsure it is, of their predicted scores. While all scores are
-    equal, and when the pool is used up, architectures are random.
+    The first ``num_initial`` architectures are random. From then on the predictor is fitted anew
+    after every ``refit_every`` scores. Its pool is made of random architectures, the same all
+    along, and of the neighbours of the ``num_elites`` best ones so far. Between two fits the
+    pool's architectures are asked for in the order of the improvement that can be expected of
+    them, or, where the predictor does not know how unsure it is, of their predicted scores. While
+    all scores are equal, and when the pool is used up, architectures are random.
 
     With several objectives, one predictor of each learns ranks; the pool's architectures are asked
     for by the expected improvement of the dominated hypervolume (`acquisition`). Counted measures
@@ -102,26 +102,28 @@ class PredictorSearch(Searcher):
         space: See `Searcher`.
         predictor: Fitted and asked by this searcher alone; `gnas.predictors.default_predictor`
             without graph networks if None.
-        start: Random architectures at the beginning, at least 2.
-        every: Scores between two fits.
+        num_initial: Random architectures at the beginning, at least 2.
+        refit_every: Scores between two fits.
         pool: Random candidates.
-        elite: How many of the best lend their neighbours to the pool; 0 is the bootstrap of the
-            NASGEM paper.
-        explore: Whether to rank by the expected improvement over the best predicted so far
-            instead of by the prediction; None does where the predictor knows its uncertainty.
+        num_elites: Number of best architectures whose neighbours join the pool; 0 is the bootstrap
+            of the NASGEM paper.
+        expected_improvement: Whether to rank by the expected improvement over the best predicted
+            so far instead of by the prediction; None does where the predictor knows its
+            uncertainty.
         prior: The default predictor's; see `gnas.predictors.default_predictor`.
         seed: See `Searcher`; also the predictor's.
 
     Raises:
-        ConfigError: a size is too small, ``explore`` of a predictor without uncertainty, or a
-            ``prior`` that is unknown or does not go with the predictor or the space.
+        ConfigError: a size is too small, ``expected_improvement`` of a predictor without
+            uncertainty, or a ``prior`` that is unknown or does not go with the predictor or the
+            space.
 
     Source: Cheng et al., NASGEM, AAAI 2021, algorithm 1 and section 3.4, and for the neighbours
     Wei et al., NPENAS, IEEE TNNLS 2022 (mutations of the best as candidates).
 
     Example:
         >>> from gnas.spaces import NASBench201
-        >>> searcher = PredictorSearch(NASBench201(), start=5, pool=50, seed=0)
+        >>> searcher = PredictorSearch(NASBench201(), num_initial=5, pool=50, seed=0)
         >>> for _ in range(10):
         ...     cell = searcher.ask()
         ...     searcher.tell(cell, float(cell.num_edges))
@@ -134,16 +136,21 @@ class PredictorSearch(Searcher):
         space: Space,
         predictor: Predictor | None = None,
         *,
-        start: int = START,
-        every: int = EVERY,
+        num_initial: int = START,
+        refit_every: int = EVERY,
         pool: int = POOL,
-        elite: int = ELITE,
-        explore: bool | None = None,
+        num_elites: int = ELITE,
+        expected_improvement: bool | None = None,
         prior: Prior | None = None,
         seed: int = 0,
     ) -> None:
         PredictorSettings(
-            start=start, every=every, pool=pool, elite=elite, explore=explore, prior=prior
+            num_initial=num_initial,
+            refit_every=refit_every,
+            pool=pool,
+            num_elites=num_elites,
+            expected_improvement=expected_improvement,
+            prior=prior,
         )
         super().__init__(space, seed=seed)
         if predictor is None:
@@ -151,16 +158,18 @@ class PredictorSearch(Searcher):
         elif prior is not None:
             raise ConfigError(f"prior must go with the default predictor, not '{predictor.name}'")
         self.predictor = predictor.reseeded(seed)
-        if explore and not self.predictor.has_std:
+        if expected_improvement and not self.predictor.has_std:
             raise ConfigError(
                 "to explore needs a predictor that knows its uncertainty, "
                 f"but got '{self.predictor.name}'"
             )
-        self.explore = self.predictor.has_std if explore is None else explore
-        self.start = start
-        self.every = every
+        self.expected_improvement = (
+            self.predictor.has_std if expected_improvement is None else expected_improvement
+        )
+        self.num_initial = num_initial
+        self.refit_every = refit_every
         self.pool = pool
-        self.elite = elite
+        self.num_elites = num_elites
         self._random_pool: _Candidates | None = None
         self._near: dict[int, _Candidates] = {}
         self._rows: dict[int, FeatureMatrix] = {}
@@ -176,9 +185,9 @@ class PredictorSearch(Searcher):
 
     def _propose(self, rng: np.random.Generator) -> Data:
         count = len(self.told)
-        if count < self.start:
+        if count < self.num_initial:
             return self._random(rng)
-        scored = self.told[: count - (count - self.start) % self.every]
+        scored = self.told[: count - (count - self.num_initial) % self.refit_every]
         if scored != self._fitted_on:
             self._rank(scored)
             self._fitted_on = scored
@@ -194,7 +203,9 @@ class PredictorSearch(Searcher):
         """See `Searcher.expected`: by the fit that the architecture was asked for after."""
         return self._expected.get(self.key(graph))
 
-    def aim(self, goal: Goal, count: Count | None = None, counted: Collection[str] = ()) -> None:
+    def aim(
+        self, goal: Goal, count: CountFunction | None = None, counted: Collection[str] = ()
+    ) -> None:
         """See `Searcher.aim`; with several objectives, one predictor of each learned measure."""
         super().aim(goal, count, counted)
         self._random_pool, self._near, self._fitted_on, self._expected = None, {}, [], {}
@@ -247,7 +258,7 @@ class PredictorSearch(Searcher):
                 found = draws(self._predictors[name], known, sign * told[name], rows, rng)
                 measures[name] = sign * found[0], sign * found[1]
         violation = np.array([item.violation for item in scored])
-        order = choose(self.goal, measures, values, violation, PICKS * self.every)
+        order = choose(self.goal, measures, values, violation, PICKS * self.refit_every)
         first, expected = self.goal.objectives[0].name, None
         if first not in self._counted:
             expected = np.zeros(len(keys))
@@ -258,7 +269,7 @@ class PredictorSearch(Searcher):
         self, rows: FeatureMatrix, known: FeatureMatrix
     ) -> tuple[FeatureMatrix, FeatureMatrix]:
         """Predictions [N], and what to order by: these, or the expected improvement."""
-        if not self.explore:
+        if not self.expected_improvement:
             mean = self.predictor.predict_features(rows)
             return mean, mean
         mean, deviation = self.predictor.predict_features_std(rows)
@@ -277,17 +288,17 @@ class PredictorSearch(Searcher):
         best: dict[int, Scored] = {}
         for item in self._best_first(scored):
             best.setdefault(item.key, item)
-        elite = [*best.items()][: self._num_elites()]
-        new = [(key, item) for key, item in elite if key not in self._near]
+        elites = [*best.items()][: self._num_elites()]
+        new = [(key, item) for key, item in elites if key not in self._near]
         around = self._seen_apart([self.space.neighbours(item.graph) for _, item in new])
         found = {key: part for (key, _), part in zip(new, around, strict=True)}
-        self._near = {key: self._near.get(key) or found[key] for key, _ in elite}
+        self._near = {key: self._near.get(key) or found[key] for key, _ in elites}
         return [self._random_pool, *self._near.values()]
 
     def _num_elites(self) -> int:
         """Number of elites: with several objectives, a large part of the front."""
-        several = len(self.goal.objectives) > 1 and self.elite > 0
-        return max(self.elite, PARETO_ELITE) if several else self.elite
+        several = len(self.goal.objectives) > 1 and self.num_elites > 0
+        return max(self.num_elites, PARETO_ELITE) if several else self.num_elites
 
     def _best_first(self, scored: Sequence[Scored]) -> list[Scored]:
         if len(self.goal.objectives) == 1:
@@ -369,14 +380,19 @@ def nasgem_predictor(space: Space) -> Predictor:
 
 
 def nasgem_search(
-    space: Space, *, start: int = START, every: int = EVERY, pool: int = NASGEM_POOL, seed: int = 0
+    space: Space,
+    *,
+    num_initial: int = START,
+    refit_every: int = EVERY,
+    pool: int = NASGEM_POOL,
+    seed: int = 0,
 ) -> PredictorSearch:
     """NASGEM's own search: its predictor and its bootstrap, without neighbours of the best.
 
     Args:
         space: See `PredictorSearch`.
-        start: See `PredictorSearch`.
-        every: See `PredictorSearch`.
+        num_initial: See `PredictorSearch`.
+        refit_every: See `PredictorSearch`.
         pool: See `PredictorSearch`.
         seed: See `PredictorSearch`.
 
@@ -384,27 +400,34 @@ def nasgem_search(
     """
     predictor = nasgem_predictor(space)
     return PredictorSearch(
-        space, predictor, start=start, every=every, pool=pool, elite=0, explore=False, seed=seed
+        space,
+        predictor,
+        num_initial=num_initial,
+        refit_every=refit_every,
+        pool=pool,
+        num_elites=0,
+        expected_improvement=False,
+        seed=seed,
     )
 
 
 def bayes_search(
     space: Space,
     *,
-    start: int = START,
-    every: int = EVERY,
+    num_initial: int = START,
+    refit_every: int = EVERY,
     pool: int = POOL,
-    elite: int = ELITE,
+    num_elites: int = ELITE,
     seed: int = 0,
 ) -> PredictorSearch:
     """Bayesian optimisation: expected improvement under a Gaussian process with the WL kernel.
 
     Args:
         space: See `PredictorSearch`.
-        start: See `PredictorSearch`.
-        every: See `PredictorSearch`.
+        num_initial: See `PredictorSearch`.
+        refit_every: See `PredictorSearch`.
         pool: See `PredictorSearch`.
-        elite: See `PredictorSearch`; Ru et al. mutate the best for their candidates too.
+        num_elites: See `PredictorSearch`; Ru et al. mutate the best for their candidates too.
         seed: See `PredictorSearch`.
 
     Source: Ru et al., Interpretable Neural Architecture Search via Bayesian Optimisation with
@@ -412,6 +435,6 @@ def bayes_search(
     """
     predictor = WLGaussianProcess(WLLabels(space))
     return PredictorSearch(
-        space, predictor, start=start, every=every, pool=pool, elite=elite, explore=True,
-        seed=seed,
+        space, predictor, num_initial=num_initial, refit_every=refit_every, pool=pool,
+        num_elites=num_elites, expected_improvement=True, seed=seed,
     )  # fmt: skip

@@ -36,7 +36,7 @@ def suggest_architecture(trial: optuna.trial.BaseTrial, space: Space) -> Data:
     further calls return the same one.
 
     Args:
-        trial: Of a study with an `ArchitectureSampler`; or any that has an architecture.
+        trial: Trial of a study with an `ArchitectureSampler`, or any that has an architecture.
         space: The sampler's.
 
     Raises:
@@ -278,10 +278,10 @@ class NASGEMSampler(ArchitectureSampler):
         predictor: Any predictor; None for `nasgem_predictor`: NASGEM's encoder and perceptron
             where there is an encoder for the space, otherwise `gnas.predictors.default_predictor`.
             One that knows its uncertainty is followed by expected improvement.
-        start: Random architectures before the first fit.
-        every: Finished trials between two fits.
+        num_initial: Random architectures before the first fit.
+        refit_every: Finished trials between two fits.
         pool: Random candidates for the predictor.
-        elite: Number of best architectures whose neighbours join the pool; 0 is the paper's
+        num_elites: Number of best architectures whose neighbours join the pool; 0 is the paper's
             bootstrap.
         seed: See `ArchitectureSampler`.
         other: See `ArchitectureSampler`.
@@ -300,15 +300,21 @@ class NASGEMSampler(ArchitectureSampler):
         space: Space,
         predictor: Predictor | None = None,
         *,
-        start: int = START,
-        every: int = EVERY,
+        num_initial: int = START,
+        refit_every: int = EVERY,
         pool: int = POOL,
-        elite: int = ELITE,
+        num_elites: int = ELITE,
         seed: int | None = None,
         other: BaseSampler | None = None,
     ) -> None:
         chosen = nasgem_predictor(space) if predictor is None else predictor
         make = partial(
-            PredictorSearch, space, chosen, start=start, every=every, pool=pool, elite=elite
+            PredictorSearch,
+            space,
+            chosen,
+            num_initial=num_initial,
+            refit_every=refit_every,
+            pool=pool,
+            num_elites=num_elites,
         )
         super().__init__(make, seed=seed, other=other)

@@ -68,7 +68,7 @@ class BilevelOptimizer:
     Args:
         supernet: Network with weights w, called with images and `ArchParameters.mixed_weights`.
         arch: alpha and beta.
-        config: How to search.
+        config: The configuration.
         context: This process among all that search together.
 
     Source: Huang et al. 2020, Algorithm 1 and eq. 17-23; order 2: Liu et al., DARTS, eq. 6-8.

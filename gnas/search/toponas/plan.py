@@ -30,7 +30,7 @@ MAY_CHANGE = ("data_dir", "images", "workers")
 
 
 @dataclass(frozen=True)
-class SearchPlan:
+class ToponasPlan:
     """Config of a search, and its images."""
 
     config: ToponasConfig
@@ -38,7 +38,7 @@ class SearchPlan:
     follows: tuple[str, ...] = field(default=(), compare=False)
     """Settings that nobody chose and that `fitted` may lower for few images."""
 
-    def fitted(self, count: int, processes: int) -> SearchPlan:
+    def fitted(self, count: int, processes: int) -> ToponasPlan:
         """This plan with a batch size that suits the images, checked.
 
         Args:
@@ -56,7 +56,7 @@ class SearchPlan:
             chosen="batch_size" not in self.follows,
         )
         config = dataclasses.replace(self.config, batch_size=size)
-        return SearchPlan(config, self.images)
+        return ToponasPlan(config, self.images)
 
 
 @configuration
@@ -89,11 +89,11 @@ def plan_search(
     size: str | None = None,
     baseline: str | None = None,
     **changes: Any,
-) -> SearchPlan:
+) -> ToponasPlan:
     """The preset of ``dataset`` or of ``space``, with changes.
 
     Args:
-        dataset: Which images.
+        dataset: Image data set.
         space: Where to search; see `ToponasConfig.space`. "toponas" means "darts" too.
         size: One of the presets of the space in `SIZES`; None takes the first where there are
             any, else the preset of the images.
@@ -124,7 +124,7 @@ def plan_search(
         from gnas.search.toponas.where import supernets_of
 
         supernets_of(config)
-    return SearchPlan(
+    return ToponasPlan(
         config,
         ImagesConfig(dataset=dataset, **seeing),
         follows=() if "batch_size" in fields else ("batch_size",),
@@ -142,7 +142,7 @@ def _preset(dataset: SearchDataset, space: str, size: str | None) -> ToponasConf
     return sizes[size or next(iter(sizes))]()
 
 
-def check_recipe(plan: SearchPlan, selection: Selection) -> None:
+def check_recipe(plan: ToponasPlan, selection: Selection) -> None:
     """Checks that the trainings of a protocol can be begun, before searches of hours.
 
     Args:
@@ -163,7 +163,7 @@ def check_recipe(plan: SearchPlan, selection: Selection) -> None:
     )
 
 
-def planned(folder: Path) -> SearchPlan:
+def planned(folder: Path) -> ToponasPlan:
     """The plan of the run in ``folder``.
 
     Args:
@@ -177,20 +177,20 @@ def planned(folder: Path) -> SearchPlan:
         return plan_of(record)
 
 
-def plan_of(record: Mapping[str, Any]) -> SearchPlan:
+def plan_of(record: Mapping[str, Any]) -> ToponasPlan:
     """The plan in the config of a run."""
-    return SearchPlan(
+    return ToponasPlan(
         from_record(ToponasConfig, record["search"]), ImagesConfig(**record["images"])
     )
 
 
-def with_moved(plan: SearchPlan, changes: Mapping[str, Any]) -> SearchPlan:
+def with_moved(plan: ToponasPlan, changes: Mapping[str, Any]) -> ToponasPlan:
     """The plan with those of the changes that a resumed search may have."""
     moved = {name: value for name, value in changes.items() if name in MAY_CHANGE}
-    return SearchPlan(plan.config, dataclasses.replace(plan.images, **moved))
+    return ToponasPlan(plan.config, dataclasses.replace(plan.images, **moved))
 
 
-def resumed_plan(folder: Path, changes: Mapping[str, Any]) -> SearchPlan:
+def resumed_plan(folder: Path, changes: Mapping[str, Any]) -> ToponasPlan:
     """The plan of the run in ``folder``, if that is what was asked for.
 
     Args:
@@ -210,7 +210,7 @@ def resumed_plan(folder: Path, changes: Mapping[str, Any]) -> SearchPlan:
 
 def resumed_selection(
     folder: Path, search: Mapping[str, Any], selection: Mapping[str, Any]
-) -> tuple[SearchPlan, Selection]:
+) -> tuple[ToponasPlan, Selection]:
     """The plan and the protocol of the run in ``folder``, if that is what was asked for.
 
     Args:

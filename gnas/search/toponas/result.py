@@ -43,7 +43,7 @@ class SupernetSearchResult:
     seconds: float
     """Time spent on the steps."""
     stopped: str | None
-    """Why the search ended early, if it did."""
+    """Reason for an early stop, if any."""
     bilevel: BilevelOptimizer
     """The supernet with its weights, and alpha and beta as they derive the architecture."""
 

@@ -19,14 +19,14 @@ from gnas.models import num_macs, num_params
 from gnas.retrain.config import CELL_SIZES, DARTS_SIZE
 from gnas.runs import (
     NOTICE,
-    Figure,
+    SavableFigure,
     run_folder_lock,
     write_config,
     write_result,
 )
 from gnas.search.toponas.arch import uniform_entropies
 from gnas.search.toponas.config import DARTS, ToponasConfig
-from gnas.search.toponas.plan import COMMAND, SearchPlan
+from gnas.search.toponas.plan import COMMAND, ToponasPlan
 from gnas.search.toponas.result import SupernetSearchResult
 from gnas.search.toponas.search import search_toponas
 from gnas.search.toponas.state import SearchRecord
@@ -72,7 +72,7 @@ class ToponasResult:
     derived: Mapping[str, str]
     """Derivation of each cell; see `SupernetSearchResult`."""
     stopped: str | None
-    """Why the search ended early, if it did."""
+    """Reason for an early stop, if any."""
     metrics: Mapping[str, Any]
     """Metrics of the epoch derived."""
     undecided: Mapping[str, float]
@@ -92,21 +92,21 @@ class ToponasResult:
 
 
 def run_search(
-    plan: SearchPlan,
+    plan: ToponasPlan,
     *,
     device: str = "cpu",
     context: DistributedContext = SINGLE_PROCESS,
     out: Path | None = None,
     resume: bool = False,
     report: Callable[[Progress], None] = lambda progress: None,
-    figures: Callable[[SupernetSearchResult], Mapping[str, Figure]] | None = None,
+    figures: Callable[[SupernetSearchResult], Mapping[str, SavableFigure]] | None = None,
     loggers: Sequence[RunLogger] = (),
 ) -> ToponasResult:
     """Searches by ``plan``; with ``out`` in a run folder.
 
     Args:
         plan: How, and in which images.
-        device: Where.
+        device: Torch device.
         context: This process among all that search together; the main one writes.
         out: The run's folder; None writes nothing.
         resume: Go on from the checkpoint in ``out``.
@@ -123,13 +123,13 @@ def run_search(
 
 
 def _run(
-    plan: SearchPlan,
+    plan: ToponasPlan,
     device: str,
     context: DistributedContext,
     out: Path | None,
     resume: bool,
     report: Callable[[Progress], None],
-    figures: Callable[[SupernetSearchResult], Mapping[str, Figure]] | None,
+    figures: Callable[[SupernetSearchResult], Mapping[str, SavableFigure]] | None,
     log: RunLog,
 ) -> ToponasResult:
     space = search_space(plan.config)
@@ -178,7 +178,7 @@ def _run(
 
 def result_of(
     result: SupernetSearchResult,
-    plan: SearchPlan,
+    plan: ToponasPlan,
     images: SearchImages,
     device: str,
     context: DistributedContext,

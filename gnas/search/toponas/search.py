@@ -57,8 +57,8 @@ def search_toponas(
     Args:
         space: What to derive in; `search_space` makes it.
         loaders: The images of w, alpha and beta, on ``device``.
-        config: How to search.
-        device: Where to search.
+        config: The configuration.
+        device: Torch device.
         context: This process among all that search together.
         build: Makes the supernet from torch's global generator, with the interface of those of
             the space; None takes the space's own.

@@ -20,7 +20,7 @@ from gnas.retrain.plan import planned as planned_retrain
 from gnas.retrain.run import run_retrain
 from gnas.retrain.source import DATASETS
 from gnas.runs import run_folder_lock, write_config, write_result
-from gnas.search.toponas.plan import SELECT_COMMAND, SearchPlan, Selection, check_recipe
+from gnas.search.toponas.plan import SELECT_COMMAND, Selection, ToponasPlan, check_recipe
 from gnas.search.toponas.run import network_size, run_search
 from gnas.search.toponas.where import search_space
 from gnas.spaces import space_record
@@ -91,7 +91,7 @@ class SelectionResult:
 
 
 def select(
-    plan: SearchPlan,
+    plan: ToponasPlan,
     selection: Selection,
     *,
     out: Path,
@@ -108,7 +108,7 @@ def select(
         plan: How the first seed searches.
         selection: How many searches and trainings, and their recipe.
         out: The run's folder.
-        device: Where.
+        device: Torch device.
         resume: Go on with what ``out`` has, by the plan of `resumed_selection`.
         report: Called with a line for everything that ends.
         loggers: Trackers that show every search and training, see `gnas.loggers`.
@@ -127,7 +127,7 @@ def select(
 
 
 def _select(
-    plan: SearchPlan,
+    plan: ToponasPlan,
     selection: Selection,
     out: Path,
     device: str,
@@ -161,7 +161,7 @@ def _select(
 
     rows = []
     for seed in range(plan.config.seed, plan.config.seed + selection.seeds):
-        own = SearchPlan(dataclasses.replace(plan.config, seed=seed), plan.images, plan.follows)
+        own = ToponasPlan(dataclasses.replace(plan.config, seed=seed), plan.images, plan.follows)
         cell = _searched(own, out / f"search-{seed}", device, loggers)
         validated = trained(cell, f"validate-{seed}", val_share=VAL_SHARE, seed=seed)
         rows.append(Validated(seed, cell, validated["metrics"]["val_acc"], validated["params"]))
@@ -210,7 +210,7 @@ def chosen_search(folder: Path) -> Path:
         return folder / f"search-{int(read_json(path, what)['chosen_seed'])}"
 
 
-def _images_of(plan: SearchPlan) -> dict[str, Any]:
+def _images_of(plan: ToponasPlan) -> dict[str, Any]:
     """The images of a search as settings of a training."""
     found: dict[str, Any] = {"image_size": plan.images.size}
     if plan.images.data_dir is not None:
@@ -218,7 +218,7 @@ def _images_of(plan: SearchPlan) -> dict[str, Any]:
     return found
 
 
-def _searched(plan: SearchPlan, folder: Path, device: str, loggers: Sequence[RunLogger]) -> str:
+def _searched(plan: ToponasPlan, folder: Path, device: str, loggers: Sequence[RunLogger]) -> str:
     """The cell that a search found: an earlier one, one that goes on, or a new one."""
     path = folder / "result.json"
     if not path.exists():

@@ -69,12 +69,12 @@ def vertex_channels(batch: DenseBatch, out_channels: int) -> Tensor:
     """
     n = batch.max_nodes
     edges = batch.adjacency.long()
-    last = torch.nn.functional.one_hot(batch.num_nodes - 1, n)
-    feeds = (edges * last[:, None, :]).sum(2)
+    last = torch.nn.functional.one_hot(batch.num_nodes - 1, n)  # [N, n]
+    feeds = (edges * last[:, None, :]).sum(2)  # [N, n]
     feeds[:, 0] = 0  # the input is projected and added, not concatenated
-    fan_in = feeds.sum(1, keepdim=True).clamp(min=1)
+    fan_in = feeds.sum(1, keepdim=True).clamp(min=1)  # [N, 1]
     extra = (feeds.cumsum(1) <= out_channels % fan_in).long()
-    width = feeds * (out_channels // fan_in + extra)
+    width = feeds * (out_channels // fan_in + extra)  # [N, n]
     for v in range(n - 2, 0, -1):
         widest = (edges[:, v] * width).amax(1)
         width[:, v] = torch.where(feeds[:, v] > 0, width[:, v], widest)

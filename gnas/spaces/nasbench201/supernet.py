@@ -11,7 +11,7 @@ from torch.nn import functional as F
 from torch.utils.checkpoint import checkpoint
 
 from gnas.errors import ConfigError
-from gnas.fused import Features, Kernels, kernels_for
+from gnas.fused import FeatureMap, Kernels, kernels_for
 from gnas.spaces.convolutions import conv_norm
 from gnas.spaces.nasbench201.network import NUM_STAGES, ResidualReduction
 from gnas.spaces.nasbench201.space import CANDIDATES, EDGES, NUM_NODES
@@ -126,7 +126,7 @@ class MixedCell(nn.Module):
                 else torch.zeros_like(x[:, : self.active])
             )
             if self.partial > 1:
-                rest = [Features(nodes[i][:, self.active :]) for i in range(j)]
+                rest = [FeatureMap(nodes[i][:, self.active :]) for i in range(j)]
                 passed = kernels.weighted_sum(weights.edges[rows], rest, fold=True)
                 mixed = F.channel_shuffle(torch.cat([mixed, passed], 1), self.partial)
             nodes.append(mixed)
@@ -136,7 +136,7 @@ class MixedCell(nn.Module):
 
     def _leaving(
         self, node: int, x: Tensor, wanted: Sequence[Sequence[bool]], kernels: Kernels
-    ) -> dict[int, list[Features]]:
+    ) -> dict[int, list[FeatureMap]]:
         """For every edge that leaves ``node``, the maps of its wanted operations, in order."""
         x = x[:, : self.active]
         own = [row for row, (source, _) in enumerate(EDGES) if source == node]
@@ -145,9 +145,9 @@ class MixedCell(nn.Module):
         convolved = [(row, op) for row, op in places if op.startswith("nor_conv")]
         maps = [self.get_submodule(f"{op}.{row}")(rectified) for row, op in convolved]
         found = dict(zip(convolved, kernels.normalised(maps) if maps else [], strict=True))
-        shared = {"skip_connect": Features(x)}
+        shared = {"skip_connect": FeatureMap(x)}
         if any(op == "avg_pool_3x3" for _, op in places):
-            shared["avg_pool_3x3"] = Features(average_pool(x))
+            shared["avg_pool_3x3"] = FeatureMap(average_pool(x))
         return {
             row: [found.get((r, op)) or shared[op] for r, op in places if r == row] for row in own
         }

@@ -8,7 +8,7 @@ from gnas.config import Channels, Count, Depth, Stages, configuration
 from gnas.errors import ConfigError
 
 Generator = Literal["erdos-renyi", "barabasi-albert", "watts-strogatz"]
-Prior = Literal["density", "erdos-renyi", "barabasi-albert", "watts-strogatz"]
+WiringPrior = Literal["density", "erdos-renyi", "barabasi-albert", "watts-strogatz"]
 """Random graph model of the cells."""
 Parameters = dict[str, float]
 

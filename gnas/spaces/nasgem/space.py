@@ -192,8 +192,8 @@ class NASGEM(Space):
         adjacency, ops = _with_node(adjacency, ops, n)
         ops[n] = -1
         edges = adjacency.to(torch.uint8).repeat(1 + len(toggles) + n + grown, 1, 1)
-        kinds = ops.to(torch.int8).repeat(len(edges), 1)
-        sizes = torch.full((len(edges),), n)
+        kinds = ops.to(torch.int8).repeat(len(edges), 1)  # [M, n + 1]
+        sizes = torch.full((len(edges),), n)  # [M]
         edges[1 + torch.arange(len(toggles)), toggles[:, 0], toggles[:, 1]] ^= 1
         changed = 1 + len(toggles) + torch.arange(n)
         kinds[changed, torch.arange(n)] = (kinds[changed, torch.arange(n)] + 1) % len(OPS)

@@ -12,7 +12,7 @@ import torch
 
 from gnas.errors import ConfigError
 from gnas.graphs import DenseBatch
-from gnas.spaces.nasgem.config import Generator, Parameters, Prior, wiring_parameters
+from gnas.spaces.nasgem.config import Generator, Parameters, WiringPrior, wiring_parameters
 from gnas.spaces.nasgem.space import MAX_INPUTS, NASGEM, OPS, some_inputs
 
 
@@ -82,7 +82,7 @@ _DRAW: dict[Generator, Callable[[int, Parameters, random.Random], nx.Graph]] = {
 
 
 def nasgem_space(
-    prior: Prior,
+    prior: WiringPrior,
     num_nodes: int = 30,
     *,
     spread: bool = False,
@@ -99,8 +99,8 @@ def nasgem_space(
     Raises:
         ConfigError: unknown prior, or one that cannot be spread or have this many nodes.
     """
-    if prior not in get_args(Prior):
-        raise ConfigError(f"unknown prior '{prior}'; choose from {list(get_args(Prior))}")
+    if prior not in get_args(WiringPrior):
+        raise ConfigError(f"unknown prior '{prior}'; choose from {list(get_args(WiringPrior))}")
     if prior == "density":
         return NASGEM(num_nodes, max_inputs=max_inputs)
     return RandomWiring(num_nodes, prior, spread=spread, max_inputs=max_inputs)

@@ -61,7 +61,7 @@ def cells_batch(edge_codes: Tensor, concat: Tensor | None = None) -> DenseBatch:
     count, intermediate = len(edge_codes), num_nodes - 3
     if concat is None:
         concat = torch.ones(count, 2, intermediate, dtype=torch.bool)
-    source, target = torch.tensor(candidate_edges(num_nodes)).unbind(1)
+    source, target = torch.tensor(candidate_edges(num_nodes)).unbind(1)  # [E] each
     adjacency = torch.zeros(count, 2 * num_nodes, 2 * num_nodes, dtype=torch.uint8)
     for cell in range(2):
         first = cell * num_nodes

@@ -8,7 +8,7 @@ import torch
 from torch import Tensor, nn
 from torch.nn import functional as F
 
-from gnas.fused import Block, Features, Kernels
+from gnas.fused import Block, FeatureMap, Kernels
 from gnas.spaces.supernets import MixedWeights
 from gnas.spaces.toponas.cells import PRIMITIVES
 from gnas.spaces.toponas.primitives import FactorizedReduce, relu_conv_norm
@@ -76,7 +76,7 @@ class SuperCell(nn.Module):
         """[B, c_before, H', W'], [B, c_in, H, W] -> [B, (num_nodes - 3) * channels, h, w]."""
         nodes = [self.preprocess0(before), self.preprocess1(x)]
         factors = weights.ops * weights.edges[:, None]  # [E, 7]
-        leaving: list[list[list[Features]]] = []  # [source][edge of the source][primitive]
+        leaving: list[list[list[FeatureMap]]] = []  # [source][edge of the source][primitive]
         for source in self.sources:
             if len(leaving) >= 2:
                 nodes.append(self._node(nodes, leaving, factors, weights.edges, kernels))
@@ -87,7 +87,7 @@ class SuperCell(nn.Module):
     def _node(
         self,
         nodes: list[Tensor],
-        leaving: list[list[list[Features]]],
+        leaving: list[list[list[FeatureMap]]],
         factors: Tensor,
         scales: Tensor,
         kernels: Kernels,
@@ -99,7 +99,7 @@ class SuperCell(nn.Module):
         mixed = kernels.weighted_sum(factors[rows[0] : rows[-1] + 1].flatten(), terms)
         if self.partial == 1:
             return mixed
-        rest = [Features(self._bypass(i, nodes[i][:, self.active :])) for i in range(j)]
+        rest = [FeatureMap(self._bypass(i, nodes[i][:, self.active :])) for i in range(j)]
         passed = kernels.weighted_sum(scales[rows[0] : rows[-1] + 1], rest)
         return F.channel_shuffle(torch.cat([mixed, passed], 1), self.partial)
 
@@ -133,11 +133,11 @@ class EdgeSource(nn.Module):
             FactorizedReduce(channels, channels, _norm) for _ in range(num_edges * (stride == 2))
         )
 
-    def forward(self, x: Tensor, kernels: Kernels) -> list[list[Features]]:
+    def forward(self, x: Tensor, kernels: Kernels) -> list[list[FeatureMap]]:
         """[B, C, H, W] -> for every edge, the feature map of every primitive."""
         highest, average = kernels.pools(x, self.stride)
-        skips = [Features(skip(x)) for skip in self.skip] or [Features(x)] * self.num_edges
-        found: dict[str, list[Features]] = {
+        skips = [FeatureMap(skip(x)) for skip in self.skip] or [FeatureMap(x)] * self.num_edges
+        found: dict[str, list[FeatureMap]] = {
             "max_pool_3x3": [highest] * self.num_edges,
             "avg_pool_3x3": [average] * self.num_edges,
             "skip_connect": skips,

@@ -114,7 +114,7 @@ def test_a_function_is_searched_by_any_number_of_workers(predictor: str, tmp_pat
 
 
 def searcher(**options: Any) -> NasgemSearch:
-    sizes = {"start": 12, "pool": 60, "top": 4, "update_every": 4, **options}
+    sizes = {"num_initial": 12, "pool": 60, "top": 4, "update_every": 4, **options}
     return NasgemSearch(SPACE, Forest(OneHot(8, 2), num_trees=5), seed=2, **sizes)
 
 
@@ -136,7 +136,7 @@ def test_random_cells_need_no_result_and_the_best_predicted_all_of_theirs() -> N
             seen.append((self.asked, len(self.told) + len(self._dropped)))
             return super().ask()
 
-    sizes: dict[str, Any] = {"start": 12, "pool": 60, "top": 4, "update_every": 4}
+    sizes: dict[str, Any] = {"num_initial": 12, "pool": 60, "top": 4, "update_every": 4}
     made = Watching(SPACE, Forest(OneHot(8, 2), num_trees=5), seed=2, **sizes)
     found = run_search(SPACE, made, edges, budget=16, parallel=1)
     assert seen == [(k, 0) for k in range(12)] + [(k, 12) for k in range(12, 16)]
@@ -166,7 +166,7 @@ def test_killed_at_any_evaluation(stop: int, tmp_path: Path) -> None:
 
 
 def test_too_many_failures_and_notes() -> None:
-    made = searcher(start=14)
+    made = searcher(num_initial=14)
 
     def mostly(graph: Data, *, seed: int) -> float:
         if next(count) % 3 == 1:

@@ -35,7 +35,7 @@ def test_a_search_leaves_all_that_explains_it(finished: tuple[Path, NasgemResult
     )
     assert to_jsonable(read_trace(out).result) == written
     assert result.command == "search nasgem"
-    used = {"kind", "seed", "start", "pool", "top", "min_nodes", "lambda_", "update_every"}
+    used = {"kind", "seed", "num_initial", "pool", "top", "min_nodes", "lambda_", "update_every"}
     assert {*result.config["searcher"]} == used | {"name", "predictor", "features"}
     assert space_of_record(result.space).from_str(result.architecture).num_nodes >= 4
     assert (result.trained, result.failed, result.pool) == (6, 0, 300)

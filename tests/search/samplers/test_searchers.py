@@ -34,9 +34,9 @@ SMALL: dict[str, Space] = {"nasgem": NASGEM(8), "toponas": TopoNAS(5)}
 SETTINGS: dict[str, dict[str, int]] = {
     "evolution": {"population": 5, "tournament": 3},
     "local": {"starts": 2},
-    "bayes": {"start": 4, "every": 3, "pool": 20, "elite": 1},
-    "nasgem": {"start": 4, "every": 3, "pool": 40},
-    "predictor": {"start": 4, "every": 3, "pool": 20, "elite": 1},
+    "bayes": {"num_initial": 4, "refit_every": 3, "pool": 20, "num_elites": 1},
+    "nasgem": {"num_initial": 4, "refit_every": 3, "pool": 40},
+    "predictor": {"num_initial": 4, "refit_every": 3, "pool": 20, "num_elites": 1},
 }
 """So that every phase of a searcher is reached within a few architectures."""
 Make = Callable[[Space, int], Searcher]
@@ -131,7 +131,10 @@ def test_scores_must_be_finite_and_graphs_of_the_space(make: Make) -> None:
             "tournament must be at least 1, but got 0",
         ),
         (lambda space: LocalSearch(space, starts=0), "starts must be at least 1, but got 0"),
-        (lambda space: PredictorSearch(space, start=1), "start must be at least 2, but got 1"),
+        (
+            lambda space: PredictorSearch(space, num_initial=1),
+            "num_initial must be at least 2, but got 1",
+        ),
     ],
 )
 def test_impossible_settings_are_refused(make: Callable[[Space], Searcher], message: str) -> None:
@@ -151,9 +154,9 @@ def best_found(name: str) -> list[float]:
     """The best of 48 cells for 6 seeds."""
     settings = {
         "evolution": {"population": 12, "tournament": 6},
-        "bayes": {"pool": 200, "start": 16, "every": 16},
-        "nasgem": {"pool": 2_000, "start": 16, "every": 16},
-        "predictor": {"pool": 200, "start": 16, "every": 16},
+        "bayes": {"pool": 200, "num_initial": 16, "refit_every": 16},
+        "nasgem": {"pool": 2_000, "num_initial": 16, "refit_every": 16},
+        "predictor": {"pool": 200, "num_initial": 16, "refit_every": 16},
     }.get(name, {})
     found = []
     for seed in range(6):
@@ -250,7 +253,9 @@ class TrueScore:
 
 def test_predictor_search_fits_now_and_then_and_takes_the_best_of_its_pool() -> None:
     space, predictor = NASBench201(), Knows()
-    searcher = PredictorSearch(space, predictor, start=5, every=4, pool=200, elite=2)
+    searcher = PredictorSearch(
+        space, predictor, num_initial=5, refit_every=4, pool=200, num_elites=2
+    )
     graphs = [space.from_str(text) for text in advance(searcher, 5)]
     best = sorted(graphs, key=score)[-2:]
     near = DenseBatch.concat([space.neighbours(graph) for graph in best])
@@ -271,7 +276,7 @@ def test_predictor_search_fits_now_and_then_and_takes_the_best_of_its_pool() -> 
 
 def test_predictor_search_is_random_while_scores_are_equal() -> None:
     predictor = Knows()
-    searcher = PredictorSearch(NASBench201(), predictor, start=2, every=1, pool=50)
+    searcher = PredictorSearch(NASBench201(), predictor, num_initial=2, refit_every=1, pool=50)
     for _ in range(6):
         searcher.tell(searcher.ask(), 0.5)
     assert predictor.fits == [] and len(searcher.told) == 6
@@ -300,7 +305,7 @@ def _default(name: str) -> Space:
 def test_exploring_orders_by_the_expected_improvement() -> None:
     """Against the mean over many draws of what the process believes."""
     space = NASBench201()
-    searcher = bayes_search(space, start=12, every=12, pool=30)
+    searcher = bayes_search(space, num_initial=12, refit_every=12, pool=30)
     for _ in range(12):
         graph = searcher.ask()
         searcher.tell(graph, closeness(graph))
@@ -317,7 +322,12 @@ def test_exploring_orders_by_the_expected_improvement() -> None:
 
 def test_exploring_needs_an_uncertainty() -> None:
     space = NASBench201()
-    assert PredictorSearch(space).explore and not nasgem_search(space).explore
-    assert not PredictorSearch(space, Forest(OneHot(4, 4, 5))).explore
+    assert (
+        PredictorSearch(space).expected_improvement
+        and not nasgem_search(space).expected_improvement
+    )
+    assert not PredictorSearch(space, Forest(OneHot(4, 4, 5))).expected_improvement
     with pytest.raises(ConfigError, match="knows its uncertainty, but got 'random forest'"):
-        PredictorSearch(space, Forest(OneHot(space.max_nodes, len(space.ops))), explore=True)
+        PredictorSearch(
+            space, Forest(OneHot(space.max_nodes, len(space.ops))), expected_improvement=True
+        )

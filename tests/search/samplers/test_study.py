@@ -35,7 +35,7 @@ SAMPLERS: dict[str, tuple[Callable[..., ArchitectureSampler], dict[str, int]]] =
     "random": (RandomArchitectureSampler, {}),
     "evolution": (RegularizedEvolutionSampler, {"population": 4, "tournament": 3}),
     "local": (LocalSearchSampler, {"starts": 2}),
-    "nasgem": (NASGEMSampler, {"start": 4, "every": 3, "pool": 40, "elite": 1}),
+    "nasgem": (NASGEMSampler, {"num_initial": 4, "refit_every": 3, "pool": 40, "num_elites": 1}),
 }
 
 
