@@ -14,8 +14,14 @@ from typing import IO, Any, Literal, Protocol
 
 from gnas.command_line import command_line, continues
 from gnas.config import dict_diff, unknown_name
-from gnas.data.files import as_data_error, atomic_write, read_json, remove_temporaries
-from gnas.errors import ConfigError, MissingDataError
+from gnas.data.files import (
+    FORMAT_ERRORS,
+    as_data_error,
+    atomic_write,
+    read_json,
+    remove_temporaries,
+)
+from gnas.errors import ConfigError, DataError, MissingDataError
 from gnas.locks import locked
 
 LOCK = ".lock"
@@ -188,15 +194,44 @@ def write_config(
         facts: Metadata of the ``table`` or the ``data``, including a sha256.
 
     Raises:
-        ConfigError: the folder cannot be written.
+        ConfigError: the folder cannot be written, or has a run of another command.
         DataError: writing failed.
     """
     check_folder(folder)
+    plain = to_jsonable(config)
+    check_not_foreign(folder, plain.get("command") if isinstance(plain, dict) else None)
     path, typed = folder / "config.json", command_line()
     if continues() and path.exists():
         typed = read_json(path, "the config of a run").get("command_line")
     record = {"config": config, "command_line": typed, **facts, **environment(device)}
     _write(path, to_json(record))
+
+
+def check_not_foreign(folder: Path, command: str | None) -> None:
+    """Check that a folder has no run of another command, whose files would be overwritten.
+
+    Args:
+        folder: Folder of the run, which need not exist.
+        command: Command of the new run as its config names it; None for experiments.
+
+    Raises:
+        ConfigError: the folder has another run, or a ``config.json`` of something else.
+    """
+    path = folder / "config.json"
+    if not path.exists():
+        return
+    try:
+        config = read_json(path, "the config of a run")["config"]
+        found = config.get("command")
+    except (DataError, *FORMAT_ERRORS):
+        what = "a config.json of something else"
+    else:
+        if found == command:
+            return
+        what = f"a run of gnas {found}" if isinstance(found, str) else "those of an experiment"
+    raise ConfigError(
+        f"the files of a run need a folder of their own, but {folder} has {what}; choose another"
+    )
 
 
 @contextmanager

@@ -12,7 +12,7 @@ from matplotlib.figure import Figure
 
 from gnas import runs
 from gnas.errors import ConfigError, DataError
-from gnas.runs import check_folder, to_jsonable, write_run
+from gnas.runs import check_folder, check_not_foreign, to_jsonable, write_run
 
 
 @dataclass(frozen=True)
@@ -106,3 +106,28 @@ def test_a_failed_write_leaves_the_old_result(tmp_path: Path) -> None:
         write_run(tmp_path, config={}, result={"new": 1}, figures={"f": FullDisk()})
     assert json.loads((tmp_path / "result.json").read_text()) == {"old": 1}
     assert not [path for path in tmp_path.rglob("*") if path.name.endswith(".tmp")]
+
+
+def test_runs_of_other_commands_are_not_overwritten(tmp_path: Path) -> None:
+    def write(command: str | None) -> None:
+        config = {"seed": 1} if command is None else {"command": command}
+        write_run(tmp_path, config=config, result={"command": command})
+
+    for command, others, what in (
+        ("retrain", ("search toponas", None), "a run of gnas retrain"),
+        (None, ("retrain",), "those of an experiment"),
+    ):
+        (tmp_path / "config.json").unlink(missing_ok=True)
+        write(command)
+        write(command)
+        for other in others:
+            with pytest.raises(ConfigError, match=f"{what}; choose another"):
+                write(other)
+            with pytest.raises(ConfigError, match=f"{what}; choose another"):
+                check_not_foreign(tmp_path, other)
+        assert json.loads((tmp_path / "result.json").read_text())["command"] == command
+    for content in ('{"format": "gnas-network"}', "[]", "{", '{"config": "x"}'):
+        (tmp_path / "config.json").write_text(content)
+        with pytest.raises(ConfigError, match=r"a config\.json of something else"):
+            write("retrain")
+        assert (tmp_path / "config.json").read_text() == content

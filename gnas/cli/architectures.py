@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any, NamedTuple
 
@@ -97,7 +98,8 @@ def read_architecture(
 
 def is_text(what: str) -> bool:
     """Whether an argument is an architecture's text and no path."""
-    return any(sign in what for sign in "({|\n") or len(what) >= MAX_PATH
+    looks_so = any(sign in what for sign in "({|\n") or len(what) >= MAX_PATH
+    return looks_so and not os.path.exists(what)  # "cell (1).txt"
 
 
 def run_folder(what: str | None) -> Path | None:
@@ -111,8 +113,14 @@ def run_folder(what: str | None) -> Path | None:
 
 def _member(folder: Path, member: int) -> tuple[str, Any]:
     from gnas.errors import ConfigError
+    from gnas.runs import kind_of_run
     from gnas.search.result import read_result
 
+    if kind_of_run(folder) not in ("search", "nasgem search"):
+        raise ConfigError(
+            f"--member is of searches with a Pareto front (gnas search random, evolution, ...), "
+            f"but {folder} has none"
+        )
     result = read_result(folder)
     if not 0 <= member < len(result.front):
         raise ConfigError(

@@ -125,7 +125,7 @@ def nasbench101(
     counts = whole_numbers(samples)
     from gnas.bench.config import NASBench101Bench
 
-    check_early(json=json, out=out, data_dir=data_dir, tables=[table])
+    check_early(json=json, out=out, data_dir=data_dir, tables=[table], table_space="nasbench101")
     config = NASBench101Bench(
         samples=counts, seeds=seeds, pool=pool, ops=ops, networks=networks, table=table,
         data_dir=None if data_dir is None else str(data_dir), seed=seed,
@@ -165,7 +165,12 @@ def nasbench201(
     from gnas.bench.config import NASBench201Bench
 
     check_early(
-        json=json, out=out, data_dir=data_dir, tables=[table], columns=[train_column, test_column]
+        json=json,
+        out=out,
+        data_dir=data_dir,
+        tables=[table],
+        table_space="nasbench201",
+        columns=[train_column, test_column],
     )
     config = NASBench201Bench(
         dataset=dataset, samples=counts, seeds=seeds, cells=cells, networks=networks, table=table,
@@ -202,7 +207,7 @@ def nasgem(
     counts = whole_numbers(samples)
     from gnas.bench.config import NASGEMBench
 
-    check_early(json=json, out=out, data_dir=data_dir, tables=[table])
+    check_early(json=json, out=out, data_dir=data_dir, tables=[table], table_space="nasgem")
     config = NASGEMBench(
         table=table, samples=counts, seeds=seeds, equal_macs=equal_macs,
         data_dir=None if data_dir is None else str(data_dir), seed=seed,
@@ -237,7 +242,7 @@ def darts(
     counts = whole_numbers(samples)
     from gnas.bench.config import DARTSBench
 
-    check_early(json=json, out=out, data_dir=data_dir, tables=[table])
+    check_early(json=json, out=out, data_dir=data_dir, tables=[table], table_space="toponas")
     config = DARTSBench(
         table=table, samples=counts, seeds=seeds, run_deviation=run_deviation,
         data_dir=None if data_dir is None else str(data_dir), seed=seed,

@@ -18,7 +18,7 @@ from gnas.cli.output import (
     rerun_hint,
     write_outputs,
 )
-from gnas.data.places import table_path
+from gnas.data.places import check_table, table_path
 
 if TYPE_CHECKING:
     from rich.console import Console
@@ -70,6 +70,7 @@ def supernet(
         table=table or space,
         table_dir=None if table_dir is None else str(table_dir),
     )  # fmt: skip
+    check_table(table_path(table or space, data_dir=table_dir), space=space)
     from gnas.bench.supernet import bench_supernet
     from gnas.training.devices import resolve_device
 

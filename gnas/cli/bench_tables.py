@@ -74,7 +74,7 @@ def search(
         searchers=tuple(SETTINGS) if searchers is None else tuple(searchers.split(",")),
         data_dir=None if data_dir is None else str(data_dir),
     )  # fmt: skip
-    check_early(json=json, out=out, data_dir=data_dir, tables=[table or space])
+    check_early(json=json, out=out, data_dir=data_dir, tables=[table or space], table_space=space)
     check_outputs(out, json)
     from gnas.bench.search import bench_search
 
@@ -139,7 +139,7 @@ def topology(
     from gnas.bench.config import TopologyBench
 
     table = table or TopologyBench().table
-    check_early(json=json, out=out, data_dir=data_dir, tables=[table])
+    check_early(json=json, out=out, data_dir=data_dir, tables=[table], table_space="nasbench201")
     config = TopologyBench(
         dataset=dataset,
         split=split,

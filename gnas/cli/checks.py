@@ -3,12 +3,12 @@
 from __future__ import annotations
 
 import re
-from collections.abc import Iterable, Sequence
+from collections.abc import Iterable
 from pathlib import Path
 
 from gnas.cli.architectures import is_text
 from gnas.cli.output import check_writable
-from gnas.data.places import table_path
+from gnas.data.places import check_table, table_path
 from gnas.errors import ConfigError, DataError, MissingDataError
 from gnas.spaces.names import check_notation, check_space
 from gnas.user_code import Source
@@ -26,6 +26,7 @@ def check_early(
     device: str = "auto",
     tables: Iterable[str | None] = (),
     columns: Iterable[str | None] = (),
+    table_space: str | None = None,
     space: str | None = None,
     evaluate: str | None = None,
 ) -> None:
@@ -40,12 +41,14 @@ def check_early(
         device: The name of a device.
         tables: Names or files of tables.
         columns: Names of columns that each of them must have.
+        table_space: Name of the space that they must be of.
         space: The name of a space.
         evaluate: ``FILE.py:FUNCTION``.
 
     Raises:
-        ConfigError: a file cannot be written, or there is no such device or column.
-        DataError: a run is damaged.
+        ConfigError: a file cannot be written, there is no such device or column, or a table is
+            of another space.
+        DataError: a run or a table is damaged.
         MissingDataError: a file, a folder or a run is not there.
     """
     from gnas.runs import open_run_config
@@ -63,32 +66,15 @@ def check_early(
         raise ConfigError(f"device must be auto, cpu, cuda or cuda:N, but got {device!r:.80}")
     for table in tables:
         if table is not None:
-            _check_columns(
+            check_table(
                 table_path(table, data_dir=data_dir),
-                [name for name in columns if name is not None],
+                columns=[name for name in columns if name is not None],
+                space=table_space,
             )
     if space is not None:
         check_space(space)
     if evaluate is not None:
         Source.parse(evaluate)
-
-
-def _check_columns(table: Path, names: Sequence[str]) -> None:
-    """Check that a table has columns of numbers; what else is wrong with it, its reader says."""
-    if not names:
-        return
-    import pyarrow as pa
-    import pyarrow.parquet as pq
-
-    try:
-        schema = pq.read_schema(table)
-    except (OSError, pa.ArrowException):
-        return
-    are_numbers = (pa.types.is_floating, pa.types.is_integer)
-    found = sorted(field.name for field in schema if any(are(field.type) for are in are_numbers))
-    for name in names:
-        if name not in found:
-            raise ConfigError(f"unknown column '{name}'; choose from {found}")
 
 
 def check_folder(out: Path | None) -> None:

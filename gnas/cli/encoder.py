@@ -19,7 +19,7 @@ from gnas.cli.output import (
 )
 from gnas.command_line import shell_line
 from gnas.config import check_seed
-from gnas.data.places import table_path
+from gnas.data.places import check_table, table_path
 from gnas.encoders.config import check_embeddings_path, check_encoder, check_encoder_path
 from gnas.spaces.names import check_space
 
@@ -86,7 +86,7 @@ def embed(
     check_embeddings_path(out)
     check_writable(out)
     check_encoder(encoder)
-    table_path(table)
+    check_table(table_path(table))
     from gnas.data import load_table
     from gnas.encoders.storage import load_encoder, save_embeddings
 

@@ -234,11 +234,14 @@ def check_outputs(out: Path | None, json: str | None) -> None:
     Until the command ends, ``out`` is its own.
 
     Raises:
-        ConfigError: a path is not writable, or another process works in ``out``.
+        ConfigError: a path is not writable, ``out`` has a run that is no experiment, or another
+            process works in it.
     """
-    from gnas.runs import run_folder_lock
+    from gnas.runs import check_not_foreign, run_folder_lock
 
     check_writable(json)
+    if out is not None:
+        check_not_foreign(out, None)
     until_end.enter_context(run_folder_lock(out))
 
 

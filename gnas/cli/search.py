@@ -230,6 +230,7 @@ def _planned(
     from gnas.search.toponas.plan import (
         Selection,
         check_recipe,
+        check_used,
         plan_search,
         resumed_plan,
         resumed_selection,
@@ -237,6 +238,7 @@ def _planned(
 
     if resume is None:
         plan = plan_search(**own, **changes)
+        check_used(plan.config, changes, own.get("baseline"))
         if chosen is None:
             return plan, None
         protocol = Selection(**chosen)

@@ -125,7 +125,7 @@ def nasgem(
         raise typer.BadParameter("--resume goes on in its own folder and study")
     check_early(
         json=json, out=out, resume=resume, data_dir=data_dir, tables=table or (), space=space,
-        evaluate=evaluate,
+        evaluate=evaluate, table_space=(space or "nasgem") if resume is None else None,
     )  # fmt: skip
     loggers = chosen_loggers(log, resume)
     named = drop_none(

@@ -71,7 +71,7 @@ def tabulate(
 
     Interrupt it whenever you like: the same command goes on where it was.
     """
-    check_early(tables=[like, cells_from])
+    check_early(tables=[like, cells_from], table_space=space)
     check_writable(out)
     check_space(space)
     if out.suffix != ".parquet":

@@ -228,7 +228,7 @@ def hold_out(labels: Tensor, share: float, seed: int) -> tuple[Tensor, Tensor]:
         seed: Seed of the draw.
 
     Raises:
-        DataError: a class would keep no image.
+        DataError: a class would keep no image, or none is held out.
     """
     generator = torch.Generator().manual_seed(check_seed(seed))
     kept, held = [], []
@@ -243,6 +243,11 @@ def hold_out(labels: Tensor, share: float, seed: int) -> tuple[Tensor, Tensor]:
             )
         held.append(rows[:count])
         kept.append(rows[count:])
+    if share > 0 and not any(map(len, held)):
+        raise DataError(
+            f"val_share must be 0 or hold out an image of a class, but {share} of "
+            f"{len(labels):,} images is none"
+        )
     return torch.cat(kept).sort().values, torch.cat(held).sort().values
 
 

@@ -211,3 +211,8 @@ class SplitImagesConfig:
 def _check_folder(dataset: str, data_dir: str | None) -> None:
     if dataset != "digits" and data_dir is None:
         raise ConfigError(f"{dataset} needs the folder of its images: give --data-dir")
+    if dataset == "digits" and data_dir is not None:
+        raise ConfigError(
+            "digits are scikit-learn's and have no folder; leave --data-dir out, or say which "
+            "images lie there: --dataset folder"
+        )

@@ -2,11 +2,14 @@
 
 from __future__ import annotations
 
+import json
 import logging
 import os
+from collections.abc import Iterable
 from pathlib import Path
+from typing import Any
 
-from gnas.errors import MissingDataError
+from gnas.errors import ConfigError, DataError, MissingDataError
 
 SHIPPED = Path(__file__).parent / "shipped"
 """Tables that come with the package."""
@@ -70,6 +73,57 @@ def find_table(path_or_name: str | Path, *, data_dir: str | Path | None = None) 
             path.stem,
         )
     return path
+
+
+def check_table(path: Path, *, columns: Iterable[str] = (), space: str | None = None) -> None:
+    """Check by the head of a Parquet file what would otherwise be found after heavy imports.
+
+    Args:
+        path: The file.
+        columns: Columns of numbers that it must have.
+        space: Name of the space of its architectures, as far as the file records it; with
+            arguments, or as ``FILE.py:NAME``, of which nothing is checked.
+
+    Raises:
+        ConfigError: a column is missing, or the table is of another space.
+        DataError: it is no Parquet file.
+
+    Example:
+        >>> check_table(table_path("nasbench101-mini"), space="nasbench101")
+    """
+    import pyarrow as pa
+    import pyarrow.parquet as pq
+
+    try:
+        schema = pq.read_schema(path)
+    except (OSError, pa.ArrowException) as error:
+        reason = (str(error).strip().splitlines() or [type(error).__name__])[0]
+        raise DataError(
+            f"{path} must be an intact Parquet file, but reading it failed: {reason[:200]}"
+        ) from error
+    are_numbers = (pa.types.is_floating, pa.types.is_integer)
+    found = sorted(field.name for field in schema if any(are(field.type) for are in are_numbers))
+    for name in columns:
+        if name not in found:
+            raise ConfigError(f"unknown column '{name}'; choose from {found}")
+    facts = _recorded_facts(schema.metadata)
+    if space is None or ".py:" in space or not isinstance(facts.get("space"), str):
+        return
+    wanted = space.partition("(")[0]
+    if facts["space"] != wanted:
+        raise ConfigError(
+            f"table {facts.get('name')!r:.80} must hold architectures of {wanted}, but holds "
+            f"those of {facts['space']:.80}"
+        )
+
+
+def _recorded_facts(metadata: dict[bytes, bytes] | None) -> dict[str, Any]:
+    """What a file of gnas says of its table; empty for other files, and for damaged ones."""
+    try:
+        facts = json.loads((metadata or {})[b"gnas"])
+    except (KeyError, ValueError, RecursionError):
+        return {}
+    return facts if isinstance(facts, dict) else {}
 
 
 def _stand_in(name: str) -> Path:

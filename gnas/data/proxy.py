@@ -33,7 +33,8 @@ def images_of_facts(facts: Mapping[str, Any], data_dir: str | None) -> ImagesCon
         ConfigError: the facts are of another version, or there is no folder where one is needed.
     """
     if "source" not in facts:
-        return from_record(ProxyImagesConfig, {**facts, "data_dir": data_dir})
+        folder = None if facts.get("dataset") == "digits" else data_dir  # of any worker
+        return from_record(ProxyImagesConfig, {**facts, "data_dir": folder})
     if facts["source"] == "digits":
         return from_record(SplitImagesConfig, facts)
     if data_dir is None:

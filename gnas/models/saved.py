@@ -14,7 +14,7 @@ from safetensors.torch import save
 from torch import Tensor, nn
 from torch_geometric.data import Data
 
-from gnas.data.files import FORMAT_ERRORS, atomic_write, check_regular
+from gnas.data.files import FORMAT_ERRORS, atomic_write, check_regular, read_json
 from gnas.errors import ConfigError, DataError, GnasError, MissingDataError
 from gnas.runs import to_json, to_jsonable
 from gnas.spaces import Space, space_of_record, space_record
@@ -100,7 +100,8 @@ def save_network(folder: Path, network: nn.Module, facts: NetworkFacts) -> None:
         facts: What is needed to build and feed it.
 
     Raises:
-        ConfigError: ``network`` is not the one that the facts describe.
+        ConfigError: ``network`` is not the one that the facts describe, or the folder has a
+            ``config.json`` of something else, a run for example.
         DataError: writing failed.
 
     Example:
@@ -121,6 +122,7 @@ def save_network(folder: Path, network: nn.Module, facts: NetworkFacts) -> None:
     problem = _misfit(_skeleton(facts), tensors)
     if problem:
         raise ConfigError(f"the network to save must be the one of its facts, but {problem}")
+    _check_not_foreign(folder / CONFIG)
     record = {
         "format": FORMAT,
         "space": space_record(facts.space),
@@ -136,6 +138,25 @@ def save_network(folder: Path, network: nn.Module, facts: NetworkFacts) -> None:
         temporary.write_bytes(save(tensors, {"format": "pt"}))
     with atomic_write(folder / CONFIG) as temporary:
         temporary.write_text(to_json(record), encoding="utf-8")
+
+
+def _check_not_foreign(path: Path) -> None:
+    """Check that a ``config.json`` that is to be replaced is one of `save_network`.
+
+    Raises:
+        ConfigError: it is not.
+    """
+    if not path.exists():
+        return
+    try:
+        found = read_json(path, "metadata of a network")["format"]
+    except (DataError, *FORMAT_ERRORS):
+        found = None
+    if found != FORMAT:
+        raise ConfigError(
+            f"the files of a network need a folder of their own, but {path.parent} has a "
+            "config.json of something else, perhaps of a run; choose another"
+        )
 
 
 def load_network(path: Path, space: Space | None = None) -> tuple[nn.Module, NetworkFacts]:

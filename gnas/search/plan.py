@@ -18,7 +18,7 @@ from gnas.config import (
 )
 from gnas.data.config import ProxyImagesConfig
 from gnas.data.names import ProxyDataset
-from gnas.data.places import table_path
+from gnas.data.places import check_table, table_path
 from gnas.errors import ConfigError
 from gnas.runs import check_same_config, open_run_config, to_jsonable
 from gnas.search.objectives import Bound, Goal, Objective
@@ -112,7 +112,7 @@ class SearchPlan:
         if self.evaluate is not None:
             Source.parse(self.evaluate)
         for table in self.table:
-            table_path(table, data_dir=self.data_dir)
+            check_table(table_path(table, data_dir=self.data_dir), space=self.space)
 
     def images(self) -> ProxyImagesConfig:
         """The images that candidates are trained on."""

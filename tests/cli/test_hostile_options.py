@@ -19,6 +19,8 @@ import typer.main
 from typer.testing import CliRunner
 
 from gnas import cli
+from gnas.cli.architectures import read_architecture
+from gnas.errors import ConfigError
 
 ROOT = Path(__file__).resolve().parents[2]
 GENOTYPE = (
@@ -232,6 +234,30 @@ EARLY = {
     "bench supernet nasbench201 --table nasgem-mini --set x=1": "unknown setting 'x'",
     "bench topology --table nowhere": "table 'nowhere' not found",
     "bench nasbench201 --table nasgem-mini --test-column nonsense": "unknown column 'nonsense'",
+    "bench nasbench101 --table bad.parquet": "bad.parquet must be an intact Parquet file",
+    "bench nasbench201 --table nasgem-mini": "must hold architectures of nasbench201, but holds",
+    "bench nasbench101 --table nasgem-mini": "must hold architectures of nasbench101, but holds",
+    "bench nasgem --table nasbench101-mini": "must hold architectures of nasgem, but holds those",
+    "bench darts --table nasgem-mini": "must hold architectures of toponas, but holds those of",
+    "bench search nasbench101 --table nasgem-mini": "must hold architectures of nasbench101, but",
+    "bench supernet nasbench201 --table nasgem-mini": "must hold architectures of nasbench201",
+    "bench topology --table nasgem-mini": "must hold architectures of nasbench201, but holds",
+    "bench nasbench101 --out run": "run has a run of gnas retrain; choose another",
+    "bench search nasbench101 --out run": "run has a run of gnas retrain; choose another",
+    "search random --space nasbench201 --table nasgem-mini": "must hold architectures of nasb",
+    "search random --space nasgem --dataset digits --data-dir folder": "digits are scikit-learn",
+    "search nasgem --table nasbench101-mini": "must hold architectures of nasgem, but holds those",
+    "search nasgem --data-dir folder": "digits are scikit-learn's and have no folder",
+    "search toponas --data-dir folder": "digits are scikit-learn's and have no folder",
+    "search toponas --k 3": "k does nothing in this search: it needs --topology fixed, or",
+    "search toponas --set samples=2": "samples does nothing in this search: it needs --relax",
+    "search toponas --set val_weight=2": "val_weight does nothing in this search: it needs --m",
+    "search toponas --baseline darts --topology fixed": "has no topology variables, so topology",
+    "search toponas --baseline darts --regulariser 3": "regulariser does nothing in this search",
+    "retrain file --data-dir folder": "digits are scikit-learn's and have no folder",
+    "tabulate nasbench201 --out x.parquet --like nasgem-mini": "must hold architectures of nas",
+    "tabulate nasbench201 --out x.parquet --cells-from nasgem-mini": "must hold architectures",
+    "encoder embed nasgem-30 --out x.npy --table bad.parquet": "must be an intact Parquet file",
     "data list --json folder": "the output must be a file",
     "data fetch nonsense": "unknown source 'nonsense'",
     "data convert nonsense": "unknown source 'nonsense'",
@@ -280,6 +306,9 @@ def light(tmp_path_factory: pytest.TempPathFactory) -> dict[str, tuple[int, str,
     folder = tmp_path_factory.mktemp("light")
     (folder / "file").write_text("x")
     (folder / "folder").mkdir()
+    (folder / "bad.parquet").write_text("x")
+    (folder / "run").mkdir()
+    (folder / "run" / "config.json").write_text('{"config": {"command": "retrain"}}')
     done = subprocess.run(
         [sys.executable, "-c", LIGHT],
         input=json.dumps([*EARLY]),
@@ -304,3 +333,18 @@ def test_what_is_wrong_is_said_before_anything_heavy_is_imported(
 
 def test_every_command_has_something_to_check_early() -> None:
     assert [name for name in LEAVES if not any(c.startswith(f"{name} ") for c in EARLY)] == []
+
+
+@pytest.mark.parametrize("name", ["cell (1).txt", "a{b}", "a|b", "a\nb"])
+def test_files_whose_names_look_like_texts(name: str, tmp_path: Path) -> None:
+    text = "|nor_conv_3x3~0|+|none~0|none~1|+|none~0|none~1|skip_connect~2|"
+    (tmp_path / name).write_text(text)
+    assert read_architecture(str(tmp_path / name)).text == text
+    done = CliRunner().invoke(cli.app, ["show", str(tmp_path / name)])
+    assert done.exit_code == 0 and text in done.stdout
+
+
+def test_members_are_of_searches_with_a_front(tmp_path: Path) -> None:
+    (tmp_path / "config.json").write_text('{"config": {"command": "search toponas"}}')
+    with pytest.raises(ConfigError, match="--member is of searches with a Pareto front"):
+        read_architecture(str(tmp_path), member=0)

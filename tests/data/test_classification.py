@@ -84,6 +84,9 @@ def test_shares_of_classes() -> None:
     assert torch.bincount(labels[held]).tolist() == [2, 6]
     assert torch.equal(torch.cat([kept, held]).sort().values, torch.arange(40))
     assert not torch.equal(held, hold_out(labels, 0.2, seed=2)[1])
+    with pytest.raises(DataError, match="val_share must be 0 or hold out an image of a class"):
+        hold_out(labels, 0.001, seed=1)
+    assert len(hold_out(labels, 0.0, seed=1)[1]) == 0
 
 
 def test_large_images_from_their_files(folder: Path) -> None:

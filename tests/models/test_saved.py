@@ -195,3 +195,16 @@ def test_missing_files(saved: Path, tmp_path: Path) -> None:
     (saved / "config.json").unlink()
     with pytest.raises(MissingDataError, match=r"needs a config.json beside its weights"):
         load_network(saved)
+
+
+def test_a_config_of_something_else_is_not_replaced(tmp_path: Path) -> None:
+    network = FACTS.space.network(FACTS.graph, FACTS.config)
+    for content in ('{"config": {"command": "retrain"}}', "[]", "{"):
+        (tmp_path / "config.json").write_text(content)
+        with pytest.raises(ConfigError, match=r"a config\.json of something else, perhaps"):
+            save_network(tmp_path, network, FACTS)
+        assert (tmp_path / "config.json").read_text() == content
+        assert not (tmp_path / "model.safetensors").exists()
+    (tmp_path / "config.json").unlink()
+    save_network(tmp_path, network, FACTS)
+    save_network(tmp_path, network, FACTS)

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import dataclasses
-from collections.abc import Mapping
+from collections.abc import Iterable, Mapping
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any, get_args
@@ -129,6 +129,37 @@ def plan_search(
         ImagesConfig(dataset=dataset, **seeing),
         follows=() if "batch_size" in fields else ("batch_size",),
     )
+
+
+def check_used(config: ToponasConfig, chosen: Iterable[str], baseline: str | None) -> None:
+    """Check that settings that somebody chose do something in this search.
+
+    Args:
+        config: The search.
+        chosen: Names of settings.
+        baseline: The baseline that was chosen with them.
+
+    Raises:
+        ConfigError: one does nothing, or is against the baseline.
+    """
+    if baseline is not None and config.learns_topology:
+        raise ConfigError(
+            f"--baseline {baseline} has no topology variables, so topology must be 'none', but "
+            f"got '{config.topology}'; leave one of the two out"
+        )
+    is_gumbel = config.relaxation == "gumbel"
+    needs = {
+        "k": (config.topology != "arbitrary", "--topology fixed, or a --baseline"),
+        "regulariser": (config.learns_topology, "topology variables, which no --baseline has"),
+        "beta_lr": (config.learns_topology, "topology variables, which no --baseline has"),
+        "samples": (is_gumbel, "--relaxation gumbel"),
+        "temperature": (is_gumbel, "--relaxation gumbel"),
+        "val_weight": (config.method == "milenas", "--method milenas"),
+    }
+    for name in chosen:
+        is_used, need = needs.get(name, (True, ""))
+        if not is_used:
+            raise ConfigError(f"{name} does nothing in this search: it needs {need}")
 
 
 def _preset(dataset: SearchDataset, space: str, size: str | None) -> ToponasConfig:
