@@ -16,7 +16,7 @@ ROOT = Path(__file__).resolve().parents[1]
 PAGE = ROOT / "docs" / "choosing.md"
 NB201, NB101 = "nasbench201_2core-cpu_202611", "nasbench101_partial_2core-cpu_202611"
 DARTS, NASGEM = "darts_2core-cpu_202611", "nasgem_mini_2core-cpu_202611"
-SUPERNETS = "supernets_nasbench201_splits_2core-cpu_202611"
+SUPERNETS = "supernets_nasbench201_2core-cpu_202611"
 DIGITS = "nasgem_search_digits_2core-cpu_202611"
 SEARCHES = {
     "NAS-Bench-201, CIFAR-10": "nasbench201_search_cifar10_202611",
@@ -44,7 +44,7 @@ PICKS = {
     **PREDICTORS,
 }
 QUERIES = (25, 50, 150)
-METHODS = ("topo-arbitrary", "darts", "random")
+METHODS = ("topo-arbitrary", "milenas", "topo-second", "beta-darts", "darts", "random")
 SCORED = {
     "NASGEM as in the paper: the score from the embedding": "NASGEM",
     "accuracy from the embedding, MACs counted: the default": "accuracy, embedding",
