@@ -42,7 +42,7 @@ def search(epochs: int = 3, **changes: Any) -> Search:
         snapshots.append(arch.snapshot())
     history = {name: torch.stack([s[name] for s in snapshots]) for name in snapshots[0]}
     architecture = toponas_space(config).sample(np.random.default_rng(0))
-    metrics = {**arch.facts(), "skip_share_normal": 0.1, "skip_share_reduce": 0.2}
+    metrics = {**arch.statistics(), "skip_share_normal": 0.1, "skip_share_reduce": 0.2}
     names = ("train_loss", "val_loss", "train_acc", "val_acc")
     return Search(
         config,

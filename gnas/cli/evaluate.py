@@ -18,7 +18,7 @@ from gnas.spaces.names import check_space
 if TYPE_CHECKING:
     from rich.console import Console
 
-    from gnas.models import NetworkFacts
+    from gnas.models import NetworkMetadata
 
 MAX_CLASSES = 20
 """A confusion matrix of more classes is in the JSON only."""
@@ -67,7 +67,7 @@ def evaluate(
 
 
 def _trained_on(
-    weights: Path, facts: NetworkFacts, dataset: Dataset | None
+    weights: Path, facts: NetworkMetadata, dataset: Dataset | None
 ) -> tuple[Dataset, str | None]:
     """The data set and the folder of the training, unless another data set was asked for.
 

@@ -20,7 +20,7 @@ if TYPE_CHECKING:
     from torch import nn
 
     from gnas.export import Exported
-    from gnas.models import NetworkFacts
+    from gnas.models import NetworkMetadata
     from gnas.retrain.source import RunSource
     from gnas.spaces.networks import NetworkConfig
 
@@ -116,7 +116,9 @@ def _weights(what: str) -> Path | None:
     return path if is_weights(path) else None
 
 
-def _loaded(path: Path, space: str | None, size: dict[str, Any]) -> tuple[nn.Module, NetworkFacts]:
+def _loaded(
+    path: Path, space: str | None, size: dict[str, Any]
+) -> tuple[nn.Module, NetworkMetadata]:
     from gnas.errors import ConfigError
     from gnas.models import load_network
     from gnas.spaces import load_space
@@ -129,10 +131,10 @@ def _loaded(path: Path, space: str | None, size: dict[str, Any]) -> tuple[nn.Mod
 
 def _built(
     what: str, space: str | None, notation: str | None, size: dict[str, Any], seed: int
-) -> tuple[nn.Module, NetworkFacts, str]:
+) -> tuple[nn.Module, NetworkMetadata, str]:
     from functools import partial
 
-    from gnas.models import NetworkFacts
+    from gnas.models import NetworkMetadata
     from gnas.retrain.source import run_source
     from gnas.training.short import fresh_network
 
@@ -150,7 +152,7 @@ def _built(
     if source is not None:
         pixels = source.image_size
     of = "size given or the paper's" if source is None else f"size of {source.command}, {path}"
-    facts = NetworkFacts(
+    facts = NetworkMetadata(
         space=found.space, architecture=found.text, config=config, image_size=pixels,
         **_data(source, config),
         details={"trained": False, "size": of},

@@ -5,11 +5,11 @@ from __future__ import annotations
 import json
 
 import gnas
-from gnas.models import NetworkFacts
+from gnas.models import NetworkMetadata
 from gnas.spaces import space_record
 
 
-def metadata(facts: NetworkFacts, *, dynamic_size: bool = False) -> dict[str, str]:
+def metadata(facts: NetworkMetadata, *, dynamic_size: bool = False) -> dict[str, str]:
     """Texts by name, JSON where they are no plain texts.
 
     ``mean`` and ``std`` hold a number a channel, for pixels between 0 and 1, and are empty where
@@ -25,7 +25,7 @@ def metadata(facts: NetworkFacts, *, dynamic_size: bool = False) -> dict[str, st
     Example:
         >>> from gnas.spaces import NASGEM
         >>> space = NASGEM()
-        >>> facts = NetworkFacts(
+        >>> facts = NetworkMetadata(
         ...     space=space, architecture="conv_1x1|0", config=space.network_config(num_classes=2),
         ...     image_size=8, classes=("cat", "dog"),
         ... )

@@ -15,7 +15,7 @@ from gnas.export.names import Form, check_out
 from gnas.export.programs import export_onnx, export_pt2
 from gnas.export.source import python_source
 from gnas.models import (
-    NetworkFacts,
+    NetworkMetadata,
     num_macs,
     num_params,
     save_network,
@@ -45,7 +45,7 @@ class Exported:
 
 def export(
     network: nn.Module,
-    facts: NetworkFacts,
+    facts: NetworkMetadata,
     form: Form,
     out: Path,
     *,
@@ -108,7 +108,9 @@ def export(
     )
 
 
-def without_auxiliary(network: nn.Module, facts: NetworkFacts) -> tuple[nn.Module, NetworkFacts]:
+def without_auxiliary(
+    network: nn.Module, facts: NetworkMetadata
+) -> tuple[nn.Module, NetworkMetadata]:
     """The network in evaluation mode, on the CPU, without what only training uses; its facts."""
     config: Any = facts.config
     if getattr(config, "auxiliary", False):

@@ -4,11 +4,11 @@ from __future__ import annotations
 
 import gnas
 from gnas.errors import UnsupportedError
-from gnas.models import NetworkFacts
+from gnas.models import NetworkMetadata
 from gnas.spaces import parts
 
 
-def python_source(facts: NetworkFacts) -> str:
+def python_source(facts: NetworkMetadata) -> str:
     """The text of a file with a class ``Network``, a function ``load`` and constants.
 
     ``MEAN``, ``STD``, ``IMAGE_SIZE`` and ``CLASSES`` say what to feed it and what comes out.
@@ -23,10 +23,10 @@ def python_source(facts: NetworkFacts) -> str:
         UnsupportedError: the space has no such text of its networks.
 
     Example:
-        >>> from gnas.models import NetworkFacts
+        >>> from gnas.models import NetworkMetadata
         >>> from gnas.spaces import NASBench201
         >>> space = NASBench201()
-        >>> facts = NetworkFacts(
+        >>> facts = NetworkMetadata(
         ...     space=space, architecture=space.to_str(space.enumerate().data(9)),
         ...     config=space.network_config(channels=4, cells_per_stage=1), image_size=16,
         ... )

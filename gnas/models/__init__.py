@@ -1,7 +1,7 @@
 """Networks: from an architecture graph to a torch module, and to a folder on disk."""
 
 from gnas.models.counting import num_macs, num_params
-from gnas.models.saved import NetworkFacts, load_network, read_facts, save_network
+from gnas.models.saved import NetworkMetadata, load_network, read_metadata, save_network
 from gnas.spaces.nasbench101.config import NASBench101NetworkConfig
 from gnas.spaces.nasbench101.network import nasbench101_network
 from gnas.spaces.nasbench101.size import nasbench101_num_params
@@ -22,7 +22,7 @@ __all__ = [
     "NASBench201NetworkConfig",
     "NasgemNetwork",
     "NasgemNetworkConfig",
-    "NetworkFacts",
+    "NetworkMetadata",
     "darts_network",
     "load_network",
     "nasbench101_network",
@@ -34,6 +34,6 @@ __all__ = [
     "nasgem_network",
     "num_macs",
     "num_params",
-    "read_facts",
+    "read_metadata",
     "save_network",
 ]

@@ -34,13 +34,13 @@ CONVERSION = (
 
 
 @dataclass(frozen=True, kw_only=True)
-class NetworkFacts:
+class NetworkMetadata:
     """Facts from which a network can be built again and fed.
 
     Example:
         >>> from gnas.spaces import NASBench201
         >>> space = NASBench201()
-        >>> facts = NetworkFacts(
+        >>> facts = NetworkMetadata(
         ...     space=space, architecture=space.to_str(space.enumerate().data(9)),
         ...     config=space.network_config(channels=4), image_size=16,
         ... )
@@ -91,7 +91,7 @@ class NetworkFacts:
         return self.config.in_channels, self.image_size, self.image_size
 
 
-def save_network(folder: Path, network: nn.Module, facts: NetworkFacts) -> None:
+def save_network(folder: Path, network: nn.Module, facts: NetworkMetadata) -> None:
     """Writes ``model.safetensors`` and ``config.json``, each whole or not at all.
 
     Args:
@@ -108,7 +108,7 @@ def save_network(folder: Path, network: nn.Module, facts: NetworkFacts) -> None:
         >>> import tempfile
         >>> from gnas.spaces import NASBench201
         >>> space = NASBench201()
-        >>> facts = NetworkFacts(
+        >>> facts = NetworkMetadata(
         ...     space=space, architecture=space.to_str(space.enumerate().data(9)),
         ...     config=space.network_config(channels=4, cells_per_stage=1), image_size=16,
         ... )
@@ -159,7 +159,7 @@ def _check_not_foreign(path: Path) -> None:
         )
 
 
-def load_network(path: Path, space: Space | None = None) -> tuple[nn.Module, NetworkFacts]:
+def load_network(path: Path, space: Space | None = None) -> tuple[nn.Module, NetworkMetadata]:
     """A saved network, in evaluation mode on the CPU, and what was written beside it.
 
     Args:
@@ -173,7 +173,7 @@ def load_network(path: Path, space: Space | None = None) -> tuple[nn.Module, Net
     """
     weights = path / WEIGHTS if path.is_dir() else path
     _refuse_pickles(path, weights)
-    facts = read_facts(weights.parent, space)
+    facts = read_metadata(weights.parent, space)
     tensors = _read_tensors(weights)
     problem = _too_wide(facts, tensors)
     if not problem:
@@ -204,7 +204,7 @@ def _describes_network(path: Path) -> bool:
         return False
 
 
-def read_facts(folder: Path, space: Space | None = None) -> NetworkFacts:
+def read_metadata(folder: Path, space: Space | None = None) -> NetworkMetadata:
     """Facts of the network in a folder, from its ``config.json``.
 
     Args:
@@ -236,7 +236,7 @@ def read_facts(folder: Path, space: Space | None = None) -> NetworkFacts:
         raise DataError(f"{path} must describe a network, but: {reason}") from error
 
 
-def _facts(record: Mapping[str, Any], space: Space | None) -> NetworkFacts:
+def _facts(record: Mapping[str, Any], space: Space | None) -> NetworkMetadata:
     """The facts in a ``config.json``, each checked by whoever uses it."""
     space = space_of_record(record["space"], space)
     space.from_str(_of_type(str, record["architecture"]))
@@ -247,7 +247,7 @@ def _facts(record: Mapping[str, Any], space: Space | None) -> NetworkFacts:
             f"but the network's is {config.num_classes}"
         )
     normalisation = _of_type(dict, record["normalisation"])
-    return NetworkFacts(
+    return NetworkMetadata(
         space=space,
         architecture=record["architecture"],
         config=config,
@@ -265,13 +265,13 @@ def _of_type(kind: type, value: object) -> Any:
     return value
 
 
-def _skeleton(facts: NetworkFacts) -> nn.Module:
+def _skeleton(facts: NetworkMetadata) -> nn.Module:
     """The network with any weights; the global random numbers stay where they are."""
     with torch.random.fork_rng(devices=[]):
         return facts.space.network(facts.graph, facts.config)
 
 
-def _too_wide(facts: NetworkFacts, tensors: Mapping[str, Tensor]) -> str | None:
+def _too_wide(facts: NetworkMetadata, tensors: Mapping[str, Tensor]) -> str | None:
     """Why the network cannot be that of ``tensors``, before any memory is asked for it."""
     largest = max((tensor.numel() for tensor in tensors.values()), default=0)
     networks = facts.space.needed_networks()

@@ -10,7 +10,7 @@ from torch import nn
 
 from gnas.data.classification import TrainTestImages
 from gnas.data.files import atomic_write
-from gnas.models.saved import NetworkFacts, save_network
+from gnas.models.saved import NetworkMetadata, save_network
 from gnas.runs import to_jsonable
 from gnas.spaces import Space
 from gnas.spaces.networks import NetworkConfig
@@ -64,7 +64,7 @@ def save_trained(
         "device": result["device"],
         "weights": "best validation epoch" if folder.name == "best" else "last epoch",
     }
-    facts = NetworkFacts(
+    facts = NetworkMetadata(
         space=space,
         architecture=result["architecture"],
         config=config,
@@ -79,7 +79,7 @@ def save_trained(
         temporary.write_text(model_card(facts), encoding="utf-8")
 
 
-def model_card(facts: NetworkFacts) -> str:
+def model_card(facts: NetworkMetadata) -> str:
     """A page for whoever finds the folder: what it is, how it came about, how to use it."""
     details = facts.details
     data, metrics = details["data"], details["result"]["metrics"]

@@ -14,7 +14,7 @@ from gnas.data.classification import TrainTestImages, open_train_test
 from gnas.data.config import TrainTestConfig
 from gnas.errors import DataError
 from gnas.models.counting import num_macs, num_params
-from gnas.models.saved import NetworkFacts
+from gnas.models.saved import NetworkMetadata
 from gnas.runs import NOTICE, environment
 from gnas.training.evaluation import EVAL_BATCH, evaluate, latency
 
@@ -30,7 +30,7 @@ def weights_folder(path: Path) -> Path:
 
 def evaluate_network(
     network: nn.Module,
-    facts: NetworkFacts,
+    facts: NetworkMetadata,
     images: TrainTestConfig,
     *,
     device: str = "cpu",
@@ -74,7 +74,7 @@ def evaluate_network(
         "architecture": facts.architecture,
         "data": {**opened.metadata(), "read": opened.line("test")},
         "classes": facts.classes or opened.classes,
-        "metrics": found.facts("test"),
+        "metrics": found.metrics("test"),
         "confusion": found.confusion,
         "unreadable_test_images": found.unreadable,
         "params": num_params(network),
@@ -85,7 +85,7 @@ def evaluate_network(
     }
 
 
-def _check_fit(facts: NetworkFacts, images: TrainTestImages) -> None:
+def _check_fit(facts: NetworkMetadata, images: TrainTestImages) -> None:
     wanted = facts.config
     if images.num_classes != wanted.num_classes:
         raise DataError(

@@ -123,12 +123,12 @@ def _end_epoch(
     context.check_identical(training.parameters, "weights")
     context.broadcast(list(training.network.buffers()))  # the running statistics of the main one
     if len(images.rows["val"]):
-        metrics |= evaluate_part(training, training.network, images, "val").facts("val")
+        metrics |= evaluate_part(training, training.network, images, "val").metrics("val")
         earlier = [old["val_acc"] for old in training.epochs]
         if metrics["val_acc"] > max(earlier, default=-1.0):
             training.keep_best()
     if config.test_every and (epoch + 1) % config.test_every == 0:
-        metrics |= evaluate_part(training, training.network, images, "test").facts("test")
+        metrics |= evaluate_part(training, training.network, images, "test").metrics("test")
     metrics["seconds"] = training.seconds
     training.epochs.append(metrics)
 

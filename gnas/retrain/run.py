@@ -273,9 +273,9 @@ def result_facts(
 ) -> dict[str, Any]:
     """Content of ``result.json`` and ``--json`` for one training."""
     shape = (images.in_channels, images.config.size, images.config.size)
-    metrics = {**result.epochs[-1], **result.test.facts("test")}
+    metrics = {**result.epochs[-1], **result.test.metrics("test")}
     if result.best_test is not None:
-        metrics |= result.best_test.facts("best_test") | {"best_epoch": result.best_epoch}
+        metrics |= result.best_test.metrics("best_test") | {"best_epoch": result.best_epoch}
     facts = {
         "command": COMMAND,
         "config": _asked(plan),

@@ -41,7 +41,7 @@ class EvalResult:
     unreadable: int
     """Files that could not be decoded, which count nowhere."""
 
-    def facts(self, part: str) -> dict[str, float | int | None]:
+    def metrics(self, part: str) -> dict[str, float | int | None]:
         """The numbers by name, each with the name of the ``part`` before it."""
         return {
             f"{part}_acc": self.acc,

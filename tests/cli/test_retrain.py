@@ -13,7 +13,7 @@ from PIL import Image
 from typer.testing import CliRunner
 
 from gnas.cli import app
-from gnas.models import read_facts
+from gnas.models import read_metadata
 from tests.retrain.conftest import GENOTYPE
 
 FAST = ["--layers", "3", "--channels", "4", "--epochs", "1", "--device", "cpu"]
@@ -56,7 +56,7 @@ def test_a_run_has_everything(trained: Path) -> None:
         for part in (GENOTYPE[:40], f"{metrics['test_acc']:.2%}", "| epochs | 1 |", "torch"):
             assert part in card
         assert ("Weights of the best validation epoch" in card) == (name == "best")
-        facts = read_facts(trained / name)
+        facts = read_metadata(trained / name)
         assert facts.image_size == 8 and facts.classes == tuple("0123456789")
 
 

@@ -18,7 +18,7 @@ from gnas.cli import app
 from gnas.data.config import SplitImagesConfig
 from gnas.errors import DataError
 from gnas.evaluate import TrainingEvaluator
-from gnas.models import read_facts
+from gnas.models import read_metadata
 from gnas.retrain.source import run_source
 from gnas.search import run_search
 from gnas.spaces import NASBench201
@@ -73,7 +73,7 @@ def test_one_search_has_one_network(runs: Path, tmp_path: Path) -> None:
     exported = read(tmp_path / "net.json")
     assert (exported["params"], exported["macs"]) == (found["params"], found["macs"])
     assert "3x10x10, 3 classes, untrained weights, size of search toponas" in out
-    facts = read_facts(tmp_path / "net")
+    facts = read_metadata(tmp_path / "net")
     assert (facts.image_size, facts.config.num_classes) == (10, 3)
     assert facts.classes == ("cat", "dog", "eel")
     assert np.allclose(facts.mean, 0.5, atol=0.1) and np.allclose(facts.std, 0.25, atol=0.05)
@@ -101,7 +101,7 @@ def test_an_export_is_for_the_data_of_its_run(runs: Path, tmp_path: Path) -> Non
     assert np.allclose(json.loads(told["mean"]), 0.5, atol=0.1)
     images = np.zeros((4, 3, 12, 16), np.float32)
     assert model.run(None, {"images": images})[0].shape == (4, 3)
-    facts = read_facts(tmp_path / "net")  # every format is told the same, see tests/export
+    facts = read_metadata(tmp_path / "net")  # every format is told the same, see tests/export
     assert facts.classes == ("cat", "dog", "eel")
     assert (facts.config.num_classes, facts.image_size) == (3, 10)
     assert np.allclose(facts.mean, 0.5, atol=0.1)

@@ -25,7 +25,7 @@ from gnas.errors import ConfigError, DataError
 from gnas.evaluate import TableEvaluator
 from gnas.graphs import distinct
 from gnas.models import load_network
-from gnas.models.saved import NetworkFacts, save_network
+from gnas.models.saved import NetworkMetadata, save_network
 from gnas.proxies import ProxyConfig, ProxyStore
 from gnas.search import RandomArchitectureSampler, read_result, run_search, suggest_architecture
 from gnas.spaces import (
@@ -159,7 +159,7 @@ def test_weights(pair: tuple[Space, Space], tmp_path: Path) -> None:
     text = space.to_str(space.sample(np.random.default_rng(0)))
     small = {} if space.networks is None else space.networks.small
     config = space.network_config(**small, in_channels=1, num_classes=3)
-    facts = NetworkFacts(space=space, architecture=text, config=config, image_size=4)
+    facts = NetworkMetadata(space=space, architecture=text, config=config, image_size=4)
     save_network(tmp_path / "saved", space.network(facts.graph, config), facts)
     found = load_network(tmp_path / "saved", space)[1]
     assert found.space == space and found.graph.num_nodes == facts.graph.num_nodes

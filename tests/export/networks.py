@@ -9,7 +9,7 @@ import torch
 from torch import nn
 
 from gnas.graphs import architecture
-from gnas.models import NetworkFacts
+from gnas.models import NetworkMetadata
 from gnas.spaces import NASGEM, SPACES, space_of_text
 
 SMALL: dict[str, dict[str, Any]] = {
@@ -59,23 +59,23 @@ CASES: dict[str, tuple[str, dict[str, Any]]] = {
 """Architectures at the edges of their spaces, and sizes."""
 
 
-def drawn(name: str, seed: int) -> NetworkFacts:
+def drawn(name: str, seed: int) -> NetworkMetadata:
     """A drawn architecture of a space, with a small network."""
     space = SPACES[name]()
     text = space.to_str(space.sample(np.random.default_rng(seed)))
     config = space.network_config(num_classes=7, in_channels=2, **SMALL[name])
-    return NetworkFacts(space=space, architecture=text, config=config, image_size=16)
+    return NetworkMetadata(space=space, architecture=text, config=config, image_size=16)
 
 
-def odd(case: str) -> NetworkFacts:
+def odd(case: str) -> NetworkMetadata:
     """One of `CASES`."""
     text, size = CASES[case]
     space = space_of_text(text)
     config = space.network_config(**size)
-    return NetworkFacts(space=space, architecture=text, config=config, image_size=16)
+    return NetworkMetadata(space=space, architecture=text, config=config, image_size=16)
 
 
-def trained(facts: NetworkFacts) -> nn.Module:
+def trained(facts: NetworkMetadata) -> nn.Module:
     """The network of the facts, with running statistics and shifts as a training leaves them."""
     torch.manual_seed(0)
     network = facts.space.network(facts.graph, facts.config)

@@ -15,7 +15,7 @@ from gnas.errors import ConfigError, DataError, UnsupportedError
 from gnas.export import FORMS, export, metadata
 from gnas.export.names import SUFFIXES, Form
 from gnas.export.programs import export_pt2
-from gnas.models import NetworkFacts, load_network, num_params
+from gnas.models import NetworkMetadata, load_network, num_params
 from gnas.spaces import SPACES, space_of_record, space_of_text
 from tests.export.networks import odd, trained
 
@@ -34,11 +34,11 @@ SMALLEST = {
 }
 
 
-def smallest(name: str, size: int = 9) -> NetworkFacts:
+def smallest(name: str, size: int = 9) -> NetworkMetadata:
     text, form = SMALLEST[name]
     space = space_of_text(text)
     config = space.network_config(num_classes=4, **form)
-    return NetworkFacts(space=space, architecture=text, config=config, image_size=size)
+    return NetworkMetadata(space=space, architecture=text, config=config, image_size=size)
 
 
 FED = {

@@ -15,7 +15,7 @@ from torch import nn
 from gnas.errors import DataError
 from gnas.jsonl import JsonlLog
 from gnas.loggers import RunLog
-from gnas.models import NetworkFacts, load_network, save_network
+from gnas.models import NetworkMetadata, load_network, save_network
 from gnas.retrain.plan import plan_retrain
 from gnas.retrain.plan import planned as planned_retrain
 from gnas.retrain.run import _asked, _finished
@@ -186,7 +186,7 @@ def test_line_logs(tmp_path: Path, rng: np.random.Generator) -> None:
 def test_saved_networks(tmp_path: Path, rng: np.random.Generator) -> None:
     graph = SPACE.from_str(GENOTYPE)
     config = SPACE.network_config(num_cells=2, channels=2)
-    facts = NetworkFacts(space=SPACE, architecture=GENOTYPE, config=config, image_size=8)
+    facts = NetworkMetadata(space=SPACE, architecture=GENOTYPE, config=config, image_size=8)
     save_network(tmp_path, SPACE.network(graph, config), facts)
     path = tmp_path / "config.json"
     record = json.loads(path.read_text())

@@ -16,7 +16,7 @@ from gnas.errors import ConfigError, DataError, MissingDataError
 from gnas.models import (
     DartsNetworkConfig,
     NASBench101NetworkConfig,
-    NetworkFacts,
+    NetworkMetadata,
     load_network,
     save_network,
 )
@@ -26,7 +26,7 @@ CELLS = (
     "Genotype(normal=[('skip_connect', 0), ('sep_conv_3x3', 1)], normal_concat=[2], "
     "reduce=[('max_pool_3x3', 0), ('dil_conv_5x5', 1)], reduce_concat=[2])"
 )
-FACTS = NetworkFacts(
+FACTS = NetworkMetadata(
     space=TopoNAS(4),
     architecture=CELLS,
     config=DartsNetworkConfig(channels=4, num_cells=3, num_classes=5, auxiliary=True),
@@ -49,7 +49,7 @@ def test_round_trip(tmp_path: Path) -> None:
     torch.manual_seed(1)
     small = NASBench101NetworkConfig(stem_channels=8, cells_per_stack=1)
     text = "input,conv1x1-bn-relu,output|5"
-    cell = NetworkFacts(space=NASBench101(), architecture=text, config=small, image_size=8)
+    cell = NetworkMetadata(space=NASBench101(), architecture=text, config=small, image_size=8)
     images = torch.randn(2, 3, 16, 16)
     for facts in (FACTS, cell):
         network = facts.space.network(facts.graph, facts.config)

@@ -200,7 +200,7 @@ class ArchParameters(nn.Module):
                 self.distribution(cell).logits.copy_(snapshot[f"beta.{cell}"])
 
     @torch.no_grad()
-    def facts(self) -> dict[str, float]:
+    def statistics(self) -> dict[str, float]:
         """Entropies in nats, mass of invalid topologies and the regulariser, by name."""
         found: dict[str, float] = {}
         for cell in self.form.cells:
@@ -228,16 +228,16 @@ class ArchParameters(nn.Module):
 
 @torch.no_grad()
 def uniform_entropies(config: ToponasConfig) -> dict[str, float]:
-    """The largest values, in nats, of the entropies that `ArchParameters.facts` has, by name.
+    """The largest values, in nats, of the entropies that `ArchParameters.statistics` has, by name.
 
     They are reached where every operation, and every set of edges of a node, is equally likely.
     """
     uniform = ArchParameters(config)
     for parameter in uniform.parameters():
         parameter.zero_()
-    return {name: value for name, value in uniform.facts().items() if "_entropy_" in name}
+    return {name: value for name, value in uniform.statistics().items() if "_entropy_" in name}
 
 
-def edge_codes(cells: Mapping[str, DerivedCell]) -> Tensor:
+def derived_codes(cells: Mapping[str, DerivedCell]) -> Tensor:
     """All cells as `Supernets.graph` reads them: int64 [cell types, E], 0 for no edge."""
     return torch.stack([torch.where(c.edges, c.ops + 1, 0) for c in cells.values()])

@@ -8,7 +8,7 @@ from typing import Any
 from torch import Tensor
 from torch_geometric.data import Data
 
-from gnas.search.toponas.arch import edge_codes
+from gnas.search.toponas.arch import derived_codes
 from gnas.search.toponas.bilevel import BilevelOptimizer
 from gnas.search.toponas.config import ToponasConfig
 from gnas.search.toponas.state import SearchState
@@ -69,7 +69,7 @@ def search_result(space: Space, state: SearchState) -> SupernetSearchResult:
     if state.chosen is not None:
         bilevel.arch.restore(state.snapshots[chosen])
     cells = bilevel.arch.derive()
-    architecture = bilevel.arch.form.graph(edge_codes(cells))
+    architecture = bilevel.arch.form.graph(derived_codes(cells))
     space.validate(architecture)
     return SupernetSearchResult(
         config=bilevel.config,

@@ -12,7 +12,7 @@ from torch import nn
 from gnas.data.batches import Batch
 from gnas.data.splits import SearchLoaders
 from gnas.errors import ConfigError, DataError
-from gnas.search.toponas.arch import ArchParameters, edge_codes
+from gnas.search.toponas.arch import ArchParameters, derived_codes
 from gnas.search.toponas.bilevel import BilevelOptimizer
 from gnas.search.toponas.config import ToponasConfig
 from gnas.search.toponas.hessian import alpha_eigenvalue
@@ -139,14 +139,14 @@ def _end_epoch(space: Space, state: SearchState, epoch: int, batch: Batch) -> No
         "step": state.step,
         "lr": config.lr_at(epoch),
         **state.take_means(state.step // (epoch + 1)),
-        **arch.facts(),
+        **arch.statistics(),
     }
     for name, cell in cells.items():
         metrics[f"edges_{name}"] = int(cell.edges.sum())
         metrics[f"skip_share_{name}"] = cell.skip_share
     if config.stop_eigenvalue is not None:
         metrics["eigenvalue"] = alpha_eigenvalue(state.bilevel, batch)
-    metrics["genotype"] = space.to_str(arch.form.graph(edge_codes(cells)))
+    metrics["genotype"] = space.to_str(arch.form.graph(derived_codes(cells)))
     metrics["seconds"] = state.seconds
     state.epochs.append(metrics)
     state.snapshots.append(arch.snapshot())
