@@ -1,7 +1,5 @@
 """The command ``gnas``, also as ``python -m gnas``."""
 
-import sys
-
 
 def main() -> None:
     """Runs `gnas.cli.main`; Ctrl-C while that is imported ends with its exit code."""
@@ -10,7 +8,7 @@ def main() -> None:
 
         run()
     except KeyboardInterrupt:
-        sys.exit(130)
+        raise SystemExit(130) from None
 
 
 if __name__ == "__main__":
