@@ -34,6 +34,7 @@ except SystemExit as end:
     print("full disk:", end.code, os.listdir(folder), flush=True)
 resource.setrlimit(resource.RLIMIT_FSIZE, (resource.RLIM_INFINITY, resource.RLIM_INFINITY))
 pq.write_table = slow_write
+signal.signal(signal.SIGINT, signal.default_int_handler)  # as in a new process
 main()
 """
 
