@@ -315,8 +315,11 @@ def _refuse_pickles(path: Path, weights: Path) -> None:
     if path.is_dir() and not weights.exists():
         pickles = [file for file in sorted(path.iterdir()) if file.suffix in _PICKLE_SUFFIXES]
     if not weights.exists() and not pickles:
+        searched = (path / "result.json").exists()
+        advice = f"; a search's result is trained by gnas retrain {path}" if searched else ""
         raise MissingDataError(
             f"weights must be a folder with {WEIGHTS} and {CONFIG}, but there is no {weights}"
+            + advice
         )
     if not pickles and weights.is_file():
         with weights.open("rb") as file:

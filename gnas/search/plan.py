@@ -32,6 +32,7 @@ MAY_CHANGE = ("budget", "data_dir", "table", "evaluate", "space")
 """Fields of a plan that a resumed search may have otherwise: how much, and where files are."""
 NEVER_GIVEN = ("settings", "training", "in_channels", "num_classes")
 """Fields without an option: groups of settings, and those derived from the images."""
+NO_STUDY = "a search on a --table keeps no study; leave out --storage and --study"
 BUDGET = 100
 """Choice: architectures that a search evaluates where nothing is said."""
 
@@ -93,6 +94,8 @@ class SearchPlan:
             )
         if self.evaluate is not None and self.dataset is not None:
             raise ConfigError("--evaluate sees no --dataset; leave one of them out")
+        if self.table and (self.storage is not None or self.study is not None):
+            raise ConfigError(NO_STUDY)
         if self.objectives or self.at_most:
             Goal.of(self.objectives or ("val_acc",), self.at_most)
         SETTINGS[self.searcher](**self.settings)

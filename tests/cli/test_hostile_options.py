@@ -247,6 +247,8 @@ EARLY = {
     "search random --space nasbench201 --table nasgem-mini": "must hold architectures of nasb",
     "search random --space nasgem --dataset digits --data-dir folder": "digits are scikit-learn",
     "search nasgem --table nasbench101-mini": "must hold architectures of nasgem, but holds those",
+    "search random --space nasgem --table nasgem-mini --study s": "on a --table keeps no study",
+    "search nasgem --table nasgem-mini --storage x.db": "on a --table keeps no study",
     "search nasgem --data-dir folder": "digits are scikit-learn's and have no folder",
     "search toponas --data-dir folder": "digits are scikit-learn's and have no folder",
     "search toponas --k 3": "k does nothing in this search: it needs --topology fixed, or",

@@ -16,7 +16,7 @@ from gnas.encoders.config import check_encoder
 from gnas.errors import ConfigError
 from gnas.runs import check_same_config, open_run_config, to_jsonable
 from gnas.search.nasgem.config import NO_ENCODER, PRESETS, NasgemConfig
-from gnas.search.plan import recorded_plan
+from gnas.search.plan import NO_STUDY, recorded_plan
 from gnas.studies.places import resumed_storage
 
 COMMAND = "search nasgem"
@@ -107,6 +107,8 @@ def plan_nasgem(
         raise ConfigError("cells must be evaluated in one way: --table or --evaluate")
     if evaluate is not None and dataset is not None:
         raise ConfigError("--evaluate sees no --dataset; leave one of them out")
+    if table and (storage is not None or study is not None):
+        raise ConfigError(NO_STUDY)
     images = "digits" if measured or dataset is None else dataset
     if images not in PRESETS:
         raise ConfigError(
