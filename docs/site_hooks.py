@@ -17,6 +17,7 @@ PACKAGE = ROOT / "gnas"
 INTERNAL = {
     "cli",
     "figure",
+    "fork_server",
     "locks",
     "process_ids",
     "printable",

@@ -6,6 +6,7 @@ import io
 import logging
 import os
 import pty
+import re
 import subprocess
 import sys
 import xml.dom.minidom
@@ -75,7 +76,7 @@ def test_what_acts_on_terminals_is_escaped(text: str, escaped: str) -> None:
 
 
 @pytest.mark.parametrize("name", NAMES, ids=ascii)
-def test_consoles_print_names_unaugmented(
+def test_consoles_print_names_as_they_are(
     name: str, capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setenv("COLUMNS", "300")
@@ -95,7 +96,7 @@ def test_consoles_print_names_unaugmented(
 
 
 @pytest.mark.parametrize("name", NAMES, ids=ascii)
-def test_progress_bars_show_names_unaugmented(name: str) -> None:
+def test_progress_bars_show_names_as_they_are(name: str) -> None:
     with progress_bar() as bar:
         task = bar.add_task(name, total=2)
         target = console()
@@ -106,7 +107,7 @@ def test_progress_bars_show_names_unaugmented(name: str) -> None:
 
 
 @pytest.mark.parametrize("name", NAMES, ids=ascii)
-def test_errors_and_logs_show_names_unaugmented(
+def test_errors_and_logs_show_names_as_they_are(
     name: str, capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
 ) -> None:
     # pytest keeps what it sees for its report, and pytest-xdist cannot send lone surrogates
@@ -119,7 +120,7 @@ def test_errors_and_logs_show_names_unaugmented(
         raise DataError(f"file {name} is damaged")
 
     result = CliRunner().invoke(root, ["fail"])
-    line = shown(" ".join(f"file {name} is damaged".split()))
+    line = shown(re.sub(r"\s*\n\s*", " ", f"file {name} is damaged"))
     assert result.stderr == f"error: {line}\n"
     set_up_logging(logging.INFO)
     logging.getLogger("gnas.test").warning("file %s is odd", name)
@@ -172,7 +173,7 @@ def test_terminals_get_no_escapes_of_names(tmp_path: Path) -> None:
 
 @pytest.mark.parametrize("name", NAMES, ids=ascii)
 @pytest.mark.filterwarnings("ignore:Glyph")
-def test_figures_show_names_unaugmented(name: str, tmp_path: Path) -> None:
+def test_figures_show_names_as_they_are(name: str, tmp_path: Path) -> None:
     figure = Figure(figsize=(9, 6), layout="constrained")
     axes = figure.subplots()
     axes.set_title(name)
@@ -193,7 +194,7 @@ def test_figures_show_names_unaugmented(name: str, tmp_path: Path) -> None:
 
 
 @pytest.mark.parametrize("name", NAMES, ids=ascii)
-def test_json_holds_names_unaugmented(name: str) -> None:
+def test_json_holds_names_as_they_are(name: str) -> None:
     import json
 
     text = to_json({name: [name]})

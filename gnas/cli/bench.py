@@ -171,6 +171,7 @@ def nasbench201(
         tables=[table],
         table_space="nasbench201",
         columns=[train_column, test_column],
+        seed=seed,
     )
     config = NASBench201Bench(
         dataset=dataset, samples=counts, seeds=seeds, cells=cells, networks=networks, table=table,
@@ -207,7 +208,9 @@ def nasgem(
     counts = whole_numbers(samples)
     from gnas.bench.config import NASGEMBench
 
-    check_early(json=json, out=out, data_dir=data_dir, tables=[table], table_space="nasgem")
+    check_early(
+        json=json, out=out, data_dir=data_dir, tables=[table], table_space="nasgem", seed=seed
+    )
     config = NASGEMBench(
         table=table, samples=counts, seeds=seeds, equal_macs=equal_macs,
         data_dir=None if data_dir is None else str(data_dir), seed=seed,
@@ -242,7 +245,9 @@ def darts(
     counts = whole_numbers(samples)
     from gnas.bench.config import DARTSBench
 
-    check_early(json=json, out=out, data_dir=data_dir, tables=[table], table_space="toponas")
+    check_early(
+        json=json, out=out, data_dir=data_dir, tables=[table], table_space="toponas", seed=seed
+    )
     config = DARTSBench(
         table=table, samples=counts, seeds=seeds, run_deviation=run_deviation,
         data_dir=None if data_dir is None else str(data_dir), seed=seed,

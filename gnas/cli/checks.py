@@ -8,6 +8,7 @@ from pathlib import Path
 
 from gnas.cli.architectures import is_text
 from gnas.cli.output import check_writable
+from gnas.config import check_seed
 from gnas.data.places import check_table, table_path
 from gnas.errors import ConfigError, DataError, MissingDataError
 from gnas.spaces.names import check_notation, check_space
@@ -29,6 +30,7 @@ def check_early(
     table_space: str | None = None,
     space: str | None = None,
     evaluate: str | None = None,
+    seed: int | None = None,
 ) -> None:
     """Check the paths and name of a command.
 
@@ -44,15 +46,18 @@ def check_early(
         table_space: Name of the space that they must be of.
         space: The name of a space.
         evaluate: ``FILE.py:FUNCTION``.
+        seed: A seed.
 
     Raises:
-        ConfigError: a file cannot be written, there is no such device or column, or a table is
-            of another space.
+        ConfigError: a file cannot be written, there is no such device or column, a table is of
+            another space, or the seed is impossible.
         DataError: a run or a table is damaged.
         MissingDataError: a file, a folder or a run is not there.
     """
     from gnas.runs import open_run_config
 
+    if seed is not None:
+        check_seed(seed)
     check_writable(json)
     check_folder(out)
     if resume is not None:

@@ -30,7 +30,7 @@ def test_every_graph_is_the_tables(root: Path, small_table: BenchmarkTable) -> N
     dataset = NASBench101Dataset(root)
     assert isinstance(dataset, InMemoryDataset)
     assert (len(dataset), dataset.num_node_features) == (40, 5)
-    assert "NASBench101(40)" in repr(dataset)
+    assert "NASBench101Dataset(40)" in repr(dataset)
     for row, data in enumerate(dataset):
         validate(data, num_ops=5)
         assert torch.equal(data.x, small_table[row].x)

@@ -57,7 +57,7 @@ def test_the_factor_is_the_error_that_68_percent_stay_below() -> None:
     assert (mean == mean[0]).all()
 
 
-def test_few_samples_leave_the_deviations_unaugmented() -> None:
+def test_few_samples_leave_the_deviations_as_they_are() -> None:
     assert Calibrated(TooSure(RAW)).fit(cells(9), np.arange(9.0)).factor == 1
 
 

@@ -188,7 +188,7 @@ def test_trainings(runs: Runs) -> None:
     assert "test accuracy" not in tiles(going_on)
 
 
-def test_searches_under_way_are_told_as_far_unaugmented(runs: Runs, tmp_path: Path) -> None:
+def test_searches_under_way_are_told_as_far_as_they_are(runs: Runs, tmp_path: Path) -> None:
     for kind in ("front", "nasgem", "supernet"):
         folder = tmp_path / kind
         shutil.copytree(runs(kind), folder, ignore=shutil.ignore_patterns("result.json"))

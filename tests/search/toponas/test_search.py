@@ -181,7 +181,7 @@ def test_a_loss_that_is_not_finite() -> None:
             self.calls += 1
             return super().forward(*args) * (math.inf if self.calls > 7 else 1)
 
-    with pytest.raises(GnasError, match=r"finite, but in step 1 of epoch 2 .* lower lr \(0.1\)"):
+    with pytest.raises(GnasError, match=r"finite, but up to step 3 .* lower lr \(0.1\)"):
         search(tiny(), build=Diverging)
 
 
