@@ -342,7 +342,9 @@ def test_files_whose_names_look_like_texts(name: str, tmp_path: Path) -> None:
     text = "|nor_conv_3x3~0|+|none~0|none~1|+|none~0|none~1|skip_connect~2|"
     (tmp_path / name).write_text(text)
     assert read_architecture(str(tmp_path / name)).text == text
-    done = CliRunner().invoke(cli.app, ["show", str(tmp_path / name)])
+    done = CliRunner().invoke(
+        cli.app, ["show", str(tmp_path / name), "--out", str(tmp_path / "figures")]
+    )
     assert done.exit_code == 0 and text in done.stdout
 
 
