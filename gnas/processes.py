@@ -41,7 +41,9 @@ def preload(*modules: str) -> None:
     if _HAS_SERVER:
         from multiprocessing import forkserver, resource_tracker
 
-        mp.set_forkserver_preload(["gnas.fork_server", *modules])
+        # The system ends the server with the thread that starts it, so that must be the main one.
+        is_main = threading.current_thread() is threading.main_thread()
+        mp.set_forkserver_preload([*(["gnas.fork_server"] if is_main else []), *modules])
         resource_tracker.ensure_running()  # lets signals through again, so it must go first
         with _uninterrupted(), _quiet():
             forkserver.ensure_running()
