@@ -445,19 +445,25 @@ static void accumulate(const vec *part, int64_t vecs, double *sum) {
     for (int64_t i = 0; i < vecs * LANES; i++) sum[i] += values[i];
 }
 
-/* One image of one group: adds to the weights' gradients, and to grad_in (after the ReLU). */
+/* One image of one group: adds to the weights' gradients, and to grad_in (after the ReLU).
+ * With add = 0 grad_in is set. */
 static void backward_image(const Shape *s, const Plan *p, Scratch *b, const vec *dw,
-                           const vec *dw_flipped, const vec *pw_straight, int64_t g, int add) {
+                           const vec *dw_flipped, const vec *pw_straight, int64_t g, int add,
+                           int of_weights) {
     const int64_t size_dw = p->taps * p->in_vecs, size_pw = s->in_channels * p->out_vecs;
-    depthwise(b->in, p->cols, p->out_height, p->out_width, s->stride, s->dilation, dw, p->in_vecs,
-              s->kernel, 0, b->t);
-    outer(b->t, p->in_vecs, s->in_channels, b->grad_z, p->out_vecs, p->out_pixels, b->part_pw);
-    accumulate(b->part_pw, size_pw, b->sum_pw + g * size_pw * LANES);
+    if (of_weights) {
+        depthwise(b->in, p->cols, p->out_height, p->out_width, s->stride, s->dilation, dw,
+                  p->in_vecs, s->kernel, 0, b->t);
+        outer(b->t, p->in_vecs, s->in_channels, b->grad_z, p->out_vecs, p->out_pixels, b->part_pw);
+        accumulate(b->part_pw, size_pw, b->sum_pw + g * size_pw * LANES);
+    }
     matmul(b->grad_z, p->out_pixels, p->out_vecs, s->out_channels, pw_straight, p->in_vecs,
            b->grad_t);
-    depthwise_weight(b->in, p->cols, p->out_height, p->out_width, s->stride, s->dilation,
-                     b->grad_t, p->in_vecs, s->kernel, b->part_dw);
-    accumulate(b->part_dw, size_dw, b->sum_dw + g * size_dw * LANES);
+    if (of_weights) {
+        depthwise_weight(b->in, p->cols, p->out_height, p->out_width, s->stride, s->dilation,
+                         b->grad_t, p->in_vecs, s->kernel, b->part_dw);
+        accumulate(b->part_dw, size_dw, b->sum_dw + g * size_dw * LANES);
+    }
     for (int64_t y = 0; y < p->out_height; y++) /* every output at its place in the input */
         for (int64_t x = 0; x < p->out_width; x++)
             for (int64_t v = 0; v < p->in_vecs; v++)
@@ -508,7 +514,7 @@ static void collect(const Shape *s, const Plan *p, const Scratch *b, real *grad_
                     double *sum_a, double *sum_b) {
     const int64_t in_lanes = p->in_vecs * LANES, out_lanes = p->out_vecs * LANES;
     for (int64_t g = 0; g < s->groups; g++) {
-        for (int64_t c = 0; c < s->in_channels; c++) {
+        for (int64_t c = 0; grad_dw && c < s->in_channels; c++) {
             for (int64_t t = 0; t < p->taps; t++)
                 grad_dw[(g * s->in_channels + c) * p->taps + t] +=
                     (real)b->sum_dw[(g * p->taps + t) * in_lanes + c];
@@ -526,7 +532,8 @@ static void collect(const Shape *s, const Plan *p, const Scratch *b, real *grad_
 /* Gradients of `separable_forward` for gradients grad_z of its outputs.
  *
  * grad_x: one output pointer an input: the gradient of scale * x + shift. grad_depthwise and
- * grad_pointwise are added to, as are sum_a (of grad_x) and sum_b (of grad_x * x), [groups][in].
+ * grad_pointwise are added to, or both NULL, and not computed. Added to are also sum_a (of grad_x)
+ * and sum_b (of grad_x * x), [groups][in].
  * Returns 0, or 1 if memory ran out.
  */
 int separable_backward(const Shape *s, const real *const *x, const real *scale, const real *shift,
@@ -558,7 +565,8 @@ int separable_backward(const Shape *s, const real *const *x, const real *scale, 
                 load_rows(grad_z[g] + n * p.out_pixels * s->out_channels, p.out_pixels,
                           s->out_channels, b->grad_z, p.out_vecs);
                 const vec *w = packed + g * packed_size;
-                backward_image(s, &p, b, w, w + size_dw, w + 2 * size_dw, g, s->shared && g > 0);
+                backward_image(s, &p, b, w, w + size_dw, w + 2 * size_dw, g, s->shared && g > 0,
+                               grad_depthwise != NULL);
                 if (!s->shared || g == s->groups - 1)
                     close_relu(s, &p, b, image, grad_x[from] + n * p.pixels * s->in_channels,
                                b->sum_a + from * p.in_vecs * LANES,

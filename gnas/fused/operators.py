@@ -28,7 +28,7 @@ _SCHEMAS = {
     "separable": "(Tensor[] x, Tensor depthwise, Tensor pointwise, Tensor? mean, Tensor? rstd, "
     "int stride, int dilation) -> Tensor[]",
     "separable_backward": "(Tensor[] grads, Tensor[] x, Tensor depthwise, Tensor pointwise, "
-    "Tensor? mean, Tensor? rstd, int stride, int dilation) -> Tensor[]",
+    "Tensor? mean, Tensor? rstd, int stride, int dilation, bool of_weights) -> Tensor[]",
     "pools": "(Tensor x, int stride) -> (Tensor, Tensor, Tensor, Tensor, Tensor)",
     "pools_backward": "(Tensor highest, Tensor average, Tensor choice, SymInt height, "
     "SymInt width, int stride) -> Tensor",
@@ -113,8 +113,9 @@ def _separable_backward(
     rstd: Tensor | None,
     stride: int,
     dilation: int,
+    of_weights: bool,
 ) -> Maps:
-    """Gradients of the depthwise and the pointwise weights, then of every input."""
+    """Gradients of the depthwise and the pointwise weights, if asked for, then of every input."""
     groups, out_channels = _check_separable(x, depthwise, pointwise, mean, rstd, stride, dilation)
     images, _, height, width = x[0].shape
     size = (images, out_channels, -(-height // stride), -(-width // stride))
@@ -124,7 +125,7 @@ def _separable_backward(
     scale, shift = _affine(mean, rstd)
     grad_x = [torch.empty_like(value) for value in x]
     depthwise, pointwise = depthwise.contiguous(), pointwise.contiguous()
-    grad_depthwise, grad_pointwise = torch.zeros_like(depthwise), torch.zeros_like(pointwise)
+    grad_weights = [torch.zeros_like(w) for w in (depthwise, pointwise) if of_weights]
     sums = torch.zeros(2, groups, shape.in_channels, dtype=torch.float64)
     _run(
         _library(x[0].dtype, shape.in_channels, shape.out_channels).separable_backward(
@@ -133,21 +134,23 @@ def _separable_backward(
             *map(_pointer, (scale, shift, depthwise, pointwise)),
             _pointers(grads),
             _pointers(grad_x),
-            *map(_pointer, (grad_depthwise, grad_pointwise, sums[0], sums[1])),
+            *(map(_pointer, grad_weights) if of_weights else (None, None)),
+            *map(_pointer, (sums[0], sums[1])),
         )
     )
     if mean is not None and rstd is not None:
         ones = torch.ones(groups, dtype=mean.dtype)
         factors = _norm_backward(ones, mean, rstd, sums[0], sums[1], _pixels(x[0]))
         _combine(grad_x, x, factors, grad_x)
-    return [grad_depthwise, grad_pointwise, *grad_x]
+    return [*grad_weights, *grad_x]
 
 
 def _fake_separable_backward(
     grads: Maps, x: Maps, depthwise: Tensor, pointwise: Tensor, *options: Any
 ) -> Maps:
+    *_, of_weights = options
     weights = [torch.empty_like(w, memory_format=torch.contiguous_format)
-               for w in (depthwise, pointwise)]  # fmt: skip
+               for w in (depthwise, pointwise) if of_weights]  # fmt: skip
     return [*weights, *(_empty(value, value.shape) for value in x)]
 
 
@@ -296,6 +299,7 @@ class _Separable(torch.autograd.Function):
     @staticmethod
     @once_differentiable
     def backward(ctx: Any, *grads: Tensor) -> tuple[Tensor | None, ...]:
+        ctx.of_weights = any(ctx.needs_input_grad[2:4])
         found = _separable_grads(ctx, grads, _separable_backward)
         return (None, None, found[0], found[1], None, None, *found[2:])
 
@@ -346,10 +350,18 @@ def _keep_separable(ctx: Any, inputs: tuple[Any, ...], output: Maps) -> None:
     ctx.mark_non_differentiable(*output[-2:])
 
 
-def _separable_grads(ctx: Any, grads: Sequence[Tensor], kernel: Kernel) -> tuple[Tensor, ...]:
-    """Gradients of depthwise and pointwise weights, then of every input."""
+def _separable_grads(
+    ctx: Any, grads: Sequence[Tensor], kernel: Kernel
+) -> tuple[Tensor | None, ...]:
+    """Gradients of depthwise and pointwise weights, then of every input.
+
+    Those of the weights are None where ``ctx.of_weights`` is false: a step on alpha or beta has
+    no use for them, and they are the larger part of the work.
+    """
     depthwise, pointwise, mean, rstd, *x = ctx.saved_tensors
-    return (*kernel([*grads[:-2]], x, depthwise, pointwise, mean, rstd, *ctx.geometry),)
+    options = (*ctx.geometry, ctx.of_weights)
+    found = kernel([*grads[:-2]], x, depthwise, pointwise, mean, rstd, *options)
+    return (*found,) if ctx.of_weights else (None, None, *found)
 
 
 def _keep_pools(ctx: Any, inputs: tuple[Any, ...], output: tuple[Tensor, ...]) -> None:
@@ -378,8 +390,8 @@ def _sum_grads(ctx: Any, grads: Sequence[Tensor], kernel: Kernel) -> tuple[Tenso
 def _once(gradient: Kernel, operator: Kernel, ctx: Any, grads: Sequence[Tensor]) -> Maps:
     """Gradients by an operator, which raise an error where they are differentiated again."""
 
-    def by_operator(ctx: Any, *grads: Tensor) -> tuple[Tensor, ...]:
-        found: tuple[Tensor, ...] = gradient(ctx, grads, operator)
+    def by_operator(ctx: Any, *grads: Tensor) -> tuple[Tensor | None, ...]:
+        found: tuple[Tensor | None, ...] = gradient(ctx, grads, operator)
         return found
 
     found: Any = once_differentiable(by_operator)(ctx, *grads)  # of one output, a tensor
@@ -387,6 +399,7 @@ def _once(gradient: Kernel, operator: Kernel, ctx: Any, grads: Sequence[Tensor])
 
 
 def _separable_rule(ctx: Any, grads: Maps) -> tuple[Any, ...]:
+    ctx.of_weights = any(ctx.needs_input_grad[1:3])
     found = _once(_separable_grads, torch.ops.gnas.separable_backward, ctx, grads)
     return found[2:], found[0], found[1], None, None, None, None
 

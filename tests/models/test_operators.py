@@ -10,7 +10,7 @@ import torch
 from torch import Tensor
 
 from gnas.errors import GraphError
-from gnas.fused import Block, library, native
+from gnas.fused import Block, library, native, operators
 
 pytestmark = pytest.mark.skipif(
     library.unavailable(torch.float32) is not None, reason="needs a C compiler"
@@ -63,6 +63,15 @@ CASES: dict[str, tuple[str, Callable[[], tuple[Any, ...]]]] = {
         lambda: (
             [nhwc(2, 6, 5, 6, grad=False)] * 3,
             *_no_grad(separable([nhwc(2, 4, 5, 6)] * 3, first=False)),
+            True,
+        ),
+    ),
+    "separable backward of the maps alone": (
+        "separable_backward",
+        lambda: (
+            [nhwc(2, 6, 5, 6, grad=False)] * 3,
+            *_no_grad(separable([nhwc(2, 4, 5, 6)] * 3, first=False)),
+            False,
         ),
     ),
     "pools backward": (
@@ -114,6 +123,24 @@ def test_both_ways_to_the_gradient_give_the_same_bits() -> None:
     leaves = (x, depthwise, pointwise, factors)
     grads = [torch.autograd.grad((total**3).sum(), leaves) for total in (ours, theirs)]
     assert all(torch.equal(a, b) for a, b in zip(*grads, strict=True))
+
+
+@pytest.mark.parametrize("way", ["direct", "operator"])
+def test_frozen_weights_leave_the_same_gradients_of_the_maps(way: str) -> None:
+    x = [nhwc(2, 4, 5, 6) for _ in range(3)]
+    mean, rstd = drawn(3, 4, grad=False), drawn(3, 4, grad=False).exp()
+    weights = [drawn(12, 1, 3, 3), drawn(18, 4, 1, 1)]
+    call = operators.separable if way == "direct" else torch.ops.gnas.separable
+
+    def gradients(inputs: list[Tensor]) -> tuple[Tensor, ...]:
+        *z, _, _ = call(x, *weights, mean, rstd, 1, 1)
+        return torch.autograd.grad(sum((one**3).sum() for one in z), inputs)  # type: ignore[arg-type]
+
+    whole = gradients([*x, *weights])
+    for one in weights:
+        one.requires_grad_(False)
+    for frozen, expected in zip(gradients(x), whole[:3], strict=True):
+        assert torch.equal(frozen, expected)
 
 
 def test_a_second_derivative_is_refused() -> None:
