@@ -8,6 +8,8 @@ of the process's largest resident size over what it was before the network exist
 
 `--counts` times nothing and counts instead what one image costs the plain supernet's layers going
 forward: multiply-accumulates, and numbers read and written if each layer touches memory once.
+`--profile` says which operators our native step spends its time in, beside the rates that these
+cores reach at most: of multiplying large matrices, and of copying memory.
 """
 
 from __future__ import annotations
@@ -20,6 +22,7 @@ import resource
 import subprocess
 import sys
 import time
+from collections.abc import Callable
 from dataclasses import dataclass
 from pathlib import Path
 from types import ModuleType
@@ -55,10 +58,23 @@ def main() -> None:
     parser.add_argument("--recompute", action="store_true", help="of our two sides")
     parser.add_argument("--side", choices=SIDES, help=argparse.SUPPRESS)
     parser.add_argument("--counts", action="store_true", help="count operations, time nothing")
+    parser.add_argument("--profile", action="store_true", help="time our operators, one by one")
     arguments = parser.parse_args()
     if arguments.counts:
         config = SupernetConfig(channels=arguments.channels, num_cells=arguments.cells)
         print(counts_table(counts(config)))
+        return
+    if arguments.profile:
+        text = profile_table(arguments)
+        print(text)
+        if arguments.save:
+            save_record(
+                arguments.save,
+                f"Operators of our supernet's step at batch {arguments.batch[0]}, "
+                f"{arguments.cells} cells and {arguments.channels} channels",
+                f"python benchmarks/supernet_step.py --profile --batch {arguments.batch[0]}",
+                text,
+            )
         return
     if arguments.side:
         print(json.dumps(measure(arguments)))
@@ -114,7 +130,19 @@ def measure(arguments: argparse.Namespace) -> dict[str, float]:
     """Seconds of the fastest step and peak memory of this process."""
     torch.set_num_threads(arguments.threads)
     torch.manual_seed(0)
-    side = arguments.side
+    before = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss
+    step = stepper(arguments.side, arguments)
+    seconds = []
+    for _ in range(arguments.steps + 1):
+        start = time.perf_counter()
+        step()
+        seconds.append(time.perf_counter() - start)
+    peak = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss - before
+    return {"seconds": min(seconds[1:]), "peak_mib": peak / 1024}
+
+
+def stepper(side: str, arguments: argparse.Namespace) -> Callable[[], None]:
+    """A function that trains one side's network by one step, always on the same images."""
     config = SupernetConfig(
         channels=arguments.channels,
         num_cells=arguments.cells,
@@ -123,7 +151,6 @@ def measure(arguments: argparse.Namespace) -> dict[str, float]:
     )
     weights = even_weights(config)
     images, labels = torch.randn(arguments.batch[0], 3, 32, 32), torch.arange(arguments.batch[0])
-    before = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss
     network: Any
     if side.startswith("plain"):
         network = reference().PlainSupernet(config)
@@ -133,17 +160,67 @@ def measure(arguments: argparse.Namespace) -> dict[str, float]:
     else:
         network = Supernet(config)
     optimizer = torch.optim.SGD(network.parameters(), 0.025, 0.9, weight_decay=3e-4)
-    seconds = []
-    for _ in range(arguments.steps + 1):
-        start = time.perf_counter()
+
+    def step() -> None:
         optimizer.zero_grad()
         loss = nn.functional.cross_entropy(network(images, *weights), labels % 10)
         torch.autograd.backward(loss)
         nn.utils.clip_grad_norm_(network.parameters(), 5.0)
         optimizer.step()
-        seconds.append(time.perf_counter() - start)
-    peak = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss - before
-    return {"seconds": min(seconds[1:]), "peak_mib": peak / 1024}
+
+    return step
+
+
+def profile_table(arguments: argparse.Namespace) -> str:
+    """Markdown: milliseconds of each operator of a native step, after two that warm up."""
+    torch.set_num_threads(arguments.threads)
+    torch.manual_seed(0)
+    flops, moved = most_flops(), most_moved()
+    step = stepper("gnas native", arguments)
+    for _ in range(2):
+        step()
+    with torch.profiler.profile(activities=[torch.profiler.ProfilerActivity.CPU]) as profile:
+        step()
+    found = profile.key_averages()
+    total = sum(row.self_cpu_time_total for row in found)
+    lines = [
+        f"{arguments.threads} threads multiply large matrices at {flops / 1e9:.0f} billion "
+        f"floating-point operations a second and copy memory at {moved / 1e9:.1f} GB/s (read and "
+        "written).",
+        "",
+        "| operator | calls | ms | share |",
+        "|---|---|---|---|",
+    ]
+    shown = 0.0
+    for row in sorted(found, key=lambda row: -row.self_cpu_time_total)[:12]:
+        shown += row.self_cpu_time_total
+        lines.append(
+            f"| `{row.key}` | {row.count} | {row.self_cpu_time_total / 1e3:.1f} "
+            f"| {row.self_cpu_time_total / total:.1%} |"
+        )
+    lines.append(f"| all others | | {(total - shown) / 1e3:.1f} | {1 - shown / total:.1%} |")
+    return "\n".join(lines)
+
+
+def most_flops() -> float:
+    """Floating-point operations a second of the fastest of some products of large matrices."""
+    side = 2048
+    a, b = torch.randn(side, side), torch.randn(side, side)
+    return 2 * side**3 / min(timed(lambda: torch.mm(a, b)) for _ in range(10))
+
+
+def most_moved() -> float:
+    """Bytes a second, read and written, of the fastest of some copies of 256 MiB."""
+    source = torch.ones(2**26)
+    target = torch.empty_like(source)
+    return 2 * 4 * 2**26 / min(timed(lambda: target.copy_(source)) for _ in range(10))
+
+
+def timed(call: Callable[[], object]) -> float:
+    """Seconds of one call."""
+    start = time.perf_counter()
+    call()
+    return time.perf_counter() - start
 
 
 @dataclass
