@@ -129,32 +129,49 @@ def settings() -> str:
     sections = []
     for path in sorted(PACKAGE.rglob("*.py")):
         module = ast.parse(path.read_text(encoding="utf-8"))
-        for node in module.body:
-            if isinstance(node, ast.ClassDef) and "configuration" in map(
-                ast.unparse, node.decorator_list
-            ):
-                sections.append(_section(node, path))
+        classes = {node.name: node for node in module.body if isinstance(node, ast.ClassDef)}
+        for node in classes.values():
+            if "configuration" in map(ast.unparse, node.decorator_list):
+                sections.append(_section(node, path, classes))
     return "\n".join(sections)
 
 
-def _section(node: ast.ClassDef, path: Path) -> str:
-    """One configuration: heading, summary and table."""
+def _section(node: ast.ClassDef, path: Path, classes: dict[str, ast.ClassDef]) -> str:
+    """One configuration: heading, summary and table.
+
+    Args:
+        node: The class.
+        path: Its module.
+        classes: Classes of that module by name, among them those that it inherits fields of.
+    """
     home = ".".join(path.relative_to(ROOT).with_suffix("").parts)
     summary = " ".join((ast.get_docstring(node) or "").split("\n\n")[0].split())
     lines = [f"## {node.name}", "", f"{summary} Class `{home}.{node.name}`."]
     if node.name in SET_BY:
         lines += ["", f"Set by `--set` of `{SET_BY[node.name]}`."]
     lines += ["", "| field | type | default | meaning |", "|---|---|---|---|"]
+    for name, (field, meaning) in _fields(node, classes).items():
+        default = f"`{ast.unparse(field.value)}`" if field.value else "required"
+        cells = (f"`{name}`", f"`{ast.unparse(field.annotation)}`", default, meaning)
+        lines.append("| " + " | ".join(cell.replace("|", "\\|") for cell in cells) + " |")
+    return "\n".join(lines) + "\n"
+
+
+def _fields(
+    node: ast.ClassDef, classes: dict[str, ast.ClassDef]
+) -> dict[str, tuple[ast.AnnAssign, str]]:
+    """Fields of a class by name, each with its meaning; inherited ones first."""
+    found: dict[str, tuple[ast.AnnAssign, str]] = {}
+    for base in map(ast.unparse, node.bases):
+        found |= _fields(classes[base], classes)
     for field, after in zip(node.body, [*node.body[1:], None], strict=True):
         if isinstance(field, ast.AnnAssign):
-            meaning = ""
+            name = ast.unparse(field.target)
+            meaning = found[name][1] if name in found else ""
             if isinstance(after, ast.Expr) and isinstance(after.value, ast.Constant):
                 meaning = " ".join(str(after.value.value).split())
-            default = f"`{ast.unparse(field.value)}`" if field.value else "required"
-            cells = (f"`{ast.unparse(field.target)}`", f"`{ast.unparse(field.annotation)}`",
-                     default, meaning)  # fmt: skip
-            lines.append("| " + " | ".join(cell.replace("|", "\\|") for cell in cells) + " |")
-    return "\n".join(lines) + "\n"
+            found[name] = field, meaning
+    return found
 
 
 def main() -> None:

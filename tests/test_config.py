@@ -38,6 +38,7 @@ def all_configs() -> list[Any]:
 CONFIGS = all_configs()
 NEEDED: dict[str, dict[str, Any]] = {
     "DARTSBench": {"table": "cells.parquet"},
+    "RankingBench": {"table": "cells.parquet", "samples": (100,)},
     "EncoderConfig": {"space": "nasgem", "num_nodes": 30, "num_ops": 2},
     "GraphEncoderConfig": {"vocabulary": NASBench101().vocabulary},
     "NASGEMBench": {"table": "mine.parquet"},

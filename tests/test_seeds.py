@@ -28,6 +28,7 @@ from gnas.bench.config import (
     NASBench101Bench,
     NASBench201Bench,
     NASGEMBench,
+    RankingBench,
     SearchBench,
     SupernetBench,
 )
@@ -152,6 +153,7 @@ CALLS: dict[str, Callable[..., object]] = {
     "bench.config:NASBench101Bench": NASBench101Bench,
     "bench.config:NASBench201Bench": NASBench201Bench,
     "bench.config:NASGEMBench": NASGEMBench,
+    "bench.config:RankingBench": partial(RankingBench, table="a.parquet", samples=(100,)),
     "bench.config:DARTSBench": partial(DARTSBench, table="a.parquet"),
     "bench.config:SearchBench": partial(SearchBench, space="nasbench201"),
     "bench.config:SupernetBench": SupernetBench,

@@ -37,85 +37,90 @@ def encoders_of(space: str) -> tuple[str, ...]:
 
 
 @configuration
-class NASBench101Bench:
-    """The experiment of NASGEM's figure 4.
+class RankingBench:
+    """Options that every experiment on ranking the cells of a table has.
 
     Raises:
         ConfigError: a field is outside its range.
     """
 
-    samples: Samples = (500,)
+    table: str
+    """A file, or a name for `gnas.data.load_table`."""
+    samples: Samples
     """Numbers of labelled cells that predictors are trained on, each its own experiment."""
-    seeds: Repetitions = 10
+    seeds: Repetitions = 20
     """Repetitions, each with its own samples, which all predictors share."""
-    pool: Annotated[int, Field(ge=MIN_CANDIDATES, le=10_000_000)] = NASGEM_POOL
-    """Maximum number of candidate cells; from a larger table, this many are drawn once."""
-    ops: Literal["vary", "fixed"] = "vary"
-    """"fixed": topology only, see `one_operation_list`."""
-    encoders: tuple[str, ...] = encoders_of("nasbench101")
+    encoders: tuple[str, ...] = ()
     """Names of shipped encoders or files of one's own (``.safetensors``); may be empty. The
     perceptron reads their embeddings; graph networks start from those that are graph encoders."""
     predictors: tuple[str, ...] | None = None
     """Predictors that take part, in this order: keys of `gnas.predictors.PREDICTORS`, or
     ``FILE.py:NAME`` of one's own. None: those of the published tables and the baselines."""
-    table: str = "nasbench101"
-    """A file, or a name for `gnas.data.load_table`."""
     data_dir: str | None = None
     """Folder of tables to look in first."""
-    networks: bool = False
-    """Whether to add the default predictor with its graph networks, which takes minutes."""
     seed: Seed = 0
     """Seed of samples, candidates and predictors."""
 
     def __post_init__(self) -> None:
         _check_different("samples", self.samples)
         _check_encoders(self.encoders)
-        _check_predictors(self.predictors, networks=self.networks)
+        _check_predictors(self.predictors)
 
 
 @configuration
-class NASBench201Bench:
+class NASBench101Bench(RankingBench):
+    """The experiment of NASGEM's figure 4.
+
+    Raises:
+        ConfigError: a field is outside its range.
+    """
+
+    table: str = "nasbench101"
+    samples: Samples = (500,)
+    seeds: Repetitions = 10
+    encoders: tuple[str, ...] = encoders_of("nasbench101")
+    pool: Annotated[int, Field(ge=MIN_CANDIDATES, le=10_000_000)] = NASGEM_POOL
+    """Maximum number of candidate cells; from a larger table, this many are drawn once."""
+    ops: Literal["vary", "fixed"] = "vary"
+    """"fixed": topology only, see `one_operation_list`."""
+    networks: bool = False
+    """Whether to add the default predictor with its graph networks, which takes minutes."""
+
+    def __post_init__(self) -> None:
+        super().__post_init__()
+        _check_named_alone(self.predictors, self.networks)
+
+
+@configuration
+class NASBench201Bench(RankingBench):
     """The experiment of published predictors on NAS-Bench-201: rank all cells after a few.
 
     Raises:
         ConfigError: a field is outside its range.
     """
 
+    table: str = "nasbench201"
+    samples: Samples = SAMPLES
+    seeds: Repetitions = 10
+    encoders: tuple[str, ...] = encoders_of("nasbench201")
     dataset: Images = "cifar10"
     """Images of the default columns: validation accuracy after the longest training."""
-    samples: Samples = SAMPLES
-    """Numbers of labelled cells that predictors are trained on, each its own experiment."""
-    seeds: Repetitions = 10
-    """Repetitions, each with its own samples, which all predictors share."""
     cells: Literal["all", "clean"] = "all"
     """"clean": only the 9,445 cells of which every edge carries data from input to output."""
-    table: str = "nasbench201"
-    """A file, or a name for `gnas.data.load_table`."""
     train_column: str | None = None
     """Column of the training scores."""
     test_column: str | None = None
     """Column of the reference scores."""
-    encoders: tuple[str, ...] = encoders_of("nasbench201")
-    """Names of shipped encoders or files of one's own (``.safetensors``); may be empty. The
-    perceptron reads their embeddings; graph networks start from those that are graph encoders."""
-    predictors: tuple[str, ...] | None = None
-    """Predictors that take part, in this order: keys of `gnas.predictors.PREDICTORS`, or
-    ``FILE.py:NAME`` of one's own. None: those of the published tables and the baselines."""
-    data_dir: str | None = None
-    """Folder of tables to look in first."""
     networks: bool = False
     """Whether to add the default predictor with its graph networks, which takes minutes."""
-    seed: Seed = 0
-    """Seed of samples and predictors."""
 
     def __post_init__(self) -> None:
-        _check_different("samples", self.samples)
-        _check_encoders(self.encoders)
-        _check_predictors(self.predictors, networks=self.networks)
+        super().__post_init__()
+        _check_named_alone(self.predictors, self.networks)
 
 
 @configuration
-class NASGEMBench:
+class NASGEMBench(RankingBench):
     """The experiment on NASGEM's claims: embeddings help a predictor and smooth the score.
 
     Raises:
@@ -126,60 +131,24 @@ class NASGEMBench:
     """A file, or a name for `gnas.data.load_table`; with validation and test accuracies, MACs and
     numbers of parameters. The default ships with the package and is self-made."""
     samples: Samples = (50, 100, 200, 400)
-    """Numbers of labelled cells that predictors are trained on, each its own experiment."""
-    seeds: Repetitions = 20
-    """Repetitions, each with its own samples, which all predictors share."""
     encoders: tuple[str, ...] = encoders_of("nasgem")
-    """Names of shipped encoders or files of one's own (``.safetensors``); may be empty. The
-    perceptron reads their embeddings; graph networks start from those that are graph encoders."""
-    predictors: tuple[str, ...] | None = None
-    """Predictors that take part, in this order: keys of `gnas.predictors.PREDICTORS`, or
-    ``FILE.py:NAME`` of one's own. None: those of the published tables and the baselines."""
     equal_macs: bool = False
     """Whether to subtract the trend of accuracy over MACs first."""
-    data_dir: str | None = None
-    """Folder of tables to look in first."""
-    seed: Seed = 0
-    """Seed of samples and predictors."""
-
-    def __post_init__(self) -> None:
-        _check_different("samples", self.samples)
-        _check_encoders(self.encoders)
-        _check_predictors(self.predictors)
 
 
 @configuration
-class DARTSBench:
+class DARTSBench(RankingBench):
     """Predictors and proxies on measured accuracies of DARTS' cells.
 
     Raises:
         ConfigError: a field is outside its range.
     """
 
-    table: str
-    """A file, or a name for `gnas.data.load_table`."""
     samples: Samples = (25, 50, 100)
-    """Numbers of labelled cells that predictors are trained on, each its own experiment."""
-    seeds: Repetitions = 20
-    """Repetitions, each with its own samples, which all predictors share."""
     encoders: tuple[str, ...] = encoders_of("toponas")
-    """Names of shipped encoders or files of one's own (``.safetensors``); may be empty. The
-    perceptron reads their embeddings; graph networks start from those that are graph encoders."""
-    predictors: tuple[str, ...] | None = None
-    """Predictors that take part, in this order: keys of `gnas.predictors.PREDICTORS`, or
-    ``FILE.py:NAME`` of one's own. None: those of the published tables and the baselines."""
     run_deviation: Annotated[float, Field(ge=0, lt=0.1)] = 0.0009
     """Standard deviation of the test accuracy of one cell's runs, for the ceiling. The default is
     that of ten runs of one cell (Liu et al., DARTS, ICLR 2019, Table 1: 2.76 ± .09% error)."""
-    data_dir: str | None = None
-    """Folder of tables to look in first."""
-    seed: Seed = 0
-    """Seed of samples and predictors."""
-
-    def __post_init__(self) -> None:
-        _check_different("samples", self.samples)
-        _check_encoders(self.encoders)
-        _check_predictors(self.predictors)
 
 
 @configuration
@@ -333,14 +302,17 @@ def _check_encoders(names: tuple[str, ...]) -> None:
         check_encoder(name)
 
 
-def _check_predictors(names: tuple[str, ...] | None, *, networks: bool = False) -> None:
+def _check_predictors(names: tuple[str, ...] | None) -> None:
     """Raise if a predictor is unknown or named twice."""
-    if names is None:
-        return
-    _check_different("predictors", names)
-    for name in names:
-        check_predictor(name)
-    if networks:
+    if names is not None:
+        _check_different("predictors", names)
+        for name in names:
+            check_predictor(name)
+
+
+def _check_named_alone(predictors: tuple[str, ...] | None, networks: bool) -> None:
+    """Raise if graph networks are asked for beside named predictors."""
+    if networks and predictors is not None:
         raise ConfigError(
             "networks must be off where predictors are named; name 'default-networks' among them"
         )

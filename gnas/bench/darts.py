@@ -10,9 +10,10 @@ import numpy as np
 from numpy.typing import NDArray
 
 from gnas.bench.config import DARTSBench
-from gnas.bench.experiment import RankingTask, run
+from gnas.bench.experiment import RankingTask
+from gnas.bench.ranking import rank_table
 from gnas.bench.result import BenchResult
-from gnas.bench.setups import EXACT, KnownValues, PredictorSetup, own_files, predictor_setups
+from gnas.bench.setups import KnownValues, PredictorSetup, predictor_setups
 from gnas.bench.tables import open_table, scores_name
 from gnas.data.tables import BenchmarkTable
 from gnas.predictors import IdentityPredictor
@@ -25,8 +26,6 @@ PROTOCOL = {
     "rank": "all cells that are not samples, against their test accuracy",
     "pick": "the best predicted of these cells",
     "bias": "best test accuracy of the table, minus that of the pick",
-    "intervals": "mean and 95% Student t interval over seeds; all rows share the samples",
-    "exact kernel": EXACT,
     "early": "the accuracies of earlier epochs are of the very runs that are ranked",
 }
 
@@ -51,7 +50,7 @@ def bench_darts(
         DataError: the table is damaged.
         ProcessError: a process was killed.
     """
-    start = time.monotonic()
+    began = time.monotonic()
     table = open_table(TopoNAS.darts(), config.table, config.data_dir)
     scores, columns = table.test_acc(), table.select("test_acc")
     task = RankingTask(
@@ -61,42 +60,24 @@ def bench_darts(
         true_scores=scores,
         candidates=np.arange(len(table)),
     )
-    rows = run(
-        task,
-        participants(table, config),
-        samples=config.samples,
-        seeds=config.seeds,
-        seed=config.seed,
-        progress=progress,
-        workers=workers,
-    )
     name, points = scores_name(columns), 100 * config.run_deviation
     ceiling = (
         f"what true accuracies would have if one cell's runs deviate by {points:.2f} points, "
         f"beside {100 * scores.std(ddof=1):.2f} between the cells"
     )
-    return BenchResult(
-        command="bench darts",
-        config=config,
-        table={
-            **table.provenance.summary(),
-            "usable": len(table),
-            "candidates": len(table),
-            "train_column": name,
-            "test_column": name,
-        },
-        quantity="test_acc",
-        protocol={
-            **PROTOCOL,
-            **own_files(config.predictors),
-            "ceiling": ceiling,
-            "agreement": "one run a cell",
-        },
-        rows=rows,
-        ceiling=attainable_tau(scores, config.run_deviation),
-        agreement_between_runs=None,
-        best_score=float(scores.max()),
-        seconds=time.monotonic() - start,
+    return rank_table(
+        "bench darts",
+        config,
+        table,
+        task,
+        participants(table, config),
+        columns=(name, name),
+        ceiling=(attainable_tau(scores, config.run_deviation), ceiling),
+        agreement=(None, "one run a cell"),
+        protocol=PROTOCOL,
+        began=began,
+        progress=progress,
+        workers=workers,
     )
 
 

@@ -12,13 +12,14 @@ import torch
 from numpy.typing import NDArray
 
 from gnas.bench.config import NASBench101Bench, encoders_of
-from gnas.bench.experiment import RankingTask, draw_rows, run
+from gnas.bench.experiment import RankingTask, draw_rows
+from gnas.bench.ranking import agreement_of, rank_table
 from gnas.bench.result import BenchResult
-from gnas.bench.setups import EXACT, own_files, predictor_setups
+from gnas.bench.setups import predictor_setups
 from gnas.bench.tables import open_table, scores_name
 from gnas.data.tables import BenchmarkTable
 from gnas.graphs import DenseBatch, distinct, graph_keys
-from gnas.metrics import agreement_between_runs, group_means, kendall_tau, noise_ceiling
+from gnas.metrics import group_means, kendall_tau, noise_ceiling
 from gnas.models import nasbench101_num_params
 from gnas.predictors import NumParams
 from gnas.spaces import NASBench101
@@ -30,8 +31,6 @@ PROTOCOL = {
     "rank": "all candidates that are not samples, against mean test accuracy over the runs",
     "pick": "the best predicted of these candidates; only labelled cells can be picked",
     "bias": "best mean test accuracy of the usable cells, minus that of the pick",
-    "intervals": "mean and 95% Student t interval over seeds; all rows share the samples",
-    "exact kernel": EXACT,
 }
 _HIDDEN_OP = 1
 
@@ -60,11 +59,15 @@ def bench_nasbench101(
 
     Source: Cheng et al., NASGEM, AAAI 2021, section 4.3.
     """
-    start = time.monotonic()
+    began = time.monotonic()
     table = open_table(NASBench101, config.table, config.data_dir)
     rows = usable_rows(table.graphs, fixed=config.ops == "fixed")
     task = make_task(table, rows, config)
-    results = run(
+    names = {split: scores_name(table.select(f"{split}_acc")) for split in ("val", "test")}
+    return rank_table(
+        "bench nasbench101",
+        config,
+        table,
         task,
         predictor_setups(
             NASBench101(),
@@ -74,36 +77,13 @@ def bench_nasbench101(
             networks=config.networks,
             predictors=config.predictors,
         ),
-        samples=config.samples,
-        seeds=config.seeds,
-        seed=config.seed,
+        columns=(names["val"], names["test"]),
+        ceiling=_ceiling(task, names, fixed=config.ops == "fixed"),
+        agreement=(agreement_of(table, rows), "val_acc"),
+        protocol=PROTOCOL,
+        began=began,
         progress=progress,
         workers=workers,
-    )
-    names = {split: scores_name(table.select(f"{split}_acc")) for split in ("val", "test")}
-    ceiling, meaning = _ceiling(task, names, fixed=config.ops == "fixed")
-    return BenchResult(
-        command="bench nasbench101",
-        config=config,
-        table={
-            **table.provenance.summary(),
-            "usable": len(rows),
-            "candidates": len(task.candidates),
-            "train_column": names["val"],
-            "test_column": names["test"],
-        },
-        quantity="test_acc",
-        protocol={
-            **PROTOCOL,
-            **own_files(config.predictors),
-            "ceiling": meaning,
-            "agreement": "val_acc",
-        },
-        rows=results,
-        ceiling=ceiling,
-        agreement_between_runs=_agreement(table, rows),
-        best_score=float(task.true_scores.max()),
-        seconds=time.monotonic() - start,
     )
 
 
@@ -164,10 +144,3 @@ def _ceiling(task: RankingTask, names: Mapping[str, str], *, fixed: bool) -> tup
         f"wirings of these {len(wirings)} cells; {names['val']} itself, {noise:.3f}, is out of "
         "reach for whatever sees the wiring alone",
     )
-
-
-def _agreement(table: BenchmarkTable, rows: NDArray[np.int64]) -> float | None:
-    """Mean Kendall tau of validation accuracy between two runs; None without several runs."""
-    if len([column for column in table.select("val_acc") if column.run is not None]) < 2:
-        return None
-    return agreement_between_runs(table.runs("val_acc")[rows])

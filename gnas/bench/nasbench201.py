@@ -10,9 +10,10 @@ import torch
 from numpy.typing import NDArray
 
 from gnas.bench.config import NASBench201Bench
-from gnas.bench.experiment import RankingTask, Values, run
+from gnas.bench.experiment import RankingTask, Values
+from gnas.bench.ranking import rank_table
 from gnas.bench.result import BenchResult
-from gnas.bench.setups import EXACT, own_files, predictor_setups
+from gnas.bench.setups import predictor_setups
 from gnas.bench.tables import IMAGES, open_table, scores_name
 from gnas.data.tables import BenchmarkTable
 from gnas.errors import ConfigError
@@ -28,8 +29,6 @@ PROTOCOL = {
     "no twins": "the same without the candidates that compute the same function as a sample",
     "pick": "the best predicted of these candidates",
     "bias": "best value of the test column among the cells used, minus that of the pick",
-    "intervals": "mean and 95% Student t interval over seeds; all rows share the samples",
-    "exact kernel": EXACT,
 }
 
 
@@ -53,7 +52,7 @@ def bench_nasbench201(
         DataError: the table is damaged.
         ProcessError: a process was killed.
     """
-    start = time.monotonic()
+    began = time.monotonic()
     space = NASBench201()
     table = open_table(space, config.table, config.data_dir)
     rows = np.arange(len(table))
@@ -64,7 +63,10 @@ def bench_nasbench201(
     task = make_task(table, rows, config)
     functions = task.functions
     assert functions is not None
-    results = run(
+    return rank_table(
+        "bench nasbench201",
+        config,
+        table,
         task,
         predictor_setups(
             space,
@@ -74,36 +76,14 @@ def bench_nasbench201(
             networks=config.networks,
             predictors=config.predictors,
         ),
-        samples=config.samples,
-        seeds=config.seeds,
-        seed=config.seed,
+        columns=(train_name, test_name),
+        ceiling=_ceiling(task, functions, train_name, test_name),
+        agreement=_agreement(table, rows, config.dataset),
+        protocol=PROTOCOL,
+        began=began,
+        quantity=quantity,
         progress=progress,
         workers=workers,
-    )
-    ceiling, meaning = _ceiling(task, functions, train_name, test_name)
-    agreement, of = _agreement(table, rows, config.dataset)
-    return BenchResult(
-        command="bench nasbench201",
-        config=config,
-        table={
-            **table.provenance.summary(),
-            "usable": len(rows),
-            "candidates": len(rows),
-            "train_column": train_name,
-            "test_column": test_name,
-        },
-        quantity=quantity,
-        protocol={
-            **PROTOCOL,
-            **own_files(config.predictors),
-            "ceiling": meaning,
-            "agreement": of,
-        },
-        rows=results,
-        ceiling=ceiling,
-        agreement_between_runs=agreement,
-        best_score=float(task.true_scores.max()),
-        seconds=time.monotonic() - start,
     )
 
 

@@ -11,20 +11,14 @@ import torch
 from numpy.typing import NDArray
 
 from gnas.bench.config import NASGEMBench
-from gnas.bench.experiment import RankingTask, draw_rows, run
+from gnas.bench.experiment import RankingTask, draw_rows
+from gnas.bench.ranking import agreement_of, rank_table
 from gnas.bench.result import BenchResult
-from gnas.bench.setups import (
-    EXACT,
-    KnownValues,
-    NumEdges,
-    PredictorSetup,
-    own_files,
-    predictor_setups,
-)
+from gnas.bench.setups import KnownValues, NumEdges, PredictorSetup, predictor_setups
 from gnas.bench.tables import open_table, scores_name
 from gnas.data.tables import BenchmarkTable
 from gnas.encoders import NASGEMEncoder, load_encoder
-from gnas.metrics import agreement_between_runs, noise_ceiling
+from gnas.metrics import noise_ceiling
 from gnas.predictors import MLP, Embedding, IdentityPredictor, make_predictor
 from gnas.search.settings import NASGEM_POOL
 from gnas.spaces import NASGEM
@@ -36,13 +30,11 @@ PROTOCOL = {
     "rank": "all cells that are not samples, against mean test accuracy over the runs",
     "pick": "the best predicted of these cells",
     "bias": "best mean test accuracy of the table, minus that of the pick",
-    "intervals": "mean and 95% Student t interval over seeds; all rows share the samples",
     "neighbours": (
         "R2 of the mean validation accuracy of the 10 nearest samples, 5-fold cross-validated "
         "among the samples"
     ),
     "untrained": "the encoder's network with new random weights",
-    "exact kernel": EXACT,
 }
 EQUAL_MACS = (
     f"of all accuracies, a polynomial of degree {DEGREE} in ln(MACs), fitted to the whole table, "
@@ -72,7 +64,7 @@ def bench_nasgem(
 
     Source: Cheng et al., NASGEM, AAAI 2021, sections 4.1 and 4.3, figures 3 and 4.
     """
-    start = time.monotonic()
+    began = time.monotonic()
     table = open_table(NASGEM, config.table, config.data_dir)
     scores = [table.val_acc(), table.test_acc()]
     names = [scores_name(table.select(f"{split}_acc")) for split in ("val", "test")]
@@ -87,39 +79,20 @@ def bench_nasgem(
         candidates=draw_rows(len(table), NASGEM_POOL, config.seed),
         smoothness=True,
     )
-    results = run(
+    return rank_table(
+        "bench nasgem",
+        config,
+        table,
         task,
         participants(table, config.encoders, config.predictors),
-        samples=config.samples,
-        seeds=config.seeds,
-        seed=config.seed,
+        columns=(names[0], names[1]),
+        ceiling=(noise_ceiling(*scores), f"{names[0]} itself"),
+        agreement=(agreement_of(table), "val_acc"),
+        protocol={**PROTOCOL, **({"equal MACs": EQUAL_MACS} if config.equal_macs else {})},
+        began=began,
+        quantity="residual_acc" if config.equal_macs else "test_acc",
         progress=progress,
         workers=workers,
-    )
-    several = len([column for column in table.select("val_acc") if column.run is not None]) > 1
-    protocol = {
-        **PROTOCOL,
-        **own_files(config.predictors),
-        "ceiling": f"{names[0]} itself",
-        "agreement": "val_acc",
-    }
-    return BenchResult(
-        command="bench nasgem",
-        config=config,
-        table={
-            **table.provenance.summary(),
-            "usable": len(table),
-            "candidates": len(task.candidates),
-            "train_column": names[0],
-            "test_column": names[1],
-        },
-        quantity="residual_acc" if config.equal_macs else "test_acc",
-        protocol={**protocol, "equal MACs": EQUAL_MACS} if config.equal_macs else protocol,
-        rows=results,
-        ceiling=noise_ceiling(task.train_scores, task.true_scores),
-        agreement_between_runs=agreement_between_runs(table.runs("val_acc")) if several else None,
-        best_score=float(task.true_scores.max()),
-        seconds=time.monotonic() - start,
     )
 
 

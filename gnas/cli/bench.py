@@ -2,8 +2,9 @@
 
 from __future__ import annotations
 
+from importlib import import_module
 from pathlib import Path
-from typing import TYPE_CHECKING, Annotated, Literal
+from typing import TYPE_CHECKING, Annotated, Any, Literal
 
 import typer
 
@@ -18,6 +19,7 @@ from gnas.processes import preload, usable_cores
 if TYPE_CHECKING:
     from rich.console import Console
 
+    from gnas.bench.config import RankingBench
     from gnas.bench.result import BenchResult, Row
 
 NO_TWINS = "no twins"
@@ -78,13 +80,27 @@ def fitting(workers: int | None, counts: tuple[int, ...], seeds: int) -> int:
     return count
 
 
-def named_options(encoders: str | None, predictors: str | None) -> dict[str, tuple[str, ...]]:
-    """The fields ``encoders`` and ``predictors`` of an experiment, where they were given.
+def ranking_options(
+    table: str,
+    samples: tuple[int, ...],
+    seeds: int,
+    encoders: str | None,
+    predictors: str | None,
+    data_dir: Path | None,
+    seed: int,
+) -> dict[str, Any]:
+    """Fields of a `gnas.bench.config.RankingBench`; its defaults stand for what was not given.
 
     Raises:
         ConfigError: encoders are given, but no predictor that reads any.
     """
-    found: dict[str, tuple[str, ...]] = {}
+    found: dict[str, Any] = {
+        "table": table,
+        "samples": samples,
+        "seeds": seeds,
+        "data_dir": None if data_dir is None else str(data_dir),
+        "seed": seed,
+    }
     if encoders is not None:
         found["encoders"] = () if encoders == "none" else tuple(encoders.split(","))
     if predictors is not None:
@@ -96,6 +112,29 @@ def named_options(encoders: str | None, predictors: str | None) -> dict[str, tup
                 f"but --predictors has {[*found['predictors']]}"
             )
     return found
+
+
+def run(
+    bench: str, config: RankingBench, workers: int | None, out: Path | None, json: str | None
+) -> None:
+    """Run an experiment, print its table and write the files that were asked for.
+
+    Args:
+        bench: Module of `gnas.bench`, with a function ``bench_`` of that name.
+        config: The experiment.
+        workers: Processes that fit; see `fitting`.
+        out: Folder for result and figures.
+        json: File for the result.
+    """
+    check_outputs(out, json)
+    processes = fitting(workers, config.samples, config.seeds)
+    experiment = getattr(import_module(f"gnas.bench.{bench}"), f"bench_{bench}")
+    with reporting("fitting predictors") as progress:
+        result: BenchResult = experiment(config, progress=progress, workers=processes)
+    print_result(result, report_console(json))
+    from gnas.viz import predictor_figures
+
+    write_outputs(result, out, json, predictor_figures)
 
 
 @app.callback()
@@ -125,19 +164,14 @@ def nasbench101(
     counts = whole_numbers(samples)
     from gnas.bench.config import NASBench101Bench
 
-    check_early(json=json, out=out, data_dir=data_dir, tables=[table], table_space="nasbench101")
+    check_early(
+        json=json, out=out, data_dir=data_dir, tables=[table], table_space="nasbench101", seed=seed
+    )
     config = NASBench101Bench(
-        samples=counts, seeds=seeds, pool=pool, ops=ops, networks=networks, table=table,
-        data_dir=None if data_dir is None else str(data_dir), seed=seed,
-        **named_options(encoders, predictors),
+        pool=pool, ops=ops, networks=networks,
+        **ranking_options(table, counts, seeds, encoders, predictors, data_dir, seed),
     )  # fmt: skip
-    check_outputs(out, json)
-    workers = fitting(workers, counts, seeds)
-    from gnas.bench.nasbench101 import bench_nasbench101
-
-    with reporting("fitting predictors") as progress:
-        result = bench_nasbench101(config, progress=progress, workers=workers)
-    report(result, out, json)
+    run("nasbench101", config, workers, out, json)
 
 
 @app.command()
@@ -174,18 +208,11 @@ def nasbench201(
         seed=seed,
     )
     config = NASBench201Bench(
-        dataset=dataset, samples=counts, seeds=seeds, cells=cells, networks=networks, table=table,
+        dataset=dataset, cells=cells, networks=networks,
         train_column=train_column, test_column=test_column,
-        data_dir=None if data_dir is None else str(data_dir), seed=seed,
-        **named_options(encoders, predictors),
+        **ranking_options(table, counts, seeds, encoders, predictors, data_dir, seed),
     )  # fmt: skip
-    check_outputs(out, json)
-    workers = fitting(workers, counts, seeds)
-    from gnas.bench.nasbench201 import bench_nasbench201
-
-    with reporting("fitting predictors") as progress:
-        result = bench_nasbench201(config, progress=progress, workers=workers)
-    report(result, out, json)
+    run("nasbench201", config, workers, out, json)
 
 
 @app.command()
@@ -212,17 +239,10 @@ def nasgem(
         json=json, out=out, data_dir=data_dir, tables=[table], table_space="nasgem", seed=seed
     )
     config = NASGEMBench(
-        table=table, samples=counts, seeds=seeds, equal_macs=equal_macs,
-        data_dir=None if data_dir is None else str(data_dir), seed=seed,
-        **named_options(encoders, predictors),
-    )  # fmt: skip
-    check_outputs(out, json)
-    workers = fitting(workers, counts, seeds)
-    from gnas.bench.nasgem import bench_nasgem
-
-    with reporting("fitting predictors") as progress:
-        result = bench_nasgem(config, progress=progress, workers=workers)
-    report(result, out, json)
+        equal_macs=equal_macs,
+        **ranking_options(table, counts, seeds, encoders, predictors, data_dir, seed),
+    )
+    run("nasgem", config, workers, out, json)
 
 
 @app.command()
@@ -249,30 +269,15 @@ def darts(
         json=json, out=out, data_dir=data_dir, tables=[table], table_space="toponas", seed=seed
     )
     config = DARTSBench(
-        table=table, samples=counts, seeds=seeds, run_deviation=run_deviation,
-        data_dir=None if data_dir is None else str(data_dir), seed=seed,
-        **named_options(encoders, predictors),
-    )  # fmt: skip
-    check_outputs(out, json)
-    workers = fitting(workers, counts, seeds)
-    from gnas.bench.darts import bench_darts
-
-    with reporting("fitting predictors") as progress:
-        result = bench_darts(config, progress=progress, workers=workers)
-    report(result, out, json)
+        run_deviation=run_deviation,
+        **ranking_options(table, counts, seeds, encoders, predictors, data_dir, seed),
+    )
+    run("darts", config, workers, out, json)
 
 
 app.command()(search)
 app.command()(supernet)
 app.command()(topology)
-
-
-def report(result: BenchResult, out: Path | None, json: str | None) -> None:
-    """Print the table and write the files that were asked for."""
-    print_result(result, report_console(json))
-    from gnas.viz import predictor_figures
-
-    write_outputs(result, out, json, predictor_figures)
 
 
 def print_result(result: BenchResult, console: Console) -> None:

@@ -1,0 +1,103 @@
+"""The experiment on any table: draw samples, fit every predictor, rank the rest, report."""
+
+from __future__ import annotations
+
+import time
+from collections.abc import Mapping, Sequence
+
+import numpy as np
+from numpy.typing import NDArray
+
+from gnas.bench.config import RankingBench
+from gnas.bench.experiment import RankingTask, run
+from gnas.bench.result import BenchResult
+from gnas.bench.setups import EXACT, PredictorSetup, own_files
+from gnas.data.tables import BenchmarkTable
+from gnas.metrics import agreement_between_runs
+from gnas.processes import ProgressCallback
+
+PROTOCOL = {
+    "intervals": "mean and 95% Student t interval over seeds; all rows share the samples",
+    "exact kernel": EXACT,
+}
+"""Protocol that all experiments share."""
+
+
+def rank_table(
+    command: str,
+    config: RankingBench,
+    table: BenchmarkTable,
+    task: RankingTask,
+    setups: Sequence[PredictorSetup],
+    *,
+    columns: tuple[str, str],
+    ceiling: tuple[float, str],
+    agreement: tuple[float | None, str],
+    protocol: Mapping[str, str],
+    began: float,
+    quantity: str = "test_acc",
+    progress: ProgressCallback | None = None,
+    workers: int = 1,
+) -> BenchResult:
+    """Run the experiment and describe it.
+
+    Args:
+        command: Words of the command, for example "bench nasgem".
+        config: Samples, seeds and predictors.
+        table: The table that the cells are of.
+        task: The cells, their scores and the candidates.
+        setups: Predictors; the first is the reference of gains.
+        columns: Names of the training scores and of the reference scores.
+        ceiling: Upper bound of Kendall tau, and its description.
+        agreement: Kendall tau between two runs of the table, and the scores that it is of.
+        protocol: One sentence each on training, ranking and choice.
+        began: Time of the start (`time.monotonic`).
+        quantity: Quantity of the reference scores.
+        progress: Called with (fits done, fits in all).
+        workers: Processes that fit; the numbers are the same for any number.
+
+    Raises:
+        ConfigError: the table has too few cells for ``config.samples``.
+        ProcessError: a process was killed.
+    """
+    rows = run(
+        task,
+        setups,
+        samples=config.samples,
+        seeds=config.seeds,
+        seed=config.seed,
+        progress=progress,
+        workers=workers,
+    )
+    described = {"ceiling": ceiling[1], "agreement": agreement[1]}
+    return BenchResult(
+        command=command,
+        config=config,
+        table={
+            **table.provenance.summary(),
+            "usable": len(task.graphs),
+            "candidates": len(task.candidates),
+            "train_column": columns[0],
+            "test_column": columns[1],
+        },
+        quantity=quantity,
+        protocol={**protocol, **PROTOCOL, **own_files(config.predictors), **described},
+        rows=rows,
+        ceiling=ceiling[0],
+        agreement_between_runs=agreement[0],
+        best_score=float(task.true_scores.max()),
+        seconds=time.monotonic() - began,
+    )
+
+
+def agreement_of(table: BenchmarkTable, rows: NDArray[np.int64] | None = None) -> float | None:
+    """Mean Kendall tau of validation accuracy between two runs; None without several runs.
+
+    Args:
+        table: The table.
+        rows: The cells that count; None takes all.
+    """
+    if len([column for column in table.select("val_acc") if column.run is not None]) < 2:
+        return None
+    runs = table.runs("val_acc")
+    return agreement_between_runs(runs if rows is None else runs[rows])
