@@ -13,23 +13,72 @@ class GnasError(Exception):
 
 
 class GraphError(GnasError, ValueError):
-    """A graph breaks the architecture conventions or lies outside a search space."""
+    """A graph breaks the architecture conventions or lies outside a search space.
+
+    Example:
+        >>> from gnas.spaces import NASBench101
+        >>> try:
+        ...     NASBench101().from_str("input,conv5x5,output|11")
+        ... except GraphError as error:
+        ...     print(error)
+        unknown operation 'conv5x5'; 'nasbench101' has ['input', ...]
+    """
 
 
 class ConfigError(GnasError, ValueError):
-    """An option has a value that cannot work."""
+    """An option has a value that cannot work.
+
+    Example:
+        >>> from gnas.spaces import NASGEM
+        >>> try:
+        ...     NASGEM(num_nodes=0)
+        ... except ConfigError as error:
+        ...     print(error)
+        num_nodes must be ...
+    """
 
 
 class DataError(GnasError):
-    """A file's content is damaged, mismatched or unsafe."""
+    """A file's content is damaged, mismatched or unsafe.
+
+    Example:
+        >>> import pathlib, tempfile
+        >>> from gnas.data import load_table
+        >>> with tempfile.TemporaryDirectory() as folder:
+        ...     path = pathlib.Path(folder) / "cells.parquet"
+        ...     _ = path.write_text("no table")
+        ...     try:
+        ...         load_table(path)
+        ...     except DataError as error:
+        ...         print(str(error).replace(folder, "FOLDER"))
+        FOLDER/cells.parquet must be ...
+    """
 
 
 class MissingDataError(DataError, FileNotFoundError):
-    """A file that a command needs does not exist; the message says how to get it."""
+    """A file that a command needs does not exist; the message says how to get it.
+
+    Example:
+        >>> from gnas.data import load_table
+        >>> try:
+        ...     load_table("nasbench999")
+        ... except MissingDataError as error:
+        ...     print(error)
+        table 'nasbench999' not found in ...; give a file, or run `gnas data list` ...
+    """
 
 
 class UnsupportedError(GnasError):
-    """The operation does not exist for this object, e.g. enumerating an infinite space."""
+    """The operation does not exist for this object, e.g. enumerating an infinite space.
+
+    Example:
+        >>> from gnas.spaces import NASGEM
+        >>> try:
+        ...     NASGEM().enumerate()
+        ... except UnsupportedError as error:
+        ...     print(error)
+        space 'nasgem' ...
+    """
 
 
 class ProcessError(GnasError):

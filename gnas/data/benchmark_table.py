@@ -9,7 +9,7 @@ from typing import Any, Literal
 
 import numpy as np
 import torch
-from numpy.typing import NDArray
+from numpy.typing import ArrayLike, NDArray
 from torch_geometric.data import Data
 
 from gnas.data.columns import Column, Provenance
@@ -52,7 +52,7 @@ class BenchmarkTable:
         graphs: DenseBatch,
         columns: Sequence[Column],
         provenance: Provenance,
-        values: Mapping[str, NDArray[Any]] | ColumnReader,
+        values: Mapping[str, ArrayLike] | ColumnReader,
         *,
         digests: NDArray[np.uint8] | None = None,
     ) -> None:
@@ -63,12 +63,15 @@ class BenchmarkTable:
         if len(self._by_name) != len(self.columns):
             names = [column.name for column in self.columns]
             raise DataError(f"every column must have its own name, but got {sorted(names)}")
-        self._read = values if callable(values) else values.__getitem__
         self._cache: dict[str, Floats] = {}
         self._digests = digests
-        if not callable(values):
-            for column in self.columns:
-                self._check_length(column.name, values[column.name])
+        if callable(values):
+            self._read = values
+        else:
+            arrays = {column.name: np.asarray(values[column.name]) for column in self.columns}
+            for name, array in arrays.items():
+                self._check_length(name, array)
+            self._read = arrays.__getitem__
 
     def __len__(self) -> int:
         return len(self.graphs)

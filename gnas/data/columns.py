@@ -86,7 +86,14 @@ class Column:
 
 @dataclass(frozen=True)
 class Provenance:
-    """Provenance of a benchmark table."""
+    """Provenance of a benchmark table.
+
+    Example:
+        >>> from gnas.data import load_table
+        >>> facts = load_table("nasbench101-mini").provenance
+        >>> facts.space, facts.kind, facts.rows
+        ('nasbench101', 'self-made', 2000)
+    """
 
     name: str
     """Short name of the table, e.g. "nasbench101-mini"."""

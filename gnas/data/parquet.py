@@ -166,6 +166,18 @@ def verify_table(
     Raises:
         DataError: says what is wrong, and in which row.
         ConfigError: the table is not of ``space``.
+
+    Example:
+        >>> from gnas.data import load_table
+        >>> table = load_table("nasbench101-mini").subset([0, 1])
+        >>> verify_table(table)  # all is well
+        >>> facts = Provenance("mine", "nasbench101", source="a draw", kind="self-made")
+        >>> val_acc, percent = Column.of("val_acc"), {"val_acc": [91.5, 92.5]}
+        >>> try:
+        ...     verify_table(BenchmarkTable(table.graphs, [val_acc], facts, percent))
+        ... except DataError as error:
+        ...     print(error)
+        mine: accuracies must be fractions in [0, 1], but 'val_acc' has 91.5 in row 0; they ...
     """
     facts = table.provenance
     path = facts.path or facts.name

@@ -70,6 +70,11 @@ class NASBench101Dataset(TableDataset):
         transform: See `TableDataset`.
         epochs: Schedule of the accuracies: 4, 12, 36 or 108; needed where a table has several.
         name: See `TableDataset`.
+
+    Example:
+        >>> dataset = NASBench101Dataset(name="nasbench101-mini")
+        >>> len(dataset), dataset[0].y.shape
+        (2000, torch.Size([1, 2]))
     """
 
     def __init__(
@@ -95,6 +100,21 @@ class NASBench201Dataset(TableDataset):
         dataset: Images of the accuracies: "cifar10", "cifar100" or "ImageNet16-120".
         epochs: Schedule of the accuracies: 12 or 200; needed where a table has several.
         name: See `TableDataset`.
+
+    Example:
+        >>> import tempfile
+        >>> from gnas.data import Column, Provenance, save_table
+        >>> from gnas.spaces import NASBench201
+        >>> cells = NASBench201().enumerate()[:2]
+        >>> facts = Provenance.of(NASBench201(), "mine", source="a draw", kind="self-made")
+        >>> val, test = (Column.of(name, dataset="cifar100") for name in ("val_acc", "test_acc"))
+        >>> values = {val.name: [0.5, 0.75], test.name: [0.25, 0.5]}
+        >>> with tempfile.TemporaryDirectory() as folder:
+        ...     table = BenchmarkTable(cells, [val, test], facts, values)
+        ...     save_table(table, f"{folder}/mine.parquet")
+        ...     dataset = NASBench201Dataset(folder, dataset="cifar100", name="mine")
+        >>> dataset[1].y
+        tensor([[0.7500, 0.5000]])
     """
 
     def __init__(

@@ -30,6 +30,13 @@ class EncoderConfig:
 
     Raises:
         ConfigError: an option is outside its range; the message names it.
+
+    Example:
+        >>> EncoderConfig(space="nasgem", num_nodes=30, num_ops=8, dim=64).hidden
+        (512, 256)
+        >>> EncoderConfig(space="nasgem", num_nodes=30, num_ops=8, dim=0)
+        Traceback (most recent call last):
+        gnas.errors.ConfigError: dim must be ...
     """
 
     space: str

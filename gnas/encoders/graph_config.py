@@ -28,6 +28,13 @@ class GraphEncoderConfig:
 
     Raises:
         ConfigError: an option is outside its range; the message names it.
+
+    Example:
+        >>> from gnas.spaces import NASBench201, Vocabulary
+        >>> vocabulary = Vocabulary.of(NASBench201())
+        >>> config = GraphEncoderConfig(vocabulary=vocabulary, network="gin", layers=3)
+        >>> config.dim, GraphEncoderConfig.from_json(config.to_json()) == config
+        (64, True)
     """
 
     vocabulary: Vocabulary

@@ -26,7 +26,13 @@ _WEIGHT_DECAY = 1e-4
 
 @dataclass(frozen=True)
 class GraphEncoderQuality:
-    """Quality of an encoder and its heads on held-out functions."""
+    """Quality of an encoder and its heads on held-out functions.
+
+    Example:
+        >>> quality = GraphEncoderQuality({"properties": 0.02}, held_out=300, which="functions")
+        >>> quality.summary()
+        'loss on 300 functions (1 says a constant): properties 0.0200'
+    """
 
     losses: dict[str, float]
     """By task: the loss as the task defines it, 1 for a constant answer and 0 for right ones."""
@@ -59,6 +65,18 @@ def pretrain(
 
     Raises:
         GraphError: architectures of another vocabulary, or fewer than two functions.
+
+    Example:
+        >>> from gnas.encoders import GraphEncoder, GraphEncoderConfig
+        >>> from gnas.spaces import NASBench201, Vocabulary
+        >>> space = NASBench201()
+        >>> config = GraphEncoderConfig(
+        ...     vocabulary=Vocabulary.of(space), dim=8, width=8, steps=3, batch_size=16
+        ... )
+        >>> encoder = GraphEncoder(config)
+        >>> quality = pretrain(encoder, space.sample_batch(200, np.random.default_rng(0)))
+        >>> sorted(quality.losses), quality.held_out > 0
+        (['properties'], True)
     """
     config = encoder.config
     forms = _distinct(encoder.forms(graphs))

@@ -28,7 +28,16 @@ RARE = 0.3
 
 @dataclass(frozen=True)
 class PairQuality:
-    """Agreement of cosines with kernel values on one kind of pairs."""
+    """Agreement of cosines with kernel values on one kind of pairs.
+
+    Example:
+        >>> from gnas.encoders import encoder_quality, load_encoder
+        >>> encoder = load_encoder("nasgem-nasbench201")
+        >>> rng = np.random.default_rng(1)
+        >>> near = encoder_quality(encoder, encoder.config, rng, pairs=50).near
+        >>> near.pairs, abs(near.r2 - (1 - near.loss / near.constant_loss)) < 1e-9
+        (50, True)
+    """
 
     loss: float
     """Mean squared error of the cosine (eq. 3)."""
@@ -44,7 +53,15 @@ class PairQuality:
 
 @dataclass(frozen=True)
 class EncoderQuality:
-    """Quality on independent and on near pairs, never pooled."""
+    """Quality on independent and on near pairs, never pooled.
+
+    Example:
+        >>> from gnas.encoders import load_encoder
+        >>> encoder = load_encoder("nasgem-nasbench201")
+        >>> quality = encoder_quality(encoder, encoder.config, np.random.default_rng(1), pairs=50)
+        >>> quality.independent.pairs, quality.near.loss < quality.near.constant_loss
+        (50, True)
+    """
 
     independent: PairQuality
     near: PairQuality
@@ -268,6 +285,13 @@ def encoder_quality(
 
     Raises:
         ConfigError: the space is not given but is none of gnas, or is not the config's.
+
+    Example:
+        >>> from gnas.encoders import load_encoder
+        >>> encoder = load_encoder("nasgem-nasbench201")
+        >>> quality = encoder_quality(encoder, encoder.config, np.random.default_rng(1), pairs=50)
+        >>> quality.independent.correlation > 0.5, round(quality.permuted_cosine, 3)
+        (True, 1.0)
     """
     space = space_of(config, space)
     sample = space.sample_batch(pairs, rng)

@@ -203,6 +203,16 @@ class TableSpace(Space):
     Args:
         space: The whole space.
         graphs: The table's architectures.
+
+    Example:
+        >>> from gnas.data import load_table
+        >>> from gnas.spaces import NASBench101
+        >>> space = TableSpace(NASBench101(), load_table("nasbench101-mini").graphs)
+        >>> space.size, NASBench101().size
+        (2000, 423624)
+        >>> cell = space.sample(np.random.default_rng(0))
+        >>> len(space.neighbours(cell)) < len(NASBench101().neighbours(cell))
+        True
     """
 
     def __init__(self, space: Space, graphs: DenseBatch) -> None:

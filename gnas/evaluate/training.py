@@ -52,6 +52,16 @@ class TrainingEvaluator(Evaluator):
 
     Raises:
         ConfigError: impossible settings.
+
+    Example:
+        >>> from gnas.spaces import NASBench201
+        >>> evaluator = TrainingEvaluator("digits", ProxyRecipe(epochs=1))
+        >>> evaluator.measures[:2]
+        ('val_acc', 'test_acc')
+        >>> evaluator.open(NASBench201())
+        >>> counts = evaluator.count(NASBench201().enumerate()[:2], ["num_params"])
+        >>> counts["num_params"].shape
+        (2,)
     """
 
     kind: ClassVar[str] = "training"

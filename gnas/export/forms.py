@@ -26,7 +26,21 @@ PROGRAMS = {"onnx": export_onnx, "pt2": export_pt2}
 
 @dataclass(frozen=True, kw_only=True)
 class Exported:
-    """Written files."""
+    """Written files.
+
+    Example:
+        >>> import tempfile
+        >>> from gnas.spaces import NASBench201
+        >>> space = NASBench201()
+        >>> config = space.network_config(channels=4, cells_per_stage=1)
+        >>> text = space.to_str(space.enumerate().data(9))
+        >>> facts = NetworkMetadata(space=space, architecture=text, config=config, image_size=16)
+        >>> network = space.network(facts.graph, config)
+        >>> with tempfile.TemporaryDirectory() as folder:
+        ...     found = export(network, facts, "safetensors", Path(folder))
+        >>> found.form, found.input_shape, found.params == num_params(network)
+        ('safetensors', (3, 16, 16), True)
+    """
 
     form: Form
     files: tuple[Path, ...]
@@ -72,6 +86,19 @@ def export(
         ConfigError: there is no such form, or ``out`` does not end as it must.
         UnsupportedError: a package of the extra ``export`` is not installed.
         DataError: the program does not agree with the network, or writing failed.
+
+    Example:
+        >>> import tempfile
+        >>> from gnas.spaces import NASBench201
+        >>> space = NASBench201()
+        >>> config = space.network_config(channels=4, cells_per_stage=1)
+        >>> text = space.to_str(space.enumerate().data(9))
+        >>> facts = NetworkMetadata(space=space, architecture=text, config=config, image_size=16)
+        >>> network = space.network(facts.graph, config)
+        >>> with tempfile.TemporaryDirectory() as folder:
+        ...     found = export(network, facts, "python", Path(folder) / "net.py")
+        >>> [path.name for path in found.files]
+        ['net.py', 'net.safetensors']
     """
     check_out(form, out)
     network, facts = without_auxiliary(network, facts)

@@ -25,6 +25,13 @@ def kernels_for(images: Tensor, choice: Literal["auto", "native", "torch"] = "au
     Raises:
         UnsupportedError: ``choice`` is "native", but they cannot run here (no C compiler, another
             device or number type).
+
+    Example:
+        >>> import torch
+        >>> images = torch.rand(2, 4, 8, 8)
+        >>> highest, average = kernels_for(images, "torch").pools(images, stride=2)
+        >>> highest.value.shape
+        torch.Size([2, 4, 4, 4])
     """
     if choice == "torch":
         return plain

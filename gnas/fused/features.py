@@ -16,6 +16,14 @@ class FeatureMap(NamedTuple):
 
     Shapes:
         value [B, C, H, W], mean [C], rstd [C]; without the two, it means the value itself.
+
+    Example:
+        >>> import torch
+        >>> from gnas.fused import kernels_for
+        >>> x = torch.tensor([1.0, 3.0]).view(2, 1, 1, 1)
+        >>> [found] = kernels_for(x, "torch").normalised([x])
+        >>> found.mean, found.rstd
+        (tensor([2.]), tensor([1.0000]))
     """
 
     value: Tensor
@@ -28,6 +36,17 @@ class Block(NamedTuple):
 
     Shapes:
         depthwise [J * C, 1, k, k], pointwise [J * C_out, C, 1, 1], edge by edge.
+
+    Example:
+        >>> import torch
+        >>> from gnas.fused import kernels_for
+        >>> images = torch.rand(2, 4, 8, 8)
+        >>> edges, channels = 3, 4
+        >>> rows = edges * channels
+        >>> block = Block(torch.rand(rows, 1, 3, 3), torch.rand(rows, channels, 1, 1), stride=2)
+        >>> found = kernels_for(images, "torch").separable(images, [block])
+        >>> len(found), found[0].value.shape
+        (3, torch.Size([2, 4, 4, 4]))
     """
 
     depthwise: Tensor
@@ -37,7 +56,17 @@ class Block(NamedTuple):
 
 
 class Kernels(Protocol):
-    """The passes that take nearly all of a supernet's time."""
+    """The passes that take nearly all of a supernet's time.
+
+    Example:
+        >>> import torch
+        >>> from gnas.fused import FeatureMap, kernels_for
+        >>> x = torch.ones(2, 4, 8, 8)
+        >>> weights, terms = torch.tensor([0.25, 0.5]), [FeatureMap(x), FeatureMap(x)]
+        >>> total = kernels_for(x, "torch").weighted_sum(weights, terms)
+        >>> bool((total == 0.75).all())
+        True
+    """
 
     def separable(self, x: Tensor, blocks: Sequence[Block]) -> list[FeatureMap]:
         """Every edge's blocks one after another, each followed by a batch norm without weights.

@@ -500,6 +500,15 @@ def validate_batch(batch: DenseBatch) -> None:
 
     Raises:
         GraphError: names the first row that breaks them, and how.
+
+    Example:
+        >>> adjacency = torch.tensor([[[0, 1], [0, 0]]] * 2, dtype=torch.uint8)
+        >>> ops = torch.tensor([[0, 2], [0, 7]], dtype=torch.int8)
+        >>> try:
+        ...     validate_batch(DenseBatch(adjacency, ops, torch.tensor([2, 2]), num_ops=3))
+        ... except GraphError as error:
+        ...     print(error)
+        ops must be in [0, 3), but graph 1 of 2 has num_nodes=2, ops=[0, 7]
     """
     n = batch.max_nodes
     shapes = (tuple(batch.adjacency.shape), tuple(batch.ops.shape))

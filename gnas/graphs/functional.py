@@ -60,6 +60,14 @@ def functional_form(
 
     Raises:
         GraphError: ``num_edge_ops`` does not fit the batch.
+
+    Example:
+        >>> from gnas.spaces import NASBench201
+        >>> text = "|skip_connect~0|+|none~0|none~1|+|none~0|nor_conv_3x3~1|none~2|"
+        >>> cell = DenseBatch.from_data([NASBench201().from_str(text)])
+        >>> form = functional_form(cell, num_edge_ops=4, skips=[0], sums=[1])
+        >>> form.num_nodes, form.num_ops  # input, convolution and output; 3 roles and 4 operations
+        (tensor([3]), 7)
     """
     if batch.has_edge_ops != bool(num_edge_ops):
         raise GraphError(
@@ -126,6 +134,12 @@ class FunctionalForm(BaseTransform):  # type: ignore[misc]
     Args:
         num_edge_ops: As for `functional_form`, like the remaining options.
         options: ``skips``, ``sums``, ``strided``, ``to_output``, ``inputs``, ``outputs``.
+
+    Example:
+        >>> from gnas.graphs import architecture
+        >>> cell = architecture([[0, 1, 1], [0, 0, 0], [0, 0, 0]], ops=[0, 1, 2], num_ops=3)
+        >>> FunctionalForm()(cell).num_nodes  # node 1 reaches no output
+        2
     """
 
     def __init__(self, num_edge_ops: int = 0, **options: Sequence[int] | bool) -> None:

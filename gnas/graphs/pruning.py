@@ -43,6 +43,12 @@ def live_nodes(
             joins all leaves (NASGEM).
         inputs: Operations (or roles) of further nodes at which data enters.
         outputs: Operations (or roles) of further nodes that count as the last one does.
+
+    Example:
+        >>> from gnas.graphs import architecture
+        >>> cell = architecture([[0, 1, 1], [0, 0, 0], [0, 0, 0]], ops=[0, 1, 2], num_ops=3)
+        >>> live_nodes(DenseBatch.from_data([cell])).tolist()  # node 1 has no path to node 2
+        [[True, False, True]]
     """
     n = batch.max_nodes
     edges = batch.adjacency.bool()
@@ -77,6 +83,12 @@ def prune_batch(
         to_output: As for `live_nodes`.
         inputs: As for `live_nodes`.
         outputs: As for `live_nodes`.
+
+    Example:
+        >>> from gnas.graphs import architecture
+        >>> cell = architecture([[0, 1, 1], [0, 0, 0], [0, 0, 0]], ops=[0, 1, 2], num_ops=3)
+        >>> prune_batch(DenseBatch.from_data([cell])).ops.tolist()  # without node 1; -1 is padding
+        [[0, 2, -1]]
     """
     live = live_nodes(batch, to_output=to_output, inputs=inputs, outputs=outputs)
     live[:, 0] = True

@@ -29,6 +29,12 @@ def edge_ops_to_node_ops(batch: DenseBatch, num_edge_ops: int) -> DenseBatch:
 
     Raises:
         GraphError: the batch has no edge ops, or one is out of range.
+
+    Example:
+        >>> from gnas.spaces import NASBench201
+        >>> cells = NASBench201().enumerate()[[-1]]
+        >>> edge_ops_to_node_ops(cells, num_edge_ops=4).num_nodes  # 4 nodes and 6 edges
+        tensor([10])
     """
     if not batch.has_edge_ops:
         raise GraphError("the graphs must carry edge_op, but they have none")

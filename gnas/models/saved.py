@@ -170,6 +170,19 @@ def load_network(path: Path, space: Space | None = None) -> tuple[nn.Module, Net
     Raises:
         MissingDataError: a file is not there.
         DataError: a file is damaged, a pickle, or the weights are not those of the network.
+
+    Example:
+        >>> import tempfile
+        >>> from gnas.spaces import NASBench201
+        >>> space = NASBench201()
+        >>> config = space.network_config(channels=4, cells_per_stage=1)
+        >>> text = space.to_str(space.enumerate().data(9))
+        >>> facts = NetworkMetadata(space=space, architecture=text, config=config, image_size=16)
+        >>> with tempfile.TemporaryDirectory() as folder:
+        ...     save_network(Path(folder), space.network(facts.graph, config), facts)
+        ...     network, found = load_network(Path(folder))
+        >>> network(torch.zeros(2, *found.input_shape)).shape
+        torch.Size([2, 10])
     """
     weights = path / WEIGHTS if path.is_dir() else path
     _refuse_pickles(path, weights)
@@ -214,6 +227,19 @@ def read_metadata(folder: Path, space: Space | None = None) -> NetworkMetadata:
     Raises:
         MissingDataError: there is no such file.
         DataError: it is damaged, or says nothing about a network of this version of gnas.
+
+    Example:
+        >>> import tempfile
+        >>> from gnas.spaces import NASBench201
+        >>> space = NASBench201()
+        >>> config = space.network_config(channels=4, cells_per_stage=1)
+        >>> text = space.to_str(space.enumerate().data(9))
+        >>> facts = NetworkMetadata(space=space, architecture=text, config=config, image_size=16)
+        >>> with tempfile.TemporaryDirectory() as folder:
+        ...     save_network(Path(folder), space.network(facts.graph, config), facts)
+        ...     found = read_metadata(Path(folder))
+        >>> found.architecture == text, found.image_size
+        (True, 16)
     """
     path = folder / CONFIG
     check_regular(path, "a JSON file")

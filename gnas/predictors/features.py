@@ -17,7 +17,20 @@ FeatureMatrix = NDArray[np.float64]
 
 
 class Features(Protocol):
-    """A fixed map from architectures to rows of numbers; two equal objects give equal rows."""
+    """A fixed map from architectures to rows of numbers; two equal objects give equal rows.
+
+    Example:
+        >>> import numpy as np
+        >>> from gnas.predictors import Forest
+        >>> from gnas.spaces import NASBench201
+        >>> class NumEdges:
+        ...     name = "edges"
+        ...     def __call__(self, graphs):
+        ...         return graphs.adjacency.bool().sum((1, 2)).numpy().astype(np.float64)[:, None]
+        >>> cells = NASBench201().enumerate()
+        >>> Forest(NumEdges()).fit(cells[:50], np.arange(50)).predict(cells[50:55]).shape
+        (5,)
+    """
 
     @property
     def name(self) -> str:

@@ -48,6 +48,12 @@ class PackedGraphs:
     Raises:
         GraphError: when called with a graph of more than ``vocabulary.max_nodes`` nodes or of
             another vocabulary.
+
+    Example:
+        >>> from gnas.spaces import NASBench201, Vocabulary
+        >>> cells = NASBench201().enumerate()
+        >>> PackedGraphs(Vocabulary.of(NASBench201()))(cells[:3]).shape
+        (3, 55)
     """
 
     vocabulary: Vocabulary
@@ -72,6 +78,14 @@ class OnPackedGraphs(Predictor):
 
     Raises:
         ConfigError: the predictor has other features.
+
+    Example:
+        >>> from gnas.predictors import Average, Forest, GraphNetwork
+        >>> from gnas.spaces import NASBench201
+        >>> space = NASBench201()
+        >>> trees = OnPackedGraphs(Forest(PathStatistics(space)))
+        >>> Average([GraphNetwork(space), trees]).features.name
+        'graphs'
     """
 
     def __init__(self, predictor: Predictor, *, random_state: int | None = None) -> None:

@@ -25,7 +25,16 @@ from gnas.user_code import Source, described
 
 
 class PredictorFactory(Protocol):
-    """Makes an unfitted predictor for the architectures of a space."""
+    """Makes an unfitted predictor for the architectures of a space.
+
+    Example:
+        >>> from gnas.spaces import NASBench201
+        >>> def small_forest(space, *, random_state=0):
+        ...     return Forest(OneHot(space.max_nodes, len(space.ops)), random_state=random_state)
+        >>> factories: dict[str, PredictorFactory] = {**PREDICTORS, "small forest": small_forest}
+        >>> factories["small forest"](NASBench201(), random_state=3).random_state
+        3
+    """
 
     def __call__(self, space: Space, *, random_state: int = 0) -> Predictor:
         """A new predictor.

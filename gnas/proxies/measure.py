@@ -57,6 +57,13 @@ class ProxyConfig:
 
     Raises:
         ConfigError: no or unknown proxies, or a number that cannot work.
+
+    Example:
+        >>> ProxyConfig(proxies=("synflow",), num_images=16).image_size
+        8
+        >>> ProxyConfig(proxies=("nonsense",))
+        Traceback (most recent call last):
+        gnas.errors.ConfigError: proxies must be some of ...
     """
 
     proxies: tuple[str, ...] = tuple(PROXIES)

@@ -20,6 +20,17 @@ class ProxyStore:
 
     Args:
         path: The file; made if it is not there. None keeps values in memory only.
+
+    Example:
+        >>> import tempfile
+        >>> from gnas.proxies import ProxyConfig, compute_proxies
+        >>> from gnas.spaces import NASBench201
+        >>> cells, config = NASBench201().enumerate()[-2:], ProxyConfig(proxies=("synflow",))
+        >>> with tempfile.TemporaryDirectory() as folder:
+        ...     store = ProxyStore(f"{folder}/proxies.jsonl")
+        ...     _ = compute_proxies(NASBench201(), cells, config, store=store)
+        ...     len(store)
+        2
     """
 
     def __init__(self, path: str | Path | None = None) -> None:

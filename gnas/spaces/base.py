@@ -48,6 +48,14 @@ class Space(ABC):
 
     A subclass sets ``name`` and ``vocabulary`` and defines the abstract methods. With a ``build``
     of its own (see there) its architectures can be trained, retrained and exported too.
+
+    Example:
+        >>> from gnas.spaces import NASBench201
+        >>> space = NASBench201()
+        >>> cell = space.sample(np.random.default_rng(0))
+        >>> child = space.mutate(cell, np.random.default_rng(1))
+        >>> len(space.neighbours(cell)), space.to_str(child) != space.to_str(cell)
+        (24, True)
     """
 
     name: str

@@ -30,7 +30,17 @@ class NetworkConfig(Protocol):
 
 @dataclass(frozen=True)
 class Networks:
-    """Builder and sizes of the networks of one space."""
+    """Builder and sizes of the networks of one space.
+
+    Example:
+        >>> from torch import nn
+        >>> def build(graph, *, in_channels=3, num_classes=10, channels=16):
+        ...     head = nn.Linear(in_channels, num_classes)
+        ...     return nn.Sequential(nn.AdaptiveAvgPool2d(1), nn.Flatten(), head)
+        >>> networks = Networks.of(build)
+        >>> networks.width, networks.defaults["channels"]
+        ('channels', 16)
+    """
 
     config: type
     """The class of a `NetworkConfig`; its defaults are the paper's own network for CIFAR-10."""

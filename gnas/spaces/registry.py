@@ -242,7 +242,12 @@ def space_of_text(text: str) -> Space:
 
 
 def notations() -> dict[str, tuple[type[Space], Notation]]:
-    """Every foreign notation by its name, and the space whose architectures it writes."""
+    """Every foreign notation by its name, and the space whose architectures it writes.
+
+    Example:
+        >>> sorted(notations())
+        ['nasbench101-json', 'naslib-nasbench201', 'transnas-micro']
+    """
     return {n.name: (space, n) for space in SPACES.values() for n in space.notations}
 
 
@@ -256,6 +261,11 @@ def in_notation(text: str, name: str) -> tuple[Space, Data]:
     Raises:
         ConfigError: there is no such notation.
         GraphError: the text is malformed, or its graph is not of the notation's space.
+
+    Example:
+        >>> space, cell = in_notation("(3, 0, 4, 1, 2, 0)", "naslib-nasbench201")
+        >>> space.to_str(cell)
+        '|nor_conv_1x1~0|+|skip_connect~0|none~1|+|avg_pool_3x3~0|nor_conv_3x3~1|skip_connect~2|'
     """
     check_notation(name)
     space, notation = notations()[name]

@@ -9,7 +9,12 @@ from gnas.config import Channels, Count, Depth, Stages, configuration
 
 @configuration
 class NASBench101NetworkConfig:
-    """Size of a NAS-Bench-101 network; the defaults are the benchmark's own."""
+    """Size of a NAS-Bench-101 network; the defaults are the benchmark's own.
+
+    Example:
+        >>> NASBench101NetworkConfig(num_classes=100).stem_channels
+        128
+    """
 
     in_channels: Channels = 3
     """Image channels."""

@@ -32,6 +32,14 @@ def nasbench101_network(cell: Data, config: NASBench101NetworkConfig | None = No
         GraphError: ``cell`` is not a NAS-Bench-101 cell.
 
     Source: Ying et al., NAS-Bench-101, ICML 2019, section 2.2; defaults are the benchmark's.
+
+    Example:
+        >>> import torch
+        >>> from gnas.spaces import NASBench101
+        >>> cell = NASBench101().from_str("input,conv3x3-bn-relu,maxpool3x3,output|33")
+        >>> config = NASBench101NetworkConfig(stem_channels=8, cells_per_stack=1)
+        >>> nasbench101_network(cell, config)(torch.zeros(2, 3, 16, 16)).shape
+        torch.Size([2, 10])
     """
     from nasbench_pytorch.model import Network
     from nasbench_pytorch.model.model import Cell

@@ -31,6 +31,15 @@ def nasbench101_num_params(
 
     Source: Ying et al., NAS-Bench-101, ICML 2019, section 2.1 and appendix; convolutions carry no
     bias, each is followed by a batch normalisation of two parameters a channel.
+
+    Example:
+        >>> from gnas.models import nasbench101_network, num_params
+        >>> from gnas.spaces import NASBench101
+        >>> cell = NASBench101().from_str("input,conv3x3-bn-relu,maxpool3x3,output|33")
+        >>> config = NASBench101NetworkConfig(stem_channels=8)
+        >>> counts = nasbench101_num_params(DenseBatch.from_data([cell]), config)
+        >>> counts == num_params(nasbench101_network(cell, config))
+        array([ True])
     """
     if batch.num_ops != len(OPS) or batch.has_edge_ops:
         raise GraphError(f"cells must have the {len(OPS)} NAS-Bench-101 ops, got {batch.num_ops}")

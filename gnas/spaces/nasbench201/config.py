@@ -10,7 +10,12 @@ from gnas.config import Channels, Count, Depth, configuration
 
 @configuration
 class NASBench201NetworkConfig:
-    """Size of a NAS-Bench-201 network; the defaults are the benchmark's own."""
+    """Size of a NAS-Bench-201 network; the defaults are the benchmark's own.
+
+    Example:
+        >>> NASBench201NetworkConfig(num_classes=100).channels
+        16
+    """
 
     in_channels: Channels = 3
     """Image channels."""

@@ -60,6 +60,14 @@ class NASBench201Network(nn.Module):
 
     Source: Dong and Yang, NAS-Bench-201, ICLR 2020, figure 1 and section 2.1, and the published
     code. No difference is known.
+
+    Example:
+        >>> from gnas.spaces import NASBench201
+        >>> edges = cell_edges(NASBench201().enumerate().data(9))
+        >>> config = NASBench201NetworkConfig(channels=4, cells_per_stage=1)
+        >>> network = NASBench201Network(edges, config)
+        >>> network(torch.zeros(2, 3, 16, 16)).shape
+        torch.Size([2, 10])
     """
 
     def __init__(self, edges: tuple[Edge, ...], config: NASBench201NetworkConfig) -> None:

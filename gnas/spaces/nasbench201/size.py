@@ -27,6 +27,12 @@ def nasbench201_num_params(
 
     Raises:
         GraphError: the vocabulary is not that of NAS-Bench-201.
+
+    Example:
+        >>> from gnas.spaces import NASBench201
+        >>> counts = nasbench201_num_params(NASBench201().enumerate())
+        >>> counts.shape, int(counts.max())
+        ((15625,), 1531546)
     """
     check_vocabulary(batch, len(ROLES), len(CANDIDATES) - 1)
     config = config or NASBench201NetworkConfig()

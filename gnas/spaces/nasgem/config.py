@@ -31,6 +31,10 @@ class NasgemNetworkConfig:
     """Size and form of a GEMNet-like network; the defaults are a small one for proxy trainings.
 
     On ImageNet: `nasgem_imagenet`.
+
+    Example:
+        >>> NasgemNetworkConfig(channels=8, num_stages=2).stem
+        'cifar'
     """
 
     in_channels: Channels = 3

@@ -35,6 +35,12 @@ def nasgem_network(graph: Data, config: NasgemNetworkConfig | None = None) -> Na
 
     Raises:
         GraphError: ``graph`` is not a NASGEM cell.
+
+    Example:
+        >>> from gnas.spaces import NASGEM
+        >>> cell = NASGEM().from_str("conv_1x1|0")
+        >>> nasgem_network(cell)(torch.zeros(2, 3, 16, 16)).shape
+        torch.Size([2, 10])
     """
     return NasgemNetwork(wiring(graph), config or NasgemNetworkConfig())
 
@@ -68,6 +74,13 @@ class NasgemNetwork(nn.Module):
         config: Size and form.
 
     Source: Cheng et al., NASGEM, AAAI 2021, sections 3.3 and 4.
+
+    Example:
+        >>> from gnas.spaces import NASGEM
+        >>> cell = wiring(NASGEM().from_str("conv_1x1|0"))
+        >>> network = NasgemNetwork(cell, NasgemNetworkConfig(channels=8, num_classes=100))
+        >>> network(torch.zeros(2, 3, 16, 16)).shape
+        torch.Size([2, 100])
     """
 
     def __init__(self, cell: Wiring, config: NasgemNetworkConfig) -> None:
@@ -149,6 +162,12 @@ def nasgem_imagenet(channels: int = 24, num_classes: int = 1000) -> NasgemNetwor
     Args:
         channels: Channels of the first stage; each further one has twice as many.
         num_classes: Width of the classifier.
+
+    Example:
+        >>> from gnas.spaces import NASGEM
+        >>> network = nasgem_network(NASGEM().from_str("conv_1x1|0"), nasgem_imagenet(channels=8))
+        >>> network(torch.zeros(1, 3, 64, 64)).shape
+        torch.Size([1, 1000])
     """
     return NasgemNetworkConfig(
         stem="imagenet", num_stages=4, channels=channels, num_classes=num_classes

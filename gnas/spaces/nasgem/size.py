@@ -46,6 +46,15 @@ def nasgem_macs(
 
     Raises:
         GraphError: the cells are not of the NASGEM vocabulary, or one has a node without input.
+
+    Example:
+        >>> import numpy as np
+        >>> from gnas.models import nasgem_network, num_macs
+        >>> from gnas.spaces import NASGEM
+        >>> cells = NASGEM(num_nodes=8).sample_batch(3, np.random.default_rng(0))
+        >>> macs = nasgem_macs(cells, NasgemNetworkConfig(), image_size=32)
+        >>> int(macs[0]) == num_macs(nasgem_network(cells.data(0)), (3, 32, 32))
+        True
     """
     if cells.num_ops != len(OPS) or cells.has_edge_ops:
         raise GraphError(f"cells must have the {len(OPS)} NASGEM ops, but got {cells.num_ops}")

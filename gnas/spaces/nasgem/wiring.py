@@ -39,6 +39,12 @@ class RandomWiring(NASGEM):
 
     Source: Xie et al., Exploring Randomly Wired Neural Networks for Image Recognition, ICCV 2019,
     section 3.
+
+    Example:
+        >>> space = RandomWiring(num_nodes=16, generator="barabasi-albert")
+        >>> cell = space.sample(np.random.default_rng(0))
+        >>> cell.num_nodes, cell.num_edges > 15
+        (16, True)
     """
 
     def __init__(
@@ -98,6 +104,10 @@ def nasgem_space(
 
     Raises:
         ConfigError: unknown prior, or one that cannot be spread or have this many nodes.
+
+    Example:
+        >>> nasgem_space("watts-strogatz", num_nodes=16).generator
+        'watts-strogatz'
     """
     if prior not in get_args(WiringPrior):
         raise ConfigError(f"unknown prior '{prior}'; choose from {list(get_args(WiringPrior))}")

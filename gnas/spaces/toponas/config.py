@@ -15,6 +15,14 @@ class DartsNetworkConfig:
     """Size and form of a derived network; the defaults are DARTS' on CIFAR-10.
 
     On ImageNet: ``stem="imagenet", num_classes=1000, channels=48, num_cells=14``.
+
+    Example:
+        >>> config = DartsNetworkConfig(stem="imagenet", channels=48, num_cells=14)
+        >>> config.in_channels, config.auxiliary
+        (3, False)
+        >>> DartsNetworkConfig(channels=35)
+        Traceback (most recent call last):
+        gnas.errors.ConfigError: channels must be even, but got 35
     """
 
     in_channels: Channels = 3

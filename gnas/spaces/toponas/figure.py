@@ -39,6 +39,13 @@ def cell_figures(
         genotype: The cells.
         edge_probabilities: For each cell, how probable every candidate edge is [E]; printed below
             the kept ones' operations.
+
+    Example:
+        >>> import numpy as np
+        >>> from gnas.spaces import TopoNAS
+        >>> cells = Genotype.from_graph(TopoNAS.darts().sample(np.random.default_rng(0)))
+        >>> sorted(cell_figures(cells))
+        ['normal', 'reduce']
     """
     return {
         cell: _cell_figure(genotype, cell, (edge_probabilities or {}).get(cell))

@@ -56,6 +56,16 @@ class DartsNetwork(nn.Module):
     Source: Liu et al., DARTS, ICLR 2019, appendix A.2 and the published code. Differences: any
     in-degree; images of any size (odd maps are rounded up, the auxiliary head averages over
     whatever is left).
+
+    Example:
+        >>> import numpy as np
+        >>> from gnas.spaces import TopoNAS
+        >>> cells = Genotype.from_graph(TopoNAS.darts().sample(np.random.default_rng(0)))
+        >>> config = DartsNetworkConfig(channels=4, num_cells=3, auxiliary=True)
+        >>> network = DartsNetwork(cells, config)
+        >>> network.drop_path_prob = 0.2
+        >>> [logits.shape for logits in network(torch.zeros(2, 3, 32, 32))]
+        [torch.Size([2, 10]), torch.Size([2, 10])]
     """
 
     def __init__(self, genotype: Genotype, config: DartsNetworkConfig) -> None:
