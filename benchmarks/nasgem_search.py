@@ -33,7 +33,6 @@ from gnas.runs import to_json, to_jsonable
 from gnas.search.draws import draw_candidates, draw_pool
 from gnas.search.nasgem import NasgemConfig, NasgemPlan, plan_nasgem, run_nasgem
 from gnas.search.nasgem.run import nasgem_evaluator
-from gnas.spaces import space_record
 from gnas.studies import CandidateRecord, CandidateStudy, candidate_key, local_workers
 
 METHODS: dict[str, dict[str, Any]] = {
@@ -125,7 +124,7 @@ def without_predictor(plan: NasgemPlan, workers: int, choose: Any) -> dict[str, 
     space = plan.config.space()
     plan, evaluator = nasgem_evaluator(plan, space)
     evaluator.open(space)
-    job = EvaluationJob(space, space_record(space), evaluator, ("score",))
+    job = EvaluationJob(space, evaluator, ("score",))
     assert plan.study is not None and plan.storage is not None
     study = CandidateStudy.open(job, name=plan.study, storage=plan.storage)
     with local_workers(study, job, workers) as wait:

@@ -17,7 +17,7 @@ from gnas.bench.nasbench101 import bench_nasbench101
 from gnas.bench.result import BenchResult
 from gnas.metrics import Interval
 from gnas.runs import to_json
-from gnas.viz import label_of, predictor_figures
+from gnas.viz import predictor_figures
 
 SAMPLES = (100, 200, 500, 1000, 2000)
 FIXED_SAMPLES = (50, 100, 200, 400)
@@ -61,8 +61,8 @@ def main() -> None:
 def markdown(result: BenchResult) -> str:
     """Two tables, Kendall tau and bias in percent: a row per predictor, a column per size."""
     sizes = list(dict.fromkeys(row.samples for row in result.rows))
-    labels = list(dict.fromkeys(label_of(row) for row in result.rows))
-    by_place = {(label_of(row), row.samples): row for row in result.rows}
+    labels = list(dict.fromkeys(row.label for row in result.rows))
+    by_place = {(row.label, row.samples): row for row in result.rows}
     head = f"| samples | {' | '.join(map(str, sizes))} |\n|---|{'---|' * len(sizes)}\n"
     taus = {key: number(row.kendall_tau, 3, 1) for key, row in by_place.items()}
     biases = {key: number(row.global_bias, 2, 100) for key, row in by_place.items()}

@@ -30,9 +30,9 @@ import optuna
 from record import command_line, save_record
 
 from gnas.evaluate import EvaluationJob
-from gnas.spaces import space_record
 from gnas.studies import CandidateStudy, local_workers
-from gnas.tabulate import TabulateConfig, evaluator_of
+from gnas.tabulate import TabulateConfig
+from gnas.tabulate.build import evaluator_of
 
 ROUNDS = 50
 """Candidates whose taking and finishing is timed."""
@@ -150,7 +150,7 @@ def main() -> None:
     where = "PostgreSQL" if "://" in storage else "SQLite file"
     config = TabulateConfig(cells=options.candidates, seeds=2)
     space = config.opened_space()
-    job = Timed(space, space_record(space), evaluator_of(config), ("val_acc",))
+    job = Timed(space, evaluator_of(config), ("val_acc",))
     planned = [{"architecture": cell, "seed": k} for cell in config.plan() for k in (1, 2)]
     name = uuid.uuid4().hex[:8]
 

@@ -13,7 +13,8 @@ from gnas.bench.result import RANDOM_PICK, BenchResult, Row
 from gnas.bench.search import SearchBenchResult, SearcherRow
 from gnas.metrics import MIN_SEEDS, Interval, mean_interval, quantiles
 from gnas.style import PREDICTOR_COLOURS, predictor_colours, shade
-from gnas.viz import COLOURS, MIN_BIAS_PERCENT, predictor_figures, regret_figures
+from gnas.viz import COLOURS, predictor_figures, regret_figures
+from gnas.viz.predictors import MIN_BIAS_PERCENT
 
 PER_BAR = 3
 """Lines that one curve with caps adds: itself and the two rows of caps."""

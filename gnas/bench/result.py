@@ -46,6 +46,11 @@ class Row:
     global_bias_spread: Quantiles | None = None
     """Quantiles of the bias over seeds; None for fewer than five seeds."""
 
+    @property
+    def label(self) -> str:
+        """Label in figures and tables."""
+        return self.encoder if self.predictor == "none" else f"{self.predictor}: {self.encoder}"
+
 
 @dataclass(frozen=True)
 class BenchResult:

@@ -79,7 +79,7 @@ def supernet(
             config, folder=out, device=resolve_device(device), workers=workers, progress=progress
         )
     print_supernets(result, report_console(json))
-    from gnas.viz import supernet_figures
+    from gnas.viz.supernet import supernet_figures
 
     write_outputs(result, out, json, supernet_figures)
 

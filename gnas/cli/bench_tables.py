@@ -151,7 +151,7 @@ def topology(
 
     result = bench_topology(config)
     print_topologies(result, report_console(json))
-    from gnas.viz import topology_figures
+    from gnas.viz.topology import topology_figures
 
     write_outputs(result, out, json, topology_figures)
 

@@ -146,7 +146,7 @@ def nasgem(
     if workers > 0 and not plan.table:
         preload("gnas.evaluate.job")
     from gnas.search.nasgem import run_nasgem
-    from gnas.viz import nasgem_figures
+    from gnas.viz.nasgem import nasgem_figures
 
     again = resume_command("nasgem", folder, workers, plan.storage)
     with resume_hint(again, folder), progress_reporter() as report:

@@ -85,7 +85,7 @@ def tabulate(
     from gnas.data import load_table
     from gnas.spaces import SPACES
     from gnas.tabulate import tabulate as build
-    from gnas.tabulate import tabulated_config
+    from gnas.tabulate.config import tabulated_config
 
     given: dict[str, Any] = dict(
         space=space, cells=cells, seeds=seeds, dataset=dataset, cells_from=cells_from

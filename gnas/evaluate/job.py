@@ -12,7 +12,7 @@ from gnas.evaluate.base import Evaluator, check_measures
 from gnas.evaluate.efficiency import WEIGHT, EfficiencyEvaluator
 from gnas.evaluate.function import FunctionEvaluator
 from gnas.evaluate.training import TrainingEvaluator
-from gnas.spaces import Space, space_of_record
+from gnas.spaces import Space, space_of_record, space_record
 from gnas.spaces.registry import loaded_space
 from gnas.studies import Job
 from gnas.studies.job import Evaluate
@@ -25,22 +25,32 @@ class EvaluationJob(Job):
 
     Its facts are all that a measure depends on, so that searches which measure alike may share a
     study: what one of them had evaluated, the others find there.
+
+    Example:
+        >>> from gnas.evaluate import FunctionEvaluator
+        >>> from gnas.spaces import NASBench201
+        >>> def edges(graph, *, seed):
+        ...     return float(graph.num_edges)
+        >>> job = EvaluationJob(NASBench201(), FunctionEvaluator(edges), wanted=("score",))
+        >>> evaluate = job.open()
+        >>> text = "|nor_conv_3x3~0|+|none~0|skip_connect~1|+|none~0|none~1|nor_conv_1x1~2|"
+        >>> evaluate({"architecture": text, "seed": 0})["score"]
+        3.0
     """
 
     kind: ClassVar[str] = "search"
 
     space: Space
     """The architectures."""
-    space_facts: dict[str, Any]
-    """JSON record that identifies the space."""
     evaluator: Evaluator
     wanted: tuple[str, ...]
     """Names of the measures that every evaluation must return; the first is the trial's value."""
 
     def metadata(self) -> dict[str, Any]:
         """See `Job.metadata`."""
+        about = space_record(self.space)
         return {
-            "space": self.space_facts,
+            "space": {name: value for name, value in about.items() if name != "file"},
             "evaluator": self.evaluator.metadata(),
             "wanted": list(self.wanted),
         }
@@ -112,7 +122,7 @@ class EvaluationJob(Job):
             )
         if WEIGHT in how:
             evaluator = EfficiencyEvaluator(evaluator, how[WEIGHT])
-        return cls(found, about, evaluator, wanted)
+        return cls(found, evaluator, wanted)
 
     def open(self) -> Evaluate:
         """See `Job.open`."""

@@ -31,6 +31,19 @@ def read_report(path: Path, space: Space | None = None, drawings: int = MAX_DRAW
         MissingDataError: there is nothing to report at the path, or not yet.
         DataError: a file is damaged or of something else.
         ConfigError: the space is another one.
+
+    Example:
+        >>> import tempfile
+        >>> from gnas.search import run_search
+        >>> from gnas.spaces import NASBench201
+        >>> def edges(graph, *, seed):
+        ...     return float(graph.num_edges)
+        >>> with tempfile.TemporaryDirectory() as folder:
+        ...     run = Path(folder) / "edges"
+        ...     _ = run_search(NASBench201(), "random", edges, budget=1, out=run)
+        ...     report = read_report(run)
+        >>> report.name, report.ended
+        ('edges', True)
     """
     if not path.exists():
         raise MissingDataError(

@@ -37,7 +37,7 @@ from gnas.search.toponas.selection import chosen_search
 from gnas.search.toponas.trace import SearchTrace, read_trace
 from gnas.search.toponas.where import search_space, supernets_of
 from gnas.spaces import space_of_record
-from gnas.viz import found_cells
+from gnas.viz.search import found_cells
 
 RESULT = "the result of a search"
 

@@ -43,6 +43,18 @@ def write_report(
 
     Raises:
         GnasError: a run cannot be read, or the file cannot be written.
+
+    Example:
+        >>> import tempfile
+        >>> from gnas.search import run_search
+        >>> from gnas.spaces import NASBench201
+        >>> def edges(graph, *, seed):
+        ...     return float(graph.num_edges)
+        >>> with tempfile.TemporaryDirectory() as folder:
+        ...     run, out = Path(folder) / "edges", Path(folder) / "edges.html"
+        ...     _ = run_search(NASBench201(), "random", edges, budget=1, out=run)
+        ...     write_report([run], out).title, out.read_text(encoding="utf-8")[:15]
+        ('edges', '<!doctype html>')
     """
     drawings = max(MIN_DRAWN, MAX_DRAWN // len(paths))
     runs = tuple(read_report(path, space, drawings) for path in paths)
@@ -80,6 +92,18 @@ def watch_report(
 
     Raises:
         GnasError: see `write_report`; files that are not there yet are waited for.
+
+    Example:
+        >>> import tempfile
+        >>> from gnas.search import run_search
+        >>> from gnas.spaces import NASBench201
+        >>> def edges(graph, *, seed):
+        ...     return float(graph.num_edges)
+        >>> with tempfile.TemporaryDirectory() as folder:
+        ...     run, out = Path(folder) / "edges", Path(folder) / "edges.html"
+        ...     _ = run_search(NASBench201(), "random", edges, budget=1, out=run)
+        ...     watch_report([run], out).live  # the run has ended, so there is nothing to wait for
+        False
     """
     before: object = None
     page: Page | None = None

@@ -33,6 +33,11 @@ class RetrainConfig:
 
     Raises:
         ConfigError: an option is outside its range; the message names it.
+
+    Example:
+        >>> config = RetrainConfig(epochs=100, batch_size=64)
+        >>> config.lr_at(0), round(config.lr_at(50), 4)
+        (0.025, 0.0125)
     """
 
     layers: Annotated[int, Field(ge=1, le=1000)] | None = None
@@ -120,6 +125,10 @@ def retrain_cifar10() -> RetrainConfig:
 
     For DARTS' cells the papers take ``layers=20, channels=36``; for the large TopoNAS networks
     of Table 1 ``channels=48``.
+
+    Example:
+        >>> retrain_cifar10().epochs, retrain_cifar10().cutout
+        (600, 16)
     """
     return RetrainConfig()
 
@@ -128,6 +137,11 @@ def retrain_imagenet() -> RetrainConfig:
     """ImageNet as in the paper, appendix A.4; what it leaves open as in DARTS' published code.
 
     Choice: a warm-up of 5 epochs, which PC-DARTS' published code has for batches of 1024.
+
+    Example:
+        >>> config = retrain_imagenet()
+        >>> config.epochs, [config.lr_at(epoch) for epoch in (0, 4)]
+        (250, [0.1, 0.492])
     """
     return RetrainConfig(
         stem="imagenet",
@@ -149,6 +163,10 @@ def retrain_digits() -> RetrainConfig:
     """Digits in a minute or two on two CPU cores.
 
     Choice: smaller and shorter than CIFAR-10, with a higher rate, never mirrored.
+
+    Example:
+        >>> retrain_digits().epochs, retrain_digits().flip
+        (15, False)
     """
     return RetrainConfig(
         epochs=15, batch_size=64, lr=0.1, flip=False, padding=2, cutout=4, drop_path=0.1

@@ -38,7 +38,17 @@ FORECASTS = 4
 
 @dataclass(frozen=True, kw_only=True)
 class RetrainPlan(Trainings):
-    """Trainings of one architecture."""
+    """Trainings of one architecture.
+
+    Example:
+        >>> from gnas.retrain import plan_retrain
+        >>> from gnas.spaces import NASGEM
+        >>> plan = plan_retrain(
+        ...     NASGEM(), "conv_1x1|0", repeats=2, layers=(1, 2), auxiliary_weight=0, drop_path=0
+        ... )
+        >>> list(plan.trainings())
+        ['layers-1/seed-0', 'layers-1/seed-1', 'layers-2/seed-0', 'layers-2/seed-1']
+    """
 
     space: Space
     """The architecture's."""
@@ -73,6 +83,15 @@ def plan_retrain(
         GraphError: the architecture is malformed.
         ConfigError: unknown names or impossible values.
         UnsupportedError: the space does not say how its networks are built.
+
+    Example:
+        >>> from gnas.spaces import NASGEM
+        >>> plan = plan_retrain(
+        ...     NASGEM(), "conv_1x1|0", "digits",
+        ...     epochs=5, channels=8, auxiliary_weight=0, drop_path=0,
+        ... )
+        >>> plan.config.epochs, plan.config.channels, plan.config.lr
+        (5, 8, 0.1)
     """
     asked = plan_trainings(
         dataset, repeats=repeats, layers=layers, num_params=num_params, **changes

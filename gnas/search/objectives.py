@@ -24,7 +24,14 @@ _SMALLER = re.compile(
 
 @dataclass(frozen=True)
 class Objective:
-    """A measure and which way is better."""
+    """A measure and which way is better.
+
+    Example:
+        >>> Objective("latency_ms", "min").sign
+        -1.0
+        >>> Objective.parse("val_acc")
+        Objective(name='val_acc', direction='max')
+    """
 
     name: str
     direction: Direction

@@ -19,7 +19,17 @@ from gnas.spaces.base import Space
 
 @dataclass(frozen=True)
 class Best:
-    """The best predicted architectures of a pool, best first."""
+    """The best predicted architectures of a pool, best first.
+
+    Example:
+        >>> from gnas.predictors import Forest, OneHot
+        >>> from gnas.spaces import NASBench201
+        >>> cells = NASBench201().enumerate()[:200]
+        >>> model = Forest(OneHot(4, 3, 4)).fit(cells, cells.adjacency.sum((1, 2)).numpy())
+        >>> found = bootstrap(model, cells, top=3)
+        >>> found.rows.shape, bool((found.scores[:-1] >= found.scores[1:]).all())
+        ((3,), True)
+    """
 
     graphs: DenseBatch
     rows: NDArray[np.int64]

@@ -14,7 +14,17 @@ from gnas.search.objectives import Bound, Goal, Objective
 
 @dataclass(frozen=True)
 class Evaluation:
-    """One architecture that a searcher asked for, and its measures."""
+    """One architecture that a searcher asked for, and its measures.
+
+    Example:
+        >>> from gnas.search import run_search
+        >>> from gnas.spaces import NASBench201
+        >>> def edges(graph, *, seed):
+        ...     return float(graph.num_edges)
+        >>> first = run_search(NASBench201(), "random", edges, budget=3).evaluations[0]
+        >>> first.number, sorted(first.measures), first.error
+        (0, ['score'], None)
+    """
 
     number: int
     """Place in the order of asking, from 0."""
@@ -49,7 +59,17 @@ class Evaluation:
 
 @dataclass(frozen=True, kw_only=True)
 class SearchResult:
-    """Everything that a search found; field by field the content of ``result.json``."""
+    """Everything that a search found; field by field the content of ``result.json``.
+
+    Example:
+        >>> from gnas.search import run_search
+        >>> from gnas.spaces import NASBench201
+        >>> def edges(graph, *, seed):
+        ...     return float(graph.num_edges)
+        >>> found = run_search(NASBench201(), "random", edges, budget=5)
+        >>> found.evaluated, found.architecture == found.evaluations[found.best].architecture
+        (5, True)
+    """
 
     command: str
     """``search SEARCHER``."""
@@ -109,6 +129,18 @@ def read_result(folder: Path) -> SearchResult:
     Raises:
         MissingDataError: the search has not ended, or there is none.
         DataError: its ``result.json`` is damaged.
+
+    Example:
+        >>> import tempfile
+        >>> from gnas.search import run_search
+        >>> from gnas.spaces import NASBench201
+        >>> def edges(graph, *, seed):
+        ...     return float(graph.num_edges)
+        >>> with tempfile.TemporaryDirectory() as folder:
+        ...     run = Path(folder) / "edges"
+        ...     found = run_search(NASBench201(), "random", edges, budget=3, out=run)
+        ...     read_result(run).architecture == found.architecture
+        True
     """
     path = folder / "result.json"
     if not path.exists():

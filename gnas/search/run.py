@@ -200,7 +200,7 @@ def run_search(
         "study": study,
         "plan": plan,
     }
-    job = EvaluationJob(space, facts["space"], evaluator, goal.names)
+    job = EvaluationJob(space, evaluator, goal.names)
     with run_folder_lock(out), logging_run(out, loggers) as log:
         if out is not None:
             _check_folder(out, facts, budget, resume)

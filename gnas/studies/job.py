@@ -32,6 +32,22 @@ class Job(ABC):
 
     Implementations are frozen dataclasses. Workers on this machine receive the job itself;
     workers elsewhere restore it from the facts stored in the study.
+
+    Example:
+        >>> from dataclasses import dataclass
+        >>> @dataclass(frozen=True)
+        ... class Square(Job):
+        ...     kind = "square"
+        ...     shift: float = 0.0
+        ...     def metadata(self):
+        ...         return {"shift": self.shift}
+        ...     @classmethod
+        ...     def from_metadata(cls, facts, *, data_dir=None):
+        ...         return cls(**facts)
+        ...     def open(self):
+        ...         return lambda candidate: {"score": (candidate["x"] - self.shift) ** 2}
+        >>> Square(shift=1.0).open()({"x": 3.0})
+        {'score': 4.0}
     """
 
     kind: ClassVar[str]

@@ -56,7 +56,13 @@ class Claim:
 
 @dataclass(frozen=True)
 class StudyProgress:
-    """Progress of a study in candidates."""
+    """Progress of a study in candidates.
+
+    Example:
+        >>> progress = StudyProgress(done=2, failed=1, total=4)
+        >>> progress.is_over, progress.total - progress.done - progress.failed
+        (False, 1)
+    """
 
     done: int
     failed: int
@@ -70,7 +76,22 @@ class StudyProgress:
 
 @dataclass(frozen=True)
 class CandidateRecord:
-    """State of a candidate: evaluated, failed or pending."""
+    """State of a candidate: evaluated, failed or pending.
+
+    Example:
+        >>> import tempfile
+        >>> from gnas.evaluate import EvaluationJob, FunctionEvaluator
+        >>> from gnas.spaces import NASBench201
+        >>> evaluator = FunctionEvaluator(lambda graph, *, seed: graph.num_edges)
+        >>> job = EvaluationJob(NASBench201(), evaluator, ("score",))
+        >>> cell = "|nor_conv_3x3~0|+|none~0|skip_connect~1|+|none~0|none~1|nor_conv_1x1~2|"
+        >>> with tempfile.TemporaryDirectory() as folder:
+        ...     study = CandidateStudy.open(job, name="edges", storage=f"{folder}/study.db")
+        ...     study.plan([{"architecture": cell, "seed": 0}])
+        ...     [record] = study.results()
+        >>> record.result is None, record.error is None  # nobody has evaluated it yet
+        (True, True)
+    """
 
     candidate: dict[str, Any]
     result: dict[str, Any] | None
@@ -87,6 +108,21 @@ class CandidateStudy:
         storage: Storage that is open.
         name: Name of the study, which is there.
         where: File or URL of the storage, for messages and for workers.
+
+    Example:
+        >>> import tempfile
+        >>> from gnas.evaluate import EvaluationJob, FunctionEvaluator
+        >>> from gnas.spaces import NASBench201
+        >>> from gnas.studies import work
+        >>> evaluator = FunctionEvaluator(lambda graph, *, seed: graph.num_edges)
+        >>> job = EvaluationJob(NASBench201(), evaluator, ("score",))
+        >>> cell = "|nor_conv_3x3~0|+|none~0|skip_connect~1|+|none~0|none~1|nor_conv_1x1~2|"
+        >>> with tempfile.TemporaryDirectory() as folder:
+        ...     study = CandidateStudy.open(job, name="edges", storage=f"{folder}/study.db")
+        ...     study.plan([{"architecture": cell, "seed": 0}])
+        ...     _ = work(study, job, wait=False)
+        ...     study.progress(), study.results()[0].result["score"]
+        (StudyProgress(done=1, failed=0, total=1), 3.0)
     """
 
     def __init__(self, storage: Storage, name: str, where: str | Path) -> None:

@@ -56,6 +56,19 @@ def work(
         job: Evaluation of its candidates.
         wait: Whether to wait for more candidates until the study is finished.
         report: Called with one-line status messages.
+
+    Example:
+        >>> import tempfile
+        >>> from gnas.evaluate import EvaluationJob, FunctionEvaluator
+        >>> from gnas.spaces import NASBench201
+        >>> evaluator = FunctionEvaluator(lambda graph, *, seed: graph.num_edges)
+        >>> job = EvaluationJob(NASBench201(), evaluator, ("score",))
+        >>> cells = [NASBench201().to_str(cell) for cell in NASBench201().enumerate()[:2]]
+        >>> with tempfile.TemporaryDirectory() as folder:
+        ...     study = CandidateStudy.open(job, name="edges", storage=f"{folder}/study.db")
+        ...     study.plan([{"architecture": cell, "seed": 0} for cell in cells])
+        ...     work(study, job, wait=False)
+        2
     """
     evaluate = job.open()
     if (line := job.read()) is not None:
@@ -180,6 +193,18 @@ def local_workers(study: CandidateStudy, job: Job, count: int) -> Iterator[Wait]
         ConfigError: ``count`` is negative.
         DataError: a worker ended with an error, which it has logged, or workers are repeatedly
             killed.
+
+    Example:
+        >>> import tempfile
+        >>> from gnas.evaluate import EvaluationJob, FunctionEvaluator
+        >>> from gnas.spaces import NASBench201
+        >>> evaluator = FunctionEvaluator(lambda graph, *, seed: graph.num_edges)
+        >>> job = EvaluationJob(NASBench201(), evaluator, ("score",))
+        >>> with tempfile.TemporaryDirectory() as folder:
+        ...     study = CandidateStudy.open(job, name="edges", storage=f"{folder}/study.db")
+        ...     with local_workers(study, job, count=0) as wait:  # 2, say, for two processes
+        ...         wait(lambda progress: print(progress.done, "of", progress.total))
+        0 of 0
     """
     if count < 0:
         raise ConfigError(f"workers must be at least 0, but got {count}")

@@ -38,7 +38,7 @@ def tabulate(
     config: TabulateConfig,
     out: Path,
     *,
-    workers: int = 1,
+    workers: int | None = 1,
     storage: str | Path | None = None,
     study: str | None = None,
     report: Callable[[int, int], None] = lambda done, total: None,
@@ -55,7 +55,7 @@ def tabulate(
         workers: Processes that train on this machine, one core each. The same command, or
             `gnas worker`, may be running elsewhere on the same storage, with an ``out`` of its
             own, and shares the work. 0 leaves all of it to others, for which ``storage`` must be
-            given.
+            given. None trains in this process, without a study: what is interrupted is lost.
         storage: Storage of the study: a file, or the URL of a database. None takes
             ``<out>.study.db``.
         study: The study's name; None takes the table's.
@@ -67,8 +67,22 @@ def tabulate(
     Raises:
         ConfigError: an impossible setting, or the study was begun with another config.
         DataError: every training failed, the storage cannot be used, or a file cannot be written.
+
+    Example:
+        >>> import tempfile
+        >>> from gnas.data import load_table
+        >>> config = TabulateConfig(
+        ...     cells=1, seeds=1, num_train=20, num_val=10, num_test=10,
+        ...     network={"stem_channels": 2, "num_stacks": 1, "cells_per_stack": 1},
+        ... ).with_settings({"epochs": 1})
+        >>> with tempfile.TemporaryDirectory() as folder:
+        ...     path = tabulate(config, Path(folder) / "mine.parquet", workers=None)
+        ...     load_table(path).val_acc().shape
+        (1,)
     """
-    if workers < (1 if storage is None else 0):
+    if workers is None and storage is not None:
+        raise ConfigError("a storage is for workers, but workers is None")
+    if workers is not None and workers < (1 if storage is None else 0):
         raise ConfigError(f"workers must be at least 1, but got {workers}")
     if out.suffix != ".parquet":
         raise ConfigError(f"the table's file must end in .parquet, but got {out}")
@@ -85,7 +99,7 @@ def tabulate(
             repeats=config.seeds,
             seed=1,
             workers=workers,
-            storage=str(storage or file),
+            storage=None if workers is None else str(storage or file),
             study=study or (OWN_STUDY if storage is None else out.stem),
             report=lambda p: report(p.done * config.seeds, p.total * config.seeds),
         )

@@ -34,7 +34,13 @@ SIZE_FIELDS = ("stem_channels", "num_stacks", "cells_per_stack")
 
 @configuration
 class TabulateConfig:
-    """Cells, images and recipe of the trainings: everything that determines the table."""
+    """Cells, images and recipe of the trainings: everything that determines the table.
+
+    Example:
+        >>> config = TabulateConfig(space="nasbench201", cells=3, seeds=2)
+        >>> len(config.plan()), config.network["channels"]
+        (3, 8)
+    """
 
     space: str = "nasbench101"
     """A space with networks: a key of `gnas.spaces.SPACES`, or ``FILE.py:NAME``."""

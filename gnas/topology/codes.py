@@ -116,6 +116,11 @@ class TopologyCodes:
 
     Source: Huang et al., Explicitly Learning Topology for Differentiable Neural Architecture
     Search, 2020, sections 3.1 and 3.2.
+
+    Example:
+        >>> cell = TopologyCodes(num_nodes=7, space="arbitrary")
+        >>> cell.sizes, cell.num_joint
+        ((15, 15, 7, 3, 1), 4725)
     """
 
     num_nodes: int = 7
@@ -309,6 +314,11 @@ def enumerate_joint(
 
     Yields:
         bool [at most chunk, E].
+
+    Example:
+        >>> cell = TopologyCodes(num_nodes=5, space="fixed", k=1)
+        >>> [mask.shape for mask in enumerate_joint(cell)], cell.num_joint
+        ([torch.Size([4, 5])], 4)
     """
     sizes = codes.sizes
     stride = [prod(sizes[c + 1 :]) for c in range(len(sizes))]

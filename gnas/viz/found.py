@@ -25,6 +25,14 @@ def search_result_figures(result: SearchResult) -> dict[str, Figure]:
 
     Args:
         result: A search that has ended.
+
+    Example:
+        >>> from gnas.search import run_search
+        >>> from gnas.spaces import NASBench201
+        >>> def edges(graph, *, seed):
+        ...     return float(graph.num_edges)
+        >>> list(search_result_figures(run_search(NASBench201(), "random", edges, budget=5)))
+        ['progress']
     """
     figures = {"progress": _progress(result)}
     if len(result.objectives) > 1:

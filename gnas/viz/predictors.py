@@ -39,6 +39,15 @@ def predictor_figures(result: BenchResult) -> dict[str, Figure]:
 
     Args:
         result: An experiment of `gnas bench`.
+
+    Example:
+        >>> from gnas.bench.config import NASBench101Bench
+        >>> from gnas.bench.nasbench101 import bench_nasbench101
+        >>> config = NASBench101Bench(
+        ...     table="nasbench101-mini", samples=(20,), seeds=2, predictors=("ard-gp",)
+        ... )
+        >>> list(predictor_figures(bench_nasbench101(config)))
+        ['bias', 'kendall_tau']
     """
     scores = result.table["test_column"]
     unit = " (percentage points)" if result.is_accuracy else ""
@@ -115,7 +124,7 @@ def _looks(rows: Sequence[Row]) -> dict[str, tuple[int, str]]:
     for number, row in enumerate(curves):
         k = seen[row.predictor] = seen.get(row.predictor, -1) + 1
         colour = shade(colours[row.predictor], k, counts[row.predictor])
-        looks[label_of(row)] = number, colour
+        looks[row.label] = number, colour
     return looks
 
 
@@ -133,7 +142,7 @@ def _curve(
         values: Height, and lower and upper end of the bar, NaN where there is none.
         looks: See `_looks`.
     """
-    number, colour = looks[label_of(rows[0])]
+    number, colour = looks[rows[0].label]
     shift = SHIFT * (number - (len(looks) - 1) / 2)
     y, low, high = np.array(values).T
     bars = np.nan_to_num(np.stack([y - low, high - y]).clip(min=0))
@@ -141,7 +150,7 @@ def _curve(
         [row.samples * (1 + shift) for row in rows],
         y,
         yerr=bars,
-        label=label_of(rows[0]),
+        label=rows[0].label,
         color=colour,
         marker=MARKERS[number % len(MARKERS)],
         linestyle="--" if rows[0].predictor == "none" else "-",
@@ -151,15 +160,6 @@ def _curve(
         capsize=2,
         clip_on=False,
     )
-
-
-def label_of(row: Row) -> str:
-    """Label of a row in figures and tables.
-
-    Args:
-        row: One row of an experiment.
-    """
-    return row.encoder if row.predictor == "none" else f"{row.predictor}: {row.encoder}"
 
 
 def _shown(row: Row, result: BenchResult) -> tuple[float, float, float]:

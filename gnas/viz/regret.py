@@ -28,6 +28,16 @@ def regret_figures(result: SearchBenchResult) -> dict[str, Figure]:
 
     Args:
         result: Searches on a table.
+
+    Example:
+        >>> from gnas.bench.config import SearchBench
+        >>> from gnas.bench.search import bench_search
+        >>> config = SearchBench(
+        ...     space="nasbench101", table="nasbench101-mini",
+        ...     searchers=("random",), budget=5, seeds=2,
+        ... )
+        >>> list(regret_figures(bench_search(config)))
+        ['regret', 'found']
     """
     colours = predictor_colours(row.searcher for row in result.rows)
     regret, axes = _axes(result, f"Regret (percentage points)\nof {result.table['test_column']}")

@@ -29,7 +29,7 @@ from gnas.errors import ConfigError, DataError
 from gnas.metrics import kendall_tau
 from gnas.search.toponas import BASELINES, search_toponas
 from gnas.spaces import NASBench201
-from gnas.viz import supernet_figures
+from gnas.viz.supernet import supernet_figures
 from tests.search.toponas.conftest import make_images
 
 SPACE = NASBench201()

@@ -22,7 +22,7 @@ from gnas.evaluate import (
 )
 from gnas.evaluate.base import check_measures
 from gnas.models import NasgemNetworkConfig, nasgem_network, num_macs, num_params
-from gnas.spaces import NASGEM, SPACES, NASBench201, Space, load_space, space_record
+from gnas.spaces import NASGEM, SPACES, NASBench201, Space, load_space
 from gnas.training.recipe import ProxyRecipe
 from gnas.training.short import fresh_network, train_proxy
 
@@ -222,8 +222,7 @@ def test_a_worker_runs_only_the_files_that_its_starter_names(tmp_path: Path) -> 
     own = f"{file}:Mine(nodes=5)"
     evaluator = FunctionEvaluator(f"{file}:worth")
     space = load_space(own)
-    about = {name: value for name, value in space_record(space).items() if name != "file"}
-    facts = EvaluationJob(space, about, evaluator, ("score",)).metadata()
+    facts = EvaluationJob(space, evaluator, ("score",)).metadata()
     assert str(tmp_path) not in str(facts)
     with pytest.raises(ConfigError, match=r"must be told which file to run; give --space FILE"):
         EvaluationJob.from_metadata(facts, evaluate=f"{file}:worth")

@@ -15,7 +15,7 @@ from gnas.data.config import ProxyImagesConfig
 from gnas.errors import DataError
 from gnas.evaluate import EvaluationJob, TrainingEvaluator
 from gnas.runs import to_jsonable
-from gnas.spaces import NASBench201, space_record
+from gnas.spaces import NASBench201
 from gnas.studies import CandidateStudy
 from gnas.training.recipe import ProxyRecipe
 from tests.hostile.mutations import ROUNDS, any_value, dumped, flipped, mutated, refused
@@ -118,9 +118,7 @@ def test_facts_of_searches(rng: np.random.Generator) -> None:
     """As a worker on another machine reads them."""
     space = NASBench201()
     trained = TrainingEvaluator(ProxyImagesConfig(), ProxyRecipe())
-    facts = to_jsonable(
-        EvaluationJob(space, space_record(space), trained, ("val_acc",)).metadata()
-    )
+    facts = to_jsonable(EvaluationJob(space, trained, ("val_acc",)).metadata())
     assert not refused(lambda: EvaluationJob.from_metadata(facts))
     count = 0
     for _ in range(120 * ROUNDS):

@@ -16,15 +16,11 @@ from gnas.errors import ConfigError, DataError, GnasError, UnsupportedError
 from gnas.evaluate import EvaluationJob
 from gnas.models import NASBench101NetworkConfig, nasbench101_network, num_macs, num_params
 from gnas.search import Evaluation, read_result
-from gnas.spaces import SPACES, NASBench101, space_record
+from gnas.spaces import SPACES, NASBench101
 from gnas.studies import CandidateStudy, work
-from gnas.tabulate import (
-    TabulateConfig,
-    evaluator_of,
-    tabulate,
-    tabulated_config,
-    write_table,
-)
+from gnas.tabulate import TabulateConfig, tabulate
+from gnas.tabulate.build import evaluator_of, write_table
+from gnas.tabulate.config import tabulated_config
 from gnas.training.recipe import ProxyRecipe
 from gnas.training.short import fresh_network, train_proxy
 
@@ -46,7 +42,7 @@ def changed(**fields: Any) -> TabulateConfig:
 def job_of(config: TabulateConfig) -> EvaluationJob:
     space, evaluator = config.opened_space(), evaluator_of(config)
     evaluator.images_sha256 = config.images().sha256
-    return EvaluationJob(space, space_record(space), evaluator, ("val_acc",))
+    return EvaluationJob(space, evaluator, ("val_acc",))
 
 
 def candidates(config: TabulateConfig) -> list[dict[str, Any]]:

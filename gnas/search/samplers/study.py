@@ -208,6 +208,15 @@ class RandomArchitectureSampler(ArchitectureSampler):
         space: Space of the architectures.
         seed: See `ArchitectureSampler`.
         other: See `ArchitectureSampler`.
+
+    Example:
+        >>> from gnas.spaces import NASBench201
+        >>> space = NASBench201()
+        >>> sampler = RandomArchitectureSampler(space, seed=0)
+        >>> study = optuna.create_study(direction="maximize", sampler=sampler)
+        >>> study.optimize(lambda trial: suggest_architecture(trial, space).num_edges, n_trials=3)
+        >>> len({trial.user_attrs["architecture"] for trial in study.trials})
+        3
     """
 
     def __init__(
@@ -257,6 +266,15 @@ class LocalSearchSampler(ArchitectureSampler):
         starts: Random architectures at the beginning of every climb.
         seed: See `ArchitectureSampler`.
         other: See `ArchitectureSampler`.
+
+    Example:
+        >>> from gnas.spaces import NASBench201
+        >>> space = NASBench201()
+        >>> sampler = LocalSearchSampler(space, starts=2, seed=0)
+        >>> study = optuna.create_study(direction="maximize", sampler=sampler)
+        >>> study.optimize(lambda trial: suggest_architecture(trial, space).num_edges, n_trials=3)
+        >>> len(study.trials)
+        3
     """
 
     def __init__(

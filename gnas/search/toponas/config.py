@@ -43,6 +43,14 @@ class ToponasConfig:
 
     Raises:
         ConfigError: an option is outside its range; the message names it.
+
+    Example:
+        >>> config = ToponasConfig(epochs=10, num_nodes=8)
+        >>> config.num_parts, config.lr_at(0)
+        (3, 0.025)
+        >>> ToponasConfig(order=3)
+        Traceback (most recent call last):
+        gnas.errors.ConfigError: order must be ...
     """
 
     space: str = "darts"

@@ -24,7 +24,6 @@ from gnas.search import draws as drawing
 from gnas.search.nasgem import NasgemConfig, NasgemPlan, efficiency_score, plan_nasgem, run_nasgem
 from gnas.search.nasgem.config import PRESETS
 from gnas.search.nasgem.learning import new_predictor
-from gnas.spaces import space_record
 from tests.search.nasgem.conftest import tiny
 
 
@@ -103,7 +102,7 @@ def test_a_training_that_diverges_is_refused() -> None:
 def test_workers_elsewhere_make_the_job_from_its_facts() -> None:
     plan = tiny(seed=3)
     space, evaluator = plan.config.space(), opened(plan)
-    job = EvaluationJob(space, space_record(space), evaluator, ("score",))
+    job = EvaluationJob(space, evaluator, ("score",))
     facts = json.loads(json.dumps(job.metadata()))
     again = EvaluationJob.from_metadata(facts)
     assert again.metadata() == facts

@@ -26,7 +26,7 @@ from gnas.search.nasgem import (
     run_nasgem,
 )
 from gnas.spaces import NASGEM, NASBench201
-from gnas.viz import nasgem_figures
+from gnas.viz.nasgem import nasgem_figures
 from tests.search.nasgem.conftest import lasting
 
 FILE = Path(__file__).with_name("worth.py")
