@@ -67,7 +67,7 @@ def _drawn_run(folder: Path, space: str | None) -> tuple[Mapping[str, Figure], s
 
     kind = kind_of_run(folder)
     if kind == "nasgem search":
-        from gnas.search.nasgem import read_trace as read_nasgem
+        from gnas.search.nasgem.trace import read_trace as read_nasgem
         from gnas.viz.nasgem import nasgem_figures
 
         search = read_nasgem(folder)

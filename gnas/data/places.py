@@ -20,7 +20,12 @@ _LOG = logging.getLogger(__name__)
 
 
 def data_folder(data_dir: str | Path | None = None) -> Path:
-    """Folder of tables: ``data_dir``, else ``$GNAS_DATA``, else ``~/.cache/gnas``."""
+    """Folder of tables: ``data_dir``, else ``$GNAS_DATA``, else ``~/.cache/gnas``.
+
+    Example:
+        >>> str(data_folder("tables"))
+        'tables'
+    """
     return Path(data_dir or os.environ.get("GNAS_DATA") or Path.home() / ".cache" / "gnas")
 
 
@@ -62,6 +67,10 @@ def find_table(path_or_name: str | Path, *, data_dir: str | Path | None = None) 
 
     Raises:
         MissingDataError: there is no such file; says where it was looked for.
+
+    Example:
+        >>> find_table("nasbench101-mini").name
+        'nasbench101-mini.parquet'
     """
     path = table_path(path_or_name, data_dir=data_dir)
     name = str(path_or_name)

@@ -10,6 +10,7 @@ from torch import nn
 from torch_geometric.data import Data
 
 from gnas.data.classification import Part, TrainTestImages
+from gnas.errors import ConfigError
 from gnas.retrain.config import RetrainConfig
 from gnas.retrain.state import RetrainState
 from gnas.spaces import Space
@@ -25,7 +26,23 @@ SYNC_EVERY = 20
 
 @dataclass(frozen=True)
 class RetrainResult:
-    """A trained network and what it does."""
+    """A trained network and what it does.
+
+    Example:
+        >>> from gnas.retrain.run import open_train_test
+        >>> from gnas.retrain import plan_retrain, retrain
+        >>> from gnas.spaces import NASGEM
+        >>> space = NASGEM()
+        >>> plan = plan_retrain(
+        ...     space, "conv_1x1|0", "digits", epochs=1, channels=4, num_stages=1,
+        ...     batch_size=512, image_size=8, auxiliary_weight=0, drop_path=0,
+        ... )
+        >>> network = space.network_config(in_channels=1, channels=4, num_stages=1)
+        >>> images = open_train_test(plan.images)
+        >>> found = retrain(space, space.from_str("conv_1x1|0"), network, images, plan.config)
+        >>> found.network.training, found.best is None  # no images chose an epoch
+        (False, True)
+    """
 
     network: nn.Module
     """Network with the weights after the last epoch, in evaluation mode."""
@@ -77,7 +94,28 @@ def retrain(
         ConfigError: images and config do not fit together, the record is of another training,
             or the memory does not suffice.
         GnasError: a loss is not finite.
+
+    Example:
+        >>> from gnas.retrain.run import open_train_test
+        >>> from gnas.retrain import plan_retrain
+        >>> from gnas.spaces import NASGEM
+        >>> space = NASGEM()
+        >>> plan = plan_retrain(
+        ...     space, "conv_1x1|0", "digits", epochs=1, channels=4, num_stages=1,
+        ...     batch_size=512, image_size=8, auxiliary_weight=0, drop_path=0,
+        ... )
+        >>> network = space.network_config(in_channels=1, channels=4, num_stages=1)
+        >>> images = open_train_test(plan.images)
+        >>> found = retrain(space, space.from_str("conv_1x1|0"), network, images, plan.config)
+        >>> len(found.epochs), found.test.confusion.shape
+        (1, torch.Size([10, 10]))
     """
+    wanted = (images.in_channels, images.num_classes)
+    if (network_config.in_channels, network_config.num_classes) != wanted:
+        raise ConfigError(
+            f"the network must have in_channels={wanted[0]} and num_classes={wanted[1]}, as the "
+            f"images have, but has {network_config.in_channels} and {network_config.num_classes}"
+        )
     advice = (
         f"raise accumulate (now {config.accumulate}: pieces that a batch of {config.batch_size} "
         "is taken in), or lower batch_size, channels or the image size"

@@ -64,6 +64,17 @@ def run_retrain(
 
     Raises:
         GnasError: see `open_train_test`, `RunRecord` and `retrain`.
+
+    Example:
+        >>> from gnas.retrain import plan_retrain
+        >>> from gnas.spaces import NASGEM
+        >>> plan = plan_retrain(
+        ...     NASGEM(), "conv_1x1|0", "digits", epochs=1, channels=4, num_stages=1,
+        ...     batch_size=512, image_size=8, auxiliary_weight=0, drop_path=0,
+        ... )
+        >>> found = run_retrain(plan)
+        >>> found["params"], 0 <= found["metrics"]["test_acc"] <= 1
+        (118, True)
     """
     with run_folder_lock(out if context.is_main else None):
         return _run(plan, device, context, out, resume, report, loggers)

@@ -96,6 +96,11 @@ def init_distributed(device: str) -> Iterator[tuple[DistributedContext, str]]:
 
     Raises:
         ConfigError: torchrun's environment is incomplete, or a process has no GPU of its own.
+
+    Example:
+        >>> with init_distributed("cpu") as (context, device):  # not under torchrun
+        ...     context.size, context.is_main, device
+        (1, True, 'cpu')
     """
     size = int(os.environ.get("WORLD_SIZE", "1"))
     if size == 1:

@@ -14,13 +14,14 @@ from safetensors.torch import load_file
 from torch import nn
 
 from gnas.errors import ConfigError, DataError, GnasError
-from gnas.retrain import RetrainConfig, retrain_cifar10, retrain_imagenet
+from gnas.retrain import RetrainConfig, retrain, retrain_cifar10, retrain_imagenet
+from gnas.retrain.plan import network_of
 from gnas.retrain.state import RetrainState
 from gnas.training.checkpoints import Checkpoints
 from gnas.training.evaluation import evaluate
 from tests.conftest import ROOT
 from tests.retrain import ranks
-from tests.retrain.conftest import make_images, tiny, train
+from tests.retrain.conftest import GENOTYPE, SPACE, make_images, tiny, train
 
 
 def start(module: str, folder: Path) -> str:
@@ -202,6 +203,13 @@ def test_losses_that_are_not_finite() -> None:
 def test_impossible_recipes(change: dict[str, Any], message: str) -> None:
     with pytest.raises(ConfigError, match=message):
         RetrainConfig(**change)
+
+
+def test_networks_for_other_images() -> None:
+    images, graph = make_images(), SPACE.from_str(GENOTYPE)
+    size = network_of(SPACE, tiny(), in_channels=1, num_classes=4)
+    with pytest.raises(ConfigError, match="in_channels=3 and num_classes=4, .* but has 1 and 4"):
+        retrain(SPACE, graph, size, images, tiny())
 
 
 def test_batches_that_do_not_fit() -> None:

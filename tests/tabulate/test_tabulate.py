@@ -106,6 +106,9 @@ def test_several_processes_train_each_cell_once(tmp_path: Path) -> None:
     assert work(alone, job_of(TINY), wait=False) == 4
     found = [one.result["val_acc"] for one in alone.results() if one.result is not None]
     assert scores(two).ravel().tolist() == found, "it depends on who trained"
+    here = tabulate(TINY, tmp_path / "here.parquet", workers=None)
+    assert scores(load_table(here)).ravel().tolist() == found
+    assert not list(tmp_path.glob("here.parquet.study.db*"))
 
 
 def test_a_study_elsewhere_trains_the_same(tmp_path: Path) -> None:
@@ -206,6 +209,8 @@ def test_impossible_configs(tmp_path: Path) -> None:
         tabulate(changed(cells=423_625), tmp_path / "own.parquet")
     with pytest.raises(ConfigError, match="workers must be at least 1"):
         tabulate(TINY, tmp_path / "own.parquet", workers=0)
+    with pytest.raises(ConfigError, match="a storage is for workers, but workers is None"):
+        tabulate(TINY, tmp_path / "own.parquet", workers=None, storage=tmp_path / "s.db")
     assert os.listdir(tmp_path) == [], "an impossible plan leaves a file"
     for evaluations, message in (
         ([], "but none ended"), ([Evaluation(0, "x", None, "no memory")], "most so: no memory"),

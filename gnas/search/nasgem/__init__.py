@@ -17,25 +17,17 @@ if TYPE_CHECKING:
     from gnas.search.nasgem.config import NasgemConfig as NasgemConfig
     from gnas.search.nasgem.plan import NasgemPlan as NasgemPlan
     from gnas.search.nasgem.plan import plan_nasgem as plan_nasgem
-    from gnas.search.nasgem.plan import planned as planned
-    from gnas.search.nasgem.plan import resumed_plan as resumed_plan
     from gnas.search.nasgem.result import NasgemResult as NasgemResult
     from gnas.search.nasgem.run import run_nasgem as run_nasgem
     from gnas.search.nasgem.searcher import NasgemSearch as NasgemSearch
-    from gnas.search.nasgem.trace import NasgemTrace as NasgemTrace
-    from gnas.search.nasgem.trace import read_trace as read_trace
 
 _HOME = {
     "NasgemConfig": "gnas.search.nasgem.config",
     "NasgemPlan": "gnas.search.nasgem.plan",
     "NasgemResult": "gnas.search.nasgem.result",
     "NasgemSearch": "gnas.search.nasgem.searcher",
-    "NasgemTrace": "gnas.search.nasgem.trace",
     "efficiency_score": "gnas.evaluate",
     "plan_nasgem": "gnas.search.nasgem.plan",
-    "planned": "gnas.search.nasgem.plan",
-    "read_trace": "gnas.search.nasgem.trace",
-    "resumed_plan": "gnas.search.nasgem.plan",
     "run_nasgem": "gnas.search.nasgem.run",
 }
 __all__ = [
@@ -43,12 +35,8 @@ __all__ = [
     "NasgemPlan",
     "NasgemResult",
     "NasgemSearch",
-    "NasgemTrace",
     "efficiency_score",
     "plan_nasgem",
-    "planned",
-    "read_trace",
-    "resumed_plan",
     "run_nasgem",
 ]
 __getattr__, __dir__ = on_first_use(__name__, _HOME)

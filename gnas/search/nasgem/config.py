@@ -33,6 +33,11 @@ class NasgemConfig:
 
     Raises:
         ConfigError: an option is outside its range; the message names it.
+
+    Example:
+        >>> config = NasgemConfig(num_nodes=12, iterations=40)
+        >>> config.floor, config.space().max_nodes
+        (6, 12)
     """
 
     num_nodes: Annotated[int, Field(ge=2, le=127)] = 30

@@ -36,7 +36,13 @@ OWN_SPACE = "nasgem"
 
 @dataclass(frozen=True, kw_only=True)
 class NasgemPlan:
-    """Plan of a search: its settings, data and study."""
+    """Plan of a search: its settings, data and study.
+
+    Example:
+        >>> plan = plan_nasgem(table=("nasgem-mini",), iterations=20)
+        >>> plan.table, plan.config.iterations, plan.min_nodes
+        (('nasgem-mini',), 20, 15)
+    """
 
     config: NasgemConfig
     images: ProxyImagesConfig
@@ -101,6 +107,11 @@ def plan_nasgem(
 
     Raises:
         ConfigError: unknown names or impossible values.
+
+    Example:
+        >>> plan = plan_nasgem("cifar10", data_dir=".", iterations=100, seed=3)
+        >>> plan.images.dataset, plan.images.seed, plan.config.iterations
+        ('cifar10', 3, 100)
     """
     measured = bool(table) or evaluate is not None
     if table and evaluate is not None:

@@ -61,7 +61,20 @@ class PredictorFacts:
 
 @dataclass(frozen=True, kw_only=True)
 class NasgemResult(SearchResult):
-    """Everything that a search found; field by field the content of ``result.json``."""
+    """Everything that a search found; field by field the content of ``result.json``.
+
+    Example:
+        >>> import pathlib, tempfile
+        >>> from gnas.search.nasgem import plan_nasgem, run_nasgem
+        >>> plan = plan_nasgem(
+        ...     table=("nasgem-mini",), iterations=10, pool=100, top=2,
+        ...     encoder="none", predict="score", update_every=10,
+        ... )
+        >>> with tempfile.TemporaryDirectory() as folder:
+        ...     found = run_nasgem(plan, out=pathlib.Path(folder) / "run")
+        >>> len(found.finals), found.trained, found.pool
+        (2, 10, 100)
+    """
 
     chosen: Candidate
     """The best by its longer training; where there are no longer ones, the best of all."""

@@ -58,6 +58,18 @@ def run_nasgem(
         ConfigError: impossible settings, or ``out`` has another run.
         DataError: too few cells could be evaluated, or a file cannot be read or written.
         GnasError: see `open_proxy_images` and `gnas.search.run_search`.
+
+    Example:
+        >>> import tempfile
+        >>> from gnas.search.nasgem import plan_nasgem
+        >>> plan = plan_nasgem(
+        ...     table=("nasgem-mini",), iterations=10, pool=100, top=2,
+        ...     encoder="none", predict="score", update_every=10,
+        ... )
+        >>> with tempfile.TemporaryDirectory() as folder:
+        ...     found = run_nasgem(plan, out=Path(folder) / "run")
+        >>> len(found.evaluations), found.stopped
+        (12, None)
     """
     space = plan.config.space() if plan.space is None else load_space(plan.space)
     predictor = new_predictor(plan.config, space)

@@ -53,6 +53,17 @@ class NasgemSearch(Searcher):
         ConfigError: a size is too small; from `aim`: too few different cells.
 
     Source: Cheng et al., NASGEM, AAAI 2021, algorithm 1 and section 3.4.
+
+    Example:
+        >>> from gnas.predictors import MLP, OneHot
+        >>> from gnas.search import run_search
+        >>> from gnas.spaces import NASBench201
+        >>> def edges(graph, *, seed):
+        ...     return float(graph.num_edges)
+        >>> space = NASBench201()
+        >>> searcher = NasgemSearch(space, MLP(OneHot(4, 3, 4)), num_initial=10, pool=100, top=2)
+        >>> len(run_search(space, searcher, edges, budget=12).evaluations)
+        12
     """
 
     name = "nasgem"

@@ -32,7 +32,16 @@ class SpaceExhausted(ConfigError):
 
 @dataclass(frozen=True, eq=False)
 class Scored:
-    """An architecture with what it was found to be worth; equal to itself only."""
+    """An architecture with what it was found to be worth; equal to itself only.
+
+    Example:
+        >>> from gnas.search import RandomSearch
+        >>> from gnas.spaces import NASBench201
+        >>> searcher = RandomSearch(NASBench201(), seed=0)
+        >>> searcher.tell(searcher.ask(), 0.9)
+        >>> [scored.score for scored in searcher.told]
+        [0.9]
+    """
 
     graph: Data
     key: int

@@ -397,6 +397,12 @@ def nasgem_search(
         seed: See `PredictorSearch`.
 
     Source: Cheng et al., NASGEM, AAAI 2021, algorithm 1 and section 3.4.
+
+    Example:
+        >>> from gnas.spaces import NASBench201
+        >>> searcher = nasgem_search(NASBench201(), num_initial=10, seed=0)
+        >>> searcher.predictor.name
+        'MLP'
     """
     predictor = nasgem_predictor(space)
     return PredictorSearch(
@@ -432,6 +438,12 @@ def bayes_search(
 
     Source: Ru et al., Interpretable Neural Architecture Search via Bayesian Optimisation with
     Weisfeiler-Lehman Kernels, ICLR 2021; see `WLGaussianProcess` for what differs.
+
+    Example:
+        >>> from gnas.spaces import NASBench201
+        >>> searcher = bayes_search(NASBench201(), num_initial=10, seed=0)
+        >>> searcher.predictor.features.name
+        'WL labels'
     """
     predictor = WLGaussianProcess(WLLabels(space))
     return PredictorSearch(

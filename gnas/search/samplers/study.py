@@ -96,6 +96,16 @@ class ArchitectureSampler(BaseSampler):
 
     Raises:
         ConfigError: a setting that the searcher refuses.
+
+    Example:
+        >>> from gnas.spaces import NASBench201
+        >>> space = NASBench201()
+        >>> sampler = ArchitectureSampler(partial(RandomSearch, space), seed=0)
+        >>> study = optuna.create_study(direction="maximize", sampler=sampler)
+        >>> study.optimize(lambda trial: suggest_architecture(trial, space).num_edges, n_trials=3)
+        >>> text = study.best_trial.user_attrs["architecture"]
+        >>> space.from_str(text).num_edges == study.best_value
+        True
     """
 
     def __init__(

@@ -25,7 +25,13 @@ ALPHA_SCALE = 1e-3
 
 @dataclass(frozen=True)
 class DerivedCell:
-    """Choice of the variables of one cell type."""
+    """Choice of the variables of one cell type.
+
+    Example:
+        >>> edges, ops = torch.tensor([True, True, False]), torch.tensor([2, 0, 2])
+        >>> DerivedCell(edges, ops, how="argmax", skip=2).skip_share
+        0.5
+    """
 
     edges: Tensor
     """bool [E], in the order of the candidate edges."""
@@ -53,6 +59,13 @@ class ArchParameters(nn.Module):
 
     Shapes:
         ``alpha[cell]`` [E, O], or [E, O + 1] with `none` last where no topology is learned.
+
+    Example:
+        >>> arch = ArchParameters(ToponasConfig())
+        >>> {cell: alpha.shape for cell, alpha in arch.alpha.items()}
+        {'normal': torch.Size([14, 7]), 'reduce': torch.Size([14, 7])}
+        >>> [scales.shape for scales in (arch.edge_scales("normal"), arch.op_weights("normal"))]
+        [torch.Size([14]), torch.Size([14, 7])]
     """
 
     targets: Tensor

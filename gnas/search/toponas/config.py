@@ -188,12 +188,22 @@ class ToponasConfig:
 
 
 def toponas_cifar10() -> ToponasConfig:
-    """CIFAR-10 as in the paper, appendix A.1."""
+    """CIFAR-10 as in the paper, appendix A.1.
+
+    Example:
+        >>> toponas_cifar10().epochs, toponas_cifar10().lr_at(0)
+        (50, 0.025)
+    """
     return ToponasConfig()
 
 
 def toponas_imagenet() -> ToponasConfig:
-    """3% of ImageNet as in the paper, appendix A.3; what it leaves open is as for CIFAR-10."""
+    """3% of ImageNet as in the paper, appendix A.3; what it leaves open is as for CIFAR-10.
+
+    Example:
+        >>> toponas_imagenet().batch_size, toponas_imagenet().lr_at(0)
+        (1024, 0.5)
+    """
     return ToponasConfig(
         stem="imagenet",
         batch_size=1024,
@@ -208,6 +218,10 @@ def toponas_digits() -> ToponasConfig:
 
     Choice: a smaller supernet, and 210 steps in place of 13,000. With the larger rate alpha and
     beta can go as far in them.
+
+    Example:
+        >>> toponas_digits().epochs, toponas_digits().channels
+        (15, 8)
     """
     return ToponasConfig(channels=8, num_cells=5, epochs=15, batch_size=32, arch_lr=0.02)
 

@@ -72,6 +72,19 @@ def search_toponas(
         GnasError: a loss is not finite.
 
     Source: Huang et al., Explicitly Learning Topology for Differentiable NAS, 2020, Algorithm 1.
+
+    Example:
+        >>> from gnas.search.toponas.plan import plan_search
+        >>> from gnas.search.toponas.run import open_images, search_loaders
+        >>> from gnas.spaces import NASBench201
+        >>> plan = plan_search(
+        ...     "digits", space="nasbench201",
+        ...     epochs=1, channels=2, num_cells=1, batch_size=400, image_size=8,
+        ... )
+        >>> loaders = search_loaders(open_images(plan.images), plan.config.batch_size)
+        >>> found = search_toponas(NASBench201(), loaders, plan.config)
+        >>> found.epoch, found.history["alpha.cell"].shape  # before and after the only epoch
+        (1, torch.Size([2, 6, 4]))
     """
     _check(space, loaders, config)
     with seeded(config.seed, device, _advice(config)):

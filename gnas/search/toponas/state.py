@@ -83,6 +83,15 @@ class SearchRecord(RunRecord[SearchState]):
     """As any run's, and ``history.safetensors``.
 
     That file has alpha, beta and s before the first and after every epoch.
+
+    Example:
+        >>> import pathlib, tempfile
+        >>> from gnas.search.toponas import ToponasConfig
+        >>> with tempfile.TemporaryDirectory() as folder:
+        ...     facts = {"config": ToponasConfig(epochs=2)}
+        ...     record = SearchRecord(pathlib.Path(folder) / "run", facts)
+        >>> record.resume, record.facts["config"]["epochs"]
+        (False, 2)
     """
 
     def epoch(self, state: SearchState) -> None:

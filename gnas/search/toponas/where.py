@@ -37,6 +37,10 @@ def search_space(config: ToponasConfig) -> Space:
 
     Raises:
         ConfigError: there is no such space.
+
+    Example:
+        >>> search_space(ToponasConfig(space="nasbench201", num_nodes=4)).name
+        'nasbench201'
     """
     return toponas_space(config) if config.space == DARTS else load_space(config.space)
 
@@ -51,6 +55,11 @@ def supernets_of(config: ToponasConfig, space: Space | None = None) -> Supernets
     Raises:
         UnsupportedError: the space has no supernet.
         ConfigError: the config does not fit it.
+
+    Example:
+        >>> form = supernets_of(ToponasConfig())
+        >>> form.cells, len(form.edges), len(form.ops)
+        (('normal', 'reduce'), 14, 7)
     """
     space = search_space(config) if space is None else space
     form = space.supernets

@@ -182,6 +182,13 @@ def simplified(graph: Data) -> str:
         graph: A cell of `NASBench201`.
 
     Source: Dong and Yang, NAS-Bench-201, ICLR 2020, section 2.1 (number of unique cells).
+
+    Example:
+        >>> space = NASBench201()
+        >>> one = "|none~0|+|none~0|none~1|+|nor_conv_3x3~0|none~1|none~2|"
+        >>> same = "|skip_connect~0|+|none~0|none~1|+|none~0|nor_conv_3x3~1|none~2|"
+        >>> simplified(space.from_str(one)), simplified(space.from_str(same))
+        ('#+#+(0)@nor_conv_3x3', '#+#+(0)@nor_conv_3x3')
     """
     adjacency, _ = to_adjacency(graph)
     expressions = ["0"]

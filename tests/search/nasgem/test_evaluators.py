@@ -16,15 +16,9 @@ from gnas.errors import ConfigError, DataError, MissingDataError
 from gnas.predictors import Forest, OneHot
 from gnas.runs import to_jsonable
 from gnas.search import SearchResult, run_search
-from gnas.search.nasgem import (
-    NasgemResult,
-    NasgemSearch,
-    plan_nasgem,
-    planned,
-    read_trace,
-    resumed_plan,
-    run_nasgem,
-)
+from gnas.search.nasgem import NasgemResult, NasgemSearch, plan_nasgem, run_nasgem
+from gnas.search.nasgem.plan import planned, resumed_plan
+from gnas.search.nasgem.trace import read_trace
 from gnas.spaces import NASGEM, NASBench201
 from gnas.viz.nasgem import nasgem_figures
 from tests.search.nasgem.conftest import lasting

@@ -13,8 +13,10 @@ import pytest
 from gnas.encoders.storage import encoder_metadata
 from gnas.errors import ConfigError, DataError, MissingDataError
 from gnas.runs import to_jsonable
-from gnas.search.nasgem import NasgemResult, planned, read_trace, resumed_plan, run_nasgem
+from gnas.search.nasgem import NasgemResult, run_nasgem
+from gnas.search.nasgem.plan import planned, resumed_plan
 from gnas.search.nasgem.result import PredictorFacts
+from gnas.search.nasgem.trace import read_trace
 from gnas.search.run import STUDY
 from gnas.spaces import space_of_record
 from tests.search.nasgem.conftest import TINY, Failing, lasting, search, thread_worker, tiny
