@@ -208,7 +208,7 @@ def test_impossible_recipes(change: dict[str, Any], message: str) -> None:
 def test_networks_for_other_images() -> None:
     images, graph = make_images(), SPACE.from_str(GENOTYPE)
     size = network_of(SPACE, tiny(), in_channels=1, num_classes=4)
-    with pytest.raises(ConfigError, match="in_channels=3 and num_classes=4, .* but has 1 and 4"):
+    with pytest.raises(ConfigError, match=r"in_channels=3 and num_classes=4, .* but has 1 and 4"):
         retrain(SPACE, graph, size, images, tiny())
 
 
