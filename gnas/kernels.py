@@ -159,10 +159,10 @@ def wl_pairs(
         )
     rounds, real = _relabel(batch, n_iter, labels, direction)
     first, second = index[:, 0], index[:, 1]
-    values = _matches(rounds, real, first, second)
+    values = _matches(rounds, real, first, second)  # [P]
     if normalize:
         everyone = np.arange(len(batch))
-        own = _matches(rounds, real, everyone, everyone)
+        own = _matches(rounds, real, everyone, everyone)  # [N]
         values = values / np.sqrt(own[first] * own[second])
     return torch.from_numpy(values)
 
@@ -276,7 +276,7 @@ def _initial(
     if batch.has_edge_ops:
         edges = (edges > 0).astype(np.uint8)
     ops = batch.ops.numpy()  # [N, n]
-    first = np.zeros(ops.shape, dtype=np.int64)
+    first = np.zeros(ops.shape, dtype=np.int64)  # [N, n]
     if labels != "degree":
         first += 1024 * (ops.astype(np.int64) + 1)
     if labels != "op":
@@ -305,7 +305,7 @@ def _relabel(
     for one in ("out", "in") if direction == "both" else (direction,):
         rounds.append(start)
         for _ in range(n_iter):
-            around = _around(feeds, mix64(rounds[-1].reshape(-1)), one)
+            around = _around(feeds, mix64(rounds[-1].reshape(-1)), one)  # [N n]
             rounds.append(mix64(rounds[-1] * np.uint64(3) + around.reshape(real.shape)))
     return rounds, real
 
@@ -333,10 +333,10 @@ def _adjacency(edges: NDArray[np.uint8]) -> sparse.csr_array:
     """All graphs as one block-diagonal matrix: 0/1 [N, n, n] -> uint64 [N n, N n]."""
     size, n, _ = edges.shape
     narrow = np.int32 if edges.size < 2**31 else np.int64
-    flat = np.flatnonzero(edges.view(np.bool_)).astype(narrow)
-    row = np.floor_divide(flat, n, dtype=narrow)
-    first_of_graph = np.floor_divide(row, n, dtype=narrow) * n
-    starts = np.zeros(size * n + 1, dtype=narrow)
+    flat = np.flatnonzero(edges.view(np.bool_)).astype(narrow)  # [edges], into [N n n]
+    row = np.floor_divide(flat, n, dtype=narrow)  # [edges], sources in [0, N n)
+    first_of_graph = np.floor_divide(row, n, dtype=narrow) * n  # [edges]
+    starts = np.zeros(size * n + 1, dtype=narrow)  # [N n + 1]
     np.cumsum(degrees(edges)[0], out=starts[1:])
     entries = np.ones(len(flat), dtype=np.uint64), flat - row * n + first_of_graph, starts
     return sparse.csr_array(entries, shape=(size * n, size * n))

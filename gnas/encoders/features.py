@@ -57,7 +57,7 @@ def graph_features(batch: DenseBatch, config: EncoderConfig) -> Tensor:
     """
     matrix, columns = sparse_features(batch, config)
     size, width = len(batch), sum(feature_widths(config).values())
-    row = np.arange(size)[:, None] * (width + 1)
+    row = np.arange(size)[:, None] * (width + 1)  # [N, 1]
     counts = np.bincount((row + columns).reshape(-1), minlength=size * (width + 1))
     features = torch.from_numpy(counts.reshape(size, width + 1)[:, :width].astype(np.float32))
     if matrix is not None:
@@ -89,11 +89,11 @@ def sparse_features(batch: DenseBatch, config: EncoderConfig) -> tuple[Tensor | 
             matrix = ordered.adjacency.view(size, n * n)[:, rows * n + columns]  # [N, pairs]
             if config.num_edge_ops:
                 kinds = torch.arange(1, config.num_edge_ops + 1, dtype=torch.uint8)
-                matrix = (matrix[:, :, None] == kinds).flatten(1)
+                matrix = (matrix[:, :, None] == kinds).flatten(1)  # [N, A]
             matrix = matrix.float()
         elif name == "ops":
-            ops = ordered.ops.numpy()
-            position = start + np.arange(n, dtype=np.int32) * config.num_ops
+            ops = ordered.ops.numpy()  # [N, n]
+            position = start + np.arange(n, dtype=np.int32) * config.num_ops  # [n]
             parts.append(np.where(ops >= 0, position + ops, absent))
         elif name == "degrees":
             real = batch.ops.numpy() >= 0
@@ -157,7 +157,7 @@ def _label_columns(
         graphs, config.n_iter, labels=config.labels, direction=config.direction
     )
     exact, buckets = _first_labels(config), config.wl_buckets
-    column = np.zeros(real.shape, dtype=np.int32)
+    column = np.zeros(real.shape, dtype=np.int32)  # [N, m]
     if config.labels != "op":
         for degree in degrees((graphs.adjacency > 0).numpy().view(np.uint8)):
             column += degree

@@ -78,7 +78,7 @@ class NASGEMEncoder(nn.Module, Pretrained, Encoder):
 
     def forward(self, features: Tensor) -> Tensor:
         """Embeddings of input vectors: [N, F] -> [N, d]."""
-        inputs = (features - self.shift) * self.scale
+        inputs = (features - self.shift) * self.scale  # [N, F]
         output: Tensor = self.layers(inputs)
         return output if self.sketch is None else output + self.sketch(features)
 
@@ -118,10 +118,10 @@ class NASGEMEncoder(nn.Module, Pretrained, Encoder):
         """
         layer = self.layers[0]
         assert isinstance(layer, nn.Linear)
-        weights = layer.weight * self.scale
+        weights = layer.weight * self.scale  # [h, F]
         bias = layer.bias - weights @ self.shift
         if self.sketch is not None:
-            weights = torch.cat([weights, self.sketch.weight])
+            weights = torch.cat([weights, self.sketch.weight])  # [h + d, F]
             bias = torch.cat([bias, bias.new_zeros(self.dim)])
         return torch.cat([weights.t(), weights.new_zeros(1, len(weights))]), bias
 
@@ -129,7 +129,7 @@ class NASGEMEncoder(nn.Module, Pretrained, Encoder):
         self, matrix: Tensor | None, columns: Tensor, table: Tensor, bias: Tensor
     ) -> Tensor:
         """`forward` of what `sparse_features` gave: [N, d]."""
-        first = bias.expand(len(columns), -1)
+        first = bias.expand(len(columns), -1)  # [N, h + d]
         if columns.size(1):
             first = first + nn.functional.embedding_bag(columns, table, mode="sum")
         if matrix is not None:
@@ -138,7 +138,7 @@ class NASGEMEncoder(nn.Module, Pretrained, Encoder):
             output: Tensor = self.layers[1:](first)
             return output
         width = first.size(1) - self.dim
-        sketched: Tensor = self.layers[1:](first[:, :width]) + first[:, width:]
+        sketched: Tensor = self.layers[1:](first[:, :width]) + first[:, width:]  # [N, d]
         return sketched
 
     def _checked(self, graphs: Graphs) -> DenseBatch:

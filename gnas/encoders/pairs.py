@@ -87,9 +87,9 @@ def flip_edges(batch: DenseBatch, flips: np.ndarray, rng: np.random.Generator) -
     """
     n = batch.max_nodes
     rows, columns = np.triu_indices(n, 1)
-    keys = rng.random((len(batch), len(rows)), dtype=np.float32)
-    real = columns < batch.num_nodes.numpy()[:, None]
-    rank = np.where(real, keys, 2).argsort(1).argsort(1)
+    keys = rng.random((len(batch), len(rows)), dtype=np.float32)  # [N, pairs]
+    real = columns < batch.num_nodes.numpy()[:, None]  # [N, pairs]
+    rank = np.where(real, keys, 2).argsort(1).argsort(1)  # [N, pairs]
     adjacency = batch.adjacency.numpy().copy()
     adjacency[:, rows, columns] ^= (rank < flips[:, None]) & real
     return DenseBatch(torch.from_numpy(adjacency), batch.ops, batch.num_nodes, batch.num_ops)
@@ -110,18 +110,18 @@ def permuted(batch: DenseBatch, rng: np.random.Generator) -> DenseBatch:
         N architectures -> N architectures.
     """
     size, n = batch.ops.shape
-    edges = batch.adjacency.numpy() > 0
-    waiting = edges.sum(1).astype(np.int64)  # unplaced sources of every node
+    edges = batch.adjacency.numpy() > 0  # [N, n, n]
+    waiting = edges.sum(1).astype(np.int64)  # [N, n], unplaced sources of every node
     waiting[batch.ops.numpy() < 0] = 0
     padding = batch.ops.numpy() < 0
-    priority = rng.random((size, n)) + 2 * padding
+    priority = rng.random((size, n)) + 2 * padding  # [N, n]
     priority[:, 0] -= 1
     if batch.has_edge_ops:
         priority[np.arange(size), batch.num_nodes.numpy() - 1] += 1
     order = np.empty((size, n), dtype=np.int64)
     everyone = np.arange(size)
     for position in range(n):
-        chosen = np.where(waiting == 0, priority, np.inf).argmin(1)
+        chosen = np.where(waiting == 0, priority, np.inf).argmin(1)  # [N]
         order[:, position] = chosen
         waiting[everyone, chosen] = -1  # placed; no edge leads back to it
         waiting -= edges[everyone, chosen]

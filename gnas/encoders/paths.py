@@ -138,7 +138,7 @@ class PathStatistics:
     def _groups(self, forms: DenseBatch) -> dict[str, Tensor]:
         """Every group of columns, float64 [N, width]."""
         edges = forms.adjacency.double()  # [N, n, n], multiplicities
-        once = (edges > 0).double()
+        once = (edges > 0).double()  # [N, n, n], 0 or 1
         kinds = (forms.ops[:, :, None] == torch.arange(self._num_kinds)).double()  # [N, n, k]
         starts, ends = path_ends(self.vocabulary, forms)  # [N, n] each
         by_kind = kinds.transpose(1, 2)  # [N, k, n]
@@ -155,9 +155,9 @@ class PathStatistics:
         return {
             "size": torch.stack([part.double() for part in size], 1),
             "ops": kinds.sum(1),
-            "degrees": found[:, :, :2].flatten(1),
+            "degrees": found[:, :, :2].flatten(1),  # [N, 2 k]
             "depth": found[:, :, 2],
-            "pairs": (by_kind @ edges @ kinds).flatten(1),
+            "pairs": (by_kind @ edges @ kinds).flatten(1),  # [N, k^2]
             "joined": (by_kind @ _reachability(once) @ kinds).flatten(1),
             **self._paths(forms, edges, kinds, starts, ends),
         }
@@ -175,7 +175,7 @@ class PathStatistics:
         counts = _path_counts(
             edges, torch.cat([real, weights], 2), starts, ends, self._longest_path + 1
         )
-        logs, spread = torch.log1p(counts), _spread(counts)
+        logs, spread = torch.log1p(counts), _spread(counts)  # [N, k + 2, paths], [N, k + 2, 3]
         inner = (~(starts | ends)[:, :, None] if vocabulary.to_output else real > 0).double()
         only = 1 - inner * (1 - kinds)  # [N, n, k]: 0 at inner nodes of another kind
         back, forth = _averaged(edges, 1), _averaged(edges, 2)  # [N, n, n] each
@@ -213,7 +213,7 @@ def log_flows(vocabulary: Vocabulary, forms: DenseBatch, gains: Tensor) -> Tenso
 
     Shapes: gains float64 [number of kinds, S] -> float64 [N, 2 S].
     """
-    edges = forms.adjacency.double()
+    edges = forms.adjacency.double()  # [N, n, n], multiplicities
     passed = gains[forms.ops.long().clamp(min=0)]  # [N, n, S]
     starts, ends = path_ends(vocabulary, forms)
     both = (edges, _averaged(edges, 1))
@@ -222,11 +222,11 @@ def log_flows(vocabulary: Vocabulary, forms: DenseBatch, gains: Tensor) -> Tenso
 
 def _reachability(edges: Tensor) -> Tensor:
     """1 where a path leads from i to j, else 0: float64 [N, n, n]."""
-    reach = edges.clone()
+    reach = edges.clone()  # [N, n, n], of which columns before j are done
     for j in range(edges.size(1)):  # columns in topological order
         through = edges[:, :, j].clone()  # [N, n]: edges from i to j
         through += (reach[:, :, :j] * edges[:, None, :j, j]).sum(2)
-        reach[:, :, j] = (through > 0).double()
+        reach[:, :, j] = (through > 0).double()  # [N, n]
     return reach
 
 
@@ -234,7 +234,7 @@ def _longest(edges: Tensor) -> Tensor:
     """Edges on the longest path from any source to every node: float64 [N, n]."""
     depth = edges.new_zeros(edges.shape[:2])  # [N, n]
     for j in range(1, edges.size(1)):
-        depth[:, j] = ((depth[:, :j] + 1) * edges[:, :j, j]).amax(1)
+        depth[:, j] = ((depth[:, :j] + 1) * edges[:, :j, j]).amax(1)  # [N]
     return depth
 
 
@@ -267,15 +267,15 @@ def _path_counts(
             counts[:, j] += _arriving(edges, counts, j)
         shifted = torch.nn.functional.pad(counts[:, j, :, :-1], (1, 0))  # [N, S, width], one more
         counts[:, j] = torch.where(weights[:, j, :, None] > 0, shifted, counts[:, j])
-    return (counts * ends[:, :, None, None]).sum(1)
+    return (counts * ends[:, :, None, None]).sum(1)  # [N, S, width]
 
 
 def _spread(counts: Tensor) -> Tensor:
     """Smallest, largest and mean weight over all paths counted: [N, S, W] -> [N, S, 3]."""
     weights = torch.arange(counts.size(2), dtype=counts.dtype)
     present = counts > 0  # [N, S, W]
-    smallest = torch.where(present, weights, torch.inf).amin(2)
-    largest = torch.where(present, weights, -torch.inf).amax(2)
+    smallest = torch.where(present, weights, torch.inf).amin(2)  # [N, S]
+    largest = torch.where(present, weights, -torch.inf).amax(2)  # [N, S]
     mean = (counts * weights).sum(2) / counts.sum(2)  # [N, S]
     return torch.stack([smallest, largest, mean], 2).nan_to_num(0.0, posinf=0.0, neginf=0.0)
 
@@ -288,17 +288,17 @@ def _averaged(edges: Tensor, dim: int) -> Tensor:
 def _moments(edges: Tensor, weights: Tensor, starts: Tensor, ends: Tensor) -> Tensor:
     """Mean and deviation over weighted paths of each weight: [N, n, S] -> [N, 2 S]."""
     size, n, kinds = weights.shape
-    state = edges.new_zeros(size, n, 3, kinds)  # sums of 1, w and w^2 over paths
+    state = edges.new_zeros(size, n, 3, kinds)  # [N, n, 3, S]: sums of 1, w and w^2 over paths
     state[:, :, 0] = starts.double()[:, :, None]
     for j in range(n):
         if j:
             state[:, j] += _arriving(edges, state, j)
-        w, (total, first) = weights[:, j], (state[:, j, 0], state[:, j, 1].clone())
+        w, (total, first) = weights[:, j], (state[:, j, 0], state[:, j, 1].clone())  # [N, S] each
         state[:, j, 1] = first + w * total
         state[:, j, 2] += 2 * w * first + w * w * total
     total, first, second = (state * ends[:, :, None, None]).sum(1).unbind(1)  # [N, S] each
     total = total.clamp_min(1e-12)
-    mean = first / total
+    mean = first / total  # [N, S]
     return torch.cat([mean, (second / total - mean.square()).clamp_min(0).sqrt()], 1)
 
 
@@ -313,7 +313,7 @@ def _flow(edges: Tensor, gains: Tensor, starts: Tensor, ends: Tensor) -> Tensor:
     """Flow at the outputs for a unit flow into every input: gains [N, n, S] -> [N, S]."""
     state = starts.double()[:, :, None] * gains  # [N, n, S]
     for j in range(1, gains.size(1)):
-        state[:, j] += _arriving(edges, state, j) * gains[:, j]
+        state[:, j] += _arriving(edges, state, j) * gains[:, j]  # [N, S]
     return (state * ends[:, :, None]).sum(1)
 
 

@@ -69,14 +69,14 @@ class Regression(Task):
         super().__init__()
         deviation = answers.std(0)
         kept = deviation > 1e-6 * np.maximum(np.abs(answers.mean(0)), 1)
-        scaled = (answers - answers.mean(0))[:, kept] / deviation[kept]
+        scaled = (answers - answers.mean(0))[:, kept] / deviation[kept]  # [P, T]
         self.answers = torch.from_numpy(scaled).float()
         self.weights = torch.from_numpy(weights[kept] / weights[kept].sum()).float()
         self.head = nn.Linear(encoder.dim, self.answers.size(1))
 
     def loss(self, batch: TaskBatch) -> Tensor:
         """Share of the variance that is not explained."""
-        error = (self.head(batch.embeddings) - self.answers[batch.rows]).square()
+        error = (self.head(batch.embeddings) - self.answers[batch.rows]).square()  # [B, T]
         loss: Tensor = (error @ self.weights).mean()
         return loss
 
@@ -110,14 +110,14 @@ class Masked(Task):
     def __init__(self, encoder: GraphEncoder, forms: DenseBatch) -> None:
         super().__init__()
         ops = forms.ops[forms.ops >= 0].long()
-        share = torch.bincount(ops, minlength=encoder.hidden).double() / len(ops)
+        share = torch.bincount(ops, minlength=encoder.hidden).double() / len(ops)  # [kinds]
         self.entropy = float(-(share * share.clamp(min=1e-12).log()).sum().clamp(max=-0.01))
         self.head = nn.Linear(encoder.network.out_width, encoder.hidden)
 
     def loss(self, batch: TaskBatch) -> Tensor:
         """Cross-entropy of the hidden operations, in units of what knowing shares alone gives."""
         ops = batch.ops
-        hide = torch.rand(ops.shape, generator=batch.generator) < HIDDEN_SHARE
+        hide = torch.rand(ops.shape, generator=batch.generator) < HIDDEN_SHARE  # [B, n]
         hide &= ops >= 0
         if not hide.any():
             return batch.edges.new_zeros(())
@@ -140,15 +140,15 @@ class WL(Task):
         norms = np.sqrt(np.asarray(counts.multiply(counts).sum(1)).reshape(-1))
         self.counts = sparse.csr_array(sparse.diags_array(1 / norms) @ counts)
         some = self.counts[: 1000 if len(forms) > 1000 else None]
-        values = (some @ some.T).toarray()
+        values = (some @ some.T).toarray()  # [at most 1000, the same]
         self.variance = max(float(values[~np.eye(len(values), dtype=bool)].var()), 1e-6)
         self.head = nn.Linear(encoder.dim, encoder.dim)
 
     def loss(self, batch: TaskBatch) -> Tensor:
         """Squared error of the cosine, in units of the kernel's variance."""
         rows = self.counts[batch.rows.numpy()]
-        kernel = torch.from_numpy((rows @ rows.T).toarray()).float()
-        unit = normalize(self.head(batch.embeddings))
+        kernel = torch.from_numpy((rows @ rows.T).toarray()).float()  # [B, B]
+        unit = normalize(self.head(batch.embeddings))  # [B, d]
         apart = ~torch.eye(len(unit), dtype=torch.bool)
         return (unit @ unit.T - kernel)[apart].square().mean() / self.variance
 

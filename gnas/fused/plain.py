@@ -17,7 +17,7 @@ from gnas.fused.features import EPS, Block, FeatureMap
 def separable(x: Tensor, blocks: Sequence[Block]) -> list[FeatureMap]:
     """See `Kernels.separable`."""
     edges = blocks[0].depthwise.size(0) // x.size(1)
-    h = F.relu(x).repeat(1, edges, 1, 1)
+    h = F.relu(x).repeat(1, edges, 1, 1)  # [B, J * C, H, W]
     for k, block in enumerate(blocks):
         if k > 0:
             h = F.relu(F.batch_norm(h, None, None, training=True, eps=EPS))
@@ -30,8 +30,8 @@ def separable(x: Tensor, blocks: Sequence[Block]) -> list[FeatureMap]:
             dilation=block.dilation,
             groups=h.size(1),
         )
-        h = F.conv2d(h, block.pointwise, groups=edges)
-    mean, rstd = _moments(h)
+        h = F.conv2d(h, block.pointwise, groups=edges)  # [B, J * C_out, h, w]
+    mean, rstd = _moments(h)  # [J * C_out] each
     parts = (h.chunk(edges, 1), mean.chunk(edges), rstd.chunk(edges))
     return [FeatureMap(*part) for part in zip(*parts, strict=True)]
 
@@ -59,9 +59,9 @@ def weighted_sum(weights: Tensor, terms: Sequence[FeatureMap], *, fold: bool = F
         if mean is None or rstd is None:
             part = value * weight
         else:
-            scale = weight * rstd
+            scale = weight * rstd  # [C]
             part = value * scale[:, None, None].to(value.dtype)
-            shift = mean * scale
+            shift = mean * scale  # [C]
             constant = shift if constant is None else constant + shift
         total = part if total is None else total + part
     if total is None:
@@ -72,5 +72,5 @@ def weighted_sum(weights: Tensor, terms: Sequence[FeatureMap], *, fold: bool = F
 def _moments(x: Tensor) -> tuple[Tensor, Tensor]:
     """Mean and inverse standard deviation by channel, in float32 at least."""
     wide = x if x.dtype == torch.float64 else x.float()
-    var, mean = torch.var_mean(wide, (0, 2, 3), correction=0)
+    var, mean = torch.var_mean(wide, (0, 2, 3), correction=0)  # [C] each
     return mean, torch.rsqrt(var + EPS)

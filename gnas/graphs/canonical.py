@@ -24,8 +24,8 @@ def canonical_order(batch: DenseBatch) -> DenseBatch:
     size, n = batch.ops.shape
     depth = torch.zeros(size, n, dtype=torch.int64)  # [N, n]
     for j in range(1, n):
-        depth[:, j] = ((depth[:, :j] + 1) * edges[:, :j, j]).amax(1)
+        depth[:, j] = ((depth[:, :j] + 1) * edges[:, :j, j]).amax(1)  # [N]
     depth[batch.ops < 0] = n  # padding stays last
-    by_key = np.argsort(node_keys(batch), axis=1, kind="stable")
+    by_key = np.argsort(node_keys(batch), axis=1, kind="stable")  # [N, n]
     by_depth = np.argsort(np.take_along_axis(depth.numpy(), by_key, 1), axis=1, kind="stable")
     return batch.reordered(torch.from_numpy(np.take_along_axis(by_key, by_depth, 1)))

@@ -101,7 +101,7 @@ def contracted(batch: DenseBatch, identities: Tensor) -> DenseBatch:
         joined[:, :, v] = 0
         joined[:, v, :] = 0
         counts[gone] = joined
-    kept = ~identities & (batch.ops >= 0)
+    kept = ~identities & (batch.ops >= 0)  # [N, n]
     cut = DenseBatch(
         counts.to(torch.uint8),
         batch.ops.masked_fill(~kept, -1),
@@ -116,10 +116,10 @@ def _identities(
     batch: DenseBatch, skips: Sequence[int], sums: Sequence[int], strided: Sequence[int]
 ) -> Tensor:
     """Sums, and skips except those that follow a strided node: bool [N, n]."""
-    ops = batch.ops.long()
+    ops = batch.ops.long()  # [N, n]
     after = torch.isin(ops, torch.tensor(strided, dtype=torch.int64))  # [N, n]
     halved = (batch.adjacency.bool() & after[:, :, None]).any(1)  # [N, n]
-    is_skip = torch.isin(ops, torch.tensor(skips, dtype=torch.int64))
+    is_skip = torch.isin(ops, torch.tensor(skips, dtype=torch.int64))  # [N, n]
     return torch.isin(ops, torch.tensor(sums, dtype=torch.int64)) | (is_skip & ~halved)
 
 

@@ -60,8 +60,8 @@ def graph_hash(graphs: Graphs) -> str | list[str]:
 
 def _hashes(batch: DenseBatch) -> list[str]:
     """The hash of every architecture."""
-    graph, source, target = batch.adjacency.nonzero().unbind(1)
-    ends = np.searchsorted(graph.numpy(), np.arange(len(batch) + 1))
+    graph, source, target = batch.adjacency.nonzero().unbind(1)  # [edges of all graphs] each
+    ends = np.searchsorted(graph.numpy(), np.arange(len(batch) + 1))  # [N + 1]
     codes = batch.adjacency[graph, source, target].tolist()
     pairs = list(zip(source.tolist(), target.tolist(), codes, strict=True))
     return [
@@ -149,26 +149,26 @@ def node_keys(batch: DenseBatch) -> _UInt64:
     Shapes:
         N architectures -> uint64 [N, n]; keys of padding mean nothing.
     """
-    adjacency = batch.adjacency.numpy()
+    adjacency = batch.adjacency.numpy()  # [N, n, n]
     ops = batch.ops.numpy()
     size, n = ops.shape
-    labels = mix64(ops.astype(np.int64).astype(np.uint64) + np.uint64(2))
+    labels = mix64(ops.astype(np.int64).astype(np.uint64) + np.uint64(2))  # [N, n]
     for _ in range(2):
         forward = np.zeros((size, n), dtype=np.uint64)
         backward = np.zeros((size, n), dtype=np.uint64)
         for j in range(n):
             message = _messages(forward[:, :j], adjacency[:, :j, j], np.uint64(3))
-            forward[:, j] = mix64(labels[:, j] + message)
+            forward[:, j] = mix64(labels[:, j] + message)  # [N]
         for i in range(n - 1, -1, -1):
             message = _messages(backward[:, i + 1 :], adjacency[:, i, i + 1 :], np.uint64(5))
-            backward[:, i] = mix64(labels[:, i] + message)
+            backward[:, i] = mix64(labels[:, i] + message)  # [N]
         labels = mix64(mix64(forward) + backward)
     return labels
 
 
 def _messages(states: _UInt64, edges: NDArray[np.uint8], salt: np.uint64) -> _UInt64:
     """Sum over neighbours of a mix of their state and the edge's code: [N, k] -> [N]."""
-    coded = mix64(states * salt + edges.astype(np.uint64))
+    coded = mix64(states * salt + edges.astype(np.uint64))  # [N, k]
     total: _UInt64 = (coded * (edges > 0)).sum(1, dtype=np.uint64)
     return total
 

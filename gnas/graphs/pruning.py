@@ -51,13 +51,13 @@ def live_nodes(
         [[True, False, True]]
     """
     n = batch.max_nodes
-    edges = batch.adjacency.bool()
-    forward = input_nodes(batch, inputs)
+    edges = batch.adjacency.bool()  # [N, n, n]
+    forward = input_nodes(batch, inputs)  # [N, n]
     for j in range(1, n):
-        forward[:, j] |= (forward[:, :j] & edges[:, :j, j]).any(1)
+        forward[:, j] |= (forward[:, :j] & edges[:, :j, j]).any(1)  # [N]
     if not to_output:
         return forward
-    backward = torch.nn.functional.one_hot(batch.num_nodes - 1, n).bool()
+    backward = torch.nn.functional.one_hot(batch.num_nodes - 1, n).bool()  # [N, n]
     backward |= _with_op(batch, outputs)
     for i in range(n - 2, -1, -1):
         backward[:, i] |= (backward[:, i + 1 :] & edges[:, i, i + 1 :]).any(1)
@@ -90,11 +90,11 @@ def prune_batch(
         >>> prune_batch(DenseBatch.from_data([cell])).ops.tolist()  # without node 1; -1 is padding
         [[0, 2, -1]]
     """
-    live = live_nodes(batch, to_output=to_output, inputs=inputs, outputs=outputs)
+    live = live_nodes(batch, to_output=to_output, inputs=inputs, outputs=outputs)  # [N, n]
     live[:, 0] = True
     if to_output:
         live[torch.arange(len(batch)), batch.num_nodes - 1] = True
-    edges = batch.adjacency * (live[:, :, None] & live[:, None, :])
+    edges = batch.adjacency * (live[:, :, None] & live[:, None, :])  # [N, n, n]
     ops = batch.ops.masked_fill(~live, -1)
     cut = DenseBatch(edges, ops, live.sum(1), batch.num_ops, batch.has_edge_ops)
     return cut.reordered(torch.argsort((~live).to(torch.uint8), dim=1, stable=True))

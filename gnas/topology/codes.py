@@ -69,7 +69,7 @@ def codes(num_partners: int, space: TopologySpace, k: int) -> Tensor:
         [[True, True, False], [True, False, True], [False, True, True]]
     """
     numbers = torch.arange(1, 2**num_partners)
-    rows = (numbers[:, None] >> torch.arange(num_partners)) & 1
+    rows = (numbers[:, None] >> torch.arange(num_partners)) & 1  # [2^M - 1, M]
     if space == "fixed":
         rows = rows[rows.sum(1) == k]
     return rows.bool()
@@ -215,14 +215,14 @@ class TopologyCodes:
 
         Bit m stands for intermediate node m.
         """
-        bits = torch.tensor([1 << (target - self.num_inputs) for _, target in self.edges])
+        bits = torch.tensor([1 << (target - self.num_inputs) for _, target in self.edges])  # [E]
         if self.mode == "input":  # all bits of one code are the same node
             return tuple(
                 bits[ids[0]].repeat(size)
                 for ids, size in zip(self.edge_ids, self.sizes, strict=True)
             )
         pairs = zip(self.edge_ids, self.codes, strict=True)
-        return tuple((own * bits[ids]).sum(1) for ids, own in pairs)
+        return tuple((own * bits[ids]).sum(1) for ids, own in pairs)  # [codes] each
 
     def is_valid(self, mask: Tensor) -> Tensor:
         """Whether every intermediate node has an input: see `is_valid`."""
@@ -237,7 +237,7 @@ class TopologyCodes:
         index = torch.as_tensor(choice)
         mask = torch.zeros(*index.shape[:-1], len(self.edges), dtype=torch.bool)
         for c, (ids, own) in enumerate(zip(self.edge_ids, self.codes, strict=True)):
-            mask[..., ids] = own[index[..., c]]
+            mask[..., ids] = own[index[..., c]]  # [..., M]
         return mask
 
     def choice(self, mask: Tensor) -> Tensor:
@@ -266,7 +266,7 @@ class TopologyCodes:
             step: Maps c and the next table's values [sets, codes of c] to table c, [sets].
             device: Device of the tables.
         """
-        covered = torch.arange(2**self.num_intermediate, device=device)
+        covered = torch.arange(2**self.num_intermediate, device=device)  # [sets]
         found = [last]
         for c in reversed(range(len(self.deciding_nodes))):
             after = covered[:, None] | self.covers[c].to(device)  # [sets, codes of c]
@@ -287,18 +287,18 @@ class TopologyCodes:
     @cached_property
     def _completions(self) -> list[Tensor]:
         """`tables` of the number of valid completions by the remaining deciding nodes."""
-        complete = torch.zeros(2**self.num_intermediate, dtype=torch.float64)
+        complete = torch.zeros(2**self.num_intermediate, dtype=torch.float64)  # [sets]
         complete[-1] = 1
         return self.tables(complete, lambda c, after: after.sum(1), "cpu")
 
     def _sample_part(self, uniform: Tensor) -> Tensor:
         """Choices [n, nodes], node by node, each code by its number of valid completions."""
-        covered = torch.zeros(len(uniform), dtype=torch.int64)
-        choice = torch.zeros(uniform.shape, dtype=torch.int64)
+        covered = torch.zeros(len(uniform), dtype=torch.int64)  # [n], bit sets
+        choice = torch.zeros(uniform.shape, dtype=torch.int64)  # [n, nodes]
         for c, cover in enumerate(self.covers):
             below = self._completions[c + 1][covered[:, None] | cover].cumsum(1)  # [n, codes of c]
             choice[:, c] = (below <= uniform[:, c, None] * below[:, -1:]).sum(1)
-            covered |= cover[choice[:, c]]
+            covered |= cover[choice[:, c]]  # [n]
         return choice
 
 
@@ -323,7 +323,7 @@ def enumerate_joint(
     sizes = codes.sizes
     stride = [prod(sizes[c + 1 :]) for c in range(len(sizes))]
     for start in range(0, codes.num_joint, chunk):
-        index = torch.arange(start, min(start + chunk, codes.num_joint))
+        index = torch.arange(start, min(start + chunk, codes.num_joint))  # [at most chunk]
         digits = [index // step % size for step, size in zip(stride, sizes, strict=True)]
         mask = codes.mask(torch.stack(digits, dim=1))  # [at most chunk, E]
         yield mask[codes.is_valid(mask)] if valid_only else mask

@@ -98,7 +98,7 @@ class TopologyDistribution(nn.Module):
         largest = torch.stack([logits.amax() for logits in self._split(self.logits)])[self.owner]
         with_edge = self.logits[:, None].masked_fill(~self.incidence, -torch.inf).amax(0)  # [E]
         behind = with_edge - largest  # log of the ratio in eq. 14, [E], at most 0
-        missing = torch.where(behind < 0, -torch.expm1(behind), torch.zeros_like(behind))
+        missing = torch.where(behind < 0, -torch.expm1(behind), torch.zeros_like(behind))  # [E]
         by_target = torch.split(
             missing, list(range(self.codes.num_inputs, self.codes.num_nodes - 1))
         )
@@ -106,16 +106,16 @@ class TopologyDistribution(nn.Module):
 
     def entropy(self) -> Tensor:
         """Mean over the choosing nodes of the entropy of p, in nats, scalar."""
-        logs = [logits.log_softmax(0) for logits in self._split(self.logits)]
+        logs = [logits.log_softmax(0) for logits in self._split(self.logits)]  # [codes] each
         return -torch.stack([(log.exp() * log).sum() for log in logs]).mean()
 
     def invalid_mass(self) -> Tensor:
         """Exact probability that an independent draw of all codes is invalid, scalar."""
-        incomplete = self.logits.new_ones(2**self.codes.num_intermediate)
+        incomplete = self.logits.new_ones(2**self.codes.num_intermediate)  # [sets]
         incomplete[-1] = 0
         if self.codes.mode == "input":
             return incomplete[-1]
-        p = self.probabilities()
+        p = self.probabilities()  # [codes] each
         tables = self.codes.tables(
             incomplete, lambda c, after: (after * p[c]).sum(1), self.logits.device
         )

@@ -165,22 +165,22 @@ class ArchParameters(nn.Module):
         return {cell: self._derive(cell) for cell in self.form.cells}
 
     def _derive(self, cell: str) -> DerivedCell:
-        weights = self.op_weights(cell)
+        weights = self.op_weights(cell)  # [E, O]
         ops, skip = weights.argmax(1).cpu(), self.form.ops.index(self.form.skip)
         if self.config.learns_topology:
             distribution = self.distribution(cell)
         elif not self.form.prunes:
-            none = self.relaxation.mean(self.alpha[cell])[:, -1]
+            none = self.relaxation.mean(self.alpha[cell])[:, -1]  # [E]
             return DerivedCell((weights.amax(1) > none).cpu(), ops, "argmax", skip)
         else:
             # As a distribution in which a set of edges weighs as much as its edges together:
             # its argmax are the k edges of the largest weights.
-            strength = weights.amax(1)
+            strength = weights.amax(1)  # [E]
             if self.config.edge_norm:
                 strength = strength * edge_normalisation(self.edge_logits[cell], self.targets)
             distribution = self._distribution().to(weights.device)
             distribution.logits.copy_(distribution.incidence.to(weights.dtype) @ strength)
-        argmax = distribution.argmax()
+        argmax = distribution.argmax()  # [E]
         valid = bool(distribution.codes.is_valid(argmax))
         return DerivedCell(
             argmax if valid else distribution.best_valid(),
@@ -217,7 +217,7 @@ class ArchParameters(nn.Module):
         """Entropies in nats, mass of invalid topologies and the regulariser, by name."""
         found: dict[str, float] = {}
         for cell in self.form.cells:
-            p = self.relaxation.mean(self.alpha[cell])
+            p = self.relaxation.mean(self.alpha[cell])  # [E, O]
             found[f"alpha_entropy_{cell}"] = float(-(p * p.log()).sum(1).mean())
             if self.config.learns_topology:
                 distribution = self.distribution(cell)

@@ -37,7 +37,7 @@ def alpha_eigenvalue(
     ICLR 2020, section 4.
     """
     inputs = bilevel.arch.alphas()
-    like = torch.cat([parameter.detach().flatten() for parameter in inputs])
+    like = torch.cat([parameter.detach().flatten() for parameter in inputs])  # [n]
     pieces, draw = micro_batches(batch, bilevel.config.accumulate), bilevel.new_draw()
     with bilevel.requires_grad_only(inputs), twice_differentiable(bilevel.supernet):
 
@@ -47,7 +47,7 @@ def alpha_eigenvalue(
         held = slope(*pieces[0]) if len(pieces) == 1 else None
 
         def product(vector: Tensor) -> Tensor:
-            total = torch.zeros_like(vector)
+            total = torch.zeros_like(vector)  # [n]
             for piece in pieces:
                 own = slope(*piece) if held is None else held
                 total += _flat_grad(own, inputs, vector, retain_graph=held is not None)

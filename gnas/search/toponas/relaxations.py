@@ -85,13 +85,13 @@ class GumbelSoftmax:
 
     def weights(self, alpha: Tensor, temperature: float) -> Tensor:
         """See `Relaxation`."""
-        logits = alpha.log_softmax(1)
+        logits = alpha.log_softmax(1)  # [E, O]
         if self.samples == 0:
             return ((logits + _gumbel(alpha)) / temperature).softmax(1)
         total = torch.zeros_like(alpha)
         for _ in range(self.samples):
-            soft = ((logits + _gumbel(alpha)) / temperature).softmax(1)
-            hard = F.one_hot(soft.argmax(1), alpha.size(1)).to(soft.dtype)
+            soft = ((logits + _gumbel(alpha)) / temperature).softmax(1)  # [E, O]
+            hard = F.one_hot(soft.argmax(1), alpha.size(1)).to(soft.dtype)  # [E, O]
             # exact zeros where nothing was sampled, and the gradient of the relaxed sample
             total = total + (hard + (soft - soft.detach()))
         return total / self.samples
@@ -116,13 +116,13 @@ class Dirichlet:
 
     def weights(self, alpha: Tensor, temperature: float) -> Tensor:
         """See `Relaxation`; the gradient is that of the implicit reparameterisation."""
-        concentration = self._concentration(alpha)
+        concentration = self._concentration(alpha)  # [E, O]
         drawn: Tensor = torch.distributions.Dirichlet(concentration.cpu()).rsample()
         return drawn.to(alpha.device)
 
     def mean(self, alpha: Tensor) -> Tensor:
         """See `Relaxation`."""
-        concentration = self._concentration(alpha)
+        concentration = self._concentration(alpha)  # [E, O]
         return concentration / concentration.sum(1, keepdim=True)
 
     def _concentration(self, alpha: Tensor) -> Tensor:
@@ -164,7 +164,7 @@ def edge_normalisation(logits: Tensor, targets: Tensor) -> Tensor:
     same = targets[:, None] == targets  # [E, E]
     # a constant shift of each node's logits changes nothing, and keeps exp from overflowing
     largest = logits.detach().expand(len(logits), -1).masked_fill(~same, -torch.inf).amax(1)
-    grown = (logits - largest).exp()
+    grown = (logits - largest).exp()  # [E]
     return grown / (same * grown).sum(1)
 
 

@@ -75,7 +75,7 @@ class NASBench201Supernet(nn.Module):
             UnsupportedError: see `gnas.fused.kernels_for`.
         """
         kernels = kernels_for(images, self.kernels)
-        x = self.stem(images.contiguous(memory_format=torch.channels_last))
+        x = self.stem(images.contiguous(memory_format=torch.channels_last))  # [B, channels, H, W]
         for layer in self.layers:
             if not isinstance(layer, MixedCell):
                 x = layer(x)
@@ -111,7 +111,7 @@ class MixedCell(nn.Module):
     def forward(self, x: Tensor, weights: MixedWeights, kernels: Kernels) -> Tensor:
         """[B, channels, H, W] -> the same shape."""
         factors = weights.ops * weights.edges[:, None]  # [E, O]
-        used = torch.ones_like(factors, dtype=torch.bool)
+        used = torch.ones_like(factors, dtype=torch.bool)  # [E, O]
         if not (factors.requires_grad and torch.is_grad_enabled()):
             used = factors != 0
         wanted = used.tolist()
@@ -119,7 +119,7 @@ class MixedCell(nn.Module):
         for j in range(1, NUM_NODES):
             rows = [row for row, (_, target) in enumerate(EDGES) if target == j]
             terms = [term for i, row in enumerate(rows) for term in leaving[i][row]]
-            kept = factors[rows][used[rows]]
+            kept = factors[rows][used[rows]]  # [terms]
             mixed = (
                 kernels.weighted_sum(kept, terms, fold=True)
                 if terms
@@ -138,7 +138,7 @@ class MixedCell(nn.Module):
         self, node: int, x: Tensor, wanted: Sequence[Sequence[bool]], kernels: Kernels
     ) -> dict[int, list[FeatureMap]]:
         """For every edge that leaves ``node``, the maps of its wanted operations, in order."""
-        x = x[:, : self.active]
+        x = x[:, : self.active]  # [B, active, H, W]
         own = [row for row, (source, _) in enumerate(EDGES) if source == node]
         places = [(row, op) for row in own for k, op in enumerate(OPS) if wanted[row][k]]
         rectified = F.relu(x)
@@ -165,7 +165,7 @@ def average_pool(x: Tensor) -> Tensor:
     for side in taps:
         side[0] -= 1
         side[-1] -= 1
-    out: Tensor = _BoxSum.apply(x) / (taps[0][:, None] * taps[1])
+    out: Tensor = _BoxSum.apply(x) / (taps[0][:, None] * taps[1])  # [B, C, H, W]
     return out
 
 
@@ -174,10 +174,10 @@ class _BoxSum(torch.autograd.Function):
 
     @staticmethod
     def forward(ctx: Any, x: Tensor) -> Tensor:
-        rows = x.clone()
+        rows = x.clone()  # [B, C, H, W], sums of three columns
         rows[:, :, :, 1:] += x[:, :, :, :-1]
         rows[:, :, :, :-1] += x[:, :, :, 1:]
-        out = rows.clone()
+        out = rows.clone()  # [B, C, H, W], of those sums over three rows
         out[:, :, 1:] += rows[:, :, :-1]
         out[:, :, :-1] += rows[:, :, 1:]
         return out

@@ -74,7 +74,7 @@ class SuperCell(nn.Module):
         self, before: Tensor, x: Tensor, weights: MixedWeights, kernels: Kernels
     ) -> Tensor:
         """[B, c_before, H', W'], [B, c_in, H, W] -> [B, (num_nodes - 3) * channels, h, w]."""
-        nodes = [self.preprocess0(before), self.preprocess1(x)]
+        nodes = [self.preprocess0(before), self.preprocess1(x)]  # [B, channels, H, W] each
         factors = weights.ops * weights.edges[:, None]  # [E, 7]
         leaving: list[list[list[FeatureMap]]] = []  # [source][edge of the source][primitive]
         for source in self.sources:
@@ -82,7 +82,7 @@ class SuperCell(nn.Module):
                 nodes.append(self._node(nodes, leaving, factors, weights.edges, kernels))
             leaving.append(source(nodes[len(leaving)][:, : self.active], kernels))
         nodes.append(self._node(nodes, leaving, factors, weights.edges, kernels))
-        return torch.cat(nodes[2:], 1)
+        return torch.cat(nodes[2:], 1)  # [B, (num_nodes - 3) * channels, h, w]
 
     def _node(
         self,
@@ -94,7 +94,7 @@ class SuperCell(nn.Module):
     ) -> Tensor:
         """The next intermediate node, from all nodes before it."""
         j = len(nodes)
-        rows = [row for row, (_, target) in enumerate(self.edges) if target == j]
+        rows = [row for row, (_, target) in enumerate(self.edges) if target == j]  # edges into j
         terms = [term for i in range(j) for term in leaving[i][j - max(i + 1, 2)]]
         mixed = kernels.weighted_sum(factors[rows[0] : rows[-1] + 1].flatten(), terms)
         if self.partial == 1:
@@ -135,7 +135,7 @@ class EdgeSource(nn.Module):
 
     def forward(self, x: Tensor, kernels: Kernels) -> list[list[FeatureMap]]:
         """[B, C, H, W] -> for every edge, the feature map of every primitive."""
-        highest, average = kernels.pools(x, self.stride)
+        highest, average = kernels.pools(x, self.stride)  # [B, C, h, w] each
         skips = [FeatureMap(skip(x)) for skip in self.skip] or [FeatureMap(x)] * self.num_edges
         found: dict[str, list[FeatureMap]] = {
             "max_pool_3x3": [highest] * self.num_edges,
@@ -148,7 +148,7 @@ class EdgeSource(nn.Module):
                 Block(weight.depthwise, weight.pointwise, self.stride if k == 0 else 1, dilation)
                 for k, weight in enumerate(weights)
             ]
-            found[name] = kernels.separable(x, blocks)
+            found[name] = kernels.separable(x, blocks)  # J times [B, C, h, w]
         return [[found[name][edge] for name in PRIMITIVES] for edge in range(self.num_edges)]
 
 

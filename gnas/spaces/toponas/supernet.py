@@ -75,7 +75,7 @@ class Supernet(nn.Module):
         """
         kernels = kernels_for(images, self.kernels)
         images = images.contiguous(memory_format=torch.channels_last)
-        before = x = self.stem[0](images)
+        before = x = self.stem[0](images)  # [B, c, H, W]
         for part in self.stem[1:]:
             before, x = x, part(x)
         for cell in self.cells:
@@ -84,7 +84,7 @@ class Supernet(nn.Module):
                 out = checkpoint(cell, before, x, weights, kernels, use_reentrant=False)
             else:
                 out = cell(before, x, weights, kernels)
-            before, x = x, out
+            before, x = x, out  # [B, (num_nodes - 3) * channels, h, w]
         logits: Tensor = self.classifier(x.mean((2, 3)))
         return logits
 
