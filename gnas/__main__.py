@@ -2,7 +2,7 @@
 
 
 def main() -> None:
-    """Runs `gnas.cli.main`; Ctrl-C while that is imported ends with its exit code."""
+    """Run `gnas.cli.main`; Ctrl-C while that is imported ends with its exit code."""
     try:
         from gnas.cli import main as run
 

@@ -334,7 +334,7 @@ class _State:
 
 
 class RunLog:
-    """Tells loggers what a run writes into its folder.
+    """Relay of what a run writes into its folder to its loggers.
 
     Args:
         folder: The run's; None tells nothing.

@@ -35,7 +35,7 @@ def printable(text: str) -> str:
 
 
 class PrintableFormatter(logging.Formatter):
-    """Formats log records for a terminal: ``warning: text``, plain ``text`` below warnings."""
+    """Formatter for a terminal: ``warning: text``, and plain ``text`` below warnings."""
 
     def format(self, record: logging.LogRecord) -> str:
         """See `logging.Formatter.format`."""

@@ -172,7 +172,7 @@ def run_fits(
 
 
 class _Fit:
-    """Fits one predictor on one draw and computes its metrics.
+    """Fit of one predictor on one draw, and its metrics.
 
     Args:
         task: The cells.

@@ -54,7 +54,7 @@ _LINE_END = re.compile(r"\s*\n\s*")
 
 
 class Commands(TyperGroup):
-    """Turns what a command raises into one line on stderr and an exit code."""
+    """Commands whose errors become one line on stderr and an exit code."""
 
     def parse_args(self, ctx: Any, args: list[str]) -> list[str]:
         """Let ``--debug`` and ``--verbose`` stand anywhere before a ``--``."""

@@ -294,7 +294,7 @@ def write_json(path: str | Path, value: object) -> None:
 
 
 class _Handler(logging.Handler):
-    """Writes records to today's stderr, so that a running progress bar stays below them."""
+    """Handler that writes to today's stderr, so that a running progress bar stays below."""
 
     def emit(self, record: logging.LogRecord) -> None:
         """See `logging.Handler.emit`."""

@@ -127,7 +127,7 @@ def check_table(path: Path, *, columns: Iterable[str] = (), space: str | None = 
 
 
 def _recorded_facts(metadata: dict[bytes, bytes] | None) -> dict[str, Any]:
-    """What a file of gnas says of its table; empty for other files, and for damaged ones."""
+    """Facts that a file of gnas has of its table; empty for others, and for damaged ones."""
     try:
         facts = json.loads((metadata or {})[b"gnas"])
     except (KeyError, ValueError, RecursionError):

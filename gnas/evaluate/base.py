@@ -22,7 +22,7 @@ COUNTED = ("macs", "num_params")
 
 
 class Evaluator(ABC):
-    """Measures architectures.
+    """Base class of evaluators, which measure architectures.
 
     `gnas.search.run_search` calls `open` once in every process that evaluates, then `evaluate`
     for each architecture that was asked for, and `count` for as many as a searcher considers.
@@ -52,7 +52,7 @@ class Evaluator(ABC):
 
     @abstractmethod
     def evaluate(self, graph: Data, *, seed: int) -> Measures:
-        """Measures one architecture.
+        """Measure one architecture.
 
         Args:
             graph: The architecture.

@@ -37,7 +37,7 @@ def efficiency_score(val_acc: float, macs: float, lambda_: float = 0.1) -> float
 
 
 class EfficiencyEvaluator(Evaluator):
-    """Adds the measure ``score``, the efficiency score, to those of another evaluator.
+    """Another evaluator with one more measure, ``score``: the efficiency score.
 
     Args:
         evaluator: Gives ``val_acc`` and counts ``macs``: a `TrainingEvaluator`, or a

@@ -20,7 +20,7 @@ Worth = Callable[..., float | Mapping[str, float]]
 
 
 class FunctionEvaluator(Evaluator):
-    """Calls ``worth(graph, *, seed) -> float | Mapping[str, float]``.
+    """Measures by a function ``worth(graph, *, seed) -> float | Mapping[str, float]``.
 
     A single number is the measure ``score``, of which more is better. Whatever exception the
     function raises, the architecture is recorded as failed for that reason.

@@ -21,7 +21,7 @@ from gnas.user_code import Source
 
 @dataclass(frozen=True)
 class EvaluationJob(Job):
-    """Evaluates architectures of a space.
+    """Job that evaluates architectures of a space.
 
     Its facts are all that a measure depends on, so that searches which measure alike may share a
     study: what one of them had evaluated, the others find there.

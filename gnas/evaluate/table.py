@@ -28,7 +28,7 @@ DESCRIBED = 20_000
 
 
 class TableEvaluator(Evaluator):
-    """Looks measures up in a table; architectures that are the same network have the same.
+    """Measures that a table has; architectures that are the same network have the same.
 
     A searcher asks for every different network once (`gnas.search.Searcher.key`), so no network
     is paid for twice: the measures of rows that are one network, drawn differently, are the means

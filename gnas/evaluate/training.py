@@ -36,7 +36,7 @@ WARM_UPS, REPEATS = 3, 20
 
 
 class TrainingEvaluator(Evaluator):
-    """Trains each architecture's network for a few epochs, the same for all.
+    """Measures by a short training of the architecture's network, the same for all.
 
     ``macs`` and ``num_params`` are counted on the network, without training; ``latency_ms`` is the
     median time of one image through the untrained network on one core of the machine that

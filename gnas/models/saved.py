@@ -92,7 +92,7 @@ class NetworkMetadata:
 
 
 def save_network(folder: Path, network: nn.Module, facts: NetworkMetadata) -> None:
-    """Writes ``model.safetensors`` and ``config.json``, each whole or not at all.
+    """Write ``model.safetensors`` and ``config.json``, each whole or not at all.
 
     Args:
         folder: Made if need be; files of the same names are replaced.
@@ -331,7 +331,7 @@ def _misfit(network: nn.Module, tensors: Mapping[str, Tensor]) -> str | None:
 
 
 def _refuse_pickles(path: Path, weights: Path) -> None:
-    """Raises what must be said before a file that is missing or a pickle is opened.
+    """Raise what must be said before a file that is missing or a pickle is opened.
 
     Raises:
         MissingDataError: there are no weights.

@@ -29,12 +29,12 @@ SMALL_FIT = 2000
 
 
 class Predictor(RegressorMixin, BaseEstimator, ABC):  # type: ignore[misc]  # untyped
-    """Learns from scored architectures to order others; a higher score is better.
+    """Base class of predictors, which learn from scored architectures to order others.
 
-    Users call `fit` and `predict`. Experiments that fit often on parts of one table call
-    ``features`` once and then `fit_features` and `predict_features`. Every predictor learns the
-    scores' ranks (`gnas.predictors.targets.NormalScores`), so its predictions are meant for
-    ordering.
+    A higher score is better. Users call `fit` and `predict`. Experiments that fit often on parts
+    of one table call ``features`` once and then `fit_features` and `predict_features`. Every
+    predictor learns the scores' ranks (`gnas.predictors.targets.NormalScores`), so its predictions
+    are meant for ordering.
 
     Predictors are scikit-learn estimators of architectures: `sklearn.base.clone`,
     `sklearn.model_selection.cross_val_score` and grid searches work on a list of graphs.
@@ -290,7 +290,7 @@ class Predictor(RegressorMixin, BaseEstimator, ABC):  # type: ignore[misc]  # un
 
 
 class ColumnScale:
-    """Standardises columns by the mean and deviation of the rows it was made from.
+    """Standardisation of columns by the mean and deviation of the rows it was made from.
 
     Columns that never change there are left out.
     """

@@ -25,7 +25,7 @@ from gnas.user_code import Source, described
 
 
 class PredictorFactory(Protocol):
-    """Makes an unfitted predictor for the architectures of a space.
+    """Maker of unfitted predictors for the architectures of a space.
 
     Example:
         >>> from gnas.spaces import NASBench201

@@ -141,7 +141,7 @@ def load_predictor(
 
 
 class _Writer:
-    """Makes JSON of what predictors are made with, and collects the weights of encoders."""
+    """Writer of what predictors are made with as JSON, and of the weights of encoders."""
 
     def __init__(self) -> None:
         self.tensors: dict[str, Tensor] = {}
@@ -191,7 +191,7 @@ class _Writer:
 
 
 class _Reader:
-    """Makes predictors of what `_Writer` wrote.
+    """Reader of what `_Writer` wrote.
 
     Args:
         tensors: Tensors of the file.

@@ -42,7 +42,7 @@ def save_trained(
     images: TrainTestImages,
     result: Mapping[str, Any],
 ) -> None:
-    """Writes ``model.safetensors``, ``config.json`` and ``README.md``.
+    """Write ``model.safetensors``, ``config.json`` and ``README.md``.
 
     Args:
         folder: Made if need be; "best" says that the weights are those of the best epoch.

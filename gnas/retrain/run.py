@@ -48,7 +48,7 @@ def run_retrain(
     report: Callable[[str, Progress], None] = lambda name, progress: None,
     loggers: Sequence[RunLogger] = (),
 ) -> dict[str, Any]:
-    """Trains what ``plan`` says; with ``out`` in a run folder, each training in one of its own.
+    """Run the trainings of a plan; with ``out`` in a run folder, each in one of its own.
 
     Args:
         plan: What, how, and on which images.
@@ -129,7 +129,7 @@ def _run(
 
 
 def _try_networks(plan: RetrainPlan, images: TrainTestImages) -> None:
-    """Builds each network and shows it two images, before anything is written.
+    """Build each network and show it two images, before anything is written.
 
     Raises:
         ConfigError: a network does not fit into memory, or not on images of this size.
@@ -159,7 +159,7 @@ def _try_networks(plan: RetrainPlan, images: TrainTestImages) -> None:
 
 
 def _check_width(space: Space, graph: Data, size: NetworkConfig) -> None:
-    """Checks that a wide network is not absurdly large, by a narrow one: before it takes memory.
+    """Check that a wide network is not absurdly large, by a narrow one: before it takes memory.
 
     Raises:
         ConfigError: it would have more than `MAX_PARAMS` parameters.
@@ -231,7 +231,7 @@ def _one(
 
 
 def _note_epochs(folder: Path, plan: RetrainPlan, *, data: dict[str, Any], device: str) -> None:
-    """Writes the plan of a resumed run anew if its epochs were raised."""
+    """Write the plan of a resumed run anew if its epochs were raised."""
     if planned(folder).config.epochs < plan.config.epochs:
         write_config(folder, _asked(plan), data=data, device=device)
 

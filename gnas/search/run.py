@@ -343,7 +343,7 @@ class _Queue(Protocol):
     """Executor of evaluations, in the order of their numbers or otherwise."""
 
     def put(self, candidates: Sequence[Mapping[str, Any]]) -> None:
-        """Has architectures evaluated, sooner or later."""
+        """Have architectures evaluated, sooner or later."""
         ...
 
     def get(self, candidate: Mapping[str, Any]) -> Found:
@@ -553,7 +553,7 @@ class _Lines:
 
 
 class _Here:
-    """Evaluates in this process."""
+    """Evaluation in this process."""
 
     def __init__(self, evaluate: Evaluate) -> None:
         self._evaluate = evaluate
@@ -576,7 +576,7 @@ def _here(job: EvaluationJob) -> Iterator[_Here]:
 
 
 class _Elsewhere:
-    """Has workers evaluate, by a study."""
+    """Evaluation by workers, through a study."""
 
     def __init__(self, study: CandidateStudy, wait: Wait) -> None:
         self._study, self._wait = study, wait

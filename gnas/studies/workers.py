@@ -35,7 +35,7 @@ Report = Callable[[StudyProgress], None]
 
 
 class Wait(Protocol):
-    """Waits for candidates; see `local_workers`."""
+    """A function that waits for candidates; see `local_workers`."""
 
     def __call__(self, report: Report, until: Callable[[], bool] = ...) -> None:
         """See `local_workers`."""
@@ -77,7 +77,7 @@ def work(
 
 
 class Worker:
-    """Evaluates candidates in this process and sends heartbeats."""
+    """Worker that evaluates candidates in this process and sends heartbeats."""
 
     def __init__(
         self, study: CandidateStudy, report: Callable[[str], None] = lambda line: None

@@ -36,7 +36,7 @@ class Checkpoints:
         """Steps of the whole checkpoints that this process wrote or read, the newest last."""
 
     def save(self, step: int, tensors: Mapping[str, Tensor], record: Mapping[str, Any]) -> None:
-        """Writes a checkpoint, and removes all but it and the good one before.
+        """Write a checkpoint, and remove all but it and the good one before.
 
         Args:
             step: Its number.

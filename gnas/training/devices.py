@@ -54,7 +54,7 @@ def device_name(device: str) -> str:
 
 @contextmanager
 def one_thread() -> Iterator[None]:
-    """Computes on one thread inside: BLAS, OpenMP and torch.
+    """Compute on one thread inside: BLAS, OpenMP and torch.
 
     Small work gains little from more, and loses much where another process wants the cores:
     threads that wait for each other in a loop then cost several times as much as one.
@@ -69,7 +69,7 @@ def one_thread() -> Iterator[None]:
 
 
 def use_threads(count: int | None) -> None:
-    """Has this process compute on so many threads; None leaves what torch chose.
+    """Have this process compute on so many threads; None leaves what torch chose.
 
     Raises:
         ConfigError: the count is not in [1, `MAX_THREADS`].
@@ -100,7 +100,7 @@ def suited_threads(batch_size: int, channels: int, image_size: int) -> int | Non
 
 @contextmanager
 def oom_hint(advice: str) -> Iterator[None]:
-    """Turns running out of memory into an error that says which setting to change.
+    """Turn running out of memory into an error that says which setting to change.
 
     Raises:
         ConfigError: "out of memory: " and ``advice``.

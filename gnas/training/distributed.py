@@ -53,13 +53,13 @@ class DistributedContext:
         return tensor
 
     def broadcast(self, tensors: Sequence[Tensor]) -> None:
-        """Gives every process the main one's values, in place."""
+        """Give every process the main one's values, in place."""
         if self.size > 1:
             for tensor in tensors:
                 dist.broadcast(tensor.detach(), src=0)
 
     def check_identical(self, tensors: Sequence[Tensor], what: str) -> None:
-        """Checks that every process has the same bits.
+        """Check that every process has the same bits.
 
         Raises:
             GnasError: on every process, if one of them differs.
@@ -84,7 +84,7 @@ SINGLE_PROCESS = DistributedContext()
 
 @contextmanager
 def init_distributed(device: str) -> Iterator[tuple[DistributedContext, str]]:
-    """Joins the processes that torchrun started, and leaves them at the end.
+    """Join the processes that torchrun started, and leave them at the end.
 
     Without torchrun this is one process alone.
 

@@ -41,7 +41,7 @@ def run_epochs(
     report: Callable[[Progress], None] = lambda progress: None,
     report_every: int = 1,
 ) -> None:
-    """Steps until all epochs are done, from wherever ``state`` or its record is.
+    """Step until all epochs are done, from wherever ``state`` or its record is.
 
     Args:
         state: Counts the steps, and is written to the record.

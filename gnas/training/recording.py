@@ -46,7 +46,7 @@ State = TypeVar("State", bound=TrainState)
 
 
 def _check_record(record: dict[str, Any]) -> None:
-    """Raises KeyError, TypeError or ValueError if a checkpoint's record lacks what a run's has."""
+    """Raise KeyError, TypeError or ValueError if a checkpoint's record lacks what a run's has."""
     if type(record["processes"]) is not int:
         raise ValueError("processes must be a whole number")
     if not all(isinstance(value, dict | None) for value in record["facts"].values()):
@@ -94,7 +94,7 @@ class RunRecord(Generic[State]):
             )
 
     def restore(self, state: State) -> None:
-        """Puts ``state`` where the newest whole checkpoint is.
+        """Put ``state`` where the newest whole checkpoint is.
 
         Raises:
             MissingDataError: there is none.
@@ -126,7 +126,7 @@ class RunRecord(Generic[State]):
         self._saved_step = state.step
 
     def start(self, state: State) -> None:
-        """Brings the files to where ``state`` is; a killed run may have written more.
+        """Bring the files to where ``state`` is; a killed run may have written more.
 
         From here to `close` the folder is this process' own.
 
@@ -151,7 +151,7 @@ class RunRecord(Generic[State]):
         self._log.update()
 
     def epoch(self, state: State) -> None:
-        """Adds the epoch that just ended; DataError if the disk is full."""
+        """Add the epoch that just ended; DataError if the disk is full."""
         try:
             self._add(state.epochs[-1])
         except OSError as error:
@@ -172,7 +172,7 @@ class RunRecord(Generic[State]):
                     self._writer.add_text(name, value, metrics["epoch"])
 
     def save(self, state: State, *, if_due: bool = False) -> None:
-        """Writes a checkpoint; with ``if_due`` only if the last one is old enough."""
+        """Write a checkpoint; with ``if_due`` only if the last one is old enough."""
         if state.step == self._saved_step:
             return
         if if_due and time.monotonic() - self._saved_at < self._every_s:
@@ -182,7 +182,7 @@ class RunRecord(Generic[State]):
         self._saved_at, self._saved_step = time.monotonic(), state.step
 
     def close(self) -> None:
-        """Ends the event file and gives the folder away."""
+        """End the event file and give the folder away."""
         with self._owned:
             if self._writer is not None:
                 self._writer.close()
@@ -215,19 +215,19 @@ class EventFile:
             self._write(step=purge_step, session_log=SessionLog(status=SessionLog.START))
 
     def add_scalar(self, name: str, value: float, step: int) -> None:
-        """Adds a number."""
+        """Add a number."""
         from torch.utils.tensorboard.summary import scalar
 
         self._write(step=step, summary=scalar(name, value))  # type: ignore[no-untyped-call]
 
     def add_text(self, name: str, value: str, step: int) -> None:
-        """Adds a text."""
+        """Add a text."""
         from torch.utils.tensorboard.summary import text
 
         self._write(step=step, summary=text(name, value))  # type: ignore[no-untyped-call]
 
     def close(self) -> None:
-        """Ends the file."""
+        """End the file."""
         self._file.close()
 
     def _write(self, **fields: Any) -> None:

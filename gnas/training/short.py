@@ -74,7 +74,7 @@ def train_proxy(
 def _fit(
     network: nn.Module, train: tuple[Tensor, Tensor], recipe: ProxyRecipe, seed: int
 ) -> float:
-    """Runs the recipe; returns the mean loss of the last epoch."""
+    """Run the recipe; return the mean loss of the last epoch."""
     x, y = train
     sizes = batch_sizes(len(y), recipe.batch_size)
     steps = recipe.epochs * len(sizes)
@@ -117,7 +117,7 @@ def _augment(x: Tensor, recipe: ProxyRecipe, generator: torch.Generator) -> Tens
 def _recalibrate(
     network: nn.Module, x: Tensor, recipe: ProxyRecipe, generator: torch.Generator
 ) -> None:
-    """Replaces the running batch-norm statistics by plain means over a few batches."""
+    """Replace the running batch-norm statistics by plain means over a few batches."""
     if recipe.recalibrate == 0:
         return
     norms = [m for m in network.modules() if isinstance(m, nn.BatchNorm2d)]

@@ -105,7 +105,7 @@ class TrainState:
         }
 
     def load(self, tensors: Mapping[str, Tensor], record: Mapping[str, Any]) -> None:
-        """Takes everything from a checkpoint.
+        """Take everything from a checkpoint.
 
         Raises:
             DataError: the checkpoint is of another network.

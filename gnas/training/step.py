@@ -61,7 +61,7 @@ def optimizer_step(
     clip_norm: float = math.inf,
     scheduler: LRScheduler | None = None,
 ) -> None:
-    """Updates parameters by their gradients, which are dropped afterwards.
+    """Update parameters by their gradients, which are dropped afterwards.
 
     Args:
         optimizers: Optimisers of different parameters.

@@ -28,7 +28,7 @@ FINAL = "final"
 
 
 class NasgemSearch(Searcher):
-    """Evaluates random cells, then the best predicted of a pool, at an evaluator's longer stage.
+    """Random cells, then the best predicted of a pool at an evaluator's longer stage.
 
     The ``num_initial`` random cells follow from the seed and need no result, so all may be
     evaluated at once; the best predicted ones need all of theirs. These are asked for even if they

@@ -65,11 +65,11 @@ class Scored:
 
 
 class Searcher(ABC):
-    """Chooses the next architecture to score; a higher score is better.
+    """Base class of searchers, which choose the next architecture to score.
 
-    The search loop calls `ask` and, when the score is known, `tell`. Several architectures may be
-    asked for before the first is told, and any architecture of the space may be told, asked for or
-    not. Functionally equal architectures are never asked for twice.
+    A higher score is better. The search loop calls `ask` and, when the score is known, `tell`.
+    Several architectures may be asked for before the first is told, and any architecture of the
+    space may be told, asked for or not. Functionally equal architectures are asked for once only.
 
     The state is what was told, in that order, and what was asked for and not told yet; the
     randomness of an `ask` depends on the seed and on how many came before. So `restore` can put a

@@ -58,7 +58,7 @@ def check_recorded(attributes: Mapping[str, Any], space: Space, where: str) -> N
 
 
 class StudyHistory:
-    """Reads the trials of one study; finished trials are parsed once.
+    """The trials of one study; finished ones are parsed once.
 
     Finished trials count in the order of their completion (then of their numbers). Those that
     failed or were pruned, or whose value is infinite, are dropped; all others are pending.

@@ -11,7 +11,7 @@ from gnas.spaces.base import Space
 
 
 class ListedSearch(Searcher):
-    """Asks for given architectures in their order; none needs the result of another.
+    """Given architectures in their order; none needs the result of another.
 
     Args:
         space: Theirs.

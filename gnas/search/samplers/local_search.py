@@ -25,7 +25,7 @@ class _Neighbours:
 
 
 class LocalSearch(Searcher):
-    """Climbs from the best of ``starts`` random architectures to a local optimum, and again.
+    """Local search: climbs from the best of ``starts`` random architectures, again and again.
 
     The neighbours of the best architecture of a climb are asked for in random order; one that is
     better becomes the best at once (the paper's "query until lower" variant, which it recommends

@@ -82,7 +82,7 @@ class _Ranking:
 
 
 class PredictorSearch(Searcher):
-    """Takes what a predictor, fitted on all scores so far, likes best in a pool.
+    """Search by a predictor, fitted on all scores so far: what it likes best in a pool.
 
     The first ``num_initial`` architectures are random. From then on the predictor is fitted anew
     after every ``refit_every`` scores. Its pool is made of random architectures, the same all

@@ -9,7 +9,7 @@ from gnas.search.samplers.base import Searcher
 
 
 class RandomSearch(Searcher):
-    """Draws from the space's own distribution, without repeats.
+    """Random search: draws from the space's own distribution, without repeats.
 
     Args:
         space: See `Searcher`.

@@ -73,7 +73,7 @@ def suggest_architecture(trial: optuna.trial.BaseTrial, space: Space) -> Data:
 
 
 class ArchitectureSampler(BaseSampler):
-    """Lets a searcher choose the architecture of every trial of a study.
+    """Optuna sampler that lets a searcher choose the architecture of every trial.
 
     When the objective calls `suggest_architecture`, the searcher is restored from the study's
     finished trials and asked for an architecture, which is written as text to the trial's user

@@ -204,7 +204,7 @@ class ArchParameters(nn.Module):
 
     @torch.no_grad()
     def restore(self, snapshot: Mapping[str, Tensor]) -> None:
-        """Takes the variables of a `snapshot`."""
+        """Take the variables of a `snapshot`."""
         for cell in self.form.cells:
             self.alpha[cell].copy_(snapshot[f"alpha.{cell}"])
             if self.config.edge_norm:

@@ -63,7 +63,7 @@ class StepMetrics:
 
 
 class BilevelOptimizer:
-    """Learns w, alpha and beta from one batch of each stream at a time.
+    """The updates of w, alpha and beta from one batch of each stream at a time.
 
     Args:
         supernet: Network with weights w, called with images and `ArchParameters.mixed_weights`.

@@ -174,7 +174,7 @@ def _preset(dataset: SearchDataset, space: str, size: str | None) -> ToponasConf
 
 
 def check_recipe(plan: ToponasPlan, selection: Selection) -> None:
-    """Checks that the trainings of a protocol can be begun, before searches of hours.
+    """Check that the trainings of a protocol can be begun, before searches of hours.
 
     Args:
         plan: How the first seed searches, in which images.

@@ -102,7 +102,7 @@ def run_search(
     figures: Callable[[SupernetSearchResult], Mapping[str, SavableFigure]] | None = None,
     loggers: Sequence[RunLogger] = (),
 ) -> ToponasResult:
-    """Searches by ``plan``; with ``out`` in a run folder.
+    """Search by ``plan``; with ``out`` in a run folder.
 
     Args:
         plan: How, and in which images.

@@ -100,7 +100,7 @@ def select(
     report: Callable[[str], None] = lambda text: None,
     loggers: Sequence[RunLogger] = (),
 ) -> SelectionResult:
-    """Searches several times, keeps the cell that validates best, and trains it anew.
+    """Search several times, keep the cell that validates best, and train it anew.
 
     Every search and training has a folder of its own in ``out`` and is resumable; so is the whole.
 

@@ -66,7 +66,7 @@ def read_tfrecord_table(path: Path, *, progress: ProgressCallback | None = None)
 
 
 class _Collector:
-    """Gathers records row by row: a row a cell, an array for every budget and run."""
+    """Records gathered row by row: a row a cell, an array for every budget and run."""
 
     def __init__(self, path: Path) -> None:
         self.path = path

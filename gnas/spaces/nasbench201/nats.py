@@ -121,7 +121,7 @@ def load_plain_pickle(path: Path) -> Any:
 
 
 class _Dtype:
-    """Stands for ``numpy.dtype`` in a pickle: only little-endian numbers."""
+    """Stand-in for ``numpy.dtype`` in a pickle: only little-endian numbers."""
 
     def __init__(self, code: str, *_: object) -> None:
         if not isinstance(code, str) or not re.fullmatch(r"[fiu][1248]", code):
@@ -139,7 +139,7 @@ def _scalar(dtype: _Dtype, content: bytes) -> float | int:
 
 
 class _PlainUnpickler(pickle.Unpickler):
-    """Knows an ordered dictionary and numpy's numbers; refuses every other class or function."""
+    """Unpickler of ordered dictionaries and numpy's numbers; refuses all else."""
 
     _allowed: Mapping[tuple[str, str], Callable[..., object]] = {
         ("collections", "OrderedDict"): OrderedDict,
