@@ -8,8 +8,12 @@ from pathlib import Path
 import numpy as np
 import pytest
 
+from tests import commands
+
 # A shell that starts the tests in the background has them ignore Ctrl-C, and what they start too.
 signal.signal(signal.SIGINT, signal.default_int_handler)
+
+commands.install()
 
 ROOT = Path(__file__).resolve().parents[1]
 

@@ -5,13 +5,14 @@ from __future__ import annotations
 import json
 import resource
 import signal
-import subprocess
 import sys
 from collections.abc import Callable
+from functools import partial
 from pathlib import Path
 
 import pytest
 
+from tests import commands
 from tests.test_kills import CELL, GNAS
 
 RECORD = """
@@ -47,17 +48,17 @@ finally:
 
 def full_after(count: int) -> Callable[[], None]:
     """No file of the process grows beyond this many bytes, as on a disk that is full."""
+    return partial(_limit, count)
 
-    def limit() -> None:
-        signal.signal(signal.SIGXFSZ, signal.SIG_IGN)
-        resource.setrlimit(resource.RLIMIT_FSIZE, (count, count))
 
-    return limit
+def _limit(count: int) -> None:
+    signal.signal(signal.SIGXFSZ, signal.SIG_IGN)
+    resource.setrlimit(resource.RLIMIT_FSIZE, (count, count))
 
 
 def failed(command: list[str], where: Path, count: int) -> str:
     """What a command says that must fail for lack of room."""
-    done = subprocess.run(
+    done = commands.run(
         command, cwd=where, preexec_fn=full_after(count), capture_output=True, text=True,
         timeout=240, check=False,
     )  # fmt: skip
@@ -83,7 +84,7 @@ def test_retrain(tmp_path: Path, count: int) -> None:
 def test_records(tmp_path: Path) -> None:
     """The lines and TensorBoard's events, which grow beside the whole files."""
     command = [sys.executable, "-c", RECORD, str(tmp_path / "run")]
-    done = subprocess.run(
+    done = commands.run(
         command, preexec_fn=full_after(12_000), capture_output=True, text=True, timeout=120,
         check=False,
     )  # fmt: skip
@@ -98,5 +99,5 @@ def test_bench_search(tmp_path: Path) -> None:
     command += ["3", "--searchers", "random", "--budget", "100", "--out", "run"]
     assert "File too large" in failed(command, tmp_path, 1000)
     assert not leftovers(tmp_path)
-    done = subprocess.run([*command, "--json", "-"], cwd=tmp_path, capture_output=True, check=True)
+    done = commands.run([*command, "--json", "-"], cwd=tmp_path, capture_output=True, check=True)
     assert len(json.loads(done.stdout)["rows"]) == 1

@@ -14,6 +14,8 @@ from typing import Any
 
 import pytest
 
+from tests import commands
+
 GNAS = (sys.executable, "-m", "gnas")
 CELL = "|nor_conv_3x3~0|+|none~0|none~1|+|none~0|none~1|skip_connect~2|"
 DEADLINE_S = 120.0
@@ -50,7 +52,7 @@ def wait_for(is_so: Callable[[], bool], seconds: float = DEADLINE_S) -> None:
 
 def started(arguments: Sequence[str], where: Path) -> subprocess.Popen[str]:
     environment = {**os.environ, "PYTHONPATH": str(Path(__file__).resolve().parents[1])}
-    return subprocess.Popen(
+    return commands.Popen(
         [*GNAS, *arguments], cwd=where, env=environment, text=True,
         stdout=subprocess.PIPE, stderr=subprocess.PIPE,
     )  # fmt: skip
@@ -81,7 +83,7 @@ def test_searches_end_with_their_command(tmp_path: Path) -> None:
             return {pid for below in children(process.pid) for pid in children(below)}
 
         wait_for(lambda: len(searching()) == 2)
-        time.sleep(2)
+        time.sleep(0.5)
         below, working = children(process.pid), searching()
         assert process.poll() is None and all(map(alive, working))
         process.send_signal(signal.SIGKILL)
@@ -90,7 +92,7 @@ def test_searches_end_with_their_command(tmp_path: Path) -> None:
 
 
 def test_bench_search(tmp_path: Path) -> None:
-    command = [*BENCH, "--searchers", "random,evolution", "--seeds", "30", "--budget", "60"]
+    command = [*BENCH, "--searchers", "random,evolution", "--seeds", "6", "--budget", "60"]
     file = tmp_path / "a" / "searches.jsonl"
     with started([*command, "--out", "a"], tmp_path) as process:
         wait_for(lambda: file.exists() and file.read_text().count("\n") > 1)

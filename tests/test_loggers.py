@@ -30,6 +30,7 @@ from gnas.loggers import (
 )
 from gnas.search import run_search
 from gnas.spaces import NASBench201
+from tests import commands
 from tests.retrain.conftest import GENOTYPE
 
 pytestmark = pytest.mark.filterwarnings(  # MLflow's use of SQLAlchemy 2.1
@@ -293,7 +294,7 @@ def test_a_killed_search_leaves_no_step_twice(tmp_path: Path, offline: str) -> N
         "loggers=make_loggers(['wandb', 'mlflow']), resume=len(sys.argv) > 1, settings={})"
     )
     environment = {**os.environ, "PYTHONPATH": os.pathsep.join([*sys.path, str(tmp_path)])}
-    killed = subprocess.run(
+    killed = commands.run(
         [sys.executable, "-c", child], cwd=tmp_path, env={**environment, "KILL": "1"}, check=False
     )
     assert killed.returncode == -9 and len(lines_of(tmp_path / "run")) == 12
@@ -303,7 +304,7 @@ def test_a_killed_search_leaves_no_step_twice(tmp_path: Path, offline: str) -> N
     assert states["mlflow"]["logged"] == states["wandb"]["logged"]
     states["mlflow"]["logged"] -= 3
     path.write_text(json.dumps(states))
-    subprocess.run([sys.executable, "-c", child, "on"], cwd=tmp_path, env=environment, check=True)
+    commands.run([sys.executable, "-c", child, "on"], cwd=tmp_path, env=environment, check=True)
     lines = lines_of(tmp_path / "run")
     scores = [(k, line["measures"]["score"]) for k, line in enumerate(lines)]
     assert len(scores) == 20
@@ -327,7 +328,7 @@ def test_a_killed_search_leaves_no_step_twice(tmp_path: Path, offline: str) -> N
 @pytest.mark.slow
 def test_trainings_by_the_real_clients(tmp_path: Path, offline: str) -> None:
     words = ["retrain", GENOTYPE, "--layers", "3", "--channels", "2", "--epochs", "2", *TINY]
-    done = subprocess.run(
+    done = commands.run(
         [sys.executable, "-m", "gnas", *words, "--log", "wandb", "--log", "mlflow", "--out", "r"],
         cwd=tmp_path, capture_output=True, text=True, check=True,
     )  # fmt: skip

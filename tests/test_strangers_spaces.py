@@ -52,6 +52,7 @@ from gnas.search import (
     suggest_architecture,
 )
 from gnas.spaces import SPACES, DagSpace, EdgeOpSpace, Space, load_space, space_of_record
+from tests import commands
 
 optuna.logging.set_verbosity(optuna.logging.WARNING)
 
@@ -307,7 +308,7 @@ def test_commands_two_workers_a_kill_and_pictures(name: str, tmp_path: Path) -> 
     )
     out = tmp_path / "run"
     words = [sys.executable, "-m", "gnas", *command(name, out, "--workers", "2")]
-    with subprocess.Popen(words, stderr=subprocess.PIPE, stdout=subprocess.PIPE) as running:
+    with commands.Popen(words, stderr=subprocess.PIPE, stdout=subprocess.PIPE) as running:
         metrics, deadline = out / "metrics.jsonl", time.monotonic() + 300
         while not (metrics.exists() and metrics.read_bytes().count(b"\n") >= 3):
             assert running.poll() is None or metrics.exists(), running.communicate()

@@ -19,6 +19,7 @@ from gnas.data.subsets import read_subset
 from gnas.models import num_macs, num_params
 from gnas.spaces import space_of_record
 from gnas.spaces.toponas.genotype import Genotype
+from tests import commands
 
 SMALL = ("channels=2", "num_cells=3", "batch_size=128", "image_size=8")
 FAST = (*(word for setting in SMALL for word in ("--set", setting)), "--num-nodes", "4")
@@ -29,13 +30,11 @@ def gnas(*arguments: str) -> Result:
 
 
 def process(*arguments: str, **options: Any) -> subprocess.Popen[str]:
-    """The command, which Ctrl-C reaches even if the tests themselves run in the background."""
-    return subprocess.Popen(
+    return commands.Popen(
         [sys.executable, "-m", "gnas", *arguments],
         stdout=subprocess.PIPE,
         stderr=subprocess.PIPE,
         text=True,
-        preexec_fn=lambda: signal.signal(signal.SIGINT, signal.SIG_DFL),
         **options,
     )
 

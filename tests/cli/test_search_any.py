@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import json
 import shlex
-import subprocess
 import sys
 from pathlib import Path
 
@@ -19,6 +18,7 @@ from gnas.command_line import command_line, override_command_line
 from gnas.data import BenchmarkTable, Column, Provenance, save_table
 from gnas.search import SEARCHERS, read_result, run_search
 from gnas.spaces import NASBench201
+from tests import commands
 
 run = CliRunner().invoke
 
@@ -250,7 +250,7 @@ def test_what_a_function_raises_is_told_as_text(tmp_path: Path) -> None:
         "        sys.exit(3)\n    return graph.num_edges\n"
     )
     words = ["search", "random", "--space", "nasgem(num_nodes=7)", "--evaluate", "f[red].py:worth"]
-    done = subprocess.run(
+    done = commands.run(
         [sys.executable, "-m", "gnas", *words, "--budget", "12", "--out", "run"],
         cwd=tmp_path, capture_output=True, text=True, check=False,
     )  # fmt: skip

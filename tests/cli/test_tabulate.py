@@ -15,6 +15,7 @@ from gnas.cli import app
 from gnas.data import load_table
 from gnas.errors import DataError
 from gnas.studies import CandidateStudy
+from tests import commands
 
 SMALL = ("--dataset", "digits", "--cells", "2", "--seeds", "1")
 LARGE = ("--dataset", "digits", "--cells", "50")
@@ -42,7 +43,7 @@ def wait_for_result(process: subprocess.Popen[str], out: Path) -> None:
 
 def test_a_table_of_ones_own(tmp_path: Path) -> None:
     out = tmp_path / "own.parquet"
-    done = subprocess.run(  # a process: its workers share the pipe, and may print nothing
+    done = commands.run(  # a process: its workers share the pipe, and may print nothing
         [sys.executable, "-m", "gnas", "tabulate", "nasbench101", "--out", str(out), *SMALL],
         capture_output=True,
         text=True,
@@ -66,7 +67,7 @@ def test_a_table_of_ones_own(tmp_path: Path) -> None:
 
 def test_interrupting_keeps_what_is_trained_and_leaves_no_half_table(tmp_path: Path) -> None:
     out = tmp_path / "own.parquet"
-    process = subprocess.Popen(
+    process = commands.Popen(
         [sys.executable, "-m", "gnas", "tabulate", "nasbench101", "--out", str(out), *LARGE],
         stderr=subprocess.PIPE,
         text=True,
@@ -84,7 +85,7 @@ def test_interrupting_keeps_what_is_trained_and_leaves_no_half_table(tmp_path: P
 @pytest.mark.parametrize("number", [signal.SIGTERM, signal.SIGKILL])
 def test_no_worker_outlives_the_command(tmp_path: Path, number: signal.Signals) -> None:
     out = tmp_path / "own.parquet"
-    with subprocess.Popen(
+    with commands.Popen(
         [sys.executable, "-m", "gnas", "tabulate", "nasbench101", "--out", str(out), *LARGE],
         stderr=subprocess.PIPE,
         text=True,

@@ -15,6 +15,7 @@ from gnas.cli import app
 from gnas.studies import CandidateStudy
 from gnas.tabulate import TabulateConfig
 from gnas.training.recipe import ProxyRecipe
+from tests import commands
 from tests.studies.jobs import Doubling
 from tests.tabulate.test_tabulate import candidates, job_of
 
@@ -37,7 +38,7 @@ def opened(file: Path, config: TabulateConfig = TINY) -> CandidateStudy:
 
 def worker(study: str, storage: Path | str) -> subprocess.Popen[str]:
     command = [sys.executable, "-m", "gnas", "worker", "--study", study, "--storage", str(storage)]
-    return subprocess.Popen(
+    return commands.Popen(
         command, stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True, encoding="utf-8"
     )
 

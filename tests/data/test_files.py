@@ -12,6 +12,7 @@ import pytest
 
 from gnas.data.files import atomic_write, sha256_of
 from gnas.errors import DataError
+from tests import commands
 
 SCRIPT = """
 import os, resource, signal, sys, time
@@ -43,8 +44,8 @@ def test_full_disk_and_ctrl_c_leave_nothing(tfrecord: Path, tmp_path: Path) -> N
     folder = tmp_path / "out"
     folder.mkdir()
     (folder / "nasbench101.parquet").write_bytes(b"the old table")
-    with subprocess.Popen(
-        [sys.executable, "-W", "ignore", "-c", SCRIPT, str(tfrecord), str(folder)],
+    with commands.Popen(
+        [sys.executable, "-c", SCRIPT, str(tfrecord), str(folder)],
         stdout=subprocess.PIPE,
         stderr=subprocess.PIPE,
         text=True,

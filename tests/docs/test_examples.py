@@ -5,13 +5,14 @@ from __future__ import annotations
 import ast
 import importlib.util
 import re
-import subprocess
 import sys
 from pathlib import Path
 from types import ModuleType
 
 import nbformat
 import pytest
+
+from tests import commands
 
 ROOT = Path(__file__).resolve().parents[2]
 BLOCK = re.compile(r"^```python\n(.*?)^```", re.DOTALL | re.MULTILINE)
@@ -56,7 +57,7 @@ def test_examples_are_checked(tmp_path: Path) -> None:
 
 
 def test_the_tutorial_runs() -> None:
-    result = subprocess.run(
+    result = commands.run(
         [sys.executable, str(TUTORIAL)], capture_output=True, text=True, check=False
     )
     assert result.returncode == 0, result.stderr

@@ -14,6 +14,7 @@ import torch
 
 from gnas.errors import UnsupportedError
 from gnas.fused import library, native
+from tests import commands
 
 needs_compiler = pytest.mark.skipif(
     library.unavailable(torch.float32) is not None, reason="needs a C compiler"
@@ -280,9 +281,9 @@ def test_processes_may_compile_at_once(cache: Path) -> None:
         "import torch; from gnas.fused import library; "
         "library.FLAGS = ('-O0', '-w', '-shared', '-fPIC'); library.library(torch.float32)"
     )
-    command = [sys.executable, "-W", "ignore", "-c", program]
+    command = [sys.executable, "-c", program]
     started = [
-        subprocess.Popen(command, stderr=subprocess.PIPE, env=dict(os.environ)) for _ in range(2)
+        commands.Popen(command, stderr=subprocess.PIPE, env=dict(os.environ)) for _ in range(2)
     ]
     for process in started:
         _, stderr = process.communicate(timeout=300)

@@ -25,6 +25,7 @@ from gnas.report.gallery import Gallery
 from gnas.report.html import script_json
 from gnas.report.page import Chart, RunReport, Table
 from gnas.spaces.drawing import Box, graph_figure
+from tests import commands
 from tests.report.conftest import HOSTILE, MAKERS
 
 VOID = {"meta", "input", "br", "img", "path", "circle"}
@@ -358,7 +359,7 @@ def test_ctrl_c_ends_the_watch_and_leaves_a_whole_page(runs: Runs, tmp_path: Pat
     command = [sys.executable, "-m", "gnas", "report", str(runs("training under way")), "--watch"]
     out = tmp_path / "report.html"
     asked = [*command, "--out", str(out)]
-    with subprocess.Popen(asked, stderr=subprocess.PIPE, text=True) as watch:
+    with commands.Popen(asked, stderr=subprocess.PIPE, text=True) as watch:
         assert watch.stderr is not None
         try:
             assert "written at" in watch.stderr.readline()

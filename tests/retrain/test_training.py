@@ -2,7 +2,6 @@ from __future__ import annotations
 
 import copy
 import json
-import subprocess
 import sys
 from dataclasses import replace
 from pathlib import Path
@@ -19,13 +18,14 @@ from gnas.retrain.plan import network_of
 from gnas.retrain.state import RetrainState
 from gnas.training.checkpoints import Checkpoints
 from gnas.training.evaluation import evaluate
+from tests import commands
 from tests.conftest import ROOT
 from tests.retrain import ranks
 from tests.retrain.conftest import GENOTYPE, SPACE, make_images, tiny, train
 
 
 def start(module: str, folder: Path) -> str:
-    done = subprocess.run(
+    done = commands.run(
         [sys.executable, "-m", module, str(folder)],
         cwd=ROOT,
         capture_output=True,

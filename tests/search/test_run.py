@@ -32,6 +32,7 @@ from gnas.search import (
 from gnas.search.run import SearchProgress
 from gnas.spaces import NASGEM, NASBench201
 from gnas.training.recipe import ProxyRecipe
+from tests import commands
 from tests.search.evaluations import convolutions
 
 SETTINGS: dict[str, dict[str, int]] = {
@@ -221,7 +222,7 @@ def test_killed_with_its_workers_at_any_moment(lines: int, tmp_path: Path) -> No
     """SIGKILL of the command, and of a worker before, then --resume: the result of no stop."""
     out = tmp_path / "run"
     metrics = out / "metrics.jsonl"
-    with subprocess.Popen(command("evolution", out), stderr=subprocess.PIPE) as running:
+    with commands.Popen(command("evolution", out), stderr=subprocess.PIPE) as running:
         deadline = time.monotonic() + 120
         while not metrics.exists() or metrics.read_text().count("\n") < lines:
             assert running.poll() is None and time.monotonic() < deadline
@@ -233,7 +234,7 @@ def test_killed_with_its_workers_at_any_moment(lines: int, tmp_path: Path) -> No
     resume = [sys.executable, "-m", "gnas", "search", "evolution", "--resume", str(out)]
     if not (out / "config.json").exists():  # killed before there was a run
         resume = command("evolution", out)
-    subprocess.run(resume, check=True, capture_output=True)
+    commands.run(resume, check=True, capture_output=True)
     found, whole = lasting(read_result(out)), lasting(search("evolution"))
     for record in (found, whole):  # one is by FILE.py, the other by the function itself
         record["config"].pop("evaluator")
@@ -246,15 +247,15 @@ def test_a_worker_of_another_command_joins(tmp_path: Path) -> None:
     words[words.index("--workers") + 1] = "0"
     worker = [sys.executable, "-m", "gnas", "worker", "--study", "run"]
     worker += ["--storage", str(out / "study.db")]
-    with subprocess.Popen(words, stderr=subprocess.PIPE, stdout=subprocess.PIPE) as running:
+    with commands.Popen(words, stderr=subprocess.PIPE, stdout=subprocess.PIPE) as running:
         deadline = time.monotonic() + 120
         while not (out / "config.json").exists():
             assert running.poll() is None and time.monotonic() < deadline
             time.sleep(0.02)
-        refused = subprocess.run(worker, capture_output=True, text=True, check=False)
+        refused = commands.run(worker, capture_output=True, text=True, check=False)
         assert refused.returncode == 1 and "must be told which file to run" in refused.stderr
         worker += ["--evaluate", f"{FILE}:convolutions"]
-        done = subprocess.run(worker, capture_output=True, text=True, check=False)
+        done = commands.run(worker, capture_output=True, text=True, check=False)
         assert done.returncode == 0 and f"{BUDGET} candidates were evaluated" in done.stdout
         assert running.wait(60) == 0
     assert read_result(out).evaluations == search("evolution").evaluations

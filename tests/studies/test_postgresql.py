@@ -20,6 +20,7 @@ from optuna.trial import TrialState
 from gnas import process_ids
 from gnas.errors import ConfigError, DataError, MissingDataError
 from gnas.studies import CandidateStudy, StudyProgress, local_workers, work
+from tests import commands
 from tests.studies.conftest import PASSWORD, QUOTED, USER, Server
 from tests.studies.jobs import Doubling
 
@@ -56,7 +57,7 @@ def wait_for(condition: Callable[[], object]) -> None:
 
 def elsewhere(database: str) -> subprocess.Popen[str]:
     command = [sys.executable, "-c", ELSEWHERE, database]
-    return subprocess.Popen(command, stderr=subprocess.PIPE, text=True)
+    return commands.Popen(command, stderr=subprocess.PIPE, text=True)
 
 
 def evaluations(path: Path) -> Counter[int]:

@@ -20,6 +20,7 @@ from gnas.studies import CandidateRecord, CandidateStudy, StudyProgress, local_w
 from gnas.studies import study as study_module
 from gnas.studies.places import shown
 from gnas.studies.study import MAX_DEATHS, candidate_key
+from tests import commands
 from tests.studies.jobs import Doubling
 
 JOB = Doubling(seconds=0.0)
@@ -58,7 +59,7 @@ def worker_process(file: Path, job: Doubling) -> subprocess.Popen[bytes]:
         "study = CandidateStudy.join('numbers', sys.argv[1]);"
         "work(study, Doubling.from_metadata(study.facts), wait=True)"
     )
-    return subprocess.Popen([sys.executable, "-c", script, str(file)], stderr=subprocess.PIPE)
+    return commands.Popen([sys.executable, "-c", script, str(file)], stderr=subprocess.PIPE)
 
 
 def test_candidates_are_planned_once_and_kept_in_order(file: Path) -> None:
@@ -160,7 +161,7 @@ def test_a_worker_that_cannot_start_ends_the_wait(file: Path) -> None:
         "with local_workers(study, job, 1) as wait: wait(print)"
     )
     command = [sys.executable, "-c", script, str(file)]
-    ended = subprocess.run(command, capture_output=True, text=True, check=False)
+    ended = commands.run(command, capture_output=True, text=True, check=False)
     assert "a worker stopped: the factor must not be 0" in ended.stderr
     assert "DataError: every worker must go on to the end, but one ended with" in ended.stderr
 
@@ -206,7 +207,7 @@ def test_workers_of_a_killed_command_give_their_candidates_back(
     log = tmp_path / "log"
     study = opened(file, 0, replace(JOB, log=str(log)))
     study.plan([{"x": 7, "seconds": 60}])
-    with subprocess.Popen([sys.executable, "-c", script, str(file)]) as process:
+    with commands.Popen([sys.executable, "-c", script, str(file)]) as process:
         wait_for(log.exists, process)
         process.kill()
     wait_for(lambda: study.claim())

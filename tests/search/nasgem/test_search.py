@@ -19,6 +19,7 @@ from gnas.search.nasgem.result import PredictorFacts
 from gnas.search.nasgem.trace import read_trace
 from gnas.search.run import STUDY
 from gnas.spaces import space_of_record
+from tests import commands
 from tests.search.nasgem.conftest import TINY, Failing, lasting, search, thread_worker, tiny
 
 
@@ -81,7 +82,7 @@ def test_a_killed_search_goes_on(tmp_path: Path, finished: tuple[Path, NasgemRes
     out = tmp_path / "killed"
     words = [word for k, v in TINY.items() for word in ("--set", f"{k}={v}")]
     command = [sys.executable, "-m", "gnas", "search", "nasgem", "--out", str(out), *words]
-    with subprocess.Popen(command, stderr=subprocess.PIPE) as running:
+    with commands.Popen(command, stderr=subprocess.PIPE) as running:
         deadline = time.monotonic() + 120
         while not (out / "metrics.jsonl").exists() or not (out / "metrics.jsonl").read_text():
             assert running.poll() is None and time.monotonic() < deadline

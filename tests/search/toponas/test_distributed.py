@@ -1,7 +1,6 @@
 from __future__ import annotations
 
 import json
-import subprocess
 import sys
 from dataclasses import replace
 from pathlib import Path
@@ -13,6 +12,7 @@ from torch import Tensor
 
 from gnas.errors import ConfigError
 from gnas.search.toponas import init_distributed
+from tests import commands
 from tests.conftest import ROOT
 from tests.search.toponas.conftest import make_loaders, search, tiny
 from tests.search.toponas.ranks import CONFIGS, Cells, run
@@ -22,7 +22,7 @@ from tests.search.toponas.ranks import CONFIGS, Cells, run
 def ended(tmp_path_factory: pytest.TempPathFactory) -> Path:
     """Folder of the searches with two gloo processes."""
     folder = tmp_path_factory.mktemp("ranks")
-    done = subprocess.run(
+    done = commands.run(
         [sys.executable, "-m", "tests.search.toponas.ranks", str(folder)],
         cwd=ROOT,
         capture_output=True,

@@ -2,7 +2,6 @@ from __future__ import annotations
 
 import json
 import logging
-import subprocess
 import sys
 from dataclasses import replace
 from pathlib import Path
@@ -14,6 +13,7 @@ import torch
 from gnas.errors import ConfigError, DataError, MissingDataError
 from gnas.search.toponas import SearchRecord, ToponasConfig
 from gnas.training.checkpoints import Checkpoints
+from tests import commands
 from tests.conftest import ROOT
 from tests.search.toponas.conftest import make_loaders, search, tiny
 
@@ -31,7 +31,7 @@ def without_time(path: Path) -> list[dict[str, Any]]:
 
 def test_a_killed_search_ends_with_the_bits_of_an_undisturbed_one(tmp_path: Path) -> None:
     """Killed at random and in the worst moments of writing a checkpoint."""
-    done = subprocess.run(
+    done = commands.run(
         [sys.executable, "-m", "tests.search.toponas.killed", str(tmp_path)],
         cwd=ROOT,
         capture_output=True,
