@@ -99,11 +99,11 @@ class Popen(subprocess.Popen[Any]):
             daemon=True,
         )
         self._forked.start()
-        self.pid = self._forked.pid
+        self.pid = self._forked.pid or 0
         self._child_created = True
         self._close_pipe_fds(*pipes)  # type: ignore[attr-defined]
 
-    def _internal_poll(self, *_: Any, **__: Any) -> int | None:
+    def _internal_poll(self, *_: Any, **__: Any) -> Any:
         if self.returncode is None:
             self.returncode = self._forked.exitcode
         return self.returncode

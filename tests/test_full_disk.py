@@ -64,7 +64,7 @@ def failed(command: list[str], where: Path, count: int) -> str:
     )  # fmt: skip
     assert done.returncode == 1, done.stderr
     assert "Traceback" not in done.stderr
-    return done.stderr.splitlines()[-1]
+    return str(done.stderr.splitlines()[-1])
 
 
 def leftovers(folder: Path) -> list[Path]:

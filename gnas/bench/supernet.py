@@ -204,9 +204,8 @@ def _run(
     missing = [key for key in plans if key not in found]
     if progress is not None:
         progress(len(plans) - len(missing), len(plans))
-    for place, search in run_parallel(
-        _Searches(plans, images, folder, device), missing, workers, __name__
-    ):
+    searching = _Searches(plans, images, one_shot_cells(NASBench201()), folder, device)
+    for place, search in run_parallel(searching, missing, workers, __name__):
         found[missing[place]] = search
         if done is not None:
             done.add(to_jsonable(search))
@@ -259,6 +258,8 @@ class _Searches:
 
     plans: Mapping[tuple[str, int], ToponasPlan]
     images: SearchImages
+    cells: Sequence[Data]
+    """To be ranked by every trained supernet."""
     folder: Path | None
     device: str
 
@@ -277,13 +278,14 @@ class _Searches:
             facts = {"config": search, "data": images.metadata()}
             resume = bool(Checkpoints(own / "checkpoint").steps())
             record = SearchRecord(own, facts, resume=resume)
-        return _search(method, images, search, self.device, record)
+        return _search(method, images, search, self.cells, self.device, record)
 
 
 def _search(
     method: str,
     images: SearchImages,
     search: ToponasConfig,
+    cells: Sequence[Data],
     device: str,
     record: SearchRecord | None,
 ) -> SupernetSearch:
@@ -291,7 +293,7 @@ def _search(
     loaders = search_loaders(
         images, search.batch_size, seed=search.seed, joint=joint, device=device
     )
-    space, before = NASBench201(), time.process_time()
+    before = time.process_time()
     with without_warnings("gnas.search.toponas.search"):  # of collapse, which the rows tell
         result = search_toponas(
             search_space(search), loaders, search, device=device, record=record
@@ -303,7 +305,7 @@ def _search(
         result.text,
         tuple(epoch["genotype"] for epoch in result.epochs),
         result.metrics["val_acc"],
-        one_shot_accuracies(result, images, one_shot_cells(space)),
+        one_shot_accuracies(result, images, cells),
         result.stopped,
         seconds,
     )

@@ -21,6 +21,7 @@ from gnas.data.decoding import UnreadableImageError, read_rgb
 from gnas.data.fitting import check_shares
 from gnas.data.folders import MAX_UNREADABLE, ImageList
 from gnas.errors import DataError
+from gnas.processes import worker_context
 
 logger = logging.getLogger(__name__)
 
@@ -280,7 +281,7 @@ class FileBatches:
             num_workers=self._workers,
             pin_memory=self._device.startswith("cuda"),
             generator=torch.Generator(),  # or it would draw from the global one
-            multiprocessing_context="spawn" if self._workers else None,
+            multiprocessing_context=worker_context(__name__) if self._workers else None,
         )
         for number, (x, y, failed) in enumerate(loader, start):
             self._note(failed[failed >= 0].tolist())

@@ -39,6 +39,7 @@ from gnas.data.images import (
 )
 from gnas.data.splits import digest_of, digest_of_rows, source_name
 from gnas.errors import DataError, MissingDataError
+from gnas.processes import worker_context
 
 Part = Literal["train", "val", "test"]
 ImageSource = tuple[Tensor, Tensor] | ImageList
@@ -213,7 +214,7 @@ class TrainTestImages:
             num_workers=self.config.workers,
             pin_memory=device.startswith("cuda"),
             generator=torch.Generator(),  # or it would draw from the global one
-            multiprocessing_context="spawn" if self.config.workers else None,
+            multiprocessing_context=worker_context(__name__) if self.config.workers else None,
         )
         for x, y in loader:
             yield self.scaling(x.to(device)), y.to(device)

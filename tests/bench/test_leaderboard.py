@@ -281,7 +281,7 @@ def mutants(record: Any) -> Iterator[Any]:
 @pytest.mark.parametrize("source", [DARTS, SEARCHES, SUPERNETS, TOPOLOGIES], ids=lambda p: p.stem)
 def test_no_damage_is_a_traceback(source: Path, tmp_path: Path) -> None:
     record = json.loads(source.read_text())
-    record["rows"] = record["rows"][:2]
+    record["rows"] = record["rows"][:1]
     for name in ("searches", "data"):
         record.pop(name, None)
     for row in record["rows"]:

@@ -34,8 +34,15 @@ from tests.search.toponas.conftest import make_images
 
 SPACE = NASBench201()
 CELLS = SPACE.enumerate()
-FAST: dict[str, Any] = {"batch_size": 128, "image_size": 8, "epochs": 2}
+FAST: dict[str, Any] = {
+    "batch_size": 256, "image_size": 8, "epochs": 2, "channels": 8, "num_cells": 1,
+}  # fmt: skip
 """Of searches of a second."""
+
+
+@pytest.fixture(autouse=True)
+def few_cells_are_ranked(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(supernet, "ONE_SHOT_CELLS", 20)
 
 
 def make_table(rows: int = 5**6) -> BenchmarkTable:
@@ -149,7 +156,8 @@ def test_searches_are_kept_and_judged_again(table: str, tmp_path: Path) -> None:
 def test_a_killed_search_goes_on(
     table: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    config = SupernetBench(methods=("topo-gumbel",), seeds=1, settings=FAST, table=table)
+    settings = {**FAST, "batch_size": 64}
+    config = SupernetBench(methods=("topo-gumbel",), seeds=1, settings=settings, table=table)
     whole = bench_supernet(config).searches[0]
     checkpoint = tmp_path / "topo-gumbel-0" / "checkpoint"
     checkpoint.mkdir(parents=True)  # an earlier process was killed before any was whole

@@ -46,8 +46,8 @@ def test_shipped_encoders_have_the_quality_in_their_header(name: str) -> None:
     quality = json.loads(metadata["quality"])
     space, rng = space_of(config), np.random.default_rng(17)
     for kind, pairs in (
-        ("independent", independent_pairs(space, 8192, rng)),
-        ("near", near_pairs(space, config, 8192, rng)),
+        ("independent", independent_pairs(space, 4096, rng)),
+        ("near", near_pairs(space, config, 4096, rng)),
     ):
         measured = pair_quality(encoder, config, pairs)
         assert measured.loss == pytest.approx(quality[kind]["loss"], rel=0.15)

@@ -33,7 +33,7 @@ def start(module: str, folder: Path) -> str:
         timeout=300,
     )
     assert done.returncode == 0, done.stderr
-    return done.stdout
+    return str(done.stdout)
 
 
 def without_time(path: Path) -> list[dict[str, Any]]:

@@ -35,8 +35,8 @@ from tests.search.toponas.conftest import make_loaders, search, tiny
 viz: Any = pictures
 CONFIGS = {
     "per_image": tiny(order=2, method="milenas"),
-    "pieces": tiny(accumulate=2),
-    "batch_norm": tiny(),
+    "pieces": tiny(num_nodes=4, accumulate=2),
+    "batch_norm": tiny(num_nodes=4),
     "resumed": tiny(epochs=4),
 }
 
