@@ -22,6 +22,9 @@ _LOG = logging.getLogger(__name__)
 def data_folder(data_dir: str | Path | None = None) -> Path:
     """Folder of tables: ``data_dir``, else ``$GNAS_DATA``, else ``~/.cache/gnas``.
 
+    Args:
+        data_dir: A folder, which need not exist; None asks the environment.
+
     Example:
         >>> str(data_folder("tables"))
         'tables'

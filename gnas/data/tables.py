@@ -31,6 +31,9 @@ def load_table(path_or_name: str | Path, *, data_dir: str | Path | None = None) 
         path_or_name: See `find_table`.
         data_dir: See `find_table`.
 
+    Returns:
+        The table, whose columns are read when they are first asked for.
+
     Raises:
         MissingDataError: there is no such file.
         DataError: the file is damaged, or not a table.

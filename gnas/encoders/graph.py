@@ -78,18 +78,18 @@ class GraphEncoder(nn.Module, Pretrained, Encoder):
         Shapes:
             int64 [N, n], float32 [N, n, n] -> [N, n, w].
         """
-        real = (ops >= 0).unsqueeze(2).to(edges.dtype)
+        real = (ops >= 0).unsqueeze(2).to(edges.dtype)  # [N, n, 1]
         found: Tensor = self.network(self.op_embedding(ops.clamp(min=0)) * real, edges, real)
         return found
 
     def forward(self, ops: Tensor, edges: Tensor) -> Tensor:
         """Embeddings [N, d] of functional forms, see `states`."""
         states = self.states(ops, edges)  # [N, n, w]
-        real = (ops >= 0).to(edges.dtype)
+        real = (ops >= 0).to(edges.dtype)  # [N, n]
         sources = (edges.sum(1) == 0) * real  # [N, n]
         sinks = (edges.sum(2) == 0) * real  # [N, n]
         summed = (self.sum_proj(states).relu() * real[:, :, None]).sum(1)  # [N, w]
-        ends = [torch.einsum("nv,nvw->nw", which, states) for which in (sources, sinks)]
+        ends = [torch.einsum("nv,nvw->nw", which, states) for which in (sources, sinks)]  # [N, w]
         embedding: Tensor = self.readout(torch.cat([summed, *ends], 1).relu().log1p())
         return embedding
 
@@ -133,7 +133,7 @@ def unpack_graphs(rows: np.ndarray) -> tuple[Tensor, Tensor]:
     n = (math.isqrt(8 * rows.shape[1] + 1) - 1) // 2
     numbers = torch.from_numpy(rows)
     ops = numbers[:, :n].long()  # [N, n]
-    edges = torch.zeros(len(rows), n, n)
+    edges = torch.zeros(len(rows), n, n)  # [N, n, n]
     upper = tuple(torch.triu_indices(n, n, 1))
     edges[:, upper[0], upper[1]] = numbers[:, n:].float()
     most = int((ops >= 0).sum(1).max()) if len(ops) else 1

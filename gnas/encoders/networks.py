@@ -43,7 +43,7 @@ class Sweep(nn.Module):
             total = torch.bmm(arriving[:, j : j + 1, :j], before)[:, 0]  # [N, width]
             both = torch.cat([total, total * share[:, j, None]], 1)  # [N, 2 width]
             states.append(_squeezed(own[j] + gate[j] * self.message_proj(both)))
-        return torch.stack(states, 1)
+        return torch.stack(states, 1)  # [N, n, width]
 
 
 class DAGNetwork(nn.Module):
@@ -107,7 +107,7 @@ class GINNetwork(nn.Module):
 
     def forward(self, x: Tensor, edges: Tensor, real: Tensor) -> Tensor:
         """See the module."""
-        arriving = edges.transpose(1, 2)
+        arriving = edges.transpose(1, 2)  # [N, n, n]
         for forward, backward in zip(self.forward_layers, self.backward_layers, strict=True):
             parts = [_squeezed(forward(x, arriving)), _squeezed(backward(x, edges))]
             x = torch.cat(parts, 2) * real  # [N, n, 2 width]

@@ -63,6 +63,9 @@ def pretrain(
         graphs: The pool: a whole space, a sample of it, or graphs of one's own.
         progress: Called after every step with its number and its loss.
 
+    Returns:
+        Losses of the tasks on functions that the encoder has not seen.
+
     Raises:
         GraphError: architectures of another vocabulary, or fewer than two functions.
 

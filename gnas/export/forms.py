@@ -82,6 +82,9 @@ def export(
         dynamic_size: Whether the programs "onnx" and "pt2" take images of any height and width;
             the other two always do.
 
+    Returns:
+        The written files, and facts about the network.
+
     Raises:
         ConfigError: there is no such form, or ``out`` does not end as it must.
         UnsupportedError: a package of the extra ``export`` is not installed.

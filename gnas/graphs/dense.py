@@ -78,7 +78,7 @@ class DenseBatch:
         x = torch.nn.functional.one_hot(self.ops[i, :n].long(), self.num_ops).float()
         if not self.has_edge_ops:
             return Data(x=x, edge_index=edge_index)
-        edge_op = adjacency[edge_index[0], edge_index[1]].long() - 1
+        edge_op = adjacency[edge_index[0], edge_index[1]].long() - 1  # [E]
         return Data(x=x, edge_index=edge_index, edge_op=edge_op)
 
     def to_data_list(self) -> list[Data]:
@@ -95,7 +95,7 @@ class DenseBatch:
             "edge_index": torch.split(torch.stack([source, target]), edges, dim=1),
         }
         if self.has_edge_ops:
-            codes = self.adjacency[graph, source, target].long() - 1
+            codes = self.adjacency[graph, source, target].long() - 1  # [E]
             parts["edge_op"] = torch.split(codes, edges)
         own = torch.contiguous_format  # a copy: slices would keep the whole batch alive
         columns = [[part.clone(memory_format=own) for part in parts[key]] for key in parts]
@@ -122,7 +122,7 @@ class DenseBatch:
         if n == self.max_nodes:
             return self
         adjacency = self.adjacency.new_zeros(len(self), n, n)
-        ops = self.ops.new_full((len(self), n), -1)
+        ops = self.ops.new_full((len(self), n), -1)  # [N, n]
         keep = min(n, self.max_nodes)
         adjacency[:, :keep, :keep] = self.adjacency[:, :keep, :keep]
         ops[:, :keep] = self.ops[:, :keep]
@@ -140,7 +140,7 @@ class DenseBatch:
         """
         n = self.max_nodes
         rows = self.adjacency.gather(1, order[:, :, None].expand(-1, -1, n))
-        adjacency = rows.gather(2, order[:, None, :].expand(-1, n, -1))
+        adjacency = rows.gather(2, order[:, None, :].expand(-1, n, -1))  # [N, n, n]
         ops = self.ops.gather(1, order)
         return DenseBatch(adjacency, ops, self.num_nodes, self.num_ops, self.has_edge_ops)
 
@@ -320,13 +320,13 @@ def _of_pyg_batch(batch: Batch) -> _Collated:
             "a Batch must say in `batch` to which graph each of its nodes belongs, graph by "
             "graph; build it by `Batch.from_data_list`"
         )
-    nodes = torch.bincount(of_node, minlength=count)
+    nodes = torch.bincount(of_node, minlength=count)  # [N]
     first = nodes.cumsum(0) - nodes  # [N], number of every graph's first node
     if index.numel() and (int(index.min()) < 0 or int(index.max()) >= len(x)):
         raise GraphError(f"edges of the Batch must join nodes in [0, {len(x)})")
     of_edge = of_node[index[0]]  # [E]
     order = torch.argsort(of_edge, stable=True)
-    local = index[:, order] - first[of_edge[order]]
+    local = index[:, order] - first[of_edge[order]]  # [2, E], nodes numbered within their graph
     edge_op = batch.edge_op if "edge_op" in batch else None
     if edge_op is not None:
         _check_edge_op(edge_op, index.size(1), 0, 1)
@@ -376,7 +376,7 @@ def _dense(graphs: _Collated) -> DenseBatch:
     x = graphs.x.detach().cpu()
     top = x.max(1)
     of_node = everyone.repeat_interleave(nodes)  # [M]
-    one_hot = (top.values == 1) & ((x != 0).sum(1) == 1)
+    one_hot = (top.values == 1) & ((x != 0).sum(1) == 1)  # [M]
     if not bool(one_hot.all()):
         node = int((~one_hot).nonzero()[0])
         i = int(of_node[node])
@@ -384,14 +384,14 @@ def _dense(graphs: _Collated) -> DenseBatch:
             f"every row of x must be one-hot, but {_at(i, count)} has x of shape "
             f"[{int(nodes[i])}, {num_ops}] with a row {x[node].tolist()}"
         )
-    column = torch.arange(len(of_node)) - (nodes.cumsum(0) - nodes)[of_node]
-    ops = torch.full((count, n), -1, dtype=torch.int8)
+    column = torch.arange(len(of_node)) - (nodes.cumsum(0) - nodes)[of_node]  # [M]
+    ops = torch.full((count, n), -1, dtype=torch.int8)  # [N, n]
     ops.view(-1)[of_node * n + column] = top.indices.to(torch.int8)
     of_edge = everyone.repeat_interleave(edges)  # [E]
     source, target = graphs.edge_index.cpu()
     _check_edges(source, target, of_edge, nodes)
-    adjacency = torch.zeros(count, n, n, dtype=torch.uint8)
-    place = (of_edge * n + source) * n + target
+    adjacency = torch.zeros(count, n, n, dtype=torch.uint8)  # [N, n, n]
+    place = (of_edge * n + source) * n + target  # [E], into [N n n]
     flat = adjacency.view(-1)
     if graphs.edge_op is None:
         flat[place] = 1

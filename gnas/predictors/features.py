@@ -85,7 +85,7 @@ class OneHot:
         check_vocabulary(batch, self.num_ops, self.num_edge_ops)
         batch = batch.pad_to(self.max_nodes)
         upper = tuple(torch.triu_indices(self.max_nodes, self.max_nodes, 1))
-        codes = batch.adjacency[:, upper[0], upper[1]]
+        codes = batch.adjacency[:, upper[0], upper[1]]  # [N, n (n - 1) / 2]
         values = torch.arange(1, max(self.num_edge_ops, 1) + 1)
         kinds = batch.ops[:, :, None] == torch.arange(self.num_ops)  # [N, n, o]
         parts = [(codes[:, :, None] == values).flatten(1), kinds.flatten(1)]

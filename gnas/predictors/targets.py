@@ -42,7 +42,7 @@ class NormalScores:
             raise ConfigError(f"scores must be finite, but score {row} is {scores[row]}")
         if scores.min() == scores.max():
             raise ConfigError(f"scores must differ, but all {len(scores)} are {scores[0]}")
-        targets: Scores = norm.ppf((rankdata(scores) - 0.5) / len(scores))
+        targets: Scores = norm.ppf((rankdata(scores) - 0.5) / len(scores))  # [N]
         low, median, high = np.quantile(scores, [0.16, 0.5, 0.84])
         scale = (high - low) / 2 or scores.std()
         return NormalScores(float(median), float(scale)), targets
@@ -61,7 +61,7 @@ class NormalScores:
         """
         from scipy.special import ndtr
 
-        uniform = math.sqrt(12) * (ndtr(targets) - 0.5)
+        uniform = math.sqrt(12) * (ndtr(targets) - 0.5)  # [N]
         mixed: Scores = tail_weight * targets + (1 - tail_weight) * uniform
         return mixed
 

@@ -90,6 +90,9 @@ def watch_report(
         every_s: Seconds between two looks.
         report: Called with a line for every version that was written.
 
+    Returns:
+        The last version, of which all runs have ended.
+
     Raises:
         GnasError: see `write_report`; files that are not there yet are waited for.
 

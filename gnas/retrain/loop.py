@@ -90,6 +90,9 @@ def retrain(
         record: Where the main process writes what happens, and a resumed training starts from.
         report: Called after every step (on a GPU every `SYNC_EVERY`).
 
+    Returns:
+        The trained network, and its accuracy on the test images.
+
     Raises:
         ConfigError: images and config do not fit together, the record is of another training,
             or the memory does not suffice.

@@ -49,13 +49,19 @@ def work(
     wait: bool,
     report: Callable[[str], None] = lambda line: None,
 ) -> int:
-    """Evaluate waiting candidates one after another; return their number.
+    """Evaluate waiting candidates one after another.
 
     Args:
         study: The study.
         job: Evaluation of its candidates.
         wait: Whether to wait for more candidates until the study is finished.
         report: Called with one-line status messages.
+
+    Returns:
+        The number of candidates that were evaluated or failed here.
+
+    Raises:
+        GnasError: the job cannot be opened, or the storage not be used.
 
     Example:
         >>> import tempfile

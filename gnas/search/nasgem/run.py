@@ -54,6 +54,9 @@ def run_nasgem(
         figures: Draws the result.
         loggers: Trackers that show the run, see `gnas.loggers`.
 
+    Returns:
+        The chosen cell, all evaluations, and how well the predictor foresaw them.
+
     Raises:
         ConfigError: impossible settings, or ``out`` has another run.
         DataError: too few cells could be evaluated, or a file cannot be read or written.

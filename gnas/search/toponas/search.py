@@ -65,6 +65,9 @@ def search_toponas(
         record: Where the main process writes what happens, and a resumed search starts from.
         report: Called after every step.
 
+    Returns:
+        The architecture, and everything that was learned on the way to it.
+
     Raises:
         ConfigError: space, images and config do not fit together, the record is of another
             search, or the memory does not suffice.
