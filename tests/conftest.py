@@ -1,5 +1,6 @@
 from __future__ import annotations
 
+import gc
 import os
 import signal
 from collections.abc import Callable, Iterator
@@ -13,6 +14,7 @@ from tests import commands
 # A shell that starts the tests in the background has them ignore Ctrl-C, and what they start too.
 signal.signal(signal.SIGINT, signal.default_int_handler)
 
+gc.set_threshold(100_000, 50, 50)  # as commands have it: torch's million objects stay
 commands.install()
 
 ROOT = Path(__file__).resolve().parents[1]

@@ -7,6 +7,9 @@ import pytest
 def no_pictures(monkeypatch: pytest.MonkeyPatch) -> None:
     """Drawing takes longer than the small searches of most tests."""
     from gnas import viz
+    from gnas.viz import nasgem
 
-    for name in ("search_figures", "search_result_figures", "nasgem_figures"):
-        monkeypatch.setattr(viz, name, lambda result: {})
+    for module, name in (
+        (viz, "search_figures"), (viz, "search_result_figures"), (nasgem, "nasgem_figures"),
+    ):  # fmt: skip
+        monkeypatch.setattr(module, name, lambda result: {})

@@ -62,7 +62,7 @@ def test_a_cell_alone_is_drawn(tmp_path: Path) -> None:
 
 
 def test_the_switches_and_json(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr("gnas.viz.nasgem_figures", lambda search: {})  # drawing takes longer
+    monkeypatch.setattr("gnas.viz.nasgem.nasgem_figures", lambda _: {})  # takes longer
     out, file = tmp_path / "run", tmp_path / "shared.db"
     switches = (
         "--no-embedding", "--prior", "watts-strogatz", "--lambda", "0.2", "--seed", "7",

@@ -10,7 +10,10 @@ from typer.testing import CliRunner
 
 from gnas.cli import app
 
-SMALL = "--set channels=2 --set num_cells=3 --set image_size=8 --set batch_size=64 --epochs 1"
+SMALL = (
+    "--num-nodes 4 --set channels=2 --set num_cells=3 --set image_size=8 --set batch_size=64 "
+    "--epochs 1"
+)
 STEPS = (
     f"search toponas --out runs/found {SMALL}",
     "show runs/found",
