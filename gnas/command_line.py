@@ -48,8 +48,8 @@ def continues() -> bool:
 def shell_line(words: Iterable[str | os.PathLike[str]]) -> str:
     r"""One line that a shell splits into these words again, safe to show.
 
-    Words with line ends, control characters or bytes that are no UTF-8 become ``$'...'``, which
-    bash, zsh and ksh read.
+    Paths that begin with a dash begin with ``./`` there. Words with line ends, control characters
+    or bytes that are no UTF-8 become ``$'...'``, which bash, zsh and ksh read.
 
     Args:
         words: A command and its arguments.
@@ -58,7 +58,14 @@ def shell_line(words: Iterable[str | os.PathLike[str]]) -> str:
         >>> print(shell_line(["gnas", "show", "my runs", "a\x1bb"]))
         gnas show 'my runs' $'a\x1bb'
     """
-    return " ".join(_quoted(os.fspath(word)) for word in words)
+    return " ".join(_quoted(_argument(word)) for word in words)
+
+
+def _argument(word: str | os.PathLike[str]) -> str:
+    """A word; a path that commands would take for an option as one that they do not."""
+    text = os.fspath(word)
+    is_path = not isinstance(word, str)
+    return os.path.join(os.curdir, text) if is_path and text.startswith("-") else text
 
 
 def _quoted(word: str) -> str:

@@ -12,8 +12,6 @@ from collections.abc import Callable, Sequence
 from pathlib import Path
 from typing import Any
 
-import pytest
-
 from tests import commands
 
 GNAS = (sys.executable, "-m", "gnas")
@@ -106,8 +104,7 @@ def test_bench_search(tmp_path: Path) -> None:
     assert searches(file) == searches(tmp_path / "b" / "searches.jsonl")
 
 
-@pytest.mark.parametrize("number", [signal.SIGKILL, signal.SIGINT, signal.SIGTERM])
-def test_retrain(tmp_path: Path, number: signal.Signals) -> None:
+def test_retrain(tmp_path: Path) -> None:
     command = [
         "retrain",
         CELL,
@@ -130,14 +127,7 @@ def test_retrain(tmp_path: Path, number: signal.Signals) -> None:
                 "another\n"
             )
         assert second.returncode == 1
-        process.send_signal(number)
-        errors = process.communicate()[1]
+        process.send_signal(signal.SIGKILL)
+        process.communicate()
     wait_for(lambda: not any(map(alive, below)))
-    last = errors.splitlines()[-1:]
-    if number == signal.SIGINT:
-        assert process.returncode == 130
-        assert last == ["error: interrupted; go on with: gnas retrain --resume a"]
-    elif number == signal.SIGTERM:
-        assert process.returncode == 143
-        assert last == ["error: asked to end; go on with: gnas retrain --resume a"]
-    assert (tmp_path / "a" / ".lock").exists() == (number == signal.SIGKILL)
+    assert (tmp_path / "a" / ".lock").exists()

@@ -13,6 +13,7 @@ import os
 import re
 import signal
 import sys
+import threading
 import traceback
 import warnings
 from collections.abc import Iterator
@@ -37,17 +38,20 @@ from gnas.cli import (
     tabulate,
     worker,
 )
-from gnas.cli.output import set_up_logging, until_end
+from gnas.cli.output import hinted_stops, set_up_logging, until_end
 from gnas.command_line import override_command_line
 from gnas.errors import GnasError
 from gnas.printable import printable
 from gnas.runs import NOTICE
+from gnas.user_code import TERMINATED
 
 UsageError: type[Any] = typer.BadParameter.__mro__[1]
 """The parent of what typer raises where options or arguments do not fit."""
 
 INTERRUPTED = 130
 """Exit code after Ctrl-C: 128 plus the number of SIGINT."""
+AGAIN_S = 0.02
+"""Seconds after which a signal that was lost is delivered again."""
 LONGEST = 1500
 """Characters of the longest error that is shown whole."""
 _LINE_END = re.compile(r"\s*\n\s*")
@@ -70,7 +74,12 @@ class Commands(TyperGroup):
     def invoke(self, ctx: Any) -> Any:
         """Run the command; see the module's exit codes."""
         try:
-            with override_command_line(ctx.meta[__name__]), until_end, _plain_usage_errors():
+            with (
+                override_command_line(ctx.meta[__name__]),
+                hinted_stops(),
+                until_end,
+                _plain_usage_errors(),
+            ):
                 return super().invoke(ctx)
         except KeyboardInterrupt as stop:
             raise _fail(ctx, _with_notes("interrupted", stop), INTERRUPTED) from None
@@ -165,9 +174,28 @@ app.command("tabulate")(tabulate.tabulate)
 app.command()(worker.worker)
 
 
+def _signal_again(lost: sys.UnraisableHookArgs) -> None:
+    """Deliver again a signal whose exception was raised where Python can only ignore it.
+
+    That is in destructors, weak references' callbacks and the like, of SQLAlchemy for example.
+    """
+    stop = lost.exc_value
+    if isinstance(stop, KeyboardInterrupt):
+        number = signal.SIGINT
+    elif isinstance(stop, SystemExit) and stop.code == TERMINATED:
+        number = signal.SIGTERM
+    else:
+        sys.__unraisablehook__(lost)
+        return
+    again = threading.Timer(AGAIN_S, os.kill, (os.getpid(), number))  # not inside this hook
+    again.daemon = True
+    again.start()
+
+
 def main() -> None:
     """Run the command line of this process; asked to end, it cleans up as after Ctrl-C."""
     signal.signal(signal.SIGTERM, lambda number, frame: sys.exit(128 + number))
+    sys.unraisablehook = _signal_again
     # Torch and torch-geometric make a million objects that stay; to look through them again and
     # again while they are imported, and once more at the end, takes seconds.
     gc.set_threshold(100_000, 50, 50)

@@ -74,7 +74,8 @@ def supernet(
     from gnas.bench.supernet import bench_supernet
     from gnas.training.devices import resolve_device
 
-    with rerun_hint(out), reporting("searches") as progress:
+    rerun_hint(out)
+    with reporting("searches") as progress:
         result = bench_supernet(
             config, folder=out, device=resolve_device(device), workers=workers, progress=progress
         )

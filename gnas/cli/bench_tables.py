@@ -78,7 +78,8 @@ def search(
     check_outputs(out, json)
     from gnas.bench.search import bench_search
 
-    with rerun_hint(out), reporting("searches") as progress:
+    rerun_hint(out)
+    with reporting("searches") as progress:
         result = bench_search(config, folder=out, workers=workers, progress=progress)
     print_searches(result, report_console(json))
     from gnas.viz import regret_figures

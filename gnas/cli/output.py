@@ -6,7 +6,7 @@ import logging
 import os
 import sys
 from collections.abc import Callable, Iterator, Mapping, Sequence
-from contextlib import AbstractContextManager, ExitStack, contextmanager
+from contextlib import ExitStack, contextmanager
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Protocol, TypeVar
 
@@ -23,10 +23,11 @@ from rich.progress import (
 from rich.text import Text
 
 from gnas.command_line import command_line, shell_line
-from gnas.data.files import atomic_write
+from gnas.data.files import atomic_write, link_target
 from gnas.errors import ConfigError
 from gnas.printable import PrintableFormatter, printable
 from gnas.runs import to_json
+from gnas.user_code import TERMINATED
 
 if TYPE_CHECKING:
     from matplotlib.figure import Figure
@@ -54,6 +55,8 @@ until_end = ExitStack()
 """Resources that a command holds until it ends."""
 MIN_WIDTH = 5
 """Characters of the narrowest column of a `GrowingTable`."""
+LONGEST_NAME = 220
+"""Bytes of the name of a file to write; file systems allow 255."""
 PLAIN_WIDTH = 120
 """Columns of a table that goes to a file or a pipe."""
 
@@ -148,44 +151,64 @@ def reporting(description: str) -> Iterator[Callable[[int, int | None], None]]:
         yield report
 
 
-@contextmanager
-def resume_hint(command: str, folder: Path | None = None) -> Iterator[None]:
-    """Print how to resume if the command is stopped by Ctrl-C or SIGTERM inside the block.
-
-    Args:
-        command: Description of the continued command, in one line.
-        folder: A run's that must have begun for that; None for commands that always go on.
-    """
-    with hint_on_stop(lambda: f"go on with: {command}", folder):
-        yield
+_stop_hints: list[Callable[[], str]] = []
+"""The last one says how to go on if the command is stopped now."""
 
 
 @contextmanager
-def hint_on_stop(note: Callable[[], str], folder: Path | None = None) -> Iterator[None]:
-    """Print something if the command is stopped inside the block; see `resume_hint`.
+def hinted_stops() -> Iterator[None]:
+    """Note on a stop inside the block, by Ctrl-C or SIGTERM, how to go on with the command.
 
-    Args:
-        note: Makes the text.
-        folder: A run's that must have begun for that; None prints it always.
+    That is what `hint_on_stop` was told last, or else the same command once more.
     """
+    _stop_hints.clear()
     try:
         yield
     except (KeyboardInterrupt, SystemExit) as stop:
-        is_main = os.environ.get("RANK", "0") == "0"
-        if is_main and (folder is None or (folder / "config.json").exists()):
-            stop.add_note(note())
+        is_stop = isinstance(stop, KeyboardInterrupt) or stop.code == TERMINATED
+        if is_stop and os.environ.get("RANK", "0") == "0":
+            stop.add_note(_stop_hints[-1]() if _stop_hints else _from_the_start())
         raise
 
 
-def rerun_hint(out: Path | None) -> AbstractContextManager[None]:
-    """Print whether the same command resumes an experiment that is stopped inside the block.
+def hint_on_stop(note: Callable[[], str]) -> None:
+    """Set what is printed if the command is stopped from now on.
+
+    Args:
+        note: Makes the text, when it is needed.
+    """
+    _stop_hints.append(note)
+
+
+def resume_hint(command: str, folder: Path) -> None:
+    """Print from now on, if the command is stopped, how to resume its run.
+
+    Args:
+        command: The command that resumes it, in one line.
+        folder: Folder of the run; as long as it has none, the same command starts it.
+    """
+
+    def note() -> str:
+        has_begun = (folder / "config.json").exists()
+        return f"go on with: {command}" if has_begun else _from_the_start()
+
+    hint_on_stop(note)
+
+
+def rerun_hint(out: Path | None) -> None:
+    """Print from now on, if the experiment is stopped, whether the same command resumes it.
 
     Args:
         out: Where it keeps what is done.
     """
     if out is None:
-        return hint_on_stop(lambda: "nothing is kept; with --out DIR the same command would go on")
-    return resume_hint(same_command())
+        hint_on_stop(lambda: "nothing is kept; with --out DIR the same command would go on")
+    else:
+        hint_on_stop(lambda: f"go on with: {same_command()}")
+
+
+def _from_the_start() -> str:
+    return f"start it again with: {same_command()}"
 
 
 def same_command() -> str:
@@ -216,6 +239,14 @@ def check_writable(path: str | Path | None) -> None:
     if not str(path) or str(path) == ".":
         raise ConfigError("the output must be a file, but got an empty path")
     target = Path(path).absolute()
+    length = len(os.fsencode(target.name))
+    if length > LONGEST_NAME:
+        raise ConfigError(
+            f"the output's name must have at most {LONGEST_NAME} bytes, since temporary files "
+            f"have it too, but has {length}"
+        )
+    if target.is_symlink():
+        target = link_target(target)
     if target.is_dir():
         raise ConfigError(f"the output must be a file, but {target} is a folder")
     if target.is_fifo() and target.resolve().exists():  # /dev/fd/63 of a shell is no file

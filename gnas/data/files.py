@@ -37,14 +37,32 @@ def atomic_write(path: Path) -> Iterator[Path]:
     """Write a file atomically: yields a temporary path that replaces ``path`` on success.
 
     On an exception (including Ctrl-C) the temporary file is removed and ``path`` is unchanged.
-    Devices and pipes (``/dev/null``) are written to directly.
+    Devices and pipes (``/dev/null``) are written to directly, and of a link the file that it
+    points to is replaced.
 
     Raises:
         DataError: the folder cannot be written, the disk is full, or there is a named pipe that
             nobody reads, for which writing would wait.
     """
+    path = link_target(path)
     with _held_open(path):
         yield from _atomic_write(path)
+
+
+def link_target(path: Path) -> Path:
+    """The file that a link points to in the end, which need not exist; other paths as they are.
+
+    Raises:
+        DataError: the links point to each other.
+    """
+    if not path.is_symlink():
+        return path
+    try:
+        return path.resolve()
+    except (OSError, RuntimeError) as error:
+        raise DataError(
+            f"{path} must be a file or a folder, but is a link that leads to itself"
+        ) from error
 
 
 @contextmanager

@@ -16,7 +16,7 @@ from typer.testing import CliRunner
 import gnas
 from gnas import cli
 from gnas.cli.output import check_writable, report_console, write_json
-from gnas.errors import ConfigError, GraphError, MissingDataError
+from gnas.errors import ConfigError, DataError, GraphError, MissingDataError
 
 DEMO = """
 import sys, time, typer
@@ -117,7 +117,10 @@ def test_ctrl_c_is_one_line_and_exit_code_130() -> None:
     assert process.stdout.readline() == "ready\n"
     process.send_signal(signal.SIGINT)
     _, stderr = process.communicate(timeout=20)
-    assert (process.returncode, stderr) == (130, "error: interrupted\n")
+    assert (process.returncode, stderr) == (
+        130,
+        "error: interrupted; start it again with: gnas wait\n",
+    )
 
 
 def test_a_reader_that_stops_early_gets_no_traceback() -> None:
@@ -209,5 +212,14 @@ def test_an_output_that_cannot_be_written_is_refused(tmp_path: Path) -> None:
     with pytest.raises(ConfigError, match="must be writable"):
         write_json(tmp_path / "file" / "r.json", {})
     write_json(tmp_path / "new" / "r.json", {})
+    for name in ("x" * 221, "ü" * 111):
+        with pytest.raises(ConfigError, match="name must have at most 220 bytes, since temp"):
+            check_writable(tmp_path / name)
+    check_writable(tmp_path / ("x" * 220))
+    (tmp_path / "loop").symlink_to("loop")
+    with pytest.raises(DataError, match="a link that leads to itself"):
+        check_writable(tmp_path / "loop")
+    (tmp_path / "link").symlink_to("no/where")
+    check_writable(tmp_path / "link")
     check_writable(None)
     check_writable("-")

@@ -1,12 +1,7 @@
 from __future__ import annotations
 
 import json
-import signal
-import subprocess
-import sys
-import time
 from pathlib import Path
-from typing import Any
 
 import numpy as np
 import pytest
@@ -19,7 +14,6 @@ from gnas.data.subsets import read_subset
 from gnas.models import num_macs, num_params
 from gnas.spaces import space_of_record
 from gnas.spaces.toponas.genotype import Genotype
-from tests import commands
 
 SMALL = ("channels=2", "num_cells=3", "batch_size=128", "image_size=8")
 FAST = (*(word for setting in SMALL for word in ("--set", setting)), "--num-nodes", "4")
@@ -27,16 +21,6 @@ FAST = (*(word for setting in SMALL for word in ("--set", setting)), "--num-node
 
 def gnas(*arguments: str) -> Result:
     return CliRunner().invoke(app, [*arguments])
-
-
-def process(*arguments: str, **options: Any) -> subprocess.Popen[str]:
-    return commands.Popen(
-        [sys.executable, "-m", "gnas", *arguments],
-        stdout=subprocess.PIPE,
-        stderr=subprocess.PIPE,
-        text=True,
-        **options,
-    )
 
 
 def image_folder(folder: Path, count: int = 12) -> Path:
@@ -206,34 +190,6 @@ def test_imagenet_with_its_own_stem(tmp_path: Path) -> None:
     again = gnas("search", "toponas", "--resume", str(out))
     assert again.exit_code == 0, again.output
     assert again.stdout.splitlines()[0] == done.stdout.splitlines()[0]
-
-
-@pytest.mark.usefixtures("no_pictures")
-def test_an_interrupted_search_goes_on(tmp_path: Path) -> None:
-    whole, out = tmp_path / "whole", tmp_path / "run"
-    options = ("search", "toponas", "--epochs", "3", *FAST)
-    first = gnas(*options, "--out", str(whole))
-    assert first.exit_code == 0, first.output
-    running = process(*options, "--out", str(out))
-    deadline = time.monotonic() + 120
-    while not (out / "metrics.jsonl").exists() or not (out / "metrics.jsonl").read_text():
-        assert running.poll() is None and time.monotonic() < deadline
-        time.sleep(0.01)
-    running.send_signal(signal.SIGINT)
-    _, errors = running.communicate(timeout=60)
-    assert running.returncode == 130 and errors.splitlines()[-1].startswith(
-        "error: interrupted; go on with: gnas search toponas --resume "
-    )
-    assert not (out / "result.json").exists()
-    resumed = gnas("search", "toponas", "--resume", str(out))
-    assert resumed.exit_code == 0, resumed.output
-    results = [json.loads((folder / "result.json").read_text()) for folder in (whole, out)]
-    for result in results:
-        result["seconds"] = result["metrics"]["seconds"] = 0
-    assert results[0] == results[1]
-    assert (whole / "history.safetensors").read_bytes() == (
-        out / "history.safetensors"
-    ).read_bytes()
 
 
 @pytest.mark.parametrize(

@@ -15,7 +15,7 @@ import typer
 from typer.testing import CliRunner
 
 from gnas import cli
-from gnas.cli.output import print_next, rerun_hint, same_command
+from gnas.cli.output import print_next, rerun_hint, resume_hint, same_command
 from gnas.command_line import override_command_line, shell_line
 from gnas.errors import ConfigError
 from gnas.printable import printable
@@ -32,9 +32,15 @@ def stopped_by(stop: Callable[[], NoReturn], *words: str) -> tuple[int, str]:
     root.callback()(cli.options)
 
     @root.command()
-    def work(out: Path | None = None, storage: str = "") -> None:
-        with rerun_hint(out):
-            stop()
+    def work(
+        out: Path | None = None, storage: str = "", hinted: bool = True,
+        resumable: Path | None = None,
+    ) -> None:  # fmt: skip
+        if resumable is not None:
+            resume_hint("gnas more", resumable)
+        elif hinted:
+            rerun_hint(out)
+        stop()
 
     done = CliRunner().invoke(root, ["work", *words])
     return done.exit_code, done.stderr
@@ -55,9 +61,10 @@ def test_shells_read_a_shown_command_as_it_was_typed(word: str) -> None:
 def test_the_next_command_is_one_line(capsys: pytest.CaptureFixture[str]) -> None:
     from gnas.cli.output import console
 
-    print_next(console(), ["show", Path("my\nrun\x1b[31m")], ["retrain", "a b"])
+    odd = Path("my\nrun\x1b[31m")
+    print_next(console(), ["show", odd], ["retrain", "a b"], ["show", Path("-x"), "--out", "-"])
     assert capsys.readouterr().out == (
-        "next: gnas show $'my\\x0arun\\x1b[31m' | gnas retrain 'a b'\n"
+        "next: gnas show $'my\\x0arun\\x1b[31m' | gnas retrain 'a b' | gnas show ./-x --out -\n"
     )
 
 
@@ -71,6 +78,18 @@ def test_stopped_experiments_say_what_is_kept() -> None:
     assert said == r"error: interrupted; go on with: gnas work --out $'my  run\x0a'" + "\n"
     code, said = stopped_by(lambda: sys.exit(143), "--out", "a")
     assert code == 143 and said == "error: asked to end; go on with: gnas work --out a\n"
+
+
+def test_what_was_not_begun_is_started_again(tmp_path: Path) -> None:
+    code, said = stopped_by(lambda: sys.exit(143), "--no-hinted")
+    assert code == 143
+    assert said == "error: asked to end; start it again with: gnas work --no-hinted\n"
+    words = ("--resumable", str(tmp_path))
+    again = f"start it again with: gnas work --resumable {tmp_path}\n"
+    assert stopped_by(interrupt, *words) == (130, f"error: interrupted; {again}")
+    (tmp_path / "config.json").touch()
+    assert stopped_by(interrupt, *words) == (130, "error: interrupted; go on with: gnas more\n")
+    assert stopped_by(lambda: sys.exit(3), "--no-hinted") == (3, "")
 
 
 def test_how_to_go_on_has_no_password() -> None:
@@ -109,6 +128,39 @@ def slow():
 sys.argv = ["gnas", "--version"]
 gnas.cli.main()
 """
+
+
+SWALLOWED = """
+import os, signal, sys, time
+import typer
+from gnas import cli
+
+class Closing:
+    def __del__(self):
+        os.kill(os.getpid(), signal.{0})
+        for _ in range(100):  # the exception is raised in here, where nobody can catch it
+            pass
+
+@cli.app.command()
+def wait():
+    Closing()
+    time.sleep(20)
+    print("still here")
+
+sys.argv = ["gnas", "wait"]
+cli.main()
+"""
+
+
+@pytest.mark.parametrize(("number", "stopped"), [("SIGINT", "interrupted"),
+                                                 ("SIGTERM", "asked to end")])  # fmt: skip
+def test_a_stop_is_not_lost_in_a_destructor(number: str, stopped: str) -> None:
+    done = subprocess.run(
+        [sys.executable, "-c", SWALLOWED.format(number)], capture_output=True, text=True,
+        check=False, preexec_fn=lambda: signal.signal(signal.SIGINT, signal.default_int_handler),
+    )  # fmt: skip
+    assert done.returncode == 128 + getattr(signal, number) and done.stdout == ""
+    assert done.stderr == f"error: {stopped}; start it again with: gnas wait\n"
 
 
 @pytest.mark.parametrize("program", [STARTED, LEAVING])

@@ -65,23 +65,6 @@ def test_a_table_of_ones_own(tmp_path: Path) -> None:
     assert out.stat().st_mtime_ns == written
 
 
-def test_interrupting_keeps_what_is_trained_and_leaves_no_half_table(tmp_path: Path) -> None:
-    out = tmp_path / "own.parquet"
-    process = commands.Popen(
-        [sys.executable, "-m", "gnas", "tabulate", "nasbench101", "--out", str(out), *LARGE],
-        stderr=subprocess.PIPE,
-        text=True,
-    )
-    wait_for_result(process, out)
-    process.send_signal(signal.SIGINT)
-    _, errors = process.communicate(timeout=60)
-    assert process.returncode == 130
-    read, last = errors.splitlines()
-    assert read.startswith("digits: 10 classes")
-    assert last.startswith("error: interrupted; go on with: gnas tabulate nasbench101 --out ")
-    assert not out.exists() and num_done(out)
-
-
 @pytest.mark.parametrize("number", [signal.SIGTERM, signal.SIGKILL])
 def test_no_worker_outlives_the_command(tmp_path: Path, number: signal.Signals) -> None:
     out = tmp_path / "own.parquet"
