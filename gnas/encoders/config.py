@@ -10,6 +10,7 @@ from typing import TYPE_CHECKING, Annotated, Any, Literal, cast
 from pydantic import Field
 
 from gnas.config import Count, CountOrZero, Rate, Seed, Share, configuration, unknown_name
+from gnas.data.files import FORMAT_ERRORS
 from gnas.errors import ConfigError, GraphError, MissingDataError
 from gnas.kernel_options import Direction, Labels
 from gnas.spaces.vocabulary import Vocabulary
@@ -19,6 +20,8 @@ if TYPE_CHECKING:
 
 WEIGHTS = Path(__file__).parent / "weights"
 """Folder of the shipped encoders, one ``<name>.safetensors`` each."""
+_LONGEST_HEAD = 100_000_000
+"""Bytes of the longest head of a file; safetensors allows no longer one."""
 
 Feature = Literal["adjacency", "ops", "degrees", "wl"]
 """Input features of an encoder's network."""
@@ -288,6 +291,30 @@ def check_encoder(name: str, *, file: bool = True) -> None:
             unknown_name("encoder", name, known)
             + (", or give a .safetensors file" if file else "")
         )
+
+
+def encoder_space(name: str) -> str:
+    """Name of the space whose graphs an encoder takes, by the head of its file.
+
+    Args:
+        name: Name of a shipped encoder, or path of a ``.safetensors`` file.
+
+    Returns:
+        The name; empty where the file does not say it, or is damaged.
+
+    Example:
+        >>> encoder_space("nasgem-30")
+        'nasgem'
+    """
+    path = Path(name) if name.endswith(".safetensors") else WEIGHTS / f"{name}.safetensors"
+    try:
+        with path.open("rb") as file:
+            length = int.from_bytes(file.read(8), "little")
+            head = json.loads(file.read(min(length, _LONGEST_HEAD)))
+        found = json.loads(head["__metadata__"]["config"])["space"]
+    except (OSError, *FORMAT_ERRORS):
+        return ""
+    return found if isinstance(found, str) else ""
 
 
 def check_encoder_path(path: Path) -> None:

@@ -58,6 +58,8 @@ def load_encoder(name: str | Path) -> NASGEMEncoder | GraphEncoder:
         >>> load_encoder("nasgem-nasbench101").dim
         256
     """
+    if not isinstance(name, str | Path):
+        raise ConfigError(f"an encoder must be a name or a file, but got {name!r:.80}")
     if str(name) in list_encoders():
         path = WEIGHTS / f"{name}.safetensors"
     elif Path(name).suffix == ".safetensors":
@@ -82,7 +84,7 @@ def load_encoder(name: str | Path) -> NASGEMEncoder | GraphEncoder:
 
 def save_encoder(
     encoder: NASGEMEncoder | GraphEncoder,
-    path: Path,
+    path: str | Path,
     *,
     quality: EncoderQuality | GraphEncoderQuality | None = None,
     command: str = "",
@@ -108,6 +110,7 @@ def save_encoder(
         >>> again.config == encoder.config
         True
     """
+    path = Path(path)
     check_encoder_path(path)
     facts, tensors = encoder_tensors(encoder)
     metadata = {

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import json
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
@@ -25,6 +25,8 @@ CONFIG, WEIGHTS = "config.json", "model.safetensors"
 _PICKLE_SUFFIXES = (".pt", ".pth", ".pkl", ".pickle", ".ckpt", ".bin", ".tar", ".th")
 MAX_CELLS = 1000
 """Cells, or channels of a stem, that cost nothing to try, whatever the tensors are."""
+SHOWN = 2
+"""Tensors that a message about weights that do not fit names of each kind."""
 _MAX_JSON_BYTES = 10_000_000
 CONVERSION = (
     'if you trust it, convert it once: python -c "import torch, safetensors.torch as s; '
@@ -91,7 +93,7 @@ class NetworkMetadata:
         return self.config.in_channels, self.image_size, self.image_size
 
 
-def save_network(folder: Path, network: nn.Module, facts: NetworkMetadata) -> None:
+def save_network(folder: str | Path, network: nn.Module, facts: NetworkMetadata) -> None:
     """Write ``model.safetensors`` and ``config.json``, each whole or not at all.
 
     Args:
@@ -118,6 +120,7 @@ def save_network(folder: Path, network: nn.Module, facts: NetworkMetadata) -> No
         >>> found == facts
         True
     """
+    folder = Path(folder)
     tensors = {key: value.detach().contiguous() for key, value in network.state_dict().items()}
     problem = _misfit(_skeleton(facts), tensors)
     if problem:
@@ -159,7 +162,9 @@ def _check_not_foreign(path: Path) -> None:
         )
 
 
-def load_network(path: Path, space: Space | None = None) -> tuple[nn.Module, NetworkMetadata]:
+def load_network(
+    path: str | Path, space: Space | None = None
+) -> tuple[nn.Module, NetworkMetadata]:
     """A saved network, in evaluation mode on the CPU, and what was written beside it.
 
     Args:
@@ -184,6 +189,7 @@ def load_network(path: Path, space: Space | None = None) -> tuple[nn.Module, Net
         >>> network(torch.zeros(2, *found.input_shape)).shape
         torch.Size([2, 10])
     """
+    path = Path(path)
     weights = path / WEIGHTS if path.is_dir() else path
     _refuse_pickles(path, weights)
     facts = read_metadata(weights.parent, space)
@@ -217,7 +223,7 @@ def _describes_network(path: Path) -> bool:
         return False
 
 
-def read_metadata(folder: Path, space: Space | None = None) -> NetworkMetadata:
+def read_metadata(folder: str | Path, space: Space | None = None) -> NetworkMetadata:
     """Facts of the network in a folder, from its ``config.json``.
 
     Args:
@@ -241,6 +247,7 @@ def read_metadata(folder: Path, space: Space | None = None) -> NetworkMetadata:
         >>> found.architecture == text, found.image_size
         (True, 16)
     """
+    folder = Path(folder)
     path = folder / CONFIG
     check_regular(path, "a JSON file")
     try:
@@ -315,19 +322,35 @@ def _too_wide(facts: NetworkMetadata, tensors: Mapping[str, Tensor]) -> str | No
 
 
 def _misfit(network: nn.Module, tensors: Mapping[str, Tensor]) -> str | None:
-    """The first reason why ``tensors`` are not the state of ``network``; None if they are."""
+    """Why ``tensors`` are not the state of ``network``, by the first few; None if they are."""
     expected = network.state_dict()
-    for key, value in expected.items():
-        if key not in tensors:
-            return f"'{key}' is missing ({len(tensors)} tensors instead of {len(expected)})"
-        found = tensors[key]
-        if (found.shape, found.dtype) != (value.shape, value.dtype):
-            return (
-                f"'{key}' is {found.dtype} {list(found.shape)} instead of "
-                f"{value.dtype} {list(value.shape)}"
-            )
-    extra = sorted(tensors.keys() - expected.keys())
-    return f"the network has no '{extra[0]}'" if extra else None
+    missing = [key for key in expected if key not in tensors]
+    extra = [key for key in tensors if key not in expected]
+    differing = [
+        f"'{key}' is {_form(tensors[key])} instead of {_form(value)}"
+        for key, value in expected.items()
+        if key in tensors and _form(tensors[key]) != _form(value)
+    ]
+    found = []
+    if missing:
+        found.append(f"{len(missing)} of its {len(expected)} tensors are missing")
+        found[-1] += _some([f"'{key}' {_form(expected[key])}" for key in missing])
+    if extra:
+        found.append(f"{len(extra)} of the {len(tensors)} found are no part of it")
+        found[-1] += _some([f"'{key}' {_form(tensors[key])}" for key in extra])
+    if differing:
+        found.append(f"{len(differing)} differ in shape or type" + _some(differing))
+    return "; ".join(found) or None
+
+
+def _form(tensor: Tensor) -> str:
+    """Type and shape of a tensor, as messages have them."""
+    return f"{str(tensor.dtype).removeprefix('torch.')} {list(tensor.shape)}"
+
+
+def _some(texts: Sequence[str]) -> str:
+    """The first few of some texts in brackets."""
+    return f" ({', '.join(texts[:SHOWN])}{', ...' if len(texts) > SHOWN else ''})"
 
 
 def _refuse_pickles(path: Path, weights: Path) -> None:

@@ -9,9 +9,12 @@ import pytest
 from typer.testing import CliRunner
 
 from gnas import cli
+from gnas.cli.encoder import has_table, table_for
 from gnas.data import BenchmarkTable, Column, Provenance, load_table, save_table
-from gnas.encoders import EncoderConfig, encoder_config, load_encoder, recipes
-from gnas.spaces import NASBench101, Space, load_space
+from gnas.encoders import EncoderConfig, encoder_config, list_encoders, load_encoder, recipes
+from gnas.encoders.config import encoder_space
+from gnas.errors import ConfigError
+from gnas.spaces import SPACES, NASBench101, Space, load_space
 
 RUN = CliRunner()
 
@@ -52,7 +55,8 @@ def test_train_then_embed_a_table(tmp_path: Path, table_file: Path) -> None:
     assert np.array_equal(np.load(out), load_encoder(weights).encode(graphs).numpy())
     result = RUN.invoke(cli.app, [*embed[:2], "nasgem-30", *embed[3:]])
     assert result.exit_code == 1
-    assert "takes graphs of 'nasgem'" in result.stderr
+    assert "takes architectures of 'nasgem': table 'small' must hold" in result.stderr
+    assert result.stderr.rstrip().endswith("of nasbench101; give another --table")
 
 
 def test_train_for_a_space_of_ones_own(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
@@ -74,6 +78,24 @@ def test_train_for_a_space_of_ones_own(tmp_path: Path, monkeypatch: pytest.Monke
     encoder, space = load_encoder(weights), load_space(f"{source}:cells")
     cells = space.sample_batch(5, np.random.default_rng(0))
     assert encoder.name == "mine" and encoder.encode(cells).shape == (5, encoder.dim)
+
+
+def test_every_encoder_takes_the_cells_of_its_own_space(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setenv("GNAS_DATA", str(tmp_path))  # there are the shipped tables alone
+    done = RUN.invoke(cli.app, ["encoder", "embed", "nasgem-30", "--out", str(tmp_path / "x.npy")])
+    assert done.exit_code == 0, done.output
+    assert np.array_equal(
+        np.load(tmp_path / "x.npy"), load_encoder("nasgem-30").encode(load_table("nasgem").graphs)
+    )
+    for name in list_encoders():
+        space = encoder_space(name)
+        assert space in SPACES and space == load_encoder(name).config.space
+        assert has_table(space) == (space in ("nasbench101", "nasgem"))
+        if not has_table(space):
+            with pytest.raises(ConfigError, match=f"of '{space}', of which no .* by --table"):
+                table_for(name, None)
 
 
 @pytest.mark.parametrize(

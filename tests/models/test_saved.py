@@ -66,10 +66,10 @@ def test_round_trip(tmp_path: Path) -> None:
 
 def test_only_the_network_of_the_facts_is_saved(tmp_path: Path) -> None:
     network = FACTS.space.network(FACTS.graph, DartsNetworkConfig(channels=6, num_cells=3))
-    with pytest.raises(ConfigError, match=r"'stem.0.0.weight' is torch.float32 \[18, 3, 3, 3\]"):
+    with pytest.raises(ConfigError, match=r"'stem.0.0.weight' is float32 \[18, 3, 3, 3\]"):
         save_network(tmp_path, network, FACTS)
     wrapped = nn.Sequential(FACTS.space.network(FACTS.graph, FACTS.config))
-    with pytest.raises(ConfigError, match=r"the network of its facts|'stem.0.0.weight' is miss"):
+    with pytest.raises(ConfigError, match=r"no part of it \('0.stem.0.0.weight' float32 "):
         save_network(tmp_path, wrapped, FACTS)
     assert not list(tmp_path.iterdir())
 
@@ -138,15 +138,21 @@ def test_weights_that_do_not_fit(saved: Path) -> None:
     record["network"]["num_classes"] = record["num_classes"] = 7
     record["classes"] = []
     (saved / "config.json").write_text(json.dumps(record))
-    with pytest.raises(DataError, match=r"\[5, 768\] instead of torch.float32 \[7, 768\]"):
+    with pytest.raises(DataError, match=r"float32 \[5, 768\] instead of float32 \[7, 768\]"):
         load_network(saved)
     record["network"]["num_classes"] = record["num_classes"] = 5
     (saved / "config.json").write_text(json.dumps(record))
     save_file({**tensors, "more": torch.zeros(1)}, weights)
-    with pytest.raises(DataError, match="the network has no 'more'"):
+    with pytest.raises(DataError, match=r"found are no part of it \('more' float32 \[1\]\)$"):
         load_network(saved)
     save_file({"classifier.bias": tensors["classifier.bias"]}, weights)
-    with pytest.raises(DataError, match=r"'stem.0.0.weight' is missing .1 tensors instead of"):
+    missing = rf"{len(tensors) - 1} of its {len(tensors)} tensors are missing"
+    first = r"\('stem.0.0.weight' float32 \[\d+, 3, 3, 3\], '[\w.]+' float32 \[\d+\], \.\.\.\)$"
+    with pytest.raises(DataError, match=f"but {missing} {first}"):
+        load_network(saved)
+    save_file({f"module.{key}": value for key, value in tensors.items()}, weights)
+    renamed = rf"{len(tensors)} of the {len(tensors)} found are no part of it \('module\.\w+"
+    with pytest.raises(DataError, match=f"{len(tensors)} of its .* missing .*; {renamed}"):
         load_network(saved)
 
 
