@@ -9,6 +9,7 @@ from pathlib import Path
 from gnas.cli.architectures import is_text
 from gnas.cli.output import check_writable
 from gnas.config import check_seed
+from gnas.data.files import link_target
 from gnas.data.places import check_table, table_path
 from gnas.errors import ConfigError, DataError, MissingDataError
 from gnas.spaces.names import check_notation, check_space
@@ -87,9 +88,12 @@ def check_folder(out: Path | None) -> None:
 
     Raises:
         ConfigError: it is a file, or it or the folder that it would be in is not writable.
+        DataError: it is a link that leads to itself.
     """
     if out is None:
         return
+    if out.is_symlink() and not link_target(out).exists():
+        raise ConfigError(f"a run's folder must be writable, but {out}: it is a link to nothing")
     if out.exists() and not out.is_dir():
         raise ConfigError(f"a run's folder must be writable, but {out}: it is a file")
     check_writable(out / "config.json")

@@ -9,6 +9,7 @@ from typing import Annotated
 import typer
 
 from gnas.cli.architectures import SpaceOption
+from gnas.cli.checks import check_early
 from gnas.cli.output import check_writable, console, report_console, reporting, write_json
 from gnas.config import check_seed
 from gnas.errors import ConfigError, MissingDataError
@@ -34,6 +35,16 @@ Json = Annotated[
 ]
 
 
+def check_data_dir(data_dir: Path | None) -> None:
+    """Check that a folder of tables is one, or can be made.
+
+    Raises:
+        ConfigError: it is something else.
+    """
+    if data_dir is not None and data_dir.exists() and not data_dir.is_dir():
+        raise ConfigError(f"--data-dir must be a folder, but {data_dir} is a file")
+
+
 @app.command("list")
 def list_command(data_dir: DataDir = None, json: Json = None) -> None:
     """List the known tables, and which of them are on this machine."""
@@ -41,7 +52,7 @@ def list_command(data_dir: DataDir = None, json: Json = None) -> None:
 
     from gnas.data.fetch import list_tables
 
-    check_writable(json)
+    check_early(json=json, data_dir=data_dir)
     listings = list_tables(data_dir)
     table = Table()
     for name in ("name", "content", "state", "where", "licence"):
@@ -61,6 +72,7 @@ def fetch(
     """Download a published benchmark file."""
     from gnas.data.fetch import fetch as fetch_file
 
+    check_data_dir(data_dir)
     path = fetch_file(name, data_dir=data_dir, progress_bar=sys.stderr.isatty())
     console().print(f"{path}\nnext: gnas data convert {name}", soft_wrap=True)
 
@@ -80,6 +92,9 @@ def convert(
     """Convert a published benchmark file to a Parquet table."""
     from gnas.data.fetch import convert as convert_file
 
+    check_data_dir(data_dir)
+    if out is not None and out.suffix != ".parquet":
+        raise ConfigError(f"the table's file must end in .parquet, but got {out}")
     check_writable(out)
     check_writable(json)
     with reporting("converting") as progress:
@@ -102,7 +117,7 @@ def verify(
     json: Json = None,
 ) -> None:
     """Check every graph, hash and value of a table, and how far equal functions agree."""
-    check_writable(json)
+    check_early(json=json, data_dir=data_dir)
     if space is not None:
         check_space(space)
     from gnas.data.fetch import verify as verify_file

@@ -87,7 +87,7 @@ def retrain(
 
     With several --layers or --repeats: one table, with means and standard deviations.
     """
-    from gnas.retrain.trainings import plan_trainings, resumed_trainings
+    from gnas.retrain.trainings import check_options, plan_trainings, resumed_trainings
 
     if resume is not None and out is not None:
         raise typer.BadParameter("--resume goes on in its own folder")
@@ -109,7 +109,7 @@ def retrain(
     else:
         assert genotype is not None
         dataset, taken = _taken_over(genotype, dataset, wanted)
-        plan_trainings(dataset, **(taken | changes))
+        check_options(plan_trainings(dataset, **(taken | changes)), changes)
     from gnas.retrain.plan import plan_retrain, resumed_plan
     from gnas.retrain.run import run_retrain
     from gnas.training.devices import resolve_device, use_threads
@@ -127,8 +127,8 @@ def retrain(
         plan = plan_retrain(found.space, found.text, dataset, **(taken | changes))
         folder = out or Path("runs") / f"retrain-{dataset}-{time.strftime('%Y%m%d-%H%M%S')}"
     again = shell_line(["gnas", "retrain", "--resume", folder])
+    resume_hint(again, folder)
     with (
-        resume_hint(again, folder),
         init_distributed(resolve_device(device)) as (context, own_device),
         progress_reporter(context.is_main) as report,
     ):

@@ -196,8 +196,8 @@ def toponas(
         write_page(page, folder, report_console(json))
         return
     again = shell_line(["gnas", "search", "toponas", "--resume", folder])
+    resume_hint(again, folder)
     with (
-        resume_hint(again, folder),
         init_distributed(where) as (context, own_device),
         progress_reporter(context.is_main) as report,
     ):
@@ -229,8 +229,8 @@ def _planned(
     """
     from gnas.search.toponas.plan import (
         Selection,
+        check_options,
         check_recipe,
-        check_used,
         plan_search,
         resumed_plan,
         resumed_selection,
@@ -238,7 +238,7 @@ def _planned(
 
     if resume is None:
         plan = plan_search(**own, **changes)
-        check_used(plan.config, changes, own.get("baseline"))
+        check_options(plan, changes, own.get("baseline"))
         if chosen is None:
             return plan, None
         protocol = Selection(**chosen)
@@ -264,11 +264,11 @@ def _select(
 
     target = console(stderr=True)
     again = shell_line(["gnas", "search", "toponas", "--select", "--resume", folder])
-    with resume_hint(again, folder):
-        result = select(
-            plan, protocol, out=folder, device=device, resume=resume, loggers=loggers,
-            report=lambda line: target.print(line, markup=False, soft_wrap=True),
-        )  # fmt: skip
+    resume_hint(again, folder)
+    result = select(
+        plan, protocol, out=folder, device=device, resume=resume, loggers=loggers,
+        report=lambda line: target.print(line, markup=False, soft_wrap=True),
+    )  # fmt: skip
     shown = report_console(json)
     shown.print(result.architecture, markup=False, soft_wrap=True)
     acc, others = result.test_acc, result.random

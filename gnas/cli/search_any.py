@@ -18,7 +18,13 @@ from gnas.cli.output import (
     write_json,
 )
 from gnas.cli.report import PageOption, write_page
-from gnas.cli.searching import next_commands, progress_reporter, resume_command, storage_location
+from gnas.cli.searching import (
+    check_workers,
+    next_commands,
+    progress_reporter,
+    resume_command,
+    storage_location,
+)
 from gnas.processes import preload
 
 if TYPE_CHECKING:
@@ -154,13 +160,15 @@ def _run(
     page: bool,
 ) -> None:
     """Search by a plan, and print what came out."""
+    check_workers(workers, plan.table)
     if workers > 0 and not plan.table:
         preload("gnas.evaluate.job")
     from gnas.search.planned import run_plan
     from gnas.viz import search_result_figures
 
     again = resume_command(plan.searcher, folder, workers, plan.storage)
-    with resume_hint(again, folder), progress_reporter() as report:
+    resume_hint(again, folder)
+    with progress_reporter() as report:
         result = run_plan(
             plan, out=folder, workers=workers, resume=resumed, report=report,
             figures=search_result_figures, loggers=loggers,

@@ -12,7 +12,13 @@ from gnas.cli.checks import check_early
 from gnas.cli.options import LogOption, absolute, chosen_loggers, drop_none, parse_settings
 from gnas.cli.output import print_next, report_console, resume_hint, write_json
 from gnas.cli.report import PageOption, write_page
-from gnas.cli.searching import next_commands, progress_reporter, resume_command, storage_location
+from gnas.cli.searching import (
+    check_workers,
+    next_commands,
+    progress_reporter,
+    resume_command,
+    storage_location,
+)
 from gnas.processes import preload
 
 if TYPE_CHECKING:
@@ -117,7 +123,7 @@ def nasgem(
     ] = None,
 ) -> None:
     """Search cells by a predictor of their efficiency score (NASGEM, Cheng et al. 2021)."""
-    from gnas.search.nasgem.plan import plan_nasgem, resumed_plan
+    from gnas.search.nasgem.plan import check_options, plan_nasgem, resumed_plan
 
     if no_embedding and encoder is not None:
         raise typer.BadParameter("--no-embedding reads no encoder; leave one of them out")
@@ -140,16 +146,19 @@ def nasgem(
         plan, folder = resumed_plan(resume, changes, storage=storage_location(storage)), resume
     else:
         plan = plan_nasgem(storage=storage_location(storage), study=study, **changes)
+        check_options(plan, changes)
         what = dataset or space or "digits"
         stamp = time.strftime("%Y%m%d-%H%M%S")
         folder = out or Path("runs") / f"nasgem-{Path(what).stem}-{stamp}"
+    check_workers(workers, plan.table)
     if workers > 0 and not plan.table:
         preload("gnas.evaluate.job")
     from gnas.search.nasgem import run_nasgem
     from gnas.viz.nasgem import nasgem_figures
 
     again = resume_command("nasgem", folder, workers, plan.storage)
-    with resume_hint(again, folder), progress_reporter() as report:
+    resume_hint(again, folder)
+    with progress_reporter() as report:
         result = run_nasgem(
             plan, out=folder, workers=workers, resume=resume is not None, report=report,
             figures=nasgem_figures, loggers=loggers,

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from pathlib import Path
 from typing import TYPE_CHECKING
@@ -10,6 +10,7 @@ from typing import TYPE_CHECKING
 from gnas.cli.options import absolute
 from gnas.cli.output import GrowingTable, console, progress_bar
 from gnas.command_line import shell_line
+from gnas.errors import ConfigError
 from gnas.spaces.names import is_own_space
 
 if TYPE_CHECKING:
@@ -23,7 +24,7 @@ MAX_LINES = 500
 
 def resume_command(searcher: str, folder: Path, workers: int, storage: str | None) -> str:
     """The command that goes on with an interrupted search."""
-    again = ["gnas", "search", searcher, "--resume", str(folder)]
+    again: list[str | Path] = ["gnas", "search", searcher, "--resume", folder]
     again += ["--workers", str(workers)] if workers != 1 else []
     again += ["--storage", "URL"] if storage is not None and "://" in storage else []
     return shell_line(again)
@@ -41,6 +42,23 @@ def next_commands(folder: Path, space: str | None, evaluate: str | None) -> list
     if evaluate is None and not is_own_space(space or ""):
         commands.append(["retrain", folder])
     return commands
+
+
+def check_workers(workers: int, tables: Sequence[str]) -> None:
+    """Check that processes have something to do.
+
+    Args:
+        workers: Value of ``--workers``.
+        tables: Tables that architectures are looked up in.
+
+    Raises:
+        ConfigError: architectures are looked up, which this process does.
+    """
+    if tables and workers != 1:
+        raise ConfigError(
+            f"--workers {workers} does nothing in this search: a --table is read by one process; "
+            "leave one of the two out"
+        )
 
 
 def storage_location(storage: str | None) -> str | None:

@@ -13,15 +13,16 @@ from gnas.cli.options import parse_settings
 from gnas.cli.output import (
     check_writable,
     console,
+    hint_on_stop,
     print_next,
     reporting,
-    resume_hint,
     same_command,
 )
 from gnas.config import field_names, from_record, unknown_name
 from gnas.errors import ConfigError, MissingDataError
 from gnas.processes import preload
 from gnas.spaces.names import SPACE_HOMES, check_space, network_config
+from gnas.studies.places import check_study_name
 from gnas.training.recipe import ProxyRecipe
 
 DRAWS = ("draw_seed", "num_train", "num_val", "num_test")
@@ -78,6 +79,7 @@ def tabulate(
         raise ConfigError(f"the table's file must end in .parquet, but got {out}")
     if dataset != "digits" and not Path(dataset).is_dir():
         raise MissingDataError(f"--dataset must be digits or a folder, but there is no {dataset}")
+    check_study_name(study)
     changes = parse_settings(setting or [])
     check_settings(space, changes)
     if workers > 0:
@@ -93,7 +95,8 @@ def tabulate(
     if image_size is not None:
         given["image_size"] = image_size
     config = tabulated_config(given, changes, load_table(like) if like is not None else None)
-    with resume_hint(same_command()), reporting("trainings") as report:
+    hint_on_stop(lambda: f"go on with: {same_command()}")
+    with reporting("trainings") as report:
         build(config, out, workers=workers, storage=storage, study=study, report=report)
     console().print(load_table(out))
     made = SPACES.get(space)

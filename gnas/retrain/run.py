@@ -43,7 +43,7 @@ def run_retrain(
     *,
     device: str = "cpu",
     context: DistributedContext = SINGLE_PROCESS,
-    out: Path | None = None,
+    out: str | Path | None = None,
     resume: bool = False,
     report: Callable[[str, Progress], None] = lambda name, progress: None,
     loggers: Sequence[RunLogger] = (),
@@ -76,6 +76,7 @@ def run_retrain(
         >>> found["params"], 0 <= found["metrics"]["test_acc"] <= 1
         (118, True)
     """
+    out = None if out is None else Path(out)
     with run_folder_lock(out if context.is_main else None):
         return _run(plan, device, context, out, resume, report, loggers)
 

@@ -11,7 +11,7 @@ from gnas.retrain.plan import RetrainPlan, planned
 from gnas.training.recording import METRICS
 
 
-def read_trainings(folder: Path) -> tuple[RetrainPlan, dict[str, list[dict[str, Any]]]]:
+def read_trainings(folder: str | Path) -> tuple[RetrainPlan, dict[str, list[dict[str, Any]]]]:
     """The plan of the run in ``folder``, and the metrics of every epoch of each training so far.
 
     Returns:
@@ -21,6 +21,7 @@ def read_trainings(folder: Path) -> tuple[RetrainPlan, dict[str, list[dict[str, 
         MissingDataError: there is no run, or no training has finished an epoch.
         DataError: a file is damaged or of something else.
     """
+    folder = Path(folder)
     plan = planned(folder)
     found = {}
     for name in plan.trainings():

@@ -3,13 +3,13 @@
 from __future__ import annotations
 
 import dataclasses
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from itertools import chain
 from pathlib import Path
 from typing import Any, Self, get_args
 
-from gnas.config import field_names, from_record, split_settings
+from gnas.config import check_used, field_names, from_record, split_settings
 from gnas.data.config import TRAIN_SIZE, TrainTestConfig
 from gnas.data.files import as_data_error, read_json
 from gnas.data.fitting import suited_batch
@@ -156,6 +156,27 @@ def plan_trainings(
         num_params=num_params,
         follows=() if "batch_size" in training else ("batch_size",),
     )
+
+
+def check_options(plan: Trainings, chosen: Iterable[str]) -> None:
+    """Check that settings that somebody chose do something in these trainings.
+
+    Args:
+        plan: The trainings.
+        chosen: Names of settings.
+
+    Raises:
+        ConfigError: one does nothing.
+    """
+    reads_files = plan.images.dataset == "imagenet"
+    from_files = reads_files, "images that are read from files, --dataset imagenet"
+    needs = {
+        "workers": from_files,
+        "jitter": from_files,
+        "padding": (not reads_files, "images in memory, not --dataset imagenet"),
+        "split_seed": (plan.images.val_share > 0, "val_share above 0"),
+    }
+    check_used(chosen, needs, "training")
 
 
 def of_networks(changes: Mapping[str, Any]) -> dict[str, Any]:

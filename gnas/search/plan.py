@@ -24,7 +24,7 @@ from gnas.runs import check_same_config, open_run_config, to_jsonable
 from gnas.search.objectives import Bound, Goal, Objective
 from gnas.search.settings import SETTINGS
 from gnas.spaces.names import check_space, network_config
-from gnas.studies.places import resumed_storage
+from gnas.studies.places import check_study_name, resumed_storage
 from gnas.training.recipe import ProxyRecipe
 from gnas.user_code import Source
 
@@ -94,8 +94,11 @@ class SearchPlan:
             )
         if self.evaluate is not None and self.dataset is not None:
             raise ConfigError("--evaluate sees no --dataset; leave one of them out")
+        if self.evaluate is not None and self.data_dir is not None:
+            raise ConfigError("--evaluate reads no --data-dir; leave one of them out")
         if self.table and (self.storage is not None or self.study is not None):
             raise ConfigError(NO_STUDY)
+        check_study_name(self.study)
         if self.objectives or self.at_most:
             Goal.of(self.objectives or ("val_acc",), self.at_most)
         SETTINGS[self.searcher](**self.settings)

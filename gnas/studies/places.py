@@ -6,6 +6,9 @@ from pathlib import Path
 
 from gnas.errors import ConfigError, MissingDataError
 
+LONGEST_NAME = 512
+"""Characters of a study's name in Optuna's tables."""
+
 
 def shown(where: str | Path) -> str:
     """``where`` without user, password and options, for messages and records.
@@ -22,6 +25,18 @@ def shown(where: str | Path) -> str:
     from gnas.studies.postgresql import parsed, place
 
     return place(parsed(str(where)))
+
+
+def check_study_name(name: str | None) -> None:
+    """Check the name of a study; None always passes.
+
+    Raises:
+        ConfigError: it is empty, or longer than databases keep.
+    """
+    if name is not None and not 0 < len(name) <= LONGEST_NAME:
+        raise ConfigError(
+            f"a study's name must have 1 to {LONGEST_NAME} characters, but has {len(name)}"
+        )
 
 
 def check_storage(where: str | Path) -> None:

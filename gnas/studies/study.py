@@ -15,6 +15,7 @@ from typing import Any
 
 import optuna
 from optuna.exceptions import DuplicatedStudyError, UpdateFinishedTrialError
+from optuna.study import StudyDirection
 from optuna.trial import FrozenTrial, TrialState
 
 from gnas.config import dict_diff
@@ -22,6 +23,7 @@ from gnas.errors import ConfigError, DataError, MissingDataError
 from gnas.process_ids import current_process, has_ended
 from gnas.runs import to_jsonable
 from gnas.studies.job import Job
+from gnas.studies.places import check_study_name
 from gnas.studies.storage import Storage, open_storage
 
 logger = logging.getLogger(__name__)
@@ -158,9 +160,11 @@ class CandidateStudy:
             heartbeat_s: Seconds between heartbeats of workers, for a new study in a database.
 
         Raises:
-            ConfigError: it was begun by a job of another kind or with other facts.
+            ConfigError: it was begun by a job of another kind, with other facts or by others; or
+                the name is none.
             DataError: the storage cannot be used; see `open_storage`.
         """
+        check_study_name(name)
         optuna.logging.set_verbosity(optuna.logging.WARNING)
         place, facts = open_storage(storage, create=True), to_jsonable(job.metadata())
         with place.exclusive(name):
@@ -420,7 +424,12 @@ class CandidateStudy:
 
     def _begin(self, job: Job, facts: dict[str, Any], heartbeat_s: float) -> None:
         """Write the study's settings; the kind comes last and marks them as complete."""
-        if self._storage.call(self._trials):
+        is_foreign = (
+            self._storage.call(lambda: self._study.directions) != [StudyDirection.MAXIMIZE]
+            or self._storage.call(lambda: self._study.user_attrs.keys()) - {"facts", "heartbeat_s"}
+            or self._storage.call(self._trials)
+        )
+        if is_foreign:
             raise ConfigError(
                 f"a new study needs a name of its own, but {self._storage.shown} has a study "
                 f"{self.name!r} that was made by others"

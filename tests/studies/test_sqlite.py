@@ -308,6 +308,16 @@ def test_a_study_of_something_else_is_refused(file: Path) -> None:
     foreign = optuna.create_study(storage=f"sqlite:///{file}", study_name="foreign")
     with pytest.raises(DataError, match="must be one of gnas, but 'foreign' was made by others"):
         CandidateStudy.join("foreign", file)
+    for empty in ("foreign", "pareto"):
+        if empty == "pareto":
+            optuna.create_study(
+                storage=f"sqlite:///{file}", study_name=empty, directions=["minimize", "maximize"]
+            )
+        with pytest.raises(ConfigError, match=f"has a study '{empty}' that was made by others"):
+            CandidateStudy.open(JOB, name=empty, storage=file)
+    for name in ("", "x" * 513):
+        with pytest.raises(ConfigError, match="name must have 1 to 512 characters, but has"):
+            CandidateStudy.open(JOB, name=name, storage=file)
     foreign.enqueue_trial({})
     with pytest.raises(ConfigError, match="has a study 'foreign' that was made by others"):
         CandidateStudy.open(JOB, name="foreign", storage=file)

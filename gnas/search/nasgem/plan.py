@@ -3,12 +3,12 @@
 from __future__ import annotations
 
 import dataclasses
-from collections.abc import Mapping
+from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, get_args
 
-from gnas.config import from_record, split_settings
+from gnas.config import check_used, from_record, split_settings
 from gnas.data.config import ProxyImagesConfig
 from gnas.data.fitting import fitting_batch
 from gnas.data.names import ProxyDataset
@@ -17,7 +17,7 @@ from gnas.errors import ConfigError
 from gnas.runs import check_same_config, open_run_config, to_jsonable
 from gnas.search.nasgem.config import NO_ENCODER, PRESETS, NasgemConfig
 from gnas.search.plan import NO_STUDY, recorded_plan
-from gnas.studies.places import resumed_storage
+from gnas.studies.places import check_study_name, resumed_storage
 
 COMMAND = "search nasgem"
 MAY_CHANGE = ("data_dir", "table", "evaluate", "space")
@@ -26,6 +26,11 @@ OF_CELLS = (
     "num_nodes", "min_nodes", "prior", "spread", "channels", "num_stages", "cells_per_stage",
 )  # fmt: skip
 """Settings of the NASGEM space and its networks, which other spaces have not."""
+OF_TRAININGS = (
+    "epochs", "final_epochs", "batch_size", "lr", "weight_decay", "channels", "num_stages",
+    "cells_per_stage", "image_size", "percent",
+)  # fmt: skip
+"""Settings of candidates' trainings and of their images."""
 KEPT = ("space", "evaluate", "dataset", "objective", "storage", "study")
 """Fields of a plan that its record has as they are."""
 
@@ -118,8 +123,13 @@ def plan_nasgem(
         raise ConfigError("cells must be evaluated in one way: --table or --evaluate")
     if evaluate is not None and dataset is not None:
         raise ConfigError("--evaluate sees no --dataset; leave one of them out")
+    if measured and changes.get("data_dir") is not None:
+        raise ConfigError(
+            "--table and --evaluate read no images; leave --data-dir out, and give a table's file"
+        )
     if table and (storage is not None or study is not None):
         raise ConfigError(NO_STUDY)
+    check_study_name(study)
     images = "digits" if measured or dataset is None else dataset
     if images not in PRESETS:
         raise ConfigError(
@@ -146,6 +156,32 @@ def plan_nasgem(
         study=study,
         follows=() if "batch_size" in searching or measured else ("batch_size",),
     )
+
+
+def check_options(plan: NasgemPlan, chosen: Iterable[str]) -> None:
+    """Check that settings that somebody chose do something in this search.
+
+    Args:
+        plan: The search.
+        chosen: Names of settings.
+
+    Raises:
+        ConfigError: one does nothing.
+    """
+    config = plan.config
+    trains = not plan.table and plan.evaluate is None
+    by_score = plan.objective in (None, "score", "score:max")
+    by_mlp = config.predictor == "mlp"
+    needs = dict.fromkeys(OF_TRAININGS, (trains, "trainings, without --table and --evaluate"))
+    needs |= {
+        "prior": (not plan.table, "cells that are drawn freely, without --table"),
+        "spread": (not plan.table, "cells that are drawn freely, without --table"),
+        "lambda_": (by_score, "the efficiency score, without --objective"),
+        "predict": (by_score, "the efficiency score, without --objective"),
+        "members": (by_mlp, "--predictor mlp"),
+        "ops": (by_mlp and config.encoder != NO_ENCODER, "--predictor mlp with an --encoder"),
+    }
+    check_used(chosen, needs, "search")
 
 
 def _of_other_space(space: str, changes: Mapping[str, Any]) -> dict[str, Any]:

@@ -35,7 +35,7 @@ logger = logging.getLogger(__name__)
 def run_nasgem(
     plan: NasgemPlan,
     *,
-    out: Path,
+    out: str | Path,
     workers: int = 1,
     resume: bool = False,
     report: Report = lambda progress: None,
@@ -74,6 +74,7 @@ def run_nasgem(
         >>> len(found.evaluations), found.stopped
         (12, None)
     """
+    out = Path(out)
     space = plan.config.space() if plan.space is None else load_space(plan.space)
     predictor = new_predictor(plan.config, space)
     plan, evaluator = nasgem_evaluator(plan, space)

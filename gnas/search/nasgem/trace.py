@@ -27,7 +27,7 @@ class NasgemTrace:
     """The score over the space of graph vectors ("embedding") and of raw matrices ("raw")."""
 
 
-def read_trace(folder: Path) -> NasgemTrace:
+def read_trace(folder: str | Path) -> NasgemTrace:
     """The search in a run's folder.
 
     Args:
@@ -37,6 +37,7 @@ def read_trace(folder: Path) -> NasgemTrace:
         MissingDataError: the folder has no search, or one that has not ended.
         DataError: a file is damaged.
     """
+    folder = Path(folder)
     config = planned(folder).config
     what = "a whole run"
     if not (folder / "result.json").exists():

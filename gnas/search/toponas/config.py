@@ -27,6 +27,8 @@ DARTS = "darts"
 """The name of the space of DARTS' cells, whose wiring the config's own fields say."""
 SPACE_OF_DARTS = "toponas"
 """The same cells among `gnas.spaces.SPACES`; there the name alone says no wiring."""
+EIGENVALUE_WINDOW = 5
+"""Epochs that eigenvalues are averaged over, and compared across (DARTS-ES, section 4.3)."""
 Method = Literal["darts", "milenas"]
 Update = Literal["alternating", "joint"]
 Topology = Literal["arbitrary", "fixed", "none"]

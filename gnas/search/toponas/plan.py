@@ -8,7 +8,14 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any, get_args
 
-from gnas.config import Count, CountOrZero, configuration, from_record, split_settings
+from gnas.config import (
+    Count,
+    CountOrZero,
+    check_used,
+    configuration,
+    from_record,
+    split_settings,
+)
 from gnas.data.config import ImagesConfig
 from gnas.data.fitting import suited_batch
 from gnas.data.names import SearchDataset
@@ -17,14 +24,23 @@ from gnas.runs import check_same_config, open_run_config, to_jsonable
 from gnas.search.toponas.config import (
     BASELINES,
     DARTS,
+    EIGENVALUE_WINDOW,
     PRESETS,
     SIZES,
     SPACE_OF_DARTS,
     ToponasConfig,
 )
+from gnas.spaces.names import is_own_space
 
 COMMAND = "search toponas"
 SELECT_COMMAND = "search toponas --select"
+_OF_BASELINES = {
+    "topology": "no topology variables",
+    "method": "a method of its own",
+    "mode": "a mode of its own",
+    "relaxation": "a relaxation of its own",
+}
+"""Fields by which each of `BASELINES` is what it is, and what is said of them."""
 MAY_CHANGE = ("data_dir", "images", "workers")
 """Settings of a resumed search that may differ from its first ones."""
 
@@ -131,35 +147,70 @@ def plan_search(
     )
 
 
-def check_used(config: ToponasConfig, chosen: Iterable[str], baseline: str | None) -> None:
+def check_options(plan: ToponasPlan, chosen: Iterable[str], baseline: str | None) -> None:
     """Check that settings that somebody chose do something in this search.
 
     Args:
-        config: The search.
+        plan: The search.
         chosen: Names of settings.
         baseline: The baseline that was chosen with them.
 
     Raises:
         ConfigError: one does nothing, or is against the baseline.
     """
-    if baseline is not None and config.learns_topology:
-        raise ConfigError(
-            f"--baseline {baseline} has no topology variables, so topology must be 'none', but "
-            f"got '{config.topology}'; leave one of the two out"
-        )
-    is_gumbel = config.relaxation == "gumbel"
+    config, images = plan.config, plan.images
+    for name, what in _OF_BASELINES.items() if baseline is not None else ():
+        own = BASELINES[str(baseline)].get(name, getattr(ToponasConfig(), name))
+        if getattr(config, name) != own:
+            raise ConfigError(
+                f"--baseline {baseline} has {what}, so {name} must be '{own}', but got "
+                f"'{getattr(config, name)}'; leave one of the two out"
+            )
+    learned = config.learns_topology, "topology variables, which no --baseline has"
+    several = config.epochs > 1, "epochs of at least 2, as it changes from epoch to epoch"
+    warm = int(config.warmup_share * config.epochs)
+    gumbel = config.relaxation == "gumbel", "--relaxation gumbel"
     needs = {
-        "k": (config.topology != "arbitrary", "--topology fixed, or a --baseline"),
-        "regulariser": (config.learns_topology, "topology variables, which no --baseline has"),
-        "beta_lr": (config.learns_topology, "topology variables, which no --baseline has"),
-        "samples": (is_gumbel, "--relaxation gumbel"),
-        "temperature": (is_gumbel, "--relaxation gumbel"),
+        "k": (
+            config.topology == "fixed" or (config.topology == "none" and _prunes(config)),
+            "--topology fixed, or a --baseline on darts",
+        ),
+        "update": learned,
+        "regulariser": learned,
+        "beta_lr": learned,
+        "samples": gumbel,
+        "temperature": gumbel,
         "val_weight": (config.method == "milenas", "--method milenas"),
+        "alpha_penalty": several,
+        "lr_min": several,
+        "warmup_share": (
+            warm > 0 or config.warmup_share == 0,
+            f"at least one whole epoch, but is {config.warmup_share:g} of {config.epochs}",
+        ),
+        "stop_eigenvalue": (
+            config.epochs > EIGENVALUE_WINDOW,
+            f"more than {EIGENVALUE_WINDOW} epochs, which it compares",
+        ),
+        "stem_multiplier": (
+            config.stem == "cifar" and (config.space == DARTS or is_own_space(config.space)),
+            "--space darts with stem=cifar",
+        ),
+        "percent": (
+            images.dataset == "imagenet-3pct" and images.images is None,
+            "--dataset imagenet-3pct without --images",
+        ),
+        "workers": (images.dataset == "imagenet-3pct", "--dataset imagenet-3pct"),
     }
-    for name in chosen:
-        is_used, need = needs.get(name, (True, ""))
-        if not is_used:
-            raise ConfigError(f"{name} does nothing in this search: it needs {need}")
+    check_used(chosen, needs, "search")
+
+
+def _prunes(config: ToponasConfig) -> bool:
+    """Whether, where no topology is learned, every node keeps its k strongest edges."""
+    if config.space == DARTS:
+        return True
+    from gnas.search.toponas.where import supernets_of
+
+    return supernets_of(config).prunes
 
 
 def _preset(dataset: SearchDataset, space: str, size: str | None) -> ToponasConfig:

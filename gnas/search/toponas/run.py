@@ -96,7 +96,7 @@ def run_search(
     *,
     device: str = "cpu",
     context: DistributedContext = SINGLE_PROCESS,
-    out: Path | None = None,
+    out: str | Path | None = None,
     resume: bool = False,
     report: Callable[[Progress], None] = lambda progress: None,
     figures: Callable[[SupernetSearchResult], Mapping[str, SavableFigure]] | None = None,
@@ -117,6 +117,7 @@ def run_search(
     Raises:
         GnasError: see `open_images`, `SearchRecord` and `search_toponas`.
     """
+    out = None if out is None else Path(out)
     own = out if context.is_main else None
     with run_folder_lock(own), logging_run(own, loggers) as log:
         return _run(plan, device, context, out, resume, report, figures, log)

@@ -94,7 +94,7 @@ def select(
     plan: ToponasPlan,
     selection: Selection,
     *,
-    out: Path,
+    out: str | Path,
     device: str = "cpu",
     resume: bool = False,
     report: Callable[[str], None] = lambda text: None,
@@ -121,6 +121,7 @@ def select(
     four searches with different seeds, the best retrained ten times. Difference: the choice is by
     images held out of the training set, not by the test images.
     """
+    out = Path(out)
     check_recipe(plan, selection)
     with run_folder_lock(out):
         return _select(plan, selection, out, device, resume, report, loggers)

@@ -6,12 +6,10 @@ from collections.abc import Mapping, Sequence
 from typing import Any
 
 from gnas.search.toponas.arch import ArchParameters, DerivedCell
-from gnas.search.toponas.config import ToponasConfig
+from gnas.search.toponas.config import EIGENVALUE_WINDOW, ToponasConfig
 
 COLLAPSE_SHARE = 0.5
 """Choice: a normal cell with at least this share of skip connections is called collapsed."""
-EIGENVALUE_WINDOW = 5
-"""Epochs that eigenvalues are averaged over, and compared across (DARTS-ES, section 4.3)."""
 
 
 def smooth_eigenvalues(epochs: Sequence[Mapping[str, Any]]) -> list[float]:

@@ -40,7 +40,7 @@ class SearchTrace:
     """Whether it came to its end."""
 
 
-def read_trace(folder: Path) -> SearchTrace:
+def read_trace(folder: str | Path) -> SearchTrace:
     """The search in a run's folder.
 
     Args:
@@ -50,6 +50,7 @@ def read_trace(folder: Path) -> SearchTrace:
         MissingDataError: the folder has no search, or none that finished an epoch.
         DataError: a file is damaged.
     """
+    folder = Path(folder)
     config = planned(folder).config
     what, result = "a whole run", folder / "result.json"
     try:

@@ -20,9 +20,9 @@ from gnas.search.toponas import (
     search_toponas,
     supernets_of,
 )
-from gnas.search.toponas.config import BASELINES, SIZES
+from gnas.search.toponas.config import BASELINES, EIGENVALUE_WINDOW, SIZES
 from gnas.search.toponas.plan import plan_search
-from gnas.search.toponas.stopping import EIGENVALUE_WINDOW, sharpening, smooth_eigenvalues
+from gnas.search.toponas.stopping import sharpening, smooth_eigenvalues
 from gnas.spaces import SPACES, load_space
 from gnas.topology import enumerate_joint
 from tests.search.toponas.conftest import make_loaders, search, tiny

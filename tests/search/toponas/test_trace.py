@@ -12,10 +12,10 @@ from safetensors.torch import load_file, save_file
 
 from gnas.errors import DataError, MissingDataError
 from gnas.search.toponas import search, toponas_space
+from gnas.search.toponas.config import EIGENVALUE_WINDOW
 from gnas.search.toponas.plan import plan_search
 from gnas.search.toponas.run import run_search
 from gnas.search.toponas.state import HISTORY
-from gnas.search.toponas.stopping import EIGENVALUE_WINDOW
 from gnas.search.toponas.trace import read_trace
 from gnas.spaces.toponas.figure import cell_figures
 from gnas.spaces.toponas.genotype import Genotype
