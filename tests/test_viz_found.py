@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import pytest
 from torch_geometric.data import Data
 
 from gnas.search import run_search
@@ -12,6 +13,17 @@ from gnas.viz import search_result_figures
 def measured(graph: Data, *, seed: int) -> dict[str, float]:
     convolutions = float((graph.edge_op > 1).sum())
     return {"score": convolutions, "macs": 1e7 * convolutions + 5e6}
+
+
+@pytest.mark.parametrize("budget", [1, 2, 3, 7])
+def test_numbers_of_architectures_are_whole(budget: int) -> None:
+    result = run_search(NASBench201(), "random", measured, budget=budget)
+    figure = search_result_figures(result)["progress"]
+    figure.canvas.draw()
+    axes = figure.axes[0]
+    left, right = axes.get_xlim()
+    ticks = [tick for tick in axes.get_xticks() if left <= tick <= right]
+    assert ticks and all(tick == round(tick) for tick in ticks)
 
 
 def test_large_measures_have_a_prefix_at_their_axis() -> None:

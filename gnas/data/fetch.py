@@ -15,7 +15,7 @@ from typing import TYPE_CHECKING
 import pooch
 import requests
 
-from gnas.data.places import SHIPPED, data_folder, find_table
+from gnas.data.places import SHIPPED, data_folder, find_table, recorded_facts
 from gnas.data.sources import TableSource
 from gnas.errors import ConfigError, DataError, MissingDataError
 from gnas.spaces.names import check_notation, space_modules
@@ -50,8 +50,6 @@ class Listing:
 
 def list_tables(data_dir: str | Path | None = None) -> list[Listing]:
     """Every known source and shipped table, and which of them are here."""
-    from gnas.data.tables import load_table
-
     folder = data_folder(data_dir)
     listings = []
     for source in SOURCES.values():
@@ -69,10 +67,10 @@ def list_tables(data_dir: str | Path | None = None) -> list[Listing]:
             )
         )
     for path in sorted(SHIPPED.glob("*.parquet")):
-        table_facts = load_table(path).provenance
-        content = f"{table_facts.rows:,} cells, {table_facts.kind}"
+        rows, facts = recorded_facts(path)
+        content = f"{rows:,} cells, {facts['kind']}"
         listings.append(
-            Listing(path.stem, content, "ships with gnas", str(path), table_facts.licence)
+            Listing(path.stem, content, "ships with gnas", str(path), str(facts["licence"]))
         )
     return listings
 

@@ -129,6 +129,23 @@ def check_table(path: Path, *, columns: Iterable[str] = (), space: str | None = 
         )
 
 
+def recorded_facts(path: Path) -> tuple[int, dict[str, Any]]:
+    """Number of rows of a table, and the facts in its head, of a file that is known to be sound.
+
+    Args:
+        path: The file.
+
+    Example:
+        >>> rows, facts = recorded_facts(table_path("nasbench101-mini"))
+        >>> rows, facts["kind"]
+        (2000, 'self-made')
+    """
+    import pyarrow.parquet as pq
+
+    head = pq.read_metadata(path)
+    return head.num_rows, _recorded_facts(head.metadata)
+
+
 def _recorded_facts(metadata: dict[bytes, bytes] | None) -> dict[str, Any]:
     """Facts that a file of gnas has of its table; empty for others, and for damaged ones."""
     try:

@@ -42,6 +42,8 @@ def search_result_figures(result: SearchResult) -> dict[str, Figure]:
 
 def _progress(result: SearchResult) -> Figure:
     """The first objective of every evaluation, and the best one so far that keeps the bounds."""
+    from matplotlib.ticker import MaxNLocator
+
     figure, axes = _axes(result)
     objective, goal = result.goal.objectives[0], result.goal
     done = [one for one in result.evaluations if one.measures is not None]
@@ -65,6 +67,7 @@ def _progress(result: SearchResult) -> Figure:
             label="best so far",
         )  # fmt: skip
     axes.set_xlabel("Architectures evaluated")
+    axes.xaxis.set_major_locator(MaxNLocator(integer=True, min_n_ticks=1))
     axes.set_ylabel(objective.name)
     _shorten(axes.yaxis, values)
     axes.legend(fontsize=8, frameon=False)

@@ -216,6 +216,6 @@ def _learning(axes: Axes, learning: Sequence[Learned]) -> None:
     axes.set_ylim(top=1.03)
     if axes.get_ylim()[0] < MIN_R2:
         axes.set_ylim(bottom=MIN_R2 - 0.04)
-    axes.xaxis.set_major_locator(MaxNLocator(integer=True))
+    axes.xaxis.set_major_locator(MaxNLocator(integer=True, min_n_ticks=1))
     axes.set_xlabel("trained cells that the predictor has seen", fontsize=9)
     axes.set_title("Prediction of the cells not seen yet", fontsize=10)

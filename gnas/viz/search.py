@@ -259,4 +259,4 @@ def _finish(axes: Axes, title: str) -> None:
     axes.set_xlabel("Epoch", fontsize=9)
     axes.grid(alpha=0.3)
     axes.spines[["top", "right"]].set_visible(False)
-    axes.xaxis.set_major_locator(MaxNLocator(integer=True))
+    axes.xaxis.set_major_locator(MaxNLocator(integer=True, min_n_ticks=1))

@@ -54,7 +54,7 @@ def supernet_figures(result: SupernetBenchResult) -> dict[str, Figure]:
     axes.set_ylim(100 * lowest, 100 * result.best_test_acc + 0.4)
     axes.set_xlabel("Epoch of the search")
     axes.set_ylabel(f"{result.table['test_column']} of the derived cell (%)")
-    axes.xaxis.set_major_locator(MaxNLocator(integer=True))
+    axes.xaxis.set_major_locator(MaxNLocator(integer=True, min_n_ticks=1))
     axes.grid(alpha=0.3)
     axes.spines[["top", "right"]].set_visible(False)
     axes.legend(fontsize=8, frameon=False, loc="center left", bbox_to_anchor=(1.0, 0.5))

@@ -58,7 +58,7 @@ def training_figures(trainings: Mapping[str, Sequence[Mapping[str, Any]]]) -> di
     rate.set(title="learning rate", ylim=(0, None))
     for axes in (loss, accuracy, rate):
         axes.set_xlabel("epoch")
-        axes.xaxis.set_major_locator(MaxNLocator(integer=True))
+        axes.xaxis.set_major_locator(MaxNLocator(integer=True, min_n_ticks=1))
         axes.grid(alpha=0.3)
     if len(accuracy.lines) <= 9:
         accuracy.legend(fontsize="small")
