@@ -40,6 +40,36 @@ def check_seed(seed: object, name: str = "seed") -> int:
     return number
 
 
+def check_count(value: object, name: str, least: int = 1, most: int | None = None) -> int:
+    """Check a whole number and return it as an int.
+
+    Args:
+        value: Value to check.
+        name: Name of the number, for messages.
+        least: Smallest number that is possible.
+        most: Largest one, if there is one.
+
+    Raises:
+        ConfigError: it is not a whole number, or out of its range.
+
+    Example:
+        >>> check_count(2.5, "budget")
+        Traceback (most recent call last):
+        gnas.errors.ConfigError: budget must be a whole number, but got 2.5
+    """
+    try:
+        number = index(cast(int, value))
+    except TypeError:
+        number = None
+    if number is None or isinstance(value, bool):
+        raise ConfigError(f"{name} must be a whole number, but got {value!r:.80}")
+    if number < least:
+        raise ConfigError(f"{name} must be at least {least}, but got {number}")
+    if most is not None and number > most:
+        raise ConfigError(f"{name} must be at most {most}, but got {number}")
+    return number
+
+
 def seed_32(seed: int) -> int:
     """Reduce a seed to 32 bits for scikit-learn and Optuna; small seeds are unchanged."""
     if seed < 2**32:
@@ -172,6 +202,28 @@ def unknown_name(what: str, name: str, known: Iterable[str]) -> str:
     near = difflib.get_close_matches(name, names, n=1, cutoff=0.6)
     meant = f"did you mean {near[0]}? " if near else ""
     return f"unknown {what} '{name:.80}'; {meant}choose from {', '.join(names)}"
+
+
+def check_used(chosen: Iterable[str], needs: Mapping[str, tuple[bool, str]], what: str) -> None:
+    """Check that settings that somebody chose do something.
+
+    Args:
+        chosen: Names of settings.
+        needs: By the name of a setting, whether it is used, and what it needs for that.
+        what: The work that it is a setting of.
+
+    Raises:
+        ConfigError: one does nothing.
+
+    Example:
+        >>> check_used(["k"], {"k": (False, "--topology fixed")}, "search")
+        Traceback (most recent call last):
+        gnas.errors.ConfigError: k does nothing in this search: it needs --topology fixed
+    """
+    for name in chosen:
+        is_used, need = needs.get(name, (True, ""))
+        if not is_used:
+            raise ConfigError(f"{name} does nothing in this {what}: it needs {need}")
 
 
 def check_pieces(batch_size: int, accumulate: int) -> None:

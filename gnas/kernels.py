@@ -29,10 +29,14 @@ from numpy.typing import NDArray
 from scipy import sparse
 from torch import Tensor
 
+from gnas.config import check_count
 from gnas.errors import ConfigError, GraphError
 from gnas.graphs import DenseBatch, Graphs, as_batch, edge_ops_to_node_ops
 from gnas.graphs.hashing import mix64
 from gnas.kernel_options import Direction, Labels
+
+MAX_ROUNDS = 1000
+"""Most relabelling rounds; after as many as a graph has nodes nothing changes any more."""
 
 GRAKEL_KERNELS = {
     "wl": "WeisfeilerLehman",
@@ -150,7 +154,12 @@ def wl_pairs(
     """
     _check(n_iter, labels, direction)
     batch = as_batch(graphs)
-    index = np.asarray(pairs, dtype=np.int64)
+    try:
+        index = np.asarray(pairs)
+    except ValueError as error:  # lists of different lengths
+        raise GraphError(f"pairs must have shape [P, 2], but got {pairs!r:.80}") from error
+    if index.size and index.dtype.kind not in "iu":
+        raise GraphError(f"pairs must be row numbers, but got {index.dtype} such as {pairs!r:.80}")
     if index.ndim != 2 or index.shape[1] != 2:
         raise GraphError(f"pairs must have shape [P, 2], but got {tuple(index.shape)}")
     if index.size and (index.min() < 0 or index.max() >= len(batch)):
@@ -249,8 +258,7 @@ def wl_labels(
 
 
 def _check(n_iter: int, labels: str, direction: str) -> None:
-    if n_iter < 0:
-        raise ConfigError(f"n_iter must be at least 0, but got {n_iter}")
+    check_count(n_iter, "n_iter", 0, MAX_ROUNDS)
     if labels not in _LABELS:
         raise ConfigError(f"labels must be one of {list(_LABELS)}, but got {labels!r}")
     if direction not in _DIRECTIONS:

@@ -248,9 +248,34 @@ def best(values: Values, k: int) -> NDArray[np.int64]:
     return order
 
 
+def as_scores(values: object, name: str = "scores") -> Values:
+    """Numbers as a float64 array; no texts, dates or complex numbers.
+
+    Args:
+        values: A list, array or tensor of any shape.
+        name: Name of the numbers, for messages.
+
+    Raises:
+        ConfigError: something in it is no number.
+
+    Example:
+        >>> as_scores([1, 2.5]).tolist()
+        [1.0, 2.5]
+    """
+    detach = getattr(values, "detach", None)  # a tensor's
+    try:
+        found = np.asarray(values if detach is None else detach().cpu())
+        if found.dtype.kind in "biufO":
+            return found.astype(np.float64)
+    except (TypeError, ValueError):
+        pass
+    text = " ".join(repr(values).split())
+    raise ConfigError(f"{name} must be numbers, but got {text:.80}")
+
+
 def _pair(predicted: ArrayLike, true: ArrayLike, *, least: int = 0) -> tuple[Values, Values]:
-    left = np.asarray(predicted, dtype=np.float64)
-    right = np.asarray(true, dtype=np.float64)
+    left = as_scores(predicted, "predicted values")
+    right = as_scores(true, "true values")
     if left.ndim != 1 or left.shape != right.shape or len(left) < least:
         raise ConfigError(
             f"predicted and true values must be two lists of one length (at least {least}), but "

@@ -98,6 +98,8 @@ def check_folder(folder: Path) -> None:
         folder.mkdir(parents=True, exist_ok=True)
     except OSError as error:
         reason = "it is a file" if folder.exists() else error.strerror or str(error)
+        if isinstance(error, FileExistsError) and folder.is_symlink() and not folder.exists():
+            reason = "it is a link to nothing"
         raise ConfigError(f"a run's folder must be writable, but {folder}: {reason}") from error
     if not os.access(folder, os.W_OK):
         raise ConfigError(f"a run's folder must be writable, but {folder} is not")

@@ -11,7 +11,8 @@ import pytest
 from matplotlib.figure import Figure
 
 from gnas import runs
-from gnas.errors import ConfigError, DataError
+from gnas.cli import checks
+from gnas.errors import ConfigError, DataError, GnasError
 from gnas.runs import check_folder, check_not_foreign, to_jsonable, write_run
 
 
@@ -93,6 +94,20 @@ def test_folders_that_cannot_be_written(tmp_path: Path) -> None:
         (tmp_path / "closed").mkdir(mode=0o500)
         with pytest.raises(ConfigError, match="closed is not"):
             check_folder(tmp_path / "closed")
+
+
+def test_links_as_folders(tmp_path: Path) -> None:
+    (tmp_path / "real").mkdir()
+    for name, target in (("good", "real"), ("loop", "loop"), ("dangling", "nowhere")):
+        (tmp_path / name).symlink_to(target)
+    check_folder(tmp_path / "good")
+    with pytest.raises(ConfigError, match="dangling: it is a link to nothing"):
+        check_folder(tmp_path / "dangling")
+    with pytest.raises(ConfigError, match=r"a run's folder must be writable, but .*loop: "):
+        check_folder(tmp_path / "loop")
+    for early, message in (("loop", "leads to itself"), ("dangling", "link to nothing")):
+        with pytest.raises(GnasError, match=message):
+            checks.check_folder(tmp_path / early)
 
 
 def test_a_failed_write_leaves_the_old_result(tmp_path: Path) -> None:

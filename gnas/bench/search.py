@@ -82,7 +82,7 @@ class SearchBenchResult:
 def bench_search(
     config: SearchBench,
     *,
-    folder: Path | None = None,
+    folder: str | Path | None = None,
     workers: int = 1,
     progress: ProgressCallback | None = None,
 ) -> SearchBenchResult:
@@ -101,6 +101,7 @@ def bench_search(
         MissingDataError: there is no such table.
         DataError: the table is damaged, or ``folder`` cannot be written.
     """
+    folder = None if folder is None else Path(folder)
     if workers < 1:
         raise ConfigError(f"workers must be at least 1, but got {workers}")
     with run_folder_lock(folder):

@@ -155,7 +155,7 @@ class SupernetBenchResult:
 def bench_supernet(
     config: SupernetBench,
     *,
-    folder: Path | None = None,
+    folder: str | Path | None = None,
     device: str = "cpu",
     workers: int = 1,
     progress: ProgressCallback | None = None,
@@ -180,6 +180,7 @@ def bench_supernet(
         DataError: the table is damaged or lacks cells, or ``folder`` cannot be written.
         ProcessError: a process was killed.
     """
+    folder = None if folder is None else Path(folder)
     with run_folder_lock(folder):
         return _run(config, folder, device, workers, progress)
 

@@ -9,6 +9,7 @@ from gnas.data.columns import QUANTITIES, Column, Kind, Provenance
 from gnas.data.parquet import is_own_format, read_parquet, read_schema, verify_table, write_parquet
 from gnas.data.places import data_folder, find_table
 from gnas.data.third_party import read_third_party
+from gnas.errors import ConfigError
 
 __all__ = [
     "QUANTITIES",
@@ -70,4 +71,6 @@ def save_table(table: BenchmarkTable, path: str | Path) -> None:
         >>> bool((again == table.val_acc()).all())
         True
     """
+    if not isinstance(table, BenchmarkTable):
+        raise ConfigError(f"what is saved must be a BenchmarkTable, but got {table!r:.80}")
     write_parquet(table, Path(path))

@@ -61,7 +61,7 @@ def export(
     network: nn.Module,
     facts: NetworkMetadata,
     form: Form,
-    out: Path,
+    out: str | Path,
     *,
     weights: bool = True,
     dynamic_size: bool = False,
@@ -103,6 +103,7 @@ def export(
         >>> [path.name for path in found.files]
         ['net.py', 'net.safetensors']
     """
+    out = Path(out)
     check_out(form, out)
     network, facts = without_auxiliary(network, facts)
     files: tuple[Path, ...] = (out,)

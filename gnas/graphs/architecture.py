@@ -40,8 +40,7 @@ def architecture(
         >>> cell.edge_index.tolist()
         [[0, 0, 1], [1, 2, 2]]
     """
-    matrix = torch.as_tensor(np.asarray(adjacency)).long()
-    op_list = torch.as_tensor(np.asarray(ops)).long()
+    matrix, op_list = _whole(adjacency, "adjacency"), _whole(ops, "ops")
     n = op_list.numel()
     if op_list.dim() != 1 or matrix.shape != (n, n):
         raise GraphError(
@@ -65,8 +64,30 @@ def architecture(
     return data
 
 
+def _whole(values: object, name: str) -> Tensor:
+    """Whole numbers as int64.
+
+    Raises:
+        GraphError: something is no whole number.
+    """
+    try:
+        array = np.asarray(values)
+    except ValueError as error:  # rows of different lengths
+        raise GraphError(
+            f"{name} must have rows of one length, but got {values!r:.120}"
+        ) from error
+    is_whole = array.dtype.kind in "biu" or (
+        array.dtype.kind == "f" and bool((array == np.trunc(array)).all())
+    )
+    if not is_whole and array.size:
+        raise GraphError(f"{name} must hold whole numbers, but got {values!r:.120}")
+    return torch.from_numpy(array.astype(np.int64))
+
+
 def check_single(data: Data) -> None:
     """Raise GraphError for a PyG ``Batch``, which is a ``Data`` but not one architecture."""
+    if not isinstance(data, Data):
+        raise GraphError(f"an architecture must be a PyG Data, but got {data!r:.80}")
     if isinstance(data, Batch):
         raise GraphError(
             f"this takes one architecture, but got a Batch of {data.num_graphs}; call it for "

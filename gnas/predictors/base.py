@@ -9,7 +9,6 @@ from pathlib import Path
 from typing import Any, Literal, Self, overload
 
 import numpy as np
-import torch
 from numpy.typing import ArrayLike
 from sklearn.base import BaseEstimator, RegressorMixin
 from sklearn.base import clone as sklearn_clone
@@ -18,7 +17,7 @@ from torch import Tensor
 from gnas.config import check_seed
 from gnas.errors import ConfigError, GraphError, UnsupportedError
 from gnas.graphs import Graphs, as_batch
-from gnas.metrics import kendall_tau
+from gnas.metrics import as_scores, kendall_tau
 from gnas.predictors.features import FeatureMatrix, Features
 from gnas.predictors.targets import NormalScores, Scores
 from gnas.spaces.base import Space
@@ -60,6 +59,10 @@ class Predictor(RegressorMixin, BaseEstimator, ABC):  # type: ignore[misc]  # un
     """Whether ``predict(..., return_std=True)`` works."""
 
     def __init__(self, features: Features, *, random_state: int = 0) -> None:
+        if not callable(features):
+            raise ConfigError(
+                f"features must be some such as OneHot(7, 5), but got {features!r:.80}"
+            )
         self.features = features
         self.random_state = check_seed(random_state, "random_state")
         self._scale: NormalScores | None = None
@@ -116,7 +119,7 @@ class Predictor(RegressorMixin, BaseEstimator, ABC):  # type: ignore[misc]  # un
             ConfigError: `fit` was not called.
             GraphError: as for `fit`.
         """
-        return kendall_tau(self.predict(graphs), np.asarray(scores))
+        return kendall_tau(self.predict(graphs), scores)
 
     def set_params(self, **params: Any) -> Self:
         """Change parameters, and forget what was learnt.
@@ -153,14 +156,13 @@ class Predictor(RegressorMixin, BaseEstimator, ABC):  # type: ignore[misc]  # un
             scores: Scores [N].
         """
         _check_rows(rows)
-        values = np.asarray(torch.as_tensor(scores).cpu() if torch.is_tensor(scores) else scores)
+        values = as_scores(scores)
         if values.shape != (len(rows),):
             raise ConfigError(
                 f"there must be one score per graph, but got {len(rows)} graphs and scores of "
                 f"shape {values.shape}"
             )
         self._scale = self._train = None
-        values = values.astype(np.float64)
         scale, targets = self._targets(values)
         with one_thread() if len(rows) <= SMALL_FIT else nullcontext():
             self._fit(rows, targets)

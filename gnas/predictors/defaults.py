@@ -19,7 +19,7 @@ from gnas.predictors.features import Features
 from gnas.predictors.gaussian_process import ARDGaussianProcess
 from gnas.predictors.graph_network import GraphNetwork, OnPackedGraphs
 from gnas.predictors.mlp import MLP
-from gnas.spaces.base import Space
+from gnas.spaces.base import Space, check_is_space
 from gnas.spaces.vocabulary import Vocabulary
 
 RELEVANCE = {
@@ -74,6 +74,7 @@ def default_predictor(
         >>> default_predictor(NASBench201(), networks=False).name
         'ARD GP + extra trees'
     """
+    check_is_space(space)
     counting = _counting(space, prior, random_state)
     found = pretrained_networks(space) if networks else []
     if not found:

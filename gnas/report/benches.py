@@ -44,6 +44,8 @@ def bench_report(path: Path, record: Mapping[str, Any], name: str) -> RunReport:
     """
     with as_data_error(path, WHAT):
         command = str(record["command"])
+        if not record["rows"]:
+            raise ValueError("it has no rows")
         if command.startswith("bench search"):
             tiles, sections = _searchers(record)
         elif command == "bench supernet":

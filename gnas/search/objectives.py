@@ -144,10 +144,23 @@ class Goal:
         Args:
             objectives: Objectives, or texts such as "val_acc:max".
             bounds: Bounds, or texts such as "macs=50e6".
+
+        Raises:
+            ConfigError: there is no objective, or something else than these.
         """
+        objectives = [objectives] if isinstance(objectives, str) else objectives
+        bounds = [bounds] if isinstance(bounds, str) else bounds or ()
+        wrong: list[object] = [o for o in objectives if not isinstance(o, str | Objective)]
+        wrong += [b for b in bounds if not isinstance(b, str | Bound)]
+        wrong += [] if objectives else [objectives]
+        if wrong:
+            raise ConfigError(
+                "objectives must be at least one text such as 'val_acc:max', and bounds texts "
+                f"such as 'macs=50e6', but got {wrong[0]!r:.80}"
+            )
         return Goal(
             tuple(Objective.parse(o) if isinstance(o, str) else o for o in objectives),
-            tuple(Bound.parse(b) if isinstance(b, str) else b for b in bounds or ()),
+            tuple(Bound.parse(b) if isinstance(b, str) else b for b in bounds),
         )
 
     @property

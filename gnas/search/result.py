@@ -120,7 +120,7 @@ class SearchResult:
 Result = TypeVar("Result", bound=SearchResult)
 
 
-def read_result(folder: Path) -> SearchResult:
+def read_result(folder: str | Path) -> SearchResult:
     """The result of the search in a run's folder.
 
     Args:
@@ -142,6 +142,7 @@ def read_result(folder: Path) -> SearchResult:
         ...     read_result(run).architecture == found.architecture
         True
     """
+    folder = Path(folder)
     path = folder / "result.json"
     if not path.exists():
         raise MissingDataError(

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import logging
+import os
 import time
 from collections import Counter
 from collections.abc import Callable, Collection, Iterator, Mapping, Sequence
@@ -15,7 +16,7 @@ from typing import Any, Protocol
 import numpy as np
 from torch_geometric.data import Data
 
-from gnas.config import check_seed, dict_diff, split_settings
+from gnas.config import check_count, check_seed, dict_diff, split_settings
 from gnas.data.files import as_data_error, atomic_write, check_regular
 from gnas.errors import ConfigError, DataError, GnasError
 from gnas.evaluate import EvaluationJob, Evaluator, FunctionEvaluator
@@ -36,6 +37,7 @@ from gnas.search.samplers import SEARCHERS, Searcher
 from gnas.search.samplers.base import SpaceExhausted
 from gnas.search.settings import SETTINGS
 from gnas.spaces import Space, space_record
+from gnas.spaces.base import check_is_space
 from gnas.studies import CandidateStudy, candidate_key, local_workers
 from gnas.studies.job import FAILURES, Evaluate, reason
 from gnas.studies.places import shown
@@ -93,7 +95,7 @@ def run_search(
     repeats: int = 1,
     parallel: int | None = None,
     workers: int | None = None,
-    out: Path | None = None,
+    out: str | Path | None = None,
     resume: bool = False,
     storage: str | None = None,
     study: str | None = None,
@@ -158,11 +160,14 @@ def run_search(
         >>> len(found.evaluations), found.metrics["score"] >= 5
         (50, True)
     """
+    out = None if out is None else Path(out)
     start = time.monotonic()
     _check(budget, repeats, parallel, workers, out, resume, storage)
     seed = check_seed(seed)
+    _check_objects(space, searcher, settings)
     evaluator = evaluator if isinstance(evaluator, Evaluator) else FunctionEvaluator(evaluator)
-    goal = Goal.of(objectives or default_objectives(evaluator), constraints)
+    aims = default_objectives(evaluator) if objectives is None else objectives
+    goal = Goal.of(aims, constraints)
     _check_measures(goal, evaluator)
     evaluator.open(space)
     if isinstance(searcher, str):
@@ -191,7 +196,7 @@ def run_search(
             "evaluator": evaluator.metadata(),
         }
     )
-    study = study or (out.resolve().name if out is not None else None)
+    study = study or (Path(os.path.realpath(out)).name if out is not None else None)
     config = {
         "command": f"search {name}",
         "budget": budget,
@@ -248,10 +253,21 @@ def _check(
         ("budget", budget, 1), ("repeats", repeats, 1), ("parallel", parallel, 1),
         ("workers", workers, 0),
     ):  # fmt: skip
-        if value is not None and value < least:
-            raise ConfigError(f"{name} must be at least {least}, but got {value}")
+        if value is not None or name in ("budget", "repeats"):
+            check_count(value, name, least)
     if out is None and (resume or (workers is not None and storage is None)):
         raise ConfigError("workers, and a search that goes on, need a folder; give `out`")
+
+
+def _check_objects(space: object, searcher: object, settings: object) -> None:
+    check_is_space(space)
+    if not isinstance(searcher, str | Searcher):
+        raise ConfigError(
+            f"the searcher must be one of {sorted(SEARCHERS)} or a Searcher, but got "
+            f"{searcher!r:.80}"
+        )
+    if settings is not None and not isinstance(settings, Mapping):
+        raise ConfigError(f"settings must be values by name, but got {settings!r:.80}")
 
 
 def _check_settings(searcher: str, settings: Mapping[str, Any]) -> None:

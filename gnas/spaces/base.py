@@ -14,6 +14,7 @@ from numpy.typing import NDArray
 from torch import nn
 from torch_geometric.data import Data
 
+from gnas.config import check_count
 from gnas.errors import ConfigError, GraphError, UnsupportedError
 from gnas.graphs import (
     DenseBatch,
@@ -250,6 +251,24 @@ class Space(ABC):
     def check(self, graph: Data) -> None:
         """Raise GraphError if ``graph``, sound as a graph, breaks a rule of this space."""
 
+    def check_own(self, graph: Data) -> None:
+        """Check in no time that something can be an architecture of this space; see `validate`.
+
+        Raises:
+            GraphError: it is no graph, or one over other operations.
+        """
+        x = graph.x if isinstance(graph, Data) else None
+        if not isinstance(x, torch.Tensor) or x.dim() != 2 or x.size(1) != len(self.ops):
+            raise GraphError(
+                f"an architecture of '{self.name}' must be a graph with one-hot x [n, "
+                f"{len(self.ops)}], but got {graph!r:.120}"
+            )
+        if ("edge_op" in graph) != bool(self.edge_ops):
+            raise GraphError(
+                f"an architecture of '{self.name}' must have {'an' if self.edge_ops else 'no'} "
+                f"edge_op, but got {graph!r:.120}"
+            )
+
     def sample(self, rng: np.random.Generator) -> Data:
         """One draw from the distribution of `sample_batch`."""
         return self.sample_batch(1, rng).data(0)
@@ -403,7 +422,12 @@ class Space(ABC):
         return {"architecture": architecture_figure(self.vocabulary, graph)}
 
     def to_str(self, graph: Data) -> str:
-        """One line of text: the operations, a bar, the upper triangle row by row in hex."""
+        """One line of text: the operations, a bar, the upper triangle row by row in hex.
+
+        Raises:
+            GraphError: it is no graph, or one over other operations.
+        """
+        self.check_own(graph)
         adjacency, ops = to_adjacency(graph)
         n = len(ops)
         bits = adjacency[tuple(torch.triu_indices(n, n, 1))].tolist()
@@ -468,6 +492,42 @@ class Space(ABC):
             raise GraphError(
                 f"unknown operation {name[:40]!r}; '{self.name}' has {list(self.ops)}"
             ) from None
+
+
+def check_is_space(space: object) -> None:
+    """Check that an argument is a space.
+
+    Raises:
+        ConfigError: it is something else, such as a space's name or class.
+
+    Example:
+        >>> from gnas.spaces import NASBench201
+        >>> check_is_space(NASBench201())
+    """
+    if isinstance(space, Space):
+        return
+    advice = "; load_space makes one of a name" if isinstance(space, str) else ""
+    advice = "; call the class" if isinstance(space, type) else advice
+    raise ConfigError(
+        f"a space must be an object such as NASBench101(), but got {space!r:.80}{advice}"
+    )
+
+
+def check_draw(count: object, rng: object) -> None:
+    """Check the arguments of a random draw.
+
+    Args:
+        count: Number of architectures.
+        rng: Source of randomness.
+
+    Raises:
+        ConfigError: the number is none, or the source is no generator of NumPy.
+    """
+    check_count(count, "count", 0)
+    if not isinstance(rng, np.random.Generator):
+        raise ConfigError(
+            f"rng must be a generator such as np.random.default_rng(0), but got {rng!r:.80}"
+        )
 
 
 def _fixed(value: Any) -> Any:

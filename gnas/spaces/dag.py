@@ -23,7 +23,7 @@ from gnas.graphs import (
     to_adjacency,
 )
 from gnas.graphs.dense import single
-from gnas.spaces.base import Space
+from gnas.spaces.base import Space, check_draw
 from gnas.spaces.suggestions import Trial, pick
 from gnas.spaces.vocabulary import Vocabulary, operation_names
 
@@ -127,6 +127,7 @@ class DagSpace(Space):
         independent. What is on no path from the input to the output is cut away, and cells without
         such a path or with too many edges are drawn again.
         """
+        check_draw(count, rng)
         if self.size is not None:
             return self.enumerate()[torch.from_numpy(rng.integers(self.size, size=count))]
         found = [self._drawn(0, rng)]
@@ -166,6 +167,8 @@ class DagSpace(Space):
 
         Where none does, a fresh draw.
         """
+        check_draw(1, rng)
+        self.check_own(graph)
         adjacency, ops = (tensor.numpy() for tensor in to_adjacency(graph))
         own = graph_keys(single(graph))[0]
         edits = self._edits(adjacency, ops)

@@ -16,7 +16,7 @@ from torch_geometric.data import Data
 
 from gnas.errors import ConfigError, GraphError
 from gnas.graphs import DenseBatch, architecture, graph_keys, to_adjacency
-from gnas.spaces.base import Space
+from gnas.spaces.base import Space, check_draw
 from gnas.spaces.suggestions import Trial, pick
 from gnas.spaces.vocabulary import Vocabulary, operation_names
 
@@ -119,6 +119,7 @@ class EdgeOpSpace(Space):
 
     def sample_batch(self, count: int, rng: np.random.Generator) -> DenseBatch:
         """``count`` cells, uniform over all, with replacement: every edge's operation uniform."""
+        check_draw(count, rng)
         if self.size is not None:
             return self.enumerate()[torch.from_numpy(rng.integers(self.size, size=count))]
         choice = rng.integers(len(self.candidates), size=(count, len(self.edges)))
@@ -152,6 +153,8 @@ class EdgeOpSpace(Space):
 
     def mutate(self, graph: Data, rng: np.random.Generator) -> Data:
         """The cell with the operation of one edge replaced by another one, all equally likely."""
+        check_draw(1, rng)
+        self.check_own(graph)
         adjacency, ops = to_adjacency(graph)
         i, j = self.edges[int(rng.integers(len(self.edges)))]
         shift = int(rng.integers(1, len(self.candidates)))
@@ -210,6 +213,7 @@ class EdgeOpSpace(Space):
 
     def to_str(self, graph: Data) -> str:
         """The operations of each map's edges, ``|conv~0|+|none~0|skip~1|``, as NAS-Bench-201."""
+        self.check_own(graph)
         tokens = iter([self.candidates[code - self._first] for code in self.codes(graph)])
         return "+".join(
             "|" + "|".join(f"{next(tokens)}~{i}" for i in range(j)) + "|"

@@ -36,7 +36,7 @@ PER_CELL = ("num_params", "macs")
 
 def tabulate(
     config: TabulateConfig,
-    out: Path,
+    out: str | Path,
     *,
     workers: int | None = 1,
     storage: str | Path | None = None,
@@ -80,6 +80,7 @@ def tabulate(
         ...     load_table(path).val_acc().shape
         (1,)
     """
+    out = Path(out)
     if workers is None and storage is not None:
         raise ConfigError("a storage is for workers, but workers is None")
     if workers is not None and workers < (1 if storage is None else 0):

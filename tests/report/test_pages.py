@@ -329,6 +329,11 @@ def test_the_command(runs: Runs, tmp_path: Path) -> None:
     other.write_text('{"a": 1}')
     done = CliRunner().invoke(app, ["report", str(other)])
     assert done.exit_code == 1 and "must be the result of gnas bench" in done.stderr
+    other.write_text('{"command": "bench nasbench101", "rows": [], "table": {}}')
+    done = CliRunner().invoke(app, ["report", str(other)])
+    assert (
+        done.exit_code == 1 and "must be the result of gnas bench, but: it has no" in done.stderr
+    )
 
 
 def test_the_page_follows_a_run_until_it_ends(runs: Runs, tmp_path: Path) -> None:

@@ -11,6 +11,7 @@ from torch_geometric.data import Data
 
 from gnas.errors import GraphError
 from gnas.graphs import DenseBatch, architecture, prune, to_adjacency
+from gnas.spaces.base import check_draw
 from gnas.spaces.dag import DagSpace
 from gnas.spaces.nasbench101.config import TABLE_IMAGES
 from gnas.spaces.networks import Networks
@@ -149,5 +150,7 @@ class NASBench101(DagSpace):
 
     def mutate(self, graph: Data, rng: np.random.Generator) -> Data:
         """A uniform draw from `neighbours`."""
+        check_draw(1, rng)
+        self.check_own(graph)
         neighbours = self.neighbours(graph)
         return neighbours.data(int(rng.integers(len(neighbours))))

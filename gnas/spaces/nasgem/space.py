@@ -10,9 +10,10 @@ from numpy.typing import NDArray
 from torch import Tensor
 from torch_geometric.data import Data
 
+from gnas.config import check_count
 from gnas.errors import ConfigError, GraphError
 from gnas.graphs import DenseBatch, architecture, prune, prune_batch, to_adjacency
-from gnas.spaces.base import Space
+from gnas.spaces.base import Space, check_draw
 from gnas.spaces.networks import Networks
 from gnas.spaces.suggestions import Trial, pick
 from gnas.spaces.vocabulary import Vocabulary
@@ -74,12 +75,10 @@ class NASGEM(Space):
         densities: tuple[float, float] = DENSITIES,
         max_inputs: int = MAX_INPUTS,
     ) -> None:
-        if not 1 <= num_nodes <= 127:
-            raise ConfigError(f"num_nodes must be in [1, 127], but got {num_nodes=}")
+        check_count(num_nodes, "num_nodes", 1, 127)
+        check_count(max_inputs, "max_inputs")
         if not 0 <= densities[0] <= densities[1] <= 1:
             raise ConfigError(f"densities must be 0 <= low <= high <= 1, but got {densities}")
-        if max_inputs < 1:
-            raise ConfigError(f"max_inputs must be at least 1, but got {max_inputs}")
         self.vocabulary = Vocabulary(ops=OPS, max_nodes=num_nodes, to_output=False, learned=OPS)
         self.densities = densities
         self.max_inputs = max_inputs
@@ -128,6 +127,7 @@ class NASGEM(Space):
         inputs, any of the j earlier nodes equally likely; nodes that node 0 does not reach are
         dropped. Where the cap is no bound, every edge exists with probability q.
         """
+        check_draw(count, rng)
         n = self.max_nodes
         density = rng.uniform(*self.densities, size=(count, 1))
         degrees = rng.binomial(np.minimum(np.arange(n), self.max_inputs), density)  # [N, n]
@@ -163,6 +163,8 @@ class NASGEM(Space):
         An edge added; an edge removed, and with it the nodes that node 0 then does not reach; an
         operation changed; a node of either operation added at any later place with one input.
         """
+        check_draw(1, rng)
+        self.check_own(graph)
         adjacency, ops = to_adjacency(graph)
         n = len(ops)
         toggles, grown = self._toggles(adjacency), self._grown(n)

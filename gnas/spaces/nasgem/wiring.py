@@ -12,6 +12,7 @@ import torch
 
 from gnas.errors import ConfigError
 from gnas.graphs import DenseBatch
+from gnas.spaces.base import check_draw
 from gnas.spaces.nasgem.config import Generator, Parameters, WiringPrior, wiring_parameters
 from gnas.spaces.nasgem.space import MAX_INPUTS, NASGEM, OPS, some_inputs
 
@@ -61,6 +62,7 @@ class RandomWiring(NASGEM):
 
     def sample_batch(self, count: int, rng: np.random.Generator) -> DenseBatch:
         """``count`` cells: parameters (if spread), a random graph, oriented and capped, ops."""
+        check_draw(count, rng)
         n = self.max_nodes
         draw = random.Random(int(rng.integers(2**63)))
         adjacency = np.zeros((count, n, n), dtype=np.uint8)

@@ -12,7 +12,7 @@ from torch_geometric.data import Data
 
 from gnas.errors import ConfigError, GraphError
 from gnas.graphs import DenseBatch, graph_keys
-from gnas.spaces.base import Space
+from gnas.spaces.base import Space, check_draw
 from gnas.spaces.networks import Networks
 from gnas.spaces.suggestions import Trial, pick
 from gnas.spaces.supernets import Supernets
@@ -181,6 +181,7 @@ class TopoNAS(Space):
 
         Both cells and all operations are independent.
         """
+        check_draw(count, rng)
         mask = self.codes.sample(2 * count, rng).view(count, 2, -1)
         ops = torch.from_numpy(rng.integers(1, len(PRIMITIVES) + 1, size=mask.shape))
         return cells_batch(mask * ops)
@@ -195,6 +196,8 @@ class TopoNAS(Space):
         Both kinds are equally likely. A node's new code is uniform among those that leave every
         intermediate node an input; edges that stay keep their operation, new ones draw one.
         """
+        check_draw(1, rng)
+        self.check_own(graph)
         codes = edge_codes(graph)
         cell = int(rng.integers(2))
         rewired = self._with_other_code(codes[cell], rng) if rng.random() < 0.5 else None
@@ -318,6 +321,7 @@ class TopoNAS(Space):
 
     def to_str(self, graph: Data) -> str:
         """The text of its `Genotype`, which the DARTS family's code reads."""
+        self.check_own(graph)
         return str(Genotype.from_graph(graph))
 
     def from_str(self, text: str) -> Data:

@@ -1,0 +1,143 @@
+"""Mistakes in calling the library: one error of gnas that names what is wrong, nothing guessed."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pytest
+from torch_geometric.data import Data
+
+import gnas
+from gnas import metrics
+from gnas.errors import ConfigError, DataError, GnasError
+from gnas.models import load_network
+from gnas.predictors import Forest, OneHot, default_predictor
+from gnas.search.result import read_result
+from gnas.spaces import SPACES, DagSpace, EdgeOpSpace, RandomWiring, Space
+
+RNG = np.random.default_rng(0)
+SPACE, OTHER = gnas.NASBench101(), gnas.NASBench201()
+CELLS = [SPACE.sample(RNG) for _ in range(6)]
+STRANGE = [OTHER.sample(RNG) for _ in range(6)]
+SCORES = np.arange(6.0)
+
+
+def forest() -> Forest:
+    return Forest(OneHot(7, 5))
+
+
+def worth(graph: Data, *, seed: int) -> float:
+    return float(graph.num_nodes or 0)
+
+
+def search(**changes: Any) -> Any:
+    arguments: dict[str, Any] = {
+        "space": SPACE, "searcher": "random", "evaluator": worth, "budget": 2, **changes,
+    }  # fmt: skip
+    return gnas.run_search(**arguments)
+
+
+def any_of(function: Any) -> Callable[..., Any]:
+    """The function without its types: what is called with anything."""
+    found: Callable[..., Any] = function
+    return found
+
+
+wl, pairs, fit = any_of(gnas.wl_kernel), any_of(gnas.wl_pairs), any_of(Forest.fit)
+CALLS: dict[str, tuple[Callable[[], Any], str]] = {
+    "other graphs in the place of n_iter": (lambda: wl(CELLS, CELLS), "n_iter must be a whole"),
+    "half a round": (lambda: wl(CELLS, 2.5), "n_iter must be a whole number, but got 2.5"),
+    "rounds as text": (lambda: wl(CELLS, "3"), "n_iter must be a whole number, but got '3'"),
+    "rounds without end": (lambda: wl(CELLS, 10**9), "n_iter must be at most 1000"),
+    "no graphs": (lambda: wl(None), "None"),
+    "graphs of two spaces": (lambda: wl(CELLS, other=STRANGE), "op"),
+    "pairs between rows": (lambda: pairs(CELLS, [[0.7, 1.2]]), "pairs must be row numbers"),
+    "pairs as texts": (lambda: pairs(CELLS, [["a", "b"]]), "pairs must be row numbers"),
+    "pairs of one": (lambda: pairs(CELLS, [[0, 1], [2]]), r"pairs must have shape \[P, 2\]"),
+    "half an edge": (
+        lambda: any_of(gnas.architecture)([[0, 0.5], [0, 0]], [0, 4], 5),
+        "adjacency must hold whole",
+    ),
+    "nodes as texts": (lambda: any_of(gnas.architecture)([[0]], ["a"], 5), "ops must hold whole"),
+    "fewer scores": (lambda: forest().fit(CELLS, SCORES[:2]), "one score per graph"),
+    "a score NaN": (lambda: forest().fit(CELLS, [np.nan, *SCORES[1:]]), "must be finite"),
+    "scores as texts": (lambda: fit(forest(), CELLS, ["1"] * 6), "scores must be numbers"),
+    "complex scores": (lambda: fit(forest(), CELLS, SCORES + 1j), "scores must be numbers"),
+    "dates as scores": (
+        lambda: fit(forest(), CELLS, SCORES.astype("datetime64[s]")), "scores must be numbers",
+    ),
+    "lists as scores": (lambda: fit(forest(), CELLS, [[1], [2, 3]] * 3), "scores must be numbers"),
+    "cells of another space": (lambda: forest().fit(STRANGE, SCORES), "must have 5 node ops"),
+    "no features": (lambda: any_of(Forest)(None), "features must be some such as"),
+    "ranks of texts": (lambda: any_of(metrics.kendall_tau)(["a"], [1]), "must be numbers"),
+    "a space's name": (lambda: any_of(default_predictor)("nasbench101"), "load_space makes one"),
+    "a space's class": (lambda: search(space=gnas.NASBench101), "call the class"),
+    "no space": (lambda: search(space=None), "a space must be an object such as NASBench101"),
+    "no searcher": (lambda: search(searcher=None), "the searcher must be one of"),
+    "no budget": (lambda: search(budget=0), "budget must be at least 1, but got 0"),
+    "half a budget": (lambda: search(budget=1.5), "budget must be a whole number"),
+    "budget as text": (lambda: search(budget="5"), "budget must be a whole number"),
+    "no objective": (lambda: search(objectives=[]), "objectives must be at least one text"),
+    "numbers as objectives": (lambda: search(objectives=[3]), "objectives must be at least one"),
+    "settings in a list": (lambda: search(settings=[1]), "settings must be values by name"),
+    "a file as folder": (lambda: search(out=__file__), "must be writable, but .*: it is a file"),
+    "an encoder's number": (lambda: any_of(gnas.load_encoder)(3), "must be a name or a file"),
+    "another space's cells": (
+        lambda: gnas.load_encoder("nasgem-nasbench101").encode(STRANGE), "takes graphs of 'nasb",
+    ),
+    "a folder as table": (lambda: gnas.load_table("/"), "must be a Parquet file, but is a folder"),
+    "this file as table": (lambda: gnas.load_table(__file__), "must be"),
+    "no table": (lambda: any_of(gnas.save_table)(None, "x.parquet"), "must be a BenchmarkTable"),
+}  # fmt: skip
+SPACES_TO_TRY: list[Space] = [
+    *(made() for made in SPACES.values()), DagSpace(ops=("a", "b"), max_nodes=4),
+    EdgeOpSpace(num_nodes=3, edge_ops=("skip", "conv"), skip="skip"), RandomWiring(),
+]  # fmt: skip
+
+
+@pytest.mark.parametrize("name", CALLS)
+def test_a_mistake_is_named(name: str) -> None:
+    call, message = CALLS[name]
+    with pytest.raises(GnasError, match=message) as caught:
+        call()
+    assert "\n" not in str(caught.value) and len(str(caught.value)) < 500
+
+
+@pytest.mark.parametrize("space", SPACES_TO_TRY, ids=lambda space: space.name)
+def test_draws_need_a_generator_and_edits_an_architecture(space: Space) -> None:
+    sample, mutate = any_of(space.sample), any_of(space.mutate)
+    for rng in (None, 0, np.random.RandomState(0)):
+        with pytest.raises(ConfigError, match="rng must be a generator such as "):
+            sample(rng)
+        with pytest.raises(ConfigError, match="rng must be a generator such as "):
+            mutate(space.sample(np.random.default_rng(0)), rng)
+    for count, wrong in ((-1, "at least 0"), (1.5, "a whole number")):
+        with pytest.raises(ConfigError, match=f"count must be {wrong}"):
+            any_of(space.sample_batch)(count, RNG)
+    for graph in (None, "a", Data(), *(other.sample(RNG) for other in (SPACE, OTHER))):
+        if isinstance(graph, Data) and graph.x is not None:
+            if graph.x.size(1) == len(space.ops) and ("edge_op" in graph) == bool(space.edge_ops):
+                continue
+        changes: tuple[Callable[[Any], Any], ...] = (
+            lambda one: mutate(one, RNG), space.to_str, space.validate,
+        )  # fmt: skip
+        for change in changes:
+            with pytest.raises(GnasError):
+                change(graph)
+
+
+def test_a_folder_may_be_a_text(tmp_path: Path) -> None:
+    found = search(out=str(tmp_path / "run"), objectives="score:max", constraints="score=99")
+    assert read_result(str(tmp_path / "run")).architecture == found.architecture
+    assert str(found.goal.objectives[0]) == "score:max" and found.goal.bounds[0].at_most == 99
+    with pytest.raises(GnasError, match="there is no"):
+        load_network(str(tmp_path / "nowhere"))
+
+
+def test_what_an_evaluation_returns_must_be_a_number() -> None:
+    for value in (None, "x", np.nan, {}, {"score": "x"}, {"other": 1.0}, np.ones(3), (1, 2), 1j):
+        with pytest.raises(DataError):
+            search(evaluator=lambda graph, seed, value=value: value)
