@@ -130,7 +130,8 @@ def test_frozen_weights_leave_the_same_gradients_of_the_maps(way: str) -> None:
     x = [nhwc(2, 4, 5, 6) for _ in range(3)]
     mean, rstd = drawn(3, 4, grad=False), drawn(3, 4, grad=False).exp()
     weights = [drawn(12, 1, 3, 3), drawn(18, 4, 1, 1)]
-    call = operators.separable if way == "direct" else torch.ops.gnas.separable
+    direct = way == "direct"
+    call: Callable[..., Any] = operators.separable if direct else torch.ops.gnas.separable
 
     def gradients(inputs: list[Tensor]) -> tuple[Tensor, ...]:
         *z, _, _ = call(x, *weights, mean, rstd, 1, 1)
