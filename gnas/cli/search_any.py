@@ -21,11 +21,11 @@ from gnas.cli.report import PageOption, write_page
 from gnas.cli.searching import (
     check_workers,
     next_commands,
+    preload_workers,
     progress_reporter,
     resume_command,
     storage_location,
 )
-from gnas.processes import preload
 
 if TYPE_CHECKING:
     from rich.console import Console
@@ -162,7 +162,7 @@ def _run(
     """Search by a plan, and print what came out."""
     check_workers(workers, plan.table)
     if workers > 0 and not plan.table:
-        preload("gnas.evaluate.job")
+        preload_workers()
     from gnas.search.planned import run_plan
     from gnas.viz import search_result_figures
 

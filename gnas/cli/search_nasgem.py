@@ -15,11 +15,11 @@ from gnas.cli.report import PageOption, write_page
 from gnas.cli.searching import (
     check_workers,
     next_commands,
+    preload_workers,
     progress_reporter,
     resume_command,
     storage_location,
 )
-from gnas.processes import preload
 
 if TYPE_CHECKING:
     from rich.console import Console
@@ -152,7 +152,7 @@ def nasgem(
         folder = out or Path("runs") / f"nasgem-{Path(what).stem}-{stamp}"
     check_workers(workers, plan.table)
     if workers > 0 and not plan.table:
-        preload("gnas.evaluate.job")
+        preload_workers()
     from gnas.search.nasgem import run_nasgem
     from gnas.viz.nasgem import nasgem_figures
 

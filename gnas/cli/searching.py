@@ -11,6 +11,7 @@ from gnas.cli.options import absolute
 from gnas.cli.output import GrowingTable, console, progress_bar
 from gnas.command_line import shell_line
 from gnas.errors import ConfigError
+from gnas.processes import preload
 from gnas.spaces.names import is_own_space
 
 if TYPE_CHECKING:
@@ -42,6 +43,17 @@ def next_commands(folder: Path, space: str | None, evaluate: str | None) -> list
     if evaluate is None and not is_own_space(space or ""):
         commands.append(["retrain", folder])
     return commands
+
+
+def preload_workers() -> None:
+    """Start the server of workers that evaluate candidates, with all that they will import.
+
+    The last three modules are those that Optuna's storage and the digits import when opened.
+    """
+    preload(
+        "gnas.evaluate.job", "gnas.studies.study", "sqlalchemy.orm", "alembic.command",
+        "sklearn.datasets",
+    )  # fmt: skip
 
 
 def check_workers(workers: int, tables: Sequence[str]) -> None:

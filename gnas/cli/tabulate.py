@@ -18,9 +18,9 @@ from gnas.cli.output import (
     reporting,
     same_command,
 )
+from gnas.cli.searching import preload_workers
 from gnas.config import field_names, from_record, unknown_name
 from gnas.errors import ConfigError, MissingDataError
-from gnas.processes import preload
 from gnas.spaces.names import SPACE_HOMES, check_space, network_config
 from gnas.studies.places import check_study_name
 from gnas.training.recipe import ProxyRecipe
@@ -83,7 +83,7 @@ def tabulate(
     changes = parse_settings(setting or [])
     check_settings(space, changes)
     if workers > 0:
-        preload("gnas.evaluate.job")
+        preload_workers()
     from gnas.data import load_table
     from gnas.spaces import SPACES
     from gnas.tabulate import tabulate as build
