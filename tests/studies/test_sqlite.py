@@ -154,7 +154,9 @@ def test_a_worker_that_cannot_start_ends_the_wait(file: Path) -> None:
     """In a process of its own, as workers write to where their first maker wrote."""
     script = (
         "import sys; from tests.studies.jobs import Doubling;"
+        "from gnas.processes import preload\n"
         "from gnas.studies import CandidateStudy, local_workers\n"
+        "preload()\n"  # as commands do: no fork may inherit an open SQLite file
         "job = Doubling(factor=0)\n"
         "study = CandidateStudy.open(job, name='numbers', storage=sys.argv[1])\n"
         "study.plan([{'x': 1}])\n"
@@ -198,8 +200,10 @@ def test_workers_of_a_killed_command_give_their_candidates_back(
 ) -> None:
     script = (
         "import sys; from tests.studies.jobs import Doubling;"
+        "from gnas.processes import preload\n"
         "from gnas.studies import CandidateStudy, local_workers\n"
         "if __name__ == '__main__':\n"
+        "    preload()\n"
         "    study = CandidateStudy.join('numbers', sys.argv[1])\n"
         "    with local_workers(study, Doubling.from_metadata(study.facts), 1) as wait:\n"
         "        wait(lambda progress: None)\n"
