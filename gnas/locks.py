@@ -1,6 +1,6 @@
 """File locks between processes, released when their process ends.
 
-A lock is a file that says who has it (host, process, start of both), and on which the system's
+A lock is a file that names its holder (host, process, start of both), and on which the system's
 `flock` is held. On one machine the second is exact: the system gives it back however the process
 ends, so that neither a kill nor a process number that is used again leaves anything behind; forked
 children do not keep it. It is `flock`, not `lockf`, because the latter is lost as soon as the
@@ -154,8 +154,8 @@ def _check_stale(path: Path, file: int, what: str, is_exact: bool) -> None:
             raise _busy(
                 what,
                 other,
-                f"; it was heard of {max(0.0, silence):.0f} s ago: if it has ended, try again in "
-                f"{SILENT_S - silence:.0f} s",
+                f"; its last sign of life was {max(0.0, silence):.0f} s ago: if it has ended, try "
+                f"again in {SILENT_S - silence:.0f} s",
             )
     if not dead:
         raise _busy(what, other)

@@ -213,5 +213,5 @@ def main() -> None:
     except OSError as error:  # --help and --version print before a command runs
         sys.stderr.write(f"error: {printable(str(error.strerror or error))}\n")
         sys.exit(1)
-    finally:  # all is told and tidied: whoever presses Ctrl-C now does not want to wait
+    finally:  # everything is reported and cleaned up: Ctrl-C now need not wait
         signal.signal(signal.SIGINT, lambda number, frame: os._exit(128 + number))

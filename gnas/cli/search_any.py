@@ -38,7 +38,7 @@ HELP = {
     "random": "Evaluate random architectures (the baseline of every search).",
     "evolution": "Mutate the best of a population (regularized evolution, Real et al. 2019).",
     "local": "Climb from neighbour to better neighbour (local search, White et al. 2021).",
-    "predictor": "Evaluate what a predictor, fitted as results come in, likes best.",
+    "predictor": "Evaluate what a predictor, refitted as results arrive, ranks highest.",
     "bayes": "Bayesian optimisation by a Gaussian process with the WL kernel (Ru et al. 2021).",
 }
 EVALUATION = "Evaluation: one of the first three"

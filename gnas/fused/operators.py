@@ -4,8 +4,8 @@ Every operator checks its shapes before C reads a pointer, says by a fake rule w
 has a gradient; once, as that of the backward is not written. Feature maps may have any memory
 format; they are read, and returned, with channels last.
 
-Batch norms' statistics are constants to autograd here: the backward of whoever applies them
-(`separable` of its input, `weighted_sum` of its terms) contains their gradient in closed form.
+Batch norms' statistics are constants to autograd here: the backward of the operator that applies
+them (`separable` of its input, `weighted_sum` of its terms) has their gradient in closed form.
 """
 
 from __future__ import annotations

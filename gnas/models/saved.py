@@ -270,7 +270,7 @@ def read_metadata(folder: str | Path, space: Space | None = None) -> NetworkMeta
 
 
 def _facts(record: Mapping[str, Any], space: Space | None) -> NetworkMetadata:
-    """The facts in a ``config.json``, each checked by whoever uses it."""
+    """The facts in a ``config.json``, each checked where it is used."""
     space = space_of_record(record["space"], space)
     space.from_str(_of_type(str, record["architecture"]))
     config = space.network_config(**_of_type(dict, record["network"]))

@@ -27,7 +27,7 @@ def what_was_run(
 
     Args:
         record: ``config.json``, or of an experiment the JSON object that it wrote.
-        file: Its file, whose time is told.
+        file: Its file, whose time is reported.
         seconds: Duration of the run in seconds.
         more: Further facts.
         hidden: Settings that are left out.

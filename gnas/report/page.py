@@ -119,7 +119,7 @@ class Chart:
     series: tuple[Series, ...]
     caption: str = ""
     wide: bool = False
-    """Whether it takes the whole width of the page."""
+    """Whether it spans the whole width of the page."""
 
 
 @dataclass(frozen=True)
@@ -216,7 +216,7 @@ class Page:
     title: str
     subtitle: str
     live: bool
-    """Whether a run goes on."""
+    """Whether the run is still in progress."""
     runs: tuple[RunReport, ...]
     comparison: tuple[Section, ...] = ()
     facts: Mapping[str, Any] = field(default_factory=dict)

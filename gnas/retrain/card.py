@@ -80,7 +80,7 @@ def save_trained(
 
 
 def model_card(facts: NetworkMetadata) -> str:
-    """A page for whoever finds the folder: what it is, how it came about, how to use it."""
+    """Model card of the folder: contents, origin and use."""
     details = facts.details
     data, metrics = details["data"], details["result"]["metrics"]
     best = details["weights"].startswith("best")

@@ -27,7 +27,7 @@ class RunSource:
     command: str
     """The command that made it."""
     dataset: TrainDataset
-    """Which images, as a training calls them."""
+    """Name of the data set in a training's configuration."""
     data_dir: str | None
     """Folder of the images."""
     image_size: int

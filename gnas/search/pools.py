@@ -1,4 +1,4 @@
-"""Bootstrap optimisation: let a predictor score a large pool and keep what it likes best."""
+"""Bootstrap optimisation: let a predictor score a large pool and keep the highest scores."""
 
 from __future__ import annotations
 

@@ -68,7 +68,7 @@ class SearchProgress:
     best: Evaluation | None
     """The best one so far."""
     is_better: bool
-    """Whether the last one is that."""
+    """Whether the last one is the best so far."""
     notes: tuple[str, ...] = ()
     """Messages of the searcher since the last report."""
     last: Evaluation | None = None
@@ -136,7 +136,7 @@ def run_search(
             file in ``out``. Searches that measure alike may share a study: what one of them had
             evaluated, the others find there.
         study: The study's name there; None for the name of ``out``.
-        plan: Kept in ``config.json``, for whoever makes searcher and evaluator anew.
+        plan: Kept in ``config.json``, to make searcher and evaluator again from.
         until: Ends the search early, when it is true of an evaluation; asked in the order of
             their numbers.
         report: Called after every evaluation.

@@ -150,7 +150,7 @@ class PostgreSQL(Storage):
     def fail_stale(self, study: optuna.Study, heartbeat_s: float, on_stale: OnStale) -> None:
         """See `Storage.fail_stale`.
 
-        By the database's clock alone; after its own restart workers have time to be heard again.
+        By the database's clock alone; after its own restart workers have time for a heartbeat.
         """
         with self._rdb.engine.connect() as connection:
             uptime_s = float(connection.scalar(text(UPTIME_S)) or 0.0)

@@ -459,7 +459,7 @@ class CandidateStudy:
             yield
         except UpdateFinishedTrialError:
             logger.warning(
-                "candidate %d was given to another worker while this one was not heard of; "
+                "candidate %d was given to another worker while this one sent no heartbeats; "
                 "what came out here is discarded",
                 claim.number,
             )

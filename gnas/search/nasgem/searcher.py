@@ -1,4 +1,4 @@
-"""Algorithm 1 as a searcher: random cells, then what a predictor likes best of a large pool."""
+"""Algorithm 1 as a searcher: random cells, then the first of a pool by a predictor."""
 
 from __future__ import annotations
 

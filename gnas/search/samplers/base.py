@@ -292,7 +292,7 @@ class Searcher(ABC):
         return not (key in self._told or key in self._pending or key in self._dropped)
 
     def _is_settled(self, key: int) -> bool:
-        """Whether all that will ever be known of this architecture is known."""
+        """Whether the architecture has been evaluated or discarded."""
         return key in self._told or key in self._dropped
 
     def _allowed(self, batch: DenseBatch) -> NDArray[np.bool_]:

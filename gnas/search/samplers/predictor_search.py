@@ -1,4 +1,4 @@
-"""Search by a predictor: fit it on what is scored, score a pool, take what it likes best."""
+"""Search by a predictor: fit it on scored architectures, rank a pool, propose the first."""
 
 from __future__ import annotations
 
@@ -82,7 +82,7 @@ class _Ranking:
 
 
 class PredictorSearch(Searcher):
-    """Search by a predictor, fitted on all scores so far: what it likes best in a pool.
+    """Search by a predictor, fitted on all scores so far: the first of a pool by its ranking.
 
     The first ``num_initial`` architectures are random. From then on the predictor is fitted anew
     after every ``refit_every`` scores. Its pool is made of random architectures, the same all

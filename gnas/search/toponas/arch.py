@@ -38,7 +38,7 @@ class DerivedCell:
     ops: Tensor
     """int64 [E]: best operation of every edge, kept or not."""
     how: Literal["argmax", "best valid"]
-    """The sets of edges that every node likes best; or, as those left a node without an input,
+    """The most probable set of edges of every node; or, as those left a node without an input,
     the most probable joint topology that does not."""
     skip: int
     """The place of the skip connection among the operations."""

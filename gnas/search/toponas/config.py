@@ -56,7 +56,7 @@ class ToponasConfig:
     """
 
     space: str = "darts"
-    """Where to search: darts (whose wiring topology, k, mode and num_nodes say), nasbench201, or
+    """Search space: darts (whose wiring topology, k, mode and num_nodes say), nasbench201, or
     another space that has a supernet, by name or as FILE.py:NAME."""
     method: Method = "darts"
     """alpha and beta descend on validation losses alone, or (milenas) on the training loss plus
@@ -158,7 +158,7 @@ class ToponasConfig:
 
     @property
     def learns_topology(self) -> bool:
-        """Whether there is a beta."""
+        """Whether topology has parameters of its own (beta)."""
         return self.topology != "none"
 
     def learns_arch(self, epoch: int) -> bool:

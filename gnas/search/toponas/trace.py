@@ -37,7 +37,7 @@ class SearchTrace:
     history: dict[str, Tensor]
     """As in `SupernetSearchResult`."""
     ended: bool
-    """Whether it came to its end."""
+    """Whether the search has finished."""
 
 
 def read_trace(folder: str | Path) -> SearchTrace:
