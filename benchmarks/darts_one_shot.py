@@ -21,7 +21,7 @@ from torch import Tensor
 from torch.nn import functional as F
 
 from gnas.data import load_table
-from gnas.data.splits import SearchImages, open_images, search_loaders
+from gnas.data.images.parts import ImageParts, open_search_images, search_loaders
 from gnas.graphs import DenseBatch
 from gnas.metrics import kendall_tau, mean_interval
 from gnas.search.toponas import SupernetSearchResult, search_toponas
@@ -77,22 +77,20 @@ def ranked(
 ) -> float:
     """Kendall's tau with ``truth`` of a search's supernet."""
     plan = plan_search("folder", data_dir=folder, seed=seed, **SEARCH, **METHODS[name])
-    images = open_images(plan.images, num_parts=plan.config.num_parts)
+    images = open_search_images(plan.images, num_parts=plan.config.num_parts)
     loaders = search_loaders(images, plan.config.batch_size, seed=seed)
     result = search_toponas(search_space(plan.config), loaders, plan.config)
     return kendall_tau(one_shot(result, images, graphs), truth)
 
 
 @torch.no_grad()
-def one_shot(
-    result: SupernetSearchResult, images: SearchImages, graphs: DenseBatch
-) -> list[float]:
+def one_shot(result: SupernetSearchResult, images: ImageParts, graphs: DenseBatch) -> list[float]:
     """The accuracy of every pair of cells under the supernet's weights, on alpha's images.
 
     Batch norms use the batch's statistics, as in training.
     """
-    rows = images.parts[1][:NUM_IMAGES]
-    x, y = images.unaugmented(rows)
+    rows = [*images.rows.values()][1][:NUM_IMAGES]
+    x, y = images.normalised(rows)
     ops = len(result.bilevel.arch.form.ops)
     found = []
     for row in range(len(graphs)):

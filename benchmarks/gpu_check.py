@@ -26,7 +26,7 @@ from typing import Any
 import torch
 from record import command_line, save_record
 
-from gnas.data.batches import Batch
+from gnas.data.images.loading import Batch
 from gnas.retrain import RetrainConfig
 from gnas.retrain.plan import network_of
 from gnas.retrain.state import RetrainState

@@ -31,7 +31,7 @@ from nasgem_native import prepared, train_native
 
 import gnas
 from gnas.data import BenchmarkTable, Column, Provenance, load_table, save_table
-from gnas.data.images import ImageSplits, load_images
+from gnas.data.images.parts import ImageParts, load_images
 from gnas.errors import ConfigError
 from gnas.graphs import DenseBatch, graph_keys
 from gnas.metrics import kendall_tau
@@ -68,7 +68,7 @@ class Setting:
         default_factory=lambda: ProxyRecipe(epochs=2, batch_size=64, lr=0.2, flip=True)
     )
 
-    def images(self, folder: str) -> ImageSplits:
+    def images(self, folder: str) -> ImageParts:
         """The images, read and reduced."""
         return load_images(
             folder,
@@ -156,7 +156,7 @@ def published(table: str, facts: dict[str, Any]) -> dict[str, dict[str, Any]]:
     }
 
 
-def facts_of(setting: Setting, images: ImageSplits) -> dict[str, Any]:
+def facts_of(setting: Setting, images: ImageParts) -> dict[str, Any]:
     """What a journal and a table say of how their cells were trained."""
     facts = {
         **asdict(setting),
@@ -179,7 +179,7 @@ def facts_of(setting: Setting, images: ImageSplits) -> dict[str, Any]:
 
 def train(
     setting: Setting,
-    images: ImageSplits,
+    images: ImageParts,
     journal: Path,
     cells: int,
     part: tuple[int, int] = (0, 1),
@@ -255,7 +255,7 @@ def quality(records: Sequence[dict[str, Any]]) -> dict[str, float]:
 
 def write(
     setting: Setting,
-    images: ImageSplits,
+    images: ImageParts,
     journals: Sequence[Path],
     out: Path,
     known: Mapping[str, dict[str, Any]] | None = None,
@@ -280,7 +280,7 @@ def write(
             values[column] = np.array([found[cell]["runs"][s][quantity] for cell in cells])
     for quantity in PER_CELL:
         values[Column.of(quantity)] = np.array([found[cell][quantity] for cell in cells])
-    parts = f"{len(images.y_train)}/{len(images.y_val)}/{len(images.y_test)}"
+    parts = "/".join(str(len(rows)) for rows in images.rows.values())
     provenance = Provenance(
         name=out.stem,
         space=SPACE.name,
@@ -288,7 +288,7 @@ def write(
         kind="self-made",
         note=(
             f"short trainings of small networks on {parts} training/validation/test images of "
-            f"{images.source} at {images.image_size}x{images.image_size}; NASGEM's authors "
+            f"{images.source.name} at {images.image_size}x{images.image_size}; NASGEM's authors "
             "publish no accuracies of cells"
         ),
         recipe={**facts, "torch": torch.__version__},

@@ -24,7 +24,7 @@ from torch import Tensor, nn
 from torch.nn import functional
 from torch_geometric.data import Data
 
-from gnas.data.images import ImageSplits
+from gnas.data.images.parts import ImageParts
 from gnas.errors import ConfigError
 from gnas.models import NasgemNetworkConfig, nasgem_network
 from gnas.spaces.nasgem.network import wiring
@@ -315,7 +315,7 @@ def _measured(cell: NativeCell, images: Patches) -> tuple[float, float]:
     return correct / len(images.labels), loss / len(images.labels)
 
 
-def prepared(images: ImageSplits, recipe: ProxyRecipe) -> dict[str, Patches]:
+def prepared(images: ImageParts, recipe: ProxyRecipe) -> dict[str, Patches]:
     """The windows of all images, normalised as `gnas.training.short` does."""
     parts = normalised(images)
     return {

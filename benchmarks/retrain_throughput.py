@@ -22,8 +22,9 @@ from gpu_check import GENOTYPE
 from PIL import Image
 from record import command_line, save_record
 
-from gnas.data.classification import TrainTestImages, open_train_test
-from gnas.data.config import TrainTestConfig
+from gnas.data.images.config import TrainImagesConfig
+from gnas.data.images.parts import ImageParts, open_train_images
+from gnas.data.images.sources import ImageArray, ImageSource
 from gnas.retrain import RetrainConfig, retrain_cifar10, retrain_imagenet
 from gnas.retrain.plan import network_of
 from gnas.retrain.state import RetrainState
@@ -51,10 +52,10 @@ def main() -> None:
     with tempfile.TemporaryDirectory() as folder:
         place = options.images or made(Path(folder), options.batch)
         for workers in options.workers:
-            config = TrainTestConfig(dataset="imagenet", data_dir=str(place), workers=workers)
+            config = TrainImagesConfig(dataset="imagenet", data_dir=str(place), workers=workers)
             recipe = changed(retrain_imagenet(), options)
             name = "files, 224x224"
-            rows.append(measured(name, str(workers), open_train_test(config), recipe, options))
+            rows.append(measured(name, str(workers), open_train_images(config), recipe, options))
     text = table(rows, options)
     print(text)
     if options.save:
@@ -75,11 +76,12 @@ def changed(config: RetrainConfig, options: argparse.Namespace) -> RetrainConfig
     )
 
 
-def in_memory() -> TrainTestImages:
+def in_memory() -> ImageParts:
     """Noise of CIFAR-10's form."""
     x = torch.randint(0, 256, (2000, 3, 32, 32), dtype=torch.uint8)
     y = torch.arange(2000) % 10
-    return TrainTestImages(TrainTestConfig(image_size=32), (x, y), (x[:100], y[:100]))
+    source = ImageSource("noise", ImageArray(x, y), ImageArray(x[:100], y[:100]))
+    return ImageParts.for_training(source, TrainImagesConfig(image_size=32))
 
 
 def made(folder: Path, batch: int) -> Path:
@@ -98,7 +100,7 @@ def made(folder: Path, batch: int) -> Path:
 def measured(
     name: str,
     workers: str,
-    images: TrainTestImages,
+    images: ImageParts,
     config: RetrainConfig,
     options: argparse.Namespace,
 ) -> dict[str, Any]:
@@ -110,7 +112,7 @@ def measured(
     )
     training = RetrainState(space.network(graph, size).to(device), config, device)
     stream = images.batches(
-        config.batch_size, config.augmentation, seed=0, device=device
+        "train", config.batch_size, config.augmentation, seed=0, device=device
     ).iter_from(0)
     fixed = next(stream)  # starts the workers too
     training.learn(fixed, 0)

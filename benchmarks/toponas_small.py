@@ -21,7 +21,7 @@ import torch
 from record import command_line, save_record
 
 from gnas.data.files import atomic_write
-from gnas.data.images import load_images
+from gnas.data.images.parts import load_images
 from gnas.metrics import mean_interval
 from gnas.models import DartsNetworkConfig, darts_network, num_params
 from gnas.search.toponas.plan import plan_search

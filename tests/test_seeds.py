@@ -22,7 +22,7 @@ from torch import nn
 from typer.testing import CliRunner
 
 import gnas
-from gnas.bench import experiment
+from gnas.bench import experiment, supernet
 from gnas.bench.config import (
     DARTSBench,
     NASBench101Bench,
@@ -34,8 +34,8 @@ from gnas.bench.config import (
 )
 from gnas.cli import app
 from gnas.config import SEEDS, check_seed, seed_32
-from gnas.data import batches, classification, images, splits, subsets
-from gnas.data import config as data_config
+from gnas.data.images import config as image_config
+from gnas.data.images import loading, parts, splits, subsets
 from gnas.encoders.config import PRESETS
 from gnas.encoders.graph_config import graph_preset
 from gnas.encoders.paths import PathStatistics
@@ -119,8 +119,8 @@ def nasgem_sampler(seed: Any) -> study.NASGEMSampler:
     return study.NASGEMSampler(SPACE, TREES, num_initial=3, refit_every=1, pool=20, seed=seed)
 
 
-def gaussian_noise(seed: Any) -> images.ImageSplits:
-    return images.load_images("digits", num_train=20, num_val=10, num_test=10, seed=seed)
+def gaussian_noise(seed: Any) -> parts.ImageParts:
+    return parts.load_images("digits", num_train=20, num_val=10, num_test=10, seed=seed)
 
 
 def drawn(seed: Any) -> object:
@@ -137,13 +137,8 @@ def trained(seed: Any) -> object:
 
 
 def search_images(seed: Any) -> object:
-    return splits.open_images(data_config.ImagesConfig(), num_parts=2).batches((0,), 8, seed=seed)
-
-
-def training_images(seed: Any) -> object:
-    return classification.open_train_test(data_config.TrainTestConfig()).batches(
-        8, data_config.Augmentation(), seed=seed
-    )
+    images = parts.open_search_images(image_config.SearchImagesConfig(), num_parts=2)
+    return images.batches("train", 8, seed=seed)
 
 
 LABELS = torch.arange(40) % 4
@@ -158,13 +153,19 @@ CALLS: dict[str, Callable[..., object]] = {
     "bench.config:SearchBench": partial(SearchBench, space="nasbench201"),
     "bench.config:SupernetBench": SupernetBench,
     "bench.config:SupernetBench.plan": partial(SupernetBench().plan, "darts"),
-    "data.batches:BatchSchedule": partial(batches.BatchSchedule, count=9, batch_size=3),
-    "data.images:load_images": gaussian_noise,
-    "data.config:ImagesConfig": data_config.ImagesConfig,
-    "data.splits:split_evenly": lambda seed: splits.split_evenly(LABELS, 2, seed),
-    "data.config:ProxyImagesConfig": data_config.ProxyImagesConfig,
-    "data.config:TrainTestConfig": lambda seed: data_config.TrainTestConfig(split_seed=seed),
-    "data.classification:hold_out": lambda seed: classification.hold_out(LABELS, 0.5, seed),
+    "data.images.loading:BatchSchedule": partial(loading.BatchSchedule, count=9, batch_size=3),
+    "data.images.parts:load_images": gaussian_noise,
+    "data.images.config:SearchImagesConfig": image_config.SearchImagesConfig,
+    "data.images.splits:split_evenly": lambda seed: splits.split_evenly(LABELS, 2, seed),
+    "data.images.config:ProxyImagesConfig": image_config.ProxyImagesConfig,
+    "data.images.config:TrainImagesConfig": lambda seed: image_config.TrainImagesConfig(
+        split_seed=seed
+    ),
+    "data.images.config:NumberedImagesConfig": image_config.NumberedImagesConfig,
+    "data.images.splits:draw_share": lambda seed: splits.draw_share(LABELS.tolist(), 50, seed),
+    "data.images.splits:hold_out": lambda seed: splits.hold_out(LABELS, 0.5, seed),
+    "data.images.splits:split_share": lambda seed: splits.split_share(LABELS, 0.5, seed),
+    "bench.supernet:one_shot_rows": partial(supernet.one_shot_rows, LABELS),
     "encoders.config:EncoderConfig": partial(replace, PRESETS["nasgem-30"]()),
     "encoders.graph_config:GraphEncoderConfig": partial(replace, graph_preset("dag-nasbench201")),
     "predictors.registry:make_predictor": lambda seed: make_predictor(
@@ -232,8 +233,7 @@ CALLS: dict[str, Callable[..., object]] = {
         lambda: nn.Linear(2, 2), seed
     ),
     "training.short:train_proxy": trained,
-    "data.splits:SearchImages.batches": search_images,
-    "data.classification:TrainTestImages.batches": training_images,
+    "data.images.parts:ImageParts.batches": search_images,
 }
 """How each is called with a seed."""
 ELSEWHERE = {
@@ -250,9 +250,8 @@ ELSEWHERE = {
     "search.toponas.selection:Validated": "the record of a search that a ToponasPlan planned",
     "config:check_seed": "what all others call",
     "config:seed_32": "a test of its own below",
-    "data.splits:search_loaders": "SearchImages.batches",
-    "data.splits:SearchImages.resplit": "data.parts:split_evenly",
-    "data.subsets:make_subset": "a test of its own below",
+    "data.images.parts:search_loaders": "ImageParts.batches",
+    "data.images.subsets:make_subset": "a test of its own below",
     "encoders.recipes:train_preset": "a test of its own below",
     "evaluate.base:Evaluator.evaluate": "the driver's seed, which SearchPlan checks",
     "evaluate.function:FunctionEvaluator.evaluate": "the driver's seed",

@@ -9,8 +9,8 @@ from typing import Annotated, Any, Literal
 from pydantic import Field
 
 from gnas.config import Count, Seed, configuration, split_settings
-from gnas.data.config import ImagesConfig
-from gnas.data.names import ProxyDataset
+from gnas.data.images.config import SearchImagesConfig
+from gnas.data.images.names import ProxyDataset
 from gnas.encoders.config import PRESETS, check_encoder
 from gnas.errors import ConfigError
 from gnas.predictors.names import check_predictor
@@ -274,7 +274,7 @@ class SupernetBench:
                 f"methods must be different ones of {[*METHODS]}, but got {[*self.methods]}"
             )
         own = ("dataset", "data_dir", "seed", "space")
-        split_settings(self.settings, ToponasConfig, ImagesConfig, own=own)
+        split_settings(self.settings, ToponasConfig, SearchImagesConfig, own=own)
 
     def plan(self, method: str, seed: int) -> ToponasPlan:
         """Search plan of a method.

@@ -26,8 +26,9 @@ from torch_geometric.data import Data
 from gnas import __version__
 from gnas.bench.config import DARTS, METHODS, RANDOM, SupernetBench
 from gnas.bench.tables import IMAGES, open_table, scores_name
-from gnas.data.fitting import check_batch
-from gnas.data.splits import SearchImages, open_images, search_loaders, split_evenly
+from gnas.data.images.batch_size import check_batch
+from gnas.data.images.parts import ImageParts, open_search_images, search_loaders
+from gnas.data.images.splits import split_evenly
 from gnas.data.tables import BenchmarkTable
 from gnas.errors import ConfigError, DataError
 from gnas.graphs import prune
@@ -199,7 +200,7 @@ def _run(
         for seed in range(config.seed, config.seed + config.seeds)
         for method in config.methods
     }
-    images = open_images(next(iter(plans.values())).images)
+    images = open_search_images(next(iter(plans.values())).images)
     done = read_searches(folder, facts_of(config, images)) if folder is not None else None
     found = {(s.method, s.seed): s for s in done.records} if done is not None else {}
     missing = [key for key in plans if key not in found]
@@ -216,18 +217,18 @@ def _run(
         for method, seed in plans:
             shutil.rmtree(_under_way(folder, method, seed), ignore_errors=True)
     searches = [found[key] for key in plans]
-    data = images.metadata()
+    data = {**images.metadata(), "images": len(images.source.train.y)}
     for name in ("parts", "mean", "std"):
         data.pop(name)  # they differ from seed to seed
     return judge.result(searches, data, time.monotonic() - start)
 
 
-def facts_of(config: SupernetBench, images: SearchImages) -> dict[str, Any]:
+def facts_of(config: SupernetBench, images: ImageParts) -> dict[str, Any]:
     """Settings that all searches of a folder share, apart from method and seed."""
     plan = config.plan(DARTS, 0)
     base = {**to_jsonable(plan.config), "seed": None}
     facts = images.metadata()
-    data = {name: facts[name] for name in ("images", "image_size", "sha256")}
+    data = {name: facts[name] for name in ("image_size", "train_sha256")}
     return {"search": base, "data": data, "split": "by seed", "gnas": __version__}
 
 
@@ -258,7 +259,7 @@ class _Searches:
     """Searches by method and seed, in any process."""
 
     plans: Mapping[tuple[str, int], ToponasPlan]
-    images: SearchImages
+    images: ImageParts
     cells: Sequence[Data]
     """To be ranked by every trained supernet."""
     folder: Path | None
@@ -271,8 +272,10 @@ class _Searches:
             text = space.to_str(space.sample(np.random.default_rng(seed)))
             return SupernetSearch(method, seed, text, (), None, (), None, 0.0)
         search = self.plans[method, seed].config
-        images = self.images.resplit(search.num_parts, seed)
-        check_batch(search.batch_size, min(map(len, images.parts)))
+        images = ImageParts.for_search(
+            self.images.source, self.plans[method, seed].images, num_parts=search.num_parts
+        )
+        check_batch(search.batch_size, min(map(len, images.rows.values())))
         record = None
         if self.folder is not None:
             own = _under_way(self.folder, method, seed)
@@ -284,7 +287,7 @@ class _Searches:
 
 def _search(
     method: str,
-    images: SearchImages,
+    images: ImageParts,
     search: ToponasConfig,
     cells: Sequence[Data],
     device: str,
@@ -329,12 +332,16 @@ def one_shot_cells(space: NASBench201) -> list[Data]:
     return list(space.sample_batch(ONE_SHOT_CELLS, np.random.default_rng(ONE_SHOT_SEED)))
 
 
-def one_shot_rows(images: SearchImages) -> Tensor:
+def one_shot_rows(labels: Tensor, seed: int) -> Tensor:
     """Indices of the images used to rank cells: int64, at most `ONE_SHOT_IMAGES`.
 
     Weights learn from none of them, whether the images are split in two parts or in three.
+
+    Args:
+        labels: Of the images, int64 [N].
+        seed: Seed of the split.
     """
-    two, three = (split_evenly(images.labels, n, images.config.seed) for n in (2, 3))
+    two, three = (split_evenly(labels, n, seed) for n in (2, 3))
     rows = two[1][torch.isin(two[1], torch.cat(three[1:]))]
     generator = torch.Generator().manual_seed(ONE_SHOT_SEED)
     return rows[torch.randperm(len(rows), generator=generator)[:ONE_SHOT_IMAGES]]
@@ -342,7 +349,7 @@ def one_shot_rows(images: SearchImages) -> Tensor:
 
 @torch.no_grad()
 def one_shot_accuracies(
-    result: SupernetSearchResult, images: SearchImages, cells: Sequence[Data]
+    result: SupernetSearchResult, images: ImageParts, cells: Sequence[Data]
 ) -> tuple[float, ...]:
     """Accuracy of single cells under the weights of a supernet, on `one_shot_rows`.
 
@@ -350,7 +357,7 @@ def one_shot_accuracies(
     enter a node share its weight. Batch norms use the batch's statistics, as in training.
     """
     config, form, space = result.config, result.bilevel.arch.form, NASBench201()
-    x, y = images.unaugmented(one_shot_rows(images))
+    x, y = images.normalised(one_shot_rows(images.source.train.y, config.seed))
     device = result.bilevel.w[0].device
     x, y = x.to(device), y.to(device)
     pieces = math.ceil(len(y) / config.batch_size)

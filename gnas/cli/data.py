@@ -167,7 +167,7 @@ def subset(
     if not 0 < percent <= 100:
         raise ConfigError(f"percent must be in (0, 100], but got {percent}")
     check_seed(seed)
-    from gnas.data.subsets import make_subset, write_subset
+    from gnas.data.images.subsets import make_subset, write_subset
 
     images = make_subset(folder, percent, seed)
     digest = write_subset(images, out)

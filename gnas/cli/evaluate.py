@@ -11,7 +11,7 @@ from gnas.cli.architectures import SpaceOption
 from gnas.cli.checks import check_early
 from gnas.cli.options import absolute
 from gnas.cli.output import report_console, write_json
-from gnas.data.names import TrainDataset as Dataset
+from gnas.data.images.names import TrainDataset as Dataset
 from gnas.errors import MissingDataError
 from gnas.spaces.names import check_space
 
@@ -45,7 +45,7 @@ def evaluate(
         raise MissingDataError(f"WEIGHTS must be a folder or a file, but there is no {weights}")
     if space is not None:
         check_space(space)
-    from gnas.data.config import TrainTestConfig
+    from gnas.data.images.config import TrainImagesConfig
     from gnas.models.saved import load_network
     from gnas.retrain.evaluate import evaluate_network, weights_folder
     from gnas.spaces import load_space
@@ -54,7 +54,7 @@ def evaluate(
     own = None if space is None else load_space(space)
     network, facts = load_network(weights_folder(weights), own)
     dataset, folder = _trained_on(weights, facts, dataset)
-    images = TrainTestConfig(
+    images = TrainImagesConfig(
         dataset=dataset, data_dir=absolute(data_dir) or folder,
         image_size=facts.image_size if image_size is None else image_size, workers=workers,
     )  # fmt: skip

@@ -63,7 +63,7 @@ def export(
 ) -> None:
     """Write a network as ONNX, as a torch.export program, as plain Python or as safetensors."""
     from gnas.config import check_seed
-    from gnas.data.config import LARGEST
+    from gnas.data.images.config import LARGEST
 
     check_early(json=json)
     check_out(to, out)

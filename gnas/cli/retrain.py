@@ -24,7 +24,7 @@ from gnas.cli.output import (
     write_json,
 )
 from gnas.command_line import shell_line
-from gnas.data.names import TrainDataset as Dataset
+from gnas.data.images.names import TrainDataset as Dataset
 
 if TYPE_CHECKING:
     from rich.console import Console

@@ -27,7 +27,7 @@ from gnas.cli.report import PageOption, write_page
 from gnas.cli.search_any import register
 from gnas.cli.search_nasgem import nasgem
 from gnas.command_line import shell_line
-from gnas.data.names import SearchDataset as Dataset
+from gnas.data.images.names import SearchDataset as Dataset
 from gnas.spaces.names import check_space
 
 if TYPE_CHECKING:

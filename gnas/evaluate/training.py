@@ -17,9 +17,8 @@ from torch import nn
 from torch_geometric.data import Data
 
 from gnas.config import from_record
-from gnas.data.config import ProxyImagesConfig
-from gnas.data.images import ImageSplits
-from gnas.data.proxy import ImagesConfig, images_of_facts
+from gnas.data.images.config import CandidateImages, ProxyImagesConfig, candidate_images
+from gnas.data.images.parts import ImageParts, open_candidate_images
 from gnas.errors import ConfigError, DataError
 from gnas.evaluate.base import COUNTED, Evaluator, Measures
 from gnas.graphs import DenseBatch
@@ -69,13 +68,13 @@ class TrainingEvaluator(Evaluator):
 
     def __init__(
         self,
-        images: ImagesConfig | str = "digits",
+        images: CandidateImages | str = "digits",
         recipe: ProxyRecipe | None = None,
         *,
         network: Mapping[str, Any] | None = None,
         latency: bool = False,
         stages: Mapping[str, ProxyRecipe] | None = None,
-        splits: ImageSplits | None = None,
+        splits: ImageParts | None = None,
     ) -> None:
         if isinstance(images, str):
             images = from_record(ProxyImagesConfig, {"dataset": images})
@@ -101,12 +100,12 @@ class TrainingEvaluator(Evaluator):
         """Read the images; from then on this process works on one core.
 
         Raises:
-            GnasError: see `open_proxy_images`.
+            GnasError: see `open_candidate_images`.
             ConfigError: architectures of ``space`` have no network, or none of this size.
             DataError: the images are others than those of the search's beginning.
         """
         torch.set_num_threads(1)
-        splits = self._splits or self.images.open()
+        splits = self._splits or open_candidate_images(self.images)
         if self.images_sha256 not in (None, splits.sha256):
             raise DataError(
                 f"the images must be those that the search was begun with (sha256 "
@@ -182,18 +181,9 @@ class TrainingEvaluator(Evaluator):
         return {name: table[:, COUNTED.index(name)] for name in wanted}
 
     def data_facts(self) -> dict[str, Any] | None:
-        """See `Evaluator.data_facts`: how many images of which size, and their digest."""
+        """See `Evaluator.data_facts`: metadata of the images, and the digest of all parts."""
         splits = self._opened()[0]
-        return {
-            "dataset": self.images.dataset,
-            "source": splits.source,
-            **splits.reading_facts(),
-            "train": len(splits.y_train),
-            "val": len(splits.y_val),
-            "test": len(splits.y_test),
-            "sha256": splits.sha256,
-            "read": splits.line,
-        }
+        return {**splits.metadata(), "sha256": splits.sha256, "read": splits.line()}
 
     def metadata(self) -> dict[str, Any]:
         """Images, recipe and size; without the folder of the images, which may move."""
@@ -221,7 +211,7 @@ class TrainingEvaluator(Evaluator):
             ConfigError: the facts are of another version.
         """
         try:
-            images = images_of_facts(facts["images"], data_dir)
+            images = candidate_images(facts["images"], data_dir)
             found = TrainingEvaluator(
                 images,
                 from_record(ProxyRecipe, facts["recipe"]),
@@ -239,7 +229,7 @@ class TrainingEvaluator(Evaluator):
             ) from error
         return found
 
-    def _opened(self) -> tuple[ImageSplits, Callable[[Data], nn.Module]]:
+    def _opened(self) -> tuple[ImageParts, Callable[[Data], nn.Module]]:
         if self._splits is None or self._build is None:
             raise ConfigError("an evaluator must be opened before it evaluates; call `open`")
         return self._splits, self._build

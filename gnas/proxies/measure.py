@@ -14,7 +14,7 @@ from torch import Tensor, nn
 from torch_geometric.data import Data
 
 from gnas.config import Seed, configuration
-from gnas.data.config import LARGEST
+from gnas.data.images.config import LARGEST
 from gnas.errors import ConfigError
 from gnas.graphs import DenseBatch, Graphs, as_batch
 from gnas.models import num_macs, num_params

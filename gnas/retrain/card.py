@@ -8,8 +8,8 @@ from typing import Any
 
 from torch import nn
 
-from gnas.data.classification import TrainTestImages
 from gnas.data.files import atomic_write
+from gnas.data.images.parts import ImageParts
 from gnas.models.saved import NetworkMetadata, save_network
 from gnas.runs import to_jsonable
 from gnas.spaces import Space
@@ -39,7 +39,7 @@ def save_trained(
     network: nn.Module,
     space: Space,
     config: NetworkConfig,
-    images: TrainTestImages,
+    images: ImageParts,
     result: Mapping[str, Any],
 ) -> None:
     """Write ``model.safetensors``, ``config.json`` and ``README.md``.
@@ -68,9 +68,9 @@ def save_trained(
         space=space,
         architecture=result["architecture"],
         config=config,
-        image_size=images.config.size,
-        mean=tuple(value / 255 for value in images.scaling.mean),
-        std=tuple(value / 255 for value in images.scaling.std),
+        image_size=images.image_size,
+        mean=tuple(value / 255 for value in images.normalization.mean),
+        std=tuple(value / 255 for value in images.normalization.std),
         classes=images.classes,
         details=to_jsonable(details),
     )

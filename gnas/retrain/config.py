@@ -20,7 +20,7 @@ from gnas.config import (
     check_pieces,
     configuration,
 )
-from gnas.data.config import Augmentation
+from gnas.data.images.config import Augmentation
 from gnas.training.schedules import Decay, decay, warmup
 
 
@@ -179,7 +179,7 @@ PRESETS = {
     "folder": retrain_cifar10,
     "imagenet": retrain_imagenet,
 }
-"""The preset of every kind of images (`gnas.data.config.TrainDataset`)."""
+"""The preset of every kind of images (`gnas.data.images.config.TrainDataset`)."""
 
 SIZES = {
     "layers": ("layers", "num_cells", "cells_per_stage", "cells_per_stack"),

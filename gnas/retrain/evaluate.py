@@ -9,9 +9,9 @@ from typing import Any
 import torch
 from torch import nn
 
-from gnas.data.batches import Normalization
-from gnas.data.classification import TrainTestImages, open_train_test
-from gnas.data.config import TrainTestConfig
+from gnas.data.images.config import TrainImagesConfig
+from gnas.data.images.loading import Normalization
+from gnas.data.images.parts import ImageParts, open_train_images
 from gnas.errors import DataError
 from gnas.models.counting import num_macs, num_params
 from gnas.models.saved import NetworkMetadata
@@ -31,7 +31,7 @@ def weights_folder(path: Path) -> Path:
 def evaluate_network(
     network: nn.Module,
     facts: NetworkMetadata,
-    images: TrainTestConfig,
+    images: TrainImagesConfig,
     *,
     device: str = "cpu",
     batch_size: int = 1,
@@ -54,11 +54,11 @@ def evaluate_network(
         DataError: the images are not of the classes or channels of the network.
         MissingDataError: there are no images.
     """
-    scaling = Normalization(
+    normalization = Normalization(
         tuple(255 * value for value in facts.mean or (0.0,) * facts.config.in_channels),
         tuple(255 * value for value in facts.std or (1 / 255,) * facts.config.in_channels),
     )
-    opened = open_train_test(images, scaling=scaling, only_test=True)
+    opened = open_train_images(images, normalization=normalization, only_test=True)
     logger.log(NOTICE, "%s", opened.line("test"))
     _check_fit(facts, opened)
     network = network.to(device).eval()
@@ -85,7 +85,7 @@ def evaluate_network(
     }
 
 
-def _check_fit(facts: NetworkMetadata, images: TrainTestImages) -> None:
+def _check_fit(facts: NetworkMetadata, images: ImageParts) -> None:
     wanted = facts.config
     if images.num_classes != wanted.num_classes:
         raise DataError(

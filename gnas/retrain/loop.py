@@ -9,7 +9,7 @@ from typing import Any
 from torch import nn
 from torch_geometric.data import Data
 
-from gnas.data.classification import Part, TrainTestImages
+from gnas.data.images.parts import ImageParts
 from gnas.errors import ConfigError
 from gnas.retrain.config import RetrainConfig
 from gnas.retrain.state import RetrainState
@@ -29,7 +29,7 @@ class RetrainResult:
     """A trained network and what it does.
 
     Example:
-        >>> from gnas.retrain.run import open_train_test
+        >>> from gnas.data.images import open_train_images
         >>> from gnas.retrain import plan_retrain, retrain
         >>> from gnas.spaces import NASGEM
         >>> space = NASGEM()
@@ -38,7 +38,7 @@ class RetrainResult:
         ...     batch_size=512, image_size=8, auxiliary_weight=0, drop_path=0,
         ... )
         >>> network = space.network_config(in_channels=1, channels=4, num_stages=1)
-        >>> images = open_train_test(plan.images)
+        >>> images = open_train_images(plan.images)
         >>> found = retrain(space, space.from_str("conv_1x1|0"), network, images, plan.config)
         >>> found.network.training, found.best is None  # no images chose an epoch
         (False, True)
@@ -66,7 +66,7 @@ def retrain(
     space: Space,
     graph: Data,
     network_config: NetworkConfig,
-    images: TrainTestImages,
+    images: ImageParts,
     config: RetrainConfig,
     *,
     device: str = "cpu",
@@ -99,7 +99,7 @@ def retrain(
         GnasError: a loss is not finite.
 
     Example:
-        >>> from gnas.retrain.run import open_train_test
+        >>> from gnas.data.images import open_train_images
         >>> from gnas.retrain import plan_retrain
         >>> from gnas.spaces import NASGEM
         >>> space = NASGEM()
@@ -108,7 +108,7 @@ def retrain(
         ...     batch_size=512, image_size=8, auxiliary_weight=0, drop_path=0,
         ... )
         >>> network = space.network_config(in_channels=1, channels=4, num_stages=1)
-        >>> images = open_train_test(plan.images)
+        >>> images = open_train_images(plan.images)
         >>> found = retrain(space, space.from_str("conv_1x1|0"), network, images, plan.config)
         >>> len(found.epochs), found.test.confusion.shape
         (1, torch.Size([10, 10]))
@@ -127,6 +127,7 @@ def retrain(
         network = space.network(graph, network_config).to(device)
         training = RetrainState(network, config, device, context)
         loader = images.batches(
+            "train",
             config.batch_size,
             config.augmentation,
             seed=config.seed,
@@ -150,9 +151,7 @@ def retrain(
         return _result(space, graph, network_config, training, images)
 
 
-def _end_epoch(
-    training: RetrainState, images: TrainTestImages, epoch: int, per_epoch: int
-) -> None:
+def _end_epoch(training: RetrainState, images: ImageParts, epoch: int, per_epoch: int) -> None:
     config, context = training.config, training.context
     metrics: dict[str, Any] = {
         "epoch": epoch + 1,
@@ -175,7 +174,7 @@ def _end_epoch(
 
 
 def evaluate_part(
-    training: RetrainState, network: nn.Module, images: TrainTestImages, part: Part
+    training: RetrainState, network: nn.Module, images: ImageParts, part: str
 ) -> EvalResult:
     """Measure a network on a part of the images, all processes together."""
     config, context = training.config, training.context
@@ -197,7 +196,7 @@ def _result(
     graph: Data,
     network_config: NetworkConfig,
     training: RetrainState,
-    images: TrainTestImages,
+    images: ImageParts,
 ) -> RetrainResult:
     seconds = training.seconds
     best, best_epoch, best_test = None, None, None

@@ -13,7 +13,7 @@ from typing import Any
 
 import torch
 
-from gnas.data.names import TrainDataset
+from gnas.data.images.names import TrainDataset
 from gnas.errors import ConfigError
 from gnas.models import counting
 from gnas.retrain.config import CELL_SIZES, RetrainConfig
@@ -77,7 +77,7 @@ def plan_retrain(
         repeats: Trainings of each size.
         layers: Numbers of layers, one or several.
         num_params: Parameters that the network shall have; its channels follow from it.
-        changes: Fields of `RetrainConfig` and `TrainTestConfig`, and of the space's networks.
+        changes: Fields of `RetrainConfig` and `TrainImagesConfig`, and of the space's networks.
 
     Raises:
         GraphError: the architecture is malformed.

@@ -13,9 +13,9 @@ from typing import Any
 import torch
 from torch_geometric.data import Data
 
-from gnas.data.classification import TrainTestImages, open_train_test
 from gnas.data.files import FORMAT_ERRORS, read_json
-from gnas.data.fitting import FEWER
+from gnas.data.images.batch_size import FEWER
+from gnas.data.images.parts import ImageParts, open_train_images
 from gnas.errors import ConfigError, DataError
 from gnas.loggers import RunLog, RunLogger, logging_run
 from gnas.models.counting import num_macs, num_params
@@ -63,7 +63,7 @@ def run_retrain(
         The content of ``result.json``.
 
     Raises:
-        GnasError: see `open_train_test`, `RunRecord` and `retrain`.
+        GnasError: see `open_train_images`, `RunRecord` and `retrain`.
 
     Example:
         >>> from gnas.retrain import plan_retrain
@@ -90,7 +90,7 @@ def _run(
     report: Callable[[str, Progress], None],
     loggers: Sequence[RunLogger],
 ) -> dict[str, Any]:
-    images = open_train_test(plan.images)
+    images = open_train_images(plan.images)
     data, line = images.metadata(), images.line()
     wanted = plan.config.batch_size
     plan = plan.fitted(len(images.rows["train"]), context.size)
@@ -129,14 +129,14 @@ def _run(
     return facts
 
 
-def _try_networks(plan: RetrainPlan, images: TrainTestImages) -> None:
+def _try_networks(plan: RetrainPlan, images: ImageParts) -> None:
     """Build each network and show it two images, before anything is written.
 
     Raises:
         ConfigError: a network does not fit into memory, or not on images of this size.
     """
     space, graph = plan.space, plan.space.from_str(plan.architecture)
-    shape = (2, images.in_channels, images.config.size, images.config.size)
+    shape = (2, images.in_channels, images.image_size, images.image_size)
     advice = "lower layers, channels or the image size"
     for layers in plan.layers or (plan.config.layers,):
         size = network_of(
@@ -182,7 +182,7 @@ def _check_width(space: Space, graph: Data, size: NetworkConfig) -> None:
 
 def _one(
     plan: RetrainPlan,
-    images: TrainTestImages,
+    images: ImageParts,
     data: dict[str, Any],
     device: str,
     context: DistributedContext,
@@ -278,13 +278,13 @@ def _finished(folder: Path, plan: RetrainPlan, data: dict[str, Any]) -> dict[str
 def result_facts(
     result: RetrainResult,
     plan: RetrainPlan,
-    images: TrainTestImages,
+    images: ImageParts,
     data: dict[str, Any],
     device: str,
     context: DistributedContext,
 ) -> dict[str, Any]:
     """Content of ``result.json`` and ``--json`` for one training."""
-    shape = (images.in_channels, images.config.size, images.config.size)
+    shape = (images.in_channels, images.image_size, images.image_size)
     metrics = {**result.epochs[-1], **result.test.metrics("test")}
     if result.best_test is not None:
         metrics |= result.best_test.metrics("best_test") | {"best_epoch": result.best_epoch}

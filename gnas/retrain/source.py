@@ -8,9 +8,9 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, cast
 
-from gnas.data.config import PROXY_SIZE
 from gnas.data.files import FORMAT_ERRORS, as_data_error, read_text
-from gnas.data.names import TrainDataset
+from gnas.data.images.config import PROXY_IMAGE_SIZES
+from gnas.data.images.names import TrainDataset
 from gnas.errors import DataError
 from gnas.retrain.config import NO_SIZES, PRESETS, SIZES
 
@@ -112,10 +112,8 @@ def _flat(config: Mapping[str, Any]) -> dict[str, Any]:
     images = evaluator.get("images")
     if not isinstance(images, dict):  # measured by a table or a function
         return {}
-    if "source" in images:  # a program's, by numbers of images; see `SplitImagesConfig`
-        images = {**images, "dataset": images["source"]}
     folder = plan.get("data_dir") if isinstance(plan, dict) else None
-    size = images.get("image_size") or PROXY_SIZE.get(images.get("dataset", ""))
+    size = images.get("image_size") or PROXY_IMAGE_SIZES.get(images.get("dataset", ""))
     return {
         "command": config.get("command"),
         "images": {**images, "data_dir": folder},

@@ -11,7 +11,7 @@ import torch
 from torch import Tensor, nn
 from torch.nn.parallel import DistributedDataParallel
 
-from gnas.data.batches import Batch
+from gnas.data.images.loading import Batch
 from gnas.retrain.config import RetrainConfig
 from gnas.spaces.toponas.network import DartsNetwork
 from gnas.training.batching import micro_batches

@@ -10,10 +10,10 @@ from pathlib import Path
 from typing import Any, Self, get_args
 
 from gnas.config import check_used, field_names, from_record, split_settings
-from gnas.data.config import TRAIN_SIZE, TrainTestConfig
 from gnas.data.files import as_data_error, read_json
-from gnas.data.fitting import suited_batch
-from gnas.data.names import TrainDataset
+from gnas.data.images.batch_size import suited_batch
+from gnas.data.images.config import IMAGE_SIZES, TrainImagesConfig
+from gnas.data.images.names import TrainDataset
 from gnas.errors import ConfigError
 from gnas.retrain.config import NO_SIZES, PRESETS, SIZES, RetrainConfig
 from gnas.runs import check_same_config, open_run_config, to_jsonable
@@ -38,7 +38,7 @@ class Trainings:
 
     config: RetrainConfig
     """Recipe of each training; ``seed`` is the first one."""
-    images: TrainTestConfig
+    images: TrainImagesConfig
     """Images to train and test on."""
     repeats: int = 1
     """Trainings of each size, with seeds ``seed``, ``seed + 1``, ..."""
@@ -124,7 +124,7 @@ def plan_trainings(
         repeats: Trainings of each size.
         layers: Numbers of layers, one or several.
         num_params: Parameters that the network shall have; its channels follow from it.
-        changes: Fields of `RetrainConfig` and `TrainTestConfig`, and of networks' configs.
+        changes: Fields of `RetrainConfig` and `TrainImagesConfig`, and of networks' configs.
 
     Raises:
         ConfigError: unknown names or impossible values.
@@ -137,11 +137,11 @@ def plan_trainings(
         )
     sizes = _sizes(layers)
     training, seeing = split_settings(
-        of_networks(changes), RetrainConfig, TrainTestConfig, own=("dataset",)
+        of_networks(changes), RetrainConfig, TrainImagesConfig, own=("dataset",)
     )
-    images = TrainTestConfig(dataset=dataset, **seeing)
+    images = TrainImagesConfig(dataset=dataset, **seeing)
     preset = PRESETS[dataset]()
-    scale = images.size / TRAIN_SIZE[dataset]
+    scale = images.size / IMAGE_SIZES[dataset]
     preset = dataclasses.replace(
         preset, padding=round(preset.padding * scale), cutout=round(preset.cutout * scale)
     )
@@ -198,7 +198,7 @@ def recorded_trainings(record: Mapping[str, Any]) -> Trainings:
     """Trainings in the ``config.json`` of a run."""
     return Trainings(
         config=from_record(RetrainConfig, record["retrain"]),
-        images=TrainTestConfig(**record["images"]),
+        images=TrainImagesConfig(**record["images"]),
         repeats=record["repeats"],
         layers=tuple(record["layers"]),
     )

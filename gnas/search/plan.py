@@ -16,8 +16,8 @@ from gnas.config import (
     from_record,
     split_settings,
 )
-from gnas.data.config import ProxyImagesConfig
-from gnas.data.names import ProxyDataset
+from gnas.data.images.config import ProxyImagesConfig
+from gnas.data.images.names import ProxyDataset
 from gnas.data.places import check_table, table_path
 from gnas.errors import ConfigError
 from gnas.runs import check_same_config, open_run_config, to_jsonable

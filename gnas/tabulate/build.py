@@ -15,7 +15,7 @@ from numpy.typing import NDArray
 
 import gnas
 from gnas.data import BenchmarkTable, Column, Provenance, save_table
-from gnas.data.images import ImageSplits
+from gnas.data.images.parts import ImageParts
 from gnas.errors import ConfigError, DataError
 from gnas.evaluate import TrainingEvaluator
 from gnas.graphs import DenseBatch
@@ -108,7 +108,7 @@ def tabulate(
     return out
 
 
-def evaluator_of(config: TabulateConfig, images: ImageSplits | None = None) -> TrainingEvaluator:
+def evaluator_of(config: TabulateConfig, images: ImageParts | None = None) -> TrainingEvaluator:
     """The evaluator that trains the cells of a table.
 
     Args:
@@ -121,7 +121,7 @@ def evaluator_of(config: TabulateConfig, images: ImageSplits | None = None) -> T
 
 
 def write_table(
-    evaluations: Sequence[Evaluation], config: TabulateConfig, images: ImageSplits, out: Path
+    evaluations: Sequence[Evaluation], config: TabulateConfig, images: ImageParts, out: Path
 ) -> None:
     """Write the cells of which every run is finished as a Parquet table.
 
@@ -160,10 +160,10 @@ def write_table(
     save_table(table, out)
 
 
-def _provenance(config: TabulateConfig, images: ImageSplits, out: Path) -> Provenance:
+def _provenance(config: TabulateConfig, images: ImageParts, out: Path) -> Provenance:
     space = config.opened_space()
     text = space_text(space_record(space))
-    parts = f"{len(images.y_train)}/{len(images.y_val)}/{len(images.y_test)}"
+    parts = "/".join(str(len(rows)) for rows in images.rows.values())
     return Provenance.of(
         space,
         out.stem,
@@ -171,14 +171,15 @@ def _provenance(config: TabulateConfig, images: ImageSplits, out: Path) -> Prove
         kind="self-made",
         note=(
             f"short trainings of small networks on {parts} training/validation/test images of "
-            f"{images.source} at {images.image_size}x{images.image_size}; not published accuracies"
+            f"{images.source.name} at {images.image_size}x{images.image_size}; not published "
+            "accuracies"
         ),
         recipe={
             **asdict(config),
             "space": text,
-            "dataset": images.source,
+            "dataset": images.source.name,
             "images_sha256": images.sha256,
-            "images_read": images.line,
+            "images_read": images.line(),
             "torch": torch.__version__,
         },
     )

@@ -20,8 +20,8 @@ from gnas.config import (
     unknown_name,
 )
 from gnas.data import BenchmarkTable, load_table
-from gnas.data.config import LARGEST, SplitImagesConfig
-from gnas.data.images import ImageSplits
+from gnas.data.images.config import LARGEST, NumberedImagesConfig
+from gnas.data.images.parts import ImageParts, open_candidate_images
 from gnas.errors import ConfigError
 from gnas.graphs import DenseBatch
 from gnas.search.draws import draw_candidates
@@ -128,19 +128,21 @@ class TabulateConfig:
         """The space."""
         return load_space(self.space)
 
-    def images_config(self) -> SplitImagesConfig:
+    def images_config(self) -> NumberedImagesConfig:
         """Images to use."""
-        return SplitImagesConfig(
-            source=self.dataset,
+        is_folder = self.dataset != "digits"
+        return NumberedImagesConfig(
+            dataset="folder" if is_folder else "digits",
+            data_dir=self.dataset if is_folder else None,
             image_size=self.image_size,
             num_train=self.num_train,
             num_val=self.num_val,
             num_test=self.num_test,
         )
 
-    def images(self) -> ImageSplits:
+    def images(self) -> ImageParts:
         """The images, read and reduced."""
-        return self.images_config().open()
+        return open_candidate_images(self.images_config())
 
     def graphs(self) -> DenseBatch:
         """The cells to train, in the order of the draw.

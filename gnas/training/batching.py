@@ -7,7 +7,7 @@ from collections.abc import Iterator
 import torch
 from torch import Tensor
 
-from gnas.data.batches import Batch
+from gnas.data.images.loading import Batch
 from gnas.errors import ConfigError
 
 

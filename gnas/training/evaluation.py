@@ -12,7 +12,7 @@ import torch
 from torch import Tensor, nn
 
 from gnas.config import Precision
-from gnas.data.batches import Batch
+from gnas.data.images.loading import Batch
 from gnas.errors import DataError
 from gnas.training.devices import device_name
 from gnas.training.distributed import SINGLE_PROCESS, DistributedContext

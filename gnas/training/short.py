@@ -10,7 +10,7 @@ import torch
 from torch import Tensor, nn
 
 from gnas.config import check_seed
-from gnas.data.images import ImageSplits
+from gnas.data.images.parts import ImageParts
 from gnas.training.batching import batch_sizes, shuffled_batches
 from gnas.training.evaluation import EVAL_BATCH, evaluate
 from gnas.training.recipe import ProxyRecipe
@@ -42,7 +42,7 @@ def fresh_network(build: Callable[[], nn.Module], seed: int) -> nn.Module:
 
 
 def train_proxy(
-    network: nn.Module, images: ImageSplits, recipe: ProxyRecipe, *, seed: int
+    network: nn.Module, images: ImageParts, recipe: ProxyRecipe, *, seed: int
 ) -> ProxyResult:
     """Train a network by ``recipe``, in place and on the CPU, and measure it.
 
@@ -134,15 +134,7 @@ def _recalibrate(
         norm.momentum = momentum
 
 
-def normalised(images: ImageSplits) -> dict[str, tuple[Tensor, Tensor]]:
+def normalised(images: ImageParts) -> dict[str, tuple[Tensor, Tensor]]:
     """Images as float32 with the training set's channel means 0 and deviations 1."""
-    mean, std = (values[:, None, None] for values in images.statistics)  # [C, 1, 1]
-
-    def prepare(pixels: Tensor, labels: Tensor) -> tuple[Tensor, Tensor]:
-        return ((pixels.float() - mean) / std).to(memory_format=torch.channels_last), labels
-
-    return {
-        "train": prepare(images.x_train, images.y_train),
-        "val": prepare(images.x_val, images.y_val),
-        "test": prepare(images.x_test, images.y_test),
-    }
+    parts = {name: images.normalised(name) for name in ("train", "val", "test")}
+    return {name: (x.to(memory_format=torch.channels_last), y) for name, (x, y) in parts.items()}

@@ -66,13 +66,13 @@ def search_figures(search: SearchSummary) -> dict[str, Figure]:
     Example:
         >>> from gnas.search import search_toponas
         >>> from gnas.search.toponas.plan import plan_search
-        >>> from gnas.search.toponas.run import open_images, search_loaders
+        >>> from gnas.data.images import open_search_images, search_loaders
         >>> from gnas.spaces import NASBench201
         >>> plan = plan_search(
         ...     "digits", space="nasbench201",
         ...     epochs=1, channels=2, num_cells=1, batch_size=400, image_size=8,
         ... )
-        >>> loaders = search_loaders(open_images(plan.images), plan.config.batch_size)
+        >>> loaders = search_loaders(open_search_images(plan.images), plan.config.batch_size)
         >>> list(search_figures(search_toponas(NASBench201(), loaders, plan.config)))
         ['architecture', 'metrics', 'variables']
     """

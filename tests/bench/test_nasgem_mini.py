@@ -13,7 +13,7 @@ import pytest
 import torch
 
 from gnas.data import load_table
-from gnas.data.images import ImageSplits, load_images
+from gnas.data.images.parts import ImageParts, load_images
 from gnas.errors import ConfigError
 from gnas.models import NasgemNetworkConfig, nasgem_network, num_macs, num_params
 from gnas.spaces import NASGEM
@@ -48,7 +48,7 @@ def folder(tmp_path: Path) -> Path:
     return tmp_path
 
 
-def images_of(folder: Path) -> ImageSplits:
+def images_of(folder: Path) -> ImageParts:
     return load_images(folder, num_train=128, num_val=60)
 
 

@@ -23,7 +23,7 @@ from gnas.bench.supernet import (
     is_joined,
 )
 from gnas.cli import app
-from gnas.data.splits import open_images, search_loaders
+from gnas.data.images.parts import open_search_images, search_loaders
 from gnas.data.tables import BenchmarkTable, Column, Provenance, save_table
 from gnas.errors import ConfigError, DataError
 from gnas.metrics import kendall_tau
@@ -189,12 +189,12 @@ def test_a_killed_search_goes_on(
 def test_cells_are_ranked_by_the_same_images_whatever_the_split(name: str) -> None:
     plan = SupernetBench(settings={"batch_size": 20, "channels": 4, "epochs": 1}).plan(name, 0)
     images = make_images(240, num_parts=plan.config.num_parts)
-    rows = supernet.one_shot_rows(images)
+    labels = images.source.train.y
+    rows = supernet.one_shot_rows(labels, 0)
     for parts in (2, 3):
         other = make_images(240, num_parts=parts)
-        assert torch.equal(supernet.one_shot_rows(other), rows)
-        assert not torch.isin(rows, other.parts[0]).any()
-    assert len(set(rows.tolist())) == 80 and images.labels[rows].bincount().tolist() == [20] * 4
+        assert not torch.isin(rows, other.rows["train"]).any()
+    assert len(set(rows.tolist())) == 80 and labels[rows].bincount().tolist() == [20] * 4
     loaders = search_loaders(images, 20, joint=plan.config.update == "joint")
     result = search_toponas(SPACE, loaders, plan.config)
     seen: list[torch.Tensor] = []
@@ -202,9 +202,9 @@ def test_cells_are_ranked_by_the_same_images_whatever_the_split(name: str) -> No
     cells = [CELLS.data(k) for k in (0, 15624)]
     found = supernet.one_shot_accuracies(result, images, cells)
     assert found == supernet.one_shot_accuracies(result, images, cells)
-    x = images._source[0][rows].float()  # type: ignore[index]
+    x = images.pixels(rows).x.float()
     mean, std = (torch.tensor(v)[:, None, None] for v in
-                 (images.scaling.mean, images.scaling.std))  # fmt: skip
+                 (images.normalization.mean, images.normalization.std))  # fmt: skip
     assert [len(batch) for batch in seen[:4]] == [20] * 4
     torch.testing.assert_close(torch.cat(seen[:4]), (x - mean) / std)
 
@@ -220,7 +220,7 @@ def test_a_search_of_the_bench_is_the_same_search_alone(table: str) -> None:
     ]
     for one in searches[-2:]:
         plan = config.plan(one.method, one.seed)
-        images = open_images(plan.images, num_parts=plan.config.num_parts)
+        images = open_search_images(plan.images, num_parts=plan.config.num_parts)
         loaders = search_loaders(images, plan.config.batch_size, seed=one.seed)
         alone = search_toponas(SPACE, loaders, plan.config)
         assert one.supernet_acc == alone.metrics["val_acc"]

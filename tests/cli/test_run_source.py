@@ -15,7 +15,7 @@ from PIL import Image
 from typer.testing import CliRunner
 
 from gnas.cli import app
-from gnas.data.config import SplitImagesConfig
+from gnas.data.images.config import NumberedImagesConfig
 from gnas.errors import DataError
 from gnas.evaluate import TrainingEvaluator
 from gnas.models import read_metadata
@@ -163,8 +163,11 @@ def test_what_is_no_run(tmp_path: Path) -> None:
 
 @pytest.mark.parametrize("kind", ["digits", "folder"])
 def test_a_programs_search_on_numbers_of_images(runs: Path, tmp_path: Path, kind: str) -> None:
-    images = SplitImagesConfig(
-        source="digits" if kind == "digits" else str(runs / "pets"), image_size=8, num_train=20
+    images = NumberedImagesConfig(
+        dataset=kind,  # type: ignore[arg-type]
+        data_dir=None if kind == "digits" else str(runs / "pets"),
+        image_size=8,
+        num_train=20,
     )
     evaluator = TrainingEvaluator(images, ProxyRecipe(epochs=1))
     run_search(NASBench201(), "random", evaluator, budget=1, out=tmp_path / "run")

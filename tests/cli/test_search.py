@@ -10,7 +10,7 @@ from PIL import Image
 from typer.testing import CliRunner, Result
 
 from gnas.cli import app
-from gnas.data.subsets import read_subset
+from gnas.data.images.subsets import read_subset
 from gnas.models import num_macs, num_params
 from gnas.spaces import space_of_record
 from gnas.spaces.toponas.genotype import Genotype
@@ -83,7 +83,7 @@ def test_a_search_leaves_all_that_explains_it(tmp_path: Path) -> None:
     assert result["config"]["search"]["seed"] == result["config"]["images"]["seed"] == 5
     config = json.loads((out / "config.json").read_text())
     assert config["device"] in ("cpu", "cuda") and "torch" in config["versions"]
-    assert config["data"] == result["data"] and len(config["data"]["sha256"]) == 64
+    assert config["data"] == result["data"] and len(config["data"]["train_sha256"]) == 64
     assert len((out / "metrics.jsonl").read_text().splitlines()) == 2
     assert len(list((out / "figures").glob("*.svg"))) >= 3
     assert (out / "history.safetensors").exists() and list(out.glob("events.*"))
@@ -171,7 +171,8 @@ def test_a_list_of_images_and_a_search_on_it(tmp_path: Path) -> None:
     done = gnas("search", "toponas", *options, "--out", str(out), "--epochs", "1", *sizes)
     assert done.exit_code == 0, done.output
     data = json.loads((out / "result.json").read_text())["data"]
-    assert data["list_sha256"] == facts["sha256"] and data["images"] == 12
+    assert data["list_sha256"] == facts["sha256"]
+    assert sum(part["images"] for part in data["parts"]) == 12
 
 
 @pytest.mark.usefixtures("no_pictures")

@@ -119,7 +119,7 @@ def test_a_search_by_trainings_with_settings(tmp_path: Path) -> None:
     read = "digits: 10 classes (0, 1, 2, ...); images: 323 for training, "
     assert done.stderr.count(read) == 1  # by the command, not by each of its workers
     data = json.loads((tmp_path / "run" / "config.json").read_text())["data"]
-    assert data["read"].startswith(read) and data["train"] == 323
+    assert data["read"].startswith(read) and data["parts"][0]["images"] == 323
     evaluator = found.config["evaluator"]
     assert evaluator["recipe"]["epochs"] == 1 and evaluator["images"]["percent"] == 30
     assert evaluator["network"] == {"channels": 2, "cells_per_stage": 1}

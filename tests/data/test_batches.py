@@ -9,14 +9,15 @@ import pytest
 import torch
 from PIL import Image
 
-from gnas.data.batches import (
+from gnas.data.images.config import Augmentation
+from gnas.data.images.folders import ImageList, list_images
+from gnas.data.images.loading import (
     BatchSchedule,
     FileBatches,
     MemoryBatches,
     Normalization,
     random_crop_flip,
 )
-from gnas.data.folders import ImageList, list_images
 from gnas.errors import ConfigError, DataError
 
 PLAIN = Normalization((0.0,), (1.0,))
@@ -40,7 +41,7 @@ def image_folder(folder: Path, count: int = 6, size: int = 24) -> ImageList:
 def test_every_pass_has_every_image_once_in_an_order_of_its_own() -> None:
     x, y = numbered(12)
     stream = MemoryBatches(
-        x, y, BatchSchedule(count=12, batch_size=4, seed=0), scaling=PLAIN
+        x, y, BatchSchedule(count=12, batch_size=4, seed=0), Augmentation(), normalization=PLAIN
     ).iter_from(0)
     passes = [[label for _, b in islice(stream, 3) for label in b.tolist()] for _ in range(3)]
     assert all(sorted(labels) == list(range(12)) for labels in passes)
@@ -58,7 +59,8 @@ def test_any_batch_can_be_made_again_from_its_number() -> None:
 
     def batches(seed: int = 0, stream: int = 0) -> MemoryBatches:
         order = BatchSchedule(count=20, batch_size=4, seed=seed, stream=stream)
-        return MemoryBatches(x, y, order, scaling=Normalization.of(x), padding=2, flip=True)
+        how = Augmentation(padding=2, flip=True)
+        return MemoryBatches(x, y, order, how, normalization=Normalization.of(x))
 
     whole = list(islice(batches().iter_from(0), 12))
     for start in (1, 5, 7):
@@ -73,7 +75,8 @@ def test_processes_share_a_batch() -> None:
 
     def stream(rank: int, world: int) -> list[torch.Tensor]:
         order = BatchSchedule(count=12, batch_size=6, seed=0, rank=rank, world=world)
-        batches = MemoryBatches(x, y, order, scaling=PLAIN, padding=3, flip=True)
+        how = Augmentation(padding=3, flip=True)
+        batches = MemoryBatches(x, y, order, how, normalization=PLAIN)
         return [a for a, _ in islice(batches.iter_from(0), 3)]
 
     shares = zip(stream(0, 2), stream(1, 2), strict=True)
@@ -86,7 +89,8 @@ def test_shifted_images_are_crops_of_the_padded_ones() -> None:
     x = torch.randint(1, 256, (64, 2, 5, 5), generator=rng)
     padded = torch.nn.functional.pad(x, (2,) * 4)
     windows = padded.unfold(2, 5, 1).unfold(3, 5, 1)  # [B, C, 5, 5 offsets, 5, 5]
-    out = random_crop_flip(x, 2, True, torch.Generator().manual_seed(1))
+    order = BatchSchedule(count=64, batch_size=64, seed=1)
+    out = random_crop_flip(x, 2, True, order, 0)
     seen = set()
     for k in range(64):
         found = [
@@ -99,10 +103,10 @@ def test_shifted_images_are_crops_of_the_padded_ones() -> None:
         assert len(found) == 1
         seen.update(found)
     assert len(seen) > 30  # of 50 ways
-    assert torch.equal(random_crop_flip(x, 0, False, rng), x)
+    assert torch.equal(random_crop_flip(x, 0, False, order, 0), x)
 
 
-def test_scaling_is_that_of_the_images() -> None:
+def test_normalization_is_that_of_the_images() -> None:
     rng = torch.Generator().manual_seed(0)
     x = torch.randint(0, 200, (50, 2, 4, 4), generator=rng).to(torch.uint8)
     x[:, 1] = 7
@@ -125,13 +129,15 @@ def test_files_are_cropped_the_same_way_every_time(tmp_path: Path, workers: int)
     images = image_folder(tmp_path)
     order = BatchSchedule(count=12, batch_size=4, seed=0)
     state = torch.random.get_rng_state()
-    batches = FileBatches(images, order, image_size=16, workers=workers)
+    batches = FileBatches(images, order, Augmentation(flip=True), image_size=16, workers=workers)
     whole = list(islice(batches.iter_from(0), 5))
     assert torch.equal(torch.random.get_rng_state(), state)
     assert all(x.shape == (4, 3, 16, 16) and x.dtype == torch.float32 for x, _ in whole)
     assert sorted(torch.cat([y for _, y in whole[:3]]).tolist()) == [0] * 6 + [1] * 6
     for (a, b), (c, d) in zip(
-        whole[2:], FileBatches(images, order, image_size=16, workers=0).iter_from(2), strict=False
+        whole[2:],
+        FileBatches(images, order, Augmentation(flip=True), image_size=16, workers=0).iter_from(2),
+        strict=False,
     ):
         assert torch.equal(a, c) and torch.equal(b, d)
 
@@ -142,7 +148,7 @@ def test_files_that_cannot_be_decoded(tmp_path: Path, caplog: pytest.LogCaptureF
     path = images.path(row)
     path.write_bytes(path.read_bytes()[:60])  # a sound header
     order = BatchSchedule(count=120, batch_size=8, seed=0)
-    batches = FileBatches(images, order, image_size=8, workers=0)
+    batches = FileBatches(images, order, Augmentation(flip=True), image_size=8, workers=0)
     with caplog.at_level(logging.WARNING):
         labels = torch.cat([y for _, y in islice(batches.iter_from(0), 30)])
     assert caplog.text.count("left out an unreadable image") == 1 and "3.png" in caplog.text
@@ -158,5 +164,9 @@ def test_an_image_is_at_least_readable_as_bytes(tmp_path: Path) -> None:
         images.path(row).write_bytes(b"")
     order = BatchSchedule(count=2, batch_size=1, seed=0)
     with pytest.raises(DataError, match="none of the 2 images can be read"):
-        next(FileBatches(images, order, image_size=8, workers=0).iter_from(0))
+        next(
+            FileBatches(images, order, Augmentation(flip=True), image_size=8, workers=0).iter_from(
+                0
+            )
+        )
     assert np.array_equal(images.labels, [0, 1])

@@ -10,10 +10,11 @@ import pytest
 import torch
 from PIL import Image
 
-from gnas.data.batches import BatchSchedule, FileBatches, cutout
-from gnas.data.classification import hold_out, open_train_test
-from gnas.data.config import Augmentation, TrainTestConfig
-from gnas.data.images import load_images, train_and_test
+from gnas.data.images.config import Augmentation, TrainImagesConfig
+from gnas.data.images.loading import BatchSchedule, FileBatches, cutout
+from gnas.data.images.parts import load_images, open_train_images
+from gnas.data.images.sources import ImageArray, open_source
+from gnas.data.images.splits import hold_out
 from gnas.errors import ConfigError, DataError, MissingDataError
 
 
@@ -35,22 +36,24 @@ def folder(tmp_path: Path, rng: np.random.Generator) -> Path:
 
 
 def test_digits_are_tested_on_what_no_search_ever_sees() -> None:
-    images = open_train_test(TrainTestConfig())
+    images = open_train_images(TrainImagesConfig())
     assert [len(images.rows[part]) for part in ("train", "val", "test")] == [1438, 0, 359]
     x = torch.cat([batch for batch, _ in images.eval_batches("test", 100)])
     y = torch.cat([labels for _, labels in images.eval_batches("test", 100)])
     splits = load_images("digits", image_size=16, seed=0)
-    assert torch.equal(y, splits.y_test)
-    assert torch.allclose(x, images.scaling(splits.x_test))
-    searched = train_and_test("digits", image_size=16).x_train
+    assert torch.equal(y, splits.pixels("test").y)
+    assert torch.allclose(x, images.normalization(splits.pixels("test").x))
+    source = open_source("digits", image_size=16)
+    assert isinstance(source.train, ImageArray)
+    searched = source.train.x
     assert len(searched) == 1438
     assert not {p.numpy().tobytes() for p in searched} & {
-        p.numpy().tobytes() for p in splits.x_test
+        p.numpy().tobytes() for p in splits.pixels("test").x
     }
 
 
 def test_every_image_once_whoever_looks() -> None:
-    images = open_train_test(TrainTestConfig(val_share=0.1))
+    images = open_train_images(TrainImagesConfig(val_share=0.1))
     for part in ("train", "val", "test"):
         whole = torch.cat([y for _, y in images.eval_batches(part, 97)])
         shares = [
@@ -90,42 +93,44 @@ def test_shares_of_classes() -> None:
 
 
 def test_large_images_from_their_files(folder: Path) -> None:
-    config = TrainTestConfig(dataset="imagenet", data_dir=str(folder), image_size=16, workers=0)
-    images = open_train_test(config)
+    config = TrainImagesConfig(dataset="imagenet", data_dir=str(folder), image_size=16, workers=0)
+    images = open_train_images(config)
     assert images.classes == ("cat", "dog") and images.num_classes == 2
     (x, y), *_ = list(images.eval_batches("test", 4))
     assert x.shape == (4, 3, 16, 16) and y.tolist() == [0, 0, 0, 1]
     assert x[:3].mean() < x[3:].mean()
-    plain = next(images.batches(6, Augmentation(), seed=0).iter_from(2))
-    again = next(images.batches(6, Augmentation(), seed=0).iter_from(2))
+    plain = next(images.batches("train", 6, Augmentation(), seed=0).iter_from(2))
+    again = next(images.batches("train", 6, Augmentation(), seed=0).iter_from(2))
     assert torch.equal(plain[0], again[0])
-    jittered = next(images.batches(6, Augmentation(jitter=0.4), seed=0).iter_from(2))
+    jittered = next(images.batches("train", 6, Augmentation(jitter=0.4), seed=0).iter_from(2))
     assert torch.equal(plain[1], jittered[1]) and not torch.equal(plain[0], jittered[0])
-    blanked = next(images.batches(6, Augmentation(cutout=8), seed=0).iter_from(2))
+    blanked = next(images.batches("train", 6, Augmentation(cutout=8), seed=0).iter_from(2))
     same = (blanked[0] == plain[0]).double().mean()
     assert 0.5 < same < 1 and (blanked[0] == 0).any()
 
 
 def test_a_worker_reads_what_the_process_itself_reads(folder: Path) -> None:
-    config = TrainTestConfig(dataset="imagenet", data_dir=str(folder), image_size=16, workers=0)
-    alone = open_train_test(config)
-    other = open_train_test(replace(config, workers=1))
+    config = TrainImagesConfig(dataset="imagenet", data_dir=str(folder), image_size=16, workers=0)
+    alone = open_train_images(config)
+    other = open_train_images(replace(config, workers=1))
     options = Augmentation(flip=True, jitter=0.4)
-    first, second = (next(i.batches(4, options, seed=0).iter_from(1)) for i in (alone, other))
+    first, second = (
+        next(i.batches("train", 4, options, seed=0).iter_from(1)) for i in (alone, other)
+    )
     assert torch.equal(first[0], second[0])
     both = [torch.cat([x for x, _ in images.eval_batches("test", 4)]) for images in (alone, other)]
     assert torch.equal(*both)
 
 
 def test_files_that_are_no_images(folder: Path, caplog: pytest.LogCaptureFixture) -> None:
-    config = TrainTestConfig(dataset="imagenet", data_dir=str(folder), image_size=16, workers=0)
+    config = TrainImagesConfig(dataset="imagenet", data_dir=str(folder), image_size=16, workers=0)
     (folder / "val" / "cat" / "0.png").write_bytes(b"no image")
-    assert [y.tolist() for _, y in open_train_test(config).eval_batches("test", 6)] == [
+    assert [y.tolist() for _, y in open_train_images(config).eval_batches("test", 6)] == [
         [-1, 0, 0, 1, 1, 1]
     ]
     broken = folder / "train" / "dog" / "0.png"
     broken.write_bytes(broken.read_bytes()[:100])
-    batches = open_train_test(config).batches(12, Augmentation(), seed=0)
+    batches = open_train_images(config).batches("train", 12, Augmentation(), seed=0)
     assert isinstance(batches, FileBatches)
     with caplog.at_level(logging.WARNING), pytest.raises(DataError, match="at most 1% of the"):
         next(batches.iter_from(0))
@@ -133,14 +138,14 @@ def test_files_that_are_no_images(folder: Path, caplog: pytest.LogCaptureFixture
 
 
 def test_folders_that_are_not_what_they_should_be(folder: Path) -> None:
-    config = TrainTestConfig(dataset="imagenet", data_dir=str(folder / "train"))
+    config = TrainImagesConfig(dataset="imagenet", data_dir=str(folder / "train"))
     with pytest.raises(MissingDataError, match=r"must have train/<class>/\* and val/<class>"):
-        open_train_test(config)
+        open_train_images(config)
     (folder / "val" / "dog").rename(folder / "val" / "wolf")
     with pytest.raises(DataError, match=r"must have the classes of .*differ in \['dog', 'wolf'\]"):
-        open_train_test(TrainTestConfig(dataset="imagenet", data_dir=str(folder)))
+        open_train_images(TrainImagesConfig(dataset="imagenet", data_dir=str(folder)))
     with pytest.raises(MissingDataError, match="must hold cifar-10-batches-py"):
-        open_train_test(TrainTestConfig(dataset="cifar10", data_dir=str(folder)))
+        open_train_images(TrainImagesConfig(dataset="cifar10", data_dir=str(folder)))
 
 
 @pytest.mark.parametrize(
@@ -156,4 +161,4 @@ def test_folders_that_are_not_what_they_should_be(folder: Path) -> None:
 )
 def test_impossible_configs(change: dict[str, Any], message: str) -> None:
     with pytest.raises(ConfigError, match=message):
-        TrainTestConfig(**change)
+        TrainImagesConfig(**change)

@@ -12,7 +12,7 @@ import pytest
 from numpy.typing import NDArray
 from PIL import Image, features
 
-from gnas.data.decoding import FORMATS, UnreadableImageError, read_header, read_rgb
+from gnas.data.images.decoding import FORMATS, UnreadableImageError, read_header, read_rgb
 
 RAMP = np.linspace(0, 65535, 256).round().astype(np.uint16).reshape(16, 16)
 

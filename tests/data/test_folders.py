@@ -10,12 +10,10 @@ import numpy as np
 import pytest
 from PIL import Image
 
-from gnas.data.classification import open_train_test
-from gnas.data.config import ImagesConfig, TrainTestConfig
-from gnas.data.folders import list_images
-from gnas.data.images import load_images
-from gnas.data.splits import open_images
-from gnas.data.subsets import make_subset, read_subset, write_subset
+from gnas.data.images.config import SearchImagesConfig, TrainImagesConfig
+from gnas.data.images.folders import list_images
+from gnas.data.images.parts import load_images, open_search_images, open_train_images
+from gnas.data.images.subsets import make_subset, read_subset, write_subset
 from gnas.errors import DataError, MissingDataError
 
 
@@ -66,18 +64,21 @@ def test_only_images_of_classes_are_listed_and_the_rest_is_told(odd: Path) -> No
 
 def test_one_line_says_what_was_read(odd: Path) -> None:
     splits = load_images(odd, image_size=8)
-    assert splits.line == (
-        f"{odd.name}: 2 classes (cat, dog); images: 10 for training, 3 for validation, "
+    assert splits.line() == (
+        f"folder {odd.name}: 2 classes (cat, dog); images: 10 for training, 3 for validation, "
         "3 for testing; 9 to 30 x 9 to 10 pixels, resized to 8x8 regardless of their aspect; "
         "skipped 17 (.git/, .ipynb_checkpoints/, @eaDir/, ...)"
     )
-    assert load_images("digits").line == (
+    assert load_images("digits").line() == (
         "digits: 10 classes (0, 1, 2, ...); images: 1,078 for training, 360 for validation, "
         "359 for testing; 8x8 pixels"
     )
-    search = open_images(ImagesConfig(dataset="folder", data_dir=str(odd), image_size=8))
-    assert search.line.startswith(
-        f"folder {odd.name}: 2 classes (cat, dog); images: 5 train, 4 val_alpha, 4 val_beta; 9 to"
+    search = open_search_images(
+        SearchImagesConfig(dataset="folder", data_dir=str(odd), image_size=8)
+    )
+    assert search.line().startswith(
+        f"folder {odd.name}: 2 classes (cat, dog); images: 5 for training, 4 for alpha, "
+        "4 for beta; 9 to"
     )
 
 
@@ -89,18 +90,18 @@ def test_parts_that_are_not_used_are_told(
         for name in ("cat", "dog"):
             for k in range(2):
                 write(whole / part / name / f"{k}.png")
-    config = TrainTestConfig(dataset="folder", data_dir=str(whole), image_size=9)
-    assert open_train_test(config).line() == (
+    config = TrainImagesConfig(dataset="folder", data_dir=str(whole), image_size=9)
+    assert open_train_images(config).line() == (
         f"folder {whole.name}: 2 classes (cat, dog); images: 4 for training, 4 for testing; "
         "9x9 pixels; skipped 1 (val/)"
     )
-    large = TrainTestConfig(dataset="imagenet", data_dir=str(whole), image_size=8)
-    assert open_train_test(large).line() == (
+    large = TrainImagesConfig(dataset="imagenet", data_dir=str(whole), image_size=8)
+    assert open_train_images(large).line() == (
         f"imagenet {whole.name}: 2 classes (cat, dog); images: 4 for training, 4 for testing; "
         "cut to 8x8: random crops for training, centres for testing; skipped 1 (test/)"
     )
     assert (
-        open_train_test(large, only_test=True)
+        open_train_images(large, only_test=True)
         .line("test")
         .endswith("images: 4 for testing; cut to 8x8: centres for testing")
     )
@@ -111,7 +112,7 @@ def test_unreadable_images_are_told(tmp_path: Path) -> None:
         for k in range(60):
             write(tmp_path / name / f"{k}.png")
     (tmp_path / "cat" / "7.png").write_bytes(b"GIF89a")
-    line = load_images(tmp_path).line
+    line = load_images(tmp_path).line()
     assert line.endswith("9x9 pixels; 1 unreadable (cat/7.png)")
 
 

@@ -12,13 +12,11 @@ import numpy as np
 import pytest
 from PIL import Image, features
 
-from gnas.data.classification import open_train_test
-from gnas.data.config import Augmentation, ImagesConfig, TrainTestConfig
-from gnas.data.decoding import UnreadableImageError, read_header, read_rgb
-from gnas.data.folders import list_images
-from gnas.data.images import load_images
-from gnas.data.splits import open_images
-from gnas.data.subsets import make_subset, write_subset
+from gnas.data.images.config import Augmentation, SearchImagesConfig, TrainImagesConfig
+from gnas.data.images.decoding import UnreadableImageError, read_header, read_rgb
+from gnas.data.images.folders import list_images
+from gnas.data.images.parts import load_images, open_search_images, open_train_images
+from gnas.data.images.subsets import make_subset, write_subset
 from gnas.errors import GnasError
 
 MUTATIONS = int(os.environ.get("GNAS_FUZZ", "60"))
@@ -124,13 +122,15 @@ def test_folders_of_mutated_images_are_read_or_refused(
             for k in range(4):
                 (folder / part / name / f"{k}.png").write_bytes(sound)
     where = str(folder)
-    searched = ImagesConfig(dataset="folder", data_dir=where, image_size=8)
-    large = TrainTestConfig(dataset="imagenet", data_dir=where, image_size=8, workers=0)
+    searched = SearchImagesConfig(dataset="folder", data_dir=where, image_size=8)
+    large = TrainImagesConfig(dataset="imagenet", data_dir=where, image_size=8, workers=0)
     reads = (
         lambda: load_images(folder, image_size=8),
-        lambda: open_images(searched, num_parts=2),
-        lambda: list(open_train_test(large).eval_batches("test", 8)),
-        lambda: next(open_train_test(large).batches(8, Augmentation(), seed=0).iter_from(0)),
+        lambda: open_search_images(searched, num_parts=2),
+        lambda: list(open_train_images(large).eval_batches("test", 8)),
+        lambda: next(
+            open_train_images(large).batches("train", 8, Augmentation(), seed=0).iter_from(0)
+        ),
     )
     ended = {"read": 0, "refused": 0}
     for kind in ("PNG", "TIFF", "JPEG", "GIF", "PPM"):
@@ -165,7 +165,7 @@ def test_mutated_arrays_are_read_or_refused(tmp_path: Path, rng: np.random.Gener
             except GnasError as error:
                 assert "\n" not in str(error)
         path.write_bytes(sound)
-    assert len(load_images(tmp_path).y_test) == 12
+    assert len(load_images(tmp_path).rows["test"]) == 12
 
 
 def test_mutated_lists_are_read_or_refused(tmp_path: Path, rng: np.random.Generator) -> None:
@@ -179,11 +179,11 @@ def test_mutated_lists_are_read_or_refused(tmp_path: Path, rng: np.random.Genera
     write_subset(images, path)
     sound = path.read_bytes()
     path.with_name("list.txt.sha256").unlink()
-    config = ImagesConfig(dataset="folder", data_dir=str(tmp_path / "set"), images=str(path),
+    config = SearchImagesConfig(dataset="folder", data_dir=str(tmp_path / "set"), images=str(path),
                           image_size=8)  # fmt: skip
     for data in (*mutated(sound, rng, MUTATIONS), b"\xff\xfe/x\n", b"cat/" + b"a" * 5000 + b"\n"):
         path.write_bytes(data)
         try:
-            open_images(config, num_parts=2)
+            open_search_images(config, num_parts=2)
         except GnasError as error:
             assert len(str(error)) < 1000

@@ -8,7 +8,8 @@ import pytest
 import torch
 from PIL import Image
 
-from gnas.data.images import load_images, resize
+from gnas.data.images.parts import load_images
+from gnas.data.images.sources import ImageArray, resized
 from gnas.errors import ConfigError, DataError, MissingDataError
 
 
@@ -35,20 +36,28 @@ def rows(x: torch.Tensor) -> set[bytes]:
 
 def test_digits_are_split_in_three_disjoint_parts() -> None:
     splits = load_images("digits")
-    sizes = [len(splits.y_train), len(splits.y_val), len(splits.y_test)]
+    sizes = [
+        len(splits.pixels("train").y),
+        len(splits.pixels("val").y),
+        len(splits.pixels("test").y),
+    ]
     assert sum(sizes) == 1797 and splits.num_classes == 10
     assert (splits.in_channels, splits.image_size) == (1, 8)
-    parts = [rows(splits.x_train), rows(splits.x_val), rows(splits.x_test)]
+    parts = [
+        rows(splits.pixels("train").x),
+        rows(splits.pixels("val").x),
+        rows(splits.pixels("test").x),
+    ]
     assert not parts[0] & parts[1] and not parts[0] & parts[2] and not parts[1] & parts[2]
-    assert splits.x_train.max() == 255
+    assert splits.pixels("train").x.max() == 255
 
 
 def test_arrays(tmp_path: Path, rng: np.random.Generator) -> None:
     write_arrays(tmp_path, rng)
     splits = load_images(tmp_path, num_train=20, num_val=10, num_test=5)
-    assert splits.x_train.shape == (20, 3, 8, 8) and len(splits.y_val) == 10
+    assert splits.pixels("train").x.shape == (20, 3, 8, 8) and len(splits.pixels("val").y) == 10
     pixels = np.load(tmp_path / "x_test.npy")[:5]
-    assert np.array_equal(splits.x_test.numpy(), pixels.transpose(0, 3, 1, 2))
+    assert np.array_equal(splits.pixels("test").x.numpy(), pixels.transpose(0, 3, 1, 2))
     again = load_images(tmp_path, num_train=20, num_val=10, num_test=5)
     other = load_images(tmp_path, num_train=20, num_val=10, num_test=5, seed=1)
     assert splits.sha256 == again.sha256 != other.sha256
@@ -56,19 +65,24 @@ def test_arrays(tmp_path: Path, rng: np.random.Generator) -> None:
 
 def test_reduction_is_the_mean_of_areas() -> None:
     x = torch.arange(2 * 3 * 8 * 8, dtype=torch.uint8).reshape(2, 3, 8, 8)
+    images = ImageArray(x, torch.arange(2))
     expected = x.float().reshape(2, 3, 4, 2, 4, 2).mean((3, 5)).round()
-    assert torch.equal(resize(x, 4).float(), expected)
-    assert resize(x, 16).shape == (2, 3, 16, 16)
+    assert torch.equal(resized(images, 4).x.float(), expected)
+    assert resized(images, 16).x.shape == (2, 3, 16, 16)
 
 
 def test_image_folder(tmp_path: Path, rng: np.random.Generator) -> None:
     write_folder(tmp_path, rng)
     splits = load_images(tmp_path, num_val=4)
-    assert [len(splits.y_train), len(splits.y_val), len(splits.y_test)] == [16, 4, 20]
+    assert [
+        len(splits.pixels("train").y),
+        len(splits.pixels("val").y),
+        len(splits.pixels("test").y),
+    ] == [16, 4, 20]
     first = np.asarray(Image.open(tmp_path / "val" / "cat" / "0.png"))
-    assert np.array_equal(splits.x_test[0].numpy(), first.transpose(2, 0, 1))
-    assert splits.y_test.tolist() == [0] * 10 + [1] * 10
-    assert load_images(tmp_path / "train").y_test.numel() == 4  # no test part: a fifth of it
+    assert np.array_equal(splits.pixels("test").x[0].numpy(), first.transpose(2, 0, 1))
+    assert splits.pixels("test").y.tolist() == [0] * 10 + [1] * 10
+    assert len(load_images(tmp_path / "train").rows["test"]) == 4  # no test part: a fifth of it
     assert load_images(tmp_path, image_size=5).image_size == 5
 
 
@@ -79,7 +93,7 @@ def test_unreadable_images(
     (tmp_path / "train" / "cat" / "0.png").write_bytes(b"not an image")
     with caplog.at_level(logging.WARNING):
         splits = load_images(tmp_path)
-    assert len(splits.y_train) + len(splits.y_val) == 119
+    assert len(splits.pixels("train").y) + len(splits.pixels("val").y) == 119
     assert "left out 1 unreadable images" in caplog.text and "0.png" in caplog.text
     for k in range(1, 6):
         (tmp_path / "train" / "cat" / f"{k}.png").write_bytes(b"")
@@ -93,8 +107,8 @@ def test_unreadable_images(
         ({"num_train": 35, "num_val": 10}, "at most 40 together"),
         ({"num_val": 0}, "at least 1"),
         ({"num_test": 13}, "num_test must be at most 12"),
-        ({"image_size": 1}, "image_size must be 4 to 4096 pixels, but got 1"),
-        ({"image_size": 10**8}, "image_size must be 4 to 4096 pixels, but got 100000000"),
+        ({"image_size": 1}, "image_size must be at least 4, but got 1"),
+        ({"image_size": 10**8}, "image_size must be at most 4096, but got 100000000"),
     ],
 )
 def test_impossible_requests(

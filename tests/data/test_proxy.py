@@ -6,8 +6,8 @@ import numpy as np
 import pytest
 import torch
 
-from gnas.data.config import ProxyImagesConfig
-from gnas.data.proxy import open_proxy_images
+from gnas.data.images.config import ProxyImagesConfig
+from gnas.data.images.parts import open_candidate_images
 from gnas.errors import ConfigError, DataError, MissingDataError
 
 
@@ -23,25 +23,26 @@ def arrays(folder: Path, count: int = 40, classes: int = 4) -> Path:
 def test_a_share_of_every_class(tmp_path: Path) -> None:
     folder = str(arrays(tmp_path / "set", 400))
     config = ProxyImagesConfig(dataset="folder", data_dir=folder, image_size=8, percent=40)
-    images = open_proxy_images(config)
-    assert torch.bincount(images.y_train).tolist() == [30] * 4
-    assert torch.bincount(images.y_val).tolist() == [10] * 4
-    assert len(images.y_test) == 400 and images.source == "set"
-    again = open_proxy_images(config)
+    images = open_candidate_images(config)
+    assert torch.bincount(images.pixels("train").y).tolist() == [30] * 4
+    assert torch.bincount(images.pixels("val").y).tolist() == [10] * 4
+    assert len(images.rows["test"]) == 400 and images.source.name == "set"
+    again = open_candidate_images(config)
     assert again.sha256 == images.sha256
-    other = open_proxy_images(
+    other = open_candidate_images(
         ProxyImagesConfig(dataset="folder", data_dir=folder, image_size=8, percent=40, seed=1)
     )
     assert other.sha256 != images.sha256
-    train, val = ({x.numpy().tobytes() for x in part} for part in (images.x_train, images.x_val))
+    parts = (images.pixels(name).x for name in ("train", "val"))
+    train, val = ({x.numpy().tobytes() for x in part} for part in parts)
     assert len(train) == 120 and len(val) == 40 and not train & val
 
 
 def test_digits_are_all_taken_and_disjoint_from_the_test_images() -> None:
-    images = open_proxy_images(ProxyImagesConfig())
-    sizes = [len(y) for y in (images.y_train, images.y_val, images.y_test)]
+    images = open_candidate_images(ProxyImagesConfig())
+    sizes = [len(rows) for rows in images.rows.values()]
     assert sum(sizes) == 1797 and images.image_size == 8
-    shares = torch.bincount(images.y_val) / torch.bincount(images.y_train)
+    shares = torch.bincount(images.pixels("val").y) / torch.bincount(images.pixels("train").y)
     assert float((shares - 1 / 3).abs().max()) < 0.01
 
 
@@ -71,6 +72,6 @@ def test_impossible_configs(arguments: dict[str, object], message: str) -> None:
 def test_too_few_images(tmp_path: Path) -> None:
     folder = str(arrays(tmp_path / "set"))
     with pytest.raises(DataError, match=r"at least 2 images, one to train .* class 0 has 1 of 10"):
-        open_proxy_images(ProxyImagesConfig(dataset="folder", data_dir=folder, percent=10))
+        open_candidate_images(ProxyImagesConfig(dataset="folder", data_dir=folder, percent=10))
     with pytest.raises(MissingDataError, match="found no folder"):
-        open_proxy_images(ProxyImagesConfig(dataset="folder", data_dir=str(tmp_path / "none")))
+        open_candidate_images(ProxyImagesConfig(dataset="folder", data_dir=str(tmp_path / "none")))

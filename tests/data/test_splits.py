@@ -3,6 +3,7 @@ from __future__ import annotations
 import hashlib
 import pickle
 from collections.abc import Callable, Iterator
+from dataclasses import replace
 from itertools import islice
 from pathlib import Path
 from typing import Any
@@ -12,11 +13,17 @@ import pytest
 import torch
 from PIL import Image
 
-from gnas.data.batches import Batch
-from gnas.data.config import ImagesConfig
-from gnas.data.images import load_images
-from gnas.data.splits import SearchImages, open_images, search_loaders, split_evenly
-from gnas.data.subsets import make_subset, write_subset
+from gnas.data.images.config import SearchImagesConfig
+from gnas.data.images.loading import Batch
+from gnas.data.images.parts import (
+    ImageParts,
+    load_images,
+    open_search_images,
+    search_loaders,
+)
+from gnas.data.images.sources import ImageArray, ImageSource
+from gnas.data.images.splits import split_evenly
+from gnas.data.images.subsets import make_subset, write_subset
 from gnas.errors import ConfigError, DataError, MissingDataError
 
 
@@ -31,9 +38,14 @@ def write_folder(folder: Path, count: int = 9, size: int = 12) -> Path:
     return folder
 
 
-def pixels(images: SearchImages) -> torch.Tensor:
-    assert isinstance(images._source, tuple)
-    return images._source[0]
+def counted(facts: dict[str, Any]) -> int:
+    """Images of all parts."""
+    return sum(part["images"] for part in facts["parts"])
+
+
+def pixels(images: ImageParts) -> torch.Tensor:
+    assert isinstance(images.source.train, ImageArray)
+    return images.source.train.x
 
 
 @pytest.mark.parametrize("counts", [[3, 3, 3], [10, 4, 31, 0, 7], [3], [100, 101, 102]])
@@ -58,30 +70,36 @@ def test_too_few_images_and_empty_classes() -> None:
     with pytest.raises(DataError, match="but there is none"):
         split_evenly(torch.tensor([], dtype=torch.int64), 3, seed=0)
     x = torch.zeros(6, 1, 8, 8, dtype=torch.uint8)
-    with pytest.raises(DataError, match="every class must have images, but class 1 has none"):
-        SearchImages(ImagesConfig(), (x, torch.tensor([0, 0, 0, 2, 2, 2])))
+    with pytest.raises(
+        DataError, match="every class must have training images, but class 1 has none"
+    ):
+        ImageParts.for_search(
+            ImageSource("digits", ImageArray(x, torch.tensor([0, 0, 0, 2, 2, 2]))),
+            SearchImagesConfig(),
+        )
 
 
 def test_digits_leave_the_test_images_unseen() -> None:
-    images = open_images(ImagesConfig(image_size=8))
+    images = open_search_images(SearchImagesConfig(image_size=8))
     kept = {x.numpy().tobytes() for x in pixels(images)}
     splits = load_images("digits", image_size=8)
-    held_out = {x.numpy().tobytes() for x in splits.x_test}
-    assert len(held_out) == len(splits.x_test) and not kept & held_out
+    held_out = {x.numpy().tobytes() for x in splits.pixels("test").x}
+    assert len(held_out) == len(splits.pixels("test").x) and not kept & held_out
     facts = images.metadata()
-    assert facts["images"] == len(splits.x_train) + len(splits.x_val) == 1438
+    assert counted(facts) == len(splits.rows["train"]) + len(splits.rows["val"]) == 1438
     assert [part["images"] for part in facts["parts"]] == [480, 479, 479]
     assert [part["name"] for part in facts["parts"]] == ["train", "val_alpha", "val_beta"]
-    text = "".join(f"{row}\n" for row in images.parts[1].tolist())
+    text = "".join(f"{row}\n" for row in images.rows["val_alpha"].tolist())
     assert facts["parts"][1]["sha256"] == hashlib.sha256(text.encode()).hexdigest()
-    assert open_images(ImagesConfig(image_size=8)).metadata() == facts
-    other = open_images(ImagesConfig(image_size=8, seed=1)).metadata()
-    assert other["sha256"] == facts["sha256"] and other["parts"] != facts["parts"]
+    assert open_search_images(SearchImagesConfig(image_size=8)).metadata() == facts
+    other = open_search_images(SearchImagesConfig(image_size=8, seed=1)).metadata()
+    assert other["train_sha256"] == facts["train_sha256"] and other["parts"] != facts["parts"]
 
 
 def test_every_stream_reads_its_own_part() -> None:
-    images = open_images(ImagesConfig(image_size=8))
-    images._source = (pixels(images), torch.arange(1438))  # labels are rows
+    images = open_search_images(SearchImagesConfig(image_size=8))
+    numbered = ImageArray(pixels(images), torch.arange(1438))  # labels are rows
+    images.source = replace(images.source, train=numbered)
 
     def rows(stream: Iterator[Batch], count: int) -> set[int]:
         return {row for _, y in islice(stream, count) for row in y.tolist()}
@@ -89,46 +107,50 @@ def test_every_stream_reads_its_own_part() -> None:
     loaders = search_loaders(images, 100)
     assert loaders.beta is not None and loaders.train.batches_per_epoch == 4
     found = [rows(s.iter_from(0), 30) for s in (loaders.train, loaders.alpha, loaders.beta)]
-    for got, part in zip(found, images.parts, strict=True):
+    for got, part in zip(found, images.rows.values(), strict=True):
         assert got == set(part.tolist())
     joint = search_loaders(images, 100, joint=True)
     assert joint.beta is None
     assert rows(joint.alpha.iter_from(0), 60) == found[1] | found[2]
-    images.parts = images.parts[:2]
+    del images.rows["val_beta"]
     assert search_loaders(images, 100).beta is None
 
 
 def test_a_folder_in_memory(tmp_path: Path) -> None:
     write_folder(tmp_path)
-    images = open_images(ImagesConfig(dataset="folder", data_dir=str(tmp_path), image_size=8))
-    assert images.metadata()["images"] == 18 and images.num_classes == 2  # val is left alone
+    images = open_search_images(
+        SearchImagesConfig(dataset="folder", data_dir=str(tmp_path), image_size=8)
+    )
+    assert counted(images.metadata()) == 18 and images.num_classes == 2  # val is left alone
     loaders = search_loaders(images, 6)
     x, y = next(loaders.train.iter_from(0))
     assert x.shape == (6, 3, 8, 8) and sorted(y.tolist()) == [0] * 3 + [1] * 3
     path = tmp_path / "list.txt"
     digest = write_subset(make_subset(tmp_path, 50, seed=0), path)
-    config = ImagesConfig(dataset="folder", data_dir=str(tmp_path), image_size=8, images=str(path))
-    facts = open_images(config).metadata()
-    assert facts["images"] == 8 and facts["list_sha256"] == digest
+    config = SearchImagesConfig(
+        dataset="folder", data_dir=str(tmp_path), image_size=8, images=str(path)
+    )
+    facts = open_search_images(config).metadata()
+    assert counted(facts) == 8 and facts["list_sha256"] == digest
 
 
 def test_a_share_of_imagenet(tmp_path: Path) -> None:
     folder = write_folder(tmp_path / "imagenet", count=30)
-    config = ImagesConfig(
+    config = SearchImagesConfig(
         dataset="imagenet-3pct", data_dir=str(folder), percent=20, image_size=16, workers=0
     )
     drawn = tmp_path / "run" / "images.txt"
-    images = open_images(config, new_list=drawn)
+    images = open_search_images(config, new_list=drawn)
     facts = images.metadata()
-    assert facts["images"] == 12 == len(drawn.read_text().splitlines())
+    assert counted(facts) == 12 == len(drawn.read_text().splitlines())
     assert facts["list_sha256"] == hashlib.sha256(drawn.read_bytes()).hexdigest()
     x, _ = next(search_loaders(images, 4).alpha.iter_from(0))
     assert x.shape == (4, 3, 16, 16)
     written = drawn.stat().st_mtime_ns
-    assert open_images(config, new_list=drawn).metadata() == facts  # read, not drawn again
+    assert open_search_images(config, new_list=drawn).metadata() == facts  # read, not drawn again
     assert drawn.stat().st_mtime_ns == written
     without = {k: v for k, v in facts.items() if k != "list_sha256"}
-    assert open_images(config).metadata() == without
+    assert open_search_images(config).metadata() == without
 
 
 def test_unreadable_headers_are_left_out_before_the_split(
@@ -137,22 +159,22 @@ def test_unreadable_headers_are_left_out_before_the_split(
     folder = write_folder(tmp_path, count=60)
     (folder / "train" / "cat" / "7.png").write_bytes(b"not an image")
     (folder / "train" / "cat" / ".hidden").write_bytes(b"nor this")
-    config = ImagesConfig(dataset="imagenet-3pct", data_dir=str(folder), percent=100)
-    assert open_images(config).metadata()["images"] == 119
+    config = SearchImagesConfig(dataset="imagenet-3pct", data_dir=str(folder), percent=100)
+    assert counted(open_search_images(config).metadata()) == 119
     assert "left out 1 unreadable images" in caplog.text and "7.png" in caplog.text
     for k in range(5):
         (folder / "train" / "dog" / f"{k}.png").write_bytes(b"")
     with pytest.raises(DataError, match=r"at most 1% .* 6 of 120 are"):
-        open_images(config)
+        open_search_images(config)
 
 
 def test_cifar10_of_torchvision(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     """Its own format, with little data and its checksums set to match."""
     from torchvision.datasets import CIFAR10
 
-    config = ImagesConfig(dataset="cifar10", data_dir=str(tmp_path))
+    config = SearchImagesConfig(dataset="cifar10", data_dir=str(tmp_path))
     with pytest.raises(MissingDataError, match=r"must hold cifar-10-batches-py, .* download=True"):
-        open_images(config)
+        open_search_images(config)
     folder = tmp_path / "cifar-10-batches-py"
     folder.mkdir()
     rng = np.random.default_rng(0)
@@ -171,11 +193,13 @@ def test_cifar10_of_torchvision(tmp_path: Path, monkeypatch: pytest.MonkeyPatch)
     monkeypatch.setattr(CIFAR10, "test_list", [])
     meta = {"filename": "batches.meta", "key": "label_names", "md5": digests["batches.meta"]}
     monkeypatch.setattr(CIFAR10, "meta", meta)
-    images = open_images(config)
-    assert images.metadata()["images"] == 40 and images.in_channels == 3
+    images = open_search_images(config)
+    assert counted(images.metadata()) == 40 and images.in_channels == 3
     first = contents["data_batch_1"]["data"][0].reshape(3, 32, 32)
     assert np.array_equal(pixels(images)[0].numpy(), first)
-    small = open_images(ImagesConfig(dataset="cifar10", data_dir=str(tmp_path), image_size=16))
+    small = open_search_images(
+        SearchImagesConfig(dataset="cifar10", data_dir=str(tmp_path), image_size=16)
+    )
     assert next(search_loaders(small, 5).train.iter_from(0))[0].shape == (5, 3, 16, 16)
 
 
@@ -195,28 +219,32 @@ def test_cifar10_of_torchvision(tmp_path: Path, monkeypatch: pytest.MonkeyPatch)
 )
 def test_impossible_configs(changes: dict[str, object], message: str) -> None:
     with pytest.raises(ConfigError, match=message):
-        ImagesConfig(**changes)  # type: ignore[arg-type]
+        SearchImagesConfig(**changes)  # type: ignore[arg-type]
 
 
 def test_folders_that_are_not_there_or_too_large(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     with pytest.raises(MissingDataError, match=r"found no folder .*nowhere"):
-        open_images(ImagesConfig(dataset="folder", data_dir=str(tmp_path / "nowhere")))
+        open_search_images(
+            SearchImagesConfig(dataset="folder", data_dir=str(tmp_path / "nowhere"))
+        )
     write_folder(tmp_path)
-    huge = ImagesConfig(dataset="folder", data_dir=str(tmp_path), image_size=4096)
-    monkeypatch.setattr("gnas.data.folders.MAX_BYTES", 2**29)
+    huge = SearchImagesConfig(dataset="folder", data_dir=str(tmp_path), image_size=4096)
+    monkeypatch.setattr("gnas.data.images.folders.MAX_BYTES", 2**29)
     with pytest.raises(
         ConfigError, match=r"must fit in .* GiB, but 36 images .* lower the image size"
     ):
-        open_images(huge)
+        open_search_images(huge)
 
 
 def test_real_imagenet_images(shared_data: Callable[[str], Path]) -> None:
     folder = shared_data("images/imagenet_sample")
-    config = ImagesConfig(dataset="imagenet-3pct", data_dir=str(folder), image_size=64, workers=0)
-    images = open_images(config)
-    assert images.metadata()["images"] == 30 and images.num_classes == 10
+    config = SearchImagesConfig(
+        dataset="imagenet-3pct", data_dir=str(folder), image_size=64, workers=0
+    )
+    images = open_search_images(config)
+    assert counted(images.metadata()) == 30 and images.num_classes == 10
     x, y = next(search_loaders(images, 10).train.iter_from(0))
     assert x.shape == (10, 3, 64, 64) and y.tolist() != sorted(y.tolist())
     assert 0.5 < x.std() < 2 and x.mean().abs() < 1

@@ -5,7 +5,7 @@ from pathlib import Path
 
 import pytest
 
-from gnas.data.subsets import make_subset, read_subset, write_subset
+from gnas.data.images.subsets import make_subset, read_subset, write_subset
 from gnas.errors import ConfigError, DataError, MissingDataError
 
 

@@ -13,6 +13,7 @@ import pytest
 from torch_geometric.data import Data
 
 from gnas.data import BenchmarkTable, Column, Provenance
+from gnas.data.images import open_candidate_images
 from gnas.errors import ConfigError, DataError, GraphError, MissingDataError
 from gnas.evaluate import (
     EvaluationJob,
@@ -102,7 +103,7 @@ def test_a_training_is_the_short_training_of_the_space_s_network() -> None:
     assert set(found) == set(evaluator.measures)
     config = NasgemNetworkConfig(in_channels=1, num_classes=10, channels=4, cells_per_stage=1)
     network = fresh_network(partial(nasgem_network, graph, config), 5)
-    images = evaluator.images.open()
+    images = open_candidate_images(evaluator.images)
     expected = train_proxy(network, images, recipe, seed=5)
     assert (found["val_acc"], found["test_acc"]) == (expected.val_acc, expected.test_acc)
     assert found["macs"] == num_macs(network, (1, 8, 8))

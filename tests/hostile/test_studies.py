@@ -11,7 +11,7 @@ from typing import Any
 import numpy as np
 import pytest
 
-from gnas.data.config import ProxyImagesConfig
+from gnas.data.images.config import ProxyImagesConfig
 from gnas.errors import DataError
 from gnas.evaluate import EvaluationJob, TrainingEvaluator
 from gnas.runs import to_jsonable

@@ -10,8 +10,9 @@ from typing import Any
 import pytest
 import torch
 
-from gnas.data.classification import TrainTestImages
-from gnas.data.config import TrainTestConfig
+from gnas.data.images.config import TrainImagesConfig
+from gnas.data.images.parts import ImageParts
+from gnas.data.images.sources import ImageArray, ImageSource
 from gnas.retrain import RetrainConfig, RetrainResult, retrain
 from gnas.retrain.plan import network_of
 from gnas.spaces import TopoNAS
@@ -39,21 +40,20 @@ def tiny(**changes: Any) -> RetrainConfig:
     return RetrainConfig(**{**TINY, **changes})
 
 
-def make_images(count: int = 40, *, classes: int = 4, **options: Any) -> TrainTestImages:
+def make_images(count: int = 40, *, classes: int = 4, **options: Any) -> ImageParts:
     """Noise around a pattern of each class, 3/5 to train on."""
     generator = torch.Generator().manual_seed(0)
     y = torch.arange(count) % classes
     patterns = torch.randint(0, 256, (classes, 3, 8, 8), generator=generator)
     noise = torch.randint(-40, 41, (count, 3, 8, 8), generator=generator)
     x = (patterns[y] + noise).clamp(0, 255).to(torch.uint8)
-    config = TrainTestConfig(image_size=8, **options)
+    config = TrainImagesConfig(image_size=8, **options)
     cut = count * 3 // 5
-    return TrainTestImages(config, (x[:cut], y[:cut]), (x[cut:], y[cut:]))
+    source = ImageSource("noise", ImageArray(x[:cut], y[:cut]), ImageArray(x[cut:], y[cut:]))
+    return ImageParts.for_training(source, config)
 
 
-def train(
-    config: RetrainConfig, images: TrainTestImages | None = None, **more: Any
-) -> RetrainResult:
+def train(config: RetrainConfig, images: ImageParts | None = None, **more: Any) -> RetrainResult:
     images = images or make_images()
     graph = SPACE.from_str(GENOTYPE)
     size = network_of(

@@ -12,9 +12,10 @@ import pytest
 import torch
 from PIL import Image
 
-from gnas.data.config import TrainTestConfig
-from gnas.data.fitting import check_batch, fitting_batch
-from gnas.data.images import ImageSplits
+from gnas.data.images.batch_size import check_batch, fitting_batch
+from gnas.data.images.config import TrainImagesConfig
+from gnas.data.images.parts import ImageParts
+from gnas.data.images.sources import ImageArray, ImageSource
 from gnas.errors import ConfigError
 from gnas.models import num_params
 from gnas.retrain.plan import network_of, plan_retrain, planned, resumed_plan, with_params
@@ -157,7 +158,9 @@ def test_a_last_single_image_is_no_batch() -> None:
     """Batch norm on one pixel of one image has no deviation, and torch refuses it."""
     x = torch.randint(0, 256, (9, 1, 4, 4)).to(torch.uint8)
     y = torch.arange(9) % 2
-    images = ImageSplits("noise", x, y, x, y, x, y, num_classes=2)
+    source = ImageSource("noise", ImageArray(x, y), ImageArray(x, y))
+    rows = torch.arange(9)
+    images = ImageParts(source, {"train": rows, "val": rows, "test": rows})
     network = torch.nn.Sequential(
         torch.nn.Conv2d(1, 4, 4),
         torch.nn.BatchNorm2d(4),
@@ -172,4 +175,4 @@ def test_a_last_single_image_is_no_batch() -> None:
 
 def test_sizes_of_images_are_bounded() -> None:
     with pytest.raises(ConfigError, match="image_size must be at most 4096, but got 4097"):
-        TrainTestConfig(image_size=4097)
+        TrainImagesConfig(image_size=4097)

@@ -4,7 +4,7 @@ import pytest
 import torch
 from torch import nn
 
-from gnas.data.images import ImageSplits, load_images
+from gnas.data.images.parts import ImageParts, load_images
 from gnas.errors import ConfigError
 from gnas.training.evaluation import evaluate
 from gnas.training.recipe import ProxyRecipe
@@ -12,7 +12,7 @@ from gnas.training.short import fresh_network, train_proxy
 
 
 @pytest.fixture(scope="module")
-def digits() -> ImageSplits:
+def digits() -> ImageParts:
     return load_images("digits", num_train=600, num_val=300, num_test=300)
 
 
@@ -27,14 +27,14 @@ def small_network() -> nn.Module:
     )
 
 
-def test_training_learns(digits: ImageSplits) -> None:
+def test_training_learns(digits: ImageParts) -> None:
     recipe = ProxyRecipe(epochs=5, batch_size=32, lr=0.05)
     result = train_proxy(fresh_network(small_network, 1), digits, recipe, seed=1)
     assert result.val_acc > 0.85 and result.test_acc > 0.85
     assert result.val_loss < 0.6 and result.train_loss < 0.6 and result.train_time_s > 0
 
 
-def test_same_seed_same_bits_and_the_global_generator_is_left_alone(digits: ImageSplits) -> None:
+def test_same_seed_same_bits_and_the_global_generator_is_left_alone(digits: ImageParts) -> None:
     recipe = ProxyRecipe(epochs=1, flip=True)
     state = torch.random.get_rng_state()
     first, second, other = (
@@ -61,18 +61,18 @@ def test_evaluation_counts_every_image_once() -> None:
     assert found.loss == pytest.approx(float(reference), rel=1e-6)
 
 
-def test_recalibration_gives_the_statistics_of_the_final_weights(digits: ImageSplits) -> None:
+def test_recalibration_gives_the_statistics_of_the_final_weights(digits: ImageParts) -> None:
     """With all images in the estimate, evaluation equals normalising by the whole set."""
     network = fresh_network(small_network, 0)
     train_proxy(network, digits, ProxyRecipe(epochs=1, recalibrate=100), seed=0)
-    x = digits.x_train.float()
+    x = digits.pixels("train").x.float()
     x = (x - x.mean()) / x.std()
     convolution, norm = network[0], network[1]  # type: ignore[index]
     expected = convolution(x).mean((0, 2, 3))
     assert torch.allclose(norm.running_mean, expected, atol=2e-2)
 
 
-def test_a_diverging_training_is_reported_not_hidden(digits: ImageSplits) -> None:
+def test_a_diverging_training_is_reported_not_hidden(digits: ImageParts) -> None:
     recipe = ProxyRecipe(epochs=1, lr=100.0, gradient_clip=1e9)
     result = train_proxy(fresh_network(small_network, 0), digits, recipe, seed=0)
     assert not result.train_loss < 1e3
@@ -80,7 +80,7 @@ def test_a_diverging_training_is_reported_not_hidden(digits: ImageSplits) -> Non
 
 
 def test_label_smoothing_keeps_the_loss_above_the_entropy_of_its_labels(
-    digits: ImageSplits,
+    digits: ImageParts,
 ) -> None:
     plain, smoothed = (
         train_proxy(

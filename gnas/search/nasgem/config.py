@@ -159,7 +159,7 @@ def nasgem_cifar10() -> NasgemConfig:
 
 
 PRESETS = {"digits": nasgem_digits, "cifar10": nasgem_cifar10, "folder": nasgem_cifar10}
-"""The preset of every kind of images (`gnas.data.config.ProxyDataset`)."""
+"""The preset of every kind of images (`gnas.data.images.config.ProxyDataset`)."""
 
 
 def _check_together(config: NasgemConfig) -> None:

@@ -9,9 +9,9 @@ from pathlib import Path
 from typing import Any, get_args
 
 from gnas.config import check_used, from_record, split_settings
-from gnas.data.config import ProxyImagesConfig
-from gnas.data.fitting import fitting_batch
-from gnas.data.names import ProxyDataset
+from gnas.data.images.batch_size import fitting_batch
+from gnas.data.images.config import ProxyImagesConfig
+from gnas.data.images.names import ProxyDataset
 from gnas.encoders.config import check_encoder
 from gnas.errors import ConfigError
 from gnas.runs import check_same_config, open_run_config, to_jsonable

@@ -8,8 +8,8 @@ from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
-from gnas.data.fitting import FEWER
-from gnas.data.proxy import open_proxy_images
+from gnas.data.images.batch_size import FEWER
+from gnas.data.images.parts import open_candidate_images
 from gnas.errors import ConfigError
 from gnas.evaluate import EfficiencyEvaluator, Evaluator, TrainingEvaluator
 from gnas.evaluate.efficiency import ACCURACY, MACS, SCORE
@@ -60,7 +60,7 @@ def run_nasgem(
     Raises:
         ConfigError: impossible settings, or ``out`` has another run.
         DataError: too few cells could be evaluated, or a file cannot be read or written.
-        GnasError: see `open_proxy_images` and `gnas.search.run_search`.
+        GnasError: see `open_candidate_images` and `gnas.search.run_search`.
 
     Example:
         >>> import tempfile
@@ -185,8 +185,8 @@ def nasgem_evaluator(plan: NasgemPlan, space: Space) -> tuple[NasgemPlan, Evalua
         if by_score and scored and SCORE not in evaluator.measures:
             evaluator = EfficiencyEvaluator(evaluator, plan.config.lambda_)
         return plan, evaluator
-    splits = open_proxy_images(plan.images)
-    wanted, plan = plan.config.batch_size, plan.fitted(len(splits.y_train))
+    splits = open_candidate_images(plan.images)
+    wanted, plan = plan.config.batch_size, plan.fitted(len(splits.rows["train"]))
     if plan.config.batch_size != wanted:
         logger.log(NOTICE, FEWER, plan.config.batch_size, wanted)
     config, flip = plan.config, plan.images.dataset != "digits"

@@ -16,7 +16,7 @@ from typing import NamedTuple
 import torch
 from torch import Tensor, nn
 
-from gnas.data.batches import Batch
+from gnas.data.images.loading import Batch
 from gnas.search.toponas.arch import ArchParameters
 from gnas.search.toponas.config import ToponasConfig
 from gnas.spaces.supernets import MixedWeights

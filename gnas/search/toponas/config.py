@@ -234,7 +234,7 @@ PRESETS = {
     "folder": toponas_cifar10,
     "imagenet-3pct": toponas_imagenet,
 }
-"""The preset of every kind of images (`gnas.data.names.SearchDataset`) on DARTS' space."""
+"""The preset of every kind of images (`gnas.data.images.names.SearchDataset`) on DARTS' space."""
 
 SIZES: dict[str, dict[str, Callable[[], ToponasConfig]]] = {
     space: {size: partial(ToponasConfig, space=space, **own) for size, own in sizes.items()}

@@ -9,7 +9,7 @@ from typing import Any
 import torch
 from torch import Tensor, nn
 
-from gnas.data.batches import Batch
+from gnas.data.images.loading import Batch
 from gnas.search.toponas.bilevel import BilevelOptimizer
 from gnas.training.batching import micro_batches
 

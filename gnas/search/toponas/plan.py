@@ -16,9 +16,9 @@ from gnas.config import (
     from_record,
     split_settings,
 )
-from gnas.data.config import ImagesConfig
-from gnas.data.fitting import suited_batch
-from gnas.data.names import SearchDataset
+from gnas.data.images.batch_size import suited_batch
+from gnas.data.images.config import SearchImagesConfig
+from gnas.data.images.names import SearchDataset
 from gnas.errors import ConfigError
 from gnas.runs import check_same_config, open_run_config, to_jsonable
 from gnas.search.toponas.config import (
@@ -50,7 +50,7 @@ class ToponasPlan:
     """Config of a search, and its images."""
 
     config: ToponasConfig
-    images: ImagesConfig
+    images: SearchImagesConfig
     follows: tuple[str, ...] = field(default=(), compare=False)
     """Settings that nobody chose and that `fitted` may lower for few images."""
 
@@ -114,7 +114,7 @@ def plan_search(
         size: One of the presets of the space in `SIZES`; None takes the first where there are
             any, else the preset of the images.
         baseline: One of `BASELINES`, to be changed in turn by ``changes``.
-        changes: Fields of `ToponasConfig` and `ImagesConfig`; ``seed`` is both's.
+        changes: Fields of `ToponasConfig` and `SearchImagesConfig`; ``seed`` is both's.
 
     Raises:
         ConfigError: unknown names or impossible values.
@@ -127,7 +127,9 @@ def plan_search(
     if baseline is not None and baseline not in BASELINES:
         raise ConfigError(f"unknown baseline '{baseline}'; choose from {sorted(BASELINES)}")
     space = DARTS if space == SPACE_OF_DARTS else space
-    searching, seeing = split_settings(changes, ToponasConfig, ImagesConfig, own=("dataset",))
+    searching, seeing = split_settings(
+        changes, ToponasConfig, SearchImagesConfig, own=("dataset",)
+    )
     start = _preset(dataset, space, size)
     fields = {**(BASELINES[baseline] if baseline else {}), **searching}
     if space not in SIZES and space != DARTS:  # a space of one's own says how many nodes it has
@@ -142,7 +144,7 @@ def plan_search(
         supernets_of(config)
     return ToponasPlan(
         config,
-        ImagesConfig(dataset=dataset, **seeing),
+        SearchImagesConfig(dataset=dataset, **seeing),
         follows=() if "batch_size" in fields else ("batch_size",),
     )
 
@@ -262,7 +264,7 @@ def planned(folder: Path) -> ToponasPlan:
 def plan_of(record: Mapping[str, Any]) -> ToponasPlan:
     """The plan in the config of a run."""
     return ToponasPlan(
-        from_record(ToponasConfig, record["search"]), ImagesConfig(**record["images"])
+        from_record(ToponasConfig, record["search"]), SearchImagesConfig(**record["images"])
     )
 
 

@@ -23,13 +23,13 @@ class SupernetSearchResult:
     Example:
         >>> from gnas.search import search_toponas
         >>> from gnas.search.toponas.plan import plan_search
-        >>> from gnas.search.toponas.run import open_images, search_loaders
+        >>> from gnas.data.images import open_search_images, search_loaders
         >>> from gnas.spaces import NASBench201
         >>> plan = plan_search(
         ...     "digits", space="nasbench201",
         ...     epochs=1, channels=2, num_cells=1, batch_size=400, image_size=8,
         ... )
-        >>> loaders = search_loaders(open_images(plan.images), plan.config.batch_size)
+        >>> loaders = search_loaders(open_search_images(plan.images), plan.config.batch_size)
         >>> found = search_toponas(NASBench201(), loaders, plan.config)
         >>> found.text == NASBench201().to_str(found.architecture), len(found.epochs)
         (True, 1)

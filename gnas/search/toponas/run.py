@@ -12,8 +12,8 @@ from typing import Any
 import numpy as np
 import torch
 
-from gnas.data.fitting import FEWER
-from gnas.data.splits import SearchImages, open_images, search_loaders
+from gnas.data.images.batch_size import FEWER
+from gnas.data.images.parts import ImageParts, open_search_images, search_loaders
 from gnas.loggers import RunLog, RunLogger, logging_run
 from gnas.models import num_macs, num_params
 from gnas.retrain.config import CELL_SIZES, DARTS_SIZE
@@ -115,7 +115,7 @@ def run_search(
         loggers: Trackers that show the run in ``out``, see `gnas.loggers`.
 
     Raises:
-        GnasError: see `open_images`, `SearchRecord` and `search_toponas`.
+        GnasError: see `open_search_images`, `SearchRecord` and `search_toponas`.
     """
     out = None if out is None else Path(out)
     own = out if context.is_main else None
@@ -134,13 +134,13 @@ def _run(
     log: RunLog,
 ) -> ToponasResult:
     space = search_space(plan.config)
-    images = open_images(
+    images = open_search_images(
         plan.images,
         num_parts=plan.config.num_parts,
         new_list=out / IMAGE_LIST if out is not None and (context.is_main or resume) else None,
     )
     wanted = plan.config.batch_size
-    plan = plan.fitted(min(map(len, images.parts)), context.size)
+    plan = plan.fitted(min(map(len, images.rows.values())), context.size)
     config = plan.config
     loaders = search_loaders(
         images,
@@ -153,7 +153,7 @@ def _run(
     )
     data = images.metadata()
     if context.is_main:
-        logger.log(NOTICE, "%s", images.line)
+        logger.log(NOTICE, "%s", images.line())
         if config.batch_size != wanted:
             logger.log(NOTICE, FEWER, config.batch_size, wanted)
     record = None
@@ -161,7 +161,7 @@ def _run(
         record = SearchRecord(out, {"config": config, "data": data}, resume=resume, log=log)
         if context.is_main and not resume:
             whole = {"command": COMMAND, "search": config, "images": plan.images}
-            write_config(out, whole, data={**data, "read": images.line}, device=device)
+            write_config(out, whole, data={**data, "read": images.line()}, device=device)
     found = search_toponas(
         space,
         loaders,
@@ -180,7 +180,7 @@ def _run(
 def result_of(
     result: SupernetSearchResult,
     plan: ToponasPlan,
-    images: SearchImages,
+    images: ImageParts,
     device: str,
     context: DistributedContext,
 ) -> ToponasResult:
@@ -188,14 +188,14 @@ def result_of(
     space = search_space(plan.config)
     size = network_config(space, plan.config, images)
     network = space.network(result.architecture, size)
-    shape = (images.in_channels, images.config.size, images.config.size)
+    shape = (images.in_channels, images.image_size, images.image_size)
     is_darts = plan.config.space == DARTS
     other = space.sample(np.random.default_rng(plan.config.seed))
     random = space.network(other, size)
     return ToponasResult(
         command=COMMAND,
         config={"search": plan.config, "images": plan.images},
-        data={**images.metadata(), "read": images.line},
+        data={**images.metadata(), "read": images.line()},
         space=space_record(space),
         architecture=result.text,
         genotype=json.loads(result.genotype.to_json()) if is_darts else None,
@@ -232,10 +232,10 @@ def undecided(result: SupernetSearchResult) -> dict[str, float]:
     return found
 
 
-def network_config(space: Space, config: ToponasConfig, images: SearchImages) -> Any:
+def network_config(space: Space, config: ToponasConfig, images: ImageParts) -> Any:
     """The network that ``gnas retrain`` trains of the cells found on these images."""
     ends = {"in_channels": images.in_channels, "num_classes": images.num_classes}
-    size = network_size(config, images.config.dataset)
+    size = network_size(config, images.source.dataset)
     if not size:
         return space.network_config(**ends)
     return space.network_config(

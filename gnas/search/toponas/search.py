@@ -9,8 +9,8 @@ from typing import Any
 
 from torch import nn
 
-from gnas.data.batches import Batch
-from gnas.data.splits import SearchLoaders
+from gnas.data.images.loading import Batch
+from gnas.data.images.parts import SearchLoaders
 from gnas.errors import ConfigError, DataError
 from gnas.search.toponas.arch import ArchParameters, derived_codes
 from gnas.search.toponas.bilevel import BilevelOptimizer
@@ -78,13 +78,13 @@ def search_toponas(
 
     Example:
         >>> from gnas.search.toponas.plan import plan_search
-        >>> from gnas.search.toponas.run import open_images, search_loaders
+        >>> from gnas.data.images import open_search_images, search_loaders
         >>> from gnas.spaces import NASBench201
         >>> plan = plan_search(
         ...     "digits", space="nasbench201",
         ...     epochs=1, channels=2, num_cells=1, batch_size=400, image_size=8,
         ... )
-        >>> loaders = search_loaders(open_images(plan.images), plan.config.batch_size)
+        >>> loaders = search_loaders(open_search_images(plan.images), plan.config.batch_size)
         >>> found = search_toponas(NASBench201(), loaders, plan.config)
         >>> found.epoch, found.history["alpha.cell"].shape  # before and after the only epoch
         (1, torch.Size([2, 6, 4]))

@@ -7,8 +7,9 @@ from typing import Any
 import torch
 from torch import Tensor, nn
 
-from gnas.data.config import ImagesConfig
-from gnas.data.splits import SearchImages, SearchLoaders, search_loaders
+from gnas.data.images.config import SearchImagesConfig
+from gnas.data.images.parts import ImageParts, SearchLoaders, search_loaders
+from gnas.data.images.sources import ImageArray, ImageSource
 from gnas.search.toponas import SupernetSearchResult, ToponasConfig, search_toponas, toponas_space
 from gnas.spaces.supernets import MixedWeights, SupernetConfig
 from gnas.topology import candidate_edges
@@ -51,14 +52,15 @@ def tiny(**changes: Any) -> ToponasConfig:
 
 def make_images(
     count: int = 48, *, classes: int = 4, size: int = 8, num_parts: int = 3
-) -> SearchImages:
+) -> ImageParts:
     """Noise around a pattern of each class."""
     generator = torch.Generator().manual_seed(0)
     y = torch.arange(count) % classes
     patterns = torch.randint(0, 256, (classes, 3, size, size), generator=generator)
     noise = torch.randint(-40, 41, (count, 3, size, size), generator=generator)
     x = (patterns[y] + noise).clamp(0, 255).to(torch.uint8)
-    return SearchImages(ImagesConfig(image_size=size), (x, y), num_parts=num_parts)
+    source, config = ImageSource("digits", ImageArray(x, y)), SearchImagesConfig(image_size=size)
+    return ImageParts.for_search(source, config, num_parts=num_parts)
 
 
 def make_loaders(config: ToponasConfig, **changes: Any) -> SearchLoaders:

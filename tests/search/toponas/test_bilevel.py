@@ -8,7 +8,7 @@ import torch
 from torch import Tensor, nn
 from torch.func import functional_call
 
-from gnas.data.batches import Batch
+from gnas.data.images.loading import Batch
 from gnas.search.toponas import ArchParameters, ToponasConfig
 from gnas.search.toponas.bilevel import (
     DOUBLE_AFTER,

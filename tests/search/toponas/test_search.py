@@ -10,7 +10,7 @@ import pytest
 import torch
 from torch import nn
 
-from gnas.data.batches import Batch, Batches
+from gnas.data.images.loading import Batch, Batches
 from gnas.errors import ConfigError, DataError, GnasError
 from gnas.search.toponas import ArchParameters, SupernetSearchResult, search_toponas, toponas_space
 from gnas.spaces.supernets import SupernetConfig

@@ -2,29 +2,20 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from dataclasses import asdict
-from typing import TYPE_CHECKING, Annotated, Any
+from typing import Annotated, Any
 
 from pydantic import Field
 
-from gnas.config import BelowOne, Count, Seed, configuration
-from gnas.data.names import ProxyDataset, SearchDataset, TrainDataset
+from gnas.config import BelowOne, Count, Seed, configuration, from_record
+from gnas.data.images.names import ProxyDataset, SearchDataset, TrainDataset
 from gnas.errors import ConfigError
 
-if TYPE_CHECKING:
-    from gnas.data.images import ImageSplits
-
-SEARCH_SIZE: dict[SearchDataset, int] = {
-    "digits": 16,
-    "cifar10": 32,
-    "folder": 32,
-    "imagenet-3pct": 224,
-}
-"""Choice: height and width in pixels of a supernet's images where none is given."""
-TRAIN_SIZE: dict[TrainDataset, int] = {"digits": 16, "cifar10": 32, "folder": 32, "imagenet": 224}
-"""Choice: the same of a training's."""
-PROXY_SIZE: dict[ProxyDataset, int] = {"digits": 8, "cifar10": 32, "folder": 32}
-"""Choice: the same of candidates'."""
+IMAGE_SIZES = {"digits": 16, "cifar10": 32, "folder": 32, "imagenet": 224, "imagenet-3pct": 224}
+"""Choice: height and width in pixels of the images of a search or a training, by data set."""
+PROXY_IMAGE_SIZES = {**IMAGE_SIZES, "digits": 8}
+"""Choice: the same of candidates' images."""
 PROXY_PERCENT: dict[ProxyDataset, float] = {"digits": 100.0, "cifar10": 10.0, "folder": 100.0}
 """Share of the training images where none is given; a tenth of CIFAR-10 is the paper's."""
 LARGEST = 4096
@@ -42,19 +33,53 @@ Pixels = Annotated[int, Field(ge=0, le=LARGEST)]
 
 @configuration
 class ImagesConfig:
-    """Images of a supernet search.
+    """Images of a data set at one size.
 
     Raises:
         ConfigError: an option is outside its range, or a folder is missing.
     """
 
-    dataset: SearchDataset = "digits"
-    """digits of scikit-learn; torchvision's CIFAR-10; a folder of class folders (or of .npy
-    arrays) held in memory; a class-balanced share of ImageNet read from its files."""
+    dataset: str = "digits"
+    """digits of scikit-learn, torchvision's CIFAR-10, or images in a folder."""
     data_dir: str | None = None
     """Folder of the images; digits need none."""
     image_size: ImageSize | None = None
-    """Height and width; None takes the data set's own, see `SEARCH_SIZE`."""
+    """Height and width in pixels; None takes the data set's own, see `IMAGE_SIZES`."""
+
+    def __post_init__(self) -> None:
+        if self.dataset != "digits" and self.data_dir is None:
+            raise ConfigError(f"{self.dataset} needs the folder of its images: give --data-dir")
+        if self.dataset == "digits" and self.data_dir is not None:
+            raise ConfigError(
+                "digits are scikit-learn's and have no folder; leave --data-dir out, or say which "
+                "images lie there: --dataset folder"
+            )
+
+    @property
+    def size(self) -> int:
+        """Height and width in pixels."""
+        return self.image_size or IMAGE_SIZES[self.dataset]
+
+    def metadata(self) -> dict[str, Any]:
+        """All but the folder, which every machine has its own of."""
+        return {k: v for k, v in asdict(self).items() if k != "data_dir"}
+
+
+@configuration
+class SearchImagesConfig(ImagesConfig):
+    """Images of a supernet search.
+
+    Raises:
+        ConfigError: an option is outside its range, or a folder is missing.
+
+    Example:
+        >>> SearchImagesConfig().size, SearchImagesConfig(image_size=8).size
+        (16, 8)
+    """
+
+    dataset: SearchDataset = "digits"
+    """digits of scikit-learn; torchvision's CIFAR-10; a folder of class folders (or of .npy
+    arrays) held in memory; a class-balanced share of ImageNet read from its files."""
     images: str | None = None
     """A list made by `gnas data subset`, of a folder or of ImageNet; None takes all images of a
     folder, and draws the ImageNet list anew."""
@@ -66,36 +91,26 @@ class ImagesConfig:
     """Processes that read ImageNet's files; 0 reads in the search's own."""
 
     def __post_init__(self) -> None:
-        _check_folder(self.dataset, self.data_dir)
+        ImagesConfig.__post_init__(self)  # no super() in a class that a decorator made anew
         if self.images is not None and self.dataset not in ("folder", "imagenet-3pct"):
             raise ConfigError(f"a list of images needs a folder, but dataset is {self.dataset}")
 
-    @property
-    def size(self) -> int:
-        """Height and width in pixels."""
-        return SEARCH_SIZE[self.dataset] if self.image_size is None else self.image_size
-
-    @property
-    def flip(self) -> bool:
-        """Whether images are mirrored: never digits, which would become other signs."""
-        return self.dataset != "digits"
-
 
 @configuration
-class TrainTestConfig:
+class TrainImagesConfig(ImagesConfig):
     """Images for training and testing a network.
 
     Raises:
         ConfigError: an option is outside its range, or a folder is missing.
+
+    Example:
+        >>> TrainImagesConfig(dataset="imagenet", data_dir="large").size
+        224
     """
 
     dataset: TrainDataset = "digits"
     """digits of scikit-learn; torchvision's CIFAR-10; a folder (or .npy arrays) held in memory;
     a folder of large images, ImageNet for example, read from its files again and again."""
-    data_dir: str | None = None
-    """Folder of the images; digits need none."""
-    image_size: ImageSize | None = None
-    """Height and width; None takes the data set's own, see `TRAIN_SIZE`."""
     val_share: BelowOne = 0.0
     """Share of every class' training images that is held out to choose the best epoch by."""
     split_seed: Seed = 0
@@ -103,18 +118,15 @@ class TrainTestConfig:
     workers: Workers = 4
     """Processes that read ImageNet's files; 0 reads in the training's own."""
 
-    def __post_init__(self) -> None:
-        _check_folder(self.dataset, self.data_dir)
-
-    @property
-    def size(self) -> int:
-        """Height and width in pixels."""
-        return TRAIN_SIZE[self.dataset] if self.image_size is None else self.image_size
-
 
 @configuration
 class Augmentation:
-    """Augmentation of training images."""
+    """Augmentation of training images.
+
+    Example:
+        >>> Augmentation(flip=True, padding=4)
+        Augmentation(flip=True, padding=4, cutout=0, jitter=0.0)
+    """
 
     flip: bool = False
     """Mirror every second one."""
@@ -127,92 +139,74 @@ class Augmentation:
 
 
 @configuration
-class ProxyImagesConfig:
+class ProxyImagesConfig(ImagesConfig):
     """Images on which candidates are trained, validated and tested.
 
     Raises:
         ConfigError: an option is outside its range, or a folder is missing.
+
+    Example:
+        >>> ProxyImagesConfig(dataset="cifar10", data_dir="cifar").share
+        0.1
     """
 
     dataset: ProxyDataset = "digits"
     """digits of scikit-learn; torchvision's CIFAR-10; a folder of class folders or .npy arrays."""
-    data_dir: str | None = None
-    """Folder of the images; digits need none."""
-    image_size: ImageSize | None = None
-    """Height and width; None takes the data set's own, see `PROXY_SIZE`."""
     percent: Percent | None = None
     """Share of every class's training images, drawn at random; None: see `PROXY_PERCENT`. A
     quarter of them validates. Test images are always all."""
     seed: Seed = 0
     """Seed of the draw and of the split."""
 
-    def __post_init__(self) -> None:
-        _check_folder(self.dataset, self.data_dir)
-
     @property
     def size(self) -> int:
         """Height and width in pixels."""
-        return PROXY_SIZE[self.dataset] if self.image_size is None else self.image_size
+        return self.image_size or PROXY_IMAGE_SIZES[self.dataset]
 
     @property
     def share(self) -> float:
         """Share of the training images, a fraction."""
         return (PROXY_PERCENT[self.dataset] if self.percent is None else self.percent) / 100
 
-    def open(self) -> ImageSplits:
-        """The images; see `gnas.data.proxy.open_proxy_images`."""
-        from gnas.data.proxy import open_proxy_images
-
-        return open_proxy_images(self)
-
-    def metadata(self) -> dict[str, Any]:
-        """All but the folder, which every machine has its own of."""
-        return {k: v for k, v in asdict(self).items() if k != "data_dir"}
-
 
 @configuration
-class SplitImagesConfig:
-    """Images by their numbers in training, validation and test.
-
-    See `gnas.data.images.load_images`.
+class NumberedImagesConfig(ImagesConfig):
+    """Images of candidates by their numbers in training, validation and test.
 
     Raises:
-        ConfigError: a number that is none.
+        ConfigError: an option is outside its range, or a folder is missing.
+
+    Example:
+        >>> NumberedImagesConfig(num_train=600, num_val=300).metadata()["num_test"] is None
+        True
     """
 
-    source: str = "digits"
-    """"digits", or a folder of .npy arrays or of images."""
+    dataset: ProxyDataset = "digits"
+    """digits of scikit-learn; torchvision's CIFAR-10; a folder of class folders or .npy arrays."""
     image_size: Annotated[int, Field(ge=4, le=LARGEST)] | None = None
-    """Height and width; None keeps the images' own."""
+    """Height and width in pixels; None keeps the images' own."""
     num_train: Annotated[int, Field(ge=2, le=10_000_000)] | None = None
     """Training images; None takes all that validation leaves."""
     num_val: Count | None = None
     """Validation images; None takes a quarter of the training part."""
     num_test: Count | None = None
-    """Test images; None takes all."""
-
-    @property
-    def dataset(self) -> str:
-        """The kind of images: digits, or a folder."""
-        return self.source if self.source == "digits" else "folder"
-
-    def open(self) -> ImageSplits:
-        """The images; see `gnas.data.images.load_images`."""
-        from gnas.data.images import load_images
-
-        sizes = {k: v for k, v in asdict(self).items() if k != "source"}
-        return load_images(self.source, **sizes)
-
-    def metadata(self) -> dict[str, Any]:
-        """All but the folder, which every machine has its own of."""
-        return {**asdict(self), "source": self.dataset}
+    """Test images, the first of the test part; None takes all."""
+    seed: Seed = 0
+    """Seed of the split."""
 
 
-def _check_folder(dataset: str, data_dir: str | None) -> None:
-    if dataset != "digits" and data_dir is None:
-        raise ConfigError(f"{dataset} needs the folder of its images: give --data-dir")
-    if dataset == "digits" and data_dir is not None:
-        raise ConfigError(
-            "digits are scikit-learn's and have no folder; leave --data-dir out, or say which "
-            "images lie there: --dataset folder"
-        )
+CandidateImages = ProxyImagesConfig | NumberedImagesConfig
+"""Images that candidates are trained on, of either kind."""
+
+
+def candidate_images(metadata: Mapping[str, Any], data_dir: str | None) -> CandidateImages:
+    """The config whose ``metadata()`` was recorded, with a folder of this machine.
+
+    Raises:
+        ConfigError: the record is of another version, or no folder is given where one is needed.
+    """
+    kind: type[CandidateImages] = (
+        NumberedImagesConfig if "num_train" in metadata else ProxyImagesConfig
+    )
+    folder = None if metadata.get("dataset") == "digits" else data_dir  # of any worker
+    return from_record(kind, {**metadata, "data_dir": folder})

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import hashlib
 import logging
 import os
 from collections.abc import Iterator, Mapping, Sequence
@@ -14,7 +15,7 @@ from numpy.typing import NDArray
 from PIL import Image
 from torch import Tensor
 
-from gnas.data.decoding import SUFFIXES, UnreadableImageError, read_header, read_rgb
+from gnas.data.images.decoding import SUFFIXES, UnreadableImageError, read_header, read_rgb
 from gnas.errors import ConfigError, DataError, MissingDataError
 
 logger = logging.getLogger(__name__)
@@ -97,6 +98,21 @@ class ImageList:
     """Class index of every image."""
     reading: Reading = field(default=NOTHING_NOTED, compare=False)
     """Notes on skipped files."""
+
+    @property
+    def y(self) -> Tensor:
+        """The same as int64 [N]."""
+        return torch.tensor(self.labels, dtype=torch.int64)
+
+    @property
+    def in_channels(self) -> int:
+        """Files are read as RGB."""
+        return 3
+
+    @property
+    def sha256(self) -> str:
+        """Hex digest of the names of all files."""
+        return hashlib.sha256(os.fsencode("\n".join(self.names))).hexdigest()
 
     def path(self, row: int) -> Path:
         """File of image ``row``."""

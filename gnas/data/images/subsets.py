@@ -7,11 +7,10 @@ import os
 import re
 from pathlib import Path
 
-import numpy as np
-
 from gnas.config import check_seed
 from gnas.data.files import atomic_write, sha256_of
-from gnas.data.folders import ImageList, list_images, training_folder
+from gnas.data.images.folders import ImageList, list_images, training_folder
+from gnas.data.images.splits import draw_share
 from gnas.errors import ConfigError, DataError, MissingDataError
 
 
@@ -32,14 +31,7 @@ def make_subset(folder: Path, percent: float, seed: int) -> ImageList:
         raise ConfigError(f"percent must be in (0, 100], but got {percent}")
     check_seed(seed)
     images = list_images(training_folder(folder))
-    rng = np.random.default_rng(seed)
-    labels = np.array(images.labels)
-    chosen: list[int] = []
-    for label in range(len(images.classes)):
-        rows = np.flatnonzero(labels == label)
-        count = max(1, round(len(rows) * percent / 100))
-        chosen += sorted(rng.permutation(rows)[:count].tolist())
-    return images.select(chosen)
+    return images.select(draw_share(images.labels, percent, seed))
 
 
 def write_subset(images: ImageList, path: Path) -> str:

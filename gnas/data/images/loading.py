@@ -8,22 +8,30 @@ same images as one that never stopped. With several processes each gets its slic
 from __future__ import annotations
 
 import logging
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from typing import Any, Protocol
 
 import numpy as np
 import torch
+from PIL import Image
 from torch import Tensor
+from torch.utils.data import DataLoader, Dataset
 
 from gnas.config import check_seed
-from gnas.data.decoding import UnreadableImageError, read_rgb
-from gnas.data.fitting import check_shares
-from gnas.data.folders import MAX_UNREADABLE, ImageList
+from gnas.data.images.batch_size import check_shares
+from gnas.data.images.config import Augmentation
+from gnas.data.images.decoding import UnreadableImageError, read_rgb
+from gnas.data.images.folders import MAX_UNREADABLE, ImageList
 from gnas.errors import DataError
 from gnas.processes import worker_context
 
 logger = logging.getLogger(__name__)
+
+MAX_ASPECT = 16
+"""Test images that are longer than this, relative to their short side, lose their ends first."""
+RESIZE_SHARE = 256 / 224
+"""Test images of files are brought to this multiple of the size before the centre is cut out."""
 
 Batch = tuple[Tensor, Tensor]
 """Images float32 [B, C, H, W] and labels int64 [B], on the device."""
@@ -85,7 +93,7 @@ class BatchSchedule:
                 number += 1
 
     def generator(self, use: int, number: int) -> torch.Generator:
-        """A generator for one use (0 order, 1 augmentation) of one pass or batch."""
+        """A generator for one use (0 order, 1 crops, 2 cutout) of one pass or batch."""
         mixed = np.random.SeedSequence([self.seed, self.stream, use, number])
         return torch.Generator().manual_seed(int(mixed.generate_state(1, np.uint64)[0] >> 1))
 
@@ -108,6 +116,13 @@ class Normalization:
         std = torch.where(std < 1, 1.0, std)
         return Normalization(tuple(mean.tolist()), tuple(std.tolist()))
 
+    @staticmethod
+    def in_float32(x: Tensor) -> Normalization:
+        """The same with the rounding that published accuracies of candidates have."""
+        pixels = x.float()
+        std = pixels.std((0, 2, 3)).clamp_min(1.0)
+        return Normalization(tuple(pixels.mean((0, 2, 3)).tolist()), tuple(std.tolist()))
+
     def __call__(self, x: Tensor) -> Tensor:
         """uint8 [B, C, H, W] -> float32 with mean 0 and deviation 1."""
         mean = torch.tensor(self.mean, device=x.device)[:, None, None]
@@ -119,21 +134,29 @@ IMAGENET = Normalization((123.675, 116.28, 103.53), (58.395, 57.12, 57.375))
 """The usual statistics of ImageNet."""
 
 
-def random_crop_flip(x: Tensor, padding: int, flip: bool, generator: torch.Generator) -> Tensor:
+def random_crop_flip(
+    x: Tensor, padding: int, flip: bool, order: BatchSchedule, number: int
+) -> Tensor:
     """Random crops of the black-padded images, mirrored with probability 1/2 if ``flip``.
 
     Args:
-        x: Images [B, C, H, W].
-        padding: Pixels of black padding on each side.
+        x: Images [B, C, H, W] of this process.
+        padding: Pixels of black padding on each side; 0 without ``flip`` changes nothing.
         flip: Whether to mirror images at random.
-        generator: Source of randomness.
+        order: Schedule of the batches.
+        number: Index of the batch.
 
     Shapes:
         [B, C, H, W] -> [B, C, H, W], of any type, on x's device.
     """
+    if not (padding or flip):
+        return x
     b, c, h, w = x.shape
-    draws = torch.randint(0, 2 * padding + 1, (b, 2), generator=generator)
-    mirrored = torch.rand(b, generator=generator) < (0.5 if flip else 0.0)
+    # drawn for the images of all processes, so that a batch does not depend on their number
+    generator, total = order.generator(1, number), order.batch_size
+    draws = torch.randint(0, 2 * padding + 1, (total, 2), generator=generator)
+    mirrored = torch.rand(total, generator=generator) < (0.5 if flip else 0.0)
+    draws, mirrored = draws[order.local_slice], mirrored[order.local_slice]
     rows = draws[:, :1] + torch.arange(h)  # [B, H]
     columns = draws[:, 1:] + torch.arange(w)  # [B, W]
     columns = torch.where(mirrored[:, None], columns.flip(1), columns)
@@ -165,48 +188,39 @@ def cutout(x: Tensor, length: int, order: BatchSchedule, number: int) -> Tensor:
     if length == 0:
         return x
     h, w = x.shape[2:]
-    draws = torch.rand(order.batch_size, 2, generator=order.generator(2, number))[
-        order.local_slice
-    ]
-    first = (draws * torch.tensor([h, w])).long() - length // 2  # [B, 2]
-    rows = torch.arange(h) - first[:, :1]  # [B, H], from 0 to length inside
-    columns = torch.arange(w) - first[:, 1:]
-    inside = ((rows >= 0) & (rows < length))[:, :, None] & ((columns >= 0) & (columns < length))[
-        :, None, :
-    ]
-    return x.masked_fill(inside[:, None].to(x.device, non_blocking=True), 0.0)
+    draws = torch.rand(order.batch_size, 2, generator=order.generator(2, number))
+    corners = (draws[order.local_slice] * torch.tensor([h, w])).long() - length // 2  # [B, 2]
+    rows = torch.arange(h) - corners[:, :1]  # [B, H], from 0 to length inside
+    columns = torch.arange(w) - corners[:, 1:]  # [B, W]
+    in_rows, in_columns = ((k >= 0) & (k < length) for k in (rows, columns))
+    inside = in_rows[:, None, :, None] & in_columns[:, None, None, :]  # [B, 1, H, W]
+    return x.masked_fill(inside.to(x.device, non_blocking=True), 0.0)
 
 
 class MemoryBatches:
-    """Batches of images that are held whole on the device."""
+    """Batches of images that are held whole on the device, and augmented there.
+
+    Args:
+        x: Pixels, uint8 [N, C, H, W].
+        y: Labels, int64 [N].
+        order: Schedule of the batches.
+        augmentation: All but the jitter of colours.
+        normalization: Normalization of the pixels.
+        device: Device of the batches.
+    """
 
     def __init__(
         self,
         x: Tensor,
         y: Tensor,
         order: BatchSchedule,
+        augmentation: Augmentation,
         *,
-        scaling: Normalization,
-        padding: int = 0,
-        flip: bool = False,
-        cutout: int = 0,
+        normalization: Normalization,
         device: str = "cpu",
     ) -> None:
-        """Move the images to the device.
-
-        Args:
-            x: uint8 [N, C, H, W].
-            y: int64 [N].
-            order: Schedule of the batches.
-            scaling: Statistics to normalise by.
-            padding: Largest shift in pixels.
-            flip: Mirror every second image.
-            cutout: Height and width of a square that is blanked in every image.
-            device: Device of the batches.
-        """
-        self._x, self._y = x.to(device), y.to(device)
-        self._order, self._scaling = order, scaling
-        self._padding, self._flip, self._cutout = padding, flip, cutout
+        self._x, self._y, self._order = x.to(device), y.to(device), order
+        self._augmentation, self._normalization = augmentation, normalization
 
     @property
     def batches_per_epoch(self) -> int:
@@ -215,51 +229,40 @@ class MemoryBatches:
 
     def iter_from(self, start: int) -> Iterator[Batch]:
         """See `Batches`."""
-        for number, rows in self._order.batches(start):
-            rows = rows.to(self._x.device)
-            x, y = self._x[rows], self._y[rows]
-            if self._padding or self._flip:
-                x = random_crop_flip(
-                    x, self._padding, self._flip, self._order.generator(1, number)
-                )
-            x = self._scaling(x[self._order.local_slice])
-            yield cutout(x, self._cutout, self._order, number), y[self._order.local_slice]
+        order, how = self._order, self._augmentation
+        for number, rows in order.batches(start):
+            own = rows[order.local_slice].to(self._x.device)
+            x = random_crop_flip(self._x[own], how.padding, how.flip, order, number)
+            yield cutout(self._normalization(x), how.cutout, order, number), self._y[own]
 
 
 class FileBatches:
-    """Batches of images that worker processes read, crop at random and mirror.
+    """Batches of images that worker processes read and crop at random.
 
     An image that cannot be decoded is named in a warning and replaced by the next one.
+
+    Args:
+        images: The files; none is read yet.
+        order: Schedule of the batches.
+        augmentation: All but the padding. ``jitter`` is of brightness, contrast and saturation;
+            the hue changes by up to half of it (0.4 and 0.2 in DARTS).
+        image_size: Height and width of the random crops.
+        workers: Processes that read ahead; 0 reads in this one.
+        device: Device of the batches.
     """
 
     def __init__(
         self,
         images: ImageList,
         order: BatchSchedule,
+        augmentation: Augmentation,
         *,
         image_size: int,
-        flip: bool = True,
-        cutout: int = 0,
-        jitter: float = 0.0,
         workers: int = 4,
         device: str = "cpu",
     ) -> None:
-        """Read nothing yet.
-
-        Args:
-            images: The files.
-            order: Schedule of the batches.
-            image_size: Height and width of the random crops.
-            flip: Mirror every second image.
-            cutout: Height and width of a square that is blanked in every image.
-            jitter: Largest relative change of brightness, contrast and saturation; the hue
-                changes by up to half of it (0.4 and 0.2 in DARTS).
-            workers: Processes that read ahead; 0 reads in this one.
-            device: Device of the batches.
-        """
-        self._images, self._order = images, order
-        self._crops = _Crops(images, image_size, flip, jitter)
-        self._cutout = cutout
+        self._images, self._order, self._cutout = images, order, augmentation.cutout
+        self._crops = _Crops(images, image_size, augmentation)
         self._workers, self._device = workers, device
         self.unreadable: set[int] = set()
         """Rows that could not be decoded so far."""
@@ -275,13 +278,11 @@ class FileBatches:
         Raises:
             DataError: more than 1% of the images cannot be decoded.
         """
-        loader: torch.utils.data.DataLoader[Any] = torch.utils.data.DataLoader(
+        loader = _loader(
             self._crops,
+            self._workers,
+            self._device,
             batch_sampler=_Sampler(self._order, start),
-            num_workers=self._workers,
-            pin_memory=self._device.startswith("cuda"),
-            generator=torch.Generator(),  # or it would draw from the global one
-            multiprocessing_context=worker_context(__name__) if self._workers else None,
         )
         for number, (x, y, failed) in enumerate(loader, start):
             self._note(failed[failed >= 0].tolist())
@@ -313,33 +314,59 @@ class FileBatches:
         return str(path)
 
 
+def centre_batches(
+    images: ImageList, image_size: int, batch_size: int, *, workers: int, device: str
+) -> Iterator[Batch]:
+    """The centre of every image once: uint8 [B, 3, S, S], and labels, -1 if it is unreadable.
+
+    Args:
+        images: The files.
+        image_size: Height and width S of the centres.
+        batch_size: Images a batch.
+        workers: Processes that read ahead; 0 reads in this one.
+        device: Device that the batches go to.
+    """
+    centres = _Centres(images, image_size)
+    yield from _loader(centres, workers, device, batch_size=batch_size)
+
+
+def _loader(images: Dataset[Any], workers: int, device: str, **batching: Any) -> DataLoader[Any]:
+    return DataLoader(
+        images,
+        num_workers=workers,
+        pin_memory=device.startswith("cuda"),
+        generator=torch.Generator(),  # or it would draw from the global one
+        multiprocessing_context=worker_context(__name__) if workers else None,
+        **batching,
+    )
+
+
 class _Sampler:
     """Lists of (row, seed) for the data loader; the seed makes the crop repeatable."""
 
     def __init__(self, order: BatchSchedule, start: int) -> None:
         self._order, self._start = order, start
 
-    def __iter__(self) -> Iterator[list[tuple[int, int]]]:
+    def __iter__(self) -> Iterator[Sequence[tuple[int, int]]]:
+        own = self._order.local_slice
         for number, rows in self._order.batches(self._start):
             generator = self._order.generator(1, number)
             seeds = torch.randint(0, 2**62, (len(rows),), generator=generator)
-            own = self._order.local_slice
             yield list(zip(rows[own].tolist(), seeds[own].tolist(), strict=True))
 
 
-class _Crops(torch.utils.data.Dataset[tuple[Tensor, int, int]]):
+class _Crops(Dataset[tuple[Tensor, int, int]]):
     """Random crop of one image: uint8 [3, S, S], its label, and the row that failed or -1."""
 
-    def __init__(self, images: ImageList, size: int, flip: bool, jitter: float = 0.0) -> None:
+    def __init__(self, images: ImageList, size: int, augmentation: Augmentation) -> None:
         from torchvision.transforms import v2
 
         steps = [v2.PILToTensor(), v2.RandomResizedCrop(size, antialias=True)]
-        if flip:
+        if augmentation.flip:
             steps.append(v2.RandomHorizontalFlip())
-        if jitter:
+        if jitter := augmentation.jitter:
             steps.append(v2.ColorJitter(jitter, jitter, jitter, jitter / 2))
-        self._images = images
-        self._transform = v2.Compose(steps)
+        self._images, self._transform = images, v2.Compose(steps)
 
     def __getitem__(self, wanted: tuple[int, int]) -> tuple[Tensor, int, int]:
         first, seed = wanted
@@ -354,3 +381,34 @@ class _Crops(torch.utils.data.Dataset[tuple[Tensor, int, int]]):
                 crop: Tensor = self._transform(rgb)
             return crop, self._images.labels[row], first if row != first else -1
         raise DataError(f"none of the {count} images can be read")
+
+
+class _Centres(Dataset[tuple[Tensor, int]]):
+    """Centre of one image: uint8 [3, S, S], and its label, -1 if it cannot be decoded."""
+
+    def __init__(self, images: ImageList, size: int) -> None:
+        from torchvision.transforms import v2
+
+        self._images, self._size = images, size
+        resize = v2.Resize(round(size * RESIZE_SHARE), antialias=True)
+        self._transform = v2.Compose([v2.PILToTensor(), resize, v2.CenterCrop(size)])
+
+    def __len__(self) -> int:
+        return len(self._images.names)
+
+    def __getitem__(self, row: int) -> tuple[Tensor, int]:
+        try:
+            rgb = read_rgb(self._images.path(row))
+        except UnreadableImageError:
+            return torch.zeros(3, self._size, self._size, dtype=torch.uint8), -1
+        centre: Tensor = self._transform(_shortened(rgb))
+        return centre, self._images.labels[row]
+
+
+def _shortened(image: Image.Image) -> Image.Image:
+    """The middle of a very long image: resized whole, a line of pixels would fill the memory."""
+    short, (width, height) = min(image.size), image.size
+    if max(image.size) <= MAX_ASPECT * short:
+        return image
+    cut_x, cut_y = (max(0, side - MAX_ASPECT * short) // 2 for side in (width, height))
+    return image.crop((cut_x, cut_y, width - cut_x, height - cut_y))
