@@ -81,7 +81,7 @@ def in_memory() -> ImageParts:
     x = torch.randint(0, 256, (2000, 3, 32, 32), dtype=torch.uint8)
     y = torch.arange(2000) % 10
     source = ImageSource("noise", ImageArray(x, y), ImageArray(x[:100], y[:100]))
-    return ImageParts.for_training(source, TrainImagesConfig(image_size=32))
+    return open_train_images(TrainImagesConfig(image_size=32), source=source)
 
 
 def made(folder: Path, batch: int) -> Path:

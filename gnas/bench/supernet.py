@@ -272,8 +272,10 @@ class _Searches:
             text = space.to_str(space.sample(np.random.default_rng(seed)))
             return SupernetSearch(method, seed, text, (), None, (), None, 0.0)
         search = self.plans[method, seed].config
-        images = ImageParts.for_search(
-            self.images.source, self.plans[method, seed].images, num_parts=search.num_parts
+        images = open_search_images(
+            self.plans[method, seed].images,
+            num_parts=search.num_parts,
+            source=self.images.source,
         )
         check_batch(search.batch_size, min(map(len, images.rows.values())))
         record = None

@@ -1,6 +1,7 @@
 from __future__ import annotations
 
 import logging
+from dataclasses import replace
 from itertools import islice
 from pathlib import Path
 
@@ -103,6 +104,8 @@ def test_shifted_images_are_crops_of_the_padded_ones() -> None:
         assert len(found) == 1
         seen.update(found)
     assert len(seen) > 30  # of 50 ways
+    second = replace(order, rank=1, world=2)
+    assert torch.equal(random_crop_flip(x[32:], 2, True, second, 0), out[32:])  # of its own alone
     assert torch.equal(random_crop_flip(x, 0, False, order, 0), x)
 
 

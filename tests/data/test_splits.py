@@ -73,10 +73,8 @@ def test_too_few_images_and_empty_classes() -> None:
     with pytest.raises(
         DataError, match="every class must have training images, but class 1 has none"
     ):
-        ImageParts.for_search(
-            ImageSource("digits", ImageArray(x, torch.tensor([0, 0, 0, 2, 2, 2]))),
-            SearchImagesConfig(),
-        )
+        images = ImageArray(x, torch.tensor([0, 0, 0, 2, 2, 2]))
+        open_search_images(SearchImagesConfig(), source=ImageSource("digits", images))
 
 
 def test_digits_leave_the_test_images_unseen() -> None:

@@ -11,7 +11,7 @@ import pytest
 import torch
 
 from gnas.data.images.config import TrainImagesConfig
-from gnas.data.images.parts import ImageParts
+from gnas.data.images.parts import ImageParts, open_train_images
 from gnas.data.images.sources import ImageArray, ImageSource
 from gnas.retrain import RetrainConfig, RetrainResult, retrain
 from gnas.retrain.plan import network_of
@@ -50,7 +50,7 @@ def make_images(count: int = 40, *, classes: int = 4, **options: Any) -> ImagePa
     config = TrainImagesConfig(image_size=8, **options)
     cut = count * 3 // 5
     source = ImageSource("noise", ImageArray(x[:cut], y[:cut]), ImageArray(x[cut:], y[cut:]))
-    return ImageParts.for_training(source, config)
+    return open_train_images(config, source=source)
 
 
 def train(config: RetrainConfig, images: ImageParts | None = None, **more: Any) -> RetrainResult:

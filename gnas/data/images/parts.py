@@ -94,56 +94,6 @@ class ImageParts:
         """Height and width in pixels."""
         self._normalization, self._workers = normalization, workers
 
-    @staticmethod
-    def for_search(
-        source: ImageSource, config: SearchImagesConfig, *, num_parts: int = 3
-    ) -> ImageParts:
-        """Equal parts of the training images: train, val_alpha, val_beta; or train and val.
-
-        Args:
-            source: The data set.
-            config: Has the seed of the split.
-            num_parts: 3, or 2 where no topology is learned.
-
-        Raises:
-            DataError: too few images of a class.
-        """
-        source.check_classes()
-        names = ("train", "val") if num_parts == 2 else ("train", "val_alpha", "val_beta")
-        rows = split_evenly(source.train.y, num_parts, config.seed)
-        return ImageParts(
-            source,
-            dict(zip(names, rows, strict=True)),
-            image_size=config.size,
-            workers=config.workers,
-        )
-
-    @staticmethod
-    def for_training(
-        source: ImageSource,
-        config: TrainImagesConfig,
-        *,
-        normalization: Normalization | None = None,
-    ) -> ImageParts:
-        """Parts train, val (empty if none is asked for) and test.
-
-        Args:
-            source: The data set.
-            config: Says what is held out for validation.
-            normalization: See `ImageParts`.
-
-        Raises:
-            DataError: a class has no image to train on.
-        """
-        source.check_classes()
-        assert source.test is not None
-        kept, held = hold_out(source.train.y, config.val_share, config.split_seed)
-        rows = {"train": kept, "val": held, "test": torch.arange(len(source.test.y))}
-        size, workers = config.size, config.workers
-        return ImageParts(
-            source, rows, image_size=size, normalization=normalization, workers=workers
-        )
-
     @cached_property
     def normalization(self) -> Normalization:
         """Normalization of the pixels."""
@@ -340,7 +290,7 @@ def search_loaders(
     """The streams of a search over ``images``: shifted, and mirrored unless they are digits.
 
     Args:
-        images: See `ImageParts.for_search`.
+        images: See `open_search_images`.
         batch_size: Images a step, of all processes together.
         seed: Seed of the order and the augmentation.
         joint: alpha and beta learn from the same batches, drawn from both their parts.
@@ -379,17 +329,22 @@ def search_loaders(
 
 
 def open_search_images(
-    config: SearchImagesConfig, *, num_parts: int = 3, new_list: Path | None = None
+    config: SearchImagesConfig,
+    *,
+    num_parts: int = 3,
+    new_list: Path | None = None,
+    source: ImageSource | None = None,
 ) -> ImageParts:
-    """Read or list the images of a supernet search and divide them.
+    """Read or list the images of a supernet search and divide them equally.
 
     Args:
         config: Images to use.
         num_parts: 3, or 2 where no topology is learned.
         new_list: Path for a newly drawn ImageNet list; if it exists, it is read instead.
+        source: The data set, where it is open already.
 
     Returns:
-        See `ImageParts.for_search`.
+        Parts train, val_alpha and val_beta, or train and val, of the training images.
 
     Raises:
         MissingDataError: a folder, file or list is not there.
@@ -401,11 +356,14 @@ def open_search_images(
         >>> images.line()[35:]
         'images: 719 for training, 719 for validation; 8x8 pixels'
     """
-    if config.images is not None or config.dataset == "imagenet-3pct":
+    if source is None and (config.images is not None or config.dataset == "imagenet-3pct"):
         source = open_list(config, new_list)
-    else:
+    elif source is None:
         source = open_source(config.dataset, config.data_dir, config.size, only_train=True)
-    return ImageParts.for_search(source, config, num_parts=num_parts)
+    source.check_classes()
+    names = ("train", "val") if num_parts == 2 else ("train", "val_alpha", "val_beta")
+    rows = zip(names, split_evenly(source.train.y, num_parts, config.seed), strict=True)
+    return ImageParts(source, dict(rows), image_size=config.size, workers=config.workers)
 
 
 def open_train_images(
@@ -413,6 +371,7 @@ def open_train_images(
     *,
     normalization: Normalization | None = None,
     only_test: bool = False,
+    source: ImageSource | None = None,
 ) -> ImageParts:
     """Read or list the images that a network is trained and tested on.
 
@@ -420,9 +379,10 @@ def open_train_images(
         config: Images to use.
         normalization: See `ImageParts`.
         only_test: Large images: do not list those for training, which may even be absent.
+        source: The data set, where it is open already.
 
     Returns:
-        See `ImageParts.for_training`.
+        Parts train, val (empty if none is asked for) and test.
 
     Raises:
         MissingDataError: a folder or file is not there.
@@ -434,11 +394,20 @@ def open_train_images(
         >>> {name: len(rows) for name, rows in images.rows.items()}
         {'train': 1295, 'val': 143, 'test': 359}
     """
-    if config.dataset == "imagenet":
+    if source is None and config.dataset == "imagenet":
         source = open_files(Path(config.data_dir or "."), only_test=only_test)
-    else:
+    elif source is None:
         source = open_source(config.dataset, config.data_dir, config.size)
-    return ImageParts.for_training(source, config, normalization=normalization)
+    source.check_classes()
+    assert source.test is not None
+    kept, held = hold_out(source.train.y, config.val_share, config.split_seed)
+    return ImageParts(
+        source,
+        {"train": kept, "val": held, "test": torch.arange(len(source.test.y))},
+        image_size=config.size,
+        normalization=normalization,
+        workers=config.workers,
+    )
 
 
 def open_candidate_images(config: CandidateImages) -> ImageParts:

@@ -8,7 +8,7 @@ import torch
 from torch import Tensor, nn
 
 from gnas.data.images.config import SearchImagesConfig
-from gnas.data.images.parts import ImageParts, SearchLoaders, search_loaders
+from gnas.data.images.parts import ImageParts, SearchLoaders, open_search_images, search_loaders
 from gnas.data.images.sources import ImageArray, ImageSource
 from gnas.search.toponas import SupernetSearchResult, ToponasConfig, search_toponas, toponas_space
 from gnas.spaces.supernets import MixedWeights, SupernetConfig
@@ -60,7 +60,7 @@ def make_images(
     noise = torch.randint(-40, 41, (count, 3, size, size), generator=generator)
     x = (patterns[y] + noise).clamp(0, 255).to(torch.uint8)
     source, config = ImageSource("digits", ImageArray(x, y)), SearchImagesConfig(image_size=size)
-    return ImageParts.for_search(source, config, num_parts=num_parts)
+    return open_search_images(config, num_parts=num_parts, source=source)
 
 
 def make_loaders(config: ToponasConfig, **changes: Any) -> SearchLoaders:
