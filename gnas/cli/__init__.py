@@ -195,6 +195,7 @@ def _signal_again(lost: sys.UnraisableHookArgs) -> None:
 def main() -> None:
     """Run the command line of this process; asked to end, it cleans up as after Ctrl-C."""
     signal.signal(signal.SIGTERM, lambda number, frame: sys.exit(128 + number))
+    os.environ["MPLBACKEND"] = "agg"  # figures are files; an unknown name is an error at import
     sys.unraisablehook = _signal_again
     # Torch and torch-geometric make a million objects that stay; to look through them again and
     # again while they are imported, and once more at the end, takes seconds.

@@ -254,6 +254,11 @@ def check_writable(path: str | Path | None) -> None:
             f"the output must be a file, but {target} is a pipe, which nobody may read; "
             "write to - and pipe that"
         )
+    if ".." in target.parts and not target.parent.exists():
+        raise ConfigError(
+            f"the output's folder must be there where its path has '..', but {target.parent} is "
+            f"not; write {os.path.normpath(path)}"
+        )
     nearest = target if target.exists() else next(p for p in target.parents if p.exists())
     if not os.access(nearest, os.W_OK) or (nearest != target and not nearest.is_dir()):
         raise ConfigError(f"the output must be writable, but {nearest} is not")

@@ -20,6 +20,7 @@ from gnas.cli.output import (
 )
 from gnas.cli.searching import preload_workers
 from gnas.config import field_names, from_record, unknown_name
+from gnas.data.files import check_utf8
 from gnas.errors import ConfigError, MissingDataError
 from gnas.spaces.names import SPACE_HOMES, check_space, network_config
 from gnas.studies.places import check_study_name
@@ -74,6 +75,7 @@ def tabulate(
     """
     check_early(tables=[like, cells_from], table_space=space)
     check_writable(out)
+    check_utf8(out, "a table")
     check_space(space)
     if out.suffix != ".parquet":
         raise ConfigError(f"the table's file must end in .parquet, but got {out}")

@@ -14,7 +14,7 @@ from typing import Any
 
 from safetensors import SafetensorError
 
-from gnas.errors import DataError, MissingDataError
+from gnas.errors import ConfigError, DataError, MissingDataError
 
 FORMAT_ERRORS = (
     ValueError,
@@ -177,6 +177,22 @@ def check_regular(path: Path, what: str) -> None:
     if path.exists() and not path.is_file():
         kind = "a folder" if path.is_dir() else "a device or a pipe"
         raise DataError(f"{path} must be {what}, but: it is {kind}")
+
+
+def check_utf8(path: str | Path, what: str) -> None:
+    """Check the name of a file for a library that takes UTF-8 alone.
+
+    Args:
+        path: The file.
+        what: What it holds, for messages.
+
+    Raises:
+        ConfigError: its path has other bytes.
+    """
+    if any("\ud800" <= character <= "\udfff" for character in os.fspath(path)):
+        raise ConfigError(
+            f"the path of {what} must be UTF-8, but {path} has other bytes; choose another name"
+        )
 
 
 def read_text(path: Path, what: str = "a text file", *, limit: int = MAX_TEXT_BYTES) -> str:

@@ -9,6 +9,7 @@ from collections.abc import Iterable
 from pathlib import Path
 from typing import Any
 
+from gnas.data.files import check_utf8
 from gnas.errors import ConfigError, DataError, MissingDataError
 
 SHIPPED = Path(__file__).parent / "shipped"
@@ -38,8 +39,13 @@ def table_path(path_or_name: str | Path, *, data_dir: str | Path | None = None) 
     Args:
         path_or_name: A file, or the name of a table.
         data_dir: Folder of tables to look in first.
+
+    Raises:
+        ConfigError: the name is not UTF-8.
+        MissingDataError: there is no such file.
     """
     name = str(path_or_name)
+    check_utf8(name, "a table")
     if isinstance(path_or_name, Path) or os.sep in name or Path(name).suffix or name == ".":
         path = Path(path_or_name).expanduser()
         if not path.is_file():
@@ -69,6 +75,7 @@ def find_table(path_or_name: str | Path, *, data_dir: str | Path | None = None) 
         data_dir: Folder to look in first.
 
     Raises:
+        ConfigError: the name is not UTF-8.
         MissingDataError: there is no such file; says where it was looked for.
 
     Example:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import inspect
 from collections.abc import Callable, Mapping
 from typing import Any, ClassVar
 
@@ -30,7 +31,7 @@ class FunctionEvaluator(Evaluator):
             load too.
 
     Raises:
-        ConfigError: ``worth`` cannot be called, or its text has another form.
+        ConfigError: ``worth`` cannot be called so, or its text has another form.
         MissingDataError: there is no such file.
 
     Example:
@@ -51,9 +52,7 @@ class FunctionEvaluator(Evaluator):
             self.source = worth
         self._worth: Worth | None = None
         if self.source is None:
-            if not callable(worth):
-                raise ConfigError(f"an evaluation must be a function, but got {worth!r:.60}")
-            self._worth = worth
+            self._worth = _callable_so(worth, "an evaluation")
 
     def __getstate__(self) -> dict[str, Any]:
         # what was loaded from a file cannot be pickled, and is loaded again
@@ -63,10 +62,7 @@ class FunctionEvaluator(Evaluator):
         """Load the function from its file."""
         if self._worth is None:
             assert self.source is not None
-            found = self.source.load()
-            if not callable(found):
-                raise ConfigError(f"{self.source} must be a function, but is {found!r:.60}")
-            self._worth = found
+            self._worth = _callable_so(self.source.load(), str(self.source))
 
     def evaluate(self, graph: Data, *, seed: int) -> Measures:
         """See `Evaluator.evaluate`."""
@@ -90,3 +86,30 @@ class FunctionEvaluator(Evaluator):
             name = getattr(self._worth, "__qualname__", type(self._worth).__name__)
             return {"kind": self.kind, "function": name}
         return {"kind": self.kind, "function": self.source.name, "sha256": self.source.sha256}
+
+
+def _callable_so(found: Any, what: str) -> Worth:
+    """A function, if it can be called with a graph and a seed.
+
+    Args:
+        found: The function.
+        what: Its name, for messages.
+
+    Raises:
+        ConfigError: it cannot.
+    """
+    if not callable(found):
+        raise ConfigError(f"{what} must be a function (graph, *, seed), but is {found!r:.60}")
+    worth: Worth = found
+    try:
+        signature = inspect.signature(worth)
+    except (TypeError, ValueError):  # some of C have none
+        return worth
+    try:
+        signature.bind(None, seed=0)
+    except TypeError as error:
+        raise ConfigError(
+            f"{what} must take the arguments (graph, *, seed), but takes {signature!s:.200}: "
+            f"{error}; change them, and give all others defaults"
+        ) from error
+    return worth

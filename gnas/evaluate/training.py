@@ -22,7 +22,7 @@ from gnas.data.images.parts import ImageParts, open_candidate_images
 from gnas.errors import ConfigError, DataError
 from gnas.evaluate.base import COUNTED, Evaluator, Measures
 from gnas.graphs import DenseBatch
-from gnas.models import num_macs, num_params
+from gnas.models import check_network, num_macs, num_params
 from gnas.runs import to_jsonable
 from gnas.spaces.base import Space
 from gnas.training.recipe import ProxyRecipe
@@ -128,6 +128,7 @@ class TrainingEvaluator(Evaluator):
         splits, build = self._opened()
         network = fresh_network(partial(build, graph), seed)
         shape = (splits.in_channels, splits.image_size, splits.image_size)
+        check_network(network, shape, splits.num_classes)
         found = {"macs": float(num_macs(network, shape)), "num_params": float(num_params(network))}
         if self.latency:
             found[LATENCY] = latency_ms(network, shape)
@@ -175,6 +176,7 @@ class TrainingEvaluator(Evaluator):
             key = _bytes_of(graph)
             if key not in self._counts:
                 network = fresh_network(partial(build, graph), 0)
+                check_network(network, shape, splits.num_classes)
                 self._counts[key] = float(num_macs(network, shape)), float(num_params(network))
             rows.append(self._counts[key])
         table = np.array(rows, dtype=np.float64).reshape(len(rows), len(COUNTED))

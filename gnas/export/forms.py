@@ -16,6 +16,7 @@ from gnas.export.programs import export_onnx, export_pt2
 from gnas.export.source import python_source
 from gnas.models import (
     NetworkMetadata,
+    check_network,
     num_macs,
     num_params,
     save_network,
@@ -149,4 +150,5 @@ def without_auxiliary(
     bare = facts.space.network(facts.graph, facts.config)
     tensors = network.state_dict()
     bare.load_state_dict({name: tensors[name] for name in bare.state_dict()})
+    check_network(bare, facts.input_shape, facts.config.num_classes)
     return bare.eval(), facts

@@ -1,5 +1,6 @@
 """Networks: from an architecture graph to a torch module, and to a folder on disk."""
 
+from gnas.models.checks import check_network
 from gnas.models.counting import num_macs, num_params
 from gnas.models.saved import NetworkMetadata, load_network, read_metadata, save_network
 from gnas.spaces.nasbench101.config import NASBench101NetworkConfig
@@ -23,6 +24,7 @@ __all__ = [
     "NasgemNetwork",
     "NasgemNetworkConfig",
     "NetworkMetadata",
+    "check_network",
     "darts_network",
     "load_network",
     "nasbench101_network",

@@ -18,6 +18,7 @@ from gnas.data.images.batch_size import FEWER
 from gnas.data.images.parts import ImageParts, open_train_images
 from gnas.errors import ConfigError, DataError
 from gnas.loggers import RunLog, RunLogger, logging_run
+from gnas.models.checks import check_network
 from gnas.models.counting import num_macs, num_params
 from gnas.retrain.card import save_trained
 from gnas.retrain.loop import RetrainResult, retrain
@@ -136,7 +137,7 @@ def _try_networks(plan: RetrainPlan, images: ImageParts) -> None:
         ConfigError: a network does not fit into memory, or not on images of this size.
     """
     space, graph = plan.space, plan.space.from_str(plan.architecture)
-    shape = (2, images.in_channels, images.image_size, images.image_size)
+    shape = (images.in_channels, images.image_size, images.image_size)
     advice = "lower layers, channels or the image size"
     for layers in plan.layers or (plan.config.layers,):
         size = network_of(
@@ -147,16 +148,16 @@ def _try_networks(plan: RetrainPlan, images: ImageParts) -> None:
         )
         try:
             _check_width(space, graph, size)
-            with torch.random.fork_rng(devices=[]), torch.no_grad(), oom_hint(advice):
-                space.network(graph, size)(torch.zeros(shape))
+            with torch.random.fork_rng(devices=[]), oom_hint(advice):
+                network = space.network(graph, size)
         except ConfigError:
             raise
         except (RuntimeError, ValueError) as error:
             reason = str(error).splitlines()[0]
             raise ConfigError(
-                f"the network must fit on images of {shape[2]}x{shape[3]} pixels, but: {reason}; "
-                "raise the image size (--set image_size=N)"
+                f"the network must be of a size that can be built, but: {reason}"
             ) from error
+        check_network(network, shape, images.num_classes)
 
 
 def _check_width(space: Space, graph: Data, size: NetworkConfig) -> None:

@@ -17,7 +17,7 @@ import numpy as np
 from torch_geometric.data import Data
 
 from gnas.config import check_count, check_seed, dict_diff, split_settings
-from gnas.data.files import as_data_error, atomic_write, check_regular
+from gnas.data.files import as_data_error, atomic_write, check_regular, check_utf8
 from gnas.errors import ConfigError, DataError, GnasError
 from gnas.evaluate import EvaluationJob, Evaluator, FunctionEvaluator
 from gnas.loggers import RunLog, RunLogger, logging_run
@@ -169,6 +169,8 @@ def run_search(
     aims = default_objectives(evaluator) if objectives is None else objectives
     goal = Goal.of(aims, constraints)
     _check_measures(goal, evaluator)
+    if workers is not None and not evaluator.instant:
+        check_utf8(storage or out or "", "the file or folder of a study")
     evaluator.open(space)
     if isinstance(searcher, str):
         if searcher not in SEARCHERS:

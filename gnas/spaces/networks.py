@@ -11,7 +11,8 @@ from typing import Any, Protocol
 from torch import nn
 from torch_geometric.data import Data
 
-from gnas.errors import ConfigError
+from gnas.errors import ConfigError, GnasError
+from gnas.user_code import described
 
 
 class NetworkConfig(Protocol):
@@ -95,13 +96,28 @@ class Networks:
         ``layers`` and ``channels`` are depth and width.
 
         Raises:
-            ConfigError: an option has no default, or ``in_channels`` or ``num_classes`` is none.
+            ConfigError: an option has no default, or ``in_channels`` or ``num_classes`` is none;
+                later, when a network is built: ``build`` fails, or returns no network.
         """
         config = _options(getattr(build, "__func__", build), bound=hasattr(build, "__func__"))
         names = {field.name for field in fields(config)}
 
         def built(graph: Data, options: Any) -> nn.Module:
-            return build(graph, **{name: getattr(options, name) for name in names})
+            try:
+                network = build(graph, **{name: getattr(options, name) for name in names})
+            except (GnasError, MemoryError, RuntimeError):
+                raise
+            except Exception as error:  # of a user's own code
+                raise ConfigError(
+                    f"the space's `build` must return a network, but: {described(error)}"
+                ) from error
+            if not isinstance(network, nn.Module) or not any(True for _ in network.parameters()):
+                found = type(network).__name__
+                raise ConfigError(
+                    "the space's `build` must return an nn.Module with parameters, but returned "
+                    f"{found}{' without any' if isinstance(network, nn.Module) else ''}"
+                )
+            return network
 
         return Networks(
             config,

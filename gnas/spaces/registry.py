@@ -13,13 +13,14 @@ from importlib import import_module
 from pathlib import Path
 from typing import Any
 
+import numpy as np
 from torch_geometric.data import Data
 
 from gnas.errors import ConfigError, GnasError, GraphError
 from gnas.spaces.base import Space
 from gnas.spaces.names import READY_MADE_HOMES, SPACE_HOMES, check_notation, check_space
 from gnas.spaces.notation import Notation
-from gnas.user_code import Source
+from gnas.user_code import Source, described
 
 _NUMBERS = re.compile(r"[\d,()\[\]_-]+")
 
@@ -304,8 +305,25 @@ def loaded_space(source: Source, args: Mapping[str, Any]) -> Space:
     if not (isinstance(found, Space) or callable(found)):
         raise ConfigError(f"{source} must be a gnas.spaces.Space, but is {type(found).__name__}")
     space = found if isinstance(found, Space) else _made(str(source), found, args)
+    _check_draws(str(source), space)
     space.loaded = source, dict(args)
     return space
+
+
+def _check_draws(name: str, space: Space) -> None:
+    """Check that a user's space draws architectures, and reads what it writes.
+
+    Raises:
+        ConfigError: it does not.
+    """
+    step = "be drawn from by `sample_batch`"
+    try:
+        graph = space.sample(np.random.default_rng(0))
+        space.validate(graph)
+        step = "read by `from_str` what it writes by `to_str`"
+        space.from_str(space.to_str(graph))
+    except Exception as error:  # of a user's own code
+        raise ConfigError(f"{name} must {step}, but: {described(error)}") from error
 
 
 def _made(name: str, make: Callable[..., Any], args: Mapping[str, Any]) -> Space:

@@ -15,6 +15,7 @@ from numpy.typing import NDArray
 
 import gnas
 from gnas.data import BenchmarkTable, Column, Provenance, save_table
+from gnas.data.files import check_utf8
 from gnas.data.images.parts import ImageParts
 from gnas.errors import ConfigError, DataError
 from gnas.evaluate import TrainingEvaluator
@@ -81,6 +82,7 @@ def tabulate(
         (1,)
     """
     out = Path(out)
+    check_utf8(out, "a table")
     if workers is None and storage is not None:
         raise ConfigError("a storage is for workers, but workers is None")
     if workers is not None and workers < (1 if storage is None else 0):

@@ -1,0 +1,155 @@
+"""Spaces of users whose networks, draws or functions are not what they must be: one line each."""
+
+from __future__ import annotations
+
+import re
+from pathlib import Path
+
+import pytest
+from typer.testing import CliRunner
+
+from gnas.cli import app
+from gnas.errors import ConfigError
+from gnas.evaluate import FunctionEvaluator
+from gnas.spaces import load_space
+
+FILE = """
+import torch
+from torch import nn
+
+from gnas.spaces import DagSpace
+
+
+class Net(nn.Module):
+    def __init__(self, kind, channels, classes):
+        super().__init__()
+        self.kind = kind
+        self.head = nn.Linear(channels, classes + (kind == "wide"))
+
+    def forward(self, images):
+        if self.kind == "forward":
+            raise KeyError("lost")
+        logits = self.head(images if self.kind == "shape" else images.mean((2, 3)))
+        kinds = {"nothing": None, "tuple": (logits,), "numbers": logits.argmax(1)}
+        return kinds.get(self.kind, logits)
+
+
+def space(kind):
+    def build(graph, *, in_channels=3, num_classes=10):
+        if kind == "build":
+            raise LookupError("no such layer")
+        if kind in ("text", "bare"):
+            return "a network" if kind == "text" else nn.Flatten()
+        return Net(kind, in_channels, num_classes)
+
+    return DagSpace(ops=("a", "b"), max_nodes=5, learned=("a", "b"), build=build)
+
+
+wide, forward, shape, nothing, tuple_, numbers, build, text, bare, sound = map(
+    space,
+    ["wide", "forward", "shape", "nothing", "tuple", "numbers", "build", "text", "bare", "sound"],
+)
+
+
+class Undrawn(DagSpace):
+    def sample_batch(self, count, rng):
+        raise KeyError("no draws")
+
+
+class Unread(DagSpace):
+    def from_str(self, text):
+        raise IndexError("no such cell")
+
+
+undrawn, unread = (kind(ops=("a", "b"), max_nodes=5) for kind in (Undrawn, Unread))
+"""
+CELL = "input,a,b,a,output|26f"
+NETWORKS = {
+    "wide": r"float \[2, 10\], one for each of 10 classes, but returns float32 \[2, 11\]",
+    "forward": "images of 16x16 pixels, but: KeyError: 'lost'",
+    "shape": "images of 16x16 pixels, but: RuntimeError: mat1 and mat2",
+    "nothing": "but returns NoneType",
+    "tuple_": "but returns tuple",
+    "numbers": r"but returns int64 \[2\]",
+    "build": "`build` must return a network, but: LookupError: no such layer",
+    "text": "must return an nn.Module with parameters, but returned str",
+    "bare": "must return an nn.Module with parameters, but returned Flatten without any",
+}
+
+
+@pytest.fixture(scope="module")
+def file(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    path = tmp_path_factory.mktemp("own") / "own.py"
+    path.write_text(FILE)
+    return path
+
+
+@pytest.mark.parametrize("name", NETWORKS)
+def test_networks_are_tried_before_anything_is_written(
+    name: str, file: Path, tmp_path: Path
+) -> None:
+    words = ["retrain", CELL, "--space", f"{file}:{name}", "--out", str(tmp_path / "run")]
+    ended = CliRunner().invoke(app, words)
+    assert ended.exit_code == 1 and not (tmp_path / "run").exists()
+    assert re.search(NETWORKS[name], " ".join(ended.output.split()))
+
+
+@pytest.mark.parametrize("name", ["wide", "forward", "nothing", "build", "text", "bare"])
+def test_no_program_is_written_of_such_a_network(name: str, file: Path, tmp_path: Path) -> None:
+    words = ["export", CELL, "--space", f"{file}:{name}", "--to", "pt2"]
+    ended = CliRunner().invoke(app, [*words, "--out", str(tmp_path / "net.pt2")])
+    assert ended.exit_code == 1 and not any(tmp_path.iterdir())
+    assert re.search(NETWORKS[name].replace("16x16", "32x32"), " ".join(ended.output.split()))
+
+
+@pytest.mark.parametrize("name", ["forward", "text"])
+def test_candidates_with_such_a_network_fail_with_the_reason(
+    name: str, file: Path, tmp_path: Path
+) -> None:
+    words = ["search", "random", "--space", f"{file}:{name}", "--dataset", "digits"]
+    words += ["--budget", "2", "--set", "epochs=1", "--out", str(tmp_path / "run")]
+    ended = CliRunner().invoke(app, words)
+    shown = " ".join(ended.output.split())
+    assert ended.exit_code == 1 and "the first 2 all failed" in shown
+    assert re.search(NETWORKS[name].replace("16x16", "8x8"), shown)
+
+
+@pytest.mark.parametrize(
+    ("name", "why"),
+    [
+        ("undrawn", "be drawn from by `sample_batch`, but: KeyError: 'no draws'"),
+        ("unread", "read by `from_str` what it writes by `to_str`, but: IndexError: no such cell"),
+    ],
+)
+def test_spaces_are_drawn_from_when_they_are_opened(name: str, why: str, file: Path) -> None:
+    with pytest.raises(ConfigError, match=why):
+        load_space(f"{file}:{name}")
+
+
+@pytest.mark.parametrize(
+    ("text", "why"),
+    [
+        ("def worth(graph): ...", r"takes \(graph\): got an unexpected keyword argument 'seed'"),
+        ("def worth(graph, seed, more): ...", "missing a required argument: 'more'"),
+        ("def worth(*, seed): ...", "too many positional arguments"),
+    ],
+)
+def test_functions_must_take_a_graph_and_a_seed(text: str, why: str, tmp_path: Path) -> None:
+    (tmp_path / "mine.py").write_text(text)
+    evaluator = FunctionEvaluator(f"{tmp_path}/mine.py:worth")
+    with pytest.raises(ConfigError, match=why):
+        evaluator.open(load_space("nasbench201"))
+
+
+@pytest.mark.parametrize(
+    "text",
+    [
+        "def worth(graph, seed): ...",
+        "def worth(graph, *, seed, more=1): ...",
+        "def worth(*args, **options): ...",
+        "class worth:\n    def __init__(self, graph, seed): ...",
+    ],
+)
+def test_functions_may_take_more(text: str, tmp_path: Path) -> None:
+    (tmp_path / "mine.py").write_text(text)
+    FunctionEvaluator(f"{tmp_path}/mine.py:worth").open(load_space("nasbench201"))
