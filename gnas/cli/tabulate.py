@@ -21,6 +21,7 @@ from gnas.cli.output import (
 from gnas.cli.searching import preload_workers
 from gnas.config import field_names, from_record, unknown_name
 from gnas.data.files import check_utf8
+from gnas.data.images.config import LARGEST
 from gnas.errors import ConfigError, MissingDataError
 from gnas.spaces.names import SPACE_HOMES, check_space, network_config
 from gnas.studies.places import check_study_name
@@ -47,7 +48,8 @@ def tabulate(
     cells: Annotated[int, typer.Option(min=1, help="Cells, drawn at random")] = 100,
     seeds: Annotated[int, typer.Option(min=1, help="Trainings of each cell")] = 2,
     image_size: Annotated[
-        int | None, typer.Option(help="Reduce the images to this height and width")
+        int | None,
+        typer.Option(min=4, max=LARGEST, help="Reduce the images to this height and width"),
     ] = None,
     like: Annotated[
         str | None, typer.Option(help="Train exactly as this self-made table was")
