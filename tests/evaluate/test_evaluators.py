@@ -179,7 +179,7 @@ def test_a_function_of_a_file(tmp_path: Path) -> None:
             one.evaluate(graph, seed=0)
         one.open(space)
         assert one.evaluate(graph, seed=0) == {"score": 7.0}
-    with pytest.raises(ConfigError, match="must be a function, but is 1"):
+    with pytest.raises(ConfigError, match=r"must be a function \(graph, \*, seed\), but is 1"):
         FunctionEvaluator(f"{file}:number").open(space)
     with pytest.raises(ConfigError, match="must define 'other', but does not"):
         FunctionEvaluator(f"{file}:other").open(space)
