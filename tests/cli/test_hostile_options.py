@@ -219,7 +219,7 @@ EARLY = {
     "tabulate nasbench101 --out x.parquet --like nowhere": "table 'nowhere' not found",
     "tabulate nasbench101 --out x.parquet --set nonsense=1": "unknown setting 'nonsense'",
     "tabulate nasbench101 --out x.parquet --set epochs=0": "epochs must be at least 1",
-    "tabulate nasbench101 --out x.parquet --image-size 1": "Input should be greater than or equal to 4",
+    "tabulate nasbench101 --out x.parquet --image-size 1": "should be greater than or equal to 4",
     "worker --study s --storage nowhere": "a study's file must exist, but nowhere does not",
     "worker --study s --storage file --data-dir nowhere": "there is none at nowhere",
     "worker --study s --storage file --evaluate nowhere.py:f": "must be a Python file",
