@@ -6,6 +6,7 @@ import hashlib
 import importlib.util
 import signal
 import sys
+import traceback
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -14,6 +15,8 @@ from gnas.errors import ConfigError, MissingDataError
 
 TERMINATED = 128 + signal.SIGTERM
 """Exit code of a command that is asked to end, see `gnas.cli.main`."""
+MODULE = "gnas_file_"
+"""Start of the names of the modules that files are loaded as."""
 
 
 @dataclass(frozen=True)
@@ -65,7 +68,7 @@ class Source:
                 f"{self.path} must be the file that the search was begun with (sha256 "
                 f"{self.sha256[:12]}...), but it changed; begin a new search"
             )
-        module_name = f"gnas_file_{self.sha256[:16]}"
+        module_name = f"{MODULE}{self.sha256[:16]}"
         if module_name not in sys.modules:
             spec = importlib.util.spec_from_file_location(module_name, self.path)
             assert spec is not None and spec.loader is not None
@@ -101,3 +104,17 @@ def described(error: BaseException) -> str:
         return f"{type(error).__name__}: {error}"
     except Exception:
         return type(error).__name__
+
+
+def raised_in(error: BaseException) -> str | None:
+    """File and line of a user's code that an error passed through last; None if it did not.
+
+    Args:
+        error: One that was raised.
+    """
+    places = [
+        f"{frame.f_code.co_filename}, line {line}"
+        for frame, line in traceback.walk_tb(error.__traceback__)
+        if str(frame.f_globals.get("__name__")).startswith(MODULE)
+    ]
+    return places[-1] if places else None

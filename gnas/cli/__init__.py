@@ -43,7 +43,7 @@ from gnas.command_line import override_command_line
 from gnas.errors import GnasError
 from gnas.printable import printable
 from gnas.runs import NOTICE
-from gnas.user_code import TERMINATED
+from gnas.user_code import TERMINATED, described, raised_in
 
 UsageError: type[Any] = typer.BadParameter.__mro__[1]
 """The parent of what typer raises where options or arguments do not fit."""
@@ -94,13 +94,17 @@ class Commands(TyperGroup):
             raise _fail(ctx, str(error)) from None
         except MemoryError:
             raise _fail(ctx, "out of memory") from None
-        except RuntimeError as error:  # torch's own kind of MemoryError
-            if "allocate memory" not in str(error) and "out of memory" not in str(error):
-                raise
-            raise _fail(ctx, "out of memory") from None
         except OSError as error:
             where = f": {error.filename}" if error.filename else ""
             raise _fail(ctx, f"{error.strerror or error}{where}") from None
+        except Exception as error:
+            text = str(error) if isinstance(error, RuntimeError) else ""  # torch's MemoryError
+            if "allocate memory" in text or "out of memory" in text:
+                raise _fail(ctx, "out of memory") from None
+            if (place := raised_in(error)) is None:
+                raise
+            hint = "mend your file; `gnas --debug ...` shows the traceback"
+            raise _fail(ctx, f"{place}: {described(error)}; {hint}") from None
 
 
 @contextmanager

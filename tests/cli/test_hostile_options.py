@@ -216,6 +216,7 @@ EARLY = {
     "show file --notation nonsense": "unknown notation 'nonsense'",
     "tabulate nonsense --out x.parquet": "unknown space 'nonsense'",
     "tabulate nasbench101 --out x": "must end in .parquet",
+    "tabulate nasbench101 --out gone/../x.parquet": "gone/.. is not; write x.parquet",
     "tabulate nasbench101 --out x.parquet --like nowhere": "table 'nowhere' not found",
     "tabulate nasbench101 --out x.parquet --set nonsense=1": "unknown setting 'nonsense'",
     "tabulate nasbench101 --out x.parquet --set epochs=0": "epochs must be at least 1",

@@ -153,3 +153,30 @@ def test_functions_must_take_a_graph_and_a_seed(text: str, why: str, tmp_path: P
 def test_functions_may_take_more(text: str, tmp_path: Path) -> None:
     (tmp_path / "mine.py").write_text(text)
     FunctionEvaluator(f"{tmp_path}/mine.py:worth").open(load_space("nasbench201"))
+
+
+LATER = """
+from gnas.spaces import DagSpace
+
+
+class Later(DagSpace):
+    def mutate(self, graph, rng):
+        raise LookupError("no edit")
+
+
+later = Later(ops=("a", "b"), max_nodes=5)
+
+
+def worth(graph, *, seed):
+    return graph.num_edges
+"""
+
+
+def test_errors_of_a_users_code_name_its_line(tmp_path: Path) -> None:
+    path = tmp_path / "mine.py"
+    path.write_text(LATER)
+    words = ["search", "evolution", "--space", f"{path}:later", "--evaluate", f"{path}:worth"]
+    words += ["--set", "population=4", "--set", "tournament=2", "--budget", "12"]
+    ended = CliRunner().invoke(app, [*words, "--out", str(tmp_path / "run")])
+    assert ended.exit_code == 1
+    assert f"{path}, line 7: LookupError: no edit; mend your file" in ended.output
