@@ -10,6 +10,7 @@ from gnas.training.devices import oom_hint
 from gnas.user_code import described
 
 IMAGES = 2
+"""Images of the check: a batch whose axis a network must keep."""
 
 
 def check_network(network: nn.Module, input_shape: tuple[int, int, int], num_classes: int) -> None:
@@ -43,7 +44,8 @@ def check_network(network: nn.Module, input_shape: tuple[int, int, int], num_cla
             f"{described(error).splitlines()[0]}; raise the image size (--set image_size=N), or "
             "change the space's `build`"
         ) from error
-    network.train(was_training)
+    finally:
+        network.train(was_training)
     wanted = (IMAGES, num_classes)
     if not (isinstance(logits, Tensor) and logits.is_floating_point() and logits.shape == wanted):
         found = (

@@ -144,15 +144,16 @@ def test_functions_must_take_a_graph_and_a_seed(text: str, why: str, tmp_path: P
 @pytest.mark.parametrize(
     "text",
     [
-        "def worth(graph, seed): ...",
-        "def worth(graph, *, seed, more=1): ...",
-        "def worth(*args, **options): ...",
-        "class worth:\n    def __init__(self, graph, seed): ...",
+        "def worth(graph, seed): return seed + 1",
+        "def worth(graph, *, seed, more=1): return seed + more",
+        "def worth(*args, **options): return options['seed'] + len(args)",
     ],
 )
 def test_functions_may_take_more(text: str, tmp_path: Path) -> None:
     (tmp_path / "mine.py").write_text(text)
-    FunctionEvaluator(f"{tmp_path}/mine.py:worth").open(load_space("nasbench201"))
+    evaluator, space = FunctionEvaluator(f"{tmp_path}/mine.py:worth"), load_space("nasbench201")
+    evaluator.open(space)
+    assert evaluator.evaluate(space.enumerate().data(0), seed=2) == {"score": 3.0}
 
 
 LATER = """
