@@ -273,8 +273,15 @@ class SupernetBench:
             raise ConfigError(
                 f"methods must be different ones of {[*METHODS]}, but got {[*self.methods]}"
             )
+        self.images()
+
+    def images(self) -> SearchImagesConfig:
+        """Images of every search."""
         own = ("dataset", "data_dir", "seed", "space")
-        split_settings(self.settings, ToponasConfig, SearchImagesConfig, own=own)
+        _, seeing = split_settings(self.settings, ToponasConfig, SearchImagesConfig, own=own)
+        return SearchImagesConfig(
+            dataset=self.dataset, data_dir=self.data_dir, seed=self.seed, **seeing
+        )
 
     def plan(self, method: str, seed: int) -> ToponasPlan:
         """Search plan of a method.

@@ -70,6 +70,7 @@ def supernet(
         table=table or space,
         table_dir=None if table_dir is None else str(table_dir),
     )  # fmt: skip
+    config.images().check_folder()
     check_table(table_path(table or space, data_dir=table_dir), space=space)
     from gnas.bench.supernet import bench_supernet
     from gnas.training.devices import resolve_device

@@ -11,6 +11,7 @@ from gnas.cli.architectures import SpaceOption
 from gnas.cli.checks import check_early
 from gnas.cli.options import absolute
 from gnas.cli.output import report_console, write_json
+from gnas.data.images.listing import check_images
 from gnas.data.images.names import TrainDataset as Dataset
 from gnas.errors import MissingDataError
 from gnas.spaces.names import check_space
@@ -19,6 +20,7 @@ if TYPE_CHECKING:
     from rich.console import Console
 
     from gnas.models import NetworkMetadata
+    from gnas.retrain.source import RunSource
 
 MAX_CLASSES = 20
 """A confusion matrix of more classes is in the JSON only."""
@@ -45,6 +47,8 @@ def evaluate(
         raise MissingDataError(f"WEIGHTS must be a folder or a file, but there is no {weights}")
     if space is not None:
         check_space(space)
+    source = _source(weights)
+    _check_images(source, dataset, data_dir)
     from gnas.data.images.config import TrainImagesConfig
     from gnas.models.saved import load_network
     from gnas.retrain.evaluate import evaluate_network, weights_folder
@@ -53,7 +57,7 @@ def evaluate(
 
     own = None if space is None else load_space(space)
     network, facts = load_network(weights_folder(weights), own)
-    dataset, folder = _trained_on(weights, facts, dataset)
+    dataset, folder = _trained_on(source, facts, dataset)
     images = TrainImagesConfig(
         dataset=dataset, data_dir=absolute(data_dir) or folder,
         image_size=facts.image_size if image_size is None else image_size, workers=workers,
@@ -66,27 +70,48 @@ def evaluate(
         write_json(json, result)
 
 
+def _source(weights: Path) -> RunSource | None:
+    """Images of the run that weights are from, if they lie in one.
+
+    Args:
+        weights: As they were given: a run, or the weights in it.
+    """
+    from gnas.retrain.source import run_source
+
+    here = weights.absolute()
+    found = (run_source(path) for path in (here, *list(here.parents)[:2]))
+    return next((source for source in found if source), None)
+
+
+def _check_images(
+    source: RunSource | None, dataset: Dataset | None, data_dir: Path | None
+) -> None:
+    """Check, as far as it is known by now, that there are the images to test on."""
+    if source is not None and dataset in (None, source.dataset):
+        dataset = source.dataset
+        data_dir = data_dir or (None if source.data_dir is None else Path(source.data_dir))
+    if dataset is not None and data_dir is not None:
+        check_images(dataset, data_dir, only_test=True)
+
+
 def _trained_on(
-    weights: Path, facts: NetworkMetadata, dataset: Dataset | None
+    source: RunSource | None, facts: NetworkMetadata, dataset: Dataset | None
 ) -> tuple[Dataset, str | None]:
     """The data set and the folder of the training, unless another data set was asked for.
 
     Args:
-        weights: As they were given: a run, or the weights in it.
+        source: See `_source`.
         facts: Metadata of the weights.
         dataset: As it was given.
     """
     import logging
 
     from gnas.retrain.config import PRESETS
-    from gnas.retrain.source import run_source
     from gnas.runs import NOTICE
 
-    here = weights.absolute()
-    found = [source for path in (here, *list(here.parents)[:2]) if (source := run_source(path))]
-    if found and dataset in (None, found[0].dataset):
-        logging.getLogger("gnas").log(NOTICE, "%s", found[0].line())
-        return found[0].dataset, found[0].data_dir
+    if source is not None and dataset in (None, source.dataset):
+        logging.getLogger("gnas").log(NOTICE, "%s", source.line())
+        return source.dataset, source.data_dir
     told = facts.details.get("data")
     named = told.get("dataset") if isinstance(told, dict) else None
     if dataset is None and named in PRESETS:

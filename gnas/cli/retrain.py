@@ -105,11 +105,12 @@ def retrain(
     changes = named | parse_settings(setting or [], named)
     if resume is not None:
         changes |= drop_none(dataset=dataset)
-        resumed_trainings(resume, changes)
+        resumed_trainings(resume, changes).images.check_folder()
     else:
         assert genotype is not None
         dataset, taken = _taken_over(genotype, dataset, wanted)
-        check_options(plan_trainings(dataset, **(taken | changes)), changes)
+        check_options(trainings := plan_trainings(dataset, **(taken | changes)), changes)
+        trainings.images.check_folder()
     from gnas.retrain.plan import plan_retrain, resumed_plan
     from gnas.retrain.run import run_retrain
     from gnas.training.devices import resolve_device, use_threads
@@ -126,8 +127,7 @@ def retrain(
         assert found is not None and dataset is not None
         plan = plan_retrain(found.space, found.text, dataset, **(taken | changes))
         folder = out or Path("runs") / f"retrain-{dataset}-{time.strftime('%Y%m%d-%H%M%S')}"
-    again = shell_line(["gnas", "retrain", "--resume", folder])
-    resume_hint(again, folder)
+    resume_hint(shell_line(["gnas", "retrain", "--resume", folder]), folder)
     with (
         init_distributed(resolve_device(device)) as (context, own_device),
         progress_reporter(context.is_main) as report,

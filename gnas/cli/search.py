@@ -178,6 +178,7 @@ def toponas(
         option = next(iter(chosen)).replace("recipe", "retrain")
         raise typer.BadParameter(f"--{option} needs --select")
     plan, protocol = _planned(resume, drop_none(**own), changes, chosen if select else None)
+    plan.images.check_folder()
     folder = resume or out or _new_folder(plan)
     # Read when torch is loaded. Threads that wait in a loop for each other would make a search ten
     # times slower as soon as anything else wants a core.

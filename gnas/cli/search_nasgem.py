@@ -151,6 +151,7 @@ def nasgem(
         stamp = time.strftime("%Y%m%d-%H%M%S")
         folder = out or Path("runs") / f"nasgem-{Path(what).stem}-{stamp}"
     check_workers(workers, plan.table)
+    plan.images.check_folder()
     if workers > 0 and not plan.table:
         preload_workers()
     from gnas.search.nasgem import run_nasgem

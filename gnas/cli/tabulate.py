@@ -22,6 +22,7 @@ from gnas.cli.searching import preload_workers
 from gnas.config import field_names, from_record, unknown_name
 from gnas.data.files import check_utf8
 from gnas.data.images.config import LARGEST
+from gnas.data.images.listing import check_images
 from gnas.errors import ConfigError, MissingDataError
 from gnas.spaces.names import SPACE_HOMES, check_space, network_config
 from gnas.studies.places import check_study_name
@@ -83,6 +84,7 @@ def tabulate(
         raise ConfigError(f"the table's file must end in .parquet, but got {out}")
     if dataset != "digits" and not Path(dataset).is_dir():
         raise MissingDataError(f"--dataset must be digits or a folder, but there is no {dataset}")
+    check_images("digits" if dataset == "digits" else "folder", Path(dataset))
     check_study_name(study)
     changes = parse_settings(setting or [])
     check_settings(space, changes)

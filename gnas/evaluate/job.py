@@ -13,6 +13,7 @@ from gnas.evaluate.efficiency import WEIGHT, EfficiencyEvaluator
 from gnas.evaluate.function import FunctionEvaluator
 from gnas.evaluate.training import TrainingEvaluator
 from gnas.spaces import Space, space_of_record, space_record
+from gnas.spaces.names import parsed_space
 from gnas.spaces.registry import loaded_space
 from gnas.studies import Job
 from gnas.studies.job import Evaluate
@@ -153,7 +154,7 @@ def _same_file(given: str | None, sha256: str, option: str) -> Source:
             f"a worker of this search must be told which file to run; give {option} with the file "
             f"of sha256 {sha256[:12]}..."
         )
-    source = Source.parse(given.partition("(")[0])  # of a space, the arguments are recorded
+    source = Source.parse(parsed_space(given)[0])  # of a space, the arguments are recorded
     if source.sha256 != sha256:
         raise ConfigError(
             f"{option} must be the file that the search was begun with (sha256 {sha256[:12]}...), "

@@ -119,6 +119,8 @@ class SearchPlan:
             Source.parse(self.evaluate)
         for table in self.table:
             check_table(table_path(table, data_dir=self.data_dir), space=self.space)
+        if not self.table and self.evaluate is None:
+            self.images().check_folder()
 
     def images(self) -> ProxyImagesConfig:
         """The images that candidates are trained on."""

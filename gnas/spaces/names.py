@@ -2,12 +2,16 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Mapping
+import ast
+import re
+from collections.abc import Iterator, Mapping, Sequence
 from importlib import import_module
+from importlib.abc import InspectLoader
 from importlib.util import find_spec
 from types import ModuleType
 from typing import Any
 
+from gnas.config import unknown_name
 from gnas.errors import ConfigError
 from gnas.user_code import Source
 
@@ -26,6 +30,7 @@ READY_MADE_HOMES = {
     "random-wiring": "gnas.spaces.nasgem.wiring:RandomWiring",
 }
 """Modules of spaces that need arguments or differ only in their sampling."""
+_OWN = re.compile(r".+?\.py:\w+\s*(?=\(|$)", re.DOTALL)
 NOTATIONS = ("nasbench101-json", "naslib-nasbench201", "transnas-micro")
 """Names of the foreign notations of architectures; see `gnas.spaces.notations`."""
 
@@ -41,24 +46,93 @@ def check_notation(name: str) -> None:
 
 
 def check_space(text: str, *, file: bool = True) -> None:
-    """Check the name of a space: that there is one of this name, or such a file.
+    """Check the name of a space: that there is one of this name with these arguments, or a file.
 
     Args:
         text: See `gnas.spaces.load_space`.
         file: Whether to look for the file of a space of one's own.
 
     Raises:
-        ConfigError: there is no such space.
+        ConfigError: there is no such space, or it has no such argument.
         MissingDataError: there is no such file.
     """
-    name = text.partition("(")[0].strip()
+    name, args = parsed_space(text)
     known = SPACE_HOMES | READY_MADE_HOMES
     if is_own_space(text):
         if file:
             Source.parse(name)
     elif name not in known:
         raise ConfigError(
-            f"unknown space {name!r}; choose from {sorted(known)}, or name your own FILE.py:NAME"
+            f"unknown space {name!r:.80}; choose from {sorted(known)}, or name your own "
+            "FILE.py:NAME"
+        )
+    else:
+        _check_arguments(name, args, *arguments(known[name]))
+
+
+def parsed_space(text: str) -> tuple[str, dict[str, Any]]:
+    """The name and the arguments of ``NAME`` or ``NAME(key=value, ...)``.
+
+    Raises:
+        ConfigError: the text has another form.
+
+    Example:
+        >>> parsed_space("nasgem(num_nodes=8)")
+        ('nasgem', {'num_nodes': 8})
+    """
+    name, rest = _split(text)
+    if not rest:
+        return name.strip(), {}
+    try:
+        call = ast.parse(f"f{rest}".strip(), mode="eval").body
+        if not isinstance(call, ast.Call) or not isinstance(call.func, ast.Name) or call.args:
+            raise ValueError("no call")
+        args = {str(k.arg): ast.literal_eval(k.value) for k in call.keywords}
+        if len(args) < len(call.keywords) or any(k.arg is None for k in call.keywords):
+            raise ValueError("an argument twice, or without a name")
+        return name.strip(), args
+    except (ValueError, SyntaxError, TypeError, RecursionError, MemoryError) as error:
+        raise ConfigError(
+            f"a space must be named NAME or NAME(argument=value, ...), but got {text!r:.80}"
+        ) from error
+
+
+def arguments(home: str) -> tuple[list[str], list[str]]:
+    """Names of all arguments of a space's class, and of those that have no default.
+
+    They are read from its source: to import it would take seconds.
+
+    Args:
+        home: A value of `SPACE_HOMES` or `READY_MADE_HOMES`.
+
+    Example:
+        >>> arguments(READY_MADE_HOMES["dag"])[1]
+        ['ops', 'max_nodes']
+    """
+    module, _, kind = home.partition(":")
+    found = find_spec(module)
+    assert found is not None and isinstance(found.loader, InspectLoader)
+    tree = ast.parse(found.loader.get_source(module) or "")
+    (own,) = (n for n in tree.body if isinstance(n, ast.ClassDef) and n.name == kind)
+    (init,) = (n for n in own.body if isinstance(n, ast.FunctionDef) and n.name == "__init__")
+    free = [one.arg for one in init.args.args][1:]  # without self
+    named = [one.arg for one in init.args.kwonlyargs]
+    required = free[: len(free) - len(init.args.defaults)]
+    pairs = zip(named, init.args.kw_defaults, strict=True)
+    return free + named, required + [name for name, default in pairs if default is None]
+
+
+def _check_arguments(
+    name: str, given: Mapping[str, Any], known: Sequence[str], required: Sequence[str]
+) -> None:
+    for argument in given:
+        if argument not in known:
+            raise ConfigError(unknown_name(f"{name} argument", argument, known))
+    missing = [argument for argument in required if argument not in given]
+    if missing:
+        raise ConfigError(
+            f"{name} must be given its {' and '.join(missing)}, as {name}({missing[0]}=...), but "
+            f"got {[*given]}"
         )
 
 
@@ -68,7 +142,14 @@ def is_own_space(text: str) -> bool:
     Args:
         text: See `gnas.spaces.load_space`.
     """
-    return ":" in text.partition("(")[0]
+    return ":" in _split(text)[0]
+
+
+def _split(text: str) -> tuple[str, str]:
+    """The name, and the arguments in their brackets; folders may have brackets too."""
+    own = _OWN.match(text)
+    end = text.find("(") if own is None else own.end()
+    return (text, "") if end < 0 else (text[:end], text[end:].strip())
 
 
 def network_config(text: str) -> type | None:

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import ast
 import hashlib
 import inspect
 import json
@@ -18,7 +17,13 @@ from torch_geometric.data import Data
 
 from gnas.errors import ConfigError, GnasError, GraphError
 from gnas.spaces.base import Space
-from gnas.spaces.names import READY_MADE_HOMES, SPACE_HOMES, check_notation, check_space
+from gnas.spaces.names import (
+    READY_MADE_HOMES,
+    SPACE_HOMES,
+    check_notation,
+    check_space,
+    parsed_space,
+)
 from gnas.spaces.notation import Notation
 from gnas.user_code import Source, described
 
@@ -55,11 +60,11 @@ def load_space(text: str) -> Space:
         >>> load_space("nasgem(num_nodes=8)")
         NASGEM(num_nodes=8, densities=(0.2, 1.0), max_inputs=6)
     """
-    name, args = _parsed(text)
+    check_space(text)
+    name, args = parsed_space(text)
     makers = SPACES | READY_MADE
     if name in makers:
         return _made(name, makers[name], args)
-    check_space(name)
     return loaded_space(Source.parse(name), args)
 
 
@@ -271,22 +276,6 @@ def in_notation(text: str, name: str) -> tuple[Space, Data]:
     check_notation(name)
     space, notation = notations()[name]
     return space(), notation.read(text)
-
-
-def _parsed(text: str) -> tuple[str, dict[str, Any]]:
-    """The name and the arguments of ``NAME`` or ``NAME(key=value, ...)``."""
-    name, bracket, rest = text.partition("(")
-    if not bracket:
-        return name.strip(), {}
-    try:
-        call = ast.parse(f"f({rest}".strip(), mode="eval").body
-        if not isinstance(call, ast.Call) or call.args:
-            raise ValueError("no call")
-        return name.strip(), {str(k.arg): ast.literal_eval(k.value) for k in call.keywords}
-    except (ValueError, SyntaxError, RecursionError, MemoryError) as error:
-        raise ConfigError(
-            f"a space must be named NAME or NAME(argument=value, ...), but got {text!r:.80}"
-        ) from error
 
 
 def loaded_space(source: Source, args: Mapping[str, Any]) -> Space:

@@ -182,6 +182,37 @@ EARLY = {
     "search toponas --set epochs": "--set must be NAME=VALUE",
     "search toponas --set nonsense=1": "unknown setting 'nonsense'",
     "search toponas --space nonsense": "unknown space 'nonsense'",
+    "search random --space nasgem(x=1) --dataset digits": "unknown nasgem argument 'x'; choose",
+    "search random --space nasgem(num_nodes=8,num_nodes=9) --dataset digits": "must be named NAME",
+    "search random --space nasgem( --dataset digits": "must be named NAME or NAME(argument=value",
+    "search evolution --space dag(ops=('a',)) --dataset digits": "must be given its max_nodes",
+    "search nasgem --space nasgem(x=1)": "unknown nasgem argument 'x'; choose from",
+    "search toponas --space nasgem(8)": "must be named NAME or NAME(argument=value",
+    "encoder train --space nasgem(x=1) --out x.safetensors": "unknown nasgem argument 'x'",
+    "tabulate nasgem(x=1) --out x.parquet": "unknown nasgem argument 'x'",
+    "show file --space toponas(nodes=7)": "unknown toponas argument 'nodes'; did you mean num",
+    "retrain file --space edge-ops": "must be given its num_nodes and edge_ops",
+    "export file --to python --out x.py --space nasbench201(x=1)": "there is none to choose from",
+    "evaluate file --space nasgem(x=1)": "unknown nasgem argument 'x'",
+    "report file --space nasgem(x=1)": "unknown nasgem argument 'x'",
+    "data verify nasgem-mini --space nasgem(x=1)": "unknown nasgem argument 'x'",
+    "worker --study s --storage file --space nasgem(x=1)": "unknown nasgem argument 'x'",
+    "search random --space nasgem --dataset folder --data-dir folder": "folder has []",
+    "search random --space nasgem --dataset cifar10 --data-dir folder": "must hold cifar-10-ba",
+    "search random --space nasgem --dataset folder": "folder needs the folder of its images",
+    "search nasgem --dataset folder --data-dir classless": "/classless has ['cat']",
+    "search nasgem --dataset cifar10 --data-dir images": "images must hold cifar-10-batches-py",
+    "search toponas --dataset folder --data-dir empty": "/dog has none; it has (dog/notes.txt)",
+    "search toponas --dataset folder --data-dir arrays": "arrays/y_train.npy does not exist",
+    "search toponas --dataset imagenet-3pct --data-dir folder": "folder has []",
+    "retrain file --dataset folder --data-dir unlike": "they differ in ['dog', 'fox']",
+    "retrain file --dataset imagenet --data-dir images": "must have train/<class>/* and val/<cl",
+    "evaluate file --dataset folder --data-dir folder": "classes, but folder has []",
+    "evaluate run/weights": "folder has []",
+    "evaluate file --dataset imagenet --data-dir folder": "must have train/<class>/* and val/<c",
+    "tabulate nasbench101 --out x.parquet --dataset folder": "classes, but folder has []",
+    "bench supernet nasbench201 --table nasgem-mini --dataset folder --data-dir folder": "has []",
+    "bench supernet nasbench201 --table nasgem-mini --dataset cifar10": "folder of its images",
     "search toponas --dataset cifar10 --data-dir nowhere": "there is none at nowhere",
     "search toponas --select --retrain nonsense=1": "unknown setting 'nonsense'",
     "search toponas --select --repeats 0": "repeats must be at least 1",
@@ -344,7 +375,19 @@ def light(tmp_path_factory: pytest.TempPathFactory) -> dict[str, tuple[int, str,
     (folder / "p.py").write_text("def f(graph, *, seed):\n    return 0.0\n")
     (folder / "bad.parquet").write_text("x")
     (folder / "run").mkdir()
-    (folder / "run" / "config.json").write_text('{"config": {"command": "retrain"}}')
+    config = {
+        "command": "retrain", "image_size": 32,
+        "images": {"dataset": "folder", "data_dir": str(folder / "folder")},
+    }  # fmt: skip
+    (folder / "run" / "weights").mkdir()
+    (folder / "run" / "config.json").write_text(json.dumps({"config": config}))
+    for name in (
+        "classless/cat/1.png", "images/cat/1.png", "images/dog/1.png", "empty/cat/1.png",
+        "empty/dog/notes.txt", "arrays/x_train.npy", "unlike/train/cat/1.png",
+        "unlike/train/dog/1.png", "unlike/test/cat/1.png", "unlike/test/fox/1.png",
+    ):  # fmt: skip
+        (folder / name).parent.mkdir(parents=True, exist_ok=True)
+        (folder / name).touch()
     done = subprocess.run(
         [sys.executable, "-c", LIGHT],
         input=json.dumps([*EARLY]),

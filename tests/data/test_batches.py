@@ -11,7 +11,7 @@ import torch
 from PIL import Image
 
 from gnas.data.images.config import Augmentation
-from gnas.data.images.folders import ImageList, list_images
+from gnas.data.images.listing import ImageList, list_images
 from gnas.data.images.loading import (
     BatchSchedule,
     FileBatches,

@@ -11,7 +11,7 @@ import pytest
 from PIL import Image
 
 from gnas.data.images.config import SearchImagesConfig, TrainImagesConfig
-from gnas.data.images.folders import list_images
+from gnas.data.images.listing import list_images
 from gnas.data.images.parts import load_images, open_search_images, open_train_images
 from gnas.data.images.subsets import make_subset, read_subset, write_subset
 from gnas.errors import DataError, MissingDataError

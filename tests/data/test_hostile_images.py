@@ -14,7 +14,7 @@ from PIL import Image, features
 
 from gnas.data.images.config import Augmentation, SearchImagesConfig, TrainImagesConfig
 from gnas.data.images.decoding import UnreadableImageError, read_header, read_rgb
-from gnas.data.images.folders import list_images
+from gnas.data.images.listing import list_images
 from gnas.data.images.parts import load_images, open_search_images, open_train_images
 from gnas.data.images.subsets import make_subset, write_subset
 from gnas.errors import GnasError

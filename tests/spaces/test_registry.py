@@ -1,5 +1,6 @@
 from __future__ import annotations
 
+import inspect
 import pickle
 from pathlib import Path
 from typing import Any
@@ -12,6 +13,7 @@ from gnas.errors import ConfigError, GnasError, MissingDataError
 from gnas.predictors import Average, ChannelStatistics, Forest, WLLabels
 from gnas.spaces import (
     NASGEM,
+    READY_MADE,
     SPACES,
     NASBench101,
     NASBench201,
@@ -22,6 +24,7 @@ from gnas.spaces import (
     space_of_record,
     space_record,
 )
+from gnas.spaces.names import READY_MADE_HOMES, SPACE_HOMES, arguments
 
 EVERY: list[Space] = [
     *(make() for make in SPACES.values()),
@@ -109,7 +112,11 @@ def test_spaces_by_name(tmp_path: Path, rng: np.random.Generator) -> None:
         ("nasgem(num_nodes=8", "must be named NAME or NAME"),
         ("nasgem(num_nodes=0)", "num_nodes must be at least 1, but got 0"),
         ("nasgem(num_nodes='8')", "num_nodes must be a whole number, but got '8'"),
-        ("nasgem(nodes=8)", "must take its arguments"),
+        ("nasgem(nodes=8)", "unknown nasgem argument 'nodes'; did you mean num_nodes"),
+        ("nasgem(num_nodes=8, num_nodes=9)", "must be named NAME or NAME"),
+        ("nasgem(**{'num_nodes': 8})", "must be named NAME or NAME"),
+        ("nasgem(num_nodes=8)(8)", "must be named NAME or NAME"),
+        ("dag(ops=('a',))", r"dag must be given its max_nodes, as dag\(max_nodes=...\), but got"),
         ("toponas(concat='none')", "concat must be 'all' or 'some'"),
         ("own.py:number", "must be a gnas.spaces.Space, but is int"),
         ("own.py:broken", "must take its arguments, but {} gives: no"),
@@ -130,6 +137,22 @@ def test_names_of_no_space(
     with pytest.raises((ConfigError, MissingDataError), match=message) as caught:
         load_space(text)
     assert "\n" not in str(caught.value)
+
+
+def test_a_folder_may_have_brackets(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    (tmp_path / "copy (1)").mkdir()
+    (tmp_path / "copy (1)" / "own.py").write_text(OWN)
+    monkeypatch.chdir(tmp_path)
+    assert load_space("copy (1)/own.py:Small(nodes=7)").max_nodes == 7
+    assert load_space("copy (1)/own.py:nine").max_nodes == 9
+
+
+@pytest.mark.parametrize("name", SPACES | READY_MADE)
+def test_arguments_are_known_without_importing_their_class(name: str) -> None:
+    every, required = arguments((SPACE_HOMES | READY_MADE_HOMES)[name])
+    signature = inspect.signature((SPACES | READY_MADE)[name])
+    assert every == [*signature.parameters]
+    assert required == [p.name for p in signature.parameters.values() if p.default is p.empty]
 
 
 @pytest.mark.parametrize(

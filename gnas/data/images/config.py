@@ -4,11 +4,13 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 from dataclasses import asdict
+from pathlib import Path
 from typing import Annotated, Any
 
 from pydantic import Field
 
 from gnas.config import BelowOne, Count, Seed, configuration, from_record
+from gnas.data.images.listing import check_images
 from gnas.data.images.names import ProxyDataset, SearchDataset, TrainDataset
 from gnas.errors import ConfigError
 
@@ -55,6 +57,15 @@ class ImagesConfig:
                 "images lie there: --dataset folder"
             )
 
+    def check_folder(self, *, only_test: bool = False) -> None:
+        """Check that the folder has images, without reading one; see `check_images`.
+
+        Args:
+            only_test: Of large images, look at the test part alone.
+        """
+        if self.data_dir is not None:
+            check_images(self.dataset, Path(self.data_dir), only_test=only_test)
+
     @property
     def size(self) -> int:
         """Height and width in pixels."""
@@ -94,6 +105,11 @@ class SearchImagesConfig(ImagesConfig):
         ImagesConfig.__post_init__(self)  # no super() in a class that a decorator made anew
         if self.images is not None and self.dataset not in ("folder", "imagenet-3pct"):
             raise ConfigError(f"a list of images needs a folder, but dataset is {self.dataset}")
+
+    def check_folder(self, *, only_test: bool = False) -> None:
+        """See `ImagesConfig.check_folder`; a list says itself which classes there are."""
+        if self.images is None:
+            ImagesConfig.check_folder(self, only_test=only_test)
 
 
 @configuration

@@ -12,11 +12,6 @@ from PIL import Image, UnidentifiedImageError
 
 from gnas.errors import DataError
 
-SUFFIXES = (
-    ".bmp", ".gif", ".jpeg", ".jpg", ".pbm", ".pgm", ".png", ".pnm", ".ppm", ".tif", ".tiff",
-    ".webp",
-)  # fmt: skip
-"""Names of files that are taken for images, in small letters."""
 FORMATS = ("BMP", "GIF", "JPEG", "PNG", "PPM", "TIFF", "WEBP")
 """Formats that are opened, by Pillow's names, whatever a file is called. The rarer ones are left
 out: their readers are hardly ever tried with damaged files."""

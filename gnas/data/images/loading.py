@@ -22,7 +22,8 @@ from gnas.config import check_seed
 from gnas.data.images.batch_size import check_shares
 from gnas.data.images.config import Augmentation
 from gnas.data.images.decoding import UnreadableImageError, read_rgb
-from gnas.data.images.folders import MAX_UNREADABLE, ImageList
+from gnas.data.images.folders import MAX_UNREADABLE
+from gnas.data.images.listing import ImageList
 from gnas.errors import DataError
 from gnas.processes import worker_context
 

@@ -20,7 +20,7 @@ from gnas.data.images.config import (
     SearchImagesConfig,
     TrainImagesConfig,
 )
-from gnas.data.images.folders import ImageList
+from gnas.data.images.listing import ImageList
 from gnas.data.images.loading import (
     IMAGENET,
     Batch,

@@ -17,16 +17,17 @@ from torch import Tensor
 
 from gnas.data.files import sha256_of
 from gnas.data.images.config import SearchImagesConfig
-from gnas.data.images.folders import (
+from gnas.data.images.folders import check_memory, read_images, readable
+from gnas.data.images.listing import (
+    ARRAYS,
     NOTHING_NOTED,
     ImageList,
     Reading,
-    check_memory,
-    class_names,
+    check_array,
+    large_folders,
     list_images,
-    read_images,
-    readable,
-    training_folder,
+    missing_cifar10,
+    small_folders,
     unused_beside,
 )
 from gnas.data.images.splits import hold_out_test
@@ -35,7 +36,6 @@ from gnas.errors import DataError, MissingDataError
 
 logger = logging.getLogger(__name__)
 
-TEST_FOLDERS = ("test", "val")
 MAX_CLASSES = 100_000
 """Larger labels are taken for a mistake: the classifier has an output for each."""
 
@@ -143,7 +143,7 @@ def open_source(
             f"image source must be 'digits' or a folder of images or .npy arrays, "
             f"but found no folder {folder}"
         )
-    elif (folder / "x_train.npy").exists():
+    elif (folder / ARRAYS[0]).exists():
         source = _arrays(folder)
     else:
         source = _image_folder(folder, image_size)
@@ -169,19 +169,12 @@ def open_files(folder: Path, *, only_test: bool = False) -> ImageSource:
         MissingDataError: a folder is not there.
         DataError: the classes of both differ, or one has no image.
     """
-    root = training_folder(folder)
-    tests = [folder / name for name in ("val", *TEST_FOLDERS) if (folder / name).is_dir()]
-    if not tests or (root == folder and not only_test):
-        raise MissingDataError(
-            f"a folder of large images must have train/<class>/* and val/<class>/* (or test), "
-            f"but {folder} has not; a small folder without them is `--dataset folder`"
-        )
-    test = list_images(tests[0])
+    root, beside, classes = large_folders(folder, only_test=only_test)
+    test = list_images(beside, classes)
     train, reading = test, test.reading
     if not only_test:
-        train = list_images(root)
-        _check_same_classes(tests[0], test.classes, root, train.classes)
-        reading = train.reading | test.reading | unused_beside(folder, [root, tests[0]])
+        train = list_images(root, classes)
+        reading = train.reading | test.reading | unused_beside(folder, [root, beside])
     return ImageSource("imagenet", train, test, folder.name, test.classes, reading)
 
 
@@ -269,10 +262,7 @@ def _cifar10(folder: Path, only_train: bool) -> ImageSource:
     try:
         parts = [CIFAR10(str(folder), train=part) for part in (True, False)[: 2 - only_train]]
     except RuntimeError as error:
-        raise MissingDataError(
-            f"{folder} must hold cifar-10-batches-py, complete as torchvision downloads it, but "
-            f"does not; torchvision.datasets.CIFAR10({str(folder)!r}, download=True) gets it"
-        ) from error
+        raise missing_cifar10(folder) from error
     arrays = [
         ImageArray(
             torch.from_numpy(np.ascontiguousarray(part.data.transpose(0, 3, 1, 2))),
@@ -322,11 +312,7 @@ def _array_pair(folder: Path, part: str) -> ImageArray:
 
 def _array(path: Path) -> NDArray[Any]:
     """The array in a file, checked against the file's size before memory is taken for it."""
-    if not path.is_file():
-        raise MissingDataError(
-            f"a folder of arrays must hold x_train.npy, y_train.npy, x_test.npy and y_test.npy, "
-            f"but {path} {'is no file' if path.exists() else 'does not exist'}"
-        )
+    check_array(path)
     try:
         return np.array(np.lib.format.open_memmap(path, mode="r"))
     except Exception as error:  # a header is parsed as Python, and fails in many ways
@@ -335,13 +321,8 @@ def _array(path: Path) -> NDArray[Any]:
 
 
 def _image_folder(folder: Path, image_size: int | None) -> ImageSource:
-    root = training_folder(folder)
-    classes = tuple(class_names(root))
-    lists = [list_images(root, classes)]
-    tests = [folder / name for name in TEST_FOLDERS if (folder / name).is_dir()]
-    if root != folder and tests:
-        _check_same_classes(tests[0], class_names(tests[0]), root, classes)
-        lists.append(list_images(tests[0], classes))
+    root, beside, classes = small_folders(folder)
+    lists = [list_images(part, classes) for part in (root, beside) if part is not None]
     if image_size is not None:
         check_memory(sum(len(listed.names) for listed in lists), image_size, image_size)
     arrays, reading = [], NOTHING_NOTED
@@ -350,20 +331,10 @@ def _image_folder(folder: Path, image_size: int | None) -> ImageSource:
         arrays.append(ImageArray(x, y))
         reading |= notes
     if root != folder:
-        reading |= unused_beside(folder, [root, *tests[:1]])
+        reading |= unused_beside(folder, [root, *([] if beside is None else [beside])])
     if len({array.x.shape[1:] for array in arrays}) > 1:
         raise DataError(
-            f"images of {tests[0]} and {root} differ in size; give an image size to reduce them to"
+            f"images of {beside} and {root} differ in size; give an image size to reduce them to"
         )
     train, test = arrays[0], arrays[1] if len(arrays) == 2 else None
     return ImageSource("folder", train, test, class_names=classes, reading=reading)
-
-
-def _check_same_classes(
-    test: Path, found: tuple[str, ...] | list[str], train: Path, classes: tuple[str, ...]
-) -> None:
-    if tuple(found) != classes:
-        raise DataError(
-            f"{test} must have the classes of {train}, but they differ in "
-            f"{sorted(set(found) ^ set(classes))[:5]}"
-        )

@@ -9,7 +9,7 @@ from pathlib import Path
 
 from gnas.config import check_seed
 from gnas.data.files import atomic_write, sha256_of
-from gnas.data.images.folders import ImageList, list_images, training_folder
+from gnas.data.images.listing import ImageList, list_images, training_folder
 from gnas.data.images.splits import draw_share
 from gnas.errors import ConfigError, DataError, MissingDataError
 
