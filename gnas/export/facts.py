@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import json
+from dataclasses import replace
+from typing import Any
 
 import gnas
 from gnas.models import NetworkMetadata
@@ -43,6 +45,18 @@ def metadata(facts: NetworkMetadata, *, dynamic_size: bool = False) -> dict[str,
         "std": json.dumps(facts.std),
         "axes": json.dumps({str(k): name for k, name in axes(dynamic_size).items()}),
     }
+
+
+def for_prediction(facts: NetworkMetadata) -> NetworkMetadata:
+    """The metadata of the same network without the auxiliary head that only training uses.
+
+    Args:
+        facts: Metadata of a network.
+    """
+    config: Any = facts.config
+    if not getattr(config, "auxiliary", False):
+        return facts
+    return replace(facts, config=replace(config, auxiliary=False))
 
 
 def axes(dynamic_size: bool) -> dict[int, str]:

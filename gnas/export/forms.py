@@ -2,18 +2,17 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass, replace
+from dataclasses import dataclass
 from pathlib import Path
-from typing import Any
 
 from safetensors.torch import save
 from torch import nn
 
 from gnas.data.files import atomic_write
-from gnas.export.facts import metadata
+from gnas.export.facts import for_prediction, metadata
 from gnas.export.names import Form, check_out
 from gnas.export.programs import export_onnx, export_pt2
-from gnas.export.source import python_source
+from gnas.export.source import check_source, python_source
 from gnas.models import (
     NetworkMetadata,
     check_network,
@@ -75,9 +74,9 @@ def export(
     Args:
         network: The network of ``facts``.
         facts: Metadata of the network: its construction and inputs.
-        form: "onnx" and "pt2" are programs that are checked before they are kept; "python" is a
-            readable file with, if wanted, its weights as ``.safetensors`` beside it;
-            "safetensors" a folder of ``config.json`` and ``model.safetensors``.
+        form: "onnx" and "pt2" are programs; "python" is a readable file with, if wanted, its
+            weights as ``.safetensors`` beside it; these three are run before they are kept.
+            "safetensors" is a folder of ``config.json`` and ``model.safetensors``.
         out: The file or folder to write.
         weights: Whether the weights are worth keeping beside a "python" file.
         dynamic_size: Whether the programs "onnx" and "pt2" take images of any height and width;
@@ -88,8 +87,9 @@ def export(
 
     Raises:
         ConfigError: there is no such form, or ``out`` does not end as it must.
-        UnsupportedError: a package of the extra ``export`` is not installed.
-        DataError: the program does not agree with the network, or writing failed.
+        UnsupportedError: a package of the extra ``export`` is not installed, or the network cannot
+            be written in this form.
+        DataError: the program or file does not agree with the network, or writing failed.
 
     Example:
         >>> import tempfile
@@ -120,6 +120,7 @@ def export(
     elif form == "python":
         with atomic_write(out) as temporary:
             temporary.write_text(python_source(facts), encoding="utf-8")
+            check_source(temporary, network, facts.input_shape)
         if weights:
             beside = out.with_suffix(".safetensors")
             files = (out, beside)
@@ -144,9 +145,7 @@ def without_auxiliary(
     network: nn.Module, facts: NetworkMetadata
 ) -> tuple[nn.Module, NetworkMetadata]:
     """The network in evaluation mode, on the CPU, without what only training uses; its facts."""
-    config: Any = facts.config
-    if getattr(config, "auxiliary", False):
-        facts = replace(facts, config=replace(config, auxiliary=False))
+    facts = for_prediction(facts)
     bare = facts.space.network(facts.graph, facts.config)
     tensors = network.state_dict()
     bare.load_state_dict({name: tensors[name] for name in bare.state_dict()})

@@ -16,6 +16,7 @@ if TYPE_CHECKING:
     from gnas.spaces.nasgem.wiring import RandomWiring as RandomWiring
     from gnas.spaces.nasgem.wiring import nasgem_space as nasgem_space
     from gnas.spaces.networks import Networks as Networks
+    from gnas.spaces.networks import builds as builds
     from gnas.spaces.registry import READY_MADE as READY_MADE
     from gnas.spaces.registry import SPACES as SPACES
     from gnas.spaces.registry import in_notation as in_notation
@@ -43,6 +44,7 @@ _HOME = {
     "Space": "gnas.spaces.base",
     "TopoNAS": "gnas.spaces.toponas",
     "Vocabulary": "gnas.spaces.vocabulary",
+    "builds": "gnas.spaces.networks",
     "in_notation": "gnas.spaces.registry",
     "load_space": "gnas.spaces.registry",
     "notations": "gnas.spaces.registry",
@@ -66,6 +68,7 @@ __all__ = [
     "Space",
     "TopoNAS",
     "Vocabulary",
+    "builds",
     "in_notation",
     "load_space",
     "nasgem_space",

@@ -5,14 +5,17 @@ from __future__ import annotations
 import inspect
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field, fields, make_dataclass
-from functools import cache
-from typing import Any, Protocol
+from functools import cache, wraps
+from typing import Any, ParamSpec, Protocol, TypeVar
 
 from torch import nn
 from torch_geometric.data import Data
 
 from gnas.errors import ConfigError, GnasError
 from gnas.user_code import described
+
+Options = ParamSpec("Options")
+Module = TypeVar("Module", bound=nn.Module)
 
 
 class NetworkConfig(Protocol):
@@ -45,8 +48,12 @@ class Networks:
 
     config: type
     """The class of a `NetworkConfig`; its defaults are the paper's own network for CIFAR-10."""
-    build: Callable[[Data, Any], nn.Module]
-    """Builds a network from an architecture and a ``config``."""
+    network: Callable[..., nn.Module]
+    """The class of the networks, made from ``arguments``; without these, a function that builds a
+    network from an architecture and a ``config``."""
+    arguments: Callable[[Data, Any], Mapping[str, Any]] | None = None
+    """The keyword arguments of ``network`` for an architecture and a ``config``: plain data, so
+    that `gnas.export.python_source` can write them."""
     depth: str | None = None
     """The field of ``config`` that says how many cells there are, of a stage or altogether."""
     width: str | None = None
@@ -57,8 +64,36 @@ class Networks:
     """Fields of the networks of a table of one's own that differ from a ``small`` one's."""
     large: Mapping[str, Any] = field(default_factory=dict)
     """Fields that a network of large images takes where nothing else is asked for."""
-    source: Callable[[Data, Any], list[str]] | None = None
-    """The functions and classes of the network in plain Python (`gnas.export`), if it has such."""
+
+    def build(self, graph: Data, config: Any) -> nn.Module:
+        """The network of an architecture.
+
+        Args:
+            graph: An architecture of the space.
+            config: Its size and form, of the class ``config``.
+
+        Raises:
+            GraphError: ``graph`` is of another space.
+            ConfigError: the code of a user's space fails, or makes no network.
+        """
+        try:
+            if self.arguments is None:
+                network = self.network(graph, config)
+            else:
+                network = self.network(**self.arguments(graph, config))
+        except (GnasError, MemoryError, RuntimeError):
+            raise
+        except Exception as error:  # of a user's own code
+            raise ConfigError(
+                f"the space's `build` must return a network, but: {described(error)}"
+            ) from error
+        if not isinstance(network, nn.Module) or not any(True for _ in network.parameters()):
+            found = type(network).__name__
+            raise ConfigError(
+                "the space's `build` must return an nn.Module with parameters, but returned "
+                f"{found}{' without any' if isinstance(network, nn.Module) else ''}"
+            )
+        return network
 
     @property
     def defaults(self) -> dict[str, Any]:
@@ -93,7 +128,7 @@ class Networks:
         """The networks of a function ``build(graph, *, in_channels=3, num_classes=10, ...)``.
 
         The function's options, each with a default, become the fields of the config. Those called
-        ``layers`` and ``channels`` are depth and width.
+        ``layers`` and ``channels`` are depth and width. See also `builds`.
 
         Raises:
             ConfigError: an option has no default, or ``in_channels`` or ``num_classes`` is none;
@@ -101,30 +136,59 @@ class Networks:
         """
         config = _options(getattr(build, "__func__", build), bound=hasattr(build, "__func__"))
         names = {field.name for field in fields(config)}
+        made_from = getattr(build, "arguments", None)  # of `builds`
+        bound = (build.__self__,) if made_from and hasattr(build, "__self__") else ()
 
-        def built(graph: Data, options: Any) -> nn.Module:
-            try:
-                network = build(graph, **{name: getattr(options, name) for name in names})
-            except (GnasError, MemoryError, RuntimeError):
-                raise
-            except Exception as error:  # of a user's own code
-                raise ConfigError(
-                    f"the space's `build` must return a network, but: {described(error)}"
-                ) from error
-            if not isinstance(network, nn.Module) or not any(True for _ in network.parameters()):
-                found = type(network).__name__
-                raise ConfigError(
-                    "the space's `build` must return an nn.Module with parameters, but returned "
-                    f"{found}{' without any' if isinstance(network, nn.Module) else ''}"
-                )
-            return network
+        def of_options(function: Callable[..., Any]) -> Callable[[Data, Any], Any]:
+            @wraps(function)
+            def called(graph: Data, options: Any) -> Any:
+                return function(*bound, graph, **{name: getattr(options, name) for name in names})
 
+            return called
+
+        network: Callable[..., nn.Module] = getattr(build, "network", None) or of_options(build)
         return Networks(
             config,
-            built,
+            network,
+            of_options(made_from) if made_from else None,
             depth="layers" if "layers" in names else None,
             width="channels" if "channels" in names else None,
         )
+
+
+def builds(
+    network: Callable[..., Module],
+) -> Callable[[Callable[Options, Mapping[str, Any]]], Callable[Options, Module]]:
+    """Decorator of a function that returns keyword arguments: it then builds ``network`` of them.
+
+    A space whose ``build`` is such a function can be exported as Python, if the arguments are
+    plain data (numbers, texts, and tuples, lists and mappings of these).
+
+    Args:
+        network: The class of the networks.
+
+    Example:
+        >>> from torch import nn
+        >>> class Classifier(nn.Linear):
+        ...     pass
+        >>> @builds(Classifier)
+        ... def build(graph, *, in_channels=3, num_classes=10):
+        ...     return {"in_features": in_channels, "out_features": num_classes}
+        >>> build(None, num_classes=7)
+        Classifier(in_features=3, out_features=7, bias=True)
+        >>> build.arguments(None)
+        {'in_features': 3, 'out_features': 10}
+    """
+
+    def decorate(arguments: Callable[Options, Mapping[str, Any]]) -> Callable[Options, Module]:
+        @wraps(arguments)
+        def build(*args: Options.args, **kwargs: Options.kwargs) -> Module:
+            return network(**arguments(*args, **kwargs))
+
+        vars(build).update(network=network, arguments=arguments)
+        return build
+
+    return decorate
 
 
 @cache

@@ -11,6 +11,7 @@ import pytest
 import torch
 from safetensors.torch import load_file, save_file
 
+from gnas.errors import DataError
 from gnas.export import export, python_source
 from gnas.spaces import SPACES
 from tests.export.networks import CASES, drawn, odd, trained
@@ -87,22 +88,42 @@ def test_files_say_what_to_feed_their_networks(tmp_path: Path) -> None:
     assert done.returncode == 0, done.stdout + done.stderr
 
 
-def test_only_what_the_network_needs() -> None:
+def test_only_what_the_network_needs(tmp_path: Path) -> None:
     text = python_source(odd("no separable convolution"))
-    assert "separable" not in text
-    assert "auxiliary_head" not in text
+    (tmp_path / "net.py").write_text(text)
+    assert not re.search("separable|sep_conv|dil_conv|AuxiliaryHead|Example:|>>>", text)
     assert set(re.findall(r"^class (\w+)", text, re.MULTILINE)) == {
         "FactorizedReduce",
-        "NormalCell",
-        "ReductionCell",
-        "Network",
+        "DartsCell",
+        "DartsNetwork",
     }
+    table = runpy.run_path(str(tmp_path / "net.py"))["OPERATIONS"]
+    assert list(table) == ["max_pool_3x3", "avg_pool_3x3", "skip_connect"]
     assert set(re.findall(r"import (.+)", text)) == {
         "annotations",
+        "Callable, Sequence",
+        "PathLike",
+        "Literal",
         "torch",
-        "Tensor, nn",
         "load_file",
+        "Tensor, nn",
     }
+
+
+def test_a_file_is_run_before_it_is_written(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    facts = drawn("nasbench201", 0)
+    text = python_source(facts)
+    for wrong, message in (
+        (text.replace("maps[-1]", "maps[0]"), "must give the network's outputs, but gives others"),
+        (text.replace("channels=4", "channels=8"), "must run, but: RuntimeError: .*size mismatch"),
+    ):
+        assert wrong != text
+        monkeypatch.setattr("gnas.export.forms.python_source", lambda facts, wrong=wrong: wrong)
+        with pytest.raises(DataError, match=message):
+            export(trained(facts), facts, "python", tmp_path / "net.py")
+    assert not list(tmp_path.iterdir())
 
 
 @pytest.mark.parametrize("name", SPACES)

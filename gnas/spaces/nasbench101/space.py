@@ -118,17 +118,16 @@ class NASBench101(DagSpace):
     def networks(self) -> Networks:
         """The benchmark's networks."""
         from gnas.spaces.nasbench101.config import NASBench101NetworkConfig
-        from gnas.spaces.nasbench101.network import nasbench101_network
-        from gnas.spaces.nasbench101.source import nasbench101_blocks
+        from gnas.spaces.nasbench101.network import NASBench101Network, network_arguments
 
         return Networks(
             NASBench101NetworkConfig,
-            nasbench101_network,
+            NASBench101Network,
+            network_arguments,
             depth="cells_per_stack",
             width="stem_channels",
             small={"cells_per_stack": 1, "stem_channels": 8},
             tabulated={"stem_channels": 16},
-            source=nasbench101_blocks,
         )
 
     @classmethod

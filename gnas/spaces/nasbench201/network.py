@@ -2,6 +2,9 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
+from typing import Any
+
 import torch
 from torch import Tensor, nn
 from torch_geometric.data import Data
@@ -37,18 +40,30 @@ def nasbench201_network(
         >>> network(torch.zeros(2, 3, 16, 16)).shape
         torch.Size([2, 10])
     """
-    return NASBench201Network(cell_edges(graph), config or NASBench201NetworkConfig())
+    return NASBench201Network(**network_arguments(graph, config or NASBench201NetworkConfig()))
 
 
-def cell_edges(graph: Data) -> tuple[Edge, ...]:
-    """The edges of a cell, by target and then by source.
+def network_arguments(graph: Data, config: NASBench201NetworkConfig) -> dict[str, Any]:
+    """Arguments of a cell's `NASBench201Network`; its edges by target and then by source.
+
+    Args:
+        graph: A NAS-Bench-201 architecture.
+        config: Size.
 
     Raises:
         GraphError: ``graph`` is not a NAS-Bench-201 cell.
     """
     NASBench201().validate(graph)
-    adjacency, _ = to_adjacency(graph)
-    return tuple((i, j, CANDIDATES[int(adjacency[i, j])]) for i, j in EDGES if adjacency[i, j])
+    adjacency, _ = to_adjacency(graph)  # [n, n], operations
+    return {
+        "edges": tuple(
+            (i, j, CANDIDATES[int(adjacency[i, j])]) for i, j in EDGES if adjacency[i, j]
+        ),
+        "in_channels": config.in_channels,
+        "num_classes": config.num_classes,
+        "channels": config.channels,
+        "cells_per_stage": config.cells_per_stage,
+    }
 
 
 class NASBench201Network(nn.Module):
@@ -56,41 +71,49 @@ class NASBench201Network(nn.Module):
 
     Args:
         edges: Source, target and operation of the edges of a cell.
-        config: Size.
+        in_channels: Image channels.
+        num_classes: Width of the classifier.
+        channels: Channels of the first stage; each later stage doubles them.
+        cells_per_stage: Cells in each of the three stages.
 
     Source: Dong and Yang, NAS-Bench-201, ICLR 2020, figure 1 and section 2.1, and the published
     code. No difference is known.
 
     Example:
-        >>> from gnas.spaces import NASBench201
-        >>> edges = cell_edges(NASBench201().enumerate().data(9))
-        >>> config = NASBench201NetworkConfig(channels=4, cells_per_stage=1)
-        >>> network = NASBench201Network(edges, config)
+        >>> network = NASBench201Network(
+        ...     edges=((0, 1, "nor_conv_3x3"), (0, 3, "skip_connect"), (1, 3, "avg_pool_3x3")),
+        ...     in_channels=3, num_classes=10, channels=4, cells_per_stage=1,
+        ... )
         >>> network(torch.zeros(2, 3, 16, 16)).shape
         torch.Size([2, 10])
     """
 
-    def __init__(self, edges: tuple[Edge, ...], config: NASBench201NetworkConfig) -> None:
+    def __init__(
+        self,
+        *,
+        edges: tuple[Edge, ...],
+        in_channels: int,
+        num_classes: int,
+        channels: int,
+        cells_per_stage: int,
+    ) -> None:
         super().__init__()
-        self.config = config
-        width = config.channels
-        self.stem = nn.Sequential(*conv_norm(config.in_channels, width, 3))
+        width = channels
+        self.stem = nn.Sequential(*conv_norm(in_channels, width, 3))
         self.layers = nn.ModuleList()
         for stage in range(NUM_STAGES):
             if stage:
                 self.layers.append(ResidualReduction(width, 2 * width))
                 width *= 2
-            self.layers.extend(
-                NASBench201Cell(edges, width) for _ in range(config.cells_per_stage)
-            )
+            self.layers.extend(NASBench201Cell(edges, width) for _ in range(cells_per_stage))
         self.last = nn.Sequential(nn.BatchNorm2d(width), nn.ReLU())
-        self.classifier = nn.Linear(width, config.num_classes)
+        self.classifier = nn.Linear(width, num_classes)
 
     def forward(self, images: Tensor) -> Tensor:
         """[B, C, H, W] -> logits [B, num_classes]."""
-        x = self.stem(images)
+        x = self.stem(images)  # [B, channels, H, W]
         for layer in self.layers:
-            x = layer(x)
+            x = layer(x)  # [B, 4 * channels, H / 4, W / 4] in the end
         logits: Tensor = self.classifier(self.last(x).mean((2, 3)))
         return logits
 
@@ -109,11 +132,11 @@ class NASBench201Cell(nn.Module):
     def __init__(self, edges: tuple[Edge, ...], channels: int) -> None:
         super().__init__()
         self.edges = [(source, target) for source, target, _ in edges]
-        self.ops = nn.ModuleList(operation(op, channels) for _, _, op in edges)
+        self.ops = nn.ModuleList(OPERATIONS[op](channels) for _, _, op in edges)
 
     def forward(self, x: Tensor) -> Tensor:
         """[B, channels, H, W] -> the same shape."""
-        maps = [x, *[torch.zeros_like(x)] * (NUM_NODES - 1)]
+        maps = [x, *[torch.zeros_like(x)] * (NUM_NODES - 1)]  # [B, channels, H, W] each
         for (source, target), op in zip(self.edges, self.ops, strict=True):
             maps[target] = maps[target] + op(maps[source])
         return maps[-1]
@@ -147,10 +170,10 @@ class ResidualReduction(nn.Module):
         return out
 
 
-def operation(name: str, channels: int) -> nn.Module:
-    """The operation ``name`` of the benchmark, from ``channels`` to ``channels``."""
-    if name == "skip_connect":
-        return nn.Identity()
-    if name == "avg_pool_3x3":
-        return nn.AvgPool2d(3, 1, padding=1, count_include_pad=False)
-    return nn.Sequential(nn.ReLU(), *conv_norm(channels, channels, int(name[-1])))
+OPERATIONS: dict[str, Callable[[int], nn.Module]] = {
+    "skip_connect": lambda channels: nn.Identity(),
+    "nor_conv_1x1": lambda channels: nn.Sequential(nn.ReLU(), *conv_norm(channels, channels, 1)),
+    "nor_conv_3x3": lambda channels: nn.Sequential(nn.ReLU(), *conv_norm(channels, channels, 3)),
+    "avg_pool_3x3": lambda channels: nn.AvgPool2d(3, 1, padding=1, count_include_pad=False),
+}
+"""Makes each operation of the benchmark, from ``channels`` to ``channels``."""

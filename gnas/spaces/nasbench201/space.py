@@ -134,16 +134,15 @@ class NASBench201(EdgeOpSpace):
     def networks(self) -> Networks:
         """The benchmark's networks."""
         from gnas.spaces.nasbench201.config import NASBench201NetworkConfig
-        from gnas.spaces.nasbench201.network import nasbench201_network
-        from gnas.spaces.nasbench201.source import nasbench201_blocks
+        from gnas.spaces.nasbench201.network import NASBench201Network, network_arguments
 
         return Networks(
             NASBench201NetworkConfig,
-            nasbench201_network,
+            NASBench201Network,
+            network_arguments,
             depth="cells_per_stage",
             width="channels",
             small={"cells_per_stage": 1, "channels": 8},
-            source=nasbench201_blocks,
         )
 
     @property

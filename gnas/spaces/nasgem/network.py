@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from collections.abc import Callable
+from dataclasses import asdict, dataclass
+from typing import Any, Literal
 
 import torch
 from torch import Tensor, nn
@@ -42,7 +44,20 @@ def nasgem_network(graph: Data, config: NasgemNetworkConfig | None = None) -> Na
         >>> nasgem_network(cell)(torch.zeros(2, 3, 16, 16)).shape
         torch.Size([2, 10])
     """
-    return NasgemNetwork(wiring(graph), config or NasgemNetworkConfig())
+    return NasgemNetwork(**network_arguments(graph, config or NasgemNetworkConfig()))
+
+
+def network_arguments(graph: Data, config: NasgemNetworkConfig) -> dict[str, Any]:
+    """Arguments of a cell's `NasgemNetwork`.
+
+    Args:
+        graph: A NASGEM architecture.
+        config: Size and form.
+
+    Raises:
+        GraphError: ``graph`` is not a NASGEM cell.
+    """
+    return asdict(wiring(graph)) | asdict(config)
 
 
 def wiring(graph: Data) -> Wiring:
@@ -70,44 +85,62 @@ class NasgemNetwork(nn.Module):
     cell's input; the classifier reads the average of the last cell's output directly.
 
     Args:
-        cell: Computation of a cell.
-        config: Size and form.
+        ops: Operation of every node of a cell.
+        inputs: The nodes that every node joins; none for node 0, which reads the cell's input.
+        outputs: The nodes that the cell's output joins.
+        in_channels: Image channels.
+        num_classes: Width of the classifier.
+        channels: Channels of the nodes of the first stage; each further stage doubles them.
+        num_stages: Stages; each but the first halves height and width.
+        cells_per_stage: Cells in each stage.
+        stem: A 3x3 convolution of stride 1 ("cifar") or 2 ("imagenet").
 
     Source: Cheng et al., NASGEM, AAAI 2021, sections 3.3 and 4.
 
     Example:
-        >>> from gnas.spaces import NASGEM
-        >>> cell = wiring(NASGEM().from_str("conv_1x1|0"))
-        >>> network = NasgemNetwork(cell, NasgemNetworkConfig(channels=8, num_classes=100))
+        >>> network = NasgemNetwork(
+        ...     ops=("conv_1x1", "dw_sep_conv_3x3"), inputs=((), (0,)), outputs=(1,),
+        ...     in_channels=3, num_classes=100, channels=8, num_stages=2, cells_per_stage=1,
+        ...     stem="cifar",
+        ... )
         >>> network(torch.zeros(2, 3, 16, 16)).shape
         torch.Size([2, 100])
     """
 
-    def __init__(self, cell: Wiring, config: NasgemNetworkConfig) -> None:
+    def __init__(
+        self,
+        *,
+        ops: tuple[str, ...],
+        inputs: tuple[tuple[int, ...], ...],
+        outputs: tuple[int, ...],
+        in_channels: int,
+        num_classes: int,
+        channels: int,
+        num_stages: int,
+        cells_per_stage: int,
+        stem: Literal["cifar", "imagenet"],
+    ) -> None:
         super().__init__()
-        self.config = config
-        imagenet = config.stem == "imagenet"
-        width = config.channels
-        stem = conv_norm(config.in_channels, width, 3, stride=2 if imagenet else 1)
-        self.stem = nn.Sequential(*stem, nn.ReLU())
+        width = last = channels
+        first = conv_norm(in_channels, width, 3, stride=2 if stem == "imagenet" else 1)
+        self.stem = nn.Sequential(*first, nn.ReLU())
         self.layers = nn.ModuleList()
-        last = width
-        for stage in range(config.num_stages):
+        for stage in range(num_stages):
             if stage:
                 width *= 2
-            if stage or imagenet:
-                self.layers.append(operation("dw_sep_conv_3x3", last, width, stride=2))
+            if stage or stem == "imagenet":
+                self.layers.append(separable_conv(last, width, stride=2))
                 last = width
-            for _ in range(config.cells_per_stage):
-                self.layers.append(NasgemCell(cell, last, width))
-                last = len(cell.outputs) * width
-        self.classifier = nn.Linear(last, config.num_classes)
+            for _ in range(cells_per_stage):
+                self.layers.append(NasgemCell(ops, inputs, outputs, last, width))
+                last = len(outputs) * width
+        self.classifier = nn.Linear(last, num_classes)
 
     def forward(self, images: Tensor) -> Tensor:
         """[B, C, H, W] -> logits [B, num_classes]."""
-        x = self.stem(images)
+        x = self.stem(images)  # [B, channels, H, W], or half the size
         for layer in self.layers:
-            x = layer(x)
+            x = layer(x)  # [B, width or len(outputs) * width, h, w]
         logits: Tensor = self.classifier(x.mean((2, 3)))
         return logits
 
@@ -116,44 +149,54 @@ class NasgemCell(nn.Module):
     """One cell: every node joins its inputs and computes its operation.
 
     Args:
-        cell: Operations and wiring.
+        ops: Operation of every node.
+        inputs: The nodes that every node joins; none for node 0, which reads the cell's input.
+        outputs: The nodes that the cell's output joins.
         in_channels: Channels of the input.
         channels: Channels of every node.
     """
 
-    def __init__(self, cell: Wiring, in_channels: int, channels: int) -> None:
+    def __init__(
+        self,
+        ops: tuple[str, ...],
+        inputs: tuple[tuple[int, ...], ...],
+        outputs: tuple[int, ...],
+        in_channels: int,
+        channels: int,
+    ) -> None:
         super().__init__()
-        self.inputs, self.outputs = cell.inputs, cell.outputs
+        self.inputs, self.outputs = inputs, outputs
         self.nodes = nn.ModuleList(
-            operation(op, len(inputs) * channels or in_channels, channels)
-            for op, inputs in zip(cell.ops, cell.inputs, strict=True)
+            OPERATIONS[op](len(read) * channels or in_channels, channels)
+            for op, read in zip(ops, inputs, strict=True)
         )
 
     def forward(self, x: Tensor) -> Tensor:
         """[B, in_channels, H, W] -> [B, len(outputs) * channels, H, W]."""
-        maps: list[Tensor] = []
+        maps: list[Tensor] = []  # [B, channels, H, W] each
         for inputs, node in zip(self.inputs, self.nodes, strict=True):
             maps.append(node(torch.cat([maps[k] for k in inputs], dim=1) if inputs else x))
         return torch.cat([maps[k] for k in self.outputs], dim=1)
 
 
-def operation(name: str, in_channels: int, out_channels: int, stride: int = 1) -> nn.Sequential:
-    """Convolution, batch norm, ReLU; a separable one is depthwise, then pointwise."""
-    layers: list[nn.Module] = []
-    if name == "dw_sep_conv_3x3":
-        layers.append(
-            nn.Conv2d(
-                in_channels,
-                in_channels,
-                3,
-                stride,
-                padding=1,
-                groups=in_channels,
-                bias=False,
-            )
-        )
-        stride = 1
-    return nn.Sequential(*layers, *conv_norm(in_channels, out_channels, 1, stride), nn.ReLU())
+def conv(in_channels: int, out_channels: int) -> nn.Sequential:
+    """1x1 convolution, batch norm, ReLU."""
+    return nn.Sequential(*conv_norm(in_channels, out_channels, 1), nn.ReLU())
+
+
+def separable_conv(in_channels: int, out_channels: int, stride: int = 1) -> nn.Sequential:
+    """3x3 depthwise convolution, then `conv`."""
+    depthwise = nn.Conv2d(
+        in_channels, in_channels, 3, stride, padding=1, groups=in_channels, bias=False
+    )
+    return nn.Sequential(depthwise, *conv_norm(in_channels, out_channels, 1), nn.ReLU())
+
+
+OPERATIONS: dict[str, Callable[[int, int], nn.Module]] = {
+    "conv_1x1": lambda in_channels, out_channels: conv(in_channels, out_channels),
+    "dw_sep_conv_3x3": lambda in_channels, out_channels: separable_conv(in_channels, out_channels),
+}
+"""Makes each operation, from ``in_channels`` to ``out_channels``."""
 
 
 def nasgem_imagenet(channels: int = 24, num_classes: int = 1000) -> NasgemNetworkConfig:

@@ -87,17 +87,16 @@ class NASGEM(Space):
     def networks(self) -> Networks:
         """GEMNet-like networks."""
         from gnas.spaces.nasgem.config import NasgemNetworkConfig
-        from gnas.spaces.nasgem.network import nasgem_imagenet, nasgem_network
-        from gnas.spaces.nasgem.source import nasgem_blocks
+        from gnas.spaces.nasgem.network import NasgemNetwork, nasgem_imagenet, network_arguments
 
         return Networks(
             NasgemNetworkConfig,
-            nasgem_network,
+            NasgemNetwork,
+            network_arguments,
             depth="cells_per_stage",
             width="channels",
             small={"cells_per_stage": 1, "channels": 8},
             large=vars(nasgem_imagenet()),
-            source=nasgem_blocks,
         )
 
     def count_macs(

@@ -2,39 +2,13 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from typing import Literal
 
 import torch
 from torch import Tensor, nn
 
-from gnas.errors import GraphError
 from gnas.spaces.convolutions import Norm, conv_norm
-from gnas.spaces.toponas.cells import PRIMITIVES
-
-
-def primitive(name: str, channels: int, stride: int) -> nn.Module:
-    """The operation ``name`` from ``channels`` to ``channels``, in a derived network.
-
-    Pools have no batch norm (the supernet's have one); a skip connection with stride 2 is a
-    `FactorizedReduce`.
-
-    Raises:
-        GraphError: there is no such operation.
-
-    Source: Liu et al., DARTS, ICLR 2019, section 3.1.1 and the published code.
-    """
-    if name not in PRIMITIVES:
-        raise GraphError(f"unknown operation {name!r}; must be one of {PRIMITIVES}")
-    if name == "max_pool_3x3":
-        return nn.MaxPool2d(3, stride, padding=1)
-    if name == "avg_pool_3x3":
-        return nn.AvgPool2d(3, stride, padding=1, count_include_pad=False)
-    if name == "skip_connect":
-        return nn.Identity() if stride == 1 else FactorizedReduce(channels, channels)
-    kernel = int(name[-1])
-    if name.startswith("dil_conv"):
-        return nn.Sequential(*separable(channels, kernel, stride, dilation=2))
-    return nn.Sequential(*separable(channels, kernel, stride), *separable(channels, kernel, 1))
 
 
 def separable(channels: int, kernel: int, stride: int, dilation: int = 1) -> list[nn.Module]:
@@ -98,7 +72,7 @@ def reduction_cells(num_cells: int) -> set[int]:
     return {num_cells // 3, 2 * num_cells // 3}
 
 
-def stem(
+def build_stem(
     kind: Literal["cifar", "imagenet"],
     in_channels: int,
     channels: int,
@@ -132,3 +106,38 @@ def drop_path(x: Tensor, prob: Tensor) -> Tensor:
     keep = 1 - prob
     mask = torch.rand(len(x), 1, 1, 1, device=x.device) < keep
     return x * (mask / keep).to(x.dtype)
+
+
+def sep_conv(channels: int, kernel: int, stride: int) -> nn.Sequential:
+    """Two separable convolutions, the first with ``stride``."""
+    return nn.Sequential(*separable(channels, kernel, stride), *separable(channels, kernel, 1))
+
+
+def dil_conv(channels: int, kernel: int, stride: int) -> nn.Sequential:
+    """A separable convolution with dilation 2."""
+    return nn.Sequential(*separable(channels, kernel, stride, dilation=2))
+
+
+def skip(channels: int, stride: int) -> nn.Module:
+    """The input itself, or at stride 2 a `FactorizedReduce` of it."""
+    return nn.Identity() if stride == 1 else FactorizedReduce(channels, channels)
+
+
+def average_pool(stride: int) -> nn.AvgPool2d:
+    """Mean of the pixels of a 3x3 window that lie inside."""
+    return nn.AvgPool2d(3, stride, padding=1, count_include_pad=False)
+
+
+OPERATIONS: dict[str, Callable[[int, int], nn.Module]] = {
+    "max_pool_3x3": lambda channels, stride: nn.MaxPool2d(3, stride, padding=1),
+    "avg_pool_3x3": lambda channels, stride: average_pool(stride),
+    "skip_connect": lambda channels, stride: skip(channels, stride),
+    "sep_conv_3x3": lambda channels, stride: sep_conv(channels, 3, stride),
+    "sep_conv_5x5": lambda channels, stride: sep_conv(channels, 5, stride),
+    "dil_conv_3x3": lambda channels, stride: dil_conv(channels, 3, stride),
+    "dil_conv_5x5": lambda channels, stride: dil_conv(channels, 5, stride),
+}
+"""Makes each operation of a derived network, from ``channels`` to ``channels``, with a stride.
+
+Pools have no batch norm (the supernet's have one). Source: Liu et al., DARTS, ICLR 2019, section
+3.1.1 and the published code."""

@@ -121,16 +121,15 @@ class TopoNAS(Space):
     def networks(self) -> Networks:
         """DARTS' networks."""
         from gnas.spaces.toponas.config import DartsNetworkConfig
-        from gnas.spaces.toponas.network import darts_network
-        from gnas.spaces.toponas.source import darts_blocks
+        from gnas.spaces.toponas.network import DartsNetwork, network_arguments
 
         return Networks(
             DartsNetworkConfig,
-            darts_network,
+            DartsNetwork,
+            network_arguments,
             depth="num_cells",
             width="channels",
             small={"num_cells": 3, "channels": 8},
-            source=darts_blocks,
         )
 
     @property

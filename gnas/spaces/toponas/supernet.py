@@ -11,7 +11,7 @@ from torch.utils.checkpoint import checkpoint
 from gnas.fused import kernels_for
 from gnas.spaces.supernets import MixedWeights, SupernetConfig
 from gnas.spaces.toponas.cells import PRIMITIVES
-from gnas.spaces.toponas.primitives import reduction_cells, stem
+from gnas.spaces.toponas.primitives import build_stem, reduction_cells
 from gnas.spaces.toponas.supercell import SuperCell
 from gnas.topology import candidate_edges
 
@@ -35,7 +35,7 @@ class Supernet(nn.Module):
         super().__init__()
         self.config = config
         self.kernels = config.kernels
-        self.stem, last = stem(
+        self.stem, last = build_stem(
             config.stem, config.in_channels, config.channels, config.stem_multiplier, _norm
         )
         before = last
