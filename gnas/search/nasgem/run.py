@@ -88,6 +88,8 @@ def run_nasgem(
     def look(searcher: NasgemSearch) -> None:
         if not surfaces:
             surfaces.update(_surfaces(plan, space, searcher))
+            if figures is not None:
+                import gnas.figure  # noqa: F401  # takes half a second, and trainings still run
 
     searcher = NasgemSearch(
         evaluator.reachable(space),

@@ -11,15 +11,15 @@ from torch import nn
 
 from gnas.data.images.loading import Batch
 from gnas.data.images.parts import SearchLoaders
-from gnas.errors import ConfigError, DataError
 from gnas.search.toponas.arch import ArchParameters, derived_codes
 from gnas.search.toponas.bilevel import BilevelOptimizer
+from gnas.search.toponas.checks import Batches, check_batches, check_search, memory_advice
 from gnas.search.toponas.config import ToponasConfig
 from gnas.search.toponas.hessian import alpha_eigenvalue
 from gnas.search.toponas.result import SupernetSearchResult, search_result
 from gnas.search.toponas.state import SearchRecord, SearchState
 from gnas.search.toponas.stopping import collapse_warning, collapses, early_end
-from gnas.search.toponas.where import search_space, supernets_of
+from gnas.search.toponas.where import supernets_of
 from gnas.spaces.base import Space
 from gnas.spaces.supernets import SupernetConfig
 from gnas.training.distributed import SINGLE_PROCESS, DistributedContext
@@ -27,11 +27,6 @@ from gnas.training.loop import run_epochs, seeded
 from gnas.training.recording import Progress
 
 logger = logging.getLogger(__name__)
-
-Batches = tuple[Batch, Batch, Batch | None]
-"""A batch of w, one of alpha, and one of beta where it has its own."""
-MIN_SIZE = 32
-"""Smallest images that the ImageNet stem and the reductions leave something of."""
 
 
 def search_toponas(
@@ -89,13 +84,13 @@ def search_toponas(
         >>> found.epoch, found.history["alpha.cell"].shape  # before and after the only epoch
         (1, torch.Size([2, 6, 4]))
     """
-    _check(space, loaders, config)
-    with seeded(config.seed, device, _advice(config)):
+    check_search(space, loaders, config)
+    with seeded(config.seed, device, memory_advice(config)):
         bilevel = _bilevel(loaders, config, device, context, build)
         state = SearchState(bilevel)
 
         def step(batches: Batches, epoch: int) -> None:
-            _check_batches(batches, loaders)
+            check_batches(batches, loaders)
             state.add(bilevel.step(*batches, lr=config.lr_at(epoch), epoch=epoch))
 
         run_epochs(
@@ -172,41 +167,3 @@ def _end_epoch(space: Space, state: SearchState, epoch: int, batch: Batch) -> No
     state.stopped, state.chosen = early_end(config, state.epochs, main)
     if state.stopped is not None:
         logger.warning("stopped early: %s", state.stopped)
-
-
-def _check(space: Space, loaders: SearchLoaders, config: ToponasConfig) -> None:
-    wanted = search_space(config)
-    if space != wanted:
-        raise ConfigError(f"the space must be {wanted!r} as in the config, but got {space!r}")
-    smallest = MIN_SIZE if config.stem == "imagenet" else supernets_of(config).smallest
-    needs_beta = config.learns_topology and config.update == "alternating"
-    if needs_beta != (loaders.beta is not None):
-        raise ConfigError(
-            f"beta must have batches of its own exactly if a topology is learned by alternating "
-            f"updates, but got topology={config.topology!r}, update={config.update!r} and "
-            f"{'no ' if loaders.beta is None else ''}loader of beta"
-        )
-    if loaders.image_size < smallest:
-        raise ConfigError(
-            f"images must be at least {smallest} pixels high and wide for the "
-            f"{config.stem} stem, but are {loaders.image_size}"
-        )
-
-
-def _check_batches(batches: Batches, loaders: SearchLoaders) -> None:
-    size = loaders.image_size
-    for x, y in (batch for batch in batches if batch is not None):
-        if x.shape[1:] != (loaders.in_channels, size, size) or y.shape != x.shape[:1]:
-            raise DataError(
-                f"batches must hold images [B, {loaders.in_channels}, {size}, {size}] and labels "
-                f"[B], but got {list(x.shape)} and {list(y.shape)}"
-            )
-
-
-def _advice(config: ToponasConfig) -> str:
-    """Advice for where the memory does not suffice."""
-    return (
-        f"raise accumulate (now {config.accumulate}: pieces that a batch of "
-        f"{config.batch_size} is taken in), set recompute (now {config.recompute}), or lower "
-        f"batch_size, channels (now {config.channels}) or the image size"
-    )
