@@ -33,6 +33,8 @@ NOTICE = (logging.INFO + logging.WARNING) // 2
 """Level of log records that commands print without ``--verbose``."""
 
 
+NETWORK_FORMAT = "gnas-network"
+"""The format that the ``config.json`` of saved weights names."""
 RunKind = Literal["search", "nasgem search", "supernet", "selection", "retrain", "other"]
 
 
@@ -254,13 +256,27 @@ def open_run_config(folder: Path, command: str | None = None) -> Iterator[dict[s
     if not path.exists():
         raise MissingDataError(f"a run's folder must have a config.json, but {folder} has none")
     record = read_json(path, what)
+    if isinstance(record, dict) and record.get("format") == NETWORK_FORMAT:
+        raise ConfigError(f"{folder} must be a run's folder, but has the weights of a network")
     with as_data_error(path, what):
         config = record["config"]
         found = config.get("command")
-    if command is not None and isinstance(found, str) and found != command:
-        raise ConfigError(f"{folder} must be a run of gnas {command}, but is one of gnas {found}")
+    if command is not None and found != command:
+        raise wrong_command(folder, command, found)
     with as_data_error(path, what):
         yield config
+
+
+def wrong_command(folder: Path, wanted: str, found: object) -> ConfigError:
+    """The error that a run is not of the wanted command.
+
+    Args:
+        folder: Folder of the run.
+        wanted: The command, without "gnas".
+        found: That of the run, as its config names it; experiments name none.
+    """
+    what = f"of gnas {found}" if isinstance(found, str) else "of an experiment (gnas bench)"
+    return ConfigError(f"{folder} must be a run of gnas {wanted}, but is one {what}")
 
 
 def kind_of_run(folder: Path) -> RunKind:

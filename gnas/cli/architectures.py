@@ -150,7 +150,7 @@ def _read(what: str) -> tuple[str, Any]:
     import json
 
     from gnas.data.files import read_text
-    from gnas.errors import MissingDataError
+    from gnas.errors import DataError, MissingDataError
 
     if is_text(what):
         return what, None
@@ -171,4 +171,8 @@ def _read(what: str) -> tuple[str, Any]:
             return record["architecture"], record.get("space")
         if isinstance(record.get("genotype"), dict):
             return json.dumps(record["genotype"]), None
+        if isinstance(record.get("command"), str):
+            raise DataError(
+                f"{path} must hold an architecture, but is a result of gnas {record['command']}"
+            )
     return text, None

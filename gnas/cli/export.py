@@ -106,14 +106,21 @@ def _check_size(size: Mapping[str, Any], space: str | None) -> None:
 
 
 def _weights(what: str) -> Path | None:
-    """Path of the weights named by the argument (a folder, training or file), else None."""
+    """Path of the weights named by the argument (a folder, training or file), else None.
+
+    Trainings always are: they are not exported without their weights.
+    """
     from gnas.models.saved import is_weights
     from gnas.retrain.evaluate import weights_folder
+    from gnas.runs import kind_of_run
 
     if is_text(what):
         return None
     path = weights_folder(Path(what))
-    return path if is_weights(path) else None
+    if is_weights(path):
+        return path
+    is_run = path.is_dir() and (path / "config.json").exists()
+    return path if is_run and kind_of_run(path) == "retrain" else None
 
 
 def _loaded(

@@ -12,7 +12,7 @@ from gnas.cli.architectures import Notation, SpaceOption, is_text, read_architec
 from gnas.cli.checks import check_architecture, check_folder
 from gnas.cli.output import console
 from gnas.data.files import FORMAT_ERRORS
-from gnas.errors import DataError, GnasError
+from gnas.errors import ConfigError, DataError, GnasError
 
 if TYPE_CHECKING:
     from matplotlib.figure import Figure
@@ -85,6 +85,12 @@ def _drawn_run(folder: Path, space: str | None) -> tuple[Mapping[str, Figure], s
         return figures, found.architecture, folder / "figures"
     if kind == "retrain":
         return _drawn_trainings(folder)
+    if kind == "other":
+        raise ConfigError(
+            f"gnas show draws architectures, searches and trainings, but {folder} is of an "
+            f"experiment, whose pictures are in {folder / 'figures'}; `gnas report` makes a page "
+            "of it"
+        )
     from gnas.search.toponas.selection import chosen_search
     from gnas.search.toponas.trace import read_trace
     from gnas.viz import search_figures

@@ -16,11 +16,10 @@ from torch_geometric.data import Data
 
 from gnas.data.files import FORMAT_ERRORS, atomic_write, check_regular, read_json
 from gnas.errors import ConfigError, DataError, GnasError, MissingDataError
-from gnas.runs import to_json, to_jsonable
+from gnas.runs import NETWORK_FORMAT, kind_of_run, to_json, to_jsonable
 from gnas.spaces import Space, space_of_record, space_record
 from gnas.spaces.networks import NetworkConfig
 
-FORMAT = "gnas-network"
 CONFIG, WEIGHTS = "config.json", "model.safetensors"
 _PICKLE_SUFFIXES = (".pt", ".pth", ".pkl", ".pickle", ".ckpt", ".bin", ".tar", ".th")
 MAX_CELLS = 1000
@@ -127,7 +126,7 @@ def save_network(folder: str | Path, network: nn.Module, facts: NetworkMetadata)
         raise ConfigError(f"the network to save must be the one of its facts, but {problem}")
     _check_not_foreign(folder / CONFIG)
     record = {
-        "format": FORMAT,
+        "format": NETWORK_FORMAT,
         "space": space_record(facts.space),
         "architecture": facts.architecture,
         "network": to_jsonable(facts.config),
@@ -155,7 +154,7 @@ def _check_not_foreign(path: Path) -> None:
         found = read_json(path, "metadata of a network")["format"]
     except (DataError, *FORMAT_ERRORS):
         found = None
-    if found != FORMAT:
+    if found != NETWORK_FORMAT:
         raise ConfigError(
             f"the files of a network need a folder of their own, but {path.parent} has a "
             "config.json of something else, perhaps of a run; choose another"
@@ -218,7 +217,7 @@ def is_weights(path: Path) -> bool:
 
 def _describes_network(path: Path) -> bool:
     try:
-        return path.is_file() and f'"{FORMAT}"' in path.read_text(encoding="utf-8")
+        return path.is_file() and f'"{NETWORK_FORMAT}"' in path.read_text(encoding="utf-8")
     except (OSError, ValueError):
         return False
 
@@ -260,8 +259,8 @@ def read_metadata(folder: str | Path, space: Space | None = None) -> NetworkMeta
         ) from error
     except (OSError, ValueError, RecursionError) as error:
         raise DataError(f"{path} must be a JSON file, but it cannot be read as one") from error
-    if not isinstance(record, dict) or record.get("format") != FORMAT:
-        raise DataError(f'{path} must describe a network ("format": "{FORMAT}")')
+    if not isinstance(record, dict) or record.get("format") != NETWORK_FORMAT:
+        raise DataError(f'{path} must describe a network ("format": "{NETWORK_FORMAT}")')
     try:
         return _facts(record, space)
     except (*FORMAT_ERRORS, GnasError) as error:
@@ -364,11 +363,9 @@ def _refuse_pickles(path: Path, weights: Path) -> None:
     if path.is_dir() and not weights.exists():
         pickles = [file for file in sorted(path.iterdir()) if file.suffix in _PICKLE_SUFFIXES]
     if not weights.exists() and not pickles:
-        searched = (path / "result.json").exists()
-        advice = f"; a search's result is trained by gnas retrain {path}" if searched else ""
         raise MissingDataError(
             f"weights must be a folder with {WEIGHTS} and {CONFIG}, but there is no {weights}"
-            + advice
+            + _other_weights(path)
         )
     if not pickles and weights.is_file():
         with weights.open("rb") as file:
@@ -382,6 +379,20 @@ def _refuse_pickles(path: Path, weights: Path) -> None:
         )
     if pickles:
         raise MissingDataError(f"weights must be a {WEIGHTS} file, but there is no {pickles[0]}")
+    if not path.is_dir() and not is_weights(weights):
+        raise DataError(f"weights must be a folder or a .safetensors file, but got {weights}")
+
+
+def _other_weights(folder: Path) -> str:
+    """Which folders have weights, or would have, where that of a run has none; for messages."""
+    places = [place for way in ("*", "*/*") for place in folder.glob(f"{way}/weights/{WEIGHTS}")]
+    if places:
+        return f"; its trainings have their own{_some(sorted(str(p.parents[1]) for p in places))}"
+    try:
+        is_search = kind_of_run(folder) not in ("retrain", "other")
+    except GnasError:
+        return ""
+    return f"; a search's result is trained by gnas retrain {folder}" if is_search else ""
 
 
 def _read_tensors(path: Path) -> dict[str, Tensor]:

@@ -83,7 +83,7 @@ def run_source(folder: Path) -> RunSource | None:
     try:
         images = config["images"]
         dataset = DATASETS.get(images["dataset"], images["dataset"])
-        data = record.get("data") or {}
+        data = record.get("data") or _data_of_final(folder)
         size = data["image_size"] if data else config["image_size"]
         data_dir = images["data_dir"]
         if dataset not in PRESETS or type(size) is not int:
@@ -104,6 +104,13 @@ def run_source(folder: Path) -> RunSource | None:
         )
     except FORMAT_ERRORS as error:
         raise DataError(f"{path} must be the config of a run, but: {error!r:.120}") from error
+
+
+def _data_of_final(folder: Path) -> dict[str, Any]:
+    """Record of the images of the training that several searches end with."""
+    path = folder / "final" / "config.json"
+    data = _read(path).get("data") if path.is_file() else None
+    return data if isinstance(data, dict) else {}
 
 
 def _flat(config: Mapping[str, Any]) -> dict[str, Any]:

@@ -20,7 +20,13 @@ from gnas.data.images.config import ProxyImagesConfig
 from gnas.data.images.names import ProxyDataset
 from gnas.data.places import check_table, table_path
 from gnas.errors import ConfigError
-from gnas.runs import check_same_config, open_run_config, to_jsonable
+from gnas.runs import (
+    check_same_config,
+    kind_of_run,
+    open_run_config,
+    to_jsonable,
+    wrong_command,
+)
 from gnas.search.objectives import Bound, Goal, Objective
 from gnas.search.settings import SETTINGS
 from gnas.spaces.names import check_space, network_config
@@ -223,6 +229,10 @@ def resumed_plan(
         MissingDataError: there is no run.
         DataError: its ``config.json`` is damaged or of something else.
     """
+    if kind_of_run(folder) != "search":
+        with open_run_config(folder) as record:
+            found = record.get("command")
+        raise wrong_command(folder, f"search {searcher}", found)
     plan = planned(folder)
     if plan.searcher != searcher:
         raise ConfigError(f"{folder} holds a search by '{plan.searcher}', not by '{searcher}'")

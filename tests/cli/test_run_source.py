@@ -107,6 +107,25 @@ def test_an_export_is_for_the_data_of_its_run(runs: Path, tmp_path: Path) -> Non
     assert np.allclose(facts.mean, 0.5, atol=0.1)
 
 
+def test_an_export_of_several_searches_is_for_their_data(tmp_path: Path) -> None:
+    small = ("--set=channels=2", "--set=num_cells=3", "--set=image_size=8", "--set=batch_size=128")
+    gnas("search", "toponas", "--select", "--seeds", "1", "--repeats", "2", "--epochs", "1",
+         "--num-nodes", "4", *small, "--retrain", "epochs=1", "--retrain", "channels=2",
+         "--out", tmp_path / "run")  # fmt: skip
+    found = read(tmp_path / "run" / "result.json")
+    gnas("export", tmp_path / "run", "--to", "safetensors", "--out", tmp_path / "net")
+    facts = read_metadata(tmp_path / "net")
+    assert (facts.config.in_channels, facts.config.num_classes) == (1, 10)
+    assert facts.classes == tuple("0123456789") and len(facts.mean) == len(facts.std) == 1
+    out, _ = gnas("export", tmp_path / "run", "--to", "python", "--out", tmp_path / "net.py")
+    assert (
+        f"{found['params']:,} parameters, {found['macs']:,} multiply-accumulates for 1x8x8" in out
+    )
+    _, err = gnas("export", tmp_path / "run" / "final", "--to", "python", "--out",
+                  tmp_path / "net.py", code=1)  # fmt: skip
+    assert "its trainings have their own" in err and "final/seed-1" in err
+
+
 def test_a_training_takes_the_images_of_its_search(runs: Path) -> None:
     config = read(runs / "trained" / "config.json")
     images = config["config"]["images"]

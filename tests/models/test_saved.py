@@ -198,7 +198,7 @@ def test_missing_files(saved: Path, tmp_path: Path) -> None:
         load_network(tmp_path / "nowhere")
     with pytest.raises(MissingDataError, match=r"there is no .*nowhere.pt"):
         load_network(tmp_path / "nowhere.pt")
-    (tmp_path / "result.json").write_text("{}")
+    (tmp_path / "config.json").write_text('{"config": {"command": "search toponas"}}')
     with pytest.raises(MissingDataError, match="a search's result is trained by gnas retrain"):
         load_network(tmp_path)
     (saved / "config.json").unlink()
