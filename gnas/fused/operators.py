@@ -73,9 +73,9 @@ def _separable(
     outputs = _fake_separable(x, depthwise, pointwise, mean, rstd, stride, dilation)
     x = [_nhwc(value) for value in x]
     shape = _shape(x, depthwise, pointwise, stride, dilation)
-    scale, shift = _affine(mean, rstd)
+    scale, shift = _affine(mean, rstd)  # [J, C] each
     depthwise, pointwise = depthwise.contiguous(), pointwise.contiguous()
-    *z, out_mean, out_var = outputs
+    *z, out_mean, out_var = outputs  # J times [B, C_out, h, w], then [J, C_out] each
     _run(
         _library(x[0].dtype, shape.in_channels, shape.out_channels).separable_forward(
             ctypes.byref(shape),
@@ -99,7 +99,7 @@ def _fake_separable(
 ) -> Maps:
     groups, out_channels = _check_separable(x, depthwise, pointwise, mean, rstd, stride, dilation)
     images, _, height, width = x[0].shape
-    size = (images, out_channels, -(-height // stride), -(-width // stride))
+    size = (images, out_channels, -(-height // stride), -(-width // stride))  # rounded up
     moments = [x[0].new_empty(groups, out_channels) for _ in range(2)]
     return [*(_empty(x[0], size) for _ in range(groups)), *moments]
 
@@ -126,7 +126,7 @@ def _separable_backward(
     grad_x = [torch.empty_like(value) for value in x]
     depthwise, pointwise = depthwise.contiguous(), pointwise.contiguous()
     grad_weights = [torch.zeros_like(w) for w in (depthwise, pointwise) if of_weights]
-    sums = torch.zeros(2, groups, shape.in_channels, dtype=torch.float64)
+    sums = torch.zeros(2, groups, shape.in_channels, dtype=torch.float64)  # [2, J, C]
     _run(
         _library(x[0].dtype, shape.in_channels, shape.out_channels).separable_backward(
             ctypes.byref(shape),
@@ -221,8 +221,8 @@ def _weighted_sum(
     out = _fake_weighted_sum(z, weights, mean, rstd, normalised, fold)
     z = [_nhwc(value) for value in z]
     folded = _folded(z[0]) if fold else 1
-    scale = (weights[:, None].to(out.dtype) * rstd).contiguous()
-    constant = -(scale * mean).sum(0)
+    scale = (weights[:, None].to(out.dtype) * rstd).contiguous()  # [K, C]
+    constant = -(scale * mean).sum(0)  # [C]
     if folded > 1:
         scale, constant = scale.repeat(1, folded), constant.repeat(folded)
     shape = _sum(z[0], len(z), folded)
@@ -263,10 +263,10 @@ def _weighted_sum_backward(
         )
     )
     dots = dots.view(len(z) + 1, folded, -1).sum(1)  # [K + 1, C]
-    dot, total = dots[:-1], dots[-1].expand(len(z), -1)
-    grad_weights = (rstd * (dot - mean * total)).sum(1).to(weights.dtype)
+    dot, total = dots[:-1], dots[-1].expand(len(z), -1)  # [K, C] each
+    grad_weights = (rstd * (dot - mean * total)).sum(1).to(weights.dtype)  # [K]
     factors = _norm_backward(weights, mean, rstd, total, dot, _pixels(grad))
-    keep = torch.tensor(normalised)[:, None]
+    keep = torch.tensor(normalised)[:, None]  # [K, 1]
     factors = (factors[0], factors[1] * keep, factors[2] * keep)
     grad_z = [torch.empty_like(value) for value in z]
     _combine([grad] * len(z), z, factors, grad_z, folded)
@@ -582,11 +582,7 @@ def _check_maps(
             one.shape != wanted
             or one.dtype != kind
             or len(wanted) != 4
-            or one.device.type
-            not in (
-                "cpu",
-                "meta",
-            )
+            or one.device.type not in ("cpu", "meta")
         ):
             raise _refuse(f"{what} must be maps [B, C, H, W] of {kind} {[*wanted]}", one)
     if 0 in wanted:

@@ -81,20 +81,20 @@ def evaluate(
     confusion = torch.zeros(num_classes**2, dtype=torch.int64, device=device)
     sums = torch.zeros(3, dtype=torch.float64, device=device)  # loss, in the top 5, unreadable
     with torch.inference_mode():
-        for x, y in batches:
+        for x, y in batches:  # [B, C, H, W] and [B]
             sums[2] += (y < 0).sum()
             x, y = x[y >= 0].to(memory_format=form), y[y >= 0]
             with autocast(device, precision):
-                logits = network(x)
+                logits = network(x)  # [B, classes]
             logits = logits.float()
             sums[0] += nn.functional.cross_entropy(logits, y, reduction="sum").double()
             if num_classes > TOP:
                 sums[1] += (logits.topk(TOP, 1).indices == y[:, None]).sum()
-            cells = y * num_classes + logits.argmax(1)
+            cells = y * num_classes + logits.argmax(1)  # [B], places in the matrix
             confusion += torch.bincount(cells, minlength=num_classes**2)
     network.train(was_training)
     confusion, sums = context.total(confusion), context.total(sums)
-    matrix = confusion.view(num_classes, num_classes).cpu()
+    matrix = confusion.view(num_classes, num_classes).cpu()  # [true class, taken for]
     count = int(matrix.sum())
     if count == 0:
         raise DataError("there must be images to measure on, but there is none that can be read")
@@ -129,7 +129,7 @@ def latency(
         warmup: Passes before those.
     """
     x = torch.randn(batch_size, *input_shape, generator=torch.Generator().manual_seed(0))
-    x = x.to(device)
+    x = x.to(device)  # [B, C, H, W]
     times = []
     with torch.inference_mode():
         for k in range(warmup + repeats):

@@ -75,7 +75,7 @@ def _fit(
     network: nn.Module, train: tuple[Tensor, Tensor], recipe: ProxyRecipe, seed: int
 ) -> float:
     """Run the recipe; return the mean loss of the last epoch."""
-    x, y = train
+    x, y = train  # [N, C, H, W] and [N]
     sizes = batch_sizes(len(y), recipe.batch_size)
     steps = recipe.epochs * len(sizes)
     optimizer = torch.optim.SGD(
@@ -110,7 +110,7 @@ def _fit(
 def _augment(x: Tensor, recipe: ProxyRecipe, generator: torch.Generator) -> Tensor:
     if not recipe.flip:
         return x
-    mirrored = torch.rand(len(x), generator=generator).to(x.device) < 0.5
+    mirrored = torch.rand(len(x), generator=generator).to(x.device) < 0.5  # [B]
     return torch.where(mirrored[:, None, None, None], x.flip(3), x)
 
 

@@ -200,7 +200,7 @@ class BilevelOptimizer:
                     if weight:
                         own = self._grad(term.weight * weight * penalty(), inputs)
                         totals = _add(totals, own)
-        *totals, means = self.context.average([*totals, torch.stack(shown)])
+        *totals, means = self.context.average([*totals, torch.stack(shown)])  # means [terms, 2]
         return [BatchMetrics(*pair) for pair in means.tolist()], totals
 
     def _penalty(self, name: str) -> tuple[float, Callable[[], Tensor]]:
