@@ -20,7 +20,10 @@ from gnas.spaces import SPACES, space_of_record, space_of_text
 from tests.export.networks import odd, trained
 
 SMALLEST = {
-    "nasbench101": ("input,conv1x1-bn-relu,maxpool3x3,output|37", {"cells_per_stack": 1}),
+    "nasbench101": (
+        "input,conv1x1-bn-relu,maxpool3x3,output|37",
+        {"num_stacks": 1, "cells_per_stack": 1},
+    ),
     "nasbench201": (
         "|nor_conv_1x1~0|+|none~0|avg_pool_3x3~1|+|none~0|skip_connect~1|none~2|",
         {"cells_per_stage": 1},
