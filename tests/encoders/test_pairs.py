@@ -7,7 +7,15 @@ import torch
 from gnas.encoders.config import PRESETS
 from gnas.encoders.pairs import flip_edges, independent_pairs, near_pairs, permuted
 from gnas.graphs import graph_hash, validate_batch
-from gnas.spaces import NASGEM, SPACES, EdgeOpSpace, NASBench101, NASBench201, Space
+from gnas.spaces import (
+    NASGEM,
+    SPACES,
+    EdgeOpSpace,
+    NASBench101,
+    NASBench201,
+    Space,
+    TopoNAS,
+)
 
 
 def test_flips_change_exactly_so_many_pairs_of_nodes(rng: np.random.Generator) -> None:
@@ -63,6 +71,27 @@ def test_batch_mutation_of_edge_operations_is_that_of_single_cells(space: EdgeOp
     one, other = np.random.default_rng(1), np.random.default_rng(1)
     mutated, single = space.mutate_batch(batch, one), Space.mutate_batch(space, batch, other)
     assert ((batch.adjacency != mutated.adjacency).sum((1, 2)) == 1).all()
+    assert (mutated.adjacency == single.adjacency).all() and (mutated.ops == single.ops).all()
+    assert mutated.adjacency.dtype == single.adjacency.dtype
+    assert one.random() == other.random()
+    assert len(space.mutate_batch(batch[:0], one)) == 0
+
+
+@pytest.mark.parametrize(
+    "space",
+    [
+        TopoNAS(),
+        TopoNAS(5, topology="fixed", mode="input", concat="some"),
+        TopoNAS(4, mode="input"),
+    ],
+    ids=repr,
+)
+def test_batch_mutation_of_toponas_is_that_of_single_pairs(space: TopoNAS) -> None:
+    batch = space.sample_batch(60, np.random.default_rng(0))
+    if space.concat == "some":
+        batch.adjacency[::2, 2, space.num_nodes - 1] = 0  # not joined by the normal cell
+    one, other = np.random.default_rng(1), np.random.default_rng(1)
+    mutated, single = space.mutate_batch(batch, one), Space.mutate_batch(space, batch, other)
     assert (mutated.adjacency == single.adjacency).all() and (mutated.ops == single.ops).all()
     assert mutated.adjacency.dtype == single.adjacency.dtype
     assert one.random() == other.random()

@@ -121,6 +121,20 @@ def edge_codes(graph: Data) -> Tensor:
     return torch.stack(rows).long()
 
 
+def batch_codes(batch: DenseBatch) -> tuple[Tensor, Tensor]:
+    """What `cells_batch` makes a batch of: edge codes, and the nodes joined by the outputs.
+
+    Shapes:
+        N graphs of 2 * num_nodes nodes -> int64 [N, 2, E], bool [N, 2, intermediate].
+    """
+    num_nodes = batch.max_nodes // 2
+    source, target = torch.tensor(candidate_edges(num_nodes)).unbind(1)
+    cells = [batch.adjacency[:, c : c + num_nodes, c : c + num_nodes] for c in (0, num_nodes)]
+    codes = [cell[:, source, target] for cell in cells]
+    joined = [cell[:, _INPUTS:-1, -1] > 0 for cell in cells]
+    return torch.stack(codes, 1).long(), torch.stack(joined, 1)
+
+
 def concat_nodes(graph: Data) -> tuple[tuple[int, ...], tuple[int, ...]]:
     """For both cells the intermediate nodes that the output joins, ascending."""
     adjacency, ops = to_adjacency(graph)

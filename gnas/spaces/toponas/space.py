@@ -21,6 +21,7 @@ from gnas.spaces.toponas.cells import (
     EDGE_OPS,
     PRIMITIVES,
     ROLES,
+    batch_codes,
     cell_roles,
     cells_batch,
     cells_graph,
@@ -197,7 +198,18 @@ class TopoNAS(Space):
         """
         check_draw(1, rng)
         self.check_own(graph)
-        codes = edge_codes(graph)
+        return cells_graph(self._edited(edge_codes(graph), rng), concat_nodes(graph))
+
+    def mutate_batch(self, batch: DenseBatch, rng: np.random.Generator) -> DenseBatch:
+        """See `Space.mutate_batch`; draws as `mutate` does, pair after pair."""
+        check_draw(len(batch), rng)
+        codes, joined = batch_codes(batch.pad_to(self.max_nodes))
+        edited = [self._edited(pair, rng) for pair in codes]
+        return cells_batch(torch.stack(edited) if edited else codes, joined)
+
+    def _edited(self, codes: Tensor, rng: np.random.Generator) -> Tensor:
+        """Codes [2, E] of both cells after one edit."""
+        codes = codes.clone()
         cell = int(rng.integers(2))
         rewired = self._with_other_code(codes[cell], rng) if rng.random() < 0.5 else None
         if rewired is None:
@@ -207,7 +219,7 @@ class TopoNAS(Space):
             shift = int(rng.integers(1, len(PRIMITIVES)))
             rewired[edge] = (int(rewired[edge]) - 1 + shift) % len(PRIMITIVES) + 1
         codes[cell] = rewired
-        return cells_graph(codes, concat_nodes(graph))
+        return codes
 
     def _with_other_code(self, row: Tensor, rng: np.random.Generator) -> Tensor | None:
         """Edge codes [E] with another code of one node; None where no node has another one."""
