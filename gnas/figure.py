@@ -2,9 +2,12 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterator
 from typing import Any
 
 from matplotlib import figure
+from matplotlib.artist import Artist
+from matplotlib.axis import Axis
 from matplotlib.text import Text
 
 from gnas.printable import printable
@@ -18,10 +21,15 @@ class Figure(figure.Figure):
 
     def draw(self, renderer: Any) -> None:
         """See `matplotlib.figure.Figure.draw`."""
-        axes = [axis for each in self.axes for axis in (each.xaxis, each.yaxis)]
-        ticks = {text for axis in axes for text in axis.findobj(Text)} - {a.label for a in axes}
-        for text in self.findobj(Text):
-            if isinstance(text, Text) and text not in ticks:
-                text.set_parse_math(False)
-                text.set_text(printable(text.get_text()))
+        for text in _texts(self):
+            text.set_parse_math(False)
+            text.set_text(printable(text.get_text()))
         super().draw(renderer)
+
+
+def _texts(artist: Artist) -> Iterator[Text]:
+    """The texts of an artist and of all that it holds, but for those of ticks."""
+    if isinstance(artist, Text):
+        yield artist
+    for child in [artist.label] if isinstance(artist, Axis) else artist.get_children():
+        yield from _texts(child)

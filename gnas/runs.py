@@ -9,6 +9,7 @@ import math
 import os
 from collections.abc import Iterator, Mapping
 from contextlib import contextmanager, suppress
+from functools import cache
 from pathlib import Path
 from typing import IO, Any, Literal, Protocol
 
@@ -84,7 +85,7 @@ def environment(device: str = "cpu") -> dict[str, Any]:
 
     return {
         "versions": {"python": platform.python_version(), **_versions()},
-        "git_commit": _git_commit(),
+        "git_commit": _git_commit(Path(__file__).resolve().parents[1]),
         "device": device,
         "machine": {"system": platform.platform(), "cpus": os.cpu_count()},
     }
@@ -383,9 +384,9 @@ def _versions() -> dict[str, str]:
     return found
 
 
-def _git_commit() -> str | None:
+@cache
+def _git_commit(root: Path) -> str | None:
     """Commit of the checkout that this package runs from, "-dirty" if changed; None outside."""
-    root = Path(__file__).resolve().parents[1]
     if not (root / ".git").exists():
         return None
     import subprocess

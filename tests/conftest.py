@@ -4,10 +4,13 @@ import gc
 import os
 import signal
 from collections.abc import Callable, Iterator
+from functools import cache
 from pathlib import Path
 
 import numpy as np
 import pytest
+import typer.main
+import typer.testing
 
 from tests import commands
 
@@ -16,6 +19,7 @@ signal.signal(signal.SIGINT, signal.default_int_handler)
 
 gc.set_threshold(100_000, 50, 50)  # as commands have it: torch's million objects stay
 commands.install()
+typer.testing._get_command = cache(typer.main.get_command)  # type: ignore[attr-defined]  # slow
 
 ROOT = Path(__file__).resolve().parents[1]
 

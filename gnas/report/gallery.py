@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Iterable
+from functools import lru_cache
 
 from markupsafe import Markup
 
@@ -52,15 +53,19 @@ class Gallery:
 
     def draw(self, text: str) -> list[Drawing]:
         """Drawings of an architecture, cell by cell; none of a space that is not known."""
-        if self.space is None:
-            return []
-        try:
-            figures = self.space.draw(self.space.from_str(text))
-        except GnasError:
-            raise
-        except FORMAT_ERRORS:  # a space of a user's own may draw nothing
-            return []
-        return [Drawing(inline_svg(figure, f"{name} cell")) for name, figure in figures.items()]
+        return [] if self.space is None else [*_drawings(self.space, text)]
+
+
+@lru_cache(500)
+def _drawings(space: Space, text: str) -> tuple[Drawing, ...]:
+    """Drawings of an architecture; a watched run has the same ones again and again."""
+    try:
+        figures = space.draw(space.from_str(text))
+    except GnasError:
+        raise
+    except FORMAT_ERRORS:  # a space of a user's own may draw nothing
+        return ()
+    return tuple(Drawing(inline_svg(figure, f"{name} cell")) for name, figure in figures.items())
 
 
 def space_of(record: object, own: Space | None) -> Space | None:

@@ -144,7 +144,7 @@ def graph_figure(
     spare = max(0.0, needed - (high - low)[0]) / 2
     low[0], high[0] = low[0] - spare, high[0] + spare
     figure = Figure(figsize=tuple(high - low))
-    axes = figure.add_axes((0, 0, 1, 1))
+    axes = figure.add_axes((0, 0, 1, 1), xticks=(), yticks=())  # which take time to be left out
     axes.set_axis_off()
     axes.set_xlim(low[0], high[0])
     axes.set_ylim(low[1], high[1])

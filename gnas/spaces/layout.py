@@ -162,23 +162,25 @@ def _heights(members: _Members, columns: list[list[int]]) -> NDArray[np.float64]
     for column, offset in zip(columns, offsets, strict=True):
         y[column] = offset
     weight = np.array([1.0 if members.is_box(k) else 3.0 for k in range(len(y))])
+    both = [[*a, *b] for a, b in zip(members.before, members.after, strict=True)]
+    before, after, around = (
+        [(np.array(own, dtype=int), weight[own], weight[own].sum()) for own in sides]
+        for sides in (members.before, members.after, both)
+    )
     for sweep in range(SWEEPS):
-        order = range(len(columns)) if sweep % 2 == 0 else range(len(columns))[::-1]
-        for c in order:
+        forth = sweep % 2 == 0
+        sides = around if sweep >= SWEEPS - 4 else before if forth else after
+        for c in range(len(columns)) if forth else range(len(columns))[::-1]:
             column, offset = columns[c], offsets[c]
-            wanted = np.array([_wanted(members, y, weight, k, sweep) for k in column])
-            fitted = isotonic_regression(wanted - offset, weights=weight[column]).x
-            y[column] = fitted + offset
+            wanted = y[column] - offset
+            for row, k in enumerate(column):
+                own, shares, total = sides[k]
+                if len(own):
+                    wanted[row] = (y[own] * shares).sum() / total - offset[row]
+            if len(column) > 1:
+                wanted = isotonic_regression(wanted, weights=weight[column]).x
+            y[column] = wanted + offset
     return y
-
-
-def _wanted(
-    members: _Members, y: NDArray[np.float64], weight: NDArray[np.float64], k: int, sweep: int
-) -> float:
-    sides = members.before[k] if sweep % 2 == 0 else members.after[k]
-    if sweep >= SWEEPS - 4:  # at last, between both
-        sides = members.before[k] + members.after[k]
-    return float(np.average(y[sides], weights=weight[sides])) if sides else float(y[k])
 
 
 def _distance(members: _Members, a: int, b: int) -> float:
