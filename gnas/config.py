@@ -5,7 +5,9 @@ from __future__ import annotations
 import dataclasses
 import difflib
 import functools
+import math
 from collections.abc import Collection, Iterable, Mapping
+from numbers import Real
 from operator import index
 from typing import Annotated, Any, Literal, TypeVar, cast, dataclass_transform
 
@@ -68,6 +70,56 @@ def check_count(value: object, name: str, least: int = 1, most: int | None = Non
     if most is not None and number > most:
         raise ConfigError(f"{name} must be at most {most}, but got {number}")
     return number
+
+
+def check_number(
+    value: object, name: str, *, zero: bool = False, most: float | None = None
+) -> float:
+    """Check a positive finite number and return it as a float.
+
+    Args:
+        value: Value to check.
+        name: Name of the number, for messages.
+        zero: Whether 0 is possible too.
+        most: Largest one, if there is one.
+
+    Raises:
+        ConfigError: it is no number, or out of its range.
+
+    Example:
+        >>> check_number("a", "rate")
+        Traceback (most recent call last):
+        gnas.errors.ConfigError: rate must be a number above 0, but got 'a'
+    """
+    is_number = isinstance(value, Real) and not isinstance(value, bool)
+    number = float(cast(float, value)) if is_number else math.nan
+    is_large = number >= 0 if zero else number > 0
+    if not is_large or number == math.inf or (most is not None and number > most):
+        limit = "at least 0" if zero else "above 0"
+        limit += "" if most is None else f" and at most {most:g}"
+        raise ConfigError(f"{name} must be a number {limit}, but got {value!r:.80}")
+    return number
+
+
+def check_choice(value: object, name: str, choices: Iterable[str]) -> None:
+    """Check that a text is one of several.
+
+    Args:
+        value: Value to check.
+        name: Name of the choice, for messages.
+        choices: Possible values.
+
+    Raises:
+        ConfigError: it is another one.
+
+    Example:
+        >>> check_choice("rbg", "kernel", ["rbf", "matern"])
+        Traceback (most recent call last):
+        gnas.errors.ConfigError: kernel must be one of rbf, matern, but got 'rbg'
+    """
+    known = [*choices]
+    if not isinstance(value, str) or value not in known:
+        raise ConfigError(f"{name} must be one of {', '.join(known)}, but got {value!r:.80}")
 
 
 def seed_32(seed: int) -> int:

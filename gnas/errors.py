@@ -11,6 +11,11 @@ class GnasError(Exception):
         gnas.errors.ConfigError: unknown encoder 'nonsense'; choose from ...
     """
 
+    def __str__(self) -> str:
+        """The message in one line, whatever the value in it prints as."""
+        text = super().__str__()
+        return " ".join(text.split()) if "\n" in text else text
+
 
 class GraphError(GnasError, ValueError):
     """A graph breaks the architecture conventions or lies outside a search space.

@@ -21,6 +21,7 @@ Options that all functions share:
 
 from __future__ import annotations
 
+import random
 from typing import Any, Literal, get_args
 
 import numpy as np
@@ -107,7 +108,7 @@ def wl_kernel(
     _check(n_iter, labels, direction)
     if backend not in ("fast", "grakel"):
         raise ConfigError(f"backend must be 'fast' or 'grakel', but got {backend!r}")
-    if kernel not in GRAKEL_KERNELS:
+    if not isinstance(kernel, str) or kernel not in GRAKEL_KERNELS:
         raise ConfigError(f"unknown kernel {kernel!r}; choose from {sorted(GRAKEL_KERNELS)}")
     batch, split = _joined(graphs, other)
     if backend == "grakel":
@@ -155,7 +156,7 @@ def wl_pairs(
     _check(n_iter, labels, direction)
     batch = as_batch(graphs)
     try:
-        index = np.asarray(pairs)
+        index = np.asarray(pairs.detach().cpu() if isinstance(pairs, Tensor) else pairs)
     except ValueError as error:  # lists of different lengths
         raise GraphError(f"pairs must have shape [P, 2], but got {pairs!r:.80}") from error
     if index.size and index.dtype.kind not in "iu":
@@ -389,6 +390,8 @@ def _gram(features: sparse.csr_array, split: int | None, normalize: bool) -> NDA
     Shapes:
         [N, F] -> [N, N], or [split, N - split].
     """
+    if not features.shape[0]:
+        return np.zeros((0, 0))
     by_label = features.tocsc()
     share = np.diff(by_label.indptr)
     frequent = share > max(_DENSE_SHARE * features.shape[0], 1)
@@ -440,6 +443,22 @@ def _grakel(
     kernel: str,
 ) -> Tensor:
     """The kernel as GraKeL computes it."""
+    state = random.getstate()
+    try:
+        return _by_grakel(batch, split, n_iter, labels, direction, normalize, kernel)
+    finally:  # GraKeL seeds Python's generator, for all
+        random.setstate(state)
+
+
+def _by_grakel(
+    batch: DenseBatch,
+    split: int,
+    n_iter: int,
+    labels: Labels,
+    direction: Direction,
+    normalize: bool,
+    kernel: str,
+) -> Tensor:
     import grakel.kernels
 
     inputs = grakel_inputs(batch, labels, direction)
@@ -451,10 +470,16 @@ def _grakel(
             raise ConfigError(f"n_iter must be at least 1 for {kernel!r}, but got 0")
         options["n_iter"] = n_iter
     model = getattr(grakel.kernels, GRAKEL_KERNELS[kernel])(**options)
-    if split == len(batch):
-        values = model.fit_transform(inputs)
-    else:
-        values = model.fit(inputs[split:]).transform(inputs[:split])
+    with np.errstate(invalid="ignore"):
+        if split == len(batch):
+            values = model.fit_transform(inputs)
+        else:
+            values = model.fit(inputs[split:]).transform(inputs[:split])
+    if np.isnan(values).any():
+        raise ConfigError(
+            f"values of {kernel!r} cannot be normalised, since a graph has the value 0 with "
+            "itself; pass normalize=False"
+        )
     return torch.from_numpy(np.asarray(values, dtype=np.float64))
 
 

@@ -13,6 +13,7 @@ from dataclasses import dataclass
 import numpy as np
 from numpy.typing import ArrayLike, NDArray
 
+from gnas.config import check_count, check_number
 from gnas.errors import ConfigError
 
 Values = NDArray[np.float64]
@@ -78,8 +79,7 @@ def precision_at_top(predicted: ArrayLike, true: ArrayLike, fraction: float = 0.
         >>> precision_at_top([4, 3, 2, 1], [0.9, 0.7, 0.8, 0.1], fraction=0.5)
         0.5
     """
-    if not 0 < fraction <= 1:
-        raise ConfigError(f"fraction must be in (0, 1], but got {fraction}")
+    check_number(fraction, "fraction", most=1)
     left, right = _pair(predicted, true, least=1)
     k = max(1, round(fraction * len(left)))
     return len(set(best(left, k).tolist()) & set(best(right, k).tolist())) / k
@@ -104,8 +104,7 @@ def n_at_k(predicted: ArrayLike, true: ArrayLike, k: int = 10) -> int:
         >>> n_at_k([4, 3, 2, 1], [0.7, 0.8, 0.9, 0.1], k=2)
         2
     """
-    if k < 1:
-        raise ConfigError(f"k must be at least 1, but got {k}")
+    check_count(k, "k")
     left, right = _pair(predicted, true, least=1)
     return 1 + int((right > right[best(left, k)].max()).sum())
 
@@ -123,7 +122,8 @@ def global_bias(picked: float, best_of_table: float) -> float:
         >>> round(global_bias(0.93, 0.94), 3)
         0.01
     """
-    return best_of_table - picked
+    found: float = as_scores(best_of_table).item() - as_scores(picked).item()
+    return found
 
 
 def noise_ceiling(val_acc: ArrayLike, test_acc: ArrayLike) -> float:
@@ -149,10 +149,21 @@ def group_means(groups: ArrayLike, values: ArrayLike) -> Values:
     Args:
         groups: Keys of any type [N]; equal keys are one group.
         values: [N].
+
+    Raises:
+        ConfigError: different lengths, or keys that are not of one type.
     """
-    _, group = np.unique(np.asarray(groups), return_inverse=True)
-    group = group.reshape(-1)
-    means: Values = (np.bincount(group, values) / np.bincount(group))[group]
+    numbers = as_scores(values, "values")
+    try:
+        _, group = np.unique(np.asarray(groups), return_inverse=True)
+    except TypeError as error:
+        raise ConfigError(f"groups must be keys of one type, but got {groups!r:.80}") from error
+    if numbers.ndim != 1 or np.shape(groups) != numbers.shape:
+        raise ConfigError(
+            f"groups and values must be two lists of one length, but got shapes "
+            f"{np.shape(groups)} and {numbers.shape}"
+        )
+    means: Values = (np.bincount(group, numbers) / np.bincount(group))[group]
     return means
 
 
@@ -161,8 +172,13 @@ def agreement_between_runs(runs: ArrayLike) -> float:
 
     Args:
         runs: [N, R], NaN where an architecture lacks a run; fewer than two runs give NaN.
+
+    Raises:
+        ConfigError: another shape, or a value is infinite.
     """
-    values = np.asarray(runs, dtype=np.float64)
+    values = as_scores(runs, "runs")
+    if values.ndim != 2:
+        raise ConfigError(f"runs must have shape [N, R], but got {values.shape}")
     taus = []
     for i in range(values.shape[1]):
         for j in range(i):
@@ -199,9 +215,11 @@ def mean_interval(values: Sequence[float] | Values, level: float = 0.95) -> Inte
     """
     from scipy.stats import t
 
-    array = np.asarray(values, dtype=np.float64)
-    if array.ndim != 1 or len(array) == 0 or not 0 < level < 1:
-        raise ConfigError(f"values must be at least one, level in (0, 1): {array.shape}, {level}")
+    array = as_scores(values, "values")
+    if check_number(level, "level", most=1) == 1:
+        raise ConfigError("level must be below 1")
+    if array.ndim != 1 or len(array) == 0:
+        raise ConfigError(f"values must be a list of at least one, but got shape {array.shape}")
     mean = float(array.mean())
     if len(array) == 1:
         return Interval(mean, float("nan"), float("nan"))
@@ -230,8 +248,13 @@ def quantiles(values: Sequence[float] | Values) -> Quantiles | None:
     """Deciles 1, 5 and 9 over seeds; None for fewer than five seeds.
 
     Unlike an interval around the mean, they stay in the metric's range.
+
+    Raises:
+        ConfigError: the values are no list of numbers.
     """
-    array = np.asarray(values, dtype=np.float64)
+    array = as_scores(values, "values")
+    if array.ndim != 1:
+        raise ConfigError(f"values must be a list, but got shape {array.shape}")
     if len(array) < MIN_SEEDS or np.isnan(array).any():
         return None
     return Quantiles(*np.quantile(array, QUANTILE_LEVELS).tolist())
@@ -244,7 +267,7 @@ def best(values: Values, k: int) -> NDArray[np.int64]:
         values: Values [N].
         k: Number of indices.
     """
-    order: NDArray[np.int64] = np.argsort(-values, kind="stable")[:k]
+    order: NDArray[np.int64] = np.argsort(-as_scores(values, "values"), kind="stable")[:k]
     return order
 
 
@@ -264,7 +287,14 @@ def as_scores(values: object, name: str = "scores") -> Values:
     """
     detach = getattr(values, "detach", None)  # a tensor's
     try:
-        found = np.asarray(values if detach is None else detach().cpu())
+        if detach is not None:
+            tensor = detach().cpu()
+            values = tensor.double() if tensor.is_floating_point() else tensor
+        found = np.asarray(values)
+        if isinstance(values, np.ma.MaskedArray):
+            found = np.where(np.ma.getmaskarray(values), np.nan, found)
+        if found.dtype.kind == "O" and any(isinstance(value, str | bytes) for value in found.flat):
+            raise TypeError
         if found.dtype.kind in "biufO":
             return found.astype(np.float64)
     except (TypeError, ValueError):

@@ -1,5 +1,6 @@
 from __future__ import annotations
 
+import random
 from collections import Counter
 from typing import Any, Literal, get_args
 
@@ -333,3 +334,20 @@ def test_bad_options(rng: np.random.Generator) -> None:
 def test_many_pairs_of_no_graphs() -> None:
     one = DenseBatch.from_data([architecture([[0]], [0], 1)])
     assert wl_pairs(one, np.zeros((0, 2), dtype=np.int64)).shape == (0,)
+
+
+def test_grakel_leaves_the_generator_of_python_as_it_is() -> None:
+    cells = NASBench101().sample_batch(3, np.random.default_rng(0))
+    random.seed(5)
+    before = random.getstate()
+    wl_kernel(cells, backend="grakel")
+    assert random.getstate() == before
+
+
+def test_tensors_of_pairs_and_no_graphs() -> None:
+    cells = NASBench101().sample_batch(3, np.random.default_rng(0))
+    pairs = torch.tensor([[0, 1], [2, 2]])
+    assert wl_pairs(cells, pairs)[1] == 1
+    with pytest.raises(GraphError, match="pairs must be row numbers"):
+        wl_pairs(cells, pairs.float().requires_grad_())
+    assert wl_kernel(cells[:0]).shape == (0, 0)

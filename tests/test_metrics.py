@@ -74,7 +74,7 @@ def test_precision_and_rank_of_the_best_by_hand() -> None:
     assert n_at_k(predicted, true) == 1
     with pytest.raises(ConfigError, match="k must be at least 1"):
         n_at_k(predicted, true, 0)
-    with pytest.raises(ConfigError, match=r"fraction must be in \(0, 1\]"):
+    with pytest.raises(ConfigError, match="fraction must be a number above 0 and at most 1"):
         precision_at_top(predicted, true, 0)
 
 

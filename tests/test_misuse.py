@@ -6,6 +6,7 @@ from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
+import networkx as nx
 import numpy as np
 import pytest
 from torch_geometric.data import Data
@@ -13,6 +14,7 @@ from torch_geometric.data import Data
 import gnas
 from gnas import metrics
 from gnas.errors import ConfigError, DataError, GnasError
+from gnas.graphs import from_networkx, to_networkx
 from gnas.models import load_network
 from gnas.predictors import Forest, OneHot, default_predictor
 from gnas.search.result import read_result
@@ -23,6 +25,7 @@ SPACE, OTHER = gnas.NASBench101(), gnas.NASBench201()
 CELLS = [SPACE.sample(RNG) for _ in range(6)]
 STRANGE = [OTHER.sample(RNG) for _ in range(6)]
 SCORES = np.arange(6.0)
+LONE = gnas.architecture([[0]], [0], 5)
 
 
 def forest() -> Forest:
@@ -73,6 +76,35 @@ CALLS: dict[str, tuple[Callable[[], Any], str]] = {
     "cells of another space": (lambda: forest().fit(STRANGE, SCORES), "must have 5 node ops"),
     "no features": (lambda: any_of(Forest)(None), "features must be some such as"),
     "ranks of texts": (lambda: any_of(metrics.kendall_tau)(["a"], [1]), "must be numbers"),
+    "no number as fraction": (
+        lambda: any_of(metrics.precision_at_top)([1, 2], [1, 2], "a"), "fraction must be a number",
+    ),
+    "half a k": (lambda: any_of(metrics.n_at_k)([1, 2], [1, 2], 1.5), "k must be a whole number"),
+    "fewer groups": (lambda: metrics.group_means([1, 2], [1.0]), "lists of one length"),
+    "runs in a list": (lambda: metrics.agreement_between_runs([1, 2]), "shape"),
+    "values as texts": (lambda: any_of(metrics.mean_interval)(["a"]), "values must be numbers"),
+    "one number's deciles": (lambda: any_of(metrics.quantiles)(3), "values must be a list"),
+    "texts among objects": (
+        lambda: metrics.kendall_tau(np.array(["1", "2"], dtype=object), [1, 2]), "must be numbers",
+    ),
+    "a masked score": (
+        lambda: metrics.kendall_tau(np.ma.masked_equal([1, 2, 3], 3), [1, 2, 3]), "finite",
+    ),
+    "operations without end": (lambda: gnas.architecture([[0]], [0], 10**9), "num_ops must be"),
+    "infinite edges": (
+        lambda: any_of(gnas.architecture)([[0, np.inf], [0, 0]], [0, 1], 2), "whole numbers",
+    ),
+    "an edge_op of 999": (
+        lambda: gnas.architecture([[0, 999], [0, 0]], [0, 2], 3, edge_ops=True), "at most 255",
+    ),
+    "no networkx": (lambda: any_of(from_networkx)(None, 5), "must be a networkx DiGraph"),
+    "edges both ways": (
+        lambda: any_of(from_networkx)(nx.path_graph(2), 5), "must be a networkx DiGraph",
+    ),
+    "names too few": (lambda: to_networkx(CELLS[0], ["a"]), "x must have 1 columns"),
+    "a path of nothing": (
+        lambda: wl([LONE] * 2, backend="grakel", kernel="shortest_path"), "cannot be normalised",
+    ),
     "a space's name": (lambda: any_of(default_predictor)("nasbench101"), "load_space makes one"),
     "a space's class": (lambda: search(space=gnas.NASBench101), "call the class"),
     "no space": (lambda: search(space=None), "a space must be an object such as NASBench101"),

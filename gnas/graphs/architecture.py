@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterable, Mapping, Sequence
+from operator import index
+from typing import cast
 
 import networkx as nx
 import numpy as np
@@ -11,6 +13,11 @@ from torch import Tensor
 from torch_geometric.data import Batch, Data
 
 from gnas.errors import GraphError
+
+MAX_OPS = 127
+"""Largest ``num_ops``: operations are held as int8."""
+MAX_EDGE_OP = 254
+"""Largest ``edge_op``: an entry of the adjacency matrix is a byte, and 0 means no edge."""
 
 
 def architecture(
@@ -40,8 +47,11 @@ def architecture(
         >>> cell.edge_index.tolist()
         [[0, 0, 1], [1, 2, 2]]
     """
+    num_ops = _count(num_ops)
     matrix, op_list = _whole(adjacency, "adjacency"), _whole(ops, "ops")
     n = op_list.numel()
+    if not 1 <= num_ops <= MAX_OPS:
+        raise GraphError(f"num_ops must be a whole number in [1, {MAX_OPS}], but got {num_ops!r}")
     if op_list.dim() != 1 or matrix.shape != (n, n):
         raise GraphError(
             f"adjacency must be [n, n] for n = {n} ops, but got shape {tuple(matrix.shape)}"
@@ -51,6 +61,11 @@ def architecture(
     if int(matrix.min()) < 0 or (not edge_ops and int(matrix.max()) > 1):
         raise GraphError(
             f"adjacency must hold 0 and 1, but got {sorted(set(matrix.flatten().tolist()))}"
+        )
+    if int(matrix.max()) > MAX_EDGE_OP + 1:
+        raise GraphError(
+            f"adjacency must hold 1 + edge_op, at most {MAX_EDGE_OP + 1}, but got "
+            f"{int(matrix.max())}"
         )
     if bool(torch.tril(matrix).any()):
         raise GraphError(
@@ -71,13 +86,16 @@ def _whole(values: object, name: str) -> Tensor:
         GraphError: something is no whole number.
     """
     try:
+        if isinstance(values, Tensor):
+            values = values.detach().cpu().to_dense()
+            values = values.double() if values.is_floating_point() else values
         array = np.asarray(values)
     except ValueError as error:  # rows of different lengths
         raise GraphError(
             f"{name} must have rows of one length, but got {values!r:.120}"
         ) from error
     is_whole = array.dtype.kind in "biu" or (
-        array.dtype.kind == "f" and bool((array == np.trunc(array)).all())
+        array.dtype.kind == "f" and bool(((array == np.trunc(array)) & (abs(array) < 2**31)).all())
     )
     if not is_whole and array.size:
         raise GraphError(f"{name} must hold whole numbers, but got {values!r:.120}")
@@ -110,12 +128,14 @@ def op_indices(data: Data) -> Tensor:
     """
     check_single(data)
     x = data.x
-    if not isinstance(x, Tensor) or x.dim() != 2 or x.numel() == 0:
+    if not isinstance(x, Tensor) or x.dim() != 2 or not x.numel() or x.layout != torch.strided:
         shape = tuple(x.shape) if isinstance(x, Tensor) else None
+        if isinstance(x, Tensor) and x.layout != torch.strided:
+            raise GraphError("x must be a dense tensor, but is sparse; take `x.to_dense()`")
         raise GraphError(f"x must be one-hot of shape [n, num_ops], but got shape {shape}")
     if not bool(((x == 0) | (x == 1)).all() & (x.sum(1) == 1).all()):
         raise GraphError("every row of x must be one-hot, but one is not")
-    return x.argmax(1)
+    return x.to(torch.uint8).argmax(1)
 
 
 def to_adjacency(data: Data) -> tuple[Tensor, Tensor]:
@@ -124,13 +144,16 @@ def to_adjacency(data: Data) -> tuple[Tensor, Tensor]:
     Args:
         data: One architecture.
 
+    Raises:
+        GraphError: ``data`` breaks the conventions of `gnas.graphs`; see `validate`.
+
     Example:
         >>> cell = architecture([[0, 1], [0, 0]], ops=[0, 4], num_ops=5)
         >>> adjacency, ops = to_adjacency(cell)
         >>> adjacency.tolist(), ops.tolist()
         ([[0, 1], [0, 0]], [0, 4])
     """
-    ops = op_indices(data)
+    ops = _validated(data, None)
     adjacency = torch.zeros(len(ops), len(ops), dtype=torch.uint8)
     code = data.edge_op + 1 if "edge_op" in data else torch.ones(data.edge_index.size(1))
     adjacency[data.edge_index[0], data.edge_index[1]] = code.to(torch.uint8)
@@ -150,7 +173,13 @@ def validate(data: Data, *, num_ops: int | None = None) -> None:
     Example:
         >>> validate(architecture([[0, 1], [0, 0]], ops=[0, 4], num_ops=5), num_ops=5)
     """
-    n = len(op_indices(data))
+    _validated(data, num_ops)
+
+
+def _validated(data: Data, num_ops: int | None) -> Tensor:
+    """The operation of every node of a graph that keeps the conventions: int64 [n]."""
+    ops = op_indices(data)
+    n = len(ops)
     if num_ops is not None and data.x.size(1) != num_ops:
         raise GraphError(f"x must have {num_ops} columns, but got {data.x.size(1)}")
     edge_index = data.edge_index
@@ -175,13 +204,15 @@ def validate(data: Data, *, num_ops: int | None = None) -> None:
         raise GraphError(f"no edge may occur twice, but got {edge_index.t().tolist()}")
     if "edge_op" in data:
         edge_op = data.edge_op
-        if edge_op.shape != (edge_index.size(1),) or edge_op.dtype != torch.int64:
+        is_tensor = isinstance(edge_op, Tensor)
+        found = (tuple(edge_op.shape), edge_op.dtype) if is_tensor else edge_op
+        if found != ((edge_index.size(1),), torch.int64):
             raise GraphError(
-                f"edge_op must be int64 of shape [{edge_index.size(1)}], "
-                f"but got {tuple(edge_op.shape)} {edge_op.dtype}"
+                f"edge_op must be int64 of shape [{edge_index.size(1)}], but got {found!r:.80}"
             )
-        if edge_op.numel() and (int(edge_op.min()) < 0 or int(edge_op.max()) > 254):
-            raise GraphError(f"edge_op must be in [0, 254], but got {edge_op.tolist()}")
+        if edge_op.numel() and (int(edge_op.min()) < 0 or int(edge_op.max()) > MAX_EDGE_OP):
+            raise GraphError(f"edge_op must be in [0, {MAX_EDGE_OP}], but got {edge_op.tolist()}")
+    return ops
 
 
 def to_networkx(
@@ -194,15 +225,21 @@ def to_networkx(
         ops: Names of the operations, as in ``space.ops``; attributes then are names, not indices.
         edge_ops: Names of the edge operations likewise.
 
+    Raises:
+        GraphError: ``data`` breaks the conventions of `gnas.graphs`, or an operation has no name.
+
     Example:
         >>> cell = architecture([[0, 1], [0, 0]], ops=[0, 4], num_ops=5)
         >>> sorted(to_networkx(cell).edges)
         [(0, 1)]
     """
     graph = nx.DiGraph()
-    for node, op in enumerate(op_indices(data).tolist()):
+    kinds = _validated(data, None if ops is None else len(ops)).tolist()
+    for node, op in enumerate(kinds):
         graph.add_node(node, op=op if ops is None else ops[op])
     codes = data.edge_op.tolist() if "edge_op" in data else [0] * data.edge_index.size(1)
+    if edge_ops is not None and max(codes, default=0) >= len(edge_ops):
+        raise GraphError(f"edge_op must be in [0, {len(edge_ops)}), but got {max(codes)}")
     for (source, target), op in zip(data.edge_index.t().tolist(), codes, strict=True):
         graph.add_edge(source, target, op=op if edge_ops is None else edge_ops[op])
     return graph
@@ -222,7 +259,8 @@ def from_networkx(
         edge_ops: Whether edges carry operations; or the names of the edge operations.
 
     Raises:
-        GraphError: the graph has a cycle, or an ``op`` is missing, unknown or out of range.
+        GraphError: the graph is no directed one or has a cycle, or an ``op`` is missing, unknown
+            or out of range.
 
     Example:
         >>> import networkx as nx
@@ -231,6 +269,10 @@ def from_networkx(
         >>> from_networkx(cell, ["input", "conv", "output"]).x.tolist()
         [[1.0, 0.0, 0.0], [0.0, 0.0, 1.0]]
     """
+    if not isinstance(graph, nx.Graph) or not graph.is_directed() or graph.is_multigraph():
+        raise GraphError(f"graph must be a networkx DiGraph, but got {graph!r:.80}")
+    if not isinstance(num_ops, Iterable):
+        num_ops = _count(num_ops)
     rank = {node: i for i, node in enumerate(graph.nodes)}
     try:
         order = list(nx.lexicographical_topological_sort(graph, key=rank.__getitem__))
@@ -253,6 +295,16 @@ def from_networkx(
         adjacency[position[source], position[target]] = code
     width = num_ops if isinstance(num_ops, int) else len(num_ops)
     return architecture(adjacency, ops, width, edge_ops=with_edge_ops)
+
+
+def _count(num_ops: object) -> int:
+    """A size of a vocabulary, which may be a number of NumPy."""
+    try:
+        return index(cast(int, num_ops))
+    except TypeError:
+        raise GraphError(
+            f"num_ops must be a whole number or the operations' names, but got {num_ops!r:.80}"
+        ) from None
 
 
 def _attribute(attributes: Mapping[str, object], names: list[str] | None, where: str) -> int:

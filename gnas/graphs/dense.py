@@ -4,19 +4,15 @@ from __future__ import annotations
 
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
-from typing import TypeAlias
+from typing import TypeAlias, overload
 
 import torch
 from torch import Tensor
 from torch_geometric.data import Batch, Data, InMemoryDataset
 
 from gnas.errors import GraphError
-from gnas.graphs.architecture import check_single
+from gnas.graphs.architecture import MAX_EDGE_OP, MAX_OPS, check_single
 
-MAX_OPS = 127
-"""Largest ``num_ops``: operations are held as int8."""
-MAX_EDGE_OP = 254
-"""Largest ``edge_op``: an entry of the adjacency matrix is a byte, and 0 means no edge."""
 _CHUNK_SIZE = 1024  # graphs that an iteration takes apart at a time
 
 
@@ -30,6 +26,9 @@ class DenseBatch:
         adjacency: uint8 [N, n, n]; 0 = no edge, else 1 (node-op spaces) or 1 + ``edge_op``.
         ops: int8 [N, n]; the column that is hot in ``x``, -1 on padding.
         num_nodes: int64 [N]; nodes 0..num_nodes-1 are real, the rest is padding.
+
+    Raises:
+        GraphError: a tensor has another type or shape; `as_batch` looks at what they hold.
 
     Example:
         >>> from gnas.spaces import NASBench201
@@ -50,13 +49,44 @@ class DenseBatch:
     has_edge_ops: bool = False
     """Whether the architectures carry ``edge_op``."""
 
+    def __post_init__(self) -> None:
+        kinds = {
+            "adjacency": (self.adjacency, 3, torch.uint8),
+            "ops": (self.ops, 2, torch.int8),
+            "num_nodes": (self.num_nodes, 1, torch.int64),
+        }
+        for name, (tensor, dim, dtype) in kinds.items():
+            if not isinstance(tensor, Tensor) or (tensor.dim(), tensor.dtype) != (dim, dtype):
+                raise GraphError(
+                    f"{name} must be {_found(torch.empty(0, dtype=dtype)).split()[-1]} "
+                    f"{('[N]', '[N, n]', '[N, n, n]')[dim - 1]}, but got {_found(tensor)}"
+                )
+        count, n = self.ops.shape
+        if self.adjacency.shape != (count, n, n) or len(self.num_nodes) != count:
+            raise GraphError(
+                "adjacency, ops and num_nodes must be [N, n, n], [N, n] and [N], but got "
+                f"{_found(self.adjacency)}, {_found(self.ops)} and {_found(self.num_nodes)}"
+            )
+
     def __len__(self) -> int:
         return int(self.num_nodes.numel())
 
-    def __getitem__(self, index: slice | Sequence[int] | Tensor) -> DenseBatch:
-        """A batch of the chosen rows (a slice is a view, an index list or mask a copy)."""
+    @overload
+    def __getitem__(self, index: int) -> Data: ...
+
+    @overload
+    def __getitem__(self, index: slice | Sequence[int] | Tensor) -> DenseBatch: ...
+
+    def __getitem__(self, index: int | slice | Sequence[int] | Tensor) -> Data | DenseBatch:
+        """One architecture, or a batch of rows (a slice is a view, a list or mask a copy)."""
         if not isinstance(index, slice):
-            index = torch.as_tensor(index)
+            try:
+                index = torch.as_tensor(index)
+            except (TypeError, RuntimeError, ValueError) as error:
+                raise IndexError(f"rows must be whole numbers, but got {index!r:.80}") from error
+            if not index.dim():
+                return self.data(int(index))
+            index = index if index.numel() else index.long()
         return DenseBatch(
             self.adjacency[index],
             self.ops[index],
@@ -166,6 +196,8 @@ class DenseBatch:
         Raises:
             GraphError: no batch, or the batches differ in ``num_ops`` or in having edge ops.
         """
+        if not all(isinstance(batch, DenseBatch) for batch in batches):
+            raise GraphError(f"batches must be dense batches, but got {batches!r:.80}")
         kinds = {(batch.num_ops, batch.has_edge_ops) for batch in batches}
         if len(kinds) != 1:
             raise GraphError(
@@ -190,13 +222,13 @@ or PyG data set of ``Data``, or a `DenseBatch`."""
 
 
 def as_batch(graphs: Graphs) -> DenseBatch:
-    """The dense form of any `Graphs`; a dense batch is returned as it is.
+    """The dense form of any `Graphs`; a dense batch is checked and returned as it is.
 
     Args:
         graphs: One `Data`, a list or data set of them, a PyG ``Batch``, or a dense batch.
 
     Raises:
-        GraphError: see `DenseBatch.from_data`.
+        GraphError: see `DenseBatch.from_data` and `validate_batch`.
 
     Example:
         >>> from gnas.spaces import NASBench201
@@ -204,7 +236,10 @@ def as_batch(graphs: Graphs) -> DenseBatch:
         >>> as_batch(cells).ops.shape
         torch.Size([3, 4])
     """
-    return graphs if isinstance(graphs, DenseBatch) else DenseBatch.from_data(graphs)
+    if not isinstance(graphs, DenseBatch):
+        return DenseBatch.from_data(graphs)
+    validate_batch(graphs)
+    return graphs
 
 
 def single(graph: Data) -> DenseBatch:
@@ -446,12 +481,13 @@ def _kind(value: object, dim: int) -> tuple[object, ...]:
 def _found(value: object) -> str:
     """Shape and type of a tensor for a message."""
     if isinstance(value, Tensor):
-        return f"{list(value.shape)} {str(value.dtype).removeprefix('torch.')}"
+        sparse = "" if value.layout == torch.strided else "sparse "
+        return f"{list(value.shape)} {sparse}{str(value.dtype).removeprefix('torch.')}"
     return "none" if value is None else type(value).__name__
 
 
 def _sound_x(x: object) -> bool:
-    return isinstance(x, Tensor) and x.dim() == 2 and x.numel() > 0
+    return isinstance(x, Tensor) and x.dim() == 2 and x.numel() > 0 and x.layout == torch.strided
 
 
 def _refuse_x(xs: Sequence[object]) -> None:
@@ -493,7 +529,7 @@ def _check_edge_op(code: object, size: int, i: int, count: int) -> None:
 
 
 def validate_batch(batch: DenseBatch) -> None:
-    """Check the conventions of a whole dense batch at once.
+    """Check the conventions of a whole dense batch at once, a microsecond a graph.
 
     Args:
         batch: N architectures.
@@ -510,27 +546,28 @@ def validate_batch(batch: DenseBatch) -> None:
         ...     print(error)
         ops must be in [0, 3), but graph 1 of 2 has num_nodes=2, ops=[0, 7]
     """
+    if not isinstance(batch, DenseBatch):
+        raise GraphError(f"this takes a DenseBatch, but got {batch!r:.80}; `as_batch` makes one")
+    if not len(batch):
+        return
     n = batch.max_nodes
-    shapes = (tuple(batch.adjacency.shape), tuple(batch.ops.shape))
-    if shapes != ((len(batch), n, n), (len(batch), n)):
+    if not 1 <= batch.num_ops <= MAX_OPS + 1 or n < 1:
         raise GraphError(
-            f"adjacency and ops must have shapes [N, n, n] and [N, n] for N = {len(batch)} "
-            f"graphs, but got {shapes}"
+            f"num_ops must be in [1, {MAX_OPS + 1}] and n at least 1, but got {batch.num_ops} "
+            f"and {n}"
         )
-    position = torch.arange(n)
-    real = position < batch.num_nodes[:, None]  # [N, n]
+    real = torch.arange(n) < batch.num_nodes[:, None]  # [N, n]
     in_range = (batch.ops >= 0) & (batch.ops < batch.num_ops)
+    lower = torch.ones(n, n, dtype=torch.uint8).tril() * 255  # [n, n]
+    most = MAX_EDGE_OP + 1 if batch.has_edge_ops else 1
     checks = {
         "num_nodes must be in [1, n]": (batch.num_nodes >= 1) & (batch.num_nodes <= n),
         f"ops must be in [0, {batch.num_ops})": (in_range | ~real).all(1),
         "padding must have op -1": ((batch.ops == -1) | real).all(1),
-        "edges must go from a lower to a higher node": ~torch.tril(batch.adjacency.bool()).any(
-            (1, 2)
-        ),
-        "padding must have no edges": ~(batch.adjacency.bool() & ~real[:, None, :]).any((1, 2)),
+        "edges must go from a lower to a higher node": _holds(batch.adjacency & lower, 0),
+        "padding must have no edges": _holds(batch.adjacency * ~real[:, None, :], 0),
+        "adjacency must hold 0 and 1 only": _holds(batch.adjacency, most),
     }
-    if not batch.has_edge_ops:
-        checks["adjacency must hold 0 and 1 only"] = (batch.adjacency <= 1).all(2).all(1)
     for rule, holds in checks.items():
         if not bool(holds.all()):
             row = int((~holds).nonzero()[0])
@@ -538,3 +575,13 @@ def validate_batch(batch: DenseBatch) -> None:
                 f"{rule}, but graph {row} of {len(batch)} has "
                 f"num_nodes={int(batch.num_nodes[row])}, ops={batch.ops[row].tolist()}"
             )
+
+
+def _holds(values: Tensor, most: int) -> Tensor:
+    """Whether nothing in a row is above ``most``, for one row where that is so of all.
+
+    Shapes:
+        uint8 [N, n, n] -> bool [N] or [1].
+    """
+    largest = values.max()
+    return (largest if int(largest) <= most else values.flatten(1).amax(1)).reshape(-1) <= most

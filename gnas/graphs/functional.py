@@ -19,7 +19,7 @@ from torch_geometric.transforms import BaseTransform
 
 from gnas.errors import GraphError
 from gnas.graphs.canonical import canonical_order
-from gnas.graphs.dense import DenseBatch, single
+from gnas.graphs.dense import DenseBatch, Graphs, as_batch, single
 from gnas.graphs.pruning import prune_batch
 from gnas.graphs.transforms import edge_ops_to_node_ops
 
@@ -28,7 +28,7 @@ MAX_MULTIPLICITY = 255
 
 
 def functional_form(
-    batch: DenseBatch,
+    batch: Graphs,
     num_edge_ops: int = 0,
     *,
     skips: Sequence[int] = (),
@@ -69,6 +69,7 @@ def functional_form(
         >>> form.num_nodes, form.num_ops  # input, convolution and output; 3 roles and 4 operations
         (tensor([3]), 7)
     """
+    batch = as_batch(batch)
     if batch.has_edge_ops != bool(num_edge_ops):
         raise GraphError(
             f"num_edge_ops must be 0 exactly where graphs carry no edge_op, but got "

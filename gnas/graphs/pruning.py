@@ -8,10 +8,10 @@ import torch
 from torch import Tensor
 from torch_geometric.data import Data
 
-from gnas.graphs.dense import DenseBatch, single
+from gnas.graphs.dense import DenseBatch, Graphs, as_batch, single
 
 
-def input_nodes(batch: DenseBatch, inputs: Sequence[int] = ()) -> Tensor:
+def input_nodes(batch: Graphs, inputs: Sequence[int] = ()) -> Tensor:
     """Input nodes: node 0 and nodes with an operation in ``inputs``, bool [N, n].
 
     Args:
@@ -23,13 +23,13 @@ def input_nodes(batch: DenseBatch, inputs: Sequence[int] = ()) -> Tensor:
         >>> input_nodes(NASBench201().enumerate()[:1]).tolist()
         [[True, False, False, False]]
     """
-    nodes = _with_op(batch, inputs)
+    nodes = _with_op(as_batch(batch), inputs)
     nodes[:, 0] = True
     return nodes
 
 
 def live_nodes(
-    batch: DenseBatch,
+    batch: Graphs,
     *,
     to_output: bool = True,
     inputs: Sequence[int] = (),
@@ -50,9 +50,11 @@ def live_nodes(
         >>> live_nodes(DenseBatch.from_data([cell])).tolist()  # node 1 has no path to node 2
         [[True, False, True]]
     """
+    batch = as_batch(batch)
     n = batch.max_nodes
     edges = batch.adjacency.bool()  # [N, n, n]
-    forward = input_nodes(batch, inputs)  # [N, n]
+    forward = _with_op(batch, inputs)  # [N, n]
+    forward[:, 0] = True
     for j in range(1, n):
         forward[:, j] |= (forward[:, :j] & edges[:, :j, j]).any(1)  # [N]
     if not to_output:
@@ -70,7 +72,7 @@ def _with_op(batch: DenseBatch, ops: Sequence[int]) -> Tensor:
 
 
 def prune_batch(
-    batch: DenseBatch,
+    batch: Graphs,
     *,
     to_output: bool = True,
     inputs: Sequence[int] = (),
@@ -90,6 +92,7 @@ def prune_batch(
         >>> prune_batch(DenseBatch.from_data([cell])).ops.tolist()  # without node 1; -1 is padding
         [[0, 2, -1]]
     """
+    batch = as_batch(batch)
     live = live_nodes(batch, to_output=to_output, inputs=inputs, outputs=outputs)  # [N, n]
     live[:, 0] = True
     if to_output:

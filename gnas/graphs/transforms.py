@@ -8,11 +8,17 @@ from torch_geometric.data import Data
 from torch_geometric.transforms import BaseTransform
 
 from gnas.errors import GraphError
-from gnas.graphs.architecture import architecture, op_indices, to_adjacency
-from gnas.graphs.dense import DenseBatch, single
+from gnas.graphs.architecture import (
+    MAX_EDGE_OP,
+    MAX_OPS,
+    architecture,
+    op_indices,
+    to_adjacency,
+)
+from gnas.graphs.dense import DenseBatch, Graphs, as_batch, single
 
 
-def edge_ops_to_node_ops(batch: DenseBatch, num_edge_ops: int) -> DenseBatch:
+def edge_ops_to_node_ops(batch: Graphs, num_edge_ops: int) -> DenseBatch:
     """Every edge's operation becomes a node between the feature maps that the edge joined.
 
     An edge i -> j with operation o becomes i -> v -> j, where node v has operation
@@ -36,12 +42,19 @@ def edge_ops_to_node_ops(batch: DenseBatch, num_edge_ops: int) -> DenseBatch:
         >>> edge_ops_to_node_ops(cells, num_edge_ops=4).num_nodes  # 4 nodes and 6 edges
         tensor([10])
     """
+    batch = as_batch(batch)
+    _check_size(num_edge_ops)
     if not batch.has_edge_ops:
         raise GraphError("the graphs must carry edge_op, but they have none")
     graph, source, target = batch.adjacency.nonzero().unbind(1)
     edge_op = batch.adjacency[graph, source, target].long() - 1
     if edge_op.numel() and int(edge_op.max()) >= num_edge_ops:
         raise GraphError(f"edge_op must be in [0, {num_edge_ops}), but got {int(edge_op.max())}")
+    if edge_op.numel() and batch.num_ops + int(edge_op.max()) > MAX_OPS:
+        raise GraphError(
+            f"nodes and edges must have at most {MAX_OPS + 1} operations together, but there are "
+            f"{batch.num_ops} of nodes and edge_op {int(edge_op.max())}"
+        )
     size, n = batch.ops.shape
     in_degree = batch.adjacency.bool().sum(1)  # [N, n]
     position = torch.arange(n) + in_degree.cumsum(1)  # new index of every old node
@@ -58,6 +71,15 @@ def edge_ops_to_node_ops(batch: DenseBatch, num_edge_ops: int) -> DenseBatch:
     adjacency[graph, position[graph, source], op_position] = 1
     adjacency[graph, op_position, position[graph, target]] = 1
     return DenseBatch(adjacency, ops, num_nodes, batch.num_ops + num_edge_ops)
+
+
+def _check_size(num_edge_ops: object) -> None:
+    """Raise GraphError unless a size of an edge-op vocabulary is possible."""
+    if type(num_edge_ops) is not int or not 0 <= num_edge_ops <= MAX_EDGE_OP + 1:
+        raise GraphError(
+            f"num_edge_ops must be a whole number in [0, {MAX_EDGE_OP + 1}], but got "
+            f"{num_edge_ops!r:.80}"
+        )
 
 
 class EdgeOpsToNodeOps(BaseTransform):  # type: ignore[misc]
@@ -106,8 +128,16 @@ class NodeOpsToEdgeOps(BaseTransform):  # type: ignore[misc]
         Raises:
             GraphError: an operation node does not have exactly one input and one output.
         """
+        _check_size(self.num_edge_ops)
         adjacency, ops = to_adjacency(data)
+        if "edge_op" in data:
+            raise GraphError("operations must be on nodes, but the graph has edge_op")
         num_roles = int(data.x.size(1)) - self.num_edge_ops
+        if num_roles < 1:
+            raise GraphError(
+                f"num_edge_ops must be below the {data.x.size(1)} columns of x, but is "
+                f"{self.num_edge_ops}"
+            )
         is_op = ops >= num_roles  # [n]
         matrix: Tensor = adjacency.long()  # [n, n]
         if not bool(((matrix.sum(0) == 1) & (matrix.sum(1) == 1))[is_op].all()):

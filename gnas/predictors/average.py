@@ -53,10 +53,19 @@ class Average(Predictor):
         from_samples: Sequence[int] | None = None,
         random_state: int = 0,
     ) -> None:
+        if not isinstance(members, Sequence) or not all(
+            isinstance(member, Predictor) for member in members
+        ):
+            raise ConfigError(f"members must be a list of predictors, but got {members!r:.80}")
         if not members or any(member.features != members[0].features for member in members):
             raise ConfigError(f"members must be at least one and share features, got {members}")
-        least = (0,) * len(members) if from_samples is None else tuple(from_samples)
-        if len(least) != len(members) or min(least) != 0:
+        least = (0,) * len(members)
+        if from_samples is not None:
+            if not isinstance(from_samples, Sequence):
+                raise ConfigError(f"from_samples must be a list, but got {from_samples!r:.80}")
+            least = tuple(from_samples)
+        are_counts = all(isinstance(number, int) for number in least)
+        if not are_counts or len(least) != len(members) or min(least) != 0:
             raise ConfigError(
                 f"from_samples must have a number for each of the {len(members)} members, one of "
                 f"them 0, but got {least}"

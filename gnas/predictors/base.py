@@ -222,7 +222,7 @@ class Predictor(RegressorMixin, BaseEstimator, ABC):  # type: ignore[misc]  # un
         """
         from gnas.predictors.storage import save_predictor
 
-        save_predictor(self, Path(path))
+        save_predictor(self, _as_path(path))
 
     @classmethod
     def load(cls, path: str | Path, *, space: Space | None = None) -> Self:
@@ -255,7 +255,7 @@ class Predictor(RegressorMixin, BaseEstimator, ABC):  # type: ignore[misc]  # un
         """
         from gnas.predictors.storage import load_predictor
 
-        found = load_predictor(Path(path), cls, space=space)
+        found = load_predictor(_as_path(path), cls, space=space)
         assert isinstance(found, cls)
         return found
 
@@ -314,6 +314,12 @@ class ColumnScale:
         """The columns that are not left out, as they are: [N, F] -> [N, F']."""
         kept: FeatureMatrix = values[:, self._kept]
         return kept if kept.shape[1] else np.ones((len(values), 1))
+
+
+def _as_path(path: object) -> Path:
+    if not isinstance(path, str | Path):
+        raise ConfigError(f"path must be the name of a file, but is {path!r:.80}")
+    return Path(path)
 
 
 def _check_rows(rows: FeatureMatrix) -> None:

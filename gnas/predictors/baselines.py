@@ -7,11 +7,14 @@ from typing import Any, Literal
 import numpy as np
 from sklearn.base import BaseEstimator, clone, is_regressor
 
-from gnas.config import seed_32
+from gnas.config import check_choice, check_count, check_number, seed_32
 from gnas.errors import ConfigError
 from gnas.predictors.base import ColumnScale, Predictor
 from gnas.predictors.features import FeatureMatrix, Features
 from gnas.predictors.targets import Scores
+
+MAX_TREES = 100_000
+"""Most trees of a forest, so that a typing error cannot request all time."""
 
 
 class Regressor(Predictor):
@@ -90,6 +93,9 @@ class Forest(Predictor):
         max_features: float = 1 / 3,
         random_state: int = 0,
     ) -> None:
+        check_choice(kind, "kind", ["random", "extra"])
+        check_count(num_trees, "num_trees", 1, MAX_TREES)
+        check_number(max_features, "max_features", most=1)
         super().__init__(features, random_state=random_state)
         self.name = "random forest" if kind == "random" else "extra trees"
         self.kind = kind
@@ -144,6 +150,9 @@ class BoostedTrees(Predictor):
         max_leaves: int = 8,
         random_state: int = 0,
     ) -> None:
+        check_count(num_trees, "num_trees", 1, MAX_TREES)
+        check_number(learning_rate, "learning_rate")
+        check_count(max_leaves, "max_leaves", 2)
         super().__init__(features, random_state=random_state)
         self.name = "boosted trees"
         self.num_trees = num_trees
@@ -198,6 +207,8 @@ class GaussianProcess(Predictor):
         hyper_rows: int = 250,
         random_state: int = 0,
     ) -> None:
+        check_choice(kernel, "kernel", ["rbf", "matern"])
+        check_count(hyper_rows, "hyper_rows")
         super().__init__(features, random_state=random_state)
         self.name = "GP" if kernel == "rbf" else "Matern GP"
         self.kernel = kernel

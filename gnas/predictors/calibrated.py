@@ -6,7 +6,7 @@ from typing import Self
 
 import numpy as np
 
-from gnas.config import SEEDS, check_seed
+from gnas.config import SEEDS, check_count, check_seed
 from gnas.errors import ConfigError, UnsupportedError
 from gnas.predictors.base import Predictor
 from gnas.predictors.features import FeatureMatrix
@@ -55,8 +55,9 @@ class Calibrated(Predictor):
     has_std = True
 
     def __init__(self, predictor: Predictor, *, folds: int = 5, random_state: int = 0) -> None:
-        if folds < 2:
-            raise ConfigError(f"folds must be at least 2, but got {folds}")
+        check_count(folds, "folds", 2)
+        if not isinstance(predictor, Predictor):
+            raise ConfigError(f"this must be a predictor, but is {predictor!r:.80}")
         if not predictor.has_std:
             raise UnsupportedError(
                 f"a predictor must know its uncertainty to be calibrated, but '{predictor.name}' "

@@ -2,12 +2,14 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import Protocol
 
 import numpy as np
 from torch import Tensor
 
+from gnas.errors import ConfigError
 from gnas.graphs import DenseBatch, Graphs, as_batch
 from gnas.predictors.features import FeatureMatrix, Features
 
@@ -46,6 +48,14 @@ class Embedding:
 
     encoder: EncoderLike
 
+    def __post_init__(self) -> None:
+        known = hasattr(self.encoder, "name") and hasattr(self.encoder, "encode")
+        if not known or isinstance(self.encoder, type):
+            raise ConfigError(
+                "encoder must be one such as load_encoder('nasgem-nasbench101'), but got "
+                f"{self.encoder!r:.80}"
+            )
+
     @property
     def name(self) -> str:
         """The encoder's name."""
@@ -78,6 +88,13 @@ class FeatureUnion:
     """
 
     parts: tuple[Features, ...]
+
+    def __post_init__(self) -> None:
+        if not isinstance(self.parts, Sequence) or not self.parts:
+            raise ConfigError(f"parts must be a tuple of features, but got {self.parts!r:.80}")
+        for part in self.parts:
+            if not callable(part):
+                raise ConfigError(f"parts must be features, but one is {part!r:.80}")
 
     @property
     def exact(self) -> bool:

@@ -10,10 +10,17 @@ import numpy as np
 import torch
 from numpy.typing import NDArray
 
+from gnas.config import check_count
+from gnas.errors import ConfigError
 from gnas.graphs import DenseBatch, Graphs, as_batch
+from gnas.graphs.architecture import MAX_EDGE_OP, MAX_OPS
 from gnas.spaces.vocabulary import check_vocabulary
 
 FeatureMatrix = NDArray[np.float64]
+
+
+MAX_NODES = 1000
+"""Most nodes that a matrix of pairs is made for."""
 
 
 class Features(Protocol):
@@ -74,6 +81,11 @@ class OneHot:
     """Size of the edge-op vocabulary; 0 where operations sit on nodes."""
     with_counts: bool = False
 
+    def __post_init__(self) -> None:
+        check_count(self.max_nodes, "max_nodes", 1, MAX_NODES)
+        check_count(self.num_ops, "num_ops", 1, MAX_OPS + 1)
+        check_count(self.num_edge_ops, "num_edge_ops", 0, MAX_EDGE_OP + 1)
+
     @property
     def name(self) -> str:
         """Label in result tables."""
@@ -116,6 +128,10 @@ class OneHotOps:
     num_ops: int
     name: str = field(default="ops", init=False)
 
+    def __post_init__(self) -> None:
+        check_count(self.max_nodes, "max_nodes", 1, MAX_NODES)
+        check_count(self.num_ops, "num_ops", 1, MAX_OPS + 1)
+
     def __call__(self, graphs: Graphs) -> FeatureMatrix:
         """Rows float64 [N, n * num_ops]."""
         batch = as_batch(graphs)
@@ -143,6 +159,10 @@ class NumParams:
 
     count: Callable[[DenseBatch], NDArray[np.int64]]
     name: str = field(default="number of parameters", init=False)
+
+    def __post_init__(self) -> None:
+        if not callable(self.count):
+            raise ConfigError(f"count must be a function of graphs, but got {self.count!r:.80}")
 
     def __call__(self, graphs: Graphs) -> FeatureMatrix:
         """Rows float64 [N, 1]."""

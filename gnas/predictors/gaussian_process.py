@@ -6,12 +6,14 @@ import math
 from collections.abc import Sequence
 from dataclasses import dataclass
 from functools import partial
-from typing import Literal
+from numbers import Real
+from typing import Literal, TypeVar, get_args
 
 import numpy as np
 import torch
 from torch import Tensor
 
+from gnas.config import check_choice, check_count, check_number
 from gnas.errors import ConfigError
 from gnas.predictors.base import ColumnScale, Predictor
 from gnas.predictors.features import FeatureMatrix, Features
@@ -19,6 +21,7 @@ from gnas.predictors.targets import NormalScores, Scores
 from gnas.predictors.wl import WLLabels, exponentiated_wl, label_counts
 
 MaternKernel = Literal["matern32", "matern52"]
+_Number = TypeVar("_Number", int, float)
 HYPER_ROWS = 500
 """Choice: hyperparameters are fitted on at most this many rows; the fit is cubic in it."""
 STEPS = 12
@@ -106,10 +109,15 @@ class ARDGaussianProcess(Predictor):
         hyper_rows: int = HYPER_ROWS,
         random_state: int = 0,
     ) -> None:
+        check_choice(kernel, "kernel", get_args(MaternKernel))
+        check_number(length_scale, "length_scale")
+        check_number(length_std, "length_std")
+        check_number(tail_weight, "tail_weight", zero=True, most=1)
+        check_count(hyper_rows, "hyper_rows")
         super().__init__(features, random_state=random_state)
         self.name = "ARD GP"
-        self.columns = None if columns is None else tuple(columns)
-        self.relevance = None if relevance is None else tuple(relevance)
+        self.columns = None if columns is None else _listed(columns, "columns")
+        self.relevance = None if relevance is None else _listed(relevance, "relevance")
         self.kernel = kernel
         self.length_scale = length_scale
         self.length_std = length_std
@@ -292,6 +300,17 @@ def _negative_log_posterior(
     return value, np.concatenate([columns.numpy(), [by_signal, by_noise, by_mean]])
 
 
+def _listed(values: Sequence[_Number], name: str) -> tuple[_Number, ...]:
+    """Numbers as a tuple; ConfigError if they are no list of numbers."""
+    try:
+        found = tuple(values)
+    except TypeError:
+        found = ("",)  # type: ignore[assignment]
+    if not all(isinstance(value, Real) for value in found):
+        raise ConfigError(f"{name} must be a list of numbers, but got {values!r:.80}")
+    return found
+
+
 class WLGaussianProcess(Predictor):
     """A Gaussian process with the Weisfeiler-Lehman subtree kernel of functional forms.
 
@@ -324,6 +343,9 @@ class WLGaussianProcess(Predictor):
     def __init__(
         self, features: WLLabels, *, hyper_rows: int = 500, random_state: int = 0
     ) -> None:
+        check_count(hyper_rows, "hyper_rows")
+        if not isinstance(features, WLLabels):
+            raise ConfigError(f"features must be WLLabels, but got {features!r:.80}")
         super().__init__(features, random_state=random_state)
         self.name = "WL GP"
         self.labels = features

@@ -10,6 +10,7 @@ import numpy as np
 import torch
 from torch import Tensor, nn
 
+from gnas.config import check_count, check_number
 from gnas.encoders.graph import GraphEncoder, apply_in_chunks, pack_graphs, unpack_graphs
 from gnas.encoders.graph_config import GraphEncoderConfig
 from gnas.encoders.paths import PathStatistics
@@ -21,6 +22,7 @@ from gnas.predictors.embedding import FeatureUnion
 from gnas.predictors.features import FeatureMatrix
 from gnas.predictors.gaussian_process import ARDGaussianProcess
 from gnas.predictors.losses import affine_match, get_loss, squared
+from gnas.predictors.mlp import MAX_EPOCHS, MAX_MEMBERS
 from gnas.predictors.targets import Scores
 from gnas.spaces.base import Space
 from gnas.spaces.vocabulary import Vocabulary, functional_forms
@@ -64,6 +66,9 @@ class PackedGraphs:
         batch = as_batch(graphs)
         forms = functional_forms(self.vocabulary, batch)
         return pack_graphs(forms.pad_to(self.vocabulary.most_nodes)).astype(np.float64)
+
+    def __post_init__(self) -> None:
+        object.__setattr__(self, "vocabulary", Vocabulary.of(self.vocabulary))
 
 
 class OnPackedGraphs(Predictor):
@@ -173,12 +178,9 @@ class GraphNetwork(Predictor):
         body_rate: float = 1.0,
         random_state: int = 0,
     ) -> None:
-        if members < 1 or epochs < 1:
-            raise ConfigError(
-                f"members and epochs must be positive, but got {members=} and {epochs=}"
-            )
-        if body_rate < 0:
-            raise ConfigError(f"body_rate must be at least 0, but got {body_rate}")
+        check_count(members, "members", 1, MAX_MEMBERS)
+        check_count(epochs, "epochs", 1, MAX_EPOCHS)
+        check_number(body_rate, "body_rate", zero=True)
         start, fresh = encoder, isinstance(encoder, Space | Vocabulary)
         if isinstance(encoder, Space | Vocabulary):
             encoder = GraphEncoder(GraphEncoderConfig(vocabulary=Vocabulary.of(encoder)))

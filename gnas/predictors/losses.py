@@ -96,7 +96,7 @@ LOSSES: dict[str, Loss] = {
 
 def get_loss(name: str) -> Loss:
     """A loss by its key in `LOSSES`; ConfigError if it is none."""
-    if name not in LOSSES:
+    if not isinstance(name, str) or name not in LOSSES:
         raise ConfigError(f"unknown loss {name!r}; choose from {sorted(LOSSES)}")
     return LOSSES[name]
 

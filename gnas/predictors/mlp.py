@@ -8,7 +8,7 @@ import numpy as np
 import torch
 from torch import Tensor
 
-from gnas.errors import ConfigError
+from gnas.config import check_count
 from gnas.predictors.base import ColumnScale, Predictor
 from gnas.predictors.features import FeatureMatrix, Features
 from gnas.predictors.losses import Loss, affine_match, get_loss, squared
@@ -18,6 +18,8 @@ from gnas.training.batching import shuffled_batches
 HIDDEN = 128
 """Choice: width of the hidden layer; the paper gives none."""
 EPOCHS = 100
+MAX_MEMBERS, MAX_EPOCHS = 1000, 100_000
+"""Bounds, so that a typing error cannot request all memory or time."""
 LEARNING_RATE = 1e-2
 WEIGHT_DECAY = 1.0
 BATCH_SIZE = 128
@@ -68,10 +70,8 @@ class MLP(Predictor):
         epochs: int = EPOCHS,
         random_state: int = 0,
     ) -> None:
-        if members < 1 or epochs < 1:
-            raise ConfigError(
-                f"members and epochs must be positive, but got {members=} and {epochs=}"
-            )
+        check_count(members, "members", 1, MAX_MEMBERS)
+        check_count(epochs, "epochs", 1, MAX_EPOCHS)
         super().__init__(features, random_state=random_state)
         self.name = "MLP" if members == 1 else f"MLP x {members}"
         self.name += "" if loss == "squared" else f", {loss}"

@@ -40,6 +40,8 @@ def check_predictor(text: str) -> None:
         Traceback (most recent call last):
         gnas.errors.ConfigError: unknown predictor 'forrest'; did you mean forest? choose from ...
     """
+    if not isinstance(text, str):
+        raise ConfigError(f"a predictor's name must be a text, but is {text!r:.80}")
     if is_own_predictor(text):
         Source.parse(text)
     elif text not in PREDICTOR_NAMES:

@@ -20,7 +20,7 @@ from gnas.predictors.mlp import MLP
 from gnas.predictors.names import check_predictor, is_own_predictor
 from gnas.predictors.random_walks import RandomWalkStatistics
 from gnas.predictors.wl import WLLabels
-from gnas.spaces.base import Space
+from gnas.spaces.base import Space, check_is_space
 from gnas.user_code import Source, described
 
 
@@ -71,6 +71,7 @@ def make_predictor(name: str, space: Space, *, random_state: int = 0) -> Predict
                random_state=3)
     """
     check_predictor(name)
+    check_is_space(space)
     if is_own_predictor(name):
         return own_predictor(Source.parse(name), space, random_state=random_state)
     return PREDICTORS[name](space, random_state=random_state)

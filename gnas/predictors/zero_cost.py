@@ -7,7 +7,7 @@ from dataclasses import dataclass, field
 from gnas.graphs import Graphs, as_batch
 from gnas.predictors.features import FeatureMatrix
 from gnas.proxies import ProxyConfig, ProxyStore, compute_proxies
-from gnas.spaces.base import Space
+from gnas.spaces.base import Space, check_is_space
 from gnas.spaces.vocabulary import check_vocabulary
 
 
@@ -37,6 +37,9 @@ class ZeroCost:
     space: Space
     config: ProxyConfig = field(default_factory=ProxyConfig)
     store: ProxyStore = field(default_factory=ProxyStore, compare=False, repr=False)
+
+    def __post_init__(self) -> None:
+        check_is_space(self.space)
 
     @property
     def name(self) -> str:

@@ -252,10 +252,10 @@ class Space(ABC):
         """Raise GraphError if ``graph``, sound as a graph, breaks a rule of this space."""
 
     def check_own(self, graph: Data) -> None:
-        """Check in no time that something can be an architecture of this space; see `validate`.
+        """Check that something is a sound graph over this space's operations; see `validate`.
 
         Raises:
-            GraphError: it is no graph, or one over other operations.
+            GraphError: it is not.
         """
         x = graph.x if isinstance(graph, Data) else None
         if not isinstance(x, torch.Tensor) or x.dim() != 2 or x.size(1) != len(self.ops):
@@ -268,6 +268,14 @@ class Space(ABC):
                 f"an architecture of '{self.name}' must have {'an' if self.edge_ops else 'no'} "
                 f"edge_op, but got {graph!r:.120}"
             )
+        validate(graph)
+        self._check_edge_ops(graph)
+
+    def _check_edge_ops(self, graph: Data) -> None:
+        """Raise GraphError if an edge has an operation that is none of this space."""
+        largest = int(graph.edge_op.max()) if self.edge_ops and graph.num_edges else 0
+        if self.edge_ops and largest >= len(self.edge_ops):
+            raise GraphError(f"edge_op must be in [0, {len(self.edge_ops)}), got {largest}")
 
     def sample(self, rng: np.random.Generator) -> Data:
         """One draw from the distribution of `sample_batch`."""
@@ -401,10 +409,7 @@ class Space(ABC):
                 f"architectures of '{self.name}' must "
                 f"{'carry' if self.edge_ops else 'not carry'} edge_op"
             )
-        if self.edge_ops and graph.edge_op.numel():
-            largest = int(graph.edge_op.max())
-            if largest >= len(self.edge_ops):
-                raise GraphError(f"edge_op must be in [0, {len(self.edge_ops)}), got {largest}")
+        self._check_edge_ops(graph)
         self.check(graph)
 
     def draw(self, graph: Data) -> dict[str, Figure]:

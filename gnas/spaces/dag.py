@@ -16,6 +16,7 @@ from torch_geometric.data import Data
 from gnas.errors import ConfigError, GraphError
 from gnas.graphs import (
     DenseBatch,
+    as_batch,
     distinct,
     graph_keys,
     live_nodes,
@@ -183,7 +184,8 @@ class DagSpace(Space):
 
         Edits that leave the space are drawn again, `RETRIES` times at most; then the cell stays.
         """
-        result = batch.pad_to(self.max_nodes)
+        check_draw(0, rng)
+        result = as_batch(batch).pad_to(self.max_nodes)
         adjacency, ops, num_nodes = (
             result.adjacency.clone(),
             result.ops.clone(),
@@ -216,6 +218,7 @@ class DagSpace(Space):
         """
         if self.max_nodes > MAX_LISTED_NODES:
             return super().neighbours(graph)
+        self.check_own(graph)
         adjacency, ops = (tensor.numpy() for tensor in to_adjacency(graph))
         cells = [_edited(adjacency, ops, edit) for edit in self._edits(adjacency, ops)]
         edited = prune_batch(self._stack([(adjacency, ops), *cells]))

@@ -15,7 +15,7 @@ from torch import Tensor, nn
 from torch_geometric.data import Data
 
 from gnas.errors import ConfigError, GraphError
-from gnas.graphs import DenseBatch, architecture, graph_keys, to_adjacency
+from gnas.graphs import DenseBatch, architecture, as_batch, graph_keys, to_adjacency
 from gnas.spaces.base import Space, check_draw
 from gnas.spaces.suggestions import Trial, pick
 from gnas.spaces.vocabulary import Vocabulary, operation_names
@@ -163,7 +163,8 @@ class EdgeOpSpace(Space):
 
     def mutate_batch(self, batch: DenseBatch, rng: np.random.Generator) -> DenseBatch:
         """See `Space.mutate_batch`; draws as `mutate` does, cell after cell."""
-        batch = batch.pad_to(self.max_nodes)
+        check_draw(0, rng)
+        batch = as_batch(batch).pad_to(self.max_nodes)
         most = len(self.edges), len(self.candidates)
         draws = [(rng.integers(most[0]), rng.integers(1, most[1])) for _ in range(len(batch))]
         edge, shift = torch.tensor(draws, dtype=torch.int64).reshape(-1, 2).t()
@@ -176,6 +177,7 @@ class EdgeOpSpace(Space):
 
     def neighbours(self, graph: Data) -> DenseBatch:
         """The other cells that differ in the operation of one edge."""
+        self.check_own(graph)
         adjacency, ops = to_adjacency(graph)
         edited = adjacency.repeat(1 + len(self.edges) * (len(self.candidates) - 1), 1, 1)
         row = 1

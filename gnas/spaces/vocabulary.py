@@ -70,7 +70,13 @@ class Vocabulary:
     @staticmethod
     def of(source: HasVocabulary | Vocabulary) -> Vocabulary:
         """The vocabulary of a space; a vocabulary is its own."""
-        return source if isinstance(source, Vocabulary) else source.vocabulary
+        found = source if isinstance(source, Vocabulary) else getattr(source, "vocabulary", None)
+        if not isinstance(found, Vocabulary):
+            raise ConfigError(
+                "this must be a space such as NASBench101(), or a Vocabulary, but is "
+                f"{source!r:.80}"
+            )
+        return found
 
     @staticmethod
     def from_record(record: dict[str, Any]) -> Vocabulary:
@@ -130,7 +136,7 @@ def operation_names(ops: Iterable[str], learned: Iterable[str] = ()) -> tuple[st
     """
     if isinstance(ops, str) or isinstance(learned, str):
         raise ConfigError(f"operations must be a tuple of names, but got {ops!r} and {learned!r}")
-    from gnas.graphs.dense import MAX_OPS
+    from gnas.graphs.architecture import MAX_OPS
 
     names, with_weights = tuple(ops), tuple(learned)
     wrong = [n for n in names if not isinstance(n, str) or not _NAME.fullmatch(n)]

@@ -1,5 +1,7 @@
 from __future__ import annotations
 
+from typing import Any
+
 import networkx as nx
 import numpy as np
 import pytest
@@ -9,9 +11,17 @@ from torch_geometric.data import Data
 from gnas.errors import GraphError
 from gnas.graphs import (
     DenseBatch,
+    EdgeOpsToNodeOps,
     architecture,
     as_batch,
+    distinct,
+    edge_ops_to_node_ops,
     from_networkx,
+    functional_form,
+    graph_hash,
+    graph_keys,
+    input_nodes,
+    live_nodes,
     op_indices,
     prune,
     prune_batch,
@@ -20,6 +30,7 @@ from gnas.graphs import (
     validate,
     validate_batch,
 )
+from gnas.kernels import wl_kernel
 from gnas.spaces import NASGEM, SPACES, NASBench101
 
 
@@ -178,17 +189,86 @@ def test_batches_that_do_not_fit_together_are_refused() -> None:
         ("num_nodes", torch.tensor([2]), "padding must have op -1"),
         ("num_nodes", torch.tensor([0]), "num_nodes must be in"),
         ("adjacency", torch.ones(1, 3, 3, dtype=torch.uint8), "lower to a higher node"),
-        ("adjacency", torch.zeros(1, 2, 2, dtype=torch.uint8), "shapes"),
+        ("adjacency", torch.full((1, 3, 3), 2, dtype=torch.uint8).triu(1), "0 and 1 only"),
+        ("adjacency", torch.zeros(1, 2, 2, dtype=torch.uint8), r"\[1, 2, 2\] uint8, \[1, 3\]"),
+        ("adjacency", torch.zeros(1, 3, 3, dtype=torch.int64), "adjacency must be uint8"),
+        ("adjacency", torch.zeros(1, 3, 3, dtype=torch.bool), "adjacency must be uint8"),
+        ("ops", torch.tensor([[0, 1, 4]]), "ops must be int8"),
+        ("num_nodes", 3, r"num_nodes must be int64 \[N\]"),
     ],
 )
 def test_validate_batch_names_the_row(field: str, value: torch.Tensor, message: str) -> None:
     good = as_batch(chain())
     parts = {"adjacency": good.adjacency, "ops": good.ops, "num_nodes": good.num_nodes}
     parts[field] = value
-    bad = DenseBatch(parts["adjacency"], parts["ops"], parts["num_nodes"], 5)
     validate_batch(good)
     with pytest.raises(GraphError, match=message):
-        validate_batch(bad)
+        validate_batch(DenseBatch(parts["adjacency"], parts["ops"], parts["num_nodes"], 5))
+    with pytest.raises(GraphError, match=message):  # nor does anything else take it
+        graph_hash(DenseBatch(parts["adjacency"], parts["ops"], parts["num_nodes"], 5))
+
+
+def test_one_row_is_an_architecture(rng: np.random.Generator) -> None:
+    batch = NASBench101().sample_batch(4, rng)
+    numbers: list[Any] = [2, -2, np.int64(2), torch.tensor(2)]
+    for i in numbers:
+        assert [graph_hash(batch[i])] == graph_hash(batch)[2:3]
+    assert len(batch[[]]) == len(batch[:0]) == 0
+    bad: list[Any] = ["a", None, [0.5], [99]]
+    for wrong in bad:
+        with pytest.raises(IndexError):
+            batch[wrong]
+
+
+BROKEN: dict[str, list[Any]] = {
+    "x": [None, torch.zeros(3, 5), torch.eye(5)[:3] * 0.999, torch.eye(5)[:3].to_sparse()],
+    "edge_index": [
+        None, torch.tensor([[1], [0]]), torch.tensor([[1], [1]]), torch.tensor([[0], [7]]),
+        torch.tensor([[0, 0], [1, 1]]), torch.tensor([[0], [-1]]), torch.tensor([[0], [1]]).int(),
+        torch.tensor([[0, 1]]), [[0], [1]],
+    ],
+    "edge_op": [torch.tensor([1]), torch.tensor([0.0, 0.0]), torch.tensor([255, 0]), "ab"],
+}  # fmt: skip
+
+
+@pytest.mark.parametrize(
+    ("name", "place"), [(n, i) for n in BROKEN for i in range(len(BROKEN[n]))]
+)
+def test_nothing_is_read_from_a_broken_graph(name: str, place: int) -> None:
+    graph = chain()
+    graph[name] = BROKEN[name][place]
+    space = NASBench101()
+    for function in (
+        to_adjacency, validate, prune, graph_hash, to_networkx, space.to_str, space.neighbours,
+    ):  # fmt: skip
+        with pytest.raises(GraphError) as caught:
+            function(graph)
+        assert "\n" not in str(caught.value)
+
+
+def test_functions_of_a_batch_take_lists() -> None:
+    cells = [chain(), chain()]
+    assert distinct(cells).tolist() == [0] and len(graph_keys(cells)) == 2
+    functions: list[Any] = [prune_batch, functional_form, NASBench101().functional_form]
+    for function in functions:
+        found = function(cells)
+        assert found.num_nodes.tolist() == [3, 3]
+    assert live_nodes(cells).all() and input_nodes(cells)[:, 0].all()
+    any_batch: Any = NASBench101().mutate_batch
+    mutated = any_batch(cells, np.random.default_rng(0))
+    assert len(mutated) == 2
+
+
+def test_edge_operations_beyond_eight_bits_are_refused() -> None:
+    for code in (123, 124, 125, 254):
+        graph = architecture([[0, code + 1], [0, 0]], [0, 2], 3, edge_ops=True)
+        if code + 3 <= 127:
+            assert EdgeOpsToNodeOps(255)(graph).x.argmax(1).tolist() == [0, code + 3, 2]
+            continue
+        with pytest.raises(GraphError, match="at most 128 operations together"):
+            edge_ops_to_node_ops([graph], 255)
+        with pytest.raises(GraphError, match="at most 128 operations together"):
+            wl_kernel([graph], labels="op")
 
 
 def test_rows_can_be_chosen_by_slice_list_and_mask(rng: np.random.Generator) -> None:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import math
+from typing import Any
 
 import numpy as np
 import pytest
@@ -35,6 +36,7 @@ from gnas.predictors import (
     WLLabels,
     ZeroCost,
     default_predictor,
+    make_predictor,
 )
 from gnas.proxies import ProxyConfig
 from gnas.spaces import SPACES, NASBench101, NASBench201
@@ -153,3 +155,65 @@ def test_a_failed_fit_leaves_nothing_to_predict_with() -> None:
         predictor.fit(cells(), np.ones(12))
     with pytest.raises(ConfigError, match="must be fitted first"):
         predictor.predict(cells())
+
+
+CODES = OneHot(7, 5)
+MISTAKES: list[tuple[Any, dict[str, Any], str]] = [
+    (Forest, {"kind": "radnom"}, "kind must be one of random, extra, but got 'radnom'"),
+    (Forest, {"num_trees": 0}, "num_trees must be at least 1"),
+    (Forest, {"num_trees": 10**9}, "num_trees must be at most 100000"),
+    (Forest, {"max_features": 2}, "max_features must be a number above 0 and at most 1"),
+    (BoostedTrees, {"num_trees": "9"}, "num_trees must be a whole number"),
+    (BoostedTrees, {"learning_rate": math.nan}, "learning_rate must be a number above 0"),
+    (BoostedTrees, {"max_leaves": 1}, "max_leaves must be at least 2"),
+    (GaussianProcess, {"kernel": "rfb"}, "kernel must be one of rbf, matern, but got 'rfb'"),
+    (GaussianProcess, {"hyper_rows": 0}, "hyper_rows must be at least 1"),
+    (ARDGaussianProcess, {"kernel": "rbf"}, "kernel must be one of matern32, matern52"),
+    (ARDGaussianProcess, {"columns": 3}, "columns must be a list of numbers"),
+    (ARDGaussianProcess, {"relevance": "ab"}, "relevance must be a list of numbers"),
+    (ARDGaussianProcess, {"length_scale": 0}, "length_scale must be a number above 0"),
+    (ARDGaussianProcess, {"length_std": None}, "length_std must be a number above 0"),
+    (ARDGaussianProcess, {"tail_weight": -1}, "tail_weight must be a number at least 0"),
+    (MLP, {"epochs": 1.5}, "epochs must be a whole number"),
+    (MLP, {"epochs": 10**9}, "epochs must be at most 100000"),
+    (MLP, {"members": 10**9}, "members must be at most 1000"),
+    (MLP, {"loss": ["bce"]}, "unknown loss"),
+    (WLGaussianProcess, {}, "features must be WLLabels"),
+    (Calibrated, {}, "this must be a predictor"),
+    (Average, {}, "members must be a list of predictors"),
+    (Embedding, {}, "encoder must be one such as"),
+    (FeatureUnion, {}, "parts must be a tuple of features"),
+    (ZeroCost, {}, "a space must be an object"),
+]
+
+
+@pytest.mark.parametrize(("make", "options", "message"), MISTAKES)
+def test_arguments_are_checked_when_a_predictor_is_made(
+    make: Any, options: dict[str, Any], message: str
+) -> None:
+    with pytest.raises(ConfigError, match=message):
+        make(CODES, **options)
+
+
+def test_wrong_things_in_the_place_of_a_space_an_encoder_and_a_file() -> None:
+    cells = NASBench101().enumerate()[:3]
+    wrong: Any
+    for wrong in (None, 3, "nasbench101", NASBench101):
+        for make in (PathStatistics, WLLabels):
+            with pytest.raises(ConfigError, match="must be a space such as"):
+                make(wrong)(cells)
+        with pytest.raises(ConfigError, match="a space must be an object"):
+            make_predictor("forest", wrong)
+        with pytest.raises(ConfigError, match="encoder must be one such as"):
+            Embedding(wrong)
+        with pytest.raises(ConfigError, match="members must be a list"):
+            Average(wrong)
+    for wrong in (None, 3, ["a"]):
+        with pytest.raises(ConfigError, match="name must be a text"):
+            make_predictor(wrong, SPACE)
+        with pytest.raises(ConfigError, match="path must be the name of a file"):
+            Predictor.load(wrong)
+        with pytest.raises(ConfigError, match="count must be a function"):
+            NumParams(wrong)
+        with pytest.raises(ConfigError, match="max_nodes must be a whole number"):
+            OneHot(str(wrong), 5)  # type: ignore[arg-type]

@@ -171,9 +171,9 @@ def test_predictors_on_statistics_can_read_graphs(name: str, rng: np.random.Gene
 def test_bad_options_and_graphs_are_named(rng: np.random.Generator) -> None:
     with pytest.raises(ConfigError, match="unknown loss 'mse'; choose from"):
         GraphNetwork(SPACE, loss="mse")
-    with pytest.raises(ConfigError, match="members and epochs must be positive"):
+    with pytest.raises(ConfigError, match="members must be at least 1"):
         GraphNetwork(SPACE, members=0)
-    with pytest.raises(ConfigError, match="body_rate must be at least 0, but got -1"):
+    with pytest.raises(ConfigError, match="body_rate must be a number at least 0, but got -1"):
         GraphNetwork(SPACE, body_rate=-1)
     other = GraphEncoder(GraphEncoderConfig(vocabulary=Vocabulary.of(NASBench101()), width=4))
     for wrong in ([], [encoder(), other]):

@@ -198,7 +198,7 @@ def test_written_out_gradients_are_those_of_automatic_differentiation(
 def test_bad_options_of_the_perceptron_are_named() -> None:
     with pytest.raises(ConfigError, match=r"unknown loss 'mse'; choose from \['bce', 'hinge'"):
         MLP(RAW, loss="mse")
-    with pytest.raises(ConfigError, match="must be positive, but got members=0 and epochs=100"):
+    with pytest.raises(ConfigError, match="members must be at least 1, but got 0"):
         MLP(RAW, members=0)
 
 

@@ -152,4 +152,6 @@ class NASBench101(DagSpace):
         check_draw(1, rng)
         self.check_own(graph)
         neighbours = self.neighbours(graph)
+        if not len(neighbours):
+            self.validate(graph)  # says why: no cell of the space is without neighbours
         return neighbours.data(int(rng.integers(len(neighbours))))

@@ -187,6 +187,7 @@ class NASGEM(Space):
 
         A node added is the last one: where a leaf stands changes no network.
         """
+        self.check_own(graph)
         adjacency, ops = to_adjacency(graph)
         n = len(ops)
         toggles, grown = self._toggles(adjacency), self._grown(n)

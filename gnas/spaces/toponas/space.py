@@ -235,6 +235,7 @@ class TopoNAS(Space):
 
         The operations of the edges that a code adds are drawn, the same ones for the same graph.
         """
+        self.check_own(graph)
         rng = np.random.default_rng(0)
         codes = edge_codes(graph)
         edited = [codes]
