@@ -239,6 +239,47 @@ def check_not_foreign(folder: Path, command: str | None) -> None:
     )
 
 
+def check_new_run(folder: Path, command: str) -> None:
+    """Check, before any work, that a folder has no finished run and none of another command.
+
+    Args:
+        folder: Folder of the run to be.
+        command: Its command.
+
+    Raises:
+        ConfigError: it has one.
+    """
+    check_not_foreign(folder, command)
+    if (folder / "config.json").exists() and (folder / "result.json").exists():
+        raise ConfigError(
+            f"a new run needs a folder of its own, but {folder} has one; go on with --resume "
+            f"{folder}, or choose another"
+        )
+
+
+def check_new_experiment(folder: Path, command: str) -> None:
+    """Check, before any work, that a folder has no run, and no result of another experiment.
+
+    Args:
+        folder: Folder of the experiment.
+        command: Its command.
+
+    Raises:
+        ConfigError: it has one.
+    """
+    check_not_foreign(folder, None)
+    path = folder / "result.json"
+    try:
+        found = read_json(path, "a result").get("command") if path.exists() else command
+    except (DataError, *FORMAT_ERRORS):
+        return  # damaged, and replaced
+    if isinstance(found, str) and found != command:
+        raise ConfigError(
+            f"the files of a run need a folder of their own, but {folder} has those of gnas "
+            f"{found}; choose another"
+        )
+
+
 @contextmanager
 def open_run_config(folder: Path, command: str | None = None) -> Iterator[dict[str, Any]]:
     """Read the ``config`` of a run; inside the block, unexpected content is a `DataError`.

@@ -126,7 +126,7 @@ def run(
         out: Folder for result and figures.
         json: File for the result.
     """
-    check_outputs(out, json)
+    check_outputs(out, json, f"bench {bench}")
     processes = fitting(workers, config.samples, config.seeds)
     experiment = getattr(import_module(f"gnas.bench.{bench}"), f"bench_{bench}")
     with reporting("fitting predictors") as progress:

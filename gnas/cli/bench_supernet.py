@@ -58,7 +58,7 @@ def supernet(
     """
     check_early(json=json, out=out, data_dir=data_dir, device=device)
     table_path(table or space, data_dir=table_dir)
-    check_outputs(out, json)
+    check_outputs(out, json, "bench supernet")
     from gnas.bench.config import METHODS, SupernetBench
 
     named = {"seed": seed, "dataset": dataset, "data_dir": data_dir, "space": space}

@@ -75,7 +75,7 @@ def search(
         data_dir=None if data_dir is None else str(data_dir),
     )  # fmt: skip
     check_early(json=json, out=out, data_dir=data_dir, tables=[table or space], table_space=space)
-    check_outputs(out, json)
+    check_outputs(out, json, f"bench search {space}")
     from gnas.bench.search import bench_search
 
     rerun_hint(out)
@@ -147,7 +147,7 @@ def topology(
         table=table,
         data_dir=None if data_dir is None else str(data_dir),
     )
-    check_outputs(out, json)
+    check_outputs(out, json, "bench topology")
     from gnas.bench.topology import bench_topology
 
     result = bench_topology(config)

@@ -7,7 +7,7 @@ from collections.abc import Iterable
 from pathlib import Path
 
 from gnas.cli.architectures import is_text
-from gnas.cli.output import check_writable
+from gnas.cli.output import check_other_file, check_writable
 from gnas.config import check_seed
 from gnas.data.files import link_target
 from gnas.data.places import check_table, table_path
@@ -22,6 +22,8 @@ def check_early(
     *,
     json: str | None = None,
     out: Path | None = None,
+    command: str = "",
+    inputs: Iterable[str | Path | None] = (),
     resume: Path | None = None,
     data_dir: Path | None = None,
     images: Path | None = None,
@@ -38,6 +40,8 @@ def check_early(
     Args:
         json: A file to be written.
         out: A run's folder to be.
+        command: That of the run, where it starts anew; without, any folder may be ``out``.
+        inputs: Other files that are read.
         resume: A run's folder that there is.
         data_dir: A folder of images or tables.
         images: A list of images.
@@ -51,16 +55,20 @@ def check_early(
 
     Raises:
         ConfigError: a file cannot be written, there is no such device or column, a table is of
-            another space, or the seed is impossible.
+            another space, ``out`` has another run, ``json`` is an input, or the seed is
+            impossible.
         DataError: a run or a table is damaged.
         MissingDataError: a file, a folder or a run is not there.
     """
-    from gnas.runs import open_run_config
+    from gnas.runs import check_new_run, open_run_config
 
     if seed is not None:
         check_seed(seed)
     check_writable(json)
+    check_other_file(json, images, *inputs)
     check_folder(out)
+    if out is not None and command:
+        check_new_run(out, command)
     if resume is not None:
         with open_run_config(resume):
             pass
@@ -72,8 +80,10 @@ def check_early(
         raise ConfigError(f"device must be auto, cpu, cuda or cuda:N, but got {device!r:.80}")
     for table in tables:
         if table is not None:
+            path = table_path(table, data_dir=data_dir)
+            check_other_file(json, path)
             check_table(
-                table_path(table, data_dir=data_dir),
+                path,
                 columns=[name for name in columns if name is not None],
                 space=table_space,
             )

@@ -10,8 +10,16 @@ import typer
 
 from gnas.cli.architectures import SpaceOption
 from gnas.cli.checks import check_early
-from gnas.cli.output import check_writable, console, report_console, reporting, write_json
+from gnas.cli.output import (
+    check_other_file,
+    check_writable,
+    console,
+    report_console,
+    reporting,
+    write_json,
+)
 from gnas.config import check_seed
+from gnas.data.images.listing import SUFFIXES
 from gnas.errors import ConfigError, MissingDataError
 from gnas.spaces.names import check_space
 
@@ -97,6 +105,8 @@ def convert(
         raise ConfigError(f"the table's file must end in .parquet, but got {out}")
     check_writable(out)
     check_writable(json)
+    check_other_file(json, source, out)
+    check_other_file(out, source)
     with reporting("converting") as progress:
         path, table = convert_file(
             name, source, out=out, data_dir=data_dir, notation=notation, progress=progress
@@ -117,7 +127,7 @@ def verify(
     json: Json = None,
 ) -> None:
     """Check every graph, hash and value of a table, and how far equal functions agree."""
-    check_early(json=json, data_dir=data_dir)
+    check_early(json=json, data_dir=data_dir, inputs=[table])
     if space is not None:
         check_space(space)
     from gnas.data.fetch import verify as verify_file
@@ -162,6 +172,9 @@ def subset(
     """Draw a class-balanced share of an image folder and write it as a list."""
     check_writable(out)
     check_writable(json)
+    check_other_file(json, out)
+    if out.suffix.lower() in SUFFIXES:
+        raise ConfigError(f"the list must be a text file, but {out} is named as an image")
     if not folder.is_dir():
         raise MissingDataError(f"a folder of images must exist, but found no folder {folder}")
     if not 0 < percent <= 100:

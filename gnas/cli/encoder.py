@@ -8,6 +8,7 @@ from typing import Annotated, Any
 import typer
 
 from gnas.cli.output import (
+    check_other_file,
     check_writable,
     console,
     hint_on_stop,
@@ -53,6 +54,7 @@ def train(
         raise typer.BadParameter("give either PRESET or --space")
     check_writable(out)
     check_writable(json)
+    check_other_file(json, out)
     check_encoder_path(out)
     check_seed(seed)
     if preset is not None:
@@ -94,6 +96,7 @@ def embed(
     check_embeddings_path(out)
     check_writable(out)
     check_encoder(encoder)
+    check_other_file(out, encoder)
     table = table_for(encoder, table)
     from gnas.data import load_table
     from gnas.encoders.storage import load_encoder, save_embeddings

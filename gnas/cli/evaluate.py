@@ -42,7 +42,7 @@ def evaluate(
     json: Annotated[str | None, typer.Option(help="File for the result; - is stdout")] = None,
 ) -> None:
     """Test saved weights: accuracy, confusion, parameters, multiply-accumulates, latency."""
-    check_early(json=json, data_dir=data_dir, device=device)
+    check_early(json=json, data_dir=data_dir, device=device, inputs=[weights])
     if not weights.exists():
         raise MissingDataError(f"WEIGHTS must be a folder or a file, but there is no {weights}")
     if space is not None:

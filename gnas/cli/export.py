@@ -11,7 +11,7 @@ import typer
 from gnas.cli.architectures import Notation, SpaceOption, is_text, read_architecture, run_folder
 from gnas.cli.checks import check_architecture, check_early
 from gnas.cli.options import drop_none, parse_settings
-from gnas.cli.output import check_writable, report_console, write_json
+from gnas.cli.output import check_other_file, check_writable, report_console, write_json
 from gnas.errors import ConfigError
 from gnas.export.names import check_out
 from gnas.spaces.names import SPACE_HOMES, network_config
@@ -65,8 +65,9 @@ def export(
     from gnas.config import check_seed
     from gnas.data.images.config import LARGEST
 
-    check_early(json=json)
+    check_early(json=json, inputs=[what, out])
     check_out(to, out)
+    check_other_file(out, what)
     check_writable(out / "config.json" if to == "safetensors" else out)
     check_architecture(what, space, notation)
     check_seed(seed)

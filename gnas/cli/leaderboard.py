@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING, Annotated
 
 import typer
 
-from gnas.cli.output import check_writable, report_console, write_json
+from gnas.cli.output import check_other_file, check_writable, report_console, write_json
 
 if TYPE_CHECKING:
     from gnas.bench.leaderboard import Leaderboard, LeaderboardRow, Metric
@@ -40,6 +40,8 @@ def leaderboard(
         raise typer.BadParameter("only one of --json and --markdown can be -")
     check_writable(json)
     check_writable(markdown)
+    check_other_file(json, markdown, *files)
+    check_other_file(markdown, *files)
     from gnas.bench import leaderboard as boards
 
     board = boards.leaderboard([boards.read_bench(path) for path in files], metric, samples)

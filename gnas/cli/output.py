@@ -264,20 +264,45 @@ def check_writable(path: str | Path | None) -> None:
         raise ConfigError(f"the output must be writable, but {nearest} is not")
 
 
-def check_outputs(out: Path | None, json: str | None) -> None:
+def check_other_file(output: str | Path | None, *others: str | Path | None) -> None:
+    """Check that a file to be written is none that is read or written besides.
+
+    Args:
+        output: The file; None and ``-`` always pass.
+        others: Other files, or texts that are none.
+
+    Raises:
+        ConfigError: it is one of them.
+    """
+    if output is None or str(output) == "-":
+        return
+    for other in others:
+        if other is not None and os.path.realpath(other) == os.path.realpath(output):
+            raise ConfigError(
+                f"the output must be a file of its own, but {output} is used otherwise in this "
+                "command; choose another name"
+            )
+
+
+def check_outputs(out: Path | None, json: str | None, command: str) -> None:
     """Check before the work that its results can be written.
 
     Until the command ends, ``out`` is its own.
 
+    Args:
+        out: Folder for the experiment.
+        json: File for its result.
+        command: The experiment's.
+
     Raises:
-        ConfigError: a path is not writable, ``out`` has a run that is no experiment, or another
+        ConfigError: a path is not writable, ``out`` has another run or experiment, or another
             process works in it.
     """
-    from gnas.runs import check_not_foreign, run_folder_lock
+    from gnas.runs import check_new_experiment, run_folder_lock
 
     check_writable(json)
     if out is not None:
-        check_not_foreign(out, None)
+        check_new_experiment(out, command)
     until_end.enter_context(run_folder_lock(out))
 
 

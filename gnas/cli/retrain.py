@@ -94,7 +94,10 @@ def retrain(
     about = drop_none(member=member, epoch=epoch, space=space, notation=notation)
     _check_options(genotype, resume, about)
     wanted = _num_params(params, drop_none(channels=channels, resume=resume))
-    check_early(json=json, out=out, resume=resume, data_dir=data_dir, device=device)
+    check_early(
+        json=json, out=out, resume=resume, data_dir=data_dir, device=device, command="retrain",
+        inputs=[genotype],
+    )  # fmt: skip
     loggers = chosen_loggers(log, resume)
     if genotype is not None:
         check_architecture(genotype, space, notation)
@@ -109,9 +112,10 @@ def retrain(
     else:
         assert genotype is not None
         dataset, taken = _taken_over(genotype, dataset, wanted)
-        check_options(trainings := plan_trainings(dataset, **(taken | changes)), changes)
+        trainings = plan_trainings(dataset, **(taken | changes))
+        check_options(trainings, changes)
         trainings.images.check_folder()
-    from gnas.retrain.plan import plan_retrain, resumed_plan
+        changes = taken | changes
     from gnas.retrain.run import run_retrain
     from gnas.training.devices import resolve_device, use_threads
     from gnas.training.distributed import init_distributed
@@ -120,13 +124,9 @@ def retrain(
     found = None
     if genotype is not None:
         found = read_architecture(genotype, space, notation, member=member, epoch=epoch)
-    if resume is not None:
-        asked_for = None if found is None else (found.space, found.text)
-        plan, folder = resumed_plan(resume, asked_for, changes), resume
-    else:
-        assert found is not None and dataset is not None
-        plan = plan_retrain(found.space, found.text, dataset, **(taken | changes))
-        folder = out or Path("runs") / f"retrain-{dataset}-{time.strftime('%Y%m%d-%H%M%S')}"
+    plan = _planned(resume, found, dataset, changes)
+    stamp = time.strftime("%Y%m%d-%H%M%S")
+    folder = resume or out or Path("runs") / f"retrain-{dataset}-{stamp}"
     resume_hint(shell_line(["gnas", "retrain", "--resume", folder]), folder)
     with (
         init_distributed(resolve_device(device)) as (context, own_device),
@@ -138,6 +138,28 @@ def retrain(
         )  # fmt: skip
     if context.is_main:
         _tell(result, plan, folder, found, json)
+
+
+def _planned(
+    resume: Path | None,
+    found: ArchitectureArgument | None,
+    dataset: Dataset | None,
+    changes: Mapping[str, Any],
+) -> RetrainPlan:
+    """The plan of the trainings, or of the run that is resumed.
+
+    Args:
+        resume: The run's folder.
+        found: GENOTYPE, which a resumed run need not be given.
+        dataset: Data set of a new run.
+        changes: Settings.
+    """
+    from gnas.retrain.plan import plan_retrain, resumed_plan
+
+    if resume is not None:
+        return resumed_plan(resume, found and (found.space, found.text), changes)
+    assert found is not None and dataset is not None
+    return plan_retrain(found.space, found.text, dataset, **changes)
 
 
 def _tell(

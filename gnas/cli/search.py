@@ -28,7 +28,6 @@ from gnas.cli.search_any import register
 from gnas.cli.search_nasgem import nasgem
 from gnas.command_line import shell_line
 from gnas.data.images.names import SearchDataset as Dataset
-from gnas.spaces.names import check_space
 
 if TYPE_CHECKING:
     from rich.console import Console
@@ -157,13 +156,14 @@ def toponas(
     ] = None,
 ) -> None:
     """Learn operations and topology of a cell in a supernet (TopoNAS, Huang et al. 2020)."""
-    begun = any(option is not None for option in (out, baseline, space, preset))
-    if resume is not None and begun:
+    if resume is not None and any(one is not None for one in (out, baseline, space, preset)):
         raise typer.BadParameter("--resume goes on in its own folder and as it began")
-    check_early(json=json, out=out, resume=resume, data_dir=data_dir, images=images, device=device)
+    check_early(
+        json=json, out=out, resume=resume, data_dir=data_dir, images=images, device=device,
+        command="search toponas --select" if select else "search toponas",
+        space=None if space == "darts" else space,
+    )  # fmt: skip
     loggers = chosen_loggers(log, resume)
-    if space not in (None, "darts"):
-        check_space(str(space))
     named = drop_none(
         data_dir=absolute(data_dir), images=absolute(images), seed=seed, epochs=epochs,
         method=method, topology=topology, k=k, mode=mode, num_nodes=num_nodes, update=update,
@@ -196,8 +196,7 @@ def toponas(
         _select(plan, protocol, folder, resume is not None, where, json, loggers)
         write_page(page, folder, report_console(json))
         return
-    again = shell_line(["gnas", "search", "toponas", "--resume", folder])
-    resume_hint(again, folder)
+    resume_hint(shell_line(["gnas", "search", "toponas", "--resume", folder]), folder)
     with (
         init_distributed(where) as (context, own_device),
         progress_reporter(context.is_main) as report,

@@ -126,7 +126,9 @@ def _command(searcher: str) -> Callable[..., None]:
             raise typer.BadParameter("--resume goes on in its own folder and study")
         if resume is None and space is None:
             raise typer.BadParameter("--space must be given: a space of gnas, or FILE.py:NAME")
-        check_early(json=json, out=out, resume=resume, data_dir=data_dir)
+        check_early(
+            json=json, out=out, resume=resume, data_dir=data_dir, command=f"search {searcher}"
+        )
         loggers = chosen_loggers(log, resume)
         named = drop_none(
             space=space, dataset=dataset, table=tuple(table or ()) or None, evaluate=evaluate,

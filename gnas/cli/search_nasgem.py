@@ -132,6 +132,7 @@ def nasgem(
     check_early(
         json=json, out=out, resume=resume, data_dir=data_dir, tables=table or (), space=space,
         evaluate=evaluate, table_space=(space or "nasgem") if resume is None else None,
+        command="search nasgem",
     )  # fmt: skip
     loggers = chosen_loggers(log, resume)
     named = drop_none(

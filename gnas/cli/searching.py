@@ -13,6 +13,7 @@ from gnas.command_line import shell_line
 from gnas.errors import ConfigError
 from gnas.processes import preload
 from gnas.spaces.names import is_own_space
+from gnas.studies.places import check_place
 
 if TYPE_CHECKING:
     from gnas.search.run import SearchProgress
@@ -75,6 +76,8 @@ def check_workers(workers: int, tables: Sequence[str]) -> None:
 
 def storage_location(storage: str | None) -> str | None:
     """A URL as it is, the path of a file from the root."""
+    if storage is not None:
+        check_place(storage)
     return storage if storage is None or "://" in storage else absolute(Path(storage))
 
 

@@ -11,6 +11,7 @@ import typer
 from gnas.cli.checks import check_early
 from gnas.cli.options import parse_settings
 from gnas.cli.output import (
+    check_other_file,
     check_writable,
     console,
     hint_on_stop,
@@ -78,6 +79,7 @@ def tabulate(
     """
     check_early(tables=[like, cells_from], table_space=space)
     check_writable(out)
+    check_other_file(out, like, cells_from)
     check_utf8(out, "a table")
     check_space(space)
     if out.suffix != ".parquet":

@@ -11,7 +11,7 @@ from pydantic import Field
 
 from gnas.config import Count, CountOrZero, Rate, Seed, Share, configuration, unknown_name
 from gnas.data.files import FORMAT_ERRORS
-from gnas.errors import ConfigError, GraphError, MissingDataError
+from gnas.errors import ConfigError, DataError, GraphError, MissingDataError
 from gnas.kernel_options import Direction, Labels
 from gnas.spaces.vocabulary import Vocabulary
 
@@ -300,7 +300,10 @@ def encoder_space(name: str) -> str:
         name: Name of a shipped encoder, or path of a ``.safetensors`` file.
 
     Returns:
-        The name; empty where the file does not say it, or is damaged.
+        The name; empty where the file does not say it.
+
+    Raises:
+        DataError: the file is no encoder's.
 
     Example:
         >>> encoder_space("nasgem-30")
@@ -311,9 +314,13 @@ def encoder_space(name: str) -> str:
         with path.open("rb") as file:
             length = int.from_bytes(file.read(8), "little")
             head = json.loads(file.read(min(length, _LONGEST_HEAD)))
-        found = json.loads(head["__metadata__"]["config"])["space"]
+        config = json.loads(head["__metadata__"]["config"])
+        found = config.get("space")
     except (OSError, *FORMAT_ERRORS):
-        return ""
+        raise DataError(
+            f"{path} must be an encoder that gnas encoder train wrote, but is damaged or of "
+            "something else"
+        ) from None
     return found if isinstance(found, str) else ""
 
 

@@ -328,7 +328,8 @@ def _result(
     ended = tuple(search.ended)
     best = search.best
     if best is None or best.measures is None:
-        raise DataError("some architecture must be evaluated, but all failed")
+        why = "all failed" if ended else f"none was: {search.stopped}"
+        raise DataError(f"some architecture must be evaluated, but {why}")
     good = [one for one in ended if one.measures is not None]
     last = [one for one in good if one.stage == best.stage]
     rows = non_dominated(

@@ -2,10 +2,14 @@
 
 from __future__ import annotations
 
+import re
 from pathlib import Path
 
 from gnas.errors import ConfigError, MissingDataError
 
+DRIVER = "postgresql+psycopg"
+FORM = f"{DRIVER}://user:password@host:port/database"
+_ALMOST_URL = re.compile(r"(sqlite|postgres\w*|mysql|mariadb)(\+\w*)?:")
 LONGEST_NAME = 512
 """Characters of a study's name in Optuna's tables."""
 
@@ -39,6 +43,22 @@ def check_study_name(name: str | None) -> None:
         )
 
 
+def check_place(where: str | Path) -> None:
+    """Check that a file is none that was meant as a URL.
+
+    Args:
+        where: A file or a URL.
+
+    Raises:
+        ConfigError: it begins as the URL of a database, without ``://``.
+    """
+    if "://" not in str(where) and (found := _ALMOST_URL.match(str(where))):
+        raise ConfigError(
+            f"a study's storage must be a file or {FORM}, but begins with {found[0]!r}; write "
+            f"./{found[0]}... for a file of such a name"
+        )
+
+
 def check_storage(where: str | Path) -> None:
     """Check that the file of a study exists; databases are checked on opening.
 
@@ -48,6 +68,7 @@ def check_storage(where: str | Path) -> None:
     Raises:
         MissingDataError: there is no such file.
     """
+    check_place(where)
     if "://" not in str(where) and not Path(where).exists():
         raise MissingDataError(
             f"a study's file must exist, but {where} does not; "

@@ -27,13 +27,12 @@ from sqlalchemy.exc import (
 )
 
 from gnas.errors import ConfigError, DataError, UnsupportedError
+from gnas.studies.places import DRIVER, FORM
 from gnas.studies.storage import OnStale, Storage, driver_error, opened
 
 logger = logging.getLogger(__name__)
 T = TypeVar("T")
 
-DRIVER = "postgresql+psycopg"
-FORM = f"{DRIVER}://user:password@host:port/database"
 OPTIONS = {
     "connect_timeout": "10",
     "keepalives_idle": "30",

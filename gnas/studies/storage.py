@@ -24,14 +24,16 @@ from optuna.trial import FrozenTrial
 from sqlalchemy import URL, create_engine, inspect
 from sqlalchemy.exc import DBAPIError, SQLAlchemyError
 
-from gnas.data.files import FORMAT_ERRORS
+from gnas.data.files import FORMAT_ERRORS, link_target
 from gnas.errors import DataError, GnasError, MissingDataError
-from gnas.studies.places import check_storage
+from gnas.studies.places import check_place, check_storage
 
 T = TypeVar("T")
 OnStale = Callable[[optuna.Study, FrozenTrial], None]
 """Called with a trial that was failed because its worker stopped sending heartbeats."""
 
+SQLITE_HEAD = b"SQLite format 3\0"
+"""How every file of SQLite begins that is not empty."""
 MIN_SQLITE_BYTES = 512
 SQLITE_TIMEOUT_S = 60.0
 """Longest wait for another process' write to the same file."""
@@ -101,15 +103,17 @@ class SQLite(Storage):
     one_machine = True
 
     def __init__(self, path: Path, *, create: bool) -> None:
-        self.shown, self._path = str(path), path
+        self.shown, path = str(path), link_target(path)
+        self._path = path
         self._threads = threading.Lock()
+        self._lock = path.with_name(path.name + ".lock")
         if not create:
             check_storage(path)
         with self._one_line():
             if path.is_dir():
                 raise IsADirectoryError("it is a folder")
-            if path.exists() and 0 < path.stat().st_size < MIN_SQLITE_BYTES:
-                raise self._not_a_study()  # SQLite would take it for an empty file
+            if path.exists():
+                self._check_head(create)
             path.parent.mkdir(parents=True, exist_ok=True)
             with self.exclusive():
                 url = URL.create("sqlite", database=str(path))
@@ -128,7 +132,7 @@ class SQLite(Storage):
 
         Not the study's file itself: closing another handle of that would end SQLite's locks.
         """
-        with self._threads, self._path.with_name(self._path.name + ".lock").open("ab") as file:
+        with self._threads, self._lock.open("ab") as file:
             fcntl.flock(file, fcntl.LOCK_EX)
             yield
 
@@ -144,6 +148,17 @@ class SQLite(Storage):
         connection.execute("PRAGMA journal_mode = WAL")
         connection.execute("PRAGMA synchronous = NORMAL")
         return connection
+
+    def _check_head(self, create: bool) -> None:
+        """Check the file before anything is written beside it."""
+        if not self._path.is_file():
+            raise self._not_a_study()
+        with self._path.open("rb") as file:
+            head = file.read(len(SQLITE_HEAD))
+        if not head and not create and not self._lock.exists():
+            raise MissingDataError(f"the study must exist, but {self._path} has none")
+        if head and (head != SQLITE_HEAD or self._path.stat().st_size < MIN_SQLITE_BYTES):
+            raise self._not_a_study()  # SQLite would take a short one for an empty file
 
     def _not_a_study(self) -> DataError:
         return DataError(
@@ -235,6 +250,7 @@ def open_storage(where: str | Path, *, create: bool) -> Storage:
         DataError: the file is no study; the database cannot be reached or used.
         UnsupportedError: the database's driver is not installed.
     """
+    check_place(where)
     if "://" in str(where):
         from gnas.studies.postgresql import PostgreSQL
 

@@ -5,6 +5,7 @@ from __future__ import annotations
 import itertools
 import json
 import os
+import shutil
 import signal
 import subprocess
 import sys
@@ -20,6 +21,7 @@ from typer.testing import CliRunner
 
 from gnas import cli
 from gnas.cli.architectures import read_architecture
+from gnas.data.places import table_path
 from gnas.errors import ConfigError
 
 ROOT = Path(__file__).resolve().parents[2]
@@ -213,7 +215,36 @@ EARLY = {
     "tabulate nasbench101 --out x.parquet --dataset folder": "classes, but folder has []",
     "bench supernet nasbench201 --table nasgem-mini --dataset folder --data-dir folder": "has []",
     "bench supernet nasbench201 --table nasgem-mini --dataset cifar10": "folder of its images",
+    "search toponas --dataset folder --data-dir parts": "parts has ['Test', 'Train'] without them",
+    "search toponas --dataset folder --data-dir part": "/part has ['Validation'] without them",
+    "search toponas --dataset imagenet-3pct --data-dir parts": "parts of an image folder must be",
     "search toponas --dataset cifar10 --data-dir nowhere": "there is none at nowhere",
+    "search toponas --out run": "run has a run of gnas retrain; choose another",
+    "search toponas --select --out found": "found has a run of gnas search toponas; cho",
+    "search toponas --out found": "own, but found has one; go on with --resume found, or choose",
+    "search nasgem --out run": "run has a run of gnas retrain; choose another",
+    "search random --space nasgem --dataset digits --out run": "run has a run of gnas retrain; ch",
+    "retrain file --out found": "found has a run of gnas search toponas; choose another",
+    "bench nasbench101 --table nasbench101-mini --out bench": "has those of gnas bench topology",
+    "bench search nasbench101 --table nasbench101-mini --out bench": "those of gnas bench topo",
+    "bench nasbench101 --table own.parquet --json own.parquet": "own.parquet is used otherwise in",
+    "leaderboard file --json file": "must be a file of its own, but file is used otherwise",
+    "leaderboard file --markdown file": "must be a file of its own, but file is used otherwise",
+    "leaderboard file --markdown x --json x": "must be a file of its own, but x is used otherwise",
+    "encoder embed e.safetensors --out e.safetensors": "e.safetensors is used otherwise",
+    "encoder embed e.safetensors --out x.npy": "e.safetensors must be an encoder that gnas encod",
+    "encoder train nasgem-30 --out x.safetensors --json x.safetensors": "is used otherwise",
+    "export file --to python --out p.py --json p.py": "p.py is used otherwise in this command",
+    "export p.py --to python --out p.py": "p.py is used otherwise in this command",
+    "evaluate e.safetensors --json e.safetensors": "e.safetensors is used otherwise",
+    "retrain file --json file": "file is used otherwise in this command",
+    "tabulate nasbench101 --out own.parquet --like own.parquet": "own.parquet is used otherwise",
+    "data convert nasbench101 own.parquet --out own.parquet": "own.parquet is used otherwise",
+    "data verify own.parquet --json own.parquet": "own.parquet is used otherwise in this command",
+    "data subset images --out images/cat/1.png": "must be a text file, but images/cat/1.png is na",
+    "data subset images --out x.txt --json x.txt": "x.txt is used otherwise in this command",
+    "search random --space nasgem --evaluate p.py:f --storage sqlite:/x.db": "with 'sqlite:'",
+    "worker --study s --storage postgresql:/h/d": "begins with 'postgresql:'; write ./postgresql:",
     "search toponas --select --retrain nonsense=1": "unknown setting 'nonsense'",
     "search toponas --select --repeats 0": "repeats must be at least 1",
     "search toponas --device tpu": "device must be auto, cpu, cuda or cuda:N",
@@ -381,10 +412,19 @@ def light(tmp_path_factory: pytest.TempPathFactory) -> dict[str, tuple[int, str,
     }  # fmt: skip
     (folder / "run" / "weights").mkdir()
     (folder / "run" / "config.json").write_text(json.dumps({"config": config}))
+    for name, record, result in (
+        ("found", {"command": "search toponas"}, {}), ("bench", {}, {"command": "bench topology"}),
+    ):  # fmt: skip
+        (folder / name).mkdir()
+        (folder / name / "config.json").write_text(json.dumps({"config": record}))
+        (folder / name / "result.json").write_text(json.dumps(result))
+    shutil.copy(table_path("nasbench101-mini"), folder / "own.parquet")
     for name in (
         "classless/cat/1.png", "images/cat/1.png", "images/dog/1.png", "empty/cat/1.png",
         "empty/dog/notes.txt", "arrays/x_train.npy", "unlike/train/cat/1.png",
         "unlike/train/dog/1.png", "unlike/test/cat/1.png", "unlike/test/fox/1.png",
+        "parts/Train/cat/1.png", "parts/Test/cat/1.png", "part/Validation/cat/1.png",
+        "part/train/cat/1.png", "part/train/dog/1.png", "e.safetensors",
     ):  # fmt: skip
         (folder / name).parent.mkdir(parents=True, exist_ok=True)
         (folder / name).touch()

@@ -242,4 +242,4 @@ def test_wrong_usage_and_another_config(tmp_path: Path) -> None:
     same = gnas("search", "toponas", "--resume", str(out), "--dataset", "digits")
     assert same.exit_code == 0, same.output
     twice = gnas("search", "toponas", "--out", str(out), "--epochs", "1", *FAST)
-    assert twice.exit_code == 1 and "has a checkpoint; go on with --resume" in twice.stderr
+    assert twice.exit_code == 1 and "has one; go on with --resume" in twice.stderr

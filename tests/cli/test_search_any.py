@@ -260,3 +260,11 @@ def test_what_a_function_raises_is_told_as_text(tmp_path: Path) -> None:
     errors = {line["error"] for line in lines} - {None}
     assert r"DataError: ValueError: \x1b[31m[/]" in {ascii(e)[1:-1] for e in errors}
     assert "DataError: it ends the program by SystemExit: 3" in errors
+
+
+def test_bounds_that_no_architecture_keeps(tmp_path: Path) -> None:
+    words = ["search", "random", "--space", "nasbench101", "--table", "nasbench101-mini"]
+    words += ["--at-most", "macs=-1", "--budget", "3", "--out", str(tmp_path / "run")]
+    done = CliRunner().invoke(app, words)
+    assert done.exit_code == 1
+    assert "some architecture must be evaluated, but none was: " in done.stderr

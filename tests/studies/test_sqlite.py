@@ -390,3 +390,26 @@ def test_a_missing_driver_names_the_extra(monkeypatch: pytest.MonkeyPatch) -> No
 def test_what_is_shown_of_an_url(url: str, expected: str) -> None:
     assert shown(f"postgresql+psycopg://{url}") == f"postgresql+psycopg://{expected}"
     assert shown(Path("a/b.db")) == "a/b.db"
+
+
+def test_nothing_is_left_beside_a_file_of_something_else(tmp_path: Path) -> None:
+    (tmp_path / "table.parquet").write_bytes(b"PAR1" * 200)
+    os.mkfifo(tmp_path / "pipe")
+    (tmp_path / "loop").symlink_to("loop")
+    (tmp_path / "empty").touch()
+    before = {path.name for path in tmp_path.iterdir()}
+    for name, message in (
+        ("table.parquet", "but is another kind of file"), ("pipe", "but is another kind of file"),
+        ("loop", "a link that leads to itself"),
+    ):  # fmt: skip
+        with pytest.raises(DataError, match=message):
+            opened(tmp_path / name)
+    with pytest.raises(MissingDataError, match=r"the study must exist, but .*empty has none"):
+        CandidateStudy.join("numbers", tmp_path / "empty")
+    assert {path.name for path in tmp_path.iterdir()} == before
+
+
+def test_a_link_to_a_study(tmp_path: Path) -> None:
+    (tmp_path / "link").symlink_to("real/study.db")
+    opened(tmp_path / "link", 2)
+    assert opened(tmp_path / "real" / "study.db").progress().total == 2

@@ -23,6 +23,8 @@ SUFFIXES = (
 )  # fmt: skip
 """Names of files that are taken for images, in small letters."""
 TEST_FOLDERS = ("test", "val")
+PARTS = ("train", "training", "test", "testing", "val", "valid", "validation")
+"""Names of parts in small letters, which are no classes."""
 ARRAYS = ("x_train.npy", "y_train.npy", "x_test.npy", "y_test.npy")
 """Files of a folder of arrays."""
 CIFAR10 = "cifar-10-batches-py"
@@ -161,7 +163,15 @@ def training_folder(folder: Path) -> Path:
 
     Raises:
         MissingDataError: no such folder.
+        DataError: there are parts of other names.
     """
+    root = _training_folder(folder)
+    if root == folder:
+        _check_parts(folder)
+    return root
+
+
+def _training_folder(folder: Path) -> Path:
     if not folder.is_dir():
         raise MissingDataError(f"a folder of images must exist, but found no folder {folder}")
     return folder / "train" if (folder / "train").is_dir() else folder
@@ -215,10 +225,30 @@ def small_folders(folder: Path) -> tuple[Path, Path | None, tuple[str, ...]]:
     root = training_folder(folder)
     classes = tuple(class_names(root))
     tests = [folder / name for name in TEST_FOLDERS if (folder / name).is_dir()]
+    if root != folder and not tests:
+        _check_parts(folder, root.name)
     if root == folder or not tests:
         return root, None, classes
     _check_same_classes(tests[0], class_names(tests[0]), root, classes)
     return root, tests[0], classes
+
+
+def _check_parts(folder: Path, *used: str) -> None:
+    """Check that no sub-folder is named as a part that would be a class, or left out.
+
+    Raises:
+        DataError: there is one.
+    """
+    parts = [
+        entry.name
+        for entry in _entries(folder)
+        if entry.name not in used and entry.name.lower() in PARTS and _is_folder(entry)
+    ]
+    if parts:
+        raise DataError(
+            f"parts of an image folder must be named train and test (or val), but {folder} has "
+            f"{parts} without them; rename these, or a class of such a name"
+        )
 
 
 def large_folders(folder: Path, *, only_test: bool = False) -> tuple[Path, Path, tuple[str, ...]]:
@@ -232,7 +262,7 @@ def large_folders(folder: Path, *, only_test: bool = False) -> tuple[Path, Path,
         MissingDataError: a folder is not there.
         DataError: fewer than two classes, or others in the test part.
     """
-    root = training_folder(folder)
+    root = _training_folder(folder)
     tests = [folder / name for name in ("val", *TEST_FOLDERS) if (folder / name).is_dir()]
     if not tests or (root == folder and not only_test):
         raise MissingDataError(

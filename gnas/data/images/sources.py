@@ -282,6 +282,10 @@ def _arrays(folder: Path) -> ImageSource:
             f"x_train and x_test must hold images of one size, but {folder} has "
             f"{train.x.shape[1:]} and {test.x.shape[1:]}"
         )
+    if int(train.y.max()) == 0:
+        raise DataError(
+            f"y_train.npy must hold at least 2 classes, but {folder} has label 0 alone"
+        )
     height, width = train.x.shape[2:]
     return ImageSource("folder", train, test, reading=Reading(frozenset({(width, height)})))
 

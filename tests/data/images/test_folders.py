@@ -194,6 +194,10 @@ def test_arrays_that_are_pipes_or_claim_too_much(tmp_path: Path) -> None:
     np.save(tmp_path / "y_train.npy", np.zeros(0, int))
     with pytest.raises(DataError, match="must hold images, but"):
         load_images(tmp_path)
+    np.save(path, np.zeros((4, 8, 8), np.uint8))
+    np.save(tmp_path / "y_train.npy", np.zeros(4, int))
+    with pytest.raises(DataError, match=r"must hold at least 2 classes, but .* has label 0 alone"):
+        load_images(tmp_path)
     path.unlink()
     os.mkfifo(path)
     with pytest.raises(MissingDataError, match=r"x_train\.npy is no file"):
