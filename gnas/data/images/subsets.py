@@ -54,7 +54,7 @@ def write_subset(images: ImageList, path: Path) -> str:
         temporary.write_bytes(content)
     digest = hashlib.sha256(content).hexdigest()
     with atomic_write(checksum_path(path)) as temporary:
-        temporary.write_text(f"{digest}  {path.name}\n", encoding="utf-8")
+        temporary.write_bytes(os.fsencode(f"{digest}  {path.name}\n"))
     return digest
 
 
