@@ -181,12 +181,13 @@ def test_a_database_is_named_again_without_its_password(tmp_path: Path) -> None:
         json.dumps(
             {
                 "config": {
+                    "command": "search nasgem",
                     "plan": {
                         **to_jsonable(vars(tiny())),
                         "search": to_jsonable(tiny().config),
                         "storage": "postgresql+psycopg://host/studies",
                         "study": "mine",
-                    }
+                    },
                 }
             }
         )
