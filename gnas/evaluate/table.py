@@ -232,6 +232,9 @@ class TableSpace(Space):
 
     __eq__, __hash__ = object.__eq__, object.__hash__  # as little as two tables are the same
 
+    def __repr__(self) -> str:
+        return f"<the {self.size:,} architectures of {self.whole!r} in a table>"
+
     @property
     def whole(self) -> Space:
         """The space of which the table has a part."""

@@ -175,6 +175,7 @@ def test_every_command_takes_part() -> None:
 
 
 EARLY = {
+    "search toponas --space nasbench101": "with a supernet, but 'nasbench101' has none",
     "leaderboard nowhere": "but there is no such file",
     "leaderboard file --json folder": "the output must be a file",
     "search random --space nasbench201 --log nonsense": "--log must be wandb or mlflow, or none",

@@ -19,14 +19,18 @@ from gnas.config import (
     check_pieces,
     configuration,
 )
-from gnas.errors import ConfigError
-from gnas.spaces.names import supernet_sizes
+from gnas.errors import ConfigError, UnsupportedError
+from gnas.spaces.names import SPACE_HOMES, parsed_space, supernet_sizes
 from gnas.training.schedules import decay
 
 DARTS = "darts"
 """The name of the space of DARTS' cells, whose wiring the config's own fields say."""
 SPACE_OF_DARTS = "toponas"
 """The same cells among `gnas.spaces.SPACES`; there the name alone says no wiring."""
+NO_SUPERNET = (
+    "a supernet search needs a space with a supernet, but '{}' has none; choose darts or "
+    "nasbench201, or define the property `supernets` of your own"
+)
 EIGENVALUE_WINDOW = 5
 """Epochs that eigenvalues are averaged over, and compared across (DARTS-ES, section 4.3)."""
 Method = Literal["darts", "milenas"]
@@ -45,6 +49,7 @@ class ToponasConfig:
 
     Raises:
         ConfigError: an option is outside its range; the message names it.
+        UnsupportedError: the space has no supernet.
 
     Example:
         >>> config = ToponasConfig(epochs=10, num_nodes=8)
@@ -265,6 +270,9 @@ def _check_together(config: ToponasConfig) -> None:
             f"space must be '{DARTS}' for DARTS' cells, whose wiring the config says, but got "
             f"'{config.space}'"
         )
+    name, _ = parsed_space(config.space)
+    if name in SPACE_HOMES and name not in supernet_sizes():
+        raise UnsupportedError(NO_SUPERNET.format(name))
     if config.order == 2 and config.precision == "float16":
         raise ConfigError("order 2 needs float32 or bfloat16, but precision is float16")
     if config.channels % (2 * config.partial):

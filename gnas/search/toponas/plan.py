@@ -133,9 +133,10 @@ def plan_search(
     start = _preset(dataset, space, size)
     fields = {**(BASELINES[baseline] if baseline else {}), **searching}
     if space not in SIZES and space != DARTS:  # a space of one's own says how many nodes it has
+        start = dataclasses.replace(start, space=space)
         from gnas.search.toponas.where import search_space
 
-        form = search_space(dataclasses.replace(start, space=space)).supernets
+        form = search_space(start).supernets
         fields.setdefault("num_nodes", form.num_nodes if form is not None else start.num_nodes)
     config = dataclasses.replace(start, space=space, **fields)
     if space != DARTS:

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from gnas.errors import ConfigError, UnsupportedError
-from gnas.search.toponas.config import DARTS, ToponasConfig
+from gnas.search.toponas.config import DARTS, NO_SUPERNET, ToponasConfig
 from gnas.spaces.base import Space
 from gnas.spaces.registry import load_space
 from gnas.spaces.supernets import Supernets
@@ -64,10 +64,7 @@ def supernets_of(config: ToponasConfig, space: Space | None = None) -> Supernets
     space = search_space(config) if space is None else space
     form = space.supernets
     if form is None:
-        raise UnsupportedError(
-            f"a supernet search needs a space with a supernet, but '{space.name}' has none; "
-            "choose darts or nasbench201, or define the property `supernets` of your own"
-        )
+        raise UnsupportedError(NO_SUPERNET.format(space.name))
     if config.num_nodes != form.num_nodes:
         raise ConfigError(
             f"num_nodes must be {form.num_nodes} on '{space.name}', but got {config.num_nodes}"
