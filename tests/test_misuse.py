@@ -14,9 +14,17 @@ from torch_geometric.data import Data
 import gnas
 from gnas import metrics
 from gnas.errors import ConfigError, DataError, GnasError
-from gnas.graphs import from_networkx, to_networkx
-from gnas.models import load_network
+from gnas.graphs import as_batch, from_networkx, to_networkx
+from gnas.models import (
+    load_network,
+    nasbench101_num_params,
+    nasbench201_network,
+    nasbench201_num_params,
+    num_macs,
+)
 from gnas.predictors import Forest, OneHot, default_predictor
+from gnas.proxies import compute_proxies
+from gnas.search import SEARCHERS, RandomSearch, bootstrap
 from gnas.search.result import read_result
 from gnas.spaces import SPACES, DagSpace, EdgeOpSpace, RandomWiring, Space
 
@@ -115,6 +123,11 @@ CALLS: dict[str, tuple[Callable[[], Any], str]] = {
     "no objective": (lambda: search(objectives=[]), "objectives must be at least one text"),
     "numbers as objectives": (lambda: search(objectives=[3]), "objectives must be at least one"),
     "settings in a list": (lambda: search(settings=[1]), "settings must be values by name"),
+    "a number as objective": (lambda: search(objectives=3), "must be lists of texts"),
+    "a number as bound": (lambda: search(constraints=1.5), "must be lists of texts"),
+    "a number as folder": (lambda: search(out=3), "out must be the name of a folder"),
+    "a folder that ends early": (lambda: search(out="a\0b"), "out must be the name of a folder"),
+    "no report": (lambda: search(report=None), "report must be a function"),
     "a file as folder": (lambda: search(out=__file__), "must be writable, but .*: it is a file"),
     "an encoder's number": (lambda: any_of(gnas.load_encoder)(3), "must be a name or a file"),
     "another space's cells": (
@@ -159,6 +172,37 @@ def test_draws_need_a_generator_and_edits_an_architecture(space: Space) -> None:
         for change in changes:
             with pytest.raises(GnasError):
                 change(graph)
+
+
+WRONG: tuple[Any, ...] = (None, 3, "nasbench101", gnas.NASBench101)
+
+
+@pytest.mark.parametrize("wrong", WRONG, ids=str)
+def test_searchers_and_proxies_need_a_space(wrong: Any) -> None:
+    for make in SEARCHERS.values():
+        with pytest.raises(ConfigError, match=r"must be (an object|a space) such as"):
+            make(wrong)
+    with pytest.raises(ConfigError, match="a space must be an object"):
+        compute_proxies(wrong, CELLS)
+
+
+def test_scores_that_are_told_are_numbers() -> None:
+    bad: tuple[Any, ...] = ("a", None, [1, 2], {})
+    for wrong in bad:
+        with pytest.raises(ConfigError):
+            any_of(RandomSearch(SPACE).tell)(CELLS[0], wrong)
+
+
+def test_sizes_and_pools_take_lists() -> None:
+    counts = nasbench101_num_params(CELLS)
+    assert (counts == nasbench101_num_params(as_batch(CELLS))).all()
+    assert nasbench201_num_params(STRANGE[0]).shape == (1,)
+    best = bootstrap(forest().fit(CELLS, SCORES), CELLS)
+    assert len(best.graphs) == 1
+    network = nasbench201_network(STRANGE[0])
+    for shape in ((3,), (1, 3, 8, 8), (3, -1, 8), (3, 10**6, 10**6), (3, 8.5, 8)):
+        with pytest.raises(ConfigError):
+            any_of(num_macs)(network, shape)
 
 
 def test_a_folder_may_be_a_text(tmp_path: Path) -> None:

@@ -176,8 +176,14 @@ def validate(data: Data, *, num_ops: int | None = None) -> None:
     _validated(data, num_ops)
 
 
-def _validated(data: Data, num_ops: int | None) -> Tensor:
-    """The operation of every node of a graph that keeps the conventions: int64 [n]."""
+def _validated(data: Data, num_ops: int | None, *, is_sorted: bool = True) -> Tensor:
+    """The operation of every node of a graph that keeps the conventions: int64 [n].
+
+    Args:
+        data: One architecture.
+        num_ops: Size of the vocabulary, if it is known.
+        is_sorted: Whether its nodes must be in topological order.
+    """
     ops = op_indices(data)
     n = len(ops)
     if num_ops is not None and data.x.size(1) != num_ops:
@@ -195,7 +201,7 @@ def _validated(data: Data, num_ops: int | None) -> Tensor:
     if edge_index.numel() and (int(edge_index.min()) < 0 or int(edge_index.max()) >= n):
         raise GraphError(f"edges must join nodes in [0, {n}), but got {edge_index.t().tolist()}")
     backward = edge_index[:, edge_index[0] >= edge_index[1]]
-    if backward.numel():
+    if is_sorted and backward.numel():
         raise GraphError(
             "every edge must go from a lower to a higher node (topological order, no cycle), "
             f"but got {tuple(backward[:, 0].tolist())}; `from_networkx` sorts the nodes"
@@ -220,6 +226,8 @@ def to_networkx(
 ) -> nx.DiGraph:
     """The architecture as a networkx graph with node attribute ``op`` and edge attribute ``op``.
 
+    Its nodes may be in any order; `from_networkx` sorts them.
+
     Args:
         data: The architecture.
         ops: Names of the operations, as in ``space.ops``; attributes then are names, not indices.
@@ -234,7 +242,7 @@ def to_networkx(
         [(0, 1)]
     """
     graph = nx.DiGraph()
-    kinds = _validated(data, None if ops is None else len(ops)).tolist()
+    kinds = _validated(data, None if ops is None else len(ops), is_sorted=False).tolist()
     for node, op in enumerate(kinds):
         graph.add_node(node, op=op if ops is None else ops[op])
     codes = data.edge_op.tolist() if "edge_op" in data else [0] * data.edge_index.size(1)

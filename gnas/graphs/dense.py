@@ -135,6 +135,16 @@ class DenseBatch:
         for start in range(0, len(self), _CHUNK_SIZE):
             yield from self[start : start + _CHUNK_SIZE].to_data_list()
 
+    def clone(self) -> DenseBatch:
+        """A copy that shares no memory with the batch."""
+        return DenseBatch(
+            self.adjacency.clone(),
+            self.ops.clone(),
+            self.num_nodes.clone(),
+            self.num_ops,
+            self.has_edge_ops,
+        )
+
     def row_bytes(self) -> list[bytes]:
         """Every architecture as drawn, in bytes: equal where graph and padding are."""
         parts = [self.adjacency.flatten(1), self.ops.view(torch.uint8)]

@@ -5,8 +5,14 @@ from __future__ import annotations
 import torch
 from torch import nn
 
+from gnas.config import check_count
+from gnas.errors import ConfigError
+
 AUXILIARY = "auxiliary_head"
 """Name of a part that only training uses; it is not counted, as in published sizes."""
+
+MAX_SIZE = 16_384
+"""Largest height and width of an image, so that a typing error cannot request all memory."""
 
 
 def num_params(network: nn.Module) -> int:
@@ -36,12 +42,21 @@ def num_macs(network: nn.Module, input_shape: tuple[int, int, int]) -> int:
         network: A network of images.
         input_shape: Channels, height and width of an image.
 
+    Raises:
+        ConfigError: ``input_shape`` is no such shape.
+
     Example:
         >>> num_macs(nn.Conv2d(3, 8, 3, padding=1), (3, 32, 32))
         221184
     """
     from torch.utils.flop_counter import FlopCounterMode
 
+    if len(input_shape) != 3:
+        raise ConfigError(f"input_shape must be (C, H, W), but got {input_shape!r:.80}")
+    channels, *size = input_shape
+    check_count(channels, "channels", 1, 100_000)
+    for pixels in size:
+        check_count(pixels, "height and width", 1, MAX_SIZE)
     was_training = network.training
     network.eval()
     device = next(network.parameters()).device

@@ -22,7 +22,7 @@ from gnas.processes import ProgressCallback
 from gnas.proxies.naswot import naswot
 from gnas.proxies.store import ProxyStore
 from gnas.proxies.synflow import synflow
-from gnas.spaces.base import Space
+from gnas.spaces.base import Space, check_is_space
 from gnas.spaces.networks import NetworkConfig
 
 Proxy = Callable[[nn.Module, Tensor], float]
@@ -118,7 +118,12 @@ def compute_proxies(
         >>> compute_proxies(space, space.enumerate()[:3], config).shape
         (3, 2)
     """
+    check_is_space(space)
     config = config or ProxyConfig()
+    if not isinstance(config, ProxyConfig):
+        raise ConfigError(f"config must be a ProxyConfig, but is {config!r:.80}")
+    if not (store is None or isinstance(store, ProxyStore)):
+        raise ConfigError(f"store must be a ProxyStore, but is {store!r:.80}")
     store = ProxyStore() if store is None else store
     store.open(space, config)
     batch = as_batch(graphs)

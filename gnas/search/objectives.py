@@ -150,6 +150,11 @@ class Goal:
         """
         objectives = [objectives] if isinstance(objectives, str) else objectives
         bounds = [bounds] if isinstance(bounds, str) else bounds or ()
+        for given in (objectives, bounds):
+            if not isinstance(given, Sequence):
+                raise ConfigError(
+                    f"objectives and bounds must be lists of texts, but one is {given!r:.80}"
+                )
         wrong: list[object] = [o for o in objectives if not isinstance(o, str | Objective)]
         wrong += [b for b in bounds if not isinstance(b, str | Bound)]
         wrong += [] if objectives else [objectives]

@@ -8,8 +8,9 @@ import numpy as np
 import torch
 from numpy.typing import NDArray
 
+from gnas.config import check_count
 from gnas.errors import ConfigError
-from gnas.graphs import DenseBatch, distinct
+from gnas.graphs import DenseBatch, Graphs, as_batch, distinct
 from gnas.metrics import best
 from gnas.predictors import Predictor
 from gnas.predictors.features import FeatureMatrix
@@ -61,7 +62,7 @@ def sample_pool(space: Space, rng: np.random.Generator, count: int = NASGEM_POOL
 
 
 def bootstrap(
-    predictor: Predictor, pool: DenseBatch, *, top: int = 1, rows: FeatureMatrix | None = None
+    predictor: Predictor, pool: Graphs, *, top: int = 1, rows: FeatureMatrix | None = None
 ) -> Best:
     """The ``top`` best predicted of the pool's different architectures.
 
@@ -86,8 +87,10 @@ def bootstrap(
         >>> len(bootstrap(model, sample_pool(space, rng, 500), top=3).graphs)
         3
     """
-    if len(pool) == 0 or top < 1:
-        raise ConfigError(f"pool and top must be at least 1, but got {len(pool)} and {top}")
+    pool = as_batch(pool)
+    check_count(top, "top")
+    if len(pool) == 0:
+        raise ConfigError("the pool must hold at least one architecture, but has none")
     scores = predictor.predict(pool) if rows is None else predictor.predict_features(rows)
     chosen = best(scores, len(pool))
     count = top

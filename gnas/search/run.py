@@ -160,11 +160,11 @@ def run_search(
         >>> len(found.evaluations), found.metrics["score"] >= 5
         (50, True)
     """
-    out = None if out is None else Path(out)
+    out = _folder(out)
     start = time.monotonic()
     _check(budget, repeats, parallel, workers, out, resume, storage)
     seed = check_seed(seed)
-    _check_objects(space, searcher, settings)
+    _check_objects(space, searcher, settings, report)
     evaluator = evaluator if isinstance(evaluator, Evaluator) else FunctionEvaluator(evaluator)
     aims = default_objectives(evaluator) if objectives is None else objectives
     goal = Goal.of(aims, constraints)
@@ -261,7 +261,15 @@ def _check(
         raise ConfigError("workers, and a search that goes on, need a folder; give `out`")
 
 
-def _check_objects(space: object, searcher: object, settings: object) -> None:
+def _folder(out: object) -> Path | None:
+    if out is None:
+        return None
+    if not isinstance(out, str | Path) or "\0" in str(out):
+        raise ConfigError(f"out must be the name of a folder, but is {out!r:.80}")
+    return Path(out)
+
+
+def _check_objects(space: object, searcher: object, settings: object, report: object) -> None:
     check_is_space(space)
     if not isinstance(searcher, str | Searcher):
         raise ConfigError(
@@ -270,6 +278,8 @@ def _check_objects(space: object, searcher: object, settings: object) -> None:
         )
     if settings is not None and not isinstance(settings, Mapping):
         raise ConfigError(f"settings must be values by name, but got {settings!r:.80}")
+    if not callable(report):
+        raise ConfigError(f"report must be a function, but is {report!r:.80}")
 
 
 def _check_settings(searcher: str, settings: Mapping[str, Any]) -> None:

@@ -117,6 +117,12 @@ class DagSpace(Space):
         """
         if self.size is None:
             return super().enumerate()
+        return self._shared().clone()
+
+    def _shared(self) -> DenseBatch:
+        """All architectures, in tensors that every caller shares and none may change."""
+        if type(self).enumerate is not DagSpace.enumerate:
+            return self.enumerate()
         return _all_cells(self.num_inner_ops, self.max_nodes, self.max_edges)
 
     def sample_batch(self, count: int, rng: np.random.Generator) -> DenseBatch:
@@ -130,7 +136,7 @@ class DagSpace(Space):
         """
         check_draw(count, rng)
         if self.size is not None:
-            return self.enumerate()[torch.from_numpy(rng.integers(self.size, size=count))]
+            return self._shared()[torch.from_numpy(rng.integers(self.size, size=count))]
         found = [self._drawn(0, rng)]
         while (missing := count - sum(map(len, found))) > 0:
             drawn = self._drawn(min(2 * missing + 8, 2**22 // self.max_nodes**2 + 1), rng)

@@ -121,7 +121,7 @@ class EdgeOpSpace(Space):
         """``count`` cells, uniform over all, with replacement: every edge's operation uniform."""
         check_draw(count, rng)
         if self.size is not None:
-            return self.enumerate()[torch.from_numpy(rng.integers(self.size, size=count))]
+            return self._shared()[torch.from_numpy(rng.integers(self.size, size=count))]
         choice = rng.integers(len(self.candidates), size=(count, len(self.edges)))
         return _cells(self.num_nodes, choice + self._first)
 
@@ -133,6 +133,12 @@ class EdgeOpSpace(Space):
         """
         if self.size is None:
             return super().enumerate()
+        return self._shared().clone()
+
+    def _shared(self) -> DenseBatch:
+        """All cells, in tensors that every caller shares and none may change."""
+        if type(self).enumerate is not EdgeOpSpace.enumerate:
+            return self.enumerate()
         return _all_cells(self.num_nodes, len(self.candidates), self._first)
 
     def representative(self, batch: DenseBatch) -> DenseBatch:
@@ -149,7 +155,7 @@ class EdgeOpSpace(Space):
         if (known[place] != keys).any():
             row = int(np.flatnonzero(known[place] != keys)[0])
             raise GraphError(f"graphs must be cells of '{self.name}', but graph {row} is none")
-        return self.enumerate()[torch.from_numpy(first[place])]
+        return self._shared()[torch.from_numpy(first[place])]
 
     def mutate(self, graph: Data, rng: np.random.Generator) -> Data:
         """The cell with the operation of one edge replaced by another one, all equally likely."""

@@ -16,7 +16,16 @@ from torch_geometric.data import Data
 
 from gnas.errors import ConfigError, GraphError, UnsupportedError
 from gnas.graphs import DenseBatch, architecture, graph_hash, graph_keys, prune, to_networkx
-from gnas.spaces import DagSpace, EdgeOpSpace, load_space, space_of_record, space_record
+from gnas.spaces import (
+    DagSpace,
+    EdgeOpSpace,
+    NASBench101,
+    NASBench201,
+    Space,
+    load_space,
+    space_of_record,
+    space_record,
+)
 
 
 def naive_dags(num_ops: int, max_nodes: int, max_edges: int) -> list[nx.DiGraph]:
@@ -300,3 +309,13 @@ def test_graphs_that_break_rules() -> None:
         full.from_str("|a~0|")
     with pytest.raises(GraphError, match="each entry must be one of"):
         full.from_str("|a~0|+|a~0|c~1|")
+
+
+@pytest.mark.parametrize("space", [NASBench101(), NASBench201()], ids=lambda space: space.name)
+def test_what_is_enumerated_may_be_changed(space: Space) -> None:
+    cells = space.enumerate()
+    kept = cells[:50].clone()
+    before = graph_hash(space.sample_batch(5, np.random.default_rng(0)))
+    cells.adjacency.zero_()
+    assert torch.equal(space.enumerate()[:50].adjacency, kept.adjacency)
+    assert graph_hash(space.sample_batch(5, np.random.default_rng(0))) == before

@@ -16,8 +16,9 @@ from torch_geometric.data import Data
 from gnas.config import check_seed
 from gnas.errors import ConfigError
 from gnas.graphs import DenseBatch, as_batch
+from gnas.metrics import as_scores
 from gnas.search.objectives import Goal
-from gnas.spaces.base import Space
+from gnas.spaces.base import Space, check_is_space
 
 CountFunction = Callable[[DenseBatch, Collection[str] | None], Mapping[str, NDArray[np.float64]]]
 """From N architectures and names to measures that need no evaluation, each [N]; see
@@ -101,6 +102,7 @@ class Searcher(ABC):
     """Name in run records of a searcher that was not created by its key in `SEARCHERS`."""
 
     def __init__(self, space: Space, *, seed: int = 0) -> None:
+        check_is_space(space)
         self.space = space
         self.seed = check_seed(seed)
         self.goal = Goal()
@@ -218,7 +220,10 @@ class Searcher(ABC):
         if not isinstance(measures, Mapping):
             if len(names) > 1:
                 raise ConfigError(f"the measures {[*names]} must be told, but got one number")
-            return {names[0]: float(measures)}
+            score = as_scores(measures, "the score")
+            if score.size != 1:
+                raise ConfigError(f"the score must be one number, but got {measures!r:.80}")
+            return {names[0]: score.item()}
         missing = [name for name in names if name not in measures]
         if missing:
             raise ConfigError(

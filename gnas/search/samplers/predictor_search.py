@@ -38,7 +38,7 @@ from gnas.search.settings import (
     START,
     PredictorSettings,
 )
-from gnas.spaces.base import Space
+from gnas.spaces.base import Space, check_is_space
 
 PARETO_ELITE = 20
 """Choice: with several objectives, at least so many of the best lend their neighbours."""
@@ -370,6 +370,7 @@ def nasgem_predictor(space: Space) -> Predictor:
         >>> nasgem_predictor(NASBench201()).name
         'MLP'
     """
+    check_is_space(space)
     encoder = load_encoder(space.wl_encoder) if space.wl_encoder else None
     if encoder is None or encoder.max_nodes < space.max_nodes:
         return default_predictor(space, networks=False)

@@ -8,14 +8,14 @@ from numpy.typing import NDArray
 from torch import Tensor
 
 from gnas.errors import GraphError
-from gnas.graphs import DenseBatch
+from gnas.graphs import DenseBatch, Graphs, as_batch
 from gnas.spaces.convolutions import conv_norm_params
 from gnas.spaces.nasbench101 import OPS
 from gnas.spaces.nasbench101.config import NASBench101NetworkConfig
 
 
 def nasbench101_num_params(
-    batch: DenseBatch, config: NASBench101NetworkConfig | None = None
+    batch: Graphs, config: NASBench101NetworkConfig | None = None
 ) -> NDArray[np.int64]:
     """Trainable parameters of every cell's network, without building it: int64 [N].
 
@@ -41,6 +41,7 @@ def nasbench101_num_params(
         >>> counts == num_params(nasbench101_network(cell, config))
         array([ True])
     """
+    batch = as_batch(batch)
     if batch.num_ops != len(OPS) or batch.has_edge_ops:
         raise GraphError(f"cells must have the {len(OPS)} NAS-Bench-101 ops, got {batch.num_ops}")
     config = config or NASBench101NetworkConfig()

@@ -6,7 +6,7 @@ import numpy as np
 import torch
 from numpy.typing import NDArray
 
-from gnas.graphs import DenseBatch
+from gnas.graphs import Graphs, as_batch
 from gnas.spaces.convolutions import conv_norm_params
 from gnas.spaces.nasbench201 import CANDIDATES, ROLES
 from gnas.spaces.nasbench201.config import NASBench201NetworkConfig
@@ -15,7 +15,7 @@ from gnas.spaces.vocabulary import check_vocabulary
 
 
 def nasbench201_num_params(
-    batch: DenseBatch, config: NASBench201NetworkConfig | None = None
+    batch: Graphs, config: NASBench201NetworkConfig | None = None
 ) -> NDArray[np.int64]:
     """Trainable parameters of every cell's network, without building it: int64 [N].
 
@@ -34,6 +34,7 @@ def nasbench201_num_params(
         >>> counts.shape, int(counts.max())
         ((15625,), 1531546)
     """
+    batch = as_batch(batch)
     check_vocabulary(batch, len(ROLES), len(CANDIDATES) - 1)
     config = config or NASBench201NetworkConfig()
     width = config.channels

@@ -10,7 +10,7 @@ import torch
 from torch import Tensor, nn
 from torch_geometric.data import Data
 
-from gnas.graphs import to_adjacency
+from gnas.graphs import op_indices, to_adjacency
 from gnas.spaces.convolutions import conv_norm
 from gnas.spaces.nasgem import NASGEM, OPS
 from gnas.spaces.nasgem.config import NasgemNetworkConfig
@@ -66,7 +66,7 @@ def wiring(graph: Data) -> Wiring:
     Raises:
         GraphError: ``graph`` is not a NASGEM cell.
     """
-    n = max(1, len(graph.x))
+    n = len(op_indices(graph))
     NASGEM(num_nodes=n, max_inputs=n).validate(graph)
     adjacency, ops = to_adjacency(graph)
     return Wiring(
