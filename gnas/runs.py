@@ -317,7 +317,9 @@ def wrong_command(folder: Path, wanted: str, found: object) -> ConfigError:
         wanted: The command, without "gnas".
         found: That of the run, as its config names it; experiments name none.
     """
-    what = f"of gnas {found}" if isinstance(found, str) else "of an experiment (gnas bench)"
+    what = "of an experiment (gnas bench), or damaged: its config.json names no command"
+    if isinstance(found, str):
+        what = f"of gnas {found}"
     return ConfigError(f"{folder} must be a run of gnas {wanted}, but is one {what}")
 
 

@@ -106,6 +106,7 @@ def test_only_the_place_of_the_images_may_change_in_a_resumed_run(tmp_path: Path
         planned(tmp_path)
     plan = plan_search("folder", data_dir="a", epochs=7)
     record = {"search": asdict(plan.config), "images": asdict(plan.images)}
+    record["command"] = "search toponas"
     (tmp_path / "config.json").write_text(json.dumps({"config": record}))
     assert planned(tmp_path) == plan
     moved = resumed_plan(tmp_path, {"data_dir": "b", "epochs": 7, "workers": 1})
@@ -113,7 +114,11 @@ def test_only_the_place_of_the_images_may_change_in_a_resumed_run(tmp_path: Path
     assert (moved.images.data_dir, moved.images.workers) == ("b", 1)
     with pytest.raises(ConfigError, match=r"goes on as it began, .* epochs is 7, not 8, k is 2"):
         resumed_plan(tmp_path, {"data_dir": "b", "epochs": 8, "k": 1})
-    for text in ("{}", "no", '{"config": {"search": {"x": 1}, "images": {}}}', '{"config": 3}'):
+    (tmp_path / "config.json").write_text('{"config": {"search": {}, "images": {}}}')
+    with pytest.raises(ConfigError, match=r"or damaged: its config\.json names no command"):
+        planned(tmp_path)
+    damaged = '{"config": {"command": "search toponas", "search": {"x": 1}, "images": {}}}'
+    for text in ("{}", "no", damaged, '{"config": 3}'):
         (tmp_path / "config.json").write_text(text)
         with pytest.raises(DataError, match=r"config.json must be the config of such a run"):
             planned(tmp_path)
