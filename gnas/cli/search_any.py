@@ -25,6 +25,7 @@ from gnas.cli.searching import (
     progress_reporter,
     resume_command,
     storage_location,
+    workers_hint,
 )
 
 if TYPE_CHECKING:
@@ -170,6 +171,10 @@ def _run(
 
     again = resume_command(plan.searcher, folder, workers, plan.storage)
     resume_hint(again, folder)
+    workers_hint(
+        workers, folder, storage=plan.storage, study=plan.study, space=plan.space,
+        evaluate=plan.evaluate,
+    )  # fmt: skip
     with progress_reporter() as report:
         result = run_plan(
             plan, out=folder, workers=workers, resume=resumed, report=report,

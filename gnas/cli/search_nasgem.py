@@ -19,6 +19,7 @@ from gnas.cli.searching import (
     progress_reporter,
     resume_command,
     storage_location,
+    workers_hint,
 )
 
 if TYPE_CHECKING:
@@ -160,6 +161,10 @@ def nasgem(
 
     again = resume_command("nasgem", folder, workers, plan.storage)
     resume_hint(again, folder)
+    workers_hint(
+        workers, folder, storage=plan.storage, study=plan.study, space=plan.space,
+        evaluate=plan.evaluate,
+    )  # fmt: skip
     with progress_reporter() as report:
         result = run_nasgem(
             plan, out=folder, workers=workers, resume=resume is not None, report=report,

@@ -32,6 +32,40 @@ def resume_command(searcher: str, folder: Path, workers: int, storage: str | Non
     return shell_line(again)
 
 
+def workers_hint(
+    workers: int,
+    folder: Path,
+    *,
+    storage: str | None,
+    study: str | None,
+    space: str | None,
+    evaluate: str | None,
+) -> None:
+    """Print how to start workers, if a search leaves all evaluations to them.
+
+    Args:
+        workers: Value of ``--workers``.
+        folder: Folder of the run.
+        storage: As it was named.
+        study: As it was named.
+        space: As it was named; workers are given the file of a user's own.
+        evaluate: As the evaluation was named, where it is a function.
+    """
+    if workers > 0:
+        return
+    place: str | Path = folder / "study.db" if storage is None else storage
+    if "://" in str(place):
+        place = "URL"
+    command: list[str | Path] = ["gnas", "worker", "--study", study or folder.resolve().name]
+    command += ["--storage", place]
+    command += ["--space", str(space)] if is_own_space(space or "") else []
+    command += ["--evaluate", evaluate] if evaluate is not None else []
+    console(stderr=True).print(
+        f"waiting for workers; start one with: {shell_line(command)}",
+        markup=False, soft_wrap=True, highlight=False,
+    )  # fmt: skip
+
+
 def next_commands(folder: Path, space: str | None, evaluate: str | None) -> list[list[str | Path]]:
     """The commands that come after a search: architectures of gnas' spaces can be trained.
 

@@ -86,7 +86,8 @@ def tabulate(
     if workers is None and storage is not None:
         raise ConfigError("a storage is for workers, but workers is None")
     if workers is not None and workers < (1 if storage is None else 0):
-        raise ConfigError(f"workers must be at least 1, but got {workers}")
+        without = " without a storage for workers elsewhere" if workers == 0 else ""
+        raise ConfigError(f"workers must be at least 1{without}, but got {workers}")
     if out.suffix != ".parquet":
         raise ConfigError(f"the table's file must end in .parquet, but got {out}")
     with file_lock(out):

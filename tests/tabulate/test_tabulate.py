@@ -207,7 +207,7 @@ def test_impossible_configs(tmp_path: Path) -> None:
         TINY.with_settings({"epoch": 2})
     with pytest.raises(ConfigError, match="cells must be at most 423624"):
         tabulate(changed(cells=423_625), tmp_path / "own.parquet")
-    with pytest.raises(ConfigError, match="workers must be at least 1"):
+    with pytest.raises(ConfigError, match="at least 1 without a storage for workers"):
         tabulate(TINY, tmp_path / "own.parquet", workers=0)
     with pytest.raises(ConfigError, match="a storage is for workers, but workers is None"):
         tabulate(TINY, tmp_path / "own.parquet", workers=None, storage=tmp_path / "s.db")
