@@ -32,8 +32,6 @@ T = TypeVar("T")
 OnStale = Callable[[optuna.Study, FrozenTrial], None]
 """Called with a trial that was failed because its worker stopped sending heartbeats."""
 
-SQLITE_HEAD = b"SQLite format 3\0"
-"""How every file of SQLite begins that is not empty."""
 MIN_SQLITE_BYTES = 512
 SQLITE_TIMEOUT_S = 60.0
 """Longest wait for another process' write to the same file."""
@@ -153,12 +151,17 @@ class SQLite(Storage):
         """Check the file before anything is written beside it."""
         if not self._path.is_file():
             raise self._not_a_study()
-        with self._path.open("rb") as file:
-            head = file.read(len(SQLITE_HEAD))
-        if not head and not create and not self._lock.exists():
+        size = self._path.stat().st_size
+        if size == 0 and not create and not self._lock.exists():
             raise MissingDataError(f"the study must exist, but {self._path} has none")
-        if head and (head != SQLITE_HEAD or self._path.stat().st_size < MIN_SQLITE_BYTES):
-            raise self._not_a_study()  # SQLite would take a short one for an empty file
+        if 0 < size < MIN_SQLITE_BYTES:
+            raise self._not_a_study()  # SQLite would take it for an empty file
+        # By SQLite: closing a handle of our own would end the locks that this process has on it.
+        connection = sqlite3.connect(f"{self._path.absolute().as_uri()}?mode=ro", uri=True)
+        try:
+            connection.execute("PRAGMA schema_version")
+        finally:
+            connection.close()
 
     def _not_a_study(self) -> DataError:
         return DataError(

@@ -413,3 +413,19 @@ def test_a_link_to_a_study(tmp_path: Path) -> None:
     (tmp_path / "link").symlink_to("real/study.db")
     opened(tmp_path / "link", 2)
     assert opened(tmp_path / "real" / "study.db").progress().total == 2
+
+
+def test_opening_a_study_again_keeps_the_locks_of_this_process(file: Path) -> None:
+    """Without them another process takes itself for the last, and unlinks the write-ahead log."""
+    first = opened(file, 2)
+    again = opened(file)
+    log = file.with_name(f"{file.name}-wal")
+    inode = log.stat().st_ino
+    child = (
+        f"import sqlite3; connection = sqlite3.connect({str(file)!r}); "
+        "connection.execute('SELECT * FROM trials').fetchall(); connection.close()"
+    )
+    subprocess.run([sys.executable, "-c", child], check=True)
+    assert log.stat().st_ino == inode
+    assert work(opened(file), JOB, wait=False) == 2
+    assert first.progress() == again.progress() == StudyProgress(2, 0, 2)
