@@ -14,7 +14,7 @@ class GnasError(Exception):
     def __str__(self) -> str:
         """The message in one line, whatever the value in it prints as."""
         text = super().__str__()
-        return " ".join(text.split()) if "\n" in text else text
+        return " ".join(line.strip() for line in text.splitlines()) if "\n" in text else text
 
 
 class GraphError(GnasError, ValueError):

@@ -258,7 +258,7 @@ def test_what_a_function_raises_is_told_as_text(tmp_path: Path) -> None:
     assert "warning: candidate" in done.stderr and "\x1b" not in done.stderr + done.stdout
     lines = [json.loads(x) for x in (tmp_path / "run" / "metrics.jsonl").read_text().splitlines()]
     errors = {line["error"] for line in lines} - {None}
-    assert r"DataError: ValueError: \x1b[31m[/]" in {ascii(e)[1:-1] for e in errors}
+    assert r"DataError: ValueError: \x1b[31m[/] second" in {ascii(e)[1:-1] for e in errors}
     assert "DataError: it ends the program by SystemExit: 3" in errors
 
 
