@@ -48,6 +48,7 @@ class DenseBatch:
     """Width of the one-hot ``x``."""
     has_edge_ops: bool = False
     """Whether the architectures carry ``edge_op``."""
+    _is_sound = False  # set by `sound`: `as_batch` looks once at what a batch holds
 
     def __post_init__(self) -> None:
         kinds = {
@@ -232,7 +233,7 @@ or PyG data set of ``Data``, or a `DenseBatch`."""
 
 
 def as_batch(graphs: Graphs) -> DenseBatch:
-    """The dense form of any `Graphs`; a dense batch is checked and returned as it is.
+    """The dense form of any `Graphs`; a dense batch is checked, once, and returned as it is.
 
     Args:
         graphs: One `Data`, a list or data set of them, a PyG ``Batch``, or a dense batch.
@@ -248,8 +249,19 @@ def as_batch(graphs: Graphs) -> DenseBatch:
     """
     if not isinstance(graphs, DenseBatch):
         return DenseBatch.from_data(graphs)
-    validate_batch(graphs)
-    return graphs
+    if not graphs._is_sound:
+        validate_batch(graphs)
+    return sound(graphs)
+
+
+def sound(batch: DenseBatch) -> DenseBatch:
+    """The batch, marked as one that keeps the conventions, so that `as_batch` looks no more.
+
+    Args:
+        batch: One that was validated, or made of such a one.
+    """
+    object.__setattr__(batch, "_is_sound", True)
+    return batch
 
 
 def single(graph: Data) -> DenseBatch:
@@ -457,7 +469,7 @@ def _dense(graphs: _Collated) -> DenseBatch:
             f"no edge may occur twice, but {_at(int(of_edge[e]), count)} has "
             f"({int(source[e])}, {int(target[e])}) more than once"
         )
-    return DenseBatch(adjacency, ops, nodes, num_ops, graphs.edge_op is not None)
+    return sound(DenseBatch(adjacency, ops, nodes, num_ops, graphs.edge_op is not None))
 
 
 def _check_edges(source: Tensor, target: Tensor, of_edge: Tensor, nodes: Tensor) -> None:

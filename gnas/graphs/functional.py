@@ -19,7 +19,7 @@ from torch_geometric.transforms import BaseTransform
 
 from gnas.errors import GraphError
 from gnas.graphs.canonical import canonical_order
-from gnas.graphs.dense import DenseBatch, Graphs, as_batch, single
+from gnas.graphs.dense import DenseBatch, Graphs, as_batch, single, sound
 from gnas.graphs.pruning import prune_batch
 from gnas.graphs.transforms import edge_ops_to_node_ops
 
@@ -110,7 +110,7 @@ def contracted(batch: DenseBatch, identities: Tensor) -> DenseBatch:
         batch.num_ops,
         has_edge_ops=True,
     )
-    return cut.reordered(torch.argsort((~kept).to(torch.uint8), dim=1, stable=True))
+    return sound(cut.reordered(torch.argsort((~kept).to(torch.uint8), dim=1, stable=True)))
 
 
 def _identities(

@@ -8,7 +8,7 @@ import torch
 from torch import Tensor
 from torch_geometric.data import Data
 
-from gnas.graphs.dense import DenseBatch, Graphs, as_batch, single
+from gnas.graphs.dense import DenseBatch, Graphs, as_batch, single, sound
 
 
 def input_nodes(batch: Graphs, inputs: Sequence[int] = ()) -> Tensor:
@@ -100,7 +100,7 @@ def prune_batch(
     edges = batch.adjacency * (live[:, :, None] & live[:, None, :])  # [N, n, n]
     ops = batch.ops.masked_fill(~live, -1)
     cut = DenseBatch(edges, ops, live.sum(1), batch.num_ops, batch.has_edge_ops)
-    return cut.reordered(torch.argsort((~live).to(torch.uint8), dim=1, stable=True))
+    return sound(cut.reordered(torch.argsort((~live).to(torch.uint8), dim=1, stable=True)))
 
 
 def prune(data: Data, *, to_output: bool = True) -> Data:
