@@ -105,8 +105,8 @@ def test_only_the_place_of_the_images_may_change_in_a_resumed_run(tmp_path: Path
     with pytest.raises(MissingDataError, match=r"must have a config.json"):
         planned(tmp_path)
     plan = plan_search("folder", data_dir="a", epochs=7)
-    record = {"search": asdict(plan.config), "images": asdict(plan.images)}
-    record["command"] = "search toponas"
+    parts = {"search": asdict(plan.config), "images": asdict(plan.images)}
+    record = {"command": "search toponas", **parts}
     (tmp_path / "config.json").write_text(json.dumps({"config": record}))
     assert planned(tmp_path) == plan
     moved = resumed_plan(tmp_path, {"data_dir": "b", "epochs": 7, "workers": 1})
