@@ -22,6 +22,8 @@ Options that all functions share:
 from __future__ import annotations
 
 import random
+from collections.abc import Iterator
+from contextlib import contextmanager
 from typing import Any, Literal, get_args
 
 import numpy as np
@@ -443,22 +445,6 @@ def _grakel(
     kernel: str,
 ) -> Tensor:
     """The kernel as GraKeL computes it."""
-    state = random.getstate()
-    try:
-        return _by_grakel(batch, split, n_iter, labels, direction, normalize, kernel)
-    finally:  # GraKeL seeds Python's generator, for all
-        random.setstate(state)
-
-
-def _by_grakel(
-    batch: DenseBatch,
-    split: int,
-    n_iter: int,
-    labels: Labels,
-    direction: Direction,
-    normalize: bool,
-    kernel: str,
-) -> Tensor:
     import grakel.kernels
 
     inputs = grakel_inputs(batch, labels, direction)
@@ -470,7 +456,7 @@ def _by_grakel(
             raise ConfigError(f"n_iter must be at least 1 for {kernel!r}, but got 0")
         options["n_iter"] = n_iter
     model = getattr(grakel.kernels, GRAKEL_KERNELS[kernel])(**options)
-    with np.errstate(invalid="ignore"):
+    with _python_random_kept(), np.errstate(invalid="ignore"):
         if split == len(batch):
             values = model.fit_transform(inputs)
         else:
@@ -481,6 +467,16 @@ def _by_grakel(
             "itself; pass normalize=False"
         )
     return torch.from_numpy(np.asarray(values, dtype=np.float64))
+
+
+@contextmanager
+def _python_random_kept() -> Iterator[None]:
+    """Python's generator as it was, which GraKeL seeds for all when it fits."""
+    state = random.getstate()
+    try:
+        yield
+    finally:
+        random.setstate(state)
 
 
 def grakel_inputs(

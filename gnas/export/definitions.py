@@ -104,7 +104,8 @@ class Definitions:
         for alias, (module, name) in self._imported.items():
             foreign = module.partition(".")[0] not in sys.stdlib_module_names
             if name is None:
-                line = f"import {module}" + (f" as {alias}" if alias != module else "")
+                named = "" if alias == module.partition(".")[0] else f" as {alias}"
+                line = f"import {module}{named}"
                 rows[foreign].append((False, module, line))
             else:
                 members.setdefault(module, []).append(

@@ -21,6 +21,7 @@ LAYERS = """
 from __future__ import annotations
 
 import math as m
+import os.path
 from typing import TYPE_CHECKING
 
 from torch import nn
@@ -34,7 +35,7 @@ GAIN: float = m.sqrt(2)
 
 class Scaled(nn.Module):
     def forward(self, x):
-        return GAIN * x
+        return GAIN * x * len(os.path.sep)
 
 
 def stacked(layers: Sequence[nn.Module]) -> nn.Sequential:
