@@ -51,7 +51,9 @@ Predictors = Annotated[
 READ_ENCODERS = ("mlp", "graph-network")
 """Predictors that ``--encoders`` are for."""
 FEW_DRAWS = 5
-app = typer.Typer(help="Measure predictors on benchmark tables.", no_args_is_help=True)
+app = typer.Typer(
+    help="Measure predictors and searches on benchmark tables.", no_args_is_help=True
+)
 
 
 def whole_numbers(text: str) -> tuple[int, ...]:
@@ -139,7 +141,7 @@ def run(
 
 @app.callback()
 def bench() -> None:
-    """Measure predictors on benchmark tables."""
+    """Measure predictors and searches on benchmark tables."""
 
 
 @app.command()
@@ -223,7 +225,7 @@ def nasgem(
     predictors: Predictors = None,
     encoders: Encoders = None,
     equal_macs: Annotated[
-        bool, typer.Option("--equal-macs", help="Take away what MACs say of accuracy")
+        bool, typer.Option("--equal-macs", help="Subtract what MACs explain of accuracy")
     ] = False,
     data_dir: Annotated[Path | None, typer.Option(help="Folder of tables")] = None,
     seed: Annotated[int, typer.Option(help="Same seed, same numbers")] = 0,

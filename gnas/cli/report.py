@@ -37,7 +37,7 @@ def report(
     watch: Annotated[
         bool,
         typer.Option(
-            "--watch", help="Write it anew while runs go on; the page loads itself again"
+            "--watch", help="Rewrite it while runs go on; the page reloads itself"
         ),
     ] = False,
     space: SpaceOption = None,

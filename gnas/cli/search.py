@@ -124,7 +124,7 @@ def toponas(
         Path | None, typer.Option(help="Image list made by gnas data subset")
     ] = None,
     out: Annotated[Path | None, typer.Option(help="The run's folder (runs/...)")] = None,
-    resume: Annotated[Path | None, typer.Option(help="Go on with the run in this folder")] = None,
+    resume: Annotated[Path | None, typer.Option(help="Resume the run in this folder")] = None,
     seed: Annotated[int | None, typer.Option(help="Seed of split, weights, order [0]")] = None,
     device: Annotated[str, typer.Option(help="auto, cpu, cuda or cuda:N")] = "auto",
     threads: Annotated[

@@ -103,7 +103,7 @@ def nasgem(
         int, typer.Option(min=0, max=1024, help="Processes that train here, a core each")
     ] = 1,
     out: Annotated[Path | None, typer.Option(help="The run's folder (runs/...)")] = None,
-    resume: Annotated[Path | None, typer.Option(help="Go on with the run in this folder")] = None,
+    resume: Annotated[Path | None, typer.Option(help="Resume the run in this folder")] = None,
     seed: Annotated[
         int | None, typer.Option(help="Seed of cells, weights, split, pool [0]")
     ] = None,

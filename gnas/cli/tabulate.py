@@ -67,7 +67,9 @@ def tabulate(
             help="Storage of the study, for workers elsewhere (OUT.study.db)",
         ),
     ] = None,
-    study: Annotated[str | None, typer.Option(help="The study's name (OUT's)")] = None,
+    study: Annotated[
+        str | None, typer.Option(help="The study's name (table; with --storage OUT's)")
+    ] = None,
     setting: Annotated[
         list[str] | None,
         typer.Option("--set", metavar="NAME=VALUE", help="Setting of recipe, networks or images"),

@@ -53,8 +53,8 @@ def default_predictor(
 
     All see `PathStatistics`, and `ChannelStatistics` where the output concatenates. With enough
     samples this average is averaged with pretrained graph networks, where some of the space ship
-    (`Space.pretrained`). `benchmarks/results` holds the comparison, and ``docs/predictors.md``
-    what was tried and how the choices were made.
+    (`Space.pretrained`). `benchmarks/results` holds the comparison, and
+    ``docs/experiments/predictors.md`` what was tried and how the choices were made.
 
     Args:
         space: Space of the architectures.

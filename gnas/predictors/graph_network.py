@@ -37,7 +37,7 @@ LEARNING_RATE = 2e-3
 """Peak of the one-cycle schedule of the head."""
 DECAY = 1e-2
 HEAD = 64
-"""Choices; see ``docs/graph-networks.md`` for how they were made."""
+"""Choices; see ``docs/experiments/graph-networks.md`` for how they were made."""
 
 
 @dataclass(frozen=True)

@@ -45,7 +45,7 @@ class MLP(Predictor):
     Raises:
         ConfigError: no members or epochs, or no such loss.
 
-    Source: Cheng et al., NASGEM, AAAI 2021, section 3.4 and figure 4. Ensembles: Lakshminarayanan
+    Source: Cheng et al., NASGEM, AAAI 2021, section 3.3 and figure 4. Ensembles: Lakshminarayanan
     et al., Simple and Scalable Predictive Uncertainty Estimation using Deep Ensembles, NeurIPS
     2017; without its adversarial examples and its head for the noise.
 

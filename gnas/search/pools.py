@@ -76,7 +76,7 @@ def bootstrap(
         ConfigError: the pool is empty, ``top`` is less than 1, or the predictor is not fitted.
         GraphError: the predictor cannot read the pool's graphs.
 
-    Source: Cheng et al., NASGEM, AAAI 2021, section 3.4, eq. 7 (there with a pool of 50,000).
+    Source: Cheng et al., NASGEM, AAAI 2021, section 3.3, eq. 7 (there with a pool of 50,000).
 
     Example:
         >>> from gnas.predictors import MLP, OneHot

@@ -10,7 +10,7 @@ from gnas.config import Count, CountOrZero, configuration
 from gnas.predictor_options import Prior
 
 NASGEM_POOL = 50_000
-"""The paper's pool (Cheng et al., AAAI 2021, section 3.4)."""
+"""The paper's pool (Cheng et al., AAAI 2021, section 3.3)."""
 POPULATION, TOURNAMENT = 30, 10
 """Choice: sizes for some hundred evaluations; Real et al. have 100 and 25 for 20,000."""
 STARTS = 10

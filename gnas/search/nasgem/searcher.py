@@ -52,7 +52,7 @@ class NasgemSearch(Searcher):
     Raises:
         ConfigError: a size is too small; from `aim`: too few different cells.
 
-    Source: Cheng et al., NASGEM, AAAI 2021, algorithm 1 and section 3.4.
+    Source: Cheng et al., NASGEM, AAAI 2021, algorithm 1 and section 3.3.
 
     Example:
         >>> from gnas.predictors import MLP, OneHot

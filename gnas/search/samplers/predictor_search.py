@@ -118,7 +118,7 @@ class PredictorSearch(Searcher):
             uncertainty, or a ``prior`` that is unknown or does not go with the predictor or the
             space.
 
-    Source: Cheng et al., NASGEM, AAAI 2021, algorithm 1 and section 3.4, and for the neighbours
+    Source: Cheng et al., NASGEM, AAAI 2021, algorithm 1 and section 3.3, and for the neighbours
     Wei et al., NPENAS, IEEE TNNLS 2022 (mutations of the best as candidates).
 
     Example:
@@ -397,7 +397,7 @@ def nasgem_search(
         pool: See `PredictorSearch`.
         seed: See `PredictorSearch`.
 
-    Source: Cheng et al., NASGEM, AAAI 2021, algorithm 1 and section 3.4.
+    Source: Cheng et al., NASGEM, AAAI 2021, algorithm 1 and section 3.3.
 
     Example:
         >>> from gnas.spaces import NASBench201
