@@ -36,9 +36,7 @@ def report(
     ] = None,
     watch: Annotated[
         bool,
-        typer.Option(
-            "--watch", help="Rewrite it while runs go on; the page reloads itself"
-        ),
+        typer.Option("--watch", help="Rewrite it while runs go on; the page reloads itself"),
     ] = False,
     space: SpaceOption = None,
 ) -> None:
