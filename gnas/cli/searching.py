@@ -83,12 +83,9 @@ def next_commands(folder: Path, space: str | None, evaluate: str | None) -> list
 def preload_workers() -> None:
     """Start the server of workers that evaluate candidates, with all that they will import.
 
-    The last three modules are those that Optuna's storage and the digits import when opened.
+    The last two modules are those that Optuna's storage imports when it is opened.
     """
-    preload(
-        "gnas.evaluate.job", "gnas.studies.study", "sqlalchemy.orm", "alembic.command",
-        "sklearn.datasets",
-    )  # fmt: skip
+    preload("gnas.evaluate.job", "gnas.studies.study", "sqlalchemy.orm", "alembic.command")
 
 
 def check_workers(workers: int, tables: Sequence[str]) -> None:

@@ -7,9 +7,11 @@ import numpy as np
 import pytest
 import torch
 from PIL import Image
+from sklearn.datasets import load_digits
 
+from gnas.data.images import sources
 from gnas.data.images.parts import load_images
-from gnas.data.images.sources import ImageArray, resized
+from gnas.data.images.sources import ImageArray, _digits, resized
 from gnas.errors import ConfigError, DataError, MissingDataError
 
 
@@ -50,6 +52,19 @@ def test_digits_are_split_in_three_disjoint_parts() -> None:
     ]
     assert not parts[0] & parts[1] and not parts[0] & parts[2] and not parts[1] & parts[2]
     assert splits.pixels("train").x.max() == 255
+
+
+def test_digits_are_those_of_scikit_learn() -> None:
+    digits = load_digits()
+    found = _digits().train
+    assert np.array_equal(found.x[:, 0].numpy(), (digits.images * (255 / 16)).round())
+    assert np.array_equal(found.y.numpy(), digits.target)
+
+
+def test_digits_that_are_not_installed_are_named(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(sources, "DIGITS", "sklearn/datasets/data/none.csv.gz")
+    with pytest.raises(MissingDataError, match=r"come with scikit-learn, but .*none\.csv\.gz"):
+        _digits()
 
 
 def test_arrays(tmp_path: Path, rng: np.random.Generator) -> None:
