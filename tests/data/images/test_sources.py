@@ -57,6 +57,7 @@ def test_digits_are_split_in_three_disjoint_parts() -> None:
 def test_digits_are_those_of_scikit_learn() -> None:
     digits = load_digits()
     found = _digits().train
+    assert isinstance(found, ImageArray)
     assert np.array_equal(found.x[:, 0].numpy(), (digits.images * (255 / 16)).round())
     assert np.array_equal(found.y.numpy(), digits.target)
 
