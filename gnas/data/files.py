@@ -195,6 +195,20 @@ def check_utf8(path: str | Path, what: str) -> None:
         )
 
 
+@contextmanager
+def utf8_path(path: Path) -> Iterator[Path]:
+    """A path of an existing file for a library that takes UTF-8 alone: its own, or another one.
+
+    Args:
+        path: The file.
+    """
+    if os.fsencode(path).decode(errors="replace") == str(path):
+        yield path
+    else:
+        with path.open("rb") as file:
+            yield Path(f"/dev/fd/{file.fileno()}")
+
+
 def read_text(path: Path, what: str = "a text file", *, limit: int = MAX_TEXT_BYTES) -> str:
     """Read a text file, without blocking on a pipe or exhausting memory.
 

@@ -14,7 +14,7 @@ from safetensors import SafetensorError, safe_open
 from safetensors.torch import save
 from torch import Tensor
 
-from gnas.data.files import FORMAT_ERRORS, atomic_write
+from gnas.data.files import FORMAT_ERRORS, atomic_write, utf8_path
 from gnas.encoders.config import (
     PRESETS,
     WEIGHTS,
@@ -236,7 +236,7 @@ def _read(path: Path) -> tuple[dict[str, str], dict[str, Tensor]]:
     except OSError as error:
         raise DataError(f"{path} must be readable, but got: {error.strerror}") from error
     try:
-        with safe_open(path, framework="pt") as file:
+        with utf8_path(path) as readable, safe_open(readable, framework="pt") as file:
             return file.metadata() or {}, {key: file.get_tensor(key) for key in file.keys()}
     except (SafetensorError, UnicodeDecodeError, ValueError) as error:
         raise DataError(f"{path} must be a sound safetensors file, but: {error}") from error

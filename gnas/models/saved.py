@@ -14,7 +14,7 @@ from safetensors.torch import save
 from torch import Tensor, nn
 from torch_geometric.data import Data
 
-from gnas.data.files import FORMAT_ERRORS, atomic_write, check_regular, read_json
+from gnas.data.files import FORMAT_ERRORS, atomic_write, check_regular, read_json, utf8_path
 from gnas.errors import ConfigError, DataError, GnasError, MissingDataError
 from gnas.runs import NETWORK_FORMAT, kind_of_run, to_json, to_jsonable
 from gnas.spaces import Space, space_of_record, space_record
@@ -398,7 +398,7 @@ def _other_weights(folder: Path) -> str:
 def _read_tensors(path: Path) -> dict[str, Tensor]:
     check_regular(path, "a sound safetensors file")
     try:
-        with safe_open(path, framework="pt") as file:
+        with utf8_path(path) as readable, safe_open(readable, framework="pt") as file:
             return {key: file.get_tensor(key) for key in file.keys()}
     except (SafetensorError, OSError, ValueError) as error:
         reason = str(error).splitlines()[0]

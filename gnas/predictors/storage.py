@@ -22,7 +22,7 @@ from torch import Tensor
 
 import gnas.models
 from gnas.config import from_record
-from gnas.data.files import FORMAT_ERRORS, atomic_write
+from gnas.data.files import FORMAT_ERRORS, atomic_write, utf8_path
 from gnas.encoders import GraphEncoder, NASGEMEncoder
 from gnas.encoders.paths import PathStatistics
 from gnas.encoders.storage import encoder_from_tensors, encoder_tensors
@@ -290,7 +290,7 @@ def _read(path: Path) -> tuple[dict[str, str], dict[str, Tensor]]:
     if not path.is_file():
         raise MissingDataError(f"predictor not found: {path} must be a file of `save`")
     try:
-        with safe_open(path, framework="pt") as file:
+        with utf8_path(path) as readable, safe_open(readable, framework="pt") as file:
             return file.metadata() or {}, {key: file.get_tensor(key) for key in file.keys()}
     except (OSError, SafetensorError, UnicodeDecodeError, ValueError) as error:
         raise DataError(f"{path} must be a file of `save`, but is damaged: {error}") from error

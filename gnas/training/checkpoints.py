@@ -17,7 +17,14 @@ from safetensors import SafetensorError
 from safetensors.torch import load_file, save_file
 from torch import Tensor
 
-from gnas.data.files import as_data_error, atomic_write, check_regular, read_json, sha256_of
+from gnas.data.files import (
+    as_data_error,
+    atomic_write,
+    check_regular,
+    read_json,
+    sha256_of,
+    utf8_path,
+)
 from gnas.errors import DataError, MissingDataError
 
 logger = logging.getLogger(__name__)
@@ -109,7 +116,8 @@ class Checkpoints:
         if sha256_of(weights) != expected:
             raise DataError(f"checkpoint {weights} must have its sha256, but is damaged")
         try:
-            return load_file(weights), record
+            with utf8_path(weights) as readable:
+                return load_file(readable), record
         except (SafetensorError, OSError) as error:
             raise DataError(f"checkpoint {weights} must be sound, but: {error}") from error
 

@@ -90,6 +90,12 @@ def test_round_trip(weights: Path, rng: np.random.Generator) -> None:
     assert [path.name for path in weights.parent.iterdir()] == ["mine.safetensors"]
 
 
+def test_names_need_not_be_utf8(weights: Path) -> None:
+    other = weights.with_name("\udcff.safetensors")
+    other.write_bytes(weights.read_bytes())
+    assert load_encoder(other).config == load_encoder(weights).config
+
+
 def test_names_and_missing_files(tmp_path: Path) -> None:
     with pytest.raises(ConfigError, match=r"unknown encoder 'bert'; choose from .'nasgem-30'"):
         load_encoder("bert")

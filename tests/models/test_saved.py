@@ -64,6 +64,12 @@ def test_round_trip(tmp_path: Path) -> None:
             assert torch.equal(loaded(images), expected)
 
 
+def test_names_need_not_be_utf8(saved: Path, tmp_path: Path) -> None:
+    state = load_network(saved)[0].state_dict()
+    found = load_network(saved.rename(tmp_path / "\udcff"))[0].state_dict()
+    assert all(torch.equal(value, found[name]) for name, value in state.items())
+
+
 def test_only_the_network_of_the_facts_is_saved(tmp_path: Path) -> None:
     network = FACTS.space.network(FACTS.graph, DartsNetworkConfig(channels=6, num_cells=3))
     with pytest.raises(ConfigError, match=r"'stem.0.0.weight' is float32 \[18, 3, 3, 3\]"):

@@ -70,6 +70,12 @@ def test_a_loaded_predictor_predicts_the_same(predictor: Predictor, path: Path) 
         assert np.array_equal(again.predict(CELLS), first.predict(CELLS))
 
 
+def test_names_need_not_be_utf8(path: Path) -> None:
+    forest, other = Forest(RAW, num_trees=2), path.with_name("\udcff.safetensors")
+    forest.fit(CELLS, SCORES).save(other)
+    assert np.array_equal(Predictor.load(other).predict(CELLS), forest.predict(CELLS))
+
+
 def test_nothing_in_the_file_is_a_pickle(path: Path) -> None:
     MLP(EMBEDDING, epochs=2).fit(CELLS, SCORES).save(path)
     with safe_open(path, framework="pt") as file:

@@ -11,7 +11,13 @@ from safetensors.torch import load_file
 from torch import Tensor
 from torch_geometric.data import Data
 
-from gnas.data.files import as_data_error, check_regular, read_json, read_json_lines
+from gnas.data.files import (
+    as_data_error,
+    check_regular,
+    read_json,
+    read_json_lines,
+    utf8_path,
+)
 from gnas.errors import DataError, MissingDataError
 from gnas.search.toponas.config import ToponasConfig
 from gnas.search.toponas.plan import planned
@@ -59,7 +65,8 @@ def read_trace(folder: str | Path) -> SearchTrace:
             raise FileNotFoundError
         with as_data_error(folder, what):
             check_regular(folder / HISTORY, what)
-            history = load_file(folder / HISTORY)
+            with utf8_path(folder / HISTORY) as readable:
+                history = load_file(readable)
             # a killed search may have written one of the two files further than the other
             count = min(len(epochs), *(len(values) - 1 for values in history.values()))
             if count < 1:
