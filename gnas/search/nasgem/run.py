@@ -225,6 +225,6 @@ def _surfaces(plan: NasgemPlan, space: Space, searcher: NasgemSearch) -> dict[st
     pool = searcher.scored_pool()[0]
     seen, scores = searcher.trained()
     return {
-        name: surface(predictor.fit(seen, scores), width, pool, seen, scores)
+        name: surface(predictor, width, pool, seen, scores)
         for name, (predictor, width) in compared_predictors(plan.config, space).items()
     }

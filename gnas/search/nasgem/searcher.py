@@ -6,6 +6,7 @@ from collections.abc import Callable, Collection, Mapping
 from typing import Any
 
 import numpy as np
+import torch
 from numpy.typing import NDArray
 from torch_geometric.data import Data
 
@@ -33,7 +34,7 @@ class NasgemSearch(Searcher):
     The ``num_initial`` random cells follow from the seed and need no result, so all may be
     evaluated at once; the best predicted ones need all of theirs. These are asked for even if they
     are among the random ones: their evaluation is another one where the evaluator has a stage
-    ``final``.
+    ``final``. If all scores are equal, they are drawn at random too.
 
     Args:
         space: See `Searcher`.
@@ -149,6 +150,7 @@ class NasgemSearch(Searcher):
             news = self.learner.add(self._settled, self.told[-1].score)
             if news is not None:
                 self.notes.append(_note(news))
+                self._is_flat(self.told)
         self._settled += 1
 
     def drop(self, graph: Data, reason: str = "") -> None:
@@ -179,7 +181,13 @@ class NasgemSearch(Searcher):
                     f"{reason}"
                 )
             pool, rows = self.scored_pool()
-            self._best = bootstrap(self.learner.finish(), pool, top=self.top, rows=rows)
+            trained = self.told[: len(self.learner.rows)]
+            if self._is_flat(trained):
+                chosen = np.random.default_rng(self.seed).permutation(len(pool))[: self.top]
+                scores = np.full(len(chosen), trained[0].score)
+                self._best = Best(pool[torch.from_numpy(chosen)], chosen, scores)
+            else:
+                self._best = bootstrap(self.learner.finish(), pool, top=self.top, rows=rows)
         return self._best
 
 

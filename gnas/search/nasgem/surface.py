@@ -10,7 +10,7 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from gnas.data.files import atomic_write
+from gnas.data.files import atomic_write, utf8_path
 from gnas.errors import DataError, MissingDataError
 from gnas.graphs import DenseBatch
 from gnas.predictors import Predictor
@@ -57,7 +57,7 @@ def surface(
     no error of it can lower.
 
     Args:
-        predictor: Fitted on ``cells`` and ``scores``.
+        predictor: Fitted here on ``cells`` and ``scores``, unless all of these are equal.
         width: Number of leading feature columns to map; None for all.
         pool: M cells.
         cells: T trained cells.
@@ -67,9 +67,11 @@ def surface(
     """
     from sklearn.decomposition import PCA
 
-    rows = predictor.features(pool)
-    predicted = predictor.predict_features(rows)
-    vectors, own = rows[:, :width], predictor.features(cells)[:, :width]
+    rows, known = predictor.features(pool), predictor.features(cells)
+    predicted = np.full(len(rows), scores[0])
+    if np.ptp(scores) > 0:
+        predicted = predictor.fit_features(known, scores).predict_features(rows)
+    vectors, own = rows[:, :width], known[:, :width]
     components = PCA(2, svd_solver="covariance_eigh").fit(vectors)
     points, own_points = components.transform(vectors), components.transform(own)
     part = slice(None, MAX_EXACT_CELLS)
@@ -143,7 +145,8 @@ def load_surfaces(folder: Path, numbers: Mapping[str, dict[str, Any]]) -> dict[s
     if not path.is_file():
         raise MissingDataError(f"a finished search must have {FILE}, but {folder} has none")
     try:
-        arrays = load_file(path)
+        with utf8_path(path) as readable:
+            arrays = load_file(readable)
         return {
             name: Surface(
                 points=arrays[f"{name}.points"].astype(np.float64),

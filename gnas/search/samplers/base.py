@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import logging
 import math
 from abc import ABC, abstractmethod
 from collections.abc import Callable, Collection, Mapping, Sequence
@@ -19,6 +20,8 @@ from gnas.graphs import DenseBatch, as_batch
 from gnas.metrics import as_scores
 from gnas.search.objectives import Goal
 from gnas.spaces.base import Space, check_is_space
+
+logger = logging.getLogger(__name__)
 
 CountFunction = Callable[[DenseBatch, Collection[str] | None], Mapping[str, NDArray[np.float64]]]
 """From N architectures and names to measures that need no evaluation, each [N]; see
@@ -113,6 +116,7 @@ class Searcher(ABC):
         """Everything that was told, oldest first."""
         self.notes: list[str] = []
         """Messages about the search, in chronological order."""
+        self._is_warned = False
         self._count: CountFunction | None = None
         self._counted: tuple[str, ...] = ()
         self._told: set[int] = set()
@@ -299,6 +303,25 @@ class Searcher(ABC):
     def _is_settled(self, key: int) -> bool:
         """Whether the architecture has been evaluated or discarded."""
         return key in self._told or key in self._dropped
+
+    def _is_flat(self, scored: Sequence[Scored]) -> bool:
+        """Whether architectures all have one score, from which nothing can be learned.
+
+        The first time, a warning says so.
+        """
+        if any(one.values != scored[0].values for one in scored):
+            return False
+        if not self._is_warned:
+            self._is_warned = True
+            pairs = zip(self.goal.objectives, scored[0].values, strict=True)
+            logger.warning(
+                "all %d scores are equal (%s): a predictor cannot tell architectures apart, so "
+                "they are chosen at random until scores differ; see whether what is measured "
+                "depends on the architecture",
+                len(scored),
+                ", ".join(f"{one.name} {one.sign * value:g}" for one, value in pairs),
+            )
+        return True
 
     def _allowed(self, batch: DenseBatch) -> NDArray[np.bool_]:
         """Mask of architectures within the bounds of counted measures: bool [N]."""

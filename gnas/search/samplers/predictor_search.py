@@ -218,15 +218,14 @@ class PredictorSearch(Searcher):
     def _rank(self, scored: Sequence[Scored]) -> None:
         """Fit the predictor and put the pool in the order of its predictions, best first."""
         learned = {bound.name for bound in self.goal.bounds} - {*self._counted}
+        self._ranking = _Ranking()
+        if not learned and self._is_flat(scored):
+            return
         if len(self.goal.objectives) > 1 or learned:
             self._rank_several(scored)
             return
-        values = np.array([item.score for item in scored])
-        self._ranking = _Ranking()
-        if values.min() == values.max():
-            return  # nothing to learn an order from
         known = self._rows_of(scored)
-        self.predictor.fit_features(known, values)
+        self.predictor.fit_features(known, np.array([item.score for item in scored]))
         parts = self._candidates(scored)
         predicted, merit = self._predicted(np.concatenate([part.rows for part in parts]), known)
         order = np.argsort(-merit, kind="stable").tolist()
@@ -238,7 +237,6 @@ class PredictorSearch(Searcher):
         keys = [key for part in parts for key in part.keys]
         done = {item.key for item in scored}  # whatever else is asked for depends on the clock
         new = [i for i, key in enumerate(keys) if key not in done]
-        self._ranking = _Ranking()
         if not new:
             return
         rows = np.concatenate([part.rows for part in parts])[new]

@@ -107,6 +107,25 @@ def test_a_function_is_searched_by_any_number_of_workers(predictor: str, tmp_pat
     assert set(read_trace(tmp_path / "2").surfaces) == {"embedding", "raw"}
 
 
+@pytest.mark.parametrize("predictor", ["mlp", "walks", "default"])
+def test_equal_scores_are_warned_of_early_and_lose_nothing(
+    predictor: str, tmp_path: Path, caplog: pytest.LogCaptureFixture
+) -> None:
+    options = {**SMALL, "num_nodes": 8, "pool": 100, "predictor": predictor}
+    plan = plan_nasgem(evaluate=f"{FILE}:same", **options)
+    warned: list[int] = []
+    found = run_nasgem(
+        plan, out=tmp_path / "run", figures=nasgem_figures,
+        report=lambda progress: warned.append(caplog.text.count("all 4 scores are equal (score")),
+    )  # fmt: skip
+    assert warned == [0] * 3 + [1] * 12 and caplog.text.count("are equal") == 1
+    assert (found.trained, len(found.finals), found.chosen.score) == (12, 3, 0.5)
+    assert [one.predicted_score for one in found.finals] == [0.5] * 3
+    assert len({one.architecture for one in found.evaluations[12:]}) == 3
+    assert to_jsonable(read_trace(tmp_path / "run").result) == to_jsonable(found)
+    assert len([*(tmp_path / "run" / "figures").glob("*.png")]) == 3
+
+
 def searcher(**options: Any) -> NasgemSearch:
     sizes = {"num_initial": 12, "pool": 60, "top": 4, "update_every": 4, **options}
     return NasgemSearch(SPACE, Forest(OneHot(8, 2), num_trees=5), seed=2, **sizes)

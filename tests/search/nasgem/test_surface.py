@@ -50,7 +50,7 @@ def test_a_surface_and_its_file(tmp_path: Path, rng: np.random.Generator) -> Non
     cells, scores = cells_and_scores(40, rng)
     pool = SPACE.sample_batch(500, rng)
     raw = OneHot(8, 2)
-    one = surface(MLP(raw).fit(cells, scores), None, pool, cells, scores)
+    one = surface(MLP(raw), None, pool, cells, scores)
     assert one.points.shape == (500, 2) and np.isfinite(one.predicted).all()
     assert one.numbers["predicted_r2_full"] > 0.2 and 0 < one.numbers["explained_variance"] < 1
     save_surfaces({"raw": one}, tmp_path)

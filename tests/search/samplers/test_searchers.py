@@ -16,6 +16,7 @@ from gnas.graphs import DenseBatch, as_batch, to_adjacency
 from gnas.predictors import Forest, OneHot, Predictor
 from gnas.predictors.features import FeatureMatrix
 from gnas.predictors.targets import Scores
+from gnas.search.objectives import Goal
 from gnas.search.samplers import (
     SEARCHERS,
     LocalSearch,
@@ -318,6 +319,22 @@ def test_exploring_orders_by_the_expected_improvement() -> None:
     draws = mean + deviation * np.random.default_rng(0).standard_normal((200_000, 1))
     expected = np.maximum(draws - best, 0).mean(0)
     np.testing.assert_allclose(searcher._predicted(rows, known)[1], expected, rtol=0.1, atol=2e-4)
+
+
+@pytest.mark.parametrize("objectives", [("score:min",), ("score:min", "macs:min")])
+def test_equal_scores_are_warned_of_once_and_chosen_from_at_random(
+    objectives: tuple[str, ...], caplog: pytest.LogCaptureFixture
+) -> None:
+    searcher = PredictorSearch(NASBench201(), num_initial=4, refit_every=2, pool=20)
+    searcher.aim(Goal.of(objectives))
+    for number in range(12):
+        asked = searcher.ask()
+        assert ("all 4 scores are equal (score 0.5" in caplog.text) == (number >= 4)
+        searcher.tell(asked, {"score": 0.5, "macs": 3.0})
+    assert caplog.text.count("are equal") == 1 and searcher.expected(asked) is None
+    searcher.tell(searcher.ask(), {"score": 0.4, "macs": 3.0})
+    searcher.tell(searcher.ask(), {"score": 0.5, "macs": 3.0})
+    assert searcher.expected(searcher.ask()) is not None
 
 
 def test_exploring_needs_an_uncertainty() -> None:
