@@ -362,8 +362,9 @@ def open_search_images(
         source = open_source(config.dataset, config.data_dir, config.size, only_train=True)
     source.check_classes()
     names = ("train", "val") if num_parts == 2 else ("train", "val_alpha", "val_beta")
-    rows = zip(names, split_evenly(source.train.y, num_parts, config.seed), strict=True)
-    return ImageParts(source, dict(rows), image_size=config.size, workers=config.workers)
+    rows = split_evenly(source.train.y, num_parts, config.seed, source.class_names)
+    parts = dict(zip(names, rows, strict=True))
+    return ImageParts(source, parts, image_size=config.size, workers=config.workers)
 
 
 def open_train_images(
@@ -400,7 +401,7 @@ def open_train_images(
         source = open_source(config.dataset, config.data_dir, config.size)
     source.check_classes()
     assert source.test is not None
-    kept, held = hold_out(source.train.y, config.val_share, config.split_seed)
+    kept, held = hold_out(source.train.y, config.val_share, config.split_seed, source.class_names)
     return ImageParts(
         source,
         {"train": kept, "val": held, "test": torch.arange(len(source.test.y))},
@@ -443,7 +444,7 @@ def open_candidate_images(config: CandidateImages) -> ImageParts:
     else:
         source = open_source(config.dataset, config.data_dir, config.size)
         assert source.test is not None
-        train, val = split_share(source.train.y, config.share, config.seed)
+        train, val = split_share(source.train.y, config.share, config.seed, source.class_names)
         test = torch.arange(len(source.test.y))
     assert isinstance(source.train, ImageArray)
     rows = {"train": train, "val": val, "test": test}

@@ -31,7 +31,7 @@ from gnas.data.images.listing import (
     small_folders,
     unused_beside,
 )
-from gnas.data.images.splits import hold_out_test
+from gnas.data.images.splits import class_label, hold_out_test
 from gnas.data.images.subsets import make_subset, read_subset, write_subset
 from gnas.errors import DataError, MissingDataError
 
@@ -108,7 +108,10 @@ class ImageSource:
         counts = torch.bincount(self.train.y, minlength=self.num_classes)
         if not counts.all():
             empty = int((counts == 0).nonzero()[0])
-            raise DataError(f"every class must have training images, but class {empty} has none")
+            raise DataError(
+                "every class must have training images, but "
+                f"{class_label(empty, self.class_names)} has none"
+            )
 
 
 def open_source(

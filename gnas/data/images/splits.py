@@ -21,7 +21,9 @@ TEST_SHARE = 0.2
 """Choice: share of all images held out for testing when a source has no test part of its own."""
 
 
-def split_evenly(labels: Tensor, num_parts: int, seed: int) -> tuple[Tensor, ...]:
+def split_evenly(
+    labels: Tensor, num_parts: int, seed: int, classes: Sequence[str] = ()
+) -> tuple[Tensor, ...]:
     """Disjoint random parts that together are everything, of equal size and class shares.
 
     Every class is shuffled, then all images are dealt out in turn: sizes differ by at most one,
@@ -31,6 +33,7 @@ def split_evenly(labels: Tensor, num_parts: int, seed: int) -> tuple[Tensor, ...
         labels: int64 [N].
         num_parts: Parts.
         seed: Seed of the shuffle.
+        classes: Names of the classes, for messages.
 
     Returns:
         Ascending rows, int64, of every part.
@@ -38,19 +41,23 @@ def split_evenly(labels: Tensor, num_parts: int, seed: int) -> tuple[Tensor, ...
     Raises:
         DataError: a class has fewer images than there are parts.
     """
-    classes = _shuffled_classes(labels, seed)
-    few = [k for k, rows in enumerate(classes) if 0 < len(rows) < num_parts]
+    by_class = _shuffled_classes(labels, seed)
+    few = [k for k, rows in enumerate(by_class) if 0 < len(rows) < num_parts]
     if few or len(labels) == 0:
-        found = f"class {few[0]} has {len(classes[few[0]])}" if few else "there is none"
+        found = "there is none"
+        if few:
+            found = f"{class_label(few[0], classes)} has {len(by_class[few[0]])}"
         raise DataError(
             f"every class must have at least {num_parts} images, one for each part of the "
             f"split, but {found}"
         )
-    by_class = torch.cat(classes)  # [N]
-    return tuple(by_class[k::num_parts].sort().values for k in range(num_parts))
+    dealt = torch.cat(by_class)  # [N]
+    return tuple(dealt[k::num_parts].sort().values for k in range(num_parts))
 
 
-def split_share(labels: Tensor, share: float, seed: int) -> tuple[Tensor, Tensor]:
+def split_share(
+    labels: Tensor, share: float, seed: int, classes: Sequence[str] = ()
+) -> tuple[Tensor, Tensor]:
     """Ascending rows for training and for validation, of a share of every class.
 
     Args:
@@ -58,6 +65,7 @@ def split_share(labels: Tensor, share: float, seed: int) -> tuple[Tensor, Tensor
         share: Share of every class that is drawn, in (0, 1]; `VAL_SHARE` of it validates. Both are
             rounded to whole images.
         seed: Seed of the draw; a larger share contains the images of a smaller one.
+        classes: Names of the classes, for messages.
 
     Raises:
         DataError: a class would have no image for one of the two.
@@ -69,20 +77,23 @@ def split_share(labels: Tensor, share: float, seed: int) -> tuple[Tensor, Tensor
         if len(drawn) - num_val < 1:
             raise DataError(
                 "every class must have at least 2 images, one to train and one to validate, "
-                f"but class {label} has {len(drawn)} of {len(rows)} at {share:.2%}"
+                f"but {class_label(label, classes)} has {len(drawn)} of {len(rows)} at {share:.2%}"
             )
         val.append(drawn[:num_val])
         train.append(drawn[num_val:])
     return torch.cat(train).sort().values, torch.cat(val).sort().values
 
 
-def hold_out(labels: Tensor, share: float, seed: int) -> tuple[Tensor, Tensor]:
+def hold_out(
+    labels: Tensor, share: float, seed: int, classes: Sequence[str] = ()
+) -> tuple[Tensor, Tensor]:
     """Ascending rows of what is kept, and of ``share`` of every class, drawn at random.
 
     Args:
         labels: int64 [N].
         share: In [0, 1), rounded to whole images of each class.
         seed: Seed of the draw.
+        classes: Names of the classes, for messages.
 
     Raises:
         DataError: a class would keep no image, or none is held out.
@@ -95,8 +106,8 @@ def hold_out(labels: Tensor, share: float, seed: int) -> tuple[Tensor, Tensor]:
         count = round(len(rows) * share)
         if count == len(rows):
             raise DataError(
-                f"every class must keep images to train on, but class {label} has {len(rows)} "
-                f"and val_share is {share}"
+                f"every class must keep images to train on, but {class_label(label, classes)} has "
+                f"{len(rows)} and val_share is {share}"
             )
         held.append(rows[:count])
         kept.append(rows[count:])
@@ -164,6 +175,16 @@ def draw_share(labels: Sequence[int], percent: float, seed: int) -> list[int]:
         count = max(1, round(len(rows) * percent / 100))
         chosen += sorted(rng.permutation(rows)[:count].tolist())
     return chosen
+
+
+def class_label(label: int, classes: Sequence[str] = ()) -> str:
+    """A class in messages: by its name, or by its number where it has none.
+
+    Args:
+        label: Its number.
+        classes: Names of all classes.
+    """
+    return f"class {classes[label]!r}" if classes else f"class {label}"
 
 
 def _shuffled_classes(labels: Tensor, seed: int) -> list[Tensor]:

@@ -13,12 +13,18 @@ import pytest
 import torch
 from PIL import Image
 
-from gnas.data.images.config import SearchImagesConfig
+from gnas.data.images.config import (
+    ProxyImagesConfig,
+    SearchImagesConfig,
+    TrainImagesConfig,
+)
 from gnas.data.images.loading import Batch
 from gnas.data.images.parts import (
     ImageParts,
     load_images,
+    open_candidate_images,
     open_search_images,
+    open_train_images,
     search_loaders,
 )
 from gnas.data.images.sources import ImageArray, ImageSource
@@ -75,6 +81,20 @@ def test_too_few_images_and_empty_classes() -> None:
     ):
         images = ImageArray(x, torch.tensor([0, 0, 0, 2, 2, 2]))
         open_search_images(SearchImagesConfig(), source=ImageSource("digits", images))
+
+
+def test_a_class_that_has_a_name_is_named(tmp_path: Path) -> None:
+    folder = write_folder(tmp_path / "images", count=2)
+    facts: dict[str, Any] = {"dataset": "folder", "data_dir": str(folder)}
+    with pytest.raises(DataError, match="for each part of the split, but class 'cat' has 2"):
+        open_search_images(SearchImagesConfig(**facts))
+    with pytest.raises(DataError, match="one to validate, but class 'cat' has 1 of 2 at 50"):
+        open_candidate_images(ProxyImagesConfig(**facts, percent=50.0))
+    with pytest.raises(DataError, match="to train on, but class 'cat' has 2 and val_share is"):
+        open_train_images(TrainImagesConfig(**facts, val_share=0.9))
+    images = ImageArray(torch.zeros(2, 1, 8, 8), torch.tensor([0, 2]))
+    with pytest.raises(DataError, match="must have training images, but class 'b' has none"):
+        ImageSource("folder", images, class_names=("a", "b", "c")).check_classes()
 
 
 def test_digits_leave_the_test_images_unseen() -> None:
