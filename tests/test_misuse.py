@@ -9,13 +9,23 @@ from typing import Any
 import networkx as nx
 import numpy as np
 import pytest
+import torch
+from torch import nn
 from torch_geometric.data import Data
 
 import gnas
-from gnas import metrics
+from gnas import metrics, viz
 from gnas.errors import ConfigError, DataError, GnasError
+from gnas.evaluate import (
+    EfficiencyEvaluator,
+    TableEvaluator,
+    TrainingEvaluator,
+    efficiency_score,
+)
+from gnas.export import export
 from gnas.graphs import as_batch, from_networkx, to_networkx
 from gnas.models import (
+    check_network,
     load_network,
     nasbench101_num_params,
     nasbench201_network,
@@ -23,16 +33,26 @@ from gnas.models import (
     num_macs,
 )
 from gnas.predictors import Forest, OneHot, default_predictor
-from gnas.proxies import compute_proxies
-from gnas.search import SEARCHERS, RandomSearch, bootstrap
+from gnas.proxies import compute_proxies, naswot, synflow
+from gnas.report import read_report, write_report
+from gnas.retrain import plan_retrain
+from gnas.search import (
+    SEARCHERS,
+    NASGEMSampler,
+    RandomSearch,
+    bootstrap,
+    suggest_architecture,
+)
 from gnas.search.result import read_result
 from gnas.spaces import SPACES, DagSpace, EdgeOpSpace, RandomWiring, Space
+from gnas.topology import candidate_edges, enumerate_joint, is_valid
 
 RNG = np.random.default_rng(0)
 SPACE, OTHER = gnas.NASBench101(), gnas.NASBench201()
 CELLS = [SPACE.sample(RNG) for _ in range(6)]
 STRANGE = [OTHER.sample(RNG) for _ in range(6)]
 SCORES = np.arange(6.0)
+IMAGES, RELU = torch.zeros(2, 3, 8, 8), nn.ReLU()
 LONE = gnas.architecture([[0]], [0], 5)
 
 
@@ -135,6 +155,39 @@ CALLS: dict[str, tuple[Callable[[], Any], str]] = {
     ),
     "a folder as table": (lambda: gnas.load_table("/"), "must be a Parquet file, but is a folder"),
     "this file as table": (lambda: gnas.load_table(__file__), "must be"),
+    "no network to measure": (lambda: any_of(naswot)(None, IMAGES), "network must be of the type"),
+    "one image": (lambda: naswot(RELU, IMAGES[:1]), r"at least 2, but have shape \[1, 3, 8, 8\]"),
+    "an image alone": (lambda: synflow(RELU, IMAGES[0]), r"must be \[B, C, H, W\] with B at"),
+    "a shape's text": (lambda: any_of(check_network)(RELU, "3x8x8", 10), "input_shape must be of"),
+    "no MACs": (lambda: efficiency_score(0.9, 0.0), "macs must be a number above 0, but got 0"),
+    "MACs as text": (
+        lambda: any_of(efficiency_score)(0.9, "1e6"), "macs must be of the type float, but got '1",
+    ),
+    "no evaluator": (lambda: any_of(EfficiencyEvaluator)(None), "must be of the type Evaluator"),
+    "a table's name": (
+        lambda: any_of(TableEvaluator.from_table)(SPACE, "nasbench101"), "type BenchmarkTable, bu",
+    ),
+    "a list of measures": (
+        lambda: any_of(TableEvaluator)(SPACE, as_batch(CELLS), [SCORES]), "measures must be of th",
+    ),
+    "images as a number": (lambda: any_of(TrainingEvaluator)(3), "images must be of the type"),
+    "a recipe's name": (lambda: any_of(TrainingEvaluator)("digits", "fast"), "type ProxyRecipe"),
+    "a number as architecture": (lambda: any_of(plan_retrain)(SPACE, 3), "architecture must be"),
+    "a predictor's name": (
+        lambda: any_of(NASGEMSampler)(OTHER, "forest"), "predictor must be of the type Predictor",
+    ),
+    "half a sampler": (lambda: any_of(NASGEMSampler)(OTHER, pool=1.5), "pool must be of the type"),
+    "no trial": (lambda: any_of(suggest_architecture)(None, SPACE), "trial must be of the type"),
+    "a list as mask": (lambda: any_of(is_valid)([True], 4), "mask must be of the type Tensor"),
+    "nodes of a cell as text": (lambda: any_of(candidate_edges)("7"), "num_nodes must be a whole"),
+    "no codes": (lambda: [*any_of(enumerate_joint)(None)], "codes must be of the type"),
+    "no result to draw": (lambda: any_of(viz.search_result_figures)(None), "type SearchResult"),
+    "no epochs": (lambda: any_of(viz.training_figures)(None), "trainings must be of the type"),
+    "no runs": (lambda: write_report([], Path("x.html")), "at least one path, but got none"),
+    "no run": (lambda: any_of(read_report)(None), "path must be of the type Path, but got None"),
+    "nothing to export": (
+        lambda: any_of(export)(None, None, "onnx", "x.onnx"), "network must be of the type Module",
+    ),
     "no table": (lambda: any_of(gnas.save_table)(None, "x.parquet"), "must be a BenchmarkTable"),
 }  # fmt: skip
 SPACES_TO_TRY: list[Space] = [

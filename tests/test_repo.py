@@ -22,6 +22,7 @@ LAYERS = (
     {
         "command_line",
         "errors",
+        "graph_limits",
         "kernel_options",
         "lazy",
         "process_ids",
@@ -35,7 +36,7 @@ LAYERS = (
     {"figure", "locks"},
     {"locks"},
     {"fused", "graphs"},
-    {"spaces", "kernels", "topology", "config", "metrics"},
+    {"spaces", "kernels", "topology", "topology_options", "config", "metrics"},
     {
         "encoders",
         "models",

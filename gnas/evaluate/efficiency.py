@@ -10,6 +10,7 @@ import numpy as np
 from numpy.typing import NDArray
 from torch_geometric.data import Data
 
+from gnas.config import check_number, checked
 from gnas.errors import ConfigError
 from gnas.evaluate.base import Evaluator, Measures
 from gnas.graphs import DenseBatch
@@ -21,6 +22,7 @@ WEIGHT = "lambda_"
 """The fact that tells this evaluator from the one that it is made of."""
 
 
+@checked
 def efficiency_score(val_acc: float, macs: float, lambda_: float = 0.1) -> float:
     """S(G) = ACC - lambda ln(MACs / 10^6), eq. 5 of Cheng et al., NASGEM, AAAI 2021.
 
@@ -29,11 +31,14 @@ def efficiency_score(val_acc: float, macs: float, lambda_: float = 0.1) -> float
         macs: Multiply-accumulates of the network for one image.
         lambda_: Weight of the penalty.
 
+    Raises:
+        ConfigError: ``macs`` are not positive.
+
     Example:
         >>> round(efficiency_score(0.9, 463_000_000), 3)
         0.286
     """
-    return val_acc - lambda_ * math.log(macs / 1e6)
+    return val_acc - lambda_ * math.log(check_number(macs, "macs") / 1e6)
 
 
 class EfficiencyEvaluator(Evaluator):
@@ -59,6 +64,7 @@ class EfficiencyEvaluator(Evaluator):
         ['macs', 'num_params', 'score', 'test_acc']
     """
 
+    @checked
     def __init__(self, evaluator: Evaluator, lambda_: float = 0.1) -> None:
         if ACCURACY not in evaluator.measures or MACS not in evaluator.counted:
             raise ConfigError(

@@ -13,6 +13,7 @@ from numpy.typing import ArrayLike, NDArray
 from torch import Tensor
 from torch_geometric.data import Data
 
+from gnas.config import checked
 from gnas.data.tables import BenchmarkTable
 from gnas.errors import ConfigError, GraphError
 from gnas.evaluate.base import COUNTED, Evaluator, Measures
@@ -57,6 +58,7 @@ class TableEvaluator(Evaluator):
     kind: ClassVar[str] = "table"
     instant: bool = True
 
+    @checked
     def __init__(
         self,
         space: Space,
@@ -93,6 +95,7 @@ class TableEvaluator(Evaluator):
         return len(self._number)
 
     @classmethod
+    @checked
     def from_table(
         cls,
         space: Space,

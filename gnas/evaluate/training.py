@@ -16,7 +16,7 @@ from numpy.typing import NDArray
 from torch import nn
 from torch_geometric.data import Data
 
-from gnas.config import from_record
+from gnas.config import checked, from_record
 from gnas.data.images.config import CandidateImages, ProxyImagesConfig, candidate_images
 from gnas.data.images.parts import ImageParts, open_candidate_images
 from gnas.errors import ConfigError, DataError
@@ -66,6 +66,7 @@ class TrainingEvaluator(Evaluator):
     kind: ClassVar[str] = "training"
     counted = COUNTED
 
+    @checked
     def __init__(
         self,
         images: CandidateImages | str = "digits",

@@ -7,10 +7,12 @@ from dataclasses import replace
 from typing import Any
 
 import gnas
+from gnas.config import checked
 from gnas.models import NetworkMetadata
 from gnas.spaces import space_record
 
 
+@checked
 def metadata(facts: NetworkMetadata, *, dynamic_size: bool = False) -> dict[str, str]:
     """Texts by name, JSON where they are no plain texts.
 

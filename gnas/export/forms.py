@@ -8,6 +8,7 @@ from pathlib import Path
 from safetensors.torch import save
 from torch import nn
 
+from gnas.config import checked
 from gnas.data.files import atomic_write
 from gnas.export.facts import for_prediction, metadata
 from gnas.export.names import Form, check_out
@@ -57,6 +58,7 @@ class Exported:
     a program that was run."""
 
 
+@checked
 def export(
     network: nn.Module,
     facts: NetworkMetadata,

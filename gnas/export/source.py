@@ -14,6 +14,7 @@ import torch
 from torch import nn
 
 import gnas
+from gnas.config import checked
 from gnas.errors import DataError, UnsupportedError
 from gnas.export.definitions import Definitions
 from gnas.export.facts import for_prediction
@@ -44,6 +45,7 @@ def load(weights: str | PathLike[str]) -> {network}:
 """The functions of a file, whose names no definition of the network may have."""
 
 
+@checked
 def python_source(facts: NetworkMetadata) -> str:
     """The text of a file with the network's classes, functions ``build`` and ``load``, constants.
 

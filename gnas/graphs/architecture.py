@@ -13,11 +13,7 @@ from torch import Tensor
 from torch_geometric.data import Batch, Data
 
 from gnas.errors import GraphError
-
-MAX_OPS = 127
-"""Largest ``num_ops``: operations are held as int8."""
-MAX_EDGE_OP = 254
-"""Largest ``edge_op``: an entry of the adjacency matrix is a byte, and 0 means no edge."""
+from gnas.graph_limits import MAX_EDGE_OP, MAX_OPS
 
 
 def architecture(

@@ -11,7 +11,8 @@ from torch import Tensor
 from torch_geometric.data import Batch, Data, InMemoryDataset
 
 from gnas.errors import GraphError
-from gnas.graphs.architecture import MAX_EDGE_OP, MAX_OPS, check_single
+from gnas.graph_limits import MAX_EDGE_OP, MAX_OPS
+from gnas.graphs.architecture import check_single
 
 _CHUNK_SIZE = 1024  # graphs that an iteration takes apart at a time
 

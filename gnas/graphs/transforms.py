@@ -8,13 +8,8 @@ from torch_geometric.data import Data
 from torch_geometric.transforms import BaseTransform
 
 from gnas.errors import GraphError
-from gnas.graphs.architecture import (
-    MAX_EDGE_OP,
-    MAX_OPS,
-    architecture,
-    op_indices,
-    to_adjacency,
-)
+from gnas.graph_limits import MAX_EDGE_OP, MAX_OPS
+from gnas.graphs.architecture import architecture, op_indices, to_adjacency
 from gnas.graphs.dense import DenseBatch, Graphs, as_batch, single
 
 

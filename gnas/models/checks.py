@@ -5,6 +5,7 @@ from __future__ import annotations
 import torch
 from torch import Tensor, nn
 
+from gnas.config import checked
 from gnas.errors import ConfigError, GnasError
 from gnas.training.devices import oom_hint
 from gnas.user_code import described
@@ -13,6 +14,7 @@ IMAGES = 2
 """Images of the check: a batch whose axis a network must keep."""
 
 
+@checked
 def check_network(network: nn.Module, input_shape: tuple[int, int, int], num_classes: int) -> None:
     """Check that a network maps images to logits, by `IMAGES` black ones in evaluation mode.
 

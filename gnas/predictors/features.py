@@ -12,8 +12,8 @@ from numpy.typing import NDArray
 
 from gnas.config import check_count
 from gnas.errors import ConfigError
+from gnas.graph_limits import MAX_EDGE_OP, MAX_OPS
 from gnas.graphs import DenseBatch, Graphs, as_batch
-from gnas.graphs.architecture import MAX_EDGE_OP, MAX_OPS
 from gnas.spaces.vocabulary import check_vocabulary
 
 FeatureMatrix = NDArray[np.float64]

@@ -13,7 +13,7 @@ from pydantic import Field
 from torch import Tensor, nn
 from torch_geometric.data import Data
 
-from gnas.config import Seed, configuration
+from gnas.config import Seed, checked, configuration
 from gnas.data.images.config import LARGEST
 from gnas.errors import ConfigError
 from gnas.graphs import DenseBatch, Graphs, as_batch
@@ -167,6 +167,7 @@ def measure_one(
     return tuple(PROXIES[name](network, images) for name in config.proxies)
 
 
+@checked
 def small_network(space: Space) -> NetworkConfig:
     """The network that is measured where none is given: few cells and few channels.
 

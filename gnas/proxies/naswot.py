@@ -8,9 +8,11 @@ import torch
 from torch import Tensor, nn
 from torch.func import functional_call
 
-from gnas.errors import UnsupportedError
+from gnas.config import checked
+from gnas.errors import ConfigError, UnsupportedError
 
 
+@checked
 def naswot(network: nn.Module, images: Tensor) -> float:
     """Log-determinant of the kernel that counts the ReLUs that two images switch alike.
 
@@ -27,6 +29,7 @@ def naswot(network: nn.Module, images: Tensor) -> float:
         images: [B, C, H, W], B > 1; scores of different images or numbers of them do not compare.
 
     Raises:
+        ConfigError: ``images`` have another shape.
         UnsupportedError: the network has no such module.
 
     Source: Mellor et al., Neural Architecture Search without Training, ICML 2021, section 3.
@@ -36,6 +39,7 @@ def naswot(network: nn.Module, images: Tensor) -> float:
         >>> round(naswot(nn.Sequential(nn.ReLU()), images), 4)  # log(2 * 2)
         1.3863
     """
+    check_batch(images, least=2)
     kernel = torch.eye(len(images), dtype=torch.float64)  # [B, B]
 
     def count(_: nn.Module, __: Any, output: Tensor) -> None:
@@ -59,3 +63,16 @@ def naswot(network: nn.Module, images: Tensor) -> float:
         for handle in handles:
             handle.remove()
     return float(torch.linalg.slogdet(kernel).logabsdet)
+
+
+def check_batch(images: Tensor, *, least: int = 1) -> None:
+    """Check that images are a batch of enough of them.
+
+    Raises:
+        ConfigError: they are not.
+    """
+    if images.dim() != 4 or len(images) < least:
+        raise ConfigError(
+            f"images must be [B, C, H, W] with B at least {least}, but have shape "
+            f"{list(images.shape)}"
+        )

@@ -8,13 +8,16 @@ import math
 import torch
 from torch import Tensor, nn
 
+from gnas.config import checked
 from gnas.errors import UnsupportedError
+from gnas.proxies.naswot import check_batch
 
 WEIGHTED = (nn.Conv1d, nn.Conv2d, nn.Conv3d, nn.Linear)
 """Modules whose weights are counted."""
 _NORMS = (nn.BatchNorm1d, nn.BatchNorm2d, nn.BatchNorm3d, nn.SyncBatchNorm)
 
 
+@checked
 def synflow(network: nn.Module, images: Tensor) -> float:
     """log(1 + the sum over all weights of w dR/dw), R the summed outputs for an image of ones.
 
@@ -27,6 +30,7 @@ def synflow(network: nn.Module, images: Tensor) -> float:
         images: Only their shape matters, [B, C, H, W].
 
     Raises:
+        ConfigError: ``images`` have another shape.
         UnsupportedError: the sum is infinite, as in very deep networks without batch norm.
 
     Source: Tanaka et al., Pruning neural networks without any data by iteratively conserving
@@ -40,6 +44,7 @@ def synflow(network: nn.Module, images: Tensor) -> float:
         >>> round(synflow(network, torch.ones(1, 3, 1, 1)), 4)  # log(1 + 3 * 2)
         1.9459
     """
+    check_batch(images)
     linear = linearised(network)
     weights = [part.weight for part in linear.modules() if isinstance(part, WEIGHTED)]
     outputs = linear(torch.ones(1, *images.shape[1:], dtype=torch.float64))

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from pathlib import Path
 
+from gnas.config import checked
 from gnas.data.files import FORMAT_ERRORS, check_regular, read_json
 from gnas.errors import DataError, GnasError, MissingDataError
 from gnas.report.benches import WHAT, bench_report
@@ -19,6 +20,7 @@ from gnas.spaces import Space
 _RESULT = "result.json"
 
 
+@checked
 def read_report(path: Path, space: Space | None = None, drawings: int = MAX_DRAWN) -> RunReport:
     """The report of a run's folder, a file that ``gnas bench --json`` wrote, or a table.
 

@@ -7,8 +7,9 @@ from collections.abc import Callable, Sequence
 from pathlib import Path
 
 from gnas import __version__
+from gnas.config import checked
 from gnas.data.files import atomic_write
-from gnas.errors import MissingDataError
+from gnas.errors import ConfigError, MissingDataError
 from gnas.report.circumstances import TIME
 from gnas.report.comparison import compare
 from gnas.report.gallery import MAX_DRAWN
@@ -27,6 +28,7 @@ WATCHED = ("*.json", "*.jsonl", "*/metrics.jsonl", "*/result.json", "*/*/metrics
 """Files that change as a run goes on."""
 
 
+@checked
 def write_report(
     paths: Sequence[Path], out: Path, *, space: Space | None = None, live: bool = False
 ) -> Page:
@@ -56,6 +58,8 @@ def write_report(
         ...     write_report([run], out).title, out.read_text(encoding="utf-8")[:15]
         ('edges', '<!doctype html>')
     """
+    if not paths:
+        raise ConfigError("a report needs at least one path, but got none")
     drawings = max(MIN_DRAWN, MAX_DRAWN // len(paths))
     runs = tuple(read_report(path, space, drawings) for path in paths)
     page = Page(
@@ -71,6 +75,7 @@ def write_report(
     return page
 
 
+@checked
 def watch_report(
     paths: Sequence[Path],
     out: Path,

@@ -13,6 +13,7 @@ from typing import Any
 
 import torch
 
+from gnas.config import checked
 from gnas.data.images.names import TrainDataset
 from gnas.errors import ConfigError
 from gnas.models import counting
@@ -56,6 +57,7 @@ class RetrainPlan(Trainings):
     """Text of the architecture, in the notation of the space."""
 
 
+@checked
 def plan_retrain(
     space: Space,
     architecture: str,

@@ -24,6 +24,7 @@ from gnas.graphs import (
     to_adjacency,
     validate,
 )
+from gnas.spaces.config import check_named
 from gnas.spaces.networks import NetworkConfig, Networks
 from gnas.spaces.notation import Notation
 from gnas.spaces.suggestions import Trial, suggested
@@ -477,17 +478,10 @@ class Space(ABC):
 
     def _take(self, name: str | None, build: Callable[..., nn.Module] | None) -> None:
         """Set a name and a builder passed as arguments."""
+        check_named(name, build)
         if name is not None:
-            if not isinstance(name, str) or not name.strip():
-                raise ConfigError(f"a space's name must be a text, but got {name!r:.60}")
             self.name = name
         if build is not None:
-            if not callable(build):
-                raise ConfigError(
-                    f"build must be a function that makes a network of a graph, but got "
-                    f"{build!r:.60}; a space that was recorded with one is given by "
-                    "`--space FILE.py:NAME`"
-                )
             vars(self)["build"] = build
 
     def _op_index(self, name: str) -> int:

@@ -13,7 +13,7 @@ from numpy.typing import NDArray
 from torch import Tensor, nn
 from torch_geometric.data import Data
 
-from gnas.errors import ConfigError, GraphError
+from gnas.errors import GraphError
 from gnas.graphs import (
     DenseBatch,
     as_batch,
@@ -25,8 +25,9 @@ from gnas.graphs import (
 )
 from gnas.graphs.dense import single
 from gnas.spaces.base import Space, check_draw
+from gnas.spaces.config import check_dag
 from gnas.spaces.suggestions import Trial, pick
-from gnas.spaces.vocabulary import Vocabulary, operation_names
+from gnas.spaces.vocabulary import Vocabulary
 
 _Codes = NDArray[np.int64]
 _Matrix = NDArray[np.integer]
@@ -84,22 +85,12 @@ class DagSpace(Space):
         build: Callable[..., nn.Module] | None = None,
         name: str | None = None,
     ) -> None:
-        inner = operation_names(ops, learned)
-        if {"input", "output"} & set(inner):
-            raise ConfigError(
-                f"'input' and 'output' are nodes of every architecture; leave them out of {inner}"
-            )
-        if type(max_nodes) is not int or not 3 <= max_nodes <= 127:
-            raise ConfigError(f"max_nodes must be in [3, 127], but got {max_nodes!r}")
+        inner = check_dag(ops=ops, max_nodes=max_nodes, learned=learned, max_edges=max_edges)
         pairs = max_nodes * (max_nodes - 1) // 2
-        if max_edges is None:
-            max_edges = pairs
-        elif type(max_edges) is not int or max_edges < 3:
-            raise ConfigError(f"max_edges must be at least 3, but got {max_edges!r}")
         self.vocabulary = Vocabulary(
             ops=("input", *inner, "output"), max_nodes=max_nodes, learned=tuple(learned)
         )
-        self.max_edges = min(max_edges, pairs)
+        self.max_edges = pairs if max_edges is None else min(max_edges, pairs)
         if self.size is None and _is_small(len(inner), max_nodes, self.max_edges):
             self.size = len(_all_cells(len(inner), max_nodes, self.max_edges))
         self._take(name, build)

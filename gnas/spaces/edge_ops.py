@@ -14,11 +14,12 @@ import torch
 from torch import Tensor, nn
 from torch_geometric.data import Data
 
-from gnas.errors import ConfigError, GraphError
+from gnas.errors import GraphError
 from gnas.graphs import DenseBatch, architecture, as_batch, graph_keys, to_adjacency
 from gnas.spaces.base import Space, check_draw
+from gnas.spaces.config import check_edge_ops
 from gnas.spaces.suggestions import Trial, pick
-from gnas.spaces.vocabulary import Vocabulary, operation_names
+from gnas.spaces.vocabulary import Vocabulary
 
 ROLES = ("input", "sum", "output")
 """Roles of the feature maps: the first, the inner ones and the last, which is a sum too."""
@@ -83,20 +84,10 @@ class EdgeOpSpace(Space):
         build: Callable[..., nn.Module] | None = None,
         name: str | None = None,
     ) -> None:
-        named = operation_names(edge_ops, learned)
-        if type(num_nodes) is not int or not 2 <= num_nodes <= 64:
-            raise ConfigError(f"num_nodes must be in [2, 64], but got {num_nodes!r}")
-        special = [op for op in (none, skip) if op is not None]
-        if set(special) - set(named) or len(set(special)) < len(special):
-            raise ConfigError(
-                f"none and skip must be two of the operations {named!r:.80}, but got {none!r} and "
-                f"{skip!r}"
-            )
-        if set(special) & set(learned):
-            raise ConfigError(f"{none!r} and {skip!r} have no weights, but are among the learned")
+        named = check_edge_ops(
+            num_nodes=num_nodes, edge_ops=edge_ops, none=none, skip=skip, learned=learned
+        )
         present = tuple(op for op in named if op != none)
-        if len(named) < 2 or not present:
-            raise ConfigError(f"edge_ops must be at least two operations, but got {named}")
         self.num_nodes = num_nodes
         self.edges = tuple((i, j) for j in range(1, num_nodes) for i in range(j))
         self.candidates = named if none is None else (none, *present)

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import ast
 import re
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from importlib import import_module
 from importlib.abc import InspectLoader
 from importlib.util import find_spec
@@ -12,7 +12,7 @@ from types import ModuleType
 from typing import Any
 
 from gnas.config import unknown_name
-from gnas.errors import ConfigError
+from gnas.errors import ConfigError, GnasError
 from gnas.user_code import Source
 
 SPACE_HOMES = {
@@ -22,8 +22,8 @@ SPACE_HOMES = {
     "toponas": "gnas.spaces.toponas.space:TopoNAS",
 }
 """Modules of the spaces that need no argument. The package of each has a module ``config`` with
-``NETWORK``, the class of its networks' config, and perhaps the names read by `table_images` and
-`supernet_sizes`."""
+``NETWORK``, the class of its networks' config, and perhaps the names read by `check_space`
+(``ARGUMENTS``: by class, a check of the arguments), `table_images` and `supernet_sizes`."""
 READY_MADE_HOMES = {
     "dag": "gnas.spaces.dag:DagSpace",
     "edge-ops": "gnas.spaces.edge_ops:EdgeOpSpace",
@@ -53,7 +53,7 @@ def check_space(text: str, *, file: bool = True) -> None:
         file: Whether to look for the file of a space of one's own.
 
     Raises:
-        ConfigError: there is no such space, or it has no such argument.
+        ConfigError: there is no such space, or it cannot have these arguments.
         MissingDataError: there is no such file.
     """
     name, args = parsed_space(text)
@@ -68,6 +68,31 @@ def check_space(text: str, *, file: bool = True) -> None:
         )
     else:
         _check_arguments(name, args, *arguments(known[name]))
+        module, _, kind = known[name].partition(":")
+        config = import_module(f"{module.rpartition('.')[0]}.config")
+        if check := getattr(config, "ARGUMENTS", {}).get(kind):
+            called(name, check, args)
+
+
+def called(name: str, make: Callable[..., Any], args: Mapping[str, Any]) -> Any:
+    """What a space's class or function, or a check, gives for arguments from a text or a record.
+
+    Args:
+        name: Name of the space, for messages.
+        make: What to call.
+        args: Arguments by name.
+
+    Raises:
+        ConfigError: it cannot be called with these arguments.
+    """
+    try:
+        return make(**{k: tuple(v) if isinstance(v, list) else v for k, v in args.items()})
+    except GnasError:
+        raise
+    except Exception as error:
+        raise ConfigError(
+            f"space '{name}' must take its arguments, but {args} gives: {error}"
+        ) from error
 
 
 def parsed_space(text: str) -> tuple[str, dict[str, Any]]:

@@ -15,11 +15,12 @@ from typing import Any
 import numpy as np
 from torch_geometric.data import Data
 
-from gnas.errors import ConfigError, GnasError, GraphError
+from gnas.errors import ConfigError, GraphError
 from gnas.spaces.base import Space
 from gnas.spaces.names import (
     READY_MADE_HOMES,
     SPACE_HOMES,
+    called,
     check_notation,
     check_space,
     parsed_space,
@@ -317,14 +318,7 @@ def _check_draws(name: str, space: Space) -> None:
 
 def _made(name: str, make: Callable[..., Any], args: Mapping[str, Any]) -> Space:
     """Call a class or function with arguments from a text or a record."""
-    try:
-        space = make(**{k: tuple(v) if isinstance(v, list) else v for k, v in args.items()})
-    except GnasError:
-        raise
-    except Exception as error:
-        raise ConfigError(
-            f"space '{name}' must take its arguments, but {args} gives: {error}"
-        ) from error
+    space = called(name, make, args)
     if not isinstance(space, Space):
         raise ConfigError(f"{name} must make a gnas.spaces.Space, not a {type(space).__name__}")
     return space

@@ -8,6 +8,7 @@ from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any, Protocol
 
 from gnas.errors import ConfigError, GraphError
+from gnas.graph_limits import MAX_OPS
 
 if TYPE_CHECKING:
     from gnas.graphs import DenseBatch
@@ -136,8 +137,6 @@ def operation_names(ops: Iterable[str], learned: Iterable[str] = ()) -> tuple[st
     """
     if isinstance(ops, str) or isinstance(learned, str):
         raise ConfigError(f"operations must be a tuple of names, but got {ops!r} and {learned!r}")
-    from gnas.graphs.architecture import MAX_OPS
-
     names, with_weights = tuple(ops), tuple(learned)
     wrong = [n for n in names if not isinstance(n, str) or not _NAME.fullmatch(n)]
     if not names or wrong or len(set(names)) < len(names) or len(names) > MAX_OPS - 2:

@@ -4,17 +4,14 @@
 """
 
 from gnas.topology.codes import (
-    MAX_NUM_NODES,
-    NUM_INPUTS,
-    Mode,
     TopologyCodes,
-    TopologySpace,
     candidate_edges,
     codes,
     enumerate_joint,
     is_valid,
 )
 from gnas.topology.distribution import TopologyDistribution
+from gnas.topology_options import MAX_NUM_NODES, NUM_INPUTS, Mode, TopologySpace
 
 __all__ = [
     "MAX_NUM_NODES",

@@ -10,22 +10,20 @@ from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass
 from functools import cache, cached_property
 from math import prod
-from typing import Literal, get_args
 
 import numpy as np
 import torch
 from torch import Tensor
 
-from gnas.errors import ConfigError, GraphError
-
-TopologySpace = Literal["fixed", "arbitrary"]
-"""Number of edges kept per node: given ("fixed") or any positive number ("arbitrary")."""
-Mode = Literal["output", "input"]
-"""Edges chosen by nodes: outgoing ("output") or incoming ("input")."""
-NUM_INPUTS = 2
-"""The outputs of the two previous cells."""
-MAX_NUM_NODES = 14
-"""Codes and sets of covered nodes grow as 2^num_nodes; the exact sums still take a second here."""
+from gnas.config import checked
+from gnas.errors import GraphError
+from gnas.topology_options import (
+    NUM_INPUTS,
+    Mode,
+    TopologySpace,
+    check_codes,
+    check_num_nodes,
+)
 
 
 @cache
@@ -45,13 +43,11 @@ def candidate_edges(num_nodes: int, num_inputs: int = NUM_INPUTS) -> tuple[tuple
         >>> candidate_edges(5)
         ((0, 2), (1, 2), (0, 3), (1, 3), (2, 3))
     """
-    if not num_inputs + 2 <= num_nodes <= MAX_NUM_NODES:
-        raise ConfigError(
-            f"num_nodes must be in [{num_inputs + 2}, {MAX_NUM_NODES}], but got {num_nodes=}"
-        )
+    check_num_nodes(num_nodes, num_inputs)
     return tuple((i, j) for j in range(num_inputs, num_nodes - 1) for i in range(j))
 
 
+@checked
 def codes(num_partners: int, space: TopologySpace, k: int) -> Tensor:
     """All sets of edges that one node may choose, one row each; bit m is the m-th partner.
 
@@ -75,6 +71,7 @@ def codes(num_partners: int, space: TopologySpace, k: int) -> Tensor:
     return rows.bool()
 
 
+@checked
 def is_valid(mask: Tensor, num_nodes: int, num_inputs: int = NUM_INPUTS) -> Tensor:
     """Whether every intermediate node has an input.
 
@@ -135,14 +132,7 @@ class TopologyCodes:
     """Nodes that no edge enters: in DARTS' cells the outputs of the two previous cells."""
 
     def __post_init__(self) -> None:
-        candidate_edges(self.num_nodes, self.num_inputs)
-        for name, allowed in (("space", TopologySpace), ("mode", Mode)):
-            if getattr(self, name) not in get_args(allowed):
-                raise ConfigError(
-                    f"{name} must be one of {get_args(allowed)}, but got {getattr(self, name)!r}"
-                )
-        if self.k < 1:
-            raise ConfigError(f"k must be at least 1, but got k={self.k}")
+        check_codes(self.num_nodes, self.space, self.k, self.mode, self.num_inputs)
 
     @property
     def edges(self) -> tuple[tuple[int, int], ...]:
@@ -302,6 +292,7 @@ class TopologyCodes:
         return choice
 
 
+@checked
 def enumerate_joint(
     codes: TopologyCodes, *, valid_only: bool = False, chunk: int = 65_536
 ) -> Iterator[Tensor]:

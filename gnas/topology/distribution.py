@@ -6,7 +6,8 @@ import torch
 from torch import Tensor, nn
 
 from gnas.errors import ConfigError
-from gnas.topology.codes import NUM_INPUTS, Mode, TopologyCodes, TopologySpace
+from gnas.topology.codes import TopologyCodes
+from gnas.topology_options import NUM_INPUTS, Mode, TopologySpace
 
 
 class TopologyDistribution(nn.Module):

@@ -7,6 +7,7 @@ from typing import TYPE_CHECKING
 import numpy as np
 from numpy.typing import NDArray
 
+from gnas.config import checked
 from gnas.search.result import SearchResult
 from gnas.style import COLOURS
 
@@ -20,6 +21,7 @@ LARGE = 1e4
 """Measures from here on have a prefix of their unit, as 20 M."""
 
 
+@checked
 def search_result_figures(result: SearchResult) -> dict[str, Figure]:
     """By name: "progress", of the first objective; "front" where there are several objectives.
 

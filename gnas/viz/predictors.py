@@ -10,6 +10,7 @@ from typing import TYPE_CHECKING
 import numpy as np
 
 from gnas.bench.result import RANDOM_PICK, BenchResult, Row
+from gnas.config import checked
 from gnas.style import predictor_colours, shade
 
 if TYPE_CHECKING:
@@ -28,6 +29,7 @@ CEILING_WIDTH = 90
 """Characters a line of what the ceiling is."""
 
 
+@checked
 def predictor_figures(result: BenchResult) -> dict[str, Figure]:
     """The figures of a predictor experiment by name: "bias" and "kendall_tau".
 

@@ -8,6 +8,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from gnas.bench.search import SearchBenchResult, SearcherRow
+from gnas.config import checked
 from gnas.style import predictor_colours
 
 if TYPE_CHECKING:
@@ -19,6 +20,7 @@ MIN_REGRET_PERCENT = 0.002
 """Lower end of the logarithmic axis: a regret of 0 is drawn here."""
 
 
+@checked
 def regret_figures(result: SearchBenchResult) -> dict[str, Figure]:
     """By name: "regret", of test accuracy by queries, and "found", the optimum's finders.
 

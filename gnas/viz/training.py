@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Mapping, Sequence
 from typing import TYPE_CHECKING, Any
 
+from gnas.config import checked
 from gnas.style import COLOURS
 
 if TYPE_CHECKING:
@@ -15,6 +16,7 @@ PARTS = {"train": "training", "val": "validation", "test": "test"}
 STYLES = ("-", "--", ":")
 
 
+@checked
 def training_figures(trainings: Mapping[str, Sequence[Mapping[str, Any]]]) -> dict[str, Figure]:
     """Figures by name: "training" is loss, accuracy and learning rate by epoch.
 

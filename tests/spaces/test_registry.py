@@ -117,7 +117,7 @@ def test_spaces_by_name(tmp_path: Path, rng: np.random.Generator) -> None:
         ("nasgem(**{'num_nodes': 8})", "must be named NAME or NAME"),
         ("nasgem(num_nodes=8)(8)", "must be named NAME or NAME"),
         ("dag(ops=('a',))", r"dag must be given its max_nodes, as dag\(max_nodes=...\), but got"),
-        ("toponas(concat='none')", "concat must be 'all' or 'some'"),
+        ("toponas(concat='none')", "concat must be one of all, some"),
         ("own.py:number", "must be a gnas.spaces.Space, but is int"),
         ("own.py:broken", "must take its arguments, but {} gives: no"),
         ("own.py:missing", "must define 'missing', but does not"),

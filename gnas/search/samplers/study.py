@@ -14,7 +14,7 @@ from optuna.samplers import BaseSampler, TPESampler
 from optuna.trial import FrozenTrial, TrialState
 from torch_geometric.data import Data
 
-from gnas.config import check_seed, seed_32
+from gnas.config import check_seed, checked, seed_32
 from gnas.errors import ConfigError
 from gnas.predictors import Predictor
 from gnas.search.objectives import Goal, Objective
@@ -29,6 +29,7 @@ from gnas.spaces import space_record
 from gnas.spaces.base import Space
 
 
+@checked
 def suggest_architecture(trial: optuna.trial.BaseTrial, space: Space) -> Data:
     """Suggest the architecture of a trial: call it in the objective, or on a finished trial.
 
@@ -108,6 +109,7 @@ class ArchitectureSampler(BaseSampler):
         True
     """
 
+    @checked
     def __init__(
         self,
         make: Callable[..., Searcher],
@@ -323,6 +325,7 @@ class NASGEMSampler(ArchitectureSampler):
         3
     """
 
+    @checked
     def __init__(
         self,
         space: Space,

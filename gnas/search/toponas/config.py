@@ -21,6 +21,7 @@ from gnas.config import (
 )
 from gnas.errors import ConfigError, UnsupportedError
 from gnas.spaces.names import SPACE_HOMES, parsed_space, supernet_sizes
+from gnas.topology_options import Mode
 from gnas.training.schedules import decay
 
 DARTS = "darts"
@@ -36,7 +37,6 @@ EIGENVALUE_WINDOW = 5
 Method = Literal["darts", "milenas"]
 Update = Literal["alternating", "joint"]
 Topology = Literal["arbitrary", "fixed", "none"]
-Mode = Literal["output", "input"]
 RelaxationName = Literal["softmax", "gumbel", "dirichlet"]
 
 

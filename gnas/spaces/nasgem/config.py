@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from typing import Literal
 
-from gnas.config import Channels, Count, Depth, Stages, configuration
+from gnas.config import Channels, Count, Depth, Stages, check_count, configuration
 from gnas.errors import ConfigError
 
 Generator = Literal["erdos-renyi", "barabasi-albert", "watts-strogatz"]
@@ -12,6 +12,13 @@ WiringPrior = Literal["density", "erdos-renyi", "barabasi-albert", "watts-stroga
 """Random graph model of the cells."""
 Parameters = dict[str, float]
 
+DENSITIES = (0.2, 1.0)
+"""Choice: each draw has its own share of the edges that a cell can have, uniform in this range.
+With one density for all, the kernel between any two cells is nearly constant and an encoder has
+nothing to learn."""
+MAX_INPUTS = 6
+"""Choice: most feature maps that a node joins. The paper caps them for the sake of memory (its
+section 2) and does not say where."""
 FIXED: dict[Generator, Parameters] = {
     "erdos-renyi": {"p": 0.2},
     "barabasi-albert": {"m": 5},
@@ -84,3 +91,40 @@ def wiring_parameters(
             f"{short[0]}={least - 1}, but got {num_nodes}"
         )
     return possible
+
+
+def check_nasgem(
+    num_nodes: int = 30,
+    densities: tuple[float, float] = DENSITIES,
+    max_inputs: int = MAX_INPUTS,
+) -> None:
+    """Check the arguments of `gnas.spaces.NASGEM`.
+
+    Raises:
+        ConfigError: one is impossible.
+    """
+    check_count(num_nodes, "num_nodes", 1, 127)
+    check_count(max_inputs, "max_inputs")
+    low, high = densities
+    if not 0 <= low <= high <= 1:
+        raise ConfigError(f"densities must be 0 <= low <= high <= 1, but got {densities}")
+
+
+def check_wiring(
+    num_nodes: int = 30,
+    generator: Generator = "watts-strogatz",
+    *,
+    spread: bool = False,
+    max_inputs: int = MAX_INPUTS,
+) -> None:
+    """Check the arguments of `gnas.spaces.RandomWiring`.
+
+    Raises:
+        ConfigError: one is impossible.
+    """
+    check_nasgem(num_nodes, max_inputs=max_inputs)
+    wiring_parameters(generator, num_nodes, spread=spread)
+
+
+ARGUMENTS = {"NASGEM": check_nasgem, "RandomWiring": check_wiring}
+"""See `gnas.spaces.names.check_space`."""

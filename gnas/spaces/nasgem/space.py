@@ -10,10 +10,10 @@ from numpy.typing import NDArray
 from torch import Tensor
 from torch_geometric.data import Data
 
-from gnas.config import check_count
-from gnas.errors import ConfigError, GraphError
+from gnas.errors import GraphError
 from gnas.graphs import DenseBatch, architecture, prune, prune_batch, to_adjacency
 from gnas.spaces.base import Space, check_draw
+from gnas.spaces.nasgem.config import DENSITIES, MAX_INPUTS, check_nasgem
 from gnas.spaces.networks import Networks
 from gnas.spaces.suggestions import Trial, pick
 from gnas.spaces.vocabulary import Vocabulary
@@ -22,13 +22,6 @@ if TYPE_CHECKING:
     from gnas.figure import Figure
 
 OPS = ("conv_1x1", "dw_sep_conv_3x3")
-DENSITIES = (0.2, 1.0)
-"""Choice: each draw has its own share of the edges that a cell can have, uniform in this range.
-With one density for all, the kernel between any two cells is nearly constant and an encoder has
-nothing to learn."""
-MAX_INPUTS = 6
-"""Choice: most feature maps that a node joins. The paper caps them for the sake of memory (its
-section 2) and does not say where."""
 CHUNK_SIZE = 500
 """Cells drawn at a time: they stay in cache."""
 
@@ -75,10 +68,7 @@ class NASGEM(Space):
         densities: tuple[float, float] = DENSITIES,
         max_inputs: int = MAX_INPUTS,
     ) -> None:
-        check_count(num_nodes, "num_nodes", 1, 127)
-        check_count(max_inputs, "max_inputs")
-        if not 0 <= densities[0] <= densities[1] <= 1:
-            raise ConfigError(f"densities must be 0 <= low <= high <= 1, but got {densities}")
+        check_nasgem(num_nodes, densities, max_inputs)
         self.vocabulary = Vocabulary(ops=OPS, max_nodes=num_nodes, to_output=False, learned=OPS)
         self.densities = densities
         self.max_inputs = max_inputs

@@ -13,8 +13,14 @@ import torch
 from gnas.errors import ConfigError
 from gnas.graphs import DenseBatch
 from gnas.spaces.base import check_draw
-from gnas.spaces.nasgem.config import Generator, Parameters, WiringPrior, wiring_parameters
-from gnas.spaces.nasgem.space import MAX_INPUTS, NASGEM, OPS, some_inputs
+from gnas.spaces.nasgem.config import (
+    MAX_INPUTS,
+    Generator,
+    Parameters,
+    WiringPrior,
+    wiring_parameters,
+)
+from gnas.spaces.nasgem.space import NASGEM, OPS, some_inputs
 
 
 class RandomWiring(NASGEM):

@@ -6,8 +6,9 @@ from typing import Annotated, Literal
 
 from pydantic import Field
 
-from gnas.config import Channels, Count, Depth, configuration
+from gnas.config import Channels, Count, Depth, check_choice, configuration
 from gnas.errors import ConfigError
+from gnas.topology_options import Mode, TopologySpace, check_codes
 
 
 @configuration
@@ -47,3 +48,24 @@ class DartsNetworkConfig:
 
 NETWORK = DartsNetworkConfig
 """See `gnas.spaces.names.network_config`."""
+
+
+def check_toponas(
+    num_nodes: int = 7,
+    *,
+    topology: TopologySpace = "arbitrary",
+    k: int = 2,
+    mode: Mode = "output",
+    concat: Literal["all", "some"] = "all",
+) -> None:
+    """Check the arguments of `gnas.spaces.TopoNAS`.
+
+    Raises:
+        ConfigError: one is impossible.
+    """
+    check_codes(num_nodes, topology, k, mode, name="topology")
+    check_choice(concat, "concat", ("all", "some"))
+
+
+ARGUMENTS = {"TopoNAS": check_toponas}
+"""See `gnas.spaces.names.check_space`."""

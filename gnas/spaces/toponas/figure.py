@@ -7,6 +7,7 @@ from typing import TYPE_CHECKING
 
 from torch import Tensor
 
+from gnas.config import checked
 from gnas.spaces.drawing import END, Box, graph_figure, with_operations
 from gnas.spaces.toponas.cells import CELL_TYPES, PRIMITIVES
 from gnas.spaces.toponas.genotype import Genotype
@@ -30,6 +31,7 @@ OP_COLOURS = dict(zip(PRIMITIVES, (COLOURS[i] for i in (2, 4, 7, 5, 6, 1, 3)), s
 """A colour for every operation; the same in all figures."""
 
 
+@checked
 def cell_figures(
     genotype: Genotype, edge_probabilities: Mapping[str, Tensor] | None = None
 ) -> dict[str, Figure]:

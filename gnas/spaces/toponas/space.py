@@ -10,7 +10,7 @@ import torch
 from torch import Tensor
 from torch_geometric.data import Data
 
-from gnas.errors import ConfigError, GraphError
+from gnas.errors import GraphError
 from gnas.graphs import DenseBatch, graph_keys
 from gnas.spaces.base import Space, check_draw
 from gnas.spaces.networks import Networks
@@ -30,6 +30,7 @@ from gnas.spaces.toponas.cells import (
     edge_codes,
     with_cell,
 )
+from gnas.spaces.toponas.config import check_toponas
 from gnas.spaces.toponas.genotype import Genotype, calls
 from gnas.spaces.vocabulary import Vocabulary
 from gnas.topology import (
@@ -100,8 +101,7 @@ class TopoNAS(Space):
         mode: Mode = "output",
         concat: Literal["all", "some"] = "all",
     ) -> None:
-        if concat not in ("all", "some"):
-            raise ConfigError(f"concat must be 'all' or 'some', but got {concat!r}")
+        check_toponas(num_nodes, topology=topology, k=k, mode=mode, concat=concat)
         self.codes = TopologyCodes(num_nodes=num_nodes, space=topology, k=k, mode=mode)
         self.num_nodes = num_nodes
         self.concat = concat
