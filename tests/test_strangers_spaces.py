@@ -370,7 +370,7 @@ def test_networks_are_searched_trained_tested_and_exported(tmp_path: Path) -> No
 
 
 def _weights(trained: Path) -> Path:
-    from gnas.retrain.evaluate import weights_folder
+    from gnas.retrain.source import weights_folder
 
     return weights_folder(trained)
 

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import logging
+from dataclasses import replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any, cast
 
@@ -11,16 +13,17 @@ from gnas.cli.architectures import SpaceOption
 from gnas.cli.checks import check_early
 from gnas.cli.options import absolute
 from gnas.cli.output import report_console, write_json
-from gnas.data.images.listing import check_images
+from gnas.data.files import FORMAT_ERRORS, read_json
+from gnas.data.images.config import TrainImagesConfig
 from gnas.data.images.names import TrainDataset as Dataset
-from gnas.errors import MissingDataError
+from gnas.errors import DataError, MissingDataError
+from gnas.retrain.config import PRESETS
+from gnas.retrain.source import MAX_TIMED, RunSource, run_source, weights_folder
+from gnas.runs import NOTICE
 from gnas.spaces.names import check_space
 
 if TYPE_CHECKING:
     from rich.console import Console
-
-    from gnas.models import NetworkMetadata
-    from gnas.retrain.source import RunSource
 
 MAX_CLASSES = 20
 """A confusion matrix of more classes is in the JSON only."""
@@ -37,7 +40,9 @@ def evaluate(
         int | None, typer.Option(help="Height and width (as in training)")
     ] = None,
     device: Annotated[str, typer.Option(help="auto, cpu, cuda or cuda:N")] = "auto",
-    batch_size: Annotated[int, typer.Option(min=1, help="Batch size for timing the network")] = 1,
+    batch_size: Annotated[
+        int, typer.Option(min=1, max=MAX_TIMED, help="Batch size for timing the network")
+    ] = 1,
     workers: Annotated[int, typer.Option(min=0, help="Processes that read files")] = 4,
     json: Annotated[str | None, typer.Option(help="File for the result; - is stdout")] = None,
 ) -> None:
@@ -47,21 +52,24 @@ def evaluate(
         raise MissingDataError(f"WEIGHTS must be a folder or a file, but there is no {weights}")
     if space is not None:
         check_space(space)
-    source = _source(weights)
-    _check_images(source, dataset, data_dir)
-    from gnas.data.images.config import TrainImagesConfig
+    source = _source(weights, dataset)
+    images = TrainImagesConfig(
+        dataset=source.dataset if source is not None else dataset or _recorded(weights),
+        data_dir=absolute(data_dir) or (None if source is None else source.data_dir),
+        image_size=image_size, workers=workers,
+    )  # fmt: skip
+    images.check_folder(only_test=True)
+    if source is not None:
+        logging.getLogger("gnas").log(NOTICE, "%s", source.line())
     from gnas.models.saved import load_network
-    from gnas.retrain.evaluate import evaluate_network, weights_folder
+    from gnas.retrain.evaluate import evaluate_network
     from gnas.spaces import load_space
     from gnas.training.devices import resolve_device
 
     own = None if space is None else load_space(space)
     network, facts = load_network(weights_folder(weights), own)
-    dataset, folder = _trained_on(source, facts, dataset)
-    images = TrainImagesConfig(
-        dataset=dataset, data_dir=absolute(data_dir) or folder,
-        image_size=facts.image_size if image_size is None else image_size, workers=workers,
-    )  # fmt: skip
+    if image_size is None:
+        images = replace(images, image_size=facts.image_size)
     result = evaluate_network(
         network, facts, images, device=resolve_device(device), batch_size=batch_size
     )
@@ -70,53 +78,28 @@ def evaluate(
         write_json(json, result)
 
 
-def _source(weights: Path) -> RunSource | None:
-    """Images of the run that weights are from, if they lie in one.
+def _source(weights: Path, dataset: Dataset | None) -> RunSource | None:
+    """Images of the run that weights are from, if they lie in one and no others are asked for.
 
     Args:
         weights: As they were given: a run, or the weights in it.
-    """
-    from gnas.retrain.source import run_source
-
-    here = weights.absolute()
-    found = (run_source(path) for path in (here, *list(here.parents)[:2]))
-    return next((source for source in found if source), None)
-
-
-def _check_images(
-    source: RunSource | None, dataset: Dataset | None, data_dir: Path | None
-) -> None:
-    """Check, as far as it is known by now, that there are the images to test on."""
-    if source is not None and dataset in (None, source.dataset):
-        dataset = source.dataset
-        data_dir = data_dir or (None if source.data_dir is None else Path(source.data_dir))
-    if dataset is not None and data_dir is not None:
-        check_images(dataset, data_dir, only_test=True)
-
-
-def _trained_on(
-    source: RunSource | None, facts: NetworkMetadata, dataset: Dataset | None
-) -> tuple[Dataset, str | None]:
-    """The data set and the folder of the training, unless another data set was asked for.
-
-    Args:
-        source: See `_source`.
-        facts: Metadata of the weights.
         dataset: As it was given.
     """
-    import logging
+    here = weights.absolute()
+    found = (run_source(path) for path in (here, *list(here.parents)[:2]))
+    source = next((source for source in found if source), None)
+    return source if source is not None and dataset in (None, source.dataset) else None
 
-    from gnas.retrain.config import PRESETS
-    from gnas.runs import NOTICE
 
-    if source is not None and dataset in (None, source.dataset):
-        logging.getLogger("gnas").log(NOTICE, "%s", source.line())
-        return source.dataset, source.data_dir
-    told = facts.details.get("data")
-    named = told.get("dataset") if isinstance(told, dict) else None
-    if dataset is None and named in PRESETS:
-        return cast("Dataset", named), None
-    return dataset or "digits", None
+def _recorded(weights: Path) -> Dataset:
+    """The data set that weights were trained on by what is written beside them, else digits."""
+    folder = weights_folder(weights)
+    try:
+        record = read_json((folder if folder.is_dir() else folder.parent) / "config.json", "JSON")
+        named = record["details"]["data"]["dataset"]
+        return cast("Dataset", named) if named in PRESETS else "digits"
+    except (DataError, *FORMAT_ERRORS):  # told when the weights are read
+        return "digits"
 
 
 def print_evaluation(result: dict[str, Any], target: Console) -> None:

@@ -57,20 +57,21 @@ def export(
     dynamic_size: Annotated[
         bool, typer.Option("--dynamic-size", help="Programs take images of any height and width")
     ] = False,
-    seed: Annotated[int, typer.Option(help="Seed of a GENOTYPE's untrained weights")] = 0,
+    seed: Annotated[
+        int | None, typer.Option(help="Seed of a GENOTYPE's untrained weights [0]")
+    ] = None,
     space: SpaceOption = None,
     json: Annotated[str | None, typer.Option(help="Write the result as JSON (- stdout)")] = None,
 ) -> None:
     """Write a network as ONNX, as a torch.export program, as plain Python or as safetensors."""
-    from gnas.config import check_seed
+    from gnas.config import check_used
     from gnas.data.images.config import LARGEST
 
-    check_early(json=json, inputs=[what, out])
+    check_early(json=json, inputs=[what, out], seed=seed)
     check_out(to, out)
     check_other_file(out, what)
     check_writable(out / "config.json" if to == "safetensors" else out)
     check_architecture(what, space, notation)
-    check_seed(seed)
     if image_size is not None and not 1 <= image_size <= LARGEST:
         raise ConfigError(f"image_size must be 1 to {LARGEST} pixels, but got {image_size}")
     size = {"layers": layers, "channels": channels, "stem": stem, "num_classes": classes}
@@ -81,10 +82,12 @@ def export(
     from gnas.export import export as write
 
     saved, note = _weights(what), ""
+    is_used = saved is None, "a GENOTYPE, which has no weights"
+    check_used(drop_none(seed=seed), {"seed": is_used}, "export")
     if saved:
         network, facts = _loaded(saved, space, size)
     else:
-        network, facts, note = _built(what, space, notation, size, seed)
+        network, facts, note = _built(what, space, notation, size, seed or 0)
     if image_size is not None:
         facts = replace(facts, image_size=image_size)
     trained = saved is not None and facts.details.get("trained", True) is not False
@@ -112,7 +115,7 @@ def _weights(what: str) -> Path | None:
     Trainings always are: they are not exported without their weights.
     """
     from gnas.models.saved import is_weights
-    from gnas.retrain.evaluate import weights_folder
+    from gnas.retrain.source import weights_folder
     from gnas.runs import kind_of_run
 
     if is_text(what):

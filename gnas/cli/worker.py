@@ -3,12 +3,13 @@
 from __future__ import annotations
 
 from pathlib import Path
-from typing import Annotated
+from typing import Annotated, Any
 
 import typer
 
 from gnas.cli.checks import check_early
-from gnas.cli.options import drop_none
+from gnas.cli.options import absolute, drop_none
+from gnas.data.images.config import candidate_images
 from gnas.errors import ConfigError
 from gnas.studies.places import check_storage
 
@@ -45,6 +46,7 @@ def worker(
     from gnas.studies import CandidateStudy, work
 
     joined = CandidateStudy.join(study, storage)
+    _check_images(joined.facts, data_dir)
     from gnas.evaluate import EvaluationJob
 
     if joined.kind != EvaluationJob.kind:
@@ -66,3 +68,15 @@ def worker(
         report=lambda line: stderr.print(line, markup=False, soft_wrap=True),
     )  # fmt: skip
     console().print(f"study {study} is finished; {count} candidates were evaluated here")
+
+
+def _check_images(facts: dict[str, Any], data_dir: Path | None) -> None:
+    """Check that there are the images of a search's trainings, if it has some.
+
+    Args:
+        facts: Facts of the study.
+        data_dir: Folder of the images.
+    """
+    how = facts.get("evaluator")
+    if isinstance(how, dict) and isinstance(how.get("images"), dict):
+        candidate_images(how["images"], absolute(data_dir)).check_folder()

@@ -15,8 +15,10 @@ from typing import TYPE_CHECKING
 import pooch
 import requests
 
-from gnas.data.places import SHIPPED, data_folder, find_table, recorded_facts
+from gnas.data.files import check_regular, check_utf8
+from gnas.data.places import SHIPPED, check_table, data_folder, find_table, recorded_facts
 from gnas.data.sources import TableSource
+from gnas.data.tfrecord import read_records
 from gnas.errors import ConfigError, DataError, MissingDataError
 from gnas.spaces.names import check_notation, space_modules
 
@@ -90,11 +92,13 @@ def fetch(name: str, *, data_dir: str | Path | None = None, progress_bar: bool =
         ConfigError: unknown name.
         MissingDataError: no network, or the file takes a browser: says what to download, from
             where, and where to put it.
-        DataError: what arrived is not the published file, or cannot be written.
+        DataError: what arrived, or is there, is not the published file, or it cannot be written.
     """
     source = _source(name)
     target = data_folder(data_dir) / source.file
     if target.exists():
+        if not source.is_folder:
+            check_regular(target, "the published file")
         if target.is_file():
             _check_size(source, target)
         return target
@@ -159,8 +163,11 @@ def convert(
     if not path.exists():
         raise MissingDataError(f"{path} not found; run `gnas data fetch {name}` or give a file")
     target = folder / f"{source.table}.parquet" if out is None else Path(out)
+    check_utf8(target, "a table")
     if path.resolve() == target.resolve():
         raise ConfigError(f"the output must be another file than the input {path}")
+    is_table = notation is not None or path.suffix == ".parquet"
+    _check_head(path, None if is_table else source)
     from gnas.data.tables import save_table
 
     table = _read(path, source, notation, progress)
@@ -199,6 +206,7 @@ def verify(
         path = find_table(path_or_name, data_dir=data_dir)
     elif not path.exists():
         raise MissingDataError(f"a file to verify must exist, but there is no {path}")
+    _check_head(path, source)
     from gnas.data.tables import load_table, verify_table
 
     table = load_table(path) if source is None else source.read(path, progress)
@@ -218,6 +226,23 @@ def _read(
     if path.suffix == ".parquet":
         return load_table(path)
     return source.read(path, progress)
+
+
+def _check_head(path: Path, source: TableSource | None) -> None:
+    """Check by the head of a file that it can be what it is read as, before heavy imports.
+
+    Args:
+        path: The file or folder.
+        source: What it is like; None for a Parquet table.
+
+    Raises:
+        DataError: it cannot.
+        MissingDataError: there is no such file.
+    """
+    if source is None:
+        check_table(path)
+    elif not source.is_folder:
+        next(read_records(path), None)
 
 
 def _source(name: str) -> TableSource:

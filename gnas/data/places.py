@@ -9,7 +9,7 @@ from collections.abc import Iterable
 from pathlib import Path
 from typing import Any
 
-from gnas.data.files import check_utf8
+from gnas.data.files import check_regular, check_utf8
 from gnas.errors import ConfigError, DataError, MissingDataError
 
 SHIPPED = Path(__file__).parent / "shipped"
@@ -104,7 +104,7 @@ def check_table(path: Path, *, columns: Iterable[str] = (), space: str | None = 
             arguments, or as ``FILE.py:NAME``, of which nothing is checked.
 
     Raises:
-        ConfigError: a column is missing, or the table is of another space.
+        ConfigError: a column is missing, the table is of another space, or its path not UTF-8.
         DataError: it is no Parquet file.
 
     Example:
@@ -113,6 +113,8 @@ def check_table(path: Path, *, columns: Iterable[str] = (), space: str | None = 
     import pyarrow as pa
     import pyarrow.parquet as pq
 
+    check_utf8(path, "a table")
+    check_regular(path, "an intact Parquet file")
     try:
         schema = pq.read_schema(path)
     except (OSError, pa.ArrowException) as error:

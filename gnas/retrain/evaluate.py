@@ -3,29 +3,25 @@
 from __future__ import annotations
 
 import logging
-from pathlib import Path
 from typing import Any
 
 import torch
 from torch import nn
 
+from gnas.config import check_count
 from gnas.data.images.config import TrainImagesConfig
 from gnas.data.images.loading import Normalization
 from gnas.data.images.parts import ImageParts, open_train_images
 from gnas.errors import DataError
 from gnas.models.counting import num_macs, num_params
 from gnas.models.saved import NetworkMetadata
+from gnas.retrain.source import MAX_TIMED
 from gnas.runs import NOTICE, environment
 from gnas.training.evaluation import EVAL_BATCH, evaluate, latency
 
 logger = logging.getLogger(__name__)
 
 COMMAND = "evaluate"
-
-
-def weights_folder(path: Path) -> Path:
-    """``path``, or the last weights in it if it is the folder of a training."""
-    return path / "weights" if (path / "weights").is_dir() else path
 
 
 def evaluate_network(
@@ -45,15 +41,17 @@ def evaluate_network(
         facts: As well.
         images: Whose test part.
         device: Torch device.
-        batch_size: Images a pass when it is timed.
+        batch_size: Images a pass when it is timed, at most `MAX_TIMED`.
 
     Returns:
         What ``--json`` writes.
 
     Raises:
+        ConfigError: ``batch_size`` is out of its range.
         DataError: the images are not of the classes or channels of the network.
         MissingDataError: there are no images.
     """
+    check_count(batch_size, "batch_size", 1, MAX_TIMED)
     normalization = Normalization(
         tuple(255 * value for value in facts.mean or (0.0,) * facts.config.in_channels),
         tuple(255 * value for value in facts.std or (1 / 255,) * facts.config.in_channels),

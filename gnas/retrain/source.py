@@ -14,6 +14,8 @@ from gnas.data.images.names import TrainDataset
 from gnas.errors import DataError
 from gnas.retrain.config import NO_SIZES, PRESETS, SIZES
 
+MAX_TIMED = 4096
+"""Largest batch by which a network is timed: larger ones take memory and tell nothing more."""
 DATASETS = {"imagenet-3pct": "imagenet"}
 """Data sets of a search that a training calls otherwise."""
 
@@ -155,3 +157,8 @@ def _read(path: Path) -> dict[str, Any]:
     if not isinstance(record, dict):
         raise DataError(f"{path} must be a JSON object, but is {record!r:.60}")
     return record
+
+
+def weights_folder(path: Path) -> Path:
+    """``path``, or the last weights in it if it is the folder of a training."""
+    return path / "weights" if (path / "weights").is_dir() else path

@@ -116,6 +116,10 @@ def test_seeds_and_forms_of_genotypes() -> None:
             ("good", "--to", "python", "--out", "net.py", "--classes", "3"),
             r"saved weights have their size, so \['num_classes'\] must not be given",
         ),
+        (
+            ("good", "--to", "python", "--out", "net.py", "--seed", "0"),
+            "seed does nothing in this export: it needs a GENOTYPE, which has no weights",
+        ),
     ],
 )
 def test_one_clear_line(words: tuple[str, ...], message: str) -> None:

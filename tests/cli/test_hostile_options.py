@@ -200,6 +200,14 @@ EARLY = {
     "report file --space nasgem(x=1)": "unknown nasgem argument 'x'",
     "data verify nasgem-mini --space nasgem(x=1)": "unknown nasgem argument 'x'",
     "worker --study s --storage file --space nasgem(x=1)": "unknown nasgem argument 'x'",
+    "search random --space nasgem(num_nodes=0) --dataset digits": "num_nodes must be at least 1",
+    "search nasgem --space nasgem(densities=3)": "must take its arguments, but {'densities': 3}",
+    "show file --space toponas(num_nodes=3)": "num_nodes must be at least 4, but got 3",
+    "export file --to python --out x.py --space toponas(topology=1)": "topology must be one of",
+    "tabulate dag(ops=('a',),max_nodes=2) --out x.parquet": "max_nodes must be in [3, 127], but",
+    "retrain file --space edge-ops(num_nodes=2,edge_ops=('a',))": "must be at least two operati",
+    "evaluate file --space random-wiring(num_nodes=4)": "must be at least 5 for watts-strogatz",
+    "report file --space dag(ops=('a',),max_nodes=4,build='x')": "build must be a function that",
     "search random --space nasgem --dataset folder --data-dir folder": "folder has []",
     "search random --space nasgem --dataset cifar10 --data-dir folder": "must hold cifar-10-ba",
     "search random --space nasgem --dataset folder": "folder needs the folder of its images",
@@ -210,8 +218,13 @@ EARLY = {
     "search toponas --dataset imagenet-3pct --data-dir folder": "folder has []",
     "retrain file --dataset folder --data-dir unlike": "they differ in ['dog', 'fox']",
     "retrain file --dataset imagenet --data-dir images": "must have train/<class>/* and val/<cl",
-    "evaluate file --dataset folder --data-dir folder": "classes, but folder has []",
+    "evaluate file --dataset folder --data-dir folder": "/folder has []",
     "evaluate run/weights": "folder has []",
+    "evaluate file --dataset folder": "folder needs the folder of its images: give --data-dir",
+    "evaluate net": "folder needs the folder of its images: give --data-dir",
+    "evaluate file --image-size 4": "image_size must be at least 8, but got 4",
+    "evaluate file --workers 2000": "workers must be at most 1024, but got 2000",
+    "evaluate file --batch-size 1000000000": "'--batch-size': Input should be less than or equ",
     "evaluate file --dataset imagenet --data-dir folder": "must have train/<class>/* and val/<c",
     "tabulate nasbench101 --out x.parquet --dataset folder": "classes, but folder has []",
     "bench supernet nasbench201 --table nasgem-mini --dataset folder --data-dir folder": "has []",
@@ -362,6 +375,10 @@ EARLY = {
     "data convert nasbench101 nowhere": "nowhere not found",
     "data convert nasbench101 file --notation nonsense": "unknown notation 'nonsense'",
     "data verify nowhere": "table 'nowhere' not found",
+    "data verify bad.parquet": "bad.parquet must be an intact Parquet file, but reading it failed",
+    "data verify bad.tfrecord": "bad.tfrecord is truncated: it ends inside record 0",
+    "data convert nasbench101 bad.parquet": "bad.parquet must be an intact Parquet file, but",
+    "data convert nasbench101 bad.tfrecord": "bad.tfrecord is truncated: it ends inside record 0",
     "data subset nowhere --out x.txt": "found no folder nowhere",
     "data subset folder --out x.txt --percent 0": "percent must be in (0, 100]",
     "encoder train nonsense --out x.safetensors": "unknown encoder 'nonsense'",
@@ -406,6 +423,10 @@ def light(tmp_path_factory: pytest.TempPathFactory) -> dict[str, tuple[int, str,
     (folder / "folder").mkdir()
     (folder / "p.py").write_text("def f(graph, *, seed):\n    return 0.0\n")
     (folder / "bad.parquet").write_text("x")
+    (folder / "bad.tfrecord").write_text("x")
+    (folder / "net").mkdir()
+    details = {"details": {"data": {"dataset": "folder"}}}
+    (folder / "net" / "config.json").write_text(json.dumps(details))
     (folder / "run").mkdir()
     config = {
         "command": "retrain", "image_size": 32,

@@ -1,17 +1,20 @@
 from __future__ import annotations
 
+import os
 import re
 import signal
 import subprocess
 import sys
 import time
 from pathlib import Path
+from typing import Any, ClassVar
 
 import pytest
 from optuna.trial import TrialState
 from typer.testing import CliRunner
 
 from gnas.cli import app
+from gnas.data.images.config import ProxyImagesConfig
 from gnas.studies import CandidateStudy
 from gnas.tabulate import TabulateConfig
 from gnas.training.recipe import ProxyRecipe
@@ -95,6 +98,33 @@ def test_refusals_are_one_line(tmp_path: Path) -> None:
             output, errors = process.communicate(timeout=60)
         assert process.returncode == 1 and output == ""
         assert message in errors and errors.count("\n") == 1 and "secret" not in errors
+
+
+class Trainings(Doubling):
+    """Facts of a search whose candidates are trained on images of a folder."""
+
+    kind: ClassVar[str] = "search"
+
+    def metadata(self) -> dict[str, Any]:
+        images = ProxyImagesConfig(dataset="folder", data_dir="elsewhere").metadata()
+        return {"evaluator": {"kind": "training", "images": images}}
+
+
+def test_images_are_looked_for_before_torch_is_imported(tmp_path: Path) -> None:
+    CandidateStudy.open(Trainings(), name="s", storage=tmp_path / "study.db")
+    (tmp_path / "folder").mkdir()
+    program = "import sys; sys.modules['torch'] = None; from gnas.cli import main; main()"
+    words = ["worker", "--study", "s", "--storage", "study.db"]
+    for data_dir, message in (
+        ([], "folder needs the folder of its images: give --data-dir"),
+        (["--data-dir", "folder"], "at least 2 classes, but .*/folder has \\[\\]"),
+    ):
+        done = subprocess.run(
+            [sys.executable, "-c", program, *words, *data_dir],
+            cwd=tmp_path, capture_output=True, text=True, check=False,
+            env={**os.environ, "PYTHONPATH": str(Path(__file__).parents[2])},
+        )  # fmt: skip
+        assert done.returncode == 1 and re.fullmatch(f"error: .*{message}.*\n", done.stderr)
 
 
 def test_a_study_of_another_kind(tmp_path: Path) -> None:

@@ -62,6 +62,9 @@ def test_a_download(server: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
     assert path.read_bytes() == CONTENT
     use(monkeypatch, f"{server}/none")
     assert fetch.fetch("nasbench101", data_dir=tmp_path / "new") == path  # not fetched again
+    (tmp_path / path.name).mkdir()
+    with pytest.raises(DataError, match="must be the published file, but: it is a folder"):
+        fetch.fetch("nasbench101", data_dir=tmp_path)
     path.write_bytes(CONTENT[:1000])
     with pytest.raises(DataError, match=r"must have about 2 MB, but has 0.0; delete it"):
         fetch.fetch("nasbench101", data_dir=tmp_path / "new")
@@ -148,6 +151,9 @@ def test_conversions_that_cannot_be(tmp_path: Path, small_table: BenchmarkTable)
     save_table(make_table("nasbench201"), path)
     with pytest.raises(DataError, match="must be of the space 'nasbench101', but is of"):
         fetch.convert("nasbench101", path, out=tmp_path / "b.parquet")
+    assert [file.name for file in tmp_path.iterdir()] == ["a.parquet"]
+    with pytest.raises(ConfigError, match="the path of a table must be UTF-8"):
+        fetch.convert("nasbench201", path, out=tmp_path / "\udcff.parquet")
     assert [file.name for file in tmp_path.iterdir()] == ["a.parquet"]
     archive = tmp_path / "NATS-tss-v1_0-3ffb9-simple.tar"
     archive.write_bytes(b"not unpacked")
