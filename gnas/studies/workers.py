@@ -7,8 +7,10 @@ import os
 import signal
 import threading
 import time
-from collections.abc import Callable, Iterator, Mapping
-from contextlib import contextmanager
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
+from contextlib import contextmanager, suppress
+from multiprocessing import connection
+from multiprocessing.connection import Connection
 from multiprocessing.process import BaseProcess
 from pathlib import Path
 from typing import Any, Protocol
@@ -21,7 +23,7 @@ from gnas.studies.study import CandidateStudy, Claim, StudyProgress
 logger = logging.getLogger(__name__)
 
 PAUSES_S = (0.02, 0.5)
-"""Minimum and maximum polling interval in seconds."""
+"""Minimum and maximum polling interval in seconds; news ends an interval early."""
 REQUEUE_CHECK_S = 1.0
 """Seconds between two checks for dead workers."""
 MAX_RESTARTS = 3
@@ -83,12 +85,23 @@ def work(
 
 
 class Worker:
-    """Worker that evaluates candidates in this process and sends heartbeats."""
+    """Worker that evaluates candidates in this process and sends heartbeats.
+
+    Args:
+        study: The study.
+        report: See `work`.
+        planner: A process that plans candidates: it is told when one has ended, and its messages
+            end a pause.
+    """
 
     def __init__(
-        self, study: CandidateStudy, report: Callable[[str], None] = lambda line: None
+        self,
+        study: CandidateStudy,
+        report: Callable[[str], None] = lambda line: None,
+        planner: Connection | None = None,
     ) -> None:
         self._study, self._report = study, report
+        self._planner = [] if planner is None else [planner]
         self._claim: Claim | None = None
 
     def run(self, evaluate: Evaluate, *, wait: bool) -> int:
@@ -112,6 +125,7 @@ class Worker:
             if self._claim is not None:
                 is_idle = False
                 self._evaluate(evaluate, self._claim)
+                _send_news(self._planner)
                 pause, count = _Pause(), count + 1
             elif not (pause.is_requeue_due() and self._study.requeue_stale()):
                 if not wait or self._study.finished:
@@ -119,7 +133,7 @@ class Worker:
                 if not is_idle:
                     self._report("no candidate waits now; waiting for more")
                 is_idle = True
-                pause.sleep()
+                pause.sleep(self._planner)
 
     def _evaluate(self, evaluate: Evaluate, claim: Claim) -> None:
         name, start = f"candidate {claim.number}", time.monotonic()
@@ -143,13 +157,13 @@ def _one_line(candidate: Mapping[str, Any]) -> str:
 
 
 class _Pause:
-    """Polling pauses that grow over time."""
+    """Polling pauses that grow over time and end early when there is news."""
 
     def __init__(self) -> None:
         self._next_s, self._last_requeue = PAUSES_S[0], 0.0
 
-    def sleep(self) -> None:
-        time.sleep(self._next_s)
+    def sleep(self, sources: Sequence[Connection]) -> None:
+        _await_news(sources, self._next_s)
         self._next_s = min(1.5 * self._next_s, PAUSES_S[1])
 
     def is_requeue_due(self) -> bool:
@@ -158,6 +172,27 @@ class _Pause:
             return False
         self._last_requeue = now
         return True
+
+
+# News are empty messages through pipes. Unlike a lock or an event, a pipe cannot be left in the
+# hands of a process that is killed.
+
+
+def _send_news(targets: Iterable[Connection]) -> None:
+    for target in targets:
+        with suppress(OSError):  # it has ended
+            target.send_bytes(b"")
+
+
+def _await_news(sources: Sequence[Connection], within_s: float) -> None:
+    """Wait until a source has news or its process has ended, at most ``within_s`` seconds."""
+    if not sources:
+        time.sleep(within_s)
+    elif connection.wait(sources, within_s):
+        for source in sources:
+            with suppress(EOFError, OSError):
+                while source.poll():
+                    source.recv_bytes()
 
 
 @contextmanager
@@ -228,24 +263,30 @@ def local_workers(study: CandidateStudy, job: Job, count: int) -> Iterator[Wait]
 class _Pool:
     def __init__(self, study: CandidateStudy, job: Job, count: int) -> None:
         self._study, self._job, self._count = study, job, count
-        self._processes: list[BaseProcess] = []
+        self._processes: dict[BaseProcess, Connection] = {}
         self._killed = 0
         self._ended = 0
+        self._planned = 0
 
     def start(self) -> None:
         """Start missing workers."""
         while len(self._processes) < self._count:
             context = processes.worker_context(type(self._job).__module__)
-            arguments = (self._study.name, self._study.where, self._job, {**os.environ})
+            here, there = context.Pipe()
+            arguments = (self._study.name, self._study.where, self._job, {**os.environ}, there)
             process = context.Process(target=_worker_main, args=arguments, daemon=True)
             process.start()
-            self._processes.append(process)
+            there.close()
+            self._processes[process] = here
 
     def wait(self, report: Report, until: Callable[[], bool] = lambda: False) -> None:
         """See `local_workers`."""
         pause = _Pause()
         while True:
             progress = self._study.progress()
+            if progress.total > self._planned:
+                self._planned = progress.total
+                _send_news(self._processes.values())
             report(progress)
             if until():
                 return
@@ -261,7 +302,7 @@ class _Pool:
             self._study.top_up()
             if self._lost_any() or pause.is_requeue_due():
                 self._study.requeue_stale()
-            pause.sleep()
+            pause.sleep([*self._processes.values()])
 
     def stop(self) -> None:
         """Terminate all workers and requeue their candidates."""
@@ -288,7 +329,7 @@ class _Pool:
                 f"every worker must go on to the end, but one ended with exit code {max(codes)}; "
                 "start the command again to go on"
             )
-        self._processes = [p for p in self._processes if p.exitcode is None]
+        self._processes = {p: c for p, c in self._processes.items() if p.exitcode is None}
         killed = [-code for code in codes if code < 0]  # the others exited
         self._killed += len(killed)
         if self._killed > MAX_RESTARTS * self._count:
@@ -302,13 +343,19 @@ class _Pool:
         return True
 
 
-def _worker_main(name: str, where: str | Path, job: Job, environment: Mapping[str, str]) -> None:
+def _worker_main(
+    name: str,
+    where: str | Path,
+    job: Job,
+    environment: Mapping[str, str],
+    planner: Connection,
+) -> None:
     processes.inherit_environment(environment)
     signal.signal(signal.SIGINT, signal.SIG_IGN)  # the main process stops its workers
     try:
         workers: list[Worker] = []
         processes.end_with_parent(lambda: _release(workers), within_s=RELEASE_TIMEOUT_S)
-        workers.append(Worker(_joined(name, where)))
+        workers.append(Worker(_joined(name, where), planner=planner))
         workers[0].run(job.open(), wait=True)
     except (GnasError, OSError) as error:  # e.g. a full disk
         logger.error("a worker stopped: %s", error)

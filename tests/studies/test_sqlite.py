@@ -1,13 +1,16 @@
 from __future__ import annotations
 
+import multiprocessing
 import os
 import signal
 import subprocess
 import sys
+import threading
 import time
 from collections import Counter
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 from dataclasses import replace
+from functools import partial
 from pathlib import Path
 
 import optuna
@@ -16,10 +19,18 @@ from optuna.trial import FrozenTrial, TrialState
 
 from gnas import process_ids
 from gnas.errors import ConfigError, DataError, GnasError, MissingDataError
-from gnas.studies import CandidateRecord, CandidateStudy, StudyProgress, local_workers, work
+from gnas.studies import (
+    CandidateRecord,
+    CandidateStudy,
+    StudyProgress,
+    local_workers,
+    work,
+    workers,
+)
 from gnas.studies import study as study_module
 from gnas.studies.places import shown
 from gnas.studies.study import MAX_DEATHS, candidate_key
+from gnas.studies.workers import Worker
 from tests import commands
 from tests.studies.jobs import Doubling
 
@@ -166,6 +177,47 @@ def test_a_worker_that_cannot_start_ends_the_wait(file: Path) -> None:
     ended = commands.run(command, capture_output=True, text=True, check=False)
     assert "a worker stopped: the factor must not be 0" in ended.stderr
     assert "DataError: every worker must go on to the end, but one ended with" in ended.stderr
+
+
+@pytest.fixture
+def endless_pauses(monkeypatch: pytest.MonkeyPatch) -> Iterator[None]:
+    """Pauses of this process that only news can end; a minute without it is a failure."""
+
+    def fail(*_: object) -> None:
+        raise AssertionError("no news within a minute")
+
+    monkeypatch.setattr(workers, "PAUSES_S", (1e5, 1e5))
+    before = signal.signal(signal.SIGALRM, fail)
+    signal.alarm(60)
+    yield
+    signal.alarm(0)
+    signal.signal(signal.SIGALRM, before)
+
+
+@pytest.mark.usefixtures("endless_pauses")
+def test_the_end_of_a_candidate_is_news(file: Path) -> None:
+    study = opened(file, 3)
+    with local_workers(study, JOB, 2) as wait:
+        wait(lambda progress: None)
+    assert scores(study) == [0, 2, 4]
+
+
+@pytest.mark.usefixtures("endless_pauses")
+def test_new_candidates_are_news_to_an_idle_worker(file: Path) -> None:
+    study = opened(file)
+    here, there = multiprocessing.Pipe()
+    is_idle = threading.Event()
+    worker = Worker(CandidateStudy.join("numbers", file), lambda _: is_idle.set(), there)
+    run = partial(worker.run, JOB.open(), wait=True)
+    thread = threading.Thread(target=run, daemon=True)
+    thread.start()
+    is_idle.wait()
+    study.plan([{"x": 1}])
+    here.send_bytes(b"")
+    assert here.recv_bytes() == b"" and scores(study) == [2]
+    study.finish()
+    here.send_bytes(b"")
+    thread.join()
 
 
 def test_a_negative_number_of_workers(file: Path) -> None:
