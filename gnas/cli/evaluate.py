@@ -60,7 +60,7 @@ def evaluate(
     )  # fmt: skip
     images.check_folder(only_test=True)
     if source is not None:
-        logging.getLogger("gnas").log(NOTICE, "%s", source.line())
+        logging.getLogger("gnas").log(NOTICE, "%s", source.line(images))
     from gnas.models.saved import load_network
     from gnas.retrain.evaluate import evaluate_network
     from gnas.spaces import load_space

@@ -31,6 +31,7 @@ if TYPE_CHECKING:
 
     from gnas.cli.architectures import ArchitectureArgument
     from gnas.retrain.plan import RetrainPlan
+    from gnas.retrain.source import RunSource
     from gnas.training.recording import Progress
 
 
@@ -88,6 +89,7 @@ def retrain(
     With several --layers or --repeats: one table, with means and standard deviations.
     """
     from gnas.retrain.trainings import check_options, plan_trainings, resumed_trainings
+    from gnas.runs import NOTICE
 
     if resume is not None and out is not None:
         raise typer.BadParameter("--resume goes on in its own folder")
@@ -111,9 +113,12 @@ def retrain(
         resumed_trainings(resume, changes).images.check_folder()
     else:
         assert genotype is not None
-        dataset, taken = _taken_over(genotype, dataset, wanted)
+        source = _source(genotype, dataset)
+        dataset, taken = _taken_over(source, dataset, wanted)
         trainings = plan_trainings(dataset, **(taken | changes))
         check_options(trainings, changes)
+        if source is not None:
+            logging.getLogger("gnas").log(NOTICE, "%s", source.line(trainings.images))
         trainings.images.check_folder()
         changes = taken | changes
     from gnas.retrain.run import run_retrain
@@ -183,24 +188,32 @@ def _tell(
         write_json(json, result)
 
 
-def _taken_over(
-    genotype: str | None, dataset: Dataset | None, num_params: int | None
-) -> tuple[Dataset, dict[str, Any]]:
-    """The data set, and the settings of the run that the architecture is from if it has the same.
+def _source(genotype: str, dataset: Dataset | None) -> RunSource | None:
+    """Images of the run that the architecture is from, if no others are asked for.
 
     Args:
         genotype: As it was given: perhaps a run's folder.
         dataset: As it was given.
-        num_params: Parameters that the network shall have, whatever channels the run had.
     """
     from gnas.retrain.source import run_source
-    from gnas.runs import NOTICE
 
     path = run_folder(genotype)
     source = None if path is None else run_source(path)
-    if source is None or dataset not in (None, source.dataset):
+    return source if source is not None and dataset in (None, source.dataset) else None
+
+
+def _taken_over(
+    source: RunSource | None, dataset: Dataset | None, num_params: int | None
+) -> tuple[Dataset, dict[str, Any]]:
+    """The data set, and the settings of the run that the architecture is from.
+
+    Args:
+        source: The run's images.
+        dataset: As it was given.
+        num_params: Parameters that the network shall have, whatever channels the run had.
+    """
+    if source is None:
         return dataset or "digits", {}
-    logging.getLogger("gnas").log(NOTICE, "%s", source.line())
     found = source.settings()
     if num_params is not None:
         found.pop("channels", None)

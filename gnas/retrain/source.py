@@ -9,7 +9,7 @@ from pathlib import Path
 from typing import Any, cast
 
 from gnas.data.files import FORMAT_ERRORS, as_data_error, read_text
-from gnas.data.images.config import PROXY_IMAGE_SIZES
+from gnas.data.images.config import PROXY_IMAGE_SIZES, TrainImagesConfig
 from gnas.data.images.names import TrainDataset
 from gnas.errors import DataError
 from gnas.retrain.config import NO_SIZES, PRESETS, SIZES
@@ -56,13 +56,11 @@ class RunSource:
         rest = {name: value for name, value in rest.items() if name not in NO_SIZES}
         return {**found, "network": rest} if rest else found
 
-    def line(self) -> str:
-        """One line on what is taken over."""
-        where = "" if self.data_dir is None else f" in {self.data_dir}"
-        text = (
-            f"as in {self.folder} ({self.command}): {self.dataset}{where}, "
-            f"{self.image_size}x{self.image_size} pixels"
-        )
+    def line(self, images: TrainImagesConfig) -> str:
+        """One line on ``images``, which are the run's but for what options changed."""
+        where = "" if images.data_dir is None else f" in {images.data_dir}"
+        size = images.image_size or self.image_size
+        text = f"as in {self.folder} ({self.command}): {self.dataset}{where}, {size}x{size} pixels"
         return text + (", all images and not its list alone" if self.list_used else "")
 
 

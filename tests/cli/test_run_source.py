@@ -6,6 +6,7 @@ import json
 import logging
 from collections.abc import Iterator
 from pathlib import Path
+from shutil import copytree
 from typing import Any
 
 import numpy as np
@@ -157,6 +158,9 @@ def test_options_override_the_run(runs: Path, tmp_path: Path) -> None:
     assert (images["dataset"], images["data_dir"], images["image_size"]) == ("digits", None, None)
     _, err = gnas("evaluate", runs / "trained", "--dataset", "digits", "--device", "cpu", code=1)
     assert "must have the 3 classes of the weights, but have 10" in err
+    moved = copytree(runs / "pets", tmp_path / "moved")
+    _, err = gnas("evaluate", runs / "trained", "--data-dir", moved, "--device", "cpu")
+    assert f"(retrain): folder in {moved}, 10x10 pixels" in err
     _, err = gnas("evaluate", runs / "trained", "--data-dir", tmp_path / "none", code=1)
     assert "--data-dir must be a folder, but there is none at" in err
 

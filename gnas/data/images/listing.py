@@ -173,7 +173,10 @@ def training_folder(folder: Path) -> Path:
 
 def _training_folder(folder: Path) -> Path:
     if not folder.is_dir():
-        raise MissingDataError(f"a folder of images must exist, but found no folder {folder}")
+        raise MissingDataError(
+            f"a folder of images must exist, but found no folder {folder}; say where it is with "
+            "--data-dir"
+        )
     return folder / "train" if (folder / "train").is_dir() else folder
 
 

@@ -147,7 +147,7 @@ def open_source(
     elif not folder.is_dir():
         raise MissingDataError(
             f"image source must be 'digits' or a folder of images or .npy arrays, "
-            f"but found no folder {folder}"
+            f"but found no folder {folder}; say where it is with --data-dir"
         )
     elif (folder / ARRAYS[0]).exists():
         source = _arrays(folder)
