@@ -129,9 +129,10 @@ def op_indices(data: Data) -> Tensor:
         if isinstance(x, Tensor) and x.layout != torch.strided:
             raise GraphError("x must be a dense tensor, but is sparse; take `x.to_dense()`")
         raise GraphError(f"x must be one-hot of shape [n, num_ops], but got shape {shape}")
-    if not bool(((x == 0) | (x == 1)).all() & (x.sum(1) == 1).all()):
+    rows, ops = x.nonzero().unbind(1)
+    if rows.tolist() != list(range(len(x))) or not bool((x[rows, ops] == 1).all()):
         raise GraphError("every row of x must be one-hot, but one is not")
-    return x.to(torch.uint8).argmax(1)
+    return ops
 
 
 def to_adjacency(data: Data) -> tuple[Tensor, Tensor]:
@@ -151,8 +152,8 @@ def to_adjacency(data: Data) -> tuple[Tensor, Tensor]:
     """
     ops = _validated(data, None)
     adjacency = torch.zeros(len(ops), len(ops), dtype=torch.uint8)
-    code = data.edge_op + 1 if "edge_op" in data else torch.ones(data.edge_index.size(1))
-    adjacency[data.edge_index[0], data.edge_index[1]] = code.to(torch.uint8)
+    code = (data.edge_op + 1).to(torch.uint8) if "edge_op" in data else 1
+    adjacency[data.edge_index[0], data.edge_index[1]] = code
     return adjacency, ops
 
 
@@ -194,15 +195,17 @@ def _validated(data: Data, num_ops: int | None, *, is_sorted: bool = True) -> Te
         is_tensor = isinstance(edge_index, Tensor)
         found = (tuple(edge_index.shape), edge_index.dtype) if is_tensor else None
         raise GraphError(f"edge_index must be int64 of shape [2, e], but got {found}")
-    if edge_index.numel() and (int(edge_index.min()) < 0 or int(edge_index.max()) >= n):
+    sources, targets = edge_index.tolist()  # few: faster than as tensors
+    if sources and (min(sources + targets) < 0 or max(sources + targets) >= n):
         raise GraphError(f"edges must join nodes in [0, {n}), but got {edge_index.t().tolist()}")
-    backward = edge_index[:, edge_index[0] >= edge_index[1]]
-    if is_sorted and backward.numel():
+    edges = list(zip(sources, targets, strict=True))
+    backward = [edge for edge in edges if edge[0] >= edge[1]]
+    if is_sorted and backward:
         raise GraphError(
             "every edge must go from a lower to a higher node (topological order, no cycle), "
-            f"but got {tuple(backward[:, 0].tolist())}; `from_networkx` sorts the nodes"
+            f"but got {backward[0]}; `from_networkx` sorts the nodes"
         )
-    if torch.unique(edge_index[0] * n + edge_index[1]).numel() != edge_index.size(1):
+    if len({*edges}) != len(edges):
         raise GraphError(f"no edge may occur twice, but got {edge_index.t().tolist()}")
     if "edge_op" in data:
         edge_op = data.edge_op

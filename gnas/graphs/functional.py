@@ -95,7 +95,7 @@ def contracted(batch: DenseBatch, identities: Tensor) -> DenseBatch:
         ops.
     """
     counts = batch.adjacency.int()  # [N, n, n]
-    for v in range(batch.max_nodes):
+    for v in identities.any(0).nonzero().flatten().tolist():
         gone = identities[:, v].nonzero().flatten()  # [G]: graphs where node v is one
         through = counts[gone, :, v, None] * counts[gone, None, v, :]  # [G, n, n]: paths over v
         joined = (counts[gone] + through).clamp(max=MAX_MULTIPLICITY)

@@ -151,35 +151,36 @@ def node_keys(batch: DenseBatch) -> _UInt64:
         N architectures -> uint64 [N, n]; keys of padding mean nothing.
     """
     adjacency = batch.adjacency.numpy()  # [N, n, n]
-    ops = batch.ops.numpy()
-    size, n = ops.shape
+    ops = batch.ops.numpy()  # [N, n]
+    # The backward sweep is a forward one over the reversed graph; both are made together.
+    edges = np.stack([adjacency, adjacency[:, ::-1, ::-1].swapaxes(1, 2)])  # [2, N, n, n]
     labels = mix64(ops.astype(np.int64).astype(np.uint64) + np.uint64(2))  # [N, n]
     for _ in range(2):
-        forward = np.zeros((size, n), dtype=np.uint64)
-        backward = np.zeros((size, n), dtype=np.uint64)
-        for j in range(n):
-            message = _messages(forward[:, :j], adjacency[:, :j, j], np.uint64(3))
-            forward[:, j] = mix64(labels[:, j] + message)  # [N]
-        for i in range(n - 1, -1, -1):
-            message = _messages(backward[:, i + 1 :], adjacency[:, i, i + 1 :], np.uint64(5))
-            backward[:, i] = mix64(labels[:, i] + message)  # [N]
-        labels = mix64(mix64(forward) + backward)
+        own = np.stack([labels, labels[:, ::-1]])  # [2, N, n]
+        states = np.zeros_like(own)
+        for j in range(ops.shape[1]):
+            codes = edges[..., :j, j]  # [2, N, j]
+            # Sum over predecessors of a mix of their state and the edge's code
+            coded = mix64(states[..., :j] * _SALTS + codes)  # [2, N, j]
+            coded *= codes > 0
+            states[..., j] = mix64(own[..., j] + coded.sum(2, dtype=np.uint64))
+        labels = mix64(mix64(states[0]) + states[1, :, ::-1])
     return labels
 
 
-def _messages(states: _UInt64, edges: NDArray[np.uint8], salt: np.uint64) -> _UInt64:
-    """Sum over neighbours of a mix of their state and the edge's code: [N, k] -> [N]."""
-    coded = mix64(states * salt + edges.astype(np.uint64))  # [N, k]
-    total: _UInt64 = (coded * (edges > 0)).sum(1, dtype=np.uint64)
-    return total
+_SALTS = np.array([3, 5], dtype=np.uint64)[:, None, None]
+"""What tells the sweep forward from the one backward."""
 
 
 def mix64(values: _UInt64) -> _UInt64:
     """SplitMix64's finaliser: a bijection that spreads every bit (Steele et al., OOPSLA 2014)."""
     values = values + np.uint64(0x9E3779B97F4A7C15)
-    values = (values ^ (values >> np.uint64(30))) * np.uint64(0xBF58476D1CE4E5B9)
-    values = (values ^ (values >> np.uint64(27))) * np.uint64(0x94D049BB133111EB)
-    return values ^ (values >> np.uint64(31))
+    values ^= values >> np.uint64(30)
+    values *= np.uint64(0xBF58476D1CE4E5B9)
+    values ^= values >> np.uint64(27)
+    values *= np.uint64(0x94D049BB133111EB)
+    values ^= values >> np.uint64(31)
+    return values
 
 
 def _md5(text: str) -> str:
