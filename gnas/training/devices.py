@@ -2,11 +2,13 @@
 
 from __future__ import annotations
 
+import sys
 from collections.abc import Iterator
 from contextlib import contextmanager
+from functools import lru_cache
 
 import torch
-from threadpoolctl import threadpool_limits
+from threadpoolctl import ThreadpoolController
 
 from gnas.errors import ConfigError
 
@@ -60,12 +62,18 @@ def one_thread() -> Iterator[None]:
     threads that wait for each other in a loop then cost several times as much as one.
     """
     before = torch.get_num_threads()
-    with threadpool_limits(1):
+    with _controller(len(sys.modules)).limit(limits=1):
         torch.set_num_threads(1)
         try:
             yield
         finally:
             torch.set_num_threads(before)
+
+
+@lru_cache(maxsize=1)
+def _controller(num_modules: int) -> ThreadpoolController:
+    """Of the libraries that compute, which are looked for again after imports: it takes long."""
+    return ThreadpoolController()
 
 
 def use_threads(count: int | None) -> None:
