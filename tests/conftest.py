@@ -7,6 +7,7 @@ from collections.abc import Callable, Iterator
 from functools import cache
 from pathlib import Path
 
+import alembic.util
 import numpy as np
 import pytest
 import typer.main
@@ -19,7 +20,14 @@ signal.signal(signal.SIGINT, signal.default_int_handler)
 
 gc.set_threshold(100_000, 50, 50)  # as commands have it: torch's million objects stay
 commands.install()
+alembic.util.load_python_file = cache(alembic.util.load_python_file)  # slow: at every new study
 typer.testing._get_command = cache(typer.main.get_command)  # type: ignore[attr-defined]  # slow
+
+
+
+def pytest_collection_finish() -> None:
+    gc.freeze()  # what is imported need not be looked through again
+
 
 ROOT = Path(__file__).resolve().parents[1]
 
