@@ -286,6 +286,8 @@ def configuration(cls: type[Config]) -> type[Config]:
             checked(self, **values)
         except pydantic.ValidationError as error:
             raise ConfigError(_one_line(error, field_names(made))) from None
+        except UnicodeEncodeError as error:  # pydantic cannot hold a check's message
+            raise ConfigError(error.object) from None
 
     made.__init__ = init
     return cast(type[Config], made)

@@ -12,6 +12,7 @@ from typing import Any, get_args, get_type_hints
 import pytest
 
 import gnas
+from gnas.bench.config import NASGEMBench
 from gnas.config import Count, configuration, from_record, split_settings, unknown_name
 from gnas.encoders.config import EncoderConfig
 from gnas.errors import ConfigError
@@ -169,3 +170,8 @@ def test_unknown_settings_say_what_may_have_been_meant(name: str, meant: str) ->
 
 def test_very_long_names_are_cut() -> None:
     assert len(unknown_name("field", "x" * 10**6, ["a", "b"])) < 200
+
+
+def test_a_message_may_quote_bytes_that_are_no_text() -> None:
+    with pytest.raises(ConfigError, match="unknown encoder '\udcff'; choose from"):
+        NASGEMBench(encoders=("\udcff",))
