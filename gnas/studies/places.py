@@ -44,15 +44,19 @@ def check_study_name(name: str | None) -> None:
 
 
 def check_place(where: str | Path) -> None:
-    """Check that a file is none that was meant as a URL.
+    """Check that a place is a file, and none that was meant as a URL.
 
     Args:
         where: A file or a URL.
 
     Raises:
-        ConfigError: it begins as the URL of a database, without ``://``.
+        ConfigError: it is a folder, or begins as the URL of a database, without ``://``.
     """
-    if "://" not in str(where) and (found := _ALMOST_URL.match(str(where))):
+    if "://" in str(where):
+        return
+    if Path(where).is_dir():  # "" too
+        raise ConfigError(f"a study's storage must be a file, but {str(where)!r} is a folder")
+    if found := _ALMOST_URL.match(str(where)):
         raise ConfigError(
             f"a study's storage must be a file or {FORM}, but begins with {found[0]!r}; write "
             f"./{found[0]}... for a file of such a name"

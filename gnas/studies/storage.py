@@ -108,8 +108,6 @@ class SQLite(Storage):
         if not create:
             check_storage(path)
         with self._one_line():
-            if path.is_dir():
-                raise IsADirectoryError("it is a folder")
             if path.exists():
                 self._check_head(create)
             path.parent.mkdir(parents=True, exist_ok=True)

@@ -298,6 +298,8 @@ EARLY = {
     "tabulate nasbench101 --out x.parquet --set epochs=0": "epochs must be at least 1",
     "tabulate nasbench101 --out x.parquet --image-size 1": "should be greater than or equal to 4",
     "worker --study s --storage nowhere": "a study's file must exist, but nowhere does not",
+    "worker --study s --storage=": "a study's storage must be a file, but '' is a folder",
+    "search random --space nasgem --evaluate p.py:f --storage folder": "but 'folder' is a folder",
     "worker --study s --storage file --data-dir nowhere": "there is none at nowhere",
     "worker --study s --storage file --evaluate nowhere.py:f": "must be a Python file",
     "bench nasbench101 --json folder": "the output must be a file",

@@ -408,8 +408,12 @@ def test_a_file_that_is_no_study_is_refused_and_kept(tmp_path: Path, content: by
 
 def test_unusable_places_are_one_line(tmp_path: Path) -> None:
     (tmp_path / "file").touch()
-    for place in (tmp_path, tmp_path / "file" / "study"):
-        with pytest.raises(DataError, match="must be writable, but got: ") as caught:
+    for place, message in (
+        (tmp_path, "must be a file, but .* is a folder"),
+        (tmp_path / "file" / "study", "must be writable, but got: "),
+        (Path(), "must be a file, but '.' is a folder"),
+    ):
+        with pytest.raises(GnasError, match=message) as caught:
             opened(place)
         assert "\n" not in str(caught.value)
 
