@@ -20,9 +20,9 @@ signal.signal(signal.SIGINT, signal.default_int_handler)
 
 gc.set_threshold(100_000, 50, 50)  # as commands have it: torch's million objects stay
 commands.install()
-alembic.util.load_python_file = cache(alembic.util.load_python_file)  # slow: at every new study
+# slow: every new study loads Optuna's migrations
+alembic.util.load_python_file = cache(alembic.util.load_python_file)  # type: ignore[assignment]
 typer.testing._get_command = cache(typer.main.get_command)  # type: ignore[attr-defined]  # slow
-
 
 
 def pytest_collection_finish() -> None:
