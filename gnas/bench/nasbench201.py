@@ -14,7 +14,7 @@ from gnas.bench.experiment import RankingTask, Values
 from gnas.bench.ranking import rank_table
 from gnas.bench.result import BenchResult
 from gnas.bench.setups import predictor_setups
-from gnas.bench.tables import IMAGES, open_table, scores_name
+from gnas.bench.tables import open_table, scores_name, table_images, with_protocol
 from gnas.data.tables import BenchmarkTable
 from gnas.errors import ConfigError
 from gnas.graphs import DenseBatch, graph_keys, live_nodes
@@ -117,7 +117,7 @@ def scores(table: BenchmarkTable, dataset: str, column: str | None) -> tuple[str
         ConfigError: there is no such column, or it has gaps or a single value.
     """
     if column is None:
-        images, _ = IMAGES[dataset]
+        images, _ = table_images(NASBench201, table, dataset)
         chosen = table.select("val_acc", dataset=images)
         name, values, quantity = scores_name(chosen), table.val_acc(dataset=images), "val_acc"
     else:
@@ -139,7 +139,7 @@ def _ceiling(
     if train_name != test_name:
         return kendall_tau(task.train_scores, task.true_scores), f"{train_name} itself"
     mean = group_means(functions, task.true_scores)
-    return kendall_tau(mean, task.true_scores), f"mean {test_name} of all cells of one function"
+    return kendall_tau(mean, task.true_scores), f"{test_name}, averaged over each function"
 
 
 def _agreement(
@@ -147,10 +147,10 @@ def _agreement(
 ) -> tuple[float | None, str]:
     """Mean Kendall tau between two runs' test accuracies, and of which; None without several."""
     found = [c for c in table.columns if c.quantity == "test_acc" and c.run is not None]
-    for images in IMAGES[dataset]:
+    for images in table_images(NASBench201, table, dataset):
         budgets = {c.epochs or 0 for c in found if c.dataset == images}
         runs = [c for c in found if c.dataset == images and (c.epochs or 0) == max(budgets)]
         if len(runs) > 1:
             values = np.stack([table.values(c.name)[rows] for c in runs], axis=1)
-            return agreement_between_runs(values), f"test_acc ({images}, {max(budgets)} epochs)"
+            return agreement_between_runs(values), with_protocol(runs[0], "test_acc")
     return None, ""

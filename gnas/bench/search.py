@@ -13,7 +13,7 @@ import numpy as np
 from gnas import __version__
 from gnas.bench.config import SearchBench
 from gnas.bench.search_runs import SearchLog, SearchTrajectory, run_searches
-from gnas.bench.tables import open_table, scores_name
+from gnas.bench.tables import open_table, scores_name, table_images
 from gnas.data.tables import BenchmarkTable
 from gnas.errors import ConfigError
 from gnas.evaluate import TableEvaluator
@@ -143,7 +143,7 @@ def _run(
 def _open(config: SearchBench) -> tuple[BenchmarkTable, TableEvaluator, dict[str, str]]:
     """Open the table; return it, the evaluator of its columns, and their names."""
     table = open_table(SPACES[config.space](), config.table or config.space, config.data_dir)
-    val, test = SPACES[config.space].table_images[config.dataset]
+    val, test = table_images(SPACES[config.space], table, config.dataset)
     evaluator = TableEvaluator(
         SPACES[config.space](),
         table.graphs,

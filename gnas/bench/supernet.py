@@ -25,7 +25,7 @@ from torch_geometric.data import Data
 
 from gnas import __version__
 from gnas.bench.config import DARTS, METHODS, RANDOM, SupernetBench
-from gnas.bench.tables import IMAGES, open_table, scores_name
+from gnas.bench.tables import open_table, scores_name, table_images
 from gnas.data.images.batch_size import check_batch
 from gnas.data.images.parts import ImageParts, open_search_images, search_loaders
 from gnas.data.images.splits import split_evenly
@@ -406,7 +406,7 @@ class Judge:
                 f"the table must hold all {self.space.size:,} cells, since a search may derive "
                 f"any, but {self.table.provenance.name} has {len(self._rows):,}"
             )
-        val, test = IMAGES[config.truth]
+        val, test = table_images(NASBench201, self.table, config.truth)
         self.val = self.table.val_acc(dataset=val)
         self.test = self.table.test_acc(dataset=test)
         self.other_name = "cifar100" if config.truth != "cifar100" else "cifar10"
@@ -516,6 +516,6 @@ def is_joined(cell: Data) -> bool:
 
 def _other(table: BenchmarkTable, images: str) -> Floats | None:
     try:
-        return table.test_acc(dataset=IMAGES[images][1])
+        return table.test_acc(dataset=table_images(NASBench201, table, images)[1])
     except ConfigError:
         return None

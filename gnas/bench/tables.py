@@ -6,11 +6,10 @@ from collections.abc import Sequence
 
 from gnas.data.tables import BenchmarkTable, Column, load_table
 from gnas.errors import ConfigError
-from gnas.spaces import NASBench201
 from gnas.spaces.base import Space
 
-IMAGES = NASBench201.table_images
-"""NAS-Bench-201's names of the images of the validation and test accuracies."""
+DEFAULT_IMAGES = "cifar10"
+"""Images of the accuracies unless others are asked for."""
 
 
 def open_table(space: Space | type[Space], table: str, data_dir: str | None) -> BenchmarkTable:
@@ -37,6 +36,30 @@ def open_table(space: Space | type[Space], table: str, data_dir: str | None) -> 
     return found
 
 
+def table_images(
+    space: type[Space], table: BenchmarkTable, dataset: str
+) -> tuple[str | None, str | None]:
+    """The table's names of the images of its validation and test accuracies.
+
+    Args:
+        space: The table's space.
+        table: The table; columns of one made by `gnas tabulate` name no images, since all are of
+            one data set.
+        dataset: A key of `Space.table_images`.
+
+    Raises:
+        ConfigError: ``dataset`` is not the default, but columns name no images.
+    """
+    if any(column.dataset for column in table.columns):
+        return space.table_images[dataset]
+    if dataset != DEFAULT_IMAGES:
+        raise ConfigError(
+            f"columns of table '{table.provenance.name}' name no images to choose from, but got "
+            f"dataset '{dataset}'; leave it out"
+        )
+    return None, None
+
+
 def scores_name(columns: Sequence[Column]) -> str:
     """Name of the scores computed by `BenchmarkTable.metric` from columns.
 
@@ -50,7 +73,13 @@ def scores_name(columns: Sequence[Column]) -> str:
     if stored is not None:
         return stored.name
     first = columns[0]
-    epochs = None if first.epochs is None else f"{first.epochs} epoch{'s' * (first.epochs != 1)}"
-    protocol = ", ".join(part for part in (first.dataset, epochs) if part)
-    name = f"mean {first.quantity} of {len(columns)} runs"
+    return f"mean {with_protocol(first, f'{first.quantity} of {len(columns)} runs')}"
+
+
+def with_protocol(column: Column, name: str) -> str:
+    """``name``, then images and epochs of a column as far as the table states them."""
+    epochs = None
+    if column.epochs is not None:
+        epochs = f"{column.epochs} epoch{'s' * (column.epochs != 1)}"
+    protocol = ", ".join(part for part in (column.dataset, epochs) if part)
     return f"{name} ({protocol})" if protocol else name

@@ -14,7 +14,7 @@ from scipy.stats import spearmanr
 from torch_geometric.data import Data
 
 from gnas.bench.config import TopologyBench
-from gnas.bench.tables import IMAGES, open_table, scores_name
+from gnas.bench.tables import open_table, scores_name, table_images
 from gnas.data.tables import BenchmarkTable
 from gnas.graphs import DenseBatch, architecture, graph_hash, prune
 from gnas.spaces import NASBench201
@@ -93,7 +93,8 @@ def bench_topology(config: TopologyBench) -> TopologyResult:
 
 def accuracies(table: BenchmarkTable, config: TopologyBench) -> tuple[str, Floats]:
     """Name and mean over runs of the accuracy that the config names, fractions [N]."""
-    images = IMAGES[config.dataset][("val", "test").index(config.split)]
+    val, test = table_images(NASBench201, table, config.dataset)
+    images = val if config.split == "val" else test
     quantity = f"{config.split}_acc"
     name = scores_name(table.select(quantity, dataset=images, epochs=config.epochs))
     return name, table.metric(quantity, dataset=images, epochs=config.epochs)

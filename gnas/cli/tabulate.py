@@ -94,6 +94,7 @@ def tabulate(
     check_settings(space, changes)
     if workers > 0:
         preload_workers()
+    from gnas.bench.config import MIN_CANDIDATES
     from gnas.data import load_table
     from gnas.spaces import SPACES
     from gnas.tabulate import tabulate as build
@@ -108,10 +109,11 @@ def tabulate(
     hint_on_stop(lambda: f"go on with: {same_command()}")
     with reporting("trainings") as report:
         build(config, out, workers=workers, storage=storage, study=study, report=report)
-    console().print(load_table(out))
-    made = SPACES.get(space)
-    if made is not None and made.table_images:  # there is a bench of it
-        print_next(console(), ["bench", space, "--table", out])
+    table = load_table(out)
+    console().print(table)
+    made, half = SPACES.get(space), len(table) // 2
+    if made is not None and made.table_images and half >= MIN_CANDIDATES:  # there is a bench of it
+        print_next(console(), ["bench", space, "--table", out, "--samples", str(half)])
 
 
 def check_settings(space: str, changes: Mapping[str, Any]) -> None:

@@ -67,8 +67,8 @@ def _axes(result: SearchBenchResult, label: str) -> tuple[Figure, Axes]:
     axes.set_xlabel("Queries")
     axes.set_ylabel(label)
     axes.set_title(
-        f"{result.table['name']}, {result.config.dataset}: {result.config.seeds} searches "
-        f"each, chosen by {result.table['val_column']}",
+        f"{result.table['name']}: {result.config.seeds} searches each, chosen by "
+        f"{result.table['val_column']}",
         fontsize=10,
     )
     axes.grid(alpha=0.3)

@@ -82,7 +82,7 @@ def _labels(axes: Axes, result: TopologyResult, lost: int) -> None:
     axes.set_xlabel("Number of edges")
     axes.set_ylabel(f"Mean over all operations (%)\nof {result.table['column']}")
     axes.set_title(
-        f"{result.table['name']}, {result.config.dataset}: {len(result.rows)} topologies in "
+        f"{result.table['name']}: {len(result.rows)} topologies in "
         f"{result.num_classes} classes; {lost} do not join input and output",
         fontsize=10,
     )

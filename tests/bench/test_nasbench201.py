@@ -106,6 +106,17 @@ def test_trivial_rows_are_always_there(result: BenchResult) -> None:
             assert tau and best.mean > tau.mean
 
 
+def test_columns_of_a_table_of_ones_own_name_no_images(path: str) -> None:
+    table = load_table(path)
+    column = Column.of("val_acc", epochs=2, run=1)
+    known = {column.name: table.val_acc(dataset="cifar10-valid")}
+    own = BenchmarkTable(table.graphs, [column], table.provenance, known)
+    name, quantity, values = scores(own, "cifar10", None)
+    assert (name, quantity) == (column.name, "val_acc") and (values == known[name]).all()
+    with pytest.raises(ConfigError, match=r"'small' name no images.*'cifar100'; leave it out"):
+        scores(own, "cifar100", None)
+
+
 def test_ceiling_and_agreement(result: BenchResult, path: str) -> None:
     table = load_table(path)
     acc = table.val_acc(dataset="cifar10-valid")
@@ -172,7 +183,7 @@ def test_scores_are_called_what_their_column_is(
     best = f"{100 * result.best_score:.2f}%" if unit else f"{result.best_score:.6g}"
     assert f"ranked against {name}, best {best}" in text
     learned = "val_acc_cifar10-valid_200"
-    ceiling = f"{learned} itself" if column else f"mean {name} of all cells of one function"
+    ceiling = f"{learned} itself" if column else f"{name}, averaged over each function"
     assert f"Ceiling of Kendall tau {result.ceiling:.3f}: {ceiling}" in text
     assert "Two runs' test_acc (cifar10, 200 epochs) agree" in text
     figures = predictor_figures(result)
@@ -263,7 +274,7 @@ def test_the_command_prints_both_protocols(
     for text in (
         "no twins",
         "number of parameters",
-        "mean val_acc_cifar10-valid_200 of all cells",
+        "val_acc_cifar10-valid_200, averaged over each function",
         "ranked against val_acc_cifar10-valid_200",
         "runs' test_acc (cifar10, 200 epochs) agree",
     ):
