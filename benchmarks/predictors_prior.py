@@ -22,7 +22,6 @@ from threadpoolctl import threadpool_limits
 
 from gnas import __version__
 from gnas.bench.nasbench201 import has_dead_part
-from gnas.bench.tables import IMAGES
 from gnas.data import load_table
 from gnas.metrics import kendall_tau, mean_interval
 from gnas.predictors import Predictor
@@ -39,7 +38,7 @@ def main() -> None:
     parser.add_argument("--log", type=Path, help="keeps finished fits, to go on from")
     options = parser.parse_args()
     table = load_table(options.table)
-    scores = table.test_acc(dataset=IMAGES["cifar10"][1])
+    scores = table.test_acc(dataset=NASBench201.table_images["cifar10"][1])
     clean = np.flatnonzero(~has_dead_part(table.graphs))
     digest = table.provenance.summary()["sha256"]
     kept = Kept(options.log, {"table": digest, "gnas": __version__}, "fits")

@@ -22,7 +22,6 @@ from scipy.stats import binom
 from threadpoolctl import threadpool_limits
 
 from gnas import __version__
-from gnas.bench.tables import IMAGES
 from gnas.data import load_table
 from gnas.evaluate import TableEvaluator
 from gnas.predictors import Predictor, default_predictor
@@ -51,7 +50,7 @@ def main() -> None:
     facts = {"table": digest, "gnas": __version__, "budget": BUDGET}
     kept = Kept(options.log, facts, "searches")
     found: list[dict[str, Any]] = []
-    for dataset, (val, _) in IMAGES.items():
+    for dataset, (val, _) in NASBench201.table_images.items():
         if not any(column.dataset == val for column in table.columns):
             continue
         evaluator = TableEvaluator(space, table.graphs, {"val_acc": table.val_acc(dataset=val)})
