@@ -155,6 +155,8 @@ class PredictorSearch(Searcher):
         super().__init__(space, seed=seed)
         if predictor is None:
             predictor = default_predictor(space, prior=prior, networks=False)
+        elif not isinstance(predictor, Predictor):
+            raise ConfigError(f"this must be a predictor, but is {predictor!r:.80}")
         elif prior is not None:
             raise ConfigError(f"prior must go with the default predictor, not '{predictor.name}'")
         self.predictor = predictor.reseeded(seed)

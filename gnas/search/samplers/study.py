@@ -109,7 +109,6 @@ class ArchitectureSampler(BaseSampler):
         True
     """
 
-    @checked
     def __init__(
         self,
         make: Callable[..., Searcher],
@@ -325,7 +324,6 @@ class NASGEMSampler(ArchitectureSampler):
         3
     """
 
-    @checked
     def __init__(
         self,
         space: Space,
