@@ -31,7 +31,6 @@ if TYPE_CHECKING:
 
     from gnas.cli.architectures import ArchitectureArgument
     from gnas.retrain.plan import RetrainPlan
-    from gnas.retrain.source import RunSource
     from gnas.training.recording import Progress
 
 
@@ -88,8 +87,7 @@ def retrain(
 
     With several --layers or --repeats: one table, with means and standard deviations.
     """
-    from gnas.retrain.trainings import check_options, plan_trainings, resumed_trainings
-    from gnas.runs import NOTICE
+    from gnas.retrain.trainings import resumed_trainings
 
     if resume is not None and out is not None:
         raise typer.BadParameter("--resume goes on in its own folder")
@@ -113,14 +111,7 @@ def retrain(
         resumed_trainings(resume, changes).images.check_folder()
     else:
         assert genotype is not None
-        source = _source(genotype, dataset)
-        dataset, taken = _taken_over(source, dataset, wanted)
-        trainings = plan_trainings(dataset, **(taken | changes))
-        check_options(trainings, changes)
-        if source is not None:
-            logging.getLogger("gnas").log(NOTICE, "%s", source.line(trainings.images))
-        trainings.images.check_folder()
-        changes = taken | changes
+        dataset, changes = _new_training(genotype, dataset, changes, wanted)
     from gnas.retrain.run import run_retrain
     from gnas.training.devices import resolve_device, use_threads
     from gnas.training.distributed import init_distributed
@@ -188,36 +179,37 @@ def _tell(
         write_json(json, result)
 
 
-def _source(genotype: str, dataset: Dataset | None) -> RunSource | None:
-    """Images of the run that the architecture is from, if no others are asked for.
+def _new_training(
+    genotype: str, dataset: Dataset | None, changes: Mapping[str, Any], num_params: int | None
+) -> tuple[Dataset, dict[str, Any]]:
+    """The data set and the settings of a new training, checked.
+
+    Those of the run that the architecture is from are taken over where it has the same data set.
 
     Args:
         genotype: As it was given: perhaps a run's folder.
         dataset: As it was given.
+        changes: Settings that were given.
+        num_params: Parameters that the network shall have, whatever channels the run had.
     """
     from gnas.retrain.source import run_source
+    from gnas.retrain.trainings import check_options, plan_trainings
+    from gnas.runs import NOTICE
 
     path = run_folder(genotype)
     source = None if path is None else run_source(path)
-    return source if source is not None and dataset in (None, source.dataset) else None
-
-
-def _taken_over(
-    source: RunSource | None, dataset: Dataset | None, num_params: int | None
-) -> tuple[Dataset, dict[str, Any]]:
-    """The data set, and the settings of the run that the architecture is from.
-
-    Args:
-        source: The run's images.
-        dataset: As it was given.
-        num_params: Parameters that the network shall have, whatever channels the run had.
-    """
-    if source is None:
-        return dataset or "digits", {}
-    found = source.settings()
+    if source is not None and dataset not in (None, source.dataset):
+        source = None
+    taken = {} if source is None else source.settings()
     if num_params is not None:
-        found.pop("channels", None)
-    return source.dataset, found
+        taken.pop("channels", None)
+    dataset = dataset or ("digits" if source is None else source.dataset)
+    trainings = plan_trainings(dataset, **{**taken, **changes})
+    check_options(trainings, changes)
+    if source is not None:
+        logging.getLogger("gnas").log(NOTICE, "%s", source.line(trainings.images))
+    trainings.images.check_folder()
+    return dataset, {**taken, **changes}
 
 
 def _check_options(genotype: str | None, resume: Path | None, options: Mapping[str, Any]) -> None:
