@@ -37,10 +37,12 @@ MODES = [(labels, direction) for labels in LABELS for direction in DIRECTIONS]
 GRAKEL_MODES = [mode for mode in MODES if mode[1] not in ("both", "joint")]
 
 
-def naive_kernel(a: Data, b: Data, n_iter: int, labels: str, direction: str) -> int:
+def naive_kernel(graphs: list[Data], n_iter: int, labels: str, direction: str) -> np.ndarray:
     """The definition: a dictionary renames labels, counters are the histograms."""
     if direction == "both":
-        return sum(naive_kernel(a, b, n_iter, labels, one) for one in ("out", "in"))
+        out, into = (naive_kernel(graphs, n_iter, labels, way) for way in ("out", "in"))
+        both: np.ndarray = out + into
+        return both
     names: dict[object, int] = {}
 
     def histogram(data: Data) -> Counter[tuple[int, int]]:
@@ -69,8 +71,10 @@ def naive_kernel(a: Data, b: Data, n_iter: int, labels: str, direction: str) -> 
             counts.update((k, label) for label in current)
         return counts
 
-    left, right = histogram(a), histogram(b)
-    return sum(count * right[label] for label, count in left.items())
+    found = [histogram(data) for data in graphs]
+    return np.array(
+        [[sum(n * right[label] for label, n in left.items()) for right in found] for left in found]
+    )
 
 
 @pytest.mark.parametrize(("labels", "direction"), MODES)
@@ -81,10 +85,7 @@ def test_kernel_equals_the_naive_definition(
     graphs = list(SPACES[space]().sample_batch(8, rng))
     for n_iter in range(4):
         values = wl_kernel(graphs, n_iter, labels=labels, direction=direction, normalize=False)
-        expected = [
-            [naive_kernel(a, b, n_iter, labels, direction) for b in graphs] for a in graphs
-        ]
-        assert values.tolist() == expected
+        assert values.tolist() == naive_kernel(graphs, n_iter, labels, direction).tolist()
 
 
 @pytest.mark.parametrize(("labels", "direction"), GRAKEL_MODES)
@@ -92,7 +93,7 @@ def test_kernel_equals_the_naive_definition(
 def test_kernel_equals_grakel(
     space: str, labels: Labels, direction: Direction, rng: np.random.Generator
 ) -> None:
-    for n_iter in range(6):
+    for n_iter in (0, 1, 2, 5):
         batch = SPACES[space]().sample_batch(12, rng)
         other = SPACES[space]().sample_batch(5, rng)
         for second in (None, other):

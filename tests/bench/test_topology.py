@@ -33,8 +33,8 @@ def as_digraph(row: TopologyRow) -> nx.DiGraph:
 def test_every_set_of_edges_is_averaged_over_all_operations(rows: tuple[TopologyRow, ...]) -> None:
     space = NASBench201()
     groups = defaultdict(list)
-    for k in range(15_625):  # read back from the benchmark's strings
-        names = [part.split("~") for part in space.to_str(space.enumerate().data(k)).split("|")]
+    for k, cell in enumerate(space.enumerate()):  # read back from the benchmark's strings
+        names = [part.split("~") for part in space.to_str(cell).split("|")]
         chosen = [part[0] for part in names if len(part) == 2]
         groups[tuple(e for e, op in zip(EDGES, chosen, strict=True) if op != "none")].append(k)
     assert len(rows) == 64 and {row.edges for row in rows} == set(groups)

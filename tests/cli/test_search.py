@@ -33,6 +33,7 @@ def image_folder(folder: Path, count: int = 12) -> Path:
     return folder
 
 
+@pytest.mark.usefixtures("no_pictures")
 @pytest.mark.parametrize(("chosen", "used"), [((), 1), (("--threads", "2"), 2)])
 def test_small_networks_take_one_thread(
     chosen: tuple[str, ...], used: int, tmp_path: Path

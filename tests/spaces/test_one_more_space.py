@@ -89,7 +89,7 @@ gnas("bench", "search", "chains", "--table", "t.parquet", *searches)
 
 def test_a_folder_and_one_line_add_a_space(tmp_path: Path) -> None:
     copy = tmp_path / "copy" / "gnas"
-    shutil.copytree(Path(gnas.__file__).parent, copy, ignore=shutil.ignore_patterns("__pycache__"))
+    shutil.copytree(Path(gnas.__file__).parent, copy)
     (copy / "spaces" / "chains").mkdir()
     for name, text in FOLDER.items():
         (copy / "spaces" / "chains" / name).write_text(text)

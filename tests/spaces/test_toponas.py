@@ -124,12 +124,9 @@ def test_enumeration_is_lazy() -> None:
 def permuted_forms(adjacency: np.ndarray) -> bytes:
     """The smallest matrix among all numberings of the intermediate nodes: an exact class."""
     n = len(adjacency)
-    forms = []
-    for order in permutations(range(2, n - 1)):
-        index = [0, 1, *order, n - 1]
-        matrix = adjacency[np.ix_(index, index)]
-        if not np.tril(matrix).any():
-            forms.append(matrix.tobytes())
+    orders = np.array([[0, 1, *order, n - 1] for order in permutations(range(2, n - 1))])
+    matrices = adjacency[orders[:, :, None], orders[:, None, :]]  # [orders, n, n]
+    forms: list[bytes] = [m.tobytes() for m in matrices[~np.tril(matrices).any((1, 2))]]
     return min(forms)
 
 
