@@ -226,7 +226,7 @@ def test_a_supernet_search_is_told_by_epochs(
     logger = Recorder()
     monkeypatch.setattr(gnas.loggers, "LOGGERS", {"recorder": lambda: logger})
     words = ["search", "toponas", "--epochs", "2", "--set", "num_cells=3", "--set", "channels=2",
-             "--num-nodes", "4", "--device", "cpu", "--log", "recorder"]  # fmt: skip
+             "--num-nodes", "4", *TINY, "--log", "recorder"]  # fmt: skip
     done = CliRunner().invoke(app, [*words, "--out", str(tmp_path / "run")])
     assert done.exit_code == 0, done.output
     assert logger.steps == [1, 2]

@@ -174,7 +174,7 @@ def test_terminals_get_no_escapes_of_names(tmp_path: Path) -> None:
 @pytest.mark.parametrize("name", NAMES, ids=ascii)
 @pytest.mark.filterwarnings("ignore:Glyph")
 def test_figures_show_names_as_they_are(name: str, tmp_path: Path) -> None:
-    figure = Figure(figsize=(9, 6), layout="constrained")
+    figure = Figure(figsize=(5, 4), layout="constrained")
     axes = figure.subplots()
     axes.set_title(name)
     axes.set_xlabel(name)

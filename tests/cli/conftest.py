@@ -1,15 +1,26 @@
 from __future__ import annotations
 
+from collections.abc import Iterator
+from contextlib import contextmanager
+
 import pytest
 
 
-@pytest.fixture
-def no_pictures(monkeypatch: pytest.MonkeyPatch) -> None:
+@contextmanager
+def without_pictures() -> Iterator[None]:
     """Drawing takes longer than the small searches of most tests."""
     from gnas import viz
     from gnas.viz import nasgem
 
-    for module, name in (
-        (viz, "search_figures"), (viz, "search_result_figures"), (nasgem, "nasgem_figures"),
-    ):  # fmt: skip
-        monkeypatch.setattr(module, name, lambda result: {})
+    with pytest.MonkeyPatch.context() as patch:
+        for module, name in (
+            (viz, "search_figures"), (viz, "search_result_figures"), (nasgem, "nasgem_figures"),
+        ):  # fmt: skip
+            patch.setattr(module, name, lambda result: {})
+        yield
+
+
+@pytest.fixture
+def no_pictures() -> Iterator[None]:
+    with without_pictures():
+        yield

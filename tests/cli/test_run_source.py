@@ -24,6 +24,7 @@ from gnas.retrain.source import run_source
 from gnas.search import run_search
 from gnas.spaces import NASBench201
 from gnas.training.recipe import ProxyRecipe
+from tests.cli.conftest import without_pictures
 
 pytestmark = pytest.mark.usefixtures("no_pictures")
 
@@ -50,11 +51,12 @@ def runs(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Path]:
             pixels = rng.integers(0, 256, (12, 12, 3), np.uint8)
             Image.fromarray(pixels).save(place / "pets" / name / f"{k}.png")
     small = [f"--set={name}" for name in ("channels=2", "num_cells=3", "stem_multiplier=1")]
-    out, err = gnas(
-        "search", "toponas", "--dataset", "folder", "--data-dir", place / "pets", "--epochs", "1",
-        "--num-nodes", "4", "--set=image_size=10", *small, "--device", "cpu",
-        "--out", place / "found",
-    )  # fmt: skip
+    with without_pictures():
+        out, err = gnas(
+            "search", "toponas", "--dataset", "folder", "--data-dir", place / "pets", "--epochs",
+            "1", "--num-nodes", "4", "--set=image_size=10", *small, "--device", "cpu",
+            "--out", place / "found",
+        )  # fmt: skip
     (place / "found.out").write_text(out + err)
     out, err = gnas("retrain", place / "found", "--out", place / "trained", "--epochs", "1",
                     "--layers", "3", "--channels", "4", "--device", "cpu")  # fmt: skip

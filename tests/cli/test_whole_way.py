@@ -27,6 +27,7 @@ STEPS = (
 
 
 @pytest.mark.slow
+@pytest.mark.usefixtures("no_pictures")
 def test_from_a_search_to_files(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     pytest.importorskip("onnxruntime", reason="needs the extra 'export'")
     monkeypatch.chdir(tmp_path)

@@ -89,7 +89,8 @@ def _supernet(out: Path) -> Path:
 
 
 def _selection(out: Path) -> Path:
-    plan = plan_search("digits", space="nasbench201", batch_size=128, image_size=8, epochs=1)
+    small: dict[str, Any] = {"channels": 4, "num_cells": 1, "image_size": 8, "epochs": 1}
+    plan = plan_search("digits", space="nasbench201", batch_size=128, **small)
     recipe = {"epochs": 1, "batch_size": 128, "channels": 4, "layers": 1}
     select(plan, Selection(seeds=2, repeats=2, random=2, recipe=recipe), out=out)
     return out

@@ -21,7 +21,9 @@ from gnas.search.toponas.plan import Selection, plan_search, resumed_selection
 from gnas.search.toponas.selection import select
 from gnas.spaces import NASBench201
 
-FAST: dict[str, Any] = {"batch_size": 128, "image_size": 8, "epochs": 1}
+FAST: dict[str, Any] = {
+    "batch_size": 128, "image_size": 8, "epochs": 1, "channels": 4, "num_cells": 1,
+}  # fmt: skip
 RECIPE: dict[str, Any] = {"epochs": 1, "batch_size": 128, "channels": 4, "layers": 1}
 
 
