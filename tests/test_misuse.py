@@ -176,7 +176,6 @@ CALLS: dict[str, tuple[Callable[[], Any], str]] = {
     "a predictor's name": (
         lambda: any_of(NASGEMSampler)(OTHER, "forest"), "must be a predictor, but is",
     ),
-    "half a pool": (lambda: any_of(NASGEMSampler)(OTHER, pool=1.5), "pool must be a whole number"),
     "no trial": (lambda: any_of(suggest_architecture)(None, SPACE), "trial must be of the type"),
     "a list as mask": (lambda: any_of(is_valid)([True], 4), "mask must be of the type Tensor"),
     "nodes of a cell as text": (lambda: any_of(candidate_edges)("7"), "num_nodes must be a whole"),
