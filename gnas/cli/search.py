@@ -274,7 +274,8 @@ def _select(
     acc, others = result.test_acc, result.random
     line = f"chosen by validation: search {result.chosen_seed}; test accuracy {_share(acc)}"
     if others is not None:
-        line += f"; {len(others.architectures)} random cells {_share(others.test_acc)}"
+        count = len(others.architectures)
+        line += f"; {count} random cell{'s' * (count != 1)} {_share(others.test_acc)}"
         line += "" if result.p_random is None else f", p = {result.p_random:.2g} (Welch)"
     shown.print(line, soft_wrap=True)
     shown.print(f"run: {folder}", markup=False, soft_wrap=True)

@@ -335,9 +335,8 @@ def selection_report(folder: Path, drawings: int = MAX_DRAWN) -> RunReport:
 def _beside(result: Mapping[str, Any]) -> Iterator[Block]:
     groups = {"found": result["test_acc"]}
     if result["random"] is not None:
-        groups[f"{len(result['random']['architectures'])} random cells"] = result["random"][
-            "test_acc"
-        ]
+        count = len(result["random"]["architectures"])
+        groups[f"{count} random cell{'s' * (count != 1)}"] = result["random"]["test_acc"]
     names = tuple(groups)
     means = [one["mean"] for one in groups.values()]
     series = [

@@ -58,8 +58,9 @@ class Objective:
             return Objective(name, "max")
         if _SMALLER.fullmatch(name):
             return Objective(name, "min")
+        bare = name.lstrip("+-")
         raise ConfigError(
-            f"the direction of '{name}' must be said; write {name}:max or {name}:min"
+            f"the direction of '{bare}' must be said; write {bare}:max or {bare}:min"
         )
 
     def __str__(self) -> str:

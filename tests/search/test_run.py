@@ -299,6 +299,7 @@ def test_a_broken_evaluation_ends_a_search(tmp_path: Path) -> None:
         ({"resume": True}, "workers, and a search that goes on, need a folder"),
         ({"parallel": 0}, "parallel must be at least 1, but got 0"),
         ({"objectives": ["speed"]}, "the direction of 'speed' must be said"),
+        ({"objectives": ["-speed"]}, "the direction of 'speed' must be said; write speed:max"),
         ({"settings": {"speed": 1}}, "unknown setting 'speed'; there is none to choose"),
         (
             {"searcher": "evolution", "settings": {"population": 1.5}},
