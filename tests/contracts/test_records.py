@@ -91,7 +91,7 @@ def read_back(record: Any, space: Space) -> Space:
 
 
 def table_of(space: Space, **facts: Any) -> BenchmarkTable:
-    drawn = space.sample_batch(60, np.random.default_rng(0))
+    drawn = space.sample_batch(8, np.random.default_rng(0))
     graphs = drawn[torch.from_numpy(distinct(drawn))]
     column = Column.of("val_acc")
     values = {column.name: np.linspace(0.1, 0.9, len(graphs))}
