@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import logging
 from collections import Counter
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import asdict
 from pathlib import Path
 from typing import Any
@@ -14,13 +14,15 @@ import torch
 from numpy.typing import NDArray
 
 import gnas
+from gnas.config import dict_diff
 from gnas.data import BenchmarkTable, Column, Provenance, save_table
 from gnas.data.files import check_utf8
 from gnas.data.images.parts import ImageParts
+from gnas.data.places import check_table, recorded_facts
 from gnas.errors import ConfigError, DataError
 from gnas.evaluate import TrainingEvaluator
 from gnas.graphs import DenseBatch
-from gnas.runs import file_lock
+from gnas.runs import file_lock, to_jsonable
 from gnas.search.result import Evaluation
 from gnas.search.run import run_search
 from gnas.search.samplers.listed import ListedSearch
@@ -31,6 +33,8 @@ logger = logging.getLogger(__name__)
 
 OWN_STUDY = "table"
 """Name of the study in a file beside its table."""
+REPLACEABLE = ("cells", "cells_from", "draw_seed", "seeds", "images_read", "torch")
+"""Facts in which a table may differ from the one that it replaces: trainings are the same."""
 PER_RUN = ("val_acc", "test_acc", "val_loss", "train_time_s")
 PER_CELL = ("num_params", "macs")
 
@@ -66,7 +70,8 @@ def tabulate(
         ``out``.
 
     Raises:
-        ConfigError: an impossible setting, or the study was begun with another config.
+        ConfigError: an impossible setting, the study was begun with another config, or ``out`` is
+            a table of other trainings.
         DataError: every training failed, the storage cannot be used, or a file cannot be written.
 
     Example:
@@ -94,6 +99,8 @@ def tabulate(
         space, cells = config.opened_space(), config.graphs()
         images = config.images()
         file = out.with_name(out.name + ".study.db")
+        if not file.exists():  # else the study is looked at
+            _check_replaceable(out, _recipe(config, images))
         report(0, config.cells * config.seeds)
         found = run_search(
             space,
@@ -163,6 +170,37 @@ def write_table(
     save_table(table, out)
 
 
+def _check_replaceable(out: Path, recipe: Mapping[str, Any]) -> None:
+    """Check that a table that lies at ``out`` is an earlier one of the same trainings."""
+    if not out.exists():
+        return
+    check_table(out)
+    there = recorded_facts(out)[1].get("recipe")
+    if not isinstance(there, dict):
+        raise ConfigError(f"{out} must be a new file, but is a table of others; choose another")
+    before, now = (
+        {name: value for name, value in facts.items() if name not in REPLACEABLE}
+        for facts in (there, to_jsonable(recipe))
+    )
+    if changed := dict_diff(before, now):
+        name, (was, new) = next(iter(changed.items()))
+        raise ConfigError(
+            f"{out} must be a new file, but is a table of other trainings: {name} was "
+            f"{was!r:.200} and is now {new!r:.200}; choose another"
+        )
+
+
+def _recipe(config: TabulateConfig, images: ImageParts) -> dict[str, Any]:
+    return {
+        **asdict(config),
+        "space": space_text(space_record(config.opened_space())),
+        "dataset": images.source.name,
+        "images_sha256": images.sha256,
+        "images_read": images.line(),
+        "torch": torch.__version__,
+    }
+
+
 def _provenance(config: TabulateConfig, images: ImageParts, out: Path) -> Provenance:
     space = config.opened_space()
     text = space_text(space_record(space))
@@ -177,12 +215,5 @@ def _provenance(config: TabulateConfig, images: ImageParts, out: Path) -> Proven
             f"{images.source.name} at {images.image_size}x{images.image_size}; not published "
             "accuracies"
         ),
-        recipe={
-            **asdict(config),
-            "space": text,
-            "dataset": images.source.name,
-            "images_sha256": images.sha256,
-            "images_read": images.line(),
-            "torch": torch.__version__,
-        },
+        recipe=_recipe(config, images),
     )

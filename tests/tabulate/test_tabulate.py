@@ -4,6 +4,7 @@ import os
 from dataclasses import replace
 from functools import partial
 from pathlib import Path
+from shutil import copy
 from typing import Any
 
 import numpy as np
@@ -12,6 +13,7 @@ from typer.testing import CliRunner
 
 from gnas.cli import app
 from gnas.data import BenchmarkTable, load_table, verify_table
+from gnas.data.places import SHIPPED
 from gnas.errors import ConfigError, DataError, GnasError, UnsupportedError
 from gnas.evaluate import EvaluationJob
 from gnas.models import NASBench101NetworkConfig, nasbench101_network, num_macs, num_params
@@ -196,6 +198,24 @@ def test_another_config_on_the_same_file_is_refused(tmp_path: Path) -> None:
     ):
         with pytest.raises(ConfigError, match=f"was begun with .*{message}"):
             tabulate(changed(cells=1, seeds=1, **other), out)
+
+
+def test_tables_of_others_are_kept(tmp_path: Path) -> None:
+    out = tmp_path / "own.parquet"
+    tabulate(changed(cells=1, seeds=1), out, workers=None)
+    tabulate(changed(cells=2, seeds=1), out, workers=None)  # the same trainings, and more
+    assert len(load_table(out)) == 2
+    with pytest.raises(ConfigError, match="of other trainings: num_test was 50 and is now 40"):
+        tabulate(changed(num_test=40), out, workers=None)
+    copy(SHIPPED / "nasgem-mini.parquet", out)
+    before = out.read_bytes()
+    with pytest.raises(ConfigError, match=r"own\.parquet must be a new file, but is a table of"):
+        tabulate(TINY, out)
+    assert out.read_bytes() == before
+    out.write_bytes(b"notes")
+    with pytest.raises(DataError, match="must be an intact Parquet file"):
+        tabulate(TINY, out)
+    assert out.read_bytes() == b"notes"
 
 
 def test_impossible_configs(tmp_path: Path) -> None:
