@@ -403,18 +403,21 @@ def _gram(features: sparse.csr_array, split: int | None, normalize: bool) -> NDA
     exact = np.float32 if own.max() < _EXACT else np.float64
     dense = by_label[:, frequent].astype(exact).toarray()
     thin = by_label[:, rare].astype(exact).tocsr()
-    count, right = (len(own), slice(None)) if split is None else (split, slice(split, None))
-    dense_right, thin_right = dense[right].T, thin[right].T.tocsr()
-    gram = np.empty((count, dense_right.shape[1]))  # [N, N], or [split, N - split]
+    count, skipped = (len(own), 0) if split is None else (split, split)
+    gram = np.empty((count, len(own) - skipped))  # [N, N], or [split, N - split]
     for start in range(0, count, _BLOCK):
         rows = slice(start, min(start + _BLOCK, count))
-        block = dense[rows] @ dense_right
-        block += (thin[rows] @ thin_right).toarray()
+        others = slice(start if split is None else split, None)  # those before are mirrored
+        block = dense[rows] @ dense[others].T
+        block += (thin[rows] @ thin[others].T).toarray()
+        found = gram[rows, others.start - skipped :]
         if normalize:
-            np.multiply(block, scale[right], out=gram[rows])
-            gram[rows] *= scale[rows, None]
+            np.multiply(block, scale[others], out=found)
+            found *= scale[rows, None]
         else:
-            gram[rows] = block
+            found[:] = block
+        if split is None:
+            gram[rows.stop :, rows] = found[:, rows.stop - start :].T
     if split is None:
         np.fill_diagonal(gram, 1 if normalize else own)
     if normalize:  # exactly 1 where rounding may have given 1 - 2^-53
