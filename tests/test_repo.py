@@ -413,10 +413,13 @@ def test_documented_commands_exist(file: str, command: str) -> None:
         assert all(word in source for word in words if word.startswith("--"))
 
 
+get_command = cache(typer.main.get_command)  # slow
+
+
 def _check_gnas(words: list[str]) -> None:
     from gnas.cli import app
 
-    command = typer.main.get_command(app)
+    command = get_command(app)
     options = {name for option in command.params for name in option.opts}
     for word in words:
         inner = getattr(command, "commands", {}).get(word)
