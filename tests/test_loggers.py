@@ -16,8 +16,10 @@ from torch_geometric.data import Data
 from typer.testing import CliRunner
 
 import gnas.loggers
+import gnas.viz
 from gnas.cli import app
 from gnas.errors import ConfigError, DataError
+from gnas.figure import Figure
 from gnas.loggers import (
     STATE,
     LoggedRun,
@@ -225,6 +227,7 @@ def test_a_supernet_search_is_told_by_epochs(
 ) -> None:
     logger = Recorder()
     monkeypatch.setattr(gnas.loggers, "LOGGERS", {"recorder": lambda: logger})
+    monkeypatch.setattr(gnas.viz, "search_figures", lambda found: {"empty": Figure()})
     words = ["search", "toponas", "--epochs", "2", "--set", "num_cells=3", "--set", "channels=2",
              "--num-nodes", "4", *TINY, "--log", "recorder"]  # fmt: skip
     done = CliRunner().invoke(app, [*words, "--out", str(tmp_path / "run")])
