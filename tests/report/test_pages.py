@@ -26,6 +26,7 @@ from gnas.report.html import script_json
 from gnas.report.page import Chart, RunReport, Table
 from gnas.spaces.drawing import Box, graph_figure
 from tests import commands
+from tests.cli.conftest import without_pictures
 from tests.report.conftest import HOSTILE, MAKERS
 
 VOID = {"meta", "input", "br", "img", "path", "circle"}
@@ -393,7 +394,8 @@ def test_supernet_searches_write_their_report(tmp_path: Path) -> None:
     small = [w for pair in ("channels=2", "num_cells=3", "batch_size=128", "image_size=8")
              for w in ("--set", pair)]  # fmt: skip
     words = ["search", "toponas", "--num-nodes", "4", "--epochs", "1", *small, "--report"]
-    done = CliRunner().invoke(app, [*words, "--out", str(tmp_path / "run")])
+    with without_pictures():  # those beside the report
+        done = CliRunner().invoke(app, [*words, "--out", str(tmp_path / "run")])
     assert done.exit_code == 0, done.output
     assert f"report: {tmp_path / 'run' / 'report.html'}" in done.stdout
     assert read(tmp_path / "run" / "report.html").elements["script"] == 3
