@@ -27,6 +27,17 @@ class Figure(figure.Figure):
         super().draw(renderer)
 
 
+def plain_ticks(axis: Axis) -> None:
+    """Write ticks of a logarithmic axis as plain numbers, minor ones within a power of ten too."""
+
+    def minor(value: float, _: float) -> str:
+        low, high = axis.get_view_interval()
+        return f"{value:g}" if high < 10 * low else ""
+
+    axis.set_major_formatter("{x:g}")
+    axis.set_minor_formatter(minor)
+
+
 def _texts(artist: Artist) -> Iterator[Text]:
     """The texts of an artist and of all that it holds, but for those of ticks."""
     if isinstance(artist, Text):

@@ -51,6 +51,8 @@ def predictor_figures(result: BenchResult) -> dict[str, Figure]:
         >>> list(predictor_figures(bench_nasbench101(config)))
         ['bias', 'kendall_tau']
     """
+    from gnas.figure import plain_ticks
+
     scores = result.table["test_column"]
     unit = " (percentage points)" if result.is_accuracy else ""
     looks = _looks(result.rows)
@@ -60,7 +62,7 @@ def predictor_figures(result: BenchResult) -> dict[str, Figure]:
             values = [_shown(one, result) for one in row]
             _curve(axes, row, values, looks)
     axes.set_yscale("log")
-    axes.yaxis.set_major_formatter("{x:g}")
+    plain_ticks(axes.yaxis)
     _legend(axes)
 
     tau, axes = _axes(result, f"Kendall tau\non {scores}")

@@ -41,12 +41,14 @@ def regret_figures(result: SearchBenchResult) -> dict[str, Figure]:
         >>> list(regret_figures(bench_search(config)))
         ['regret', 'found']
     """
+    from gnas.figure import plain_ticks
+
     colours = predictor_colours(row.searcher for row in result.rows)
     regret, axes = _axes(result, f"Regret (percentage points)\nof {result.table['test_column']}")
     for row in result.rows:
         _regret(axes, row, colours[row.searcher])
     axes.set_yscale("log")
-    axes.yaxis.set_major_formatter("{x:g}")
+    plain_ticks(axes.yaxis)
     axes.legend(fontsize=8, frameon=False)
 
     found, axes = _axes(result, "Searches that found the optimum (%)")
