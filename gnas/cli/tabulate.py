@@ -95,8 +95,8 @@ def tabulate(
     if workers > 0:
         preload_workers()
     from gnas.bench.config import MIN_CANDIDATES
+    from gnas.cli.bench import app
     from gnas.data import load_table
-    from gnas.spaces import SPACES
     from gnas.tabulate import tabulate as build
     from gnas.tabulate.config import tabulated_config
 
@@ -111,8 +111,11 @@ def tabulate(
         build(config, out, workers=workers, storage=storage, study=study, report=report)
     table = load_table(out)
     console().print(table)
-    made, half = SPACES.get(space), len(table) // 2
-    if made is not None and made.table_images and half >= MIN_CANDIDATES:  # there is a bench of it
+    benches = {
+        command.callback.__name__ for command in app.registered_commands if command.callback
+    }
+    half = len(table) // 2
+    if space in benches and half >= MIN_CANDIDATES:
         print_next(console(), ["bench", space, "--table", out, "--samples", str(half)])
 
 
