@@ -21,10 +21,12 @@ from tests.commands import Popen
 from tests.test_kills import alive, wait_for
 
 PROGRAM = """
+from matplotlib.figure import Figure
 from gnas.bench import supernet
 from gnas.cli import main
 
 supernet.ONE_SHOT_CELLS = 5
+Figure.savefig = lambda self, file, **options: file.write(b"a picture")
 main()
 """
 CELL = "|nor_conv_3x3~0|+|none~0|none~1|+|none~0|none~1|skip_connect~2|"
