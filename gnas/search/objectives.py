@@ -54,10 +54,9 @@ class Objective:
             raise ConfigError(f"an objective must be NAME, NAME:min or NAME:max, but got {text!r}")
         if colon:
             return Objective(name, cast(Direction, direction))
-        if _LARGER.fullmatch(name):
-            return Objective(name, "max")
-        if _SMALLER.fullmatch(name):
-            return Objective(name, "min")
+        larger, smaller = _LARGER.fullmatch(name), _SMALLER.fullmatch(name)
+        if bool(larger) != bool(smaller):  # both of "score_error"
+            return Objective(name, "max" if larger else "min")
         bare = name.lstrip("+-")
         raise ConfigError(
             f"the direction of '{bare}' must be said; write {bare}:max or {bare}:min"
@@ -101,7 +100,8 @@ class Bound:
         return Bound(name, value)
 
     def __str__(self) -> str:
-        return f"{self.name}={self.at_most:g}"
+        short = f"{self.at_most:g}"  # 6 digits; the bound of a record must be the same number
+        return f"{self.name}={short if float(short) == self.at_most else self.at_most}"
 
     def violation(self, value: Values | float) -> Values:
         """By how much a value is too large, as a share of the bound; 0 where it is kept."""

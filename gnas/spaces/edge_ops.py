@@ -31,6 +31,8 @@ MAX_COMPARED = 2**16
 
 _LOG = logging.getLogger(__name__)
 _ROW = re.compile(r"\|[^|+]*(\|[^|+]*)*\|")
+_GROUP = r"\|(?:\s*[\w.-]+\s*~\s*\d+\s*\|)+"
+_CELL = re.compile(rf"{_GROUP}(?:\s*\+\s*{_GROUP})*")
 
 Codes = TypeVar("Codes", int, Tensor)
 """One code of an operation, or many."""
@@ -223,11 +225,9 @@ class EdgeOpSpace(Space):
         """The last cell in a text, such as a log; logs the number of cells if it is not the only.
 
         Raises:
-            GraphError: there is none, or it names an unknown operation.
+            GraphError: there is none, or the last is malformed or of another size.
         """
-        entry = r"\s*[\w.-]+\s*~\s*\d+\s*\|"
-        rows = [rf"\|(?:{entry}){{{j}}}" for j in range(1, self.num_nodes)]
-        found = re.findall(r"\s*\+\s*".join(rows), text)
+        found = _CELL.findall(text)  # of any size, so that no part of one is taken for a whole
         if len(found) > 1:
             _LOG.warning("took the last of %d cells of '%s' in the text", len(found), self.name)
         text = found[-1] if found else text

@@ -210,6 +210,23 @@ def test_the_last_cell_of_a_log_is_read(caplog: pytest.LogCaptureFixture) -> Non
     assert "took the last of 2 cells" in caplog.text
 
 
+@pytest.mark.parametrize(
+    "last",
+    [
+        "|a~0|+|a~0|a~1|+|a~0|a~1|a~2|",  # a larger cell
+        "|a~0|+|a~0|a~1|a~2|",
+        "|a~0|a~1|+|a~0|a~1|",
+        "|a~0|+|a~0|two words~1|",
+        "|a~0|+|a~0|a~",  # cut off
+    ],
+)
+def test_no_part_of_a_cell_and_no_cell_before_it_is_taken(last: str) -> None:
+    space = EdgeOpSpace(num_nodes=3, edge_ops=("none", "a"), none="none")
+    for text in (last, f"epoch 1: |none~0|+|none~0|a~1|, epoch 2: {last}"):
+        with pytest.raises(GraphError, match="must be written"):
+            space.from_str(text)
+
+
 def network(graph: Data, *, in_channels: int = 3, num_classes: int = 10) -> nn.Module:
     pool = nn.Sequential(nn.AdaptiveAvgPool2d(1), nn.Flatten())
     return nn.Sequential(pool, nn.Linear(in_channels, num_classes))
