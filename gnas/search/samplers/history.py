@@ -124,7 +124,7 @@ class StudyHistory:
             check_recorded(attributes, space, where)
         try:
             return space.from_str(text)
-        except (GraphError, AttributeError) as error:  # the latter: it is no text
+        except (GraphError, AttributeError, TypeError) as error:  # the last two: no text
             reason = str(error).partition("\n")[0]
             raise ConfigError(
                 f"{where} must hold an architecture of this sampler's space '{space.name}', but "

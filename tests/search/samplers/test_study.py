@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import itertools
 import pickle
 from collections.abc import Callable, Iterator
 from concurrent.futures import ThreadPoolExecutor
@@ -197,11 +198,11 @@ def test_studies_of_other_spaces_are_refused_in_one_line() -> None:
         other.optimize(objective, n_trials=1)
     assert "\n" not in str(found.value) and "use another study name" in str(found.value)
     assert other.trials[-1].state == TrialState.FAIL
-    for broken in (5, "no cell"):
-        third = study(sampler("random", NASGEM(8)))
+    for broken, space in itertools.product((5, "no cell"), (NASGEM(8), NASBench201())):
+        third = study(sampler("random", space))
         third.enqueue_trial({}, user_attrs={"architecture": broken})
         with pytest.raises(ConfigError, match=f"trial 0 of 'cells' must hold.*has '{broken}'"):
-            ask(third, NASGEM(8))
+            ask(third, space)
 
 
 def test_studies_of_several_objectives(name: str) -> None:
