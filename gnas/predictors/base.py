@@ -164,20 +164,25 @@ class Predictor(RegressorMixin, BaseEstimator, ABC):  # type: ignore[misc]  # un
             )
         self._scale = self._train = None
         scale, targets = self._targets(values)
+        train = rows.copy(), values  # before a subclass can scale them in place
         with one_thread() if len(rows) <= SMALL_FIT else nullcontext():
             self._fit(rows, targets)
-        self._width, self._scale, self._train = rows.shape[1], scale, (rows.copy(), values)
+        self._width, self._scale, self._train = rows.shape[1], scale, train
         return self
 
     def predict_features(self, rows: FeatureMatrix) -> Scores:
         """As `predict`, on the rows [N, F] that ``features`` gave."""
         scale = self._checked(rows)
-        return scale.to_scores(self._predict(rows)) if len(rows) else np.zeros(0)
+        if not len(rows):
+            return np.zeros(0)
+        return scale.to_scores(self._numbers(self._predict(rows), len(rows)))
 
     def predict_features_std(self, rows: FeatureMatrix) -> tuple[Scores, Scores]:
         """As `predict` with ``return_std``, on the rows [N, F] that ``features`` gave."""
         scale = self._checked(rows)
-        mean, deviation = self._predict_std(rows) if len(rows) else (np.zeros(0), np.zeros(0))
+        if not len(rows):
+            return np.zeros(0), np.zeros(0)
+        mean, deviation = (self._numbers(found, len(rows)) for found in self._predict_std(rows))
         return scale.to_scores(mean), scale.scale * deviation
 
     def reseeded(self, random_state: int) -> Self:
@@ -267,6 +272,17 @@ class Predictor(RegressorMixin, BaseEstimator, ABC):  # type: ignore[misc]  # un
         if rows.shape[1] != self._width:
             raise GraphError(f"rows must have {self._width} columns, but got {rows.shape[1]}")
         return self._scale
+
+    def _numbers(self, found: object, count: int) -> Scores:
+        """What a subclass predicted, if it is ``count`` finite numbers."""
+        values = as_scores(found, f"predictions of '{self.name}'")
+        if values.shape != (count,) or not np.isfinite(values).all():
+            raise ConfigError(
+                f"predictor '{self.name}' must predict {count} finite numbers for {count} graphs, "
+                f"but its shape is {values.shape} and "
+                f"{int((~np.isfinite(values)).sum())} are not finite"
+            )
+        return values
 
     def _targets(self, scores: Scores) -> tuple[NormalScores, Scores]:
         """Training targets of `_fit` for the scores [N], and their transform."""

@@ -217,3 +217,40 @@ def test_wrong_things_in_the_place_of_a_space_an_encoder_and_a_file() -> None:
             NumParams(wrong)
         with pytest.raises(ConfigError, match="max_nodes must be a whole number"):
             OneHot(str(wrong), 5)  # type: ignore[arg-type]
+
+
+class Stated(Predictor):
+    """A stranger's predictor: scales its rows in place, and predicts what it is told."""
+
+    name = "stated"
+
+    def __init__(self, features: Features, *, stated: Any, random_state: int = 0) -> None:
+        super().__init__(features, random_state=random_state)
+        self.stated = stated
+
+    def _fit(self, rows: NDArray[np.float64], targets: NDArray[np.float64]) -> None:
+        rows -= rows.mean(0)
+
+    def _predict(self, rows: NDArray[np.float64]) -> Any:
+        return self.stated
+
+    def _predict_std(self, rows: NDArray[np.float64]) -> Any:
+        return np.zeros(len(rows)), self.stated
+
+
+@pytest.mark.parametrize(
+    "stated",
+    [np.full(12, np.nan), np.zeros(3), np.zeros((12, 1)), 0.0],
+    ids=["nan", "short", "column", "number"],
+)
+def test_predictions_must_be_a_finite_number_for_every_graph(stated: Any) -> None:
+    model = Stated(PathStatistics(SPACE), stated=stated).fit(cells(), UNIFORM)
+    for return_std in (False, True):
+        with pytest.raises(ConfigError, match="'stated' must predict 12 finite numbers"):
+            model.predict(cells(), return_std=return_std)
+
+
+def test_rows_that_a_fit_changes_are_kept_as_they_were() -> None:
+    model = Stated(PathStatistics(SPACE), stated=[0.0] * 12).fit(cells(), UNIFORM)
+    assert (model.training_data()[0] == model.features(cells())).all()
+    assert len(model.predict(cells())) == 12
