@@ -47,7 +47,7 @@ def front_volume(table: TableEvaluator, found: Any) -> float:
 
 @pytest.mark.parametrize("searcher", sorted(SEARCHERS))
 def test_every_searcher_finds_a_front(searcher: str, table: TableEvaluator) -> None:
-    options: dict[str, Any] = {"budget": 40, "settings": SETTINGS.get(searcher), "seed": 1}
+    options: dict[str, Any] = {"budget": 30, "settings": SETTINGS.get(searcher), "seed": 1}
     found = run_search(SPACE, searcher, table, objectives=["val_acc", "latency_ms"], **options)
     values = [found.evaluations[k].measures or {} for k in found.front]
     for one in values:
