@@ -102,11 +102,12 @@ class SQLite(Storage):
 
     def __init__(self, path: Path, *, create: bool) -> None:
         self.shown, path = str(path), link_target(path)
+        if not create:
+            check_storage(path)
+        path = path.absolute()  # an evaluation may change the working folder
         self._path = path
         self._threads = threading.Lock()
         self._lock = path.with_name(path.name + ".lock")
-        if not create:
-            check_storage(path)
         with self._one_line():
             if path.exists():
                 self._check_head(create)

@@ -465,6 +465,17 @@ def test_nothing_is_left_beside_a_file_of_something_else(tmp_path: Path) -> None
     assert {path.name for path in tmp_path.iterdir()} == before
 
 
+def test_a_study_stays_where_it_is_when_the_working_folder_changes(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.chdir(tmp_path)
+    study = opened(Path("study.db"), 1)
+    (tmp_path / "elsewhere").mkdir()
+    monkeypatch.chdir("elsewhere")
+    assert work(study, JOB, wait=False) == 1 and scores(study) == [0]
+    assert not [*Path().iterdir()]
+
+
 def test_a_link_to_a_study(tmp_path: Path) -> None:
     (tmp_path / "link").symlink_to("real/study.db")
     opened(tmp_path / "link", 2)
