@@ -15,6 +15,7 @@ import numpy as np
 import torch
 from grakel.kernels import WeisfeilerLehman
 from record import command_line, save_record
+from threadpoolctl import threadpool_limits
 from torch_geometric.data import Batch
 
 from gnas.graphs import DenseBatch
@@ -104,13 +105,14 @@ def conversions() -> dict[str, float]:
 def main() -> None:
     options = command_line(__doc__).parse_args()
     torch.set_num_threads(1)
-    columns = {direction: measure(direction) for direction in DIRECTIONS}
+    with threadpool_limits(1):
+        columns = {direction: measure(direction) for direction in DIRECTIONS}
+        converted = conversions()
     lines = [f"| CPU seconds, unless said otherwise | {' | '.join(columns)} |"]
     lines.append("|---" * (len(columns) + 1) + "|")
     for name in columns["out"]:
         cells = [f"{c[name]:.4g}" if name in c else "" for c in columns.values()]
         lines.append(f"| {name} | {' | '.join(cells)} |")
-    converted = conversions()
     lines += ["", "| conversion | us a graph |", "|---|---|"]
     lines += [f"| {name} | {value:.1f} |" for name, value in converted.items()]
     lines.append(

@@ -378,8 +378,8 @@ def _matches(
 
 
 def _squared_norms(features: sparse.csr_array) -> NDArray[np.float64]:
-    squares: NDArray[np.float64] = np.asarray(features.multiply(features).sum(1)).reshape(-1)
-    return squares
+    squares: NDArray[np.float64] = np.add.reduceat(features.data**2, features.indptr[:-1])
+    return squares  # no row is empty: graphs have nodes
 
 
 def _gram(features: sparse.csr_array, split: int | None, normalize: bool) -> NDArray[np.float64]:
@@ -431,11 +431,11 @@ def _gram(features: sparse.csr_array, split: int | None, normalize: bool) -> NDA
 def _equal_rows(features: sparse.csr_array) -> list[NDArray[np.int64]]:
     """The groups of two or more rows that are equal, told apart by 64-bit hashes."""
     entries = mix64(features.indices.astype(np.uint64)) * features.data.astype(np.uint64)
-    keys = np.add.reduceat(entries, features.indptr[:-1])  # no row is empty: graphs have nodes
-    _, group, times = np.unique(keys, return_inverse=True, return_counts=True)
-    order = np.argsort(group, kind="stable")
-    groups = np.split(order, np.cumsum(times)[:-1])
-    return [groups[i] for i in np.flatnonzero(times > 1)]
+    keys = np.add.reduceat(entries, features.indptr[:-1])
+    order = np.argsort(keys, kind="stable")
+    _, starts, times = np.unique(keys[order], return_index=True, return_counts=True)
+    several = times > 1
+    return [order[i : i + k] for i, k in zip(starts[several], times[several], strict=True)]
 
 
 def _grakel(

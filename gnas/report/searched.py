@@ -73,7 +73,7 @@ def read_searched(folder: Path) -> Searched:
     path = folder / METRICS
     lines = read_json_lines(path, EVALUATIONS) if path.exists() else []
     with as_data_error(path, EVALUATIONS):
-        evaluations = tuple(map(Evaluation.from_record, lines))
+        evaluations = tuple(Evaluation.from_records(lines))
         done = [one for one in evaluations if one.measures is not None]
         if not done:
             raise MissingDataError(

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, TypeVar
@@ -54,6 +54,18 @@ class Evaluation:
         for measures in (found.measures or {}, *found.runs):
             if not all(isinstance(v, int | float | None) for v in measures.values()):
                 raise TypeError("measures must be numbers")
+        return found
+
+    @staticmethod
+    def from_records(records: Iterable[Mapping[str, Any]]) -> list[Evaluation]:
+        """The evaluations that the lines of ``metrics.jsonl`` hold.
+
+        Raises:
+            TypeError, ValueError, AttributeError: a line is something else, or not in its place.
+        """
+        found = [Evaluation.from_record(record) for record in records]
+        if [one.number for one in found] != list(range(len(found))):
+            raise ValueError("its lines are not in order")
         return found
 
 

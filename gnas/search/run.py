@@ -537,9 +537,7 @@ class _Lines:
             content = self.path.read_bytes() if resume and self.path.exists() else b""
             whole = content[: content.rfind(b"\n") + 1]
             with as_data_error(self.path, "the evaluations of a search"):
-                found = [Evaluation.from_record(json.loads(line)) for line in whole.splitlines()]
-                if [one.number for one in found] != list(range(len(found))):
-                    raise ValueError("its lines are not in order")
+                found = Evaluation.from_records(map(json.loads, whole.splitlines()))
                 if not {one.stage for one in found} <= {"", *stages}:
                     raise ValueError("it has stages that the evaluator has not")
         except OSError as error:

@@ -17,7 +17,7 @@ import pytest
 from typer.testing import CliRunner
 
 from gnas.cli import app
-from gnas.errors import GnasError
+from gnas.errors import DataError, GnasError
 from gnas.printable import printable
 from gnas.report import read_report, watch_report, write_report
 from gnas.report.drawing import inline_svg
@@ -312,6 +312,17 @@ def test_a_damaged_result_is_one_clear_line(
             refused.append(name)
             assert str(folder) in str(error) and "\n" not in str(error), name
     assert len(refused) >= 2, refused
+
+
+def test_lines_of_a_search_under_way_must_be_in_order(runs: Runs, tmp_path: Path) -> None:
+    folder = tmp_path / "run"
+    shutil.copytree(runs("random"), folder)
+    (folder / "result.json").unlink()
+    path = folder / "metrics.jsonl"
+    lines = path.read_text().splitlines(keepends=True)
+    path.write_text("".join([*lines, lines[-1]]))
+    with pytest.raises(DataError, match="its lines are not in order"):
+        write_report([folder], tmp_path / "report.html")
 
 
 def test_the_command(runs: Runs, tmp_path: Path) -> None:
