@@ -123,6 +123,8 @@ def check_measures(measures: Mapping[str, Any], wanted: Sequence[str] = ()) -> M
     found: Measures = {}
     for name, value in measures.items():
         try:
+            if isinstance(value, str | bytes | bool):  # which float() takes for numbers
+                raise TypeError
             number = float(value)
         except (TypeError, ValueError):
             raise DataError(f"the measure '{name}' must be a number, but got {value!r}") from None

@@ -158,6 +158,8 @@ def test_a_function_of_python() -> None:
     for value, reason in (
         (float("nan"), "must be finite, but got nan"),
         ("x", "must be a number"),
+        ("0.9", "must be a number, but got '0.9'"),
+        (True, "must be a number, but got True"),
     ):
         with pytest.raises(DataError, match=f"the measure 'score' {reason}"):
             FunctionEvaluator(lambda graph, *, seed, v=value: v).evaluate(graph, seed=0)

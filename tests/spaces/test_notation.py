@@ -59,6 +59,12 @@ def test_matrix_and_ops_by_hand() -> None:
             assert NASBench101().to_str(graph) == "input,conv3x3-bn-relu,output|7"
 
 
+def test_two_names_of_one_thing_are_refused() -> None:
+    cell = {"matrix": [[0, 1], [0, 0]], "ops": ["input", "output"]}
+    with pytest.raises(GraphError, match="matrix or module_adjacency, but has both"):
+        from_text(json.dumps({**cell, "module_adjacency": [[0, 0], [0, 0]]}))
+
+
 @pytest.mark.parametrize("name", sorted(notations()))
 def test_round_trips(name: str, rng: np.random.Generator) -> None:
     kind, notation = notations()[name]

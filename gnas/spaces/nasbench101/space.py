@@ -35,6 +35,9 @@ def _read_json(text: str) -> Data:
             'a NAS-Bench-101 cell must be a JSON object {"matrix": [[0, 1], [0, 0]], "ops": '
             f'["input", "output"]}}, but got {text.strip()[:80]!r}'
         )
+    for pair in _JSON_NAMES:
+        if {*pair} <= {*record}:
+            raise GraphError(f"a NAS-Bench-101 cell must have {' or '.join(pair)}, but has both")
     names = [next((n for n in pair if n in record), pair[0]) for pair in _JSON_NAMES]
     matrix, ops = (record.get(name, 0) for name in names)
     size = len(ops) if isinstance(ops, list) else 0
