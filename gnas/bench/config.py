@@ -21,6 +21,8 @@ from gnas.spaces.names import table_images
 
 Images = Literal["cifar10", "cifar100", "imagenet16-120"]
 """Image datasets of NAS-Bench-201."""
+DEFAULT_IMAGES: Images = "cifar10"
+"""Image dataset of the accuracies unless another one is asked for."""
 Samples = tuple[Annotated[int, Field(ge=2, le=10_000_000)], ...]
 """Numbers of labelled cells."""
 Repetitions = Annotated[int, Field(ge=1, le=100_000)]
@@ -103,7 +105,7 @@ class NASBench201Bench(RankingBench):
     samples: Samples = SAMPLES
     seeds: Repetitions = 10
     encoders: tuple[str, ...] = encoders_of("nasbench201")
-    dataset: Images = "cifar10"
+    dataset: Images = DEFAULT_IMAGES
     """Images of the default columns: validation accuracy after the longest training."""
     cells: Literal["all", "clean"] = "all"
     """"clean": only the 9,445 cells of which every edge carries data from input to output."""
@@ -167,7 +169,7 @@ class SearchBench:
     """Query budget of one search."""
     seeds: Repetitions = 100
     """Number of searches per searcher."""
-    dataset: str = "cifar10"
+    dataset: str = DEFAULT_IMAGES
     """Image dataset of the accuracies; NAS-Bench-101 has CIFAR-10 only."""
     epochs: Count | None = None
     """Training epochs of the accuracies; None takes the longest training."""
@@ -201,7 +203,7 @@ class SearchBench:
 class TopologyBench:
     """The experiment on topologies: accuracies averaged over operations."""
 
-    dataset: Images = "cifar10"
+    dataset: Images = DEFAULT_IMAGES
     """Images of the accuracies."""
     split: Literal["test", "val"] = "test"
     """Split of the accuracies."""
@@ -260,7 +262,7 @@ class SupernetBench:
     settings: Mapping[str, Any] = field(default_factory=dict)
     """Fields of a search or of its images that differ from the preset, in all methods; those that
     are fields of this experiment or follow from it are none."""
-    truth: Images = "cifar10"
+    truth: Images = DEFAULT_IMAGES
     """Image dataset of the judging accuracies."""
     table: str = "nasbench201"
     """A file, or a name for `gnas.data.load_table`."""

@@ -4,12 +4,10 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 
+from gnas.bench.config import DEFAULT_IMAGES
 from gnas.data.tables import BenchmarkTable, Column, load_table
 from gnas.errors import ConfigError
 from gnas.spaces.base import Space
-
-DEFAULT_IMAGES = "cifar10"
-"""Images of the accuracies unless others are asked for."""
 
 
 def open_table(space: Space | type[Space], table: str, data_dir: str | None) -> BenchmarkTable:

@@ -17,8 +17,8 @@ from gnas.data.files import FORMAT_ERRORS, read_json
 from gnas.data.images.config import TrainImagesConfig
 from gnas.data.images.names import TrainDataset as Dataset
 from gnas.errors import DataError, MissingDataError
-from gnas.retrain.config import PRESETS
-from gnas.retrain.source import MAX_TIMED, RunSource, run_source, weights_folder
+from gnas.retrain.config import MAX_TIMED, PRESETS
+from gnas.retrain.source import RunSource, run_source, weights_folder
 from gnas.runs import NOTICE
 from gnas.spaces.names import check_space
 

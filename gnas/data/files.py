@@ -189,7 +189,7 @@ def check_utf8(path: str | Path, what: str) -> None:
     Raises:
         ConfigError: its path has other bytes.
     """
-    if any("\ud800" <= character <= "\udfff" for character in os.fspath(path)):
+    if not _is_utf8(path):
         raise ConfigError(
             f"the path of {what} must be UTF-8, but {path} has other bytes; choose another name"
         )
@@ -202,11 +202,15 @@ def utf8_path(path: Path) -> Iterator[Path]:
     Args:
         path: The file.
     """
-    if os.fsencode(path).decode(errors="replace") == str(path):
+    if _is_utf8(path):
         yield path
     else:
         with path.open("rb") as file:
             yield Path(f"/dev/fd/{file.fileno()}")
+
+
+def _is_utf8(path: str | Path) -> bool:
+    return not any("\ud800" <= character <= "\udfff" for character in os.fspath(path))
 
 
 def read_text(path: Path, what: str = "a text file", *, limit: int = MAX_TEXT_BYTES) -> str:

@@ -173,6 +173,8 @@ def retrain_digits() -> RetrainConfig:
     )
 
 
+MAX_TIMED = 4096
+"""Largest batch by which a network is timed: larger ones take memory and tell nothing more."""
 PRESETS = {
     "digits": retrain_digits,
     "cifar10": retrain_cifar10,

@@ -15,7 +15,7 @@ from gnas.data.images.parts import ImageParts, open_train_images
 from gnas.errors import DataError
 from gnas.models.counting import num_macs, num_params
 from gnas.models.saved import NetworkMetadata
-from gnas.retrain.source import MAX_TIMED
+from gnas.retrain.config import MAX_TIMED
 from gnas.runs import NOTICE, environment
 from gnas.training.evaluation import EVAL_BATCH, evaluate, latency
 

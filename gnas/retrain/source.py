@@ -14,8 +14,6 @@ from gnas.data.images.names import TrainDataset
 from gnas.errors import DataError
 from gnas.retrain.config import NO_SIZES, PRESETS, SIZES
 
-MAX_TIMED = 4096
-"""Largest batch by which a network is timed: larger ones take memory and tell nothing more."""
 DATASETS = {"imagenet-3pct": "imagenet"}
 """Data sets of a search that a training calls otherwise."""
 
