@@ -92,7 +92,9 @@ class Average(Predictor):
             member._fit(rows, targets)
 
     def _predict(self, rows: FeatureMatrix) -> Scores:
-        mean: Scores = np.mean([member._predict(rows) for member in self._taking_part], axis=0)
+        mean: Scores = np.mean(
+            [member._checked_predict(rows) for member in self._taking_part], axis=0
+        )
         return mean
 
     def _predict_std(self, rows: FeatureMatrix) -> tuple[Scores, Scores]:
@@ -101,10 +103,10 @@ class Average(Predictor):
         means, within = [], []
         for member in self._taking_part:
             if member.has_std:
-                mean, deviation = member._predict_std(rows)
+                mean, deviation = member._checked_predict_std(rows)
                 within.append(deviation**2)
             else:
-                mean = member._predict(rows)
+                mean = member._checked_predict(rows)
             means.append(mean)
         variance = np.var(means, axis=0) + (np.mean(within, axis=0) if within else 0.0)
         return np.mean(means, axis=0), np.sqrt(variance)

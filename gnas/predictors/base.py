@@ -175,14 +175,14 @@ class Predictor(RegressorMixin, BaseEstimator, ABC):  # type: ignore[misc]  # un
         scale = self._checked(rows)
         if not len(rows):
             return np.zeros(0)
-        return scale.to_scores(self._numbers(self._predict(rows), len(rows)))
+        return scale.to_scores(self._checked_predict(rows))
 
     def predict_features_std(self, rows: FeatureMatrix) -> tuple[Scores, Scores]:
         """As `predict` with ``return_std``, on the rows [N, F] that ``features`` gave."""
         scale = self._checked(rows)
         if not len(rows):
             return np.zeros(0), np.zeros(0)
-        mean, deviation = (self._numbers(found, len(rows)) for found in self._predict_std(rows))
+        mean, deviation = self._checked_predict_std(rows)
         return scale.to_scores(mean), scale.scale * deviation
 
     def reseeded(self, random_state: int) -> Self:
@@ -272,6 +272,27 @@ class Predictor(RegressorMixin, BaseEstimator, ABC):  # type: ignore[misc]  # un
         if rows.shape[1] != self._width:
             raise GraphError(f"rows must have {self._width} columns, but got {rows.shape[1]}")
         return self._scale
+
+    def _checked_predict(self, rows: FeatureMatrix) -> Scores:
+        """What `_predict` returns, if it is a finite number for every row."""
+        return self._numbers(self._predict(rows), len(rows))
+
+    def _checked_predict_std(self, rows: FeatureMatrix) -> tuple[Scores, Scores]:
+        """What `_predict_std` returns, if it is two finite numbers for every row, none below 0."""
+        found = self._predict_std(rows)
+        if not isinstance(found, tuple | list) or len(found) != 2:
+            raise ConfigError(
+                f"`_predict_std` of '{self.name}' must return targets and their standard "
+                f"deviations, but returned {' '.join(repr(found).split()):.80}"
+            )
+        mean, deviation = (self._numbers(one, len(rows)) for one in found)
+        if deviation.min() < 0:
+            raise ConfigError(
+                f"standard deviations of '{self.name}' must be at least 0, but "
+                f"{int((deviation < 0).sum())} of {len(rows)} are below, down to "
+                f"{deviation.min():.4g}"
+            )
+        return mean, deviation
 
     def _numbers(self, found: object, count: int) -> Scores:
         """What a subclass predicted, if it is ``count`` finite numbers."""

@@ -87,7 +87,7 @@ class Calibrated(Predictor):
             rest = np.setdiff1d(order, held)
             member = self.predictor.reseeded((self.random_state + 1 + fold) % SEEDS)
             member._fit(rows[rest], targets[rest])
-            mean, deviation = member._predict_std(rows[held])
+            mean, deviation = member._checked_predict_std(rows[held])
             ratios[held] = np.abs(targets[held] - mean) / np.maximum(deviation, 1e-12)
         return ratios
 
@@ -95,5 +95,5 @@ class Calibrated(Predictor):
         return self.predictor._predict(rows)
 
     def _predict_std(self, rows: FeatureMatrix) -> tuple[Scores, Scores]:
-        mean, deviation = self.predictor._predict_std(rows)
+        mean, deviation = self.predictor._checked_predict_std(rows)
         return mean, self.factor * deviation

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import math
+from collections.abc import Callable
 from typing import Any
 
 import numpy as np
@@ -248,6 +249,35 @@ def test_predictions_must_be_a_finite_number_for_every_graph(stated: Any) -> Non
     for return_std in (False, True):
         with pytest.raises(ConfigError, match="'stated' must predict 12 finite numbers"):
             model.predict(cells(), return_std=return_std)
+
+
+@pytest.mark.parametrize("wrap", [lambda one: one, lambda one: Average([one, one]), Calibrated])
+@pytest.mark.parametrize(
+    ("stated", "message"),
+    [
+        (
+            lambda n: (np.zeros(n), np.full(n, -0.5)),
+            "be at least 0, but .* are below, down to -0.5",
+        ),
+        (np.zeros, "return targets and their standard deviations, but returned array"),
+        (lambda n: (np.zeros(n),) * 3, "return targets and their standard deviations"),
+        (lambda n: (np.zeros(n), np.zeros(1)), r"predict \d+ finite numbers .* is \(1,\)"),
+        (lambda n: (np.zeros(n), np.full(n, np.inf)), "predict .* are not finite"),
+    ],
+    ids=["negative", "mean alone", "three", "short", "infinite"],
+)
+def test_deviations_must_be_a_number_for_every_graph(
+    wrap: Callable[[Predictor], Predictor], stated: Callable[[int], Any], message: str
+) -> None:
+    class Deviating(Stated):
+        name, has_std = "deviating", True
+
+        def _predict_std(self, rows: NDArray[np.float64]) -> Any:
+            return self.stated(len(rows))
+
+    stranger = Deviating(PathStatistics(SPACE), stated=stated)
+    with pytest.raises(ConfigError, match=f"'deviating' must {message}"):
+        wrap(stranger).fit(cells(), UNIFORM).predict(cells(), return_std=True)
 
 
 def test_rows_that_a_fit_changes_are_kept_as_they_were() -> None:
