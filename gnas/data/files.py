@@ -234,7 +234,7 @@ def read_text(path: Path, what: str = "a text file", *, limit: int = MAX_TEXT_BY
             content = file.read(limit + 1)
         if len(content) > limit:
             raise DataError(f"{path} must be {what}, but: it has more than {limit:,} bytes")
-        return content.decode("utf-8")
+        return content.decode("utf-8-sig")  # some editors begin a text with a byte order mark
     except FileNotFoundError as error:
         if isinstance(error, DataError):
             raise

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import json
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -26,7 +25,6 @@ MAX_CELLS = 1000
 """Cells, or channels of a stem, that cost nothing to try, whatever the tensors are."""
 SHOWN = 2
 """Tensors that a message about weights that do not fit names of each kind."""
-_MAX_JSON_BYTES = 10_000_000
 CONVERSION = (
     'if you trust it, convert it once: python -c "import torch, safetensors.torch as s; '
     "s.save_file(torch.load('FILE', weights_only=True), 'model.safetensors')\", and put the "
@@ -248,17 +246,12 @@ def read_metadata(folder: str | Path, space: Space | None = None) -> NetworkMeta
     """
     folder = Path(folder)
     path = folder / CONFIG
-    check_regular(path, "a JSON file")
     try:
-        size = path.stat().st_size
-        text = path.read_text(encoding="utf-8") if size <= _MAX_JSON_BYTES else ""
-        record = json.loads(text)
-    except FileNotFoundError as error:
+        record = read_json(path, "a JSON file")
+    except MissingDataError as error:
         raise MissingDataError(
             f"a network needs a {CONFIG} beside its weights, but there is none in {folder}"
         ) from error
-    except (OSError, ValueError, RecursionError) as error:
-        raise DataError(f"{path} must be a JSON file, but it cannot be read as one") from error
     if not isinstance(record, dict) or record.get("format") != NETWORK_FORMAT:
         raise DataError(f'{path} must describe a network ("format": "{NETWORK_FORMAT}")')
     try:

@@ -30,8 +30,11 @@ def test_text_and_files(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None
     }
     Path("found.json").write_text(json.dumps(nested))
     Path("result.json").write_text(json.dumps({"genotype": nested, "valid": True}))
+    for name in ("found.txt", "found.json"):
+        Path(f"bom-{name}").write_text(Path(name).read_text(), encoding="utf-8-sig")
     printed = set()
-    for what in (TEXT, "found.txt", "found.json", "result.json"):
+    files = ("found.txt", "found.json", "result.json", "bom-found.txt", "bom-found.json")
+    for what in (TEXT, *files):
         done = CliRunner().invoke(app, ["show", what, "--out", "pictures"])
         assert done.exit_code == 0, done.stderr
         printed.add(done.stdout)

@@ -137,6 +137,12 @@ def test_configs_that_are_no_objects(saved: Path, text: str) -> None:
         load_network(saved)
 
 
+def test_a_config_of_an_editor_that_marks_the_encoding(saved: Path) -> None:
+    path = saved / "config.json"
+    path.write_text(path.read_text(), encoding="utf-8-sig")
+    load_network(saved)
+
+
 def test_weights_that_do_not_fit(saved: Path) -> None:
     weights = saved / "model.safetensors"
     tensors = load_file(weights)

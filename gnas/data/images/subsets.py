@@ -5,6 +5,7 @@ from __future__ import annotations
 import hashlib
 import os
 import re
+from codecs import BOM_UTF8
 from pathlib import Path
 
 from gnas.config import check_seed
@@ -74,7 +75,8 @@ def read_subset(path: Path, folder: Path) -> ImageList:
             f"a list of images must exist, but found no {path}; make it with `gnas data subset`"
         )
     _check_digest(path)
-    names = os.fsdecode(path.read_bytes()).replace("\r\n", "\n").removesuffix("\n").split("\n")
+    content = path.read_bytes().removeprefix(BOM_UTF8)
+    names = os.fsdecode(content).replace("\r\n", "\n").removesuffix("\n").split("\n")
     names = names if names != [""] else []
     wrong = [
         n for n in names if not re.fullmatch(r"[^/\0]+(/[^/\0]+)+", n) or ".." in n.split("/")

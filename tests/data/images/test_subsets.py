@@ -46,6 +46,12 @@ def test_the_list_and_its_checksum(tmp_path: Path) -> None:
         read_subset(path, folder)
 
 
+def test_a_list_of_an_editor_that_marks_the_encoding(tmp_path: Path) -> None:
+    folder, path = folder_of(tmp_path, cat=1, dog=1), tmp_path / "list.txt"
+    path.write_bytes(b"\xef\xbb\xbfcat/000.jpg\r\ndog/000.jpg\r\n")
+    assert read_subset(path, folder).names == ("cat/000.jpg", "dog/000.jpg")
+
+
 @pytest.mark.parametrize(
     ("text", "found"),
     [
