@@ -56,7 +56,7 @@ LAYERS = (
     {"cli", "__main__"},
 )
 """Who may import whom: only lower layers, and without circles the own one."""
-OF_DATA = {"nats", "published", "tables", "tfrecord"}
+OF_DATA = {"nats", "pickles", "published", "tables", "tfrecord"}
 """Modules of a space's folder that join it to the layer of data: readers of its tables."""
 MAX_FILE_LINES, MAX_FUNCTION_LINES = 800, 100
 LIBRARY = sorted((ROOT / "gnas").rglob("*.py"))

@@ -162,7 +162,7 @@ CALLS: dict[str, Callable[..., object]] = {
         split_seed=seed
     ),
     "data.images.config:NumberedImagesConfig": image_config.NumberedImagesConfig,
-    "data.images.splits:draw_share": lambda seed: splits.draw_share(LABELS.tolist(), 50, seed),
+    "data.images.subsets:draw_share": lambda seed: subsets.draw_share(LABELS.tolist(), 50, seed),
     "data.images.splits:hold_out": lambda seed: splits.hold_out(LABELS, 0.5, seed),
     "data.images.splits:split_share": lambda seed: splits.split_share(LABELS, 0.5, seed),
     "bench.supernet:one_shot_rows": partial(supernet.one_shot_rows, LABELS),

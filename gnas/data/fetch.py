@@ -18,7 +18,6 @@ import requests
 from gnas.data.files import check_regular, check_utf8
 from gnas.data.places import SHIPPED, check_table, data_folder, find_table, recorded_facts
 from gnas.data.sources import TableSource
-from gnas.data.tfrecord import read_records
 from gnas.errors import ConfigError, DataError, MissingDataError
 from gnas.spaces.names import check_notation, space_modules
 
@@ -241,8 +240,8 @@ def _check_head(path: Path, source: TableSource | None) -> None:
     """
     if source is None:
         check_table(path)
-    elif not source.is_folder:
-        next(read_records(path), None)
+    else:
+        source.check(path)
 
 
 def _source(name: str) -> TableSource:

@@ -2,10 +2,11 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from dataclasses import dataclass
 from importlib import import_module
 from pathlib import Path
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
     from gnas.data.benchmark_table import BenchmarkTable
@@ -38,6 +39,8 @@ class TableSource:
     citation: str
     reader: str
     """``MODULE:FUNCTION`` that makes a table of a path; told ``progress``."""
+    checker: str
+    """``MODULE:FUNCTION`` that checks the beginning of a path's content before heavy imports."""
     is_folder: bool = False
     """Whether it is a folder of files."""
 
@@ -62,6 +65,23 @@ class TableSource:
             MissingDataError: there is no such file.
             DataError: it is damaged, or laid out otherwise.
         """
-        module, _, function = self.reader.partition(":")
-        table: BenchmarkTable = getattr(import_module(module), function)(path, progress=progress)
+        table: BenchmarkTable = _function(self.reader)(path, progress=progress)
         return table
+
+    def check(self, path: Path) -> None:
+        """Check that a file can be what `read` reads, by its beginning.
+
+        Args:
+            path: The file or folder.
+
+        Raises:
+            MissingDataError: there is no such file.
+            DataError: it cannot.
+        """
+        _function(self.checker)(path)
+
+
+def _function(home: str) -> Callable[..., Any]:
+    module, _, name = home.partition(":")
+    function: Callable[..., Any] = getattr(import_module(module), name)
+    return function

@@ -34,7 +34,7 @@ def read_records(path: Path, progress: ProgressCallback | None = None) -> Iterat
 
     Raises:
         MissingDataError: there is no such file.
-        DataError: a checksum differs, or the file ends inside a record.
+        DataError: a checksum differs, or the file is empty or ends inside a record.
     """
     check_regular(path, "a TFRecord file")
     try:
@@ -47,6 +47,15 @@ def read_records(path: Path, progress: ProgressCallback | None = None) -> Iterat
         raise MissingDataError(f"TFRecord file not found: {path}") from None
     except OSError as error:
         raise DataError(f"{path} must be readable, but got: {error.strerror}") from error
+
+
+def check_records(path: Path) -> None:
+    """Check the first record of a file; raises as `read_records`.
+
+    Args:
+        path: The file.
+    """
+    next(read_records(path))
 
 
 def write_record(file: BinaryIO, data: bytes) -> None:
@@ -65,6 +74,8 @@ def masked_crc32c(data: bytes) -> int:
 def _records(
     file: BinaryIO, path: Path, total: int, progress: ProgressCallback | None
 ) -> Iterator[bytes]:
+    if not total:
+        raise DataError(f"{path} must hold at least one record, but is empty")
     position, number = 0, 0
     while header := file.read(_HEADER.size):
         if len(header) < _HEADER.size:

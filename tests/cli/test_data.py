@@ -1,6 +1,9 @@
 from __future__ import annotations
 
 import json
+import os
+import subprocess
+import sys
 from pathlib import Path
 
 import pytest
@@ -64,6 +67,43 @@ def test_errors_take_one_line(args: tuple[str, ...], code: int, message: str) ->
     assert (found, out) == (code, "")
     assert message in err
     assert code == 2 or len(err.splitlines()) == 1
+
+
+BEFORE_TORCH = """
+import json, sys
+sys.modules["torch"] = None
+from typer.testing import CliRunner
+from gnas.cli import app
+done = [CliRunner().invoke(app, ["data", *words]) for words in json.loads(sys.argv[1])]
+print(json.dumps([[one.exit_code, one.stderr] for one in done]))
+"""
+
+
+def test_paths_are_looked_into_before_torch_is_imported(tmp_path: Path) -> None:
+    for name in ("empty", "damaged", "images/a", "images/b"):
+        (tmp_path / name).mkdir(parents=True)
+    (tmp_path / "damaged" / "000000.pickle.pbz2").write_text("no")
+    (tmp_path / "empty.tfrecord").touch()
+    for name in "ab":
+        (tmp_path / "images" / name / "0.png").touch()
+    a_folder = "must be a NATS-tss 'simple' folder with files like 000000.pickle.pbz2, but"
+    expected = {
+        ("verify", "empty"): f"empty {a_folder} has none",
+        ("verify", "damaged"): "000000.pickle.pbz2 must be an intact bz2 file, but is not",
+        ("verify", "empty.tfrecord"): "empty.tfrecord must hold at least one record, but is empty",
+        ("convert", "nasbench201", "empty.tfrecord"): f"empty.tfrecord {a_folder} is no folder",
+        ("convert", "nasbench201", "damaged"): "must be an intact bz2 file",
+        ("convert", "nasbench101", "empty.tfrecord"): "must hold at least one record",
+        ("subset", "empty", "--out", "list.txt"): "for each of at least 2 classes, but empty has",
+        ("subset", "images", "--out", "list.txt"): "",
+    }
+    done = subprocess.run(
+        [sys.executable, "-c", BEFORE_TORCH, json.dumps([*expected])],
+        cwd=tmp_path, capture_output=True, text=True, check=True,
+        env={**os.environ, "PYTHONPATH": str(Path(__file__).parents[2])},
+    )  # fmt: skip
+    for (code, line), message in zip(json.loads(done.stdout), expected.values(), strict=True):
+        assert code == bool(message) and message in line and line.count("\n") == code
 
 
 def test_a_damaged_table(folder: Path, small_table_path: Path) -> None:

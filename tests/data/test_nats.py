@@ -14,8 +14,9 @@ import pytest
 from gnas.data import load_table, save_table, verify_table
 from gnas.errors import DataError, MissingDataError
 from gnas.spaces import NASBench201
-from gnas.spaces.nasbench201 import nats
-from gnas.spaces.nasbench201.nats import load_plain_pickle, read_nats_folder
+from gnas.spaces.nasbench201 import pickles
+from gnas.spaces.nasbench201.nats import read_nats_folder
+from gnas.spaces.nasbench201.pickles import load_plain_pickle
 
 REAL = "nasbench201/NATS-tss-v1_0-3ffb9-simple"
 
@@ -196,7 +197,7 @@ def test_damaged_pickles_inside_a_sound_bz2(tmp_path: Path, rng: np.random.Gener
 
 
 def test_a_bomb_is_refused(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(nats, "MAX_FILE_BYTES", 1 << 20)
+    monkeypatch.setattr(pickles, "MAX_FILE_BYTES", 1 << 20)
     path = tmp_path / "000000.pickle.pbz2"
     path.write_bytes(bz2.compress(b"\0" * (1 << 22)))
     with pytest.raises(DataError, match="must unpack to at most 1048576 bytes"):

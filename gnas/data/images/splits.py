@@ -160,23 +160,6 @@ def split_by_number(
     return order[num_val : num_val + num_train], order[:num_val]
 
 
-def draw_share(labels: Sequence[int], percent: float, seed: int) -> list[int]:
-    """Rows of a random ``percent`` of every class, at least one of each, class after class.
-
-    Args:
-        labels: Class of every image.
-        percent: Percentage of each class, rounded to whole images.
-        seed: Seed of the draw.
-    """
-    rng = np.random.default_rng(check_seed(seed))
-    chosen: list[int] = []
-    for label in np.unique(labels):
-        rows = np.flatnonzero(np.asarray(labels) == label)
-        count = max(1, round(len(rows) * percent / 100))
-        chosen += sorted(rng.permutation(rows)[:count].tolist())
-    return chosen
-
-
 def class_label(label: int, classes: Sequence[str] = ()) -> str:
     """A class in messages: by its name, or by its number where it has none.
 

@@ -6,12 +6,14 @@ import hashlib
 import os
 import re
 from codecs import BOM_UTF8
+from collections.abc import Sequence
 from pathlib import Path
+
+import numpy as np
 
 from gnas.config import check_seed
 from gnas.data.files import atomic_write, sha256_of
 from gnas.data.images.listing import ImageList, list_images, training_folder
-from gnas.data.images.splits import draw_share
 from gnas.errors import ConfigError, DataError, MissingDataError
 
 
@@ -33,6 +35,23 @@ def make_subset(folder: Path, percent: float, seed: int) -> ImageList:
     check_seed(seed)
     images = list_images(training_folder(folder))
     return images.select(draw_share(images.labels, percent, seed))
+
+
+def draw_share(labels: Sequence[int], percent: float, seed: int) -> list[int]:
+    """Rows of a random ``percent`` of every class, at least one of each, class after class.
+
+    Args:
+        labels: Class of every image.
+        percent: Percentage of each class, rounded to whole images.
+        seed: Seed of the draw.
+    """
+    rng = np.random.default_rng(check_seed(seed))
+    chosen: list[int] = []
+    for label in np.unique(labels):
+        rows = np.flatnonzero(np.asarray(labels) == label)
+        count = max(1, round(len(rows) * percent / 100))
+        chosen += sorted(rng.permutation(rows)[:count].tolist())
+    return chosen
 
 
 def write_subset(images: ImageList, path: Path) -> str:

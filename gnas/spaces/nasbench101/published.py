@@ -9,6 +9,7 @@ CITATION = (
     "Architecture Search. ICML 2019."
 )
 READER = "gnas.spaces.nasbench101.tfrecord:read_tfrecord_table"
+CHECKER = "gnas.data.tfrecord:check_records"
 SOURCES = (
     TableSource(
         name="nasbench101",
@@ -23,6 +24,7 @@ SOURCES = (
         licence="Apache-2.0",
         citation=CITATION,
         reader=READER,
+        checker=CHECKER,
     ),
     TableSource(
         name="nasbench101-full",
@@ -37,6 +39,7 @@ SOURCES = (
         licence="Apache-2.0",
         citation=CITATION,
         reader=READER,
+        checker=CHECKER,
     ),
 )
 """See `gnas.data.fetch.SOURCES`."""

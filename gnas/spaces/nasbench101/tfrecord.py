@@ -153,11 +153,9 @@ class _Collector:
         """Everything taken so far.
 
         Raises:
-            DataError: nothing was, or the cells break the rules of the space.
+            DataError: the cells break the rules of the space.
         """
         self._flush()
-        if not self.rows:
-            raise DataError(f"{self.path} must hold at least one record, but is empty")
         if self.rounded:
             _LOG.warning("%d values of %s were rounded to float32", self.rounded, self.path)
         graphs = cells_from_text(self.adjacency, self.ops, str(self.path))

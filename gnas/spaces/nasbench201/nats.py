@@ -1,18 +1,9 @@
-"""NATS-Bench's own files: a folder of bz2 pickles, one for every architecture.
-
-A pickle is a program. These are opened by an unpickler that builds plain containers, numbers and
-strings and refuses everything else.
-"""
+"""The table of NATS-Bench's own files."""
 
 from __future__ import annotations
 
-import bz2
-import io
-import pickle
-import re
 import statistics
-from collections import OrderedDict
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Iterator, Mapping
 from pathlib import Path
 from typing import Any
 
@@ -21,11 +12,12 @@ from numpy.typing import NDArray
 
 from gnas.data.benchmark_table import BenchmarkTable
 from gnas.data.columns import Column, Provenance
-from gnas.data.files import FORMAT_ERRORS, check_regular
+from gnas.data.files import FORMAT_ERRORS
 from gnas.data.parquet import check_graphs
-from gnas.errors import DataError, MissingDataError
+from gnas.errors import DataError
 from gnas.processes import ProgressCallback
 from gnas.spaces.nasbench201 import NASBench201
+from gnas.spaces.nasbench201.pickles import load_plain_pickle, nats_files
 from gnas.spaces.nasbench201.tables import cells_from_strings
 
 SPLITS: Mapping[str, Mapping[str, str]] = {
@@ -40,11 +32,7 @@ SPLITS: Mapping[str, Mapping[str, str]] = {
 "cifar10" trains on all of it. On the other two, validation and test are halves of their test set.
 """
 BUDGETS = (12, 200)
-MAX_FILE_BYTES = 64 << 20
-"""Larger contents are refused; a real file has 0.4 MB."""
 MAX_SEED = 2**32 - 1
-
-_FILE_NAME = re.compile(r"(\d{6})\.pickle\.pbz2")
 
 
 def read_nats_folder(folder: Path, *, progress: ProgressCallback | None = None) -> BenchmarkTable:
@@ -64,16 +52,7 @@ def read_nats_folder(folder: Path, *, progress: ProgressCallback | None = None) 
 
     Source: Dong et al., NATS-Bench, TPAMI 2021; https://github.com/D-X-Y/NATS-Bench.
     """
-    files = sorted(
-        (int(match[1]), path)
-        for path in (folder.iterdir() if folder.is_dir() else ())
-        if (match := _FILE_NAME.fullmatch(path.name))
-    )
-    if not files:
-        raise MissingDataError(
-            f"{folder} must be a NATS-tss 'simple' folder with files like 000000.pickle.pbz2, "
-            "but has none"
-        )
+    files = nats_files(folder)
     texts: list[str] = []
     values: dict[Column, NDArray[np.float64]] = {}
     for row, (index, path) in enumerate(files):
@@ -93,70 +72,6 @@ def read_nats_folder(folder: Path, *, progress: ProgressCallback | None = None) 
         if progress is not None:
             progress(row + 1, len(files))
     return _table(folder, texts, values)
-
-
-def load_plain_pickle(path: Path) -> Any:
-    """The content of a bz2 pickle of plain containers, numbers and strings.
-
-    Raises:
-        DataError: the file is damaged, too large, or its pickle asks for anything else.
-    """
-    check_regular(path, "an intact bz2 file")
-    try:
-        with bz2.open(path) as file:
-            content = file.read(MAX_FILE_BYTES + 1)
-    except (OSError, EOFError) as error:
-        raise DataError(f"{path} must be an intact bz2 file, but is not: {error}") from error
-    if len(content) > MAX_FILE_BYTES:
-        raise DataError(f"{path} must unpack to at most {MAX_FILE_BYTES} bytes, but has more")
-    try:
-        return _PlainUnpickler(io.BytesIO(content)).load()
-    except DataError as error:
-        raise DataError(f"{path}: {error}") from None
-    except Exception as error:  # damaged opcodes can end in any exception
-        raise DataError(
-            f"{path} must hold an intact pickle, but reading it failed: "
-            f"{type(error).__name__}: {str(error)[:200]}"
-        ) from error
-
-
-class _Dtype:
-    """Stand-in for ``numpy.dtype`` in a pickle: only little-endian numbers."""
-
-    def __init__(self, code: str, *_: object) -> None:
-        if not isinstance(code, str) or not re.fullmatch(r"[fiu][1248]", code):
-            raise DataError(f"the pickle must hold plain numbers, but has dtype {code!r:.40}")
-        self.code = code
-
-    def __setstate__(self, state: tuple[object, ...]) -> None:
-        if len(state) < 2 or state[1] not in ("<", "|"):
-            raise DataError(f"numbers must be little-endian, but the pickle says {state!r:.60}")
-
-
-def _scalar(dtype: _Dtype, content: bytes) -> float | int:
-    """Stand-in for numpy's reconstruction of a scalar."""
-    return np.frombuffer(content, dtype=f"<{dtype.code}", count=1)[0].item()  # type: ignore[no-any-return]
-
-
-class _PlainUnpickler(pickle.Unpickler):
-    """Unpickler of ordered dictionaries and numpy's numbers; refuses all else."""
-
-    _allowed: Mapping[tuple[str, str], Callable[..., object]] = {
-        ("collections", "OrderedDict"): OrderedDict,
-        ("numpy", "dtype"): _Dtype,
-        ("numpy.core.multiarray", "scalar"): _scalar,
-        ("numpy._core.multiarray", "scalar"): _scalar,
-    }
-
-    def find_class(self, module: str, name: str) -> Any:
-        """Called by pickle for every global that the file names."""
-        try:
-            return self._allowed[module, name]
-        except KeyError:
-            raise DataError(
-                "the pickle must hold plain containers, numbers and strings, but asks for "
-                f"{module}.{name}; it was not executed"
-            ) from None
 
 
 def _architecture(content: Any, index: int) -> tuple[str, list[tuple[Column, float]]]:

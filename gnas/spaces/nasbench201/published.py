@@ -22,6 +22,7 @@ SOURCES = (
         licence="MIT",
         citation=CITATION,
         reader="gnas.spaces.nasbench201.nats:read_nats_folder",
+        checker="gnas.spaces.nasbench201.pickles:check_nats_folder",
         is_folder=True,
     ),
 )
