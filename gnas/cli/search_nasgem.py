@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+import math
 import time
+from collections.abc import Mapping
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Literal
 
@@ -222,14 +224,26 @@ def print_search(result: NasgemResult, folder: Path, target: Console) -> None:
     if result.failed:
         target.print(f"{result.failed} candidates failed; metrics.jsonl says why")
     for name, numbers in result.surface.items():
-        target.print(
-            f"{name}: R2 of a local average of predicted scores "
-            f"{numbers['predicted_r2_plane']:.2f} in the plane and "
-            f"{numbers['predicted_r2_full']:.2f} in full, of trained ones "
-            f"{numbers['trained_r2_plane']:.2f} and {numbers['trained_r2_full']:.2f}",
-            soft_wrap=True,
-        )
+        target.print(f"{name}: R2 of a local average {local_r2_line(numbers)}", soft_wrap=True)
     target.print(f"{result.seconds:.0f} s; run: {folder}", markup=False, soft_wrap=True)
+
+
+def local_r2_line(numbers: Mapping[str, float]) -> str:
+    """How much a local average explains, in words.
+
+    Args:
+        numbers: `Surface.numbers`, NaN where undefined.
+    """
+    told, is_defined = [], True
+    for kind, what in (("predicted", "predicted scores"), ("trained", "trained ones")):
+        plane, full = (numbers[f"{kind}_r2_{part}"] for part in ("plane", "full"))
+        if math.isfinite(plane + full):
+            told.append(f"of {what} {plane:.2f} in the plane and {full:.2f} in full")
+        else:
+            told.append(f"of {what} undefined")
+            is_defined = False
+    hint = "" if is_defined else ": it takes 3 scores that are not all equal"
+    return f"{', '.join(told)}{hint}"
 
 
 def _number(value: float | None, form: str, times: float = 1.0) -> str:

@@ -8,10 +8,12 @@ from PIL import Image
 from typer.testing import CliRunner, Result
 
 from gnas.cli import app
+from gnas.cli.search_nasgem import local_r2_line
 from gnas.search.run import STUDY
 from gnas.spaces import space_of_text
 from tests.search.nasgem.conftest import TINY, thread_worker
 
+PARTS = ("plane", "full")
 FAST = [word for name, value in TINY.items() for word in ("--set", f"{name}={value}")]
 
 
@@ -52,6 +54,27 @@ def test_from_a_search_to_pictures_and_a_trained_network(tmp_path: Path) -> None
     assert trained.exit_code == 0, trained.output
     written = gnas("export", str(out), "--to", "python", "--out", str(tmp_path / "net.py"))
     assert written.exit_code == 0, written.output
+
+
+def test_a_surface_of_too_few_scores(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr("gnas.viz.nasgem.nasgem_figures", lambda _: {})  # takes longer
+    (tmp_path / "own.py").write_text("def score(graph, *, seed):\n    return 1.0\n")
+    done = gnas(
+        "search", "nasgem", "--evaluate", f"{tmp_path / 'own.py'}:score", "--out",
+        str(tmp_path / "run"), "--iterations", "2", "--set", "top=1", "--set", "pool=50",
+    )  # fmt: skip
+    assert done.exit_code == 0, done.output
+    hint = "it takes 3 scores that are not all equal"
+    line = f"of predicted scores undefined, of trained ones undefined: {hint}"
+    assert f"embedding: R2 of a local average {line}\n" in done.stdout
+    assert "nan" not in done.stdout
+    numbers = {f"{kind}_r2_{part}": 0.5 for kind in ("predicted", "trained") for part in PARTS}
+    defined = "of {} 0.50 in the plane and 0.50 in full"
+    pair = f"{defined.format('predicted scores')}, {defined.format('trained ones')}"
+    assert local_r2_line(numbers) == pair
+    numbers["trained_r2_plane"] = numbers["trained_r2_full"] = float("nan")  # 2 scores
+    one = f"{defined.format('predicted scores')}, of trained ones undefined: {hint}"
+    assert local_r2_line(numbers) == one
 
 
 def test_a_cell_alone_is_drawn(tmp_path: Path) -> None:
