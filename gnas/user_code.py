@@ -15,6 +15,8 @@ from gnas.errors import ConfigError, MissingDataError
 
 TERMINATED = 128 + signal.SIGTERM
 """Exit code of a command that is asked to end, see `gnas.cli.main`."""
+INTERRUPTED = 128 + signal.SIGINT
+"""Exit code of a command or worker that ends with KeyboardInterrupt."""
 MODULE = "gnas_file_"
 """Start of the names of the modules that files are loaded as."""
 

@@ -43,13 +43,10 @@ from gnas.command_line import override_command_line
 from gnas.errors import GnasError
 from gnas.printable import printable
 from gnas.runs import NOTICE
-from gnas.user_code import TERMINATED, described, raised_in
+from gnas.user_code import INTERRUPTED, TERMINATED, described, raised_in
 
 UsageError: type[Any] = typer.BadParameter.__mro__[1]
 """The parent of what typer raises where options or arguments do not fit."""
-
-INTERRUPTED = 130
-"""Exit code after Ctrl-C: 128 plus the number of SIGINT."""
 AGAIN_S = 0.02
 """Seconds after which a signal that was lost is delivered again."""
 LONGEST = 1500

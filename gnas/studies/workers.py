@@ -19,6 +19,7 @@ from gnas import processes
 from gnas.errors import ConfigError, DataError, GnasError
 from gnas.studies.job import FAILURES, Evaluate, Job, reason
 from gnas.studies.study import CandidateStudy, Claim, StudyProgress
+from gnas.user_code import INTERRUPTED
 
 logger = logging.getLogger(__name__)
 
@@ -234,6 +235,7 @@ def local_workers(study: CandidateStudy, job: Job, count: int) -> Iterator[Wait]
         ConfigError: ``count`` is negative.
         DataError: a worker ended with an error, which it has logged, or workers are repeatedly
             killed.
+        KeyboardInterrupt: the evaluation in a worker raised it.
 
     Example:
         >>> import tempfile
@@ -320,10 +322,13 @@ class _Pool:
 
         Raises:
             DataError: one ended with an error, or too many were killed.
+            KeyboardInterrupt: one was interrupted.
         """
         codes = [p.exitcode for p in self._processes if p.exitcode is not None]
         if not codes:
             return False
+        if INTERRUPTED in codes:
+            raise KeyboardInterrupt
         if any(code > 0 for code in codes):
             raise DataError(
                 f"every worker must go on to the end, but one ended with exit code {max(codes)}; "
@@ -357,6 +362,8 @@ def _worker_main(
         processes.end_with_parent(lambda: _release(workers), within_s=RELEASE_TIMEOUT_S)
         workers.append(Worker(_joined(name, where), planner=planner))
         workers[0].run(job.open(), wait=True)
+    except KeyboardInterrupt:  # of the evaluated function itself
+        raise SystemExit(INTERRUPTED) from None
     except (GnasError, OSError) as error:  # e.g. a full disk
         logger.error("a worker stopped: %s", error)
         raise SystemExit(1) from None

@@ -19,6 +19,7 @@ from gnas.cli.output import print_next, rerun_hint, resume_hint, same_command
 from gnas.command_line import override_command_line, shell_line
 from gnas.errors import ConfigError
 from gnas.printable import printable
+from tests import commands
 
 WORDS = [
     "a b", "a  b", "a\nb", "it's\n", "\x1b[31mx", "\udcff0", "e\u202e1", "$x$", "`x`", "", "-x",
@@ -171,3 +172,16 @@ def test_ctrl_c_before_and_after_a_command_is_no_traceback(program: str) -> None
     )  # fmt: skip
     assert done.returncode == 130, done.stderr
     assert done.stderr == "" and "still here" not in done.stdout
+
+
+@pytest.mark.parametrize("workers", ["1", "2"])
+def test_an_interrupt_in_a_worker_is_one_of_the_command(workers: str, tmp_path: Path) -> None:
+    (tmp_path / "own.py").write_text("def stop(graph, *, seed):\n    raise KeyboardInterrupt\n")
+    words = ["--space", "nasbench201", "--evaluate", "own.py:stop", "--out", "run"]
+    done = commands.run(
+        [sys.executable, "-m", "gnas", "search", "random", *words, "--workers", workers],
+        cwd=tmp_path, capture_output=True, text=True, check=False,
+    )  # fmt: skip
+    option = f" --workers {workers}" if workers != "1" else ""
+    again = f"go on with: gnas search random --resume run{option}\n"
+    assert (done.returncode, done.stderr) == (130, f"error: interrupted; {again}")
