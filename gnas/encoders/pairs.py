@@ -9,7 +9,7 @@ from gnas.encoders.config import EncoderConfig
 from gnas.errors import ConfigError
 from gnas.graphs import DenseBatch
 from gnas.spaces import SPACES
-from gnas.spaces.base import Space
+from gnas.spaces.base import Space, draw_batch
 
 
 def space_of(config: EncoderConfig, space: Space | None = None) -> Space:
@@ -46,7 +46,7 @@ def independent_pairs(
         count: Number of pairs.
         rng: Source of randomness.
     """
-    return space.sample_batch(count, rng), space.sample_batch(count, rng)
+    return draw_batch(space, count, rng), draw_batch(space, count, rng)
 
 
 def near_pairs(
@@ -60,7 +60,7 @@ def near_pairs(
         count: Number of pairs.
         rng: Source of randomness.
     """
-    first = space.sample_batch(count, rng)
+    first = draw_batch(space, count, rng)
     edits = rng.integers(1, config.max_edits + 1, size=count)
     if config.near == "flips":
         return first, space.repair(flip_edges(first, edits, rng), rng)

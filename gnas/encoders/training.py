@@ -18,7 +18,7 @@ from gnas.encoders.nasgem import NASGEMEncoder
 from gnas.encoders.pairs import independent_pairs, near_pairs, permuted, space_of
 from gnas.graphs import DenseBatch
 from gnas.kernels import wl_features, wl_kernel, wl_pairs
-from gnas.spaces.base import Space
+from gnas.spaces.base import Space, draw_batch
 from gnas.training.step import minimize
 
 Pairs = tuple[DenseBatch, DenseBatch]
@@ -107,7 +107,7 @@ def fit_encoder(
     space = space_of(config, space)
     rng = np.random.default_rng(config.seed)
     encoder = NASGEMEncoder(config, name)
-    _standardise(encoder, space.sample_batch(4096, rng))
+    _standardise(encoder, draw_batch(space, 4096, rng))
     optimizer = torch.optim.Adam(encoder.parameters(), lr=config.learning_rate)
     if config.pool:
         batch_loss: Callable[..., Tensor] = _KernelMap(encoder, space, rng)
@@ -294,7 +294,7 @@ def encoder_quality(
         (True, 1.0)
     """
     space = space_of(config, space)
-    sample = space.sample_batch(pairs, rng)
+    sample = draw_batch(space, pairs, rng)
     copies = _cosines(encoder, (sample, permuted(sample, rng)))
     return EncoderQuality(
         independent=pair_quality(encoder, config, independent_pairs(space, pairs, rng)),

@@ -9,7 +9,7 @@ import torch
 
 from gnas.errors import ConfigError
 from gnas.graphs import DenseBatch, distinct
-from gnas.spaces.base import Space
+from gnas.spaces.base import Space, draw_batch
 
 MAX_TRIES = 200
 """Maximum number of draws for one new cell; then the space counts as exhausted."""
@@ -39,7 +39,7 @@ def draw_candidates(space: Space, count: int, *, seed: int, min_nodes: int = 1) 
     for k in range(count):
         rng = np.random.default_rng((seed, CELLS, k))
         for _ in range(MAX_TRIES):
-            cell = space.prune(space.sample_batch(1, rng))
+            cell = space.prune(draw_batch(space, 1, rng))
             key = int(space.keys(cell)[0])
             if int(cell.num_nodes[0]) >= min_nodes and key not in seen:
                 break
@@ -89,7 +89,7 @@ def _live_draws(space: Space, count: int, seed: int, min_nodes: int) -> Iterator
     rng = np.random.default_rng((seed, POOL_DRAW))
     for _ in range(1 if space.size is not None and space.size <= count else MAX_ROUNDS):
         drawn = space.enumerate() if space.size is not None and space.size <= count else (
-            space.sample_batch(count, rng)
+            draw_batch(space, count, rng)
         )  # fmt: skip
         for start in range(0, len(drawn), CHUNK_SIZE):
             cells = space.prune(drawn[start : start + CHUNK_SIZE])

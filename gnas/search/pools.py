@@ -15,7 +15,7 @@ from gnas.metrics import best
 from gnas.predictors import Predictor
 from gnas.predictors.features import FeatureMatrix
 from gnas.search.settings import NASGEM_POOL
-from gnas.spaces.base import Space
+from gnas.spaces.base import Space, draw_batch
 
 
 @dataclass(frozen=True)
@@ -57,7 +57,7 @@ def sample_pool(space: Space, rng: np.random.Generator, count: int = NASGEM_POOL
     """
     if count < 1:
         raise ConfigError(f"a pool must have at least 1 architecture, but got {count}")
-    pool = space.prune(space.sample_batch(count, rng))
+    pool = space.prune(draw_batch(space, count, rng))
     return pool[torch.from_numpy(distinct(pool))]
 
 

@@ -280,7 +280,7 @@ class Space(ABC):
 
     def sample(self, rng: np.random.Generator) -> Data:
         """One draw from the distribution of `sample_batch`."""
-        return self.sample_batch(1, rng).data(0)
+        return draw_batch(self, 1, rng).data(0)
 
     def mutate_batch(self, batch: DenseBatch, rng: np.random.Generator) -> DenseBatch:
         """Every architecture one random edit away from where it was; padded to ``max_nodes``.
@@ -527,6 +527,32 @@ def check_draw(count: object, rng: object) -> None:
         raise ConfigError(
             f"rng must be a generator such as np.random.default_rng(0), but got {rng!r:.80}"
         )
+
+
+def draw_batch(space: Space, count: int, rng: np.random.Generator) -> DenseBatch:
+    """`Space.sample_batch`, which a user may have written, with the number of draws checked.
+
+    Args:
+        space: The space.
+        count: Number of architectures.
+        rng: Source of randomness.
+
+    Raises:
+        ConfigError: it returned another number of them, or no batch.
+
+    Example:
+        >>> from gnas.spaces import NASBench201
+        >>> len(draw_batch(NASBench201(), 5, np.random.default_rng(0)))
+        5
+    """
+    batch = space.sample_batch(count, rng)
+    if isinstance(batch, DenseBatch) and len(batch) == count:
+        return batch
+    found = f"{len(batch)}" if isinstance(batch, DenseBatch) else f"a {type(batch).__name__}"
+    raise ConfigError(
+        f"`sample_batch` of '{space.name}' must return a DenseBatch of as many architectures as "
+        f"it is asked for, repeats included: {count}, but returned {found}"
+    )
 
 
 def _fixed(value: Any) -> Any:

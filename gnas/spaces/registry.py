@@ -15,8 +15,8 @@ from typing import Any
 import numpy as np
 from torch_geometric.data import Data
 
-from gnas.errors import ConfigError, GraphError
-from gnas.spaces.base import Space
+from gnas.errors import ConfigError, GnasError, GraphError
+from gnas.spaces.base import Space, draw_batch
 from gnas.spaces.names import (
     READY_MADE_HOMES,
     SPACE_HOMES,
@@ -28,6 +28,8 @@ from gnas.spaces.names import (
 from gnas.spaces.notation import Notation
 from gnas.user_code import Source, described
 
+NUM_TRIED = 64
+"""Draws from a user's space when it is opened."""
 _NUMBERS = re.compile(r"[\d,()\[\]_-]+")
 
 
@@ -308,12 +310,13 @@ def _check_draws(name: str, space: Space) -> None:
     """
     step = "be drawn from by `sample_batch`"
     try:
-        graph = space.sample(np.random.default_rng(0))
+        graph = draw_batch(space, NUM_TRIED, np.random.default_rng(0)).data(0)
         space.validate(graph)
         step = "read by `from_str` what it writes by `to_str`"
         space.from_str(space.to_str(graph))
     except Exception as error:  # of a user's own code
-        raise ConfigError(f"{name} must {step}, but: {described(error)}") from error
+        reason = error if isinstance(error, GnasError) else described(error)
+        raise ConfigError(f"{name} must {step}, but: {reason}") from error
 
 
 def _made(name: str, make: Callable[..., Any], args: Mapping[str, Any]) -> Space:

@@ -5,13 +5,16 @@ from __future__ import annotations
 import re
 from pathlib import Path
 
+import numpy as np
 import pytest
 from typer.testing import CliRunner
 
 from gnas.cli import app
 from gnas.errors import ConfigError
 from gnas.evaluate import FunctionEvaluator
-from gnas.spaces import load_space
+from gnas.graphs import DenseBatch
+from gnas.search import run_search
+from gnas.spaces import DagSpace, load_space
 
 FILE = """
 import torch
@@ -61,7 +64,25 @@ class Unread(DagSpace):
         raise IndexError("no such cell")
 
 
-undrawn, unread = (kind(ops=("a", "b"), max_nodes=5) for kind in (Undrawn, Unread))
+class Different(DagSpace):
+    def sample_batch(self, count, rng):
+        drawn = super().sample_batch(count, rng)
+        return drawn[: len({self.to_str(one) for one in drawn})]
+
+
+class Twice(DagSpace):
+    def sample_batch(self, count, rng):
+        return super().sample_batch(2 * count, rng)
+
+
+class Listed(DagSpace):
+    def sample_batch(self, count, rng):
+        return list(super().sample_batch(count, rng))
+
+
+undrawn, unread, different, twice, listed = (
+    kind(ops=("a", "b"), max_nodes=5) for kind in (Undrawn, Unread, Different, Twice, Listed)
+)
 """
 CELL = "input,a,b,a,output|26f"
 NETWORKS = {
@@ -117,6 +138,9 @@ def test_candidates_with_such_a_network_fail_with_the_reason(
 @pytest.mark.parametrize(
     ("name", "why"),
     [
+        ("different", "repeats included: 64, but returned 60$"),
+        ("twice", r"DenseBatch of as many .* 64, but returned 128$"),
+        ("listed", r"DenseBatch of as many .* 64, but returned a list$"),
         ("undrawn", "be drawn from by `sample_batch`, but: KeyError: 'no draws'"),
         ("unread", "read by `from_str` what it writes by `to_str`, but: IndexError: no such cell"),
     ],
@@ -124,6 +148,17 @@ def test_candidates_with_such_a_network_fail_with_the_reason(
 def test_spaces_are_drawn_from_when_they_are_opened(name: str, why: str, file: Path) -> None:
     with pytest.raises(ConfigError, match=why):
         load_space(f"{file}:{name}")
+
+
+@pytest.mark.parametrize("searcher", ["random", "nasgem", "predictor"])
+def test_a_search_gets_as_many_architectures_as_it_asks_for(searcher: str) -> None:
+    class OneMore(DagSpace):
+        def sample_batch(self, count: int, rng: np.random.Generator) -> DenseBatch:
+            return super().sample_batch(count + 1, rng)
+
+    space = OneMore(ops=("a", "b"), max_nodes=5)
+    with pytest.raises(ConfigError, match=r"`sample_batch` of '\w+' must .* but returned \d+"):
+        run_search(space, searcher, lambda graph, *, seed: graph.num_edges, budget=3)
 
 
 @pytest.mark.parametrize(

@@ -19,7 +19,7 @@ from gnas.errors import ConfigError
 from gnas.graphs import DenseBatch, as_batch
 from gnas.metrics import as_scores
 from gnas.search.objectives import Goal
-from gnas.spaces.base import Space, check_is_space
+from gnas.spaces.base import Space, check_is_space, draw_batch
 
 logger = logging.getLogger(__name__)
 
@@ -354,7 +354,7 @@ class Searcher(ABC):
             SpaceExhausted: there is none, or none in some 17,000 draws.
         """
         for count in DRAWS:
-            batch = self.space.sample_batch(count, rng)
+            batch = draw_batch(self.space, count, rng)
             new = self._new_rows(batch)
             if new:
                 return batch.data(new[0])

@@ -38,7 +38,7 @@ from gnas.search.settings import (
     START,
     PredictorSettings,
 )
-from gnas.spaces.base import Space, check_is_space
+from gnas.spaces.base import Space, check_is_space, draw_batch
 
 PARETO_ELITE = 20
 """Choice: with several objectives, at least so many of the best lend their neighbours."""
@@ -283,7 +283,7 @@ class PredictorSearch(Searcher):
     def _candidates(self, scored: Sequence[Scored]) -> list[_Candidates]:
         """The pool of a fit: the random part, then the neighbours of the best."""
         if self._random_pool is None:
-            drawn = self.space.sample_batch(self.pool, np.random.default_rng((self.seed, 0, 1)))
+            drawn = draw_batch(self.space, self.pool, np.random.default_rng((self.seed, 0, 1)))
             self._random_pool = self._seen_by_predictor(drawn)
         best: dict[int, Scored] = {}
         for item in self._best_first(scored):
