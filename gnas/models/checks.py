@@ -1,6 +1,10 @@
-"""Check of a network by one forward pass, before time is spent on it."""
+"""Checks of networks by a forward pass, before time is spent on them."""
 
 from __future__ import annotations
+
+import re
+from collections.abc import Iterator, Sequence
+from contextlib import contextmanager
 
 import torch
 from torch import Tensor, nn
@@ -59,3 +63,24 @@ def check_network(network: nn.Module, input_shape: tuple[int, int, int], num_cla
             f"the network must map {IMAGES} images to logits, float {list(wanted)}, one for each "
             f"of {num_classes} classes, but returns {found}; change the space's `build`"
         )
+
+
+@contextmanager
+def known_channels(shape: Sequence[int]) -> Iterator[None]:
+    """Say it plainly where a network inside the block is given images of other channels.
+
+    Args:
+        shape: That of the images, [B, C, H, W].
+
+    Raises:
+        ConfigError: the network's first convolution takes other channels than C.
+    """
+    try:
+        yield
+    except RuntimeError as error:
+        wrong = re.search(rf"{re.escape(str([*shape]))} to have (\d+) channels", str(error))
+        if wrong is None:
+            raise
+        raise ConfigError(
+            f"images must have {wrong[1]} channels, as the network takes them, but have {shape[1]}"
+        ) from error

@@ -7,6 +7,7 @@ from torch import nn
 
 from gnas.config import check_count
 from gnas.errors import ConfigError
+from gnas.models.checks import known_channels
 
 AUXILIARY = "auxiliary_head"
 """Name of a part that only training uses; it is not counted, as in published sizes."""
@@ -43,7 +44,8 @@ def num_macs(network: nn.Module, input_shape: tuple[int, int, int]) -> int:
         input_shape: Channels, height and width of an image.
 
     Raises:
-        ConfigError: ``input_shape`` is no such shape.
+        ConfigError: ``input_shape`` is no such shape, or has other channels than the network
+            takes.
 
     Example:
         >>> num_macs(nn.Conv2d(3, 8, 3, padding=1), (3, 32, 32))
@@ -60,7 +62,11 @@ def num_macs(network: nn.Module, input_shape: tuple[int, int, int]) -> int:
     was_training = network.training
     network.eval()
     device = next(network.parameters()).device
-    with FlopCounterMode(display=False) as counter, torch.no_grad():
-        network(torch.zeros(1, *input_shape, device=device))
-    network.train(was_training)
+    image = torch.zeros(1, *input_shape, device=device)
+    try:
+        with FlopCounterMode(display=False) as counter, torch.no_grad():
+            with known_channels(image.shape):
+                network(image)
+    finally:
+        network.train(was_training)
     return int(counter.get_total_flops()) // 2

@@ -9,7 +9,9 @@ from torch import Tensor, nn
 from torch.func import functional_call
 
 from gnas.config import checked
-from gnas.errors import ConfigError, UnsupportedError
+from gnas.errors import UnsupportedError
+from gnas.models.checks import known_channels
+from gnas.proxies.images import check_batch
 
 
 @checked
@@ -29,7 +31,7 @@ def naswot(network: nn.Module, images: Tensor) -> float:
         images: [B, C, H, W], B > 1; scores of different images or numbers of them do not compare.
 
     Raises:
-        ConfigError: ``images`` have another shape.
+        ConfigError: ``images`` have another shape, or other channels than the network takes.
         UnsupportedError: the network has no such module.
 
     Source: Mellor et al., Neural Architecture Search without Training, ICML 2021, section 3.
@@ -55,7 +57,7 @@ def naswot(network: nn.Module, images: Tensor) -> float:
         for part, _ in modes:
             part.training = isinstance(part, nn.modules.batchnorm._BatchNorm)
         statistics = {name: buffer.clone() for name, buffer in network.named_buffers()}
-        with torch.no_grad():
+        with torch.no_grad(), known_channels(images.shape):
             functional_call(network, statistics, (images,))
     finally:
         for part, mode in modes:
@@ -63,16 +65,3 @@ def naswot(network: nn.Module, images: Tensor) -> float:
         for handle in handles:
             handle.remove()
     return float(torch.linalg.slogdet(kernel).logabsdet)
-
-
-def check_batch(images: Tensor, *, least: int = 1) -> None:
-    """Check that images are a batch of enough of them.
-
-    Raises:
-        ConfigError: they are not.
-    """
-    if images.dim() != 4 or len(images) < least:
-        raise ConfigError(
-            f"images must be [B, C, H, W] with B at least {least}, but have shape "
-            f"{list(images.shape)}"
-        )

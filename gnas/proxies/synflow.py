@@ -10,7 +10,8 @@ from torch import Tensor, nn
 
 from gnas.config import checked
 from gnas.errors import UnsupportedError
-from gnas.proxies.naswot import check_batch
+from gnas.models.checks import known_channels
+from gnas.proxies.images import check_batch
 
 WEIGHTED = (nn.Conv1d, nn.Conv2d, nn.Conv3d, nn.Linear)
 """Modules whose weights are counted."""
@@ -30,7 +31,7 @@ def synflow(network: nn.Module, images: Tensor) -> float:
         images: Only their shape matters, [B, C, H, W].
 
     Raises:
-        ConfigError: ``images`` have another shape.
+        ConfigError: ``images`` have another shape, or other channels than the network takes.
         UnsupportedError: the sum is infinite, as in very deep networks without batch norm.
 
     Source: Tanaka et al., Pruning neural networks without any data by iteratively conserving
@@ -47,7 +48,9 @@ def synflow(network: nn.Module, images: Tensor) -> float:
     check_batch(images)
     linear = linearised(network)
     weights = [part.weight for part in linear.modules() if isinstance(part, WEIGHTED)]
-    outputs = linear(torch.ones(1, *images.shape[1:], dtype=torch.float64))
+    image = torch.ones(1, *images.shape[1:], dtype=torch.float64)
+    with known_channels(image.shape):
+        outputs = linear(image)
     gradients = torch.autograd.grad(outputs.sum(), weights, allow_unused=True)
     flow = math.fsum(
         (weight.detach() * gradient).sum().item()

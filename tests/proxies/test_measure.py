@@ -4,11 +4,13 @@ from __future__ import annotations
 
 import json
 import math
+from collections.abc import Callable
 from pathlib import Path
 
 import numpy as np
 import pytest
 import torch
+from torch import Tensor, nn
 
 from gnas.errors import ConfigError, DataError, GraphError
 from gnas.graphs import DenseBatch, graph_keys
@@ -178,3 +180,24 @@ def test_predictors_take_proxies_alone_and_beside_counts(rng: np.random.Generato
     predictor = ARDGaussianProcess(both).fit(cells[:40], scores[:40])
     assert kendall_tau(predictor.predict(cells[40:]), scores[40:]) > 0.8
     assert len(alone.store) == measured  # no network was built again
+
+
+@pytest.mark.parametrize("name", sorted(SPACES))
+@pytest.mark.parametrize(
+    "measure",
+    [naswot, synflow, lambda network, images: num_macs(network, tuple(images.shape[1:]))],
+    ids=["naswot", "synflow", "num_macs"],
+)
+def test_images_of_other_channels(
+    name: str, measure: Callable[[nn.Module, Tensor], float], rng: np.random.Generator
+) -> None:
+    space = SPACES[name]()
+    network = space.network(space.sample(rng), small_network(space))
+    with pytest.raises(
+        ConfigError, match=r"must have 3 channels, as the .* takes .*, but have 1$"
+    ):
+        measure(network, torch.zeros(4, 1, 32, 32))
+    assert network.training
+    inner = nn.Sequential(nn.Conv2d(1, 4, 3), nn.ReLU(), nn.Conv2d(3, 4, 3))  # cannot be mended so
+    with pytest.raises(RuntimeError, match=r"\[., 4, 30, 30\] to have 3 channels"):
+        measure(inner, torch.zeros(4, 1, 32, 32))
