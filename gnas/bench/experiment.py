@@ -27,7 +27,7 @@ from gnas.metrics import (
     quantiles,
     spearman,
 )
-from gnas.predictors.features import FeatureMatrix, Features
+from gnas.predictors.features import FeatureMatrix, Features, feature_rows
 from gnas.processes import ProgressCallback, run_parallel
 from gnas.search.nasgem.surface import local_r2
 from gnas.user_code import described
@@ -220,7 +220,7 @@ class _FeatureCache:
         features = setup.predictor.features
         if features not in self._cache:
             graphs = self._task.graphs if setup.uses_ops else self._task.visible_graphs
-            self._cache[features] = features(graphs[self._used])
+            self._cache[features] = feature_rows(features, graphs[self._used])
         found: FeatureMatrix = self._cache[features][self._place[rows]]
         return found
 

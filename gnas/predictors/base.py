@@ -18,7 +18,7 @@ from gnas.config import check_seed
 from gnas.errors import ConfigError, GraphError, UnsupportedError
 from gnas.graphs import Graphs, as_batch
 from gnas.metrics import as_scores, kendall_tau
-from gnas.predictors.features import FeatureMatrix, Features
+from gnas.predictors.features import FeatureMatrix, Features, check_features, feature_rows
 from gnas.predictors.targets import NormalScores, Scores
 from gnas.spaces.base import Space
 from gnas.training.devices import one_thread
@@ -59,10 +59,7 @@ class Predictor(RegressorMixin, BaseEstimator, ABC):  # type: ignore[misc]  # un
     """Whether ``predict(..., return_std=True)`` works."""
 
     def __init__(self, features: Features, *, random_state: int = 0) -> None:
-        if not callable(features):
-            raise ConfigError(
-                f"features must be some such as OneHot(7, 5), but got {features!r:.80}"
-            )
+        check_features(features)
         self.features = features
         self.random_state = check_seed(random_state, "random_state")
         self._scale: NormalScores | None = None
@@ -81,7 +78,7 @@ class Predictor(RegressorMixin, BaseEstimator, ABC):  # type: ignore[misc]  # un
                 are equal.
             GraphError: the graphs are not of the vocabulary or size that ``features`` takes.
         """
-        return self.fit_features(self.features(as_batch(graphs)), scores)
+        return self.fit_features(feature_rows(self.features, as_batch(graphs)), scores)
 
     @overload
     def predict(self, graphs: Graphs, return_std: Literal[False] = False) -> Scores: ...
@@ -102,7 +99,7 @@ class Predictor(RegressorMixin, BaseEstimator, ABC):  # type: ignore[misc]  # un
             GraphError: as for `fit`.
             UnsupportedError: ``return_std`` of a predictor that knows none, see `has_std`.
         """
-        rows = self.features(as_batch(graphs))
+        rows = feature_rows(self.features, as_batch(graphs))
         return self.predict_features_std(rows) if return_std else self.predict_features(rows)
 
     def score(self, graphs: Graphs, scores: ArrayLike | Tensor) -> float:

@@ -11,7 +11,13 @@ from torch import Tensor
 
 from gnas.errors import ConfigError
 from gnas.graphs import DenseBatch, Graphs, as_batch
-from gnas.predictors.features import FeatureMatrix, Features
+from gnas.predictors.features import (
+    FeatureMatrix,
+    Features,
+    check_features,
+    checked_rows,
+    feature_rows,
+)
 
 CHUNK_SIZE = 50_000
 """Graphs embedded at a time: bounds memory."""
@@ -64,11 +70,10 @@ class Embedding:
     def __call__(self, graphs: Graphs) -> FeatureMatrix:
         """Rows float64 [N, d]."""
         batch = as_batch(graphs)
-        parts = [
-            self.encoder.encode(batch[start : start + CHUNK_SIZE]).cpu().numpy()
-            for start in range(0, max(len(batch), 1), CHUNK_SIZE)
-        ]
-        return np.concatenate(parts).astype(np.float64)
+        starts = range(0, max(len(batch), 1), CHUNK_SIZE)
+        chunks = [batch[start : start + CHUNK_SIZE] for start in starts]
+        parts = [checked_rows(self.encoder.encode(c), len(c), self.name) for c in chunks]
+        return np.concatenate(parts)
 
 
 @dataclass(frozen=True)
@@ -93,8 +98,7 @@ class FeatureUnion:
         if not isinstance(self.parts, Sequence) or not self.parts:
             raise ConfigError(f"parts must be a tuple of features, but got {self.parts!r:.80}")
         for part in self.parts:
-            if not callable(part):
-                raise ConfigError(f"parts must be features, but one is {part!r:.80}")
+            check_features(part, "each of parts")
 
     @property
     def exact(self) -> bool:
@@ -109,4 +113,4 @@ class FeatureUnion:
     def __call__(self, graphs: Graphs) -> FeatureMatrix:
         """Rows float64 [N, sum of the parts' widths]."""
         batch = as_batch(graphs)
-        return np.concatenate([part(batch) for part in self.parts], axis=1)
+        return np.concatenate([feature_rows(part, batch) for part in self.parts], axis=1)

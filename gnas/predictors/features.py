@@ -14,6 +14,7 @@ from gnas.config import check_count
 from gnas.errors import ConfigError
 from gnas.graph_limits import MAX_EDGE_OP, MAX_OPS
 from gnas.graphs import DenseBatch, Graphs, as_batch
+from gnas.metrics import as_scores
 from gnas.spaces.vocabulary import check_vocabulary
 
 FeatureMatrix = NDArray[np.float64]
@@ -47,6 +48,54 @@ class Features(Protocol):
     def __call__(self, graphs: DenseBatch, /) -> FeatureMatrix:
         """One row per architecture: [N] -> float64 [N, F]."""
         ...
+
+
+def checked_rows(rows: object, count: int, name: str) -> FeatureMatrix:
+    """What features or an encoder returned, a user's own for example, as a matrix of rows.
+
+    Args:
+        rows: Anything; an array, a tensor or a list of rows will do.
+        count: Number of graphs that it was asked for.
+        name: Name of what returned it, for messages.
+
+    Shapes:
+        [N, F] -> float64 [N, F].
+
+    Raises:
+        ConfigError: it holds something else than real numbers, or no row for each graph.
+    """
+    found = rows
+    if not isinstance(found, np.ndarray) or found.dtype != np.float64:
+        found = as_scores(rows, f"rows of '{name}'")
+    if found.ndim != 2 or len(found) != count:
+        raise ConfigError(
+            f"'{name}' must return one row of numbers for each graph, [{count}, F], but its shape "
+            f"is {list(found.shape)}"
+        )
+    return found
+
+
+def feature_rows(features: Features, batch: DenseBatch) -> FeatureMatrix:
+    """The rows of architectures, checked: [N] -> float64 [N, F].
+
+    Raises:
+        ConfigError: the features, a user's own for example, return something else.
+    """
+    return checked_rows(features(batch), len(batch), features.name)
+
+
+def check_features(features: object, what: str = "features") -> None:
+    """Check that an argument is an object of the protocol `Features`.
+
+    Raises:
+        ConfigError: it cannot be called, is a class, or has no name.
+    """
+    if not callable(features) or isinstance(features, type):
+        raise ConfigError(f"{what} must be some such as OneHot(7, 5), but got {features!r:.80}")
+    if not isinstance(getattr(features, "name", None), str):
+        raise ConfigError(
+            f"{what} must have a `name`, a text for results, but {features!r:.80} has none"
+        )
 
 
 @dataclass(frozen=True)

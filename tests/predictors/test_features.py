@@ -1,12 +1,22 @@
 from __future__ import annotations
 
+from collections.abc import Callable
+from typing import Any
+
 import numpy as np
 import pytest
 import torch
 
-from gnas.errors import GraphError
+from gnas.errors import ConfigError, GraphError
 from gnas.graphs import DenseBatch, architecture
-from gnas.predictors import Embedding, FeatureUnion, OneHot, OneHotOps, PathStatistics
+from gnas.predictors import (
+    Embedding,
+    FeatureUnion,
+    GaussianProcess,
+    OneHot,
+    OneHotOps,
+    PathStatistics,
+)
 from gnas.spaces import NASGEM, NASBench101, NASBench201
 
 
@@ -44,6 +54,82 @@ def test_embedding_is_what_the_encoder_says(rng: np.random.Generator) -> None:
     features = Embedding(Degrees())
     assert features.name == "degrees"
     assert (features(cells) == cells.adjacency.sum(1).numpy()).all()
+
+
+class _Own:
+    """An encoder and features of a user, that return the sizes of graphs in some form."""
+
+    name = "own"
+
+    def __init__(self, form: Callable[[torch.Tensor], object]) -> None:
+        self._form = form
+
+    def encode(self, graphs: DenseBatch) -> Any:
+        return self._form(graphs.num_nodes.float()[:, None])  # [N, 1]
+
+    __call__ = encode
+
+
+FORMS: dict[str, Callable[[torch.Tensor], object]] = {
+    "needs gradients": lambda sizes: torch.nn.Parameter(sizes),
+    "bfloat16": lambda sizes: sizes.bfloat16(),
+    "int": lambda sizes: sizes.long(),
+    "numpy": lambda sizes: sizes.numpy(),
+    "list": lambda sizes: sizes.tolist(),
+}
+
+
+@pytest.mark.parametrize("form", FORMS.values(), ids=FORMS)
+def test_rows_of_ones_own_are_taken_in_any_form(
+    form: Callable[[torch.Tensor], object], rng: np.random.Generator
+) -> None:
+    cells = NASBench101().sample_batch(20, rng)
+    sizes = cells.num_nodes.numpy().astype(float)[:, None]
+    own = _Own(form)
+    rows = Embedding(own)(cells)
+    assert rows.dtype == np.float64 and (rows == sizes).all()
+    assert (FeatureUnion((own, OneHotOps(7, 5)))(cells)[:, :1] == sizes).all()
+    plain = GaussianProcess(_Own(lambda sizes: sizes.double().numpy()))
+    expected = plain.fit(cells, sizes[:, 0]).predict(cells)
+    for features in (own, Embedding(own)):
+        assert (GaussianProcess(features).fit(cells, sizes[:, 0]).predict(cells) == expected).all()
+
+
+@pytest.mark.parametrize(
+    ("form", "message"),
+    [
+        (lambda sizes: sizes[:1], r"'own' must return one row .* \[20, F\], .* is \[1, 1\]"),
+        (lambda sizes: sizes[:, 0], r"'own' must return one row .* shape is \[20\]"),
+        (lambda sizes: sizes[None], r"'own' must return one row .* shape is \[1, 20, 1\]"),
+        (lambda _: None, r"'own' must return one row .* shape is \[\]"),
+        (lambda sizes: sizes + 1j, "rows of 'own' must be numbers"),
+        (lambda sizes: sizes.to_sparse(), "rows of 'own' must be numbers"),
+    ],
+    ids=["one row", "no columns", "an axis more", "nothing", "complex", "sparse"],
+)
+def test_rows_of_ones_own_that_cannot_be_right(
+    form: Callable[[torch.Tensor], object], message: str, rng: np.random.Generator
+) -> None:
+    cells = NASBench101().sample_batch(20, rng)
+    own = _Own(form)
+    for features in (own, Embedding(own), FeatureUnion((own, OneHotOps(7, 5)))):
+        with pytest.raises(ConfigError, match=message):
+            GaussianProcess(features).fit(cells, np.arange(20.0))
+    model = GaussianProcess(OneHotOps(7, 5)).fit(cells, np.arange(20.0))
+    model.features = own
+    with pytest.raises(ConfigError, match=message):
+        model.predict(cells)
+
+
+def test_features_have_a_name() -> None:
+    def sizes(graphs: DenseBatch) -> np.ndarray[Any, Any]:
+        return graphs.num_nodes.double().numpy()[:, None]
+
+    for bad in (sizes, OneHot):
+        with pytest.raises(ConfigError, match="features must"):
+            GaussianProcess(bad)  # type: ignore[arg-type]
+        with pytest.raises(ConfigError, match="each of parts must"):
+            FeatureUnion((bad,))  # type: ignore[arg-type]
 
 
 @pytest.mark.parametrize(

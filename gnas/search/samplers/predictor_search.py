@@ -25,7 +25,7 @@ from gnas.predictors import (
     WLLabels,
     default_predictor,
 )
-from gnas.predictors.features import FeatureMatrix
+from gnas.predictors.features import FeatureMatrix, checked_rows
 from gnas.search.objectives import Goal
 from gnas.search.pareto import pareto_order
 from gnas.search.samplers.acquisition import choose, draws
@@ -354,7 +354,8 @@ class PredictorSearch(Searcher):
         return np.stack([self._rows[item.key] for item in scored])
 
     def _features(self, graphs: DenseBatch) -> FeatureMatrix:
-        return self.space.described(graphs, self.predictor.features)
+        features = self.predictor.features
+        return checked_rows(self.space.described(graphs, features), len(graphs), features.name)
 
 
 def nasgem_predictor(space: Space) -> Predictor:
