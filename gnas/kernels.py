@@ -216,9 +216,9 @@ def wl_features(
     order = np.full((size, len(rounds), n), np.iinfo(np.int32).max, dtype=np.int32)
     width = 0
     for k, values in enumerate(rounds):
-        unique, column = np.unique(values[real], return_inverse=True)
+        column, count = _ranks(values[real])
         order[:, k][real] = column + width
-        width += len(unique)
+        width += count
     order.sort(axis=2)  # equal labels of a graph side by side, padding last
     entries = order[order != np.iinfo(np.int32).max]  # one number per real node and round
     per_graph = real.sum(1) * len(rounds)  # [N]
@@ -353,6 +353,32 @@ def _adjacency(edges: NDArray[np.uint8]) -> sparse.csr_array:
     return sparse.csr_array(entries, shape=(size * n, size * n))
 
 
+def _ranks(hashes: _UInt64) -> tuple[NDArray[np.int64], int]:
+    """Rank of every hash among the different ones, and how many these are: [M] -> int64 [M].
+
+    As `np.unique` gives them, in a third of the time. The leading bits of a hash are its place in
+    a table; only hashes in places with several different ones are sorted.
+    """
+    bits = (2 * len(hashes)).bit_length()
+    place = (hashes >> np.uint64(64 - bits)).astype(np.int64)  # [M]
+    table = np.empty(1 << bits, dtype=np.uint64)
+    table[place] = hashes
+    is_shared = np.zeros(1 << bits, dtype=np.bool_)
+    is_shared[place[table[place] != hashes]] = True
+    shared = np.flatnonzero(is_shared[place])  # into M
+    several, which = np.unique(hashes[shared], return_inverse=True)
+    home = several >> np.uint64(64 - bits)  # ascending places
+    start = np.flatnonzero(np.diff(home, prepend=np.uint64(1 << bits)))  # of each place's hashes
+    count = np.diff(start, append=len(several))
+    different = np.zeros(1 << bits, dtype=np.int32)  # hashes of each place
+    different[place] = 1
+    different[home[start]] = count
+    upto = np.cumsum(different, dtype=np.int32)
+    rank = (upto - different)[place].astype(np.int64)  # [M], of the lowest hash of the place
+    rank[shared] += (np.arange(len(several)) - np.repeat(start, count))[which]
+    return rank, int(upto[-1])
+
+
 def _matches(
     rounds: list[_UInt64],
     real: NDArray[np.bool_],
@@ -411,11 +437,10 @@ def _gram(features: sparse.csr_array, split: int | None, normalize: bool) -> NDA
         block = dense[rows] @ dense[others].T
         block += (thin[rows] @ thin[others].T).toarray()
         found = gram[rows, others.start - skipped :]
+        torch.from_numpy(found).copy_(torch.from_numpy(block))  # faster than NumPy's conversion
         if normalize:
-            np.multiply(block, scale[others], out=found)
+            found *= scale[others]
             found *= scale[rows, None]
-        else:
-            found[:] = block
         if split is None:
             gram[rows.stop :, rows] = found[:, rows.stop - start :].T
     if split is None:

@@ -29,7 +29,7 @@ from gnas.kernels import (
     wl_labels,
     wl_pairs,
 )
-from gnas.spaces import SPACES, NASBench101, NASBench201
+from gnas.spaces import NASGEM, SPACES, NASBench101, NASBench201
 
 LABELS: tuple[Labels, ...] = get_args(Labels)
 DIRECTIONS: tuple[Direction, ...] = get_args(Direction)
@@ -181,6 +181,14 @@ def test_many_blocks_of_rows(direction: Direction, rng: np.random.Generator) -> 
     assert (wl_kernel(batch, 2, **options).numpy() == features @ features.T).all()
     cross = wl_kernel(batch[:300], 2, other=batch[300:], **options).numpy()
     assert (cross == features[:300] @ features[300:].T).all()
+
+
+def test_features_count_the_labels_of_a_graph(rng: np.random.Generator) -> None:
+    batch = NASGEM(30).sample_batch(100, rng)
+    rounds, real = wl_labels(batch, 2, direction="in")  # [3, N, n], [N, n]
+    features = wl_features(batch, 2, direction="in").toarray()
+    counts = [((one == label) & real).sum(1) for one in rounds for label in np.unique(one[real])]
+    assert (features == np.array(counts).T).all()  # columns in the order of their labels
 
 
 def test_hand_computed_values() -> None:

@@ -332,27 +332,29 @@ def _of_list(graphs: Sequence[Data]) -> _Collated:
         code = graph.get("edge_op")  # faster than `in`
         if code is not None:
             codes.append(code)
-    # Sets of shapes and types are small: in a sound list each holds one element.
-    if {_kind(x, 1) for x in xs} != {_kind(xs[0], 1)} or not _sound_x(xs[0]):
+    try:
+        x, edge_index = torch.cat(xs), torch.cat(indices, dim=1)
+        nodes, edges = [len(x) for x in xs], [index.size(1) for index in indices]
+        types = {(x.dtype, index.dtype) for x, index in zip(xs, indices, strict=True)}
+        sound = _sound_x(x) and _is_edge_index(edge_index) and len(types) == 1 and 0 not in nodes
+    except (TypeError, RuntimeError, IndexError):
+        sound = False
+    if not sound:
         _refuse_x(xs)
-    nodes = [x.size(0) for x in xs]
-    if not all(nodes):
-        _refuse_x(xs)
-    if {_kind(index, 0) for index in indices} != {(2, 2, torch.int64)}:
         _refuse_edge_index(indices)
+        raise GraphError("x and edge_index of all graphs must be on one device")
     if len(codes) not in (0, count):
         odd = next(i for i in range(count) if ("edge_op" in graphs[i]) != ("edge_op" in graphs[0]))
         raise GraphError(
             "graphs of one batch must agree in having edge_op, but graph 0 has "
             f"{'one' if 'edge_op' in graphs[0] else 'none'} and {_at(odd, count)} differs"
         )
-    edges = [index.size(1) for index in indices]
     for i, (code, size) in enumerate(zip(codes, edges if codes else [], strict=True)):
         _check_edge_op(code, size, i, count)
     return _Collated(
-        torch.cat(xs),
+        x,
         torch.tensor(nodes),
-        torch.cat(indices, dim=1),
+        edge_index,
         torch.tensor(edges),
         torch.cat(codes) if codes else None,
     )
@@ -369,7 +371,7 @@ def _of_pyg_batch(batch: Batch) -> _Collated:
     x, index = batch.x, batch.edge_index
     if not _sound_x(x):
         _refuse_x([x])
-    if _kind(index, 0) != (2, 2, torch.int64):
+    if not _is_edge_index(index):
         _refuse_edge_index([index])
     of_node = batch.batch  # [M], the graph of every node
     if len(of_node) != len(x) or bool((of_node.diff() < 0).any()):
@@ -399,7 +401,7 @@ def _of_dataset(dataset: InMemoryDataset) -> _Collated:
     chosen = [int(i) for i in dataset.indices()]
     rows = {key: slices[key].diff().tolist() for key in ("x", "edge_index")}
     xs, indices = stored.x.split(rows["x"]), stored.edge_index.split(rows["edge_index"], dim=1)
-    if not _sound_x(stored.x) or _kind(stored.edge_index, 0) != (2, 2, torch.int64):
+    if not _sound_x(stored.x) or not _is_edge_index(stored.edge_index):
         return _of_list(list(dataset))  # for its messages
     edge_op = None
     if "edge_op" in stored:
@@ -512,6 +514,11 @@ def _sound_x(x: object) -> bool:
     return isinstance(x, Tensor) and x.dim() == 2 and x.numel() > 0 and x.layout == torch.strided
 
 
+def _is_edge_index(index: object) -> bool:
+    is_dense = isinstance(index, Tensor) and index.layout == torch.strided
+    return is_dense and _kind(index, 0) == (2, 2, torch.int64)
+
+
 def _refuse_x(xs: Sequence[object]) -> None:
     """Raise GraphError at the first ``x`` that is not [n, num_ops] or unlike the others."""
     for i, x in enumerate(xs):
@@ -520,26 +527,27 @@ def _refuse_x(xs: Sequence[object]) -> None:
                 "x must be the one-hot operations of the nodes, of shape [n, num_ops], but "
                 f"{_at(i, len(xs))} has {_found(x)}"
             )
-    i = next(i for i, x in enumerate(xs) if _kind(x, 1) != _kind(xs[0], 1))
-    raise GraphError(
-        "graphs of one batch must agree in num_ops, the width of x, and in its type, but graph 0 "
-        f"has x {_found(xs[0])} and {_at(i, len(xs))} has {_found(xs[i])}"
-    )
+        if _kind(x, 1) != _kind(xs[0], 1):
+            raise GraphError(
+                "graphs of one batch must agree in num_ops, the width of x, and in its type, but "
+                f"graph 0 has x {_found(xs[0])} and {_at(i, len(xs))} has {_found(x)}"
+            )
 
 
 def _refuse_edge_index(indices: Sequence[object]) -> None:
     """Raise GraphError at the first ``edge_index`` that is not int64 [2, e]."""
-    i = next(i for i, index in enumerate(indices) if _kind(index, 0) != (2, 2, torch.int64))
-    index = indices[i]
-    hint = ""
-    if isinstance(index, Tensor) and index.dim() == 2 and index.size(1) == 2:
-        hint = "; transpose it: `edge_index.t().contiguous()`"
-    elif index is None or (isinstance(index, Tensor) and not index.numel()):
-        hint = "; a graph without edges has `torch.empty(2, 0, dtype=torch.int64)`"
-    raise GraphError(
-        f"edge_index must be int64 of shape [2, e], but {_at(i, len(indices))} has "
-        f"{_found(index)}{hint}"
-    )
+    for i, index in enumerate(indices):
+        if _is_edge_index(index):
+            continue
+        hint = ""
+        if isinstance(index, Tensor) and index.dim() == 2 and index.size(1) == 2:
+            hint = "; transpose it: `edge_index.t().contiguous()`"
+        elif index is None or (isinstance(index, Tensor) and not index.numel()):
+            hint = "; a graph without edges has `torch.empty(2, 0, dtype=torch.int64)`"
+        raise GraphError(
+            f"edge_index must be int64 of shape [2, e], but {_at(i, len(indices))} has "
+            f"{_found(index)}{hint}"
+        )
 
 
 def _check_edge_op(code: object, size: int, i: int, count: int) -> None:

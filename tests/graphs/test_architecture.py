@@ -249,6 +249,13 @@ def test_nothing_is_read_from_a_broken_graph(name: str, place: int) -> None:
         assert "\n" not in str(caught.value)
 
 
+def test_graphs_of_a_batch_are_on_one_device() -> None:
+    elsewhere = chain()
+    elsewhere.x = elsewhere.x.to("meta")
+    with pytest.raises(GraphError, match="must be on one device"):
+        DenseBatch.from_data([chain(), elsewhere])
+
+
 def test_networkx_sorts_the_nodes_of_a_graph() -> None:
     sound = chain()
     swapped = Data(x=sound.x[[0, 2, 1]], edge_index=torch.tensor([[0, 2], [2, 1]]))
