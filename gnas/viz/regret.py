@@ -5,7 +5,6 @@ from __future__ import annotations
 from typing import TYPE_CHECKING
 
 import numpy as np
-from numpy.typing import NDArray
 
 from gnas.bench.search import SearchBenchResult, SearcherRow
 from gnas.config import checked
@@ -16,17 +15,17 @@ if TYPE_CHECKING:
 
     from gnas.figure import Figure
 
-MIN_REGRET_PERCENT = 0.002
-"""Lower end of the logarithmic axis: a regret of 0 is drawn here."""
+LINEAR_PERCENT = 0.01
+"""The axis of regrets is linear from 0 to here, and logarithmic above."""
 
 
 @checked
 def regret_figures(result: SearchBenchResult) -> dict[str, Figure]:
     """By name: "regret", of test accuracy by queries, and "found", the optimum's finders.
 
-    Lines are means over seeds, in percentage points on a logarithmic axis; bands hold four fifths
-    of the searches, and there are none below five. "found" has the share of the searches that
-    queried the optimum within so many of them.
+    Lines are means over seeds, in percentage points on an axis that is logarithmic down to
+    `LINEAR_PERCENT`; bands hold four fifths of the searches, and there are none below five.
+    "found" has the share of the searches that queried the optimum within so many of them.
 
     Args:
         result: Searches on a table.
@@ -47,7 +46,8 @@ def regret_figures(result: SearchBenchResult) -> dict[str, Figure]:
     regret, axes = _axes(result, f"Regret (percentage points)\nof {result.table['test_column']}")
     for row in result.rows:
         _regret(axes, row, colours[row.searcher])
-    axes.set_yscale("log")
+    axes.set_yscale("symlog", linthresh=LINEAR_PERCENT, linscale=0.5)
+    axes.set_ylim(bottom=-0.05 * LINEAR_PERCENT)
     plain_ticks(axes.yaxis)
     axes.legend(fontsize=8, frameon=False)
 
@@ -80,15 +80,10 @@ def _axes(result: SearchBenchResult, label: str) -> tuple[Figure, Axes]:
 
 def _regret(axes: Axes, row: SearcherRow, colour: str) -> None:
     """The mean of one searcher, and between which regrets most of its searches lie."""
-    mean = _percent([value.mean for value in row.test_regret])
+    mean = 100 * np.array([value.mean for value in row.test_regret])
     queries = np.arange(1, len(mean) + 1)
     axes.plot(queries, mean, color=colour, label=row.searcher)
     known = [value for value in row.test_regret_spread if value is not None]
     if len(known) == len(mean):
-        low, high = (_percent([getattr(v, end) for v in known]) for end in ("low", "high"))
-        axes.fill_between(queries, low, high, color=colour, alpha=0.15, linewidth=0)
-
-
-def _percent(shares: list[float]) -> NDArray[np.float64]:
-    percent: NDArray[np.float64] = np.maximum(100 * np.array(shares), MIN_REGRET_PERCENT)
-    return percent
+        low, high = (100 * np.array([getattr(v, end) for v in known]) for end in ("low", "high"))
+        axes.fill_between(queries, low, high, color=colour, alpha=0.1, linewidth=0)
