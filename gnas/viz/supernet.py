@@ -57,5 +57,11 @@ def supernet_figures(result: SupernetBenchResult) -> dict[str, Figure]:
     axes.xaxis.set_major_locator(MaxNLocator(integer=True, min_n_ticks=1))
     axes.grid(alpha=0.3)
     axes.spines[["top", "right"]].set_visible(False)
-    axes.legend(fontsize=8, frameon=False, loc="center left", bbox_to_anchor=(1.0, 0.5))
+    axes.set_title(
+        f"{result.table['name']}: median of {result.config.seeds} searches a method", fontsize=10
+    )
+    axes.legend(
+        title="mean at the end ± 95%", title_fontsize=8, fontsize=8, frameon=False,
+        loc="center left", bbox_to_anchor=(1.0, 0.5),
+    )  # fmt: skip
     return {"supernets": figure}
