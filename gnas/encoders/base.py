@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, Self
 
 from torch import Tensor
 
-from gnas.errors import DataError
+from gnas.errors import ConfigError, DataError
 from gnas.graphs import Graphs
 
 if TYPE_CHECKING:
@@ -106,6 +106,7 @@ class Pretrained:
             command: The command that reproduces the file, kept in the header.
 
         Raises:
+            ConfigError: the folder has a ``config.json``, of a network or a run for example.
             DataError: the file cannot be written.
         """
         from gnas.encoders.graph import GraphEncoder
@@ -115,4 +116,9 @@ class Pretrained:
         assert isinstance(self, NASGEMEncoder | GraphEncoder)
         target = Path(path)
         file = target if target.suffix == ".safetensors" else target / WEIGHTS_FILE
+        if file != target and (target / "config.json").exists():
+            raise ConfigError(
+                f"an encoder needs a folder of its own, but {target} has a config.json, perhaps "
+                "of a network or a run; choose another, or name a file that ends in .safetensors"
+            )
         save_encoder(self, file, quality=quality, command=command)

@@ -20,6 +20,7 @@ from gnas.spaces import Space, space_of_record, space_record
 from gnas.spaces.networks import NetworkConfig
 
 CONFIG, WEIGHTS = "config.json", "model.safetensors"
+_HEADER = {"format": "pt"}
 _PICKLE_SUFFIXES = (".pt", ".pth", ".pkl", ".pickle", ".ckpt", ".bin", ".tar", ".th")
 MAX_CELLS = 1000
 """Cells, or channels of a stem, that cost nothing to try, whatever the tensors are."""
@@ -122,7 +123,7 @@ def save_network(folder: str | Path, network: nn.Module, facts: NetworkMetadata)
     problem = _misfit(_skeleton(facts), tensors)
     if problem:
         raise ConfigError(f"the network to save must be the one of its facts, but {problem}")
-    _check_not_foreign(folder / CONFIG)
+    _check_not_foreign(folder)
     record = {
         "format": NETWORK_FORMAT,
         "space": space_record(facts.space),
@@ -135,28 +136,42 @@ def save_network(folder: str | Path, network: nn.Module, facts: NetworkMetadata)
         "details": facts.details,
     }
     with atomic_write(folder / WEIGHTS) as temporary:
-        temporary.write_bytes(save(tensors, {"format": "pt"}))
+        temporary.write_bytes(save(tensors, _HEADER))
     with atomic_write(folder / CONFIG) as temporary:
         temporary.write_text(to_json(record), encoding="utf-8")
 
 
-def _check_not_foreign(path: Path) -> None:
-    """Check that a ``config.json`` that is to be replaced is one of `save_network`.
+def _check_not_foreign(folder: Path) -> None:
+    """Check that files that are to be replaced are those of `save_network`.
 
     Raises:
-        ConfigError: it is not.
+        ConfigError: they are not.
     """
-    if not path.exists():
-        return
-    try:
-        found = read_json(path, "metadata of a network")["format"]
-    except (DataError, *FORMAT_ERRORS):
-        found = None
+    if (folder / CONFIG).exists():
+        try:
+            found = read_json(folder / CONFIG, "metadata of a network")["format"]
+        except (DataError, *FORMAT_ERRORS):
+            found = None
+        foreign = "a config.json of something else, perhaps of a run"
+    else:
+        found = NETWORK_FORMAT if _is_replaceable(folder / WEIGHTS) else None
+        foreign = f"a {WEIGHTS} of something else, perhaps of an encoder"
     if found != NETWORK_FORMAT:
         raise ConfigError(
-            f"the files of a network need a folder of their own, but {path.parent} has a "
-            "config.json of something else, perhaps of a run; choose another"
+            f"the files of a network need a folder of their own, but {folder} has {foreign}; "
+            "choose another"
         )
+
+
+def _is_replaceable(weights: Path) -> bool:
+    """Whether weights without a ``config.json`` are left of a `save_network` that was stopped."""
+    try:
+        with utf8_path(weights) as readable, safe_open(readable, framework="pt") as file:
+            return bool(file.metadata() == _HEADER)
+    except FileNotFoundError:
+        return True
+    except (SafetensorError, OSError, ValueError):
+        return False
 
 
 def load_network(

@@ -12,6 +12,7 @@ import torch
 from safetensors.torch import load_file, save_file
 from torch import nn
 
+from gnas.encoders import NASGEMEncoder, load_encoder
 from gnas.errors import ConfigError, DataError, MissingDataError
 from gnas.models import (
     DartsNetworkConfig,
@@ -229,3 +230,24 @@ def test_a_config_of_something_else_is_not_replaced(tmp_path: Path) -> None:
     (tmp_path / "config.json").unlink()
     save_network(tmp_path, network, FACTS)
     save_network(tmp_path, network, FACTS)
+
+
+def test_encoders_and_networks_keep_out_of_each_others_folders(
+    saved: Path, tmp_path: Path
+) -> None:
+    network, facts = load_network(saved)
+    encoder = load_encoder("nasgem-nasbench201")
+    with pytest.raises(ConfigError, match=r"an encoder needs a folder of its own, but .* network"):
+        encoder.save_pretrained(saved)
+    load_network(saved)
+
+    folder = tmp_path / "encoder"
+    encoder.save_pretrained(folder)
+    with pytest.raises(ConfigError, match=r"need a folder of their own, but .* of an encoder"):
+        save_network(folder, network, facts)
+    assert NASGEMEncoder.from_pretrained(folder).dim == encoder.dim
+    encoder.save_pretrained(folder)  # its own files are replaced
+
+    (saved / "config.json").unlink()  # as if stopped between the two files
+    save_network(saved, network, facts)
+    assert load_network(saved)[1] == facts
