@@ -9,6 +9,7 @@ from __future__ import annotations
 import logging
 import multiprocessing as mp
 import os
+import pickle
 import signal
 import threading
 from collections.abc import Callable, Iterator, Mapping, Sequence
@@ -16,12 +17,14 @@ from concurrent.futures import ProcessPoolExecutor, as_completed
 from concurrent.futures.process import BrokenProcessPool
 from contextlib import contextmanager
 from multiprocessing.context import ForkServerContext, SpawnContext
+from multiprocessing.spawn import get_preparation_data
 from typing import Any, TypeVar
 
 from threadpoolctl import threadpool_limits
 
-from gnas.errors import ProcessError
+from gnas.errors import ConfigError, ProcessError
 from gnas.printable import PrintableFormatter
+from gnas.user_code import described
 
 Result = TypeVar("Result")
 ProgressCallback = Callable[[int, int | None], None]
@@ -56,9 +59,53 @@ def worker_context(*modules: str) -> ForkServerContext | SpawnContext:
 
     Args:
         modules: Modules that the processes need; see `preload`.
+
+    Raises:
+        ConfigError: see `check_can_start`.
     """
+    check_can_start()
     preload(*modules)
     return mp.get_context("forkserver") if _HAS_SERVER else mp.get_context("spawn")
+
+
+def check_can_start() -> None:
+    """Check that this process may start others.
+
+    Raises:
+        ConfigError: it is a worker that imports the program which has started it.
+    """
+    if getattr(mp.current_process(), "_inheriting", False):
+        raise ConfigError(
+            "worker processes import the program that starts them, so it must do that below "
+            '`if __name__ == "__main__":`; move what starts them there'
+        )
+
+
+def check_can_send(value: object, what: str) -> None:
+    """Check that worker processes will be able to load an object.
+
+    Args:
+        value: The object, which is pickled.
+        what: Name of the object, for messages.
+
+    Raises:
+        ConfigError: it cannot be pickled, is defined where there is nothing to import (a notebook,
+            an interactive session), or see `check_can_start`.
+    """
+    check_can_start()
+    remedy = "define it in a file that can be imported, or do without workers"
+    try:
+        sent = pickle.dumps(value)
+    except Exception as error:  # of many kinds: the object may be a user's
+        raise ConfigError(
+            f"workers must be able to load {what}, but: {described(error)}; {remedy}"
+        ) from error
+    imported = {"init_main_from_name", "init_main_from_path"} & {*get_preparation_data("")}
+    if b"__main__" in sent and not imported:
+        raise ConfigError(
+            f"workers must be able to load {what}, but a part is defined in a notebook or an "
+            f"interactive session, which they cannot import; {remedy}"
+        )
 
 
 def usable_cores() -> int:

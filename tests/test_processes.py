@@ -144,3 +144,39 @@ def _is_running(pid: int) -> bool:
     except OSError:
         return False
     return status.rpartition(")")[2].split()[0] != "Z"
+
+
+SEARCH = """\
+from gnas import run_search
+from gnas.spaces import NASBench201
+def edges(graph, *, seed):
+    return float(graph.num_edges)
+run_search(NASBench201(), "random", edges, budget=4, workers=1, out="run")
+"""
+
+
+def test_a_program_without_a_guard_is_told_of_it(tmp_path: Path) -> None:
+    (tmp_path / "mine.py").write_text(SEARCH)
+    ended = subprocess.run(
+        [sys.executable, "mine.py"], capture_output=True, text=True, cwd=tmp_path, timeout=120
+    )
+    assert ended.returncode == 1
+    assert 'must do that below `if __name__ == "__main__":`' in ended.stderr
+    assert "one ended with exit code 1 (above is why)" in ended.stderr
+
+
+def test_what_workers_cannot_import_is_refused_before_anything_is_written(tmp_path: Path) -> None:
+    """As in a notebook, whose functions are those of a module without a file."""
+    ended = subprocess.run(
+        [sys.executable, "-c", SEARCH], capture_output=True, text=True, cwd=tmp_path, timeout=120
+    )
+    last = ended.stderr.splitlines()[-1]
+    assert last.startswith(
+        "gnas.errors.ConfigError: workers must be able to load the evaluation and its space, but "
+        "a part is defined in a notebook or an interactive session"
+    )
+    assert not (tmp_path / "run").exists()
+    with pytest.raises(
+        ConfigError, match=r"workers must be able to load the thing, but: .*lambda"
+    ):
+        processes.check_can_send(lambda: 0, "the thing")

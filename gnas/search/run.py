@@ -21,6 +21,7 @@ from gnas.data.files import as_data_error, atomic_write, check_regular, check_ut
 from gnas.errors import ConfigError, DataError, GnasError
 from gnas.evaluate import EvaluationJob, Evaluator, FunctionEvaluator
 from gnas.loggers import RunLog, RunLogger, logging_run
+from gnas.processes import check_can_send
 from gnas.runs import (
     NOTICE,
     SavableFigure,
@@ -170,7 +171,7 @@ def run_search(
     goal = Goal.of(aims, constraints)
     _check_measures(goal, evaluator)
     if workers is not None and not evaluator.instant:
-        check_utf8(storage or out or "", "the file or folder of a study")
+        _check_workers(space, evaluator, workers, storage or out or "")
     evaluator.open(space)
     if isinstance(searcher, str):
         if searcher not in SEARCHERS:
@@ -300,6 +301,13 @@ def _check_measures(goal: Goal, evaluator: Evaluator) -> None:
         raise ConfigError(
             f"a search must not see test images, but was given {[*goal.names]}; take val_acc"
         )
+
+
+def _check_workers(space: Space, evaluator: Evaluator, workers: int, study: str | Path) -> None:
+    """Check what workers need before anything is written; ConfigError says what is amiss."""
+    check_utf8(study, "the file or folder of a study")
+    if workers:
+        check_can_send((space, evaluator), "the evaluation and its space")
 
 
 def _check_folder(out: Path, facts: Mapping[str, Any], budget: int, resume: bool) -> None:

@@ -232,7 +232,7 @@ def local_workers(study: CandidateStudy, job: Job, count: int) -> Iterator[Wait]
         every poll.
 
     Raises:
-        ConfigError: ``count`` is negative.
+        ConfigError: ``count`` is negative, or workers cannot load the job.
         DataError: a worker ended with an error, which it has logged, or workers are repeatedly
             killed.
         KeyboardInterrupt: the evaluation in a worker raised it.
@@ -251,6 +251,8 @@ def local_workers(study: CandidateStudy, job: Job, count: int) -> Iterator[Wait]
     """
     if count < 0:
         raise ConfigError(f"workers must be at least 0, but got {count}")
+    if count:
+        processes.check_can_send(job, "the job")
     pool = _Pool(study, job, count)
     try:
         pool.start()
@@ -331,8 +333,8 @@ class _Pool:
             raise KeyboardInterrupt
         if any(code > 0 for code in codes):
             raise DataError(
-                f"every worker must go on to the end, but one ended with exit code {max(codes)}; "
-                "start the command again to go on"
+                f"every worker must go on to the end, but one ended with exit code {max(codes)} "
+                "(above is why); start the command again to go on"
             )
         self._processes = {p: c for p, c in self._processes.items() if p.exitcode is None}
         killed = [-code for code in codes if code < 0]  # the others exited
