@@ -20,6 +20,7 @@ from gnas.cli.output import (
 from gnas.cli.report import PageOption, write_page
 from gnas.cli.searching import (
     check_workers,
+    measure_texts,
     next_commands,
     preload_workers,
     progress_reporter,
@@ -205,10 +206,10 @@ def print_result(result: SearchResult, folder: Path, target: Console) -> None:
     table.add_column("member" if len(result.objectives) > 1 else "architecture")
     for name in names:
         table.add_column(name, justify="right", no_wrap=True)
-    for place_, number in enumerate(result.front):
+    for k, number in enumerate(result.front):
         measures = result.evaluations[number].measures or {}
-        cells = [f"{measures[name]:.6g}" if name in measures else "-" for name in names]
-        table.add_row(str(place_ if len(result.objectives) > 1 else number), *cells)
+        place = str(k if len(result.objectives) > 1 else number)
+        table.add_row(place, *measure_texts(measures, names))
     target.print(table)
     network = result.config["evaluator"].get("network")
     if network:

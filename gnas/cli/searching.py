@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from pathlib import Path
 from typing import TYPE_CHECKING
@@ -19,7 +19,9 @@ if TYPE_CHECKING:
     from gnas.search.run import SearchProgress
 
 NUMBER_WIDTH = 11
-"""Characters of a number such as 1.23457e+06."""
+"""Characters of a number such as 1.23457e-05."""
+LARGEST_COUNT = 10 ** (NUMBER_WIDTH - 1)
+"""Whole numbers from here on are shown with six digits."""
 MAX_LINES = 500
 """Evaluations of the longest search of which each has a line."""
 
@@ -139,7 +141,25 @@ def progress_reporter() -> Iterator[Callable[[SearchProgress], None]]:
             nonlocal table
             names.extend(measures if table is None else ())
             table = table or GrowingTable(bar, ["trial", *names, "best"], NUMBER_WIDTH)
-            numbers = (f"{measures[name]:.6g}" if name in measures else "-" for name in names)
-            table.add(str(number), *numbers, "*" if is_better else "")
+            table.add(str(number), *measure_texts(measures, names), "*" if is_better else "")
 
         yield report
+
+
+def measure_texts(measures: Mapping[str, float], names: Iterable[str]) -> list[str]:
+    """Measures in a table: counts whole, other numbers with six digits, a dash for an absent one.
+
+    Args:
+        measures: Those of an architecture.
+        names: The columns.
+
+    Example:
+        >>> measure_texts({"macs": 1629440.0, "val_acc": 0.91234567}, ["macs", "val_acc", "loss"])
+        ['1629440', '0.912346', '-']
+    """
+    return [_measure_text(measures[name]) if name in measures else "-" for name in names]
+
+
+def _measure_text(value: float) -> str:
+    is_count = float(value).is_integer() and abs(value) < LARGEST_COUNT
+    return f"{value:.0f}" if is_count else f"{value:.6g}"

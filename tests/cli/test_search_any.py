@@ -153,6 +153,25 @@ def test_a_search_by_trainings_with_settings(tmp_path: Path) -> None:
     assert changed.exit_code == 1 and "a search by 'evolution', not by 'random'" in changed.output
 
 
+def test_counts_are_shown_whole_and_other_numbers_with_six_digits(tmp_path: Path) -> None:
+    (tmp_path / "own.py").write_text(
+        "def worth(graph, *, seed):\n"
+        "    return {'score': 1 / 3, 'macs': 1629440, 'big': 1e15, 'time_s': 0.0000123}\n"
+    )
+    words = [
+        "search",
+        "random",
+        "--space",
+        "nasbench201",
+        "--evaluate",
+        f"{tmp_path}/own.py:worth",
+    ]
+    done = run(app, [*words, "--budget", "1", "--out", str(tmp_path / "run")])
+    numbers = ["0", "0.333333", "1629440", "1e+15", "1.23e-05"]
+    assert [*numbers, "*"] in [line.split() for line in done.stderr.splitlines()]
+    assert numbers in [line.split() for line in done.stdout.splitlines()]
+
+
 def test_a_space_and_a_function_of_one_s_own(tmp_path: Path) -> None:
     file = tmp_path / "mine.py"
     file.write_text(
