@@ -37,8 +37,9 @@ from gnas.search.result import Evaluation, SearchResult
 from gnas.search.samplers import SEARCHERS, Searcher
 from gnas.search.samplers.base import SpaceExhausted
 from gnas.search.settings import SETTINGS
-from gnas.spaces import Space, space_record
+from gnas.spaces import Space, space_record, space_text
 from gnas.spaces.base import check_is_space
+from gnas.spaces.registry import is_recorded_as
 from gnas.studies import CandidateStudy, candidate_key, local_workers
 from gnas.studies.job import FAILURES, Evaluate, reason
 from gnas.studies.places import shown
@@ -270,17 +271,33 @@ def _folder(out: object) -> Path | None:
     return Path(out)
 
 
-def _check_objects(space: object, searcher: object, settings: object, report: object) -> None:
+def _check_objects(space: Space, searcher: object, settings: object, report: object) -> None:
     check_is_space(space)
     if not isinstance(searcher, str | Searcher):
         raise ConfigError(
             f"the searcher must be one of {sorted(SEARCHERS)} or a Searcher, but got "
             f"{searcher!r:.80}"
         )
+    if isinstance(searcher, Searcher):
+        _check_searcher(searcher, space)
     if settings is not None and not isinstance(settings, Mapping):
         raise ConfigError(f"settings must be values by name, but got {settings!r:.80}")
     if not callable(report):
         raise ConfigError(f"report must be a function, but is {report!r:.80}")
+
+
+def _check_searcher(searcher: Searcher, space: Space) -> None:
+    if not hasattr(searcher, "told"):
+        raise ConfigError(
+            f"`__init__` of {type(searcher).__name__} must call that of Searcher, but does not; "
+            "add `super().__init__(space, seed=seed)`"
+        )
+    wanted, own = space_record(space), space_record(searcher.space)
+    if not is_recorded_as(searcher.space, wanted):
+        raise ConfigError(
+            f"the searcher must be one of this search's space {space_text(wanted)}, but is one of "
+            f"{space_text(own)}"
+        )
 
 
 def _check_settings(searcher: str, settings: Mapping[str, Any]) -> None:

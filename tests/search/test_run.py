@@ -7,7 +7,7 @@ import signal
 import subprocess
 import sys
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -23,6 +23,7 @@ from gnas.runs import to_jsonable
 from gnas.search import (
     SEARCHERS,
     Evaluation,
+    RandomSearch,
     RegularizedEvolution,
     Searcher,
     SearchResult,
@@ -30,7 +31,7 @@ from gnas.search import (
     run_search,
 )
 from gnas.search.run import SearchProgress
-from gnas.spaces import NASGEM, NASBench201
+from gnas.spaces import NASGEM, NASBench201, Space
 from gnas.training.recipe import ProxyRecipe
 from tests import commands
 from tests.search.evaluations import convolutions
@@ -332,3 +333,57 @@ def test_other_searches_are_refused(tmp_path: Path) -> None:
     (tmp_path / "metrics.jsonl").write_text('{"number": 1}\n')
     with pytest.raises(DataError, match=r"metrics\.jsonl must be the evaluations of a search"):
         search("random", out=tmp_path, budget=3, resume=True)
+
+
+class _Drawn(Searcher):
+    """A searcher as one writes the first: it draws, and never looks at what is known."""
+
+    name = "drawn"
+
+    def __init__(self, space: Space, options: Sequence[int] = (1, 2)) -> None:
+        super().__init__(space)
+        self.options = options
+
+    def _propose(self, rng: np.random.Generator) -> Data:
+        return self.space.from_str(CELLS[int(rng.integers(len(CELLS)))])
+
+
+CELLS = [NASBench201().to_str(cell) for cell in NASBench201().enumerate()[7000:7006]]
+
+
+def test_a_searcher_that_repeats_itself_is_asked_again(tmp_path: Path) -> None:
+    space = NASBench201()
+    keys = space.keys(DenseBatch.from_data([space.from_str(text) for text in CELLS]))
+    assert len({*keys.tolist()}) == len(CELLS)
+    found = run_search(space, _Drawn(space), convolutions, budget=6, out=tmp_path / "all")
+    assert sorted(one.architecture for one in found.evaluations) == sorted(CELLS)
+    run_search(space, _Drawn(space), convolutions, budget=3, out=tmp_path / "two")
+    again = run_search(
+        space, _Drawn(space), convolutions, budget=6, out=tmp_path / "two", resume=True
+    )
+    assert again.evaluations == found.evaluations
+    with pytest.raises(ConfigError, match="`_propose` of _Drawn must return a new architecture"):
+        run_search(space, _Drawn(space), convolutions, budget=7)
+
+
+def test_lists_are_settings_of_a_searcher_too(tmp_path: Path) -> None:
+    space = NASBench201()
+    run_search(space, _Drawn(space, (1, 2)), convolutions, budget=2, out=tmp_path / "run")
+    with pytest.raises(ConfigError, match="options"):
+        run_search(
+            space, _Drawn(space, (9, 9)), convolutions, budget=3, out=tmp_path / "run", resume=True
+        )
+
+
+def test_searchers_that_cannot_serve_are_refused_at_once(tmp_path: Path) -> None:
+    class Bare(RandomSearch):
+        def __init__(self, space: Space) -> None:
+            self.space = space
+
+    for searcher, message in (
+        (Bare(NASBench201()), r"`__init__` of Bare must call .* `super\(\).__init__\(space"),
+        (RandomSearch(NASGEM(5)), r"must be one of .* nasbench201, but is one of nasgem\("),
+    ):
+        with pytest.raises(ConfigError, match=message):
+            run_search(NASBench201(), searcher, convolutions, budget=3, out=tmp_path / "run")
+    assert not (tmp_path / "run").exists()

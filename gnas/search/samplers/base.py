@@ -29,6 +29,9 @@ CountFunction = Callable[[DenseBatch, Collection[str] | None], Mapping[str, NDAr
 DRAWS = (1, 4, 64, 1024, 8192, 8192)
 """Sizes of the batches drawn one after another until one holds a new architecture."""
 
+ATTEMPTS = 20
+"""Proposals of one `ask`, each by other random numbers, until one is new."""
+
 
 class SpaceExhausted(ConfigError):
     """Every architecture of the space was asked for."""
@@ -103,6 +106,8 @@ class Searcher(ABC):
 
     name: ClassVar[str] = ""
     """Name in run records of a searcher that was not created by its key in `SEARCHERS`."""
+    may_repeat: ClassVar[bool] = False
+    """Whether it asks for an architecture again; at an evaluator's later `stage` all do."""
 
     def __init__(self, space: Space, *, seed: int = 0) -> None:
         check_is_space(space)
@@ -129,12 +134,22 @@ class Searcher(ABC):
 
         Raises:
             SpaceExhausted: there is none left.
+            ConfigError: `_propose` returns known ones only.
         """
-        found = self._propose(np.random.default_rng((self.seed, self.asked)))
-        graph = self.space.from_str(self.space.to_str(found))  # as it is after any restart
-        self.asked += 1
-        self._pending.add(self.key(graph))
-        return graph
+        for attempt in range(ATTEMPTS):
+            again = (attempt,) if attempt else ()
+            found = self._propose(np.random.default_rng((self.seed, self.asked, *again)))
+            graph = self.space.from_str(self.space.to_str(found))  # as it is after any restart
+            key = self.key(graph)
+            if self.may_repeat or self._is_new(key) or self.stage(self.asked):
+                self.asked += 1
+                self._pending.add(key)
+                return graph
+        raise ConfigError(
+            f"`_propose` of {type(self).__name__} must return a new architecture, but {ATTEMPTS} "
+            f"in a row were asked for before, the last {self.space.to_str(graph)!r:.80}; "
+            "try `self._is_new(self.key(graph))`, or return `self._random(rng)`"
+        )
 
     def needs(self, number: int) -> int | None:
         """Number of architectures to be told or dropped before architecture ``number`` is asked.
@@ -240,7 +255,7 @@ class Searcher(ABC):
         settings = {
             name: value
             for name, value in vars(self).items()
-            if isinstance(value, bool | int | float | str) and name[0] != "_" and name != "asked"
+            if name[0] != "_" and name not in ("asked", "notes") and _is_plain(value)
         }
         return {"kind": type(self).__name__, **settings}
 
@@ -284,6 +299,7 @@ class Searcher(ABC):
     def _propose(self, rng: np.random.Generator) -> Data:
         """The next architecture, one that `_is_new`; changes no state.
 
+        Called again, with another ``rng``, if it is not new.
         `_random` gives one where there is nothing better to go by.
         """
 
@@ -368,3 +384,10 @@ class Searcher(ABC):
             f"space '{self.space.name}' must have an architecture that was not asked for yet"
             f"{self._within()}, but none is left after {known}; stop here"
         )
+
+
+def _is_plain(value: object) -> bool:
+    """Whether a setting is a number, a text, or a list of some."""
+    if isinstance(value, list | tuple):
+        return bool(value) and all(map(_is_plain, value))
+    return isinstance(value, bool | int | float | str)

@@ -20,6 +20,7 @@ class ListedSearch(Searcher):
     """
 
     name = "listed"
+    may_repeat = True
 
     def __init__(self, space: Space, graphs: DenseBatch, *, seed: int = 0) -> None:
         super().__init__(space, seed=seed)
