@@ -6,11 +6,13 @@ start quickly and inherit neither threads nor CUDA state of this process.
 
 from __future__ import annotations
 
+import ast
 import logging
 import multiprocessing as mp
 import os
 import pickle
 import signal
+import sys
 import threading
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from concurrent.futures import ProcessPoolExecutor, as_completed
@@ -18,6 +20,7 @@ from concurrent.futures.process import BrokenProcessPool
 from contextlib import contextmanager
 from multiprocessing.context import ForkServerContext, SpawnContext
 from multiprocessing.spawn import get_preparation_data
+from pathlib import Path
 from typing import Any, TypeVar
 
 from threadpoolctl import threadpool_limits
@@ -32,6 +35,8 @@ ProgressCallback = Callable[[int, int | None], None]
 
 QUIET = "ignore:`torch.jit:FutureWarning"
 """Warning filter of worker processes: torch-geometric's warning at import."""
+_GUARDS = ("__name__", "parent_process", "current_process")
+"""What a condition names that keeps workers from a program's own lines."""
 _HAS_SERVER = "forkserver" in mp.get_all_start_methods()
 
 
@@ -72,13 +77,41 @@ def check_can_start() -> None:
     """Check that this process may start others.
 
     Raises:
-        ConfigError: it is a worker that imports the program which has started it.
+        ConfigError: workers would start workers: the program, which they import, does that
+            outside ``if __name__ == "__main__":``, or this process is such a worker.
     """
-    if getattr(mp.current_process(), "_inheriting", False):
+    if getattr(mp.current_process(), "_inheriting", False) or _is_unguarded():
         raise ConfigError(
             "worker processes import the program that starts them, so it must do that below "
             '`if __name__ == "__main__":`; move what starts them there'
         )
+
+
+def _is_unguarded() -> bool:
+    """Whether the main program's own lines, which workers run again, have led here."""
+    if not _imports_main():
+        return False
+    main, frame = vars(sys.modules["__main__"]), sys._getframe()
+    while frame.f_globals is not main or frame.f_code.co_name != "<module>":
+        if frame.f_back is None:
+            return False
+        frame = frame.f_back
+    try:
+        tree = ast.parse(Path(frame.f_code.co_filename).read_bytes())
+    except (OSError, SyntaxError, ValueError):  # such as lines given to exec
+        return False
+    line = frame.f_lineno
+    around = (
+        node.test
+        for node in ast.walk(tree)
+        if isinstance(node, ast.If) and node.lineno <= line <= (node.end_lineno or line)
+    )
+    return not any(part in ast.unparse(test) for test in around for part in _GUARDS)
+
+
+def _imports_main() -> bool:
+    """Whether workers import the main program: not one of a notebook or interactive session."""
+    return bool({"init_main_from_name", "init_main_from_path"} & {*get_preparation_data("")})
 
 
 def check_can_send(value: object, what: str) -> None:
@@ -100,8 +133,7 @@ def check_can_send(value: object, what: str) -> None:
         raise ConfigError(
             f"workers must be able to load {what}, but: {described(error)}; {remedy}"
         ) from error
-    imported = {"init_main_from_name", "init_main_from_path"} & {*get_preparation_data("")}
-    if b"__main__" in sent and not imported:
+    if b"__main__" in sent and not _imports_main():
         raise ConfigError(
             f"workers must be able to load {what}, but a part is defined in a notebook or an "
             f"interactive session, which they cannot import; {remedy}"

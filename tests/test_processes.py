@@ -155,13 +155,33 @@ run_search(NASBench201(), "random", edges, budget=4, workers=1, out="run")
 """
 
 
-def test_a_program_without_a_guard_is_told_of_it(tmp_path: Path) -> None:
-    (tmp_path / "mine.py").write_text(SEARCH)
-    ended = subprocess.run(
-        [sys.executable, "mine.py"], capture_output=True, text=True, cwd=tmp_path, timeout=120
+GUARD = 'must do that below `if __name__ == "__main__":`; move what starts them there'
+
+
+def _run_program(folder: Path, text: str) -> subprocess.CompletedProcess[str]:
+    (folder / "mine.py").write_text(text)
+    return subprocess.run(
+        [sys.executable, "mine.py"], capture_output=True, text=True, cwd=folder, timeout=120
     )
-    assert ended.returncode == 1
-    assert 'must do that below `if __name__ == "__main__":`' in ended.stderr
+
+
+def test_a_program_without_a_guard_starts_nothing(tmp_path: Path) -> None:
+    """One error, before anything is written: the same program goes well with a guard."""
+    *lines, search = SEARCH.splitlines(keepends=True)
+    ended = _run_program(tmp_path, SEARCH)
+    assert ended.returncode == 1 and ended.stderr.count("Traceback") == 1
+    assert GUARD in ended.stderr.splitlines()[-1]
+    assert not (tmp_path / "run").exists()
+    ended = _run_program(tmp_path, f"{''.join(lines)}if __name__ == '__main__':\n    {search}")
+    assert ended.returncode == 0, ended.stderr
+    assert (tmp_path / "run" / "result.json").exists()
+
+
+def test_workers_do_not_start_workers(tmp_path: Path) -> None:
+    """Where the program cannot be seen to lack a guard, its workers are told."""
+    *lines, search = SEARCH.splitlines()
+    ended = _run_program(tmp_path, "\n".join([*lines, f"exec({search!r})"]))
+    assert ended.returncode == 1 and GUARD in ended.stderr
     assert "one ended with exit code 1 (above is why)" in ended.stderr
 
 
