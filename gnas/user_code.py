@@ -7,6 +7,8 @@ import importlib.util
 import signal
 import sys
 import traceback
+from collections.abc import Iterator
+from contextlib import contextmanager, suppress
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -33,7 +35,7 @@ class Source:
     name: str
     """The object's name in it."""
     sha256: str
-    """Digest of the file's content."""
+    """Digest of the file's content, not of other files that it imports."""
 
     @staticmethod
     def parse(text: str) -> Source:
@@ -61,6 +63,8 @@ class Source:
     def load(self) -> Any:
         """Run the file, once in a process, and return the object.
 
+        Modules beside the file can be imported, as by ``python FILE.py``.
+
         Raises:
             ConfigError: the file changed, cannot be run, or has no such object.
         """
@@ -77,7 +81,8 @@ class Source:
             module = importlib.util.module_from_spec(spec)
             sys.modules[module_name] = module
             try:
-                spec.loader.exec_module(module)
+                with self.importable():
+                    spec.loader.exec_module(module)
             except BaseException as error:
                 del sys.modules[module_name]
                 if isinstance(error, SystemExit) and error.code != TERMINATED:
@@ -87,6 +92,11 @@ class Source:
                     ) from error
                 if not isinstance(error, Exception):  # Ctrl-C, SIGTERM
                     raise
+                if isinstance(error, ModuleNotFoundError) and error.name is not None:
+                    raise ConfigError(
+                        f"{self.path} must find the modules that it imports, but there is no "
+                        f"'{error.name}', neither installed nor beside it{_importer(error, self)}"
+                    ) from error
                 raise ConfigError(
                     f"{self.path} must be a Python program, but: {described(error)}"
                 ) from error
@@ -98,6 +108,49 @@ class Source:
             raise ConfigError(
                 f"{self.path} must define '{self.name}', but: {described(error)}"
             ) from error
+
+    @contextmanager
+    def importable(self) -> Iterator[None]:
+        """Let modules beside the file be imported inside, before any others of their names.
+
+        Raises:
+            ConfigError: one of them has the name of a module beside another user's file, which is
+                imported: Python would take that one.
+        """
+        folder = Path(self.path).parent
+        for name, home in _beside.items():
+            if home != folder and any(path.exists() for path in _files(folder, name)):
+                raise ConfigError(
+                    f"modules of users must have different names, but {home} and {folder} both "
+                    f"have '{name}'; rename one of them"
+                )
+        before = {*sys.modules}
+        sys.path.insert(0, str(folder))
+        try:
+            yield
+        finally:
+            with suppress(ValueError):  # the file may have removed it
+                sys.path.remove(str(folder))
+            for name in sys.modules.keys() - before:
+                path = getattr(sys.modules[name], "__file__", None)
+                if path is not None and Path(path) in _files(folder, name):
+                    _beside[name] = folder
+
+
+_beside: dict[str, Path] = {}
+"""Folders of the modules that users' files have imported from beside them."""
+
+
+def _files(folder: Path, name: str) -> tuple[Path, Path]:
+    """The files that a module of this name may have in a folder."""
+    return folder / f"{name}.py", folder / name / "__init__.py"
+
+
+def _importer(error: ModuleNotFoundError, source: Source) -> str:
+    """The other file of a user that lacks a module, if it is another one."""
+    files = [frame.filename for frame in traceback.extract_tb(error.__traceback__)]
+    last = next((name for name in reversed(files) if not name.startswith("<")), source.path)
+    return "" if last == source.path else f" (imported by {last})"
 
 
 def described(error: BaseException) -> str:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import sys
 from pathlib import Path
 
 import pytest
@@ -17,7 +18,7 @@ FILES = {
     "def f(): f()\nf()": "RecursionError: maximum recursion depth exceeded",
     "def (": "SyntaxError: invalid syntax",
     "a\0b": "null bytes",
-    "import nosuchmodule_x": "ModuleNotFoundError",
+    "import nosuchmodule_x": "there is no 'nosuchmodule_x', neither installed nor beside it",
     "raise MemoryError": "MemoryError",
     f"{SILENT}raise Silent": "must be a Python program, but: Silent",
     "def __getattr__(name): raise RuntimeError(name)": "must define 'x', but: RuntimeError: x",
@@ -42,6 +43,27 @@ def test_what_stops_the_command_stops_the_loading(raised: str, tmp_path: Path) -
     for _ in range(2):
         with pytest.raises((KeyboardInterrupt, SystemExit)):
             Source.parse(f"{path}:x").load()
+
+
+def test_modules_beside_a_file(tmp_path: Path) -> None:
+    """They are imported as by ``python FILE.py``, and nothing of that stays on the path."""
+    for folder in ("a", "b"):
+        (tmp_path / folder).mkdir()
+        (tmp_path / folder / "beside_x.py").write_text(f"name = {folder!r}\n")
+        (tmp_path / folder / "mine.py").write_text(f"from beside_x import name\n# {folder}\n")
+    before = [*sys.path]
+    assert Source.parse(f"{tmp_path}/a/mine.py:name").load() == "a" and sys.path == before
+    with pytest.raises(
+        ConfigError, match=r"must have different names, but .*a and .*b both have 'beside_x'"
+    ):
+        Source.parse(f"{tmp_path}/b/mine.py:name").load()
+    (tmp_path / "a" / "lacking_x.py").write_text("import nosuchmodule_x\n")
+    (tmp_path / "a" / "other.py").write_text("import lacking_x\n")
+    with pytest.raises(
+        ConfigError, match=r"there is no 'nosuchmodule_x', .* \(imported by .*lacking_x\.py\)$"
+    ):
+        Source.parse(f"{tmp_path}/a/other.py:x").load()
+    assert sys.path == before
 
 
 def test_errors_without_a_text() -> None:

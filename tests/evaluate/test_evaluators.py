@@ -23,6 +23,7 @@ from gnas.evaluate import (
 )
 from gnas.evaluate.base import check_measures
 from gnas.models import NasgemNetworkConfig, nasgem_network, num_macs, num_params
+from gnas.search import run_search
 from gnas.spaces import NASGEM, SPACES, NASBench201, Space, load_space
 from gnas.training.recipe import ProxyRecipe
 from gnas.training.short import fresh_network, train_proxy
@@ -196,6 +197,21 @@ def test_a_function_of_a_file(tmp_path: Path) -> None:
         late.open(space)
     with pytest.raises(ConfigError, match="must be a Python program, but: ZeroDivisionError"):
         FunctionEvaluator(f"{file}:worth").open(space)
+
+
+def test_a_function_whose_file_imports_others_beside_it(tmp_path: Path) -> None:
+    """At its top and in the function itself, in this process and in workers."""
+    (tmp_path / "early_x.py").write_text("value = 3\n")
+    (tmp_path / "late_x.py").write_text("value = 4\n")
+    (tmp_path / "mine.py").write_text(
+        "import early_x\ndef worth(graph, *, seed):\n"
+        "    import late_x\n    return early_x.value + late_x.value\n"
+    )
+    evaluator, space = FunctionEvaluator(f"{tmp_path}/mine.py:worth"), NASBench201()
+    found = run_search(space, "random", evaluator, budget=2, workers=1, out=tmp_path / "run")
+    assert found.metrics == {"score": 7.0}
+    evaluator.open(space)
+    assert evaluator.evaluate(space.sample(np.random.default_rng(0)), seed=0) == {"score": 7.0}
 
 
 def test_spaces_by_name_and_from_files(tmp_path: Path) -> None:
