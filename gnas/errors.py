@@ -73,6 +73,19 @@ class MissingDataError(DataError, FileNotFoundError):
     """
 
 
+class MissingMeasureError(DataError):
+    """An evaluation did not return what a search is for.
+
+    Example:
+        >>> from gnas.evaluate.base import check_measures
+        >>> try:
+        ...     check_measures({"val_acc": 0.9}, wanted=["score"])
+        ... except MissingMeasureError as error:
+        ...     print(error)
+        an evaluation must return the measure 'score', but returned ['val_acc']; choose one of ...
+    """
+
+
 class UnsupportedError(GnasError):
     """The operation does not exist for this object, e.g. enumerating an infinite space.
 

@@ -11,7 +11,7 @@ import numpy as np
 from numpy.typing import NDArray
 from torch_geometric.data import Data
 
-from gnas.errors import DataError
+from gnas.errors import DataError, MissingMeasureError
 from gnas.graphs import DenseBatch
 from gnas.spaces.base import Space
 
@@ -112,13 +112,22 @@ def check_measures(measures: Mapping[str, Any], wanted: Sequence[str] = ()) -> M
         wanted: Names that must be among them.
 
     Raises:
-        DataError: one is missing, no number, or not finite.
+        MissingMeasureError: one is missing.
+        DataError: one is no number, or not finite.
     """
     missing = [name for name in wanted if name not in measures]
     if missing:
-        raise DataError(
+        known = [*map(str, measures)]
+        example = next((name for name in ("val_acc", *known) if name in known), None)
+        hint = (
+            f"; choose one of them, such as `--objective {example}` "
+            f'(in Python `objectives=["{example}"]`)'
+            if example is not None
+            else ""
+        )
+        raise MissingMeasureError(
             f"an evaluation must return the measure '{missing[0]}', "
-            f"but returned {sorted(measures)}"
+            f"but returned {sorted(known)}{hint}"
         )
     found: Measures = {}
     for name, value in measures.items():

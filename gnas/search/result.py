@@ -157,13 +157,22 @@ def read_result(folder: str | Path) -> SearchResult:
     folder = Path(folder)
     path = folder / "result.json"
     if not path.exists():
-        raise MissingDataError(
-            f"a search must have ended to be shown, but {folder} has no result; go on with "
-            f"--resume {folder}"
-        )
+        raise unfinished(folder)
     record = read_json(path, "the result of a search")
     with as_data_error(path, "the result of a search"):
         return checked(SearchResult(**decoded(record)))
+
+
+def unfinished(folder: Path) -> MissingDataError:
+    """The error where the result of a search is needed that has not ended.
+
+    Args:
+        folder: Folder of the run.
+    """
+    return MissingDataError(
+        f"a search must have ended to be shown, but {folder} has no result; go on with "
+        f"--resume {folder}, or look at what there is with `gnas report {folder}`"
+    )
 
 
 def checked(result: Result) -> Result:

@@ -18,7 +18,7 @@ from torch_geometric.data import Data
 
 from gnas.config import check_count, check_seed, dict_diff, split_settings
 from gnas.data.files import as_data_error, atomic_write, check_regular, check_utf8
-from gnas.errors import ConfigError, DataError, GnasError
+from gnas.errors import ConfigError, DataError, GnasError, MissingMeasureError
 from gnas.evaluate import EvaluationJob, Evaluator, FunctionEvaluator
 from gnas.loggers import RunLog, RunLogger, logging_run
 from gnas.processes import check_can_send
@@ -152,7 +152,8 @@ def run_search(
     Raises:
         ConfigError: impossible settings; ``out`` has a run that is not to be resumed, or another
             one; the searcher cannot pursue these objectives.
-        DataError: every architecture failed, or a file cannot be read or written.
+        DataError: every architecture failed, the first evaluation returns other measures, or a
+            file cannot be read or written.
 
     Example:
         >>> from gnas.spaces import NASBench201
@@ -516,6 +517,11 @@ class _Search:
             if is_better:
                 self._best = rank, found.number
         failed = sum(one.error is not None for one in self.ended)
+        other = f"{MissingMeasureError.__name__}: "
+        if failed == len(self.ended) and (found.error or "").startswith(other):
+            raise DataError(
+                (found.error or "").removeprefix(other)
+            )  # not the architecture's fault
         if failed == len(self.ended) >= min(MAX_FAILURES, self.budget):
             reason, count = Counter(one.error for one in self.ended).most_common(1)[0]
             raise DataError(

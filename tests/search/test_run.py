@@ -231,7 +231,9 @@ def test_killed_with_its_workers_at_any_moment(lines: int, tmp_path: Path) -> No
             time.sleep(0.005)
         running.send_signal(signal.SIGKILL)
     assert not (out / "result.json").exists()
-    with pytest.raises(MissingDataError, match="must have ended to be shown"):
+    with pytest.raises(
+        MissingDataError, match=r"must have ended to be shown, but .* `gnas report .*`$"
+    ):
         read_result(out)
     resume = [sys.executable, "-m", "gnas", "search", "evolution", "--resume", str(out)]
     if not (out / "config.json").exists():  # killed before there was a run
@@ -284,11 +286,31 @@ def test_a_broken_evaluation_ends_a_search(tmp_path: Path) -> None:
     with pytest.raises(DataError, match="first 3 all failed"):
         run_search(NASBench201(), "random", broken, budget=3)
 
-    def other(graph: Data, *, seed: int) -> dict[str, float]:
-        return {"val_acc": 1.0}
 
-    with pytest.raises(DataError, match="must return the measure 'score', but returned"):
-        run_search(NASBench201(), "random", other, budget=3)
+def _other_names(graph: Data, *, seed: int) -> dict[str, float]:
+    return {"latency_ms": 1.0, "val_acc": 1.0}
+
+
+@pytest.mark.parametrize("workers", [None, 1])
+def test_an_evaluation_of_other_names_ends_a_search_at_once(
+    workers: int | None, tmp_path: Path
+) -> None:
+    message = (
+        r"^an evaluation must return the measure 'score', but returned \['latency_ms', 'val_acc'\]"
+        r"; choose one of them, such as `--objective val_acc` .in Python `obj"
+    )
+    with pytest.raises(DataError, match=message):
+        run_search(NASBench201(), "random", _other_names, budget=20, workers=workers, out=tmp_path)
+    assert len((tmp_path / "metrics.jsonl").read_text().splitlines()) == 1
+
+
+def test_an_evaluation_without_measures_of_one_architecture_is_a_failure() -> None:
+    def sometimes(graph: Data, *, seed: int) -> dict[str, float]:
+        calls.append(graph)
+        return {} if len(calls) == 2 else {"score": 1.0}
+
+    calls: list[Data] = []
+    assert run_search(NASBench201(), "random", sometimes, budget=3).failed == 1
 
 
 @pytest.mark.parametrize(

@@ -7,12 +7,12 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from gnas.data.files import as_data_error, read_json
-from gnas.errors import DataError, MissingDataError
+from gnas.errors import DataError
 from gnas.search.nasgem.config import NasgemConfig
 from gnas.search.nasgem.plan import planned
 from gnas.search.nasgem.result import NasgemResult
 from gnas.search.nasgem.surface import Surface, load_surfaces
-from gnas.search.result import checked
+from gnas.search.result import checked, unfinished
 
 
 @dataclass(frozen=True)
@@ -41,10 +41,7 @@ def read_trace(folder: str | Path) -> NasgemTrace:
     config = planned(folder).config
     what = "a whole run"
     if not (folder / "result.json").exists():
-        raise MissingDataError(
-            f"a search must have ended to be shown, but {folder} has no result; go on with "
-            f"--resume {folder}"
-        )
+        raise unfinished(folder)
     record = read_json(folder / "result.json", what)
     try:
         with as_data_error(folder, what):

@@ -89,7 +89,9 @@ def test_a_killed_search_goes_on(tmp_path: Path, finished: tuple[Path, NasgemRes
             time.sleep(0.01)
         running.send_signal(signal.SIGKILL)
     assert not (out / "result.json").exists()
-    with pytest.raises(MissingDataError, match=r"must have ended to be shown, but .* no result"):
+    with pytest.raises(
+        MissingDataError, match=r"must have ended to be shown, but .* `gnas report .*`$"
+    ):
         read_trace(out)
     result = search(resumed_plan(out, {"seed": 0}), out, resume=True)
     assert lasting(result) == lasting(finished[1])
