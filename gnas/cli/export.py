@@ -35,7 +35,7 @@ def export(
             help="An architecture (text, file, search), or weights (a folder, a training)",
         ),
     ],
-    to: Annotated[str, typer.Option(help="onnx, pt2, python or safetensors")],
+    to: Annotated[str, typer.Option(help="onnx, pt2 (torch.export), python or safetensors")],
     out: Annotated[Path, typer.Option(help="The file to write; for safetensors a folder")],
     layers: Annotated[
         int | None, typer.Option(help=f"{_SIZE}: cells, of a stage where it has stages")

@@ -117,6 +117,7 @@ def nasgem(
     predictor: Predictor = None,
     prior: Prior = None,
     iterations: Iterations = None,
+    budget: Annotated[int | None, typer.Option(hidden=True)] = None,
     lambda_: Lambda = None,
     storage: Storage = None,
     study: Study = None,
@@ -128,6 +129,11 @@ def nasgem(
     """Search cells by a predictor of their efficiency score (NASGEM, Cheng et al. 2021)."""
     from gnas.search.nasgem.plan import check_options, plan_nasgem, resumed_plan
 
+    if budget is not None:
+        raise typer.BadParameter(
+            "--budget is of the other searchers; this one trains --iterations random cells "
+            "and then the best predicted ones, as many as --set top=... says"
+        )
     if no_embedding and encoder is not None:
         raise typer.BadParameter("--no-embedding reads no encoder; leave one of them out")
     if resume is not None and (out is not None or study is not None):

@@ -20,7 +20,9 @@ def check_out(form: str, out: Path) -> None:
         ConfigError: there is no such form, or the name does not end as it must.
     """
     if form not in FORMS:
-        raise ConfigError(f"the form must be one of {list(FORMS)}, but got '{form}'")
+        raise ConfigError(
+            f"the form must be one of {list(FORMS)} (pt2 is torch.export's), but got '{form}'"
+        )
     if SUFFIXES[form] and out.suffix != SUFFIXES[form]:
         raise ConfigError(f"the output of '{form}' must end in {SUFFIXES[form]}, but got {out}")
     if SUFFIXES[form] and out.is_dir():

@@ -77,6 +77,14 @@ def test_a_surface_of_too_few_scores(tmp_path: Path, monkeypatch: pytest.MonkeyP
     assert local_r2_line(numbers) == one
 
 
+def test_the_budget_of_other_searchers_is_a_hint() -> None:
+    done = gnas("search", "nasgem", "--budget", "20")
+    assert done.exit_code == 2
+    told = " ".join(done.stderr.replace("│", " ").split())
+    assert "this one trains --iterations random cells and then the best predicted ones" in told
+    assert "--budget" not in gnas("search", "nasgem", "--help").stdout
+
+
 def test_a_cell_alone_is_drawn(tmp_path: Path) -> None:
     text = "conv_1x1,dw_sep_conv_3x3,conv_1x1|7"
     done = gnas("show", text, "--out", str(tmp_path))
