@@ -427,6 +427,27 @@ class Space(ABC):
         self.validate(graph)
         return {"architecture": architecture_figure(self.vocabulary, graph)}
 
+    def op_names(self, graph: Data) -> list[str]:
+        """Names of the operations: of the edges in the order of ``edge_index``, or of the nodes.
+
+        Args:
+            graph: An architecture of this space.
+
+        Raises:
+            GraphError: it is no graph, or one over other operations.
+
+        Example:
+            >>> from gnas.spaces import NASBench201
+            >>> space = NASBench201()
+            >>> cell = space.from_str("|none~0|+|none~0|none~1|+|skip_connect~0|none~1|none~2|")
+            >>> space.op_names(cell)
+            ['skip_connect']
+        """
+        self.check_own(graph)
+        if self.edge_ops:
+            return [self.edge_ops[code] for code in graph.edge_op.tolist()]
+        return [self.ops[code] for code in graph.x.argmax(1).tolist()]
+
     def to_str(self, graph: Data) -> str:
         """One line of text: the operations, a bar, the upper triangle row by row in hex.
 

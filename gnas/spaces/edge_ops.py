@@ -47,7 +47,8 @@ class EdgeOpSpace(Space):
     Args:
         num_nodes: Feature maps of a cell, input and output included.
         edge_ops: Names of the operations.
-        none: The operation that cuts: an edge with it is absent from the graph. None if no
+        none: The operation that cuts: an edge with it is absent from the graph, so the values of
+            ``edge_op`` count the other operations only (see `Space.op_names`). None if no
             operation does.
         skip: The operation that passes its input on as it is. None if no operation does.
         learned: The operations that have weights.

@@ -158,6 +158,21 @@ def test_edge_op_cells_are_all_combinations(none: str | None) -> None:
             assert sum(a != b for a, b in changed) == 1
 
 
+def test_operations_have_their_names() -> None:
+    text = "|b~0|+|a~0|c~1|"
+    for none, names in ((None, ["b", "a", "c"]), ("a", ["b", "c"]), ("b", ["a", "c"])):
+        space = EdgeOpSpace(num_nodes=3, edge_ops=("a", "b", "c"), none=none)
+        graph = space.from_str(text)
+        assert space.op_names(graph) == names
+        pairs = zip(graph.edge_index.t().tolist(), names, strict=True)
+        assert all(f"{name}~{source}" in text for (source, _), name in pairs)
+    dag = DagSpace(ops=("a", "b"), max_nodes=5)
+    drawn = dag.sample(np.random.default_rng(0))
+    assert dag.op_names(drawn) == dag.to_str(drawn).split("|")[0].split(",")
+    with pytest.raises(GraphError):
+        dag.op_names(graph)
+
+
 def test_edge_op_functions_against_expressions() -> None:
     """Cells of one function compute the same sums of operations, written out and sorted."""
     space = EdgeOpSpace(
