@@ -165,6 +165,7 @@ def _run(
 ) -> None:
     """Search by a plan, and print what came out."""
     check_workers(workers, plan.table)
+    plan.warn_of_chance()
     if workers > 0 and not plan.table:
         preload_workers()
     from gnas.search.planned import run_plan

@@ -175,13 +175,13 @@ def _points(
 
 def _progress(search: Searched, gallery: Gallery) -> Chart:
     objective, goal = search.goal.objectives[0], search.goal
-    start = search.config["searcher"].get("num_initial")
-    start = start if isinstance(start, int) else 0
     kept = [one for one in search.done if goal.violation(one.measures or {}) == 0]
     broken = [one for one in search.done if goal.violation(one.measures or {}) > 0]
+    short = [one for one in kept if not one.stage]
     groups = [
-        ("drawn at random", [one for one in kept if one.number < start], 7, "circle"),
-        ("chosen", [one for one in kept if one.number >= start and not one.stage], 2, "circle"),
+        ("drawn at random", [one for one in short if one.is_random], 7, "circle"),
+        ("chosen", [one for one in short if one.is_random is False], 2, "circle"),
+        ("evaluated", [one for one in short if one.is_random is None], 2, "circle"),
         ("trained longer", [one for one in kept if one.stage], 4, "square"),
         ("breaks a bound", broken, 5, "times"),
     ]
@@ -404,10 +404,8 @@ def _choice(search: Searched) -> Iterator[Block]:
 
 
 def _random_start(search: Searched) -> Iterator[tuple[str, str]]:
-    """Comparison of a search's initial random architectures with those it chose."""
-    start, first = search.config["searcher"].get("num_initial"), search.goal.objectives[0]
-    if not isinstance(start, int):
-        return
+    """Comparison of a search's random architectures with those it chose."""
+    first = search.goal.objectives[0]
 
     def told(some: list[Evaluation]) -> str:
         values = [(one.measures or {})[first.name] for one in some]
@@ -415,22 +413,24 @@ def _random_start(search: Searched) -> Iterator[tuple[str, str]]:
         mean = float(np.mean(values))
         return f"best {format_measure(first.name, best)}, mean {format_measure(first.name, mean)}"
 
-    random = [one for one in search.done if one.number < start]
-    chosen = [one for one in search.done if one.number >= start]
+    random = [one for one in search.done if one.is_random]
+    chosen = [one for one in search.done if one.is_random is False]
     if random and chosen:
-        longer = ", which were trained longer" if search.best.stage else ""
-        yield "Random baseline", f"the {len(random)} random ones it began with: {told(random)}"
-        yield "Chosen ones", f"the {len(chosen)} after them{longer}: {told(chosen)}"
+        longer = ", trained longer" if search.best.stage else ""
+        yield "Random baseline", f"{len(random)} drawn at random: {told(random)}"
+        yield "Chosen ones", f"{len(chosen)} chosen{longer}: {told(chosen)}"
 
 
 def _nasgem_choice(result: NasgemResult) -> Iterator[Block]:
     longer = bool(result.finals) and any(one.stage for one in result.evaluations)
     encoder = result.predictor.encoder
+    best = "the best of these is the choice"
+    if result.evaluations[result.best].is_random:
+        best = "the choice is one of the random cells, which none of these exceeds"
     yield Text(
         f"A predictor ({result.predictor.name} on {result.predictor.features}) learned from "
         f"{result.trained:,} random cells and scored {result.pool:,} others. Its "
-        f"{len(result.finals)} best were {'trained longer' if longer else 'evaluated'}; "
-        "the best of these is the choice."
+        f"{len(result.finals)} best were {'trained longer' if longer else 'evaluated'}; {best}."
     )
     rows = {
         "chosen by its training" if longer else "chosen": result.chosen,

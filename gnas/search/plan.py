@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import dataclasses
+import logging
 from collections.abc import Mapping
 from dataclasses import field
 from pathlib import Path
@@ -28,11 +29,13 @@ from gnas.runs import (
     wrong_command,
 )
 from gnas.search.objectives import Bound, Goal, Objective
-from gnas.search.settings import SETTINGS
+from gnas.search.settings import RANDOM_START, SETTINGS
 from gnas.spaces.names import check_space, network_config
 from gnas.studies.places import check_study_name, resumed_storage
 from gnas.training.recipe import ProxyRecipe
 from gnas.user_code import Source
+
+logger = logging.getLogger(__name__)
 
 MAY_CHANGE = ("budget", "data_dir", "table", "evaluate", "space")
 """Fields of a plan that a resumed search may have otherwise: how much, and where files are."""
@@ -127,6 +130,19 @@ class SearchPlan:
             check_table(table_path(table, data_dir=self.data_dir), space=self.space)
         if not self.table and self.evaluate is None:
             self.images().check_folder()
+
+    def warn_of_chance(self) -> None:
+        """Warn where the budget is spent before the searcher chooses anything."""
+        name = RANDOM_START.get(self.searcher)
+        if name is None:
+            return
+        start = getattr(SETTINGS[self.searcher](**self.settings), name)
+        if self.budget <= start:
+            logger.warning(
+                "all %d architectures will be drawn at random: a search by %s chooses after its "
+                "first %d; raise --budget, or lower that number (--set %s=N)",
+                self.budget, self.searcher, start, name,
+            )  # fmt: skip
 
     def images(self) -> ProxyImagesConfig:
         """The images that candidates are trained on."""

@@ -38,6 +38,8 @@ class Evaluation:
     """The evaluator's stage, a longer training for example; empty for the first."""
     expected: float | None = None
     """Searcher's prediction of the first objective, if it makes any."""
+    is_random: bool | None = None
+    """Whether the searcher drew it at random; None where that is not known."""
     runs: tuple[Mapping[str, float], ...] = ()
     """Measures by seed, if each architecture is evaluated with several seeds."""
 
@@ -45,10 +47,13 @@ class Evaluation:
     def from_record(record: Mapping[str, Any]) -> Evaluation:
         """The evaluation that a line of ``metrics.jsonl`` or a ``result.json`` holds.
 
+        A line's ``seconds``, which the search had taken by then, are left out.
+
         Raises:
             TypeError, ValueError, AttributeError: it is something else.
         """
-        found = Evaluation(**{**record, "runs": tuple(record.get("runs", ()))})
+        facts = {name: value for name, value in record.items() if name != "seconds"}
+        found = Evaluation(**{**facts, "runs": tuple(record.get("runs", ()))})
         if type(found.number) is not int or not isinstance(found.architecture, str):
             raise TypeError("an evaluation must have a number and an architecture")
         for measures in (found.measures or {}, *found.runs):

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import logging
+import math
 import os
 import time
 from collections import Counter
@@ -110,8 +111,9 @@ def run_search(
 ) -> SearchResult:
     """Let a searcher choose architectures of a space and an evaluator measure them.
 
-    The searcher is asked for architecture k when k - ``parallel`` + 1 results are known, or as
-    many as it needs (`Searcher.needs`), always in the order of asking. So neither the number of
+    The searcher is asked for architecture k when as many results are known as it needs
+    (`Searcher.needs`): k - ``parallel`` + 1, and its whole random start before the first that it
+    chooses; always in the order of asking. So neither the number of
     workers nor the order in which they end nor an interruption at any moment changes the result.
 
     Args:
@@ -217,7 +219,9 @@ def run_search(
         data = evaluator.data_facts()
         if (line := job.read()) is not None:
             logger.log(NOTICE, "%s", line)
-        lines = None if out is None else _Lines(out / METRICS, log, events=data is not None)
+        lines = None
+        if out is not None:
+            lines = _Lines(out / METRICS, log, start=start, events=data is not None)
         place: AbstractContextManager[_Queue]
         if workers is None or evaluator.instant:
             place = _here(job)
@@ -233,6 +237,7 @@ def run_search(
                 range(seed, seed + repeats), report, until, known, lines,
             )  # fmt: skip
             search.run()
+            start = start if lines is None else lines.start
             result = _result(search, goal, config, about, data, time.monotonic() - start)
             result = tell(result)
         if out is not None:
@@ -427,7 +432,7 @@ class _Search:
         self.stages, self.known, self.lines = ("", *stages), known, lines
         self.ended: list[Evaluation] = []
         self.stopped: str | None = None
-        self._asked: list[tuple[Data, list[dict[str, Any]]]] = []
+        self._asked: list[tuple[Data, list[dict[str, Any]], bool]] = []
         self._best: tuple[tuple[float, ...], int] | None = None
         self._notes = 0
 
@@ -446,9 +451,7 @@ class _Search:
 
     def _may_ask(self) -> bool:
         count = len(self._asked)
-        needed = self.searcher.needs(count)
-        if needed is None:
-            needed = count - self.parallel + 1
+        needed = self.searcher.needs(count, self.parallel)
         return self.stopped is None and count < self.budget and needed <= len(self.ended)
 
     def _ask(self) -> bool:
@@ -471,7 +474,7 @@ class _Search:
                 | ({"stage": stage} if stage in self.stages[1:] else {})
                 for seed in self.seeds
             ]
-            self._asked.append((graph, candidates))
+            self._asked.append((graph, candidates, self.searcher.is_random))
             if number >= len(self.known):
                 new += candidates
         if new:
@@ -482,7 +485,7 @@ class _Search:
         """The evaluation of this number, when it has ended."""
         if number < len(self.known):
             return self.known[number]
-        graph, candidates = self._asked[number]
+        graph, candidates, is_random = self._asked[number]
         runs = [self.queue.get(candidate) for candidate in candidates]
         measured = [measures for measures, _ in runs if measures is not None]
         whole = len(measured) == len(runs)
@@ -493,6 +496,7 @@ class _Search:
             error=next((error for _, error in runs if error is not None), None),
             stage=candidates[0].get("stage", ""),
             expected=self.searcher.expected(graph),
+            is_random=is_random,
             runs=tuple(measured) if whole and len(runs) > 1 else (),
         )
         if self.lines is not None:
@@ -553,8 +557,10 @@ def _mean(runs: Sequence[Mapping[str, float]]) -> Mapping[str, float]:
 class _Lines:
     """The evaluations of a run: a line each in ``metrics.jsonl``, and TensorBoard's events."""
 
-    def __init__(self, path: Path, log: RunLog, *, events: bool) -> None:
+    def __init__(self, path: Path, log: RunLog, *, start: float, events: bool) -> None:
         self.path, self._log, self._events = path, log, events
+        self.start = start
+        """When the search began, by the clock of this process: earlier by what it took before."""
         self._writer: EventFile | None = None
 
     def begin(self, stages: Collection[str], *, resume: bool) -> list[Evaluation]:
@@ -568,7 +574,9 @@ class _Lines:
             content = self.path.read_bytes() if resume and self.path.exists() else b""
             whole = content[: content.rfind(b"\n") + 1]
             with as_data_error(self.path, "the evaluations of a search"):
-                found = Evaluation.from_records(map(json.loads, whole.splitlines()))
+                records = [json.loads(line) for line in whole.splitlines()]
+                found = Evaluation.from_records(records)
+                self.start -= _seconds(records[-1]) if records else 0.0
                 if not {one.stage for one in found} <= {"", *stages}:
                     raise ValueError("it has stages that the evaluator has not")
         except OSError as error:
@@ -590,7 +598,8 @@ class _Lines:
         """Add a line."""
         try:
             with self.path.open("a", encoding="utf-8") as file:
-                file.write(json.dumps(to_jsonable(found)) + "\n")
+                line = {**to_jsonable(found), "seconds": time.monotonic() - self.start}
+                file.write(json.dumps(line) + "\n")
             self._write_events(found)
         except OSError as error:
             raise DataError(f"{self.path} must be writable, but: {error.strerror}") from error
@@ -608,6 +617,14 @@ class _Lines:
                     self._writer.add_scalar(
                         f"{found.stage or 'search'}/{name}", value, found.number
                     )
+
+
+def _seconds(record: Mapping[str, Any]) -> float:
+    """Seconds that a search had taken when it wrote a line."""
+    seconds = float(record["seconds"])
+    if not 0 <= seconds < math.inf:
+        raise ValueError(f"seconds must be a time, but are {seconds}")
+    return seconds
 
 
 class _Here:

@@ -103,3 +103,11 @@ SETTINGS: dict[str, type] = {
     "predictor": PredictorSettings,
 }
 """By the name of a searcher, a key of `gnas.search.samplers.SEARCHERS`."""
+
+RANDOM_START = {
+    "evolution": "population",
+    "bayes": "num_initial",
+    "nasgem": "num_initial",
+    "predictor": "num_initial",
+}
+"""The setting that says how many architectures a searcher draws at random first."""

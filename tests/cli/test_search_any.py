@@ -80,6 +80,15 @@ def test_a_search_in_a_table(searcher: str, table: str, tmp_path: Path) -> None:
     assert read_result(tmp_path / "other").config["evaluator"]["dataset"] == "cifar100"
 
 
+def test_a_budget_that_leaves_nothing_to_choose(table: str, tmp_path: Path) -> None:
+    words = ["search", "evolution", "--space", "nasbench201", "--table", table]
+    said = "all 3 architectures will be drawn at random: a search by evolution chooses after its"
+    for population, is_warned in ((3, True), (2, False)):
+        more = ["--budget", "3", "--set", f"population={population}"]
+        done = run(app, [*words, *more, "--out", str(tmp_path / str(population))])
+        assert done.exit_code == 0 and (said in done.stderr) == is_warned
+
+
 def test_a_front_and_a_member_of_it(table: str, tmp_path: Path) -> None:
     hardware = tmp_path / "hardware.parquet"
     graphs = NASBench201().enumerate()

@@ -146,7 +146,7 @@ def test_the_choice_of_a_predictor_is_explained(runs: Runs) -> None:
     assert len(pairs) > 5 and list(zip(dots.x, dots.y, strict=True)) == pairs
     assert f"{len(pairs)} predictions" in foreseen.caption
     text = read_text(read_report(runs("predictor")))
-    assert "random forest" in text and "the 5 random ones it began with: best" in text
+    assert "random forest" in text and "5 drawn at random: best" in text
 
 
 def read_text(run: RunReport) -> str:
@@ -160,6 +160,9 @@ def test_a_nasgem_search(runs: Runs) -> None:
     choice = table(run, "Why this one")
     assert [row[0].text for row in choice.rows][:2] == ["chosen", "best predicted (argmax)"]
     assert choice.rows[0][2].value == result["chosen"]["score"]
+    best = result["evaluations"][result["best"]]
+    exceeds = "which none of these exceeds" in read_text(run)
+    assert exceeds == best["is_random"] == (best["number"] < result["trained"])
     assert result["predictor"]["encoder"]["sha256"] in read_text(run)
 
 

@@ -83,7 +83,9 @@ def test_every_searcher_on_any_number_of_workers(searcher: str, tmp_path: Path) 
     assert lasting(two) == lasting(here)
     assert lasting(read_result(tmp_path / "two")) == lasting(here)
     lines = (tmp_path / "two" / "metrics.jsonl").read_text().splitlines()
-    assert [json.loads(line) for line in lines] == to_jsonable(here.evaluations)
+    records = [json.loads(line) for line in lines]
+    times = [record.pop("seconds") for record in records]
+    assert records == to_jsonable(here.evaluations) and times == sorted(times) and times[0] > 0
 
 
 def test_what_was_asked_for_saw_results_so_many_before() -> None:
@@ -97,8 +99,36 @@ def test_what_was_asked_for_saw_results_so_many_before() -> None:
 
     for parallel in (1, 3):
         seen: list[tuple[int, int]] = []
-        run_search(space, Watching(space), convolutions, budget=9, parallel=parallel)
-        assert seen == [(k, max(0, k - parallel + 1)) for k in range(9)]
+        searcher = Watching(space, population=4)
+        run_search(space, searcher, convolutions, budget=9, parallel=parallel)
+        start = [(k, max(0, k - parallel + 1)) for k in range(4)]  # then after all of these
+        assert seen == start + [(k, max(4, k - parallel + 1)) for k in range(4, 9)]
+
+
+def test_what_was_drawn_at_random_is_recorded() -> None:
+    def worth(graph: Data, *, seed: int) -> float:
+        return float(graph.edge_op.sum())
+
+    for searcher, settings, start in (
+        ("predictor", SETTINGS["predictor"], 4),
+        ("evolution", {"population": 5, "tournament": 2}, 5),
+        ("random", {}, 12),
+    ):
+        found = run_search(NASBench201(), searcher, worth, budget=12, settings=settings)
+        assert [one.is_random for one in found.evaluations] == [k < start for k in range(12)]
+
+
+def test_a_search_that_goes_on_counts_the_time_before(tmp_path: Path) -> None:
+    first = search("random", out=tmp_path)
+    lines = (tmp_path / "metrics.jsonl").read_text().splitlines()
+    *others, last = map(json.loads, lines)
+    last["seconds"] += 1000.0
+    text = "".join(json.dumps(line) + "\n" for line in [*others, last])
+    (tmp_path / "metrics.jsonl").write_text(text)
+    assert 1000 < search("random", out=tmp_path, resume=True).seconds < 2000 + first.seconds
+    (tmp_path / "metrics.jsonl").write_text(json.dumps({**others[0], "seconds": -1.0}) + "\n")
+    with pytest.raises(DataError, match="seconds must be a time"):
+        search("random", out=tmp_path, resume=True)
 
 
 def test_a_predictor_search_records_what_it_foresaw() -> None:

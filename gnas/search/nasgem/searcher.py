@@ -112,7 +112,7 @@ class NasgemSearch(Searcher):
         )
         self.learner = Learner(self.predictor, self.cells, self.update_every)
 
-    def needs(self, number: int) -> int:
+    def needs(self, number: int, parallel: int) -> int:
         """See `Searcher.needs`: nothing for a random cell, all of them for the others."""
         return 0 if number < self.num_initial else self.num_initial
 
@@ -161,6 +161,7 @@ class NasgemSearch(Searcher):
 
     def _propose(self, rng: np.random.Generator) -> Data:
         if self.asked < self.num_initial:
+            self.is_random = True
             return self.cells.data(self.asked)
         best = self._chosen()
         rank = self.asked - self.num_initial

@@ -121,6 +121,8 @@ class Searcher(ABC):
         """Everything that was told, oldest first."""
         self.notes: list[str] = []
         """Messages about the search, in chronological order."""
+        self.is_random = False
+        """Whether the last `ask` was a random draw, where nothing better was known."""
         self._is_warned = False
         self._count: CountFunction | None = None
         self._counted: tuple[str, ...] = ()
@@ -138,6 +140,7 @@ class Searcher(ABC):
         """
         for attempt in range(ATTEMPTS):
             again = (attempt,) if attempt else ()
+            self.is_random = False
             found = self._propose(np.random.default_rng((self.seed, self.asked, *again)))
             graph = self.space.from_str(self.space.to_str(found))  # as it is after any restart
             key = self.key(graph)
@@ -151,13 +154,23 @@ class Searcher(ABC):
             "try `self._is_new(self.key(graph))`, or return `self._random(rng)`"
         )
 
-    def needs(self, number: int) -> int | None:
+    @property
+    def random_start(self) -> int:
+        """Architectures drawn at random until as many are told; 0 of a search without such."""
+        return 0
+
+    def needs(self, number: int, parallel: int) -> int:
         """Number of architectures to be told or dropped before architecture ``number`` is asked.
 
-        None leaves it to `gnas.search.run_search`, whose ``parallel`` says how many may be under
-        way at once.
+        All but the last ``parallel`` - 1 before it, and the whole random start before the first
+        that is chosen: asked for earlier, it would be random as well.
+
+        Args:
+            number: In the order of asking, from 0.
+            parallel: Architectures that may be under way at once.
         """
-        return None
+        start = self.random_start if number >= self.random_start else 0
+        return max(number - parallel + 1, start)
 
     def stage(self, number: int) -> str:
         """The evaluator's stage for architecture ``number``; empty for the first one.
@@ -255,7 +268,7 @@ class Searcher(ABC):
         settings = {
             name: value
             for name, value in vars(self).items()
-            if name[0] != "_" and name not in ("asked", "notes") and _is_plain(value)
+            if name[0] != "_" and name not in ("asked", "is_random", "notes") and _is_plain(value)
         }
         return {"kind": type(self).__name__, **settings}
 
@@ -364,11 +377,12 @@ class Searcher(ABC):
         return f" and has at most {', '.join(bounds)}" if bounds else ""
 
     def _random(self, rng: np.random.Generator) -> Data:
-        """A new architecture drawn from the space's own distribution.
+        """A new architecture drawn from the space's own distribution; sets `is_random`.
 
         Raises:
             SpaceExhausted: there is none, or none in some 17,000 draws.
         """
+        self.is_random = True
         for count in DRAWS:
             batch = draw_batch(self.space, count, rng)
             new = self._new_rows(batch)

@@ -69,6 +69,11 @@ class RegularizedEvolution(Searcher):
         self.population = population
         self.tournament = tournament
 
+    @property
+    def random_start(self) -> int:
+        """See `Searcher.random_start`."""
+        return self.population
+
     def _propose(self, rng: np.random.Generator) -> Data:
         if len(self.told) < self.population:
             return self._random(rng)

@@ -26,7 +26,7 @@ class ListedSearch(Searcher):
         super().__init__(space, seed=seed)
         self._graphs = graphs
 
-    def needs(self, number: int) -> int:
+    def needs(self, number: int, parallel: int) -> int:
         """See `Searcher.needs`: nothing."""
         return 0
 

@@ -180,6 +180,11 @@ class PredictorSearch(Searcher):
         self._expected: dict[int, float | None] = {}
         self._predictors: dict[str, Predictor] = {}
 
+    @property
+    def random_start(self) -> int:
+        """See `Searcher.random_start`."""
+        return self.num_initial
+
     def metadata(self) -> dict[str, Any]:
         """See `Searcher.metadata`."""
         predictor = {"predictor": self.predictor.name, "features": self.predictor.features.name}

@@ -49,7 +49,10 @@ def test_a_search_leaves_all_that_explains_it(finished: tuple[Path, NasgemResult
     predicted = [one.predicted_score or 0 for one in finals]
     assert predicted == sorted(predicted, reverse=True) and len(predicted) == 2
     lines = [json.loads(line) for line in (out / "metrics.jsonl").read_text().splitlines()]
+    times = [line.pop("seconds") for line in lines]
     assert lines == to_jsonable(result.evaluations) and len(lines) == 8
+    assert times == sorted(times) and times[-1] < result.seconds
+    assert [line["is_random"] for line in lines] == [True] * 6 + [False] * 2
     assert [line["stage"] for line in lines] == [""] * 6 + ["final"] * 2
     assert [line["expected"] is None for line in lines] == [True] * 2 + [False] * 6
     scores = [line["measures"]["score"] for line in lines[:6]]
@@ -104,6 +107,7 @@ def test_a_killed_search_goes_on(tmp_path: Path, finished: tuple[Path, NasgemRes
 def _without_times(text: str) -> list[dict[str, Any]]:
     lines = [json.loads(line) for line in text.splitlines()]
     for line in lines:
+        line.pop("seconds")
         line["measures"] = {k: v for k, v in line["measures"].items() if not k.endswith("_s")}
     return lines
 
