@@ -97,6 +97,8 @@ def _run(
     plan = plan.fitted(len(images.rows["train"]), context.size)
     plan = with_params(plan, in_channels=images.in_channels, num_classes=images.num_classes)
     trainings = plan.trainings()
+    asked = {"architecture": plan.architecture, "trainings": trainings, "resume": resume}
+    context.check_agreed({**asked, "data": data}, device)
     if not resume:
         _try_networks(plan, images)
     if context.is_main:

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import hashlib
+import json
 import os
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
@@ -12,6 +14,7 @@ import torch.distributed as dist
 from torch import Tensor
 
 from gnas.errors import ConfigError, GnasError
+from gnas.runs import to_jsonable
 
 
 @dataclass(frozen=True)
@@ -76,6 +79,29 @@ class DistributedContext:
                 f"{what} must have the same bits in all {self.size} processes, "
                 f"but {int(count)} differ from the first"
             )
+
+    def check_agreed(self, facts: object, device: str) -> None:
+        """Check that every process was started with the same settings, and has the same data.
+
+        Args:
+            facts: Both, as a record that can be JSON.
+            device: Device of this process.
+
+        Raises:
+            ConfigError: on every process, if one of them differs.
+        """
+        if self.size == 1:
+            return
+        text = json.dumps(to_jsonable(facts), sort_keys=True)
+        digest = hashlib.sha256(text.encode()).digest()
+        own = torch.tensor([*digest], dtype=torch.int64, device=device)
+        try:
+            self.check_identical([own], "settings and images")
+        except GnasError as error:
+            raise ConfigError(
+                f"all {self.size} processes must have the same settings and images, but process "
+                "0 and another differ; start every process by the same command"
+            ) from error
 
 
 SINGLE_PROCESS = DistributedContext()

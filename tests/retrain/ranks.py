@@ -12,6 +12,7 @@ from typing import Any
 import torch
 from safetensors.torch import save_file
 
+from gnas.errors import ConfigError
 from gnas.retrain import RetrainResult
 from gnas.retrain.plan import plan_retrain
 from gnas.retrain.run import run_retrain
@@ -72,6 +73,14 @@ def everything(folder: Path, context: DistributedContext = SINGLE_PROCESS) -> No
 def main() -> None:
     with init_distributed("cpu") as (context, _):
         everything(Path(sys.argv[1]), context)
+        other = plan_retrain(
+            SPACE, GENOTYPE, layers=(3,), channels=2, epochs=1, batch_size=400, image_size=8,
+            seed=context.rank,
+        )  # fmt: skip
+        try:
+            run_retrain(other, out=Path(sys.argv[1]) / "other", context=context)
+        except ConfigError as error:
+            (Path(sys.argv[1]) / f"refused-{context.rank}").write_text(str(error))
 
 
 if __name__ == "__main__":

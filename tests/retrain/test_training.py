@@ -166,6 +166,10 @@ def test_two_processes(tmp_path: Path) -> None:
     result = json.loads((tmp_path / "digits" / "result.json").read_text())
     assert result["rows"][0]["repeats"] == 2
     assert (tmp_path / "digits" / "seed-1" / "weights" / "model.safetensors").exists()
+    for rank in (0, 1):  # started with different seeds
+        said = (tmp_path / f"refused-{rank}").read_text()
+        assert "2 processes must have the same settings and images" in said
+    assert not (tmp_path / "other" / "config.json").exists()
 
 
 def test_best_weights_only_where_images_are_held_out() -> None:

@@ -152,6 +152,7 @@ def _run(
         world=context.size,
     )
     data = images.metadata()
+    context.check_agreed({"config": config, "data": data, "resume": resume}, device)
     if context.is_main:
         logger.log(NOTICE, "%s", images.line())
         if config.batch_size != wanted:
