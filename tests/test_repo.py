@@ -186,7 +186,9 @@ def _code_lines(node: ast.FunctionDef) -> int:
 
 @pytest.mark.parametrize("path", LIBRARY, ids=name_of)
 def test_no_prints_exits_or_path_tricks_in_the_library(path: Path) -> None:
-    forbidden = {"exit", "quit", "eval", "exec", "sys.path.append", "sys.path.insert"}
+    forbidden = {"exit", "quit", "eval", "exec"}
+    if name_of(path) != "gnas/user_code.py":  # where a file of a user imports those beside it
+        forbidden |= {"sys.path.append", "sys.path.insert"}
     if package(path) != "cli":
         forbidden |= {"print", "sys.exit"}
     found = {name for name, _ in calls(path)} & forbidden

@@ -79,6 +79,18 @@ FIELD_OF = {"lambda": "lambda_"}
 """Settings whose name is a word of Python."""
 
 
+def _refuse_budget(budget: int | None) -> None:
+    """Say what NASGEM has instead of the budget of other searches."""
+    if budget is not None:
+        raise typer.BadParameter(
+            "--budget is of the other searchers; this one trains --iterations random cells "
+            "and then the best predicted ones, as many as --set top=... says"
+        )
+
+
+NoBudget = Annotated[int | None, typer.Option(hidden=True, callback=_refuse_budget)]
+
+
 def nasgem(
     dataset: Annotated[
         str | None,
@@ -117,7 +129,7 @@ def nasgem(
     predictor: Predictor = None,
     prior: Prior = None,
     iterations: Iterations = None,
-    budget: Annotated[int | None, typer.Option(hidden=True)] = None,
+    budget: NoBudget = None,
     lambda_: Lambda = None,
     storage: Storage = None,
     study: Study = None,
@@ -129,11 +141,6 @@ def nasgem(
     """Search cells by a predictor of their efficiency score (NASGEM, Cheng et al. 2021)."""
     from gnas.search.nasgem.plan import check_options, plan_nasgem, resumed_plan
 
-    if budget is not None:
-        raise typer.BadParameter(
-            "--budget is of the other searchers; this one trains --iterations random cells "
-            "and then the best predicted ones, as many as --set top=... says"
-        )
     if no_embedding and encoder is not None:
         raise typer.BadParameter("--no-embedding reads no encoder; leave one of them out")
     if resume is not None and (out is not None or study is not None):
