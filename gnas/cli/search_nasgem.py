@@ -83,7 +83,7 @@ def _refuse_budget(budget: int | None) -> None:
     """Say what NASGEM has instead of the budget of other searches."""
     if budget is not None:
         raise typer.BadParameter(
-            "--budget is of the other searchers; this one trains --iterations random cells "
+            "other searchers have one; this one trains --iterations random cells "
             "and then the best predicted ones, as many as --set top=... says"
         )
 

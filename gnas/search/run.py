@@ -219,9 +219,7 @@ def run_search(
         data = evaluator.data_facts()
         if (line := job.read()) is not None:
             logger.log(NOTICE, "%s", line)
-        lines = None
-        if out is not None:
-            lines = _Lines(out / METRICS, log, start=start, events=data is not None)
+        lines = None if out is None else _Lines(out / METRICS, log, start, data is not None)
         place: AbstractContextManager[_Queue]
         if workers is None or evaluator.instant:
             place = _here(job)
@@ -557,7 +555,7 @@ def _mean(runs: Sequence[Mapping[str, float]]) -> Mapping[str, float]:
 class _Lines:
     """The evaluations of a run: a line each in ``metrics.jsonl``, and TensorBoard's events."""
 
-    def __init__(self, path: Path, log: RunLog, *, start: float, events: bool) -> None:
+    def __init__(self, path: Path, log: RunLog, start: float, events: bool) -> None:
         self.path, self._log, self._events = path, log, events
         self.start = start
         """When the search began, by the clock of this process: earlier by what it took before."""

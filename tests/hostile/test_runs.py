@@ -224,4 +224,4 @@ def test_pipes_in_runs_are_refused_not_waited_for(tmp_path: Path) -> None:
         run.start(State())
     assert path.is_fifo() and not (tmp_path / ".lock").exists()
     with pytest.raises(DataError, match="it is a device or a pipe"):
-        _Lines(path, RunLog(None, ()), start=0.0, events=False).begin((), resume=True)
+        _Lines(path, RunLog(None, ()), 0.0, False).begin((), resume=True)
