@@ -29,11 +29,12 @@ DESCRIBED = 20_000
 
 
 class TableEvaluator(Evaluator):
-    """Measures that a table has; architectures that are the same network have the same.
+    """Measures that a table has; architectures that are the same network were measured alike.
 
     A searcher asks for every different network once (`gnas.search.Searcher.key`), so no network
     is paid for twice: the measures of rows that are one network, drawn differently, are the means
-    over these rows.
+    over these rows. What is counted is that of the architecture as it is drawn, as its network is
+    built: dead branches have parameters too.
 
     Args:
         space: The whole space.
@@ -74,6 +75,8 @@ class TableEvaluator(Evaluator):
         sizes = np.bincount(group)
         self.values: dict[str, Values] = {}
         """Values of the M different networks by the name of the measure, each float64 [M]."""
+        self.counts: dict[str, Values] = {}
+        """What is counted, by row, each float64 [N]."""
         for name, column in measures.items():
             values = np.asarray(column, dtype=np.float64)
             if values.shape != (len(graphs),):
@@ -81,14 +84,17 @@ class TableEvaluator(Evaluator):
                     f"every measure must have one value a row, but '{name}' has shape "
                     f"{values.shape} for {len(graphs)} rows"
                 )
-            self.values[name] = np.bincount(group, values) / sizes
-        if not self.values:
+            if name in counted:
+                self.counts[name] = values
+            else:
+                self.values[name] = np.bincount(group, values) / sizes
+        if not measures:
             raise ConfigError("a table must have at least one measure, but has none")
-        self.measures = tuple(self.values)
-        self.counted = tuple(name for name in counted if name in self.values)
+        self.measures = tuple(measures)
+        self.counted = tuple(name for name in counted if name in self.counts)
         self.provenance = dict(provenance or {})
         self._number = {int(key): k for k, key in enumerate(keys)}
-        self._of_text: dict[str, int] = {}  # what was asked for, as keys take a while
+        self._of_text: dict[str, tuple[int, int]] = {}  # asked for before, as keys take a while
 
     def __len__(self) -> int:
         """Different networks, M."""
@@ -154,7 +160,10 @@ class TableEvaluator(Evaluator):
         joined = copy.copy(self)
         new = {name: values[rows] for name, values in other.values.items()}
         joined.values = {**new, **self.values}
-        joined.measures = tuple(joined.values)
+        places = other.space.rows(self.space.enumerate()) if other.counts else []
+        joined.counts = {name: counts[places] for name, counts in other.counts.items()}
+        joined.counts |= self.counts
+        joined.measures = tuple(dict.fromkeys([*other.measures, *self.measures]))
         joined.counted = tuple(dict.fromkeys([*self.counted, *other.counted]))
         joined.provenance = {**self.provenance, "joined": other.metadata()}
         return joined
@@ -165,26 +174,33 @@ class TableEvaluator(Evaluator):
         Raises:
             GraphError: the table does not have it.
         """
+        return self._place(graph)[0]
+
+    def _place(self, graph: Data) -> tuple[int, int]:
+        """Number of the network, and row of the table."""
         text = self.space.to_str(graph)
         if text not in self._of_text:
-            key = int(self.space.keys(as_batch(graph))[0])
+            batch = as_batch(graph)
+            key = int(self.space.keys(batch)[0])
             if key not in self._number:
                 raise GraphError("an architecture must be one of the table's, but is not")
-            self._of_text[text] = self._number[key]
+            self._of_text[text] = self._number[key], self.space.rows(batch)[0]
         return self._of_text[text]
 
     def evaluate(self, graph: Data, *, seed: int) -> Measures:
         """See `Evaluator.evaluate`; the seed has no influence."""
-        number = self.number(graph)
-        return {name: float(values[number]) for name, values in self.values.items()}
+        number, row = self._place(graph)
+        found = {name: float(values[number]) for name, values in self.values.items()}
+        found |= {name: float(counts[row]) for name, counts in self.counts.items()}
+        return {name: found[name] for name in self.measures}
 
     def count(self, graphs: DenseBatch, names: Collection[str] | None = None) -> dict[str, Values]:
         """See `Evaluator.count`."""
         wanted = [name for name in self.counted if names is None or name in names]
         if not wanted:
             return {}
-        rows = [self._number[key] for key in self.space.keys(graphs).tolist()]
-        return {name: self.values[name][rows] for name in wanted}
+        rows = self.space.rows(graphs)
+        return {name: self.counts[name][rows] for name in wanted}
 
     def reachable(self, space: Space) -> Space:
         """The architectures that the table has."""
@@ -225,11 +241,11 @@ class TableSpace(Space):
         self.size = len(graphs)
         self.part_of = space
         self._graphs = graphs
-        self._key_of: dict[bytes, int] = {}
+        self._row_of: dict[bytes, int] = {}
         self._described: dict[Callable[[DenseBatch], Values], dict[bytes, Values]] = {}
-        keys = space.keys(graphs).tolist()
-        self._key_of = dict(zip(graphs.row_bytes(), keys, strict=True))
-        self._row = {key: row for row, key in enumerate(keys)}
+        self._keys = space.keys(graphs).tolist()
+        self._row_of = {drawn: row for row, drawn in enumerate(graphs.row_bytes())}
+        self._row = {key: row for row, key in enumerate(self._keys)}
         self._near: dict[str, Tensor] = {}
         self._complete = space.size == len(graphs)
 
@@ -246,12 +262,26 @@ class TableSpace(Space):
 
     def keys(self, batch: DenseBatch) -> NDArray[np.uint64]:
         """See `Space.keys`; those of the table's own rows are computed once."""
-        known = [self._key_of.get(drawn) for drawn in self._drawn(batch)]
-        found = np.array([key or 0 for key in known], dtype=np.uint64)
-        missing = [k for k, key in enumerate(known) if key is None]
+        known = [self._row_of.get(drawn) for drawn in self._drawn(batch)]
+        found = np.array([0 if k is None else self._keys[k] for k in known], dtype=np.uint64)
+        missing = [k for k, row in enumerate(known) if row is None]
         if missing:
             found[missing] = self.whole.keys(batch[torch.tensor(missing)])
         return found
+
+    def rows(self, batch: DenseBatch) -> list[int]:
+        """The row of each architecture; of one that is drawn otherwise, a row of its network.
+
+        Raises:
+            KeyError: the table has no such network.
+        """
+        known = [self._row_of.get(drawn) for drawn in self._drawn(batch)]
+        if None not in known:
+            return [row for row in known if row is not None]
+        keys = self.keys(batch).tolist()
+        return [
+            self._row[key] if row is None else row for row, key in zip(known, keys, strict=True)
+        ]
 
     def described(self, batch: DenseBatch, features: Callable[[DenseBatch], Values]) -> Values:
         """See `Space.described`; rows that depend on nothing else are computed once."""

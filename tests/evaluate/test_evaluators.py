@@ -61,16 +61,28 @@ def test_networks_of_a_table_have_the_mean_measures_of_their_rows(table: Benchma
         assert measures["val_acc"] == pytest.approx(twins.mean() / 2e4)
         assert measures["test_acc"] == pytest.approx(twins.mean() / 4e4)
         assert measures["edge_latency_ms"] == pytest.approx((1 + twins % 7).mean())
+        assert measures["macs"] == 1e6 + row  # of the cell as drawn, as its network is built
         counted = found.count(table.graphs[twins.tolist()])
-        assert set(counted) == {"macs"}
-        assert counted["macs"] == pytest.approx(np.full(len(twins), measures["macs"]))
+        assert set(counted) == {"macs"} and counted["macs"].tolist() == (1e6 + twins).tolist()
+
+
+def test_what_a_joined_table_counts_is_of_the_same_row(table: BenchmarkTable) -> None:
+    space, rows = NASBench201(), np.arange(300)
+    order = np.random.default_rng(0).permutation(300)
+    first = TableEvaluator(space, table.graphs[:300], {"val_acc": rows / 300})
+    counts = {"macs": 1e6 + order}
+    other = TableEvaluator(space, table.graphs[order.tolist()], counts, counted=["macs"])
+    joined = first.join(other)
+    assert joined.measures == ("macs", "val_acc") and joined.counted == ("macs",)
+    assert joined.count(table.graphs[:300])["macs"].tolist() == (1e6 + rows).tolist()
+    assert joined.evaluate(table.graphs.data(7), seed=0)["macs"] == 1e6 + 7
 
 
 def test_which_columns_of_a_table(table: BenchmarkTable) -> None:
     space = NASBench201()
     make = partial(TableEvaluator.from_table, space, table)
     assert make(dataset="cifar100").values["val_acc"].max() == pytest.approx(15_624 / 3e4)
-    assert make(dataset="cifar10", epochs=200).values["macs"].max() > 1e6
+    assert make(dataset="cifar10", epochs=200).counts["macs"].max() > 1e6
     with pytest.raises(ConfigError, match="dataset must be chosen for 'val_acc'"):
         make()
     with pytest.raises(ConfigError, match="the table has no 'joy'; choose from"):
