@@ -367,8 +367,9 @@ def best_sample_note(rows: list[Row], result: BenchResult) -> str:
     if best is None or not picks or max(picks) >= best.picked_score.mean:
         return ""
     share = best.samples / result.table["usable"]
+    told = f"{share:.0%}" if share >= 0.01 else f"{100 * share:.2g}%"
     return (
-        f"No pick comes up to the best of the samples: the samples are {share:.0%} of all cells "
+        f"No pick comes up to the best of the samples: the samples are {told} of all cells "
         "and chosen from by their measured scores, the picks come from the other cells and by "
         f"prediction alone. Compare picks with the {RANDOM_PICK}; a search keeps the better of "
         "the two.\n"

@@ -102,8 +102,8 @@ def embed(
     from gnas.encoders.storage import load_encoder, save_embeddings
 
     model, cells = load_encoder(encoder), load_table(table)
-    save_embeddings(model.encode(cells.graphs), out, encoder=model.name, source=str(table))
-    line = f"{out}: {len(cells)} embeddings of {model.dim} numbers by {model.name}"
+    save_embeddings(model.encode(cells.graphs), out, encoder=encoder, source=str(table))
+    line = f"{out}: {len(cells)} embeddings of {model.dim} numbers by {encoder}"
     console().print(line, markup=False, soft_wrap=True)
 
 

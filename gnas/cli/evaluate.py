@@ -112,8 +112,7 @@ def print_evaluation(result: dict[str, Any], target: Console) -> None:
         f"{metrics['test_images']} test images of {result['data']['dataset']}, "
         f"top-1 {metrics['test_acc']:.2%}, top-5 {'-' if top5 is None else f'{top5:.2%}'}, "
         f"loss {metrics['test_loss']:.4f}",
-        f"{result['params']:,} parameters, "
-        f"{result['macs'] / 1e6:.1f} million multiply-accumulates",
+        f"{result['params']:,} parameters, {result['macs']:,} multiply-accumulates",
         f"{times['median_ms']:.2f} ms for {times['batch_size']} image(s), the median of "
         f"{times['repeats']}, on {times['device']}, {times['threads']} thread(s)",
     ]

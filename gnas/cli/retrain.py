@@ -286,6 +286,8 @@ def print_retrain(result: dict[str, Any], folder: Path, target: Console) -> None
     """One line for each size: what it is and what it does."""
     from rich.table import Table
 
+    from gnas.report.formats import format_number
+
     rows = result["rows"]
     best = any("best_test_acc" in row for row in rows)
     table = Table(
@@ -297,8 +299,7 @@ def print_retrain(result: dict[str, Any], folder: Path, target: Console) -> None
     for row in rows:
         cells = [
             *(str(row[name]) if row[name] is not None else "-" for name in ("layers", "channels")),
-            f"{row['params'] / 1e6:.2f} M",
-            f"{row['macs'] / 1e6:.0f} M",
+            *(format_number(row[name], "count", digits=3) for name in ("params", "macs")),
             str(row["repeats"]),
             *(_error(row.get(name)) for name in ("test_acc", "test_top5")),
         ]

@@ -344,6 +344,8 @@ def epoch_cells(metrics: Mapping[str, Any]) -> dict[str, str]:
 
 def print_search(result: ToponasResult, folder: Path, target: Console) -> None:
     """The genotype and how it came about."""
+    from gnas.report.formats import format_number
+
     metrics, derived = result.metrics, result.derived
     notes = [f"{cell} cell: {how}" for cell, how in derived.items() if how != "argmax"]
     target.print(result.architecture, markup=False, soft_wrap=True)
@@ -365,6 +367,11 @@ def print_search(result: ToponasResult, folder: Path, target: Console) -> None:
         )
     if result.stopped:
         target.print(f"stopped early: {result.stopped}", markup=False)
+
+    def sizes(one: Any) -> str:
+        params, macs = (format_number(n, "count", digits=3) for n in (one.params, one.macs))
+        return f"{params} parameters, {macs} multiply-adds"
+
     size = result.data["image_size"]
     network = ", ".join(
         f"{name} {value}"
@@ -373,14 +380,11 @@ def print_search(result: ToponasResult, folder: Path, target: Console) -> None:
     )
     target.print(
         f"as gnas retrain and gnas export build it from this run: {network}, "
-        f"{result.params / 1e6:.2f} M parameters, "
-        f"{result.macs / 1e6:.0f} M multiply-adds at {size}x{size}",
+        f"{sizes(result)} at {size}x{size}",
         soft_wrap=True,
     )
-    other = result.random
     target.print(
-        f"a random cell of the same space, in the same network: {other.params / 1e6:.2f} M "
-        f"parameters, {other.macs / 1e6:.0f} M multiply-adds",
+        f"a random cell of the same space, in the same network: {sizes(result.random)}",
         soft_wrap=True,
     )
     target.print(f"run: {folder}", markup=False, soft_wrap=True)

@@ -132,14 +132,20 @@ def _curves(
         curves = [ones[0].curve for ones in own.values() if ones[0].curve]
         if not curves or any(o[0].curve_measure != first.curve_measure for o in own.values()):
             continue
-        length = min(map(len, curves))
-        columns = [mean_interval([c[k] for c in curves]) for k in range(length)]
+        steps: dict[int, list[float]] = {}  # those at which every run has a value
+        for step, row in enumerate(zip(*curves, strict=False), 1):
+            values = [value for value in row if value is not None]
+            if len(values) == len(row):
+                steps[step] = values
+        if not steps:
+            continue
+        columns = [mean_interval(values) for values in steps.values()]
         several = len(curves) > 1
         series.append(
             Series(
                 names[group],
                 "band" if several else "step" if best else "line",
-                range(1, length + 1),
+                [*steps],
                 [one.mean for one in columns],
                 colour=(place + 1) % 8,
                 low=[one.low for one in columns] if several else (),

@@ -187,8 +187,9 @@ class Outcome:
     measures: Mapping[str, float] = field(default_factory=dict)
     protocol: str = ""
     """Results may be compared between runs that have this in common."""
-    curve: Sequence[float] = ()
-    """The best value so far after 1, 2, ... evaluations, or the value after each epoch."""
+    curve: Sequence[float | None] = ()
+    """The best value so far after 1, 2, ... evaluations, None before the first that counts; or the
+    value after each epoch."""
     curve_measure: str = ""
     curve_step: str = ""
     """Unit of the curve's steps: "evaluation" or "epoch"."""

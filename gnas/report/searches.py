@@ -205,15 +205,29 @@ def _progress(search: Searched, gallery: Gallery) -> Chart:
 
 
 def _best_so_far(search: Searched) -> list[tuple[int, float]]:
-    """Number and value of the first objective, the best of those that keep the bounds."""
+    """Number and value of the first objective, the best of those that keep the bounds.
+
+    What is trained longer is better than all before, as for the search.
+    """
     objective, goal = search.goal.objectives[0], search.goal
     found: list[tuple[int, float]] = []
+    stage = ""
     for one in search.done:
         if goal.violation(one.measures or {}) == 0:
-            value = (one.measures or {})[objective.name]
-            if found and objective.sign * value < objective.sign * found[-1][1]:
+            value, same = (one.measures or {})[objective.name], one.stage == stage
+            if found and same and objective.sign * value < objective.sign * found[-1][1]:
                 value = found[-1][1]
             found.append((one.number, value))
+            stage = one.stage
+    return found
+
+
+def _curve(search: Searched) -> list[float | None]:
+    """The best so far after every evaluation, those that fail or break a bound among them."""
+    best = dict(_best_so_far(search))
+    found: list[float | None] = []
+    for one in search.evaluations:
+        found.append(best.get(one.number, found[-1] if found else None))
     return found
 
 
@@ -375,7 +389,7 @@ def _choice(search: Searched) -> Iterator[Block]:
             f"Of {len(search.done):,} evaluated architectures it has the {most} "
             f"{name_of(first.name)}{bounds}."
         )
-    if search.result is not None and not search.result.feasible:
+    if goal.violation(search.best.measures or {}) > 0:
         yield Text("No architecture keeps all bounds; this one breaks them least.", True)
     if search.result is not None and search.result.stopped:
         yield Text(f"The search stopped early: {search.result.stopped}", True)
@@ -503,7 +517,7 @@ def _outcome(search: Searched) -> Outcome:
             config["bounds"],
         ),
         measures=measures if result is not None else {},
-        curve=[value for _, value in _best_so_far(search)],
+        curve=_curve(search),
         curve_measure=first.name,
         curve_step="evaluation",
     )

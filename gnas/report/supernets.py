@@ -163,7 +163,7 @@ def _curves(trace: SearchTrace, gallery: Gallery) -> Iterator[Chart]:
         return Chart(title, Axis("epoch"), unit, tuple(series))
 
     def of_cells(name: str) -> dict[str, str]:
-        return {f"{name}_{cell_}": f"{cell_} cell" for cell_ in cells}
+        return {f"{name}_{cell_}": _cell_name(cell_) for cell_ in cells}
 
     both = {"train": "weights' images", "val": "validation images"}
     for made in (
@@ -207,7 +207,7 @@ def _weights(trace: SearchTrace, cells: Sequence[str]) -> Iterator[Chart]:
             for k, op in enumerate((*form.ops, "none")[: means.size(1)])
         )
         yield Chart(
-            f"Weights of operations: {name} cell",
+            f"Weights of operations: {_cell_name(name)}",
             Axis("epoch"),
             Axis("mean over the edges", "percent"),
             series,
@@ -388,6 +388,10 @@ def _chosen(result: Mapping[str, Any], gallery: Gallery) -> Iterator[Block]:
             marked = frozenset({place})
     columns = ("search", "architecture", name_of("val_acc"), name_of("num_params"))
     yield Table(columns, tuple(rows), "Marked: the choice.", marked)
+
+
+def _cell_name(cell: str) -> str:
+    return cell if cell == "cell" else f"{cell} cell"
 
 
 def _known(value: float | None) -> float:

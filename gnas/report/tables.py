@@ -8,6 +8,8 @@ from pathlib import Path
 import numpy as np
 from numpy.typing import NDArray
 
+from gnas.bench.tables import scores_name
+from gnas.data.columns import Column
 from gnas.data.tables import BenchmarkTable, load_table
 from gnas.errors import ConfigError
 from gnas.metrics import kendall_tau
@@ -54,6 +56,7 @@ def table_report(path: Path, own: Space | None = None, drawings: int = MAX_DRAWN
     space = facts.known_space() if own is None else facts.opened_space(own)
     columns = {name: _mean(table, name) for name in _SHOWN}
     known = {name: values for name, values in columns.items() if values is not None}
+    of = {name: scores_name(_columns(table, name)) for name in known}
     first = next((n for n in ("val_acc", "test_acc") if n in known), next(iter(known), None))
     gallery = Gallery(space, drawings)
     blocks: list[Block] = []
@@ -63,9 +66,10 @@ def table_report(path: Path, own: Space | None = None, drawings: int = MAX_DRAWN
         values = known[first]
         best = int(np.nanargmax(values))
         tiles += [
-            Tile(f"best {name_of(first)}", format_measure(first, float(values[best]))),
+            Tile(f"best {name_of(first)}", format_measure(first, float(values[best])), of[first]),
             Tile(f"mean {name_of(first)}", format_measure(first, float(np.nanmean(values)))),
         ]
+        blocks.append(Facts(tuple((name_of(name), column) for name, column in of.items())))
         order = [int(k) for k in np.argsort(-values, kind="stable") if np.isfinite(values[k])]
         blocks += _charts(known, first, order)
         agreement = _agreement(table, first)
@@ -98,13 +102,19 @@ def table_report(path: Path, own: Space | None = None, drawings: int = MAX_DRAWN
 
 def _mean(table: BenchmarkTable, quantity: str) -> NDArray[np.float64] | None:
     """A quantity's mean over the runs, of the first images where there are several."""
-    datasets = sorted({c.dataset or "" for c in table.columns if c.quantity == quantity})
-    if not datasets:
+    columns = _columns(table, quantity)
+    if not columns:
         return None
     values: NDArray[np.float64] = np.asarray(
-        table.metric(quantity, dataset=datasets[0] or None), dtype=np.float64
+        table.metric(quantity, dataset=columns[0].dataset), dtype=np.float64
     )
     return values if np.isfinite(values).any() else None
+
+
+def _columns(table: BenchmarkTable, quantity: str) -> list[Column]:
+    """The columns that `_mean` is of; none where the table has no such quantity."""
+    datasets = sorted({c.dataset or "" for c in table.columns if c.quantity == quantity})
+    return table.select(quantity, dataset=datasets[0] or None) if datasets else []
 
 
 def _agreement(table: BenchmarkTable, quantity: str) -> float | None:

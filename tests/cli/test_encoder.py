@@ -50,7 +50,8 @@ def test_train_then_embed_a_table(tmp_path: Path, table_file: Path) -> None:
     embed = ["encoder", "embed", str(weights), "--table", str(table_file), "--out", str(out)]
     result = RUN.invoke(cli.app, embed)
     assert result.exit_code == 0, result.output
-    assert "30 embeddings of 64 numbers" in " ".join(result.stdout.split())
+    shown = " ".join(result.stdout.split())
+    assert f"30 embeddings of 64 numbers by {weights}" in shown  # not by the shipped encoder
     graphs = load_table(table_file).graphs
     assert np.array_equal(np.load(out), load_encoder(weights).encode(graphs).numpy())
     result = RUN.invoke(cli.app, [*embed[:2], "nasgem-30", *embed[3:]])

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import io
 import json
 from pathlib import Path
 from typing import Any
@@ -10,9 +11,11 @@ import numpy as np
 import pytest
 import torch
 from PIL import Image
+from rich.console import Console
 from typer.testing import CliRunner
 
 from gnas.cli import app
+from gnas.cli.retrain import print_retrain
 from gnas.models import read_metadata
 from tests.retrain.conftest import GENOTYPE
 
@@ -58,6 +61,14 @@ def test_a_run_has_everything(trained: Path) -> None:
         assert ("Weights of the best validation epoch" in card) == (name == "best")
         facts = read_metadata(trained / name)
         assert facts.image_size == 8 and facts.classes == tuple("0123456789")
+
+
+def test_sizes_of_small_networks_are_not_rounded_to_nothing(trained: Path) -> None:
+    result, target = read(trained / "result.json"), Console(width=200, file=io.StringIO())
+    print_retrain({**result, "rows": [{**result["rows"][0], "params": 1234, "macs": 43_210}]},
+                  trained, target)  # fmt: skip
+    shown = target.file.getvalue()  # type: ignore[attr-defined]
+    assert "1.23 k" in shown and "43.2 k" in shown and " 0 M" not in shown
 
 
 def test_weights_do_what_they_did_at_the_end_of_their_training(trained: Path) -> None:

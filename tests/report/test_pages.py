@@ -10,20 +10,26 @@ import subprocess
 import sys
 from collections import Counter
 from collections.abc import Callable, Iterator
+from dataclasses import replace
 from html.parser import HTMLParser
 from pathlib import Path
 
+import numpy as np
 import pytest
 from typer.testing import CliRunner
 
+from gnas.bench.tables import scores_name
 from gnas.cli import app
+from gnas.data import load_table
 from gnas.errors import DataError, GnasError
 from gnas.printable import printable
 from gnas.report import read_report, watch_report, write_report
 from gnas.report.drawing import inline_svg
 from gnas.report.gallery import Gallery
 from gnas.report.html import script_json
-from gnas.report.page import Chart, RunReport, Table
+from gnas.report.page import Chart, Facts, RunReport, Table
+from gnas.report.searched import read_searched
+from gnas.report.searches import _best_so_far
 from gnas.spaces.drawing import Box, graph_figure
 from tests import commands
 from tests.cli.conftest import without_pictures
@@ -223,6 +229,41 @@ def test_several_runs_are_compared_over_seeds(runs: Runs, tmp_path: Path) -> Non
     assert tables[1].rows[0][2].value == pytest.approx(sum(pairs) / 2)
     assert "not compared: retrain" in repr(page.comparison[-1])
     assert read(tmp_path / "report.html").elements["details"] >= 6
+
+
+def test_curves_of_several_runs_go_by_the_number_of_the_evaluation(
+    runs: Runs, tmp_path: Path
+) -> None:
+    """Also where evaluations fail: they are queries too."""
+    found = []
+    for name in ("random", "random-1"):
+        lines = (runs(name) / "metrics.jsonl").read_text().splitlines()
+        scores = [(json.loads(line)["measures"] or {"score": None})["score"] for line in lines]
+        assert None in scores
+        found.append([max(filter(None, scores[: k + 1]), default=None) for k in range(14)])
+    page = write_report([runs("random"), runs("random-1")], tmp_path / "report.html")
+    curve = next(b for b in page.comparison[0].blocks if isinstance(b, Chart)).series[0]
+    pairs = {k + 1: row for k, row in enumerate(zip(*found, strict=True)) if None not in row}
+    assert [*curve.x] == [*pairs] and curve.x[-1] == 14
+    assert [*curve.y] == pytest.approx([sum(filter(None, row)) / 2 for row in pairs.values()])
+
+
+def test_the_best_so_far_is_of_the_last_stage(runs: Runs) -> None:
+    """A longer training counts more than a shorter one, whichever has the larger score."""
+    search = read_searched(runs("evolution"))
+    stages = [replace(one, stage="final" * (one.number > 9)) for one in search.done]
+    later = [s for s in stages if s.stage]
+    curve = _best_so_far(replace(search, evaluations=tuple(stages)))
+    values = [(one.measures or {})["score"] for one in later]
+    assert [v for number, v in curve if number > 9] == np.maximum.accumulate(values).tolist()
+    assert max(v for number, v in curve if number <= 9) > values[0]
+
+
+def test_a_table_says_which_columns_are_shown(runs: Runs) -> None:
+    of_table = read_report(runs("table"))
+    facts = next(b for s in of_table.sections for b in s.blocks if isinstance(b, Facts))
+    columns = load_table(runs("table")).select("val_acc")
+    assert dict(facts.pairs)["validation accuracy"] == scores_name(columns)
 
 
 def test_runs_that_were_measured_otherwise_are_not_compared(runs: Runs, tmp_path: Path) -> None:
