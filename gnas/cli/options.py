@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import os
 from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any
@@ -21,6 +22,15 @@ LogOption = Annotated[
         show_default=False,
     ),
 ]
+
+
+def wait_passively() -> None:
+    """Let threads that wait for each other give their cores away; call it before torch is loaded.
+
+    Threads that wait in a loop make a training ten times slower as soon as anything else wants a
+    core.
+    """
+    os.environ.setdefault("OMP_WAIT_POLICY", "passive")
 
 
 def absolute(path: Path | None) -> str | None:

@@ -14,7 +14,14 @@ import typer
 
 from gnas.cli.architectures import Notation, SpaceOption, read_architecture, run_folder
 from gnas.cli.checks import check_architecture, check_early
-from gnas.cli.options import LogOption, absolute, chosen_loggers, drop_none, parse_settings
+from gnas.cli.options import (
+    LogOption,
+    absolute,
+    chosen_loggers,
+    drop_none,
+    parse_settings,
+    wait_passively,
+)
 from gnas.cli.output import (
     GrowingTable,
     print_next,
@@ -67,7 +74,7 @@ def retrain(
     device: Annotated[str, typer.Option(help="auto, cpu, cuda or cuda:N")] = "auto",
     threads: Annotated[
         int | None,
-        typer.Option(min=1, max=1024, help="CPU threads (torch's choice); 1 on a busy machine"),
+        typer.Option(min=1, max=1024, help="CPU threads (1 if networks are small, or torch's)"),
     ] = None,
     json: Annotated[str | None, typer.Option(help="File for the result; - is stdout")] = None,
     log: LogOption = None,
@@ -87,6 +94,7 @@ def retrain(
 
     With several --layers or --repeats: one table, with means and standard deviations.
     """
+    wait_passively()
     from gnas.retrain.trainings import resumed_trainings
 
     if resume is not None and out is not None:
@@ -112,20 +120,21 @@ def retrain(
     else:
         assert genotype is not None
         dataset, changes = _new_training(genotype, dataset, changes, wanted)
+    from gnas.retrain.plan import threads_for
     from gnas.retrain.run import run_retrain
     from gnas.training.devices import resolve_device, use_threads
     from gnas.training.distributed import init_distributed
 
-    use_threads(threads)
-    found = None
+    where, found = resolve_device(device), None
     if genotype is not None:
         found = read_architecture(genotype, space, notation, member=member, epoch=epoch)
     plan = _planned(resume, found, dataset, changes)
+    use_threads(threads_for(plan) if threads is None and where == "cpu" else threads)
     stamp = time.strftime("%Y%m%d-%H%M%S")
     folder = resume or out or Path("runs") / f"retrain-{dataset}-{stamp}"
     resume_hint(shell_line(["gnas", "retrain", "--resume", folder]), folder)
     with (
-        init_distributed(resolve_device(device)) as (context, own_device),
+        init_distributed(where) as (context, own_device),
         progress_reporter(context.is_main) as report,
     ):
         result = run_retrain(

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import dataclasses
-import os
 import time
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
@@ -13,7 +12,14 @@ from typing import TYPE_CHECKING, Annotated, Any, Literal
 import typer
 
 from gnas.cli.checks import check_early
-from gnas.cli.options import LogOption, absolute, chosen_loggers, drop_none, parse_settings
+from gnas.cli.options import (
+    LogOption,
+    absolute,
+    chosen_loggers,
+    drop_none,
+    parse_settings,
+    wait_passively,
+)
 from gnas.cli.output import (
     GrowingTable,
     console,
@@ -180,9 +186,7 @@ def toponas(
     plan, protocol = _planned(resume, drop_none(**own), changes, chosen if select else None)
     plan.images.check_folder()
     folder = resume or out or _new_folder(plan)
-    # Read when torch is loaded. Threads that wait in a loop for each other would make a search ten
-    # times slower as soon as anything else wants a core.
-    os.environ.setdefault("OMP_WAIT_POLICY", "passive")
+    wait_passively()
     from gnas.search.toponas import init_distributed
     from gnas.search.toponas.run import run_search
     from gnas.training.devices import resolve_device, suited_threads, use_threads

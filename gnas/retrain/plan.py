@@ -28,6 +28,7 @@ from gnas.retrain.trainings import (
 from gnas.runs import NOTICE, check_same_config, open_run_config
 from gnas.spaces import Space, space_of_record, space_record
 from gnas.spaces.networks import NetworkConfig
+from gnas.training.devices import suited_threads
 
 logger = logging.getLogger(__name__)
 
@@ -133,6 +134,23 @@ def network_of(
         **{**size, "in_channels": in_channels, "num_classes": num_classes}
     )
     return sized
+
+
+def threads_for(plan: RetrainPlan) -> int | None:
+    """Number of threads that suits the trainings on a CPU; see `suited_threads`.
+
+    Args:
+        plan: The trainings. Where channels are yet to be found for a number of parameters, it is
+            left to torch.
+    """
+    networks = plan.space.networks
+    if networks is None or plan.num_params is not None:
+        return None
+    size = network_of(plan.space, plan.config, in_channels=3, num_classes=10)
+    channels = getattr(size, networks.width or "channels", None)
+    if not isinstance(channels, int):
+        return None
+    return suited_threads(plan.config.batch_size, channels, plan.images.size)
 
 
 def with_params(plan: RetrainPlan, *, in_channels: int, num_classes: int) -> RetrainPlan:

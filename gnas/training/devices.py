@@ -14,7 +14,7 @@ from gnas.errors import ConfigError
 
 MAX_THREADS = 1024
 """More would be a mistake."""
-SMALL_MAP = 2**17
+SMALL_MAP = 2**18
 """Numbers in the largest map of features up to which two threads gain less than they cost."""
 
 

@@ -1,5 +1,7 @@
 from __future__ import annotations
 
+from typing import Any
+
 import numpy as np
 import pytest
 import torch
@@ -10,6 +12,8 @@ from gnas.errors import ConfigError
 from gnas.predictors import MLP
 from gnas.predictors.features import FeatureMatrix
 from gnas.predictors.targets import Scores
+from gnas.retrain import plan_retrain
+from gnas.retrain.plan import threads_for
 from gnas.spaces import NASBench201
 from gnas.training.devices import resolve_device, suited_threads, use_threads
 
@@ -57,8 +61,19 @@ def test_small_fits_have_one_thread() -> None:
 
 
 def test_small_maps_have_one_thread() -> None:
-    """Up to 131,072 numbers: a batch of 32 at 8 channels and 22x22 pixels."""
-    assert suited_threads(32, 8, 22) == 1 and suited_threads(32, 8, 23) is None
+    """Up to 262,144 numbers: a batch of 32 at 8 channels and 32x32 pixels."""
+    assert suited_threads(32, 8, 32) == 1 and suited_threads(32, 8, 33) is None
+
+
+def test_threads_of_trainings() -> None:
+    cell = "|nor_conv_3x3~0|+|none~0|skip_connect~1|+|none~0|none~1|nor_conv_1x1~2|"
+    size: dict[str, Any] = {"auxiliary_weight": 0, "drop_path": 0}
+    small = plan_retrain(NASBench201(), cell, "digits", **size)
+    assert threads_for(small) == 1  # a batch of 64 at 16 channels and 16x16 pixels
+    assert threads_for(plan_retrain(NASBench201(), cell, "digits", channels=17, **size)) is None
+    assert (
+        threads_for(plan_retrain(NASBench201(), cell, "digits", num_params=9999, **size)) is None
+    )
 
 
 @pytest.mark.parametrize("count", [0, -1, 2000])
