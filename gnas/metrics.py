@@ -2,11 +2,12 @@
 
 Wherever order matters, a higher value is better. Inputs must be finite and of one length (else
 ConfigError). What is not defined is NaN: a correlation where either side is constant or has fewer
-than two values, an interval from fewer than two values.
+than two values, an interval from fewer than `MIN_SEEDS` values.
 """
 
 from __future__ import annotations
 
+import math
 from collections.abc import Sequence
 from dataclasses import dataclass
 
@@ -187,9 +188,13 @@ def agreement_between_runs(runs: ArrayLike) -> float:
     return float(np.mean(taus)) if taus else float("nan")
 
 
+MIN_SEEDS = 5
+"""Fewer values than this say little about their spread."""
+
+
 @dataclass(frozen=True)
 class Interval:
-    """A mean and its confidence interval; NaN bounds where there is only one value."""
+    """A mean and its confidence interval; NaN bounds where there are fewer than `MIN_SEEDS`."""
 
     mean: float
     low: float
@@ -199,7 +204,9 @@ class Interval:
 def mean_interval(values: Sequence[float] | Values, level: float = 0.95) -> Interval:
     """Mean over seeds with Student's t interval of confidence ``level``.
 
-    One NaN makes everything NaN. The interval is symmetric: it can leave the metric's range.
+    One NaN makes everything NaN. Fewer than five values say little about their spread: their
+    interval, often wider than the metric's range, is NaN. That of more is symmetric and can leave
+    the range, too.
 
     Args:
         values: One value per seed.
@@ -209,9 +216,9 @@ def mean_interval(values: Sequence[float] | Values, level: float = 0.95) -> Inte
         ConfigError: no values, or ``level`` outside (0, 1).
 
     Example:
-        >>> found = mean_interval([0.70, 0.72, 0.74])
+        >>> found = mean_interval([0.70, 0.71, 0.72, 0.73, 0.74])
         >>> round(found.low, 3), round(found.mean, 3), round(found.high, 3)
-        (0.67, 0.72, 0.77)
+        (0.7, 0.72, 0.74)
     """
     from scipy.stats import t
 
@@ -221,11 +228,28 @@ def mean_interval(values: Sequence[float] | Values, level: float = 0.95) -> Inte
     if array.ndim != 1 or len(array) == 0:
         raise ConfigError(f"values must be a list of at least one, but got shape {array.shape}")
     mean = float(array.mean())
-    if len(array) == 1:
-        return Interval(mean, float("nan"), float("nan"))
+    if len(array) < MIN_SEEDS:
+        return Interval(mean, math.nan, math.nan)  # one object, so that results can be equal
     error = float(array.std(ddof=1)) / len(array) ** 0.5
     half = float(t.ppf((1 + level) / 2, len(array) - 1)) * error
     return Interval(mean, mean - half, mean + half)
+
+
+def interval_note(seeds: int, over: str = "seeds") -> str:
+    """What ± is where intervals are printed, or why there is none.
+
+    Args:
+        seeds: Values of each mean.
+        over: What there are several of.
+
+    Example:
+        >>> interval_note(10), interval_note(2, "searches")
+        ('± is half the 95% interval over seeds.', '2 searches: no intervals, which need 5.')
+    """
+    if seeds >= MIN_SEEDS:
+        return f"± is half the 95% interval over {over}."
+    one = over.removesuffix("es" if over == "searches" else "s")
+    return f"{seeds} {one if seeds == 1 else over}: no intervals, which need {MIN_SEEDS}."
 
 
 @dataclass(frozen=True)
@@ -239,8 +263,6 @@ class Quantiles:
     """A tenth lie above."""
 
 
-MIN_SEEDS = 5
-"""Fewer values than this say little about their spread."""
 QUANTILE_LEVELS = (0.1, 0.5, 0.9)
 
 

@@ -10,6 +10,7 @@ from gnas.metrics import (
     agreement_between_runs,
     best,
     global_bias,
+    interval_note,
     kendall_tau,
     mean_interval,
     n_at_k,
@@ -99,9 +100,11 @@ def test_interval_matches_a_t_table() -> None:
     assert interval.mean == 3
     assert interval.high - 3 == pytest.approx(half, rel=1e-6)
     assert 3 - interval.low == pytest.approx(half, rel=1e-6)
-    single = mean_interval([0.5])
-    assert single.mean == 0.5
-    assert math.isnan(single.low) and math.isnan(single.high)
+    for few in ([0.5], [0.0, 1.0], [0.0, 1.0, 0.0, 1.0]):  # +-6.35 for shares of 0 and 1
+        found = mean_interval(few)
+        assert found.mean == 0.5 and math.isnan(found.low) and math.isnan(found.high)
+    assert interval_note(1) == "1 seed: no intervals, which need 5."
+    assert interval_note(1, "searches") == "1 search: no intervals, which need 5."
     assert math.isnan(mean_interval([0.5, math.nan]).mean)
     with pytest.raises(ConfigError, match="at least one"):
         mean_interval([])

@@ -287,6 +287,8 @@ def print_result(result: BenchResult, console: Console) -> None:
     from rich.box import SIMPLE_HEAD
     from rich.table import Table
 
+    from gnas.metrics import interval_note
+
     facts = result.table
     sizes = list(dict.fromkeys(row.samples for row in result.rows))
     console.print(
@@ -325,8 +327,9 @@ def print_result(result: BenchResult, console: Console) -> None:
         if note := best_sample_note(rows, result):
             console.print(note)
     console.print(
-        f"± is half the 95% interval over seeds. Ceiling of Kendall tau {result.ceiling:.3f}: "
-        f"{result.protocol['ceiling']}. {agreement_line(result)}{result.seconds:.0f} s."
+        f"{interval_note(min(row.seeds for row in result.rows))} "
+        f"Ceiling of Kendall tau {result.ceiling:.3f}: {result.protocol['ceiling']}. "
+        f"{agreement_line(result)}{result.seconds:.0f} s."
     )
 
 

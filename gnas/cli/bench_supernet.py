@@ -91,6 +91,8 @@ def print_supernets(result: SupernetBenchResult, console: Console) -> None:
     from rich.box import SIMPLE_HEAD
     from rich.table import Table as Grid
 
+    from gnas.metrics import interval_note
+
     facts, data = result.table, result.data
     console.print(
         f"Table {facts['name']}: {facts['provenance'].upper()}, {facts['rows']:,} cells, sha256 "
@@ -129,9 +131,9 @@ def print_supernets(result: SupernetBenchResult, console: Console) -> None:
     console.print(
         f"Judged by {facts['test_column']}: best {100 * result.best_test_acc:.2f}%, mean of all "
         f"cells {100 * result.mean_test_acc:.2f}%, median {100 * result.median_test_acc:.2f}%. "
-        f"By validation ({facts['val_column']}) {result.chosen} is best. ± is half the 95% "
-        "interval over seeds; rank: the median's among all cells; tau: of the trained supernet's "
-        "accuracies of single cells; p: paired t-tests over seeds."
+        f"By validation ({facts['val_column']}) {result.chosen} is best. "
+        f"{interval_note(result.config.seeds)} Rank: the median's among all cells; tau: of the "
+        "trained supernet's accuracies of single cells; p: paired t-tests over seeds."
         + (f" Cells without a path from input to output: {', '.join(joined)}." if joined else ""),
         soft_wrap=True,
     )

@@ -11,6 +11,7 @@ import typer
 from gnas.cli.checks import check_early
 from gnas.cli.output import (
     check_outputs,
+    format_number,
     report_console,
     reporting,
     rerun_hint,
@@ -92,6 +93,8 @@ def print_searches(result: SearchBenchResult, console: Console) -> None:
     from rich.box import SIMPLE_HEAD
     from rich.table import Table as Grid
 
+    from gnas.metrics import interval_note
+
     facts = result.table
     console.print(
         f"Table {facts['name']}: {facts['provenance'].upper()}, {facts['rows']:,} cells, "
@@ -107,10 +110,9 @@ def print_searches(result: SearchBenchResult, console: Console) -> None:
         grid.add_column(name, justify="right", no_wrap=True)
     for row in result.rows:
         acc, regret = row.test_acc, row.test_regret[-1]
-        half = "" if row.seeds == 1 else f"±{100 * (acc.high - acc.mean):.2f}"
         grid.add_row(
             row.searcher,
-            f"{100 * acc.mean:.2f}{half}",
+            format_number(acc, 2, scale=100),
             f"{100 * regret.mean:.3f}",
             f"{row.found_optimum:.0%}",
             "-" if row.median_queries is None else f"{row.median_queries:g}",
@@ -120,8 +122,8 @@ def print_searches(result: SearchBenchResult, console: Console) -> None:
     console.print(
         f"Chosen by {facts['val_column']}, reported by {facts['test_column']} (best "
         f"{100 * result.best_test_acc:.2f}%), regret in percentage points; found: the best "
-        f"{facts['val_column']}, {100 * result.best_val_acc:.2f}%, was queried. ± is half the 95% "
-        f"interval over searches. {result.seconds:.0f} s.",
+        f"{facts['val_column']}, {100 * result.best_val_acc:.2f}%, was queried. "
+        f"{interval_note(result.config.seeds, 'searches')} {result.seconds:.0f} s.",
         soft_wrap=True,
     )
 

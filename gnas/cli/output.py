@@ -378,7 +378,7 @@ def set_up_logging(level: int) -> None:
 def format_number(
     value: Interval | None, digits: int, *, scale: float = 1, sign: bool = False
 ) -> str:
-    """``mean±half interval``; the mean alone with one seed, a dash where there is nothing."""
+    """``mean±half interval``; the mean alone with few seeds, a dash where there is nothing."""
     if value is None or value.mean != value.mean:
         return "-"
     mean = f"{scale * value.mean:{'+' if sign else ''}.{digits}f}"

@@ -9,7 +9,7 @@ from typing import Any
 
 from gnas.bench.result import RANDOM_PICK
 from gnas.data.files import as_data_error
-from gnas.metrics import Interval
+from gnas.metrics import Interval, interval_note
 from gnas.report.circumstances import what_was_run
 from gnas.report.formats import axis, duration, format_interval, format_number, format_of, name_of
 from gnas.report.page import (
@@ -203,7 +203,9 @@ def _predictors(record: Mapping[str, Any]) -> tuple[tuple[Tile, ...], tuple[Sect
         )
         for row in rows
     )
-    said: list[Block] = [Table(columns, lines, "Mean ± half of the 95% interval over seeds.")]
+    said: list[Block] = [
+        Table(columns, lines, f"Means. {interval_note(min(row['seeds'] for row in rows))}")
+    ]
     return tiles, (Section("Results", tuple(charts)), Section("All numbers", tuple(said)))
 
 
@@ -341,7 +343,7 @@ def _searchers(record: Mapping[str, Any]) -> tuple[tuple[Tile, ...], tuple[Secti
         )
         for row in rows
     )
-    table = Table(columns, lines, "Mean ± half of the 95% interval over the searches.")
+    table = Table(columns, lines, f"Means. {interval_note(int(config['seeds']), 'searches')}")
     return tiles, (Section("Results", tuple(charts)), Section("All numbers", (table,)))
 
 

@@ -9,7 +9,7 @@ from collections.abc import Iterator, Mapping, Sequence
 
 import numpy as np
 
-from gnas.metrics import mean_interval
+from gnas.metrics import MIN_SEEDS, interval_note, mean_interval
 from gnas.report.formats import axis, format_interval, format_number, format_of, name_of, settings
 from gnas.report.page import (
     Axis,
@@ -92,7 +92,8 @@ def _compared(some: Sequence[tuple[RunReport, Outcome]]) -> Iterator[Block]:
         )
         for name, own in ended.items()
     )
-    yield Table(columns, rows, "Means; ± is half of the 95% Student t interval over seeds.")
+    seeds = min(map(len, ended.values()))
+    yield Table(columns, rows, f"Means. {interval_note(seeds)}")
     if first is not None:
         yield from _tests(ended, first)
 
@@ -140,7 +141,7 @@ def _curves(
         if not steps:
             continue
         columns = [mean_interval(values) for values in steps.values()]
-        several = len(curves) > 1
+        several = len(curves) >= MIN_SEEDS
         series.append(
             Series(
                 names[group],

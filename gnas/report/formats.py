@@ -11,6 +11,8 @@ from gnas.report.page import Axis, Cell, Format
 
 NOTHING = "–"  # noqa: RUF001
 """Placeholder for a missing value."""
+MAX_DIGITS = 6
+"""Decimals from which on a number is written by its significant digits."""
 COUNTS = ("macs", "num_params", "params", "flops")
 LONGEST_VALUE = 300
 """Characters of the longest setting that is shown whole."""
@@ -91,6 +93,8 @@ def format_interval(value: Interval, form: Format = "plain") -> str:
     Example:
         >>> format_interval(Interval(0.5, 0.48, 0.52), "percent")
         '50.00 ± 2.00 %'
+        >>> format_interval(Interval(3, 0.46, 5.54)), format_interval(Interval(7 / 3, -1.5, 6.1))
+        ('3.0 ± 2.5', '2.3 ± 3.8')
     """
     mean = format_number(value.mean, form)
     if not math.isfinite(value.high):
@@ -98,6 +102,9 @@ def format_interval(value: Interval, form: Format = "plain") -> str:
     half = value.high - value.mean
     if form == "percent":
         return f"{100 * value.mean:.2f} ± {100 * half:.2f} %"
+    digits = 1 - math.floor(math.log10(half)) if half > 0 else 0
+    if form == "plain" and 0 < digits <= MAX_DIGITS:  # both as exact as the interval is told
+        return f"{value.mean:,.{digits}f} ± {half:.{digits}f}"
     return f"{mean} ± {format_number(half, form, 2)}"
 
 

@@ -5,6 +5,7 @@ from __future__ import annotations
 from typing import TYPE_CHECKING
 
 from gnas.bench.supernet import SupernetBenchResult
+from gnas.metrics import MIN_SEEDS
 from gnas.style import COLOURS
 
 if TYPE_CHECKING:
@@ -60,8 +61,9 @@ def supernet_figures(result: SupernetBenchResult) -> dict[str, Figure]:
     axes.set_title(
         f"{result.table['name']}: median of {result.config.seeds} searches a method", fontsize=10
     )
+    interval = " ± 95%" if result.config.seeds >= MIN_SEEDS else ""
     axes.legend(
-        title="mean at the end ± 95%", title_fontsize=8, fontsize=8, frameon=False,
+        title=f"mean at the end{interval}", title_fontsize=8, fontsize=8, frameon=False,
         loc="center left", bbox_to_anchor=(1.0, 0.5),
     )  # fmt: skip
     return {"supernets": figure}

@@ -54,12 +54,13 @@ def test_the_command_prints_and_writes_one_result(
 ) -> None:
     monkeypatch.delenv("COLUMNS", raising=False)  # as in a pipe: the full table
     file, folder = tmp_path / "r.json", tmp_path / "run"
-    code, out, err = run(*QUICK, "--table", table, "--json", str(file), "--out", str(folder))
+    outputs = ["--seeds", "5", "--json", str(file), "--out", str(folder)]
+    code, out, err = run(*QUICK, "--table", table, *outputs)
     assert code == 0, err
     assert err == ""
     for text in ("small: SELF-MADE, 60 cells", "It means nothing.", "60 labelled cells usable",
-                 "20 samples, 2 seeds", "random forest", "number of parameters", "Ceiling",
-                 "random pick", "bias %"):  # fmt: skip
+                 "20 samples, 5 seeds", "random forest", "number of parameters", "Ceiling",
+                 "random pick", "bias %", "± is half the 95% interval over seeds."):  # fmt: skip
         assert text in out
     assert "\x1b" not in out
     assert max(map(len, out.splitlines())) <= 120
@@ -83,6 +84,7 @@ def test_json_on_stdout_is_nothing_but_json(table: str, capfd: pytest.CaptureFix
     assert code == 0
     assert json.loads(out)["rows"][0]["kendall_tau"]["low"] is None
     assert "20 samples, 1 seeds" in err
+    assert "1 seed: no intervals, which need 5." in err and "±" not in err
     assert "\x1b" not in err
     assert capfd.readouterr() == ("", "")  # libraries print past Python
 
