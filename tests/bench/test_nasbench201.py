@@ -193,7 +193,7 @@ def test_scores_are_called_what_their_column_is(
     figures = predictor_figures(result)
     assert figures["kendall_tau"].axes[0].get_ylabel() == f"Kendall tau\non {name}"
     assert figures["bias"].axes[0].get_ylabel() == f"Global prediction bias{unit}\nof {name}"
-    notes = [note.get_text() for note in figures["kendall_tau"].axes[0].texts]
+    notes = [note.get_text().replace("\n", " ") for note in figures["kendall_tau"].axes[0].texts]
     assert notes == [f"ceiling: {ceiling}"]
 
 
