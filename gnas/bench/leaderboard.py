@@ -99,6 +99,9 @@ KINDS = {
     "bench topology": TOPOLOGIES,
 }
 """Kind of benchmark by the ``command`` of a result."""
+SAME = 1e-9
+"""Means that differ by less, or by such a share, are equal: sums of the same numbers in another
+order are not to the last bit."""
 COMPETITORS = ("encoders", "networks", "searchers", "methods")
 """Config fields that list the participants."""
 PLACES = ("table", "data_dir", "table_dir", "train_column", "test_column")
@@ -248,6 +251,8 @@ def leaderboard(
             if "samples" in row and row["samples"] != samples:
                 continue
             values = {m: _value(kind, row, m, samples) for m in kind.metrics}
+            if kind is SEARCHERS and samples is not None:  # others are of the whole budget
+                values = {m: v if m in kind.series else None for m, v in values.items()}
             name = _name(kind, row)
             key = (name, *(None if v is None else (v.mean, str(v.low)) for v in values.values()))
             known = entries.get(key)
@@ -323,9 +328,10 @@ def _mean(entry: LeaderboardRow, metric: str) -> float:
 
 
 def _beats(left: LeaderboardRow, right: LeaderboardRow, metric: str, better: Better) -> bool:
-    if better == "higher":
-        return _mean(left, metric) > _mean(right, metric)
-    return _mean(left, metric) < _mean(right, metric)
+    ahead, behind = _mean(left, metric), _mean(right, metric)
+    if math.isclose(ahead, behind, rel_tol=SAME, abs_tol=SAME):
+        return False
+    return ahead > behind if better == "higher" else ahead < behind
 
 
 def _name(kind: BenchKind, row: Mapping[str, Any]) -> str:

@@ -281,6 +281,7 @@ def _select(
         count = len(others.architectures)
         line += f"; {count} random cell{'s' * (count != 1)} {_share(others.test_acc)}"
         line += "" if result.p_random is None else f", p = {result.p_random:.2g} (Welch)"
+    line += "; ± is one deviation" if "±" in line else ""
     shown.print(line, soft_wrap=True)
     shown.print(f"run: {folder}", markup=False, soft_wrap=True)
     print_next(shown, ["show", folder], ["evaluate", folder / "final"])

@@ -38,6 +38,9 @@ QUANTITIES: Mapping[str, str] = {
 }
 """The quantities that readers of this package produce; a table may hold others."""
 
+COUNTED = ("macs", "num_params")
+"""Quantities that are whole numbers, and counted on a network without a training."""
+
 Kind = Literal["official", "partial", "self-made"]
 
 

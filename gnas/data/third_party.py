@@ -19,7 +19,7 @@ from torch_geometric.data import Data
 
 from gnas.data.agreement import function_agreement
 from gnas.data.benchmark_table import BenchmarkTable, check_values
-from gnas.data.columns import Column, Kind, Provenance
+from gnas.data.columns import COUNTED, Column, Kind, Provenance
 from gnas.data.parquet import ColumnReader, check_graphs, check_size, read_lists, read_texts
 from gnas.errors import ConfigError, DataError, GraphError
 from gnas.graphs import DenseBatch
@@ -275,6 +275,8 @@ def read_values(
         if column.is_accuracy and column.name in scales and np.nanmax(raw, initial=0) <= 1:
             raise DataError(f"{path}: column '{column.name}' must be percent, but is all below 1")
         values[column.name] = raw * scales.get(column.name, 1.0)
+        if column.quantity in COUNTED and column.name in scales:  # such as millions
+            values[column.name] = np.rint(values[column.name])
         try:
             check_values(column, values[column.name])
         except DataError as error:

@@ -17,8 +17,6 @@ from gnas.spaces.base import Space
 
 Measures = dict[str, float]
 """Values by the name of the measure, unit included (``val_acc``, ``macs``, ``latency_ms``)."""
-COUNTED = ("macs", "num_params")
-"""Measures of a network that are counted without a training."""
 
 
 class Evaluator(ABC):

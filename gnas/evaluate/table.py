@@ -14,9 +14,10 @@ from torch import Tensor
 from torch_geometric.data import Data
 
 from gnas.config import checked
+from gnas.data.columns import COUNTED
 from gnas.data.tables import BenchmarkTable
 from gnas.errors import ConfigError, GraphError
-from gnas.evaluate.base import COUNTED, Evaluator, Measures
+from gnas.evaluate.base import Evaluator, Measures
 from gnas.graphs import DenseBatch, as_batch
 from gnas.spaces.base import Space
 

@@ -17,10 +17,11 @@ from torch import nn
 from torch_geometric.data import Data
 
 from gnas.config import checked, from_record
+from gnas.data.columns import COUNTED
 from gnas.data.images.config import CandidateImages, ProxyImagesConfig, candidate_images
 from gnas.data.images.parts import ImageParts, open_candidate_images
 from gnas.errors import ConfigError, DataError
-from gnas.evaluate.base import COUNTED, Evaluator, Measures
+from gnas.evaluate.base import Evaluator, Measures
 from gnas.graphs import DenseBatch
 from gnas.models import check_network, num_macs, num_params
 from gnas.runs import to_jsonable

@@ -108,6 +108,25 @@ def format_interval(value: Interval, form: Format = "plain") -> str:
     return f"{mean} ± {format_number(half, form, 2)}"
 
 
+def format_share(share: Mapping[str, Any]) -> str:
+    """A share in percent, with the deviation of one training where there are several.
+
+    Args:
+        share: Its "mean" and "std".
+
+    Example:
+        >>> format_share({"mean": 0.5, "std": 0.0123})
+        '50.00 ± 1.23 %'
+    """
+    spread = "" if share["std"] is None else f" ± {100 * share['std']:.2f}"
+    return f"{100 * share['mean']:.2f}{spread} %"
+
+
+def told_trainings(count: int) -> str:
+    """What `format_share` is over."""
+    return f"{count} trainings: mean ± deviation" if count > 1 else "one training"
+
+
 def duration(seconds: float | None) -> str:
     """A time as a clock shows it.
 

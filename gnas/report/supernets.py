@@ -9,10 +9,17 @@ from typing import Any
 import torch
 
 from gnas.data.files import as_data_error, read_json
-from gnas.metrics import Interval
 from gnas.report.circumstances import next_commands, what_was_run
 from gnas.report.drawing import inline_svg
-from gnas.report.formats import axis, cell, duration, format_interval, format_measure, name_of
+from gnas.report.formats import (
+    axis,
+    cell,
+    duration,
+    format_measure,
+    format_share,
+    name_of,
+    told_trainings,
+)
 from gnas.report.gallery import MAX_DRAWN, Gallery
 from gnas.report.outcomes import group_of, protocol_of
 from gnas.report.page import (
@@ -290,13 +297,8 @@ def selection_report(folder: Path, drawings: int = MAX_DRAWN) -> RunReport:
     with as_data_error(path, RESULT):
         gallery = Gallery(space_of_record(result["space"]), drawings)
         test = result["test_acc"]
-        accuracy = Interval(test["mean"], _known(test["low"]), _known(test["high"]))
         tiles = (
-            Tile(
-                "test accuracy",
-                format_interval(accuracy, "percent"),
-                f"{len(test['values'])} trainings",
-            ),
+            Tile("test accuracy", format_share(test), told_trainings(len(test["values"]))),
             Tile("parameters", format_measure("num_params", result["params"])),
             Tile("multiply-accumulates", format_measure("macs", result["macs"])),
             Tile("searches", str(len(result["searches"]))),
@@ -327,7 +329,7 @@ def selection_report(folder: Path, drawings: int = MAX_DRAWN) -> RunReport:
                 group=group_of(record["config"]),
                 seed=trace.config.seed,
                 protocol=protocol_of(record["config"]["images"], record["config"]["selection"]),
-                measures={"test_acc": accuracy.mean},
+                measures={"test_acc": float(test["mean"])},
             ),
         )
 
@@ -392,7 +394,3 @@ def _chosen(result: Mapping[str, Any], gallery: Gallery) -> Iterator[Block]:
 
 def _cell_name(cell: str) -> str:
     return cell if cell == "cell" else f"{cell} cell"
-
-
-def _known(value: float | None) -> float:
-    return float("nan") if value is None else float(value)

@@ -8,7 +8,15 @@ from typing import Any
 
 from gnas.data.files import as_data_error, read_json
 from gnas.report.circumstances import next_commands, what_was_run
-from gnas.report.formats import axis, cell, duration, format_measure, name_of
+from gnas.report.formats import (
+    axis,
+    cell,
+    duration,
+    format_measure,
+    format_share,
+    name_of,
+    told_trainings,
+)
 from gnas.report.gallery import Gallery
 from gnas.report.outcomes import group_of, protocol_of
 from gnas.report.page import (
@@ -94,9 +102,11 @@ def _tiles(
 ) -> Iterator[Tile]:
     if rows:
         first = rows[0]
-        yield Tile("test accuracy", _share(first["test_acc"]), _times(first))
+        yield Tile(
+            "test accuracy", format_share(first["test_acc"]), told_trainings(first["repeats"])
+        )
         if first.get("test_top5"):
-            yield Tile("top-5 accuracy", _share(first["test_top5"]))
+            yield Tile("top-5 accuracy", format_share(first["test_top5"]))
         yield Tile("parameters", format_measure("num_params", first["params"]))
         yield Tile("multiply-accumulates", format_measure("macs", first["macs"]))
         yield Tile("took", duration(result.get("seconds")))
@@ -107,17 +117,6 @@ def _tiles(
     yield Tile("epochs", str(int(last["epoch"])), f"of {plan.config.epochs}")
     if len(plan.trainings()) > 1:
         yield Tile("trainings begun", str(len(trainings)), f"of {len(plan.trainings())}")
-
-
-def _times(row: Mapping[str, Any]) -> str:
-    return (
-        f"{row['repeats']} trainings: mean ± deviation" if row["repeats"] > 1 else "one training"
-    )
-
-
-def _share(share: Mapping[str, Any]) -> str:
-    spread = "" if share["std"] is None else f" ± {100 * share['std']:.2f}"
-    return f"{100 * share['mean']:.2f}{spread} %"
 
 
 def _results(rows: Sequence[Mapping[str, Any]]) -> list[Section]:
@@ -133,7 +132,7 @@ def _results(rows: Sequence[Mapping[str, Any]]) -> list[Section]:
     lines = tuple(
         (
             *(Cell(*_whole(row[name])) for name in ("layers", "channels", "repeats")),
-            *(Cell(_share(row[name]), row[name]["mean"], strong=True) for name in names),
+            *(Cell(format_share(row[name]), row[name]["mean"], strong=True) for name in names),
             cell("num_params", row["params"]),
             cell("macs", row["macs"]),
         )

@@ -64,6 +64,8 @@ def test_the_nasbench201_table(shared_data: Callable[[str], Path]) -> None:
     assert 100 * table.val_acc(dataset="cifar10-valid").max() == pytest.approx(91.607, abs=5e-4)
     assert 100 * table.test_acc(dataset="cifar100").max() == pytest.approx(73.513, abs=5e-4)
     assert 100 * table.val_acc(dataset="cifar100").max() == pytest.approx(73.493, abs=5e-4)
+    macs = table.metric("macs", dataset="cifar10")  # in millions there, and yet whole
+    assert macs.max() == 220_119_690 and (macs % 1 == 0).all()
     texts = pq.read_table(path, columns=["arch_str"])["arch_str"].to_pylist()
     space = NASBench201()
     assert all(space.to_str(table[row]) == texts[row] for row in range(0, 15_625, 125))

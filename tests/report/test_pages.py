@@ -183,6 +183,9 @@ def test_supernet_searches(runs: Runs) -> None:
     ]  # fmt: skip
     chosen = read_report(runs("selection"))
     result = json.loads((runs("selection") / "result.json").read_text())
+    one = result["test_acc"]  # as the terminal says it
+    told = f"{100 * one['mean']:.2f} ± {100 * one['std']:.2f} %"
+    assert (told, "2 trainings: mean ± deviation") in {(t.value, t.note) for t in chosen.tiles}
     accuracy = charts(chosen)["Test accuracy"].series[-1]
     assert [*accuracy.x] == [result["test_acc"]["mean"], result["random"]["test_acc"]["mean"]]
     rows = table(chosen, "Why this one")
