@@ -93,6 +93,7 @@ class NasgemSearch(Searcher):
         self._reasons: list[str] = []
         self._pool: tuple[DenseBatch, FeatureMatrix] | None = None
         self._best: Best | None = None
+        self._is_by_chance = False
 
     def metadata(self) -> dict[str, Any]:
         """See `Searcher.metadata`."""
@@ -167,6 +168,7 @@ class NasgemSearch(Searcher):
         rank = self.asked - self.num_initial
         if rank >= len(best.rows):
             raise SpaceExhausted(f"the pool must have a further cell, but has {rank}; stop here")
+        self.is_random = self._is_by_chance
         return best.graphs.data(rank)
 
     def _chosen(self) -> Best:
@@ -184,6 +186,7 @@ class NasgemSearch(Searcher):
             pool, rows = self.scored_pool()
             trained = self.told[: len(self.learner.rows)]
             if self._is_flat(trained):
+                self._is_by_chance = True
                 chosen = np.random.default_rng(self.seed).permutation(len(pool))[: self.top]
                 scores = np.full(len(chosen), trained[0].score)
                 self._best = Best(pool[torch.from_numpy(chosen)], chosen, scores)

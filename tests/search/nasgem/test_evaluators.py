@@ -122,6 +122,7 @@ def test_equal_scores_are_warned_of_early_and_lose_nothing(
     assert (found.trained, len(found.finals), found.chosen.score) == (12, 3, 0.5)
     assert [one.predicted_score for one in found.finals] == [0.5] * 3
     assert len({one.architecture for one in found.evaluations[12:]}) == 3
+    assert all(one.is_random for one in found.evaluations)
     assert to_jsonable(read_trace(tmp_path / "run").result) == to_jsonable(found)
     assert len([*(tmp_path / "run" / "figures").glob("*.png")]) == 3
 
