@@ -28,11 +28,15 @@ class Figure(figure.Figure):
 
 
 def plain_ticks(axis: Axis) -> None:
-    """Write ticks of a logarithmic axis as plain numbers, minor ones within a power of ten too."""
+    """Write ticks of a logarithmic axis as plain numbers.
+
+    Of minor ones all within a power of ten, and 2 and 5 times a power within two.
+    """
 
     def minor(value: float, _: float) -> str:
         low, high = axis.get_view_interval()
-        return f"{value:g}" if high < 10 * low else ""
+        shown = high < 10 * low or (high < 100 * low and f"{value:e}"[0] in "25")
+        return f"{value:g}" if shown else ""
 
     axis.set_major_formatter("{x:g}")
     axis.set_minor_formatter(minor)

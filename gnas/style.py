@@ -24,6 +24,8 @@ PREDICTOR_COLOURS = {
     "random": _GREY,
 }
 """The colour of a predictor, or of a searcher, in all figures."""
+LINES = ("-", "--", "-.", ":")
+"""Styles of lines that may lie on each other, as shares that stay at 0 do."""
 _OTHERS = (_BLACK, "#8C564B", "#5E3C99", "#7F7F00", "#17BECF")
 
 
@@ -32,6 +34,22 @@ def predictor_colours(names: Iterable[str]) -> dict[str, str]:
     others = [name for name in dict.fromkeys(names) if name not in PREDICTOR_COLOURS]
     spare = {name: _OTHERS[k % len(_OTHERS)] for k, name in enumerate(others)}
     return PREDICTOR_COLOURS | spare
+
+
+def palette_places(names: Iterable[str]) -> dict[str, int]:
+    """Place in `COLOURS` of every name: the colour that it has in figures, or one that is free.
+
+    Example:
+        >>> palette_places(["mine", "nasgem"])
+        {'mine': 0, 'nasgem': 4}
+    """
+    names = list(dict.fromkeys(names))
+    known = {n: COLOURS.index(PREDICTOR_COLOURS[n]) for n in names if n in PREDICTOR_COLOURS}
+    taken = set(known.values())
+    free = [k for k in range(len(COLOURS)) if k not in taken] or [0]
+    others = [name for name in names if name not in known]
+    places = known | {name: free[k % len(free)] for k, name in enumerate(others)}
+    return {name: places[name] for name in names}
 
 
 def shade(colour: str, k: int, count: int) -> str:

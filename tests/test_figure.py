@@ -7,7 +7,11 @@ from gnas.figure import Figure, plain_ticks
 
 @pytest.mark.parametrize(
     ("low", "high", "labels"),
-    [(4.2, 8.8, {"5", "6", "7", "8"}), (0.02, 30, {"0.1", "1", "10"})],
+    [
+        (4.2, 8.8, {"5", "6", "7", "8"}),
+        (0.56, 12, {"1", "2", "5", "10"}),
+        (0.02, 30, {"0.1", "1", "10"}),
+    ],
 )
 def test_ticks_of_a_logarithmic_axis_are_plain_numbers(
     low: float, high: float, labels: set[str]

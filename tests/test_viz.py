@@ -1,6 +1,9 @@
 from __future__ import annotations
 
 import io
+import json
+from dataclasses import replace
+from pathlib import Path
 
 import matplotlib
 import numpy as np
@@ -12,6 +15,9 @@ from gnas.bench.config import SearchBench
 from gnas.bench.result import RANDOM_PICK, BenchResult, Row
 from gnas.bench.search import SearchBenchResult, SearcherRow
 from gnas.metrics import MIN_SEEDS, Interval, mean_interval, quantiles
+from gnas.report.benches import bench_report
+from gnas.report.page import Chart
+from gnas.runs import to_jsonable
 from gnas.style import PREDICTOR_COLOURS, predictor_colours, shade
 from gnas.viz import COLOURS, predictor_figures, regret_figures
 from gnas.viz.predictors import MIN_BIAS_PERCENT
@@ -116,8 +122,9 @@ def test_bars_of_the_bias_hold_most_seeds_and_never_cross_zero() -> None:
         low, high = np.quantile(biases / n, [0.1, 0.9])
         assert bar[:, 1].tolist() == pytest.approx([100 * low, 100 * high])
     few = predictor_figures(result(seeds=MIN_SEEDS - 1))["bias"].axes[0]
-    few_bars = [bar for one in errorbars(few) for bar in one.lines[2][0].get_segments()]
-    assert few_bars and all(np.ptp(bar[:, 1]) == 0 for bar in few_bars)
+    assert errorbars(few) and not any(one.has_yerr for one in errorbars(few))
+    one_size = predictor_figures(result((100,)))["bias"].axes[0]
+    assert {one.lines[0].get_linestyle() for one in errorbars(one_size)} == {"None"}
 
 
 def test_a_predictor_has_one_colour_in_all_figures() -> None:
@@ -152,6 +159,34 @@ def searched(seeds: int) -> SearchBenchResult:
         table={"name": "small", "val_column": "val", "test_column": "test"}, protocol={},
         rows=(row,), best_val_acc=0.9, best_test_acc=0.9, seconds=1.0,
     )  # fmt: skip
+
+
+def test_shares_that_found_the_optimum_are_steps_of_their_own_styles(tmp_path: Path) -> None:
+    result = searched(20)
+    names = ("nasgem", "random", "mine")
+    rows = tuple(
+        replace(result.rows[0], searcher=name, queries=(3, *[None] * 19)) for name in names
+    )
+    result = replace(result, rows=rows)
+    lines = regret_figures(result)["found"].axes[0].lines
+    assert [line.get_drawstyle() for line in lines] == ["steps-post"] * 3
+    assert len({line.get_linestyle() for line in lines}) == 3
+    facts = dict.fromkeys(("rows", "architectures"), 9) | {
+        "provenance": "",
+        "sha256": "",
+        "note": "",
+    }
+    table = {**result.table, **facts}
+    result = replace(result, command="bench search nasbench201", table=table)
+    file = tmp_path / "result.json"
+    file.write_text(json.dumps(to_jsonable(result)))
+    page = bench_report(file, json.loads(file.read_text()), "run").sections[0]
+    regret, found = (block for block in page.blocks if isinstance(block, Chart))
+    for chart in (regret, found):
+        assert [COLOURS[series.colour] for series in chart.series] == [
+            *(PREDICTOR_COLOURS[name] for name in names[:2]), COLOURS[0]
+        ]  # fmt: skip
+    assert [series.style for series in found.series] == [0, 1, 2]
 
 
 def test_bands_of_the_regret_hold_most_searches_and_never_cross_zero() -> None:

@@ -25,6 +25,7 @@ from gnas.report.page import (
     Table,
     Tile,
 )
+from gnas.style import palette_places
 
 WHAT = "the result of gnas bench"
 MIN_REGRET = 2e-5
@@ -277,7 +278,9 @@ def _searchers(record: Mapping[str, Any]) -> tuple[tuple[Tile, ...], tuple[Secti
         Tile("searches each", f"{config['seeds']:,}"),
     )
 
-    def curve(row: Mapping[str, Any], place: int, field: str) -> Series:
+    places = palette_places(str(row["searcher"]) for row in rows)
+
+    def curve(row: Mapping[str, Any], field: str) -> Series:
         values = [_known(one) for one in row[field]]
         spread = [one for one in row.get("test_regret_spread") or () if one is not None]
         if field == "test_regret" and len(spread) == len(values):
@@ -293,23 +296,24 @@ def _searchers(record: Mapping[str, Any]) -> tuple[tuple[Tile, ...], tuple[Secti
             "band" if low else "line",
             steps,
             means,
-            colour=(place + 1) % 8,
+            colour=places[str(row["searcher"])],
             low=low,
             high=high,
         )
 
-    def found(row: Mapping[str, Any], place: int) -> Series:
+    def found(row: Mapping[str, Any], style: int) -> Series:
+        name = str(row["searcher"])
         steps = range(1, config["budget"] + 1)
         ends = [math.inf if q is None else q for q in row["queries"]]
         shares = [sum(q <= step for q in ends) / len(ends) for step in steps]
-        return Series(str(row["searcher"]), "step", steps, shares, colour=(place + 1) % 8)
+        return Series(name, "step", steps, shares, colour=places[name], style=style)
 
     charts: list[Block] = [
         Chart(
             "Regret",
             Axis("queries"),
             Axis("test regret", "percent", log=True),
-            tuple(curve(row, k, "test_regret") for k, row in enumerate(rows)),
+            tuple(curve(row, "test_regret") for row in rows),
             "Lines are means over the searches; bands, where there are any, hold four fifths of "
             f"them. A regret of 0 is drawn at {100 * MIN_REGRET:g} %.",
             wide=True,

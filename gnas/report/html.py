@@ -18,7 +18,9 @@ from gnas.report.page import Axis, Chart, Page, Section, Series
 from gnas.runs import to_jsonable
 
 PALETTE = 8
-"""Colours of the style sheet; lines beyond that are dashed, so that no two look the same."""
+"""Colours of the style sheet; lines beyond that have other styles: no two look the same."""
+DASHES = ("", "7,4", "9,3,2,3", "2,3")
+"""Dashes and gaps of the styles of lines, see `Series.style`."""
 RELOAD_S = 5
 """Seconds after which the page of a run that goes on loads itself again."""
 
@@ -120,7 +122,8 @@ def _chart(chart: Chart, run: int) -> dict[str, Any]:
         "x": _axis(chart.x),
         "y": _axis(chart.y),
         "series": [
-            _series(series, run) | {"dashed": place >= PALETTE}
+            _series(series, run)
+            | {"dash": DASHES[(series.style or place // PALETTE) % len(DASHES)]}
             for place, series in enumerate(chart.series)
         ],
     }

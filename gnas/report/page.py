@@ -102,6 +102,8 @@ class Series:
     labels: Sequence[str] = ()
     """Label of each point."""
     symbol: Literal["circle", "square", "diamond", "star", "times"] = "circle"
+    style: int = 0
+    """Style of a line, for lines that may lie on each other: 0 is drawn through."""
 
     def __post_init__(self) -> None:
         """Check what came from a run's files: OverflowError or TypeError."""

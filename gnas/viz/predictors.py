@@ -153,11 +153,11 @@ def _curve(
     axes.errorbar(
         [row.samples * (1 + shift) for row in rows],
         y,
-        yerr=bars,
+        yerr=bars if bars.any() else None,
         label=rows[0].label,
         color=colour,
         marker=MARKERS[number % len(MARKERS)],
-        linestyle="--" if rows[0].predictor == "none" else "-",
+        linestyle="none" if len(rows) == 1 else "--" if rows[0].predictor == "none" else "-",
         markersize=5,
         linewidth=1.3,
         elinewidth=0.8,

@@ -8,7 +8,7 @@ import numpy as np
 
 from gnas.bench.search import SearchBenchResult, SearcherRow
 from gnas.config import checked
-from gnas.style import predictor_colours
+from gnas.style import LINES, predictor_colours
 
 if TYPE_CHECKING:
     from matplotlib.axes import Axes
@@ -53,10 +53,13 @@ def regret_figures(result: SearchBenchResult) -> dict[str, Figure]:
 
     found, axes = _axes(result, "Searches that found the optimum (%)")
     queries = np.arange(1, result.config.budget + 1)
-    for row in result.rows:
+    for k, row in enumerate(result.rows):
         ends = np.array([np.inf if q is None else q for q in row.queries])
         shares = (ends[:, None] <= queries).mean(0)
-        axes.plot(queries, 100 * shares, color=colours[row.searcher], label=row.searcher)
+        axes.step(
+            queries, 100 * shares, LINES[k % len(LINES)], where="post",
+            color=colours[row.searcher], label=row.searcher,
+        )  # fmt: skip
     axes.legend(fontsize=8, frameon=False)
     return {"regret": regret, "found": found}
 

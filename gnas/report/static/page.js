@@ -83,7 +83,7 @@
     const all = points(series), colour = colourOf(series);
     const found = all.filter((point) => point.x !== null && point.y !== null);
     const line = { x: "x", y: "y", stroke: colour, strokeWidth: 1.9, strokeLinejoin: "round", strokeLinecap: "round",
-      strokeDasharray: series.dashed ? "7,4" : undefined };
+      strokeDasharray: series.dash || undefined };
     const ends = found.filter((point) => point.low !== null && point.high !== null);
     switch (series.kind) {
       case "guide": return [Plot.line(found, { ...line, strokeWidth: 1.2, strokeDasharray: "4,4" })];
@@ -196,7 +196,7 @@
       svg.setAttribute("viewBox", "0 0 16 10");
       const dots = series.kind === "dots" || series.kind === "bars";
       const mark = document.createElementNS("http://www.w3.org/2000/svg", dots ? "circle" : "path");
-      const look = dots ? { cx: 8, cy: 5, r: 4 } : { d: "M0 5H16", "stroke-width": 2.4, "stroke-dasharray": series.kind === "guide" ? "3,3" : series.dashed ? "5,2" : "none" };
+      const look = dots ? { cx: 8, cy: 5, r: 4 } : { d: "M0 5H16", "stroke-width": 2.4, "stroke-dasharray": series.kind === "guide" ? "3,3" : series.dash || "none" };
       for (const [key, value] of Object.entries(look)) mark.setAttribute(key, value);
       mark.style[dots ? "fill" : "stroke"] = colourOf(series);
       svg.append(mark);
