@@ -31,7 +31,7 @@ def command_line() -> str | None:
 
     URLs are without user, password and options.
 
-    Example:
+    Examples:
         >>> with override_command_line(["search", "random", "--storage", "postgresql://me:secret@host/db?x=y"]):
         ...     command_line()
         'gnas search random --storage postgresql://host/db'
@@ -54,7 +54,7 @@ def shell_line(words: Iterable[str | os.PathLike[str]]) -> str:
     Args:
         words: A command and its arguments.
 
-    Example:
+    Examples:
         >>> print(shell_line(["gnas", "show", "my runs", "a\x1bb"]))
         gnas show 'my runs' $'a\x1bb'
     """

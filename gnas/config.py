@@ -72,7 +72,7 @@ def check_count(value: object, name: str, least: int = 1, most: int | None = Non
     Raises:
         ConfigError: it is not a whole number, or out of its range.
 
-    Example:
+    Examples:
         >>> check_count(2.5, "budget")
         Traceback (most recent call last):
         gnas.errors.ConfigError: budget must be a whole number, but got 2.5
@@ -104,7 +104,7 @@ def check_number(
     Raises:
         ConfigError: it is no number, or out of its range.
 
-    Example:
+    Examples:
         >>> check_number("a", "rate")
         Traceback (most recent call last):
         gnas.errors.ConfigError: rate must be a number above 0, but got 'a'
@@ -130,7 +130,7 @@ def check_choice(value: object, name: str, choices: Iterable[str]) -> None:
     Raises:
         ConfigError: it is another one.
 
-    Example:
+    Examples:
         >>> check_choice("rbg", "kernel", ["rbf", "matern"])
         Traceback (most recent call last):
         gnas.errors.ConfigError: kernel must be one of rbf, matern, but got 'rbg'
@@ -148,7 +148,7 @@ def checked(function: Callable[Arguments, Result]) -> Callable[Arguments, Result
     Args:
         function: A function or an ``__init__``.
 
-    Example:
+    Examples:
         >>> @checked
         ... def half(number: float) -> float:
         ...     return number / 2
@@ -268,7 +268,7 @@ def configuration(cls: type[Config]) -> type[Config]:
         A dataclass, which `dataclasses.replace`, `dataclasses.asdict` and so on take as any other,
         and which raises a `ConfigError` of one line that names the field.
 
-    Example:
+    Examples:
         >>> @configuration
         ... class Training:
         ...     epochs: Count = 3
@@ -346,7 +346,7 @@ def check_used(chosen: Iterable[str], needs: Mapping[str, tuple[bool, str]], wha
     Raises:
         ConfigError: one does nothing.
 
-    Example:
+    Examples:
         >>> check_used(["k"], {"k": (False, "--topology fixed")}, "search")
         Traceback (most recent call last):
         gnas.errors.ConfigError: k does nothing in this search: it needs --topology fixed

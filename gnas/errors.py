@@ -4,7 +4,7 @@
 class GnasError(Exception):
     """Base of every error that gnas raises on purpose; the command line prints it in one line.
 
-    Example:
+    Examples:
         >>> from gnas import load_encoder
         >>> load_encoder("nonsense")
         Traceback (most recent call last):
@@ -20,7 +20,7 @@ class GnasError(Exception):
 class GraphError(GnasError, ValueError):
     """A graph breaks the architecture conventions or lies outside a search space.
 
-    Example:
+    Examples:
         >>> from gnas.spaces import NASBench101
         >>> try:
         ...     NASBench101().from_str("input,conv5x5,output|11")
@@ -33,7 +33,7 @@ class GraphError(GnasError, ValueError):
 class ConfigError(GnasError, ValueError):
     """An option has a value that cannot work.
 
-    Example:
+    Examples:
         >>> from gnas.spaces import NASGEM
         >>> try:
         ...     NASGEM(num_nodes=0)
@@ -46,7 +46,7 @@ class ConfigError(GnasError, ValueError):
 class DataError(GnasError):
     """A file's content is damaged, mismatched or unsafe.
 
-    Example:
+    Examples:
         >>> import pathlib, tempfile
         >>> from gnas.data import load_table
         >>> with tempfile.TemporaryDirectory() as folder:
@@ -63,7 +63,7 @@ class DataError(GnasError):
 class MissingDataError(DataError, FileNotFoundError):
     """A file that a command needs does not exist; the message says how to get it.
 
-    Example:
+    Examples:
         >>> from gnas.data import load_table
         >>> try:
         ...     load_table("nasbench999")
@@ -76,7 +76,7 @@ class MissingDataError(DataError, FileNotFoundError):
 class MissingMeasureError(DataError):
     """An evaluation did not return what a search is for.
 
-    Example:
+    Examples:
         >>> from gnas.evaluate.base import check_measures
         >>> try:
         ...     check_measures({"val_acc": 0.9}, wanted=["score"])
@@ -89,7 +89,7 @@ class MissingMeasureError(DataError):
 class UnsupportedError(GnasError):
     """The operation does not exist for this object, e.g. enumerating an infinite space.
 
-    Example:
+    Examples:
         >>> from gnas.spaces import NASGEM
         >>> try:
         ...     NASGEM().enumerate()

@@ -97,7 +97,7 @@ def wl_kernel(
     Source: Shervashidze et al., Weisfeiler-Lehman Graph Kernels, JMLR 2011, section 3.2;
     equal to GraKeL 0.1.11 within rounding.
 
-    Example:
+    Examples:
         >>> import numpy as np
         >>> from gnas.spaces import NASBench101
         >>> cells = NASBench101().sample_batch(20, np.random.default_rng(0))
@@ -147,7 +147,7 @@ def wl_pairs(
         ConfigError: an option is unknown.
         GraphError: ``pairs`` is not [P, 2] or names a graph that does not exist.
 
-    Example:
+    Examples:
         >>> import numpy as np
         >>> from gnas.spaces import NASBench101
         >>> cells = NASBench101().sample_batch(20, np.random.default_rng(0))
@@ -202,7 +202,7 @@ def wl_features(
     Raises:
         ConfigError: an option is unknown.
 
-    Example:
+    Examples:
         >>> import numpy as np
         >>> from gnas.spaces import NASBench101
         >>> cells = NASBench101().sample_batch(20, np.random.default_rng(0))

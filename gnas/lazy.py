@@ -23,7 +23,7 @@ def on_first_use(
         modules: Modules of the package that its ``dir`` lists; all of them need no import of
             their own.
 
-    Example:
+    Examples:
         >>> getattr_, dir_ = on_first_use("gnas", {"ConfigError": "gnas.errors"})
         >>> getattr_("ConfigError")
         <class 'gnas.errors.ConfigError'>

@@ -64,7 +64,7 @@ class MetricLine:
         Raises:
             KeyError, TypeError or ValueError: it has no step.
 
-        Example:
+        Examples:
             >>> MetricLine.of({"epoch": 2, "val_acc": 0.5, "genotype": None})
             MetricLine(step=2, values={'epoch': 2, 'val_acc': 0.5})
             >>> MetricLine.of({"number": 0, "measures": {"score": 1.0}, "stage": ""})
@@ -102,7 +102,7 @@ class RunLogger(ABC):
     `open` for another run. It does so in its main process alone. Whatever one of them raises
     ends the logging, with a warning, and not the run.
 
-    Example:
+    Examples:
         >>> class Printer(RunLogger):
         ...     name = "printer"
         ...     def open(self, run):
@@ -477,7 +477,7 @@ def make_loggers(names: Sequence[str]) -> list[RunLogger]:
     Raises:
         ConfigError: there is no such logger, or its package is not installed.
 
-    Example:
+    Examples:
         >>> make_loggers([])
         []
     """

@@ -32,7 +32,7 @@ def kendall_tau(predicted: ArrayLike, true: ArrayLike) -> float:
 
     Source: Kendall, The treatment of ties in ranking problems, Biometrika 1945; by scipy.
 
-    Example:
+    Examples:
         >>> round(kendall_tau([1, 2, 4, 3], [0.1, 0.2, 0.3, 0.4]), 3)
         0.667
     """
@@ -52,7 +52,7 @@ def spearman(predicted: ArrayLike, true: ArrayLike) -> float:
     Raises:
         ConfigError: different lengths, or a value that is not finite.
 
-    Example:
+    Examples:
         >>> round(spearman([1, 2, 4, 3], [0.1, 0.2, 0.3, 0.4]), 3)
         0.8
     """
@@ -76,7 +76,7 @@ def precision_at_top(predicted: ArrayLike, true: ArrayLike, fraction: float = 0.
         ConfigError: no values, different lengths, a value that is not finite, or ``fraction``
             outside (0, 1].
 
-    Example:
+    Examples:
         >>> precision_at_top([4, 3, 2, 1], [0.9, 0.7, 0.8, 0.1], fraction=0.5)
         0.5
     """
@@ -101,7 +101,7 @@ def n_at_k(predicted: ArrayLike, true: ArrayLike, k: int = 10) -> int:
 
     Source: Ning et al., A Generic Graph-based Neural Architecture Encoding Scheme (GATES), 2020.
 
-    Example:
+    Examples:
         >>> n_at_k([4, 3, 2, 1], [0.7, 0.8, 0.9, 0.1], k=2)
         2
     """
@@ -119,7 +119,7 @@ def global_bias(picked: float, best_of_table: float) -> float:
 
     Source: Cheng et al., NASGEM, AAAI 2021, section 4.3.
 
-    Example:
+    Examples:
         >>> round(global_bias(0.93, 0.94), 3)
         0.01
     """
@@ -215,7 +215,7 @@ def mean_interval(values: Sequence[float] | Values, level: float = 0.95) -> Inte
     Raises:
         ConfigError: no values, or ``level`` outside (0, 1).
 
-    Example:
+    Examples:
         >>> found = mean_interval([0.70, 0.71, 0.72, 0.73, 0.74])
         >>> round(found.low, 3), round(found.mean, 3), round(found.high, 3)
         (0.7, 0.72, 0.74)
@@ -242,7 +242,7 @@ def interval_note(seeds: int, over: str = "seeds") -> str:
         seeds: Values of each mean.
         over: What there are several of.
 
-    Example:
+    Examples:
         >>> interval_note(10), interval_note(2, "searches")
         ('± is half the 95% interval over seeds.', '2 searches: no intervals, which need 5.')
     """
@@ -303,7 +303,7 @@ def as_scores(values: object, name: str = "scores") -> Values:
     Raises:
         ConfigError: something in it is no number.
 
-    Example:
+    Examples:
         >>> as_scores([1, 2.5]).tolist()
         [1.0, 2.5]
     """

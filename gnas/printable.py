@@ -25,7 +25,7 @@ def printable(text: str) -> str:
     Args:
         text: Any text; names of files may hold surrogates.
 
-    Example:
+    Examples:
         >>> printable("a\x1b[31mb")
         'a\\x1b[31mb'
     """

@@ -39,7 +39,7 @@ def predictor_colours(names: Iterable[str]) -> dict[str, str]:
 def palette_places(names: Iterable[str]) -> dict[str, int]:
     """Place in `COLOURS` of every name: the colour that it has in figures, or one that is free.
 
-    Example:
+    Examples:
         >>> palette_places(["mine", "nasgem"])
         {'mine': 0, 'nasgem': 4}
     """

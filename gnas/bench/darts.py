@@ -117,7 +117,7 @@ def attainable_tau(scores: NDArray[np.float64], run_deviation: float) -> float:
     Returns:
         In [0, 1]; 0 where all scores are the same.
 
-    Example:
+    Examples:
         >>> round(attainable_tau(np.array([0.0, 0.1, 0.2]), 0.0), 3)
         1.0
     """

@@ -153,7 +153,7 @@ def measure_texts(measures: Mapping[str, float], names: Iterable[str]) -> list[s
         measures: Those of an architecture.
         names: The columns.
 
-    Example:
+    Examples:
         >>> measure_texts({"macs": 1629440.0, "val_acc": 0.91234567}, ["macs", "val_acc", "loss"])
         ['1629440', '0.912346', '-']
     """

@@ -38,7 +38,7 @@ class BenchmarkTable:
     Raises:
         DataError: two columns share a name, or an array's length differs from N.
 
-    Example:
+    Examples:
         >>> from gnas.data import load_table
         >>> table = load_table("nasbench101-mini")
         >>> table.val_acc().shape

@@ -50,7 +50,7 @@ class Column:
 
     Columns that differ only in ``run`` are repeated trainings of the same architecture.
 
-    Example:
+    Examples:
         >>> Column.of("val_acc", dataset="cifar10", epochs=108, run=1).name
         'val_acc_cifar10_108_run1'
     """
@@ -91,7 +91,7 @@ class Column:
 class Provenance:
     """Provenance of a benchmark table.
 
-    Example:
+    Examples:
         >>> from gnas.data import load_table
         >>> facts = load_table("nasbench101-mini").provenance
         >>> facts.space, facts.kind, facts.rows
@@ -129,7 +129,7 @@ class Provenance:
             name: Name of the table.
             facts: The other fields.
 
-        Example:
+        Examples:
             >>> from gnas.spaces import NASGEM
             >>> facts = Provenance.of(NASGEM(8), "mine", source="a draw", kind="self-made")
             >>> facts.known_space().max_nodes

@@ -167,7 +167,7 @@ def verify_table(
         DataError: says what is wrong, and in which row.
         ConfigError: the table is not of ``space``.
 
-    Example:
+    Examples:
         >>> from gnas.data import load_table
         >>> table = load_table("nasbench101-mini").subset([0, 1])
         >>> verify_table(table)  # all is well

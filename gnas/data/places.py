@@ -26,7 +26,7 @@ def data_folder(data_dir: str | Path | None = None) -> Path:
     Args:
         data_dir: A folder, which need not exist; None asks the environment.
 
-    Example:
+    Examples:
         >>> str(data_folder("tables"))
         'tables'
     """
@@ -78,7 +78,7 @@ def find_table(path_or_name: str | Path, *, data_dir: str | Path | None = None) 
         ConfigError: the name is not UTF-8.
         MissingDataError: there is no such file; says where it was looked for.
 
-    Example:
+    Examples:
         >>> find_table("nasbench101-mini").name
         'nasbench101-mini.parquet'
     """
@@ -107,7 +107,7 @@ def check_table(path: Path, *, columns: Iterable[str] = (), space: str | None = 
         ConfigError: a column is missing, the table is of another space, or its path not UTF-8.
         DataError: it is no Parquet file.
 
-    Example:
+    Examples:
         >>> check_table(table_path("nasbench101-mini"), space="nasbench101")
     """
     import pyarrow as pa
@@ -144,7 +144,7 @@ def recorded_facts(path: Path) -> tuple[int, dict[str, Any]]:
     Args:
         path: The file.
 
-    Example:
+    Examples:
         >>> rows, facts = recorded_facts(table_path("nasbench101-mini"))
         >>> rows, facts["kind"]
         (2000, 'self-made')

@@ -71,7 +71,7 @@ class NASBench101Dataset(TableDataset):
         epochs: Schedule of the accuracies: 4, 12, 36 or 108; needed where a table has several.
         name: See `TableDataset`.
 
-    Example:
+    Examples:
         >>> dataset = NASBench101Dataset(name="nasbench101-mini")
         >>> len(dataset), dataset[0].y.shape
         (2000, torch.Size([1, 2]))
@@ -101,7 +101,7 @@ class NASBench201Dataset(TableDataset):
         epochs: Schedule of the accuracies: 12 or 200; needed where a table has several.
         name: See `TableDataset`.
 
-    Example:
+    Examples:
         >>> import tempfile
         >>> from gnas.data import Column, Provenance, save_table
         >>> from gnas.spaces import NASBench201

@@ -39,7 +39,7 @@ def load_table(path_or_name: str | Path, *, data_dir: str | Path | None = None) 
         MissingDataError: there is no such file.
         DataError: the file is damaged, or not a table.
 
-    Example:
+    Examples:
         >>> table = load_table("nasbench101-mini")
         >>> len(table), table.provenance.space
         (2000, 'nasbench101')
@@ -62,7 +62,7 @@ def save_table(table: BenchmarkTable, path: str | Path) -> None:
     Raises:
         DataError: the table breaks a rule (see `verify_table`), or cannot be written.
 
-    Example:
+    Examples:
         >>> import tempfile
         >>> table = load_table("nasbench101-mini")
         >>> with tempfile.TemporaryDirectory() as folder:

@@ -22,7 +22,7 @@ WEIGHTS_FILE = "model.safetensors"
 class Encoder(ABC):
     """A map from architectures to vectors; predictors call `encode` before they fit or predict.
 
-    Example:
+    Examples:
         >>> from gnas.graphs import as_batch
         >>> class Sizes(Encoder):
         ...     name, dim, sees_ops = "sizes", 1, False
@@ -77,7 +77,7 @@ class Pretrained:
             MissingDataError: there is no such file.
             DataError: the file is damaged, or holds an encoder of another class.
 
-        Example:
+        Examples:
             >>> from gnas.encoders import NASGEMEncoder
             >>> encoder = NASGEMEncoder.from_pretrained("nasgem-nasbench201")
             >>> encoder.dim

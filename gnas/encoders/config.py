@@ -34,7 +34,7 @@ class EncoderConfig:
     Raises:
         ConfigError: an option is outside its range; the message names it.
 
-    Example:
+    Examples:
         >>> EncoderConfig(space="nasgem", num_nodes=30, num_ops=8, dim=64).hidden
         (512, 256)
         >>> EncoderConfig(space="nasgem", num_nodes=30, num_ops=8, dim=0)
@@ -189,7 +189,7 @@ def encoder_config(space: Space, **changes: Any) -> EncoderConfig:
         space: Space of the training pairs; pass it to `fit_encoder` too.
         changes: Fields of `EncoderConfig` that differ.
 
-    Example:
+    Examples:
         >>> from gnas.spaces import DagSpace
         >>> config = encoder_config(DagSpace(ops=("conv", "pool"), max_nodes=6), steps=100)
         >>> config.space, config.num_ops, config.steps
@@ -305,7 +305,7 @@ def encoder_space(name: str) -> str:
     Raises:
         DataError: the file is no encoder's.
 
-    Example:
+    Examples:
         >>> encoder_space("nasgem-30")
         'nasgem'
     """

@@ -34,7 +34,7 @@ class GraphEncoder(nn.Module, Pretrained, Encoder):
             trains them.
         name: Name of this encoder in results.
 
-    Example:
+    Examples:
         >>> from gnas.spaces import NASBench201
         >>> from gnas.spaces.vocabulary import Vocabulary
         >>> recipe = GraphEncoderConfig(vocabulary=Vocabulary.of(NASBench201()), dim=16)

@@ -29,7 +29,7 @@ class GraphEncoderConfig:
     Raises:
         ConfigError: an option is outside its range; the message names it.
 
-    Example:
+    Examples:
         >>> from gnas.spaces import NASBench201, Vocabulary
         >>> vocabulary = Vocabulary.of(NASBench201())
         >>> config = GraphEncoderConfig(vocabulary=vocabulary, network="gin", layers=3)
@@ -120,7 +120,7 @@ def graph_preset(name: str) -> GraphEncoderConfig:
     Raises:
         ConfigError: none has this name.
 
-    Example:
+    Examples:
         >>> graph_preset("dag-nasbench201").network
         'dag'
     """

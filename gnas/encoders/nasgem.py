@@ -40,7 +40,7 @@ class NASGEMEncoder(nn.Module, Pretrained, Encoder):
 
     Source: Cheng et al., NASGEM, AAAI 2021, section 3.2, eq. 2-4.
 
-    Example:
+    Examples:
         >>> from gnas.encoders import load_encoder
         >>> from gnas.spaces import NASBench201
         >>> encoder = load_encoder("nasgem-nasbench201")

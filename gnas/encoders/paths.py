@@ -58,7 +58,7 @@ class PathStatistics:
     degrees of cells, read by trees. Differences: these columns are counted over the functional
     form; path counts by kind, random walks and flows are additions.
 
-    Example:
+    Examples:
         >>> from gnas.spaces import NASBench201
         >>> features = PathStatistics(NASBench201())
         >>> features(NASBench201().enumerate()[:3]).shape

@@ -28,7 +28,7 @@ _WEIGHT_DECAY = 1e-4
 class GraphEncoderQuality:
     """Quality of an encoder and its heads on held-out functions.
 
-    Example:
+    Examples:
         >>> quality = GraphEncoderQuality({"properties": 0.02}, held_out=300, which="functions")
         >>> quality.summary()
         'loss on 300 functions (1 says a constant): properties 0.0200'
@@ -69,7 +69,7 @@ def pretrain(
     Raises:
         GraphError: architectures of another vocabulary, or fewer than two functions.
 
-    Example:
+    Examples:
         >>> from gnas.encoders import GraphEncoder, GraphEncoderConfig
         >>> from gnas.spaces import NASBench201, Vocabulary
         >>> space = NASBench201()
@@ -120,7 +120,7 @@ def pool_of(config: GraphEncoderConfig) -> DenseBatch:
     Raises:
         ConfigError: the recipe names no space.
 
-    Example:
+    Examples:
         >>> from gnas.encoders import graph_preset
         >>> len(pool_of(graph_preset("dag-nasbench201")))
         15625

@@ -36,7 +36,7 @@ _NASGEM, _GRAPH = "nasgem", "graph network"
 def list_encoders() -> list[str]:
     """Names of the encoders that ship with the package.
 
-    Example:
+    Examples:
         >>> "nasgem-nasbench101" in list_encoders()
         True
     """
@@ -54,7 +54,7 @@ def load_encoder(name: str | Path) -> NASGEMEncoder | GraphEncoder:
         MissingDataError: the file does not exist.
         DataError: the file is damaged or holds no encoder.
 
-    Example:
+    Examples:
         >>> load_encoder("nasgem-nasbench101").dim
         256
     """
@@ -101,7 +101,7 @@ def save_encoder(
         ConfigError: ``path`` does not end in ``.safetensors``.
         DataError: the file cannot be written.
 
-    Example:
+    Examples:
         >>> import tempfile
         >>> encoder = load_encoder("nasgem-nasbench201")
         >>> with tempfile.TemporaryDirectory() as folder:
@@ -167,7 +167,7 @@ def encoder_metadata(name: str | Path) -> dict[str, str]:
     Args:
         name: Name of a shipped encoder, or a ``.safetensors`` file.
 
-    Example:
+    Examples:
         >>> encoder_metadata("nasgem-nasbench101")["name"]
         'nasgem-nasbench101'
     """

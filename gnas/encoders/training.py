@@ -30,7 +30,7 @@ RARE = 0.3
 class PairQuality:
     """Agreement of cosines with kernel values on one kind of pairs.
 
-    Example:
+    Examples:
         >>> from gnas.encoders import encoder_quality, load_encoder
         >>> encoder = load_encoder("nasgem-nasbench201")
         >>> rng = np.random.default_rng(1)
@@ -55,7 +55,7 @@ class PairQuality:
 class EncoderQuality:
     """Quality on independent and on near pairs, never pooled.
 
-    Example:
+    Examples:
         >>> from gnas.encoders import load_encoder
         >>> encoder = load_encoder("nasgem-nasbench201")
         >>> quality = encoder_quality(encoder, encoder.config, np.random.default_rng(1), pairs=50)
@@ -96,7 +96,7 @@ def fit_encoder(
     Raises:
         ConfigError: the space is not given but is none of gnas, or is not the recipe's.
 
-    Example:
+    Examples:
         >>> from gnas.encoders import encoder_config
         >>> from gnas.spaces import DagSpace
         >>> space = DagSpace(ops=("conv", "pool"), max_nodes=5)
@@ -286,7 +286,7 @@ def encoder_quality(
     Raises:
         ConfigError: the space is not given but is none of gnas, or is not the config's.
 
-    Example:
+    Examples:
         >>> from gnas.encoders import load_encoder
         >>> encoder = load_encoder("nasgem-nasbench201")
         >>> quality = encoder_quality(encoder, encoder.config, np.random.default_rng(1), pairs=50)

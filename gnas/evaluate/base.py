@@ -27,7 +27,7 @@ class Evaluator(ABC):
     Subclasses need `evaluate` and ``measures`` only; to be evaluated by other processes, they must
     be picklable before `open`.
 
-    Example:
+    Examples:
         >>> class Edges(Evaluator):
         ...     measures = ("edges",)
         ...     def evaluate(self, graph, *, seed):

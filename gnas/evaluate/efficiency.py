@@ -34,7 +34,7 @@ def efficiency_score(val_acc: float, macs: float, lambda_: float = 0.1) -> float
     Raises:
         ConfigError: ``macs`` are not positive.
 
-    Example:
+    Examples:
         >>> round(efficiency_score(0.9, 463_000_000), 3)
         0.286
     """
@@ -54,7 +54,7 @@ class EfficiencyEvaluator(Evaluator):
 
     Source: Cheng et al., NASGEM, AAAI 2021, eq. 5.
 
-    Example:
+    Examples:
         >>> from gnas.data import load_table
         >>> from gnas.evaluate import TableEvaluator
         >>> from gnas.spaces import NASGEM

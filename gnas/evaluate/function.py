@@ -35,7 +35,7 @@ class FunctionEvaluator(Evaluator):
         ConfigError: ``worth`` cannot be called so, or its text has another form.
         MissingDataError: there is no such file.
 
-    Example:
+    Examples:
         >>> from gnas.spaces import NASBench201
         >>> import numpy as np
         >>> def edges(graph, *, seed):

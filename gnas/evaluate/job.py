@@ -27,7 +27,7 @@ class EvaluationJob(Job):
     Its facts are all that a measure depends on, so that searches which measure alike may share a
     study: what one of them had evaluated, the others find there.
 
-    Example:
+    Examples:
         >>> from gnas.evaluate import FunctionEvaluator
         >>> from gnas.spaces import NASBench201
         >>> def edges(graph, *, seed):

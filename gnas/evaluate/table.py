@@ -47,7 +47,7 @@ class TableEvaluator(Evaluator):
     Raises:
         ConfigError: there is no measure, or one of another length.
 
-    Example:
+    Examples:
         >>> from gnas.data import load_table
         >>> from gnas.spaces import NASBench101
         >>> table = load_table("nasbench101-mini")
@@ -224,7 +224,7 @@ class TableSpace(Space):
         space: The whole space.
         graphs: The table's architectures.
 
-    Example:
+    Examples:
         >>> from gnas.data import load_table
         >>> from gnas.spaces import NASBench101
         >>> space = TableSpace(NASBench101(), load_table("nasbench101-mini").graphs)

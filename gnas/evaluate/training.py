@@ -53,7 +53,7 @@ class TrainingEvaluator(Evaluator):
     Raises:
         ConfigError: impossible settings.
 
-    Example:
+    Examples:
         >>> from gnas.spaces import NASBench201
         >>> evaluator = TrainingEvaluator("digits", ProxyRecipe(epochs=1))
         >>> evaluator.measures[:2]

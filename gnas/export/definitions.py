@@ -50,7 +50,7 @@ class Definitions:
         reserved: Names that the file has for itself.
         kept: The entries of `TABLE` to keep.
 
-    Example:
+    Examples:
         >>> from gnas.spaces.convolutions import conv_norm
         >>> definitions = Definitions(own={"gnas"}, reserved=set(), kept=set())
         >>> definitions.add(conv_norm)

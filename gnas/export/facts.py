@@ -26,7 +26,7 @@ def metadata(facts: NetworkMetadata, *, dynamic_size: bool = False) -> dict[str,
         facts: Metadata of the network.
         dynamic_size: Whether height and width may vary.
 
-    Example:
+    Examples:
         >>> from gnas.spaces import NASGEM
         >>> space = NASGEM()
         >>> facts = NetworkMetadata(

@@ -29,7 +29,7 @@ PROGRAMS = {"onnx": export_onnx, "pt2": export_pt2}
 class Exported:
     """Written files.
 
-    Example:
+    Examples:
         >>> import tempfile
         >>> from gnas.spaces import NASBench201
         >>> space = NASBench201()
@@ -93,7 +93,7 @@ def export(
             be written in this form.
         DataError: the program or file does not agree with the network, or writing failed.
 
-    Example:
+    Examples:
         >>> import tempfile
         >>> from gnas.spaces import NASBench201
         >>> space = NASBench201()

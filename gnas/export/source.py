@@ -62,7 +62,7 @@ def python_source(facts: NetworkMetadata) -> str:
         UnsupportedError: the space does not say which class and arguments make a network (see
             `gnas.spaces.builds`), or what the class names cannot be copied.
 
-    Example:
+    Examples:
         >>> from gnas.models import NetworkMetadata
         >>> from gnas.spaces import NASBench201
         >>> space = NASBench201()

@@ -26,7 +26,7 @@ def kernels_for(images: Tensor, choice: Literal["auto", "native", "torch"] = "au
         UnsupportedError: ``choice`` is "native", but they cannot run here (no C compiler, another
             device or number type).
 
-    Example:
+    Examples:
         >>> import torch
         >>> images = torch.rand(2, 4, 8, 8)
         >>> highest, average = kernels_for(images, "torch").pools(images, stride=2)

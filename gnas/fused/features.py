@@ -17,7 +17,7 @@ class FeatureMap(NamedTuple):
     Shapes:
         value [B, C, H, W], mean [C], rstd [C]; without the two, it means the value itself.
 
-    Example:
+    Examples:
         >>> import torch
         >>> from gnas.fused import kernels_for
         >>> x = torch.tensor([1.0, 3.0]).view(2, 1, 1, 1)
@@ -37,7 +37,7 @@ class Block(NamedTuple):
     Shapes:
         depthwise [J * C, 1, k, k], pointwise [J * C_out, C, 1, 1], edge by edge.
 
-    Example:
+    Examples:
         >>> import torch
         >>> from gnas.fused import kernels_for
         >>> images = torch.rand(2, 4, 8, 8)
@@ -58,7 +58,7 @@ class Block(NamedTuple):
 class Kernels(Protocol):
     """The passes that take nearly all of a supernet's time.
 
-    Example:
+    Examples:
         >>> import torch
         >>> from gnas.fused import FeatureMap, kernels_for
         >>> x = torch.ones(2, 4, 8, 8)

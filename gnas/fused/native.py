@@ -64,7 +64,7 @@ def native_problem(x: Tensor) -> str | None:
     Args:
         x: Images or feature maps, as they would enter.
 
-    Example:
+    Examples:
         >>> native_problem(torch.zeros(1, 3, 8, 8, dtype=torch.float16))
         'the native kernels need float32 or float64, but got torch.float16'
     """

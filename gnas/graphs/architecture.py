@@ -38,7 +38,7 @@ def architecture(
     Raises:
         GraphError: wrong shapes, an unknown operation, or an edge to a lower node.
 
-    Example:
+    Examples:
         >>> cell = architecture([[0, 1, 1], [0, 0, 1], [0, 0, 0]], ops=[0, 1, 4], num_ops=5)
         >>> cell.edge_index.tolist()
         [[0, 0, 1], [1, 2, 2]]
@@ -118,7 +118,7 @@ def op_indices(data: Data) -> Tensor:
     Raises:
         GraphError: ``x`` is missing or not one-hot, or ``data`` is a PyG ``Batch``.
 
-    Example:
+    Examples:
         >>> op_indices(architecture([[0, 1], [0, 0]], ops=[0, 4], num_ops=5)).tolist()
         [0, 4]
     """
@@ -144,7 +144,7 @@ def to_adjacency(data: Data) -> tuple[Tensor, Tensor]:
     Raises:
         GraphError: ``data`` breaks the conventions of `gnas.graphs`; see `validate`.
 
-    Example:
+    Examples:
         >>> cell = architecture([[0, 1], [0, 0]], ops=[0, 4], num_ops=5)
         >>> adjacency, ops = to_adjacency(cell)
         >>> adjacency.tolist(), ops.tolist()
@@ -167,7 +167,7 @@ def validate(data: Data, *, num_ops: int | None = None) -> None:
     Raises:
         GraphError: says which rule is broken and what was found.
 
-    Example:
+    Examples:
         >>> validate(architecture([[0, 1], [0, 0]], ops=[0, 4], num_ops=5), num_ops=5)
     """
     _validated(data, num_ops)
@@ -235,7 +235,7 @@ def to_networkx(
     Raises:
         GraphError: ``data`` breaks the conventions of `gnas.graphs`, or an operation has no name.
 
-    Example:
+    Examples:
         >>> cell = architecture([[0, 1], [0, 0]], ops=[0, 4], num_ops=5)
         >>> sorted(to_networkx(cell).edges)
         [(0, 1)]
@@ -269,7 +269,7 @@ def from_networkx(
         GraphError: the graph is no directed one or has a cycle, or an ``op`` is missing, unknown
             or out of range.
 
-    Example:
+    Examples:
         >>> import networkx as nx
         >>> cell = nx.DiGraph([("a", "b")])
         >>> nx.set_node_attributes(cell, {"a": "input", "b": "output"}, "op")

@@ -31,7 +31,7 @@ class DenseBatch:
     Raises:
         GraphError: a tensor has another type or shape; `as_batch` looks at what they hold.
 
-    Example:
+    Examples:
         >>> from gnas.spaces import NASBench201
         >>> batch = NASBench201().enumerate()
         >>> len(batch), batch.max_nodes
@@ -242,7 +242,7 @@ def as_batch(graphs: Graphs) -> DenseBatch:
     Raises:
         GraphError: see `DenseBatch.from_data` and `validate_batch`.
 
-    Example:
+    Examples:
         >>> from gnas.spaces import NASBench201
         >>> cells = NASBench201().enumerate()[:3].to_data_list()
         >>> as_batch(cells).ops.shape
@@ -567,7 +567,7 @@ def validate_batch(batch: DenseBatch) -> None:
     Raises:
         GraphError: names the first row that breaks them, and how.
 
-    Example:
+    Examples:
         >>> adjacency = torch.tensor([[[0, 1], [0, 0]]] * 2, dtype=torch.uint8)
         >>> ops = torch.tensor([[0, 2], [0, 7]], dtype=torch.int8)
         >>> try:

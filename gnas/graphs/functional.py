@@ -61,7 +61,7 @@ def functional_form(
     Raises:
         GraphError: ``num_edge_ops`` does not fit the batch.
 
-    Example:
+    Examples:
         >>> from gnas.spaces import NASBench201
         >>> text = "|skip_connect~0|+|none~0|none~1|+|none~0|nor_conv_3x3~1|none~2|"
         >>> cell = DenseBatch.from_data([NASBench201().from_str(text)])
@@ -136,7 +136,7 @@ class FunctionalForm(BaseTransform):  # type: ignore[misc]
         num_edge_ops: As for `functional_form`, like the remaining options.
         options: ``skips``, ``sums``, ``strided``, ``to_output``, ``inputs``, ``outputs``.
 
-    Example:
+    Examples:
         >>> from gnas.graphs import architecture
         >>> cell = architecture([[0, 1, 1], [0, 0, 0], [0, 0, 0]], ops=[0, 1, 2], num_ops=3)
         >>> FunctionalForm()(cell).num_nodes  # node 1 reaches no output

@@ -45,7 +45,7 @@ def graph_hash(graphs: Graphs) -> str | list[str]:
 
     Source: Ying et al., NAS-Bench-101, ICML 2019, appendix on graph hashing.
 
-    Example:
+    Examples:
         >>> from gnas.spaces import NASBench101
         >>> space = NASBench101()
         >>> one = space.from_str("input,conv3x3-bn-relu,maxpool3x3,output|33")
@@ -113,7 +113,7 @@ def graph_keys(batch: Graphs) -> _UInt64:
     Shapes:
         N architectures -> uint64 [N].
 
-    Example:
+    Examples:
         >>> from gnas.spaces import NASBench201
         >>> cells = NASBench201().enumerate()
         >>> len(set(graph_keys(NASBench201().functional_form(cells)).tolist()))
@@ -131,7 +131,7 @@ def distinct(batch: Graphs) -> NDArray[np.int64]:
     Args:
         batch: N architectures.
 
-    Example:
+    Examples:
         >>> from gnas.spaces import NASBench101
         >>> cells = NASBench101().enumerate()[:10]
         >>> distinct(DenseBatch.concat([cells, cells])).tolist()

@@ -18,7 +18,7 @@ def input_nodes(batch: Graphs, inputs: Sequence[int] = ()) -> Tensor:
         batch: N architectures.
         inputs: Operations (or roles) of further inputs beside node 0.
 
-    Example:
+    Examples:
         >>> from gnas.spaces import NASBench201
         >>> input_nodes(NASBench201().enumerate()[:1]).tolist()
         [[True, False, False, False]]
@@ -44,7 +44,7 @@ def live_nodes(
         inputs: Operations (or roles) of further nodes at which data enters.
         outputs: Operations (or roles) of further nodes that count as the last one does.
 
-    Example:
+    Examples:
         >>> from gnas.graphs import architecture
         >>> cell = architecture([[0, 1, 1], [0, 0, 0], [0, 0, 0]], ops=[0, 1, 2], num_ops=3)
         >>> live_nodes(DenseBatch.from_data([cell])).tolist()  # node 1 has no path to node 2
@@ -86,7 +86,7 @@ def prune_batch(
         inputs: As for `live_nodes`.
         outputs: As for `live_nodes`.
 
-    Example:
+    Examples:
         >>> from gnas.graphs import architecture
         >>> cell = architecture([[0, 1, 1], [0, 0, 0], [0, 0, 0]], ops=[0, 1, 2], num_ops=3)
         >>> prune_batch(DenseBatch.from_data([cell])).ops.tolist()  # without node 1; -1 is padding
@@ -110,7 +110,7 @@ def prune(data: Data, *, to_output: bool = True) -> Data:
         data: One architecture.
         to_output: Whether a node must reach the last node to stay, too.
 
-    Example:
+    Examples:
         >>> from gnas.graphs import architecture
         >>> edges = [[0, 1, 1, 0], [0, 0, 0, 1], [0, 0, 0, 0], [0, 0, 0, 0]]
         >>> cell = architecture(edges, ops=[0, 1, 2, 4], num_ops=5)

@@ -31,7 +31,7 @@ def edge_ops_to_node_ops(batch: Graphs, num_edge_ops: int) -> DenseBatch:
     Raises:
         GraphError: the batch has no edge ops, or one is out of range.
 
-    Example:
+    Examples:
         >>> from gnas.spaces import NASBench201
         >>> cells = NASBench201().enumerate()[[-1]]
         >>> edge_ops_to_node_ops(cells, num_edge_ops=4).num_nodes  # 4 nodes and 6 edges
@@ -83,7 +83,7 @@ class EdgeOpsToNodeOps(BaseTransform):  # type: ignore[misc]
     Args:
         num_edge_ops: Size of the edge-op vocabulary.
 
-    Example:
+    Examples:
         >>> from gnas.spaces import NASBench201
         >>> space = NASBench201()
         >>> text = "|nor_conv_3x3~0|+|none~0|skip_connect~1|+|none~0|none~1|nor_conv_1x1~2|"
@@ -105,7 +105,7 @@ class NodeOpsToEdgeOps(BaseTransform):  # type: ignore[misc]
     Args:
         num_edge_ops: Size of the edge-op vocabulary.
 
-    Example:
+    Examples:
         >>> from gnas.spaces import NASBench201
         >>> space = NASBench201()
         >>> cell = space.enumerate().data(7)

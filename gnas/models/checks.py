@@ -32,7 +32,7 @@ def check_network(network: nn.Module, input_shape: tuple[int, int, int], num_cla
     Raises:
         ConfigError: its forward pass fails, or returns something else than logits.
 
-    Example:
+    Examples:
         >>> check_network(nn.Sequential(nn.Flatten(), nn.Linear(12, 10)), (3, 2, 2), 10)
     """
     was_training = network.training

@@ -22,7 +22,7 @@ def num_params(network: nn.Module) -> int:
     Args:
         network: A network, with or without an auxiliary head.
 
-    Example:
+    Examples:
         >>> num_params(nn.Sequential(nn.Conv2d(3, 8, 3), nn.Flatten(), nn.Linear(8, 10)))
         314
     """
@@ -47,7 +47,7 @@ def num_macs(network: nn.Module, input_shape: tuple[int, int, int]) -> int:
         ConfigError: ``input_shape`` is no such shape, or has other channels than the network
             takes.
 
-    Example:
+    Examples:
         >>> num_macs(nn.Conv2d(3, 8, 3, padding=1), (3, 32, 32))
         221184
     """

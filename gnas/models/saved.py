@@ -37,7 +37,7 @@ CONVERSION = (
 class NetworkMetadata:
     """Facts from which a network can be built again and fed.
 
-    Example:
+    Examples:
         >>> from gnas.spaces import NASBench201
         >>> space = NASBench201()
         >>> facts = NetworkMetadata(
@@ -104,7 +104,7 @@ def save_network(folder: str | Path, network: nn.Module, facts: NetworkMetadata)
             ``config.json`` of something else, a run for example.
         DataError: writing failed.
 
-    Example:
+    Examples:
         >>> import tempfile
         >>> from gnas.spaces import NASBench201
         >>> space = NASBench201()
@@ -188,7 +188,7 @@ def load_network(
         MissingDataError: a file is not there.
         DataError: a file is damaged, a pickle, or the weights are not those of the network.
 
-    Example:
+    Examples:
         >>> import tempfile
         >>> from gnas.spaces import NASBench201
         >>> space = NASBench201()
@@ -246,7 +246,7 @@ def read_metadata(folder: str | Path, space: Space | None = None) -> NetworkMeta
         MissingDataError: there is no such file.
         DataError: it is damaged, or says nothing about a network of this version of gnas.
 
-    Example:
+    Examples:
         >>> import tempfile
         >>> from gnas.spaces import NASBench201
         >>> space = NASBench201()

@@ -34,7 +34,7 @@ class Average(Predictor):
         ConfigError: no members, members with different features, or ``from_samples`` that leave
             none for few samples.
 
-    Example:
+    Examples:
         >>> import numpy as np
         >>> from gnas.spaces import NASBench101
         >>> cells = NASBench101().sample_batch(40, np.random.default_rng(0))

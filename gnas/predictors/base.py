@@ -42,7 +42,7 @@ class Predictor(RegressorMixin, BaseEstimator, ABC):  # type: ignore[misc]  # un
         features: Features of an architecture.
         random_state: Seed of every random choice: same seed and data, same predictions.
 
-    Example:
+    Examples:
         >>> from sklearn.model_selection import cross_val_score
         >>> from gnas.predictors import Forest, OneHot
         >>> from gnas.spaces import NASBench101
@@ -242,7 +242,7 @@ class Predictor(RegressorMixin, BaseEstimator, ABC):  # type: ignore[misc]  # un
             MissingDataError: there is no such file.
             DataError: the file is damaged, or holds a predictor of another class.
 
-        Example:
+        Examples:
             >>> import tempfile
             >>> from pathlib import Path
             >>> from gnas.predictors import Forest, OneHot

@@ -29,7 +29,7 @@ class Regressor(Predictor):
     Raises:
         ConfigError: ``estimator`` is no regressor of scikit-learn's convention.
 
-    Example:
+    Examples:
         >>> from sklearn.linear_model import Ridge
         >>> from gnas.encoders import load_encoder
         >>> from gnas.predictors import Embedding
@@ -73,7 +73,7 @@ class Forest(Predictor):
 
     Source: Breiman, Random Forests, 2001; Geurts et al., Extremely Randomized Trees, 2006.
 
-    Example:
+    Examples:
         >>> import numpy as np
         >>> from gnas.spaces import NASBench101
         >>> cells = NASBench101().sample_batch(40, np.random.default_rng(0))
@@ -131,7 +131,7 @@ class BoostedTrees(Predictor):
 
     Source: Friedman, Greedy Function Approximation, 2001; scikit-learn's histogram version.
 
-    Example:
+    Examples:
         >>> import numpy as np
         >>> from gnas.spaces import NASBench101
         >>> cells = NASBench101().sample_batch(40, np.random.default_rng(0))
@@ -189,7 +189,7 @@ class GaussianProcess(Predictor):
 
     Source: Rasmussen and Williams, Gaussian Processes for Machine Learning, 2006, chapters 2, 5.
 
-    Example:
+    Examples:
         >>> import numpy as np
         >>> from gnas.spaces import NASBench101
         >>> cells = NASBench101().sample_batch(40, np.random.default_rng(0))
@@ -252,7 +252,7 @@ class IdentityPredictor(Predictor):
         features: A single column, for example the number of parameters.
         random_state: Without effect.
 
-    Example:
+    Examples:
         >>> import numpy as np
         >>> from gnas.spaces import NASBench101
         >>> cells = NASBench101().sample_batch(40, np.random.default_rng(0))

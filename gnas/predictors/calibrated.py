@@ -41,7 +41,7 @@ class Calibrated(Predictor):
     Regression Tasks, 2019 (one factor, there by likelihood; here by coverage, which outliers do
     not move).
 
-    Example:
+    Examples:
         >>> import numpy as np
         >>> from gnas.spaces import NASBench101
         >>> cells = NASBench101().sample_batch(40, np.random.default_rng(0))

@@ -43,7 +43,7 @@ class ChannelStatistics:
         ConfigError: the space's output does not concatenate.
         GraphError: when called with a graph of another vocabulary.
 
-    Example:
+    Examples:
         >>> from gnas.spaces import NASBench101
         >>> space = NASBench101()
         >>> ChannelStatistics(space)(space.enumerate()[:3]).shape

@@ -69,7 +69,7 @@ def default_predictor(
     Raises:
         ConfigError: ``prior`` is unknown, or operations do not sit on edges.
 
-    Example:
+    Examples:
         >>> from gnas.spaces import NASBench201
         >>> default_predictor(NASBench201(), networks=False).name
         'ARD GP + extra trees'
@@ -94,7 +94,7 @@ def counting_features(space: Space) -> Features:
         `PathStatistics`; beside them `ChannelStatistics` where operations sit on nodes and the
         output concatenates.
 
-    Example:
+    Examples:
         >>> from gnas.spaces import NASBench101, NASBench201
         >>> counting_features(NASBench101()).name
         'path statistics + channel statistics'

@@ -43,7 +43,7 @@ class Embedding:
     Args:
         encoder: Has a ``name`` and `gnas.encoders.Encoder.encode`.
 
-    Example:
+    Examples:
         >>> import numpy as np
         >>> from gnas.encoders import load_encoder
         >>> from gnas.spaces import NASBench101
@@ -83,7 +83,7 @@ class FeatureUnion:
     Args:
         parts: The features, in the order of their columns.
 
-    Example:
+    Examples:
         >>> import numpy as np
         >>> from gnas.predictors import OneHot, PathStatistics
         >>> from gnas.spaces import NASBench101

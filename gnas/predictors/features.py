@@ -27,7 +27,7 @@ MAX_NODES = 1000
 class Features(Protocol):
     """A fixed map from architectures to rows of numbers; two equal objects give equal rows.
 
-    Example:
+    Examples:
         >>> import numpy as np
         >>> from gnas.predictors import Forest
         >>> from gnas.spaces import NASBench201
@@ -116,7 +116,7 @@ class OneHot:
         GraphError: when called with a graph of more than ``max_nodes`` nodes, or whose
             vocabulary is not the one given here.
 
-    Example:
+    Examples:
         >>> import numpy as np
         >>> from gnas.spaces import NASBench101
         >>> cells = NASBench101().sample_batch(40, np.random.default_rng(0))
@@ -165,7 +165,7 @@ class OneHotOps:
         max_nodes: Most nodes of an architecture; smaller ones are padded.
         num_ops: Width of the one-hot ``x``.
 
-    Example:
+    Examples:
         >>> import numpy as np
         >>> from gnas.spaces import NASBench101
         >>> cells = NASBench101().sample_batch(40, np.random.default_rng(0))
@@ -198,7 +198,7 @@ class NumParams:
         count: Counts them, [N] architectures -> int64 [N]; for example
             `gnas.models.nasbench101_num_params`.
 
-    Example:
+    Examples:
         >>> from gnas.models import nasbench201_num_params
         >>> from gnas.spaces import NASBench201
         >>> cells = NASBench201().enumerate()[:2]

@@ -83,7 +83,7 @@ class ARDGaussianProcess(Predictor):
     for a log-normal prior of length scales whose median grows with the square root of the number
     of columns. The medians and deviations here are choices of gnas.
 
-    Example:
+    Examples:
         >>> import numpy as np
         >>> from gnas.spaces import NASBench101
         >>> cells = NASBench101().sample_batch(40, np.random.default_rng(0))
@@ -326,7 +326,7 @@ class WLGaussianProcess(Predictor):
     Source: Ru et al., Interpretable Neural Architecture Search via Bayesian Optimisation with
     Weisfeiler-Lehman Kernels, ICLR 2021; without its feature selection, and with the exponential.
 
-    Example:
+    Examples:
         >>> import numpy as np
         >>> from gnas.spaces import NASBench101
         >>> cells = NASBench101().sample_batch(40, np.random.default_rng(0))

@@ -51,7 +51,7 @@ class PackedGraphs:
         GraphError: when called with a graph of more than ``vocabulary.max_nodes`` nodes or of
             another vocabulary.
 
-    Example:
+    Examples:
         >>> from gnas.spaces import NASBench201, Vocabulary
         >>> cells = NASBench201().enumerate()
         >>> PackedGraphs(Vocabulary.of(NASBench201()))(cells[:3]).shape
@@ -84,7 +84,7 @@ class OnPackedGraphs(Predictor):
     Raises:
         ConfigError: the predictor has other features.
 
-    Example:
+    Examples:
         >>> from gnas.predictors import Average, Forest, GraphNetwork
         >>> from gnas.spaces import NASBench201
         >>> space = NASBench201()
@@ -157,7 +157,7 @@ class GraphNetwork(Predictor):
     Raises:
         ConfigError: an option is outside its range, or encoders of different vocabularies.
 
-    Example:
+    Examples:
         >>> import numpy as np
         >>> from gnas.spaces import NASBench101
         >>> cells = NASBench101().sample_batch(40, np.random.default_rng(0))

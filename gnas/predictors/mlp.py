@@ -49,7 +49,7 @@ class MLP(Predictor):
     et al., Simple and Scalable Predictive Uncertainty Estimation using Deep Ensembles, NeurIPS
     2017; without its adversarial examples and its head for the noise.
 
-    Example:
+    Examples:
         >>> import numpy as np
         >>> from gnas.spaces import NASBench101
         >>> cells = NASBench101().sample_batch(40, np.random.default_rng(0))

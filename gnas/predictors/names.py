@@ -35,7 +35,7 @@ def check_predictor(text: str) -> None:
         ConfigError: There is no such predictor.
         MissingDataError: There is no such file.
 
-    Example:
+    Examples:
         >>> check_predictor("forrest")
         Traceback (most recent call last):
         gnas.errors.ConfigError: unknown predictor 'forrest'; did you mean forest? choose from ...
@@ -56,7 +56,7 @@ def is_own_predictor(text: str) -> bool:
     Args:
         text: A predictor's name.
 
-    Example:
+    Examples:
         >>> is_own_predictor("forest"), is_own_predictor("mine.py:stacked")
         (False, True)
     """

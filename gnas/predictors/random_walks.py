@@ -34,7 +34,7 @@ class RandomWalkStatistics:
     Args:
         num_ops: Width of the one-hot ``x``.
 
-    Example:
+    Examples:
         >>> from gnas.spaces import NASBench101
         >>> RandomWalkStatistics(5)(NASBench101().enumerate()[:3]).shape
         (3, 33)

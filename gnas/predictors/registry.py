@@ -27,7 +27,7 @@ from gnas.user_code import Source, described
 class PredictorFactory(Protocol):
     """Maker of unfitted predictors for the architectures of a space.
 
-    Example:
+    Examples:
         >>> from gnas.spaces import NASBench201
         >>> def small_forest(space, *, random_state=0):
         ...     return Forest(OneHot(space.max_nodes, len(space.ops)), random_state=random_state)
@@ -64,7 +64,7 @@ def make_predictor(name: str, space: Space, *, random_state: int = 0) -> Predict
             own makes none.
         MissingDataError: there is no such file.
 
-    Example:
+    Examples:
         >>> from gnas.spaces import NASBench201
         >>> make_predictor("forest", NASBench201(), random_state=3)
         Forest(features=OneHot(max_nodes=4, num_ops=3, num_edge_ops=4, with_counts=True),

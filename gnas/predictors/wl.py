@@ -39,7 +39,7 @@ class WLLabels:
         GraphError: when called with a graph of more than ``max_nodes`` nodes or of another
             vocabulary.
 
-    Example:
+    Examples:
         >>> from gnas.spaces import NASBench101
         >>> space = NASBench101()
         >>> WLLabels(space, n_iter=2)(space.enumerate()[:3]).shape

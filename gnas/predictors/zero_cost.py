@@ -26,7 +26,7 @@ class ZeroCost:
     Raises:
         GraphError: when called with a graph that is not of ``space``.
 
-    Example:
+    Examples:
         >>> from gnas.spaces import NASBench201
         >>> space = NASBench201()
         >>> features = ZeroCost(space, ProxyConfig(proxies=("params", "macs")))

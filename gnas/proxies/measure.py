@@ -58,7 +58,7 @@ class ProxyConfig:
     Raises:
         ConfigError: no or unknown proxies, or a number that cannot work.
 
-    Example:
+    Examples:
         >>> ProxyConfig(proxies=("synflow",), num_images=16).image_size
         8
         >>> ProxyConfig(proxies=("nonsense",))
@@ -111,7 +111,7 @@ def compute_proxies(
         ConfigError: ``config.network`` is of another space, or the store of other measurements.
         UnsupportedError: a proxy is not defined for a network.
 
-    Example:
+    Examples:
         >>> from gnas.spaces import NASBench201
         >>> space = NASBench201()
         >>> config = ProxyConfig(proxies=("params", "macs"))
@@ -177,7 +177,7 @@ def small_network(space: Space) -> NetworkConfig:
     Raises:
         UnsupportedError: the space does not say how its networks are built.
 
-    Example:
+    Examples:
         >>> from gnas.spaces import NASBench201
         >>> small_network(NASBench201()).channels
         8

@@ -36,7 +36,7 @@ def naswot(network: nn.Module, images: Tensor) -> float:
 
     Source: Mellor et al., Neural Architecture Search without Training, ICML 2021, section 3.
 
-    Example:
+    Examples:
         >>> images = torch.tensor([1.0, -1.0]).view(2, 1, 1, 1)  # which no ReLU switches alike
         >>> round(naswot(nn.Sequential(nn.ReLU()), images), 4)  # log(2 * 2)
         1.3863

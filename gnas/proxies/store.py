@@ -21,7 +21,7 @@ class ProxyStore:
     Args:
         path: The file; made if it is not there. None keeps values in memory only.
 
-    Example:
+    Examples:
         >>> import tempfile
         >>> from gnas.proxies import ProxyConfig, compute_proxies
         >>> from gnas.spaces import NASBench201

@@ -39,7 +39,7 @@ def synflow(network: nn.Module, images: Tensor) -> float:
     batch norms: Abdelfattah et al., Zero-Cost Proxies for Lightweight NAS, ICLR 2021. The
     logarithm is ours: it changes no order.
 
-    Example:
+    Examples:
         >>> network = nn.Sequential(nn.Flatten(), nn.Linear(3, 1, bias=False))
         >>> _ = nn.init.constant_(network[1].weight, -2.0)
         >>> round(synflow(network, torch.ones(1, 3, 1, 1)), 4)  # log(1 + 3 * 2)

@@ -32,7 +32,7 @@ _NAMES = {
 def name_of(measure: str) -> str:
     """A measure in words, where it is one that gnas makes.
 
-    Example:
+    Examples:
         >>> name_of("num_params"), name_of("smoothness")
         ('parameters', 'smoothness')
     """
@@ -54,7 +54,7 @@ def format_number(value: float | None, form: Format = "plain", digits: int = 4) 
         form: Number format.
         digits: Significant digits.
 
-    Example:
+    Examples:
         >>> format_number(0.91234, "percent"), format_number(1234567, "count")
         ('91.23 %', '1.235 M')
         >>> format_number(0.000123)
@@ -90,7 +90,7 @@ def format_interval(value: Interval, form: Format = "plain") -> str:
         value: Mean and interval.
         form: Number format.
 
-    Example:
+    Examples:
         >>> format_interval(Interval(0.5, 0.48, 0.52), "percent")
         '50.00 ± 2.00 %'
         >>> format_interval(Interval(3, 0.46, 5.54)), format_interval(Interval(7 / 3, -1.5, 6.1))
@@ -114,7 +114,7 @@ def format_share(share: Mapping[str, Any]) -> str:
     Args:
         share: Its "mean" and "std".
 
-    Example:
+    Examples:
         >>> format_share({"mean": 0.5, "std": 0.0123})
         '50.00 ± 1.23 %'
     """
@@ -130,7 +130,7 @@ def told_trainings(count: int) -> str:
 def duration(seconds: float | None) -> str:
     """A time as a clock shows it.
 
-    Example:
+    Examples:
         >>> duration(7.4), duration(3725)
         ('7.4 s', '1 h 2 min')
     """
@@ -161,7 +161,7 @@ def cell(name: str, value: float | None, *, strong: bool = False) -> Cell:
 def settings(record: Any, above: str = "") -> Iterator[tuple[str, str]]:
     """The leaves of a configuration by dotted names.
 
-    Example:
+    Examples:
         >>> list(settings({"seed": 0, "images": {"size": [8, 8], "folder": None}}))
         [('seed', '0'), ('images.size', '8, 8'), ('images.folder', '–')]
     """

@@ -72,7 +72,7 @@ def render(page: Page) -> str:
 def script_json(value: object) -> Markup:
     r"""JSON that may stand in a ``<script>`` element, whatever texts it holds.
 
-    Example:
+    Examples:
         >>> str(script_json({"name": "</script><!--"}))
         '{"name":"\\u003c/script\\u003e\\u003c!--"}'
     """

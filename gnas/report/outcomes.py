@@ -15,7 +15,7 @@ SEEDS = ("seed", "study", "storage", "plan", "data_dir", "workers")
 def group_of(config: Mapping[str, Any]) -> str:
     """The settings of a run without its seed and its places, as text that is equal for equals.
 
-    Example:
+    Examples:
         >>> group_of({"command": "search random", "seed": 1}) == group_of(
         ...     {"command": "search random", "seed": 2})
         True

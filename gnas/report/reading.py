@@ -34,7 +34,7 @@ def read_report(path: Path, space: Space | None = None, drawings: int = MAX_DRAW
         DataError: a file is damaged or of something else.
         ConfigError: the space is another one.
 
-    Example:
+    Examples:
         >>> import tempfile
         >>> from gnas.search import run_search
         >>> from gnas.spaces import NASBench201

@@ -46,7 +46,7 @@ def write_report(
     Raises:
         GnasError: a run cannot be read, or the file cannot be written.
 
-    Example:
+    Examples:
         >>> import tempfile
         >>> from gnas.search import run_search
         >>> from gnas.spaces import NASBench201
@@ -101,7 +101,7 @@ def watch_report(
     Raises:
         GnasError: see `write_report`; files that are not there yet are waited for.
 
-    Example:
+    Examples:
         >>> import tempfile
         >>> from gnas.search import run_search
         >>> from gnas.spaces import NASBench201

@@ -34,7 +34,7 @@ class RetrainConfig:
     Raises:
         ConfigError: an option is outside its range; the message names it.
 
-    Example:
+    Examples:
         >>> config = RetrainConfig(epochs=100, batch_size=64)
         >>> config.lr_at(0), round(config.lr_at(50), 4)
         (0.025, 0.0125)
@@ -126,7 +126,7 @@ def retrain_cifar10() -> RetrainConfig:
     For DARTS' cells the papers take ``layers=20, channels=36``; for the large TopoNAS networks
     of Table 1 ``channels=48``.
 
-    Example:
+    Examples:
         >>> retrain_cifar10().epochs, retrain_cifar10().cutout
         (600, 16)
     """
@@ -138,7 +138,7 @@ def retrain_imagenet() -> RetrainConfig:
 
     Choice: a warm-up of 5 epochs, which PC-DARTS' published code has for batches of 1024.
 
-    Example:
+    Examples:
         >>> config = retrain_imagenet()
         >>> config.epochs, [config.lr_at(epoch) for epoch in (0, 4)]
         (250, [0.1, 0.492])
@@ -164,7 +164,7 @@ def retrain_digits() -> RetrainConfig:
 
     Choice: smaller and shorter than CIFAR-10, with a higher rate, never mirrored.
 
-    Example:
+    Examples:
         >>> retrain_digits().epochs, retrain_digits().flip
         (15, False)
     """

@@ -28,7 +28,7 @@ SYNC_EVERY = 20
 class RetrainResult:
     """A trained network and what it does.
 
-    Example:
+    Examples:
         >>> from gnas.data.images import open_train_images
         >>> from gnas.retrain import plan_retrain, retrain
         >>> from gnas.spaces import NASGEM
@@ -98,7 +98,7 @@ def retrain(
             or the memory does not suffice.
         GnasError: a loss is not finite.
 
-    Example:
+    Examples:
         >>> from gnas.data.images import open_train_images
         >>> from gnas.retrain import plan_retrain
         >>> from gnas.spaces import NASGEM

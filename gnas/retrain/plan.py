@@ -42,7 +42,7 @@ FORECASTS = 4
 class RetrainPlan(Trainings):
     """Trainings of one architecture.
 
-    Example:
+    Examples:
         >>> from gnas.retrain import plan_retrain
         >>> from gnas.spaces import NASGEM
         >>> plan = plan_retrain(
@@ -87,7 +87,7 @@ def plan_retrain(
         ConfigError: unknown names or impossible values.
         UnsupportedError: the space does not say how its networks are built.
 
-    Example:
+    Examples:
         >>> from gnas.spaces import NASGEM
         >>> plan = plan_retrain(
         ...     NASGEM(), "conv_1x1|0", "digits",

@@ -66,7 +66,7 @@ def run_retrain(
     Raises:
         GnasError: see `open_train_images`, `RunRecord` and `retrain`.
 
-    Example:
+    Examples:
         >>> from gnas.retrain import plan_retrain
         >>> from gnas.spaces import NASGEM
         >>> plan = plan_retrain(

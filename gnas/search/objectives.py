@@ -26,7 +26,7 @@ _SMALLER = re.compile(
 class Objective:
     """A measure and which way is better.
 
-    Example:
+    Examples:
         >>> Objective("latency_ms", "min").sign
         -1.0
         >>> Objective.parse("val_acc")
@@ -43,7 +43,7 @@ class Objective:
         Raises:
             ConfigError: the direction is not known, or another word.
 
-        Example:
+        Examples:
             >>> Objective.parse("val_acc").direction, Objective.parse("macs").direction
             ('max', 'min')
             >>> Objective.parse("smoothness:max")
@@ -75,7 +75,7 @@ class Objective:
 class Bound:
     """A measure that must not be larger than a number.
 
-    Example:
+    Examples:
         >>> bool(Bound.parse("macs=50e6").violation(60e6) > 0)
         True
     """
@@ -119,7 +119,7 @@ class Goal:
     Raises:
         ConfigError: no objective, or a name is there twice.
 
-    Example:
+    Examples:
         >>> goal = Goal((Objective.parse("val_acc"), Objective.parse("macs")))
         >>> goal.values({"val_acc": 0.9, "macs": 1e6})
         (0.9, -1000000.0)

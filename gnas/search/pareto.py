@@ -23,7 +23,7 @@ def non_dominated(values: Values, violation: Values | None = None) -> list[int]:
         values: Objectives of N architectures, float64 [N, M].
         violation: By how much each breaks the bounds [N]; None for not at all.
 
-    Example:
+    Examples:
         >>> non_dominated(np.array([[1.0, 1.0], [2.0, 0.0], [0.0, 0.5]]))
         [1, 0]
     """
@@ -99,7 +99,7 @@ def hypervolume(values: Values, reference: Values) -> float:
     Source: Zitzler and Thiele, Multiobjective Optimization Using Evolutionary Algorithms, PPSN
     1998; by slices of the last objective.
 
-    Example:
+    Examples:
         >>> hypervolume(np.array([[2.0, 1.0], [1.0, 3.0]]), np.zeros(2))
         4.0
     """

@@ -22,7 +22,7 @@ from gnas.spaces.base import Space, draw_batch
 class Best:
     """The best predicted architectures of a pool, best first.
 
-    Example:
+    Examples:
         >>> from gnas.predictors import Forest, OneHot
         >>> from gnas.spaces import NASBench201
         >>> cells = NASBench201().enumerate()[:200]
@@ -50,7 +50,7 @@ def sample_pool(space: Space, rng: np.random.Generator, count: int = NASGEM_POOL
     Raises:
         ConfigError: ``count`` is less than 1.
 
-    Example:
+    Examples:
         >>> from gnas.spaces import NASBench201
         >>> len(sample_pool(NASBench201(), np.random.default_rng(0), 500))
         488
@@ -78,7 +78,7 @@ def bootstrap(
 
     Source: Cheng et al., NASGEM, AAAI 2021, section 3.3, eq. 7 (there with a pool of 50,000).
 
-    Example:
+    Examples:
         >>> from gnas.predictors import MLP, OneHot
         >>> from gnas.spaces import NASBench101
         >>> space, rng = NASBench101(), np.random.default_rng(0)

@@ -16,7 +16,7 @@ from gnas.search.objectives import Bound, Goal, Objective
 class Evaluation:
     """One architecture that a searcher asked for, and its measures.
 
-    Example:
+    Examples:
         >>> from gnas.search import run_search
         >>> from gnas.spaces import NASBench201
         >>> def edges(graph, *, seed):
@@ -78,7 +78,7 @@ class Evaluation:
 class SearchResult:
     """Everything that a search found; field by field the content of ``result.json``.
 
-    Example:
+    Examples:
         >>> from gnas.search import run_search
         >>> from gnas.spaces import NASBench201
         >>> def edges(graph, *, seed):
@@ -147,7 +147,7 @@ def read_result(folder: str | Path) -> SearchResult:
         MissingDataError: the search has not ended, or there is none.
         DataError: its ``result.json`` is damaged.
 
-    Example:
+    Examples:
         >>> import tempfile
         >>> from gnas.search import run_search
         >>> from gnas.spaces import NASBench201

@@ -157,7 +157,7 @@ def run_search(
         DataError: every architecture failed, the first evaluation returns other measures, or a
             file cannot be read or written.
 
-    Example:
+    Examples:
         >>> from gnas.spaces import NASBench201
         >>> def worth(graph, *, seed):
         ...     return float((graph.edge_op > 1).sum())  # 3x3 convolutions and poolings

@@ -51,7 +51,7 @@ class Space(ABC):
     A subclass sets ``name`` and ``vocabulary`` and defines the abstract methods. With a ``build``
     of its own (see there) its architectures can be trained, retrained and exported too.
 
-    Example:
+    Examples:
         >>> from gnas.spaces import NASBench201
         >>> space = NASBench201()
         >>> cell = space.sample(np.random.default_rng(0))
@@ -339,7 +339,7 @@ class Space(ABC):
         Raises:
             optuna.TrialPruned: the parameters give no architecture of the space.
 
-        Example:
+        Examples:
             >>> from optuna.trial import FixedTrial
             >>> from gnas.spaces import EdgeOpSpace
             >>> space = EdgeOpSpace(num_nodes=2, edge_ops=("skip", "conv"), skip="skip")
@@ -436,7 +436,7 @@ class Space(ABC):
         Raises:
             GraphError: it is no graph, or one over other operations.
 
-        Example:
+        Examples:
             >>> from gnas.spaces import NASBench201
             >>> space = NASBench201()
             >>> cell = space.from_str("|none~0|+|none~0|none~1|+|skip_connect~0|none~1|none~2|")
@@ -520,7 +520,7 @@ def check_is_space(space: object) -> None:
     Raises:
         ConfigError: it is something else, such as a space's name or class.
 
-    Example:
+    Examples:
         >>> from gnas.spaces import NASBench201
         >>> check_is_space(NASBench201())
     """
@@ -561,7 +561,7 @@ def draw_batch(space: Space, count: int, rng: np.random.Generator) -> DenseBatch
     Raises:
         ConfigError: it returned another number of them, or no batch.
 
-    Example:
+    Examples:
         >>> from gnas.spaces import NASBench201
         >>> len(draw_batch(NASBench201(), 5, np.random.default_rng(0)))
         5

@@ -65,7 +65,7 @@ class DagSpace(Space):
     Raises:
         ConfigError: an argument is outside its range, or operations have impossible names.
 
-    Example:
+    Examples:
         >>> space = DagSpace(ops=("attention", "mlp", "norm"), max_nodes=5, learned=("mlp",))
         >>> space.ops
         ('input', 'attention', 'mlp', 'norm', 'output')

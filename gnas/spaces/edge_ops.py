@@ -59,7 +59,7 @@ class EdgeOpSpace(Space):
     Raises:
         ConfigError: an argument is outside its range, or operations have impossible names.
 
-    Example:
+    Examples:
         >>> space = EdgeOpSpace(
         ...     num_nodes=4,
         ...     edge_ops=("zero", "skip", "attention", "mlp"),

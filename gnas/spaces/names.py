@@ -101,7 +101,7 @@ def parsed_space(text: str) -> tuple[str, dict[str, Any]]:
     Raises:
         ConfigError: the text has another form.
 
-    Example:
+    Examples:
         >>> parsed_space("nasgem(num_nodes=8)")
         ('nasgem', {'num_nodes': 8})
     """
@@ -130,7 +130,7 @@ def arguments(home: str) -> tuple[list[str], list[str]]:
     Args:
         home: A value of `SPACE_HOMES` or `READY_MADE_HOMES`.
 
-    Example:
+    Examples:
         >>> arguments(READY_MADE_HOMES["dag"])[1]
         ['ops', 'max_nodes']
     """

@@ -36,7 +36,7 @@ class NetworkConfig(Protocol):
 class Networks:
     """Builder and sizes of the networks of one space.
 
-    Example:
+    Examples:
         >>> from torch import nn
         >>> def build(graph, *, in_channels=3, num_classes=10, channels=16):
         ...     head = nn.Linear(in_channels, num_classes)
@@ -167,7 +167,7 @@ def builds(
     Args:
         network: The class of the networks.
 
-    Example:
+    Examples:
         >>> from torch import nn
         >>> class Classifier(nn.Linear):
         ...     pass

@@ -59,7 +59,7 @@ def load_space(text: str) -> Space:
         ConfigError: there is no such space, or it cannot have these arguments.
         MissingDataError: there is no such file.
 
-    Example:
+    Examples:
         >>> load_space("nasgem(num_nodes=8)")
         NASGEM(num_nodes=8, densities=(0.2, 1.0), max_inputs=6)
     """
@@ -82,7 +82,7 @@ def space_record(space: Space) -> dict[str, Any]:
     Args:
         space: Any space.
 
-    Example:
+    Examples:
         >>> from gnas.spaces import NASGEM
         >>> space_record(NASGEM(num_nodes=8))["name"]
         'nasgem'
@@ -137,7 +137,7 @@ def space_of_record(record: Any, space: Space | None = None, *, run: bool = Fals
         ConfigError: the record is damaged or of another space, or names a file and may not run it.
         MissingDataError: there is no such file.
 
-    Example:
+    Examples:
         >>> from gnas.spaces import NASGEM
         >>> space_of_record(space_record(NASGEM(num_nodes=8))).max_nodes
         8
@@ -196,7 +196,7 @@ def space_text(record: Mapping[str, Any]) -> str:
     Args:
         record: See `space_record`.
 
-    Example:
+    Examples:
         >>> from gnas.spaces import NASGEM, NASBench201
         >>> space_text(space_record(NASGEM(8))), space_text(space_record(NASBench201()))
         ('nasgem(num_nodes=8)', 'nasbench201')
@@ -231,7 +231,7 @@ def space_of_text(text: str) -> Space:
     Raises:
         GraphError: the text is malformed, or no built-in space has such a notation.
 
-    Example:
+    Examples:
         >>> space_of_text("input,conv3x3-bn-relu,output|5").name
         'nasbench101'
     """
@@ -253,7 +253,7 @@ def space_of_text(text: str) -> Space:
 def notations() -> dict[str, tuple[type[Space], Notation]]:
     """Every foreign notation by its name, and the space whose architectures it writes.
 
-    Example:
+    Examples:
         >>> sorted(notations())
         ['nasbench101-json', 'naslib-nasbench201', 'transnas-micro']
     """
@@ -271,7 +271,7 @@ def in_notation(text: str, name: str) -> tuple[Space, Data]:
         ConfigError: there is no such notation.
         GraphError: the text is malformed, or its graph is not of the notation's space.
 
-    Example:
+    Examples:
         >>> space, cell = in_notation("(3, 0, 4, 1, 2, 0)", "naslib-nasbench201")
         >>> space.to_str(cell)
         '|nor_conv_1x1~0|+|skip_connect~0|none~1|+|avg_pool_3x3~0|nor_conv_3x3~1|skip_connect~2|'

@@ -32,7 +32,7 @@ class Vocabulary:
     Raises:
         GraphError: there are no operations, or no room for nodes.
 
-    Example:
+    Examples:
         >>> vocabulary = Vocabulary(ops=("in", "conv", "out"), max_nodes=12, learned=("conv",))
         >>> vocabulary.num_kinds, vocabulary.most_nodes
         (3, 12)

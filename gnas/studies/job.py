@@ -20,7 +20,7 @@ are program errors."""
 def reason(error: BaseException) -> str:
     """Reason of a failure in one line.
 
-    Example:
+    Examples:
         >>> reason(RuntimeError("not enough memory: 9 GB")), reason(MemoryError())
         ('RuntimeError: not enough memory: 9 GB', 'MemoryError')
     """
@@ -33,7 +33,7 @@ class Job(ABC):
     Implementations are frozen dataclasses. Workers on this machine receive the job itself;
     workers elsewhere restore it from the facts stored in the study.
 
-    Example:
+    Examples:
         >>> from dataclasses import dataclass
         >>> @dataclass(frozen=True)
         ... class Square(Job):

@@ -20,7 +20,7 @@ def shown(where: str | Path) -> str:
     Args:
         where: A file, or the URL of a database.
 
-    Example:
+    Examples:
         >>> shown("runs/study.db")
         'runs/study.db'
     """

@@ -60,7 +60,7 @@ class Claim:
 class StudyProgress:
     """Progress of a study in candidates.
 
-    Example:
+    Examples:
         >>> progress = StudyProgress(done=2, failed=1, total=4)
         >>> progress.is_over, progress.total - progress.done - progress.failed
         (False, 1)
@@ -80,7 +80,7 @@ class StudyProgress:
 class CandidateRecord:
     """State of a candidate: evaluated, failed or pending.
 
-    Example:
+    Examples:
         >>> import tempfile
         >>> from gnas.evaluate import EvaluationJob, FunctionEvaluator
         >>> from gnas.spaces import NASBench201
@@ -111,7 +111,7 @@ class CandidateStudy:
         name: Name of the study, which is there.
         where: File or URL of the storage, for messages and for workers.
 
-    Example:
+    Examples:
         >>> import tempfile
         >>> from gnas.evaluate import EvaluationJob, FunctionEvaluator
         >>> from gnas.spaces import NASBench201
@@ -495,7 +495,7 @@ def candidate_key(candidate: Mapping[str, Any]) -> str:
     Args:
         candidate: What JSON can express.
 
-    Example:
+    Examples:
         >>> candidate_key({"seed": 1, "architecture": "a"})
         '{"architecture": "a", "seed": 1}'
     """

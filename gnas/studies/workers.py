@@ -66,7 +66,7 @@ def work(
     Raises:
         GnasError: the job cannot be opened, or the storage not be used.
 
-    Example:
+    Examples:
         >>> import tempfile
         >>> from gnas.evaluate import EvaluationJob, FunctionEvaluator
         >>> from gnas.spaces import NASBench201
@@ -237,7 +237,7 @@ def local_workers(study: CandidateStudy, job: Job, count: int) -> Iterator[Wait]
             killed.
         KeyboardInterrupt: the evaluation in a worker raised it.
 
-    Example:
+    Examples:
         >>> import tempfile
         >>> from gnas.evaluate import EvaluationJob, FunctionEvaluator
         >>> from gnas.spaces import NASBench201

@@ -74,7 +74,7 @@ def tabulate(
             a table of other trainings.
         DataError: every training failed, the storage cannot be used, or a file cannot be written.
 
-    Example:
+    Examples:
         >>> import tempfile
         >>> from gnas.data import load_table
         >>> config = TabulateConfig(

@@ -36,7 +36,7 @@ SIZE_FIELDS = ("stem_channels", "num_stacks", "cells_per_stack")
 class TabulateConfig:
     """Cells, images and recipe of the trainings: everything that determines the table.
 
-    Example:
+    Examples:
         >>> config = TabulateConfig(space="nasbench201", cells=3, seeds=2)
         >>> len(config.plan()), config.network["channels"]
         (3, 8)

@@ -39,7 +39,7 @@ def candidate_edges(num_nodes: int, num_inputs: int = NUM_INPUTS) -> tuple[tuple
     Raises:
         ConfigError: ``num_nodes`` is out of range.
 
-    Example:
+    Examples:
         >>> candidate_edges(5)
         ((0, 2), (1, 2), (0, 3), (1, 3), (2, 3))
     """
@@ -60,7 +60,7 @@ def codes(num_partners: int, space: TopologySpace, k: int) -> Tensor:
         bool [2^M - 1, M] or [C(M, k), M], in the order of the number that the bits spell, the
         first partner least significant. So the first code always has the first partner.
 
-    Example:
+    Examples:
         >>> codes(3, "fixed", 2).tolist()
         [[True, True, False], [True, False, True], [False, True, True]]
     """
@@ -86,7 +86,7 @@ def is_valid(mask: Tensor, num_nodes: int, num_inputs: int = NUM_INPUTS) -> Tens
     Raises:
         GraphError: the mask's last dimension is not the number of candidate edges.
 
-    Example:
+    Examples:
         >>> is_valid(torch.tensor([True, True, False, False, False]), num_nodes=5).item()
         False
     """
@@ -114,7 +114,7 @@ class TopologyCodes:
     Source: Huang et al., Explicitly Learning Topology for Differentiable Neural Architecture
     Search, 2020, sections 3.1 and 3.2.
 
-    Example:
+    Examples:
         >>> cell = TopologyCodes(num_nodes=7, space="arbitrary")
         >>> cell.sizes, cell.num_joint
         ((15, 15, 7, 3, 1), 4725)
@@ -306,7 +306,7 @@ def enumerate_joint(
     Yields:
         bool [at most chunk, E].
 
-    Example:
+    Examples:
         >>> cell = TopologyCodes(num_nodes=5, space="fixed", k=1)
         >>> [mask.shape for mask in enumerate_joint(cell)], cell.num_joint
         ([torch.Size([4, 5])], 4)

@@ -34,7 +34,7 @@ class TopologyDistribution(nn.Module):
     Source: Huang et al., Explicitly Learning Topology for Differentiable Neural Architecture
     Search, 2020, eq. 3-15.
 
-    Example:
+    Examples:
         >>> distribution = TopologyDistribution(7, space="arbitrary")
         >>> distribution.edge_scales().shape
         torch.Size([14])

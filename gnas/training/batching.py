@@ -19,7 +19,7 @@ def batch_sizes(count: int, size: int) -> list[int]:
         size: Rows a batch; a smaller last batch follows if it has at least two, which batch norm
             needs.
 
-    Example:
+    Examples:
         >>> batch_sizes(10, 4), batch_sizes(9, 4)
         ([4, 4, 2], [4, 4])
     """
@@ -42,7 +42,7 @@ def shuffled_batches(
     Yields:
         Rows of a batch, int64 [B].
 
-    Example:
+    Examples:
         >>> [len(rows) for rows in shuffled_batches(10, 4, torch.Generator())]
         [4, 4]
     """
@@ -62,7 +62,7 @@ def micro_batches(batch: Batch, accumulate: int) -> list[Batch]:
     Raises:
         ConfigError: B is no multiple of it.
 
-    Example:
+    Examples:
         >>> x, y = torch.zeros(6, 3, 8, 8), torch.zeros(6, dtype=torch.int64)
         >>> [len(labels) for _, labels in micro_batches((x, y), 3)]
         [2, 2, 2]

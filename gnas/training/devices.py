@@ -97,7 +97,7 @@ def suited_threads(batch_size: int, channels: int, image_size: int) -> int | Non
         channels: Channels of the largest maps.
         image_size: Height and width of the largest maps, in pixels.
 
-    Example:
+    Examples:
         >>> suited_threads(32, 8, 16)
         1
         >>> suited_threads(128, 16, 32) is None

@@ -23,7 +23,7 @@ class DistributedContext:
 
     With one process every operation is the identity.
 
-    Example:
+    Examples:
         >>> SINGLE_PROCESS.is_main, SINGLE_PROCESS.size
         (True, 1)
     """
@@ -123,7 +123,7 @@ def init_distributed(device: str) -> Iterator[tuple[DistributedContext, str]]:
     Raises:
         ConfigError: torchrun's environment is incomplete, or a process has no GPU of its own.
 
-    Example:
+    Examples:
         >>> with init_distributed("cpu") as (context, device):  # not under torchrun
         ...     context.size, context.is_main, device
         (1, True, 'cpu')

@@ -47,7 +47,7 @@ class ProxyRecipe:
     def lr_factor(self, step: int, steps: int) -> float:
         """Share of the peak learning rate at one of ``steps`` steps, from 0.
 
-        Example:
+        Examples:
             >>> [ProxyRecipe(warmup=0.5).lr_factor(step, 4) for step in range(4)]
             [0.5, 1.0, 1.0, 0.5]
         """

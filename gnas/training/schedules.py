@@ -24,7 +24,7 @@ def decay(kind: Decay, step: int, steps: int) -> float:
 
     Source: the cosine is Loshchilov and Hutter, SGDR, ICLR 2017, eq. 5, without restarts.
 
-    Example:
+    Examples:
         >>> [decay("linear", step, 4) for step in range(4)]
         [1.0, 0.75, 0.5, 0.25]
     """
@@ -40,7 +40,7 @@ def warmup(step: int, steps: int) -> float:
         step: Number of the step, from 0.
         steps: Steps of the warm-up; 0 for none.
 
-    Example:
+    Examples:
         >>> [warmup(step, 2) for step in range(3)]
         [0.5, 1.0, 1.0]
     """

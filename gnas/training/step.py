@@ -70,7 +70,7 @@ def optimizer_step(
         clip_norm: Largest norm of the gradient of each optimiser's parameters.
         scheduler: Schedule whose next learning rate holds afterwards.
 
-    Example:
+    Examples:
         >>> w = nn.Parameter(torch.ones(2))
         >>> optimizer = torch.optim.SGD([w], lr=0.5)
         >>> torch.autograd.backward(3 * w.sum())
@@ -114,7 +114,7 @@ def minimize(
         scheduler: See `optimizer_step`.
         report: Called after every step with its number, from 1, and the loss before it.
 
-    Example:
+    Examples:
         >>> w, losses = nn.Parameter(torch.ones(1)), []
         >>> optimizer = torch.optim.SGD([w], lr=0.25)
         >>> minimize(range(3), lambda _: w.square().sum(), optimizer,

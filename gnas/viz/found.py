@@ -28,7 +28,7 @@ def search_result_figures(result: SearchResult) -> dict[str, Figure]:
     Args:
         result: A search that has ended.
 
-    Example:
+    Examples:
         >>> from gnas.search import run_search
         >>> from gnas.spaces import NASBench201
         >>> def edges(graph, *, seed):

@@ -42,7 +42,7 @@ def predictor_figures(result: BenchResult) -> dict[str, Figure]:
     Args:
         result: An experiment of `gnas bench`.
 
-    Example:
+    Examples:
         >>> from gnas.bench.config import NASBench101Bench
         >>> from gnas.bench.nasbench101 import bench_nasbench101
         >>> config = NASBench101Bench(

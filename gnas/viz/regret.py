@@ -30,7 +30,7 @@ def regret_figures(result: SearchBenchResult) -> dict[str, Figure]:
     Args:
         result: Searches on a table.
 
-    Example:
+    Examples:
         >>> from gnas.bench.config import SearchBench
         >>> from gnas.bench.search import bench_search
         >>> config = SearchBench(

@@ -63,7 +63,7 @@ def search_figures(search: SearchSummary) -> dict[str, Figure]:
     Args:
         search: A supernet search.
 
-    Example:
+    Examples:
         >>> from gnas.search import search_toponas
         >>> from gnas.search.toponas.plan import plan_search
         >>> from gnas.data.images import open_search_images, search_loaders

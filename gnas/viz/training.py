@@ -24,7 +24,7 @@ def training_figures(trainings: Mapping[str, Sequence[Mapping[str, Any]]]) -> di
         trainings: By name the metrics of every epoch: ``epoch``, ``train_loss``, ``train_acc``
             (a fraction), ``lr``, and ``val_acc`` and ``test_acc`` where they were measured.
 
-    Example:
+    Examples:
         >>> epochs = [
         ...     {"epoch": 1, "train_loss": 2.3, "train_acc": 0.2, "lr": 0.1, "test_acc": 0.25},
         ...     {"epoch": 2, "train_loss": 1.2, "train_acc": 0.6, "lr": 0.05, "test_acc": 0.55},

@@ -69,7 +69,7 @@ def site(tmp_path_factory: pytest.TempPathFactory) -> Path:
         fcntl.flock(lock, fcntl.LOCK_EX)
         if not (folder / "built").exists():
             result = subprocess.run(
-                [sys.executable, "-m", "mkdocs", "build", "--strict", "--quiet", "-d", folder],
+                [sys.executable, "-m", "mkdocs", "build", "--strict", "-d", folder],
                 cwd=ROOT,
                 env={**os.environ, "NO_MKDOCS_2_WARNING": "1"},
                 capture_output=True,
@@ -103,6 +103,15 @@ def test_no_page_shows_a_marker_of_the_builder(site: Path) -> None:
     for page in pages:
         found = marker.search("".join(read(page).text))
         assert not found, f"{page.relative_to(site)} shows {found and found[0]!r}"
+
+
+def test_examples_of_docstrings_are_shown_as_code(site: Path) -> None:
+    examples = 0
+    for page in (site / "reference").glob("*.html"):
+        shown = read(page)
+        examples += sum(code.startswith(">>> ") for code in shown.code)
+        assert "<blockquote" not in page.read_text(encoding="utf-8"), page.name
+    assert examples > 200
 
 
 def test_the_start_page_leads_everywhere(site: Path) -> None:

@@ -74,7 +74,7 @@ class Base(nn.Module):
 class Network(Base):
     \"\"\"Layers in a row.
 
-    Example:
+    Examples:
         >>> Network(["scale"], {"in": 1, "out": 2})
 
     Note:

@@ -91,7 +91,7 @@ def test_files_say_what_to_feed_their_networks(tmp_path: Path) -> None:
 def test_only_what_the_network_needs(tmp_path: Path) -> None:
     text = python_source(odd("no separable convolution"))
     (tmp_path / "net.py").write_text(text)
-    assert not re.search("separable|sep_conv|dil_conv|AuxiliaryHead|Example:|>>>", text)
+    assert not re.search("separable|sep_conv|dil_conv|AuxiliaryHead|Examples:|>>>", text)
     assert set(re.findall(r"^class (\w+)", text, re.MULTILINE)) == {
         "FactorizedReduce",
         "DartsCell",

@@ -22,7 +22,7 @@ def fitting_batch(wanted: int, count: int, *, accumulate: int = 1, processes: in
         accumulate: Pieces of each process's share of a batch.
         processes: Processes that share it.
 
-    Example:
+    Examples:
         >>> fitting_batch(96, 50_000), fitting_batch(96, 100), fitting_batch(96, 3)
         (96, 16, 2)
     """

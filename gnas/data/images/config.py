@@ -83,7 +83,7 @@ class SearchImagesConfig(ImagesConfig):
     Raises:
         ConfigError: an option is outside its range, or a folder is missing.
 
-    Example:
+    Examples:
         >>> SearchImagesConfig().size, SearchImagesConfig(image_size=8).size
         (16, 8)
     """
@@ -119,7 +119,7 @@ class TrainImagesConfig(ImagesConfig):
     Raises:
         ConfigError: an option is outside its range, or a folder is missing.
 
-    Example:
+    Examples:
         >>> TrainImagesConfig(dataset="imagenet", data_dir="large").size
         224
     """
@@ -139,7 +139,7 @@ class TrainImagesConfig(ImagesConfig):
 class Augmentation:
     """Augmentation of training images.
 
-    Example:
+    Examples:
         >>> Augmentation(flip=True, padding=4)
         Augmentation(flip=True, padding=4, cutout=0, jitter=0.0)
     """
@@ -161,7 +161,7 @@ class ProxyImagesConfig(ImagesConfig):
     Raises:
         ConfigError: an option is outside its range, or a folder is missing.
 
-    Example:
+    Examples:
         >>> ProxyImagesConfig(dataset="cifar10", data_dir="cifar").share
         0.1
     """
@@ -192,7 +192,7 @@ class NumberedImagesConfig(ImagesConfig):
     Raises:
         ConfigError: an option is outside its range, or a folder is missing.
 
-    Example:
+    Examples:
         >>> NumberedImagesConfig(num_train=600, num_val=300).metadata()["num_test"] is None
         True
     """

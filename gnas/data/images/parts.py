@@ -65,7 +65,7 @@ class ImageParts:
         normalization: None takes the statistics of the part "train" (of files: ImageNet's).
         workers: Processes that read files; 0 reads in this one.
 
-    Example:
+    Examples:
         >>> from gnas.data.images import SearchImagesConfig, open_search_images
         >>> images = open_search_images(SearchImagesConfig(image_size=8))
         >>> {name: len(rows) for name, rows in images.rows.items()}
@@ -261,7 +261,7 @@ class ImageParts:
 class SearchLoaders:
     """Batches for `search_toponas`: one stream each for w, alpha and beta; see `search_loaders`.
 
-    Example:
+    Examples:
         >>> from gnas.data.images import SearchImagesConfig, open_search_images, search_loaders
         >>> images = open_search_images(SearchImagesConfig(image_size=8), num_parts=2)
         >>> search_loaders(images, 32).beta is None
@@ -301,7 +301,7 @@ def search_loaders(
     Raises:
         ConfigError: the batch is larger than a part, or no multiple of the processes.
 
-    Example:
+    Examples:
         >>> from gnas.data.images import SearchImagesConfig, open_search_images
         >>> images = open_search_images(SearchImagesConfig(image_size=8))
         >>> search_loaders(images, 32).train.batches_per_epoch
@@ -351,7 +351,7 @@ def open_search_images(
         DataError: damaged or too few images.
         ConfigError: too many bytes of images.
 
-    Example:
+    Examples:
         >>> images = open_search_images(SearchImagesConfig(image_size=8), num_parts=2)
         >>> images.line()[35:]
         'images: 719 for training, 719 for validation; 8x8 pixels'
@@ -390,7 +390,7 @@ def open_train_images(
         DataError: damaged or too few images.
         ConfigError: too many bytes of images.
 
-    Example:
+    Examples:
         >>> images = open_train_images(TrainImagesConfig(val_share=0.1))
         >>> {name: len(rows) for name, rows in images.rows.items()}
         {'train': 1295, 'val': 143, 'test': 359}
@@ -425,7 +425,7 @@ def open_candidate_images(config: CandidateImages) -> ImageParts:
         DataError: damaged images, or too few of a class.
         ConfigError: too many bytes of images, or fewer images than asked for.
 
-    Example:
+    Examples:
         >>> from gnas.data.images import ProxyImagesConfig
         >>> images = open_candidate_images(ProxyImagesConfig(percent=40.0))
         >>> {name: len(rows) for name, rows in images.rows.items()}
@@ -477,7 +477,7 @@ def load_images(
         DataError: arrays or images are damaged or do not fit together.
         ConfigError: the source has fewer images than asked for.
 
-    Example:
+    Examples:
         >>> images = load_images("digits", num_train=100, num_val=50)
         >>> images.pixels("train").x.shape
         torch.Size([100, 1, 8, 8])

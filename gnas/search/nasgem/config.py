@@ -34,7 +34,7 @@ class NasgemConfig:
     Raises:
         ConfigError: an option is outside its range; the message names it.
 
-    Example:
+    Examples:
         >>> config = NasgemConfig(num_nodes=12, iterations=40)
         >>> config.floor, config.space().max_nodes
         (6, 12)

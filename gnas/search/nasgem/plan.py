@@ -43,7 +43,7 @@ OWN_SPACE = "nasgem"
 class NasgemPlan:
     """Plan of a search: its settings, data and study.
 
-    Example:
+    Examples:
         >>> plan = plan_nasgem(table=("nasgem-mini",), iterations=20)
         >>> plan.table, plan.config.iterations, plan.min_nodes
         (('nasgem-mini',), 20, 15)
@@ -113,7 +113,7 @@ def plan_nasgem(
     Raises:
         ConfigError: unknown names or impossible values.
 
-    Example:
+    Examples:
         >>> plan = plan_nasgem("cifar10", data_dir=".", iterations=100, seed=3)
         >>> plan.images.dataset, plan.images.seed, plan.config.iterations
         ('cifar10', 3, 100)

@@ -63,7 +63,7 @@ class PredictorFacts:
 class NasgemResult(SearchResult):
     """Everything that a search found; field by field the content of ``result.json``.
 
-    Example:
+    Examples:
         >>> import pathlib, tempfile
         >>> from gnas.search.nasgem import plan_nasgem, run_nasgem
         >>> plan = plan_nasgem(

@@ -62,7 +62,7 @@ def run_nasgem(
         DataError: too few cells could be evaluated, or a file cannot be read or written.
         GnasError: see `open_candidate_images` and `gnas.search.run_search`.
 
-    Example:
+    Examples:
         >>> import tempfile
         >>> from gnas.search.nasgem import plan_nasgem
         >>> plan = plan_nasgem(

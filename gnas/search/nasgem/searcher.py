@@ -55,7 +55,7 @@ class NasgemSearch(Searcher):
 
     Source: Cheng et al., NASGEM, AAAI 2021, algorithm 1 and section 3.3.
 
-    Example:
+    Examples:
         >>> from gnas.predictors import MLP, OneHot
         >>> from gnas.search import run_search
         >>> from gnas.spaces import NASBench201

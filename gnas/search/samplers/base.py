@@ -41,7 +41,7 @@ class SpaceExhausted(ConfigError):
 class Scored:
     """An architecture with what it was found to be worth; equal to itself only.
 
-    Example:
+    Examples:
         >>> from gnas.search import RandomSearch
         >>> from gnas.spaces import NASBench201
         >>> searcher = RandomSearch(NASBench201(), seed=0)
@@ -93,7 +93,7 @@ class Searcher(ABC):
     Raises:
         ConfigError: the seed is no whole number from 0 below 2^63.
 
-    Example:
+    Examples:
         >>> class First(Searcher):
         ...     def _propose(self, rng):
         ...         return self._random(rng)

@@ -46,7 +46,7 @@ class RegularizedEvolution(Searcher):
     Source: Real et al., Regularized Evolution for Image Classifier Architecture Search, AAAI
     2019, algorithm 1; Deb et al., NSGA-II, IEEE Transactions on Evolutionary Computation 2002.
 
-    Example:
+    Examples:
         >>> from gnas.spaces import NASBench201
         >>> searcher = RegularizedEvolution(NASBench201(), seed=0)
         >>> for _ in range(10):

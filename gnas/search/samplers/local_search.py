@@ -49,7 +49,7 @@ class LocalSearch(Searcher):
     (arXiv 2005.02960, 2020), algorithm 1 and its variants; Paquete et al., Pareto Local Optimum
     Sets in the Biobjective Traveling Salesman Problem, 2004.
 
-    Example:
+    Examples:
         >>> from gnas.spaces import NASBench201
         >>> searcher = LocalSearch(NASBench201(), seed=0)
         >>> for _ in range(10):

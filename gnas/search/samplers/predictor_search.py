@@ -121,7 +121,7 @@ class PredictorSearch(Searcher):
     Source: Cheng et al., NASGEM, AAAI 2021, algorithm 1 and section 3.3, and for the neighbours
     Wei et al., NPENAS, IEEE TNNLS 2022 (mutations of the best as candidates).
 
-    Example:
+    Examples:
         >>> from gnas.spaces import NASBench201
         >>> searcher = PredictorSearch(NASBench201(), num_initial=5, pool=50, seed=0)
         >>> for _ in range(10):
@@ -371,7 +371,7 @@ def nasgem_predictor(space: Space) -> Predictor:
     Args:
         space: Space of the architectures.
 
-    Example:
+    Examples:
         >>> from gnas.spaces import NASBench201
         >>> nasgem_predictor(NASBench201()).name
         'MLP'
@@ -405,7 +405,7 @@ def nasgem_search(
 
     Source: Cheng et al., NASGEM, AAAI 2021, algorithm 1 and section 3.3.
 
-    Example:
+    Examples:
         >>> from gnas.spaces import NASBench201
         >>> searcher = nasgem_search(NASBench201(), num_initial=10, seed=0)
         >>> searcher.predictor.name
@@ -446,7 +446,7 @@ def bayes_search(
     Source: Ru et al., Interpretable Neural Architecture Search via Bayesian Optimisation with
     Weisfeiler-Lehman Kernels, ICLR 2021; see `WLGaussianProcess` for what differs.
 
-    Example:
+    Examples:
         >>> from gnas.spaces import NASBench201
         >>> searcher = bayes_search(NASBench201(), num_initial=10, seed=0)
         >>> searcher.predictor.features.name

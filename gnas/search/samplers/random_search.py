@@ -18,7 +18,7 @@ class RandomSearch(Searcher):
     Source: Li and Talwalkar, Random Search and Reproducibility for Neural Architecture Search,
     UAI 2019, section 3, without their weight sharing.
 
-    Example:
+    Examples:
         >>> from gnas.spaces import NASBench201
         >>> searcher = RandomSearch(NASBench201(), seed=0)
         >>> for _ in range(10):

@@ -45,7 +45,7 @@ def suggest_architecture(trial: optuna.trial.BaseTrial, space: Space) -> Data:
             its study holds architectures of another space; or all were chosen.
         GraphError: its text is malformed, or of another space.
 
-    Example:
+    Examples:
         >>> from gnas.search import RegularizedEvolutionSampler
         >>> from gnas.spaces import NASBench201
         >>> optuna.logging.set_verbosity(optuna.logging.WARNING)
@@ -98,7 +98,7 @@ class ArchitectureSampler(BaseSampler):
     Raises:
         ConfigError: a setting that the searcher refuses.
 
-    Example:
+    Examples:
         >>> from gnas.spaces import NASBench201
         >>> space = NASBench201()
         >>> sampler = ArchitectureSampler(partial(RandomSearch, space), seed=0)
@@ -220,7 +220,7 @@ class RandomArchitectureSampler(ArchitectureSampler):
         seed: See `ArchitectureSampler`.
         other: See `ArchitectureSampler`.
 
-    Example:
+    Examples:
         >>> from gnas.spaces import NASBench201
         >>> space = NASBench201()
         >>> sampler = RandomArchitectureSampler(space, seed=0)
@@ -246,7 +246,7 @@ class RegularizedEvolutionSampler(ArchitectureSampler):
         seed: See `ArchitectureSampler`.
         other: See `ArchitectureSampler`.
 
-    Example:
+    Examples:
         >>> from gnas.spaces import NASBench201
         >>> space = NASBench201()
         >>> sampler = RegularizedEvolutionSampler(space, seed=0)
@@ -278,7 +278,7 @@ class LocalSearchSampler(ArchitectureSampler):
         seed: See `ArchitectureSampler`.
         other: See `ArchitectureSampler`.
 
-    Example:
+    Examples:
         >>> from gnas.spaces import NASBench201
         >>> space = NASBench201()
         >>> sampler = LocalSearchSampler(space, starts=2, seed=0)
@@ -315,7 +315,7 @@ class NASGEMSampler(ArchitectureSampler):
         seed: See `ArchitectureSampler`.
         other: See `ArchitectureSampler`.
 
-    Example:
+    Examples:
         >>> from gnas.spaces import NASBench201
         >>> space = NASBench201()
         >>> study = optuna.create_study(direction="maximize", sampler=NASGEMSampler(space, seed=0))

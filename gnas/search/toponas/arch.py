@@ -27,7 +27,7 @@ ALPHA_SCALE = 1e-3
 class DerivedCell:
     """Choice of the variables of one cell type.
 
-    Example:
+    Examples:
         >>> edges, ops = torch.tensor([True, True, False]), torch.tensor([2, 0, 2])
         >>> DerivedCell(edges, ops, how="argmax", skip=2).skip_share
         0.5
@@ -60,7 +60,7 @@ class ArchParameters(nn.Module):
     Shapes:
         ``alpha[cell]`` [E, O], or [E, O + 1] with `none` last where no topology is learned.
 
-    Example:
+    Examples:
         >>> arch = ArchParameters(ToponasConfig())
         >>> {cell: alpha.shape for cell, alpha in arch.alpha.items()}
         {'normal': torch.Size([14, 7]), 'reduce': torch.Size([14, 7])}

@@ -51,7 +51,7 @@ class ToponasConfig:
         ConfigError: an option is outside its range; the message names it.
         UnsupportedError: the space has no supernet.
 
-    Example:
+    Examples:
         >>> config = ToponasConfig(epochs=10, num_nodes=8)
         >>> config.num_parts, config.lr_at(0)
         (3, 0.025)
@@ -197,7 +197,7 @@ class ToponasConfig:
 def toponas_cifar10() -> ToponasConfig:
     """CIFAR-10 as in the paper, appendix A.1.
 
-    Example:
+    Examples:
         >>> toponas_cifar10().epochs, toponas_cifar10().lr_at(0)
         (50, 0.025)
     """
@@ -207,7 +207,7 @@ def toponas_cifar10() -> ToponasConfig:
 def toponas_imagenet() -> ToponasConfig:
     """3% of ImageNet as in the paper, appendix A.3; what it leaves open is as for CIFAR-10.
 
-    Example:
+    Examples:
         >>> toponas_imagenet().batch_size, toponas_imagenet().lr_at(0)
         (1024, 0.5)
     """
@@ -226,7 +226,7 @@ def toponas_digits() -> ToponasConfig:
     Choice: a smaller supernet, and 210 steps in place of 13,000. With the larger rate alpha and
     beta can go as far in them.
 
-    Example:
+    Examples:
         >>> toponas_digits().epochs, toponas_digits().channels
         (15, 8)
     """

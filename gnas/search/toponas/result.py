@@ -20,7 +20,7 @@ from gnas.spaces.toponas.genotype import Genotype
 class SupernetSearchResult:
     """Result of a supernet search.
 
-    Example:
+    Examples:
         >>> from gnas.search import search_toponas
         >>> from gnas.search.toponas.plan import plan_search
         >>> from gnas.data.images import open_search_images, search_loaders

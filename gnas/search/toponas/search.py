@@ -71,7 +71,7 @@ def search_toponas(
 
     Source: Huang et al., Explicitly Learning Topology for Differentiable NAS, 2020, Algorithm 1.
 
-    Example:
+    Examples:
         >>> from gnas.search.toponas.plan import plan_search
         >>> from gnas.data.images import open_search_images, search_loaders
         >>> from gnas.spaces import NASBench201

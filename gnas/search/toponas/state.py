@@ -84,7 +84,7 @@ class SearchRecord(RunRecord[SearchState]):
 
     That file has alpha, beta and s before the first and after every epoch.
 
-    Example:
+    Examples:
         >>> import pathlib, tempfile
         >>> from gnas.search.toponas import ToponasConfig
         >>> with tempfile.TemporaryDirectory() as folder:

@@ -16,7 +16,7 @@ def toponas_space(config: ToponasConfig) -> TopoNAS:
     Args:
         config: Number of nodes, topology, k and mode of the search.
 
-    Example:
+    Examples:
         >>> from gnas.search.toponas import ToponasConfig
         >>> toponas_space(ToponasConfig(num_nodes=5)).num_nodes
         5
@@ -38,7 +38,7 @@ def search_space(config: ToponasConfig) -> Space:
     Raises:
         ConfigError: there is no such space.
 
-    Example:
+    Examples:
         >>> search_space(ToponasConfig(space="nasbench201", num_nodes=4)).name
         'nasbench201'
     """
@@ -56,7 +56,7 @@ def supernets_of(config: ToponasConfig, space: Space | None = None) -> Supernets
         UnsupportedError: the space has no supernet.
         ConfigError: the config does not fit it.
 
-    Example:
+    Examples:
         >>> form = supernets_of(ToponasConfig())
         >>> form.cells, len(form.edges), len(form.ops)
         (('normal', 'reduce'), 14, 7)

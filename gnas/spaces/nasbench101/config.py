@@ -11,7 +11,7 @@ from gnas.config import Channels, Count, Depth, Stages, configuration
 class NASBench101NetworkConfig:
     """Size of a NAS-Bench-101 network; the defaults are the benchmark's own.
 
-    Example:
+    Examples:
         >>> NASBench101NetworkConfig(num_classes=100).stem_channels
         128
     """

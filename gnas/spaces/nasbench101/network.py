@@ -33,7 +33,7 @@ def nasbench101_network(
     Raises:
         GraphError: ``cell`` is not a NAS-Bench-101 cell.
 
-    Example:
+    Examples:
         >>> import torch
         >>> from gnas.spaces import NASBench101
         >>> cell = NASBench101().from_str("input,conv3x3-bn-relu,maxpool3x3,output|33")
@@ -85,7 +85,7 @@ class NASBench101Network(nn.Module):
 
     Source: Ying et al., NAS-Bench-101, ICML 2019, section 2.2.
 
-    Example:
+    Examples:
         >>> network = NASBench101Network(
         ...     ops=("input", "conv3x3-bn-relu", "output"), edges=((0, 1), (1, 2)), in_channels=3,
         ...     num_classes=10, stem_channels=8, num_stacks=3, cells_per_stack=1,

@@ -32,7 +32,7 @@ def nasbench101_num_params(
     Source: Ying et al., NAS-Bench-101, ICML 2019, section 2.1 and appendix; convolutions carry no
     bias, each is followed by a batch normalisation of two parameters a channel.
 
-    Example:
+    Examples:
         >>> from gnas.models import nasbench101_network, num_params
         >>> from gnas.spaces import NASBench101
         >>> cell = NASBench101().from_str("input,conv3x3-bn-relu,maxpool3x3,output|33")

@@ -82,7 +82,7 @@ class NASBench101(DagSpace):
     Source: Ying et al., NAS-Bench-101: Towards Reproducible Neural Architecture Search,
     ICML 2019, section 2.
 
-    Example:
+    Examples:
         >>> import numpy as np
         >>> space = NASBench101()
         >>> cell = space.sample(np.random.default_rng(0))

@@ -12,7 +12,7 @@ from gnas.config import Channels, Count, Depth, configuration
 class NASBench201NetworkConfig:
     """Size of a NAS-Bench-201 network; the defaults are the benchmark's own.
 
-    Example:
+    Examples:
         >>> NASBench201NetworkConfig(num_classes=100).channels
         16
     """

@@ -33,7 +33,7 @@ def nasbench201_network(
     Raises:
         GraphError: ``graph`` is not a NAS-Bench-201 cell.
 
-    Example:
+    Examples:
         >>> from gnas.spaces import NASBench201
         >>> config = NASBench201NetworkConfig(channels=4, cells_per_stage=1)
         >>> network = nasbench201_network(NASBench201().enumerate().data(9), config)
@@ -79,7 +79,7 @@ class NASBench201Network(nn.Module):
     Source: Dong and Yang, NAS-Bench-201, ICLR 2020, figure 1 and section 2.1, and the published
     code. No difference is known.
 
-    Example:
+    Examples:
         >>> network = NASBench201Network(
         ...     edges=((0, 1, "nor_conv_3x3"), (0, 3, "skip_connect"), (1, 3, "avg_pool_3x3")),
         ...     in_channels=3, num_classes=10, channels=4, cells_per_stage=1,

@@ -28,7 +28,7 @@ def nasbench201_num_params(
     Raises:
         GraphError: the vocabulary is not that of NAS-Bench-201.
 
-    Example:
+    Examples:
         >>> from gnas.spaces import NASBench201
         >>> counts = nasbench201_num_params(NASBench201().enumerate())
         >>> counts.shape, int(counts.max())

@@ -85,7 +85,7 @@ class NASBench201(EdgeOpSpace):
 
     Source: Dong and Yang, NAS-Bench-201, ICLR 2020, section 2.1.
 
-    Example:
+    Examples:
         >>> import numpy as np
         >>> space = NASBench201()
         >>> cell = space.sample(np.random.default_rng(0))
@@ -182,7 +182,7 @@ def simplified(graph: Data) -> str:
 
     Source: Dong and Yang, NAS-Bench-201, ICLR 2020, section 2.1 (number of unique cells).
 
-    Example:
+    Examples:
         >>> space = NASBench201()
         >>> one = "|none~0|+|none~0|none~1|+|nor_conv_3x3~0|none~1|none~2|"
         >>> same = "|skip_connect~0|+|none~0|none~1|+|none~0|nor_conv_3x3~1|none~2|"

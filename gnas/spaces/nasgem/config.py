@@ -39,7 +39,7 @@ class NasgemNetworkConfig:
 
     On ImageNet: `nasgem_imagenet`.
 
-    Example:
+    Examples:
         >>> NasgemNetworkConfig(channels=8, num_stages=2).stem
         'cifar'
     """

@@ -38,7 +38,7 @@ def nasgem_network(graph: Data, config: NasgemNetworkConfig | None = None) -> Na
     Raises:
         GraphError: ``graph`` is not a NASGEM cell.
 
-    Example:
+    Examples:
         >>> from gnas.spaces import NASGEM
         >>> cell = NASGEM().from_str("conv_1x1|0")
         >>> nasgem_network(cell)(torch.zeros(2, 3, 16, 16)).shape
@@ -97,7 +97,7 @@ class NasgemNetwork(nn.Module):
 
     Source: Cheng et al., NASGEM, AAAI 2021, sections 3.3 and 4.
 
-    Example:
+    Examples:
         >>> network = NasgemNetwork(
         ...     ops=("conv_1x1", "dw_sep_conv_3x3"), inputs=((), (0,)), outputs=(1,),
         ...     in_channels=3, num_classes=100, channels=8, num_stages=2, cells_per_stage=1,
@@ -206,7 +206,7 @@ def nasgem_imagenet(channels: int = 24, num_classes: int = 1000) -> NasgemNetwor
         channels: Channels of the first stage; each further one has twice as many.
         num_classes: Width of the classifier.
 
-    Example:
+    Examples:
         >>> from gnas.spaces import NASGEM
         >>> network = nasgem_network(NASGEM().from_str("conv_1x1|0"), nasgem_imagenet(channels=8))
         >>> network(torch.zeros(1, 3, 64, 64)).shape

@@ -45,7 +45,7 @@ def nasgem_macs(cells: Graphs, config: NasgemNetworkConfig, image_size: int) -> 
     Raises:
         GraphError: the cells are not of the NASGEM vocabulary, or one has a node without input.
 
-    Example:
+    Examples:
         >>> import numpy as np
         >>> from gnas.models import nasgem_network, num_macs
         >>> from gnas.spaces import NASGEM

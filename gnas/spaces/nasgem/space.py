@@ -48,7 +48,7 @@ class NASGEM(Space):
     Source: Cheng et al., NASGEM: Neural Architecture Search via Graph Embedding Method,
     AAAI 2021, section 3.
 
-    Example:
+    Examples:
         >>> import numpy as np
         >>> space = NASGEM()
         >>> cell = space.sample(np.random.default_rng(0))

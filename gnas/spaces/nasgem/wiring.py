@@ -47,7 +47,7 @@ class RandomWiring(NASGEM):
     Source: Xie et al., Exploring Randomly Wired Neural Networks for Image Recognition, ICCV 2019,
     section 3.
 
-    Example:
+    Examples:
         >>> space = RandomWiring(num_nodes=16, generator="barabasi-albert")
         >>> cell = space.sample(np.random.default_rng(0))
         >>> cell.num_nodes, cell.num_edges > 15
@@ -113,7 +113,7 @@ def nasgem_space(
     Raises:
         ConfigError: unknown prior, or one that cannot be spread or have this many nodes.
 
-    Example:
+    Examples:
         >>> nasgem_space("watts-strogatz", num_nodes=16).generator
         'watts-strogatz'
     """

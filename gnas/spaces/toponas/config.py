@@ -17,7 +17,7 @@ class DartsNetworkConfig:
 
     On ImageNet: ``stem="imagenet", num_classes=1000, channels=48, num_cells=14``.
 
-    Example:
+    Examples:
         >>> config = DartsNetworkConfig(stem="imagenet", channels=48, num_cells=14)
         >>> config.in_channels, config.auxiliary
         (3, False)

@@ -42,7 +42,7 @@ def cell_figures(
         edge_probabilities: For each cell, how probable every candidate edge is [E]; printed below
             the kept ones' operations.
 
-    Example:
+    Examples:
         >>> import numpy as np
         >>> from gnas.spaces import TopoNAS
         >>> cells = Genotype.from_graph(TopoNAS.darts().sample(np.random.default_rng(0)))

@@ -58,7 +58,7 @@ class Genotype:
 
     Source: Liu et al., DARTS, ICLR 2019, and its published code.
 
-    Example:
+    Examples:
         >>> import numpy as np
         >>> from gnas.spaces import TopoNAS
         >>> found = Genotype.from_graph(TopoNAS.darts().sample(np.random.default_rng(0)))

@@ -36,7 +36,7 @@ def darts_network(graph: Data, config: DartsNetworkConfig | None = None) -> Dart
     Raises:
         GraphError: ``graph`` is not a pair of cells.
 
-    Example:
+    Examples:
         >>> import numpy as np
         >>> from gnas.spaces import TopoNAS
         >>> cells = TopoNAS.darts().sample(np.random.default_rng(0))
@@ -104,7 +104,7 @@ class DartsNetwork(nn.Module):
     in-degree; images of any size (odd maps are rounded up, the auxiliary head averages over
     whatever is left).
 
-    Example:
+    Examples:
         >>> import numpy as np
         >>> from gnas.spaces import TopoNAS
         >>> cells = TopoNAS.darts().sample(np.random.default_rng(0))

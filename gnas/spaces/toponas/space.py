@@ -78,7 +78,7 @@ class TopoNAS(Space):
     Search, 2020, section 3 (arXiv 2408.01311 is another method of the same name); operations and
     cells: Liu et al., DARTS, ICLR 2019.
 
-    Example:
+    Examples:
         >>> import numpy as np
         >>> space = TopoNAS()
         >>> cell = space.sample(np.random.default_rng(0))
