@@ -222,7 +222,8 @@ def print_result(result: SearchResult, folder: Path, target: Console) -> None:
     if not result.feasible:
         target.print("no architecture keeps all bounds; this one breaks them least")
     if result.failed:
-        target.print(f"{result.failed} architectures failed; metrics.jsonl says why")
+        some = f"{result.failed} architecture{'s' * (result.failed != 1)}"
+        target.print(f"{some} failed; metrics.jsonl says why")
     if result.stopped:
         target.print(f"stopped early: {result.stopped}", markup=False)
     target.print(f"{result.seconds:.0f} s; run: {folder}", markup=False, soft_wrap=True)

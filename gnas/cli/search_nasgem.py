@@ -235,7 +235,8 @@ def print_search(result: NasgemResult, folder: Path, target: Console) -> None:
         )
     target.print(table)
     if result.failed:
-        target.print(f"{result.failed} candidates failed; metrics.jsonl says why")
+        some = f"{result.failed} candidate{'s' * (result.failed != 1)}"
+        target.print(f"{some} failed; metrics.jsonl says why")
     for name, numbers in result.surface.items():
         target.print(f"{name}: R2 of a local average {local_r2_line(numbers)}", soft_wrap=True)
     target.print(f"{result.seconds:.0f} s; run: {folder}", markup=False, soft_wrap=True)

@@ -381,15 +381,16 @@ def _choice(search: Searched) -> Iterator[Block]:
     goal, searcher = search.goal, search.config["searcher"]
     first = goal.objectives[0]
     most = "largest" if first.direction == "max" else "smallest"
+    is_broken = goal.violation(search.best.measures or {}) > 0
     if search.nasgem is not None:
         yield from _nasgem_choice(search.nasgem)
-    else:
+    elif not is_broken:
         bounds = " among those that keep the bounds" if goal.bounds else ""
         yield Text(
             f"Of {len(search.done):,} evaluated architectures it has the {most} "
             f"{name_of(first.name)}{bounds}."
         )
-    if goal.violation(search.best.measures or {}) > 0:
+    if is_broken:
         yield Text("No architecture keeps all bounds; this one breaks them least.", True)
     if search.result is not None and search.result.stopped:
         yield Text(f"The search stopped early: {search.result.stopped}", True)

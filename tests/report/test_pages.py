@@ -30,10 +30,12 @@ from gnas.report.html import script_json
 from gnas.report.page import Chart, Facts, RunReport, Table
 from gnas.report.searched import read_searched
 from gnas.report.searches import _best_so_far
+from gnas.search import run_search
+from gnas.spaces import NASBench201
 from gnas.spaces.drawing import Box, graph_figure
 from tests import commands
 from tests.cli.conftest import without_pictures
-from tests.report.conftest import HOSTILE, MAKERS
+from tests.report.conftest import HOSTILE, MAKERS, worth
 
 VOID = {"meta", "input", "br", "img", "path", "circle"}
 Runs = Callable[[str], Path]
@@ -138,6 +140,16 @@ def test_a_search_with_several_objectives(runs: Runs) -> None:
     assert len(errors) == result["failed"] > 0 and all("not enough memory" in e for e in errors)
     drawn = [cell for cell in run.cells if cell.svg]
     assert len(drawn) == len({one["architecture"] for one in result["evaluations"]})
+
+
+def test_a_broken_bound_is_not_said_to_be_kept(runs: Runs, tmp_path: Path) -> None:
+    """Whether the search has ended or goes on."""
+    folder = tmp_path / "run"
+    run_search(NASBench201(), "random", worth, budget=5, constraints=["macs=-1"], out=folder)
+    for _ in range(2):
+        told = read_text(read_report(folder))
+        assert "No architecture keeps all bounds" in told and "largest score among" not in told
+        (folder / "result.json").unlink(missing_ok=True)
 
 
 def test_the_choice_of_a_predictor_is_explained(runs: Runs) -> None:
