@@ -11,7 +11,15 @@ from gnas.bench.result import RANDOM_PICK
 from gnas.data.files import as_data_error
 from gnas.metrics import Interval, interval_note
 from gnas.report.circumstances import what_was_run
-from gnas.report.formats import axis, duration, format_interval, format_number, format_of, name_of
+from gnas.report.formats import (
+    axis,
+    duration,
+    format_interval,
+    format_number,
+    format_of,
+    mean_name,
+    name_of,
+)
 from gnas.report.page import (
     Axis,
     Block,
@@ -105,14 +113,17 @@ def _intervals(
     colour: int = 4,
     kind: Any = "intervals",
 ) -> Series:
-    """Means with their intervals; ``across`` puts the values on the horizontal axis."""
+    """Means with their intervals; ``across`` puts the values on the horizontal axis.
+
+    An empty name says what they are.
+    """
     means = [None if v is None else v.mean for v in values]
     low, high = (
         [None if v is None or math.isnan(getattr(v, end)) else getattr(v, end) for v in values]
         for end in ("low", "high")
     )
     x, y = (means, places) if across else (places, means)
-    return Series(name, kind, x, y, colour=colour, low=low, high=high)
+    return Series(name or mean_name(low), kind, x, y, colour=colour, low=low, high=high)
 
 
 def _predictors(record: Mapping[str, Any]) -> tuple[tuple[Tile, ...], tuple[Section, ...]]:
@@ -156,7 +167,7 @@ def _predictors(record: Mapping[str, Any]) -> tuple[tuple[Tile, ...], tuple[Sect
                 Axis("", names=tuple(map(_row_name, ranked))),
                 (
                     _intervals(
-                        "mean and 95% interval",
+                        "",
                         [_known(r["kendall_tau"]) for r in ranked],
                         range(len(ranked)),
                         across=True,
@@ -170,7 +181,7 @@ def _predictors(record: Mapping[str, Any]) -> tuple[tuple[Tile, ...], tuple[Sect
                 Axis("", names=tuple(map(_row_name, picked))),
                 (
                     _intervals(
-                        "mean and 95% interval",
+                        "",
                         [_known(r["global_bias"]) for r in picked],
                         range(len(picked)),
                         across=True,
@@ -388,7 +399,7 @@ def _supernets(record: Mapping[str, Any]) -> tuple[tuple[Tile, ...], tuple[Secti
             (
                 *singles,
                 _intervals(
-                    "mean and 95% interval",
+                    "",
                     [_known(row["test_acc"]) for row in rows],
                     places,
                     across=True,

@@ -10,7 +10,15 @@ from collections.abc import Iterator, Mapping, Sequence
 import numpy as np
 
 from gnas.metrics import MIN_SEEDS, interval_note, mean_interval
-from gnas.report.formats import axis, format_interval, format_number, format_of, name_of, settings
+from gnas.report.formats import (
+    axis,
+    format_interval,
+    format_number,
+    format_of,
+    mean_name,
+    name_of,
+    settings,
+)
 from gnas.report.page import (
     Axis,
     Block,
@@ -128,7 +136,7 @@ def _curves(
 ) -> Chart | None:
     first = next(iter(next(iter(groups.values())).values()))[0]
     best = " so far" if first.curve_step == "evaluation" else ""
-    series = []
+    series, most = [], 0
     for place, (group, own) in enumerate(groups.items()):
         curves = [ones[0].curve for ones in own.values() if ones[0].curve]
         if not curves or any(o[0].curve_measure != first.curve_measure for o in own.values()):
@@ -141,7 +149,7 @@ def _curves(
         if not steps:
             continue
         columns = [mean_interval(values) for values in steps.values()]
-        several = len(curves) >= MIN_SEEDS
+        several, most = len(curves) >= MIN_SEEDS, max(most, len(curves))
         series.append(
             Series(
                 names[group],
@@ -155,13 +163,15 @@ def _curves(
         )
     if not series:
         return None
-    has_bands = any(one.kind == "band" for one in series)
+    bands = "bands are 95% Student t intervals"
+    if not any(one.kind == "band" for one in series):
+        bands = f"no bands, which need {MIN_SEEDS}"
     return Chart(
         f"{name_of(first.curve_measure)}{best}",
         Axis(first.curve_step),
         axis(first.curve_measure),
         tuple(series),
-        "Means over seeds; bands are 95% Student t intervals." if has_bands else "",
+        f"Means over seeds; {bands}." if most > 1 else "",
         wide=True,
     )
 
@@ -184,7 +194,7 @@ def _intervals(ended: Mapping[str, Mapping[int, Mapping[str, float]]], name: str
         )
     series.append(
         Series(
-            "mean and 95% interval",
+            mean_name(m.low for m in means),
             "intervals",
             [m.mean for m in means],
             range(len(means)),

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from typing import Any
 
 from gnas.metrics import Interval
@@ -106,6 +106,20 @@ def format_interval(value: Interval, form: Format = "plain") -> str:
     if form == "plain" and 0 < digits <= MAX_DIGITS:  # both as exact as the interval is told
         return f"{value.mean:,.{digits}f} ± {half:.{digits}f}"
     return f"{mean} ± {format_number(half, form, 2)}"
+
+
+def mean_name(ends: Iterable[float | None]) -> str:
+    """Name of means in a chart, some of which may have an interval.
+
+    Args:
+        ends: Lower ends of the intervals, None or NaN where there is none.
+
+    Example:
+        >>> mean_name([0.1, None]), mean_name([None])
+        ('mean and 95% interval', 'mean')
+    """
+    some = any(end is not None and math.isfinite(end) for end in ends)
+    return "mean and 95% interval" if some else "mean"
 
 
 def format_share(share: Mapping[str, Any]) -> str:

@@ -17,6 +17,7 @@ from gnas.report.formats import (
     duration,
     format_measure,
     format_share,
+    mean_name,
     name_of,
     told_trainings,
 )
@@ -343,7 +344,7 @@ def _beside(result: Mapping[str, Any]) -> Iterator[Block]:
     means = [one["mean"] for one in groups.values()]
     series = [
         Series(
-            "mean and 95% interval",
+            mean_name(one["low"] for one in groups.values()),
             "intervals",
             means,
             range(len(names)),

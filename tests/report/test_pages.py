@@ -200,6 +200,7 @@ def test_supernet_searches(runs: Runs) -> None:
     assert (told, "2 trainings: mean ± deviation") in {(t.value, t.note) for t in chosen.tiles}
     accuracy = charts(chosen)["Test accuracy"].series[-1]
     assert [*accuracy.x] == [result["test_acc"]["mean"], result["random"]["test_acc"]["mean"]]
+    assert accuracy.name == "mean" and not any(accuracy.low)  # of two trainings, no interval
     rows = table(chosen, "Why this one")
     assert [int(rows.rows[k][0].text) for k in rows.marked] == [result["chosen_seed"]]
 
@@ -258,6 +259,7 @@ def test_curves_of_several_runs_go_by_the_number_of_the_evaluation(
         found.append([max(filter(None, scores[: k + 1]), default=None) for k in range(14)])
     page = write_report([runs("random"), runs("random-1")], tmp_path / "report.html")
     curve = next(b for b in page.comparison[0].blocks if isinstance(b, Chart)).series[0]
+    assert "Means over seeds; no bands, which need 5." in repr(page.comparison[0])
     pairs = {k + 1: row for k, row in enumerate(zip(*found, strict=True)) if None not in row}
     assert [*curve.x] == [*pairs] and curve.x[-1] == 14
     assert [*curve.y] == pytest.approx([sum(filter(None, row)) / 2 for row in pairs.values()])
