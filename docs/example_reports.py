@@ -46,7 +46,7 @@ EXAMPLES: dict[str, tuple[tuple[str, str], ...]] = {
         (f"{searcher}-{seed}",
          f"search {searcher} {TABLE} --budget 50 --seed {seed} --out {searcher}-{seed}")
         for searcher in ("random", "predictor")
-        for seed in range(3)
+        for seed in range(5)
     ),
 }  # fmt: skip
 """Runs by the name of the report, and the commands that make them."""
