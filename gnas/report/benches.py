@@ -10,7 +10,7 @@ from typing import Any
 from gnas.bench.result import RANDOM_PICK
 from gnas.data.files import as_data_error
 from gnas.metrics import Interval, interval_note
-from gnas.report.circumstances import what_was_run
+from gnas.report.circumstances import ENVIRONMENT, what_was_run
 from gnas.report.formats import (
     axis,
     duration,
@@ -68,7 +68,8 @@ def bench_report(path: Path, record: Mapping[str, Any], name: str) -> RunReport:
         if protocol:
             labels = tuple((key.replace("_", " "), str(text)) for key, text in protocol.items())
             said = [Facts(labels)]
-        run = {key: record[key] for key in record if key in ("command", "config", "table", "data")}
+        told = ("command", "config", "table", "data", *ENVIRONMENT)
+        run = {key: record[key] for key in record if key in told}
         return RunReport(
             name=name,
             command=command,

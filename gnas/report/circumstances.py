@@ -15,6 +15,10 @@ TIME = "%Y-%m-%d %H:%M UTC"
 _TABLE = ("name", "provenance", "rows", "source", "note", "sha256")
 
 
+ENVIRONMENT = ("command_line", "versions", "git_commit", "device", "machine")
+"""What ``config.json`` has beside the settings."""
+
+
 def what_was_run(
     record: Mapping[str, Any],
     *,

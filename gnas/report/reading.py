@@ -8,6 +8,7 @@ from gnas.config import checked
 from gnas.data.files import FORMAT_ERRORS, check_regular, read_json
 from gnas.errors import DataError, GnasError, MissingDataError
 from gnas.report.benches import WHAT, bench_report
+from gnas.report.circumstances import ENVIRONMENT
 from gnas.report.gallery import MAX_DRAWN
 from gnas.report.page import RunReport
 from gnas.report.searches import search_report
@@ -96,4 +97,6 @@ def _of_folder(folder: Path, space: Space | None, drawings: int) -> RunReport:
     record = read_json(folder / _RESULT, WHAT)
     if not isinstance(record, dict) or "rows" not in record:
         raise DataError(f"{folder / _RESULT} must be {WHAT}, but is another JSON text")
+    about = read_json(folder / "config.json", "the config of a run")
+    record |= {name: about[name] for name in ENVIRONMENT if name in about}
     return bench_report(folder / _RESULT, record, folder.resolve().name)

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 import shutil
 from collections.abc import Callable, Iterator
 from pathlib import Path
@@ -82,6 +83,22 @@ def test_all_kinds_are_drawn_without_an_error_and_fit_a_phone(
     assert is_narrow_enough(page)
     widths = "Math.max(...[...document.querySelectorAll('.plot svg')].map(one => one.clientWidth))"
     assert 200 < page.evaluate(widths) <= 400
+
+
+def test_long_names_that_differ_at_the_end_look_different(
+    page: Page, runs: Runs, tmp_path: Path
+) -> None:
+    record = json.loads(runs("bench").read_text())
+    row = next(row for row in record["rows"] if row["predictor"] != "none")
+    stem = "exact kernel of nasgem-nasbench101"
+    record["rows"] = [row | {"encoder": f"{stem}{end}"} for end in ("", "-paper")]
+    (tmp_path / "bench.json").write_text(json.dumps(record))
+    write_report([tmp_path / "bench.json"], tmp_path / "page.html")
+    page.set_viewport_size({"width": 400, "height": 800})
+    opened(page, tmp_path / "page.html")
+    texts = page.locator(".plot").first.locator("text").all_text_contents()
+    cut = [text for text in texts if "…" in text]
+    assert len(cut) == len(set(cut)) == 2
 
 
 def test_tables_sort_and_filter(page: Page, runs: Runs, tmp_path: Path) -> None:

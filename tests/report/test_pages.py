@@ -490,3 +490,12 @@ def test_a_space_of_a_users_own_is_drawn_where_it_is_named(tmp_path: Path) -> No
     assert '<svg class="graph"' not in (out / "report.html").read_text()
     assert CliRunner().invoke(app, ["report", str(out), "--space", own]).exit_code == 0
     assert '<svg class="graph"' in (out / "report.html").read_text()
+
+
+def test_an_experiment_says_the_command_that_was_typed(tmp_path: Path) -> None:
+    options = ["--samples", "20", "--seeds", "1", "--predictors", "forest", "--encoders", "none"]
+    typed = ["bench", "nasbench101", *options, "--out", str(tmp_path / "run")]
+    done = CliRunner().invoke(app, typed)
+    assert done.exit_code == 0, done.output
+    write_report([tmp_path / "run"], tmp_path / "page.html")
+    assert f"gnas {' '.join(typed)}" in (tmp_path / "page.html").read_text()

@@ -131,7 +131,8 @@
     const longest = Math.max(0, ...names.map((name) => name.length));
     const room = across ? Math.min(Math.max(60, 6.1 * longest + 14), 0.48 * width) : 58;
     const fits = Math.floor((room - 14) / 6.1);
-    const short = (name) => name.length > fits ? `${name.slice(0, Math.max(1, fits - 1))}…` : name;
+    const part = Math.max(1, Math.floor((fits - 1) / 2)); // of each end: names often differ in the last words
+    const short = (name) => name.length > fits ? `${name.slice(0, part)}…${name.slice(-part)}` : name;
     const xs = shown.flatMap((s) => [...s.x, ...(across || s.kind === "bars" ? [...(s.low ?? []), ...(s.high ?? [])] : [])]);
     const ys = shown.flatMap((s) => [...s.y, ...(across || s.kind === "bars" ? [] : [...(s.low ?? []), ...(s.high ?? [])])]);
     const bars = shown.some((series) => series.kind === "bars");
