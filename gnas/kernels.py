@@ -188,6 +188,9 @@ def wl_features(
 ) -> sparse.csr_array:
     """Counts of the WL labels of rounds 0..``n_iter`` in every graph.
 
+    There is a column for every label that occurs in ``graphs``: tens of thousands for as many
+    graphs, of which a row has few. Keep the matrix sparse.
+
     Args:
         graphs: N architectures.
         n_iter: Relabelling rounds.
