@@ -107,6 +107,9 @@ def test_figures_of_every_kind_of_search(changes: dict[str, Any]) -> None:
     weights = found.history["alpha.normal"].softmax(-1)
     lines = [np.asarray(line.get_ydata()) for line in variables[0].lines]
     assert any(np.allclose(line, weights[:, 0, 0].numpy()) for line in lines)
+    legend = variables[0].get_legend()
+    assert legend is not None
+    assert legend.get_title().get_text() == "thin: an edge each; thick: their mean"
     if learns:
         scales = [np.asarray(line.get_ydata()) for line in variables[2].lines]
         assert len(scales) == len(candidate_edges(found.config.num_nodes))

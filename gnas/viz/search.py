@@ -204,7 +204,10 @@ def _alpha(axes: Axes, search: SearchSummary, history: Tensor, form: Supernets) 
         axes.plot(
             weights[:, :, k].mean(1), color=colour, linewidth=2.2, label=LABELS.get(name, name)
         )
-    axes.legend(fontsize=7, frameon=False, ncols=2)
+    axes.legend(
+        fontsize=7, frameon=False, ncols=2, title="thin: an edge each; thick: their mean",
+        title_fontsize=7,
+    )  # fmt: skip
 
 
 def _beta(axes: Axes, config: ToponasConfig, history: Tensor, codes: TopologyCodes) -> None:
@@ -218,7 +221,9 @@ def _beta(axes: Axes, config: ToponasConfig, history: Tensor, codes: TopologyCod
         colour = COLOURS[k % len(COLOURS)]
         axes.plot(lines, color=colour, linewidth=0.8)
         axes.plot([], [], color=colour, label=_node_name(node, codes))
-    axes.legend(fontsize=7, frameon=False, title="node", title_fontsize=7)
+    axes.legend(
+        fontsize=7, frameon=False, title="a line each set of edges of node", title_fontsize=7
+    )
 
 
 def _scales(axes: Axes, history: Tensor, codes: TopologyCodes) -> None:
