@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import numpy as np
 import pytest
 from torch_geometric.data import Data
 
@@ -24,6 +25,8 @@ def test_numbers_of_architectures_are_whole(budget: int) -> None:
     left, right = axes.get_xlim()
     ticks = [tick for tick in axes.get_xticks() if left <= tick <= right]
     assert ticks and all(tick == round(tick) for tick in ticks)
+    drawn = np.asarray(axes.collections[0].get_offsets())[:, 0]
+    assert drawn.tolist() == [one.number for one in result.evaluations]  # as tables and files do
 
 
 def test_large_measures_have_a_prefix_at_their_axis() -> None:

@@ -204,7 +204,7 @@ def print_result(result: SearchResult, folder: Path, target: Console) -> None:
     table = Table(box=SIMPLE_HEAD, padding=0, pad_edge=False)
     names = [objective.name for objective in result.goal.objectives]
     names += [name for name in result.metrics if name not in names]
-    table.add_column("member" if len(result.objectives) > 1 else "architecture")
+    table.add_column("member" if len(result.objectives) > 1 else "evaluation")
     for name in names:
         table.add_column(name, justify="right", no_wrap=True)
     for k, number in enumerate(result.front):

@@ -205,7 +205,8 @@ def print_search(result: NasgemResult, folder: Path, target: Console) -> None:
     from rich.table import Table
 
     target.print(result.architecture, markup=False, soft_wrap=True)
-    title = f"{result.trained} trained, {result.pool:,} scored cells"
+    how = "evaluated" if result.data is None else "trained"
+    title = f"{result.trained} {how}, {result.pool:,} scored cells"
     if result.network is not None and result.data is not None:
         title += (
             "; params and MACs as trained here: {num_stages} stages of {cells_per_stage} cell(s), "
@@ -213,48 +214,57 @@ def print_search(result: NasgemResult, folder: Path, target: Console) -> None:
         )
         title += f", {result.data['image_size']} pixels"
     table = Table(title=title, title_justify="left", box=SIMPLE_HEAD, padding=0, pad_edge=False)
-    for name in ("cell", "predicted", "score", "val acc %", "test acc %", "params", "MACs M"):
-        table.add_column(name, justify="left" if name == "cell" else "right", no_wrap=True)
-    for name, row in {
-        "chosen by its training" if result.data else "chosen": result.chosen,
-        "best predicted (argmax)": result.argmax,
-        "best trained (shorter)" if result.data else "best random": result.best_trained,
-    }.items():
-        predicted = _number(row.predicted_score, ".3f")
-        if row.score is None:
-            table.add_row(name, predicted, "failed", *["-"] * 4)
-            continue
-        table.add_row(
+    names = ("cell", "predicted", "score", "val acc %", "test acc %", "params", "MACs M")
+    lines = [
+        (
             name,
-            predicted,
-            _number(row.score, ".3f"),
+            _number(row.predicted_score, ".3f"),
+            "failed" if row.score is None else _number(row.score, ".3f"),
             _number(row.val_acc, ".1f", 100),
             _number(row.test_acc, ".1f", 100),
             _number(row.params, ",.0f"),
             _number(row.macs, ".2f", 1e-6),
         )
+        for name, row in {
+            "chosen by its training" if result.data else "chosen": result.chosen,
+            "best predicted (argmax)": result.argmax,
+            "best trained (shorter)" if result.data else "best random": result.best_trained,
+        }.items()
+    ]
+    columns = zip(names, *lines, strict=True)
+    known = [column for column in columns if any(text != "-" for text in column[1:])]
+    for name, *_ in known:
+        table.add_column(name, justify="left" if name == "cell" else "right", no_wrap=True)
+    for line in list(zip(*known, strict=True))[1:]:
+        table.add_row(*line)
     target.print(table)
     if result.failed:
         some = f"{result.failed} candidate{'s' * (result.failed != 1)}"
         target.print(f"{some} failed; metrics.jsonl says why")
     for name, numbers in result.surface.items():
-        target.print(f"{name}: R2 of a local average {local_r2_line(numbers)}", soft_wrap=True)
+        target.print(
+            f"{name}, how well the mean of a cell's neighbours tells its score (R2, at most 1): "
+            f"{local_r2_line(numbers)}",
+            soft_wrap=True,
+        )
     target.print(f"{result.seconds:.0f} s; run: {folder}", markup=False, soft_wrap=True)
 
 
 def local_r2_line(numbers: Mapping[str, float]) -> str:
-    """How much a local average explains, in words.
+    """How well neighbours tell scores, in words.
 
     Args:
         numbers: `Surface.numbers`, NaN where undefined.
     """
     told, is_defined = [], True
-    for kind, what in (("predicted", "predicted scores"), ("trained", "trained ones")):
+    for kind, what in (("predicted", "predicted scores"), ("trained", "evaluated ones")):
         plane, full = (numbers[f"{kind}_r2_{part}"] for part in ("plane", "full"))
         if math.isfinite(plane + full):
-            told.append(f"of {what} {plane:.2f} in the plane and {full:.2f} in full")
+            told.append(
+                f"{what} {plane:.2f} in the plane of the figure and {full:.2f} in all coordinates"
+            )
         else:
-            told.append(f"of {what} undefined")
+            told.append(f"{what} undefined")
             is_defined = False
     hint = "" if is_defined else ": it takes 3 scores that are not all equal"
     return f"{', '.join(told)}{hint}"

@@ -131,7 +131,7 @@ def progress_reporter() -> Iterator[Callable[[SearchProgress], None]]:
             target = console(stderr=True) if bar.disable else bar.console
             one = progress.last
             if one is not None and one.measures is None:
-                target.print(f"trial {one.number} failed: {one.error}", soft_wrap=True)
+                target.print(f"evaluation {one.number} failed: {one.error}", soft_wrap=True)
             elif one is not None and (progress.total <= MAX_LINES or progress.is_better):
                 add(one.number, one.measures or {}, progress.is_better)
             for text in progress.notes:
@@ -140,7 +140,7 @@ def progress_reporter() -> Iterator[Callable[[SearchProgress], None]]:
         def add(number: int, measures: Mapping[str, float], is_better: bool) -> None:
             nonlocal table
             names.extend(measures if table is None else ())
-            table = table or GrowingTable(bar, ["trial", *names, "best"], NUMBER_WIDTH)
+            table = table or GrowingTable(bar, ["evaluation", *names, "best"], NUMBER_WIDTH)
             table.add(str(number), *measure_texts(measures, names), "*" if is_better else "")
 
         yield report

@@ -45,7 +45,7 @@ class EvaluationJob(Job):
     """The architectures."""
     evaluator: Evaluator
     wanted: tuple[str, ...]
-    """Names of the measures that every evaluation must return; the first is the trial's value."""
+    """Names of the measures that every evaluation must return; the first is the score."""
 
     def metadata(self) -> dict[str, Any]:
         """See `Job.metadata`."""

@@ -142,7 +142,7 @@ def _curves(
         if not curves or any(o[0].curve_measure != first.curve_measure for o in own.values()):
             continue
         steps: dict[int, list[float]] = {}  # those at which every run has a value
-        for step, row in enumerate(zip(*curves, strict=False), 1):
+        for step, row in enumerate(zip(*curves, strict=False), 0 if best else 1):
             values = [value for value in row if value is not None]
             if len(values) == len(row):
                 steps[step] = values

@@ -190,7 +190,7 @@ class Outcome:
     protocol: str = ""
     """Results may be compared between runs that have this in common."""
     curve: Sequence[float | None] = ()
-    """The best value so far after 1, 2, ... evaluations, None before the first that counts; or the
+    """The best value so far after evaluations 0, 1, ..., None before the first that counts; or the
     value after each epoch."""
     curve_measure: str = ""
     curve_step: str = ""

@@ -163,14 +163,27 @@ def _points(
 ) -> Series:
     """Dots of evaluations; ``x`` is "" for the order of asking."""
     values = [one.measures or {} for one in found]
+    members = _members(search)
+
+    def label(one: Evaluation) -> str:
+        member = f", member {members[one.number]} of the front" if one.number in members else ""
+        return f"evaluation {one.number}{f' ({one.stage})' if one.stage else ''}{member}"
+
     return Series(
         kind="dots",
-        x=[one.number + 1 if not x else v.get(x) for one, v in zip(found, values, strict=True)],
+        x=[v.get(x) if x else one.number for one, v in zip(found, values, strict=True)],
         y=[v.get(y) for v in values],
         cells=[gallery.add(one.architecture) for one in found],
-        labels=[f"trial {one.number}{f' ({one.stage})' if one.stage else ''}" for one in found],
+        labels=[label(one) for one in found],
         **look,
     )
+
+
+def _members(search: Searched) -> dict[int, int]:
+    """What ``--member`` calls each evaluation of the front, where there is one."""
+    if len(search.goal.objectives) == 1:
+        return {}
+    return {number: place for place, number in enumerate(search.front)}
 
 
 def _progress(search: Searched, gallery: Gallery) -> Chart:
@@ -193,7 +206,7 @@ def _progress(search: Searched, gallery: Gallery) -> Chart:
         if found
     ]
     best = _best_so_far(search)
-    first = [number_ + 1 for number_, _ in best]
+    first = [number_ for number_, _ in best]
     series.append(Series("best so far", "step", first, [v for _, v in best], colour=0))
     return Chart(
         name_of(objective.name),
@@ -271,8 +284,10 @@ def _trade_off(search: Searched, gallery: Gallery) -> Chart | None:
     title = f"{name_of(name)} against {name_of(size)}"
     caption = ""
     if several:
-        caption = "No architecture that was evaluated is better than a member of the front in all "
-        caption += f"{len(search.goal.objectives)} objectives."
+        caption = (
+            "No evaluated architecture is at least as good as a member of the front in every "
+        )
+        caption += f"one of the {len(search.goal.objectives)} objectives and better in one."
     return Chart(title, axis(size, log=wide), axis(name), tuple(series), caption)
 
 
@@ -346,7 +361,9 @@ def _table(search: Searched, gallery: Gallery) -> Table:
     stages = any(one.stage for one in search.evaluations)
     expected = any(one.expected is not None for one in search.evaluations)
     errors = any(one.error for one in search.evaluations)
-    columns = ["trial", "architecture", *(["stage"] if stages else []), *map(name_of, names)]
+    numbers = _members(search)
+    columns = ["evaluation", *(["member"] if numbers else []), "architecture"]
+    columns += [*(["stage"] if stages else []), *map(name_of, names)]
     columns += ["foreseen"] if expected else []
     columns += ["error"] if errors else []
     order = _ranked(search)
@@ -361,10 +378,11 @@ def _table(search: Searched, gallery: Gallery) -> Table:
         if number_ in members:
             marked.add(len(rows))
         measures = one.measures or {}
-        row = [
-            Cell(str(number_), number_),
-            Cell(one.architecture, None, gallery.add(one.architecture)),
-        ]
+        row = [Cell(str(number_), number_)]
+        if numbers:
+            known_as = numbers.get(number_)
+            row.append(Cell(NOTHING if known_as is None else str(known_as), known_as))
+        row.append(Cell(one.architecture, None, gallery.add(one.architecture)))
         row += [Cell(one.stage or "first")] if stages else []
         row += [cell(name, measures.get(name), strong=name in goal.names) for name in names]
         row += [cell(goal.objectives[0].name, one.expected)] if expected else []
@@ -374,6 +392,7 @@ def _table(search: Searched, gallery: Gallery) -> Table:
     what = "the best one" if len(members) == 1 else "the Pareto front"
     what = "the chosen one and the front" if search.best.number not in search.front else what
     caption = f"Marked: {what}. " + (f"The {left:,} worst are left out." if left else "")
+    caption += " `gnas retrain RUN --member` takes the member's number." if numbers else ""
     return Table(tuple(columns), tuple(rows), caption.strip(), frozenset(marked))
 
 
@@ -454,7 +473,11 @@ def _nasgem_choice(result: NasgemResult) -> Iterator[Block]:
     }
     columns = ("cell", "predicted score", "score", *map(name_of, ("val_acc", "test_acc")))
     columns += tuple(map(name_of, ("num_params", "macs")))
-    yield Table(columns, tuple(_candidate(name, row) for name, row in rows.items()))
+    cells = [_candidate(name, row) for name, row in rows.items()]
+    kept = [k for k in range(len(columns)) if any(line[k].text != NOTHING for line in cells)]
+    yield Table(
+        tuple(columns[k] for k in kept), tuple(tuple(line[k] for k in kept) for line in cells)
+    )
     facts = []
     if encoder:
         sha = encoder.get("sha256")
@@ -463,9 +486,10 @@ def _nasgem_choice(result: NasgemResult) -> Iterator[Block]:
         facts.append(
             (
                 f"Smoothness of the score over {'raw adjacency' if name == 'raw' else name}",
-                "R² of a local average of predicted scores "
-                f"{_two(numbers, 'predicted_r2_plane')} in the plane of two principal components, "
-                f"{_two(numbers, 'predicted_r2_full')} in full; of trained ones "
+                "How well the mean of a cell's neighbours tells its score (R², at most 1): of "
+                f"predicted scores {_two(numbers, 'predicted_r2_plane')} in the plane of two "
+                f"principal components, {_two(numbers, 'predicted_r2_full')} in all coordinates; "
+                "of evaluated ones "
                 f"{_two(numbers, 'trained_r2_plane')} and {_two(numbers, 'trained_r2_full')}",
             )
         )

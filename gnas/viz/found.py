@@ -49,7 +49,7 @@ def _progress(result: SearchResult) -> Figure:
     figure, axes = _axes(result)
     objective, goal = result.goal.objectives[0], result.goal
     done = [one for one in result.evaluations if one.measures is not None]
-    numbers = np.array([one.number + 1 for one in done])
+    numbers = np.array([one.number for one in done])
     values = np.array([(one.measures or {})[objective.name] for one in done])
     kept = np.array([goal.violation(one.measures or {}) == 0 for one in done], dtype=bool)
     axes.scatter(numbers[kept], values[kept], s=12, color=COLOURS[2], label="evaluated")
@@ -68,7 +68,7 @@ def _progress(result: SearchResult) -> Figure:
             numbers[kept], best.accumulate(values[kept]), where="post", color=COLOURS[0],
             label="best so far",
         )  # fmt: skip
-    axes.set_xlabel("Architectures evaluated")
+    axes.set_xlabel("Number of the evaluation")
     axes.xaxis.set_major_locator(MaxNLocator(integer=True, min_n_ticks=1))
     axes.set_ylabel(objective.name)
     _shorten(axes.yaxis, values)
@@ -86,7 +86,7 @@ def _front(result: SearchResult) -> Figure:
     )
     order = {one.number: row for row, one in enumerate(done)}
     kept = np.array([result.goal.violation(one.measures or {}) == 0 for one in done], dtype=bool)
-    numbers = [one.number + 1 for one, good in zip(done, kept, strict=True) if good]
+    numbers = [one.number for one, good in zip(done, kept, strict=True) if good]
     x, y = points.T
     shades = axes.scatter(x[kept], y[kept], s=14, c=numbers, cmap="viridis_r", label="evaluated")
     if not kept.all():

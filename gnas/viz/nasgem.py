@@ -147,13 +147,14 @@ def _trade_off(
     """Accuracy against size, where both are known; what is better lies up and left."""
     from matplotlib.ticker import FuncFormatter
 
-    known = [one.measures for one in random if one.measures is not None]
+    done = [one for one in random if one.measures is not None]
+    known = [one.measures or {} for one in done]
     both = all("macs" in one and "val_acc" in one for one in known)
     sizes, height = ("macs", 1e-6), ("val_acc", 100.0)
     if not both:  # the order of the evaluations instead
         height = (objective, 1.0)
     axes.scatter(
-        [one["macs"] * sizes[1] for one in known] if both else range(len(known)),
+        [one["macs"] * sizes[1] for one in known] if both else [one.number for one in done],
         [one[height[0]] * height[1] for one in known],
         s=16, color=COLOURS[7], label="sampled cells",
     )  # fmt: skip

@@ -52,7 +52,7 @@ def test_a_search_in_a_table(searcher: str, table: str, tmp_path: Path) -> None:
     assert done.exit_code == 0, done.output
     found = read_result(out)
     head, *lines = done.stderr.splitlines()[-15:]
-    assert head.split() == ["trial", "val_acc", "test_acc", "best"]
+    assert head.split() == ["evaluation", "val_acc", "test_acc", "best"]
     best = -1.0
     for line, one in zip(lines, found.evaluations, strict=True):
         number, val_acc, _, *star = line.split()

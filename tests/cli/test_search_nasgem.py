@@ -30,10 +30,10 @@ def test_from_a_search_to_pictures_and_a_trained_network(tmp_path: Path) -> None
     cell = done.stdout.splitlines()[0]
     assert space_of_text(cell).from_str(cell).num_nodes >= 4
     assert "best predicted (argmax)" in done.stdout and f"run: {out}" in done.stdout
-    assert "4 cells trained, best score" in done.stderr
+    assert "4 cells evaluated, best score" in done.stderr
     read = "digits: 10 classes (0, 1, 2, ...); images: 541 for training, "
     assert done.stderr.count(read) == 1  # not by the worker, which reads them too
-    heads = [line for line in done.stderr.splitlines() if line.split()[:1] == ["trial"]]
+    heads = [line for line in done.stderr.splitlines() if line.split()[:1] == ["evaluation"]]
     assert len(heads) == 1 and {"score", "val_acc"} <= set(heads[0].split())
     result = json.loads((out / "result.json").read_text())
     assert result["architecture"] == cell and result["data"]["read"].startswith(read)
@@ -65,15 +65,19 @@ def test_a_surface_of_too_few_scores(tmp_path: Path, monkeypatch: pytest.MonkeyP
     )  # fmt: skip
     assert done.exit_code == 0, done.output
     hint = "it takes 3 scores that are not all equal"
-    line = f"of predicted scores undefined, of trained ones undefined: {hint}"
-    assert f"embedding: R2 of a local average {line}\n" in done.stdout
+    line = f"predicted scores undefined, evaluated ones undefined: {hint}"
+    head = "embedding, how well the mean of a cell's neighbours tells its score (R2, at most 1)"
+    assert f"{head}: {line}\n" in done.stdout
+    assert "2 evaluated, 50 scored cells" in done.stdout
+    lines = [line.split() for line in done.stdout.splitlines()]
+    assert ["cell", "predicted", "score"] in lines  # no columns of what no cell has
     assert "nan" not in done.stdout
     numbers = {f"{kind}_r2_{part}": 0.5 for kind in ("predicted", "trained") for part in PARTS}
-    defined = "of {} 0.50 in the plane and 0.50 in full"
-    pair = f"{defined.format('predicted scores')}, {defined.format('trained ones')}"
+    defined = "{} 0.50 in the plane of the figure and 0.50 in all coordinates"
+    pair = f"{defined.format('predicted scores')}, {defined.format('evaluated ones')}"
     assert local_r2_line(numbers) == pair
     numbers["trained_r2_plane"] = numbers["trained_r2_full"] = float("nan")  # 2 scores
-    one = f"{defined.format('predicted scores')}, of trained ones undefined: {hint}"
+    one = f"{defined.format('predicted scores')}, evaluated ones undefined: {hint}"
     assert local_r2_line(numbers) == one
 
 

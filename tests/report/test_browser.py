@@ -138,7 +138,7 @@ def test_points_show_their_cell_and_series_can_be_hidden(
     assert box is not None
     page.mouse.move(box["x"] + box["width"] / 2, box["y"] + box["height"] / 2)
     assert page.locator("#tip svg.graph").is_visible()
-    assert "trial " in page.locator("#tip").inner_text()
+    assert "evaluation " in page.locator("#tip").inner_text()
     page.mouse.move(2, 2)
     before = chart.locator(".plot svg").inner_html()
     button = chart.locator(".legend button").first

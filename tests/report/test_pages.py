@@ -136,6 +136,12 @@ def test_a_search_with_several_objectives(runs: Runs) -> None:
     assert len(rows.rows) == 14
     told = {int(row[0].text) for k, row in enumerate(rows.rows) if k in rows.marked}
     assert told == {*result["front"], result["best"]}
+    at = rows.columns.index("member")
+    named = {int(row[0].text): row[at].text for row in rows.rows if row[at].value is not None}
+    assert named == {n: str(k) for k, n in enumerate(result["front"])}  # as --member names them
+    labels = {label for series in front.series for label in series.labels}
+    assert f"evaluation {result['front'][0]}, member 0 of the front" in labels
+    assert front.caption.endswith("in every one of the 2 objectives and better in one.")
     errors = [row[-1].text for row in rows.rows if row[-1].text]
     assert len(errors) == result["failed"] > 0 and all("not enough memory" in e for e in errors)
     drawn = [cell for cell in run.cells if cell.svg]
@@ -260,8 +266,8 @@ def test_curves_of_several_runs_go_by_the_number_of_the_evaluation(
     page = write_report([runs("random"), runs("random-1")], tmp_path / "report.html")
     curve = next(b for b in page.comparison[0].blocks if isinstance(b, Chart)).series[0]
     assert "Means over seeds; no bands, which need 5." in repr(page.comparison[0])
-    pairs = {k + 1: row for k, row in enumerate(zip(*found, strict=True)) if None not in row}
-    assert [*curve.x] == [*pairs] and curve.x[-1] == 14
+    pairs = {k: row for k, row in enumerate(zip(*found, strict=True)) if None not in row}
+    assert [*curve.x] == [*pairs] and curve.x[-1] == 13
     assert [*curve.y] == pytest.approx([sum(filter(None, row)) / 2 for row in pairs.values()])
 
 

@@ -197,8 +197,9 @@ class NasgemSearch(Searcher):
 
 def _note(news: Mapping[str, Any]) -> str:
     """An update of the predictor in one line."""
-    text = f"{news['seen']} cells trained, best score {news['best_score']:.3f}"
+    text = f"{news['seen']} cells evaluated, best score {news['best_score']:.3f}"
     if news.get("kendall_tau") is not None:
         tau, r2 = news["kendall_tau"], news["r2"]
-        text += f"; the last were foreseen with Kendall tau {tau:.2f}, R2 {r2:.2f}"
+        text += f"; predictions of the last ones, made before, have Kendall tau {tau:.2f} with "
+        text += f"their scores (1: the same order, 0: chance), R2 {r2:.2f}"
     return text

@@ -194,7 +194,7 @@ def test_too_many_failures_and_notes() -> None:
     count = iter(range(100))
     with pytest.raises(DataError, match="at least 10 candidates must be trained, but 5 of 14 "):
         run_search(SPACE, made, mostly, budget=18)
-    assert made.notes[0].startswith("4 cells trained, best score")
+    assert made.notes[0].startswith("4 cells evaluated, best score")
     assert not any("failed" in note for note in made.notes)  # `Progress.last` says that
 
 
