@@ -44,7 +44,7 @@ EXAMPLES: dict[str, tuple[tuple[str, str], ...]] = {
     ),
     "several": tuple(
         (f"{searcher}-{seed}",
-         f"search {searcher} {TABLE} --budget 50 --seed {seed} --out {searcher}-{seed}")
+         f"search {searcher} {TABLE} --budget 40 --seed {seed} --out {searcher}-{seed}")
         for searcher in ("random", "predictor")
         for seed in range(5)
     ),
