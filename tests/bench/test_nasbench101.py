@@ -92,7 +92,7 @@ def test_numbers_follow_from_the_table(result: BenchResult, table_path: str) -> 
     assert row.kendall_tau.mean == pytest.approx(np.mean(taus))
     assert row.picked_score.mean == pytest.approx(np.mean(picks))
     assert row.global_bias.mean == pytest.approx(test_acc.max() - np.mean(picks))
-    assert row.kendall_tau.low < row.kendall_tau.mean < row.kendall_tau.high
+    assert np.isnan([row.kendall_tau.low, row.kendall_tau.high]).all()  # of two seeds
     row = next(r for r in result.rows if r.encoder == "best of the samples")
     assert row.picked_score.mean == pytest.approx(np.mean(best_samples))
     assert row.kendall_tau is None and row.kendall_tau_gain is None
