@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import hashlib
 import importlib.util
+import os
 import signal
 import sys
 import traceback
@@ -74,7 +75,9 @@ class Source:
                 f"{self.path} must be the file that the search was begun with (sha256 "
                 f"{self.sha256[:12]}...), but it changed; begin a new search"
             )
-        module_name = f"{MODULE}{self.sha256[:16]}"
+        # Files of one content in two folders may import different modules beside them.
+        place = hashlib.sha256(os.fsencode(f"{self.path}\0{self.sha256}")).hexdigest()
+        module_name = f"{MODULE}{place[:16]}"
         if module_name not in sys.modules:
             spec = importlib.util.spec_from_file_location(module_name, self.path)
             assert spec is not None and spec.loader is not None
@@ -113,17 +116,15 @@ class Source:
     def importable(self) -> Iterator[None]:
         """Let modules beside the file be imported inside, before any others of their names.
 
-        Raises:
-            ConfigError: one of them has the name of a module beside another user's file, which is
-                imported: Python would take that one.
+        A module of the same name beside another user's file stays with that file; a name stands
+        for the module that was imported last.
         """
         folder = Path(self.path).parent
-        for name, home in _beside.items():
-            if home != folder and any(path.exists() for path in _files(folder, name)):
-                raise ConfigError(
-                    f"modules of users must have different names, but {home} and {folder} both "
-                    f"have '{name}'; rename one of them"
-                )
+        for name in [name for name, home in _beside.items() if home != folder]:
+            if any(path.exists() for path in _files(folder, name)):
+                del _beside[name]
+                for known in [m for m in sys.modules if m.partition(".")[0] == name]:
+                    del sys.modules[known]
         before = {*sys.modules}
         sys.path.insert(0, str(folder))
         try:

@@ -20,6 +20,7 @@ from gnas.data.images.config import NumberedImagesConfig
 from gnas.errors import DataError
 from gnas.evaluate import TrainingEvaluator
 from gnas.models import read_metadata
+from gnas.report.formats import format_number
 from gnas.retrain.source import run_source
 from gnas.search import run_search
 from gnas.spaces import NASBench201
@@ -70,7 +71,8 @@ def test_one_search_has_one_network(runs: Path, tmp_path: Path) -> None:
     size = found["network"]
     assert (size["num_cells"], size["channels"], size["num_classes"]) == (12, 32, 3)
     printed = (runs / "found.out").read_text()
-    assert "gnas export build it from this run: channels 32, num_cells 12, 0.3" in printed
+    params = format_number(found["params"], "count", digits=3)
+    assert f"build it from this run: channels 32, num_cells 12, {params} parameters" in printed
     out, _ = gnas("export", runs / "found", "--to", "safetensors", "--out", tmp_path / "net",
                   "--json", tmp_path / "net.json")  # fmt: skip
     exported = read(tmp_path / "net.json")
