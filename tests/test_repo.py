@@ -176,6 +176,12 @@ def test_files_and_functions_are_short() -> None:
                 assert length <= MAX_FUNCTION_LINES, f"{name_of(path)}: {node.name} has {length}"
 
 
+def test_examples_have_the_name_that_the_reference_knows() -> None:
+    for path in LIBRARY:
+        found = re.findall(r"^ +Example:$", path.read_text(encoding="utf-8"), re.MULTILINE)
+        assert not found, f"{name_of(path)} must say Examples:, or they are shown as text"
+
+
 def _code_lines(node: ast.FunctionDef) -> int:
     assert node.end_lineno is not None
     length = node.end_lineno - node.lineno + 1

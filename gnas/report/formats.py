@@ -114,7 +114,7 @@ def mean_name(ends: Iterable[float | None]) -> str:
     Args:
         ends: Lower ends of the intervals, None or NaN where there is none.
 
-    Example:
+    Examples:
         >>> mean_name([0.1, None]), mean_name([None])
         ('mean and 95% interval', 'mean')
     """

@@ -113,8 +113,8 @@ def run_search(
 
     The searcher is asked for architecture k when as many results are known as it needs
     (`Searcher.needs`): k - ``parallel`` + 1, and its whole random start before the first that it
-    chooses; always in the order of asking. So neither the number of
-    workers nor the order in which they end nor an interruption at any moment changes the result.
+    chooses; always in the order of asking. So neither the number of workers nor the order in which
+    they end nor an interruption at any moment changes the result.
 
     Args:
         space: The architectures; the evaluator may reach a part of it only.
@@ -519,11 +519,9 @@ class _Search:
             if is_better:
                 self._best = rank, found.number
         failed = sum(one.error is not None for one in self.ended)
-        other = f"{MissingMeasureError.__name__}: "
-        if failed == len(self.ended) and (found.error or "").startswith(other):
-            raise DataError(
-                (found.error or "").removeprefix(other)
-            )  # not the architecture's fault
+        error, lacks = found.error or "", f"{MissingMeasureError.__name__}: "
+        if failed == len(self.ended) and error.startswith(lacks):  # not the architecture's fault
+            raise DataError(error.removeprefix(lacks))
         if failed == len(self.ended) >= min(MAX_FAILURES, self.budget):
             reason, count = Counter(one.error for one in self.ended).most_common(1)[0]
             raise DataError(

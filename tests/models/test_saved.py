@@ -19,6 +19,7 @@ from gnas.models import (
     NASBench101NetworkConfig,
     NetworkMetadata,
     load_network,
+    read_metadata,
     save_network,
 )
 from gnas.spaces import NASBench101, TopoNAS
@@ -140,8 +141,9 @@ def test_configs_that_are_no_objects(saved: Path, text: str) -> None:
 
 def test_a_config_of_an_editor_that_marks_the_encoding(saved: Path) -> None:
     path = saved / "config.json"
+    before = read_metadata(saved)
     path.write_text(path.read_text(), encoding="utf-8-sig")
-    load_network(saved)
+    assert load_network(saved)[1] == read_metadata(saved) == before
 
 
 def test_weights_that_do_not_fit(saved: Path) -> None:
