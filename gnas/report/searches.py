@@ -48,6 +48,10 @@ MIN_PAIRS = 5
 """Predictions that can be told from chance."""
 SIZES = ("macs", "num_params")
 """Measures that accuracies are drawn against where they were no objectives."""
+_DRAWINGS = (
+    f"{' and '.join(SIZES)} are those of the cell as it is drawn; other measures of cells that are "
+    "the same network, drawn differently, are means over the table's drawings."
+)
 
 
 def search_report(folder: Path, own: Space | None = None, drawings: int = MAX_DRAWN) -> RunReport:
@@ -137,7 +141,10 @@ def _architecture(search: Searched, gallery: Gallery) -> Iterator[Block]:
         yield Facts(
             tuple((name_of(name), format_measure(name, value)) for name, value in more.items())
         )
-    network = search.config["evaluator"].get("network")
+    evaluator = search.config["evaluator"]
+    if evaluator.get("kind") == "table":
+        yield Text(_DRAWINGS)
+    network = evaluator.get("network")
     nasgem = search.nasgem
     network = dict(nasgem.network or {}) if nasgem is not None else network
     if network:

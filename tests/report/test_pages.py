@@ -465,7 +465,9 @@ def test_searches_write_their_report(tmp_path: Path, words: str) -> None:
     done = CliRunner().invoke(app, [*words.split(), *table, *size, "--report"])
     assert done.exit_code == 0, done.output
     assert f"report: {tmp_path / 'run' / 'report.html'}" in done.stdout
-    assert read(tmp_path / "run" / "report.html").elements["script"] == 3
+    page = read(tmp_path / "run" / "report.html")
+    assert page.elements["script"] == 3
+    assert "the same network, drawn differently, are means" in " ".join(page.text)
 
 
 def test_supernet_searches_write_their_report(tmp_path: Path) -> None:
