@@ -3,15 +3,27 @@
 from __future__ import annotations
 
 import json
-from dataclasses import asdict, fields
+from dataclasses import asdict
 from pathlib import Path
-from typing import TYPE_CHECKING, Annotated, Any, Literal, cast
+from typing import TYPE_CHECKING, Annotated, Any, Literal
 
 from pydantic import Field
 
-from gnas.config import Count, CountOrZero, Rate, Seed, Share, configuration, unknown_name
+from gnas.config import (
+    Config,
+    Count,
+    CountOrZero,
+    Rate,
+    Seed,
+    Share,
+    configuration,
+    field_names,
+    from_record,
+    unknown_name,
+)
 from gnas.data.files import FORMAT_ERRORS
-from gnas.errors import ConfigError, DataError, GraphError, MissingDataError
+from gnas.errors import ConfigError, DataError, MissingDataError
+from gnas.graph_limits import MAX_NODES
 from gnas.kernel_options import Direction, Labels
 from gnas.spaces.vocabulary import Vocabulary
 
@@ -45,7 +57,7 @@ class EncoderConfig:
     space: str
     """Name of the space that training pairs are drawn from: a key in `gnas.spaces.SPACES`, or that
     of a space of one's own."""
-    num_nodes: Annotated[int, Field(ge=1, le=10000)]
+    num_nodes: Annotated[int, Field(ge=1, le=MAX_NODES)]
     """Most nodes of a graph; smaller ones are padded."""
     num_ops: Annotated[int, Field(ge=1, le=10000)]
     """Width of the one-hot ``x``."""
@@ -134,23 +146,33 @@ class EncoderConfig:
         Raises:
             ConfigError: the text is no JSON object, or its fields do not fit.
         """
-        try:
-            record = json.loads(text)
-            known = {field.name for field in fields(EncoderConfig)}
-            if not isinstance(record, dict) or not set(record) <= known:
-                raise ValueError("unknown fields")
-            for name in ("features", "hidden"):
-                if name in record:
-                    record[name] = tuple(record[name])
-            if record.get("vocabulary") is not None:
-                record["vocabulary"] = Vocabulary.from_record(record["vocabulary"])
-            return EncoderConfig(**cast(dict[str, object], record))  # type: ignore[arg-type]
-        except (ValueError, TypeError, GraphError) as error:
-            if isinstance(error, ConfigError):
-                raise
-            raise ConfigError(
-                f"an encoder config must be a JSON object with its fields, but got {text[:80]!r}"
-            ) from error
+        return recipe_from_json(EncoderConfig, text)
+
+
+def recipe_from_json(config: type[Config], text: str) -> Config:
+    """The recipe of an encoder that was written as JSON, with every field.
+
+    No default stands in for a missing one: weights may have been trained with another value.
+
+    Args:
+        config: Class of the recipe.
+        text: The JSON object.
+
+    Raises:
+        ConfigError: the text is no JSON object, or its fields do not fit.
+    """
+    try:
+        record = json.loads(text)
+    except ValueError:
+        record = None
+    if not isinstance(record, dict):
+        raise ConfigError(f"an encoder config must be a JSON object, but got {text!r:.80}")
+    missing = field_names(config) - {"vocabulary", *record}
+    if missing:
+        raise ConfigError(f"an encoder config must have the field {min(missing)}, but lacks it")
+    if isinstance(record.get("vocabulary"), dict):
+        record["vocabulary"] = Vocabulary.from_record(record["vocabulary"])
+    return from_record(config, record)
 
 
 def _kernel_map(space: str, num_nodes: int, num_ops: int, **changes: Any) -> EncoderConfig:

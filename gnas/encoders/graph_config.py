@@ -3,13 +3,13 @@
 from __future__ import annotations
 
 import json
-from dataclasses import asdict, fields
+from dataclasses import asdict
 from typing import Annotated, Any, Literal, cast, get_args
 
 from pydantic import Field
 
 from gnas.config import Seed, configuration
-from gnas.encoders.config import GraphNetworkName
+from gnas.encoders.config import GraphNetworkName, recipe_from_json
 from gnas.encoders.networks import GPSNetwork
 from gnas.errors import ConfigError
 from gnas.spaces import SPACES
@@ -84,19 +84,7 @@ class GraphEncoderConfig:
         Raises:
             ConfigError: the text is no JSON object, or its fields do not fit.
         """
-        try:
-            record = json.loads(text)
-            if set(record) - {field.name for field in fields(GraphEncoderConfig)}:
-                raise ValueError("unknown fields")
-            vocabulary = Vocabulary.from_record(record.pop("vocabulary"))
-            tasks = tuple(record.pop("tasks", ("properties",)))
-            return GraphEncoderConfig(vocabulary=vocabulary, tasks=tasks, **record)
-        except (ValueError, TypeError, KeyError, AttributeError) as error:
-            if isinstance(error, ConfigError):
-                raise
-            raise ConfigError(
-                f"an encoder config must be a JSON object with its fields, but got {text[:80]!r}"
-            ) from error
+        return recipe_from_json(GraphEncoderConfig, text)
 
 
 _LAYERS = {"dag": 1, "gin": 3, "gps": 3}

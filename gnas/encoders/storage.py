@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import hashlib
 import json
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import asdict
 from pathlib import Path
 
@@ -152,11 +152,20 @@ def encoder_from_tensors(
         tensors: The weights, in any floating-point type.
 
     Raises:
-        ConfigError: there is no such kind, or the recipe is impossible.
+        ConfigError: there is no such kind, the recipe is impossible, or the weights do not fit it.
         ValueError: the recipe asks for more than the weights hold.
-        RuntimeError: the weights do not fit the recipe.
     """
+    for name in ("name", "config"):
+        if name not in metadata:
+            raise ConfigError(f"its header must have '{name}', but lacks it")
     encoder = _untrained(metadata, tensors)
+    wanted, found = _shapes(encoder.state_dict()), _shapes(tensors)
+    for name in sorted(wanted.keys() | found.keys()):
+        if wanted.get(name) != found.get(name):
+            raise ConfigError(
+                f"its config needs '{name}' of shape {wanted.get(name)}, but the weights have "
+                f"{found.get(name)}"
+            )
     encoder.load_state_dict(tensors)
     return encoder.eval()
 
@@ -222,6 +231,10 @@ def _untrained(
         _check_sizes([*config.hidden, config.dim, *feature_widths(config).values()], largest)
         return NASGEMEncoder(config, metadata["name"])
     raise ConfigError(f"its kind is {kind!r}")
+
+
+def _shapes(tensors: Mapping[str, Tensor]) -> dict[str, list[int]]:
+    return {name: [*tensor.shape] for name, tensor in tensors.items()}
 
 
 def _check_sizes(sizes: Sequence[int], most: int) -> None:

@@ -7,8 +7,9 @@ from collections.abc import Iterable
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any, Protocol
 
+from gnas.config import field_names, from_record
 from gnas.errors import ConfigError, GraphError
-from gnas.graph_limits import MAX_OPS
+from gnas.graph_limits import MAX_NODES, MAX_OPS
 
 if TYPE_CHECKING:
     from gnas.graphs import DenseBatch
@@ -30,7 +31,7 @@ class Vocabulary:
     """Vocabulary of architecture graphs: that of a space, or a custom one.
 
     Raises:
-        GraphError: there are no operations, or no room for nodes.
+        GraphError: there are no operations, no room for nodes, or a field is of another type.
 
     Examples:
         >>> vocabulary = Vocabulary(ops=("in", "conv", "out"), max_nodes=12, learned=("conv",))
@@ -62,11 +63,33 @@ class Vocabulary:
     """The operations of ``ops`` and ``edge_ops`` that have weights."""
 
     def __post_init__(self) -> None:
+        for name in ("ops", "edge_ops", "learned"):
+            texts = getattr(self, name)
+            if not isinstance(texts, tuple) or not all(isinstance(text, str) for text in texts):
+                raise GraphError(f"{name} must be a tuple of names, but got {texts!r:.80}")
         if not self.ops or type(self.max_nodes) is not int or self.max_nodes < 1:
             raise GraphError(
                 "a vocabulary needs at least one operation and one node, but got "
-                f"ops={self.ops} and max_nodes={self.max_nodes}"
+                f"ops={self.ops} and max_nodes={self.max_nodes!r:.80}"
             )
+        if self.max_nodes > MAX_NODES:
+            raise GraphError(f"max_nodes must be at most {MAX_NODES}, but got {self.max_nodes}")
+        if self.max_edges is not None and (type(self.max_edges) is not int or self.max_edges < 0):
+            raise GraphError(
+                f"max_edges must be a whole number from 0 or None, but got {self.max_edges!r:.80}"
+            )
+        if not isinstance(self.to_output, bool):
+            raise GraphError(f"to_output must be true or false, but got {self.to_output!r:.80}")
+        of_nodes = ("inputs", "outputs", "sum_roles", "strided_roles")
+        for name, known in (*((n, self.ops) for n in of_nodes), ("skip_ops", self.edge_ops)):
+            places = getattr(self, name)
+            if not isinstance(places, tuple) or not all(
+                type(k) is int and 0 <= k < len(known) for k in places
+            ):
+                raise GraphError(
+                    f"{name} must be a tuple of whole numbers in [0, {len(known)}), but got "
+                    f"{places!r:.80}"
+                )
 
     @staticmethod
     def of(source: HasVocabulary | Vocabulary) -> Vocabulary:
@@ -84,12 +107,13 @@ class Vocabulary:
         """The vocabulary of a dictionary that JSON may have made, with lists for tuples.
 
         Raises:
-            TypeError: fields are missing or unknown.
+            ConfigError: fields are missing or unknown.
+            GraphError: a value is impossible.
         """
-        fixed: dict[str, Any] = {
-            k: tuple(v) if isinstance(v, list) else v for k, v in record.items()
-        }
-        return Vocabulary(**fixed)
+        missing = field_names(Vocabulary) - {*record}
+        if missing:
+            raise ConfigError(f"a vocabulary must have the field {min(missing)}, but lacks it")
+        return from_record(Vocabulary, record)
 
     @property
     def num_kinds(self) -> int:

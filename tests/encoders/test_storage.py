@@ -132,6 +132,10 @@ def test_foreign_safetensors_are_refused(weights: Path, tmp_path: Path) -> None:
     save_file(load_file(weights), other)
     with pytest.raises(DataError, match="must hold an encoder of this version"):
         load_encoder(other)
+    nameless = {k: v for k, v in encoder_metadata(weights).items() if k != "name"}
+    save_file(load_file(weights), other, nameless)
+    with pytest.raises(DataError, match="its header must have 'name', but lacks it"):
+        load_encoder(other)
     save_file(load_file(weights), other, {**encoder_metadata(weights), "sha256": "0"})
     with pytest.raises(DataError, match="do not match the checksum"):
         load_encoder(other)
@@ -181,19 +185,39 @@ def test_embeddings_on_disk(tmp_path: Path) -> None:
         ("dag-nasbench201", "dim", 99_999, "sizes must be whole numbers in"),
         ("dag-nasbench201", "layers", 99_999, "sizes must be whole numbers in"),
         ("gps-nasbench201", "width", 47, "width must be a multiple of 4"),
-        ("dag-nasbench201", "vocabulary", {"ops": 5, "max_nodes": 4}, "must hold an encoder"),
-        ("dag-nasbench201", "vocabulary", {"ops": ["a"], "max_nodes": 4.5}, "must hold an enc"),
+        (
+            "dag-nasbench201",
+            "vocabulary",
+            {"ops": ["a"]},
+            "vocabulary must have the field edge_op",
+        ),
+        ("dag-nasbench201", "inputs", ["a"], r"inputs must be a tuple .* in \[0, 3\), but got"),
+        ("dag-nasbench201", "skip_ops", 0, r"skip_ops must be a tuple of .*, but got 0"),
+        ("dag-nasbench201", "max_nodes", 10**9, "max_nodes must be at most 10000"),
+        ("dag-nasbench201", "max_nodes", 4.5, "at least one operation and one node, .*=4.5"),
+        ("dag-nasbench201", "max_edges", "x", "max_edges must be a whole number from 0 or None"),
+        ("dag-nasbench201", "to_output", 1, "to_output must be true or false, but got 1"),
+        ("dag-nasbench201", "ops", 5, "ops must be a tuple of names, but got 5"),
+        ("dag-nasbench201", "width", ..., "must have the field width, but lacks it"),
+        ("nasgem-nasbench101", "functional", ..., "must have the field functional, but lacks it"),
+        ("nasgem-nasbench101", "features", 3, "features must be a list, but got 3"),
+        ("nasgem-nasbench101", "dim", 128, r"needs 'layers.2.bias' of shape \[128\], but the"),
         ("nasgem-nasbench101", "hidden", ["a"], "must be a whole number, but got 'a'"),
         ("nasgem-nasbench101", "wl_buckets", 10**9, "wl_buckets must be at most 1000000"),
     ],
 )
-def test_headers_that_ask_for_too_much_are_refused(
+def test_headers_that_were_edited_are_refused(
     tmp_path: Path, name: str, field: str, value: object, message: str
 ) -> None:
     with safe_open(WEIGHTS / f"{name}.safetensors", framework="pt") as file:
         header = dict(file.metadata())
         tensors = {key: file.get_tensor(key) for key in file.keys()}
-    header["config"] = json.dumps({**json.loads(header["config"]), field: value})
+    config = json.loads(header["config"])
+    part = config["vocabulary"] if field in config.get("vocabulary", {}) else config
+    part[field] = value
+    if value is ...:
+        del part[field]
+    header["config"] = json.dumps(config)
     path = tmp_path / "hostile.safetensors"
     path.write_bytes(save(tensors, header))
     with pytest.raises(DataError, match=message):

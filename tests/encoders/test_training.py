@@ -342,7 +342,7 @@ def test_config_round_trip_and_checks() -> None:
         config = PRESETS[name]()
         assert EncoderConfig.from_json(config.to_json()) == config
     for text in ("", "[]", '{"colour": 1}', TINY.to_json()[:-1]):
-        with pytest.raises(ConfigError, match="an encoder config must be a JSON object"):
+        with pytest.raises(ConfigError, match="an encoder config must"):
             EncoderConfig.from_json(text)
     with pytest.raises(ConfigError, match=r"features\[0\] must be one of .*'paths'"):
         replace(TINY, features=("paths",))  # type: ignore[arg-type]
