@@ -189,7 +189,7 @@ def test_embeddings_on_disk(tmp_path: Path) -> None:
             "dag-nasbench201",
             "vocabulary",
             {"ops": ["a"]},
-            "vocabulary must have the field edge_op",
+            "a vocabulary must have the field",
         ),
         ("dag-nasbench201", "inputs", ["a"], r"inputs must be a tuple .* in \[0, 3\), but got"),
         ("dag-nasbench201", "skip_ops", 0, r"skip_ops must be a tuple of .*, but got 0"),
