@@ -319,7 +319,7 @@ def as_scores(values: object, name: str = "scores") -> Values:
             raise TypeError
         if found.dtype.kind in "biufO":
             return found.astype(np.float64)
-    except (TypeError, ValueError):
+    except (TypeError, ValueError, RuntimeError):  # torch's, of tensors without values too
         pass
     text = " ".join(repr(values).split())
     raise ConfigError(f"{name} must be numbers, but got {text:.80}")

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Iterable, Mapping, Sequence
 from operator import index
-from typing import cast
+from typing import TypeGuard, cast
 
 import networkx as nx
 import numpy as np
@@ -109,6 +109,41 @@ def check_single(data: Data) -> None:
         )
 
 
+_NUMBERS = {
+    torch.bool,
+    *(torch.uint8, torch.int8, torch.int16, torch.int32, torch.int64),
+    *(torch.bfloat16, torch.float16, torch.float32, torch.float64),
+}
+"""Types whose numbers torch compares on every device: not complex, quantised, 8-bit floating or
+unsigned ones."""
+
+
+def is_readable(value: object) -> TypeGuard[Tensor]:
+    """Whether this is a dense tensor of a common type, in the memory of a device.
+
+    Args:
+        value: Anything; tensors on the ``meta`` device hold no numbers.
+    """
+    return (
+        isinstance(value, Tensor)
+        and value.layout == torch.strided
+        and value.dtype in _NUMBERS
+        and not value.is_meta
+        and not value.is_nested
+    )
+
+
+def tensor_form(value: object) -> str:
+    """Shape and type of a tensor for a message; what else it is if none."""
+    if isinstance(value, Tensor) and value.is_nested:
+        return "a nested tensor"
+    if isinstance(value, Tensor):
+        sparse = "" if value.layout == torch.strided else "sparse "
+        where = " on the meta device, without values" if value.is_meta else ""
+        return f"{list(value.shape)} {sparse}{str(value.dtype).removeprefix('torch.')}{where}"
+    return "none" if value is None else type(value).__name__
+
+
 def op_indices(data: Data) -> Tensor:
     """The operation (or role) index of every node: the hot column of ``x``, int64 [n].
 
@@ -124,11 +159,13 @@ def op_indices(data: Data) -> Tensor:
     """
     check_single(data)
     x = data.x
-    if not isinstance(x, Tensor) or x.dim() != 2 or not x.numel() or x.layout != torch.strided:
-        shape = tuple(x.shape) if isinstance(x, Tensor) else None
-        if isinstance(x, Tensor) and x.layout != torch.strided:
-            raise GraphError("x must be a dense tensor, but is sparse; take `x.to_dense()`")
-        raise GraphError(f"x must be one-hot of shape [n, num_ops], but got shape {shape}")
+    if isinstance(x, Tensor) and x.layout != torch.strided:
+        raise GraphError("x must be a dense tensor, but is sparse; take `x.to_dense()`")
+    if not is_readable(x) or x.dim() != 2 or not x.numel():
+        raise GraphError(
+            "x must be one-hot of shape [n, num_ops], in a common type such as float32, but got "
+            f"{tensor_form(x)}"
+        )
     rows, ops = x.nonzero().unbind(1)
     if rows.tolist() != list(range(len(x))) or not bool((x[rows, ops] == 1).all()):
         raise GraphError("every row of x must be one-hot, but one is not")
@@ -187,14 +224,14 @@ def _validated(data: Data, num_ops: int | None, *, is_sorted: bool = True) -> Te
         raise GraphError(f"x must have {num_ops} columns, but got {data.x.size(1)}")
     edge_index = data.edge_index
     if (
-        not isinstance(edge_index, Tensor)
+        not is_readable(edge_index)
         or edge_index.dim() != 2
         or edge_index.size(0) != 2
         or edge_index.dtype != torch.int64
     ):
-        is_tensor = isinstance(edge_index, Tensor)
-        found = (tuple(edge_index.shape), edge_index.dtype) if is_tensor else None
-        raise GraphError(f"edge_index must be int64 of shape [2, e], but got {found}")
+        raise GraphError(
+            f"edge_index must be int64 of shape [2, e], but got {tensor_form(edge_index)}"
+        )
     sources, targets = edge_index.tolist()  # few: faster than as tensors
     if sources and (min(sources + targets) < 0 or max(sources + targets) >= n):
         raise GraphError(f"edges must join nodes in [0, {n}), but got {edge_index.t().tolist()}")
@@ -209,11 +246,12 @@ def _validated(data: Data, num_ops: int | None, *, is_sorted: bool = True) -> Te
         raise GraphError(f"no edge may occur twice, but got {edge_index.t().tolist()}")
     if "edge_op" in data:
         edge_op = data.edge_op
-        is_tensor = isinstance(edge_op, Tensor)
-        found = (tuple(edge_op.shape), edge_op.dtype) if is_tensor else edge_op
-        if found != ((edge_index.size(1),), torch.int64):
+        if not is_readable(edge_op) or (
+            (edge_op.shape, edge_op.dtype) != (edge_index.shape[1:], torch.int64)
+        ):
             raise GraphError(
-                f"edge_op must be int64 of shape [{edge_index.size(1)}], but got {found!r:.80}"
+                f"edge_op must be int64 of shape [{edge_index.size(1)}], but got "
+                f"{tensor_form(edge_op)}"
             )
         if edge_op.numel() and (int(edge_op.min()) < 0 or int(edge_op.max()) > MAX_EDGE_OP):
             raise GraphError(f"edge_op must be in [0, {MAX_EDGE_OP}], but got {edge_op.tolist()}")

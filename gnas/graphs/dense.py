@@ -12,7 +12,7 @@ from torch_geometric.data import Batch, Data, InMemoryDataset
 
 from gnas.errors import GraphError
 from gnas.graph_limits import MAX_EDGE_OP, MAX_OPS
-from gnas.graphs.architecture import check_single
+from gnas.graphs.architecture import check_single, is_readable, tensor_form
 
 _CHUNK_SIZE = 1024  # graphs that an iteration takes apart at a time
 
@@ -58,16 +58,17 @@ class DenseBatch:
             "num_nodes": (self.num_nodes, 1, torch.int64),
         }
         for name, (tensor, dim, dtype) in kinds.items():
-            if not isinstance(tensor, Tensor) or (tensor.dim(), tensor.dtype) != (dim, dtype):
+            if not is_readable(tensor) or (tensor.dim(), tensor.dtype) != (dim, dtype):
                 raise GraphError(
-                    f"{name} must be {_found(torch.empty(0, dtype=dtype)).split()[-1]} "
-                    f"{('[N]', '[N, n]', '[N, n, n]')[dim - 1]}, but got {_found(tensor)}"
+                    f"{name} must be {str(dtype).removeprefix('torch.')} "
+                    f"{('[N]', '[N, n]', '[N, n, n]')[dim - 1]}, but got {tensor_form(tensor)}"
                 )
         count, n = self.ops.shape
         if self.adjacency.shape != (count, n, n) or len(self.num_nodes) != count:
             raise GraphError(
                 "adjacency, ops and num_nodes must be [N, n, n], [N, n] and [N], but got "
-                f"{_found(self.adjacency)}, {_found(self.ops)} and {_found(self.num_nodes)}"
+                f"{tensor_form(self.adjacency)}, {tensor_form(self.ops)} and "
+                f"{tensor_form(self.num_nodes)}"
             )
 
     def __len__(self) -> int:
@@ -374,7 +375,7 @@ def _of_pyg_batch(batch: Batch) -> _Collated:
     if not _is_edge_index(index):
         _refuse_edge_index([index])
     of_node = batch.batch  # [M], the graph of every node
-    if len(of_node) != len(x) or bool((of_node.diff() < 0).any()):
+    if not is_readable(of_node) or len(of_node) != len(x) or bool((of_node.diff() < 0).any()):
         raise GraphError(
             "a Batch must say in `batch` to which graph each of its nodes belongs, graph by "
             "graph; build it by `Batch.from_data_list`"
@@ -502,21 +503,12 @@ def _kind(value: object, dim: int) -> tuple[object, ...]:
     return value.dim(), value.size(dim) if value.dim() > dim else None, value.dtype
 
 
-def _found(value: object) -> str:
-    """Shape and type of a tensor for a message."""
-    if isinstance(value, Tensor):
-        sparse = "" if value.layout == torch.strided else "sparse "
-        return f"{list(value.shape)} {sparse}{str(value.dtype).removeprefix('torch.')}"
-    return "none" if value is None else type(value).__name__
-
-
 def _sound_x(x: object) -> bool:
-    return isinstance(x, Tensor) and x.dim() == 2 and x.numel() > 0 and x.layout == torch.strided
+    return is_readable(x) and x.dim() == 2 and x.numel() > 0
 
 
 def _is_edge_index(index: object) -> bool:
-    is_dense = isinstance(index, Tensor) and index.layout == torch.strided
-    return is_dense and _kind(index, 0) == (2, 2, torch.int64)
+    return is_readable(index) and _kind(index, 0) == (2, 2, torch.int64)
 
 
 def _refuse_x(xs: Sequence[object]) -> None:
@@ -524,13 +516,13 @@ def _refuse_x(xs: Sequence[object]) -> None:
     for i, x in enumerate(xs):
         if not _sound_x(x):
             raise GraphError(
-                "x must be the one-hot operations of the nodes, of shape [n, num_ops], but "
-                f"{_at(i, len(xs))} has {_found(x)}"
+                "x must be the one-hot operations of the nodes, of shape [n, num_ops] and a "
+                f"common type such as float32, but {_at(i, len(xs))} has {tensor_form(x)}"
             )
         if _kind(x, 1) != _kind(xs[0], 1):
             raise GraphError(
                 "graphs of one batch must agree in num_ops, the width of x, and in its type, but "
-                f"graph 0 has x {_found(xs[0])} and {_at(i, len(xs))} has {_found(x)}"
+                f"graph 0 has x {tensor_form(xs[0])} and {_at(i, len(xs))} has {tensor_form(x)}"
             )
 
 
@@ -546,15 +538,15 @@ def _refuse_edge_index(indices: Sequence[object]) -> None:
             hint = "; a graph without edges has `torch.empty(2, 0, dtype=torch.int64)`"
         raise GraphError(
             f"edge_index must be int64 of shape [2, e], but {_at(i, len(indices))} has "
-            f"{_found(index)}{hint}"
+            f"{tensor_form(index)}{hint}"
         )
 
 
 def _check_edge_op(code: object, size: int, i: int, count: int) -> None:
     """Raise GraphError unless ``edge_op`` is int64 [e] for the graph's e edges."""
-    if _kind(code, 0) != (1, size, torch.int64):
+    if not is_readable(code) or _kind(code, 0) != (1, size, torch.int64):
         raise GraphError(
-            f"edge_op must be int64 of shape [{size}], but {_at(i, count)} has {_found(code)}"
+            f"edge_op must be int64 of shape [{size}], but {_at(i, count)} has {tensor_form(code)}"
         )
 
 

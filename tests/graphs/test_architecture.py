@@ -221,13 +221,21 @@ def test_one_row_is_an_architecture(rng: np.random.Generator) -> None:
 
 
 BROKEN: dict[str, list[Any]] = {
-    "x": [None, torch.zeros(3, 5), torch.eye(5)[:3] * 0.999, torch.eye(5)[:3].to_sparse()],
+    "x": [
+        None, torch.zeros(3, 5), torch.eye(5)[:3] * 0.999, torch.eye(5)[:3].to_sparse(),
+        torch.eye(5)[:3].to(torch.complex64), torch.eye(5)[:3].to(torch.float8_e4m3fn),
+        torch.eye(5)[:3].to("meta"),
+    ],
     "edge_index": [
         None, torch.tensor([[1], [0]]), torch.tensor([[1], [1]]), torch.tensor([[0], [7]]),
         torch.tensor([[0, 0], [1, 1]]), torch.tensor([[0], [-1]]), torch.tensor([[0], [1]]).int(),
-        torch.tensor([[0, 1]]), [[0], [1]],
+        torch.tensor([[0, 1]]), [[0], [1]], torch.tensor([[0], [1]]).to("meta"),
+        torch.tensor([[0], [1]]).to_sparse(),
     ],
-    "edge_op": [torch.tensor([1]), torch.tensor([0.0, 0.0]), torch.tensor([255, 0]), "ab"],
+    "edge_op": [
+        torch.tensor([1]), torch.tensor([0.0, 0.0]), torch.tensor([255, 0]), "ab",
+        torch.tensor([0, 0]).to("meta"),
+    ],
 }  # fmt: skip
 
 
@@ -247,13 +255,6 @@ def test_nothing_is_read_from_a_broken_graph(name: str, place: int) -> None:
         with pytest.raises(GraphError) as caught:
             function(graph)
         assert "\n" not in str(caught.value)
-
-
-def test_graphs_of_a_batch_are_on_one_device() -> None:
-    elsewhere = chain()
-    elsewhere.x = elsewhere.x.to("meta")
-    with pytest.raises(GraphError, match="must be on one device"):
-        DenseBatch.from_data([chain(), elsewhere])
 
 
 def test_networkx_sorts_the_nodes_of_a_graph() -> None:

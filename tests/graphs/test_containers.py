@@ -204,7 +204,15 @@ WRONG = {
     "no x": (Data(edge_index=EDGES), "x must be the one-hot .* {where} has none"),
     "x of one dimension": (
         Data(x=torch.ones(3), edge_index=EDGES),
-        r"x must be the one-hot .* \[n, num_ops\], but {where} has \[3\] float32",
+        r"x must be the one-hot .* \[n, num_ops\] .*, but {where} has \[3\] float32",
+    ),
+    "complex x": (
+        Data(x=one_hot().to(torch.complex64), edge_index=EDGES),
+        r"a common type such as float32, but {where} has \[3, 5\] complex64",
+    ),
+    "x without values": (
+        Data(x=one_hot().to("meta"), edge_index=EDGES),
+        r"{where} has \[3, 5\] float32 on the meta device, without values",
     ),
     "x without rows": (Data(x=torch.zeros(0, 5), edge_index=NO_EDGES), r"has \[0, 5\] float32"),
     "x that is a list": (Data(x=[0, 1, 2], edge_index=EDGES), "{where} has list"),

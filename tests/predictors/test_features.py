@@ -104,8 +104,9 @@ def test_rows_of_ones_own_are_taken_in_any_form(
         (lambda _: None, r"'own' must return one row .* shape is \[\]"),
         (lambda sizes: sizes + 1j, "rows of 'own' must be numbers"),
         (lambda sizes: sizes.to_sparse(), "rows of 'own' must be numbers"),
+        (lambda sizes: sizes.to("meta"), "rows of 'own' must be numbers, but got .*'meta'"),
     ],
-    ids=["one row", "no columns", "an axis more", "nothing", "complex", "sparse"],
+    ids=["one row", "no columns", "an axis more", "nothing", "complex", "sparse", "no values"],
 )
 def test_rows_of_ones_own_that_cannot_be_right(
     form: Callable[[torch.Tensor], object], message: str, rng: np.random.Generator
