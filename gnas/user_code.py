@@ -2,16 +2,20 @@
 
 from __future__ import annotations
 
+import builtins
 import hashlib
 import importlib.util
 import os
 import signal
 import sys
 import traceback
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from contextlib import contextmanager, suppress
 from dataclasses import dataclass
+from importlib.abc import MetaPathFinder
+from importlib.machinery import ModuleSpec, PathFinder
 from pathlib import Path
+from types import ModuleType
 from typing import Any
 
 from gnas.errors import ConfigError, MissingDataError
@@ -64,7 +68,8 @@ class Source:
     def load(self) -> Any:
         """Run the file, once in a process, and return the object.
 
-        Modules beside the file can be imported, as by ``python FILE.py``.
+        Modules beside the file can be imported, as by ``python FILE.py``, also within functions
+        that are called later.
 
         Raises:
             ConfigError: the file changed, cannot be run, or has no such object.
@@ -83,6 +88,7 @@ class Source:
             assert spec is not None and spec.loader is not None
             module = importlib.util.module_from_spec(spec)
             sys.modules[module_name] = module
+            module.__dict__["__builtins__"] = self._builtins()
             try:
                 with self.importable():
                     spec.loader.exec_module(module)
@@ -127,15 +133,61 @@ class Source:
                     del sys.modules[known]
         before = {*sys.modules}
         sys.path.insert(0, str(folder))
+        finder = _Beside(folder, self._builtins())
+        sys.meta_path.insert(_place_of_path_finder(), finder)
         try:
             yield
         finally:
+            sys.meta_path.remove(finder)
             with suppress(ValueError):  # the file may have removed it
                 sys.path.remove(str(folder))
             for name in sys.modules.keys() - before:
                 path = getattr(sys.modules[name], "__file__", None)
                 if path is not None and Path(path) in _files(folder, name):
                     _beside[name] = folder
+
+    def _builtins(self) -> dict[str, Any]:
+        """Python's built-in names, of which ``import`` looks beside this file whenever it runs."""
+
+        def find(*args: Any, **kwargs: Any) -> Any:
+            with self.importable():
+                return builtins.__import__(*args, **kwargs)
+
+        return {**vars(builtins), "__import__": find}
+
+
+class _Beside(MetaPathFinder):
+    """Finds modules as Python does, and gives those in a user's folder the user's built-in names.
+
+    Args:
+        folder: The folder.
+        names: Built-in names.
+    """
+
+    def __init__(self, folder: Path, names: dict[str, Any]) -> None:
+        self._folder, self._names = folder, names
+
+    def find_spec(
+        self, fullname: str, path: Sequence[str] | None, target: ModuleType | None = None
+    ) -> ModuleSpec | None:
+        """See `importlib.abc.MetaPathFinder.find_spec`."""
+        spec = PathFinder.find_spec(fullname, path, target)
+        if spec is None or spec.loader is None or not spec.has_location:
+            return None
+        if not Path(spec.origin or "").is_relative_to(self._folder):
+            return None
+        execute = spec.loader.exec_module
+
+        def exec_module(module: ModuleType) -> None:
+            module.__dict__["__builtins__"] = self._names
+            execute(module)
+
+        spec.loader.exec_module = exec_module  # type: ignore[method-assign]
+        return spec
+
+
+def _place_of_path_finder() -> int:
+    return sys.meta_path.index(PathFinder) if PathFinder in sys.meta_path else len(sys.meta_path)
 
 
 _beside: dict[str, Path] = {}
@@ -150,7 +202,8 @@ def _files(folder: Path, name: str) -> tuple[Path, Path]:
 def _importer(error: ModuleNotFoundError, source: Source) -> str:
     """The other file of a user that lacks a module, if it is another one."""
     files = [frame.filename for frame in traceback.extract_tb(error.__traceback__)]
-    last = next((name for name in reversed(files) if not name.startswith("<")), source.path)
+    own = [name for name in files if not name.startswith("<") and name != __file__]
+    last = own[-1] if own else source.path
     return "" if last == source.path else f" (imported by {last})"
 
 

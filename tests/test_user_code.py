@@ -47,28 +47,32 @@ def test_what_stops_the_command_stops_the_loading(raised: str, tmp_path: Path) -
 
 def test_modules_beside_a_file(tmp_path: Path) -> None:
     """They are imported as by ``python FILE.py``, and nothing of that stays on the path."""
+    finders = [*sys.meta_path]
     for folder in ("a", "b"):
         (tmp_path / folder).mkdir()
-        (tmp_path / folder / "beside_x.py").write_text(f"name = {folder!r}\n")
+        (tmp_path / folder / "beside_x.py").write_text(
+            f"name = {folder!r}\ndef later():\n    import deeper_x\n    return deeper_x.name\n"
+        )
         (tmp_path / folder / "mine.py").write_text(
             "from beside_x import name\n"
             "def late():\n    import beside_x\n    return beside_x.name\n"
+            "def deep():\n    from beside_x import later\n    return later()\n"
         )
+        (tmp_path / folder / "deeper_x.py").write_text(f"name = {folder!r} * 2\n")
     before = [*sys.path]
     for folder in "ab":  # each has its own
         assert Source.parse(f"{tmp_path}/{folder}/mine.py:name").load() == folder
         assert sys.path == before
-    for folder in "abba":
-        source = Source.parse(f"{tmp_path}/{folder}/mine.py:late")
-        with source.importable():
-            assert source.load()() == folder
+    for folder in "abba":  # imports within functions of the file and of the modules beside it
+        assert Source.parse(f"{tmp_path}/{folder}/mine.py:late").load()() == folder
+        assert Source.parse(f"{tmp_path}/{folder}/mine.py:deep").load()() == folder * 2
     (tmp_path / "a" / "lacking_x.py").write_text("import nosuchmodule_x\n")
     (tmp_path / "a" / "other.py").write_text("import lacking_x\n")
     with pytest.raises(
         ConfigError, match=r"there is no 'nosuchmodule_x', .* \(imported by .*lacking_x\.py\)$"
     ):
         Source.parse(f"{tmp_path}/a/other.py:x").load()
-    assert sys.path == before
+    assert sys.path == before and sys.meta_path == finders
 
 
 def test_errors_without_a_text() -> None:

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import inspect
 from collections.abc import Callable, Mapping
-from contextlib import nullcontext
 from typing import Any, ClassVar
 
 from torch_geometric.data import Data
@@ -70,8 +69,7 @@ class FunctionEvaluator(Evaluator):
         if self._worth is None:
             raise ConfigError("an evaluator must be opened before it evaluates; call `open`")
         try:
-            with nullcontext() if self.source is None else self.source.importable():
-                found = self._worth(graph.clone(), seed=seed)
+            found = self._worth(graph.clone(), seed=seed)
         except FAILURES:
             raise  # what workers record as a failure of the architecture
         except SystemExit as error:
