@@ -362,7 +362,7 @@ def _ranks(hashes: _UInt64) -> tuple[NDArray[np.int64], int]:
     As `np.unique` gives them, in a third of the time. The leading bits of a hash are its place in
     a table; only hashes in places with several different ones are sorted.
     """
-    bits = (2 * len(hashes)).bit_length()
+    bits = (4 * len(hashes)).bit_length()
     place = (hashes >> np.uint64(64 - bits)).astype(np.int64)  # [M]
     table = np.empty(1 << bits, dtype=np.uint64)
     table[place] = hashes

@@ -328,14 +328,15 @@ def _of_list(graphs: Sequence[Data]) -> _Collated:
     for i, graph in enumerate(graphs):
         if not isinstance(graph, Data):
             raise GraphError(f"{_at(i, count)} must be a PyG Data, but got {type(graph).__name__}")
-        xs.append(graph.x)
-        indices.append(graph.edge_index)
-        code = graph.get("edge_op")  # faster than `in`
+        attribute = graph.stores[0].get  # a third of the time of `graph.x` and `graph.get`
+        xs.append(attribute("x"))
+        indices.append(attribute("edge_index"))
+        code = attribute("edge_op")
         if code is not None:
             codes.append(code)
     try:
         x, edge_index = torch.cat(xs), torch.cat(indices, dim=1)
-        nodes, edges = [len(x) for x in xs], [index.size(1) for index in indices]
+        nodes, edges = [x.size(0) for x in xs], [index.size(1) for index in indices]
         types = {(x.dtype, index.dtype) for x, index in zip(xs, indices, strict=True)}
         sound = _sound_x(x) and _is_edge_index(edge_index) and len(types) == 1 and 0 not in nodes
     except (TypeError, RuntimeError, IndexError):
