@@ -18,6 +18,7 @@ INTERNAL = {
     "cli",
     "figure",
     "fork_server",
+    "geometric",
     "locks",
     "process_ids",
     "printable",

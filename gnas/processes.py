@@ -35,6 +35,8 @@ ProgressCallback = Callable[[int, int | None], None]
 
 QUIET = "ignore:`torch.jit:FutureWarning"
 """Warning filter of worker processes: torch-geometric's warning at import."""
+OPTIMISERS = "torch._dynamo"
+"""What PyTorch's optimisers import on first use; see `preload`, for processes that will train."""
 _GUARDS = ("__name__", "parent_process", "current_process")
 """What a condition names that keeps workers from a program's own lines."""
 _HAS_SERVER = "forkserver" in mp.get_all_start_methods()

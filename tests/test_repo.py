@@ -22,6 +22,7 @@ LAYERS = (
     {
         "command_line",
         "errors",
+        "geometric",
         "graph_limits",
         "kernel_options",
         "lazy",
@@ -315,6 +316,23 @@ def test_the_start_is_light(command: list[str]) -> None:
     heavy = {"torch", "torch_geometric", "numpy", "scipy", "sklearn", "pandas", "networkx"}
     heavy |= {"matplotlib", "pyarrow", "optuna", "grakel", "nasbench_pytorch"}
     assert not loaded & heavy
+
+
+def test_graphs_need_no_compiler() -> None:
+    program = (
+        "import sys, gnas.search.run, gnas.predictors\n"
+        "assert 'torch._dynamo' not in sys.modules\n"
+        "import torch\n"
+        "assert torch.compile(lambda x: x + 1, backend='eager')(torch.ones(1)) == 2"
+    )
+    subprocess.run([sys.executable, "-c", program], check=True)
+
+
+@pytest.mark.parametrize("path", LIBRARY, ids=name_of)
+def test_pyg_is_imported_in_one_place(path: Path) -> None:
+    at_the_top = [node for node in tree(path).body if isinstance(node, ast.ImportFrom)]
+    found = [node.module for node in at_the_top if (node.module or "").startswith("torch_geom")]
+    assert not found, "import from gnas.geometric, or the compiler is imported too"
 
 
 def test_no_module_asks_for_the_name_of_a_space() -> None:

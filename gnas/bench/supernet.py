@@ -21,7 +21,6 @@ from numpy.typing import NDArray
 from scipy.stats import ttest_rel
 from torch import Tensor
 from torch.nn import functional as F
-from torch_geometric.data import Data
 
 from gnas import __version__
 from gnas.bench.config import DARTS, METHODS, RANDOM, SupernetBench
@@ -31,6 +30,7 @@ from gnas.data.images.parts import ImageParts, open_search_images, search_loader
 from gnas.data.images.splits import split_evenly
 from gnas.data.tables import BenchmarkTable
 from gnas.errors import ConfigError, DataError
+from gnas.geometric import Data
 from gnas.graphs import prune
 from gnas.jsonl import JsonlLog
 from gnas.metrics import Interval, kendall_tau, mean_interval

@@ -11,11 +11,11 @@ import numpy as np
 import torch
 from numpy.typing import NDArray
 from scipy.stats import spearmanr
-from torch_geometric.data import Data
 
 from gnas.bench.config import TopologyBench
 from gnas.bench.tables import open_table, scores_name, table_images
 from gnas.data.tables import BenchmarkTable
+from gnas.geometric import Data
 from gnas.graphs import DenseBatch, architecture, graph_hash, prune
 from gnas.spaces import NASBench201
 from gnas.spaces.nasbench201 import EDGES, NUM_NODES

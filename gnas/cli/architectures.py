@@ -11,8 +11,7 @@ import typer
 from gnas.spaces.names import SPACE_HOMES
 
 if TYPE_CHECKING:
-    from torch_geometric.data import Data
-
+    from gnas.geometric import Data
     from gnas.spaces import Space
 
 MAX_PATH = 4096

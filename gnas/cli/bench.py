@@ -14,7 +14,7 @@ from gnas.cli.checks import check_early
 from gnas.cli.output import check_outputs, format_number, report_console, reporting, write_outputs
 from gnas.errors import ConfigError
 from gnas.predictors.names import PREDICTOR_NAMES
-from gnas.processes import preload, usable_cores
+from gnas.processes import OPTIMISERS, preload, usable_cores
 
 if TYPE_CHECKING:
     from rich.console import Console
@@ -78,7 +78,7 @@ def fitting(workers: int | None, counts: tuple[int, ...], seeds: int) -> int:
     few = len(counts) * seeds < FEW_DRAWS
     count = (1 if few else min(usable_cores(), 8)) if workers is None else workers
     if count > 1:
-        preload("gnas.bench.experiment")
+        preload("gnas.bench.experiment", OPTIMISERS)
     return count
 
 

@@ -11,7 +11,7 @@ from gnas.cli.options import absolute
 from gnas.cli.output import GrowingTable, console, progress_bar
 from gnas.command_line import shell_line
 from gnas.errors import ConfigError
-from gnas.processes import preload
+from gnas.processes import OPTIMISERS, preload
 from gnas.spaces.names import is_own_space
 from gnas.studies.places import check_place
 
@@ -87,7 +87,8 @@ def preload_workers() -> None:
 
     The last two modules are those that Optuna's storage imports when it is opened.
     """
-    preload("gnas.evaluate.job", "gnas.studies.study", "sqlalchemy.orm", "alembic.command")
+    modules = ("gnas.evaluate.job", "gnas.studies.study", "sqlalchemy.orm", "alembic.command")
+    preload(*modules, OPTIMISERS)
 
 
 def check_workers(workers: int, tables: Sequence[str]) -> None:

@@ -10,10 +10,10 @@ from typing import Any, Literal
 import numpy as np
 import torch
 from numpy.typing import ArrayLike, NDArray
-from torch_geometric.data import Data
 
 from gnas.data.columns import Column, Provenance
 from gnas.errors import ConfigError, DataError, GraphError, MissingDataError
+from gnas.geometric import Data
 from gnas.graphs import DenseBatch, graph_hash
 from gnas.graphs.architecture import to_adjacency
 

@@ -7,10 +7,10 @@ from pathlib import Path
 
 import torch
 from torch import Tensor
-from torch_geometric.data import Data, InMemoryDataset
 
 from gnas.data.benchmark_table import BenchmarkTable
 from gnas.data.tables import load_table
+from gnas.geometric import Data, InMemoryDataset
 from gnas.graphs import DenseBatch
 
 Transform = Callable[[Data], Data]

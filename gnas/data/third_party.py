@@ -15,13 +15,13 @@ from typing import Any
 import numpy as np
 import pyarrow as pa
 from numpy.typing import NDArray
-from torch_geometric.data import Data
 
 from gnas.data.agreement import function_agreement
 from gnas.data.benchmark_table import BenchmarkTable, check_values
 from gnas.data.columns import COUNTED, Column, Kind, Provenance
 from gnas.data.parquet import ColumnReader, check_graphs, check_size, read_lists, read_texts
 from gnas.errors import ConfigError, DataError, GraphError
+from gnas.geometric import Data
 from gnas.graphs import DenseBatch
 from gnas.spaces.base import Space
 from gnas.spaces.names import space_modules

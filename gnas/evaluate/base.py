@@ -9,9 +9,9 @@ from typing import Any, ClassVar
 
 import numpy as np
 from numpy.typing import NDArray
-from torch_geometric.data import Data
 
 from gnas.errors import DataError, MissingMeasureError
+from gnas.geometric import Data
 from gnas.graphs import DenseBatch
 from gnas.spaces.base import Space
 

@@ -8,11 +8,11 @@ from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
-from torch_geometric.data import Data
 
 from gnas.config import check_number, checked
 from gnas.errors import ConfigError
 from gnas.evaluate.base import Evaluator, Measures
+from gnas.geometric import Data
 from gnas.graphs import DenseBatch
 from gnas.spaces.base import Space
 

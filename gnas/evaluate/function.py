@@ -6,10 +6,9 @@ import inspect
 from collections.abc import Callable, Mapping
 from typing import Any, ClassVar
 
-from torch_geometric.data import Data
-
 from gnas.errors import ConfigError, DataError
 from gnas.evaluate.base import Evaluator, Measures, check_measures
+from gnas.geometric import Data
 from gnas.spaces.base import Space
 from gnas.studies.job import FAILURES
 from gnas.user_code import TERMINATED, Source, described

@@ -11,13 +11,13 @@ import numpy as np
 import torch
 from numpy.typing import ArrayLike, NDArray
 from torch import Tensor
-from torch_geometric.data import Data
 
 from gnas.config import checked
 from gnas.data.columns import COUNTED
 from gnas.data.tables import BenchmarkTable
 from gnas.errors import ConfigError, GraphError
 from gnas.evaluate.base import Evaluator, Measures
+from gnas.geometric import Data
 from gnas.graphs import DenseBatch, as_batch
 from gnas.spaces.base import Space
 

@@ -14,7 +14,6 @@ import numpy as np
 import torch
 from numpy.typing import NDArray
 from torch import nn
-from torch_geometric.data import Data
 
 from gnas.config import checked, from_record
 from gnas.data.columns import COUNTED
@@ -22,6 +21,7 @@ from gnas.data.images.config import CandidateImages, ProxyImagesConfig, candidat
 from gnas.data.images.parts import ImageParts, open_candidate_images
 from gnas.errors import ConfigError, DataError
 from gnas.evaluate.base import Evaluator, Measures
+from gnas.geometric import Data
 from gnas.graphs import DenseBatch
 from gnas.models import check_network, num_macs, num_params
 from gnas.runs import to_jsonable

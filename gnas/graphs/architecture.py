@@ -10,9 +10,9 @@ import networkx as nx
 import numpy as np
 import torch
 from torch import Tensor
-from torch_geometric.data import Batch, Data
 
 from gnas.errors import GraphError
+from gnas.geometric import Batch, Data
 from gnas.graph_limits import MAX_EDGE_OP, MAX_OPS
 
 

@@ -8,9 +8,9 @@ from typing import TypeAlias, overload
 
 import torch
 from torch import Tensor
-from torch_geometric.data import Batch, Data, InMemoryDataset
 
 from gnas.errors import GraphError
+from gnas.geometric import Batch, Data, InMemoryDataset
 from gnas.graph_limits import MAX_EDGE_OP, MAX_OPS
 from gnas.graphs.architecture import check_single, is_readable, tensor_form
 

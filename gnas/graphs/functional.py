@@ -14,10 +14,9 @@ from collections.abc import Sequence
 
 import torch
 from torch import Tensor
-from torch_geometric.data import Data
-from torch_geometric.transforms import BaseTransform
 
 from gnas.errors import GraphError
+from gnas.geometric import BaseTransform, Data
 from gnas.graphs.canonical import canonical_order
 from gnas.graphs.dense import DenseBatch, Graphs, as_batch, single, sound
 from gnas.graphs.pruning import prune_batch

@@ -8,8 +8,8 @@ from typing import overload
 
 import numpy as np
 from numpy.typing import NDArray
-from torch_geometric.data import Batch, Data
 
+from gnas.geometric import Batch, Data
 from gnas.graphs.dense import DenseBatch, Graphs, as_batch
 
 _UInt64 = NDArray[np.uint64]

@@ -6,8 +6,8 @@ from collections.abc import Sequence
 
 import torch
 from torch import Tensor
-from torch_geometric.data import Data
 
+from gnas.geometric import Data
 from gnas.graphs.dense import DenseBatch, Graphs, as_batch, single, sound
 
 

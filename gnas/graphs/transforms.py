@@ -4,10 +4,9 @@ from __future__ import annotations
 
 import torch
 from torch import Tensor
-from torch_geometric.data import Data
-from torch_geometric.transforms import BaseTransform
 
 from gnas.errors import GraphError
+from gnas.geometric import BaseTransform, Data
 from gnas.graph_limits import MAX_EDGE_OP, MAX_OPS
 from gnas.graphs.architecture import architecture, op_indices, to_adjacency
 from gnas.graphs.dense import DenseBatch, Graphs, as_batch, single

@@ -11,10 +11,10 @@ import torch
 from safetensors import SafetensorError, safe_open
 from safetensors.torch import save
 from torch import Tensor, nn
-from torch_geometric.data import Data
 
 from gnas.data.files import FORMAT_ERRORS, atomic_write, check_regular, read_json, utf8_path
 from gnas.errors import ConfigError, DataError, GnasError, MissingDataError
+from gnas.geometric import Data
 from gnas.runs import NETWORK_FORMAT, kind_of_run, to_json, to_jsonable
 from gnas.spaces import Space, space_of_record, space_record
 from gnas.spaces.networks import NetworkConfig

@@ -11,11 +11,11 @@ import torch
 from numpy.typing import NDArray
 from pydantic import Field
 from torch import Tensor, nn
-from torch_geometric.data import Data
 
 from gnas.config import Seed, checked, configuration
 from gnas.data.images.config import LARGEST
 from gnas.errors import ConfigError
+from gnas.geometric import Data
 from gnas.graphs import DenseBatch, Graphs, as_batch
 from gnas.models import num_macs, num_params
 from gnas.processes import ProgressCallback

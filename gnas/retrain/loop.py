@@ -7,10 +7,10 @@ from dataclasses import dataclass
 from typing import Any
 
 from torch import nn
-from torch_geometric.data import Data
 
 from gnas.data.images.parts import ImageParts
 from gnas.errors import ConfigError
+from gnas.geometric import Data
 from gnas.retrain.config import RetrainConfig
 from gnas.retrain.state import RetrainState
 from gnas.spaces import Space

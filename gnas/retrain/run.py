@@ -11,12 +11,12 @@ from pathlib import Path
 from typing import Any
 
 import torch
-from torch_geometric.data import Data
 
 from gnas.data.files import FORMAT_ERRORS, read_json
 from gnas.data.images.batch_size import FEWER
 from gnas.data.images.parts import ImageParts, open_train_images
 from gnas.errors import ConfigError, DataError
+from gnas.geometric import Data
 from gnas.loggers import RunLog, RunLogger, logging_run
 from gnas.models.checks import check_network
 from gnas.models.counting import num_macs, num_params

@@ -15,12 +15,12 @@ from pathlib import Path
 from typing import Any, Protocol
 
 import numpy as np
-from torch_geometric.data import Data
 
 from gnas.config import check_count, check_seed, dict_diff, split_settings
 from gnas.data.files import as_data_error, atomic_write, check_regular, check_utf8
 from gnas.errors import ConfigError, DataError, GnasError, MissingMeasureError
 from gnas.evaluate import EvaluationJob, Evaluator, FunctionEvaluator
+from gnas.geometric import Data
 from gnas.loggers import RunLog, RunLogger, logging_run
 from gnas.processes import check_can_send
 from gnas.runs import (

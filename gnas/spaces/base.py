@@ -12,10 +12,10 @@ import numpy as np
 import torch
 from numpy.typing import NDArray
 from torch import nn
-from torch_geometric.data import Data
 
 from gnas.config import check_count
 from gnas.errors import ConfigError, GraphError, UnsupportedError
+from gnas.geometric import Data
 from gnas.graphs import (
     DenseBatch,
     architecture,

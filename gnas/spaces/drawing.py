@@ -8,8 +8,8 @@ from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
 import numpy as np
-from torch_geometric.data import Data
 
+from gnas.geometric import Data
 from gnas.graphs import to_adjacency
 from gnas.spaces.vocabulary import Vocabulary
 from gnas.style import COLOURS

@@ -12,9 +12,9 @@ from typing import TypeVar
 import numpy as np
 import torch
 from torch import Tensor, nn
-from torch_geometric.data import Data
 
 from gnas.errors import GraphError
+from gnas.geometric import Data
 from gnas.graphs import DenseBatch, architecture, as_batch, graph_keys, to_adjacency
 from gnas.spaces.base import Space, check_draw
 from gnas.spaces.config import check_edge_ops

@@ -9,9 +9,9 @@ from functools import cache, wraps
 from typing import Any, ParamSpec, Protocol, TypeVar
 
 from torch import nn
-from torch_geometric.data import Data
 
 from gnas.errors import ConfigError, GnasError
+from gnas.geometric import Data
 from gnas.user_code import described
 
 Options = ParamSpec("Options")

@@ -10,9 +10,8 @@ import ast
 from collections.abc import Callable
 from dataclasses import dataclass
 
-from torch_geometric.data import Data
-
 from gnas.errors import GraphError
+from gnas.geometric import Data
 
 MAX_TEXT = 10_000
 """Characters of one architecture in a foreign notation."""

@@ -13,9 +13,9 @@ from pathlib import Path
 from typing import Any
 
 import numpy as np
-from torch_geometric.data import Data
 
 from gnas.errors import ConfigError, GnasError, GraphError
+from gnas.geometric import Data
 from gnas.spaces.base import Space, draw_batch
 from gnas.spaces.names import (
     READY_MADE_HOMES,

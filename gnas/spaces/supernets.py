@@ -8,10 +8,10 @@ from typing import Annotated, Literal, NamedTuple
 
 from pydantic import Field
 from torch import Tensor, nn
-from torch_geometric.data import Data
 
 from gnas.config import Channels, Count, Depth, configuration
 from gnas.errors import ConfigError
+from gnas.geometric import Data
 from gnas.topology import Mode, TopologyCodes, TopologySpace, candidate_edges
 
 

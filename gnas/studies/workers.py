@@ -275,7 +275,7 @@ class _Pool:
     def start(self) -> None:
         """Start missing workers."""
         while len(self._processes) < self._count:
-            context = processes.worker_context(type(self._job).__module__)
+            context = processes.worker_context(type(self._job).__module__, processes.OPTIMISERS)
             here, there = context.Pipe()
             arguments = (self._study.name, self._study.where, self._job, {**os.environ}, there)
             process = context.Process(target=_worker_main, args=arguments, daemon=True)

@@ -7,8 +7,8 @@ from typing import TYPE_CHECKING, Any, Protocol
 
 import torch
 from torch import Tensor
-from torch_geometric.data import Data
 
+from gnas.geometric import Data
 from gnas.search.toponas import ToponasConfig, search_space, supernets_of
 from gnas.search.toponas.arch import uniform_entropies
 from gnas.search.toponas.relaxations import RELAXATIONS

@@ -8,9 +8,9 @@ from typing import Any
 import numpy as np
 import torch
 from numpy.typing import NDArray
-from torch_geometric.data import Data
 
 from gnas.errors import DataError
+from gnas.geometric import Data
 from gnas.graphs import DenseBatch
 from gnas.predictors import Predictor
 from gnas.predictors.features import FeatureMatrix

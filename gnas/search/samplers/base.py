@@ -12,10 +12,10 @@ from typing import Any, ClassVar
 import numpy as np
 import torch
 from numpy.typing import NDArray
-from torch_geometric.data import Data
 
 from gnas.config import check_seed
 from gnas.errors import ConfigError
+from gnas.geometric import Data
 from gnas.graphs import DenseBatch, as_batch
 from gnas.metrics import as_scores
 from gnas.search.objectives import Goal

@@ -11,9 +11,9 @@ from typing import Any
 from optuna import Study
 from optuna.study import StudyDirection
 from optuna.trial import FrozenTrial, TrialState
-from torch_geometric.data import Data
 
 from gnas.errors import ConfigError, GraphError
+from gnas.geometric import Data
 from gnas.graphs import DenseBatch
 from gnas.search.samplers.base import Scored, Searcher
 from gnas.spaces import Space, space_record, space_text

@@ -6,8 +6,8 @@ from dataclasses import dataclass
 
 import numpy as np
 import torch
-from torch_geometric.data import Data
 
+from gnas.geometric import Data
 from gnas.graphs import DenseBatch
 from gnas.search.pareto import non_dominated
 from gnas.search.samplers.base import Scored, Searcher

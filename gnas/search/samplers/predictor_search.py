@@ -9,10 +9,10 @@ from typing import Any
 import numpy as np
 import torch
 from scipy.special import ndtr
-from torch_geometric.data import Data
 
 from gnas.encoders import load_encoder
 from gnas.errors import ConfigError
+from gnas.geometric import Data
 from gnas.graphs import DenseBatch
 from gnas.predictor_options import Prior
 from gnas.predictors import (

@@ -3,8 +3,8 @@
 from __future__ import annotations
 
 import numpy as np
-from torch_geometric.data import Data
 
+from gnas.geometric import Data
 from gnas.search.samplers.base import Searcher
 
 

@@ -12,10 +12,10 @@ import optuna
 from optuna.distributions import BaseDistribution
 from optuna.samplers import BaseSampler, TPESampler
 from optuna.trial import FrozenTrial, TrialState
-from torch_geometric.data import Data
 
 from gnas.config import check_seed, checked, seed_32
 from gnas.errors import ConfigError
+from gnas.geometric import Data
 from gnas.predictors import Predictor
 from gnas.search.objectives import Goal, Objective
 from gnas.search.samplers.base import Searcher

@@ -6,8 +6,8 @@ from dataclasses import dataclass
 from typing import Any
 
 from torch import Tensor
-from torch_geometric.data import Data
 
+from gnas.geometric import Data
 from gnas.search.toponas.arch import derived_codes
 from gnas.search.toponas.bilevel import BilevelOptimizer
 from gnas.search.toponas.config import ToponasConfig

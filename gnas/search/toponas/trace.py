@@ -9,7 +9,6 @@ from typing import Any
 from safetensors import SafetensorError
 from safetensors.torch import load_file
 from torch import Tensor
-from torch_geometric.data import Data
 
 from gnas.data.files import (
     as_data_error,
@@ -19,6 +18,7 @@ from gnas.data.files import (
     utf8_path,
 )
 from gnas.errors import DataError, MissingDataError
+from gnas.geometric import Data
 from gnas.search.toponas.config import ToponasConfig
 from gnas.search.toponas.plan import planned
 from gnas.search.toponas.state import HISTORY

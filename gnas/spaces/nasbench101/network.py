@@ -9,8 +9,8 @@ from typing import Any
 
 import torch
 from torch import Tensor, nn
-from torch_geometric.data import Data
 
+from gnas.geometric import Data
 from gnas.graphs import to_adjacency
 from gnas.spaces import NASBench101
 from gnas.spaces.convolutions import conv_norm

@@ -7,9 +7,9 @@ import re
 from types import MappingProxyType
 
 import numpy as np
-from torch_geometric.data import Data
 
 from gnas.errors import GraphError
+from gnas.geometric import Data
 from gnas.graphs import DenseBatch, architecture, prune, to_adjacency
 from gnas.spaces.base import check_draw
 from gnas.spaces.dag import DagSpace

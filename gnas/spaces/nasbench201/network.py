@@ -7,8 +7,8 @@ from typing import Any
 
 import torch
 from torch import Tensor, nn
-from torch_geometric.data import Data
 
+from gnas.geometric import Data
 from gnas.graphs import to_adjacency
 from gnas.spaces.convolutions import Norm, conv_norm
 from gnas.spaces.nasbench201 import CANDIDATES, EDGES, NUM_NODES, NASBench201

@@ -6,9 +6,8 @@ import re
 from collections.abc import Sequence
 from types import MappingProxyType
 
-from torch_geometric.data import Data
-
 from gnas.errors import GraphError
+from gnas.geometric import Data
 from gnas.graphs import to_adjacency
 from gnas.spaces.edge_ops import EdgeOpSpace
 from gnas.spaces.nasbench201.config import TABLE_IMAGES

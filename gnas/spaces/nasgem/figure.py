@@ -4,8 +4,7 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING
 
-from torch_geometric.data import Data
-
+from gnas.geometric import Data
 from gnas.spaces.drawing import END, LINE, Box, graph_figure
 from gnas.spaces.nasgem.network import wiring
 from gnas.spaces.nasgem.space import OPS

@@ -8,8 +8,8 @@ from typing import Any, Literal
 
 import torch
 from torch import Tensor, nn
-from torch_geometric.data import Data
 
+from gnas.geometric import Data
 from gnas.graphs import op_indices, to_adjacency
 from gnas.spaces.convolutions import conv_norm
 from gnas.spaces.nasgem import NASGEM, OPS

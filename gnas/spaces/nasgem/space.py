@@ -8,9 +8,9 @@ import numpy as np
 import torch
 from numpy.typing import NDArray
 from torch import Tensor
-from torch_geometric.data import Data
 
 from gnas.errors import GraphError
+from gnas.geometric import Data
 from gnas.graphs import DenseBatch, architecture, prune, prune_batch, to_adjacency
 from gnas.spaces.base import Space, check_draw
 from gnas.spaces.nasgem.config import DENSITIES, MAX_INPUTS, check_nasgem

@@ -11,9 +11,9 @@ from collections.abc import Sequence
 
 import torch
 from torch import Tensor
-from torch_geometric.data import Data
 
 from gnas.errors import GraphError
+from gnas.geometric import Data
 from gnas.graphs import DenseBatch, to_adjacency
 from gnas.topology import MAX_NUM_NODES, candidate_edges, is_valid
 

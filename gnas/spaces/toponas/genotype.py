@@ -11,9 +11,9 @@ from collections.abc import Sequence
 from dataclasses import dataclass, fields
 
 import torch
-from torch_geometric.data import Data
 
 from gnas.errors import GraphError
+from gnas.geometric import Data
 from gnas.spaces.toponas.cells import (
     CELL_TYPES,
     PRIMITIVES,

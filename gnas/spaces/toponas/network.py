@@ -8,8 +8,8 @@ from typing import Any, Literal
 
 import torch
 from torch import Tensor, nn
-from torch_geometric.data import Data
 
+from gnas.geometric import Data
 from gnas.spaces.toponas.config import DartsNetworkConfig
 from gnas.spaces.toponas.genotype import CellEntries, Genotype
 from gnas.spaces.toponas.primitives import (

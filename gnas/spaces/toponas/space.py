@@ -8,9 +8,9 @@ from typing import TYPE_CHECKING, Literal
 import numpy as np
 import torch
 from torch import Tensor
-from torch_geometric.data import Data
 
 from gnas.errors import GraphError
+from gnas.geometric import Data
 from gnas.graphs import DenseBatch, graph_keys
 from gnas.spaces.base import Space, check_draw
 from gnas.spaces.networks import Networks
