@@ -51,6 +51,7 @@ logger = logging.getLogger(__name__)
 
 PARALLEL = 8
 """Choice: architectures that may be evaluated at once, unless evaluations take no time."""
+EVENTS = "events.out.tfevents.*"
 STUDY = "study.db"
 """The study of a search that was given no storage, in the run's folder."""
 MAX_FAILURES = 10
@@ -213,7 +214,7 @@ def run_search(
         "plan": plan,
     }
     job = EvaluationJob(space, evaluator, goal.names)
-    with run_folder_lock(out), logging_run(out, loggers) as log:
+    with run_folder_lock(out), _emptied_if_in_vain(out), logging_run(out, loggers) as log:
         if out is not None:
             _check_folder(out, facts, budget, resume)
         data = evaluator.data_facts()
@@ -356,6 +357,30 @@ def _check_folder(out: Path, facts: Mapping[str, Any], budget: int, resume: bool
         )
 
 
+class _InVainError(DataError):
+    """Nothing could be measured, so there is nothing to go on with."""
+
+
+@contextmanager
+def _emptied_if_in_vain(out: Path | None) -> Iterator[None]:
+    """Remove what a search wrote that measured nothing, so that its folder is free for another."""
+    try:
+        yield
+    except _InVainError as error:
+        if out is None:
+            raise
+        for path in (
+            *out.glob(f"{STUDY}*"),
+            *out.glob(EVENTS),
+            out / METRICS,
+            out / "config.json",
+        ):
+            path.unlink(missing_ok=True)
+        raise DataError(
+            f"{error}; nothing is kept in {out}, so that a search that is mended can begin there"
+        ) from None
+
+
 def _result(
     search: _Search,
     goal: Goal,
@@ -368,7 +393,7 @@ def _result(
     best = search.best
     if best is None or best.measures is None:
         why = "all failed" if ended else f"none was: {search.stopped}"
-        raise DataError(f"some architecture must be evaluated, but {why}")
+        raise _InVainError(f"some architecture must be evaluated, but {why}")
     good = [one for one in ended if one.measures is not None]
     last = [one for one in good if one.stage == best.stage]
     rows = non_dominated(
@@ -521,10 +546,10 @@ class _Search:
         failed = sum(one.error is not None for one in self.ended)
         error, lacks = found.error or "", f"{MissingMeasureError.__name__}: "
         if failed == len(self.ended) and error.startswith(lacks):  # not the architecture's fault
-            raise DataError(error.removeprefix(lacks))
+            raise _InVainError(error.removeprefix(lacks))
         if failed == len(self.ended) >= min(MAX_FAILURES, self.budget):
             reason, count = Counter(one.error for one in self.ended).most_common(1)[0]
-            raise DataError(
+            raise _InVainError(
                 f"some architecture must be evaluated, but the first {failed} all failed, "
                 f"{count} of them so: {reason}"
             )
@@ -582,7 +607,7 @@ class _Lines:
         with atomic_write(self.path) as temporary:
             temporary.write_bytes(whole)
         if self._events:
-            for path in self.path.parent.glob("events.out.tfevents.*"):  # written again
+            for path in self.path.parent.glob(EVENTS):  # written again
                 path.unlink(missing_ok=True)
             self._writer = EventFile(self.path.parent)
             for one in found:

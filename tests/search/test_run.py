@@ -313,8 +313,10 @@ def test_a_broken_evaluation_ends_a_search(tmp_path: Path) -> None:
     message = "the first 10 all failed, 10 of them so: DataError: ValueError: no such layer"
     with pytest.raises(DataError, match=message):
         run_search(NASBench201(), "random", broken, budget=50)
-    with pytest.raises(DataError, match="first 3 all failed"):
-        run_search(NASBench201(), "random", broken, budget=3)
+    out = tmp_path / "run"
+    with pytest.raises(DataError, match=f"first 3 all failed, .*; nothing is kept in {out}, so"):
+        run_search(NASBench201(), "random", broken, budget=3, out=out)
+    assert not out.exists()
 
 
 def _other_names(graph: Data, *, seed: int) -> dict[str, float]:
@@ -329,9 +331,13 @@ def test_an_evaluation_of_other_names_ends_a_search_at_once(
         r"^an evaluation must return the measure 'score', but returned \['latency_ms', 'val_acc'\]"
         r"; choose one of them, such as `--objective val_acc` .in Python `obj"
     )
+    asked: dict[str, Any] = {"budget": 20, "workers": workers, "out": tmp_path}
     with pytest.raises(DataError, match=message):
-        run_search(NASBench201(), "random", _other_names, budget=20, workers=workers, out=tmp_path)
-    assert len((tmp_path / "metrics.jsonl").read_text().splitlines()) == 1
+        run_search(NASBench201(), "random", _other_names, **asked)
+    assert not list(tmp_path.iterdir())
+    asked["budget"] = 1
+    found = run_search(NASBench201(), "random", _other_names, objectives=["val_acc"], **asked)
+    assert found.evaluated == 1
 
 
 def test_an_evaluation_without_measures_of_one_architecture_is_a_failure() -> None:
