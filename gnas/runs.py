@@ -190,7 +190,8 @@ def write_config(
 ) -> None:
     """Write ``config.json``: the configuration and environment of a run.
 
-    Includes the command line, if any; a resumed run keeps that of its first start.
+    Includes the command line, if any; a resumed run keeps that of its first start, and those that
+    resumed it, each of which may have raised its budget.
 
     Args:
         folder: Created if necessary.
@@ -205,11 +206,13 @@ def write_config(
     check_folder(folder)
     plain = to_jsonable(config)
     check_not_foreign(folder, plain.get("command") if isinstance(plain, dict) else None)
-    path, typed = folder / "config.json", command_line()
+    path = folder / "config.json"
+    lines: dict[str, Any] = {"command_line": command_line()}
     if continues() and path.exists():
-        typed = read_json(path, "the config of a run").get("command_line")
-    record = {"config": config, "command_line": typed, **facts, **environment(device)}
-    _write(path, to_json(record))
+        before = read_json(path, "the config of a run")
+        resumed_by = dict.fromkeys([*(before.get("resumed_by") or ()), command_line()])
+        lines = {"command_line": before.get("command_line"), "resumed_by": [*resumed_by]}
+    _write(path, to_json({"config": config, **lines, **facts, **environment(device)}))
 
 
 def check_not_foreign(folder: Path, command: str | None) -> None:

@@ -9,6 +9,7 @@ import typer
 
 from gnas.cli.architectures import SpaceOption
 from gnas.cli.output import check_writable, console
+from gnas.command_line import shell_line
 from gnas.errors import ConfigError, MissingDataError
 from gnas.spaces.names import check_space, is_own_space
 
@@ -69,12 +70,13 @@ def write_page(wanted: bool, folder: Path, target: Console, space: str | None = 
     """Write the page of a run that has ended into its folder, and print where it is.
 
     Args:
-        wanted: Whether to do anything.
+        wanted: Whether to write it; if not, a page that a resumed run had before is named as such.
         folder: The run's.
         target: Console for the results.
         space: The run's space as it was named, which may be ``FILE.py:NAME``.
     """
     if not wanted:
+        name_old_page(folder, target, space)
         return
     from gnas.report import write_report
     from gnas.spaces import load_space
@@ -82,6 +84,24 @@ def write_page(wanted: bool, folder: Path, target: Console, space: str | None = 
     own = load_space(space) if space is not None and is_own_space(space) else None
     write_report([folder], folder / NAME, space=own)
     target.print(f"report: {folder / NAME}", markup=False, soft_wrap=True)
+
+
+def name_old_page(folder: Path, target: Console, space: str | None = None) -> None:
+    """Say of a page that a run had before it was resumed how to write it again.
+
+    Args:
+        folder: The run's.
+        target: Console for the results.
+        space: See `write_page`.
+    """
+    if not (folder / NAME).exists():
+        return
+    own = ["--space", space] if space is not None and is_own_space(space) else []
+    again = shell_line(["gnas", "report", folder, *own])
+    target.print(
+        f"{folder / NAME} is older than this result; write it again: {again}",
+        markup=False, soft_wrap=True,
+    )  # fmt: skip
 
 
 def check_run(path: Path) -> None:

@@ -30,6 +30,7 @@ from gnas.cli.output import (
     resume_hint,
     write_json,
 )
+from gnas.cli.report import name_old_page
 from gnas.command_line import shell_line
 from gnas.data.images.names import TrainDataset as Dataset
 
@@ -179,6 +180,7 @@ def _tell(
     if found is not None and found.note:
         target.print(found.note, markup=False, soft_wrap=True)
     print_retrain(result, folder, target)
+    name_old_page(folder, target)
     one = folder / next(iter(plan.trainings()))
     print_next(
         target, ["show", folder], ["evaluate", one],

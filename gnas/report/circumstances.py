@@ -15,7 +15,7 @@ TIME = "%Y-%m-%d %H:%M UTC"
 _TABLE = ("name", "provenance", "rows", "source", "note", "sha256")
 
 
-ENVIRONMENT = ("command_line", "versions", "git_commit", "device", "machine")
+ENVIRONMENT = ("command_line", "resumed_by", "versions", "git_commit", "device", "machine")
 """What ``config.json`` has beside the settings."""
 
 
@@ -51,6 +51,7 @@ def what_was_run(
     items.append(("Written", time.strftime(TIME, time.gmtime(file.stat().st_mtime))))
     items += _where(record)
     blocks: list[Block] = [Code(str(typed))] if typed else []
+    blocks += [Code(str(line), "Resumed by") for line in record.get("resumed_by") or ()]
     blocks.append(Facts(tuple(items)))
     shown = {name: value for name, value in config.items() if name not in hidden}
     if shown:

@@ -109,6 +109,7 @@ def _tiles(
             yield Tile("top-5 accuracy", format_share(first["test_top5"]))
         yield Tile("parameters", format_measure("num_params", first["params"]))
         yield Tile("multiply-accumulates", format_measure("macs", first["macs"]))
+        yield Tile("epochs", str(plan.config.epochs))
         yield Tile("took", duration(result.get("seconds")))
         return
     last = [*trainings.values()][-1][-1]

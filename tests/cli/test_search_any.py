@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import html
 import json
 import shlex
 import sys
@@ -234,19 +235,27 @@ def test_the_result_is_one_json_object(table: str, tmp_path: Path) -> None:
     assert np.isfinite(record["metrics"]["val_acc"]) and record["front"] == [record["best"]]
 
 
-def test_a_run_keeps_the_command_that_began_it(table: str, tmp_path: Path) -> None:
+def test_a_run_keeps_the_commands_that_began_and_resumed_it(table: str, tmp_path: Path) -> None:
     out = tmp_path / "a run"
     words = ["search", "random", "--space", "nasbench201", "--table", table, "--budget", "3"]
-    words += ["--out", str(out)]
+    words += ["--out", str(out), "--report"]
 
-    def kept() -> object:
-        return json.loads((out / "config.json").read_text())["command_line"]
+    def kept() -> list[object]:
+        record = json.loads((out / "config.json").read_text())
+        return [record["command_line"], *record.get("resumed_by", [])]
 
+    lines = [shlex.join(["gnas", "--verbose", *words])]
     assert run(app, ["--verbose", *words]).exit_code == 0
-    assert kept() == shlex.join(["gnas", "--verbose", *words])
+    assert kept() == lines
     again = ["search", "random", "--resume", str(out), "--budget", "5"]
-    assert run(app, again).exit_code == 0
-    assert kept() == shlex.join(["gnas", "--verbose", *words])
+    lines.append(shlex.join(["gnas", *again]))
+    for _ in range(2):  # once in the record
+        ended = run(app, again)
+        assert ended.exit_code == 0 and kept() == lines
+    assert f"older than this result; write it again: gnas report '{out}'" in ended.stdout
+    assert run(app, [*again, "--report"]).exit_code == 0
+    page = html.unescape((out / "report.html").read_text())
+    assert all(line in page for line in lines)
     python = tmp_path / "python"  # the command before is over: nothing was typed for this one
     run_search(NASBench201(), "random", lambda graph, *, seed: 1.0, budget=1, out=python)
     assert json.loads((python / "config.json").read_text())["command_line"] is None
