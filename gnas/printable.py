@@ -34,6 +34,24 @@ def printable(text: str) -> str:
     return "".join(_shown(character) for character in text)
 
 
+def amount(count: int, noun: str) -> str:
+    """A number and what it counts, in the singular or the plural.
+
+    Args:
+        count: The number.
+        noun: What is counted, in the singular, with a regular plural.
+
+    Examples:
+        >>> amount(1, "epoch"), amount(2, "query"), amount(12000, "class")
+        ('1 epoch', '2 queries', '12,000 classes')
+    """
+    if count == 1:
+        return f"1 {noun}"
+    if noun.endswith("y"):
+        return f"{count:,} {noun[:-1]}ies"
+    return f"{count:,} {noun}{'es' if noun.endswith(('s', 'x', 'ch')) else 's'}"
+
+
 class PrintableFormatter(logging.Formatter):
     """Formatter for a terminal: ``warning: text``, and plain ``text`` below warnings."""
 

@@ -21,7 +21,7 @@ from gnas import cli
 from gnas.cli.output import console, progress_bar, set_up_logging
 from gnas.errors import DataError
 from gnas.figure import Figure
-from gnas.printable import printable
+from gnas.printable import amount, printable
 from gnas.runs import to_json, write_figures
 
 NAMES = [
@@ -199,3 +199,17 @@ def test_json_holds_names_as_they_are(name: str) -> None:
 
     text = to_json({name: [name]})
     assert json.loads(text.encode("utf-8")) == {name: [name]}
+
+
+@pytest.mark.parametrize(
+    ("count", "noun", "text"),
+    [
+        (1, "query", "1 query"),
+        (0, "query", "0 queries"),
+        (1, "class", "1 class"),
+        (1200, "search", "1,200 searches"),
+        (2, "test image", "2 test images"),
+    ],
+)
+def test_amounts_agree_in_number(count: int, noun: str, text: str) -> None:
+    assert amount(count, noun) == text

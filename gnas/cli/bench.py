@@ -14,6 +14,7 @@ from gnas.cli.checks import check_early
 from gnas.cli.output import check_outputs, format_number, report_console, reporting, write_outputs
 from gnas.errors import ConfigError
 from gnas.predictors.names import PREDICTOR_NAMES
+from gnas.printable import amount
 from gnas.processes import OPTIMISERS, preload, usable_cores
 
 if TYPE_CHECKING:
@@ -302,7 +303,7 @@ def print_result(result: BenchResult, console: Console) -> None:
     for n in sizes:
         rows = [row for row in result.rows if row.samples == n]
         table = Table(
-            title=f"{n} samples, {rows[0].seeds} seeds",
+            title=f"{amount(n, 'sample')}, {amount(rows[0].seeds, 'seed')}",
             title_justify="left",
             box=SIMPLE_HEAD,
             padding=0,

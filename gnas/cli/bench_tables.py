@@ -17,6 +17,7 @@ from gnas.cli.output import (
     rerun_hint,
     write_outputs,
 )
+from gnas.printable import amount
 from gnas.spaces.names import table_images
 
 if TYPE_CHECKING:
@@ -103,7 +104,9 @@ def print_searches(result: SearchBenchResult, console: Console) -> None:
         soft_wrap=True,
     )
     grid = Grid(box=SIMPLE_HEAD, padding=0, pad_edge=False)
-    grid.title = f"{result.config.budget} queries, {result.config.seeds} searches each"
+    grid.title = (
+        f"{amount(result.config.budget, 'query')}, {amount(result.config.seeds, 'search')} each"
+    )
     grid.title_justify = "left"
     grid.add_column("searcher", overflow="fold")
     for name in ("test acc %", "test regret", "found", "median queries", "s each"):

@@ -21,6 +21,7 @@ from gnas.cli.output import (
 from gnas.config import check_seed
 from gnas.data.images.listing import SUFFIXES
 from gnas.errors import ConfigError, MissingDataError
+from gnas.printable import amount
 from gnas.spaces.names import check_space
 
 app = typer.Typer(
@@ -113,7 +114,7 @@ def convert(
         )
     facts = table.provenance
     report_console(json).print(
-        f"{path}: {facts.rows:,} cells, {facts.kind}; {facts.note}", soft_wrap=True
+        f"{path}: {amount(facts.rows, 'cell')}, {facts.kind}; {facts.note}", soft_wrap=True
     )
     if json is not None:
         write_json(json, {"command": "data convert", "table": facts.summary()})
@@ -145,9 +146,8 @@ def verify(
     agreement = function_agreement(checked, own)
     is_known = own is not None or facts.known_space() is not None
     console = report_console(json)
-    text = (
-        f"{facts.name}: {facts.rows:,} cells, {facts.kind}; every graph, hash and value is sound"
-    )
+    rows = amount(facts.rows, "cell")
+    text = f"{facts.name}: {rows}, {facts.kind}; every graph, hash and value is sound"
     console.print(text, soft_wrap=True)
     unchecked = NOT_CHECKED if is_known else AS_GRAPHS.format(facts.space)
     console.print(str(agreement or unchecked), soft_wrap=True)
@@ -185,7 +185,8 @@ def subset(
     images = make_subset(folder, percent, seed)
     digest = write_subset(images, out)
     report_console(json).print(
-        f"{out}: {len(images.names):,} images in {len(images.classes):,} classes\nsha256 {digest}",
+        f"{out}: {amount(len(images.names), 'image')} in "
+        f"{amount(len(images.classes), 'class')}\nsha256 {digest}",
         soft_wrap=True,
     )
     if json is not None:

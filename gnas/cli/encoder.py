@@ -28,6 +28,7 @@ from gnas.encoders.config import (
     encoder_space,
 )
 from gnas.errors import ConfigError, MissingDataError
+from gnas.printable import amount
 from gnas.spaces.names import SPACE_HOMES, check_space
 
 app = typer.Typer(help="Train graph encoders and write embeddings.", no_args_is_help=True)
@@ -103,7 +104,9 @@ def embed(
 
     model, cells = load_encoder(encoder), load_table(table)
     save_embeddings(model.encode(cells.graphs), out, encoder=encoder, source=str(table))
-    line = f"{out}: {len(cells)} embeddings of {model.dim} numbers by {encoder}"
+    line = (
+        f"{out}: {amount(len(cells), 'embedding')} of {amount(model.dim, 'number')} by {encoder}"
+    )
     console().print(line, markup=False, soft_wrap=True)
 
 

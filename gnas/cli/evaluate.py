@@ -17,6 +17,7 @@ from gnas.data.files import FORMAT_ERRORS, read_json
 from gnas.data.images.config import TrainImagesConfig
 from gnas.data.images.names import TrainDataset as Dataset
 from gnas.errors import DataError, MissingDataError
+from gnas.printable import amount
 from gnas.retrain.config import MAX_TIMED, PRESETS
 from gnas.retrain.source import RunSource, run_source, weights_folder
 from gnas.runs import NOTICE
@@ -109,17 +110,15 @@ def print_evaluation(result: dict[str, Any], target: Console) -> None:
     metrics, times = result["metrics"], result["latency"]
     top5 = metrics["test_top5"]
     lines = [
-        f"{metrics['test_images']} test images of {result['data']['dataset']}, "
+        f"{amount(metrics['test_images'], 'test image')} of {result['data']['dataset']}, "
         f"top-1 {metrics['test_acc']:.2%}, top-5 {'-' if top5 is None else f'{top5:.2%}'}, "
         f"loss {metrics['test_loss']:.4f}",
         f"{result['params']:,} parameters, {result['macs']:,} multiply-accumulates",
-        f"{times['median_ms']:.2f} ms for {times['batch_size']} image(s), the median of "
-        f"{times['repeats']}, on {times['device']}, {times['threads']} thread(s)",
+        f"{times['median_ms']:.2f} ms for {amount(times['batch_size'], 'image')}, the median of "
+        f"{times['repeats']}, on {times['device']}, {amount(times['threads'], 'thread')}",
     ]
     if result["unreadable_test_images"]:
-        lines.append(
-            f"{result['unreadable_test_images']} images could not be read and are left out"
-        )
+        lines.append(f"{amount(result['unreadable_test_images'], 'image')} left out as unreadable")
     matrix = result["confusion"].tolist()
     if len(matrix) <= MAX_CLASSES:
         table = Table(title="images of a class (row) by what they were taken for (column)")

@@ -11,6 +11,7 @@ from typing import TYPE_CHECKING, Annotated
 import typer
 
 from gnas.cli.output import check_other_file, check_writable, report_console, write_json
+from gnas.printable import amount
 
 if TYPE_CHECKING:
     from gnas.bench.leaderboard import Leaderboard, LeaderboardRow, Metric
@@ -65,9 +66,13 @@ def heading(board: Leaderboard) -> str:
     if all(columns):
         parts.append(f"learned from {columns[0]}, ranked against {columns[1]}")
     if board.samples is not None:
-        parts.append(f"{board.samples} samples" if "budget" not in facts else
-                     f"after {board.samples} queries")  # fmt: skip
-    parts += [f"{facts['seeds']} seeds from {facts.get('seed', 0)}"] if "seeds" in facts else []
+        parts.append(amount(board.samples, "sample") if "budget" not in facts else
+                     f"after {amount(board.samples, 'query')}")  # fmt: skip
+    parts += (
+        [f"{amount(facts['seeds'], 'seed')} from {facts.get('seed', 0)}"]
+        if "seeds" in facts
+        else []
+    )
     parts += [f"budget {facts['budget']}"] if "budget" in facts else []
     parts.append(f"sorted by {board.metric}, {board.better} is better")
     return "; ".join(parts)

@@ -23,6 +23,7 @@ from gnas.cli.searching import (
     storage_location,
     workers_hint,
 )
+from gnas.printable import amount
 
 if TYPE_CHECKING:
     from rich.console import Console
@@ -208,9 +209,10 @@ def print_search(result: NasgemResult, folder: Path, target: Console) -> None:
     how = "evaluated" if result.data is None else "trained"
     title = f"{result.trained} {how}, {result.pool:,} scored cells"
     if result.network is not None and result.data is not None:
+        size = result.network
         title += (
-            "; params and MACs as trained here: {num_stages} stages of {cells_per_stage} cell(s), "
-            "{channels} channels".format(**result.network)
+            f"; params and MACs as trained here: {amount(size['num_stages'], 'stage')} of "
+            f"{amount(size['cells_per_stage'], 'cell')}, {amount(size['channels'], 'channel')}"
         )
         title += f", {result.data['image_size']} pixels"
     table = Table(title=title, title_justify="left", box=SIMPLE_HEAD, padding=0, pad_edge=False)

@@ -11,6 +11,7 @@ from gnas.cli.checks import check_early
 from gnas.cli.options import absolute, drop_none
 from gnas.data.images.config import candidate_images
 from gnas.errors import ConfigError
+from gnas.printable import amount
 from gnas.studies.places import check_storage
 
 Storage = Annotated[
@@ -67,7 +68,7 @@ def worker(
         joined, job, wait=True,
         report=lambda line: stderr.print(line, markup=False, soft_wrap=True),
     )  # fmt: skip
-    console().print(f"study {study} is finished; {count} candidates were evaluated here")
+    console().print(f"study {study} is finished; {amount(count, 'candidate')} evaluated here")
 
 
 def _check_images(facts: dict[str, Any], data_dir: Path | None) -> None:

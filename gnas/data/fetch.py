@@ -19,6 +19,7 @@ from gnas.data.files import check_regular, check_utf8
 from gnas.data.places import SHIPPED, check_table, data_folder, find_table, recorded_facts
 from gnas.data.sources import TableSource
 from gnas.errors import ConfigError, DataError, MissingDataError
+from gnas.printable import amount
 from gnas.spaces.names import check_notation, space_modules
 
 if TYPE_CHECKING:
@@ -69,7 +70,7 @@ def list_tables(data_dir: str | Path | None = None) -> list[Listing]:
         )
     for path in sorted(SHIPPED.glob("*.parquet")):
         rows, facts = recorded_facts(path)
-        content = f"{rows:,} cells, {facts['kind']}"
+        content = f"{amount(rows, 'cell')}, {facts['kind']}"
         listings.append(
             Listing(path.stem, content, "ships with gnas", str(path), str(facts["licence"]))
         )

@@ -23,6 +23,7 @@ from gnas.data.parquet import ColumnReader, check_graphs, check_size, read_lists
 from gnas.errors import ConfigError, DataError, GraphError
 from gnas.geometric import Data
 from gnas.graphs import DenseBatch
+from gnas.printable import amount
 from gnas.spaces.base import Space
 from gnas.spaces.names import space_modules
 from gnas.spaces.registry import SPACES, notations
@@ -128,7 +129,7 @@ def _read_notation(path: Path, schema: pa.Schema, name: str) -> BenchmarkTable:
         read_values(path, columns, percent, complete),
         columns,
         source=f"a Parquet table of others, architectures in the notation {name}",
-        note=f"{len(batch)} architectures; values as they stood in the file",
+        note=f"{amount(len(batch), 'architecture')}; values as they stood in the file",
     )
 
 

@@ -20,6 +20,7 @@ from gnas.graphs import Graphs, as_batch
 from gnas.metrics import as_scores, kendall_tau
 from gnas.predictors.features import FeatureMatrix, Features, check_features, feature_rows
 from gnas.predictors.targets import NormalScores, Scores
+from gnas.printable import amount
 from gnas.spaces.base import Space
 from gnas.training.devices import one_thread
 
@@ -156,8 +157,8 @@ class Predictor(RegressorMixin, BaseEstimator, ABC):  # type: ignore[misc]  # un
         values = as_scores(scores)
         if values.shape != (len(rows),):
             raise ConfigError(
-                f"there must be one score per graph, but got {len(rows)} graphs and scores of "
-                f"shape {values.shape}"
+                f"there must be one score per graph, but got {amount(len(rows), 'graph')} and "
+                f"scores of shape {values.shape}"
             )
         self._scale = self._train = None
         scale, targets = self._targets(values)
@@ -360,5 +361,5 @@ def _check_rows(rows: FeatureMatrix) -> None:
     if rows.ndim != 2 or not np.isfinite(rows).all():
         raise GraphError(
             f"features must be a finite matrix [N, F], but got shape {rows.shape} "
-            f"with {int((~np.isfinite(rows)).sum())} values that are not finite"
+            f"with {amount(int((~np.isfinite(rows)).sum()), 'value')} not finite"
         )

@@ -10,6 +10,7 @@ from typing import Any
 from gnas.bench.result import RANDOM_PICK
 from gnas.data.files import as_data_error
 from gnas.metrics import Interval, interval_note
+from gnas.printable import amount
 from gnas.report.circumstances import ENVIRONMENT, what_was_run
 from gnas.report.formats import (
     axis,
@@ -150,7 +151,7 @@ def _predictors(record: Mapping[str, Any]) -> tuple[tuple[Tile, ...], tuple[Sect
             _row_name(pick),
         ),
         Tile(f"best {label} of the table", format_number(record["best_score"], form)),
-        Tile("samples", f"{most:,}", f"{best['seeds']} seeds"),
+        Tile("samples", f"{most:,}", amount(best["seeds"], "seed")),
     )
     charts = (
         _by_samples(rows, record, form, label) if len({r["samples"] for r in rows}) > 1 else []
@@ -284,7 +285,7 @@ def _searchers(record: Mapping[str, Any]) -> tuple[tuple[Tile, ...], tuple[Secti
     rows, config = record["rows"], record["config"]
     best = max(rows, key=lambda row: row["test_acc"]["mean"])
     tiles = (
-        Tile("best searcher", str(best["searcher"]), f"after {config['budget']} queries"),
+        Tile("best searcher", str(best["searcher"]), f"after {amount(config['budget'], 'query')}"),
         Tile("its test accuracy", format_number(best["test_acc"]["mean"], "percent")),
         Tile("best of the table", format_number(record["best_test_acc"], "percent")),
         Tile("searches each", f"{config['seeds']:,}"),

@@ -9,6 +9,7 @@ from typing import Any
 import torch
 
 from gnas.data.files import as_data_error, read_json
+from gnas.printable import amount
 from gnas.report.circumstances import next_commands, what_was_run
 from gnas.report.drawing import inline_svg
 from gnas.report.formats import (
@@ -312,7 +313,7 @@ def selection_report(folder: Path, drawings: int = MAX_DRAWN) -> RunReport:
         return RunReport(
             name=folder.resolve().name,
             command=str(record["config"]["command"]),
-            about=f"{count} searches; the cell that validates best, trained anew",
+            about=f"{amount(count, 'search')}; the cell that validates best, trained anew",
             ended=True,
             tiles=tiles,
             sections=(

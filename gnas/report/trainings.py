@@ -7,6 +7,7 @@ from pathlib import Path
 from typing import Any
 
 from gnas.data.files import as_data_error, read_json
+from gnas.printable import amount
 from gnas.report.circumstances import next_commands, what_was_run
 from gnas.report.formats import (
     axis,
@@ -91,7 +92,7 @@ def training_report(folder: Path, own: Space | None = None) -> RunReport:
 def _recipe(plan: RetrainPlan) -> str:
     runs = len(plan.trainings())
     many = f"{runs} trainings of " if runs > 1 else ""
-    return f"{many}{plan.config.epochs} epochs on {plan.images.dataset}"
+    return f"{many}{amount(plan.config.epochs, 'epoch')} on {plan.images.dataset}"
 
 
 def _tiles(
@@ -144,7 +145,7 @@ def _results(rows: Sequence[Mapping[str, Any]]) -> list[Section]:
     if len(values) > 1:
         chart = [
             Series(
-                f"{row['layers'] or ''} layers".strip(),
+                amount(row["layers"], "layer") if row["layers"] else "layers",
                 "dots",
                 row["test_acc"]["values"],
                 [k] * len(row["test_acc"]["values"]),
@@ -152,7 +153,9 @@ def _results(rows: Sequence[Mapping[str, Any]]) -> list[Section]:
             )
             for k, row in enumerate(rows)
         ]
-        places = tuple(f"{row['layers']} layers" if row["layers"] else "trainings" for row in rows)
+        places = tuple(
+            amount(row["layers"], "layer") if row["layers"] else "trainings" for row in rows
+        )
         blocks.append(
             Chart(
                 "Single trainings",

@@ -11,6 +11,7 @@ from torch import nn
 from gnas.data.files import atomic_write
 from gnas.data.images.parts import ImageParts
 from gnas.models.saved import NetworkMetadata, save_network
+from gnas.printable import amount
 from gnas.runs import to_jsonable
 from gnas.spaces import Space
 from gnas.spaces.networks import NetworkConfig
@@ -123,7 +124,7 @@ def model_card(facts: NetworkMetadata) -> str:
         "## Data",
         "",
         *_table({k: v for k, v in data.items() if k not in LISTS}),
-        *_table({part["name"]: f"{part['images']} images" for part in data["parts"]}),
+        *_table({part["name"]: amount(part["images"], "image") for part in data["parts"]}),
     ]
     if len(facts.classes) <= MAX_CLASSES:
         lines += ["Classes: " + ", ".join(facts.classes) + ".", ""]

@@ -27,6 +27,7 @@ from sqlalchemy.exc import (
 )
 
 from gnas.errors import ConfigError, DataError, UnsupportedError
+from gnas.printable import amount
 from gnas.studies.places import DRIVER, FORM
 from gnas.studies.storage import OnStale, Storage, driver_error, opened
 
@@ -166,7 +167,7 @@ class PostgreSQL(Storage):
             self._rdb.heartbeat_interval = None
 
     def _unusable(self, error: Exception, passed: float = 0.0) -> DataError:
-        after = f" for {passed / 60:.0f} minutes" if passed >= 60 else ""
+        after = f" for {amount(round(passed / 60), 'minute')}" if passed >= 60 else ""
         return DataError(
             f"the database {self.shown} must be reachable and usable{after}, but: "
             f"{self._reason(error)}"

@@ -8,6 +8,7 @@ import numpy as np
 
 from gnas.bench.search import SearchBenchResult, SearcherRow
 from gnas.config import checked
+from gnas.printable import amount
 from gnas.style import LINES, predictor_colours
 
 if TYPE_CHECKING:
@@ -72,7 +73,7 @@ def _axes(result: SearchBenchResult, label: str) -> tuple[Figure, Axes]:
     axes.set_xlabel("Queries")
     axes.set_ylabel(label)
     axes.set_title(
-        f"{result.table['name']}: {result.config.seeds} searches each, chosen by "
+        f"{result.table['name']}: {amount(result.config.seeds, 'search')} each, chosen by "
         f"{result.table['val_column']}",
         fontsize=10,
     )

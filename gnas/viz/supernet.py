@@ -6,6 +6,7 @@ from typing import TYPE_CHECKING
 
 from gnas.bench.supernet import SupernetBenchResult
 from gnas.metrics import MIN_SEEDS
+from gnas.printable import amount
 from gnas.style import COLOURS
 
 if TYPE_CHECKING:
@@ -59,7 +60,8 @@ def supernet_figures(result: SupernetBenchResult) -> dict[str, Figure]:
     axes.grid(alpha=0.3)
     axes.spines[["top", "right"]].set_visible(False)
     axes.set_title(
-        f"{result.table['name']}: median of {result.config.seeds} searches a method", fontsize=10
+        f"{result.table['name']}: median of {amount(result.config.seeds, 'search')} a method",
+        fontsize=10,
     )
     interval = " ± 95%" if result.config.seeds >= MIN_SEEDS else ""
     axes.legend(

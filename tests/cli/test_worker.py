@@ -64,7 +64,7 @@ def test_a_worker_trains_until_the_study_is_finished(tmp_path: Path) -> None:
     assert re.fullmatch(r"candidate 0: architecture .*, seed 1", told[1])
     assert re.fullmatch(r"candidate 0: score 0\.\d+ after \d+ s", told[2])
     assert told[5] == "no candidate waits now; waiting for more" and len(told) == 6
-    assert output == "study tiny is finished; 2 candidates were evaluated here\n"
+    assert output == "study tiny is finished; 2 candidates evaluated here\n"
 
 
 @pytest.mark.parametrize("number", [signal.SIGINT, signal.SIGTERM])

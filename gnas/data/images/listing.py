@@ -13,6 +13,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 from gnas.errors import DataError, MissingDataError
+from gnas.printable import amount
 
 if TYPE_CHECKING:
     from torch import Tensor
@@ -68,7 +69,7 @@ class Reading:
             resized: Description of the resizing; empty if there is none.
         """
         counts = ", ".join(f"{count:,} {part}" for part, count in parts.items())
-        texts = [f"{name}: {len(classes):,} classes{_few(classes)}", f"images: {counts}"]
+        texts = [f"{name}: {amount(len(classes), 'class')}{_few(classes)}", f"images: {counts}"]
         if self.sizes:
             texts.append(f"{_range(self.sizes)} pixels{resized and f', {resized}'}")
         elif resized:

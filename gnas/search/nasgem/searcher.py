@@ -14,6 +14,7 @@ from gnas.geometric import Data
 from gnas.graphs import DenseBatch
 from gnas.predictors import Predictor
 from gnas.predictors.features import FeatureMatrix
+from gnas.printable import amount
 from gnas.search.draws import draw_candidates, draw_pool
 from gnas.search.nasgem.accuracy import ByAccuracy, MacsPenalty
 from gnas.search.nasgem.config import MIN_SUCCESSES
@@ -197,7 +198,7 @@ class NasgemSearch(Searcher):
 
 def _note(news: Mapping[str, Any]) -> str:
     """An update of the predictor in one line."""
-    text = f"{news['seen']} cells evaluated, best score {news['best_score']:.3f}"
+    text = f"{amount(news['seen'], 'cell')} evaluated, best score {news['best_score']:.3f}"
     if news.get("kendall_tau") is not None:
         tau, r2 = news["kendall_tau"], news["r2"]
         text += f"; predictions of the last ones, made before, have Kendall tau {tau:.2f} with "

@@ -5,6 +5,7 @@ from __future__ import annotations
 from typing import TYPE_CHECKING
 
 from gnas.geometric import Data
+from gnas.printable import amount
 from gnas.spaces.drawing import END, LINE, Box, graph_figure
 from gnas.spaces.nasgem.network import wiring
 from gnas.spaces.nasgem.space import OPS
@@ -31,7 +32,7 @@ def nasgem_cell_figure(graph: Data) -> Figure:
     return graph_figure(
         boxes,
         edges | ends,
-        title=f"{len(cell.ops)} operations, {len(edges)} connections, "
+        title=f"{amount(len(cell.ops), 'operation')}, {amount(len(edges), 'connection')}, "
         f"{len(cell.outputs)} joined as output",
         legend={OP_LABELS[op]: OP_COLOURS[op] for op in OPS},
     )

@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING
 from torch import Tensor
 
 from gnas.config import checked
+from gnas.printable import amount
 from gnas.spaces.drawing import END, Box, graph_figure, with_operations
 from gnas.spaces.toponas.cells import CELL_TYPES, PRIMITIVES
 from gnas.spaces.toponas.genotype import Genotype
@@ -79,7 +80,10 @@ def _cell_figure(genotype: Genotype, cell: str, probabilities: Tensor | None) ->
     if probabilities is not None:
         notes.append("numbers: probability of the edge")
     return graph_figure(
-        boxes, edges, title=f"{TITLES[cell]}: {len(kept)} operations", note="; ".join(notes)
+        boxes,
+        edges,
+        title=f"{TITLES[cell]}: {amount(len(kept), 'operation')}",
+        note="; ".join(notes),
     )
 
 
