@@ -90,7 +90,10 @@ def check_can_start() -> None:
 
 
 def _is_unguarded() -> bool:
-    """Whether the main program's own lines, which workers run again, have led here."""
+    """Whether the main program's own lines, which workers run again, have led here.
+
+    An early exit (``if __name__ != "__main__": sys.exit()``) is no guard: it ends workers too.
+    """
     if not _imports_main():
         return False
     main, frame = vars(sys.modules["__main__"]), sys._getframe()
@@ -103,12 +106,35 @@ def _is_unguarded() -> bool:
     except (OSError, SyntaxError, ValueError):  # such as lines given to exec
         return False
     line = frame.f_lineno
-    around = (
-        node.test
+    return not any(
+        node.lineno <= line <= (node.end_lineno or line) and _names_guard(condition, tree)
         for node in ast.walk(tree)
-        if isinstance(node, ast.If) and node.lineno <= line <= (node.end_lineno or line)
+        if isinstance(node, ast.stmt | ast.expr) and (condition := _condition(node)) is not None
     )
-    return not any(part in ast.unparse(test) for test in around for part in _GUARDS)
+
+
+def _condition(node: ast.AST) -> ast.expr | None:
+    """The condition that a statement or an expression puts on a part of itself."""
+    match node:
+        case ast.If() | ast.IfExp() | ast.While():
+            return node.test
+        case ast.BoolOp():
+            return node.values[0]
+        case ast.Match():
+            return node.subject
+    return None
+
+
+def _names_guard(condition: ast.expr, tree: ast.Module) -> bool:
+    """Whether a condition tells the program from its import, perhaps by a variable of it."""
+    names = {node.id for node in ast.walk(condition) if isinstance(node, ast.Name)}
+    values = [
+        node.value
+        for node in tree.body
+        if isinstance(node, ast.Assign)
+        and names & {ast.unparse(target) for target in node.targets}
+    ]
+    return any(part in ast.unparse(one) for one in (condition, *values) for part in _GUARDS)
 
 
 def _imports_main() -> bool:

@@ -177,6 +177,45 @@ def test_a_program_without_a_guard_starts_nothing(tmp_path: Path) -> None:
     assert (tmp_path / "run" / "result.json").exists()
 
 
+GUARDS = """\
+import multiprocessing, sys
+from gnas.errors import ConfigError
+from gnas.processes import check_can_start
+def guarded():
+    check_can_start()
+    print("guarded")
+    return True
+def refused():
+    try:
+        check_can_start()
+    except ConfigError:
+        print("refused")
+if __name__ == "__main__":
+    guarded()
+__name__ == "__main__" and guarded()
+guarded() if __name__ == "__main__" else None
+is_main = __name__ == "__main__"
+if is_main:
+    guarded()
+match __name__:
+    case "__main__":
+        guarded()
+if multiprocessing.parent_process() is None:
+    guarded()
+refused()
+if len(sys.argv) == 1:
+    refused()
+if __name__ != "__main__":
+    sys.exit()
+refused()
+"""
+
+
+def test_what_guards_a_program(tmp_path: Path) -> None:
+    ended = _run_program(tmp_path, GUARDS)
+    assert ended.stdout.split() == ["guarded"] * 6 + ["refused"] * 3, ended.stderr
+
+
 def test_workers_do_not_start_workers(tmp_path: Path) -> None:
     """Where the program cannot be seen to lack a guard, its workers are told."""
     *lines, search = SEARCH.splitlines()

@@ -83,7 +83,7 @@ def test_json_on_stdout_is_nothing_but_json(table: str, capfd: pytest.CaptureFix
     code, out, err = run(*QUICK, "--seeds", "1", "--table", table, "--json", "-")
     assert code == 0
     assert json.loads(out)["rows"][0]["kendall_tau"]["low"] is None
-    assert "20 samples, 1 seeds" in err
+    assert "20 samples, 1 seed" in err
     assert "1 seed: no intervals, which need 5." in err and "±" not in err
     assert "\x1b" not in err
     assert capfd.readouterr() == ("", "")  # libraries print past Python
