@@ -32,8 +32,9 @@ MAX_DEATHS = 3
 """Number of killed workers after which a candidate has failed, perhaps for lack of memory."""
 HEARTBEAT_S = 10.0
 """Default number of seconds between heartbeats."""
-MAX_WAITING = 100
-"""Maximum number of waiting trials in the storage, as Optuna reads all of them each time."""
+WAITING, WAITING_PER_WORKER = 20, 2
+"""Waiting trials in the storage: so many, and as many for each running one. Optuna writes each by
+itself and reads all of them at every claim, so that few cost less."""
 CANDIDATE, DEATHS = "candidate", "deaths"
 """System attributes of a trial: its candidate, and the number of its workers that died."""
 WORKER, RESULT, ERROR = "owner", "result", "error"
@@ -224,8 +225,8 @@ class CandidateStudy:
     def plan(self, candidates: Sequence[Mapping[str, Any]]) -> None:
         """Add new candidates to the study, in this order.
 
-        Candidates are identified by their JSON. At most `MAX_WAITING` wait in the storage; this
-        object adds the others as workers claim those.
+        Candidates are identified by their JSON. A few more than the workers claim soon wait in
+        the storage; this object adds the others as those are claimed.
         """
         for candidate in map(to_jsonable, candidates):
             self._backlog.setdefault(candidate_key(candidate), candidate)
@@ -242,12 +243,14 @@ class CandidateStudy:
 
     def _top_up(self) -> None:
         known = self._latest()
-        waiting = sum(trial.state == TrialState.WAITING for trial in known.values())
+        states = Counter(trial.state for trial in known.values())
+        waiting = states[TrialState.WAITING]
+        wanted = WAITING + WAITING_PER_WORKER * states[TrialState.RUNNING]
         for key in [key for key in self._backlog if key in known]:
             del self._backlog[key]
-        if self._backlog and waiting > MAX_WAITING // 2:
+        if self._backlog and waiting > wanted // 2:
             return
-        for key in list(self._backlog)[: MAX_WAITING - waiting]:
+        for key in list(self._backlog)[: wanted - waiting]:
             self._study.add_trial(_trial(self._backlog[key]))
             del self._backlog[key]
 
