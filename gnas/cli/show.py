@@ -68,9 +68,10 @@ def _drawn_run(folder: Path, space: str | None) -> tuple[Mapping[str, Figure], s
     kind = kind_of_run(folder)
     if kind == "nasgem search":
         from gnas.search.nasgem.trace import read_trace as read_nasgem
+        from gnas.spaces import load_space
         from gnas.viz.nasgem import nasgem_figures
 
-        search = read_nasgem(folder)
+        search = read_nasgem(folder, None if space is None else load_space(space))
         return nasgem_figures(search), search.result.architecture, folder / "figures"
     if kind == "search":
         from gnas.search.result import read_result

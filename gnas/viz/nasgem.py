@@ -11,7 +11,6 @@ from gnas.search.nasgem.result import Learned, NasgemResult
 from gnas.search.nasgem.surface import Surface
 from gnas.search.nasgem.trace import NasgemTrace
 from gnas.search.result import Evaluation
-from gnas.spaces import Space, space_of_record
 from gnas.style import COLOURS
 
 if TYPE_CHECKING:
@@ -30,19 +29,19 @@ SHOWN = (0.5, 99.5)
 """Percentiles between which a surface's plane is drawn; a few cells lie far outside."""
 
 
-def nasgem_figures(search: NasgemTrace, space: Space | None = None) -> dict[str, Figure]:
+def nasgem_figures(search: NasgemTrace) -> dict[str, Figure]:
     """Figures by name.
 
-    "cell" is the chosen one; "surface" the paper's figure 3; "search" shows every trained cell
-    and how well the predictor foresees those that it has not seen.
+    "cell" (or "architecture") is the chosen one, if its space is known; "surface" the paper's
+    figure 3; "search" shows every trained cell and how well the predictor foresees those that it
+    has not seen.
 
     Args:
         search: One that has ended.
-        space: Its space, where that is of a user's own file.
     """
-    space = space if space is not None else space_of_record(search.result.space)
+    space = search.space
     return {
-        **space.draw(space.from_str(search.result.architecture)),
+        **({} if space is None else space.draw(space.from_str(search.result.architecture))),
         "surface": surface_figure(search.surfaces),
         "search": _search_figure(search.result),
     }

@@ -56,6 +56,30 @@ def test_from_a_search_to_pictures_and_a_trained_network(tmp_path: Path) -> None
     assert written.exit_code == 0, written.output
 
 
+def test_cells_of_ones_own_space_and_encoder(tmp_path: Path) -> None:
+    file, encoder, out = tmp_path / "own.py", tmp_path / "own.safetensors", tmp_path / "run"
+    file.write_text(
+        "from gnas.spaces import DagSpace\n"
+        "space = DagSpace(ops=('conv', 'pool'), max_nodes=5)\n"
+        "def score(graph, *, seed):\n    return float(graph.num_edges)\n"
+    )
+    own = ["--space", f"{file}:space"]
+    trained = gnas("encoder", "train", *own, "--steps", "3", "--out", str(encoder))
+    assert trained.exit_code == 0, trained.output
+    done = gnas(
+        "search", "nasgem", *own, "--evaluate", f"{file}:score", "--encoder", str(encoder),
+        "--iterations", "4", "--set", "top=1", "--set", "pool=20", "--out", str(out),
+    )  # fmt: skip
+    assert done.exit_code == 0, done.output
+    of_search, whole = {"surface", "search"}, {"architecture", "surface", "search"}
+    assert {path.stem for path in (out / "figures").iterdir()} == whole
+    for words, names in (([], of_search), (own, whole)):
+        pictures = tmp_path / f"pictures{len(words)}"
+        shown = gnas("show", str(out), *words, "--out", str(pictures))
+        assert shown.exit_code == 0, shown.output
+        assert {path.stem for path in pictures.iterdir()} == names
+
+
 def test_a_surface_of_too_few_scores(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr("gnas.viz.nasgem.nasgem_figures", lambda _: {})  # takes longer
     (tmp_path / "own.py").write_text("def score(graph, *, seed):\n    return 1.0\n")

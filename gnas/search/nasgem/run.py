@@ -119,7 +119,7 @@ def run_nasgem(
 
     def draw(result: SearchResult) -> Mapping[str, SavableFigure]:
         assert figures is not None and isinstance(result, NasgemResult)
-        return figures(NasgemTrace(plan.config, result, surfaces))
+        return figures(NasgemTrace(plan.config, result, surfaces, space))
 
     found = run_search(
         space,

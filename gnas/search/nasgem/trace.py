@@ -13,6 +13,7 @@ from gnas.search.nasgem.plan import planned
 from gnas.search.nasgem.result import NasgemResult
 from gnas.search.nasgem.surface import Surface, load_surfaces
 from gnas.search.result import checked, unfinished
+from gnas.spaces import SPACES, Space, space_of_record
 
 
 @dataclass(frozen=True)
@@ -25,15 +26,19 @@ class NasgemTrace:
     """Results of the search."""
     surfaces: Mapping[str, Surface]
     """The score over the space of graph vectors ("embedding") and of raw matrices ("raw")."""
+    space: Space | None
+    """Space of the search; None if it is one of a user's own that was not given."""
 
 
-def read_trace(folder: str | Path) -> NasgemTrace:
+def read_trace(folder: str | Path, space: Space | None = None) -> NasgemTrace:
     """The search in a run's folder.
 
     Args:
         folder: Folder of the run.
+        space: Its space, where that is of a user's own file.
 
     Raises:
+        ConfigError: it is of another space.
         MissingDataError: the folder has no search, or one that has not ended.
         DataError: a file is damaged.
     """
@@ -51,4 +56,6 @@ def read_trace(folder: str | Path) -> NasgemTrace:
         if isinstance(error, DataError):
             raise
         raise DataError(f"{folder} must be {what}, but cannot be read: {error}") from error
-    return NasgemTrace(config, result, surfaces)
+    if space is not None or result.space["name"] in SPACES:  # no file is run unasked
+        space = space_of_record(result.space, space)
+    return NasgemTrace(config, result, surfaces, space)
