@@ -78,6 +78,11 @@ def test_cells_of_ones_own_space_and_encoder(tmp_path: Path) -> None:
         shown = gnas("show", str(out), *words, "--out", str(pictures))
         assert shown.exit_code == 0, shown.output
         assert {path.stem for path in pictures.iterdir()} == names
+    (out / "result.json").unlink()  # as if killed, and the encoder trained anew since
+    gnas("encoder", "train", *own, "--steps", "3", "--seed", "1", "--out", str(encoder))
+    again = gnas("search", "nasgem", *own, "--evaluate", f"{file}:score", "--resume", str(out))
+    assert again.exit_code == 1 and "its searcher was {" in again.stderr
+    assert "encoder_sha256" in again.stderr and not (out / "result.json").exists()
 
 
 def test_a_surface_of_too_few_scores(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:

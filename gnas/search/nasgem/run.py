@@ -76,7 +76,7 @@ def run_nasgem(
     """
     out = Path(out)
     space = plan.config.space() if plan.space is None else load_space(plan.space)
-    predictor = new_predictor(plan.config, space)
+    predictor, encoder = new_predictor(plan.config, space), encoder_facts(plan.config)
     plan, evaluator = nasgem_evaluator(plan, space)
     has_score = isinstance(evaluator, EfficiencyEvaluator)
     goals = (plan.objective,) if plan.objective is not None else (
@@ -101,6 +101,7 @@ def run_nasgem(
         lambda_=plan.config.lambda_ if by_score and plan.config.predict == "accuracy" else None,
         update_every=plan.config.update_every,
         meanwhile=look,
+        encoder_sha256=(encoder or {}).get("sha256"),
         seed=plan.config.seed,
     )
     record = plan_record(plan)
@@ -112,7 +113,7 @@ def run_nasgem(
             result,
             searcher,
             config={"search": record["search"], "images": record["images"]},
-            encoder=encoder_facts(plan.config),
+            encoder=encoder,
             surface={name: one.numbers for name, one in surfaces.items()},
             network=_network(plan, result.data),
         )

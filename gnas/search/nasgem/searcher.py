@@ -49,6 +49,7 @@ class NasgemSearch(Searcher):
         update_every: Scores between two updates of the predictor, which choose nothing but say
             how well it foresees; the last fit is on all.
         meanwhile: Called with this searcher while the best predicted are being evaluated.
+        encoder_sha256: Digest of the weights that the predictor reads through, for the record.
         seed: See `Searcher`; also the predictor's.
 
     Raises:
@@ -82,12 +83,14 @@ class NasgemSearch(Searcher):
         lambda_: float | None = None,
         update_every: int = 10,
         meanwhile: Callable[[NasgemSearch], None] | None = None,
+        encoder_sha256: str | None = None,
         seed: int = 0,
     ) -> None:
         PredictorSettings(num_initial=num_initial, pool=pool)
         super().__init__(space, seed=seed)
         self.num_initial, self.pool, self.top, self.min_nodes = num_initial, pool, top, min_nodes
         self.lambda_, self.update_every = lambda_, update_every
+        self.encoder_sha256 = encoder_sha256
         self.predictor = predictor.reseeded(seed)
         self._accuracy, self._meanwhile = self.predictor, meanwhile
         self._settled = 0
