@@ -35,7 +35,7 @@ def evaluate(
         Path, typer.Argument(metavar="WEIGHTS", help="A run's weights/ folder, or the run's own")
     ],
     space: SpaceOption = None,
-    dataset: Annotated[Dataset | None, typer.Option(help="Dataset [of the training]")] = None,
+    dataset: Annotated[Dataset | None, typer.Option(help="Dataset (of the training)")] = None,
     data_dir: Annotated[Path | None, typer.Option(help="Folder of the images")] = None,
     image_size: Annotated[
         int | None, typer.Option(help="Height and width (as in training)")

@@ -46,7 +46,7 @@ def export(
     stem: Annotated[
         Literal["cifar", "imagenet"] | None, typer.Option(help=f"{_SIZE}: its first layers")
     ] = None,
-    classes: Annotated[int | None, typer.Option(help=f"{_SIZE}: classes [10]")] = None,
+    classes: Annotated[int | None, typer.Option(help=f"{_SIZE}: classes (10)")] = None,
     notation: Notation = None,
     settings: Annotated[
         list[str] | None, typer.Option("--set", help=f"{_SIZE}: any field, NAME=VALUE")
@@ -58,7 +58,7 @@ def export(
         bool, typer.Option("--dynamic-size", help="Programs take images of any height and width")
     ] = False,
     seed: Annotated[
-        int | None, typer.Option(help="Seed of a GENOTYPE's untrained weights [0]")
+        int | None, typer.Option(help="Seed of a GENOTYPE's untrained weights (0)")
     ] = None,
     space: SpaceOption = None,
     json: Annotated[str | None, typer.Option(help="Write the result as JSON (- stdout)")] = None,

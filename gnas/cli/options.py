@@ -2,11 +2,16 @@
 
 from __future__ import annotations
 
+import dataclasses
+import functools
+import inspect
 import json
 import os
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
+from inspect import Parameter
+from keyword import iskeyword
 from pathlib import Path
-from typing import TYPE_CHECKING, Annotated, Any
+from typing import TYPE_CHECKING, Annotated, Any, Optional, get_type_hints
 
 import typer
 
@@ -22,6 +27,52 @@ LogOption = Annotated[
         show_default=False,
     ),
 ]
+
+
+Command = Callable[..., None]
+
+
+def field_options(
+    config: type, *, panel: str | None = None, defaults: bool = True, **helps: str
+) -> Callable[[Command], Command]:
+    """Give a command an option for each of some fields of a configuration.
+
+    An option has the name, type and choices of its field, and its help ends with the default. It
+    stands before ``--set``. The command, whose arguments are by keyword, takes what was given.
+
+    Args:
+        config: Configuration, a dataclass.
+        panel: Heading of the options in ``--help``.
+        defaults: Whether to name defaults; not where they depend on other options.
+        helps: What each option says, by field.
+    """
+    types, fields = get_type_hints(config), {one.name: one for one in dataclasses.fields(config)}
+
+    def option(name: str, help: str) -> Parameter:
+        default = fields[name].default
+        if defaults and default is not None:
+            help = f"{help} ({default})"
+        # As `--set` has it too: without the underscore of words of Python.
+        flag = "--" + name.rstrip("_").replace("_", "-")
+        said = typer.Option(flag, help=help, rich_help_panel=panel)
+        kind: Any = Annotated[Optional[types[name]], said]  # noqa: UP045  # a value, not a hint
+        return Parameter(name, Parameter.KEYWORD_ONLY, default=None, annotation=kind)
+
+    def add(command: Command) -> Command:
+        signature = inspect.signature(command, eval_str=True)
+        own = [p for p in signature.parameters.values() if p.kind is not Parameter.VAR_KEYWORD]
+        added = [option(name, help) for name, help in helps.items()]
+
+        @functools.wraps(command)
+        def called(**given: Any) -> None:
+            command(**{k: v for k, v in given.items() if k not in helps or v is not None})
+
+        end = next((i for i, one in enumerate(own) if one.name == "setting"), len(own))
+        whole = signature.replace(parameters=[*own[:end], *added, *own[end:]])
+        called.__signature__ = whole  # type: ignore[attr-defined]
+        return called
+
+    return add
 
 
 def wait_passively() -> None:
@@ -87,7 +138,7 @@ def parse_settings(
             value = json.loads(text)
         except (ValueError, RecursionError):  # no JSON, or deeper than any value
             value = text
-        name = name.replace("-", "_")
+        name = name.replace("-", "_") + "_" * iskeyword(name)
         if name in (named or {}):
             raise typer.BadParameter(
                 f"{name} must be given by its own option alone, not by {option}"

@@ -19,6 +19,7 @@ from gnas.cli.options import (
     absolute,
     chosen_loggers,
     drop_none,
+    field_options,
     parse_settings,
     wait_passively,
 )
@@ -33,6 +34,7 @@ from gnas.cli.output import (
 from gnas.cli.report import name_old_page
 from gnas.command_line import shell_line
 from gnas.data.images.names import TrainDataset as Dataset
+from gnas.retrain.config import RetrainConfig
 
 if TYPE_CHECKING:
     from rich.console import Console
@@ -42,7 +44,15 @@ if TYPE_CHECKING:
     from gnas.training.recording import Progress
 
 
+@field_options(
+    RetrainConfig,
+    defaults=False,  # which depend on the images
+    epochs="Passes over the training images",
+    channels="Channels of the first cells",
+)
+@field_options(RetrainConfig, seed="Seed of weights, order, augmentation")
 def retrain(
+    *,
     genotype: Annotated[
         str | None,
         typer.Argument(
@@ -52,25 +62,20 @@ def retrain(
     ] = None,
     space: SpaceOption = None,
     dataset: Annotated[
-        Dataset | None, typer.Option(help="Dataset [of the search, or digits]")
+        Dataset | None, typer.Option(help="Dataset (of the search, or digits)")
     ] = None,
     data_dir: Annotated[Path | None, typer.Option(help="Folder of the images")] = None,
     out: Annotated[Path | None, typer.Option(help="The run's folder (runs/...)")] = None,
     resume: Annotated[Path | None, typer.Option(help="Resume the run in this folder")] = None,
-    epochs: Annotated[int | None, typer.Option(help="Passes over the training images")] = None,
     layers: Annotated[
         str | None, typer.Option(help="Cells of the network, or several: 8,10,12")
     ] = None,
-    channels: Annotated[int | None, typer.Option(help="Channels of the first cells")] = None,
     params: Annotated[
         float | None,
         typer.Option(help="Parameters of the network, as 3.3e6, in place of --channels"),
     ] = None,
     repeats: Annotated[
-        int | None, typer.Option(help="Trainings of each size, with seeds from --seed on [1]")
-    ] = None,
-    seed: Annotated[
-        int | None, typer.Option(help="Seed of weights, order, augmentation [0]")
+        int | None, typer.Option(help="Trainings of each size, with seeds from --seed on (1)")
     ] = None,
     device: Annotated[str, typer.Option(help="auto, cpu, cuda or cuda:N")] = "auto",
     threads: Annotated[
@@ -80,16 +85,17 @@ def retrain(
     json: Annotated[str | None, typer.Option(help="File for the result; - is stdout")] = None,
     log: LogOption = None,
     member: Annotated[
-        int | None, typer.Option(help="Member of the Pareto front, from 0 [its best]")
+        int | None, typer.Option(help="Member of the Pareto front, from 0 (its best)")
     ] = None,
     epoch: Annotated[
-        int | None, typer.Option(help="Epoch of a supernet search, from 1 [the last]")
+        int | None, typer.Option(help="Epoch of a supernet search, from 1 (the last)")
     ] = None,
     notation: Notation = None,
     setting: Annotated[
         list[str] | None,
         typer.Option("--set", metavar="NAME=VALUE", help="Any other field of the recipe"),
     ] = None,
+    **given: Any,
 ) -> None:
     """Train a found architecture by the paper's recipe, and test it.
 
@@ -102,7 +108,7 @@ def retrain(
         raise typer.BadParameter("--resume goes on in its own folder")
     about = drop_none(member=member, epoch=epoch, space=space, notation=notation)
     _check_options(genotype, resume, about)
-    wanted = _num_params(params, drop_none(channels=channels, resume=resume))
+    wanted = _num_params(params, given.get("channels"), resume)
     check_early(
         json=json, out=out, resume=resume, data_dir=data_dir, device=device, command="retrain",
         inputs=[genotype],
@@ -110,10 +116,9 @@ def retrain(
     loggers = chosen_loggers(log, resume)
     if genotype is not None:
         check_architecture(genotype, space, notation)
-    named = drop_none(
-        data_dir=absolute(data_dir), epochs=epochs, layers=_numbers(layers), channels=channels,
-        repeats=repeats, seed=seed, num_params=wanted,
-    )  # fmt: skip
+    named = given | drop_none(
+        data_dir=absolute(data_dir), layers=_numbers(layers), repeats=repeats, num_params=wanted
+    )
     changes = named | parse_settings(setting or [], named)
     if resume is not None:
         changes |= drop_none(dataset=dataset)
@@ -233,11 +238,11 @@ def _check_options(genotype: str | None, resume: Path | None, options: Mapping[s
         raise typer.BadParameter(f"--{next(iter(options))} is about GENOTYPE; give that too")
 
 
-def _num_params(params: float | None, others: Mapping[str, Any]) -> int | None:
+def _num_params(params: float | None, *others: object) -> int | None:
     """``--params`` as a whole number; ``others`` are options that it does not go with."""
     if params is None:
         return None
-    if others:
+    if any(one is not None for one in others):
         raise typer.BadParameter("--params decides the channels of a new run: give it alone")
     if not math.isfinite(params):
         raise typer.BadParameter(f"--params must be a number of parameters, not {params}")

@@ -17,6 +17,7 @@ from gnas.cli.options import (
     absolute,
     chosen_loggers,
     drop_none,
+    field_options,
     parse_settings,
     wait_passively,
 )
@@ -34,12 +35,14 @@ from gnas.cli.search_any import register
 from gnas.cli.search_nasgem import nasgem
 from gnas.command_line import shell_line
 from gnas.data.images.names import SearchDataset as Dataset
+from gnas.search.toponas.config import ToponasConfig
+from gnas.search.toponas.plan import Selection
 
 if TYPE_CHECKING:
     from rich.console import Console
 
     from gnas.loggers import RunLogger
-    from gnas.search.toponas.plan import Selection, ToponasPlan
+    from gnas.search.toponas.plan import ToponasPlan
     from gnas.search.toponas.run import ToponasResult
     from gnas.search.toponas.selection import Accuracies
     from gnas.training.recording import Progress
@@ -50,33 +53,15 @@ SEARCH_PANEL = "How to search (tables 3 to 9 of the paper)"
 PROTOCOL_PANEL = "The paper's protocol: several searches, one choice"
 
 
-def search_option(help: str) -> Any:
-    """An option of the group that says how to search."""
-    return typer.Option(help=help, rich_help_panel=SEARCH_PANEL)
-
-
-Method = Annotated[Literal["darts", "milenas"] | None, search_option("Losses of alpha and beta")]
-Topology = Annotated[
-    Literal["arbitrary", "fixed", "none"] | None, search_option("Sets to choose from")
-]
-Edges = Annotated[int | None, search_option("Edges a node, unless arbitrary")]
-Mode = Annotated[Literal["output", "input"] | None, search_option("Edges that nodes choose")]
-Nodes = Annotated[int | None, search_option("Nodes of a cell, 4 to 14 (the paper: 7 to 11)")]
-Update = Annotated[
-    Literal["alternating", "joint"] | None, search_option("Batches of alpha and beta")
-]
-Order = Annotated[int | None, search_option("1, or 2 for unrolled steps")]
-Regulariser = Annotated[float | None, search_option("Weight against invalid cells")]
-Relaxation = Annotated[
-    Literal["softmax", "gumbel", "dirichlet"] | None, search_option("Relaxation of alpha")
-]
 Baseline = Annotated[
     Literal[
         "darts", "darts-outputs", "milenas", "snas", "gdas", "drnas", "pc-darts", "beta-darts",
         "darts-es",
     ]
     | None,
-    search_option("A published method without topology variables"),
+    typer.Option(
+        help="A published method without topology variables", rich_help_panel=SEARCH_PANEL
+    ),
 ]  # fmt: skip
 Select = Annotated[
     bool,
@@ -85,15 +70,6 @@ Select = Annotated[
         help="Search --seeds times; retrain and keep the best",
         rich_help_panel=PROTOCOL_PANEL,
     ),
-]
-Seeds = Annotated[
-    int | None, typer.Option(help="Searches to choose from [4]", rich_help_panel=PROTOCOL_PANEL)
-]
-Repeats = Annotated[
-    int | None, typer.Option(help="Trainings of the best [10]", rich_help_panel=PROTOCOL_PANEL)
-]
-RandomCells = Annotated[
-    int | None, typer.Option(help="Random cells beside it [0]", rich_help_panel=PROTOCOL_PANEL)
 ]
 Recipe = Annotated[
     list[str] | None,
@@ -116,14 +92,37 @@ app.command()(nasgem)
 
 
 @app.command()
+@field_options(
+    ToponasConfig,
+    panel=SEARCH_PANEL,
+    method="Losses of alpha and beta",
+    topology="Sets to choose from",
+    k="Edges a node, unless arbitrary",
+    mode="Edges that nodes choose",
+    num_nodes="Nodes of a cell, 4 to 14; the paper: 7 to 11",
+    update="Batches of alpha and beta",
+    order="1, or 2 for unrolled steps",
+    regulariser="Weight against invalid cells",
+    relaxation="Relaxation of alpha",
+)
+@field_options(
+    Selection,
+    panel=PROTOCOL_PANEL,
+    seeds="Searches to choose from",
+    repeats="Trainings of the best",
+    random="Random cells beside it",
+)
+@field_options(ToponasConfig, seed="Seed of split, weights, order")
+@field_options(ToponasConfig, defaults=False, epochs="Passes over the training part")
 def toponas(
-    dataset: Annotated[Dataset | None, typer.Option(help="Images to search on [digits]")] = None,
+    *,
+    dataset: Annotated[Dataset | None, typer.Option(help="Images to search on (digits)")] = None,
     space: Annotated[
         str | None,
-        typer.Option(metavar="NAME|FILE.py:NAME", help="darts, nasbench201, or your own [darts]"),
+        typer.Option(metavar="NAME|FILE.py:NAME", help="darts, nasbench201, or your own (darts)"),
     ] = None,
     preset: Annotated[
-        Literal["cpu", "paper"] | None, typer.Option(help="Size of a nasbench201 search [cpu]")
+        Literal["cpu", "paper"] | None, typer.Option(help="Size of a nasbench201 search (cpu)")
     ] = None,
     data_dir: Annotated[Path | None, typer.Option(help="Folder of the images")] = None,
     images: Annotated[
@@ -131,35 +130,22 @@ def toponas(
     ] = None,
     out: Annotated[Path | None, typer.Option(help="The run's folder (runs/...)")] = None,
     resume: Annotated[Path | None, typer.Option(help="Resume the run in this folder")] = None,
-    seed: Annotated[int | None, typer.Option(help="Seed of split, weights, order [0]")] = None,
     device: Annotated[str, typer.Option(help="auto, cpu, cuda or cuda:N")] = "auto",
     threads: Annotated[
         int | None,
         typer.Option(min=1, max=1024, help="CPU threads (1 if networks are small, or torch's)"),
     ] = None,
-    epochs: Annotated[int | None, typer.Option(help="Passes over the training part")] = None,
     json: Annotated[str | None, typer.Option(help="File for the result; - is stdout")] = None,
     log: LogOption = None,
     page: PageOption = False,
-    method: Method = None,
-    topology: Topology = None,
-    k: Edges = None,
-    mode: Mode = None,
-    num_nodes: Nodes = None,
-    update: Update = None,
-    order: Order = None,
-    regulariser: Regulariser = None,
-    relaxation: Relaxation = None,
     baseline: Baseline = None,
     select: Select = False,
-    seeds: Seeds = None,
-    repeats: Repeats = None,
-    random: RandomCells = None,
     recipe: Recipe = None,
     setting: Annotated[
         list[str] | None,
         typer.Option("--set", metavar="NAME=VALUE", help="Any other field of the config"),
     ] = None,
+    **given: Any,
 ) -> None:
     """Learn operations and topology of a cell in a supernet (TopoNAS, Huang et al. 2020)."""
     if resume is not None and any(one is not None for one in (out, baseline, space, preset)):
@@ -170,14 +156,10 @@ def toponas(
         space=None if space == "darts" else space,
     )  # fmt: skip
     loggers = chosen_loggers(log, resume)
-    named = drop_none(
-        data_dir=absolute(data_dir), images=absolute(images), seed=seed, epochs=epochs,
-        method=method, topology=topology, k=k, mode=mode, num_nodes=num_nodes, update=update,
-        order=order, regulariser=regulariser, relaxation=relaxation,
-    )  # fmt: skip
+    chosen = {k: given.pop(k) for k in [*given] if k in ("seeds", "repeats", "random")}
+    named = given | drop_none(data_dir=absolute(data_dir), images=absolute(images))
     own = {"dataset": dataset, "space": space, "size": preset, "baseline": baseline}
     changes = named | parse_settings(setting or [], {**named, **own})
-    chosen = drop_none(seeds=seeds, repeats=repeats, random=random)
     if recipe:
         chosen["recipe"] = parse_settings(recipe, option="--retrain")
     if chosen and not select:
@@ -232,7 +214,6 @@ def _planned(
         chosen: Fields of the protocol of several searches, None without it.
     """
     from gnas.search.toponas.plan import (
-        Selection,
         check_options,
         check_recipe,
         plan_search,

@@ -6,12 +6,19 @@ import math
 import time
 from collections.abc import Mapping
 from pathlib import Path
-from typing import TYPE_CHECKING, Annotated, Literal
+from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
 from gnas.cli.checks import check_early
-from gnas.cli.options import LogOption, absolute, chosen_loggers, drop_none, parse_settings
+from gnas.cli.options import (
+    LogOption,
+    absolute,
+    chosen_loggers,
+    drop_none,
+    field_options,
+    parse_settings,
+)
 from gnas.cli.output import print_next, report_console, resume_hint, write_json
 from gnas.cli.report import PageOption, write_page
 from gnas.cli.searching import (
@@ -24,6 +31,7 @@ from gnas.cli.searching import (
     workers_hint,
 )
 from gnas.printable import amount
+from gnas.search.nasgem.config import NasgemConfig
 
 if TYPE_CHECKING:
     from rich.console import Console
@@ -33,37 +41,10 @@ if TYPE_CHECKING:
 SEARCH_PANEL = "How to search"
 STORAGE_PANEL = "Where candidates are kept"
 
-Prior = Annotated[
-    Literal["density", "erdos-renyi", "barabasi-albert", "watts-strogatz"] | None,
-    typer.Option(help="Random graphs that cells are drawn from", rich_help_panel=SEARCH_PANEL),
-]
-Encoder = Annotated[
-    str | None,
-    typer.Option(
-        help="The perceptron's encoder: shipped, or a file (nasgem-30)",
-        rich_help_panel=SEARCH_PANEL,
-    ),
-]
 NoEmbedding = Annotated[
     bool,
     typer.Option(
         "--no-embedding", help="Perceptron on raw adjacency", rich_help_panel=SEARCH_PANEL
-    ),
-]
-Predictor = Annotated[
-    Literal["mlp", "default", "walks"] | None,
-    typer.Option(
-        help="The paper's perceptron (mlp), or gnas' own without embedding",
-        rich_help_panel=SEARCH_PANEL,
-    ),
-]
-Iterations = Annotated[
-    int | None, typer.Option(help="Cells to train for the predictor", rich_help_panel=SEARCH_PANEL)
-]
-Lambda = Annotated[
-    float | None,
-    typer.Option(
-        "--lambda", help="Weight of ln(MACs) in the score [0.1]", rich_help_panel=SEARCH_PANEL
     ),
 ]
 Storage = Annotated[
@@ -76,8 +57,6 @@ Study = Annotated[
     str | None,
     typer.Option(help="Its name there (the folder's name)", rich_help_panel=STORAGE_PANEL),
 ]
-FIELD_OF = {"lambda": "lambda_"}
-"""Settings whose name is a word of Python."""
 
 
 def _refuse_budget(budget: int | None) -> None:
@@ -92,7 +71,18 @@ def _refuse_budget(budget: int | None) -> None:
 NoBudget = Annotated[int | None, typer.Option(hidden=True, callback=_refuse_budget)]
 
 
+@field_options(
+    NasgemConfig,
+    panel=SEARCH_PANEL,
+    encoder="The perceptron's encoder: shipped, or a file",
+    predictor="The paper's perceptron (mlp), or gnas' own without embedding",
+    prior="Random graphs that cells are drawn from",
+    iterations="Cells to train for the predictor",
+    lambda_="Weight of ln(MACs) in the score",
+)
+@field_options(NasgemConfig, seed="Seed of cells, weights, split, pool")
 def nasgem(
+    *,
     dataset: Annotated[
         str | None,
         typer.Option(
@@ -119,31 +109,26 @@ def nasgem(
     ] = 1,
     out: Annotated[Path | None, typer.Option(help="The run's folder (runs/...)")] = None,
     resume: Annotated[Path | None, typer.Option(help="Resume the run in this folder")] = None,
-    seed: Annotated[
-        int | None, typer.Option(help="Seed of cells, weights, split, pool [0]")
-    ] = None,
     json: Annotated[str | None, typer.Option(help="File for the result; - is stdout")] = None,
     log: LogOption = None,
     page: PageOption = False,
-    encoder: Encoder = None,
     no_embedding: NoEmbedding = False,
-    predictor: Predictor = None,
-    prior: Prior = None,
-    iterations: Iterations = None,
     budget: NoBudget = None,
-    lambda_: Lambda = None,
     storage: Storage = None,
     study: Study = None,
     setting: Annotated[
         list[str] | None,
         typer.Option("--set", metavar="NAME=VALUE", help="Any other field of the config"),
     ] = None,
+    **given: Any,
 ) -> None:
     """Search cells by a predictor of their efficiency score (NASGEM, Cheng et al. 2021)."""
     from gnas.search.nasgem.plan import check_options, plan_nasgem, resumed_plan
 
-    if no_embedding and encoder is not None:
+    if no_embedding and "encoder" in given:
         raise typer.BadParameter("--no-embedding reads no encoder; leave one of them out")
+    if no_embedding or "encoder" in given:
+        given["encoder"] = "none" if no_embedding else encoder_name(given["encoder"])
     if resume is not None and (out is not None or study is not None):
         raise typer.BadParameter("--resume goes on in its own folder and study")
     check_early(
@@ -152,14 +137,11 @@ def nasgem(
         command="search nasgem",
     )  # fmt: skip
     loggers = chosen_loggers(log, resume)
-    named = drop_none(
-        data_dir=absolute(data_dir), seed=seed, iterations=iterations, lambda_=lambda_,
-        prior=prior, predictor=predictor, space=space, table=tuple(table or ()) or None,
+    named = given | drop_none(
+        data_dir=absolute(data_dir), space=space, table=tuple(table or ()) or None,
         evaluate=evaluate, objective=objective, dataset=dataset,
-        encoder="none" if no_embedding else encoder_name(encoder),
     )  # fmt: skip
-    pairs = {FIELD_OF.get(k, k): v for k, v in parse_settings(setting or [], named).items()}
-    changes = named | pairs
+    changes = named | parse_settings(setting or [], named)
     if resume is not None:
         plan, folder = resumed_plan(resume, changes, storage=storage_location(storage)), resume
     else:
@@ -193,11 +175,11 @@ def nasgem(
         write_json(json, result)
 
 
-def encoder_name(encoder: str | None) -> str | None:
+def encoder_name(encoder: str) -> str:
     """A shipped encoder's name, or the path of a file from the root."""
-    if encoder is None or not encoder.endswith(".safetensors"):
+    if not encoder.endswith(".safetensors"):
         return encoder
-    return absolute(Path(encoder))
+    return str(Path(encoder).absolute())
 
 
 def print_search(result: NasgemResult, folder: Path, target: Console) -> None:

@@ -1,0 +1,73 @@
+"""Options that are made from the fields of configurations."""
+
+from __future__ import annotations
+
+import re
+from dataclasses import dataclass
+from typing import Annotated, Any, Literal
+
+import pytest
+import typer
+from pydantic import Field
+from typer.testing import CliRunner
+
+from gnas.cli import app
+from gnas.cli.options import field_options
+from tests.test_seeds import commands
+
+
+@dataclass(frozen=True)
+class Settings:
+    kind: Literal["fast", "exact"] = "fast"
+    lambda_: Annotated[float, Field(gt=0)] = 0.5
+    max_steps: int | None = None
+
+
+@pytest.fixture
+def run() -> Any:
+    own, found = typer.Typer(), dict[str, Any]()
+
+    @own.command()
+    @field_options(Settings, kind="How to count", lambda_="Weight")
+    @field_options(Settings, defaults=False, max_steps="Steps")
+    def count(
+        *,
+        setting: Annotated[list[str] | None, typer.Option("--set")] = None,
+        **given: Any,
+    ) -> None:
+        found.update(given)
+
+    def run(*words: str) -> tuple[Any, dict[str, Any]]:
+        found.clear()
+        return CliRunner().invoke(own, words), found
+
+    return run
+
+
+def test_a_command_takes_the_fields_that_were_given(run: Any) -> None:
+    assert run()[1] == {}
+    assert run("--lambda", "2", "--max-steps", "7")[1] == {"lambda_": 2.0, "max_steps": 7}
+    assert run("--kind", "exact", "--set", "a=1")[1] == {"kind": "exact"}
+
+
+def test_types_and_choices_are_those_of_the_fields(run: Any) -> None:
+    for words in (["--kind", "slow"], ["--lambda", "x"], ["--max-steps", "1.5"]):
+        assert run(*words)[0].exit_code == 2, words
+
+
+def test_help_has_the_defaults_and_ends_with_set(run: Any) -> None:
+    text = re.sub(r"[│\s]+", " ", run("--help")[0].output)
+    assert "How to count (fast)" in text and "Weight (0.5)" in text and "Steps (" not in text
+    places = [text.index(f" --{name} ") for name in ("max-steps", "kind", "lambda", "set")]
+    assert places == sorted(places)
+
+
+def test_no_help_has_square_brackets_which_rich_takes_for_styles() -> None:
+    texts = [
+        (path, option.name, option.help)
+        for path, command in commands(typer.main.get_command(app))
+        for option in command.params
+        if getattr(option, "help", None)
+    ]
+    assert len(texts) > 200
+    assert not [one for one in texts if re.search(r"\[[a-z ]", one[2])]
