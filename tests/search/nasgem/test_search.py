@@ -39,7 +39,8 @@ def test_a_search_leaves_all_that_explains_it(finished: tuple[Path, NasgemResult
     assert to_jsonable(read_trace(out).result) == written
     assert result.command == "search nasgem"
     used = {"kind", "seed", "num_initial", "pool", "top", "min_nodes", "lambda_", "update_every"}
-    assert {*result.config["searcher"]} == used | {"name", "predictor", "features"}
+    of_predictor = {"predictor", "features", "encoder_sha256"}
+    assert {*result.config["searcher"]} == used | of_predictor | {"name"}
     assert space_of_record(result.space).from_str(result.architecture).num_nodes >= 4
     assert (result.trained, result.failed, result.pool) == (6, 0, 300)
     finals = result.finals
