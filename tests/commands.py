@@ -171,6 +171,7 @@ def _become(
 def _forget_the_server() -> None:
     """Be a process that no other one of multiprocessing made."""
     _process._current_process, _process._parent_process = _MainProcess(), None
+    _process.ORIGINAL_DIR = os.getcwd()  # where workers look for the program
     _process._children, _process._process_counter = set(), itertools.count(1)
     _mp.context._default_context._actual_context = None
     server = _forkserver._forkserver

@@ -12,6 +12,7 @@ import pytest
 
 from gnas import processes
 from gnas.errors import ConfigError, ProcessError
+from tests import commands
 
 
 def test_children_have_the_environment_of_now(monkeypatch: pytest.MonkeyPatch) -> None:
@@ -147,7 +148,7 @@ def _is_running(pid: int) -> bool:
 
 
 SEARCH = """\
-from gnas import run_search
+from gnas import processes, run_search
 from gnas.spaces import NASBench201
 def edges(graph, *, seed):
     return float(graph.num_edges)
@@ -160,7 +161,7 @@ GUARD = 'must do that below `if __name__ == "__main__":`; move what starts them 
 
 def _run_program(folder: Path, text: str) -> subprocess.CompletedProcess[str]:
     (folder / "mine.py").write_text(text)
-    return subprocess.run(
+    return commands.run(
         [sys.executable, "mine.py"], capture_output=True, text=True, cwd=folder, timeout=120
     )
 
@@ -172,7 +173,9 @@ def test_a_program_without_a_guard_starts_nothing(tmp_path: Path) -> None:
     assert ended.returncode == 1 and ended.stderr.count("Traceback") == 1
     assert GUARD in ended.stderr.splitlines()[-1]
     assert not (tmp_path / "run").exists()
-    ended = _run_program(tmp_path, f"{''.join(lines)}if __name__ == '__main__':\n    {search}")
+    start = "processes.preload()"  # a fork must come before the study's file is open
+    main = f"if __name__ == '__main__':\n    {start}\n    {search}"
+    ended = _run_program(tmp_path, "".join([*lines, main]))
     assert ended.returncode == 0, ended.stderr
     assert (tmp_path / "run" / "result.json").exists()
 
@@ -226,7 +229,7 @@ def test_workers_do_not_start_workers(tmp_path: Path) -> None:
 
 def test_what_workers_cannot_import_is_refused_before_anything_is_written(tmp_path: Path) -> None:
     """As in a notebook, whose functions are those of a module without a file."""
-    ended = subprocess.run(
+    ended = commands.run(
         [sys.executable, "-c", SEARCH], capture_output=True, text=True, cwd=tmp_path, timeout=120
     )
     last = ended.stderr.splitlines()[-1]

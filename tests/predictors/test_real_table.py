@@ -27,7 +27,7 @@ def test_ranking_reaches_the_known_floors(shared_data: Callable[[str], Path]) ->
     val_acc, test_acc = table.val_acc(), table.test_acc()
     assert round(noise_ceiling(val_acc, test_acc), 2) == 0.94
     order = np.random.default_rng(0).permutation(len(table))
-    train, test = order[:200], order[200:]
+    train, test = order[:100], order[100:1100]
     graphs, unseen = table.graphs[train.tolist()], table.graphs[test.tolist()]
     forest = Forest(OneHot(7, 5, with_counts=True)).fit(graphs, val_acc[train])
     ours = default_predictor(NASBench101()).fit(graphs, val_acc[train])
