@@ -298,7 +298,7 @@ def test_ranking_of_published_cells(shared_data: Callable[[str], Path]) -> None:
     everyone = predictor_setups(NASBench201(), (), wiring_only=False, params=params)
     ours = [one for one in everyone if one.name == "default"]
     for one in ours:
-        taus = run_fits(task, one, samples=(78, 156), seeds=2, seed=0)
+        taus = run_fits(task, one, samples=(78, 156), seeds=1, seed=0)
         for samples, least in ((78, 0.82), (156, 0.87)):
-            assert np.mean([found["kendall_tau"] for found in taus[samples]]) > least
+            assert taus[samples][0]["kendall_tau"] > least
     assert ["prior" in one.encoder for one in ours] == [False, True]

@@ -196,9 +196,9 @@ def test_the_shipped_table_goes_on_where_it_is(scripts: Any) -> None:
     assert {name: recipe[name] for name in plain} == plain
     recipe.pop("torch")
     known = mini.published("nasgem-mini", recipe)
-    drawn = dict(islice(mini.drawn(), 1500))
-    assert set(known) <= set(drawn)
-    assert all(found["wide"] == drawn[cell] for cell, found in known.items())
+    drawn = dict(islice(mini.drawn(), 300))
+    assert [*drawn] == [*known][:300]  # so all the others are drawn likewise
+    assert all(known[cell]["wide"] == wide for cell, wide in drawn.items())
     assert mini.quality(list(known.values()))["tau between seeds, test"] > 0.55
     for k in (0, len(table) // 2, len(table) - 1):
         network = nasgem_network(table[k], mini.Setting().network)

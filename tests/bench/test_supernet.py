@@ -35,14 +35,14 @@ from tests.search.toponas.conftest import make_images
 SPACE = NASBench201()
 CELLS = SPACE.enumerate()
 FAST: dict[str, Any] = {
-    "batch_size": 256, "image_size": 8, "epochs": 2, "channels": 8, "num_cells": 1,
+    "batch_size": 256, "image_size": 8, "epochs": 2, "channels": 4, "num_cells": 1,
 }  # fmt: skip
 """Of searches of a second."""
 
 
 @pytest.fixture(autouse=True)
 def few_cells_are_ranked(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(supernet, "ONE_SHOT_CELLS", 20)
+    monkeypatch.setattr(supernet, "ONE_SHOT_CELLS", 8)
 
 
 def make_table(rows: int = 5**6) -> BenchmarkTable:
@@ -122,7 +122,8 @@ def test_a_cell_without_a_path_is_told() -> None:
 
 def test_searches_are_kept_and_judged_again(table: str, tmp_path: Path) -> None:
     methods = ("darts", "topo-arbitrary", "random", "pc-darts")
-    config = SupernetBench(methods=methods, seeds=1, settings=FAST, table=table)
+    settings = {**FAST, "channels": 8}  # of which PC-DARTS takes a quarter
+    config = SupernetBench(methods=methods, seeds=1, settings=settings, table=table)
     seen: list[tuple[int, int | None]] = []
     result = bench_supernet(
         config, folder=tmp_path, progress=lambda done, total: seen.append((done, total))
@@ -136,7 +137,7 @@ def test_searches_are_kept_and_judged_again(table: str, tmp_path: Path) -> None:
     by_method = {search.method: search for search in result.searches}
     darts = by_method["darts"]
     assert len(darts.epochs) == 2 and darts.epochs[-1] == darts.architecture
-    assert len(darts.one_shot) == supernet.ONE_SHOT_CELLS and len(set(darts.one_shot)) > 5
+    assert len(darts.one_shot) == supernet.ONE_SHOT_CELLS and len(set(darts.one_shot)) > 3
     judge = Judge(config)
     cells = supernet.one_shot_cells(SPACE)
     truth = [float(judge.test[judge.row_of(SPACE.to_str(cell))]) for cell in cells]
@@ -150,13 +151,13 @@ def test_searches_are_kept_and_judged_again(table: str, tmp_path: Path) -> None:
     assert (tmp_path / LOG).read_text().startswith(before)
     assert [s.seed for s in again.searches] == [0, 0, 1, 1] and again.searches[0] == darts
     with pytest.raises(ConfigError, match="search was"):
-        bench_supernet(replace(config, settings={**FAST, "epochs": 3}), folder=tmp_path)
+        bench_supernet(replace(config, settings={**settings, "epochs": 3}), folder=tmp_path)
 
 
 def test_a_killed_search_goes_on(
     table: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    settings = {**FAST, "batch_size": 64}
+    settings = {**FAST, "batch_size": 100}
     config = SupernetBench(methods=("topo-gumbel",), seeds=1, settings=settings, table=table)
     whole = bench_supernet(config).searches[0]
     checkpoint = tmp_path / "topo-gumbel-0" / "checkpoint"

@@ -79,9 +79,12 @@ def by_definition(choice: dict[tuple[int, int], str]) -> nx.DiGraph:
     return graph
 
 
+ADJACENCY = NASBench201().enumerate().adjacency.tolist()
+
+
 def choices(row: int) -> dict[tuple[int, int], str]:
-    adjacency = NASBench201().enumerate().adjacency[row]
-    return {(i, j): CANDIDATES[int(adjacency[i, j])] for i, j in EDGES}
+    adjacency = ADJACENCY[row]
+    return {(i, j): CANDIDATES[adjacency[i][j]] for i, j in EDGES}
 
 
 def named(graph: nx.DiGraph) -> nx.DiGraph:

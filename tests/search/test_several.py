@@ -68,13 +68,13 @@ def test_predictors_find_more_of_a_front_than_chance(table: TableEvaluator) -> N
             [
                 front_volume(table, run_search(SPACE, name, table, budget=50, objectives=goals,
                                                seed=seed))
-                for seed in range(3)
+                for seed in range(2)
             ]
         )
         for name in ("random", "evolution", "predictor")
     }  # fmt: skip
     assert volumes["predictor"] > volumes["evolution"] > volumes["random"]
-    assert volumes["predictor"] > 0.95
+    assert volumes["predictor"] > 0.98
 
 
 @pytest.mark.parametrize("searcher", sorted(SEARCHERS))
@@ -111,11 +111,11 @@ def test_bounds_of_learned_measures_guide_a_search(searcher: str, table: TableEv
 
 def test_a_search_for_a_front_goes_on_after_any_end(tmp_path: Path) -> None:
     options: dict[str, Any] = {
-        "budget": 26, "objectives": ["val_acc", "latency_ms"], "constraints": ["latency_ms=30"],
+        "budget": 14, "objectives": ["val_acc", "latency_ms"], "constraints": ["latency_ms=30"],
         "settings": SETTINGS["predictor"],
     }  # fmt: skip
     whole = run_search(SPACE, "predictor", both, **options)
-    for stop in (3, 9, 12, 21):
+    for stop in (3, 8, 10):  # before the first fit, between two, and right after one
         out, count = tmp_path / str(stop), iter(range(100))
 
         def killed(graph: Data, *, seed: int, stop: int = stop, count: Any = count) -> Any:

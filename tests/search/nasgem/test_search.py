@@ -132,7 +132,8 @@ def test_the_control_shares_the_trainings(
 
 
 def test_failed_candidates_do_not_end_a_search(tmp_path: Path) -> None:
-    result = search(tiny(iterations=16, num_nodes=5), tmp_path / "some", kind=Failing)
+    few = {"num_nodes": 5, "percent": 10}
+    result = search(tiny(iterations=16, **few), tmp_path / "some", kind=Failing)
     assert (result.trained, result.failed) == (10, 6)
     reasons = [one.error for one in result.evaluations if one.error is not None]
     assert len(reasons) == 6 and all("not enough memory" in reason for reason in reasons)
@@ -140,7 +141,7 @@ def test_failed_candidates_do_not_end_a_search(tmp_path: Path) -> None:
     failed = [line["number"] for line in lines if line.get("error")]
     assert failed == [0, 3, 6, 9, 12, 15]
     with pytest.raises(DataError, match="at least 10 candidates must be trained, but 5 of 14"):
-        search(tiny(iterations=14, num_nodes=5), tmp_path / "few", kind=Failing)
+        search(tiny(iterations=14, **few), tmp_path / "few", kind=Failing)
 
 
 def test_another_objective_is_not_charged_for_macs(tmp_path: Path) -> None:
