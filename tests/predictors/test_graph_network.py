@@ -25,6 +25,7 @@ from gnas.predictors import (
     PackedGraphs,
     PathStatistics,
     default_predictor,
+    graph_network,
 )
 from gnas.spaces import SPACES, NASBench101, NASBench201, Vocabulary
 
@@ -193,7 +194,10 @@ def test_bad_options_and_graphs_are_named(rng: np.random.Generator) -> None:
         model.fit([large, large], [0.1, 0.2])
 
 
-def test_the_default_takes_networks_from_enough_samples_on(rng: np.random.Generator) -> None:
+def test_the_default_takes_networks_from_enough_samples_on(
+    rng: np.random.Generator, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(graph_network, "MAX_STEPS", 12)
     space = NASBench101()
     cells, scores = space.sample_batch(70, rng), rng.normal(size=70)
     full, counting = default_predictor(space), default_predictor(space, networks=False)
