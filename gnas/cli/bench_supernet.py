@@ -3,13 +3,14 @@
 from __future__ import annotations
 
 from pathlib import Path
-from typing import TYPE_CHECKING, Annotated, Literal
+from typing import TYPE_CHECKING, Annotated, Any, Literal
 
 import typer
 
+from gnas.bench.config import METHODS, SupernetBench
 from gnas.cli.bench_tables import Folder, Json, Out, Table
 from gnas.cli.checks import check_early
-from gnas.cli.options import absolute, parse_settings
+from gnas.cli.options import absolute, drop_none, field_options, parse_settings
 from gnas.cli.output import (
     check_outputs,
     format_number,
@@ -26,30 +27,34 @@ if TYPE_CHECKING:
     from gnas.bench.supernet import SupernetBenchResult
 
 
+OWN = ("space", "dataset", "data_dir", "seed")
+"""Settings of searches that have options of their own here."""
+
+
+@field_options(
+    SupernetBench,
+    dataset="Images to search on",
+    seeds="Searches by each method",
+    seed="The first search's seed",
+    truth="Images of the accuracies that judge",
+)
 def supernet(
+    *,
     space: Annotated[Literal["nasbench201"], typer.Argument(help="Search space")],
-    dataset: Annotated[
-        Literal["digits", "cifar10", "folder"], typer.Option(help="Images to search on")
-    ] = "digits",
     data_dir: Annotated[Path | None, typer.Option(help="Folder of the images")] = None,
     methods: Annotated[str | None, typer.Option(help="Names with commas (all)")] = None,
-    seeds: Annotated[int, typer.Option(help="Searches by each method")] = 5,
     preset: Annotated[Literal["cpu", "paper"], typer.Option(help="Size of a search")] = "cpu",
     setting: Annotated[
         list[str] | None,
         typer.Option("--set", metavar="NAME=VALUE", help="A field of all searches"),
     ] = None,
-    truth: Annotated[
-        Literal["cifar10", "cifar100", "imagenet16-120"],
-        typer.Option(help="Images of the accuracies that judge"),
-    ] = "cifar10",
     table: Table = None,
     table_dir: Folder = None,
     workers: Annotated[int, typer.Option(min=1, max=1024, help="Processes that search")] = 1,
     device: Annotated[str, typer.Option(help="auto, cpu, cuda or cuda:N")] = "auto",
-    seed: Annotated[int, typer.Option(help="The first search's seed")] = 0,
     out: Out = None,
     json: Json = None,
+    **given: Any,
 ) -> None:
     """Search by every method and seed, and look up how good the derived cells really are.
 
@@ -59,16 +64,14 @@ def supernet(
     check_early(json=json, out=out, data_dir=data_dir, device=device)
     table_path(table or space, data_dir=table_dir)
     check_outputs(out, json, "bench supernet")
-    from gnas.bench.config import METHODS, SupernetBench
-
-    named = {"seed": seed, "dataset": dataset, "data_dir": data_dir, "space": space}
+    own = drop_none(data_dir=absolute(data_dir), **given)
     config = SupernetBench(
         methods=tuple(METHODS) if methods is None else tuple(methods.split(",")),
-        seeds=seeds, preset=preset, truth=truth,
-        seed=seed, dataset=dataset, data_dir=absolute(data_dir),
-        settings=parse_settings(setting or [], named),
+        preset=preset,
+        settings=parse_settings(setting or [], dict.fromkeys(OWN)),
         table=table or space,
         table_dir=None if table_dir is None else str(table_dir),
+        **own,
     )  # fmt: skip
     config.images().check_folder()
     check_table(table_path(table or space, data_dir=table_dir), space=space)
