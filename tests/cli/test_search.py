@@ -108,8 +108,8 @@ def test_json_to_stdout_and_the_switches(tmp_path: Path) -> None:
 
 def test_a_search_of_another_space(tmp_path: Path) -> None:
     out = tmp_path / "run"
-    sizes = ("--set", "batch_size=128", "--set", "image_size=8", "--set", "num_cells=1")
-    sizes += ("--epochs", "2")
+    sizes = ["--set", "batch_size=128", "--set", "image_size=8", "--set", "num_cells=1"]
+    sizes += ["--epochs", "2"]
     done = gnas(
         "search", "toponas", "--space", "nasbench201", "--relaxation", "gumbel", *sizes,
         "--out", str(out), "--set", "temperature=[2.0,0.5]",
