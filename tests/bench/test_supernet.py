@@ -157,7 +157,7 @@ def test_searches_are_kept_and_judged_again(table: str, tmp_path: Path) -> None:
 def test_a_killed_search_goes_on(
     table: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    settings = {**FAST, "batch_size": 100}
+    settings = {**FAST, "batch_size": 80}  # six steps an epoch
     config = SupernetBench(methods=("topo-gumbel",), seeds=1, settings=settings, table=table)
     whole = bench_supernet(config).searches[0]
     checkpoint = tmp_path / "topo-gumbel-0" / "checkpoint"
