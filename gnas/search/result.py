@@ -54,8 +54,16 @@ class Evaluation:
         """
         facts = {name: value for name, value in record.items() if name != "seconds"}
         found = Evaluation(**{**facts, "runs": tuple(record.get("runs", ()))})
-        if type(found.number) is not int or not isinstance(found.architecture, str):
-            raise TypeError("an evaluation must have a number and an architecture")
+        kinds = ((found.number, int), (found.architecture, str), (found.stage, str))
+        maybe = ((found.error, str), (found.is_random, bool))
+        if not (
+            all(type(value) is kind for value, kind in kinds)
+            and all(value is None or type(value) is kind for value, kind in maybe)
+            and isinstance(found.expected, int | float | None)
+        ):
+            raise TypeError(f"an evaluation must have other values than {record!r:.200}")
+        if (found.measures is None) == (found.error is None):
+            raise ValueError("an evaluation must have either measures or an error")
         for measures in (found.measures or {}, *found.runs):
             if not all(isinstance(v, int | float | None) for v in measures.values()):
                 raise TypeError("measures must be numbers")
