@@ -24,9 +24,13 @@ from tests import commands
 run = CliRunner().invoke
 
 
+CELLS = 5**5
+"""Architectures in tables: those whose first edge does nothing."""
+
+
 @pytest.fixture(scope="module")
 def table(tmp_path_factory: pytest.TempPathFactory) -> str:
-    graphs = NASBench201().enumerate()
+    graphs = NASBench201().enumerate()[:CELLS]
     adjacency = graphs.adjacency.sum((1, 2)).double().numpy()
     values = {
         Column.of("val_acc", dataset="cifar10-valid", epochs=200): adjacency / 40,
@@ -92,7 +96,7 @@ def test_a_budget_that_leaves_nothing_to_choose(table: str, tmp_path: Path) -> N
 
 def test_a_front_and_a_member_of_it(table: str, tmp_path: Path) -> None:
     hardware = tmp_path / "hardware.parquet"
-    graphs = NASBench201().enumerate()
+    graphs = NASBench201().enumerate()[:CELLS]
     edges = (graphs.adjacency > 0).sum((1, 2)).double().numpy()
     column, facts = Column.of("edge_latency_ms"), Provenance("hw", "nasbench201", "x", "self-made")
     save_table(BenchmarkTable(graphs, [column], facts, {column.name: 1 + edges}), hardware)
