@@ -18,6 +18,7 @@ import traceback
 import warnings
 from collections.abc import Iterator
 from contextlib import contextmanager
+from types import FrameType
 from typing import Annotated, Any
 
 import typer
@@ -188,7 +189,24 @@ def _signal_again(lost: sys.UnraisableHookArgs) -> None:
     else:
         sys.__unraisablehook__(lost)
         return
-    again = threading.Timer(AGAIN_S, os.kill, (os.getpid(), number))  # not inside this hook
+    _send_soon(number)  # not inside this hook
+
+
+def _interrupt(number: int, frame: FrameType | None) -> None:
+    """Raise KeyboardInterrupt, but not inside PyTorch's import.
+
+    Its C++ code runs Python where an exception ends the process ("terminate called").
+    """
+    while frame is not None:
+        if frame.f_globals.get("__name__") == "torch" and frame.f_code.co_name == "<module>":
+            return _send_soon(number)
+        frame = frame.f_back
+    raise KeyboardInterrupt
+
+
+def _send_soon(number: int) -> None:
+    """Send this process a signal again."""
+    again = threading.Timer(AGAIN_S, os.kill, (os.getpid(), number))
     again.daemon = True
     again.start()
 
@@ -198,6 +216,8 @@ def main() -> None:
     signal.signal(signal.SIGTERM, lambda number, frame: sys.exit(128 + number))
     os.environ["MPLBACKEND"] = "agg"  # figures are files; an unknown name is an error at import
     sys.unraisablehook = _signal_again
+    if signal.getsignal(signal.SIGINT) is signal.default_int_handler:  # else it is ignored
+        signal.signal(signal.SIGINT, _interrupt)
     # Torch and torch-geometric make a million objects that stay; to look through them again and
     # again while they are imported, and once more at the end, takes seconds.
     gc.set_threshold(100_000, 50, 50)

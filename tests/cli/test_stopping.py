@@ -164,6 +164,38 @@ def test_a_stop_is_not_lost_in_a_destructor(number: str, stopped: str) -> None:
     assert done.stderr == f"error: {stopped}; start it again with: gnas wait\n"
 
 
+IMPORTING = """
+import sys, time, types
+from gnas import cli
+
+TORCH = '''
+import os, signal
+os.kill(os.getpid(), signal.SIGINT)
+for _ in range(100):
+    pass
+print("imported")
+'''
+
+@cli.app.command()
+def wait():
+    exec(compile(TORCH, "torch", "exec"), vars(types.ModuleType("torch")))
+    time.sleep(20)
+    print("still here")
+
+sys.argv = ["gnas", "wait"]
+cli.main()
+"""
+
+
+def test_ctrl_c_waits_for_the_end_of_the_import_of_torch() -> None:
+    done = subprocess.run(
+        [sys.executable, "-c", IMPORTING], capture_output=True, text=True, check=False,
+        preexec_fn=lambda: signal.signal(signal.SIGINT, signal.default_int_handler),
+    )  # fmt: skip
+    assert (done.returncode, done.stdout) == (130, "imported\n")
+    assert done.stderr == "error: interrupted; start it again with: gnas wait\n"
+
+
 @pytest.mark.parametrize("program", [STARTED, LEAVING])
 def test_ctrl_c_before_and_after_a_command_is_no_traceback(program: str) -> None:
     done = subprocess.run(
