@@ -250,7 +250,7 @@ DAGS = DagSpace(ops=("a", "b", "c"), max_nodes=6, max_edges=8)
     ids=["tpe", "multivariate-tpe", "gp"],
 )
 def test_samplers_of_optuna_find_more_than_chance(space: Space, sampler: BaseSampler) -> None:
-    trials = 32 if isinstance(sampler, GPSampler) else 60
+    trials = 24 if isinstance(sampler, GPSampler) else 40
 
     def worth(trial: optuna.Trial) -> float:
         return count_of_b(space, space.suggest(trial))
