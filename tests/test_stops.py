@@ -32,7 +32,7 @@ main()
 CELL = "|nor_conv_3x3~0|+|none~0|none~1|+|none~0|none~1|skip_connect~2|"
 PROMPT_S = 60.0
 """Commands end in one or two seconds; this machine may do much else at the same time."""
-_OWN = re.compile(r"second|time|version|git_commit|machine|command_line|path|_s$")
+_OWN = re.compile(r"second|time|version|git_commit|machine|command_line|resumed_by|path|_s$")
 """Fields that differ between two equal runs."""
 
 

@@ -15,7 +15,7 @@ from gnas.encoders.config import PRESETS, check_encoder
 from gnas.errors import ConfigError
 from gnas.predictors.names import check_predictor
 from gnas.search.settings import NASGEM_POOL, SETTINGS
-from gnas.search.toponas.config import ToponasConfig
+from gnas.search.toponas.config import BASELINES, ToponasConfig
 from gnas.search.toponas.plan import ToponasPlan, plan_search
 from gnas.spaces.names import table_images
 
@@ -276,6 +276,12 @@ class SupernetBench:
                 f"methods must be different ones of {[*METHODS]}, but got {[*self.methods]}"
             )
         self.images()
+        for method in self.methods:
+            for name in self.settings.keys() & _decided(method):
+                raise ConfigError(
+                    f"{name} is what makes the method '{method}' that method; leave it out of the "
+                    "settings, or choose other methods"
+                )
 
     def images(self) -> SearchImagesConfig:
         """Images of every search."""
@@ -302,6 +308,14 @@ class SupernetBench:
             data_dir=self.data_dir,
             **{**(METHODS[method] or {}), **self.settings, "seed": seed},
         )
+
+
+def _decided(method: str) -> set[str]:
+    """Settings that a method decides: those by which methods differ, and its own."""
+    own = METHODS[method] or {}
+    return {"method", "topology", "relaxation", "mode", "order"} | {
+        *own, *BASELINES.get(own.get("baseline", ""), {})
+    }  # fmt: skip
 
 
 def _check_encoders(names: tuple[str, ...]) -> None:

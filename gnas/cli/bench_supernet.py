@@ -103,6 +103,9 @@ def print_supernets(result: SupernetBenchResult, console: Console) -> None:
         f"{data['image_size']}x{data['image_size']} pixels ({data['dataset']}).",
         soft_wrap=True,
     )
+    if result.config.settings:
+        text = ", ".join(f"{name}={value}" for name, value in result.config.settings.items())
+        console.print(f"Settings of all searches: {text}.", markup=False, soft_wrap=True)
     grid = Grid(box=SIMPLE_HEAD, padding=0, pad_edge=False)
     longest = max(len(row.method) for row in result.rows)
     grid.add_column("method", min_width=longest, no_wrap=True)

@@ -252,6 +252,24 @@ def test_impossible_experiments(table: str, tmp_path: Path) -> None:
         Judge(SupernetBench(table=str(tmp_path / "few.parquet")))
 
 
+@pytest.mark.parametrize(
+    ("method", "name", "value"),
+    [
+        ("gdas", "relaxation", "softmax"), ("topo-arbitrary", "topology", "fixed"),
+        ("darts", "method", "milenas"),
+        ("beta-darts", "alpha_penalty", 1.0), ("snas", "temperature", (2.0, 1.0)),
+    ],
+)  # fmt: skip
+def test_no_setting_makes_a_method_another_one(method: str, name: str, value: object) -> None:
+    with pytest.raises(ConfigError, match=f"{name} is what makes the method '{method}'"):
+        SupernetBench(methods=(method,), settings={name: value})
+
+
+def test_a_setting_that_the_methods_leave_open_is_taken() -> None:
+    bench = SupernetBench(methods=("topo-arbitrary",), settings={"alpha_penalty": 0.5})
+    assert bench.plan("topo-arbitrary", 0).config.alpha_penalty == 0.5
+
+
 def test_the_command(table: str, tmp_path: Path) -> None:
     options = [word for name, value in FAST.items() for word in ("--set", f"{name}={value}")]
     done = CliRunner().invoke(
@@ -264,6 +282,7 @@ def test_the_command(table: str, tmp_path: Path) -> None:
     assert done.exit_code == 0, done.output
     assert "collapses" not in done.output
     assert "darts" in done.stdout and "mean of all cells" in done.stdout
+    assert "Settings of all searches: batch_size=256, image_size=8, epochs=2" in done.stdout
     result = json.loads((tmp_path / "run" / "result.json").read_text())
     assert result["command"] == "bench supernet" and len(result["rows"]) == 2
     assert (tmp_path / "run" / "figures" / "supernets.png").exists()

@@ -227,6 +227,14 @@ def _preset(dataset: SearchDataset, space: str, size: str | None) -> ToponasConf
     return sizes[size or next(iter(sizes))]()
 
 
+def images_to_train(plan: ToponasPlan) -> dict[str, Any]:
+    """The images of a search as settings of trainings."""
+    found: dict[str, Any] = {"image_size": plan.images.size}
+    if plan.images.data_dir is not None:
+        found["data_dir"] = plan.images.data_dir
+    return found
+
+
 def check_recipe(plan: ToponasPlan, selection: Selection) -> None:
     """Check that the trainings of a protocol can be begun, before searches of hours.
 
@@ -243,7 +251,7 @@ def check_recipe(plan: ToponasPlan, selection: Selection) -> None:
     dataset = DATASETS.get(plan.images.dataset, plan.images.dataset)
     plan_trainings(
         dataset,  # type: ignore[arg-type]  # a training has all images that searches have
-        **{"image_size": plan.images.size, **selection.recipe},
+        **{**images_to_train(plan), **selection.recipe},
         repeats=selection.repeats,
     )
 

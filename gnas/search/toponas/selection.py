@@ -20,7 +20,13 @@ from gnas.retrain.plan import planned as planned_retrain
 from gnas.retrain.run import run_retrain
 from gnas.retrain.source import DATASETS
 from gnas.runs import run_folder_lock, write_config, write_result
-from gnas.search.toponas.plan import SELECT_COMMAND, Selection, ToponasPlan, check_recipe
+from gnas.search.toponas.plan import (
+    SELECT_COMMAND,
+    Selection,
+    ToponasPlan,
+    check_recipe,
+    images_to_train,
+)
 from gnas.search.toponas.run import network_size, run_search
 from gnas.search.toponas.where import search_space
 from gnas.spaces import space_record
@@ -139,7 +145,7 @@ def _select(
     space = search_space(plan.config)
     dataset = DATASETS.get(plan.images.dataset, plan.images.dataset)
     size = network_size(plan.config, plan.images.dataset)
-    recipe = {**size, **_images_of(plan), **selection.recipe}
+    recipe = {**size, **images_to_train(plan), **selection.recipe}
     asked = {
         "command": SELECT_COMMAND,
         "search": plan.config,
@@ -209,14 +215,6 @@ def chosen_search(folder: Path) -> Path:
         )
     with as_data_error(path, what):
         return folder / f"search-{int(read_json(path, what)['chosen_seed'])}"
-
-
-def _images_of(plan: ToponasPlan) -> dict[str, Any]:
-    """The images of a search as settings of a training."""
-    found: dict[str, Any] = {"image_size": plan.images.size}
-    if plan.images.data_dir is not None:
-        found["data_dir"] = plan.images.data_dir
-    return found
 
 
 def _searched(plan: ToponasPlan, folder: Path, device: str, loggers: Sequence[RunLogger]) -> str:

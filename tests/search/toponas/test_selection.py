@@ -17,7 +17,13 @@ from gnas.errors import ConfigError
 from gnas.retrain.run import run_retrain
 from gnas.retrain.source import run_source
 from gnas.search.toponas import selection
-from gnas.search.toponas.plan import Selection, plan_search, resumed_selection
+from gnas.search.toponas.plan import (
+    Selection,
+    check_recipe,
+    images_to_train,
+    plan_search,
+    resumed_selection,
+)
 from gnas.search.toponas.selection import select
 from gnas.spaces import NASBench201
 
@@ -104,6 +110,13 @@ def test_the_command(tmp_path: Path) -> None:
     ] in shown.output.replace("\n", ""), shown.output
     alone = CliRunner().invoke(app, ["search", "toponas", "--seeds", "2"])
     assert alone.exit_code == 2 and "--seeds needs --select" in alone.output
+
+
+@pytest.mark.parametrize("dataset", ["folder", "cifar10", "imagenet-3pct"])
+def test_trainings_read_the_folder_of_the_search(dataset: Any, tmp_path: Path) -> None:
+    plan = plan_search(dataset, data_dir=str(tmp_path))
+    check_recipe(plan, Selection())
+    assert images_to_train(plan)["data_dir"] == str(tmp_path)
 
 
 @pytest.mark.parametrize(
