@@ -111,7 +111,7 @@ def _plain_usage_errors() -> Iterator[None]:
     try:
         yield
     except UsageError as error:
-        error.message = printable(str(error.message))
+        error.message = printable(str(error.message).replace("Value error, ", ""))
         raise
 
 

@@ -141,7 +141,7 @@ def parse_settings(
         name = name.replace("-", "_") + "_" * iskeyword(name)
         if name in (named or {}):
             raise typer.BadParameter(
-                f"{name} must be given by its own option alone, not by {option}"
+                f"{name.rstrip('_')} must be given by its own option alone, not by {option}"
             )
         found[name] = tuple(value) if isinstance(value, list) else value
     return found

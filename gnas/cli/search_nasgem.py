@@ -74,7 +74,7 @@ NoBudget = Annotated[int | None, typer.Option(hidden=True, callback=_refuse_budg
 @field_options(
     NasgemConfig,
     panel=SEARCH_PANEL,
-    encoder="The perceptron's encoder: shipped, or a file",
+    encoder="Encoder of the perceptron and of the surface's figure: shipped, or a file",
     predictor="The paper's perceptron (mlp), or gnas' own without embedding",
     prior="Random graphs that cells are drawn from",
     iterations="Cells to train for the predictor",

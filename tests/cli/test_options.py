@@ -71,3 +71,10 @@ def test_no_help_has_square_brackets_which_rich_takes_for_styles() -> None:
     ]
     assert len(texts) > 200
     assert not [one for one in texts if re.search(r"\[[a-z ]", one[2])]
+
+
+def test_errors_name_options_and_not_how_they_are_checked() -> None:
+    wrong = CliRunner().invoke(app, ["search", "nasgem", "--prior", "x"]).output
+    assert "'x' is not one of" in wrong and "Value error" not in wrong
+    twice = CliRunner().invoke(app, ["search", "nasgem", "--lambda", "1", "--set", "lambda=1"])
+    assert "lambda must be given by its own option alone" in " ".join(twice.output.split())

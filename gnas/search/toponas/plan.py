@@ -220,8 +220,10 @@ def _preset(dataset: SearchDataset, space: str, size: str | None) -> ToponasConf
     """The config that changes are made to."""
     sizes = SIZES.get(space, {})
     if size is not None and size not in sizes:
-        known = f"choose from {[*sizes]}" if sizes else f"'{space}' has none"
-        raise ConfigError(f"unknown size '{size}' of searches; {known}")
+        known = f"choose from {[*sizes]}" if sizes else (
+            f"searches in '{space}' have none, those in {', '.join(SIZES)} do"
+        )  # fmt: skip
+        raise ConfigError(f"unknown preset '{size}' of searches; {known}")
     if size is None and not sizes:
         return PRESETS[dataset]()
     return sizes[size or next(iter(sizes))]()

@@ -196,9 +196,9 @@ def test_what_does_not_fit() -> None:
         plan_search(space="nasbench201", num_nodes=7)
     with pytest.raises(ConfigError, match="mode must be 'input'; choose --baseline darts"):
         plan_search(space="nasbench201", baseline="darts-outputs")
-    with pytest.raises(ConfigError, match=r"unknown size 'cpu' of searches; 'darts' has none"):
+    with pytest.raises(ConfigError, match=r"preset 'cpu' .* 'darts' have none, those in nasb"):
         plan_search(size="cpu")
-    with pytest.raises(ConfigError, match=r"unknown size 'x' .* \['cpu', 'paper'\]"):
+    with pytest.raises(ConfigError, match=r"unknown preset 'x' .* \['cpu', 'paper'\]"):
         plan_search(space="nasbench201", size="x")
     with pytest.raises(ConfigError, match="warmup_share must be below 1"):
         tiny(warmup_share=1)
