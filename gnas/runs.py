@@ -381,6 +381,9 @@ def write_result(
 ) -> None:
     """Write ``figures/NAME.png`` and ``figures/NAME.svg``, then ``result.json``.
 
+    A ``result.json`` that differs in nothing but its ``seconds`` stays as it is: a finished run
+    was resumed.
+
     Args:
         folder: Folder of the run.
         result: The result record.
@@ -390,7 +393,18 @@ def write_result(
         DataError: writing failed.
     """
     write_figures(folder / "figures", figures or {})
-    _write(folder / "result.json", to_json(result))
+    path, text = folder / "result.json", to_json(result)
+    if not _says_the_same(path, text):
+        _write(path, text)
+
+
+def _says_the_same(path: Path, text: str) -> bool:
+    """Whether the JSON object in a file is that of a text, but for its ``seconds``."""
+    try:
+        before, now = read_json(path, "a result"), json.loads(text)
+        return bool({**before, "seconds": None} == {**now, "seconds": None})
+    except (DataError, *FORMAT_ERRORS):  # none yet, or damaged
+        return False
 
 
 def write_figures(folder: Path, figures: Mapping[str, SavableFigure]) -> list[Path]:

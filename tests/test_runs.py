@@ -13,7 +13,7 @@ from matplotlib.figure import Figure
 from gnas import runs
 from gnas.cli import checks
 from gnas.errors import ConfigError, DataError, GnasError
-from gnas.runs import check_folder, check_not_foreign, to_jsonable, write_run
+from gnas.runs import check_folder, check_not_foreign, to_jsonable, write_result, write_run
 
 
 @dataclass(frozen=True)
@@ -121,6 +121,15 @@ def test_a_failed_write_leaves_the_old_result(tmp_path: Path) -> None:
         write_run(tmp_path, config={}, result={"new": 1}, figures={"f": FullDisk()})
     assert json.loads((tmp_path / "result.json").read_text()) == {"old": 1}
     assert not [path for path in tmp_path.rglob("*") if path.name.endswith(".tmp")]
+
+
+@pytest.mark.parametrize("before", ['{"acc": 0.5', "[1]", '{"acc": 0.4, "seconds": 1}'])
+def test_results_that_say_something_else_are_replaced(before: str, tmp_path: Path) -> None:
+    path = tmp_path / "result.json"
+    path.write_text(before)
+    for seconds in (1, 2):  # the second time says the same
+        write_result(tmp_path, {"acc": 0.5, "seconds": seconds})
+        assert json.loads(path.read_text()) == {"acc": 0.5, "seconds": 1}
 
 
 def test_runs_of_other_commands_are_not_overwritten(tmp_path: Path) -> None:

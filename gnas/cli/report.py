@@ -94,12 +94,13 @@ def name_old_page(folder: Path, target: Console, space: str | None = None) -> No
         target: Console for the results.
         space: See `write_page`.
     """
-    if not (folder / NAME).exists():
+    page = folder / NAME
+    if not page.exists() or page.stat().st_mtime >= (folder / "result.json").stat().st_mtime:
         return
     own = ["--space", space] if space is not None and is_own_space(space) else []
     again = shell_line(["gnas", "report", folder, *own])
     target.print(
-        f"{folder / NAME} is older than this result; write it again: {again}",
+        f"{page} is older than this result; write it again: {again}",
         markup=False, soft_wrap=True,
     )  # fmt: skip
 

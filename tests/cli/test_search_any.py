@@ -258,6 +258,9 @@ def test_a_run_keeps_the_commands_that_began_and_resumed_it(table: str, tmp_path
         assert ended.exit_code == 0 and kept() == lines
     assert f"older than this result; write it again: gnas report '{out}'" in ended.stdout
     assert run(app, [*again, "--report"]).exit_code == 0
+    result = (out / "result.json").read_bytes()  # nothing changes any more
+    assert "older than this result" not in run(app, again).stdout
+    assert (out / "result.json").read_bytes() == result
     page = html.unescape((out / "report.html").read_text())
     assert all(line in page for line in lines)
     python = tmp_path / "python"  # the command before is over: nothing was typed for this one
