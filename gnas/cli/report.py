@@ -11,7 +11,7 @@ from gnas.cli.architectures import SpaceOption
 from gnas.cli.output import check_writable, console
 from gnas.command_line import shell_line
 from gnas.errors import ConfigError, MissingDataError
-from gnas.spaces.names import check_space, is_own_space
+from gnas.spaces.names import check_space, is_own_space, own_space_option
 
 if TYPE_CHECKING:
     from rich.console import Console
@@ -97,8 +97,7 @@ def name_old_page(folder: Path, target: Console, space: str | None = None) -> No
     page = folder / NAME
     if not page.exists() or page.stat().st_mtime >= (folder / "result.json").stat().st_mtime:
         return
-    own = ["--space", space] if space is not None and is_own_space(space) else []
-    again = shell_line(["gnas", "report", folder, *own])
+    again = shell_line(["gnas", "report", folder, *own_space_option(space)])
     target.print(
         f"{page} is older than this result; write it again: {again}",
         markup=False, soft_wrap=True,

@@ -35,6 +35,7 @@ from gnas.cli.report import name_old_page
 from gnas.command_line import shell_line
 from gnas.data.images.names import TrainDataset as Dataset
 from gnas.retrain.config import RetrainConfig
+from gnas.spaces.names import is_own_space, own_space_option
 
 if TYPE_CHECKING:
     from rich.console import Console
@@ -125,7 +126,7 @@ def retrain(
         resumed_trainings(resume, changes).images.check_folder()
     else:
         assert genotype is not None
-        dataset, changes = _new_training(genotype, dataset, changes, wanted)
+        dataset, changes = _new_training(genotype, space, dataset, changes, wanted)
     from gnas.retrain.plan import threads_for
     from gnas.retrain.run import run_retrain
     from gnas.training.devices import resolve_device, use_threads
@@ -148,7 +149,7 @@ def retrain(
             report=report, loggers=loggers,
         )  # fmt: skip
     if context.is_main:
-        _tell(result, plan, folder, found, json)
+        _tell(result, plan, folder, found, space, json)
 
 
 def _planned(
@@ -178,38 +179,48 @@ def _tell(
     plan: RetrainPlan,
     folder: Path,
     found: ArchitectureArgument | None,
+    space: str | None,
     json: str | None,
 ) -> None:
     """Print the result, and what comes next."""
+    from gnas.spaces.registry import own_space_text, space_record
+
     target = report_console(json)
     if found is not None and found.note:
         target.print(found.note, markup=False, soft_wrap=True)
     print_retrain(result, folder, target)
     name_old_page(folder, target)
     one = folder / next(iter(plan.trainings()))
+    own = own_space_option(space or own_space_text(space_record(plan.space)))
     print_next(
-        target, ["show", folder], ["evaluate", one],
-        ["export", one, "--to", "onnx", "--out", "model.onnx"],
+        target, ["show", folder], ["evaluate", one, *own],
+        ["export", one, *own, "--to", "onnx", "--out", "model.onnx"],
     )  # fmt: skip
     if json is not None:
         write_json(json, result)
 
 
 def _new_training(
-    genotype: str, dataset: Dataset | None, changes: Mapping[str, Any], num_params: int | None
+    genotype: str,
+    space: str | None,
+    dataset: Dataset | None,
+    changes: Mapping[str, Any],
+    num_params: int | None,
 ) -> tuple[Dataset, dict[str, Any]]:
     """The data set and the settings of a new training, checked.
 
     Those of the run that the architecture is from are taken over where it has the same data set.
+    Options of the networks of a space that is not built in are checked when it is loaded.
 
     Args:
         genotype: As it was given: perhaps a run's folder.
+        space: As it was named.
         dataset: As it was given.
         changes: Settings that were given.
         num_params: Parameters that the network shall have, whatever channels the run had.
     """
     from gnas.retrain.source import run_source
-    from gnas.retrain.trainings import check_options, plan_trainings
+    from gnas.retrain.trainings import check_options, of_networks, plan_trainings
     from gnas.runs import NOTICE
 
     path = run_folder(genotype)
@@ -220,12 +231,15 @@ def _new_training(
     if num_params is not None:
         taken.pop("channels", None)
     dataset = dataset or ("digits" if source is None else source.dataset)
-    trainings = plan_trainings(dataset, **{**taken, **changes})
+    settings = {**taken, **changes}
+    if is_own_space(space or ""):
+        settings = of_networks(settings, options=settings)
+    trainings = plan_trainings(dataset, **settings)
     check_options(trainings, changes)
     if source is not None:
         logging.getLogger("gnas").log(NOTICE, "%s", source.line(trainings.images))
     trainings.images.check_folder()
-    return dataset, {**taken, **changes}
+    return dataset, settings
 
 
 def _check_options(genotype: str | None, resume: Path | None, options: Mapping[str, Any]) -> None:

@@ -37,6 +37,7 @@ from gnas.command_line import shell_line
 from gnas.data.images.names import SearchDataset as Dataset
 from gnas.search.toponas.config import ToponasConfig
 from gnas.search.toponas.plan import Selection
+from gnas.spaces.names import own_space_option
 
 if TYPE_CHECKING:
     from rich.console import Console
@@ -158,14 +159,14 @@ def toponas(
     loggers = chosen_loggers(log, resume)
     chosen = {k: given.pop(k) for k in [*given] if k in ("seeds", "repeats", "random")}
     named = given | drop_none(data_dir=absolute(data_dir), images=absolute(images))
-    own = {"dataset": dataset, "space": space, "size": preset, "baseline": baseline}
-    changes = named | parse_settings(setting or [], {**named, **own})
+    start = {"dataset": dataset, "space": space, "size": preset, "baseline": baseline}
+    changes = named | parse_settings(setting or [], {**named, **start})
     if recipe:
         chosen["recipe"] = parse_settings(recipe, option="--retrain")
     if chosen and not select:
         option = next(iter(chosen)).replace("recipe", "retrain")
         raise typer.BadParameter(f"--{option} needs --select")
-    plan, protocol = _planned(resume, drop_none(**own), changes, chosen if select else None)
+    plan, protocol = _planned(resume, drop_none(**start), changes, chosen if select else None)
     plan.images.check_folder()
     folder = resume or out or _new_folder(plan)
     wait_passively()
@@ -194,7 +195,8 @@ def toponas(
     if context.is_main:
         print_search(result, folder, report_console(json))
         write_page(page, folder, report_console(json))
-        print_next(report_console(json), ["show", folder], ["retrain", folder])
+        own = own_space_option(plan.config.space)
+        print_next(report_console(json), ["show", folder], ["retrain", folder, *own])
         if json is not None:
             write_json(json, result)
 
@@ -265,7 +267,8 @@ def _select(
     line += "; ± is one deviation" if "±" in line else ""
     shown.print(line, soft_wrap=True)
     shown.print(f"run: {folder}", markup=False, soft_wrap=True)
-    print_next(shown, ["show", folder], ["evaluate", folder / "final"])
+    own = own_space_option(plan.config.space)
+    print_next(shown, ["show", folder], ["evaluate", folder / "final", *own])
     if json is not None:
         write_json(json, result)
 

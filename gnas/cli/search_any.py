@@ -184,7 +184,10 @@ def _run(
         )  # fmt: skip
     print_result(result, folder, report_console(json))
     write_page(page, folder, report_console(json), plan.space)
-    print_next(report_console(json), *next_commands(folder, plan.space, plan.evaluate))
+    print_next(
+        report_console(json),
+        *next_commands(folder, plan.space, evaluate=plan.evaluate, table=plan.table),
+    )
     if json is not None:
         write_json(json, result)
 

@@ -170,7 +170,10 @@ def nasgem(
         )  # fmt: skip
     print_search(result, folder, report_console(json))
     write_page(page, folder, report_console(json), plan.space)
-    print_next(report_console(json), *next_commands(folder, plan.space, plan.evaluate))
+    print_next(
+        report_console(json),
+        *next_commands(folder, plan.space, evaluate=plan.evaluate, table=plan.table),
+    )
     if json is not None:
         write_json(json, result)
 

@@ -12,7 +12,7 @@ from gnas.cli.output import GrowingTable, console, progress_bar
 from gnas.command_line import shell_line
 from gnas.errors import ConfigError
 from gnas.processes import OPTIMISERS, preload
-from gnas.spaces.names import is_own_space
+from gnas.spaces.names import is_own_space, own_space_option
 from gnas.studies.places import check_place
 
 if TYPE_CHECKING:
@@ -68,17 +68,20 @@ def workers_hint(
     )  # fmt: skip
 
 
-def next_commands(folder: Path, space: str | None, evaluate: str | None) -> list[list[str | Path]]:
-    """The commands that come after a search: architectures of gnas' spaces can be trained.
+def next_commands(
+    folder: Path, space: str | None, *, evaluate: str | None, table: Sequence[str]
+) -> list[list[str | Path]]:
+    """The commands that come after a search: what can be trained can be retrained.
 
     Args:
         folder: The run's.
         space: As it was named.
         evaluate: As the evaluation was named, where it is a function.
+        table: Tables that architectures were looked up in.
     """
     commands: list[list[str | Path]] = [["show", folder]]
-    if evaluate is None and not is_own_space(space or ""):
-        commands.append(["retrain", folder])
+    if evaluate is None and not (table and is_own_space(space or "")):
+        commands.append(["retrain", folder, *own_space_option(space)])
     return commands
 
 

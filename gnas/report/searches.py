@@ -41,6 +41,8 @@ from gnas.report.searched import Searched, read_searched, recorded
 from gnas.search.nasgem.result import Candidate, NasgemResult
 from gnas.search.result import Evaluation
 from gnas.spaces import Space
+from gnas.spaces.names import own_space_option
+from gnas.spaces.registry import own_space_text
 
 MAX_TABLE_ROWS = 1_000
 """Candidates of the longest table."""
@@ -526,8 +528,10 @@ def _next(folder: Path, search: Searched) -> Section:
         name = search.config["searcher"].get("name")
         return next_commands(["search", str(name), "--resume", folder])
     commands: list[list[str | Path]] = [["show", folder]]
-    if search.config["evaluator"].get("kind") != "function" and "sha256" not in search.space:
-        commands.append(["retrain", folder])
+    own = own_space_option(own_space_text(search.space))
+    kind = search.config["evaluator"].get("kind")
+    if kind != "function" and not (own and kind == "table"):
+        commands.append(["retrain", folder, *own])
     return next_commands(*commands)
 
 

@@ -46,6 +46,7 @@ from gnas.search.toponas.selection import chosen_search
 from gnas.search.toponas.trace import SearchTrace, read_trace
 from gnas.search.toponas.where import search_space, supernets_of
 from gnas.spaces import space_of_record
+from gnas.spaces.names import own_space_option
 from gnas.viz.search import found_cells
 
 RESULT = "the result of a search"
@@ -279,7 +280,8 @@ def _machine(result: Mapping[str, Any]) -> Iterator[tuple[str, str]]:
 def _next(folder: Path, trace: SearchTrace) -> Section:
     if not trace.ended:
         return next_commands(["search", "toponas", "--resume", folder])
-    return next_commands(["show", folder], ["retrain", folder])
+    own = own_space_option(trace.config.space)
+    return next_commands(["show", folder], ["retrain", folder, *own])
 
 
 def selection_report(folder: Path, drawings: int = MAX_DRAWN) -> RunReport:
@@ -296,6 +298,7 @@ def selection_report(folder: Path, drawings: int = MAX_DRAWN) -> RunReport:
     path = folder / "result.json"
     result = read_json(path, RESULT)
     trace = read_trace(chosen)
+    own = own_space_option(trace.config.space)
     with as_data_error(path, RESULT):
         gallery = Gallery(space_of_record(result["space"]), drawings)
         test = result["test_acc"]
@@ -324,7 +327,7 @@ def selection_report(folder: Path, drawings: int = MAX_DRAWN) -> RunReport:
                     f"How search {result['chosen_seed']} went", tuple(_curves(trace, gallery))
                 ),
                 what_was_run(record | {"data": recorded(chosen).get("data")}, file=path),
-                next_commands(["show", folder], ["evaluate", folder / "final"]),
+                next_commands(["show", folder], ["evaluate", folder / "final", *own]),
             ),
             cells=gallery.drawn([result["architecture"]]),
             outcome=Outcome(

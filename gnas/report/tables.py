@@ -30,6 +30,7 @@ from gnas.report.page import (
     Tile,
 )
 from gnas.spaces import Space, space_record, space_text
+from gnas.spaces.registry import own_space_text
 
 BINS = 30
 """Number of bins of a histogram."""
@@ -85,7 +86,7 @@ def table_report(path: Path, own: Space | None = None, drawings: int = MAX_DRAWN
             )
     sections.append(_about(table))
     if space is not None:
-        named = space_text(space_record(space))
+        named = own_space_text(space_record(space))
         commands = [["search", "predictor", "--space", named, "--table", str(path)]]
         sections.append(next_commands(*commands))
     drawn = gallery.drawn() if space is not None else ()

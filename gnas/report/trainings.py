@@ -37,6 +37,8 @@ from gnas.report.searched import recorded
 from gnas.retrain.plan import RetrainPlan
 from gnas.retrain.trace import read_trainings
 from gnas.spaces import Space
+from gnas.spaces.names import own_space_option
+from gnas.spaces.registry import own_space_text
 
 RESULT = "the result of a training"
 MAX_CLASSES_SHOWN = 30
@@ -76,12 +78,12 @@ def training_report(folder: Path, own: Space | None = None) -> RunReport:
                 seconds=result.get("seconds"),
                 hidden=("command", "architecture"),
             ),
-            _next(folder, plan, ended),
+            _next(folder, plan, record["config"]["space"], ended),
         ]
         return RunReport(
             name=folder.resolve().name,
             command=str(record["config"]["command"]),
-            about=f"Space {plan.space.name}: {_recipe(plan)}",
+            about=f"Space {record['config']['space']['name']}: {_recipe(plan)}",
             ended=ended,
             tiles=tuple(_tiles(rows, trainings, plan, result)),
             sections=tuple(sections),
@@ -216,12 +218,13 @@ def _mistakes(result: Mapping[str, Any]) -> list[Section]:
     return [Section("By class", (Table(columns, tuple(rows)),))]
 
 
-def _next(folder: Path, plan: RetrainPlan, ended: bool) -> Section:
+def _next(folder: Path, plan: RetrainPlan, space: Mapping[str, Any], ended: bool) -> Section:
     if not ended:
         return next_commands(["retrain", "--resume", folder])
     one = folder / next(iter(plan.trainings()))
-    export: list[str | Path] = ["export", one, "--to", "onnx", "--out", "model.onnx"]
-    return next_commands(["show", folder], ["evaluate", one], export)
+    own = own_space_option(own_space_text(space))
+    export: list[str | Path] = ["export", one, *own, "--to", "onnx", "--out", "model.onnx"]
+    return next_commands(["show", folder], ["evaluate", one, *own], export)
 
 
 def _outcome(

@@ -17,10 +17,11 @@ from gnas.config import checked
 from gnas.data.images.names import TrainDataset
 from gnas.errors import ConfigError
 from gnas.models import counting
-from gnas.retrain.config import CELL_SIZES, RetrainConfig
+from gnas.retrain.config import CELL_SIZES, NO_SIZES, RetrainConfig
 from gnas.retrain.trainings import (
     COMMAND,
     Trainings,
+    of_networks,
     plan_trainings,
     recorded_trainings,
     resumed_trainings,
@@ -96,6 +97,7 @@ def plan_retrain(
         >>> plan.config.epochs, plan.config.channels, plan.config.lr
         (5, 8, 0.1)
     """
+    changes = of_networks(changes, _options(space))
     asked = plan_trainings(
         dataset, repeats=repeats, layers=layers, num_params=num_params, **changes
     )
@@ -233,8 +235,9 @@ def resumed_plan(
         MissingDataError: there is no run.
         DataError: its ``config.json`` is damaged or of something else.
     """
-    asked = resumed_trainings(folder, changes)
-    plan = dataclasses.replace(planned(folder), **vars(asked))
+    plan = planned(folder)
+    asked = resumed_trainings(folder, changes, _options(plan.space))
+    plan = dataclasses.replace(plan, **vars(asked))
     if asked_for is not None:
         was = {"space": space_record(plan.space), "architecture": plan.architecture}
         wanted = {"space": space_record(asked_for[0]), "architecture": asked_for[1]}
@@ -242,19 +245,38 @@ def resumed_plan(
     return plan
 
 
+def _options(space: Space) -> dict[str, Any]:
+    """The options of a space's networks beside their depth and width, with their defaults."""
+    networks = space.networks
+    if networks is None:
+        return {}
+    sizes = (*NO_SIZES, networks.depth, networks.width)
+    return {name: value for name, value in networks.defaults.items() if name not in sizes}
+
+
 def _sized(space: Space, dataset: TrainDataset, config: RetrainConfig) -> RetrainConfig:
     """``config`` with the size that fits the space, and without what its networks lack."""
-    if space.networks is not None and "auxiliary" in space.networks.defaults:
+    networks = space.networks
+    if networks is not None and "auxiliary" in networks.defaults:
         layers, channels = CELL_SIZES[dataset]
-        return dataclasses.replace(
-            config,
-            layers=layers if config.layers is None else config.layers,
-            channels=channels if config.channels is None else config.channels,
-        )
+        return _with_size(config, layers, channels)
     if config.auxiliary_weight or config.drop_path:
         logger.warning(
             "networks of '%s' have neither an auxiliary head nor paths to drop; "
             "training without them",
             space.name,
         )
+    if networks is not None:
+        usual = {**networks.defaults, **(networks.large if config.stem == "imagenet" else {})}
+        found = (usual.get(name or "") for name in (networks.depth, networks.width))
+        config = _with_size(config, *(one if type(one) is int else None for one in found))
     return dataclasses.replace(config, auxiliary_weight=0.0, drop_path=0.0)
+
+
+def _with_size(config: RetrainConfig, layers: int | None, channels: int | None) -> RetrainConfig:
+    """``config`` with this size where it has none."""
+    return dataclasses.replace(
+        config,
+        layers=layers if config.layers is None else config.layers,
+        channels=channels if config.channels is None else config.channels,
+    )

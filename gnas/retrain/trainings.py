@@ -179,14 +179,18 @@ def check_options(plan: Trainings, chosen: Iterable[str]) -> None:
     check_used(chosen, needs, "training")
 
 
-def of_networks(changes: Mapping[str, Any]) -> dict[str, Any]:
+def of_networks(changes: Mapping[str, Any], options: Iterable[str] = ()) -> dict[str, Any]:
     """Changes with the fields of networks' configs in the one change ``network``.
 
-    Fields of built-in spaces' networks can be named as they are; those of other spaces are in
-    ``network`` already, from the run of their search.
+    Args:
+        changes: Settings of trainings and networks.
+        options: Settings that are the networks' where they are not the trainings', beside the
+            fields of built-in spaces' networks.
     """
     configs = [config for config in map(network_config, SPACE_HOMES) if config is not None]
     others = set().union(*map(field_names, configs)) - {*NO_SIZES, *chain(*SIZES.values())}
+    trainings = field_names(RetrainConfig) | field_names(TrainImagesConfig)
+    others |= {*options} - {*NO_SIZES, "repeats", "num_params"} - trainings
     named = {name: value for name, value in changes.items() if name in others}
     found = {name: value for name, value in changes.items() if name not in others}
     if named:
@@ -204,7 +208,9 @@ def recorded_trainings(record: Mapping[str, Any]) -> Trainings:
     )
 
 
-def resumed_trainings(folder: Path, changes: Mapping[str, Any]) -> Trainings:
+def resumed_trainings(
+    folder: Path, changes: Mapping[str, Any], options: Mapping[str, Any] | None = None
+) -> Trainings:
     """The trainings of the run in ``folder``, if they are what was asked for.
 
     Args:
@@ -213,6 +219,8 @@ def resumed_trainings(folder: Path, changes: Mapping[str, Any]) -> Trainings:
             change; their content is checked when a training goes on. ``epochs`` may be raised
             when the run has ended: the learning rate then goes on where the longer schedule has
             it, so that the result is not that of one longer training.
+        options: Options of the networks of a space that is not built in, with their defaults;
+            None where it is not loaded yet: unknown changes then pass.
 
     Raises:
         ConfigError: names what differs.
@@ -222,13 +230,17 @@ def resumed_trainings(folder: Path, changes: Mapping[str, Any]) -> Trainings:
     with open_run_config(folder, COMMAND) as record:
         plan = recorded_trainings(record)
         networks = network_config(record["space"]["name"])
+    if networks is not None:
+        options = of_networks(to_jsonable(networks())).get("network", {})
     moved = {name: value for name, value in changes.items() if name in MAY_CHANGE}
     plan = dataclasses.replace(plan, images=dataclasses.replace(plan.images, **moved))
-    was: dict[str, Any] = (
-        {} if networks is None else of_networks(to_jsonable(networks())).get("network", {})
-    )
-    was |= {**plan.config.network, **to_jsonable(plan.images), **to_jsonable(plan.config)}
-    was |= {"repeats": plan.repeats}
+    was: dict[str, Any] = {
+        **to_jsonable(options or {}),
+        **to_jsonable(plan.config.network),
+        **to_jsonable(plan.images),
+        **to_jsonable(plan.config),
+        "repeats": plan.repeats,
+    }
     was["layers"] = list(plan.layers) or [plan.config.layers]
     raised = changes.get("epochs", 0)
     if type(raised) is int and raised > plan.config.epochs:
@@ -242,6 +254,8 @@ def resumed_trainings(folder: Path, changes: Mapping[str, Any]) -> Trainings:
     asked = dict(changes)
     if "layers" in asked:
         asked["layers"] = list(_sizes(asked["layers"]))
+    if options is None:
+        asked = {name: value for name, value in asked.items() if name in was}
     check_same_config(folder, was, asked)
     return plan
 

@@ -170,6 +170,19 @@ def is_own_space(text: str) -> bool:
     return ":" in _split(text)[0]
 
 
+def own_space_option(text: str | None) -> list[str]:
+    """``--space FILE.py:NAME`` if a space is named so, which commands about its runs need.
+
+    Args:
+        text: See `gnas.spaces.load_space`.
+
+    Examples:
+        >>> own_space_option("mine.py:cells"), own_space_option("nasgem")
+        (['--space', 'mine.py:cells'], [])
+    """
+    return ["--space", text] if text is not None and is_own_space(text) else []
+
+
 def _split(text: str) -> tuple[str, str]:
     """The name, and the arguments in their brackets; folders may have brackets too."""
     own = _OWN.match(text)

@@ -117,6 +117,8 @@ class Networks:
                 raise ConfigError(
                     f"networks of '{space}' have no '{name}'; choose from {list(known)}"
                 )
+            if type(value) is list and type(known[name]) is tuple:  # JSON has no tuples
+                given[name] = value = tuple(value)
             if type(value) is not type(known[name]):
                 raise ConfigError(
                     f"{name} must be of the type of {known[name]!r}, but got {value!r:.60}"

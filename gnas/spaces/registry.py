@@ -212,6 +212,20 @@ def space_text(record: Mapping[str, Any]) -> str:
     return f"{name}({said})" if said else str(name)
 
 
+def own_space_text(record: Mapping[str, Any]) -> str:
+    """As `space_text`, with the place of a user's file, seen from the working directory.
+
+    Args:
+        record: See `space_record`.
+    """
+    file = record.get("file")
+    if file is None:
+        return space_text(record)
+    here, name = Path.cwd(), record["name"].rpartition(":")[2]
+    place = Path(file).relative_to(here) if Path(file).is_relative_to(here) else file
+    return space_text({**record, "name": f"{place}:{name}"})
+
+
 def _defaults(kind: type[Space]) -> dict[str, Any]:
     """The arguments of a class that have defaults, as JSON has these."""
     known = inspect.signature(kind.__init__).parameters.values()

@@ -2,8 +2,10 @@
 
 from __future__ import annotations
 
+import html
 import io
 import json
+import shlex
 from pathlib import Path
 from typing import Any
 
@@ -17,6 +19,8 @@ from typer.testing import CliRunner
 from gnas.cli import app
 from gnas.cli.retrain import print_retrain
 from gnas.models import read_metadata
+from gnas.retrain import plan_retrain
+from gnas.spaces import load_space
 from tests.retrain.conftest import GENOTYPE
 
 FAST = ["--layers", "3", "--channels", "4", "--epochs", "1", "--device", "cpu"]
@@ -129,6 +133,67 @@ def test_any_space_has_a_network(tmp_path: Path) -> None:
         "name": "nasbench201",
         "args": {},
     }
+
+
+OWN = """from torch import nn
+
+from gnas.spaces import DagSpace
+
+
+def network(
+    graph, *, in_channels=3, num_classes=10, channels=8, act="relu", sizes=(1, 1), bias=True
+):
+    assert act in ("relu", "none") and isinstance(sizes, tuple)
+    layers = [nn.Conv2d(in_channels, channels, sizes), nn.ReLU()][: 1 + (act == "relu")]
+    tail = [nn.AdaptiveAvgPool2d(1), nn.Flatten(), nn.Linear(channels, num_classes, bias)]
+    return nn.Sequential(*layers, *tail)
+
+
+space = DagSpace(ops=("a", "b"), max_nodes=4, build=network)
+"""
+
+
+def test_networks_of_ones_own_space(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.chdir(tmp_path)
+    Path("my spaces").mkdir()
+    Path("my spaces/mine.py").write_text(OWN)
+    own = ["--space", "my spaces/mine.py:space"]
+    search = ["--dataset", "digits", "--budget", "1", "--set", "epochs=1", "--set", "sizes=[1,2]"]
+    search += ["--set", "image_size=8", "--out", "found", "--report"]
+
+    def follow(printed: str, page: str) -> list[str]:
+        """The commands that are said to come next, which the page says too."""
+        (line,) = (one for one in printed.splitlines() if one.startswith("next: "))
+        commands = line.removeprefix("next: ").split(" | ")
+        told = html.unescape(Path(page).read_text())
+        assert all(f">{command}<" in told for command in commands)
+        return commands
+
+    printed = gnas("search", "random", *own, *search)
+    again = "gnas retrain found --space 'my spaces/mine.py:space'"
+    assert follow(printed, "found/report.html") == ["gnas show found", again]
+    words = [*shlex.split(again)[1:], "--epochs", "1", "--set", "batch_size=256", "--out", "run"]
+    unknown = "networks of 'dag' have no 'acts'; choose from "
+    assert unknown in gnas(*words, "--set", "acts=none", code=1) and not Path("run").exists()
+    gnas(*words, "--set", "act=none")
+    gnas("report", "run")
+    record = read(Path("run/config.json"))["config"]["retrain"]
+    assert record["network"] == {"act": "none", "sizes": [1, 2]}
+    assert "Space mine.py:space: " in Path("run/report.html").read_text()
+    (row,) = read(Path("run/result.json"))["rows"]
+    assert (row["layers"], row["channels"]) == (None, 8)
+    resume = ["retrain", "--resume", "run", "--set", "sizes=[1,2]", "--set"]
+    for setting, message in {
+        "act=relu": "act is 'none', not 'relu'",
+        "channels=9": "channels is 8, not 9",
+        "acts=none": "unknown setting 'acts'; did you mean act?",
+    }.items():
+        assert message in gnas(*resume, setting, code=1)
+    for command in follow(gnas(*resume, "bias=true"), "run/report.html"):
+        gnas(*shlex.split(command)[1:])
+    text = read(Path("run/result.json"))["architecture"]
+    plan = plan_retrain(load_space(own[1]), text, act="none")
+    assert plan.config.network == {"act": "none"}
 
 
 @pytest.mark.parametrize(
