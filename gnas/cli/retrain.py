@@ -120,7 +120,7 @@ def retrain(
     named = given | drop_none(
         data_dir=absolute(data_dir), layers=_numbers(layers), repeats=repeats, num_params=wanted
     )
-    changes = named | parse_settings(setting or [], named)
+    changes = named | parse_settings(setting or [], {**named, "dataset": dataset})
     if resume is not None:
         changes |= drop_none(dataset=dataset)
         resumed_trainings(resume, changes).images.check_folder()

@@ -13,6 +13,7 @@ from gnas.data.images.config import PROXY_IMAGE_SIZES, TrainImagesConfig
 from gnas.data.images.names import TrainDataset
 from gnas.errors import DataError
 from gnas.retrain.config import NO_SIZES, PRESETS, SIZES
+from gnas.spaces.names import network_config
 
 DATASETS = {"imagenet-3pct": "imagenet"}
 """Data sets of a search that a training calls otherwise."""
@@ -36,6 +37,8 @@ class RunSource:
     """Whether the run saw the images of a list only."""
     network: Mapping[str, Any]
     """Fields of the network's config that the run states."""
+    own_space: bool = False
+    """Whether the space is not built in: its networks have no other names for their size."""
     classes: tuple[str, ...] = ()
     """Names of the classes in the order of their numbers, where the run states them."""
     mean: tuple[float, ...] = ()
@@ -48,7 +51,8 @@ class RunSource:
         found: dict[str, Any] = {"data_dir": self.data_dir, "image_size": self.image_size}
         rest = {name: value for name, value in self.network.items() if value is not None}
         for field, names in SIZES.items():
-            given = [rest.pop(name) for name in names if name in rest]
+            known = (field,) if self.own_space else names
+            given = [rest.pop(name) for name in known if name in rest]
             if given:
                 found[field] = (given[0],) if field == "layers" else given[0]
         rest = {name: value for name, value in rest.items() if name not in NO_SIZES}
@@ -96,6 +100,7 @@ def run_source(folder: Path) -> RunSource | None:
             image_size=size,
             list_used=images.get("images") is not None,
             network={**_network(folder, config), **_ends(data)},
+            own_space="space" in config and network_config(config["space"]["name"]) is None,
             classes=tuple(map(str, data.get("class_names", ()))),
             mean=tuple(float(value) / 255 for value in data.get("mean", ())),
             std=tuple(float(value) / 255 for value in data.get("std", ())),
@@ -124,6 +129,7 @@ def _flat(config: Mapping[str, Any]) -> dict[str, Any]:
         "images": {**images, "data_dir": folder},
         "image_size": size,
         "network": evaluator.get("network"),
+        "space": config["space"],
     }
 
 

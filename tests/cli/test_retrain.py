@@ -141,11 +141,11 @@ from gnas.spaces import DagSpace
 
 
 def network(
-    graph, *, in_channels=3, num_classes=10, channels=8, act="relu", sizes=(1, 1), bias=True
+    graph, *, in_channels=3, num_classes=10, channels=8, num_cells=1, act="relu", sizes=(1, 1)
 ):
     assert act in ("relu", "none") and isinstance(sizes, tuple)
     layers = [nn.Conv2d(in_channels, channels, sizes), nn.ReLU()][: 1 + (act == "relu")]
-    tail = [nn.AdaptiveAvgPool2d(1), nn.Flatten(), nn.Linear(channels, num_classes, bias)]
+    tail = [nn.AdaptiveAvgPool2d(1), nn.Flatten(), nn.Linear(channels, num_classes)]
     return nn.Sequential(*layers, *tail)
 
 
@@ -189,7 +189,7 @@ def test_networks_of_ones_own_space(tmp_path: Path, monkeypatch: pytest.MonkeyPa
         "acts=none": "unknown setting 'acts'; did you mean act?",
     }.items():
         assert message in gnas(*resume, setting, code=1)
-    for command in follow(gnas(*resume, "bias=true"), "run/report.html"):
+    for command in follow(gnas(*resume, "num_cells=1"), "run/report.html"):
         gnas(*shlex.split(command)[1:])
     text = read(Path("run/result.json"))["architecture"]
     plan = plan_retrain(load_space(own[1]), text, act="none")
@@ -208,6 +208,7 @@ def test_networks_of_ones_own_space(tmp_path: Path, monkeypatch: pytest.MonkeyPa
         ([GENOTYPE, "--repeats", "0"], 1, "repeats must be at least 1, but got 0"),
         ([GENOTYPE, "--set", "nonsense=1"], 1, "unknown setting 'nonsense'; choose from"),
         ([GENOTYPE, "--set", "epochs"], 2, "--set must be NAME=VALUE"),
+        ([GENOTYPE, "--set", "dataset=x"], 2, "dataset must be given by its own option alone"),
         ([GENOTYPE, "--dataset", "cifar10"], 1, "give --data-dir"),
         (
             [GENOTYPE, "--dataset", "folder", "--data-dir", "nowhere"],
