@@ -2,15 +2,24 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable, Mapping
 from importlib import import_module
 from pathlib import Path
-from typing import TYPE_CHECKING, Annotated, Any, Literal
+from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
+from gnas.bench.config import (
+    DARTSBench,
+    NASBench101Bench,
+    NASBench201Bench,
+    NASGEMBench,
+    RankingBench,
+)
 from gnas.cli.bench_supernet import supernet
-from gnas.cli.bench_tables import Images, search, topology
+from gnas.cli.bench_tables import Folder, Json, Out, search, topology
 from gnas.cli.checks import check_early
+from gnas.cli.options import Command, field_options
 from gnas.cli.output import check_outputs, format_number, report_console, reporting, write_outputs
 from gnas.errors import ConfigError
 from gnas.predictors.names import PREDICTOR_NAMES
@@ -20,7 +29,6 @@ from gnas.processes import OPTIMISERS, preload, usable_cores
 if TYPE_CHECKING:
     from rich.console import Console
 
-    from gnas.bench.config import RankingBench
     from gnas.bench.result import BenchResult, Row
 
 NO_TWINS = "no twins"
@@ -36,19 +44,7 @@ WIDE = 110
 Workers = Annotated[
     int | None, typer.Option(help="Processes that fit; by default one for each core, at most 8")
 ]
-Encoders = Annotated[
-    str | None,
-    typer.Option(help="Names or .safetensors files with commas, or none", show_default=False),
-]
-Predictors = Annotated[
-    str | None,
-    typer.Option(
-        metavar="NAME,...",
-        help=f"Predictors instead of the usual ones: {', '.join(PREDICTOR_NAMES)}, "
-        "or your own as FILE.py:NAME",
-        show_default=False,
-    ),
-]
+NETWORKS = "Graph networks too: some minutes more"
 READ_ENCODERS = ("mlp", "graph-network")
 """Predictors that ``--encoders`` are for."""
 FEW_DRAWS = 5
@@ -57,14 +53,18 @@ app = typer.Typer(
 )
 
 
-def whole_numbers(text: str) -> tuple[int, ...]:
-    """The numbers of a comma-separated list; wrong usage if one is not an integer."""
-    try:
-        return tuple(int(part) for part in text.split(","))
-    except ValueError:
-        raise typer.BadParameter(
-            f"must be whole numbers like 100,200, but got {text!r}", param_hint="--samples"
-        ) from None
+def ranking_options(kind: type[RankingBench]) -> Callable[[Command], Command]:
+    """Options of every experiment that ranks cells."""
+    known = ", ".join(PREDICTOR_NAMES)
+    return field_options(
+        kind,
+        table="A Parquet file or a table's name",
+        samples="Training cells, one number or several",
+        seeds="Repetitions with other samples",
+        predictors=f"Predictors instead of the usual ones: {known}, or your own as FILE.py:NAME",
+        encoders="Names or .safetensors files, or none",
+        seed="Same seed, same numbers",
+    )
 
 
 def fitting(workers: int | None, counts: tuple[int, ...], seeds: int) -> int:
@@ -83,52 +83,43 @@ def fitting(workers: int | None, counts: tuple[int, ...], seeds: int) -> int:
     return count
 
 
-def ranking_options(
-    table: str,
-    samples: tuple[int, ...],
-    seeds: int,
-    encoders: str | None,
-    predictors: str | None,
+def rank(
+    kind: type[RankingBench],
+    space: str,
+    given: Mapping[str, Any],
     data_dir: Path | None,
-    seed: int,
-) -> dict[str, Any]:
-    """Fields of a `gnas.bench.config.RankingBench`; its defaults stand for what was not given.
-
-    Raises:
-        ConfigError: encoders are given, but no predictor that reads any.
-    """
-    found: dict[str, Any] = {
-        "table": table,
-        "samples": samples,
-        "seeds": seeds,
-        "data_dir": None if data_dir is None else str(data_dir),
-        "seed": seed,
-    }
-    if encoders is not None:
-        found["encoders"] = () if encoders == "none" else tuple(encoders.split(","))
-    if predictors is not None:
-        found["predictors"] = tuple(predictors.split(","))
-    if found.get("encoders") and predictors is not None:
-        if not {*READ_ENCODERS} & {*found["predictors"]}:
-            raise ConfigError(
-                f"--encoders must go with a predictor that reads them, one of {[*READ_ENCODERS]}, "
-                f"but --predictors has {[*found['predictors']]}"
-            )
-    return found
-
-
-def run(
-    bench: str, config: RankingBench, workers: int | None, out: Path | None, json: str | None
+    workers: int | None,
+    out: Path | None,
+    json: str | None,
 ) -> None:
     """Run an experiment, print its table and write the files that were asked for.
 
     Args:
-        bench: Module of `gnas.bench`, with a function ``bench_`` of that name.
-        config: The experiment.
+        kind: The experiment.
+        space: Space of its table.
+        given: Its fields that were given.
+        data_dir: Folder of tables.
         workers: Processes that fit; see `fitting`.
         out: Folder for result and figures.
         json: File for the result.
+
+    Raises:
+        ConfigError: encoders are given, but no predictor that reads any.
     """
+    predictors = given.get("predictors")
+    if given.get("encoders") and predictors is not None and not {*READ_ENCODERS} & {*predictors}:
+        raise ConfigError(
+            f"--encoders must go with a predictor that reads them, one of {[*READ_ENCODERS]}, "
+            f"but --predictors has {[*predictors]}"
+        )
+    bench = kind.__name__.removesuffix("Bench").lower()
+    table = given["table"] if "table" in given else kind.table
+    check_early(
+        json=json, out=out, data_dir=data_dir, tables=[table],
+        table_space=space, columns=[given.get("train_column"), given.get("test_column")],
+        seed=given.get("seed", kind.seed),
+    )  # fmt: skip
+    config = kind(**given, data_dir=None if data_dir is None else str(data_dir))
     check_outputs(out, json, f"bench {bench}")
     processes = fitting(workers, config.samples, config.seeds)
     experiment = getattr(import_module(f"gnas.bench.{bench}"), f"bench_{bench}")
@@ -146,136 +137,81 @@ def bench() -> None:
 
 
 @app.command()
+@field_options(
+    NASBench101Bench,
+    pool="Most cells that are ranked",
+    ops="fixed: topology only",
+    networks=NETWORKS,
+)
+@ranking_options(NASBench101Bench)
 def nasbench101(
-    samples: Annotated[str, typer.Option(help="Training cells; several: 100,200,500")] = "500",
-    seeds: Annotated[int, typer.Option(help="Repetitions with other samples")] = 10,
-    pool: Annotated[int, typer.Option(help="Most cells that are ranked")] = 50_000,
-    ops: Annotated[Literal["vary", "fixed"], typer.Option(help="fixed: topology only")] = "vary",
-    predictors: Predictors = None,
-    encoders: Encoders = None,
-    networks: Annotated[
-        bool, typer.Option("--networks", help="Graph networks too: some minutes more")
-    ] = False,
-    table: Annotated[str, typer.Option(help="A Parquet file or a table's name")] = "nasbench101",
-    data_dir: Annotated[Path | None, typer.Option(help="Folder of tables")] = None,
-    seed: Annotated[int, typer.Option(help="Same seed, same numbers")] = 0,
+    *,
+    data_dir: Folder = None,
     workers: Workers = None,
-    out: Annotated[Path | None, typer.Option(help="Folder for result and figures")] = None,
-    json: Annotated[str | None, typer.Option(help="File for the result; - is stdout")] = None,
+    out: Out = None,
+    json: Json = None,
+    **given: Any,
 ) -> None:
     """Rank NAS-Bench-101 cells after seeing a few, with and without graph embedding."""
-    counts = whole_numbers(samples)
-    from gnas.bench.config import NASBench101Bench
-
-    check_early(
-        json=json, out=out, data_dir=data_dir, tables=[table], table_space="nasbench101", seed=seed
-    )
-    config = NASBench101Bench(
-        pool=pool, ops=ops, networks=networks,
-        **ranking_options(table, counts, seeds, encoders, predictors, data_dir, seed),
-    )  # fmt: skip
-    run("nasbench101", config, workers, out, json)
+    rank(NASBench101Bench, "nasbench101", given, data_dir, workers, out, json)
 
 
 @app.command()
+@field_options(
+    NASBench201Bench,
+    dataset="Images of the accuracies",
+    cells="clean: no dead part",
+    networks=NETWORKS,
+    train_column="Scores of the samples",
+    test_column="Scores to rank by",
+)
+@ranking_options(NASBench201Bench)
 def nasbench201(
-    dataset: Images = "cifar10",
-    samples: Annotated[str, typer.Option(help="Training cells")] = "39,78,156,469,781,1563",
-    seeds: Annotated[int, typer.Option(help="Repetitions with other samples")] = 10,
-    cells: Annotated[Literal["all", "clean"], typer.Option(help="clean: no dead part")] = "all",
-    predictors: Predictors = None,
-    encoders: Encoders = None,
-    networks: Annotated[
-        bool, typer.Option("--networks", help="Graph networks too: some minutes more")
-    ] = False,
-    table: Annotated[str, typer.Option(help="A Parquet file or a table's name")] = "nasbench201",
-    train_column: Annotated[str | None, typer.Option(help="Scores of the samples")] = None,
-    test_column: Annotated[str | None, typer.Option(help="Scores to rank by")] = None,
-    data_dir: Annotated[Path | None, typer.Option(help="Folder of tables")] = None,
-    seed: Annotated[int, typer.Option(help="Same seed, same numbers")] = 0,
+    *,
+    data_dir: Folder = None,
     workers: Workers = None,
-    out: Annotated[Path | None, typer.Option(help="Folder for result and figures")] = None,
-    json: Annotated[str | None, typer.Option(help="File for the result; - is stdout")] = None,
+    out: Out = None,
+    json: Json = None,
+    **given: Any,
 ) -> None:
     """Rank NAS-Bench-201 cells after seeing a few, with and without their functional twins."""
-    counts = whole_numbers(samples)
-    from gnas.bench.config import NASBench201Bench
-
-    check_early(
-        json=json,
-        out=out,
-        data_dir=data_dir,
-        tables=[table],
-        table_space="nasbench201",
-        columns=[train_column, test_column],
-        seed=seed,
-    )
-    config = NASBench201Bench(
-        dataset=dataset, cells=cells, networks=networks,
-        train_column=train_column, test_column=test_column,
-        **ranking_options(table, counts, seeds, encoders, predictors, data_dir, seed),
-    )  # fmt: skip
-    run("nasbench201", config, workers, out, json)
+    rank(NASBench201Bench, "nasbench201", given, data_dir, workers, out, json)
 
 
 @app.command()
+@field_options(
+    NASGEMBench,
+    equal_macs="Subtract what MACs explain of accuracy",
+)
+@ranking_options(NASGEMBench)
 def nasgem(
-    table: Annotated[str, typer.Option(help="A Parquet file or a table's name")] = "nasgem-mini",
-    samples: Annotated[str, typer.Option(help="Training cells")] = "50,100,200,400",
-    seeds: Annotated[int, typer.Option(help="Repetitions with other samples")] = 20,
-    predictors: Predictors = None,
-    encoders: Encoders = None,
-    equal_macs: Annotated[
-        bool, typer.Option("--equal-macs", help="Subtract what MACs explain of accuracy")
-    ] = False,
-    data_dir: Annotated[Path | None, typer.Option(help="Folder of tables")] = None,
-    seed: Annotated[int, typer.Option(help="Same seed, same numbers")] = 0,
+    *,
+    data_dir: Folder = None,
     workers: Workers = None,
-    out: Annotated[Path | None, typer.Option(help="Folder for result and figures")] = None,
-    json: Annotated[str | None, typer.Option(help="File for the result; - is stdout")] = None,
+    out: Out = None,
+    json: Json = None,
+    **given: Any,
 ) -> None:
     """Rank NASGEM cells after seeing a few, with and without graph embedding."""
-    counts = whole_numbers(samples)
-    from gnas.bench.config import NASGEMBench
-
-    check_early(
-        json=json, out=out, data_dir=data_dir, tables=[table], table_space="nasgem", seed=seed
-    )
-    config = NASGEMBench(
-        equal_macs=equal_macs,
-        **ranking_options(table, counts, seeds, encoders, predictors, data_dir, seed),
-    )
-    run("nasgem", config, workers, out, json)
+    rank(NASGEMBench, "nasgem", given, data_dir, workers, out, json)
 
 
 @app.command()
+@field_options(
+    DARTSBench,
+    run_deviation="Deviation of one cell's test accuracy, for the ceiling",
+)
+@ranking_options(DARTSBench)
 def darts(
-    table: Annotated[str, typer.Option(help="A Parquet file or a table's name")],
-    samples: Annotated[str, typer.Option(help="Training cells")] = "25,50,100",
-    seeds: Annotated[int, typer.Option(help="Repetitions with other samples")] = 20,
-    predictors: Predictors = None,
-    encoders: Encoders = None,
-    run_deviation: Annotated[
-        float, typer.Option(help="Deviation of one cell's test accuracy, for the ceiling")
-    ] = 0.0009,
-    data_dir: Annotated[Path | None, typer.Option(help="Folder of tables")] = None,
-    seed: Annotated[int, typer.Option(help="Same seed, same numbers")] = 0,
+    *,
+    data_dir: Folder = None,
     workers: Workers = None,
-    out: Annotated[Path | None, typer.Option(help="Folder for result and figures")] = None,
-    json: Annotated[str | None, typer.Option(help="File for the result; - is stdout")] = None,
+    out: Out = None,
+    json: Json = None,
+    **given: Any,
 ) -> None:
     """Rank pairs of DARTS' cells after seeing a few, and by zero-cost proxies."""
-    counts = whole_numbers(samples)
-    from gnas.bench.config import DARTSBench
-
-    check_early(
-        json=json, out=out, data_dir=data_dir, tables=[table], table_space="toponas", seed=seed
-    )
-    config = DARTSBench(
-        run_deviation=run_deviation,
-        **ranking_options(table, counts, seeds, encoders, predictors, data_dir, seed),
-    )
-    run("darts", config, workers, out, json)
+    rank(DARTSBench, "toponas", given, data_dir, workers, out, json)
 
 
 app.command()(search)

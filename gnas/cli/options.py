@@ -11,7 +11,7 @@ from collections.abc import Callable, Mapping, Sequence
 from inspect import Parameter
 from keyword import iskeyword
 from pathlib import Path
-from typing import TYPE_CHECKING, Annotated, Any, Optional, get_type_hints
+from typing import TYPE_CHECKING, Annotated, Any, Optional, get_args, get_origin, get_type_hints
 
 import typer
 
@@ -37,8 +37,9 @@ def field_options(
 ) -> Callable[[Command], Command]:
     """Give a command an option for each of some fields of a configuration.
 
-    An option has the name, type and choices of its field, and its help ends with the default. It
-    stands before ``--set``. The command, whose arguments are by keyword, takes what was given.
+    An option has the name, type and choices of its field, and its help ends with the default. A
+    tuple is given with commas, or as "none". Options stand before ``--set``. The command, whose
+    arguments are by keyword, takes what was given.
 
     Args:
         config: Configuration, a dataclass.
@@ -47,16 +48,23 @@ def field_options(
         helps: What each option says, by field.
     """
     types, fields = get_type_hints(config), {one.name: one for one in dataclasses.fields(config)}
+    items = {name: item for name in helps if (item := _item(types[name])) is not None}
 
     def option(name: str, help: str) -> Parameter:
         default = fields[name].default
-        if defaults and default is not None:
-            help = f"{help} ({default})"
-        # As `--set` has it too: without the underscore of words of Python.
-        flag = "--" + name.rstrip("_").replace("_", "-")
-        said = typer.Option(flag, help=help, rich_help_panel=panel)
-        kind: Any = Annotated[Optional[types[name]], said]  # noqa: UP045  # a value, not a hint
-        return Parameter(name, Parameter.KEYWORD_ONLY, default=None, annotation=kind)
+        if defaults and default not in (None, False, dataclasses.MISSING):
+            shown = ",".join(map(str, default)) if name in items else default
+            help = f"{help} ({shown})"
+        kind = str if name in items else types[name]
+        said = typer.Option(_flag(name), help=help, rich_help_panel=panel)
+        given: Any = Annotated[Optional[kind], said]  # noqa: UP045  # a value, not a hint
+        needed = default is dataclasses.MISSING
+        return Parameter(
+            name,
+            Parameter.KEYWORD_ONLY,
+            default=Parameter.empty if needed else None,
+            annotation=Annotated[kind, said] if needed else given,
+        )
 
     def add(command: Command) -> Command:
         signature = inspect.signature(command, eval_str=True)
@@ -65,7 +73,10 @@ def field_options(
 
         @functools.wraps(command)
         def called(**given: Any) -> None:
-            command(**{k: v for k, v in given.items() if k not in helps or v is not None})
+            found = {k: v for k, v in given.items() if k not in helps or v is not None}
+            for name in items.keys() & found.keys():
+                found[name] = _split(found[name], items[name], _flag(name))
+            command(**found)
 
         end = next((i for i, one in enumerate(own) if one.name == "setting"), len(own))
         whole = signature.replace(parameters=[*own[:end], *added, *own[end:]])
@@ -73,6 +84,29 @@ def field_options(
         return called
 
     return add
+
+
+def _flag(field: str) -> str:
+    """As `--set` has it too: without the underscore of words of Python."""
+    return "--" + field.rstrip("_").replace("_", "-")
+
+
+def _item(hint: Any) -> type | None:
+    """The type of a tuple's items, if the hint is of one."""
+    for one in (hint, *get_args(hint)):
+        if get_origin(one) is tuple:
+            return int if get_args(one)[0] is int else str
+    return None
+
+
+def _split(text: str, item: type, flag: str) -> tuple[Any, ...]:
+    """The items of a list with commas; wrong usage if one is not of its type."""
+    try:
+        return () if text == "none" else tuple(map(item, text.split(",")))
+    except ValueError:
+        raise typer.BadParameter(
+            f"must be whole numbers like 100,200, but got {text!r}", param_hint=flag
+        ) from None
 
 
 def wait_passively() -> None:

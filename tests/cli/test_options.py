@@ -21,6 +21,9 @@ class Settings:
     kind: Literal["fast", "exact"] = "fast"
     lambda_: Annotated[float, Field(gt=0)] = 0.5
     max_steps: int | None = None
+    sizes: tuple[Annotated[int, Field(ge=1)], ...] = (3, 4)
+    names: tuple[str, ...] | None = None
+    is_quiet: bool = False
 
 
 @pytest.fixture
@@ -28,8 +31,8 @@ def run() -> Any:
     own, found = typer.Typer(), dict[str, Any]()
 
     @own.command()
-    @field_options(Settings, kind="How to count", lambda_="Weight")
-    @field_options(Settings, defaults=False, max_steps="Steps")
+    @field_options(Settings, kind="How to count", lambda_="Weight", sizes="Sizes", names="Names")
+    @field_options(Settings, defaults=False, max_steps="Steps", is_quiet="Say nothing")
     def count(
         *,
         setting: Annotated[list[str] | None, typer.Option("--set")] = None,
@@ -48,6 +51,15 @@ def test_a_command_takes_the_fields_that_were_given(run: Any) -> None:
     assert run()[1] == {}
     assert run("--lambda", "2", "--max-steps", "7")[1] == {"lambda_": 2.0, "max_steps": 7}
     assert run("--kind", "exact", "--set", "a=1")[1] == {"kind": "exact"}
+    assert run("--is-quiet")[1] == {"is_quiet": True}
+
+
+def test_tuples_are_given_with_commas(run: Any) -> None:
+    found = run("--sizes", "5,6", "--names", "a,b")[1]
+    assert found == {"sizes": (5, 6), "names": ("a", "b")}
+    assert run("--names", "none")[1] == {"names": ()}
+    wrong = run("--sizes", "5,x")[0]
+    assert wrong.exit_code == 2 and "--sizes: must be whole numbers" in wrong.output
 
 
 def test_types_and_choices_are_those_of_the_fields(run: Any) -> None:
@@ -57,7 +69,12 @@ def test_types_and_choices_are_those_of_the_fields(run: Any) -> None:
 
 def test_help_has_the_defaults_and_ends_with_set(run: Any) -> None:
     text = re.sub(r"[│\s]+", " ", run("--help")[0].output)
-    assert "How to count (fast)" in text and "Weight (0.5)" in text and "Steps (" not in text
+    assert (
+        "How to count (fast)" in text
+        and "Weight (0.5)" in text
+        and "Sizes (3,4)" in text
+        and "Steps (" not in text
+    )
     places = [text.index(f" --{name} ") for name in ("max-steps", "kind", "lambda", "set")]
     assert places == sorted(places)
 
