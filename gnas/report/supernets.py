@@ -45,7 +45,6 @@ from gnas.search.toponas.relaxations import RELAXATIONS
 from gnas.search.toponas.selection import chosen_search
 from gnas.search.toponas.trace import SearchTrace, read_trace
 from gnas.search.toponas.where import search_space, supernets_of
-from gnas.spaces import space_of_record
 from gnas.spaces.names import own_space_option
 from gnas.viz.search import found_cells
 
@@ -300,7 +299,7 @@ def selection_report(folder: Path, drawings: int = MAX_DRAWN) -> RunReport:
     trace = read_trace(chosen)
     own = own_space_option(trace.config.space)
     with as_data_error(path, RESULT):
-        gallery = Gallery(space_of_record(result["space"]), drawings)
+        gallery = Gallery(search_space(trace.config), drawings)
         test = result["test_acc"]
         tiles = (
             Tile("test accuracy", format_share(test), told_trainings(len(test["values"]))),

@@ -112,6 +112,28 @@ def test_the_command(tmp_path: Path) -> None:
     assert alone.exit_code == 2 and "--seeds needs --select" in alone.output
 
 
+OWN = """
+from gnas.spaces import NASBench201
+
+
+class Own(NASBench201):
+    name = "own"
+
+
+space = Own
+"""
+
+
+def test_a_space_of_ones_own_and_its_report(tmp_path: Path) -> None:
+    (tmp_path / "own.py").write_text(OWN)
+    space, run = f"{tmp_path / 'own.py'}:space", tmp_path / "run"
+    plan = plan_search(space=space, **FAST)
+    select(plan, Selection(seeds=1, repeats=1, recipe=RECIPE), out=run)
+    done = CliRunner().invoke(app, ["report", str(run), "--out", str(tmp_path / "page.html")])
+    assert done.exit_code == 0, done.output
+    assert "the cell that validates best" in (tmp_path / "page.html").read_text()
+
+
 @pytest.mark.parametrize("dataset", ["folder", "cifar10", "imagenet-3pct"])
 def test_trainings_read_the_folder_of_the_search(dataset: Any, tmp_path: Path) -> None:
     plan = plan_search(dataset, data_dir=str(tmp_path))
