@@ -436,3 +436,21 @@ def dict_diff(
         for name in names
         if before.get(name) != after.get(name)
     }
+
+
+def by_path(record: Mapping[str, Any], above: str = "") -> dict[str, Any]:
+    """Flatten a nested record, with names joined by dots.
+
+    Args:
+        record: The record.
+        above: Prefix of all names.
+
+    Examples:
+        >>> by_path({"seed": 0, "search": {"epochs": 2}})
+        {'seed': 0, 'search.epochs': 2}
+    """
+    found: dict[str, Any] = {}
+    for name, value in record.items():
+        inner = isinstance(value, Mapping) and value
+        found |= by_path(value, f"{above}{name}.") if inner else {f"{above}{name}": value}
+    return found

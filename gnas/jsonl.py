@@ -9,7 +9,7 @@ from contextlib import contextmanager
 from pathlib import Path
 from typing import Any, Generic, TypeVar
 
-from gnas.config import dict_diff
+from gnas.config import by_path, dict_diff
 from gnas.data.files import FORMAT_ERRORS, atomic_write, check_regular
 from gnas.errors import ConfigError, DataError
 
@@ -55,12 +55,15 @@ class JsonlLog(Generic[T]):
         except FORMAT_ERRORS as error:
             reason = str(error)[:200]
             raise DataError(f"{path} must hold {what}, but is damaged: {reason}") from error
-        changed = dict_diff(before, json.loads(head))
+        changed = dict_diff(by_path(before), by_path(json.loads(head)))
         if changed:
-            name, (was, now) = next(iter(changed.items()))
+            text = ", ".join(
+                f"{name.rpartition('.')[2]} is {was!r:.80}, not {now!r:.80}"
+                for name, (was, now) in changed.items()
+            )
             raise ConfigError(
-                f"{what} can only be added to those of the same experiment, but in {path} {name} "
-                f"was {was} and is now {now}; choose another place"
+                f"{what} can only be added to those of the same experiment, but in {path} {text}; "
+                "choose another place"
             )
         if len(whole) < len(lines):
             with self._reporting():

@@ -18,7 +18,7 @@ from optuna.exceptions import DuplicatedStudyError, UpdateFinishedTrialError
 from optuna.study import StudyDirection
 from optuna.trial import FrozenTrial, TrialState
 
-from gnas.config import dict_diff
+from gnas.config import by_path, dict_diff
 from gnas.errors import ConfigError, DataError, MissingDataError
 from gnas.process_ids import current_process, has_ended
 from gnas.runs import to_jsonable
@@ -447,7 +447,7 @@ class CandidateStudy:
             raise ConfigError(
                 f"{place} is of kind {self.kind}, not {kind}; use another name or storage"
             )
-        changed = dict_diff(_by_path(self.facts), _by_path(facts))
+        changed = dict_diff(by_path(self.facts), by_path(facts))
         if changed:
             name, (was, now) = next(iter(changed.items()))
             raise ConfigError(
@@ -508,15 +508,6 @@ def candidate_key(candidate: Mapping[str, Any]) -> str:
 def _flat(record: Mapping[str, Any]) -> dict[str, Any]:
     """Scalar entries of a record."""
     return {k: v for k, v in record.items() if isinstance(v, str | int | float)}
-
-
-def _by_path(facts: Mapping[str, Any], above: str = "") -> dict[str, Any]:
-    """Flatten nested settings, with names joined by dots."""
-    found: dict[str, Any] = {}
-    for name, value in facts.items():
-        inner = isinstance(value, Mapping) and value
-        found |= _by_path(value, f"{above}{name}.") if inner else {f"{above}{name}": value}
-    return found
 
 
 def _create(place: Storage, name: str) -> None:

@@ -192,7 +192,7 @@ def test_a_folder_of_other_searches(nasbench201: Path, tmp_path: Path) -> None:
     settings: dict[str, Any] = {"space": "nasbench201", "seeds": 1, "table": str(nasbench201)}
     bench_search(SearchBench(searchers=("random",), budget=3, **settings), folder=tmp_path)
     other = SearchBench(searchers=("random",), budget=4, **settings)
-    with pytest.raises(ConfigError, match=r"budget was 3 and is now 4; choose another place"):
+    with pytest.raises(ConfigError, match=r"budget is 3, not 4; choose another place"):
         bench_search(other, folder=tmp_path)
     with pytest.raises(ConfigError, match="workers must be at least 1, but got 0"):
         bench_search(other, workers=0)

@@ -150,7 +150,7 @@ def test_searches_are_kept_and_judged_again(table: str, tmp_path: Path) -> None:
     again = bench_supernet(more, folder=tmp_path)
     assert (tmp_path / LOG).read_text().startswith(before)
     assert [s.seed for s in again.searches] == [0, 0, 1, 1] and again.searches[0] == darts
-    with pytest.raises(ConfigError, match="search was"):
+    with pytest.raises(ConfigError, match=f"{LOG} epochs is 2, not 3; choose another place"):
         bench_supernet(replace(config, settings={**settings, "epochs": 3}), folder=tmp_path)
 
 
