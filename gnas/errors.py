@@ -82,7 +82,7 @@ class MissingMeasureError(DataError):
         ...     check_measures({"val_acc": 0.9}, wanted=["score"])
         ... except MissingMeasureError as error:
         ...     print(error)
-        an evaluation must return the measure 'score', but returned ['val_acc']; choose one of ...
+        an evaluation must return the measure 'score', but returned ['val_acc']
     """
 
 

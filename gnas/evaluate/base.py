@@ -115,17 +115,9 @@ def check_measures(measures: Mapping[str, Any], wanted: Sequence[str] = ()) -> M
     """
     missing = [name for name in wanted if name not in measures]
     if missing:
-        known = [*map(str, measures)]
-        example = next((name for name in ("val_acc", *known) if name in known), None)
-        hint = (
-            f"; choose one of them, such as `--objective {example}` "
-            f'(in Python `objectives=["{example}"]`)'
-            if example is not None
-            else ""
-        )
         raise MissingMeasureError(
             f"an evaluation must return the measure '{missing[0]}', "
-            f"but returned {sorted(known)}{hint}"
+            f"but returned {sorted(map(str, measures))}"
         )
     found: Measures = {}
     for name, value in measures.items():

@@ -546,7 +546,7 @@ class _Search:
         failed = sum(one.error is not None for one in self.ended)
         error, lacks = found.error or "", f"{MissingMeasureError.__name__}: "
         if failed == len(self.ended) and error.startswith(lacks):  # not the architecture's fault
-            raise _InVainError(error.removeprefix(lacks))
+            raise _InVainError(_with_option(error.removeprefix(lacks), self.searcher.goal))
         if failed == len(self.ended) >= min(MAX_FAILURES, self.budget):
             reason, count = Counter(one.error for one in self.ended).most_common(1)[0]
             raise _InVainError(
@@ -565,6 +565,18 @@ class _Search:
     def best(self) -> Evaluation | None:
         """The best by the first objective of those that break the bounds least."""
         return None if self._best is None else self.ended[self._best[1]]
+
+
+def _with_option(error: str, goal: Goal) -> str:
+    """The message of a missing measure, and which option to change."""
+    aims = {one.name for one in goal.objectives}
+    for bound in goal.bounds:
+        if bound.name not in aims and f" the measure '{bound.name}'," in error:
+            return (
+                f"{error}; bound one of them in place of `--at-most {bound}` "
+                f'(in Python `constraints=["{bound}"]`)'
+            )
+    return f'{error}; choose one of them: `--objective NAME` (in Python `objectives=["NAME"]`)'
 
 
 def _mean(runs: Sequence[Mapping[str, float]]) -> Mapping[str, float]:

@@ -126,7 +126,7 @@ def test_a_store_of_something_else_is_named(tmp_path: Path) -> None:
         match=r"in .*proxies.jsonl seed is 0, not 1",
     ):
         compute_proxies(SPACE, SPACE.enumerate()[[7]], other, store=ProxyStore(path))
-    with pytest.raises(ConfigError, match="space is .nasbench201., not .nasbench101."):
+    with pytest.raises(ConfigError, match=r"space is .nasbench201., not .nasbench101."):
         cells = NASBench101().sample_batch(1, np.random.default_rng(0))
         compute_proxies(NASBench101(), cells, SIZES, store=ProxyStore(path))
     first = path.read_text().splitlines(keepends=True)[0]

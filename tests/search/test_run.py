@@ -329,12 +329,20 @@ def test_an_evaluation_of_other_names_ends_a_search_at_once(
 ) -> None:
     message = (
         r"^an evaluation must return the measure 'score', but returned \['latency_ms', 'val_acc'\]"
-        r"; choose one of them, such as `--objective val_acc` .in Python `obj"
+        r"; choose one of them: `--objective NAME` .in Python `obj"
     )
     asked: dict[str, Any] = {"budget": 20, "workers": workers, "out": tmp_path}
     with pytest.raises(DataError, match=message):
         run_search(NASBench201(), "random", _other_names, **asked)
     assert not list(tmp_path.iterdir())
+    message = (
+        r"measure 'macs', .*; bound one of them in place of `--at-most macs=4` .in Python `con"
+    )
+    with pytest.raises(DataError, match=message):
+        run_search(
+            NASBench201(), "random", _other_names, objectives=["val_acc"],
+            constraints=["latency_ms=4", "macs=4"], **asked,
+        )  # fmt: skip
     asked["budget"] = 1
     found = run_search(NASBench201(), "random", _other_names, objectives=["val_acc"], **asked)
     assert found.evaluated == 1
