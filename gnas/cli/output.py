@@ -55,6 +55,8 @@ until_end = ExitStack()
 """Resources that a command holds until it ends."""
 MIN_WIDTH = 5
 """Characters of the narrowest column of a `GrowingTable`."""
+SEPARATOR = "  "
+"""Text between the columns of a `GrowingTable`."""
 LONGEST_NAME = 220
 """Bytes of the name of a file to write; file systems allow 255."""
 PLAIN_WIDTH = 120
@@ -123,20 +125,32 @@ class GrowingTable:
 
     def __init__(self, bar: Progress, columns: Sequence[str], least: int = MIN_WIDTH) -> None:
         self._target = console(stderr=True) if bar.disable else bar.console
-        self._columns, self._least = columns, least
+        self._columns = columns
+        self._widths = [max(len(name), least) for name in columns]
         self._is_begun = False
 
     def add(self, *cells: str) -> None:
         """Print a line: a text for every column, at its right end."""
+        self._begin()
+        self._print_cells(cells)
+
+    def divide(self, text: str) -> None:
+        """Print a line across all columns, with a text in it."""
+        self._begin()
+        width = sum(self._widths) + len(SEPARATOR) * (len(self._widths) - 1)
+        self._print(f"-- {text} --".ljust(width, "-"))
+
+    def _begin(self) -> None:
         if not self._is_begun:
             self._is_begun = True
-            self._print(self._columns)
-        self._print(cells)
+            self._print_cells(self._columns)
 
-    def _print(self, cells: Sequence[str]) -> None:
-        widths = (max(len(name), self._least) for name in self._columns)
-        line = "  ".join(f"{cell:>{width}}" for cell, width in zip(cells, widths, strict=True))
-        self._target.print(line.rstrip(), markup=False, soft_wrap=True)
+    def _print_cells(self, cells: Sequence[str]) -> None:
+        pairs = zip(cells, self._widths, strict=True)
+        self._print(SEPARATOR.join(f"{cell:>{width}}" for cell, width in pairs).rstrip())
+
+    def _print(self, line: str) -> None:
+        self._target.print(line, markup=False, soft_wrap=True)
 
 
 @contextmanager

@@ -37,6 +37,7 @@ if TYPE_CHECKING:
     from rich.console import Console
 
     from gnas.search.nasgem import NasgemResult
+    from gnas.search.nasgem.plan import NasgemPlan
 
 SEARCH_PANEL = "How to search"
 STORAGE_PANEL = "Where candidates are kept"
@@ -163,7 +164,7 @@ def nasgem(
         workers, folder, storage=plan.storage, study=plan.study, space=plan.space,
         evaluate=plan.evaluate,
     )  # fmt: skip
-    with progress_reporter() as report:
+    with progress_reporter({plan.config.iterations: _finals(plan)}) as report:
         result = run_nasgem(
             plan, out=folder, workers=workers, resume=resume is not None, report=report,
             figures=nasgem_figures, loggers=loggers,
@@ -185,6 +186,14 @@ def encoder_name(encoder: str) -> str:
     return str(Path(encoder).absolute())
 
 
+def _finals(plan: NasgemPlan) -> str:
+    """Heading of the evaluations of the best predicted cells."""
+    config, cells = plan.config, amount(plan.config.top, "best predicted cell")
+    if plan.table or plan.evaluate is not None or config.final_epochs == config.epochs:
+        return cells
+    return f"{cells}, epochs of training: {config.final_epochs} instead of {config.epochs}"
+
+
 def print_search(result: NasgemResult, folder: Path, target: Console) -> None:
     """The cell and how it came about."""
     from rich.box import SIMPLE_HEAD
@@ -192,7 +201,11 @@ def print_search(result: NasgemResult, folder: Path, target: Console) -> None:
 
     target.print(result.architecture, markup=False, soft_wrap=True)
     how = "evaluated" if result.data is None else "trained"
-    title = f"{result.trained} {how}, {result.pool:,} scored cells"
+    finals = sum(one.score is not None for one in result.finals)
+    title = (
+        f"{amount(result.trained, 'random cell')} and {finals} best predicted {how}, "
+        f"{result.pool:,} scored"
+    )
     if result.network is not None and result.data is not None:
         size = result.network
         title += (
@@ -200,7 +213,8 @@ def print_search(result: NasgemResult, folder: Path, target: Console) -> None:
             f"{amount(size['cells_per_stage'], 'cell')}, {amount(size['channels'], 'channel')}"
         )
         title += f", {result.data['image_size']} pixels"
-    table = Table(title=title, title_justify="left", box=SIMPLE_HEAD, padding=0, pad_edge=False)
+    target.print(title, soft_wrap=True)
+    table = Table(box=SIMPLE_HEAD, padding=0, pad_edge=False)
     names = ("cell", "predicted", "score", "val acc %", "test acc %", "params", "MACs M")
     lines = [
         (

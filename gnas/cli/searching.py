@@ -119,12 +119,18 @@ def storage_location(storage: str | None) -> str | None:
 
 
 @contextmanager
-def progress_reporter() -> Iterator[Callable[[SearchProgress], None]]:
+def progress_reporter(
+    parts: Mapping[int, str] | None = None,
+) -> Iterator[Callable[[SearchProgress], None]]:
     """A callback that shows a bar of evaluations, and a line of a table for every one.
 
-    What the searcher has to say stands between them. Of more than `MAX_LINES`, lines are of those
-    that are better than all before.
+    What the searcher has to say is a line across the table. Of more than `MAX_LINES`, lines are
+    of those that are better than all before.
+
+    Args:
+        parts: Lines across the table by the number of the evaluation that they are above.
     """
+    above = dict(parts or {})
     with progress_bar() as bar:
         task = bar.add_task("search", total=None)
         table: GrowingTable | None = None
@@ -139,12 +145,17 @@ def progress_reporter() -> Iterator[Callable[[SearchProgress], None]]:
             elif one is not None and (progress.total <= MAX_LINES or progress.is_better):
                 add(one.number, one.measures or {}, progress.is_better)
             for text in progress.notes:
-                target.print(text, soft_wrap=True)
+                if table is None:
+                    target.print(text, soft_wrap=True)
+                else:
+                    table.divide(text)
 
         def add(number: int, measures: Mapping[str, float], is_better: bool) -> None:
             nonlocal table
             names.extend(measures if table is None else ())
             table = table or GrowingTable(bar, ["evaluation", *names, "best"], NUMBER_WIDTH)
+            for text in [above.pop(first) for first in sorted(above) if first <= number][-1:]:
+                table.divide(text)
             table.add(str(number), *measure_texts(measures, names), "*" if is_better else "")
 
         yield report

@@ -30,7 +30,13 @@ def test_from_a_search_to_pictures_and_a_trained_network(tmp_path: Path) -> None
     cell = done.stdout.splitlines()[0]
     assert space_of_text(cell).from_str(cell).num_nodes >= 4
     assert "best predicted (argmax)" in done.stdout and f"run: {out}" in done.stdout
-    assert "4 cells evaluated, best score" in done.stderr
+    assert "6 random cells and 2 best predicted trained, 300 scored" in done.stdout
+    lines = done.stderr.splitlines()
+    told = next(line for line in lines if line.startswith("-- 4 cells evaluated, best score"))
+    stage = next(k for k, line in enumerate(lines) if ": 2 instead of 1 ---" in line)
+    assert lines[stage].startswith("-- 2 best predicted cells, epochs of training")
+    assert told.endswith(" --") and "-- 6 cells evaluated" in lines[stage - 1]
+    assert lines[stage + 1].split()[0] == "6" and lines[stage + 1].endswith("*")
     read = "digits: 10 classes (0, 1, 2, ...); images: 541 for training, "
     assert done.stderr.count(read) == 1  # not by the worker, which reads them too
     heads = [line for line in done.stderr.splitlines() if line.split()[:1] == ["evaluation"]]
@@ -97,7 +103,8 @@ def test_a_surface_of_too_few_scores(tmp_path: Path, monkeypatch: pytest.MonkeyP
     line = f"predicted scores undefined, evaluated ones undefined: {hint}"
     head = "embedding, how well the mean of a cell's neighbours tells its score (R2, at most 1)"
     assert f"{head}: {line}\n" in done.stdout
-    assert "2 evaluated, 50 scored cells" in done.stdout
+    assert "2 random cells and 1 best predicted evaluated, 50 scored" in done.stdout
+    assert "-- 1 best predicted cell ---" in done.stderr
     lines = [line.split() for line in done.stdout.splitlines()]
     assert ["cell", "predicted", "score"] in lines  # no columns of what no cell has
     assert "nan" not in done.stdout
