@@ -95,7 +95,7 @@ def export(
         network, facts, to, out, weights=saved is not None,  # type: ignore[arg-type]  # checked
         dynamic_size=dynamic_size,
     )  # fmt: skip
-    _print(done, trained, facts.details.get("size", "size of the weights"), note, json)
+    _print(done, trained, facts.details.get("size"), note, json)
 
 
 def _check_size(size: Mapping[str, Any], space: str | None) -> None:
@@ -162,7 +162,8 @@ def _built(
     pixels = 224 if size["stem"] == "imagenet" else 32
     if source is not None:
         pixels = source.image_size
-    of = "size given or the paper's" if source is None else f"size of {source.command}, {path}"
+    of = "default size" if source is None else f"size of {source.command}, {path}"
+    of += f" but for {', '.join(asked)}" if asked else ""
     facts = NetworkMetadata(
         space=found.space, architecture=found.text, config=config, image_size=pixels,
         **_data(source, config),
@@ -181,7 +182,7 @@ def _data(source: RunSource | None, config: NetworkConfig) -> dict[str, Any]:
     return found
 
 
-def _print(done: Exported, trained: bool, size: str, note: str, json: str | None) -> None:
+def _print(done: Exported, trained: bool, size: str | None, note: str, json: str | None) -> None:
     target = report_console(json)
     for path in done.files:
         target.print(str(path), markup=False, soft_wrap=True)
@@ -189,13 +190,15 @@ def _print(done: Exported, trained: bool, size: str, note: str, json: str | None
     target.print(
         f"{done.params:,} parameters, {done.macs:,} multiply-accumulates for "
         f"{shape}, {done.num_classes} classes, "
-        f"{'trained' if trained else 'untrained'} weights, {size}",
+        f"{'trained' if trained else 'untrained'} weights{f', {size}' if size else ''}",
         markup=False,
         soft_wrap=True,
     )
     if done.largest_difference is not None:
         agreed = f"outputs agree with the network within {done.largest_difference:.1e}"
         target.print(agreed, soft_wrap=True)
+    elif done.form == "python":
+        target.print("outputs agree with the network bit by bit", soft_wrap=True)
     if note:
         target.print(note, markup=False, soft_wrap=True)
     if json is not None:

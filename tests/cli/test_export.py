@@ -38,7 +38,7 @@ def done(*words: str) -> Result:
 def test_from_a_genotype_to_a_folder_to_a_python_file() -> None:
     first = done(CELLS, "--to", "safetensors", "--out", "net", *SIZE, "--classes", "7")
     assert first.stdout.splitlines()[0] == "net"
-    assert "7 classes, untrained weights" in first.stdout
+    assert "7 classes, untrained weights, default size but for " in first.stdout
     network, facts = load_network(Path("net"))
     assert (facts.image_size, facts.config.num_classes) == (32, 7)
     second = done("net", "--to", "python", "--out", "net.py", "--json", "-")
@@ -60,7 +60,8 @@ def test_a_genotype_has_no_weights_worth_keeping_beside_a_python_file() -> None:
 def test_a_training_is_exported_with_its_weights() -> None:
     done(CELLS, "--to", "safetensors", "--out", "run/weights", *SIZE)
     Path("run/result.json").write_text(json.dumps({"architecture": CELLS}))
-    done("run", "--to", "python", "--out", "net.py", "--json", "out.json")
+    told = done("run", "--to", "python", "--out", "net.py", "--json", "out.json").stdout
+    assert "outputs agree with the network bit by bit\n" in told
     weights = load_network(Path("run/weights"))[0].state_dict()
     found = load_file("net.safetensors")
     assert all(torch.equal(value, found[name]) for name, value in weights.items())
