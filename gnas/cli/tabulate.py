@@ -25,7 +25,8 @@ from gnas.data.files import check_utf8
 from gnas.data.images.config import LARGEST
 from gnas.data.images.listing import check_images
 from gnas.errors import ConfigError, MissingDataError
-from gnas.spaces.names import SPACE_HOMES, check_space, network_config
+from gnas.printable import amount
+from gnas.spaces.names import SPACE_HOMES, check_space, is_own_space, network_config
 from gnas.studies.places import check_study_name
 from gnas.training.recipe import ProxyRecipe
 
@@ -109,14 +110,21 @@ def tabulate(
     hint_on_stop(lambda: f"go on with: {same_command()}")
     with reporting("trainings") as report:
         build(config, out, workers=workers, storage=storage, study=study, report=report)
-    table = load_table(out)
-    console().print(table)
+    num_cells = len(load_table(out))
+    console().print(
+        f"{out}: {amount(num_cells, 'cell')}, {amount(seeds, 'training')} each", soft_wrap=True
+    )
     benches = {
         command.callback.__name__ for command in app.registered_commands if command.callback
     }
-    half = len(table) // 2
+    half = num_cells // 2
+    following: list[str | Path]
     if space in benches and half >= MIN_CANDIDATES:
-        print_next(console(), ["bench", space, "--table", out, "--samples", str(half)])
+        following = ["bench", space, "--table", out, "--samples", str(half)]
+    else:
+        following = ["data", "verify", out]
+        following += ["--space", space] if is_own_space(space) else []
+    print_next(console(), following)
 
 
 def check_settings(space: str, changes: Mapping[str, Any]) -> None:

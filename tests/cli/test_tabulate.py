@@ -50,7 +50,8 @@ def test_a_table_of_ones_own(tmp_path: Path) -> None:
         text=True,
     )
     assert done.returncode == 0, done.stderr
-    assert "self-made" in done.stdout and "\x1b" not in done.stdout + done.stderr
+    told = f"{out}: 2 cells, 1 training each\nnext: gnas data verify {out}\n"
+    assert done.stdout == told and "\x1b" not in done.stderr
     table = load_table(out)
     assert len(table) == 2 and table.provenance.kind == "self-made"
     assert done.stderr.startswith("digits: 10 classes") and done.stderr.count("\n") == 1
