@@ -73,7 +73,14 @@ def read_architecture(
         ConfigError: no such space or notation, or a record names a file of a user's own and
             ``space`` is None.
     """
-    from gnas.spaces import in_notation, load_space, space_of_record, space_of_text
+    from gnas.spaces import (
+        in_notation,
+        load_space,
+        space_of_record,
+        space_of_text,
+        space_record,
+        space_text,
+    )
 
     own = None if space is None else load_space(space)
     if notation is not None:
@@ -91,7 +98,9 @@ def read_architecture(
         own = space_of_record(record, own)
     elif own is None:
         own = space_of_text(text)
-        note = f"taken for an architecture of {own!r}; --space names another"
+        note = (
+            f"taken for an architecture of {space_text(space_record(own))}; --space names another"
+        )
     return ArchitectureArgument(own, own.from_str(text), note)
 
 

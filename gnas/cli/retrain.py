@@ -5,7 +5,7 @@ from __future__ import annotations
 import logging
 import math
 import time
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any
@@ -35,6 +35,7 @@ from gnas.cli.report import name_old_page
 from gnas.command_line import shell_line
 from gnas.data.images.names import TrainDataset as Dataset
 from gnas.retrain.config import RetrainConfig
+from gnas.runs import NOTICE
 from gnas.spaces.names import is_own_space, own_space_option
 
 if TYPE_CHECKING:
@@ -142,14 +143,16 @@ def retrain(
     resume_hint(shell_line(["gnas", "retrain", "--resume", folder]), folder)
     with (
         init_distributed(where) as (context, own_device),
-        progress_reporter(context.is_main) as report,
+        progress_reporter(context.is_main, measured_parts(plan)) as report,
     ):
+        if context.is_main and found is not None and found.note:
+            logging.getLogger("gnas").log(NOTICE, "%s", found.note)
         result = run_retrain(
             plan, device=own_device, context=context, out=folder, resume=resume is not None,
             report=report, loggers=loggers,
         )  # fmt: skip
     if context.is_main:
-        _tell(result, plan, folder, found, space, json)
+        _tell(result, plan, folder, space, json)
 
 
 def _planned(
@@ -178,7 +181,6 @@ def _tell(
     result: dict[str, Any],
     plan: RetrainPlan,
     folder: Path,
-    found: ArchitectureArgument | None,
     space: str | None,
     json: str | None,
 ) -> None:
@@ -186,8 +188,6 @@ def _tell(
     from gnas.spaces.registry import own_space_text, space_record
 
     target = report_console(json)
-    if found is not None and found.note:
-        target.print(found.note, markup=False, soft_wrap=True)
     print_retrain(result, folder, target)
     name_old_page(folder, target)
     one = folder / next(iter(plan.trainings()))
@@ -221,7 +221,6 @@ def _new_training(
     """
     from gnas.retrain.source import run_source
     from gnas.retrain.trainings import check_options, of_networks, plan_trainings
-    from gnas.runs import NOTICE
 
     path = run_folder(genotype)
     source = None if path is None else run_source(path)
@@ -275,14 +274,20 @@ def _numbers(text: str | None) -> tuple[int, ...] | None:
 
 
 @contextmanager
-def progress_reporter(wanted: bool) -> Iterator[Callable[[str, Progress], None]]:
-    """A callback that shows a bar of steps, and a line at the end of every epoch, on stderr."""
+def progress_reporter(
+    wanted: bool, parts: Sequence[str]
+) -> Iterator[Callable[[str, Progress], None]]:
+    """A callback that shows a bar of steps, and a line at the end of every epoch, on stderr.
+
+    Args:
+        wanted: Whether it does.
+        parts: See `measured_parts`.
+    """
     if not wanted:
         yield lambda name, progress: None
         return
     with progress_bar() as bar:
         task = bar.add_task("training", total=None)
-        shown: dict[str, int] = {}
         table: GrowingTable | None = None
 
         def report(name: str, progress: Progress) -> None:
@@ -293,20 +298,29 @@ def progress_reporter(wanted: bool) -> Iterator[Callable[[str, Progress], None]]
                 completed=progress.step,
                 total=progress.total,
             )
-            if progress.metrics.get("epoch", 0) > shown.get(name, 0):
-                shown[name] = progress.metrics["epoch"]
-                cells = epoch_cells(name, progress.metrics)
+            if progress.metrics.get("step") == progress.step:  # an epoch ended
+                cells = epoch_cells(name, progress.metrics, parts)
                 table = table or GrowingTable(bar, list(cells))
                 table.add(*cells.values())
 
         yield report
 
 
-def epoch_cells(name: str, metrics: Mapping[str, Any]) -> dict[str, str]:
-    """Table cells of a training epoch by column; "-" where a part was not measured."""
+def measured_parts(plan: RetrainPlan) -> list[str]:
+    """The parts of the images that some epoch of a plan's trainings measures."""
+    is_measured = {
+        "train": True,
+        "val": plan.images.val_share > 0,
+        "test": 0 < plan.config.test_every <= plan.config.epochs,
+    }
+    return [part for part, measured in is_measured.items() if measured]
+
+
+def epoch_cells(name: str, metrics: Mapping[str, Any], parts: Sequence[str]) -> dict[str, str]:
+    """Table cells of a training epoch by column; "-" where it did not measure a part."""
     found = {"training": name} if name else {}
     found |= {"epoch": str(metrics["epoch"]), "train loss": f"{metrics['train_loss']:.3f}"}
-    for part in ("train", "val", "test"):
+    for part in parts:
         acc = metrics.get(f"{part}_acc")
         found[f"{part} acc %"] = "-" if acc is None else f"{100 * acc:.1f}"
     return found

@@ -263,14 +263,22 @@ def epochs_of(folder: Path) -> list[dict[str, Any]]:
 def test_epochs_of_an_ended_run_may_be_raised(tmp_path: Path) -> None:
     out = tmp_path / "run"
     tiny = ["--layers", "1", "--channels", "4", "--device", "cpu", "--threads", "1", *SMALL]
-    gnas("retrain", CELL_201, "--out", out, "--epochs", "2", "--repeats", "2", *tiny)
+    words = ["retrain", CELL_201, "--out", str(out), "--epochs", "2", "--repeats", "2", *tiny]
+    told = CliRunner().invoke(app, words).stderr.splitlines()
+    note = told.index("taken for an architecture of nasbench201; --space names another")
+    head, *rows = [line.split() for line in told[note:] if line.split()[1] in ("epoch", "1", "2")]
+    assert head == "training epoch train loss train acc %".split()  # nothing else was measured
+    assert [row[:2] for row in rows] == [[f"seed-{k}", n] for k in "01" for n in "12"]
     first = [epochs_of(out / name) for name in ("seed-0", "seed-1")]
     assert "epochs is 2, not 1" in gnas("retrain", "--resume", out, "--epochs", "1", code=1)
     (out / "result.json").rename(out / "away")
     message = gnas("retrain", "--resume", out, "--epochs", "4", code=1)
     assert "epochs may be raised when a run has ended" in message
     (out / "away").rename(out / "result.json")
-    gnas("retrain", "--resume", out, "--epochs", "4", "--threads", "1")
+    words = ["retrain", "--resume", str(out), "--epochs", "4", "--threads", "1"]
+    lines = [line.split() for line in CliRunner().invoke(app, words).stderr.splitlines()]
+    shown = [line[1] for line in lines if line[0].startswith("seed-")]
+    assert shown == ["3", "4", "3", "4"]
     for name, before in zip(("seed-0", "seed-1"), first, strict=True):
         after = epochs_of(out / name)
         assert len(after) == 4 and after[:2] == before
