@@ -252,6 +252,19 @@ def interval_note(seeds: int, over: str = "seeds") -> str:
     return f"{seeds} {one if seeds == 1 else over}: no intervals, which need {MIN_SEEDS}."
 
 
+def p_text(p: float) -> str:
+    """A p value with two significant digits.
+
+    Args:
+        p: The value.
+
+    Examples:
+        >>> p_text(0.9), p_text(0.571), p_text(0.00012)
+        ('0.90', '0.57', '0.00012')
+    """
+    return f"{p:#.2g}"
+
+
 @dataclass(frozen=True)
 class Quantiles:
     """Between which values most seeds lie."""

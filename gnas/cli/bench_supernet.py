@@ -94,12 +94,13 @@ def print_supernets(result: SupernetBenchResult, console: Console) -> None:
     from rich.box import SIMPLE_HEAD
     from rich.table import Table as Grid
 
-    from gnas.metrics import interval_note
+    from gnas.metrics import interval_note, p_text
 
     facts, data = result.table, result.data
+    note = f"{facts['note'].removesuffix('.')}. " if facts["note"] else ""
     console.print(
         f"Table {facts['name']}: {facts['provenance'].upper()}, {facts['rows']:,} cells, sha256 "
-        f"{facts['sha256'][:12]}. {facts['note']} Searched on {data['images']:,} images of "
+        f"{facts['sha256'][:12]}. {note}Searched on {data['images']:,} images of "
         f"{data['image_size']}x{data['image_size']} pixels ({data['dataset']}).",
         soft_wrap=True,
     )
@@ -127,8 +128,8 @@ def print_supernets(result: SupernetBenchResult, console: Console) -> None:
             f"{row.edges:.1f}",
             f"{row.skip_share:.0%}",
             "-" if row.tau is None else f"{row.tau.mean:.2f}",
-            "-" if row.p_darts is None else f"{row.p_darts:.2g}",
-            "-" if row.p_random is None else f"{row.p_random:.2g}",
+            "-" if row.p_darts is None else p_text(row.p_darts),
+            "-" if row.p_random is None else p_text(row.p_random),
             f"{row.seconds:.0f}",
         ]
         grid.add_row(*cells)

@@ -247,6 +247,7 @@ def _select(
     loggers: Sequence[RunLogger],
 ) -> None:
     """The protocol of several searches: runs it and prints what came out."""
+    from gnas.metrics import p_text
     from gnas.search.toponas.selection import select
 
     target = console(stderr=True)
@@ -263,7 +264,7 @@ def _select(
     if others is not None:
         count = len(others.architectures)
         line += f"; {count} random cell{'s' * (count != 1)} {_share(others.test_acc)}"
-        line += "" if result.p_random is None else f", p = {result.p_random:.2g} (Welch)"
+        line += "" if result.p_random is None else f", p = {p_text(result.p_random)} (Welch)"
     line += "; ± is one deviation" if "±" in line else ""
     shown.print(line, soft_wrap=True)
     shown.print(f"run: {folder}", markup=False, soft_wrap=True)
@@ -334,9 +335,10 @@ def epoch_cells(metrics: Mapping[str, Any]) -> dict[str, str]:
 def print_search(result: ToponasResult, folder: Path, target: Console) -> None:
     """The genotype and how it came about."""
     from gnas.report.formats import format_number
+    from gnas.search.toponas.stopping import cell_text
 
     metrics, derived = result.metrics, result.derived
-    notes = [f"{cell} cell: {how}" for cell, how in derived.items() if how != "argmax"]
+    notes = [f"{cell_text(cell)}: {how}" for cell, how in derived.items() if how != "argmax"]
     target.print(result.architecture, markup=False, soft_wrap=True)
     edges = " + ".join(str(metrics[f"edges_{cell}"]) for cell in derived)
     skips = " + ".join(f"{metrics[f'skip_share_{cell}']:.0%}" for cell in derived)

@@ -9,6 +9,7 @@ from typing import Any
 import torch
 
 from gnas.data.files import as_data_error, read_json
+from gnas.metrics import p_text
 from gnas.printable import amount
 from gnas.report.circumstances import next_commands, what_was_run
 from gnas.report.drawing import inline_svg
@@ -370,7 +371,7 @@ def _beside(result: Mapping[str, Any]) -> Iterator[Block]:
         )
     yield Chart("Test accuracy", axis("test_acc"), Axis("", names=names), tuple(series), wide=True)
     if result["p_random"] is not None:
-        yield Text(f"Welch's t-test between the two: p = {result['p_random']:.2g}.")
+        yield Text(f"Welch's t-test between the two: p = {p_text(result['p_random'])}.")
     elif result["random"] is None:
         yield Text("No random cells were trained beside it; --random N does.")
 

@@ -283,6 +283,7 @@ def test_the_command(table: str, tmp_path: Path) -> None:
     assert "collapses" not in done.output
     assert "darts" in done.stdout and "mean of all cells" in done.stdout
     assert "Settings of all searches: batch_size=256, image_size=8, epochs=2" in done.stdout
+    assert "means nothing. Searched on" in done.stdout
     result = json.loads((tmp_path / "run" / "result.json").read_text())
     assert result["command"] == "bench supernet" and len(result["rows"]) == 2
     assert (tmp_path / "run" / "figures" / "supernets.png").exists()

@@ -56,7 +56,7 @@ def early_end(
     share = epochs[-1][f"skip_share_{cell}"]
     if config.stop_skip_share is not None and share >= config.stop_skip_share:
         reason = (
-            f"{share:.0%} of the {cell} cell's edges are skip connections after epoch "
+            f"{share:.0%} of the {cell_text(cell)}'s edges are skip connections after epoch "
             f"{len(epochs)}, and stop_skip_share is {config.stop_skip_share:.0%}"
         )
         return reason, None
@@ -79,6 +79,19 @@ def collapses(epochs: Sequence[Mapping[str, Any]], cell: str) -> bool:
     return bool(shares[-1] >= COLLAPSE_SHARE > before)
 
 
+def cell_text(name: str) -> str:
+    """A type of cells in a sentence.
+
+    Args:
+        name: The type.
+
+    Examples:
+        >>> cell_text("normal"), cell_text("cell")
+        ('normal cell', 'cell')
+    """
+    return name if name == "cell" else f"{name} cell"
+
+
 def collapse_warning(arch: ArchParameters, name: str, cell: DerivedCell, epoch: int) -> str:
     """Warning of a cell that consists of skip connections.
 
@@ -92,7 +105,7 @@ def collapse_warning(arch: ArchParameters, name: str, cell: DerivedCell, epoch: 
     edges = int(cell.edges.sum())
     return (
         f"the search collapses: after epoch {epoch + 1} {round(cell.skip_share * edges)} of "
-        f"{edges} edges of the {name} cell are skip connections (mean weight there {skip:.3f}, "
-        f"against {best:.3f} of the strongest convolution); fewer epochs, a lower arch_lr or "
-        "stop_skip_share avoid it"
+        f"{edges} edges of the {cell_text(name)} are skip connections (mean weight there "
+        f"{skip:.3f}, against {best:.3f} of the strongest convolution); fewer epochs, a lower "
+        "arch_lr or stop_skip_share avoid it"
     )
