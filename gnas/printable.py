@@ -42,14 +42,15 @@ def amount(count: int, noun: str) -> str:
         noun: What is counted, in the singular, with a regular plural.
 
     Examples:
-        >>> amount(1, "epoch"), amount(2, "query"), amount(12000, "class")
-        ('1 epoch', '2 queries', '12,000 classes')
+        >>> amount(1, "epoch"), amount(2, "epoch"), amount(3, "query"), amount(12000, "search")
+        ('1 epoch', '2 epochs', '3 queries', '12,000 searches')
     """
     if count == 1:
         return f"1 {noun}"
     if noun.endswith("y"):
         return f"{count:,} {noun[:-1]}ies"
-    return f"{count:,} {noun}{'es' if noun.endswith(('s', 'x', 'ch')) else 's'}"
+    hisses = noun.endswith(("s", "x", "ch")) and noun != "epoch"
+    return f"{count:,} {noun}{'es' if hisses else 's'}"
 
 
 class PrintableFormatter(logging.Formatter):
