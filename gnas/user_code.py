@@ -10,7 +10,7 @@ import signal
 import sys
 import traceback
 from collections.abc import Iterator, Sequence
-from contextlib import contextmanager, suppress
+from contextlib import contextmanager, nullcontext, suppress
 from dataclasses import dataclass
 from importlib.abc import MetaPathFinder
 from importlib.machinery import ModuleSpec, PathFinder
@@ -129,7 +129,7 @@ class Source:
         for name in [name for name, home in _beside.items() if home != folder]:
             if any(path.exists() for path in _files(folder, name)):
                 del _beside[name]
-                for known in [m for m in sys.modules if m.partition(".")[0] == name]:
+                for known in [m for m in sys.modules if _top(m) == name]:
                     del sys.modules[known]
         before = {*sys.modules}
         sys.path.insert(0, str(folder))
@@ -148,16 +148,25 @@ class Source:
 
     def _builtins(self) -> dict[str, Any]:
         """Python's built-in names, of which ``import`` looks beside this file whenever it runs."""
+        folder = Path(self.path).parent
 
-        def find(*args: Any, **kwargs: Any) -> Any:
-            with self.importable():
-                return builtins.__import__(*args, **kwargs)
+        def find(name: str, *args: Any, **kwargs: Any) -> Any:
+            is_known = name in sys.modules and _beside.get(_top(name), folder) == folder
+            with nullcontext() if is_known else self.importable():
+                return builtins.__import__(name, *args, **kwargs)
 
-        return {**vars(builtins), "__import__": find}
+        return _Builtins({**vars(builtins), "__import__": find})
+
+
+class _Builtins(dict[str, Any]):
+    """Built-in names, with those that a program adds to `builtins` later."""
+
+    def __missing__(self, name: str) -> Any:
+        return vars(builtins)[name]
 
 
 class _Beside(MetaPathFinder):
-    """Finds modules as Python does, and gives those in a user's folder the user's built-in names.
+    """Finds modules beside a user's file, and gives them the file's built-in names.
 
     Args:
         folder: The folder.
@@ -171,6 +180,8 @@ class _Beside(MetaPathFinder):
         self, fullname: str, path: Sequence[str] | None, target: ModuleType | None = None
     ) -> ModuleSpec | None:
         """See `importlib.abc.MetaPathFinder.find_spec`."""
+        if not any(file.exists() for file in _files(self._folder, _top(fullname))):
+            return None
         spec = PathFinder.find_spec(fullname, path, target)
         if spec is None or spec.loader is None or not spec.has_location:
             return None
@@ -184,6 +195,11 @@ class _Beside(MetaPathFinder):
 
         spec.loader.exec_module = exec_module  # type: ignore[method-assign]
         return spec
+
+
+def _top(name: str) -> str:
+    """The package, or module, that a dotted name begins with."""
+    return name.partition(".")[0]
 
 
 def _place_of_path_finder() -> int:

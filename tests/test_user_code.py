@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import builtins
+import math
 import sys
 from pathlib import Path
 
@@ -73,6 +75,31 @@ def test_modules_beside_a_file(tmp_path: Path) -> None:
     ):
         Source.parse(f"{tmp_path}/a/other.py:x").load()
     assert sys.path == before and sys.meta_path == finders
+
+
+def test_a_file_changes_no_other_code(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Installed packages below its folder stay as they are, and names added later are seen."""
+    (tmp_path / "site").mkdir()
+    (tmp_path / "site" / "installed_x.py").write_text("built_in = __builtins__\n")
+    (tmp_path / "mine.py").write_text("import installed_x\ndef late():\n    return added_x\n")
+    monkeypatch.syspath_prepend(str(tmp_path / "site"))
+    late = Source.parse(f"{tmp_path}/mine.py:late").load()
+    names = sys.modules.pop("installed_x").built_in
+    assert names["__import__"] is builtins.__import__
+    with pytest.raises(NameError, match="added_x"):
+        late()
+    monkeypatch.setattr(builtins, "added_x", 7, raising=False)
+    assert late() == 7
+
+
+def test_imports_of_what_is_loaded_do_not_look_beside(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    (tmp_path / "mine.py").write_text("def late():\n    import math, xml.dom\n    return math\n")
+    late = Source.parse(f"{tmp_path}/mine.py:late").load()
+    late()
+    monkeypatch.setattr(Source, "importable", None)  # it looks through all modules
+    assert late() is math
 
 
 def test_errors_without_a_text() -> None:

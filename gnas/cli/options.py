@@ -9,7 +9,6 @@ import json
 import os
 from collections.abc import Callable, Mapping, Sequence
 from inspect import Parameter
-from keyword import iskeyword
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any, Optional, get_args, get_origin, get_type_hints
 
@@ -52,11 +51,12 @@ def field_options(
 
     def option(name: str, help: str) -> Parameter:
         default = fields[name].default
-        if defaults and default not in (None, False, dataclasses.MISSING):
-            shown = ",".join(map(str, default)) if name in items else default
+        if defaults and not any(default is one for one in (None, False, dataclasses.MISSING)):
+            shown = ",".join(map(str, default)) if isinstance(default, tuple) else default
             help = f"{help} ({shown})"
         kind = str if name in items else types[name]
-        said = typer.Option(_flag(name), help=help, rich_help_panel=panel)
+        form = {int: "NUMBER,...", str: "NAME,..."}.get(items[name]) if name in items else None
+        said = typer.Option(_flag(name), help=help, rich_help_panel=panel, metavar=form)
         given: Any = Annotated[Optional[kind], said]  # noqa: UP045  # a value, not a hint
         needed = default is dataclasses.MISSING
         return Parameter(
@@ -172,7 +172,7 @@ def parse_settings(
             value = json.loads(text)
         except (ValueError, RecursionError):  # no JSON, or deeper than any value
             value = text
-        name = name.replace("-", "_") + "_" * iskeyword(name)
+        name = "lambda_" if name == "lambda" else name.replace("-", "_")
         if name in (named or {}):
             raise typer.BadParameter(
                 f"{name.rstrip('_')} must be given by its own option alone, not by {option}"

@@ -214,7 +214,8 @@ def run_search(
         "plan": plan,
     }
     job = EvaluationJob(space, evaluator, goal.names)
-    with run_folder_lock(out), _emptied_if_in_vain(out), logging_run(out, loggers) as log:
+    kept = "" if storage is None else f"; its study '{study}' stays in {shown(storage)}"
+    with run_folder_lock(out), _emptied_if_in_vain(out, kept), logging_run(out, loggers) as log:
         if out is not None:
             _check_folder(out, facts, budget, resume)
         data = evaluator.data_facts()
@@ -362,8 +363,13 @@ class _InVainError(DataError):
 
 
 @contextmanager
-def _emptied_if_in_vain(out: Path | None) -> Iterator[None]:
-    """Remove what a search wrote that measured nothing, so that its folder is free for another."""
+def _emptied_if_in_vain(out: Path | None, kept: str) -> Iterator[None]:
+    """Remove what a search wrote that measured nothing, so that its folder is free for another.
+
+    Args:
+        out: Folder of the run.
+        kept: What is not removed, for the message: a study elsewhere, which others may use.
+    """
     try:
         yield
     except _InVainError as error:
@@ -378,6 +384,7 @@ def _emptied_if_in_vain(out: Path | None) -> Iterator[None]:
             path.unlink(missing_ok=True)
         raise DataError(
             f"{error}; nothing is kept in {out}, so that a search that is mended can begin there"
+            + (f"{kept}: give the mended one another name (--study)" if kept else "")
         ) from None
 
 

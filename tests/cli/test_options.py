@@ -24,6 +24,7 @@ class Settings:
     sizes: tuple[Annotated[int, Field(ge=1)], ...] = (3, 4)
     names: tuple[str, ...] | None = None
     is_quiet: bool = False
+    seed: int = 0
 
 
 @pytest.fixture
@@ -31,7 +32,9 @@ def run() -> Any:
     own, found = typer.Typer(), dict[str, Any]()
 
     @own.command()
-    @field_options(Settings, kind="How to count", lambda_="Weight", sizes="Sizes", names="Names")
+    @field_options(
+        Settings, kind="How to count", lambda_="Weight", sizes="Sizes", names="Names", seed="Seed"
+    )
     @field_options(Settings, defaults=False, max_steps="Steps", is_quiet="Say nothing")
     def count(
         *,
@@ -73,6 +76,7 @@ def test_help_has_the_defaults_and_ends_with_set(run: Any) -> None:
         "How to count (fast)" in text
         and "Weight (0.5)" in text
         and "Sizes (3,4)" in text
+        and "Seed (0)" in text
         and "Steps (" not in text
     )
     places = [text.index(f" --{name} ") for name in ("max-steps", "kind", "lambda", "set")]

@@ -307,16 +307,22 @@ def test_a_search_ends_when_what_it_is_for_is_found() -> None:
 
 
 def test_a_broken_evaluation_ends_a_search(tmp_path: Path) -> None:
-    def broken(graph: Data, *, seed: int) -> float:
-        raise ValueError("no such layer")
-
     message = "the first 10 all failed, 10 of them so: DataError: ValueError: no such layer"
     with pytest.raises(DataError, match=message):
-        run_search(NASBench201(), "random", broken, budget=50)
+        run_search(NASBench201(), "random", _broken, budget=50)
     out = tmp_path / "run"
     with pytest.raises(DataError, match=f"first 3 all failed, .*; nothing is kept in {out}, so"):
-        run_search(NASBench201(), "random", broken, budget=3, out=out)
+        run_search(NASBench201(), "random", _broken, budget=3, out=out)
     assert not out.exists()
+    storage = str(tmp_path / "elsewhere.db")
+    with pytest.raises(
+        DataError, match=r"its study 'run' stays in .*elsewhere\.db: give .*--study"
+    ):
+        run_search(NASBench201(), "random", _broken, budget=3, out=out, storage=storage, workers=1)
+
+
+def _broken(graph: Data, *, seed: int) -> float:
+    raise ValueError("no such layer")
 
 
 def _other_names(graph: Data, *, seed: int) -> dict[str, float]:
