@@ -9,7 +9,7 @@ import os
 import time
 from collections import Counter
 from collections.abc import Callable, Collection, Iterator, Mapping, Sequence
-from contextlib import AbstractContextManager, closing, contextmanager, nullcontext, suppress
+from contextlib import closing, contextmanager, nullcontext, suppress
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, Protocol
@@ -214,7 +214,8 @@ def run_search(
         "plan": plan,
     }
     job = EvaluationJob(space, evaluator, goal.names)
-    kept = "" if storage is None else f"; its study '{study}' stays in {shown(storage)}"
+    where = _where(evaluator, workers, storage, out)
+    kept = None if where is None or where != storage else f"its study '{study}' in {shown(where)}"
     with run_folder_lock(out), _emptied_if_in_vain(out, kept), logging_run(out, loggers) as log:
         if out is not None:
             _check_folder(out, facts, budget, resume)
@@ -222,12 +223,8 @@ def run_search(
         if (line := job.read()) is not None:
             logger.log(NOTICE, "%s", line)
         lines = None if out is None else _Lines(out / METRICS, log, start, data is not None)
-        place: AbstractContextManager[_Queue]
-        if workers is None or evaluator.instant:
-            place = _here(job)
-        else:
-            where = storage or str((out or Path()) / STUDY)
-            place = _elsewhere(job, where, study or str(config["command"]), workers)
+        name = study or str(config["command"])
+        place = _here(job) if where is None else _elsewhere(job, where, name, workers or 0)
         with place as queue, closing(lines) if lines is not None else nullcontext():
             if out is not None:  # when the study is known to be this search's
                 write_config(out, config, data=data)
@@ -362,8 +359,17 @@ class _InVainError(DataError):
     """Nothing could be measured, so there is nothing to go on with."""
 
 
+def _where(
+    evaluator: Evaluator, workers: int | None, storage: str | None, out: Path | None
+) -> str | None:
+    """Storage of the study by which workers evaluate; None if this process does."""
+    if workers is None or evaluator.instant:
+        return None
+    return storage or str((out or Path()) / STUDY)
+
+
 @contextmanager
-def _emptied_if_in_vain(out: Path | None, kept: str) -> Iterator[None]:
+def _emptied_if_in_vain(out: Path | None, kept: str | None) -> Iterator[None]:
     """Remove what a search wrote that measured nothing, so that its folder is free for another.
 
     Args:
@@ -384,7 +390,7 @@ def _emptied_if_in_vain(out: Path | None, kept: str) -> Iterator[None]:
             path.unlink(missing_ok=True)
         raise DataError(
             f"{error}; nothing is kept in {out}, so that a search that is mended can begin there"
-            + (f"{kept}: give the mended one another name (--study)" if kept else "")
+            + ("" if kept is None else f"; {kept} stays: give the mended one another (--study)")
         ) from None
 
 

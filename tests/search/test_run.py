@@ -30,7 +30,7 @@ from gnas.search import (
     read_result,
     run_search,
 )
-from gnas.search.run import SearchProgress
+from gnas.search.run import SearchProgress, _here
 from gnas.spaces import NASGEM, NASBench201, Space
 from gnas.training.recipe import ProxyRecipe
 from tests import commands
@@ -306,7 +306,9 @@ def test_a_search_ends_when_what_it_is_for_is_found() -> None:
     assert found.best == first
 
 
-def test_a_broken_evaluation_ends_a_search(tmp_path: Path) -> None:
+def test_a_broken_evaluation_ends_a_search(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
     message = "the first 10 all failed, 10 of them so: DataError: ValueError: no such layer"
     with pytest.raises(DataError, match=message):
         run_search(NASBench201(), "random", _broken, budget=50)
@@ -315,9 +317,8 @@ def test_a_broken_evaluation_ends_a_search(tmp_path: Path) -> None:
         run_search(NASBench201(), "random", _broken, budget=3, out=out)
     assert not out.exists()
     storage = str(tmp_path / "elsewhere.db")
-    with pytest.raises(
-        DataError, match=r"its study 'run' stays in .*elsewhere\.db: give .*--study"
-    ):
+    monkeypatch.setattr("gnas.search.run._elsewhere", lambda job, *_: _here(job))
+    with pytest.raises(DataError, match=r"its study 'run' in .*elsewhere\.db stays: .*--study"):
         run_search(NASBench201(), "random", _broken, budget=3, out=out, storage=storage, workers=1)
 
 
