@@ -325,7 +325,8 @@ def test_graphs_need_no_compiler() -> None:
         "import torch\n"
         "assert torch.compile(lambda x: x + 1, backend='eager')(torch.ones(1)) == 2"
     )
-    subprocess.run([sys.executable, "-c", program], check=True)
+    done = subprocess.run([sys.executable, "-c", program], capture_output=True, text=True)
+    assert done.returncode == 0, done.stderr
 
 
 @pytest.mark.parametrize("path", LIBRARY, ids=name_of)

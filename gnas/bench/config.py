@@ -312,10 +312,9 @@ class SupernetBench:
 
 def _decided(method: str) -> set[str]:
     """Settings that a method decides: those by which methods differ, and its own."""
-    own = METHODS[method] or {}
-    return {"method", "topology", "relaxation", "mode", "order"} | {
-        *own, *BASELINES.get(own.get("baseline", ""), {})
-    }  # fmt: skip
+    by_methods = {name for own in METHODS.values() for name in own or ()}
+    baseline = (METHODS[method] or {}).get("baseline", "")
+    return by_methods | BASELINES.get(baseline, {}).keys()
 
 
 def _check_encoders(names: tuple[str, ...]) -> None:

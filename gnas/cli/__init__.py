@@ -111,7 +111,8 @@ def _plain_usage_errors() -> Iterator[None]:
     try:
         yield
     except UsageError as error:
-        error.message = printable(str(error.message).replace("Value error, ", ""))
+        text = str(error.message).replace("Value error, ", "")  # pydantic's, of choices
+        error.message = printable(text)
         raise
 
 

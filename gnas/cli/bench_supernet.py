@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING, Annotated, Any, Literal
 
 import typer
 
-from gnas.bench.config import METHODS, SupernetBench
+from gnas.bench.config import SupernetBench
 from gnas.cli.bench_tables import Folder, Json, Out, Table
 from gnas.cli.checks import check_early
 from gnas.cli.options import absolute, drop_none, field_options, parse_settings
@@ -33,6 +33,7 @@ OWN = ("space", "dataset", "data_dir", "seed")
 
 @field_options(
     SupernetBench,
+    methods="Methods that search",
     dataset="Images to search on",
     seeds="Searches by each method",
     seed="The first search's seed",
@@ -42,7 +43,6 @@ def supernet(
     *,
     space: Annotated[Literal["nasbench201"], typer.Argument(help="Search space")],
     data_dir: Annotated[Path | None, typer.Option(help="Folder of the images")] = None,
-    methods: Annotated[str | None, typer.Option(help="Names with commas (all)")] = None,
     preset: Annotated[Literal["cpu", "paper"], typer.Option(help="Size of a search")] = "cpu",
     setting: Annotated[
         list[str] | None,
@@ -66,7 +66,6 @@ def supernet(
     check_outputs(out, json, "bench supernet")
     own = drop_none(data_dir=absolute(data_dir), **given)
     config = SupernetBench(
-        methods=tuple(METHODS) if methods is None else tuple(methods.split(",")),
         preset=preset,
         settings=parse_settings(setting or [], dict.fromkeys(OWN)),
         table=table or space,

@@ -52,10 +52,10 @@ def field_options(
     def option(name: str, help: str) -> Parameter:
         default = fields[name].default
         if defaults and not any(default is one for one in (None, False, dataclasses.MISSING)):
-            shown = ",".join(map(str, default)) if isinstance(default, tuple) else default
+            shown = ", ".join(map(str, default)) if isinstance(default, tuple) else default
             help = f"{help} ({shown})"
         kind = str if name in items else types[name]
-        form = {int: "NUMBER,...", str: "NAME,..."}.get(items[name]) if name in items else None
+        form = {None: None, int: "NUMBER,...", str: "NAME,..."}[items.get(name)]
         said = typer.Option(_flag(name), help=help, rich_help_panel=panel, metavar=form)
         given: Any = Annotated[Optional[kind], said]  # noqa: UP045  # a value, not a hint
         needed = default is dataclasses.MISSING
@@ -75,7 +75,7 @@ def field_options(
         def called(**given: Any) -> None:
             found = {k: v for k, v in given.items() if k not in helps or v is not None}
             for name in items.keys() & found.keys():
-                found[name] = _split(found[name], items[name], _flag(name))
+                found[name] = split_list(found[name], items[name], _flag(name))
             command(**found)
 
         end = next((i for i, one in enumerate(own) if one.name == "setting"), len(own))
@@ -91,7 +91,7 @@ def _flag(field: str) -> str:
     return "--" + field.rstrip("_").replace("_", "-")
 
 
-def _item(hint: Any) -> type | None:
+def _item(hint: Any) -> type[int] | type[str] | None:
     """The type of a tuple's items, if the hint is of one."""
     for one in (hint, *get_args(hint)):
         if get_origin(one) is tuple:
@@ -99,10 +99,16 @@ def _item(hint: Any) -> type | None:
     return None
 
 
-def _split(text: str, item: type, flag: str) -> tuple[Any, ...]:
-    """The items of a list with commas; wrong usage if one is not of its type."""
+def split_list(text: str, item: type[int] | type[str], flag: str) -> tuple[Any, ...]:
+    """The items of a list with commas; wrong usage if one is not of its type.
+
+    Args:
+        text: The list, or "none".
+        item: Type of its items, int or str.
+        flag: The option, for messages.
+    """
     try:
-        return () if text == "none" else tuple(map(item, text.split(",")))
+        return () if text == "none" else tuple(item(part.strip()) for part in text.split(","))
     except ValueError:
         raise typer.BadParameter(
             f"must be whole numbers like 100,200, but got {text!r}", param_hint=flag

@@ -21,6 +21,7 @@ from gnas.cli.options import (
     drop_none,
     field_options,
     parse_settings,
+    split_list,
     wait_passively,
 )
 from gnas.cli.output import (
@@ -119,8 +120,9 @@ def retrain(
     if genotype is not None:
         check_architecture(genotype, space, notation)
     named = given | drop_none(
-        data_dir=absolute(data_dir), layers=_numbers(layers), repeats=repeats, num_params=wanted
-    )
+        data_dir=absolute(data_dir), repeats=repeats, num_params=wanted,
+        layers=None if layers is None else split_list(layers, int, "--layers"),
+    )  # fmt: skip
     changes = named | parse_settings(setting or [], {**named, "dataset": dataset})
     if resume is not None:
         changes |= drop_none(dataset=dataset)
@@ -260,17 +262,6 @@ def _num_params(params: float | None, *others: object) -> int | None:
     if not math.isfinite(params):
         raise typer.BadParameter(f"--params must be a number of parameters, not {params}")
     return round(params)
-
-
-def _numbers(text: str | None) -> tuple[int, ...] | None:
-    if text is None:
-        return None
-    try:
-        return tuple(int(part) for part in text.split(","))
-    except ValueError as error:
-        raise typer.BadParameter(
-            f"--layers must be numbers with commas between, not {text!r}"
-        ) from error
 
 
 @contextmanager

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import inspect
 from collections.abc import Callable, Mapping
+from contextlib import nullcontext
 from typing import Any, ClassVar
 
 from gnas.errors import ConfigError, DataError
@@ -68,7 +69,8 @@ class FunctionEvaluator(Evaluator):
         if self._worth is None:
             raise ConfigError("an evaluator must be opened before it evaluates; call `open`")
         try:
-            found = self._worth(graph.clone(), seed=seed)
+            with nullcontext() if self.source is None else self.source.importable():
+                found = self._worth(graph.clone(), seed=seed)  # may call importlib
         except FAILURES:
             raise  # what workers record as a failure of the architecture
         except SystemExit as error:

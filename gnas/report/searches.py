@@ -51,8 +51,9 @@ MIN_PAIRS = 5
 SIZES = ("macs", "num_params")
 """Measures that accuracies are drawn against where they were no objectives."""
 _DRAWINGS = (
-    f"{' and '.join(SIZES)} are those of the cell as it is drawn; other measures of cells that "
-    "are the same network, drawn differently, are means over the table's drawings."
+    f"{' and '.join(map(name_of, SIZES)).capitalize()} are those of the cell as it is drawn; "
+    "other measures of cells that are the same network, drawn differently, are means over the "
+    "table's drawings."
 )
 
 

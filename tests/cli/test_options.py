@@ -61,6 +61,7 @@ def test_tuples_are_given_with_commas(run: Any) -> None:
     found = run("--sizes", "5,6", "--names", "a,b")[1]
     assert found == {"sizes": (5, 6), "names": ("a", "b")}
     assert run("--names", "none")[1] == {"names": ()}
+    assert run("--names", "a, b")[1] == {"names": ("a", "b")}  # as help shows defaults
     wrong = run("--sizes", "5,x")[0]
     assert wrong.exit_code == 2 and "--sizes: must be whole numbers" in wrong.output
 
@@ -75,7 +76,7 @@ def test_help_has_the_defaults_and_ends_with_set(run: Any) -> None:
     assert (
         "How to count (fast)" in text
         and "Weight (0.5)" in text
-        and "Sizes (3,4)" in text
+        and "Sizes (3, 4)" in text
         and "Seed (0)" in text
         and "Steps (" not in text
     )

@@ -202,7 +202,7 @@ def test_networks_of_ones_own_space(tmp_path: Path, monkeypatch: pytest.MonkeyPa
         ([], 2, "GENOTYPE is needed"),
         (["nowhere"], 1, "GENOTYPE must be a file, a run's folder or a text 'Genotype"),
         ([GENOTYPE.replace("skip_connect", "conv_9x9")], 1, "unknown operation 'conv_9x9'"),
-        ([GENOTYPE, "--layers", "8,x"], 2, "--layers must be numbers with commas between"),
+        ([GENOTYPE, "--layers", "8,x"], 2, "--layers: must be whole numbers like 100,200"),
         ([GENOTYPE, "--layers", "8,8"], 1, "layers must be different numbers"),
         ([GENOTYPE, "--channels", "3"], 1, "channels must be even, but got 3"),
         ([GENOTYPE, "--repeats", "0"], 1, "repeats must be at least 1, but got 0"),

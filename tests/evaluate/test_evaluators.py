@@ -213,11 +213,13 @@ def test_a_function_of_a_file(tmp_path: Path) -> None:
 
 def test_a_function_whose_file_imports_others_beside_it(tmp_path: Path) -> None:
     """At its top and in the function itself, in this process and in workers."""
+    (tmp_path / "named_x.py").write_text("value = 0\n")
     (tmp_path / "early_x.py").write_text("value = 3\n")
     (tmp_path / "late_x.py").write_text("value = 4\n")
     (tmp_path / "mine.py").write_text(
-        "import early_x\ndef worth(graph, *, seed):\n"
-        "    import late_x\n    return early_x.value + late_x.value\n"
+        "import early_x, importlib\ndef worth(graph, *, seed):\n    import late_x\n"
+        "    named_x = importlib.import_module('named_x')\n"
+        "    return early_x.value + late_x.value + named_x.value\n"
     )
     evaluator, space = FunctionEvaluator(f"{tmp_path}/mine.py:worth"), NASBench201()
     found = run_search(space, "random", evaluator, budget=2, workers=1, out=tmp_path / "run")
