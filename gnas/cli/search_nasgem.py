@@ -156,7 +156,7 @@ def nasgem(
     if workers > 0 and not plan.table:
         preload_workers()
     from gnas.search.nasgem import run_nasgem
-    from gnas.viz.nasgem import nasgem_figures
+    from gnas.viz.nasgem import result_figures, surface_figure
 
     again = resume_command("nasgem", folder, workers, plan.storage)
     resume_hint(again, folder)
@@ -167,7 +167,7 @@ def nasgem(
     with progress_reporter({plan.config.iterations: _finals(plan)}) as report:
         result = run_nasgem(
             plan, out=folder, workers=workers, resume=resume is not None, report=report,
-            figures=nasgem_figures, loggers=loggers,
+            figures=result_figures, surface_figure=surface_figure, loggers=loggers,
         )  # fmt: skip
     print_search(result, folder, report_console(json))
     write_page(page, folder, report_console(json), plan.space)

@@ -30,11 +30,19 @@ SHOWN = (0.5, 99.5)
 
 
 def nasgem_figures(search: NasgemTrace) -> dict[str, Figure]:
-    """Figures by name.
+    """Figures by name: those of `result_figures`, and "surface", the paper's figure 3.
 
-    "cell" (or "architecture") is the chosen one, if its space is known; "surface" the paper's
-    figure 3; "search" shows every trained cell and how well the predictor foresees those that it
-    has not seen.
+    Args:
+        search: One that has ended.
+    """
+    return {**result_figures(search), "surface": surface_figure(search.surfaces)}
+
+
+def result_figures(search: NasgemTrace) -> dict[str, Figure]:
+    """Figures of the result by name.
+
+    "cell" (or "architecture") is the chosen one, if its space is known; "search" shows every
+    trained cell and how well the predictor foresees those that it has not seen.
 
     Args:
         search: One that has ended.
@@ -42,7 +50,6 @@ def nasgem_figures(search: NasgemTrace) -> dict[str, Figure]:
     space = search.space
     return {
         **({} if space is None else space.draw(space.from_str(search.result.architecture))),
-        "surface": surface_figure(search.surfaces),
         "search": _search_figure(search.result),
     }
 

@@ -14,9 +14,10 @@ def without_pictures() -> Iterator[None]:
 
     with pytest.MonkeyPatch.context() as patch:
         for module, name in (
-            (viz, "search_figures"), (viz, "search_result_figures"), (nasgem, "nasgem_figures"),
+            (viz, "search_figures"), (viz, "search_result_figures"), (nasgem, "result_figures"),
         ):  # fmt: skip
             patch.setattr(module, name, lambda result: {})
+        patch.setattr(nasgem, "surface_figure", None)
         yield
 
 

@@ -91,8 +91,7 @@ def test_cells_of_ones_own_space_and_encoder(tmp_path: Path) -> None:
     assert "encoder_sha256" in again.stderr and not (out / "result.json").exists()
 
 
-def test_a_surface_of_too_few_scores(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr("gnas.viz.nasgem.nasgem_figures", lambda _: {})  # takes longer
+def test_a_surface_of_too_few_scores(tmp_path: Path, no_pictures: None) -> None:
     (tmp_path / "own.py").write_text("def score(graph, *, seed):\n    return 1.0\n")
     done = gnas(
         "search", "nasgem", "--evaluate", f"{tmp_path / 'own.py'}:score", "--out",
@@ -132,8 +131,7 @@ def test_a_cell_alone_is_drawn(tmp_path: Path) -> None:
     assert {path.name for path in tmp_path.iterdir()} == {"cell.png", "cell.svg"}
 
 
-def test_the_switches_and_json(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr("gnas.viz.nasgem.nasgem_figures", lambda _: {})  # takes longer
+def test_the_switches_and_json(tmp_path: Path, no_pictures: None) -> None:
     out, file = tmp_path / "run", tmp_path / "shared.db"
     switches = (
         "--no-embedding", "--prior", "watts-strogatz", "--lambda", "0.2", "--seed", "7",

@@ -14,7 +14,7 @@ from gnas.errors import ConfigError
 from gnas.evaluate import EfficiencyEvaluator, Evaluator, TrainingEvaluator
 from gnas.evaluate.efficiency import ACCURACY, MACS, SCORE
 from gnas.loggers import RunLogger
-from gnas.runs import NOTICE, SavableFigure, to_jsonable
+from gnas.runs import NOTICE, SavableFigure, to_jsonable, write_figures
 from gnas.search.nasgem.learning import compared_predictors, encoder_facts, new_predictor
 from gnas.search.nasgem.plan import NasgemPlan
 from gnas.search.nasgem.result import NasgemResult, nasgem_result
@@ -40,6 +40,7 @@ def run_nasgem(
     resume: bool = False,
     report: Report = lambda progress: None,
     figures: Callable[[NasgemTrace], Mapping[str, SavableFigure]] | None = None,
+    surface_figure: Callable[[Mapping[str, Surface]], SavableFigure] | None = None,
     loggers: Sequence[RunLogger] = (),
 ) -> NasgemResult:
     """Search by ``plan`` in a run folder; see `gnas.search.run_search`.
@@ -52,6 +53,7 @@ def run_nasgem(
         resume: Go on with the run in ``out``.
         report: Called after every evaluation.
         figures: Draws the result.
+        surface_figure: Draws the score's surface, while the best predicted cells are trained.
         loggers: Trackers that show the run, see `gnas.loggers`.
 
     Returns:
@@ -88,8 +90,8 @@ def run_nasgem(
     def look(searcher: NasgemSearch) -> None:
         if not surfaces:
             surfaces.update(_surfaces(plan, space, searcher))
-            if figures is not None:
-                import gnas.figure  # noqa: F401  # takes half a second, and trainings still run
+            if surface_figure is not None:
+                write_figures(out / "figures", {"surface": surface_figure(surfaces)})
 
     searcher = NasgemSearch(
         evaluator.reachable(space),

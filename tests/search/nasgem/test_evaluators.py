@@ -20,7 +20,7 @@ from gnas.search.nasgem import NasgemResult, NasgemSearch, plan_nasgem, run_nasg
 from gnas.search.nasgem.plan import planned, resumed_plan
 from gnas.search.nasgem.trace import read_trace
 from gnas.spaces import NASGEM, NASBench201
-from gnas.viz.nasgem import nasgem_figures
+from gnas.viz.nasgem import result_figures, surface_figure
 from tests.search.nasgem.conftest import lasting
 
 FILE = Path(__file__).with_name("worth.py")
@@ -52,7 +52,7 @@ def test_a_table_with_macs_is_searched_for_the_efficiency_score(
     table: str, tmp_path: Path
 ) -> None:
     plan = plan_nasgem(space="nasbench201", table=(table,), **SMALL)
-    found = run_nasgem(plan, out=tmp_path / "run", figures=nasgem_figures)
+    found = run_nasgem(plan, out=tmp_path / "run", figures=result_figures)
     assert len(found.evaluations) == 15 and found.data is None and found.network is None
     assert {one.stage for one in found.evaluations} == {""}  # a table knows one kind
     best = max(one.measures["score"] for one in found.evaluations if one.measures)
@@ -115,7 +115,7 @@ def test_equal_scores_are_warned_of_early_and_lose_nothing(
     plan = plan_nasgem(evaluate=f"{FILE}:same", **options)
     warned: list[int] = []
     found = run_nasgem(
-        plan, out=tmp_path / "run", figures=nasgem_figures,
+        plan, out=tmp_path / "run", figures=result_figures, surface_figure=surface_figure,
         report=lambda progress: warned.append(caplog.text.count("all 4 scores are equal (score")),
     )  # fmt: skip
     assert warned == [0] * 3 + [1] * 12 and caplog.text.count("are equal") == 1
