@@ -245,7 +245,10 @@ Precision = Literal["float32", "bfloat16", "float16"]
 _MUST_BE = {
     "int_type": "a whole number",
     "int_from_float": "a whole number",
+    "int_parsing": "a whole number",
+    "int_parsing_size": "a whole number of fewer digits",
     "float_type": "a number",
+    "float_parsing": "a number",
     "finite_number": "a finite number",
     "bool_type": "true or false",
     "string_type": "a text",
@@ -304,7 +307,18 @@ def _one_line(error: pydantic.ValidationError, known: Iterable[str]) -> str:
         return unknown_name("field", name, known)
     if kind == "missing":
         return f"{name} must be given"
-    return f"{name} must be {_wanted(kind, facts, found['msg'])}, but got {found['input']!r:.80}"
+    return f"{name} {requirement(error)}"
+
+
+def requirement(error: pydantic.ValidationError) -> str:
+    """What the first value that a validation refuses must be, and what it is.
+
+    Args:
+        error: Of a field or an option, not of a check of several.
+    """
+    found = error.errors(include_url=False)[0]
+    wanted = _wanted(found["type"], found.get("ctx", {}), found["msg"])
+    return f"must be {wanted}, but got {found['input']!r:.80}"
 
 
 def _wanted(kind: str, facts: Mapping[str, Any], message: str) -> str:

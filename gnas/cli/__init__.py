@@ -22,6 +22,7 @@ from types import FrameType
 from typing import Annotated, Any
 
 import typer
+from pydantic import ValidationError
 from typer.core import TyperGroup
 
 from gnas import __version__
@@ -41,6 +42,7 @@ from gnas.cli import (
 )
 from gnas.cli.output import hinted_stops, set_up_logging, until_end
 from gnas.command_line import override_command_line
+from gnas.config import requirement
 from gnas.errors import GnasError
 from gnas.printable import printable
 from gnas.runs import NOTICE
@@ -52,6 +54,8 @@ AGAIN_S = 0.02
 """Seconds after which a signal that was lost is delivered again."""
 LONGEST = 1500
 """Characters of the longest error that is shown whole."""
+CHECK = "Value error, "
+"""What pydantic's message of a failed check begins with."""
 _LINE_END = re.compile(r"\s*\n\s*")
 
 
@@ -107,12 +111,14 @@ class Commands(TyperGroup):
 
 @contextmanager
 def _plain_usage_errors() -> Iterator[None]:
-    """Escape what usage errors quote, before typer shows them."""
+    """Say in the words of other errors, and escaped, what typer is about to show."""
     try:
         yield
     except UsageError as error:
-        text = str(error.message).replace("Value error, ", "")  # pydantic's, of choices
-        error.message = printable(text)
+        text, cause = str(error.message), error.__cause__
+        if isinstance(cause, ValidationError) and not text.startswith(CHECK):  # a typed option
+            text = requirement(cause)
+        error.message = printable(text.removeprefix(CHECK))
         raise
 
 

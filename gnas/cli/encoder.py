@@ -7,6 +7,7 @@ from typing import Annotated, Any
 
 import typer
 
+from gnas.cli.options import field_options
 from gnas.cli.output import (
     check_other_file,
     check_writable,
@@ -22,6 +23,7 @@ from gnas.command_line import shell_line
 from gnas.config import check_seed
 from gnas.data.places import check_table, table_path
 from gnas.encoders.config import (
+    EncoderConfig,
     check_embeddings_path,
     check_encoder,
     check_encoder_path,
@@ -35,7 +37,10 @@ app = typer.Typer(help="Train graph encoders and write embeddings.", no_args_is_
 
 
 @app.command()
+@field_options(EncoderConfig, steps="Optimiser steps (the recipe's)", defaults=False)
+@field_options(EncoderConfig, seed="Seed of weights and pairs")
 def train(
+    *,
     out: Annotated[Path, typer.Option(help="The weights to write (.safetensors)")],
     preset: Annotated[
         str | None, typer.Argument(help="A shipped encoder, whose recipe is taken")
@@ -46,9 +51,8 @@ def train(
             metavar="NAME|FILE.py:NAME", help="Instead of PRESET: a space, such as your own"
         ),
     ] = None,
-    steps: Annotated[int | None, typer.Option(help="Optimiser steps (the recipe's)")] = None,
-    seed: Annotated[int, typer.Option(help="Seed of weights and pairs")] = 0,
     json: Annotated[str | None, typer.Option(help="Write the quality as JSON (- stdout)")] = None,
+    **given: Any,
 ) -> None:
     """Train an encoder without labels: on the Weisfeiler-Lehman kernel, or the recipe's tasks."""
     if (preset is None) == (space is None):
@@ -57,6 +61,7 @@ def train(
     check_writable(json)
     check_other_file(json, out)
     check_encoder_path(out)
+    steps, seed = given.get("steps"), given.get("seed", EncoderConfig.seed)
     check_seed(seed)
     if preset is not None:
         check_encoder(preset, file=False)

@@ -36,9 +36,9 @@ def field_options(
 ) -> Callable[[Command], Command]:
     """Give a command an option for each of some fields of a configuration.
 
-    An option has the name, type and choices of its field, and its help ends with the default. A
-    tuple is given with commas, or as "none". Options stand before ``--set``. The command, whose
-    arguments are by keyword, takes what was given.
+    An option has the name, type, range and choices of its field, and its help ends with the
+    default. A tuple is given with commas, or as "none". Options stand before ``--set``. The
+    command, whose arguments are by keyword, takes what was given.
 
     Args:
         config: Configuration, a dataclass.
@@ -47,6 +47,7 @@ def field_options(
         helps: What each option says, by field.
     """
     types, fields = get_type_hints(config), {one.name: one for one in dataclasses.fields(config)}
+    bounded = get_type_hints(config, include_extras=True)
     items = {name: item for name in helps if (item := _item(types[name])) is not None}
 
     def option(name: str, help: str) -> Parameter:
@@ -56,7 +57,10 @@ def field_options(
             help = f"{help} ({shown})"
         kind = str if name in items else types[name]
         form = {None: None, int: "NUMBER,...", str: "NAME,..."}[items.get(name)]
-        said = typer.Option(_flag(name), help=help, rich_help_panel=panel, metavar=form)
+        low, high = (None, None) if name in items else _range(bounded[name])
+        said = typer.Option(
+            _flag(name), help=help, rich_help_panel=panel, metavar=form, min=low, max=high
+        )
         given: Any = Annotated[Optional[kind], said]  # noqa: UP045  # a value, not a hint
         needed = default is dataclasses.MISSING
         return Parameter(
@@ -89,6 +93,22 @@ def field_options(
 def _flag(field: str) -> str:
     """As `--set` has it too: without the underscore of words of Python."""
     return "--" + field.rstrip("_").replace("_", "-")
+
+
+def _range(hint: Any) -> tuple[float | None, float | None]:
+    """The least and the largest number that the type of a field allows, where it says them."""
+    bounds = [
+        bound
+        for one in (hint, *get_args(hint))
+        if get_origin(one) is Annotated
+        for field in one.__metadata__
+        for bound in getattr(field, "metadata", ())
+    ]
+    low, high = (
+        next((getattr(bound, name) for bound in bounds if hasattr(bound, name)), None)
+        for name in ("ge", "le")
+    )
+    return low, high
 
 
 def _item(hint: Any) -> type[int] | type[str] | None:

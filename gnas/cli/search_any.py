@@ -5,12 +5,19 @@ from __future__ import annotations
 import time
 from collections.abc import Callable, Sequence
 from pathlib import Path
-from typing import TYPE_CHECKING, Annotated
+from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
 from gnas.cli.checks import check_early
-from gnas.cli.options import LogOption, absolute, chosen_loggers, drop_none, parse_settings
+from gnas.cli.options import (
+    LogOption,
+    absolute,
+    chosen_loggers,
+    drop_none,
+    field_options,
+    parse_settings,
+)
 from gnas.cli.output import (
     print_next,
     report_console,
@@ -28,12 +35,12 @@ from gnas.cli.searching import (
     storage_location,
     workers_hint,
 )
+from gnas.search.plan import SearchPlan, plan_search, resumed_plan
 
 if TYPE_CHECKING:
     from rich.console import Console
 
     from gnas.loggers import RunLogger
-    from gnas.search.plan import SearchPlan
     from gnas.search.result import SearchResult
 
 HELP = {
@@ -55,7 +62,13 @@ def register(app: typer.Typer) -> None:
 
 
 def _command(searcher: str) -> Callable[..., None]:
+    @field_options(
+        SearchPlan,
+        budget="Architectures to evaluate",
+        seed="Seed of searcher, split and evaluations",
+    )
     def search(
+        *,
         space: Annotated[
             str | None, typer.Option(help="A space of gnas, or FILE.py:NAME", show_default=False)
         ] = None,
@@ -97,15 +110,11 @@ def _command(searcher: str) -> Callable[..., None]:
             list[str] | None,
             typer.Option(metavar="NAME=NUMBER", help="Bound of a measure", rich_help_panel=AIM),
         ] = None,
-        budget: Annotated[int | None, typer.Option(help="Architectures to evaluate (100)")] = None,
         workers: Annotated[
             int, typer.Option(min=0, max=1024, help="Processes that evaluate here")
         ] = 1,
         out: Annotated[Path | None, typer.Option(help="The run's folder (runs/...)")] = None,
         resume: Annotated[Path | None, typer.Option(help="Resume the run in this folder")] = None,
-        seed: Annotated[
-            int | None, typer.Option(help="Seed of searcher, split and evaluations (0)")
-        ] = None,
         json: Annotated[str | None, typer.Option(help="File for the result; - is stdout")] = None,
         log: LogOption = None,
         page: PageOption = False,
@@ -121,9 +130,8 @@ def _command(searcher: str) -> Callable[..., None]:
             list[str] | None,
             typer.Option("--set", metavar="NAME=VALUE", help="Setting of searcher or training"),
         ] = None,
+        **given: Any,
     ) -> None:
-        from gnas.search.plan import plan_search, resumed_plan
-
         if resume is not None and (out is not None or study is not None):
             raise typer.BadParameter("--resume goes on in its own folder and study")
         if resume is None and space is None:
@@ -132,9 +140,9 @@ def _command(searcher: str) -> Callable[..., None]:
             json=json, out=out, resume=resume, data_dir=data_dir, command=f"search {searcher}"
         )
         loggers = chosen_loggers(log, resume)
-        named = drop_none(
+        named = given | drop_none(
             space=space, dataset=dataset, table=tuple(table or ()) or None, evaluate=evaluate,
-            budget=budget, seed=seed, data_dir=absolute(data_dir),
+            data_dir=absolute(data_dir),
             objectives=tuple(objective or ()) or None,
             at_most=tuple(at_most or ()) or None,
         )  # fmt: skip

@@ -6,15 +6,17 @@ import math
 import re
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
-from typing import Literal, cast
-
-import numpy as np
-from numpy.typing import NDArray
+from typing import TYPE_CHECKING, Literal, TypeAlias, cast
 
 from gnas.errors import ConfigError
 
+if TYPE_CHECKING:
+    import numpy as np
+    from numpy.typing import NDArray
+
+    Values: TypeAlias = NDArray[np.float64]
+
 Direction = Literal["min", "max"]
-Values = NDArray[np.float64]
 
 _LARGER = re.compile(r"(.*_)?(acc|accuracy|score)(_.*)?")
 _SMALLER = re.compile(
@@ -105,6 +107,8 @@ class Bound:
 
     def violation(self, value: Values | float) -> Values:
         """By how much a value is too large, as a share of the bound; 0 where it is kept."""
+        import numpy as np
+
         excess = (np.asarray(value, dtype=np.float64) - self.at_most) / max(
             abs(self.at_most), 1e-12
         )

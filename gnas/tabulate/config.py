@@ -3,12 +3,10 @@
 from __future__ import annotations
 
 import dataclasses
-from collections.abc import Mapping
+from collections.abc import Iterable, Mapping
 from dataclasses import asdict, field
-from typing import Annotated, Any
+from typing import TYPE_CHECKING, Annotated, Any
 
-import numpy as np
-import torch
 from pydantic import Field
 
 from gnas.config import (
@@ -19,17 +17,23 @@ from gnas.config import (
     from_record,
     unknown_name,
 )
-from gnas.data import BenchmarkTable, load_table
 from gnas.data.images.config import LARGEST, NumberedImagesConfig
-from gnas.data.images.parts import ImageParts, open_candidate_images
 from gnas.errors import ConfigError
-from gnas.graphs import DenseBatch
-from gnas.search.draws import draw_candidates
-from gnas.spaces import Space, load_space, space_text
+from gnas.spaces.names import network_config
 from gnas.training.recipe import ProxyRecipe
+
+if TYPE_CHECKING:
+    from gnas.data import BenchmarkTable
+    from gnas.data.images.parts import ImageParts
+    from gnas.graphs import DenseBatch
+    from gnas.spaces import Space
 
 SIZE_FIELDS = ("stem_channels", "num_stacks", "cells_per_stack")
 """Fields of ``network`` that older tables name beside all others."""
+_DRAW = ("draw_seed", "num_train", "num_val", "num_test")
+"""Settings of cells and images."""
+_FROM_IMAGES = ("in_channels", "num_classes")
+"""Sizes of networks that follow from the images."""
 
 
 @configuration
@@ -46,7 +50,7 @@ class TabulateConfig:
     """A space with networks: a key of `gnas.spaces.SPACES`, or ``FILE.py:NAME``."""
     dataset: str = "digits"
     """Image source of `gnas.data.images.load_images`."""
-    cells: Count = 2000
+    cells: Count = 100
     """Number of cells, drawn without repetition: uniformly from a space that can be enumerated,
     from others by their own distribution."""
     cells_from: str | None = None
@@ -81,6 +85,8 @@ class TabulateConfig:
         Raises:
             ConfigError: the table was not made by `tabulate`.
         """
+        from gnas.spaces import space_text
+
         made_with = dict(table.provenance.recipe or {})
         if not isinstance(made_with.get("recipe"), Mapping):
             raise ConfigError(
@@ -107,25 +113,19 @@ class TabulateConfig:
         Raises:
             ConfigError: there is no such field, or it cannot have this value.
         """
-        own = {"draw_seed", "num_train", "num_val", "num_test"}
-        recipe, networks = field_names(ProxyRecipe), self.opened_space().needed_networks()
-        sizes = {*networks.defaults} - {"in_channels", "num_classes"}
-        known = own | recipe | sizes
-        for name in settings:
-            if name not in known:
-                raise ConfigError(unknown_name("setting", name, known))
-        changed = {name: value for name, value in settings.items() if name in own}
-        training = {name: value for name, value in settings.items() if name in recipe}
-        size = {name: value for name, value in settings.items() if name in sizes}
+        sizes = self.opened_space().needed_networks().defaults
+        draw, recipe, size = _divided(settings, sizes)
         return dataclasses.replace(
             self,
-            **changed,
-            recipe=from_record(ProxyRecipe, {**asdict(self.recipe), **training}),
+            **draw,
+            recipe=from_record(ProxyRecipe, {**asdict(self.recipe), **recipe}),
             network={**self.network, **size},
         )
 
     def opened_space(self) -> Space:
         """The space."""
+        from gnas.spaces import load_space
+
         return load_space(self.space)
 
     def images_config(self) -> NumberedImagesConfig:
@@ -142,6 +142,8 @@ class TabulateConfig:
 
     def images(self) -> ImageParts:
         """The images, read and reduced."""
+        from gnas.data.images.parts import open_candidate_images
+
         return open_candidate_images(self.images_config())
 
     def graphs(self) -> DenseBatch:
@@ -151,6 +153,12 @@ class TabulateConfig:
             ConfigError: fewer cells exist than are asked for, or ``cells_from`` is of another
                 space.
         """
+        import numpy as np
+        import torch
+
+        from gnas.data import load_table
+        from gnas.search.draws import draw_candidates
+
         space = self.opened_space()
         if self.cells_from is None and space.size is None:
             return draw_candidates(space, self.cells, seed=self.draw_seed)
@@ -169,6 +177,33 @@ class TabulateConfig:
         """`graphs` as strings of the space."""
         space = self.opened_space()
         return [space.to_str(graph) for graph in self.graphs()]
+
+
+def check_settings(space: str, settings: Mapping[str, Any]) -> None:
+    """Check settings of a built-in space's table; those of other spaces when it is loaded.
+
+    Args:
+        space: The space.
+        settings: See `TabulateConfig.with_settings`.
+
+    Raises:
+        ConfigError: there is no such setting, or it cannot have this value.
+    """
+    network = network_config(space)
+    if network is not None:
+        _, recipe, size = _divided(settings, field_names(network))
+        from_record(ProxyRecipe, recipe)
+        from_record(network, size)
+
+
+def _divided(settings: Mapping[str, Any], sizes: Iterable[str]) -> list[dict[str, Any]]:
+    """Settings of cells and images, of the recipe, and of networks with these fields."""
+    parts = ({*_DRAW}, field_names(ProxyRecipe), {*sizes} - {*_FROM_IMAGES})
+    known = set[str]().union(*parts)
+    for name in settings:
+        if name not in known:
+            raise ConfigError(unknown_name("setting", name, known))
+    return [{k: v for k, v in settings.items() if k in part} for part in parts]
 
 
 def tabulated_config(

@@ -20,7 +20,7 @@ from tests.test_seeds import commands
 class Settings:
     kind: Literal["fast", "exact"] = "fast"
     lambda_: Annotated[float, Field(gt=0)] = 0.5
-    max_steps: int | None = None
+    max_steps: Annotated[int, Field(ge=2, le=9)] | None = None
     sizes: tuple[Annotated[int, Field(ge=1)], ...] = (3, 4)
     names: tuple[str, ...] | None = None
     is_quiet: bool = False
@@ -71,6 +71,14 @@ def test_types_and_choices_are_those_of_the_fields(run: Any) -> None:
         assert run(*words)[0].exit_code == 2, words
 
 
+def test_ranges_are_those_of_the_fields(run: Any) -> None:
+    assert run("--max-steps", "2")[1] == {"max_steps": 2}
+    for number in ("1", "10"):
+        done = run("--max-steps", number)[0]
+        assert done.exit_code == 2 and "'--max-steps'" in done.output
+    assert "[2<=x<=9]" in run("--help")[0].output
+
+
 def test_help_has_the_defaults_and_ends_with_set(run: Any) -> None:
     text = re.sub(r"[│\s]+", " ", run("--help")[0].output)
     assert (
@@ -82,6 +90,28 @@ def test_help_has_the_defaults_and_ends_with_set(run: Any) -> None:
     )
     places = [text.index(f" --{name} ") for name in ("max-steps", "kind", "lambda", "set")]
     assert places == sorted(places)
+
+
+@pytest.mark.parametrize(
+    ("arguments", "message"),
+    [
+        (
+            "bench nasbench101 --workers many",
+            "'--workers': must be a whole number, but got 'many'",
+        ),
+        ("search nasgem --lambda=-1", "'--lambda': must be at least 0, but got '-1'"),
+        ("search nasgem --lambda much", "'--lambda': must be a number, but got 'much'"),
+        ("search toponas --order 3", "'--order': must be at most 2, but got '3'"),
+        (
+            "tabulate nasgem --out x.parquet --cells 0",
+            "'--cells': must be at least 1, but got '0'",
+        ),
+    ],
+)
+def test_refused_values_are_named_in_the_words_of_configs(arguments: str, message: str) -> None:
+    done = CliRunner().invoke(app, arguments.split())
+    assert done.exit_code == 2
+    assert message in re.sub(r"[│\s]+", " ", done.stderr)
 
 
 def test_no_help_has_square_brackets_which_rich_takes_for_styles() -> None:

@@ -294,4 +294,4 @@ def test_epochs_of_an_ended_run_may_be_raised(tmp_path: Path) -> None:
 
 def test_threads_are_bounded(tmp_path: Path) -> None:
     message = gnas("retrain", CELL_201, "--threads", "0", "--out", tmp_path / "run", code=2)
-    assert "--threads" in message and "greater than or equal to 1" in message
+    assert "Invalid value for '--threads': must be at least 1, but got '0'" in message

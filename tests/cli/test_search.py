@@ -210,9 +210,7 @@ def test_imagenet_with_its_own_stem(tmp_path: Path) -> None:
         (("--set", "chanels=4"), "unknown setting 'chanels'; did you mean channels"),
         (("--set", "channels=3"), "channels must be a multiple of 2"),
         (("--set", "channels=many"), "channels must be a whole number, but got 'many'"),
-        (("--epochs", "0"), "epochs must be at least 1"),
-        (("--order", "3"), "order must be at most 2"),
-        (("--num-nodes", "40"), "num_nodes must be at most 14"),
+        (("--set", "lr=0"), "lr must be positive, but got 0"),
         (("--resume", "nowhere"), "must have a config.json, but nowhere has none"),
     ],
 )
