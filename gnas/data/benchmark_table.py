@@ -16,6 +16,7 @@ from gnas.errors import ConfigError, DataError, GraphError, MissingDataError
 from gnas.geometric import Data
 from gnas.graphs import DenseBatch, graph_hash
 from gnas.graphs.architecture import to_adjacency
+from gnas.metrics import as_scores
 
 Floats = NDArray[np.float64]
 ColumnReader = Callable[[str], NDArray[Any]]
@@ -36,7 +37,8 @@ class BenchmarkTable:
             them when first needed.
 
     Raises:
-        DataError: two columns share a name, or an array's length differs from N.
+        DataError: two columns share a name, or one has no values or another number than N.
+        ConfigError: values are no numbers.
 
     Examples:
         >>> from gnas.data import load_table
@@ -68,9 +70,12 @@ class BenchmarkTable:
         if callable(values):
             self._read = values
         else:
-            arrays = {column.name: np.asarray(values[column.name]) for column in self.columns}
-            for name, array in arrays.items():
-                self._check_length(name, array)
+            arrays = {}
+            for name in self._by_name:
+                if name not in values:
+                    raise DataError(f"every column must have values, but '{name}' has none")
+                arrays[name] = as_scores(values[name], f"the values of column '{name}'")
+                self._check_length(name, arrays[name])
             self._read = arrays.__getitem__
 
     def __len__(self) -> int:
@@ -131,11 +136,12 @@ class BenchmarkTable:
 
         Args:
             quantity: See `Column.quantity`.
-            dataset: Needed where the table has several.
+            dataset: Needed where the table has several; empty for columns that name none.
             epochs: The longest training by default.
 
         Raises:
             ConfigError: nothing fits, or several datasets do; lists the choices.
+            DataError: two columns have one meaning.
         """
         found = [column for column in self.columns if column.quantity == quantity]
         if not found:
@@ -145,14 +151,21 @@ class BenchmarkTable:
         if dataset is None and len(datasets) > 1:
             raise ConfigError(f"dataset must be chosen for '{quantity}': one of {datasets}")
         if dataset is not None:
-            found = [column for column in found if column.dataset == dataset]
+            found = [column for column in found if (column.dataset or "") == dataset]
             if not found:
                 raise ConfigError(f"no '{quantity}' on '{dataset}'; choose from {datasets}")
         budgets = sorted({column.epochs or 0 for column in found})
         chosen = budgets[-1] if epochs is None else epochs
         if chosen not in budgets:
             raise ConfigError(f"no '{quantity}' at {epochs=}; choose from {budgets}")
-        return [column for column in found if (column.epochs or 0) == chosen]
+        by_run: dict[int | None, Column] = {}
+        for column in found:
+            if (column.epochs or 0) == chosen and column != by_run.setdefault(column.run, column):
+                raise DataError(
+                    f"columns '{by_run[column.run].name}' and '{column.name}' must differ in "
+                    "quantity, dataset, epochs or run, but do not: leave one of them out"
+                )
+        return [*by_run.values()]
 
     def runs(
         self, quantity: str, *, dataset: str | None = None, epochs: int | None = None

@@ -10,6 +10,7 @@ from __future__ import annotations
 
 import json
 import zlib
+from collections import Counter
 from collections.abc import Callable, Iterable
 from dataclasses import asdict
 from pathlib import Path
@@ -83,6 +84,7 @@ def write_parquet(table: BenchmarkTable, path: Path) -> None:
         fields.append(pa.field(column.name, arrays[-1].type, metadata=metadata))
     content = _table_metadata(table)
     schema = pa.schema(fields, metadata={_KEY: content, _CHECKSUM: _checksum(content, fields)})
+    _described(schema, path)
     with atomic_write(path) as temporary, temporary.open("wb") as file:
         pq.write_table(  # into an open file: of a path that it fails on, pyarrow removes the file
             pa.Table.from_arrays(arrays, schema=schema),
@@ -139,10 +141,7 @@ def read_parquet(path: Path) -> BenchmarkTable:
     Raises:
         DataError: the file is damaged, of another version, or its graphs break their space.
     """
-    schema = read_schema(path)
-    facts, provenance = _table_facts(schema, path)
-    columns = [_column(field, path) for field in schema if field.name not in _GRAPH_TYPES]
-    _check_types(schema, path)
+    facts, provenance, columns = _described(read_schema(path), path)
     most = min(MAX_ROWS, MAX_BYTES // facts["max_nodes"] ** 2)
     check_size(path, list(_GRAPH_TYPES), most_rows=most)
     parts = read_columns(path, list(_GRAPH_TYPES))
@@ -197,16 +196,18 @@ def verify_table(
     for column in table.columns:
         table.values(column.name)
         if column.is_accuracy:
-            table.metric(column.quantity, dataset=column.dataset, epochs=column.epochs)
+            table.metric(column.quantity, dataset=column.dataset or "", epochs=column.epochs)
 
 
 def read_schema(path: Path) -> pa.Schema:
     """The Arrow schema of a Parquet file.
 
     Raises:
-        DataError: not a Parquet file, or a damaged one.
+        DataError: not a Parquet file, a damaged one, or two columns share a name.
     """
-    return _guarded(path, lambda file: file.schema_arrow)
+    schema = _guarded(path, lambda file: file.schema_arrow)
+    _check_names(schema, path)
+    return schema
 
 
 def read_columns(path: Path, names: list[str]) -> pa.Table:
@@ -222,6 +223,9 @@ def read_columns(path: Path, names: list[str]) -> pa.Table:
     return _guarded(path, lambda file: file.read(columns=names))
 
 
+_TEXT_TYPES = (pa.types.is_string, pa.types.is_large_string, pa.types.is_string_view)
+
+
 def read_texts(path: Path, name: str) -> list[str]:
     """A column of texts; each is looked at before any is repeated in memory.
 
@@ -233,14 +237,17 @@ def read_texts(path: Path, name: str) -> list[str]:
         DataError: the file is damaged, or the column is missing, of another type, has gaps or
             no row, or holds endless texts.
     """
+    kind = _guarded(path, lambda file: file.schema_arrow.field(name).type)
+    kind = kind.value_type if pa.types.is_dictionary(kind) else kind
+    if not any(is_kind(kind) for is_kind in _TEXT_TYPES):
+        raise DataError(f"column '{name}' of {path} must be text without gaps, but is {kind}")
     column: pa.ChunkedArray = _guarded(
         path, lambda file: file.read(columns=[name]).column(name), dictionary=[name]
     )
-    kind = column.type.value_type if pa.types.is_dictionary(column.type) else column.type
-    if not (pa.types.is_string(kind) or pa.types.is_large_string(kind)) or column.null_count:
+    if column.null_count:
         raise DataError(
-            f"column '{name}' of {path} must be text without gaps, but is {kind} with "
-            f"{column.null_count} missing"
+            f"column '{name}' of {path} must be text without gaps, but {column.null_count} "
+            "are missing"
         )
     if len(column) == 0:
         raise DataError(f"{path} must have at least one row, but is empty")
@@ -402,6 +409,23 @@ _GRAPH_TYPES: dict[str, Callable[[pa.DataType], bool]] = {
     "ops": pa.types.is_fixed_size_binary,
     "hash": lambda kind: kind == pa.binary(16),
 }
+
+
+def _described(schema: pa.Schema, path: Path) -> tuple[dict[str, Any], Provenance, list[Column]]:
+    """Metadata of the graphs, provenance of the table, and its columns of values."""
+    _check_names(schema, path)
+    facts, provenance = _table_facts(schema, path)
+    columns = [_column(field, path) for field in schema if field.name not in _GRAPH_TYPES]
+    _check_types(schema, path)
+    return facts, provenance, columns
+
+
+def _check_names(schema: pa.Schema, path: Path) -> None:
+    twice = [name for name, count in Counter(schema.names).items() if count > 1]
+    if twice:
+        raise DataError(
+            f"every column of {path} must have a name of its own, but several are named {twice}"
+        )
 
 
 def _check_types(schema: pa.Schema, path: Path) -> None:

@@ -19,6 +19,7 @@ from gnas.errors import ConfigError, GraphError
 from gnas.evaluate.base import Evaluator, Measures
 from gnas.geometric import Data
 from gnas.graphs import DenseBatch, as_batch
+from gnas.metrics import as_scores
 from gnas.spaces.base import Space
 
 Values = NDArray[np.float64]
@@ -79,7 +80,7 @@ class TableEvaluator(Evaluator):
         self.counts: dict[str, Values] = {}
         """What is counted, by row, each float64 [N]."""
         for name, column in measures.items():
-            values = np.asarray(column, dtype=np.float64)
+            values = as_scores(column, f"the measure '{name}'")
             if values.shape != (len(graphs),):
                 raise ConfigError(
                     f"every measure must have one value a row, but '{name}' has shape "

@@ -1,7 +1,9 @@
 from __future__ import annotations
 
 import logging
+from decimal import Decimal
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import pytest
@@ -83,6 +85,22 @@ def test_choices_are_explicit(small_table: BenchmarkTable) -> None:
         table.val_acc()
 
 
+def test_columns_of_one_meaning_are_no_choice(small_table: BenchmarkTable) -> None:
+    columns = [
+        Column("a", "val_acc"), Column("b", "val_acc"), Column("c", "val_acc", "x"),
+        Column("d", "test_acc", run=1), Column("e", "test_acc", run=1),
+    ]  # fmt: skip
+    values = {column.name: np.full(40, 0.5) for column in columns}
+    table = BenchmarkTable(small_table.graphs, columns, small_table.provenance, values)
+    with pytest.raises(DataError, match="columns 'a' and 'b' must differ in quantity"):
+        table.val_acc(dataset="")
+    with pytest.raises(DataError, match="columns 'd' and 'e' must differ"):
+        table.runs("test_acc")
+    with pytest.raises(DataError, match="columns 'a' and 'b' must differ"):
+        verify_table(table)
+    assert table.val_acc(dataset="x")[0] == 0.5
+
+
 def test_lookup_by_graph_and_hash(small_table: BenchmarkTable) -> None:
     for row in (0, 7, 39):
         assert small_table.index_of(small_table[row]) == row
@@ -149,12 +167,57 @@ def test_an_architecture_without_any_value(small_table: BenchmarkTable) -> None:
         table.test_acc()
 
 
+@pytest.mark.parametrize(
+    ("values", "first"),
+    [
+        (np.ma.masked_array([0.25, *[0.5] * 39], mask=[True, *[False] * 39]), np.nan),
+        ([None, *[0.5] * 39], np.nan),
+        ([Decimal("0.25"), *[0.5] * 39], 0.25),
+        (torch.full((40,), 0.25, requires_grad=True), 0.25),
+        (torch.full((40,), 0.25, dtype=torch.bfloat16), 0.25),
+        (np.full(40, 0.25, np.float16), 0.25),
+    ],
+    ids=["masked", "None", "Decimal", "tensor", "bfloat16", "float16"],
+)
+def test_values_of_other_types(
+    small_table: BenchmarkTable, tmp_path: Path, values: Any, first: float
+) -> None:
+    columns = [Column.of("val_acc")]
+    table = BenchmarkTable(
+        small_table.graphs, columns, small_table.provenance, {"val_acc": values}
+    )
+    save_table(table, tmp_path / "t.parquet")
+    for one in (table, load_table(tmp_path / "t.parquet")):
+        np.testing.assert_equal(one.values("val_acc")[0], first)
+
+
+@pytest.mark.parametrize(
+    ("column", "message"),
+    [
+        *[(Column(name, "val_acc"), "a name of its own") for name in ("hash", "ops", "num_nodes")],
+        (Column.of("val_acc", epochs=-3), "must say what it means"),
+    ],
+)
+def test_what_could_not_be_read_is_not_written(
+    small_table: BenchmarkTable, tmp_path: Path, column: Column, message: str
+) -> None:
+    values = {column.name: np.full(40, 0.5)}
+    table = BenchmarkTable(small_table.graphs, [column], small_table.provenance, values)
+    with pytest.raises(DataError, match=message):
+        save_table(table, tmp_path / "t.parquet")
+    assert not list(tmp_path.iterdir())
+
+
 def test_tables_that_cannot_be(small_table: BenchmarkTable, tmp_path: Path) -> None:
     column, facts = Column.of("val_acc"), small_table.provenance
     with pytest.raises(DataError, match="must have its own name"):
         BenchmarkTable(small_table.graphs, [column, column], facts, {"val_acc": np.ones(40)})
     with pytest.raises(DataError, match=r"must have shape \(40,\), but got \(3,\)"):
         BenchmarkTable(small_table.graphs, [column], facts, {"val_acc": np.ones(3)})
+    with pytest.raises(DataError, match="must have values, but 'val_acc' has none"):
+        BenchmarkTable(small_table.graphs, [column], facts, {"test_acc": np.ones(40)})
+    with pytest.raises(ConfigError, match="of column 'val_acc' must be numbers"):
+        BenchmarkTable(small_table.graphs, [column], facts, {"val_acc": ["0.5"] * 40})
     twice = small_table.subset([0, 1, 2, 1])
     with pytest.raises(DataError, match=r"must occur once, but 1 repeat.*rows \[1, 3\]"):
         save_table(twice, tmp_path / "twice.parquet")

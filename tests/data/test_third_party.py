@@ -121,6 +121,21 @@ def test_a_table_without_rows(tmp_path: Path) -> None:
         load_table(tmp_path / "bad.parquet")
 
 
+def test_two_columns_of_one_name(tmp_path: Path) -> None:
+    table = pa.table(cells101())
+    pq.write_table(
+        table.append_column(ACCURACIES[1], table[ACCURACIES[0]]), tmp_path / "bad.parquet"
+    )
+    with pytest.raises(DataError, match=f"several are named .'{ACCURACIES[1]}'"):
+        load_table(tmp_path / "bad.parquet")
+
+
+def test_lists_in_place_of_texts(tmp_path: Path) -> None:
+    path = cells201(tmp_path, arch_str=[[0], [1], [2]])
+    with pytest.raises(DataError, match=r"'arch_str' .* must be text without gaps, but is list"):
+        load_table(path)
+
+
 def cells201(tmp_path: Path, **columns: list[object]) -> Path:
     graphs = NASBench201().enumerate()
     texts: list[object] = [NASBench201().to_str(graphs.data(row)) for row in (0, 777, 9999)]

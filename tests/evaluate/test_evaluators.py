@@ -78,6 +78,12 @@ def test_what_a_joined_table_counts_is_of_the_same_row(table: BenchmarkTable) ->
     assert joined.evaluate(table.graphs.data(7), seed=0)["macs"] == 1e6 + 7
 
 
+def test_masked_values_are_missing(table: BenchmarkTable) -> None:
+    values = np.ma.masked_array(np.full(300, 0.5), mask=np.arange(300) == 7)
+    evaluator = TableEvaluator(NASBench201(), table.graphs[:300], {"val_acc": values})
+    assert np.isnan(evaluator.evaluate(table.graphs.data(7), seed=0)["val_acc"])
+
+
 def test_which_columns_of_a_table(table: BenchmarkTable) -> None:
     space = NASBench201()
     make = partial(TableEvaluator.from_table, space, table)
