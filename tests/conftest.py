@@ -13,12 +13,13 @@ import pytest
 import typer.main
 import typer.testing
 
+from gnas.processes import GC_THRESHOLDS
 from tests import commands
 
 # A shell that starts the tests in the background has them ignore Ctrl-C, and what they start too.
 signal.signal(signal.SIGINT, signal.default_int_handler)
 
-gc.set_threshold(100_000, 50, 50)  # as commands have it: torch's million objects stay
+gc.set_threshold(*GC_THRESHOLDS)
 commands.install()
 # slow: every new study loads Optuna's migrations
 alembic.util.load_python_file = cache(alembic.util.load_python_file)  # type: ignore[assignment]

@@ -6,6 +6,10 @@ import gc
 import importlib
 import pkgutil
 import warnings
+from functools import cache
+
+import alembic.util
+from optuna.storages import RDBStorage
 
 import gnas
 
@@ -40,5 +44,7 @@ with warnings.catch_warnings():
     modules = [one.name for one in pkgutil.walk_packages(gnas.__path__, "gnas.")]
     for name in [*(name for name in modules if name not in NOT_HERE), *OTHERS]:
         importlib.import_module(name)
+alembic.util.load_python_file = cache(alembic.util.load_python_file)  # type: ignore[assignment]
+RDBStorage("sqlite://").engine.dispose()  # loads Optuna's tables and migrations
 gc.collect()
 gc.freeze()  # processes share it as long as nobody looks through it

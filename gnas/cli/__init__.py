@@ -45,6 +45,7 @@ from gnas.command_line import override_command_line
 from gnas.config import requirement
 from gnas.errors import GnasError
 from gnas.printable import printable
+from gnas.processes import GC_THRESHOLDS
 from gnas.runs import NOTICE
 from gnas.user_code import INTERRUPTED, TERMINATED, described, raised_in
 
@@ -225,10 +226,8 @@ def main() -> None:
     sys.unraisablehook = _signal_again
     if signal.getsignal(signal.SIGINT) is signal.default_int_handler:  # else it is ignored
         signal.signal(signal.SIGINT, _interrupt)
-    # Torch and torch-geometric make a million objects that stay; to look through them again and
-    # again while they are imported, and once more at the end, takes seconds.
-    gc.set_threshold(100_000, 50, 50)
-    atexit.register(gc.freeze)
+    gc.set_threshold(*GC_THRESHOLDS)
+    atexit.register(gc.freeze)  # nor is it worth looking through everything at the end
     for name in ("stdout", "stderr"):
         if getattr(sys, name) is None:  # closed by the parent process
             setattr(sys, name, open(os.devnull, "w"))
