@@ -341,10 +341,12 @@ class RunLog:
         loggers: Whom.
 
     Raises:
+        ConfigError: they are no list of loggers, each with a name of its own.
         DataError: ``loggers.json`` is damaged.
     """
 
     def __init__(self, folder: Path | None, loggers: Sequence[RunLogger]) -> None:
+        _check_loggers(loggers)
         self._folder = folder or Path()
         self._loggers = [] if folder is None else [*loggers]
         self._states = _read_states(folder) if folder is not None and loggers else {}
@@ -457,6 +459,7 @@ def logging_run(folder: Path | None, loggers: Sequence[RunLogger]) -> Iterator[R
         loggers: Whom.
 
     Raises:
+        ConfigError: see `RunLog`.
         DataError: ``loggers.json`` is damaged.
     """
     log = RunLog(folder, loggers)
@@ -466,6 +469,20 @@ def logging_run(folder: Path | None, loggers: Sequence[RunLogger]) -> Iterator[R
         log.close("failed" if isinstance(error, Exception) else "killed")
         raise
     log.close("finished")
+
+
+def _check_loggers(loggers: object) -> None:
+    given: Sequence[Any] = loggers if isinstance(loggers, list | tuple) else [loggers]
+    wrong = [one for one in given if not isinstance(getattr(one, "name", None), str)]
+    wrong += [one for one in given if not isinstance(one, RunLogger)]
+    if given is not loggers or wrong:
+        raise ConfigError(
+            f"loggers must be a list of RunLogger, each with a `name`, but got "
+            f"{wrong[0] if wrong else loggers!r:.80}; `make_loggers` makes them of names"
+        )
+    names = [one.name for one in given]
+    if len({*names}) < len(names):
+        raise ConfigError(f"every logger must have a name of its own, but they are {names}")
 
 
 def make_loggers(names: Sequence[str]) -> list[RunLogger]:

@@ -111,6 +111,16 @@ def lines_of(folder: Path) -> list[dict[str, Any]]:
     return [json.loads(line) for line in (folder / "metrics.jsonl").read_text().splitlines()]
 
 
+def test_two_loggers_of_one_name(tmp_path: Path) -> None:
+    out = tmp_path / "run"
+    with pytest.raises(ConfigError, match=r"a name of its own, .* \['recorder', 'recorder'\]"):
+        run_search(
+            NASBench201(), "random", lambda graph, *, seed: 1.0, budget=1, out=out,
+            loggers=[Recorder(), Recorder()],
+        )  # fmt: skip
+    assert not out.exists()
+
+
 def test_a_tracker_is_told_everything_once(tmp_path: Path) -> None:
     logger = Recorder()
     search(tmp_path / "run", logger)

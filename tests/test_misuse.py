@@ -148,6 +148,12 @@ CALLS: dict[str, tuple[Callable[[], Any], str]] = {
     "a number as folder": (lambda: search(out=3), "out must be the name of a folder"),
     "a folder that ends early": (lambda: search(out="a\0b"), "out must be the name of a folder"),
     "no report": (lambda: search(report=None), "report must be a function"),
+    "a number as end": (lambda: search(until=3), "until must be a function, but is 3"),
+    "a number as figures": (lambda: search(figures=3), "figures must be a function, but is 3"),
+    "no more to tell": (lambda: search(tell=None), "tell must be a function"),
+    "a tracker's name": (lambda: search(loggers="wandb"), "must be a list of RunLogger.*'wandb'"),
+    "names of trackers": (lambda: search(loggers=["wandb"]), "`make_loggers` makes them of names"),
+    "no trackers": (lambda: search(loggers=None), "must be a list of RunLogger, .* got None"),
     "a file as folder": (lambda: search(out=__file__), "must be writable, but .*: it is a file"),
     "an encoder's number": (lambda: any_of(gnas.load_encoder)(3), "must be a name or a file"),
     "another space's cells": (

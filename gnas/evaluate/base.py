@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import math
+import re
 from abc import ABC, abstractmethod
 from collections.abc import Collection, Mapping, Sequence
 from typing import Any, ClassVar
@@ -122,7 +123,8 @@ def check_measures(measures: Mapping[str, Any], wanted: Sequence[str] = ()) -> M
     found: Measures = {}
     for name, value in measures.items():
         try:
-            if isinstance(value, str | bytes | bool):  # which float() takes for numbers
+            kind = str(getattr(value, "dtype", type(value).__name__))
+            if re.search("str|byte|bool|complex", kind):  # which float() takes for numbers
                 raise TypeError
             number = float(value)
         except (TypeError, ValueError):

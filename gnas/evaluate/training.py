@@ -26,6 +26,7 @@ from gnas.graphs import DenseBatch
 from gnas.models import check_network, num_macs, num_params
 from gnas.runs import to_jsonable
 from gnas.spaces.base import Space
+from gnas.training.evaluation import eval_mode
 from gnas.training.recipe import ProxyRecipe
 from gnas.training.short import fresh_network, train_proxy
 
@@ -278,14 +279,11 @@ def latency_ms(network: nn.Module, shape: tuple[int, int, int]) -> float:
     """
     image = torch.zeros(1, *shape)
     times = []
-    was_training = network.training
-    network.eval()
-    with torch.inference_mode():
+    with eval_mode(network), torch.inference_mode():
         for _ in range(WARM_UPS + REPEATS):
             start = time.perf_counter()
             network(image)
             times.append(time.perf_counter() - start)
-    network.train(was_training)
     return 1000 * statistics.median(times[WARM_UPS:])
 
 

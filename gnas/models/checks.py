@@ -12,6 +12,7 @@ from torch import Tensor, nn
 from gnas.config import checked
 from gnas.errors import ConfigError, GnasError
 from gnas.training.devices import oom_hint
+from gnas.training.evaluation import eval_mode
 from gnas.user_code import described
 
 IMAGES = 2
@@ -35,10 +36,8 @@ def check_network(network: nn.Module, input_shape: tuple[int, int, int], num_cla
     Examples:
         >>> check_network(nn.Sequential(nn.Flatten(), nn.Linear(12, 10)), (3, 2, 2), 10)
     """
-    was_training = network.training
-    network.eval()
     try:
-        with torch.random.fork_rng(devices=[]), torch.no_grad():
+        with eval_mode(network), torch.random.fork_rng(devices=[]), torch.no_grad():
             with oom_hint("lower layers, channels or the image size"):
                 logits = network(torch.zeros(IMAGES, *input_shape))
     except GnasError:
@@ -50,8 +49,6 @@ def check_network(network: nn.Module, input_shape: tuple[int, int, int], num_cla
             f"{described(error).splitlines()[0]}; raise the image size (--set image_size=N), or "
             "change the space's `build`"
         ) from error
-    finally:
-        network.train(was_training)
     wanted = (IMAGES, num_classes)
     if not (isinstance(logits, Tensor) and logits.is_floating_point() and logits.shape == wanted):
         found = (

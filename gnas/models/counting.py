@@ -2,12 +2,15 @@
 
 from __future__ import annotations
 
+import itertools
+
 import torch
 from torch import nn
 
 from gnas.config import check_count
 from gnas.errors import ConfigError
 from gnas.models.checks import known_channels
+from gnas.training.evaluation import eval_mode
 
 AUXILIARY = "auxiliary_head"
 """Name of a part that only training uses; it is not counted, as in published sizes."""
@@ -59,14 +62,10 @@ def num_macs(network: nn.Module, input_shape: tuple[int, int, int]) -> int:
     check_count(channels, "channels", 1, 100_000)
     for pixels in size:
         check_count(pixels, "height and width", 1, MAX_SIZE)
-    was_training = network.training
-    network.eval()
-    device = next(network.parameters()).device
-    image = torch.zeros(1, *input_shape, device=device)
-    try:
-        with FlopCounterMode(display=False) as counter, torch.no_grad():
-            with known_channels(image.shape):
-                network(image)
-    finally:
-        network.train(was_training)
+    image = torch.zeros(1, *input_shape)
+    for parameter in itertools.islice(network.parameters(), 1):
+        image = image.to(parameter)
+    with eval_mode(network), FlopCounterMode(display=False) as counter, torch.no_grad():
+        with known_channels(image.shape):
+            network(image)
     return int(counter.get_total_flops()) // 2

@@ -170,7 +170,8 @@ def run_search(
     start = time.monotonic()
     _check(budget, repeats, parallel, workers, out, resume, storage)
     seed = check_seed(seed)
-    _check_objects(space, searcher, settings, report)
+    _check_objects(space, searcher, settings)
+    _check_functions(report=report, tell=tell, until=until, figures=figures)
     evaluator = evaluator if isinstance(evaluator, Evaluator) else FunctionEvaluator(evaluator)
     aims = default_objectives(evaluator) if objectives is None else objectives
     goal = Goal.of(aims, constraints)
@@ -274,7 +275,7 @@ def _folder(out: object) -> Path | None:
     return Path(out)
 
 
-def _check_objects(space: Space, searcher: object, settings: object, report: object) -> None:
+def _check_objects(space: Space, searcher: object, settings: object) -> None:
     check_is_space(space)
     if not isinstance(searcher, str | Searcher):
         raise ConfigError(
@@ -285,8 +286,12 @@ def _check_objects(space: Space, searcher: object, settings: object, report: obj
         _check_searcher(searcher, space)
     if settings is not None and not isinstance(settings, Mapping):
         raise ConfigError(f"settings must be values by name, but got {settings!r:.80}")
-    if not callable(report):
-        raise ConfigError(f"report must be a function, but is {report!r:.80}")
+
+
+def _check_functions(**functions: object) -> None:
+    for name, function in functions.items():
+        if not callable(function) and (function, name) not in ((None, "until"), (None, "figures")):
+            raise ConfigError(f"{name} must be a function, but is {function!r:.80}")
 
 
 def _check_searcher(searcher: Searcher, space: Space) -> None:
@@ -405,8 +410,7 @@ def _result(
     ended = tuple(search.ended)
     best = search.best
     if best is None or best.measures is None:
-        why = "all failed" if ended else f"none was: {search.stopped}"
-        raise _InVainError(f"some architecture must be evaluated, but {why}")
+        raise search.in_vain()
     good = [one for one in ended if one.measures is not None]
     last = [one for one in good if one.stage == best.stage]
     rows = non_dominated(
@@ -561,11 +565,7 @@ class _Search:
         if failed == len(self.ended) and error.startswith(lacks):  # not the architecture's fault
             raise _InVainError(_with_option(error.removeprefix(lacks), self.searcher.goal))
         if failed == len(self.ended) >= min(MAX_FAILURES, self.budget):
-            reason, count = Counter(one.error for one in self.ended).most_common(1)[0]
-            raise _InVainError(
-                f"some architecture must be evaluated, but the first {failed} all failed, "
-                f"{count} of them so: {reason}"
-            )
+            raise self.in_vain()
         notes = tuple(self.searcher.notes[self._notes :])
         self._notes += len(notes)
         self.report(
@@ -573,6 +573,17 @@ class _Search:
                 len(self.ended), failed, self.budget, self.best, is_better, notes, self.ended[-1]
             )
         )
+
+    def in_vain(self) -> _InVainError:
+        """The error of a search of which nothing was measured."""
+        count = len(self.ended)
+        why = f"none was: {self.stopped}"
+        if count:
+            reason, alike = Counter(one.error for one in self.ended).most_common(1)[0]
+            why = f"the first {count} all failed, {alike} of them so: {reason}"
+        if count == 1:
+            why = f"the first one failed: {reason}"
+        return _InVainError(f"some architecture must be evaluated, but {why}")
 
     @property
     def best(self) -> Evaluation | None:

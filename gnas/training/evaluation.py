@@ -4,7 +4,8 @@ from __future__ import annotations
 
 import statistics
 import time
-from collections.abc import Iterable
+from collections.abc import Iterable, Iterator
+from contextlib import contextmanager
 from dataclasses import dataclass
 from typing import Any
 
@@ -51,6 +52,18 @@ class EvalResult:
         }
 
 
+@contextmanager
+def eval_mode(network: nn.Module) -> Iterator[None]:
+    """Evaluation mode inside; afterwards every part is in its own mode again."""
+    modes = [(module, module.training) for module in network.modules()]
+    network.eval()
+    try:
+        yield
+    finally:
+        for module, mode in modes:
+            module.training = mode
+
+
 def evaluate(
     network: nn.Module,
     batches: Iterable[Batch],
@@ -76,11 +89,9 @@ def evaluate(
         DataError: there are no images.
     """
     form = torch.channels_last if channels_last else torch.contiguous_format
-    was_training = network.training
-    network.eval()
     confusion = torch.zeros(num_classes**2, dtype=torch.int64, device=device)
     sums = torch.zeros(3, dtype=torch.float64, device=device)  # loss, in the top 5, unreadable
-    with torch.inference_mode():
+    with eval_mode(network), torch.inference_mode():
         for x, y in batches:  # [B, C, H, W] and [B]
             sums[2] += (y < 0).sum()
             x, y = x[y >= 0].to(memory_format=form), y[y >= 0]
@@ -92,7 +103,6 @@ def evaluate(
                 sums[1] += (logits.topk(TOP, 1).indices == y[:, None]).sum()
             cells = y * num_classes + logits.argmax(1)  # [B], places in the matrix
             confusion += torch.bincount(cells, minlength=num_classes**2)
-    network.train(was_training)
     confusion, sums = context.total(confusion), context.total(sums)
     matrix = confusion.view(num_classes, num_classes).cpu()  # [true class, taken for]
     count = int(matrix.sum())

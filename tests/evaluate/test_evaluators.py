@@ -10,6 +10,7 @@ from typing import Any
 
 import numpy as np
 import pytest
+import torch
 from torch_geometric.data import Data
 
 from gnas.data import BenchmarkTable, Column, Provenance
@@ -186,6 +187,9 @@ def test_a_function_of_python() -> None:
         FunctionEvaluator(3)  # type: ignore[arg-type]
     with pytest.raises(DataError, match="must return the measure 'macs', but returned"):
         check_measures({"score": 1}, ["macs"])
+    for wrong in (True, np.True_, torch.tensor(True), np.complex128(1 + 2j), "1"):
+        with pytest.raises(DataError, match="'score' must be a number, but got"):
+            check_measures({"score": wrong})
 
 
 def test_a_function_of_a_file(tmp_path: Path) -> None:

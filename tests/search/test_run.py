@@ -31,7 +31,7 @@ from gnas.search import (
     run_search,
 )
 from gnas.search.run import SearchProgress, _here
-from gnas.spaces import NASGEM, NASBench201, Space
+from gnas.spaces import NASGEM, DagSpace, NASBench201, Space
 from gnas.training.recipe import ProxyRecipe
 from tests import commands
 from tests.search.evaluations import convolutions
@@ -316,6 +316,11 @@ def test_a_broken_evaluation_ends_a_search(
     with pytest.raises(DataError, match=f"first 3 all failed, .*; nothing is kept in {out}, so"):
         run_search(NASBench201(), "random", _broken, budget=3, out=out)
     assert not out.exists()
+    with pytest.raises(DataError, match="but the first one failed: DataError: ValueError: no"):
+        run_search(NASBench201(), "random", _broken, budget=1)
+    four = DagSpace(ops=("a", "b"), max_nodes=3)  # in all
+    with pytest.raises(DataError, match=r"the first \d all failed, \d of them so: DataError: Val"):
+        run_search(four, "random", _broken, budget=50)
     storage = str(tmp_path / "elsewhere.db")
     monkeypatch.setattr("gnas.search.run._elsewhere", lambda job, *_: _here(job))
     with pytest.raises(DataError, match=r"its study 'run' in .*elsewhere\.db stays: .*--study"):
