@@ -9,7 +9,7 @@ import torch
 from nasbench_pytorch.model import Network
 
 from gnas.data import load_table
-from gnas.errors import GraphError
+from gnas.errors import ConfigError, GraphError
 from gnas.graphs import DenseBatch, architecture, to_adjacency
 from gnas.models import (
     NASBench101NetworkConfig,
@@ -83,6 +83,14 @@ def test_counting_leaves_the_network_as_it_was(rng: np.random.Generator) -> None
 def test_cells_of_other_spaces_are_refused(rng: np.random.Generator) -> None:
     with pytest.raises(GraphError, match="x must have 5 columns, but got 3"):
         nasbench101_network(NASBench201().sample(rng))
+
+
+def test_more_vertices_than_channels() -> None:
+    rows = [[0, 1, 1, 1, 1], [0, 0, 0, 0, 1], [0, 0, 0, 0, 1], [0, 0, 0, 0, 1], [0] * 5]
+    cell = architecture(rows, [0, 1, 2, 3, 4], len(OPS))
+    with pytest.raises(ConfigError, match="stem_channels must be at least 3, .*, but is 2"):
+        nasbench101_network(cell, NASBench101NetworkConfig(stem_channels=2))
+    nasbench101_network(cell, NASBench101NetworkConfig(stem_channels=3))
 
 
 def test_parameters_of_known_cells() -> None:

@@ -10,6 +10,7 @@ from typing import Any
 import torch
 from torch import Tensor, nn
 
+from gnas.errors import ConfigError
 from gnas.geometric import Data
 from gnas.graphs import to_adjacency
 from gnas.spaces import NASBench101
@@ -32,6 +33,7 @@ def nasbench101_network(
 
     Raises:
         GraphError: ``cell`` is not a NAS-Bench-101 cell.
+        ConfigError: its vertices are more than the channels that they share.
 
     Examples:
         >>> import torch
@@ -53,9 +55,16 @@ def network_arguments(cell: Data, config: NASBench101NetworkConfig) -> dict[str,
 
     Raises:
         GraphError: ``cell`` is not a NAS-Bench-101 cell.
+        ConfigError: the vertices that share the output's channels are more than these.
     """
     NASBench101().validate(cell)
     adjacency, ops = to_adjacency(cell)  # [n, n] and [n]
+    sharing = int(adjacency[1:, -1].sum())
+    if config.stem_channels < sharing:
+        raise ConfigError(
+            f"stem_channels must be at least {sharing}, one for each of the {sharing} vertices "
+            f"that share the output's channels, but is {config.stem_channels}"
+        )
     return {
         "ops": tuple(OPS[op] for op in ops.tolist()),
         "edges": tuple(map(tuple, adjacency.nonzero().tolist())),
