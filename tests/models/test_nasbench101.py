@@ -88,7 +88,7 @@ def test_cells_of_other_spaces_are_refused(rng: np.random.Generator) -> None:
 def test_more_vertices_than_channels() -> None:
     rows = [[0, 1, 1, 1, 1], [0, 0, 0, 0, 1], [0, 0, 0, 0, 1], [0, 0, 0, 0, 1], [0] * 5]
     cell = architecture(rows, [0, 1, 2, 3, 4], len(OPS))
-    with pytest.raises(ConfigError, match="stem_channels must be at least 3, .*, but is 2"):
+    with pytest.raises(ConfigError, match=r"stem_channels must be at least 3, .*, but is 2"):
         nasbench101_network(cell, NASBench101NetworkConfig(stem_channels=2))
     nasbench101_network(cell, NASBench101NetworkConfig(stem_channels=3))
 
