@@ -15,6 +15,7 @@ from gnas.encoders.networks import NETWORKS
 from gnas.errors import GraphError
 from gnas.graphs import DenseBatch, Graphs, as_batch
 from gnas.spaces.vocabulary import functional_forms
+from gnas.training.devices import own_settings
 
 CHUNK_SIZE = 2048
 """Graphs that go through a network at once: bounds memory."""
@@ -42,6 +43,7 @@ class GraphEncoder(nn.Module, Pretrained, Encoder):
         torch.Size([3, 16])
     """
 
+    @own_settings()
     def __init__(self, config: GraphEncoderConfig, name: str = "graph network") -> None:
         super().__init__()
         self.config = config
@@ -104,6 +106,7 @@ class GraphEncoder(nn.Module, Pretrained, Encoder):
         except GraphError as error:
             raise GraphError(f"encoder '{self.name}': {error}") from error
 
+    @own_settings()
     @torch.inference_mode()
     def encode(self, graphs: Graphs) -> Tensor:
         """See `Encoder.encode`."""
@@ -133,7 +136,7 @@ def unpack_graphs(rows: np.ndarray) -> tuple[Tensor, Tensor]:
     n = (math.isqrt(8 * rows.shape[1] + 1) - 1) // 2
     numbers = torch.from_numpy(rows)
     ops = numbers[:, :n].long()  # [N, n]
-    edges = torch.zeros(len(rows), n, n)  # [N, n, n]
+    edges = torch.zeros(len(rows), n, n, dtype=torch.float32)  # [N, n, n]
     upper = tuple(torch.triu_indices(n, n, 1))
     edges[:, upper[0], upper[1]] = numbers[:, n:].float()
     most = int((ops >= 0).sum(1).max()) if len(ops) else 1

@@ -22,6 +22,7 @@ from gnas.encoders.features import (
 from gnas.errors import GraphError
 from gnas.graphs import DenseBatch, Graphs, as_batch
 from gnas.spaces.vocabulary import check_vocabulary
+from gnas.training.devices import own_settings
 
 _CHUNK_SIZE = 4096  # graphs that a thread reads at once: inputs stay in cache, memory stays flat
 
@@ -48,6 +49,7 @@ class NASGEMEncoder(nn.Module, Pretrained, Encoder):
         torch.Size([3, 64])
     """
 
+    @own_settings()
     def __init__(self, config: EncoderConfig, name: str = "nasgem") -> None:
         super().__init__()
         self.config = config
@@ -90,6 +92,7 @@ class NASGEMEncoder(nn.Module, Pretrained, Encoder):
         """
         return graph_features(self._checked(graphs), self.config)
 
+    @own_settings()
     @torch.inference_mode()
     def encode(self, graphs: Graphs) -> Tensor:
         """See `Encoder.encode`."""

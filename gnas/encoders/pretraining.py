@@ -15,6 +15,7 @@ from gnas.encoders.tasks import MAKERS, Task, TaskBatch
 from gnas.errors import ConfigError, GraphError
 from gnas.graphs import DenseBatch, Graphs, graph_keys
 from gnas.spaces import SPACES
+from gnas.training.devices import own_settings
 from gnas.training.step import minimize
 
 HELD_OUT = 20
@@ -47,6 +48,7 @@ class GraphEncoderQuality:
         return f"loss on {self.held_out} {self.which} (1 says a constant): {losses}"
 
 
+@own_settings()
 def pretrain(
     encoder: GraphEncoder,
     graphs: Graphs,

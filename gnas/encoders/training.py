@@ -19,6 +19,7 @@ from gnas.encoders.pairs import independent_pairs, near_pairs, permuted, space_o
 from gnas.graphs import DenseBatch
 from gnas.kernels import wl_features, wl_kernel, wl_pairs
 from gnas.spaces.base import Space, draw_batch
+from gnas.training.devices import own_settings
 from gnas.training.step import minimize
 
 Pairs = tuple[DenseBatch, DenseBatch]
@@ -78,6 +79,7 @@ class EncoderQuality:
         return f"R2 against the constant predictor: {', '.join(parts)}"
 
 
+@own_settings()
 def fit_encoder(
     config: EncoderConfig,
     name: str = "nasgem",

@@ -26,6 +26,7 @@ from gnas.graphs import DenseBatch
 from gnas.models import check_network, num_macs, num_params
 from gnas.runs import to_jsonable
 from gnas.spaces.base import Space
+from gnas.training.devices import own_settings
 from gnas.training.evaluation import eval_mode
 from gnas.training.recipe import ProxyRecipe
 from gnas.training.short import fresh_network, train_proxy
@@ -99,6 +100,7 @@ class TrainingEvaluator(Evaluator):
         loaded: dict[str, Any] = {"_space": None, "_splits": None, "_build": None, "_counts": {}}
         return {**self.__dict__, **loaded}
 
+    @own_settings()
     def open(self, space: Space) -> None:
         """Read the images; from then on this process works on one core.
 
@@ -122,6 +124,7 @@ class TrainingEvaluator(Evaluator):
         self._space, self._splits, self._build = space, splits, build
         self.images_sha256 = splits.sha256
 
+    @own_settings()
     def evaluate(self, graph: Data, *, seed: int) -> Measures:
         """See `Evaluator.evaluate`.
 
@@ -155,6 +158,7 @@ class TrainingEvaluator(Evaluator):
         vars(longer).update(vars(self), recipe=self.recipes[stage])  # what is open stays open
         return longer
 
+    @own_settings()
     def count(
         self, graphs: DenseBatch, names: Collection[str] | None = None
     ) -> dict[str, NDArray[np.float64]]:

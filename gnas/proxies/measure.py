@@ -24,6 +24,7 @@ from gnas.proxies.store import ProxyStore
 from gnas.proxies.synflow import synflow
 from gnas.spaces.base import Space, check_is_space
 from gnas.spaces.networks import NetworkConfig
+from gnas.training.devices import own_settings
 
 Proxy = Callable[[nn.Module, Tensor], float]
 """An untrained network and images [B, C, H, W] -> a score; more is better, if it is any good."""
@@ -82,6 +83,7 @@ class ProxyConfig:
             raise ConfigError(f"proxies must be some of {list(PROXIES)}, but got {self.proxies!r}")
 
 
+@own_settings()
 def compute_proxies(
     space: Space,
     graphs: Graphs,

@@ -7,6 +7,7 @@ from collections.abc import Iterator
 from contextlib import contextmanager
 from functools import lru_cache
 
+import numpy as np
 import torch
 from threadpoolctl import ThreadpoolController
 
@@ -68,6 +69,26 @@ def one_thread() -> Iterator[None]:
             yield
         finally:
             torch.set_num_threads(before)
+
+
+@contextmanager
+def own_settings() -> Iterator[None]:
+    """Default type, gradients and handling of underflow inside as in a new process.
+
+    What a program sets for its own computations, float64 for example, changes no result then.
+    """
+    before = torch.get_default_dtype()
+    with (
+        torch.inference_mode(False),
+        torch.enable_grad(),
+        torch.autocast("cpu", enabled=False),
+        np.errstate(all="warn", under="ignore"),
+    ):
+        torch.set_default_dtype(torch.float32)
+        try:
+            yield
+        finally:
+            torch.set_default_dtype(before)
 
 
 @lru_cache(maxsize=1)

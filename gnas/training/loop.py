@@ -8,7 +8,7 @@ from typing import TypeVar
 
 import torch
 
-from gnas.training.devices import oom_hint
+from gnas.training.devices import oom_hint, own_settings
 from gnas.training.recording import Progress, RunRecord, State
 
 T = TypeVar("T")
@@ -16,7 +16,7 @@ T = TypeVar("T")
 
 @contextmanager
 def seeded(seed: int, device: str, advice: str) -> Iterator[None]:
-    """Global generators at ``seed`` inside, and as they were afterwards.
+    """Global generators at ``seed`` inside, with `own_settings`, and as they were afterwards.
 
     Args:
         seed: Seed of PyTorch's generators.
@@ -24,7 +24,7 @@ def seeded(seed: int, device: str, advice: str) -> Iterator[None]:
         advice: See `oom_hint`.
     """
     gpus = [torch.device(device)] if device.startswith("cuda") else []
-    with torch.random.fork_rng(devices=gpus), oom_hint(advice):
+    with torch.random.fork_rng(devices=gpus), oom_hint(advice), own_settings():
         torch.manual_seed(seed)
         yield
 

@@ -1,0 +1,91 @@
+"""What a program sets for its own computations changes no result of this package."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterator
+from contextlib import AbstractContextManager, contextmanager
+from functools import cache
+from typing import Any
+
+import numpy as np
+import pytest
+import torch
+from torch_geometric.data import Data
+
+from gnas import load_encoder, load_table
+from gnas.evaluate import TrainingEvaluator
+from gnas.models import num_macs
+from gnas.predictors import make_predictor
+from gnas.proxies import compute_proxies
+from gnas.search import run_search
+from gnas.spaces import NASGEM, NASBench101, NASBench201
+
+TABLE = load_table("nasbench101-mini")
+CELLS, SCORES = TABLE.graphs[:60], TABLE.val_acc()[:60]
+
+
+@contextmanager
+def float64() -> Iterator[None]:
+    torch.set_default_dtype(torch.float64)
+    try:
+        yield
+        assert torch.get_default_dtype() == torch.float64
+    finally:
+        torch.set_default_dtype(torch.float32)
+
+
+def predictions(name: str) -> Any:
+    model = make_predictor(name, NASBench101(), random_state=0).fit(CELLS[:30], SCORES[:30])
+    return model.predict(CELLS[30:]).tolist()
+
+
+def training() -> Any:
+    space = NASGEM(4)
+    evaluator = TrainingEvaluator("digits", network={"channels": 4})
+    evaluator.open(space)
+    graph = space.sample(np.random.default_rng(0))
+    found = evaluator.evaluate(graph, seed=0)
+    return {name: found[name] for name in ("val_acc", "val_loss", "macs")}
+
+
+def search() -> Any:
+    def worth(graph: Data, *, seed: int) -> float:
+        return float((graph.edge_op == 1).sum() / 3 + (graph.edge_op == 2).sum())
+
+    found = run_search(NASBench201(), "bayes", worth, budget=14, settings={"num_initial": 8})
+    return [one.architecture for one in found.evaluations]
+
+
+TASKS: dict[str, Callable[[], Any]] = {
+    "mlp": lambda: predictions("mlp"),
+    "graph network": lambda: predictions("graph-network"),
+    "gp": lambda: predictions("gp"),
+    "encoder": lambda: load_encoder("nasgem-nasbench101").encode(CELLS[:9]).tolist(),
+    "proxies": lambda: compute_proxies(
+        NASBench201(), NASBench201().enumerate()[5000:5002]
+    ).tolist(),
+    "training": training,
+    "macs": lambda: num_macs(torch.nn.Conv2d(3, 4, 1), (3, 8, 8)),
+    "search": search,
+}
+SETTINGS: dict[str, Callable[[], AbstractContextManager[Any]]] = {
+    "float64": float64,
+    "numpy raises": lambda: np.errstate(all="raise"),
+    "no gradients": torch.no_grad,
+    "inference": torch.inference_mode,
+    "autocast": lambda: torch.autocast("cpu", dtype=torch.bfloat16),
+}
+
+
+@cache
+def as_usual(task: str) -> Any:
+    return TASKS[task]()
+
+
+@pytest.mark.parametrize("setting", SETTINGS)
+@pytest.mark.parametrize("task", TASKS)
+def test_settings_change_no_result(task: str, setting: str) -> None:
+    wanted = as_usual(task)
+    with SETTINGS[setting]():
+        found = TASKS[task]()
+    assert found == wanted
