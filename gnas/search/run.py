@@ -272,7 +272,7 @@ def _folder(out: object) -> Path | None:
         return None
     if not isinstance(out, str | Path) or "\0" in str(out):
         raise ConfigError(f"out must be the name of a folder, but is {out!r:.80}")
-    return Path(out)
+    return Path(out).absolute()  # an evaluation may go to another folder
 
 
 def _check_objects(space: Space, searcher: object, settings: object) -> None:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import os
 import signal
 import subprocess
 import sys
@@ -304,6 +305,22 @@ def test_a_search_ends_when_what_it_is_for_is_found() -> None:
     found = search("evolution", until=good)
     assert found.evaluations == whole.evaluations[: first + 1] and found.stopped is not None
     assert found.best == first
+
+
+def test_an_evaluation_may_go_to_another_folder(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    (tmp_path / "elsewhere" / "run").mkdir(parents=True)
+    monkeypatch.chdir(tmp_path)
+
+    def worth(graph: Data, *, seed: int) -> float:
+        os.chdir(tmp_path / "elsewhere")
+        return float(graph.num_edges)
+
+    run_search(NASBench201(), "random", worth, budget=3, out="run")
+    assert len((tmp_path / "run" / "metrics.jsonl").read_text().splitlines()) == 3
+    assert (tmp_path / "run" / "result.json").exists()
+    assert not [*(tmp_path / "elsewhere" / "run").iterdir()]
 
 
 def test_a_broken_evaluation_ends_a_search(
