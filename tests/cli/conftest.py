@@ -4,6 +4,7 @@ from collections.abc import Iterator
 from contextlib import contextmanager
 
 import pytest
+from matplotlib.figure import Figure
 
 
 @contextmanager
@@ -25,3 +26,10 @@ def without_pictures() -> Iterator[None]:
 def no_pictures() -> Iterator[None]:
     with without_pictures():
         yield
+
+
+@pytest.fixture(autouse=True)
+def sketches(request: pytest.FixtureRequest, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Commands write empty pictures, but in tests marked ``pictures``: rendering takes longer."""
+    if request.node.get_closest_marker("pictures") is None:
+        monkeypatch.setattr(Figure, "savefig", lambda self, file, **options: None)

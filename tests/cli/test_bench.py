@@ -49,6 +49,7 @@ def test_names_are_whole_at_any_common_width(
     assert max(map(len, out.splitlines())) <= width
 
 
+@pytest.mark.pictures
 def test_the_command_prints_and_writes_one_result(
     table: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:

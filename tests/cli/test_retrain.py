@@ -153,6 +153,7 @@ space = DagSpace(ops=("a", "b"), max_nodes=4, build=network)
 """
 
 
+@pytest.mark.pictures
 def test_networks_of_ones_own_space(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.chdir(tmp_path)
     Path("my spaces").mkdir()

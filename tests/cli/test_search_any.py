@@ -49,6 +49,7 @@ def test_every_searcher_has_its_command() -> None:
     assert {*HELP} == {*SEARCHERS} - {"nasgem"}
 
 
+@pytest.mark.pictures
 @pytest.mark.parametrize("searcher", ["random", "bayes"])
 def test_a_search_in_a_table(searcher: str, table: str, tmp_path: Path) -> None:
     out = tmp_path / "run"
@@ -239,6 +240,7 @@ def test_the_result_is_one_json_object(table: str, tmp_path: Path) -> None:
     assert np.isfinite(record["metrics"]["val_acc"]) and record["front"] == [record["best"]]
 
 
+@pytest.mark.pictures
 def test_a_run_keeps_the_commands_that_began_and_resumed_it(table: str, tmp_path: Path) -> None:
     out = tmp_path / "a run"
     words = ["search", "random", "--space", "nasbench201", "--table", table, "--budget", "3"]

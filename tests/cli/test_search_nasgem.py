@@ -21,6 +21,7 @@ def gnas(*arguments: str) -> Result:
     return CliRunner().invoke(app, [*arguments])
 
 
+@pytest.mark.pictures
 def test_from_a_search_to_pictures_and_a_trained_network(tmp_path: Path) -> None:
     out = tmp_path / "run"
     with thread_worker("run", out / STUDY):

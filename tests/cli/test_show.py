@@ -19,6 +19,7 @@ TEXT = (
 )
 
 
+@pytest.mark.pictures
 def test_text_and_files(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.chdir(tmp_path)
     Path("found.txt").write_text(f"epoch 3: {TEXT}\n")
@@ -93,6 +94,7 @@ def training_run(folder: Path) -> Path:
     return folder
 
 
+@pytest.mark.pictures
 def test_trainings(tmp_path: Path) -> None:
     run = training_run(tmp_path / "run")
     result = CliRunner().invoke(app, ["show", str(run)])

@@ -26,6 +26,7 @@ STEPS = (
 )
 
 
+@pytest.mark.pictures
 @pytest.mark.slow
 @pytest.mark.usefixtures("no_pictures")
 def test_from_a_search_to_files(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
