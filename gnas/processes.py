@@ -37,6 +37,8 @@ QUIET = "ignore:`torch.jit:FutureWarning"
 """Warning filter of worker processes: torch-geometric's warning at import."""
 OPTIMISERS = "torch._dynamo"
 """What PyTorch's optimisers import on first use; see `preload`, for processes that will train."""
+MAX_PROCESSES = 1024
+"""Choice: limit of processes, and of threads, that a command starts."""
 GC_THRESHOLDS = (100_000, 50, 50)
 """For `gc.set_threshold`: torch and torch-geometric make a million objects that stay, and to look
 through them again and again while they are imported takes as long as a fifth of the import."""

@@ -24,7 +24,7 @@ from gnas.cli.output import check_outputs, format_number, report_console, report
 from gnas.errors import ConfigError
 from gnas.predictors.names import PREDICTOR_NAMES
 from gnas.printable import amount
-from gnas.processes import OPTIMISERS, preload, usable_cores
+from gnas.processes import MAX_PROCESSES, OPTIMISERS, preload, usable_cores
 
 if TYPE_CHECKING:
     from rich.console import Console
@@ -42,7 +42,12 @@ WIDE = 110
 """Characters a line from which on all `METRICS` leave room for whole names."""
 
 Workers = Annotated[
-    int | None, typer.Option(help="Processes that fit; by default one for each core, at most 8")
+    int | None,
+    typer.Option(
+        min=1,
+        max=MAX_PROCESSES,
+        help="Processes that fit; by default one for each core, at most 8",
+    ),
 ]
 NETWORKS = "Graph networks too: some minutes more"
 READ_ENCODERS = ("mlp", "graph-network")

@@ -20,6 +20,7 @@ from gnas.cli.output import (
     write_outputs,
 )
 from gnas.data.places import check_table, table_path
+from gnas.processes import MAX_PROCESSES
 
 if TYPE_CHECKING:
     from rich.console import Console
@@ -50,7 +51,9 @@ def supernet(
     ] = None,
     table: Table = None,
     table_dir: Folder = None,
-    workers: Annotated[int, typer.Option(min=1, max=1024, help="Processes that search")] = 1,
+    workers: Annotated[
+        int, typer.Option(min=1, max=MAX_PROCESSES, help="Processes that search")
+    ] = 1,
     device: Annotated[str, typer.Option(help="auto, cpu, cuda or cuda:N")] = "auto",
     out: Out = None,
     json: Json = None,

@@ -18,6 +18,7 @@ from gnas.cli.output import (
     write_outputs,
 )
 from gnas.printable import amount
+from gnas.processes import MAX_PROCESSES
 from gnas.spaces.names import table_images
 
 if TYPE_CHECKING:
@@ -60,7 +61,9 @@ def search(
     table: Table = None,
     data_dir: Folder = None,
     seed: Annotated[int, typer.Option(help="Same seed, same numbers")] = 0,
-    workers: Annotated[int, typer.Option(min=1, max=1024, help="Processes that search")] = 1,
+    workers: Annotated[
+        int, typer.Option(min=1, max=MAX_PROCESSES, help="Processes that search")
+    ] = 1,
     out: Out = None,
     json: Json = None,
 ) -> None:

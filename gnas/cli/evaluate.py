@@ -18,6 +18,7 @@ from gnas.data.images.config import TrainImagesConfig
 from gnas.data.images.names import TrainDataset as Dataset
 from gnas.errors import DataError, MissingDataError
 from gnas.printable import amount
+from gnas.processes import MAX_PROCESSES
 from gnas.retrain.config import MAX_TIMED, PRESETS
 from gnas.retrain.source import RunSource, run_source, weights_folder
 from gnas.runs import NOTICE
@@ -44,7 +45,9 @@ def evaluate(
     batch_size: Annotated[
         int, typer.Option(min=1, max=MAX_TIMED, help="Batch size for timing the network")
     ] = 1,
-    workers: Annotated[int, typer.Option(min=0, help="Processes that read files")] = 4,
+    workers: Annotated[
+        int, typer.Option(min=0, max=MAX_PROCESSES, help="Processes that read files")
+    ] = 4,
     json: Annotated[str | None, typer.Option(help="File for the result; - is stdout")] = None,
 ) -> None:
     """Test saved weights: accuracy, confusion, parameters, multiply-accumulates, latency."""

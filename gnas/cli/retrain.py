@@ -35,6 +35,7 @@ from gnas.cli.output import (
 from gnas.cli.report import name_old_page
 from gnas.command_line import shell_line
 from gnas.data.images.names import TrainDataset as Dataset
+from gnas.processes import MAX_PROCESSES
 from gnas.retrain.config import RetrainConfig
 from gnas.runs import NOTICE
 from gnas.spaces.names import is_own_space, own_space_option
@@ -83,7 +84,9 @@ def retrain(
     device: Annotated[str, typer.Option(help="auto, cpu, cuda or cuda:N")] = "auto",
     threads: Annotated[
         int | None,
-        typer.Option(min=1, max=1024, help="CPU threads (1 if networks are small, or torch's)"),
+        typer.Option(
+            min=1, max=MAX_PROCESSES, help="CPU threads (1 if networks are small, or torch's)"
+        ),
     ] = None,
     json: Annotated[str | None, typer.Option(help="File for the result; - is stdout")] = None,
     log: LogOption = None,

@@ -35,6 +35,7 @@ from gnas.cli.search_any import register
 from gnas.cli.search_nasgem import nasgem
 from gnas.command_line import shell_line
 from gnas.data.images.names import SearchDataset as Dataset
+from gnas.processes import MAX_PROCESSES
 from gnas.search.toponas.config import ToponasConfig
 from gnas.search.toponas.plan import Selection
 from gnas.spaces.names import own_space_option
@@ -134,7 +135,9 @@ def toponas(
     device: Annotated[str, typer.Option(help="auto, cpu, cuda or cuda:N")] = "auto",
     threads: Annotated[
         int | None,
-        typer.Option(min=1, max=1024, help="CPU threads (1 if networks are small, or torch's)"),
+        typer.Option(
+            min=1, max=MAX_PROCESSES, help="CPU threads (1 if networks are small, or torch's)"
+        ),
     ] = None,
     json: Annotated[str | None, typer.Option(help="File for the result; - is stdout")] = None,
     log: LogOption = None,

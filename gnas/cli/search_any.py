@@ -35,6 +35,7 @@ from gnas.cli.searching import (
     storage_location,
     workers_hint,
 )
+from gnas.processes import MAX_PROCESSES
 from gnas.search.plan import SearchPlan, plan_search, resumed_plan
 
 if TYPE_CHECKING:
@@ -111,7 +112,7 @@ def _command(searcher: str) -> Callable[..., None]:
             typer.Option(metavar="NAME=NUMBER", help="Bound of a measure", rich_help_panel=AIM),
         ] = None,
         workers: Annotated[
-            int, typer.Option(min=0, max=1024, help="Processes that evaluate here")
+            int, typer.Option(min=0, max=MAX_PROCESSES, help="Processes that evaluate here")
         ] = 1,
         out: Annotated[Path | None, typer.Option(help="The run's folder (runs/...)")] = None,
         resume: Annotated[Path | None, typer.Option(help="Resume the run in this folder")] = None,

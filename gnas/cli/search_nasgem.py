@@ -31,6 +31,7 @@ from gnas.cli.searching import (
     workers_hint,
 )
 from gnas.printable import amount
+from gnas.processes import MAX_PROCESSES
 from gnas.search.nasgem.config import NasgemConfig
 
 if TYPE_CHECKING:
@@ -106,7 +107,7 @@ def nasgem(
         str | None, typer.Option(help="Measure to maximise (the efficiency score)")
     ] = None,
     workers: Annotated[
-        int, typer.Option(min=0, max=1024, help="Processes that train here, a core each")
+        int, typer.Option(min=0, max=MAX_PROCESSES, help="Processes that train here, a core each")
     ] = 1,
     out: Annotated[Path | None, typer.Option(help="The run's folder (runs/...)")] = None,
     resume: Annotated[Path | None, typer.Option(help="Resume the run in this folder")] = None,

@@ -23,6 +23,7 @@ from gnas.data.files import check_utf8
 from gnas.data.images.listing import check_images
 from gnas.errors import ConfigError, MissingDataError
 from gnas.printable import amount
+from gnas.processes import MAX_PROCESSES
 from gnas.spaces.names import SPACE_HOMES, check_space, is_own_space
 from gnas.studies.places import check_study_name
 from gnas.tabulate.config import TabulateConfig, check_settings, tabulated_config
@@ -51,7 +52,9 @@ def tabulate(
     like: Annotated[
         str | None, typer.Option(help="Train exactly as this self-made table was")
     ] = None,
-    workers: Annotated[int, typer.Option(min=0, max=1024, help="Processes, one core each")] = 1,
+    workers: Annotated[
+        int, typer.Option(min=0, max=MAX_PROCESSES, help="Processes, one core each")
+    ] = 1,
     storage: Annotated[
         str | None,
         typer.Option(

@@ -223,7 +223,7 @@ EARLY = {
     "evaluate file --dataset folder": "folder needs the folder of its images: give --data-dir",
     "evaluate net": "folder needs the folder of its images: give --data-dir",
     "evaluate file --image-size 4": "image_size must be at least 8, but got 4",
-    "evaluate file --workers 2000": "workers must be at most 1024, but got 2000",
+    "evaluate file --workers 2000": "'--workers': must be at most 1024, but got '2000'",
     "evaluate file --batch-size 1000000000": "'--batch-size': must be at most 4096, but got",
     "evaluate file --dataset imagenet --data-dir folder": "must have train/<class>/* and val/<c",
     "tabulate nasbench101 --out x.parquet --dataset folder": "classes, but folder has []",
