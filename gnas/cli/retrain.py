@@ -328,8 +328,9 @@ def print_retrain(result: dict[str, Any], folder: Path, target: Console) -> None
 
     rows = result["rows"]
     best = any("best_test_acc" in row for row in rows)
+    spread = "; ± is one standard deviation" if any(row["repeats"] > 1 for row in rows) else ""
     table = Table(
-        title=f"test images, {result['data']['dataset']}; sizes of the networks as trained"
+        title=f"test images, {result['data']['dataset']}; sizes of the networks as trained{spread}"
     )
     names = ["layers", "channels", "parameters", "MACs", "repeats", "error", "top-5 error"]
     for name in [*names, "error at the best validation epoch"] if best else names:

@@ -251,7 +251,7 @@ def _select(
 ) -> None:
     """The protocol of several searches: runs it and prints what came out."""
     from gnas.metrics import p_text
-    from gnas.search.toponas.selection import select
+    from gnas.search.toponas.selection import final_training, select
 
     target = console(stderr=True)
     again = shell_line(["gnas", "search", "toponas", "--select", "--resume", folder])
@@ -272,7 +272,7 @@ def _select(
     shown.print(line, soft_wrap=True)
     shown.print(f"run: {folder}", markup=False, soft_wrap=True)
     own = own_space_option(plan.config.space)
-    print_next(shown, ["show", folder], ["evaluate", folder / "final", *own])
+    print_next(shown, ["show", folder], ["evaluate", final_training(folder), *own])
     if json is not None:
         write_json(json, result)
 

@@ -226,9 +226,10 @@ def present_columns(path: Path, schema: pa.Schema, known: Mapping[str, Column]) 
 
 
 def numeric_columns(schema: pa.Schema) -> list[str]:
-    """Names of the columns of numbers."""
+    """Names of the columns of numbers, without the index that pandas writes beside a frame."""
     kinds = (pa.types.is_floating, pa.types.is_integer)
-    return [field.name for field in schema if any(is_kind(field.type) for is_kind in kinds)]
+    numbers = [field.name for field in schema if any(is_kind(field.type) for is_kind in kinds)]
+    return [name for name in numbers if not name.startswith("__index_level_")]
 
 
 def check_numbers(path: Path, schema: pa.Schema, columns: Sequence[Column]) -> None:

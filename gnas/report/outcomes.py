@@ -28,6 +28,15 @@ def protocol_of(*facts: Any) -> str:
     return json.dumps(to_jsonable(_without(facts)), sort_keys=True)
 
 
+def divided(data: Mapping[str, Any] | None) -> Mapping[str, Any] | None:
+    """What a run recorded of its images, without how its seed divided them in parts."""
+    if data is None:
+        return None
+    parts = [{name: part[name] for name in ("name", "images")} for part in data["parts"]]
+    kept = {name: fact for name, fact in data.items() if name not in ("mean", "std")}
+    return kept | {"parts": parts}
+
+
 def _without(value: Any) -> Any:
     if isinstance(value, Mapping):
         return {k: _without(v) for k, v in value.items() if k not in SEEDS}

@@ -24,7 +24,7 @@ from gnas.report.formats import (
     told_trainings,
 )
 from gnas.report.gallery import MAX_DRAWN, Gallery
-from gnas.report.outcomes import group_of, protocol_of
+from gnas.report.outcomes import divided, group_of, protocol_of
 from gnas.report.page import (
     Axis,
     Block,
@@ -43,7 +43,7 @@ from gnas.report.page import (
 from gnas.report.searched import recorded
 from gnas.search.toponas.arch import uniform_entropies
 from gnas.search.toponas.relaxations import RELAXATIONS
-from gnas.search.toponas.selection import chosen_search
+from gnas.search.toponas.selection import chosen_search, final_training
 from gnas.search.toponas.trace import SearchTrace, read_trace
 from gnas.search.toponas.where import search_space, supernets_of
 from gnas.spaces.names import own_space_option
@@ -93,7 +93,7 @@ def supernet_report(folder: Path, drawings: int = MAX_DRAWN) -> RunReport:
                 group=group_of(record["config"]),
                 seed=trace.config.seed,
                 protocol=protocol_of(
-                    record["config"]["images"], record.get("data"), trace.config.space
+                    record["config"]["images"], divided(record.get("data")), trace.config.space
                 ),
                 measures=_measures(result),
                 curve=[float(epoch["val_acc"]) for epoch in trace.epochs],
@@ -295,6 +295,7 @@ def selection_report(folder: Path, drawings: int = MAX_DRAWN) -> RunReport:
         GnasError: the run has not ended, or a file is damaged.
     """
     chosen, record = chosen_search(folder), recorded(folder)
+    data, one = recorded(chosen).get("data"), final_training(folder)
     path = folder / "result.json"
     result = read_json(path, RESULT)
     trace = read_trace(chosen)
@@ -326,14 +327,16 @@ def selection_report(folder: Path, drawings: int = MAX_DRAWN) -> RunReport:
                 Section(
                     f"How search {result['chosen_seed']} went", tuple(_curves(trace, gallery))
                 ),
-                what_was_run(record | {"data": recorded(chosen).get("data")}, file=path),
-                next_commands(["show", folder], ["evaluate", folder / "final", *own]),
+                what_was_run(record | {"data": data}, file=path),
+                next_commands(["show", folder], ["evaluate", one, *own]),
             ),
             cells=gallery.drawn([result["architecture"]]),
             outcome=Outcome(
                 group=group_of(record["config"]),
                 seed=trace.config.seed,
-                protocol=protocol_of(record["config"]["images"], record["config"]["selection"]),
+                protocol=protocol_of(
+                    record["config"]["images"], divided(data), record["config"]["selection"]
+                ),
                 measures={"test_acc": float(test["mean"])},
             ),
         )

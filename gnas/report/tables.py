@@ -150,18 +150,20 @@ def _charts(known: Mapping[str, NDArray[np.float64]], first: str, order: list[in
             ),
         )
     ]
-    some = order[:: max(1, -(-len(order) // MAX_POINTS))]
     for other in ("test_acc", "num_params", "macs"):
         if other in known and other != first:
             x, y = (first, other) if other == "test_acc" else (other, first)
-            both = [k for k in some if np.isfinite(known[x][k])]
+            both = [k for k in order if np.isfinite(known[x][k] + known[y][k])]
             tau = kendall_tau(known[x][both], known[y][both])
+            some = both[:: max(1, -(-len(both) // MAX_POINTS))]
             dots = Series(
-                "architectures", "dots", known[x][both].tolist(), known[y][both].tolist(), colour=4
+                "architectures", "dots", known[x][some].tolist(), known[y][some].tolist(), colour=4
             )
             title = f"{name_of(y)} against {name_of(x)}"
+            drawn = "" if len(some) == len(both) else f", {len(some):,} of them drawn"
             said = (
-                f"Kendall's tau {format_number(tau, digits=3)} over {len(both):,} architectures."
+                f"Kendall's tau {format_number(tau, digits=3)} over {len(both):,} architectures"
+                f"{drawn}."
             )
             found.append(Chart(title, axis(x), axis(y), (dots,), said))
     return found

@@ -106,7 +106,7 @@ def test_repeats_and_layers_make_one_table_that_is_resumed(tmp_path: Path) -> No
     printed = gnas("retrain", "--resume", out, "--device", "cpu")
     assert read(out / "result.json")["rows"] == first["rows"]
     assert before == (kept.read_bytes(), kept.stat().st_mtime_ns)
-    assert " ± " in printed
+    assert " ± " in printed and "± is one standard deviation" in " ".join(printed.split())
     assert "a new run needs a folder of its own" in gnas(
         "retrain", GENOTYPE, "--out", out, *sizes, code=1
     )

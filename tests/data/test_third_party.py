@@ -177,6 +177,23 @@ def test_further_columns_of_nasbench201_tables_are_kept(tmp_path: Path) -> None:
     assert not {"index", "remark"} & {column.name for column in table.columns}
 
 
+def test_a_table_of_nasbench201_claims_what_it_holds(tmp_path: Path) -> None:
+    """Not the index of a pandas frame as a measure, nor the benchmark for somebody's values."""
+    graphs = NASBench201().enumerate()
+    columns: dict[str, list[object]] = {
+        "arch_str": [NASBench201().to_str(graphs.data(row)) for row in (0, 777)],
+        "val_acc": [80.0, 85.0],
+        "test_acc": [81.0, 86.0],
+        "__index_level_0__": [7, 3],
+    }
+    own = load_table(write(tmp_path / "own.parquet", columns))
+    assert [column.name for column in own.columns] == ["val_acc", "test_acc"]
+    assert "Dong and Yang" not in own.provenance.source and not own.provenance.licence
+    assert own.provenance.note == "2 architectures; accuracies were percent in the file"
+    theirs = load_table(cells201(tmp_path)).provenance
+    assert theirs.note == "CIFAR-10 only; 3 of the 15625 cells" and theirs.licence == "MIT"
+
+
 @pytest.mark.parametrize(
     ("columns", "message"),
     [

@@ -13,6 +13,7 @@ from collections.abc import Callable, Iterator
 from dataclasses import replace
 from html.parser import HTMLParser
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import pytest
@@ -24,6 +25,7 @@ from gnas.data import load_table
 from gnas.errors import DataError, GnasError
 from gnas.printable import printable
 from gnas.report import read_report, watch_report, write_report
+from gnas.report import tables as report_tables
 from gnas.report.drawing import inline_svg
 from gnas.report.gallery import Gallery
 from gnas.report.html import script_json
@@ -31,6 +33,8 @@ from gnas.report.page import Chart, Facts, RunReport, Table
 from gnas.report.searched import read_searched
 from gnas.report.searches import _best_so_far
 from gnas.search import run_search
+from gnas.search.toponas.plan import plan_search
+from gnas.search.toponas.run import run_search as run_supernet
 from gnas.spaces import NASBench201
 from gnas.spaces.drawing import Box, graph_figure
 from tests import commands
@@ -292,6 +296,38 @@ def test_a_table_says_which_columns_are_shown(runs: Runs) -> None:
 def test_runs_that_were_measured_otherwise_are_not_compared(runs: Runs, tmp_path: Path) -> None:
     page = write_report([runs("random"), runs("front")], tmp_path / "report.html")
     assert [section.title for section in page.comparison] == ["Not compared"]
+
+
+def test_searches_in_a_supernet_that_differ_in_their_seed_are_compared(
+    runs: Runs, tmp_path: Path
+) -> None:
+    """The seed divides the images too: other parts, of the same images."""
+    small: dict[str, Any] = {"channels": 2, "num_cells": 3, "num_nodes": 5, "image_size": 8}
+    run_supernet(plan_search(**small, batch_size=128, epochs=2, seed=1), out=tmp_path / "other")
+    page = write_report([runs("supernet"), tmp_path / "other"], tmp_path / "report.html")
+    assert [section.title for section in page.comparison] == ["Comparison"]
+    table = next(block for block in page.comparison[0].blocks if isinstance(block, Table))
+    assert [row[1].text for row in table.rows] == ["2"]
+
+
+def test_selections_on_other_images_are_not_compared(runs: Runs, tmp_path: Path) -> None:
+    other = shutil.copytree(runs("selection"), tmp_path / "other")
+    for path in other.glob("search-*/config.json"):
+        config = json.loads(path.read_text())
+        config["data"]["train_sha256"] = "0" * 64
+        path.write_text(json.dumps(config))
+    page = write_report([runs("selection"), other], tmp_path / "report.html")
+    assert [section.title for section in page.comparison] == ["Not compared"]
+    assert f"evaluate {other}/final/seed-0" in read_text(page.runs[1])
+
+
+def test_a_table_is_judged_by_all_of_its_rows(runs: Runs, monkeypatch: pytest.MonkeyPatch) -> None:
+    whole = repr(read_report(runs("table")))
+    said = re.findall(r"Kendall's tau \S+ over \d+ architectures", whole)
+    monkeypatch.setattr(report_tables, "MAX_POINTS", 4)
+    thinned = repr(read_report(runs("table")))
+    assert said and re.findall(r"Kendall's tau \S+ over \d+ architectures", thinned) == said
+    assert "of them drawn" in thinned and "of them drawn" not in whole
 
 
 def texts_in(value: object) -> Iterator[str]:

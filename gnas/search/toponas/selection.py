@@ -217,6 +217,12 @@ def chosen_search(folder: Path) -> Path:
         return folder / f"search-{int(read_json(path, what)['chosen_seed'])}"
 
 
+def final_training(folder: Path) -> Path:
+    """The folder of the first training of the chosen cell, which has the weights."""
+    first = folder / "final" / "seed-0"
+    return first if first.is_dir() else first.parent
+
+
 def _searched(plan: ToponasPlan, folder: Path, device: str, loggers: Sequence[RunLogger]) -> str:
     """The cell that a search found: an earlier one, one that goes on, or a new one."""
     path = folder / "result.json"

@@ -22,6 +22,7 @@ from gnas.data.third_party import (
 )
 from gnas.errors import DataError
 from gnas.graphs import DenseBatch
+from gnas.printable import amount
 from gnas.spaces.nasbench201 import CANDIDATES, EDGES, NASBench201
 
 COLUMNS = {
@@ -76,18 +77,35 @@ def read_table(path: Path, schema: pa.Schema) -> BenchmarkTable:
     complete = len(graphs) == NASBench201.size
     scales = {column.name: 0.01 for column in columns if column.is_accuracy}
     scales["cifar10_macs_M"] = 1e6
+    source, note, licence = _origin(columns, len(graphs))
     return third_party_table(
         path,
         NASBench201(),
         graphs,
         read_values(path, columns, scales, COMPLETE),
         columns,
-        official=complete,
-        source="NAS-Bench-201 (Dong and Yang, ICLR 2020), through a Parquet table of others",
-        note="CIFAR-10 and CIFAR-100 only; parameters and MACs by formula"
-        + ("" if complete else f"; {len(graphs)} of the {NASBench201.size} cells"),
-        licence="MIT",
+        official=complete and bool(licence),
+        source=source,
+        note=note,
+        licence=licence,
     )
+
+
+def _origin(columns: Sequence[Column], count: int) -> tuple[str, str, str]:
+    """Source, note and licence; no licence where no column has a name of the benchmark's."""
+    images = {column.dataset for column in columns}
+    names = {"cifar10": "CIFAR-10", "cifar100": "CIFAR-100", "ImageNet16-120": "ImageNet16-120"}
+    found = [title for name, title in names.items() if images & {name, f"{name}-valid"}]
+    if not found:
+        source = "a Parquet table of others, architectures in the strings of NAS-Bench-201"
+        return source, f"{amount(count, 'architecture')}; accuracies were percent in the file", ""
+    notes = [f"{' and '.join(found)} only"] if len(found) < len(names) else []
+    if {column.quantity for column in columns if column.name in COLUMNS} & {"macs", "num_params"}:
+        notes.append("parameters and MACs by formula")
+    if count < NASBench201.size:
+        notes.append(f"{count} of the {NASBench201.size} cells")
+    source = "NAS-Bench-201 (Dong and Yang, ICLR 2020), through a Parquet table of others"
+    return source, "; ".join(notes), "MIT"
 
 
 def scores(schema: pa.Schema) -> dict[str, Column]:

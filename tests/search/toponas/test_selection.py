@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import json
+import re
+import shlex
 import shutil
 from pathlib import Path
 from typing import Any
@@ -92,10 +94,13 @@ def test_the_command(tmp_path: Path) -> None:
     sizes = [w for name, value in FAST.items() for w in ("--set", f"{name}={value}")]
     recipe = [w for name, value in RECIPE.items() for w in ("--retrain", f"{name}={value}")]
     words = ["search", "toponas", "--space", "nasbench201", *sizes, *recipe, "--select"]
-    counts = ["--seeds", "1", "--repeats", "1"]
+    counts = ["--seeds", "1", "--repeats", "2"]
     done = CliRunner().invoke(app, [*words, *counts, "--out", str(tmp_path / "run")])
     assert done.exit_code == 0, done.output
     assert "chosen by validation: search 0; test accuracy" in done.output
+    [following] = re.findall(r"gnas (evaluate .*/final\S*)", done.stdout)
+    evaluated = CliRunner().invoke(app, shlex.split(following))
+    assert evaluated.exit_code == 0, evaluated.output
     again = ["search", "toponas", "--resume", str(tmp_path / "run")]
     resumed = CliRunner().invoke(app, [*again, "--select"])
     assert resumed.exit_code == 0 and resumed.stdout == done.stdout, resumed.output
