@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Callable, Iterator
 from contextlib import AbstractContextManager, contextmanager
 from functools import cache
+from pathlib import Path
 from typing import Any
 
 import numpy as np
@@ -14,7 +15,15 @@ from torch_geometric.data import Data
 
 from gnas import load_encoder, load_table
 from gnas.evaluate import TrainingEvaluator
-from gnas.models import num_macs
+from gnas.export import export
+from gnas.models import (
+    NASBench201NetworkConfig,
+    NetworkMetadata,
+    load_network,
+    nasbench201_network,
+    num_macs,
+    save_network,
+)
 from gnas.predictors import make_predictor
 from gnas.proxies import compute_proxies
 from gnas.search import run_search
@@ -89,3 +98,20 @@ def test_settings_change_no_result(task: str, setting: str) -> None:
     with SETTINGS[setting]():
         found = TASKS[task]()
     assert found == wanted
+
+
+def test_saved_and_exported_networks_are_float32(tmp_path: Path) -> None:
+    space, config = NASBench201(), NASBench201NetworkConfig(channels=2, cells_per_stage=1)
+    cell = space.enumerate().data(9999)
+    network = nasbench201_network(cell, config).eval()
+    facts = NetworkMetadata(
+        space=space, architecture=space.to_str(cell), config=config, image_size=8
+    )
+    with float64():
+        save_network(tmp_path / "saved", network, facts)
+        found, _ = load_network(tmp_path / "saved")
+        export(network, facts, "pt2", tmp_path / "network.pt2")
+    images = torch.rand(2, 3, 8, 8)
+    exported = torch.export.load(tmp_path / "network.pt2").module()
+    for one in (found, exported):
+        torch.testing.assert_close(one(images), network(images))

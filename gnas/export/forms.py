@@ -21,6 +21,7 @@ from gnas.models import (
     num_params,
     save_network,
 )
+from gnas.training.devices import own_settings
 
 PROGRAMS = {"onnx": export_onnx, "pt2": export_pt2}
 
@@ -58,6 +59,7 @@ class Exported:
     a program that was run."""
 
 
+@own_settings()
 @checked
 def export(
     network: nn.Module,

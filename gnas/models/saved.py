@@ -18,6 +18,7 @@ from gnas.geometric import Data
 from gnas.runs import NETWORK_FORMAT, kind_of_run, to_json, to_jsonable
 from gnas.spaces import Space, space_of_record, space_record
 from gnas.spaces.networks import NetworkConfig
+from gnas.training.devices import own_settings
 
 CONFIG, WEIGHTS = "config.json", "model.safetensors"
 _HEADER = {"format": "pt"}
@@ -91,6 +92,7 @@ class NetworkMetadata:
         return self.config.in_channels, self.image_size, self.image_size
 
 
+@own_settings()
 def save_network(folder: str | Path, network: nn.Module, facts: NetworkMetadata) -> None:
     """Write ``model.safetensors`` and ``config.json``, each whole or not at all.
 
@@ -174,6 +176,7 @@ def _is_replaceable(weights: Path) -> bool:
         return False
 
 
+@own_settings()
 def load_network(
     path: str | Path, space: Space | None = None
 ) -> tuple[nn.Module, NetworkMetadata]:
