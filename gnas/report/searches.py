@@ -268,15 +268,19 @@ def _trade_off(search: Searched, gallery: Gallery) -> Chart | None:
         return None
     up = search.goal.objectives[0]
     name = "val_acc" if search.nasgem and "val_acc" in (search.best.measures or {}) else up.name
-    rest = [o for o in search.done if not o.stage and o.number not in search.front]
-    later = [o for o in search.done if o.stage and o.number not in search.front]
+    others = [o for o in search.done if o.number not in search.front]
+    kept = [o for o in others if search.goal.violation(o.measures or {}) == 0]
     several = len(search.goal.objectives) > 1
-    series = (
-        [_points(search, gallery, rest, size, name, name="evaluated", colour=7)] if rest else []
-    )
-    if later:
-        look: dict[str, Any] = {"name": "trained longer", "colour": 4, "symbol": "square"}
-        series.append(_points(search, gallery, later, size, name, **look))
+    groups = [
+        ("evaluated", [o for o in kept if not o.stage], 7, "circle"),
+        ("trained longer", [o for o in kept if o.stage], 4, "square"),
+        ("breaks a bound", [o for o in others if o not in kept], 5, "times"),
+    ]
+    series = [
+        _points(search, gallery, found, size, name, name=told, colour=colour, symbol=symbol)
+        for told, found, colour, symbol in groups
+        if found
+    ]
     front = sorted(
         (search.evaluations[number_] for number_ in search.front),
         key=lambda one: (one.measures or {}).get(size, math.inf),
@@ -294,10 +298,11 @@ def _trade_off(search: Searched, gallery: Gallery) -> Chart | None:
     title = f"{name_of(name)} against {name_of(size)}"
     caption = ""
     if several:
+        within = " within the bounds" if search.goal.bounds else ""
         caption = (
-            "No evaluated architecture is at least as good as a member of the front in every "
+            f"No evaluated architecture{within} is at least as good as a member of the front in "
         )
-        caption += f"one of the {len(search.goal.objectives)} objectives and better in one."
+        caption += f"every one of the {len(search.goal.objectives)} objectives and better in one."
     return Chart(title, axis(size, log=wide), axis(name), tuple(series), caption)
 
 

@@ -17,6 +17,7 @@ from typing import Any
 
 import numpy as np
 import pytest
+from torch_geometric.data import Data
 from typer.testing import CliRunner
 
 from gnas.bench.tables import scores_name
@@ -138,6 +139,7 @@ def test_a_search_with_several_objectives(runs: Runs) -> None:
     assert list(zip(members.x, members.y, strict=True)) == expected
     rows = table(run, "Candidates")
     assert len(rows.rows) == 14
+    assert "No evaluated architecture within the bounds is" in front.caption
     told = {int(row[0].text) for k, row in enumerate(rows.rows) if k in rows.marked}
     assert told == {*result["front"], result["best"]}
     at = rows.columns.index("member")
@@ -150,6 +152,19 @@ def test_a_search_with_several_objectives(runs: Runs) -> None:
     assert len(errors) == result["failed"] > 0 and all("not enough memory" in e for e in errors)
     drawn = [cell for cell in run.cells if cell.svg]
     assert len(drawn) == len({one["architecture"] for one in result["evaluations"]})
+
+
+def test_what_breaks_a_bound_is_marked_beside_the_front(tmp_path: Path) -> None:
+    def measured(graph: Data, *, seed: int) -> dict[str, float]:
+        edges = float(graph.num_edges)
+        return {"score": edges, "size": float(graph.edge_op.sum()), "edges": edges}
+
+    wanted: dict[str, Any] = {"objectives": ("score:max", "size:min"), "constraints": ("edges=4",)}
+    run_search(NASBench201(), "random", measured, budget=30, out=tmp_path / "run", **wanted)
+    chart = charts(read_report(tmp_path / "run"))["score against size"]
+    broken = next(one for one in chart.series if one.name == "breaks a bound")
+    assert broken.symbol == "times" and broken.y and all(y is not None and y > 4 for y in broken.y)
+    assert not any((y or 0) > 4 for one in chart.series if one is not broken for y in one.y)
 
 
 def test_a_broken_bound_is_not_said_to_be_kept(runs: Runs, tmp_path: Path) -> None:
