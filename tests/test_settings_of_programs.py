@@ -24,7 +24,9 @@ from gnas.models import (
     num_macs,
     save_network,
 )
-from gnas.predictors import make_predictor
+from gnas.predictors import OneHot, Predictor, make_predictor
+from gnas.predictors.features import FeatureMatrix
+from gnas.predictors.targets import Scores
 from gnas.proxies import compute_proxies
 from gnas.search import run_search
 from gnas.spaces import NASGEM, NASBench101, NASBench201
@@ -69,6 +71,7 @@ TASKS: dict[str, Callable[[], Any]] = {
     "mlp": lambda: predictions("mlp"),
     "graph network": lambda: predictions("graph-network"),
     "gp": lambda: predictions("gp"),
+    "default": lambda: predictions("default"),
     "encoder": lambda: load_encoder("nasgem-nasbench101").encode(CELLS[:9]).tolist(),
     "proxies": lambda: compute_proxies(
         NASBench201(), NASBench201().enumerate()[5000:5002]
@@ -115,3 +118,23 @@ def test_saved_and_exported_networks_are_float32(tmp_path: Path) -> None:
     exported = torch.export.load(tmp_path / "network.pt2").module()
     for one in (found, exported):
         torch.testing.assert_close(one(images), network(images))
+
+
+class Own(Predictor):
+    """A program's predictor, which counts on what the program has set."""
+
+    name = "own"
+
+    def _fit(self, rows: FeatureMatrix, targets: Scores) -> None:
+        self.seen = [torch.zeros(1).dtype]
+
+    def _predict(self, rows: FeatureMatrix) -> Scores:
+        self.seen.append(torch.zeros(1).dtype)
+        return np.zeros(len(rows))
+
+
+def test_code_of_the_program_keeps_its_settings() -> None:
+    model = Own(OneHot(7, 5))
+    with float64():
+        model.fit(CELLS, SCORES).predict(CELLS)
+    assert model.seen == [torch.float64, torch.float64]

@@ -22,7 +22,7 @@ from gnas.predictors.features import FeatureMatrix, Features, check_features, fe
 from gnas.predictors.targets import NormalScores, Scores
 from gnas.printable import amount
 from gnas.spaces.base import Space
-from gnas.training.devices import one_thread, own_settings
+from gnas.training.devices import one_thread
 
 SMALL_FIT = 2000
 """Up to so many samples a fit has one thread; see `gnas.training.devices.one_thread`."""
@@ -163,7 +163,7 @@ class Predictor(RegressorMixin, BaseEstimator, ABC):  # type: ignore[misc]  # un
         self._scale = self._train = None
         scale, targets = self._targets(values)
         train = rows.copy(), values  # before a subclass can scale them in place
-        with own_settings(), one_thread() if len(rows) <= SMALL_FIT else nullcontext():
+        with one_thread() if len(rows) <= SMALL_FIT else nullcontext():
             self._fit(rows, targets)
         self._width, self._scale, self._train = rows.shape[1], scale, train
         return self
@@ -271,12 +271,10 @@ class Predictor(RegressorMixin, BaseEstimator, ABC):  # type: ignore[misc]  # un
             raise GraphError(f"rows must have {self._width} columns, but got {rows.shape[1]}")
         return self._scale
 
-    @own_settings()
     def _checked_predict(self, rows: FeatureMatrix) -> Scores:
         """What `_predict` returns, if it is a finite number for every row."""
         return self._numbers(self._predict(rows), len(rows))
 
-    @own_settings()
     def _checked_predict_std(self, rows: FeatureMatrix) -> tuple[Scores, Scores]:
         """What `_predict_std` returns, if it is two finite numbers for every row, none below 0."""
         found = self._predict_std(rows)

@@ -12,6 +12,7 @@ from gnas.errors import ConfigError
 from gnas.predictors.base import ColumnScale, Predictor
 from gnas.predictors.features import FeatureMatrix, Features
 from gnas.predictors.targets import Scores
+from gnas.training.devices import own_settings
 
 MAX_TREES = 100_000
 """Most trees of a forest, so that a typing error cannot request all time."""
@@ -216,6 +217,7 @@ class GaussianProcess(Predictor):
         self._columns: ColumnScale | None = None
         self._model: Any = None
 
+    @own_settings()
     def _fit(self, rows: FeatureMatrix, targets: Scores) -> None:
         from sklearn.gaussian_process import GaussianProcessRegressor
         from sklearn.gaussian_process.kernels import RBF, ConstantKernel, Matern, WhiteKernel
@@ -233,6 +235,7 @@ class GaussianProcess(Predictor):
                 model.fit(inputs, targets)
         self._model = model
 
+    @own_settings()
     def _predict(self, rows: FeatureMatrix) -> Scores:
         inputs = self._inputs(rows)
         parts = [inputs[start : start + 10_000] for start in range(0, len(inputs), 10_000)]

@@ -19,6 +19,7 @@ from gnas.predictors.base import ColumnScale, Predictor
 from gnas.predictors.features import FeatureMatrix, Features
 from gnas.predictors.targets import NormalScores, Scores
 from gnas.predictors.wl import WLLabels, exponentiated_wl, label_counts
+from gnas.training.devices import own_settings
 
 MaternKernel = Literal["matern32", "matern52"]
 _Number = TypeVar("_Number", int, float)
@@ -129,6 +130,7 @@ class ARDGaussianProcess(Predictor):
         self._lengths = torch.zeros(0)
         self._posterior: _Posterior | None = None
 
+    @own_settings()
     def _fit(self, rows: FeatureMatrix, targets: Scores) -> None:
         self._scale_of_columns = ColumnScale(self._chosen(rows))
         inputs = self._scaled(rows)  # [N, F']
@@ -143,9 +145,11 @@ class ARDGaussianProcess(Predictor):
         noise = found.noise + _JITTER * found.signal
         self._posterior = _Posterior.of(kernel, noise, values, found.mean)
 
+    @own_settings()
     def _predict(self, rows: FeatureMatrix) -> Scores:
         return self._predict_std(rows)[0]
 
+    @own_settings()
     def _predict_std(self, rows: FeatureMatrix) -> tuple[Scores, Scores]:
         assert self._posterior is not None
         means, variances = [], []
@@ -356,6 +360,7 @@ class WLGaussianProcess(Predictor):
         self._signal = 1.0
         self._posterior: _Posterior | None = None
 
+    @own_settings()
     def _fit(self, rows: FeatureMatrix, targets: Scores) -> None:
         part = np.random.default_rng(self.random_state).permutation(len(rows))[: self.hyper_rows]
         best, noise = -math.inf, 0.0
@@ -375,9 +380,11 @@ class WLGaussianProcess(Predictor):
             self._signal * whole, noise, torch.from_numpy(targets), 0.0
         )
 
+    @own_settings()
     def _predict(self, rows: FeatureMatrix) -> Scores:
         return self._predict_std(rows)[0]
 
+    @own_settings()
     def _predict_std(self, rows: FeatureMatrix) -> tuple[Scores, Scores]:
         assert self._posterior is not None
         means, variances = [], []

@@ -27,6 +27,7 @@ from gnas.predictors.targets import Scores
 from gnas.spaces.base import Space
 from gnas.spaces.vocabulary import Vocabulary, functional_forms
 from gnas.training.batching import shuffled_batches
+from gnas.training.devices import own_settings
 from gnas.training.step import minimize
 
 EPOCHS = 60
@@ -213,6 +214,7 @@ class GraphNetwork(Predictor):
         self._scorers: list[_Scorer] = []
         self._processes: list[ARDGaussianProcess] = []
 
+    @own_settings()
     def _fit(self, rows: FeatureMatrix, targets: Scores) -> None:
         ops, edges = unpack_graphs(rows)  # [N, n], [N, n, n]
         values = torch.from_numpy(targets).float()  # [N]
@@ -258,6 +260,7 @@ class GraphNetwork(Predictor):
             encoder = GraphEncoder(replace(encoder.config, seed=seed))
         return _Scorer(copy.deepcopy(encoder).requires_grad_(self.body_rate > 0).train(), seed)
 
+    @own_settings()
     def _predict(self, rows: FeatureMatrix) -> Scores:
         if self.has_std:
             return self._predict_std(rows)[0]
@@ -265,6 +268,7 @@ class GraphNetwork(Predictor):
         outputs: Scores = self._outputs(distinct)[0]
         return outputs[inverse.reshape(-1)]
 
+    @own_settings()
     def _predict_std(self, rows: FeatureMatrix) -> tuple[Scores, Scores]:
         if not self.has_std:
             return super()._predict_std(rows)

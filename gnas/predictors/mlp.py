@@ -14,6 +14,7 @@ from gnas.predictors.features import FeatureMatrix, Features
 from gnas.predictors.losses import Loss, affine_match, get_loss, squared
 from gnas.predictors.targets import Scores
 from gnas.training.batching import shuffled_batches
+from gnas.training.devices import own_settings
 
 HIDDEN = 128
 """Choice: width of the hidden layer; the paper gives none."""
@@ -83,6 +84,7 @@ class MLP(Predictor):
         self._columns: ColumnScale | None = None
         self._weights: list[Tensor] = []
 
+    @own_settings()
     def _fit(self, rows: FeatureMatrix, targets: Scores) -> None:
         generator = torch.Generator().manual_seed(self.random_state)
         self._columns = ColumnScale(rows)
@@ -105,9 +107,11 @@ class MLP(Predictor):
             self._weights[2] *= slope[:, None, None]
             self._weights[3].mul_(slope[:, None, None]).add_(intercept[:, None, None])
 
+    @own_settings()
     def _predict(self, rows: FeatureMatrix) -> Scores:
         return self._outputs(rows).mean(0).double().numpy()
 
+    @own_settings()
     def _predict_std(self, rows: FeatureMatrix) -> tuple[Scores, Scores]:
         if not self.has_std:
             return super()._predict_std(rows)

@@ -20,7 +20,6 @@ from gnas.graphs import DenseBatch, as_batch
 from gnas.metrics import as_scores
 from gnas.search.objectives import Goal
 from gnas.spaces.base import Space, check_is_space, draw_batch
-from gnas.training.devices import own_settings
 
 logger = logging.getLogger(__name__)
 
@@ -142,8 +141,7 @@ class Searcher(ABC):
         for attempt in range(ATTEMPTS):
             again = (attempt,) if attempt else ()
             self.is_random = False
-            with own_settings():
-                found = self._propose(np.random.default_rng((self.seed, self.asked, *again)))
+            found = self._propose(np.random.default_rng((self.seed, self.asked, *again)))
             graph = self.space.from_str(self.space.to_str(found))  # as it is after any restart
             key = self.key(graph)
             if self.may_repeat or self._is_new(key) or self.stage(self.asked):
