@@ -15,7 +15,7 @@ from gnas.encoders.networks import NETWORKS
 from gnas.errors import GraphError
 from gnas.graphs import DenseBatch, Graphs, as_batch
 from gnas.spaces.vocabulary import functional_forms
-from gnas.training.devices import own_settings
+from gnas.training.devices import own_generator, own_settings
 
 CHUNK_SIZE = 2048
 """Graphs that go through a network at once: bounds memory."""
@@ -52,8 +52,7 @@ class GraphEncoder(nn.Module, Pretrained, Encoder):
         vocabulary = config.vocabulary
         self.space, self.num_ops = config.space, len(vocabulary.ops)
         self.max_nodes, self.sees_ops = vocabulary.max_nodes, True
-        with torch.random.fork_rng(devices=[]):
-            torch.manual_seed(config.seed)
+        with own_generator(config.seed):
             self.op_embedding = nn.Embedding(config.vocabulary.num_kinds + 1, config.width)
             self.network = NETWORKS[config.network](config.width, config.layers)
             states = self.network.out_width

@@ -15,7 +15,7 @@ from gnas.encoders.tasks import MAKERS, Task, TaskBatch
 from gnas.errors import ConfigError, GraphError
 from gnas.graphs import DenseBatch, Graphs, graph_keys
 from gnas.spaces import SPACES
-from gnas.training.devices import own_settings
+from gnas.training.devices import own_generator, own_settings
 from gnas.training.step import minimize
 
 HELD_OUT = 20
@@ -89,8 +89,7 @@ def pretrain(
     held_out &= ~held_out.all()  # of a handful all may be multiples
     ops, edges = unpack_graphs(pack_graphs(forms))
     generator = torch.Generator().manual_seed(config.seed)
-    with torch.random.fork_rng(devices=[]):
-        torch.manual_seed(config.seed)
+    with own_generator(config.seed):
         tasks: dict[str, Task] = {name: MAKERS[name](encoder, forms) for name in config.tasks}
     parameters = [*encoder.parameters(), *(p for t in tasks.values() for p in t.parameters())]
     optimizer = torch.optim.AdamW(parameters, config.learning_rate, weight_decay=_WEIGHT_DECAY)

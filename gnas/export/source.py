@@ -19,6 +19,7 @@ from gnas.errors import DataError, UnsupportedError
 from gnas.export.definitions import Definitions
 from gnas.export.facts import for_prediction
 from gnas.models import NetworkMetadata
+from gnas.training.devices import own_generator
 from gnas.user_code import described
 
 LINE = 99
@@ -133,7 +134,7 @@ def check_source(path: Path, network: nn.Module, shape: tuple[int, int, int]) ->
     """
     images = torch.randn(2, *shape, generator=torch.Generator().manual_seed(0))
     try:
-        with torch.random.fork_rng(devices=[]), torch.no_grad():
+        with own_generator(), torch.no_grad():
             twin = runpy.run_path(str(path))["build"]()
             twin.load_state_dict(network.state_dict())
             equal = torch.equal(twin.eval()(images), network(images))

@@ -11,7 +11,7 @@ from torch import Tensor, nn
 
 from gnas.config import checked
 from gnas.errors import ConfigError, GnasError
-from gnas.training.devices import oom_hint
+from gnas.training.devices import oom_hint, own_generator
 from gnas.training.evaluation import eval_mode
 from gnas.user_code import described
 
@@ -37,7 +37,7 @@ def check_network(network: nn.Module, input_shape: tuple[int, int, int], num_cla
         >>> check_network(nn.Sequential(nn.Flatten(), nn.Linear(12, 10)), (3, 2, 2), 10)
     """
     try:
-        with eval_mode(network), torch.random.fork_rng(devices=[]), torch.no_grad():
+        with eval_mode(network), own_generator(), torch.no_grad():
             with oom_hint("lower layers, channels or the image size"):
                 logits = network(torch.zeros(IMAGES, *input_shape))
     except GnasError:

@@ -7,7 +7,6 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
-import torch
 from safetensors import SafetensorError, safe_open
 from safetensors.torch import save
 from torch import Tensor, nn
@@ -18,7 +17,7 @@ from gnas.geometric import Data
 from gnas.runs import NETWORK_FORMAT, kind_of_run, to_json, to_jsonable
 from gnas.spaces import Space, space_of_record, space_record
 from gnas.spaces.networks import NetworkConfig
-from gnas.training.devices import own_settings
+from gnas.training.devices import own_generator, own_settings
 
 CONFIG, WEIGHTS = "config.json", "model.safetensors"
 _HEADER = {"format": "pt"}
@@ -310,7 +309,7 @@ def _of_type(kind: type, value: object) -> Any:
 
 def _skeleton(facts: NetworkMetadata) -> nn.Module:
     """The network with any weights; the global random numbers stay where they are."""
-    with torch.random.fork_rng(devices=[]):
+    with own_generator():
         return facts.space.network(facts.graph, facts.config)
 
 

@@ -27,7 +27,7 @@ from gnas.predictors.targets import Scores
 from gnas.spaces.base import Space
 from gnas.spaces.vocabulary import Vocabulary, functional_forms
 from gnas.training.batching import shuffled_batches
-from gnas.training.devices import own_settings
+from gnas.training.devices import own_generator, own_settings
 from gnas.training.step import minimize
 
 EPOCHS = 60
@@ -300,8 +300,7 @@ class _Scorer(nn.Module):
     def __init__(self, encoder: GraphEncoder, seed: int) -> None:
         super().__init__()
         self.encoder = encoder
-        with torch.random.fork_rng(devices=[]):
-            torch.manual_seed(seed)
+        with own_generator(seed):
             self.head = nn.Sequential(nn.Linear(encoder.dim, HEAD), nn.SiLU(), nn.Linear(HEAD, 1))
 
     def forward(self, ops: Tensor, edges: Tensor) -> Tensor:

@@ -24,7 +24,7 @@ from gnas.proxies.store import ProxyStore
 from gnas.proxies.synflow import synflow
 from gnas.spaces.base import Space, check_is_space
 from gnas.spaces.networks import NetworkConfig
-from gnas.training.devices import own_settings
+from gnas.training.devices import own_generator, own_settings
 
 Proxy = Callable[[nn.Module, Tensor], float]
 """An untrained network and images [B, C, H, W] -> a score; more is better, if it is any good."""
@@ -163,8 +163,7 @@ def measure_one(
     Shapes:
         images [B, C, H, W].
     """
-    with torch.random.fork_rng(devices=[]):
-        torch.manual_seed(config.seed)
+    with own_generator(config.seed):
         network = space.network(graph, config.network or small_network(space))
     return tuple(PROXIES[name](network, images) for name in config.proxies)
 

@@ -11,8 +11,6 @@ from functools import cache
 from pathlib import Path
 from typing import Any
 
-import torch
-
 from gnas.config import checked
 from gnas.data.images.names import TrainDataset
 from gnas.errors import ConfigError
@@ -29,7 +27,7 @@ from gnas.retrain.trainings import (
 from gnas.runs import NOTICE, check_same_config, open_run_config
 from gnas.spaces import Space, space_of_record, space_record
 from gnas.spaces.networks import NetworkConfig
-from gnas.training.devices import suited_threads
+from gnas.training.devices import own_generator, suited_threads
 
 logger = logging.getLogger(__name__)
 
@@ -179,7 +177,7 @@ def with_params(plan: RetrainPlan, *, in_channels: int, num_classes: int) -> Ret
     def count(channels: int) -> int:
         config = dataclasses.replace(plan.config, channels=channels)
         size = network_of(plan.space, config, in_channels=in_channels, num_classes=num_classes)
-        with torch.random.fork_rng(devices=[]):
+        with own_generator():
             return counting.num_params(plan.space.network(graph, size))
 
     def distance(channels: int) -> int:

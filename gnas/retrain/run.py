@@ -28,7 +28,7 @@ from gnas.retrain.trainings import COMMAND, MAX_PARAMS, ended_before
 from gnas.runs import NOTICE, environment, run_folder_lock, to_jsonable, write_config, write_result
 from gnas.spaces import Space, space_record
 from gnas.spaces.networks import NetworkConfig
-from gnas.training.devices import oom_hint
+from gnas.training.devices import oom_hint, own_generator
 from gnas.training.distributed import SINGLE_PROCESS, DistributedContext
 from gnas.training.recording import Progress, RunRecord
 
@@ -150,7 +150,7 @@ def _try_networks(plan: RetrainPlan, images: ImageParts) -> None:
         )
         try:
             _check_width(space, graph, size)
-            with torch.random.fork_rng(devices=[]), oom_hint(advice):
+            with own_generator(), oom_hint(advice):
                 network = space.network(graph, size)
         except ConfigError:
             raise
@@ -172,7 +172,7 @@ def _check_width(space: Space, graph: Data, size: NetworkConfig) -> None:
     width = NARROW if name is None else getattr(size, name)
     if name is None or width <= NARROW:
         return
-    with torch.random.fork_rng(devices=[]):
+    with own_generator():
         other = replace(size, **{name: NARROW})  # type: ignore[type-var]  # a field of each
         narrow = num_params(space.network(graph, other))
     params = narrow * width**2 // NARROW**2  # nearly all are in convolutions

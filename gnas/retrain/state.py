@@ -15,6 +15,7 @@ from gnas.data.images.loading import Batch
 from gnas.retrain.config import RetrainConfig
 from gnas.spaces.toponas.network import DartsNetwork
 from gnas.training.batching import micro_batches
+from gnas.training.devices import gpus_of, seed_generators
 from gnas.training.distributed import SINGLE_PROCESS, DistributedContext
 from gnas.training.state import TrainState, with_prefix
 from gnas.training.step import autocast, loss_scaler, optimizer_step
@@ -80,7 +81,8 @@ class RetrainState(TrainState):
         self.network.train()
         if isinstance(self.network, DartsNetwork):
             self.network.drop_path_prob = config.drop_path_at(epoch)
-        torch.manual_seed(_seed(config.seed, self.step, self.context.rank))
+        step_seed = _seed(config.seed, self.step, self.context.rank)
+        seed_generators(step_seed, gpus_of(self.device))
         for k, (x, y) in enumerate(pieces, start=1):
             last = k == len(pieces)  # only then gradients are exchanged
             ddp = self.wrapped if isinstance(self.wrapped, DistributedDataParallel) else None

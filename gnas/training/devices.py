@@ -1,9 +1,14 @@
-"""Devices and threads: what is there, and what to say where it does not suffice."""
+"""Devices, threads, and what a process has one of: a default type and generators.
+
+A program may use gnas from several threads at once.
+"""
 
 from __future__ import annotations
 
+import os
 import sys
-from collections.abc import Iterator
+import threading
+from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 from functools import lru_cache
 
@@ -55,6 +60,39 @@ def device_name(device: str) -> str:
     return names[0] if names else platform.processor() or platform.machine()
 
 
+class _Float32:
+    """float32 as the default type of this process while any of its threads is inside."""
+
+    def __init__(self) -> None:
+        self._lock, self._inside = threading.Lock(), 0
+        self._before = torch.float32
+
+    def __enter__(self) -> None:
+        with self._lock:
+            if not self._inside:
+                self._before = torch.get_default_dtype()
+                torch.set_default_dtype(torch.float32)
+            self._inside += 1
+
+    def __exit__(self, *error: object) -> None:
+        with self._lock:
+            self._inside -= 1
+            if not self._inside:
+                torch.set_default_dtype(self._before)
+
+
+_float32, _generator = _Float32(), threading.RLock()
+
+
+def _forget() -> None:
+    """Let a forked child go on, whatever other threads of its parent were inside of."""
+    global _float32, _generator
+    _float32, _generator = _Float32(), threading.RLock()
+
+
+os.register_at_fork(after_in_child=_forget)
+
+
 @contextmanager
 def one_thread() -> Iterator[None]:
     """Compute on one thread inside: BLAS, OpenMP and torch.
@@ -77,18 +115,43 @@ def own_settings() -> Iterator[None]:
 
     What a program sets for its own computations, float64 for example, changes no result then.
     """
-    before = torch.get_default_dtype()
     with (
+        _float32,
         torch.inference_mode(False),
         torch.enable_grad(),
         torch.autocast("cpu", enabled=False),
         np.errstate(all="warn", under="ignore"),
     ):
-        torch.set_default_dtype(torch.float32)
-        try:
-            yield
-        finally:
-            torch.set_default_dtype(before)
+        yield
+
+
+@contextmanager
+def own_generator(seed: int | None = None, gpus: Sequence[torch.device] = ()) -> Iterator[None]:
+    """PyTorch's global generator for what is inside alone; afterwards it is as it was.
+
+    Other threads that want it wait.
+
+    Args:
+        seed: Seed of the generator; None starts it where the program has it.
+        gpus: GPUs of which the same holds. Generators of others are not touched.
+    """
+    with _generator, torch.random.fork_rng(devices=list(gpus)):
+        if seed is not None:
+            seed_generators(seed, gpus)
+        yield
+
+
+def seed_generators(seed: int, gpus: Sequence[torch.device] = ()) -> None:
+    """Seed the generator of the CPU and of ``gpus``; `torch.manual_seed` seeds all GPUs."""
+    torch.default_generator.manual_seed(seed)
+    for gpu in gpus:
+        with torch.cuda.device(gpu):
+            torch.cuda.manual_seed(seed)
+
+
+def gpus_of(device: str) -> list[torch.device]:
+    """The GPU that a device is, if it is one."""
+    return [torch.device(device)] if device.startswith("cuda") else []
 
 
 @lru_cache(maxsize=1)

@@ -6,9 +6,7 @@ from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from typing import TypeVar
 
-import torch
-
-from gnas.training.devices import oom_hint, own_settings
+from gnas.training.devices import gpus_of, oom_hint, own_generator, own_settings
 from gnas.training.recording import Progress, RunRecord, State
 
 T = TypeVar("T")
@@ -23,9 +21,7 @@ def seeded(seed: int, device: str, advice: str) -> Iterator[None]:
         device: Device whose generator is seeded beside that of the CPU.
         advice: See `oom_hint`.
     """
-    gpus = [torch.device(device)] if device.startswith("cuda") else []
-    with torch.random.fork_rng(devices=gpus), oom_hint(advice), own_settings():
-        torch.manual_seed(seed)
+    with own_generator(seed, gpus_of(device)), oom_hint(advice), own_settings():
         yield
 
 

@@ -12,6 +12,7 @@ from torch import Tensor, nn
 from gnas.config import check_seed
 from gnas.data.images.parts import ImageParts
 from gnas.training.batching import batch_sizes, shuffled_batches
+from gnas.training.devices import own_generator
 from gnas.training.evaluation import EVAL_BATCH, evaluate
 from gnas.training.recipe import ProxyRecipe
 from gnas.training.step import minimize
@@ -36,8 +37,7 @@ def fresh_network(build: Callable[[], nn.Module], seed: int) -> nn.Module:
 
     The generator is left as found.
     """
-    with torch.random.fork_rng(devices=[]):
-        torch.manual_seed(check_seed(seed))
+    with own_generator(check_seed(seed)):
         return build()
 
 

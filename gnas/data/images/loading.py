@@ -377,8 +377,8 @@ class _Crops(Dataset[tuple[Tensor, int, int]]):
                 rgb = read_rgb(self._images.path(row))
             except UnreadableImageError:
                 continue
-            with torch.random.fork_rng(devices=[]):
-                torch.manual_seed(seed)
+            with torch.random.fork_rng(devices=[]):  # trainings have it for themselves
+                torch.default_generator.manual_seed(seed)  # torch.manual_seed seeds GPUs too
                 crop: Tensor = self._transform(rgb)
             return crop, self._images.labels[row], first if row != first else -1
         raise DataError(f"none of the {count} images can be read")

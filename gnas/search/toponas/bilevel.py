@@ -21,6 +21,7 @@ from gnas.search.toponas.arch import ArchParameters
 from gnas.search.toponas.config import ToponasConfig
 from gnas.spaces.supernets import MixedWeights
 from gnas.training.batching import micro_batches
+from gnas.training.devices import own_generator
 from gnas.training.distributed import SINGLE_PROCESS, DistributedContext
 from gnas.training.step import autocast, loss_scaler, optimizer_step, parameters_of
 
@@ -272,8 +273,7 @@ class BilevelOptimizer:
         temperature = self.config.temperature_at(self.epoch)
         if not self.arch.relaxation.draws:
             return self.arch.mixed_weights(temperature)
-        with torch.random.fork_rng(devices=[]):
-            torch.default_generator.manual_seed(draw)  # torch.manual_seed reseeds GPUs too
+        with own_generator(draw):
             return self.arch.mixed_weights(temperature)
 
     def loss(self, x: Tensor, y: Tensor, draw: int) -> tuple[Tensor, Tensor]:
