@@ -43,6 +43,7 @@ NEEDED: dict[str, dict[str, Any]] = {
     "EncoderConfig": {"space": "nasgem", "num_nodes": 30, "num_ops": 2},
     "GraphEncoderConfig": {"vocabulary": NASBench101().vocabulary},
     "NASGEMBench": {"table": "mine.parquet"},
+    "PredictorsBench": {"space": "nasgem", "table": "nasgem-mini"},
     "SearchBench": {"space": "nasbench201"},
     "SearchPlan": {"searcher": "random", "space": "nasgem", "dataset": "digits"},
 }

@@ -28,6 +28,7 @@ from gnas.bench.config import (
     NASBench101Bench,
     NASBench201Bench,
     NASGEMBench,
+    PredictorsBench,
     RankingBench,
     SearchBench,
     SupernetBench,
@@ -150,6 +151,7 @@ CALLS: dict[str, Callable[..., object]] = {
     "bench.config:NASGEMBench": NASGEMBench,
     "bench.config:RankingBench": partial(RankingBench, table="a.parquet", samples=(100,)),
     "bench.config:DARTSBench": partial(DARTSBench, table="a.parquet"),
+    "bench.config:PredictorsBench": partial(PredictorsBench, space="nasgem", table="nasgem-mini"),
     "bench.config:SearchBench": partial(SearchBench, space="nasbench201"),
     "bench.config:SupernetBench": SupernetBench,
     "bench.config:SupernetBench.plan": partial(SupernetBench().plan, "darts"),
@@ -239,6 +241,8 @@ CALLS: dict[str, Callable[..., object]] = {
 ELSEWHERE = {
     "bench.experiment:run": "RankingTask.draw",
     "bench.experiment:run_fits": "RankingTask.draw",
+    "training.devices:own_generator": "the config of a search or training",
+    "training.devices:seed_generators": "the config of a search or training",
     "training.loop:seeded": "the config of a search or training",
     "predictors.registry:own_predictor": "Predictor.reseeded",
     "bench.supernet:SupernetSearch": "the record of a search that SupernetBench.plan planned",
@@ -357,6 +361,7 @@ ARGUMENTS = {
     "bench nasbench201": ["--table", "a.parquet"],
     "bench nasgem": ["--table", "a.parquet"],
     "bench darts": ["--table", "a.parquet"],
+    "bench predictors": ["nasgem", "--table", "a.parquet"],
     "bench search": ["nasbench201", "--table", "a.parquet"],
     "bench supernet": ["nasbench201", "--table", "a.parquet"],
     **{

@@ -154,6 +154,25 @@ class DARTSBench(RankingBench):
 
 
 @configuration
+class PredictorsBench(RankingBench):
+    """The experiment on a table of any space.
+
+    Raises:
+        ConfigError: a field is outside its range.
+    """
+
+    space: str
+    """Space of the table: a key of `gnas.spaces.SPACES`, or ``FILE.py:NAME``."""
+    samples: Samples = (100,)
+    dataset: str | None = None
+    """Images of the default columns, where a table has accuracies on several."""
+    train_column: str | None = None
+    """Column of the training scores; None takes validation accuracies, else test accuracies."""
+    test_column: str | None = None
+    """Column of the reference scores; None takes test accuracies, else validation accuracies."""
+
+
+@configuration
 class SearchBench:
     """The experiment on sample efficiency: queries until the best architecture of a table.
 

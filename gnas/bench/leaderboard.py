@@ -93,6 +93,7 @@ KINDS = {
     "bench nasbench201": PREDICTORS,
     "bench darts": PREDICTORS,
     "bench nasgem": PREDICTORS,
+    "bench predictors": PREDICTORS,
     "bench search nasbench101": SEARCHERS,
     "bench search nasbench201": SEARCHERS,
     "bench supernet": METHODS,

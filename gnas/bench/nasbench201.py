@@ -11,14 +11,19 @@ from numpy.typing import NDArray
 
 from gnas.bench.config import NASBench201Bench
 from gnas.bench.experiment import RankingTask, Values
-from gnas.bench.ranking import rank_table
+from gnas.bench.ranking import oracle_ceiling, rank_table
 from gnas.bench.result import BenchResult
 from gnas.bench.setups import predictor_setups
-from gnas.bench.tables import open_table, scores_name, table_images, with_protocol
+from gnas.bench.tables import (
+    check_scores,
+    open_table,
+    scores_name,
+    table_images,
+    with_protocol,
+)
 from gnas.data.tables import BenchmarkTable
-from gnas.errors import ConfigError
 from gnas.graphs import DenseBatch, graph_keys, live_nodes
-from gnas.metrics import agreement_between_runs, group_means, kendall_tau
+from gnas.metrics import agreement_between_runs
 from gnas.models import nasbench201_num_params
 from gnas.predictors import NumParams
 from gnas.spaces import NASBench201
@@ -61,8 +66,6 @@ def bench_nasbench201(
     train_name, _, _ = scores(table, config.dataset, config.train_column)
     test_name, quantity, _ = scores(table, config.dataset, config.test_column)
     task = make_task(table, rows, config)
-    functions = task.functions
-    assert functions is not None
     return rank_table(
         "bench nasbench201",
         config,
@@ -77,7 +80,7 @@ def bench_nasbench201(
             predictors=config.predictors,
         ),
         columns=(train_name, test_name),
-        ceiling=_ceiling(task, functions, train_name, test_name),
+        ceiling=oracle_ceiling(task, train_name, test_name),
         agreement=_agreement(table, rows, config.dataset),
         protocol=PROTOCOL,
         began=began,
@@ -123,26 +126,7 @@ def scores(table: BenchmarkTable, dataset: str, column: str | None) -> tuple[str
     else:
         name, values = column, table.values(column)
         quantity = next(c.quantity for c in table.columns if c.name == column)
-    gaps = int(np.isnan(values).sum())
-    if gaps or values.min() == values.max():
-        found = f"{gaps} of {len(values)} lack one" if gaps else f"all are {values[0]:.6g}"
-        raise ConfigError(
-            f"column '{name}' must have a score for every cell, not all alike, but {found}"
-        )
-    return name, quantity, values
-
-
-def _ceiling(
-    task: RankingTask, functions: NDArray[np.uint64], train_name: str, test_name: str
-) -> tuple[float, str]:
-    """Upper bound of Kendall tau, and its description."""
-    if train_name != test_name:
-        return kendall_tau(task.train_scores, task.true_scores), f"{train_name} itself"
-    mean = group_means(functions, task.true_scores)
-    return kendall_tau(mean, task.true_scores), (
-        f"{test_name}, averaged over each function, as by an oracle that knows this very column, "
-        "noise included, but takes the cells of a function for one"
-    )
+    return name, quantity, check_scores(name, values)
 
 
 def _agreement(

@@ -13,7 +13,7 @@ from gnas.bench.experiment import RankingTask, run
 from gnas.bench.result import BenchResult
 from gnas.bench.setups import EXACT, PredictorSetup, own_files
 from gnas.data.tables import BenchmarkTable
-from gnas.metrics import agreement_between_runs
+from gnas.metrics import agreement_between_runs, group_means, kendall_tau
 from gnas.processes import ProgressCallback
 
 PROTOCOL = {
@@ -90,14 +90,45 @@ def rank_table(
     )
 
 
-def agreement_of(table: BenchmarkTable, rows: NDArray[np.int64] | None = None) -> float | None:
-    """Mean Kendall tau of validation accuracy between two runs; None without several runs.
+def oracle_ceiling(task: RankingTask, train_name: str, test_name: str) -> tuple[float, str]:
+    """Upper bound of Kendall tau, and its description.
+
+    It is that of the training scores, where these are others than the reference scores. Else it is
+    that of an oracle which tells architectures apart only by their functions.
+
+    Args:
+        task: The architectures.
+        train_name: Name of the training scores.
+        test_name: Name of the reference scores.
+    """
+    if train_name != test_name:
+        return kendall_tau(task.train_scores, task.true_scores), f"{train_name} itself"
+    if task.functions is None:
+        return 1.0, f"{test_name} itself"
+    mean = group_means(task.functions, task.true_scores)
+    return kendall_tau(mean, task.true_scores), (
+        f"{test_name}, averaged over each function, as by an oracle that knows this very column, "
+        "noise included, but takes the cells of a function for one"
+    )
+
+
+def agreement_of(
+    table: BenchmarkTable,
+    rows: NDArray[np.int64] | None = None,
+    *,
+    quantity: str = "val_acc",
+    dataset: str | None = None,
+) -> float | None:
+    """Mean Kendall tau between two runs of a quantity; None without several runs.
 
     Args:
         table: The table.
         rows: The cells that count; None takes all.
+        quantity: The quantity.
+        dataset: Images of the accuracies; None if the table has one data set.
     """
-    if len([column for column in table.select("val_acc") if column.run is not None]) < 2:
+    columns = table.select(quantity, dataset=dataset)
+    if len([column for column in columns if column.run is not None]) < 2:
         return None
-    runs = table.runs("val_acc")
+    runs = table.runs(quantity, dataset=dataset)
     return agreement_between_runs(runs if rows is None else runs[rows])

@@ -29,6 +29,7 @@ from gnas.predictors import (
 from gnas.predictors.features import FeatureMatrix
 from gnas.predictors.names import is_own_predictor
 from gnas.predictors.registry import own_predictor
+from gnas.spaces import SPACES
 from gnas.spaces.base import Space
 from gnas.user_code import Source
 
@@ -156,7 +157,11 @@ def _default_names(space: Space, networks: bool) -> list[str]:
     """Names of the predictors compared by default."""
     names = ["mlp", *(["default-networks"] if networks else []), "default"]
     if space.edge_ops:
-        names += ["default-prior", "ard-gp", "wl-gp"]
+        names += [
+            *(["default-prior"] if type(space) in SPACES.values() else []),
+            "ard-gp",
+            "wl-gp",
+        ]
     return [*names, "forest", "gp"]
 
 

@@ -4,6 +4,9 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 
+import numpy as np
+from numpy.typing import NDArray
+
 from gnas.bench.config import DEFAULT_IMAGES
 from gnas.data.tables import BenchmarkTable, Column, load_table
 from gnas.errors import ConfigError
@@ -56,6 +59,25 @@ def table_images(
             f"dataset '{dataset}'; leave it out"
         )
     return None, None
+
+
+def check_scores(name: str, values: NDArray[np.float64]) -> NDArray[np.float64]:
+    """Check that scores can be learned and ranked by, and return them.
+
+    Args:
+        name: Name of the column.
+        values: Scores [N].
+
+    Raises:
+        ConfigError: a score is missing, or all are equal.
+    """
+    gaps = int(np.isnan(values).sum())
+    if gaps or values.min() == values.max():
+        found = f"{gaps} of {len(values)} lack one" if gaps else f"all are {values[0]:.6g}"
+        raise ConfigError(
+            f"column '{name}' must have a score for every cell, not all alike, but {found}"
+        )
+    return values
 
 
 def scores_name(columns: Sequence[Column]) -> str:

@@ -14,6 +14,7 @@ from gnas.bench.config import (
     NASBench101Bench,
     NASBench201Bench,
     NASGEMBench,
+    PredictorsBench,
     RankingBench,
 )
 from gnas.cli.bench_supernet import supernet
@@ -25,6 +26,7 @@ from gnas.errors import ConfigError
 from gnas.predictors.names import PREDICTOR_NAMES
 from gnas.printable import amount
 from gnas.processes import MAX_PROCESSES, OPTIMISERS, preload, usable_cores
+from gnas.spaces.names import SPACE_HOMES, check_space
 
 if TYPE_CHECKING:
     from rich.console import Console
@@ -217,6 +219,30 @@ def darts(
 ) -> None:
     """Rank pairs of DARTS' cells after seeing a few, and by zero-cost proxies."""
     rank(DARTSBench, "toponas", given, data_dir, workers, out, json)
+
+
+@app.command()
+@field_options(
+    PredictorsBench,
+    dataset="Images of the accuracies, if of several",
+    train_column="Scores of the samples (val_acc)",
+    test_column="Scores to rank by (test_acc)",
+)
+@ranking_options(PredictorsBench)
+def predictors(
+    *,
+    space: Annotated[
+        str, typer.Argument(metavar="SPACE", help=f"{', '.join(SPACE_HOMES)}, or FILE.py:NAME")
+    ],
+    data_dir: Folder = None,
+    workers: Workers = None,
+    out: Out = None,
+    json: Json = None,
+    **given: Any,
+) -> None:
+    """Rank the architectures of any table, such as one of your own, after seeing a few."""
+    check_space(space)
+    rank(PredictorsBench, space, {"space": space, **given}, data_dir, workers, out, json)
 
 
 app.command()(search)

@@ -53,7 +53,9 @@ def field_options(
     def option(name: str, help: str) -> Parameter:
         default = fields[name].default
         if defaults and not any(default is one for one in (None, False, dataclasses.MISSING)):
-            shown = ", ".join(map(str, default)) if isinstance(default, tuple) else default
+            shown = default
+            if isinstance(default, tuple):
+                shown = ", ".join(map(str, default)) or "none"
             help = f"{help} ({shown})"
         kind = str if name in items else types[name]
         form = {None: None, int: "NUMBER,...", str: "NAME,..."}[items.get(name)]

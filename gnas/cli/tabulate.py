@@ -24,7 +24,7 @@ from gnas.data.images.listing import check_images
 from gnas.errors import ConfigError, MissingDataError
 from gnas.printable import amount
 from gnas.processes import MAX_PROCESSES
-from gnas.spaces.names import SPACE_HOMES, check_space, is_own_space
+from gnas.spaces.names import SPACE_HOMES, check_space, own_space_option
 from gnas.studies.places import check_study_name
 from gnas.tabulate.config import TabulateConfig, check_settings, tabulated_config
 
@@ -109,10 +109,8 @@ def tabulate(
         command.callback.__name__ for command in app.registered_commands if command.callback
     }
     half = num_cells // 2
-    following: list[str | Path]
-    if space in benches and half >= MIN_CANDIDATES:
-        following = ["bench", space, "--table", out, "--samples", str(half)]
-    else:
-        following = ["data", "verify", out]
-        following += ["--space", space] if is_own_space(space) else []
+    words = [space] if space in benches else ["predictors", space]
+    following: list[str | Path] = ["bench", *words, "--table", out, "--samples", str(half)]
+    if half < MIN_CANDIDATES:
+        following = ["data", "verify", out, *own_space_option(space)]
     print_next(console(), following)

@@ -191,6 +191,7 @@ def load_network(
         DataError: a file is damaged, a pickle, or the weights are not those of the network.
 
     Examples:
+        >>> import torch
         >>> import tempfile
         >>> from gnas.spaces import NASBench201
         >>> space = NASBench201()

@@ -1,0 +1,96 @@
+"""Predictors on tables of any space."""
+
+from __future__ import annotations
+
+from dataclasses import replace
+from pathlib import Path
+
+import numpy as np
+import pytest
+import torch
+
+from gnas.bench.config import NASGEMBench, PredictorsBench
+from gnas.bench.nasgem import bench_nasgem
+from gnas.bench.predictors import bench_predictors
+from gnas.bench.result import Row
+from gnas.data import BenchmarkTable, Column, Provenance, load_table, save_table
+from gnas.errors import ConfigError
+from gnas.graphs import graph_keys
+from gnas.spaces import load_space
+
+OWN = """
+from gnas.spaces import DagSpace, EdgeOpSpace
+
+dag = DagSpace(ops=("conv", "pool"), max_nodes=6)
+edges = EdgeOpSpace(num_nodes=4, edge_ops=("no", "skip", "conv", "pool"), none="no", skip="skip")
+"""
+
+
+def own_table(folder: Path, name: str, *quantities: str) -> PredictorsBench:
+    """A table of a space of one's own, whose scores are numbers of edges and noise."""
+    (folder / "own.py").write_text(OWN)
+    space = load_space(f"{folder / 'own.py'}:{name}")
+    graphs, rng = space.enumerate(), np.random.default_rng(0)
+    rows = np.unique(graph_keys(graphs), return_index=True)[1]
+    graphs = graphs[torch.from_numpy(rng.choice(rows, 60, replace=False))]
+    worth = (graphs.adjacency > 0).sum((1, 2)).numpy() / 40
+    columns = [Column.of(quantity) for quantity in quantities]
+    values = {column.name: worth + rng.normal(0, 0.002, 60) for column in columns}
+    facts = Provenance.of(space, name, source="these tests", kind="self-made", note="made up")
+    save_table(BenchmarkTable(graphs, columns, facts, values), folder / f"{name}.parquet")
+    return PredictorsBench(
+        space=f"{folder / 'own.py'}:{name}", table=str(folder / f"{name}.parquet"), samples=(30,),
+        seeds=2, predictors=("mlp", "forest"),
+    )  # fmt: skip
+
+
+def by_label(rows: tuple[Row, ...]) -> dict[str, Row]:
+    return {row.label: row for row in rows}
+
+
+@pytest.mark.parametrize("name", ["dag", "edges"])
+def test_a_table_of_ones_own_space(name: str, tmp_path: Path) -> None:
+    config = own_table(tmp_path, name, "val_acc", "test_acc")
+    result = bench_predictors(config)
+    assert (result.command, result.quantity) == ("bench predictors", "test_acc")
+    assert result.table["train_column"] == "val_acc" and result.table["test_column"] == "test_acc"
+    rows = by_label(result.rows)
+    size, forest = rows["number of edges"], rows["random forest: adjacency + ops + op counts"]
+    assert size.kendall_tau is not None and size.kendall_tau.mean > 0.8
+    assert forest.kendall_tau is not None and forest.kendall_tau.mean > 0.2
+    has_twins = name == "edges"
+    assert (forest.kendall_tau_no_twins is not None) == has_twins
+    assert bench_predictors(config, workers=2).rows == result.rows
+
+
+def test_rows_are_those_of_the_experiment_of_a_built_in_space() -> None:
+    options = dict(table="nasgem-mini", samples=(50,), seeds=2, predictors=("forest",))
+    ours = bench_predictors(PredictorsBench(space="nasgem", **options))  # type: ignore[arg-type]
+    theirs = bench_nasgem(NASGEMBench(encoders=(), **options))  # type: ignore[arg-type]
+    expected = by_label(theirs.rows)
+    for label, row in by_label(ours.rows).items():
+        gain = row.kendall_tau_gain and expected[label].kendall_tau_gain
+        assert replace(row, kendall_tau_gain=gain) == replace(
+            expected[label], neighbours_r2=None, kendall_tau_gain=gain
+        )
+    assert (ours.ceiling, ours.best_score) == (theirs.ceiling, theirs.best_score)
+
+
+def test_one_kind_of_accuracy_is_learned_and_ranked_by(tmp_path: Path) -> None:
+    config = own_table(tmp_path, "dag", "val_acc")
+    result = bench_predictors(replace(config, predictors=("forest",)))
+    assert result.table["train_column"] == result.table["test_column"] == "val_acc"
+    assert result.ceiling == 1.0
+
+
+def test_what_a_table_must_have(tmp_path: Path) -> None:
+    config = own_table(tmp_path, "dag", "latency_ms")
+    with pytest.raises(
+        ConfigError, match=r"must have a val_acc or a test_acc, but has.*latency_ms"
+    ):
+        bench_predictors(config)
+    named = replace(config, train_column="latency_ms", test_column="latency_ms")
+    assert bench_predictors(replace(named, predictors=("forest",))).quantity == "latency_ms"
+    with pytest.raises(ConfigError, match="must hold architectures of"):
+        bench_predictors(replace(config, space="nasgem"))
+    assert load_table(config.table).provenance.name == "dag"
