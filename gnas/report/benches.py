@@ -133,17 +133,20 @@ def _predictors(record: Mapping[str, Any]) -> tuple[tuple[Tile, ...], tuple[Sect
     form = format_of(quantity)
     label = name_of(quantity)
     most = max(row["samples"] for row in rows)
-    learned = [row for row in rows if row["samples"] == most and row["kendall_tau"] is not None]
-    best = max(learned, key=lambda row: row["kendall_tau"]["mean"])
+    learned = [row for row in rows if row["samples"] == most and _known(row["kendall_tau"])]
+    ranked = sorted(learned, key=lambda row: -row["kendall_tau"]["mean"])
     pick = min(
         (row for row in rows if row["samples"] == most and row["predictor"] != "none"),
         key=lambda row: row["global_bias"]["mean"],
     )
     tiles = (
-        Tile(
-            "best Kendall's tau",
-            format_number(best["kendall_tau"]["mean"], digits=3),
-            _row_name(best),
+        *(  # undefined where all scores, or all predictions, are equal
+            Tile(
+                "best Kendall's tau",
+                format_number(best["kendall_tau"]["mean"], digits=3),
+                _row_name(best),
+            )
+            for best in ranked[:1]
         ),
         Tile(
             f"best pick: {label}",
@@ -151,13 +154,12 @@ def _predictors(record: Mapping[str, Any]) -> tuple[tuple[Tile, ...], tuple[Sect
             _row_name(pick),
         ),
         Tile(f"best {label} of the table", format_number(record["best_score"], form)),
-        Tile("samples", f"{most:,}", amount(best["seeds"], "seed")),
+        Tile("samples", f"{most:,}", amount(pick["seeds"], "seed")),
     )
     charts = (
         _by_samples(rows, record, form, label) if len({r["samples"] for r in rows}) > 1 else []
     )
     if not charts:
-        ranked = sorted(learned, key=lambda row: -row["kendall_tau"]["mean"])
         picked = [
             row for row in rows if row["predictor"] != "none" or row["encoder"] != RANDOM_PICK
         ]

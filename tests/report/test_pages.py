@@ -558,3 +558,21 @@ def test_an_experiment_says_the_command_that_was_typed(tmp_path: Path) -> None:
     assert done.exit_code == 0, done.output
     write_report([tmp_path / "run"], tmp_path / "page.html")
     assert f"gnas {' '.join(typed)}" in (tmp_path / "page.html").read_text()
+
+
+def test_a_bench_without_any_defined_tau_has_a_page(tmp_path: Path) -> None:
+    unknown = dict.fromkeys(("mean", "low", "high"))
+    table = {"name": "a", "provenance": "self-made", "usable": 20, "train_column": "val_acc"}
+    row = {
+        "predictor": "MLP", "encoder": "adjacency", "samples": 10, "seeds": 2,
+        "kendall_tau": unknown, "spearman": unknown, "precision_at_1_percent": unknown,
+        "n_at_10": unknown, "picked_score": {"mean": 0.1, "low": None, "high": None},
+        "global_bias": {"mean": 0.0, "low": None, "high": None},
+    }  # fmt: skip
+    record = {
+        "command": "bench predictors", "config": {}, "table": {**table, "test_column": "test_acc"},
+        "rows": [row], "best_score": 0.1, "ceiling": None, "protocol": {}, "seconds": 1.0,
+    }  # fmt: skip
+    (tmp_path / "result.json").write_text(json.dumps(record))
+    write_report([tmp_path / "result.json"], tmp_path / "page.html")
+    assert "best Kendall" not in (tmp_path / "page.html").read_text()
