@@ -306,7 +306,7 @@ def _collated(graphs: Sequence[Data] | Data) -> _Collated:
         return _of_dataset(graphs)
     try:
         listed = list(graphs)
-    except TypeError as error:
+    except (TypeError, NotImplementedError) as error:  # the second of PyG's HeteroData
         raise GraphError(
             "architectures must be a Data, a Batch, a list of Data or a DenseBatch, but got "
             f"{type(graphs).__name__}"

@@ -10,7 +10,7 @@ import networkx as nx
 import numpy as np
 import pytest
 import torch
-from torch_geometric.data import Batch, Data, InMemoryDataset
+from torch_geometric.data import Batch, Data, HeteroData, InMemoryDataset
 from torch_geometric.loader import DataLoader
 
 from gnas.encoders import load_encoder
@@ -286,7 +286,7 @@ def test_bad_edge_operations_are_named() -> None:
         as_batch([without, good])
 
 
-@pytest.mark.parametrize("value", [3, None, ["cell"], [None], object()])
+@pytest.mark.parametrize("value", [3, None, ["cell"], [None], object(), HeteroData()])
 def test_what_holds_no_graphs_is_named(value: object) -> None:
     with pytest.raises(GraphError, match="must be a"):
         as_batch(value)
