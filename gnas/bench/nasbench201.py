@@ -14,13 +14,7 @@ from gnas.bench.experiment import RankingTask, Values
 from gnas.bench.ranking import oracle_ceiling, rank_table
 from gnas.bench.result import BenchResult
 from gnas.bench.setups import predictor_setups
-from gnas.bench.tables import (
-    check_scores,
-    open_table,
-    scores_name,
-    table_images,
-    with_protocol,
-)
+from gnas.bench.tables import chosen_scores, open_table, table_images, with_protocol
 from gnas.data.tables import BenchmarkTable
 from gnas.graphs import DenseBatch, graph_keys, live_nodes
 from gnas.metrics import agreement_between_runs
@@ -119,14 +113,8 @@ def scores(table: BenchmarkTable, dataset: str, column: str | None) -> tuple[str
     Raises:
         ConfigError: there is no such column, or it has gaps or a single value.
     """
-    if column is None:
-        images, _ = table_images(NASBench201, table, dataset)
-        chosen = table.select("val_acc", dataset=images)
-        name, values, quantity = scores_name(chosen), table.val_acc(dataset=images), "val_acc"
-    else:
-        name, values = column, table.values(column)
-        quantity = next(c.quantity for c in table.columns if c.name == column)
-    return name, quantity, check_scores(name, values)
+    images = table_images(NASBench201, table, dataset)[0] if column is None else None
+    return chosen_scores(table, column, ("val_acc",), images)
 
 
 def _agreement(

@@ -3,18 +3,17 @@
 from __future__ import annotations
 
 import time
-from collections.abc import Callable, Sequence
+from collections.abc import Callable
 
 import numpy as np
 
 from gnas.bench.config import PredictorsBench
-from gnas.bench.experiment import RankingTask, Values
+from gnas.bench.experiment import RankingTask
 from gnas.bench.ranking import agreement_of, oracle_ceiling, rank_table
 from gnas.bench.result import BenchResult
 from gnas.bench.setups import KnownValues, NumEdges, PredictorSetup, predictor_setups
-from gnas.bench.tables import check_scores, open_table, scores_name
+from gnas.bench.tables import chosen_scores, open_table
 from gnas.data.tables import BenchmarkTable
-from gnas.errors import ConfigError
 from gnas.predictors import Features, IdentityPredictor
 from gnas.spaces import load_space
 
@@ -60,8 +59,8 @@ def bench_predictors(
     began = time.monotonic()
     space = load_space(config.space)
     table = open_table(space, config.table, config.data_dir)
-    train_name, _, train = scores(table, config.train_column, TRAIN, config.dataset)
-    test_name, quantity, true = scores(table, config.test_column, TEST, config.dataset)
+    train_name, _, train = chosen_scores(table, config.train_column, TRAIN, config.dataset)
+    test_name, quantity, true = chosen_scores(table, config.test_column, TEST, config.dataset)
     graphs = table.graphs.pad_to(space.max_nodes)
     keys = space.keys(graphs)
     task = RankingTask(
@@ -97,36 +96,6 @@ def bench_predictors(
         progress=progress,
         workers=workers,
     )
-
-
-def scores(
-    table: BenchmarkTable, column: str | None, quantities: Sequence[str], dataset: str | None
-) -> tuple[str, str, Values]:
-    """Name, quantity and values [N] of a column, or of the first quantity that a table has.
-
-    Args:
-        table: The table.
-        column: Name of a column.
-        quantities: Quantities to choose from where no column is named.
-        dataset: Images of the columns, where those of several are there.
-
-    Raises:
-        ConfigError: there is no such column, or it has gaps or a single value.
-    """
-    known = {one.quantity for one in table.columns}
-    if column is not None:
-        quantity = next((c.quantity for c in table.columns if c.name == column), column)
-        name, values = column, table.values(column)
-    else:
-        quantity = next((one for one in quantities if one in known), "")
-        if not quantity:
-            raise ConfigError(
-                f"table '{table.provenance.name}' must have a {' or a '.join(quantities)}, but "
-                f"has {sorted(known)}; name columns (train_column, test_column)"
-            )
-        name = scores_name(table.select(quantity, dataset=dataset))
-        values = table.metric(quantity, dataset=dataset)
-    return name, quantity, check_scores(name, values)
 
 
 def _num_params(table: BenchmarkTable) -> Features | None:

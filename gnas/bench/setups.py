@@ -157,11 +157,8 @@ def _default_names(space: Space, networks: bool) -> list[str]:
     """Names of the predictors compared by default."""
     names = ["mlp", *(["default-networks"] if networks else []), "default"]
     if space.edge_ops:
-        names += [
-            *(["default-prior"] if type(space) in SPACES.values() else []),
-            "ard-gp",
-            "wl-gp",
-        ]
+        prior = ["default-prior"] if type(space) in SPACES.values() else []
+        names += [*prior, "ard-gp", "wl-gp"]
     return [*names, "forest", "gp"]
 
 

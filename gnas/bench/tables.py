@@ -61,23 +61,41 @@ def table_images(
     return None, None
 
 
-def check_scores(name: str, values: NDArray[np.float64]) -> NDArray[np.float64]:
-    """Check that scores can be learned and ranked by, and return them.
+def chosen_scores(
+    table: BenchmarkTable, column: str | None, quantities: Sequence[str], dataset: str | None
+) -> tuple[str, str, NDArray[np.float64]]:
+    """Name, quantity and values [N] of a column, or of the first quantity that a table has.
 
     Args:
-        name: Name of the column.
-        values: Scores [N].
+        table: The table.
+        column: Name of a column.
+        quantities: Quantities to choose from where no column is named.
+        dataset: Images of these columns, where the table has several.
 
     Raises:
-        ConfigError: a score is missing, or all are equal.
+        ConfigError: there is no such column, or it has gaps or a single value.
     """
+    if column is not None:
+        name, values = column, table.values(column)
+        quantity = next(c.quantity for c in table.columns if c.name == column)
+    else:
+        known = {one.quantity for one in table.columns}
+        found = [one for one in quantities if one in known]
+        if not found:
+            raise ConfigError(
+                f"table '{table.provenance.name}' must have a {' or a '.join(quantities)}, but "
+                f"has {sorted(known)}; name columns (train_column, test_column)"
+            )
+        quantity = found[0]
+        name = scores_name(table.select(quantity, dataset=dataset))
+        values = table.metric(quantity, dataset=dataset)
     gaps = int(np.isnan(values).sum())
     if gaps or values.min() == values.max():
-        found = f"{gaps} of {len(values)} lack one" if gaps else f"all are {values[0]:.6g}"
+        what = f"{gaps} of {len(values)} lack one" if gaps else f"all are {values[0]:.6g}"
         raise ConfigError(
-            f"column '{name}' must have a score for every cell, not all alike, but {found}"
+            f"column '{name}' must have a score for every cell, not all alike, but {what}"
         )
-    return values
+    return name, quantity, values
 
 
 def scores_name(columns: Sequence[Column]) -> str:
