@@ -8,7 +8,6 @@ from dataclasses import dataclass, replace
 import numpy as np
 import torch
 from numpy.typing import NDArray
-from threadpoolctl import threadpool_limits
 
 from gnas.bench.config import MIN_CANDIDATES
 from gnas.bench.result import BEST_SAMPLE, RANDOM_PICK, Row
@@ -30,6 +29,7 @@ from gnas.metrics import (
 from gnas.predictors.features import FeatureMatrix, Features, feature_rows
 from gnas.processes import ProgressCallback, run_parallel
 from gnas.search.nasgem.surface import local_r2
+from gnas.training.devices import one_thread
 from gnas.user_code import described
 
 Values = NDArray[np.float64]
@@ -167,7 +167,7 @@ def run_fits(
     draws = [task.draw(seed, repetition) for repetition in range(seeds)]
     _check_samples(task, draws, max(samples))
     fit = _Fit(task, [setup], seed, np.arange(len(task.graphs)))
-    with threadpool_limits(1):
+    with one_thread():
         return {n: [fit(n, 0, repetition) for repetition in range(seeds)] for n in samples}
 
 

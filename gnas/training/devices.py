@@ -8,7 +8,7 @@ from __future__ import annotations
 import os
 import sys
 import threading
-from collections.abc import Iterator, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
 from functools import lru_cache
 
@@ -81,13 +81,59 @@ class _Float32:
                 torch.set_default_dtype(self._before)
 
 
-_float32, _generator = _Float32(), threading.RLock()
+class _OneThread:
+    """One thread for BLAS, OpenMP and torch while any thread of this process is inside.
+
+    OpenMP's numbers are of the thread that sets them. Those of BLAS and torch are of the process:
+    they change when the first thread enters and when the last one leaves.
+    """
+
+    def __init__(self) -> None:
+        self._lock = threading.Lock()
+        self._inside: list[int] = []  # a thread's number for every time that it entered
+        self._blas: dict[ThreadpoolController, Callable[[], None]] = {}
+        self._torch = 1
+
+    @contextmanager
+    def __call__(self) -> Iterator[None]:
+        blas, openmp = _controllers(len(sys.modules))
+        thread = threading.get_ident()
+        with self._lock:
+            found = torch.get_num_threads()
+            limit = openmp.limit(limits=1)
+            if not self._inside:
+                self._torch = found
+                torch.set_num_threads(1)
+            if blas not in self._blas:  # libraries may have been loaded since
+                self._blas[blas] = blas.limit(limits=1).restore_original_limits
+            # A thread that is new to torch finds the 1 that the others have set.
+            is_new = found == 1 and thread not in self._inside
+            self._inside.append(thread)
+        try:
+            yield
+        finally:
+            with self._lock:
+                self._inside.remove(thread)
+                if not self._inside:
+                    torch.set_num_threads(self._torch)
+                    for libraries, restore in reversed(self._blas.items()):
+                        _set_by_any_thread(libraries)
+                        restore()
+                        _set_by_any_thread(libraries)
+                    self._blas.clear()
+                limit.restore_original_limits()
+                for library in openmp.lib_controllers if is_new else []:
+                    if library.num_threads == 1:
+                        library.set_num_threads(self._torch)
+
+
+_float32, _generator, _one_thread = _Float32(), threading.RLock(), _OneThread()
 
 
 def _forget() -> None:
     """Let a forked child go on, whatever other threads of its parent were inside of."""
-    global _float32, _generator
-    _float32, _generator = _Float32(), threading.RLock()
+    global _float32, _generator, _one_thread
+    _float32, _generator, _one_thread = _Float32(), threading.RLock(), _OneThread()
 
 
 os.register_at_fork(after_in_child=_forget)
@@ -100,13 +146,8 @@ def one_thread() -> Iterator[None]:
     Small work gains little from more, and loses much where another process wants the cores:
     threads that wait for each other in a loop then cost several times as much as one.
     """
-    before = torch.get_num_threads()
-    with _controller(len(sys.modules)).limit(limits=1):
-        torch.set_num_threads(1)
-        try:
-            yield
-        finally:
-            torch.set_num_threads(before)
+    with _one_thread():
+        yield
 
 
 @contextmanager
@@ -155,9 +196,17 @@ def gpus_of(device: str) -> list[torch.device]:
 
 
 @lru_cache(maxsize=1)
-def _controller(num_modules: int) -> ThreadpoolController:
-    """Of the libraries that compute, which are looked for again after imports: it takes long."""
-    return ThreadpoolController()
+def _controllers(num_modules: int) -> tuple[ThreadpoolController, ThreadpoolController]:
+    """Of BLAS and of OpenMP; libraries are looked for again after imports: it takes long."""
+    every = ThreadpoolController()
+    return every.select(user_api="blas"), every.select(user_api="openmp")
+
+
+def _set_by_any_thread(blas: ThreadpoolController) -> None:
+    """Let this thread set the numbers, since threadpoolctl 3.8 lets only the first that did."""
+    for library in blas.lib_controllers:
+        if hasattr(library, "clear_controlling_thread"):
+            library.clear_controlling_thread(force=True)
 
 
 def use_threads(count: int | None) -> None:

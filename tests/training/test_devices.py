@@ -1,5 +1,7 @@
 from __future__ import annotations
 
+from concurrent.futures import ThreadPoolExecutor
+from threading import Barrier, Event
 from typing import Any
 
 import numpy as np
@@ -15,7 +17,7 @@ from gnas.predictors.targets import Scores
 from gnas.retrain import plan_retrain
 from gnas.retrain.plan import threads_for
 from gnas.spaces import NASBench201
-from gnas.training.devices import resolve_device, suited_threads, use_threads
+from gnas.training.devices import one_thread, resolve_device, suited_threads, use_threads
 
 
 def test_names_of_devices() -> None:
@@ -56,6 +58,33 @@ def test_small_fits_have_one_thread() -> None:
         Watched(PathStatistics(space)).fit(graphs, np.arange(5.0))
         assert seen == [(1, {1})]
         assert torch.get_num_threads() == 2
+    finally:
+        torch.set_num_threads(before)
+
+
+def test_threads_are_as_many_as_before_whichever_fit_ends_last() -> None:
+    before = torch.get_num_threads()
+
+    def counts() -> list[int]:
+        return [torch.get_num_threads(), *(int(pool["num_threads"]) for pool in threadpool_info())]
+
+    def fit() -> tuple[list[int], list[int]]:
+        with one_thread():
+            entered.wait(10)
+            first.wait(10)
+            inside = counts()
+        return inside, counts()
+
+    torch.set_num_threads(3)
+    entered, first, wanted = Barrier(2), Event(), counts()
+    try:
+        with ThreadPoolExecutor(1) as threads:
+            with one_thread():
+                later = threads.submit(fit)
+                entered.wait(10)
+            first.set()
+            assert later.result(10) == ([1] * len(wanted), wanted)
+            assert counts() == wanted
     finally:
         torch.set_num_threads(before)
 
