@@ -26,7 +26,7 @@ from gnas.graphs import DenseBatch
 from gnas.models import check_network, num_macs, num_params
 from gnas.runs import to_jsonable
 from gnas.spaces.base import Space
-from gnas.training.devices import own_settings
+from gnas.training.devices import own_generator, own_settings
 from gnas.training.evaluation import eval_mode
 from gnas.training.recipe import ProxyRecipe
 from gnas.training.short import fresh_network, train_proxy
@@ -283,7 +283,7 @@ def latency_ms(network: nn.Module, shape: tuple[int, int, int]) -> float:
     """
     image = torch.zeros(1, *shape)
     times = []
-    with eval_mode(network), torch.inference_mode():
+    with eval_mode(network), own_generator(), torch.inference_mode():
         for _ in range(WARM_UPS + REPEATS):
             start = time.perf_counter()
             network(image)

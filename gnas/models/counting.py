@@ -10,6 +10,7 @@ from torch import nn
 from gnas.config import check_count
 from gnas.errors import ConfigError
 from gnas.models.checks import known_channels
+from gnas.training.devices import own_generator
 from gnas.training.evaluation import eval_mode
 
 AUXILIARY = "auxiliary_head"
@@ -66,6 +67,6 @@ def num_macs(network: nn.Module, input_shape: tuple[int, int, int]) -> int:
     for parameter in itertools.islice(network.parameters(), 1):
         image = image.to(parameter)
     with eval_mode(network), FlopCounterMode(display=False) as counter, torch.no_grad():
-        with known_channels(image.shape):
+        with own_generator(), known_channels(image.shape):
             network(image)
     return int(counter.get_total_flops()) // 2

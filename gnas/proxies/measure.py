@@ -165,7 +165,7 @@ def measure_one(
     """
     with own_generator(config.seed):
         network = space.network(graph, config.network or small_network(space))
-    return tuple(PROXIES[name](network, images) for name in config.proxies)
+        return tuple(PROXIES[name](network, images) for name in config.proxies)
 
 
 @checked

@@ -17,6 +17,7 @@ from gnas.models.counting import num_macs, num_params
 from gnas.models.saved import NetworkMetadata
 from gnas.retrain.config import MAX_TIMED
 from gnas.runs import NOTICE, environment
+from gnas.training.devices import gpus_of, own_generator
 from gnas.training.evaluation import EVAL_BATCH, evaluate, latency
 
 logger = logging.getLogger(__name__)
@@ -61,12 +62,13 @@ def evaluate_network(
     _check_fit(facts, opened)
     network = network.to(device).eval()
     shape = (opened.in_channels, images.size, images.size)
-    found = evaluate(
-        network,
-        opened.eval_batches("test", EVAL_BATCH, device=device),
-        opened.num_classes,
-        device=device,
-    )
+    with own_generator(0, gpus_of(device)):
+        found = evaluate(
+            network,
+            opened.eval_batches("test", EVAL_BATCH, device=device),
+            opened.num_classes,
+            device=device,
+        )
     return {
         "command": COMMAND,
         "architecture": facts.architecture,

@@ -202,8 +202,8 @@ def _options(function: Callable[..., nn.Module], *, bound: bool) -> type:
     if without or missing:
         raise ConfigError(
             f"{function.__qualname__} must have the options in_channels and num_classes, and a "
-            f"default for every option, but {', '.join(sorted(missing) + without)} "
-            f"{'is missing' if missing else 'has none'}"
+            f"default for every option, but has no {'' if missing else 'default for '}"
+            f"{', '.join(sorted(missing) or without)}"
         )
     columns = [(p.name, type(p.default), field(default=p.default)) for p in parameters]
     return make_dataclass("NetworkOptions", columns, frozen=True, kw_only=True)

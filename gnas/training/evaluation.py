@@ -15,7 +15,7 @@ from torch import Tensor, nn
 from gnas.config import Precision
 from gnas.data.images.loading import Batch
 from gnas.errors import DataError
-from gnas.training.devices import device_name
+from gnas.training.devices import device_name, own_generator
 from gnas.training.distributed import SINGLE_PROCESS, DistributedContext
 from gnas.training.step import autocast
 
@@ -141,7 +141,7 @@ def latency(
     x = torch.randn(batch_size, *input_shape, generator=torch.Generator().manual_seed(0))
     x = x.to(device)  # [B, C, H, W]
     times = []
-    with torch.inference_mode():
+    with own_generator(), torch.inference_mode():
         for k in range(warmup + repeats):
             start = time.perf_counter()
             network(x)

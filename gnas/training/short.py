@@ -50,24 +50,25 @@ def train_proxy(
         network: The candidate with its initial weights, see `fresh_network`.
         images: Training, validation and test images.
         recipe: The training recipe.
-        seed: Seed of the order of the images and of the flips. The same seed and number of
-            threads give the same bits.
+        seed: Seed of the order of the images, the flips and what the network draws. The same
+            seed and number of threads give the same bits.
     """
     network.to(memory_format=torch.channels_last)
     data = normalised(images)
-    start = time.perf_counter()
-    train_loss = _fit(network, data["train"], recipe, seed)
-    train_time_s = time.perf_counter() - start
-    network.eval()
-    val, test = (
-        evaluate(
-            network,
-            zip(*(torch.split(part, EVAL_BATCH) for part in data[name]), strict=True),
-            images.num_classes,
-            channels_last=True,
+    with own_generator(check_seed(seed)):  # a user's network may have dropout
+        start = time.perf_counter()
+        train_loss = _fit(network, data["train"], recipe, seed)
+        train_time_s = time.perf_counter() - start
+        network.eval()
+        val, test = (
+            evaluate(
+                network,
+                zip(*(torch.split(part, EVAL_BATCH) for part in data[name]), strict=True),
+                images.num_classes,
+                channels_last=True,
+            )
+            for name in ("val", "test")
         )
-        for name in ("val", "test")
-    )
     return ProxyResult(val.acc, test.acc, val.loss, train_loss, train_time_s)
 
 
@@ -87,7 +88,7 @@ def _fit(
         fused=True,
     )
     loss_function = nn.CrossEntropyLoss(label_smoothing=recipe.label_smoothing)
-    generator = torch.Generator().manual_seed(check_seed(seed))
+    generator = torch.Generator().manual_seed(seed)
     losses: list[float] = []
     network.train()
     minimize(

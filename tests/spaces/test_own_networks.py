@@ -7,11 +7,13 @@ from pathlib import Path
 
 import numpy as np
 import pytest
+from torch import nn
 from typer.testing import CliRunner
 
 from gnas.cli import app
 from gnas.errors import ConfigError
 from gnas.evaluate import FunctionEvaluator
+from gnas.geometric import Data
 from gnas.graphs import DenseBatch
 from gnas.search import run_search
 from gnas.spaces import DagSpace, load_space
@@ -216,3 +218,12 @@ def test_errors_of_a_users_code_name_its_line(tmp_path: Path) -> None:
     ended = CliRunner().invoke(app, [*words, "--out", str(tmp_path / "run")])
     assert ended.exit_code == 1
     assert f"{path}, line 7: LookupError: no edit; mend your file" in ended.output
+
+
+def test_options_without_a_default_are_named() -> None:
+    def build(graph: Data, in_channels: int, num_classes: int = 10) -> nn.Module:
+        return nn.Linear(in_channels, num_classes)
+
+    space = DagSpace(ops=("a",), max_nodes=4, build=build)
+    with pytest.raises(ConfigError, match=r"but has no default for in_channels$"):
+        space.network_config()
