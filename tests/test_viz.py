@@ -177,7 +177,7 @@ def test_shares_that_found_the_optimum_are_steps_of_their_own_styles(tmp_path: P
         "note": "",
     }
     table = {**result.table, **facts}
-    result = replace(result, command="bench search nasbench201", table=table)
+    result = replace(result, command="bench search", table=table)
     file = tmp_path / "result.json"
     file.write_text(json.dumps(to_jsonable(result)))
     page = bench_report(file, json.loads(file.read_text()), "run").sections[0]

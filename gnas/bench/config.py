@@ -14,7 +14,7 @@ from gnas.data.images.names import ProxyDataset
 from gnas.encoders.config import PRESETS, check_encoder
 from gnas.errors import ConfigError
 from gnas.predictors.names import check_predictor
-from gnas.search.settings import NASGEM_POOL, SETTINGS
+from gnas.search.settings import NASGEM_POOL, SETTINGS, check_searcher
 from gnas.search.toponas.config import BASELINES, ToponasConfig
 from gnas.search.toponas.plan import ToponasPlan, plan_search
 from gnas.spaces.names import table_images
@@ -178,18 +178,20 @@ class SearchBench:
 
     Raises:
         ConfigError: a field is outside its range.
+        MissingDataError: there is no such file of a searcher.
     """
 
     space: str
-    """Space of the table: a key of `gnas.spaces.names.table_images`."""
+    """Space of the table; see `gnas.spaces.load_space`."""
     searchers: tuple[str, ...] = tuple(SETTINGS)
-    """Keys of `gnas.search.samplers.SEARCHERS`."""
+    """Keys of `gnas.search.samplers.SEARCHERS`, or ``FILE.py:NAME`` of one's own."""
     budget: Count = 150
     """Query budget of one search."""
     seeds: Repetitions = 100
     """Number of searches per searcher."""
-    dataset: str = DEFAULT_IMAGES
-    """Image dataset of the accuracies; NAS-Bench-101 has CIFAR-10 only."""
+    dataset: str | None = None
+    """Images of the accuracies, where a table has several; None takes the first of
+    `Space.table_images`."""
     epochs: Count | None = None
     """Training epochs of the accuracies; None takes the longest training."""
     table: str | None = None
@@ -201,21 +203,19 @@ class SearchBench:
 
     def __post_init__(self) -> None:
         known = table_images()
-        if self.space not in known:
+        if self.table is None and self.space not in known:
             raise ConfigError(
-                f"space must be one of {', '.join(known)}, but got {self.space!r:.80}"
+                f"table must be given for space '{self.space:.80}', since only {', '.join(known)} "
+                "have published ones, but got none"
             )
-        choices = known[self.space]
-        if self.dataset not in choices:
+        choices = known.get(self.space)
+        if choices and self.dataset is not None and self.dataset not in choices:
             raise ConfigError(
                 f"dataset of {self.space} must be one of {[*choices]}, but got '{self.dataset}'"
             )
-        unknown = [name for name in self.searchers if name not in SETTINGS]
-        if unknown or not self.searchers or len(set(self.searchers)) < len(self.searchers):
-            raise ConfigError(
-                f"searchers must be different ones of {sorted(SETTINGS)}, "
-                f"but got {[*self.searchers]}"
-            )
+        _check_different("searchers", self.searchers)
+        for name in self.searchers:
+            check_searcher(name)
 
 
 @configuration

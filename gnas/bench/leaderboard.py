@@ -94,8 +94,7 @@ KINDS = {
     "bench darts": PREDICTORS,
     "bench nasgem": PREDICTORS,
     "bench predictors": PREDICTORS,
-    "bench search nasbench101": SEARCHERS,
-    "bench search nasbench201": SEARCHERS,
+    "bench search": SEARCHERS,
     "bench supernet": METHODS,
     "bench topology": TOPOLOGIES,
 }

@@ -12,7 +12,7 @@ import numpy as np
 
 from gnas import __version__
 from gnas.bench.config import SearchBench
-from gnas.bench.search_runs import SearchLog, SearchTrajectory, run_searches
+from gnas.bench.search_runs import SearchLog, SearchTrajectory, make_searcher, run_searches
 from gnas.bench.tables import open_table, scores_name, table_images
 from gnas.data.tables import BenchmarkTable
 from gnas.errors import ConfigError
@@ -21,7 +21,7 @@ from gnas.metrics import Interval, Quantiles, mean_interval, quantiles
 from gnas.processes import ProgressCallback
 from gnas.runs import environment, run_folder_lock
 from gnas.search.settings import EVERY, START
-from gnas.spaces import SPACES
+from gnas.spaces import Space, load_space, space_record
 
 PROTOCOL = {
     "score": "mean validation accuracy over the runs; cells that are the same network, drawn "
@@ -97,7 +97,8 @@ def bench_search(
 
     Raises:
         ConfigError: the table is of another space, has no such column, or fewer architectures
-            than the budget; ``folder`` has searches of another experiment; ``workers`` < 1.
+            than the budget; ``folder`` has searches of another experiment; a file of one's own
+            makes no searcher; ``workers`` < 1.
         MissingDataError: there is no such table.
         DataError: the table is damaged, or ``folder`` cannot be written.
     """
@@ -113,8 +114,10 @@ def _run(
 ) -> SearchBenchResult:
     start = time.monotonic()
     table, evaluator, columns = _open(config)
-    log = SearchLog(folder, _facts(config, table))
-    log.check(config.budget, len(evaluator))
+    for name in config.searchers:
+        make_searcher(name, evaluator.space, seed=config.seed)
+    log = SearchLog(folder, _facts(config, evaluator.space, table))
+    log.check(config.budget, len(evaluator), config.searchers)
     seeds = range(config.seed, config.seed + config.seeds)
     wanted = [(name, seed) for name in config.searchers for seed in seeds]
     done = {key: log.found[key] for key in wanted if key in log.found}
@@ -129,7 +132,7 @@ def _run(
         _row(name, evaluator, [done[name, seed] for seed in seeds]) for name in config.searchers
     ]
     return SearchBenchResult(
-        command=f"bench search {config.space}",
+        command="bench search",
         config=config,
         table={**table.provenance.summary(), "architectures": len(evaluator), **columns},
         protocol=PROTOCOL,
@@ -142,33 +145,30 @@ def _run(
 
 def _open(config: SearchBench) -> tuple[BenchmarkTable, TableEvaluator, dict[str, str]]:
     """Open the table; return it, the evaluator of its columns, and their names."""
-    table = open_table(SPACES[config.space](), config.table or config.space, config.data_dir)
-    val, test = table_images(SPACES[config.space], table, config.dataset)
-    evaluator = TableEvaluator(
-        SPACES[config.space](),
-        table.graphs,
-        {
-            "val_acc": table.val_acc(dataset=val, epochs=config.epochs),
-            "test_acc": table.test_acc(dataset=test, epochs=config.epochs),
-        },
-    )
+    space = load_space(config.space)
+    table = open_table(space, config.table or config.space, config.data_dir)
+    has = {column.quantity for column in table.columns}
+    names = ("val_acc", "test_acc")
+    images = dict(zip(names, table_images(space, table, config.dataset), strict=True))
+    scores, columns = {}, {}
+    for name, other in zip(names, reversed(names), strict=True):
+        quantity = name if name in has else other
+        protocol: dict[str, Any] = {"dataset": images[quantity], "epochs": config.epochs}
+        scores[name] = table.metric(quantity, **protocol)
+        columns[name.replace("acc", "column")] = scores_name(table.select(quantity, **protocol))
+    evaluator = TableEvaluator(space, table.graphs, scores)
     if config.budget > len(evaluator):
         raise ConfigError(
             f"budget must be at most the {len(evaluator)} different architectures of the "
             f"table, but got {config.budget}"
         )
-    columns = {
-        f"{split}_column": scores_name(
-            table.select(f"{split}_acc", dataset=images, epochs=config.epochs)
-        )
-        for split, images in (("val", val), ("test", test))
-    }
     return table, evaluator, columns
 
 
-def _facts(config: SearchBench, table: BenchmarkTable) -> dict[str, Any]:
+def _facts(config: SearchBench, space: Space, table: BenchmarkTable) -> dict[str, Any]:
     """Settings that every search depends on, apart from its searcher and seed."""
-    facts = {name: getattr(config, name) for name in ("space", "dataset", "epochs", "budget")}
+    facts = {name: getattr(config, name) for name in ("dataset", "epochs", "budget")}
+    facts["space"] = {name: v for name, v in space_record(space).items() if name != "file"}
     facts["table"] = table.provenance.summary()["sha256"]
     return {**facts, "gnas": __version__, "git_commit": environment()["git_commit"]}
 

@@ -13,12 +13,16 @@ import numpy as np
 import pydantic
 from numpy.typing import NDArray
 
-from gnas.errors import DataError
+from gnas.errors import ConfigError, DataError, GnasError
 from gnas.evaluate import TableEvaluator
 from gnas.jsonl import JsonlLog
 from gnas.processes import run_parallel
 from gnas.search.result import Evaluation
 from gnas.search.run import run_search
+from gnas.search.samplers import SEARCHERS, Searcher
+from gnas.search.settings import check_searcher, is_own_searcher
+from gnas.spaces.base import Space
+from gnas.user_code import Source, described
 
 FILE = "searches.jsonl"
 
@@ -28,12 +32,14 @@ class SearchTrajectory:
     """Queries of one finished search."""
 
     searcher: str
-    """Key of `gnas.search.samplers.SEARCHERS`."""
+    """Name of the searcher; see `make_searcher`."""
     seed: int
     queried: tuple[int, ...]
     """Indices of the evaluator's networks, in the order of the queries."""
     seconds: float
     """CPU time of the searcher."""
+    sha256: str | None = None
+    """Digest of the searcher's own file, if it has one."""
 
 
 class SearchLog:
@@ -57,22 +63,30 @@ class SearchLog:
             self._log = JsonlLog(folder / FILE, facts, what="searches", read=_search_of)
             self.found = {(search.searcher, search.seed): search for search in self._log.records}
 
-    def check(self, budget: int, networks: int) -> None:
+    def check(self, budget: int, networks: int, searchers: Sequence[str]) -> None:
         """Check that every search made ``budget`` queries with valid indices.
 
         Args:
             budget: Number of queries per search.
             networks: Number of the evaluator's networks.
+            searchers: Names of the searchers to be run.
 
         Raises:
-            DataError: one has not.
+            ConfigError: one of the searchers' files has changed.
+            DataError: a search has other queries.
         """
+        digests = {name: _digest(name) for name in searchers}
         for search in self.found.values():
             within = all(0 <= number < networks for number in search.queried)
             if len(search.queried) != budget or not within:
                 raise DataError(
                     f"{FILE} must hold searches, but is damaged: each has {budget} numbers below "
                     f"{networks}, but {search.searcher} with seed {search.seed} has others"
+                )
+            if search.sha256 != digests.get(search.searcher, search.sha256):
+                raise ConfigError(
+                    f"{search.searcher} must be the file that the searches in {FILE} were made "
+                    "with, but it changed; choose another place"
                 )
 
     def sort(self, order: Sequence[tuple[str, int]]) -> None:
@@ -131,9 +145,12 @@ def queries(
 
     Args:
         evaluator: The evaluator whose ``val_acc`` is maximised.
-        searcher: Key of `gnas.search.samplers.SEARCHERS`.
+        searcher: Name of the searcher; see `make_searcher`.
         budget: Number of queries.
         seed: Seed of the searcher.
+
+    Raises:
+        ConfigError: a searcher of a user's file fails.
     """
     numbers: list[int] = []
     optimum = int(evaluator.values["val_acc"].argmax())
@@ -142,11 +159,63 @@ def queries(
         numbers.append(evaluator.number(evaluator.space.from_str(one.architecture)))
         return numbers[-1] == optimum
 
-    run_search(evaluator.space, searcher, evaluator, budget=budget, seed=seed, until=found)
+    chosen = make_searcher(searcher, evaluator.space, seed=seed)
+    try:
+        run_search(evaluator.space, chosen, evaluator, budget=budget, seed=seed, until=found)
+    except GnasError:
+        raise
+    except Exception as error:
+        if not is_own_searcher(searcher):
+            raise
+        raise ConfigError(
+            f"{searcher} must return architectures when asked, but: {described(error)}"
+        ) from error
     return np.array(numbers + [optimum] * (budget - len(numbers)))
 
 
 def _search(evaluator: TableEvaluator, budget: int, name: str, seed: int) -> SearchTrajectory:
     start = time.process_time()
     found = queries(evaluator, name, budget, seed=seed)
-    return SearchTrajectory(name, seed, tuple(found.tolist()), time.process_time() - start)
+    seconds = time.process_time() - start
+    return SearchTrajectory(name, seed, tuple(found.tolist()), seconds, _digest(name))
+
+
+def make_searcher(name: str, space: Space, *, seed: int = 0) -> Searcher:
+    """A new searcher by its name.
+
+    Args:
+        name: A key of `SEARCHERS`; or ``FILE.py:NAME`` of a class or a function that takes a
+            space and ``seed=``, and returns a `Searcher`. The file is run: name files that you
+            trust only.
+        space: The architectures that it may ask for.
+        seed: Fixes every random choice.
+
+    Raises:
+        ConfigError: there is no such searcher, or a file of one's own makes none.
+        MissingDataError: there is no such file.
+
+    Examples:
+        >>> from gnas.spaces import NASBench201
+        >>> make_searcher("local", NASBench201(), seed=3).seed
+        3
+    """
+    check_searcher(name)
+    if not is_own_searcher(name):
+        return SEARCHERS[name](space, seed=seed)
+    source = Source.parse(name)
+    make = source.load()
+    try:
+        made = make(space, seed=seed)
+    except GnasError:
+        raise
+    except Exception as error:
+        raise ConfigError(
+            f"{source} must take a space and seed=, and return a Searcher, but: {described(error)}"
+        ) from error
+    if not isinstance(made, Searcher):
+        raise ConfigError(f"{source} must return a Searcher, but returned {made!r:.60}")
+    return made
+
+
+def _digest(name: str) -> str | None:
+    return Source.parse(name).sha256 if is_own_searcher(name) else None

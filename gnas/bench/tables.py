@@ -38,7 +38,7 @@ def open_table(space: Space | type[Space], table: str, data_dir: str | None) -> 
 
 
 def table_images(
-    space: type[Space], table: BenchmarkTable, dataset: str
+    space: Space | type[Space], table: BenchmarkTable, dataset: str | None
 ) -> tuple[str | None, str | None]:
     """The table's names of the images of its validation and test accuracies.
 
@@ -46,14 +46,19 @@ def table_images(
         space: The table's space.
         table: The table; columns of one made by `gnas tabulate` name no images, since all are of
             one data set.
-        dataset: A key of `Space.table_images`.
+        dataset: A key of `Space.table_images`, or as the table calls them; None takes the first
+            key that the table has.
 
     Raises:
         ConfigError: ``dataset`` is not the default, but columns name no images.
     """
-    if any(column.dataset for column in table.columns):
-        return space.table_images[dataset]
-    if dataset != DEFAULT_IMAGES:
+    names = {column.dataset for column in table.columns if column.dataset}
+    if names and dataset is None:
+        found = (images for images in space.table_images.values() if names & {*images})
+        return next(found, (None, None))
+    if names and dataset is not None:
+        return space.table_images.get(dataset, (dataset, dataset))
+    if dataset not in (None, DEFAULT_IMAGES):
         raise ConfigError(
             f"columns of table '{table.provenance.name}' name no images to choose from, but got "
             f"dataset '{dataset}'; leave it out"

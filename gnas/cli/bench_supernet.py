@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, Annotated, Any, Literal
 import typer
 
 from gnas.bench.config import SupernetBench
-from gnas.cli.bench_tables import Folder, Json, Out, Table
+from gnas.cli.bench_tables import Folder, Json, Out
 from gnas.cli.checks import check_early
 from gnas.cli.options import absolute, drop_none, field_options, parse_settings
 from gnas.cli.output import (
@@ -39,6 +39,7 @@ OWN = ("space", "dataset", "data_dir", "seed")
     seeds="Searches by each method",
     seed="The first search's seed",
     truth="Images of the accuracies that judge",
+    table="A Parquet file or a table's name",
 )
 def supernet(
     *,
@@ -49,7 +50,6 @@ def supernet(
         list[str] | None,
         typer.Option("--set", metavar="NAME=VALUE", help="A field of all searches"),
     ] = None,
-    table: Table = None,
     table_dir: Folder = None,
     workers: Annotated[
         int, typer.Option(min=1, max=MAX_PROCESSES, help="Processes that search")
@@ -65,18 +65,16 @@ def supernet(
     was under way goes on.
     """
     check_early(json=json, out=out, data_dir=data_dir, device=device)
-    table_path(table or space, data_dir=table_dir)
     check_outputs(out, json, "bench supernet")
     own = drop_none(data_dir=absolute(data_dir), **given)
     config = SupernetBench(
         preset=preset,
         settings=parse_settings(setting or [], dict.fromkeys(OWN)),
-        table=table or space,
         table_dir=None if table_dir is None else str(table_dir),
         **own,
     )  # fmt: skip
     config.images().check_folder()
-    check_table(table_path(table or space, data_dir=table_dir), space=space)
+    check_table(table_path(config.table, data_dir=table_dir), space=space)
     from gnas.bench.supernet import bench_supernet
     from gnas.training.devices import resolve_device
 

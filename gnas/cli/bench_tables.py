@@ -4,11 +4,13 @@ from __future__ import annotations
 
 from collections import Counter
 from pathlib import Path
-from typing import TYPE_CHECKING, Annotated, Literal
+from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
+from gnas.bench.config import SearchBench, TopologyBench
 from gnas.cli.checks import check_early
+from gnas.cli.options import field_options
 from gnas.cli.output import (
     check_outputs,
     format_number,
@@ -19,7 +21,7 @@ from gnas.cli.output import (
 )
 from gnas.printable import amount
 from gnas.processes import MAX_PROCESSES
-from gnas.spaces.names import table_images
+from gnas.spaces.names import SPACE_HOMES, check_space
 
 if TYPE_CHECKING:
     from rich.console import Console
@@ -27,60 +29,46 @@ if TYPE_CHECKING:
     from gnas.bench.search import SearchBenchResult
     from gnas.bench.topology import TopologyResult
 
-Images = Annotated[
-    Literal["cifar10", "cifar100", "imagenet16-120"],
-    typer.Option("--dataset", help="Images that the accuracies are of"),
-]
-Table = Annotated[str | None, typer.Option(help="A Parquet file or a table's name")]
 Folder = Annotated[Path | None, typer.Option(help="Folder of tables")]
 Out = Annotated[Path | None, typer.Option(help="Folder for result and figures")]
 Json = Annotated[str | None, typer.Option(help="File for the result; - is stdout")]
 
 
-def known_space(space: str) -> str:
-    """A space with published accuracies; another one is wrong usage."""
-    if space not in (known := table_images()):
-        raise typer.BadParameter(f"{space[:80]!r} is not one of {', '.join(known)}")
-    return space
-
-
+@field_options(
+    SearchBench,
+    budget="Architectures that a search may query",
+    seeds="Searches by each searcher",
+    searchers="Searchers, or your own as FILE.py:NAME",
+    dataset="Images of the accuracies, if of several",
+    epochs="Training epochs of the accuracies (the longest)",
+    table="A Parquet file or a table's name",
+    seed="Same seed, same numbers",
+)
 def search(
+    *,
     space: Annotated[
-        str,
-        typer.Argument(
-            metavar="SPACE",
-            callback=known_space,
-            help="Space of the table: nasbench101, nasbench201, or any other "
-            "space with published accuracies",
-        ),
+        str, typer.Argument(metavar="SPACE", help=f"{', '.join(SPACE_HOMES)}, or FILE.py:NAME")
     ],
-    budget: Annotated[int, typer.Option(help="Architectures that a search may query")] = 150,
-    seeds: Annotated[int, typer.Option(help="Searches by each searcher")] = 100,
-    searchers: Annotated[str | None, typer.Option(help="Names with commas (all)")] = None,
-    dataset: Images = "cifar10",
-    table: Table = None,
     data_dir: Folder = None,
-    seed: Annotated[int, typer.Option(help="Same seed, same numbers")] = 0,
     workers: Annotated[
         int, typer.Option(min=1, max=MAX_PROCESSES, help="Processes that search")
     ] = 1,
     out: Out = None,
     json: Json = None,
+    **given: Any,
 ) -> None:
     """Find the best cell of a table with few queries: regret and queries to the optimum.
 
     Searches that --out has from an earlier, perhaps stopped, run are not run again.
     """
-    from gnas.bench.config import SearchBench
-    from gnas.search.settings import SETTINGS
-
+    check_space(space)
     config = SearchBench(
-        space=space, budget=budget, seeds=seeds, dataset=dataset, table=table, seed=seed,
-        searchers=tuple(SETTINGS) if searchers is None else tuple(searchers.split(",")),
-        data_dir=None if data_dir is None else str(data_dir),
-    )  # fmt: skip
-    check_early(json=json, out=out, data_dir=data_dir, tables=[table or space], table_space=space)
-    check_outputs(out, json, f"bench search {space}")
+        space=space, data_dir=None if data_dir is None else str(data_dir), **given
+    )
+    check_early(
+        json=json, out=out, data_dir=data_dir, tables=[config.table or space], table_space=space
+    )
+    check_outputs(out, json, "bench search")
     from gnas.bench.search import bench_search
 
     rerun_hint(out)
@@ -134,26 +122,18 @@ def print_searches(result: SearchBenchResult, console: Console) -> None:
     )
 
 
-def topology(
-    dataset: Images = "cifar10",
-    split: Annotated[
-        Literal["test", "val"], typer.Option(help="Split of the accuracies")
-    ] = "test",
-    table: Table = None,
-    data_dir: Folder = None,
-    out: Out = None,
-    json: Json = None,
-) -> None:
+@field_options(
+    TopologyBench,
+    dataset="Images that the accuracies are of",
+    split="Split of the accuracies",
+    epochs="Training epochs of the accuracies (the longest)",
+    table="A Parquet file or a table's name",
+)
+def topology(*, data_dir: Folder = None, out: Out = None, json: Json = None, **given: Any) -> None:
     """Average the accuracy of each of NAS-Bench-201's 64 topologies (TopoNAS, figure 1)."""
-    from gnas.bench.config import TopologyBench
-
-    table = table or TopologyBench().table
-    check_early(json=json, out=out, data_dir=data_dir, tables=[table], table_space="nasbench201")
-    config = TopologyBench(
-        dataset=dataset,
-        split=split,
-        table=table,
-        data_dir=None if data_dir is None else str(data_dir),
+    config = TopologyBench(data_dir=None if data_dir is None else str(data_dir), **given)
+    check_early(
+        json=json, out=out, data_dir=data_dir, tables=[config.table], table_space="nasbench201"
     )
     check_outputs(out, json, "bench topology")
     from gnas.bench.topology import bench_topology

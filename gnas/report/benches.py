@@ -56,7 +56,7 @@ def bench_report(path: Path, record: Mapping[str, Any], name: str) -> RunReport:
         command = str(record["command"])
         if not record["rows"]:
             raise ValueError("it has no rows")
-        if command.startswith("bench search"):
+        if command == "bench search":
             tiles, sections = _searchers(record)
         elif command == "bench supernet":
             tiles, sections = _supernets(record)

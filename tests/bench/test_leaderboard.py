@@ -52,7 +52,7 @@ def nasgem(target: Path) -> Path:
     [
         *((DARTS, metric) for metric in KINDS["bench darts"].metrics),
         *((CELLS, metric) for metric in ("kendall_tau", "global_bias", "kendall_tau_no_twins")),
-        *((SEARCHES, metric) for metric in KINDS["bench search nasbench201"].metrics),
+        *((SEARCHES, metric) for metric in KINDS["bench search"].metrics),
         *((SUPERNETS, metric) for metric in KINDS["bench supernet"].metrics),
         *((TOPOLOGIES, metric) for metric in KINDS["bench topology"].metrics),
     ],
@@ -203,7 +203,7 @@ def test_other_protocols_are_refused(
 def test_other_benches_are_refused() -> None:
     done = gnas(DARTS, SEARCHES)
     assert done.exit_code == 1
-    assert "in the command: bench search nasbench201, not bench darts" in done.stderr
+    assert "in the command: bench search, not bench darts" in done.stderr
 
 
 def test_a_table_at_another_place_is_the_same(tmp_path: Path) -> None:

@@ -18,6 +18,7 @@ from gnas.graphs import DenseBatch, as_batch, graph_keys
 from gnas.search.samplers import SEARCHERS, RandomSearch
 from gnas.spaces import NASBench101, NASBench201
 from gnas.viz import regret_figures
+from tests.bench.test_predictors import own_table
 
 
 @pytest.fixture(scope="module")
@@ -134,9 +135,16 @@ def test_a_cell_without_neighbours_in_the_table_mutates_to_any_row() -> None:
 @pytest.mark.parametrize(
     ("settings", "message"),
     [
-        ({"space": "nasgem"}, "space must be one of nasbench101, nasbench201, but got 'nasgem'"),
-        ({"searchers": ("best",)}, r"searchers must be different ones of .* but got \['best'\]"),
-        ({"searchers": ()}, "searchers must be different ones of"),
+        (
+            {"space": "nasgem"},
+            "table must be given for space 'nasgem', since only nasbench101, na",
+        ),
+        (
+            {"searchers": ("best",)},
+            "unknown searcher 'best'; .* choose from bayes, .* FILE.py:NAME",
+        ),
+        ({"searchers": ()}, "searchers must be at least one"),
+        ({"searchers": ("local", "local")}, "searchers must differ"),
         ({"budget": 0}, "budget must be at least 1, but got 0"),
         ({"dataset": "cifar100"}, "dataset of nasbench101 must be one of .* but got 'cifar100'"),
     ],
@@ -219,3 +227,86 @@ def test_a_log_that_is_cut_in_its_first_line_or_is_something_else(tmp_path: Path
     path.mkdir()
     with pytest.raises(DataError, match="must be a file to read and write, but"):
         SearchLog(tmp_path, facts)
+
+
+OWN = """
+from gnas.search import Searcher
+
+
+class MostEdges(Searcher):
+    def _propose(self, rng):
+        graphs = self.space.enumerate()
+        for row in (graphs.adjacency > 0).sum((1, 2)).argsort(descending=True).tolist():
+            if self._is_new(self.key(graphs.data(row))):
+                return graphs.data(row)
+
+
+class Broken(Searcher):
+    def _propose(self, rng):
+        return self.nowhere
+
+
+def number(space, *, seed):
+    return 3
+
+
+def unseeded(space):
+    return MostEdges(space)
+"""
+
+
+@pytest.mark.parametrize(
+    ("quantities", "columns"),
+    [
+        (("val_acc", "test_acc"), ("val_acc", "test_acc")),
+        (("test_acc",), ("test_acc", "test_acc")),
+    ],
+)
+def test_own_searchers_on_a_table_of_ones_own_space(
+    quantities: tuple[str, ...], columns: tuple[str, str], tmp_path: Path
+) -> None:
+    """One that begins with the most edges, which make the scores; in processes too."""
+    own = own_table(tmp_path, "dag", *quantities)
+    most = f"{tmp_path / 'searchers.py'}:MostEdges"
+    (tmp_path / "searchers.py").write_text(OWN)
+    config = SearchBench(
+        space=own.space, table=own.table, searchers=("random", "nasgem", most), budget=25, seeds=4
+    )
+    result = bench_search(config)
+    assert (result.table["val_column"], result.table["test_column"]) == columns
+    random, _, mine = result.rows
+    table = load_table(own.table)
+    edges = (table.graphs.adjacency > 0).sum((1, 2)).numpy()
+    best = table.metric(columns[0])[edges == edges.max()].max()
+    last = (edges == edges.max()).sum() - 1
+    assert mine.val_regret[last].mean == pytest.approx(result.best_val_acc - best)
+    assert mine.val_regret[0].mean < random.val_regret[0].mean
+    pair = replace(config, searchers=("random", most))
+    folder = tmp_path / "out"
+    rows = bench_search(pair, folder=folder, workers=2).rows
+    assert [replace(row, seconds=0) for row in rows] == [
+        replace(row, seconds=0) for row in (random, mine)
+    ]
+    (tmp_path / "searchers.py").write_text(OWN + "# changed")
+    with pytest.raises(
+        ConfigError, match=r"searchers\.py:MostEdges must be the file that the searches in"
+    ):
+        bench_search(pair, folder=folder)
+
+
+@pytest.mark.parametrize(
+    ("name", "message"),
+    [
+        ("Broken", "Broken must return architectures when asked, but: AttributeError"),
+        ("number", "number must return a Searcher, but returned 3"),
+        ("unseeded", "unseeded must take a space and seed=, and return a Searcher, but: TypeE"),
+        ("absent", "must define 'absent', but does not"),
+    ],
+)
+def test_files_that_make_no_searcher(name: str, message: str, tmp_path: Path) -> None:
+    (tmp_path / "own.py").write_text(OWN)
+    config = SearchBench(
+        space="nasgem", table="nasgem-mini", searchers=(f"{tmp_path / 'own.py'}:{name}",), budget=3
+    )
+    with pytest.raises(ConfigError, match=message):
+        bench_search(config)

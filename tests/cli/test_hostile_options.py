@@ -312,7 +312,7 @@ EARLY = {
     "bench nasbench101 --predictors forrest": "unknown predictor 'forrest'; did you mean forest?",
     "bench nasgem --predictors nowhere.py:f": "must be a Python file",
     "bench darts --table nowhere": "table 'nowhere' not found",
-    "bench search nasbench101 --searchers nonsense": "searchers must be different ones of",
+    "bench search nasbench101 --searchers nonsense": "unknown searcher 'nonsense'; choose from",
     "bench supernet nasbench201 --table nasgem-mini --methods x": "methods must be different",
     "bench supernet nasbench201 --table nasgem-mini --set x=1": "unknown setting 'x'",
     "bench topology --table nowhere": "table 'nowhere' not found",

@@ -19,7 +19,7 @@ CONFIGS = {
     "bench": {"config": {"table": "nasbench101-mini"}},
     "weights": {"format": "gnas-network"},
 }
-RESULTS = {"supernet": "search toponas", "bench": "bench search nasbench101"}
+RESULTS = {"supernet": "search toponas", "bench": "bench search"}
 MESSAGES = {
     "search toponas --resume bench": "must be a run of gnas search toponas, but is one of an exp",
     "search toponas --resume random": "toponas, but is one of gnas search random",
