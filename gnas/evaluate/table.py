@@ -185,7 +185,10 @@ class TableEvaluator(Evaluator):
             batch = as_batch(graph)
             key = int(self.space.keys(batch)[0])
             if key not in self._number:
-                raise GraphError("an architecture must be one of the table's, but is not")
+                raise GraphError(
+                    "an architecture must be one of the table's, but is not; make the searcher "
+                    "over the space `evaluator.reachable(space)`"
+                )
             self._of_text[text] = self._number[key], self.space.rows(batch)[0]
         return self._of_text[text]
 

@@ -174,8 +174,7 @@ class CandidateStudy:
             if found.kind is None:
                 found._begin(job, facts, heartbeat_s)
             found._check_same(job.kind, facts)
-            if found.finished:
-                found._set(FINISHED, False)
+            found.reopen()
         found.requeue_stale()
         found.requeue_orphans()
         return found
@@ -232,8 +231,7 @@ class CandidateStudy:
             self._backlog.setdefault(candidate_key(candidate), candidate)
         with self._storage.exclusive(self.name):
             self._storage.call(self._top_up)
-        if self.finished:
-            self._set(FINISHED, False)
+        self.reopen()
 
     def top_up(self) -> None:
         """Add planned candidates that were held back, if few are waiting."""
@@ -283,6 +281,13 @@ class CandidateStudy:
     def finish(self) -> None:
         """Mark the study as finished, so that idle workers exit."""
         self._set(FINISHED, True)
+
+    def reopen(self) -> bool:
+        """Mark a finished study as one that goes on; return whether it was finished."""
+        was_finished = self.finished
+        if was_finished:
+            self._set(FINISHED, False)
+        return was_finished
 
     def claim(self) -> Claim | None:
         """Claim the next waiting candidate; None if none waits."""

@@ -306,6 +306,12 @@ class _Pool:
             self._study.top_up()
             if self._lost_any() or pause.is_requeue_due():
                 self._study.requeue_stale()
+                if self._study.reopen():
+                    logger.warning(
+                        "another command ended the study '%s', and with it idle workers of "
+                        "`gnas worker`; start them again for this one",
+                        self._study.name,
+                    )
             pause.sleep([*self._processes.values()])
 
     def stop(self) -> None:

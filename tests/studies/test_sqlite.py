@@ -282,6 +282,19 @@ def test_a_waiting_worker_goes_home_when_the_study_is_finished(file: Path) -> No
     assert not opened(file).finished, "a study that goes on has work for workers"
 
 
+def test_a_study_goes_on_while_anybody_waits_for_it(
+    file: Path, caplog: pytest.LogCaptureFixture
+) -> None:
+    """Workers that are started after another search of the same study has ended stay."""
+    study = opened(file, 1)
+    CandidateStudy.join("numbers", file).finish()
+    with local_workers(study, JOB, 0) as wait:
+        polls = iter(range(9))
+        wait(lambda progress: None, lambda: next(polls) == 1)
+    assert not study.finished
+    assert "another command ended the study 'numbers', and with it idle workers" in caplog.text
+
+
 def test_nobody_takes_what_a_living_process_evaluates(file: Path) -> None:
     study = opened(file, 1)
     claim = study.claim()
