@@ -46,6 +46,9 @@ class Encoder(ABC):
     sees_ops: bool
     """Whether operations change the embedding."""
 
+    def __repr__(self) -> str:
+        return f"{type(self).__name__}(dim={self.dim})"
+
     @abstractmethod
     def encode(self, graphs: Graphs) -> Tensor:
         """The embedding of every architecture.

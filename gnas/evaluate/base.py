@@ -49,6 +49,9 @@ class Evaluator(ABC):
     stages: tuple[str, ...] = ()
     """Further kinds of evaluation, longer ones for example, the last of which counts (`at`)."""
 
+    def __repr__(self) -> str:
+        return f"{type(self).__name__}(measures={self.measures})"
+
     @abstractmethod
     def evaluate(self, graph: Data, *, seed: int) -> Measures:
         """Measure one architecture.

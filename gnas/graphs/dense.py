@@ -71,6 +71,12 @@ class DenseBatch:
                 f"{tensor_form(self.num_nodes)}"
             )
 
+    def __repr__(self) -> str:
+        return (
+            f"{type(self).__name__}({len(self)} graphs, max_nodes={self.max_nodes}, "
+            f"num_ops={self.num_ops}, has_edge_ops={self.has_edge_ops})"
+        )
+
     def __len__(self) -> int:
         return int(self.num_nodes.numel())
 

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Iterable, Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any, TypeVar
 
@@ -98,9 +98,9 @@ class SearchResult:
 
     command: str
     """``search SEARCHER``."""
-    config: Mapping[str, Any]
+    config: Mapping[str, Any] = field(repr=False)
     """Settings of the search."""
-    space: Mapping[str, Any]
+    space: Mapping[str, Any] = field(repr=False)
     """Name of the space, and the digest of its file if it has one."""
     objectives: tuple[str, ...]
     """``NAME:max`` or ``NAME:min``."""
@@ -118,9 +118,9 @@ class SearchResult:
     """Its number among the evaluations."""
     feasible: bool
     """Whether it keeps all bounds; if not, it breaks them least."""
-    front: tuple[int, ...]
+    front: tuple[int, ...] = field(repr=False)
     """Numbers of the evaluations that none other dominates, by the first objective."""
-    evaluations: tuple[Evaluation, ...]
+    evaluations: tuple[Evaluation, ...] = field(repr=False)
     """In the order of asking."""
     evaluated: int
     """Architectures that have measures."""
@@ -130,7 +130,7 @@ class SearchResult:
     """Reason why the search ended before its budget was spent."""
     seconds: float
     """Wall-clock time, of the last command if the search was resumed."""
-    data: Mapping[str, Any] | None = None
+    data: Mapping[str, Any] | None = field(default=None, repr=False)
     """The images that networks were trained on; None where none were."""
 
     @property

@@ -148,6 +148,9 @@ class CandidateStudy:
         self._keys: list[str | None] = []  # of all trials seen so far, by their numbers
         self._backlog: dict[str, dict[str, Any]] = {}  # planned, but not in the storage yet
 
+    def __repr__(self) -> str:
+        return f"{type(self).__name__}({self.name!r})"
+
     @classmethod
     def open(
         cls, job: Job, *, name: str, storage: str | Path, heartbeat_s: float = HEARTBEAT_S

@@ -6,8 +6,11 @@ from typing import Any
 
 import pytest
 
+from gnas.evaluate import FunctionEvaluator
 from gnas.runs import to_jsonable
+from gnas.search import RandomSearch, run_search
 from gnas.search.result import Evaluation
+from gnas.spaces import NASBench201
 
 GOOD = Evaluation(0, "cell", {"score": 1.0}, expected=0.5, is_random=True)
 FAILED = Evaluation(0, "cell", None, "out of memory")
@@ -32,3 +35,18 @@ def test_other_values_are_refused(change: dict[str, Any]) -> None:
         Evaluation.from_record({**to_jsonable(GOOD), **change})
     with pytest.raises((TypeError, ValueError, AttributeError)):
         Evaluation.from_record({**to_jsonable(FAILED), "error": 7})
+
+
+def test_what_a_notebook_shows_is_one_short_line() -> None:
+    space = NASBench201()
+    evaluator = FunctionEvaluator(lambda graph, *, seed: graph.num_edges)
+    found = run_search(space, "random", evaluator, budget=3)
+    shown = {
+        repr(found)[:46]: "SearchResult(command='search random', objectiv",
+        repr(RandomSearch(space)): "RandomSearch(NASBench201(), seed=0, asked=0)",
+        repr(evaluator): "FunctionEvaluator(measures=())",
+        repr(
+            space.enumerate()[:2]
+        ): "DenseBatch(2 graphs, max_nodes=4, num_ops=3, has_edge_ops=True)",
+    }
+    assert [*shown] == [*shown.values()] and len(repr(found)) < 500

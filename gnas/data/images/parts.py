@@ -108,6 +108,10 @@ class ImageParts:
         """Hex digest of the pixels and labels of all parts; of images in memory alone."""
         return digest_of(*map(self.pixels, self.rows))
 
+    def __repr__(self) -> str:
+        counts = "".join(f", {part}={len(rows)}" for part, rows in self.rows.items())
+        return f"{type(self).__name__}({self.source.dataset!r}{counts})"
+
     def line(self, *parts: str) -> str:
         """One line on what was read of ``parts``; of all if none is given."""
         source, size = self.source, self.image_size

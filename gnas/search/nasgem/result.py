@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
-from dataclasses import dataclass, fields
+from dataclasses import dataclass, field, fields
 from typing import Any
 
 from gnas.errors import DataError
@@ -82,18 +82,18 @@ class NasgemResult(SearchResult):
     """The best predicted: the paper's choice."""
     best_trained: Candidate
     """The best of the random cells."""
-    finals: tuple[Candidate, ...]
+    finals: tuple[Candidate, ...] = field(repr=False)
     """The best predicted cells, in the predictor's order."""
     trained: int
     """Random cells that have a score."""
     pool: int
     """Cells that the predictor scored."""
     predictor: PredictorFacts
-    learning: tuple[Learned, ...]
+    learning: tuple[Learned, ...] = field(repr=False)
     """After every update of the predictor."""
-    surface: Mapping[str, Mapping[str, float]]
+    surface: Mapping[str, Mapping[str, float]] = field(repr=False)
     """`Surface.numbers` by the name of the surface."""
-    network: Mapping[str, Any] | None
+    network: Mapping[str, Any] | None = field(repr=False)
     """Size and form of the trained networks."""
 
     @staticmethod

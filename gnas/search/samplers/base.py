@@ -131,6 +131,11 @@ class Searcher(ABC):
         self._dropped: set[int] = set()
         self._keys: dict[str, int] = {}
 
+    def __repr__(self) -> str:
+        facts = {**self.metadata(), "asked": self.asked}
+        settings = [f"{name}={value!r}" for name, value in facts.items() if name != "kind"]
+        return f"{type(self).__name__}({', '.join([repr(self.space), *settings])})"
+
     def ask(self) -> Data:
         """An architecture that was neither asked for nor told before.
 

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from typing import Any
 
 from torch import Tensor
@@ -35,7 +35,7 @@ class SupernetSearchResult:
         (True, 1)
     """
 
-    config: ToponasConfig
+    config: ToponasConfig = field(repr=False)
     architecture: Data
     """The derived architecture, of the space."""
     text: str
@@ -48,9 +48,9 @@ class SupernetSearchResult:
     went back to an earlier one."""
     metrics: dict[str, Any]
     """Metrics of the epoch derived."""
-    epochs: list[dict[str, Any]]
+    epochs: list[dict[str, Any]] = field(repr=False)
     """Metrics of every epoch."""
-    history: dict[str, Tensor]
+    history: dict[str, Tensor] = field(repr=False)
     """alpha, beta and s (``alpha.normal``, ...) before the first and after every epoch:
     [epochs + 1, ...]."""
     supernet_params: int
@@ -59,7 +59,7 @@ class SupernetSearchResult:
     """Time spent on the steps."""
     stopped: str | None
     """Reason for an early stop, if any."""
-    bilevel: BilevelOptimizer
+    bilevel: BilevelOptimizer = field(repr=False)
     """The supernet with its weights, and alpha and beta as they derive the architecture."""
 
     @property

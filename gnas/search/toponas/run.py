@@ -5,7 +5,7 @@ from __future__ import annotations
 import json
 import logging
 from collections.abc import Callable, Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
@@ -57,11 +57,11 @@ class ToponasResult:
     """Everything that a search found; field by field the content of ``result.json``."""
 
     command: str
-    config: Mapping[str, Any]
+    config: Mapping[str, Any] = field(repr=False)
     """Config of the search, and its images."""
-    data: Mapping[str, Any]
+    data: Mapping[str, Any] = field(repr=False)
     """The images as they were read."""
-    space: Mapping[str, Any]
+    space: Mapping[str, Any] = field(repr=False)
     """Name of the space, and the digest of its file if it has one."""
     architecture: str
     """In the space's notation."""
