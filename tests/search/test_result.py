@@ -41,12 +41,11 @@ def test_what_a_notebook_shows_is_one_short_line() -> None:
     space = NASBench201()
     evaluator = FunctionEvaluator(lambda graph, *, seed: graph.num_edges)
     found = run_search(space, "random", evaluator, budget=3)
+    two = "DenseBatch(2 graphs, max_nodes=4, num_ops=3, has_edge_ops=True)"
     shown = {
         repr(found)[:46]: "SearchResult(command='search random', objectiv",
         repr(RandomSearch(space)): "RandomSearch(NASBench201(), seed=0, asked=0)",
         repr(evaluator): "FunctionEvaluator(measures=())",
-        repr(
-            space.enumerate()[:2]
-        ): "DenseBatch(2 graphs, max_nodes=4, num_ops=3, has_edge_ops=True)",
+        repr(space.enumerate()[:2]): two,
     }
     assert [*shown] == [*shown.values()] and len(repr(found)) < 500
