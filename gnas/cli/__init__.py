@@ -223,6 +223,7 @@ def main() -> None:
     """Run the command line of this process; asked to end, it cleans up as after Ctrl-C."""
     signal.signal(signal.SIGTERM, lambda number, frame: sys.exit(128 + number))
     os.environ["MPLBACKEND"] = "agg"  # figures are files; an unknown name is an error at import
+    os.environ["MATPLOTLIBRC"] = os.devnull  # and look the same whatever style a user has
     sys.unraisablehook = _signal_again
     if signal.getsignal(signal.SIGINT) is signal.default_int_handler:  # else it is ignored
         signal.signal(signal.SIGINT, _interrupt)
