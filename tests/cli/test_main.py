@@ -109,6 +109,21 @@ def test_python_m_gnas_is_the_command() -> None:
     assert "\x1b" not in result.stdout
 
 
+def test_figures_have_no_style_of_the_user(tmp_path: Path) -> None:
+    """Who sets texts by LaTeX may not have it where the command runs."""
+    (tmp_path / "matplotlibrc").write_text("text.usetex: True\n")
+    program = (
+        "import sys; from gnas.cli import main; sys.argv[1:] = ['--version']\n"
+        "try: main()\n"
+        "finally: import matplotlib; print(matplotlib.rcParams['text.usetex'])"
+    )
+    result = subprocess.run(
+        [sys.executable, "-c", program], env={**os.environ, "MPLCONFIGDIR": str(tmp_path)},
+        capture_output=True, text=True, check=True,
+    )  # fmt: skip
+    assert result.stdout.endswith("\nFalse\n")
+
+
 def test_ctrl_c_is_one_line_and_exit_code_130() -> None:
     process = subprocess.Popen(
         _demo("wait"), stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True

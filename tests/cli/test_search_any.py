@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import html
 import json
-import os
 import shlex
 import sys
 from pathlib import Path
@@ -290,12 +289,7 @@ def test_a_recorded_command_has_no_password(typed: str, kept: str) -> None:
 
 
 def test_what_a_function_raises_is_told_as_text(tmp_path: Path) -> None:
-    """Also by the worker's process, and where the function ends the program.
-
-    The user's own figures are set by LaTeX, which need not be there.
-    """
-    (tmp_path / "style").mkdir()
-    (tmp_path / "style" / "matplotlibrc").write_text("text.usetex: True\nbackend: none\n")
+    """Also by the worker's process, and where the function ends the program."""
     (tmp_path / "f[red].py").write_text(
         "import sys\n\n\ndef worth(graph, *, seed):\n    if graph.num_edges % 3 == 0:\n"
         "        raise ValueError('\\x1b[31m[/]\\nsecond')\n    if graph.num_edges % 3 == 1:\n"
@@ -305,7 +299,6 @@ def test_what_a_function_raises_is_told_as_text(tmp_path: Path) -> None:
     done = commands.run(
         [sys.executable, "-m", "gnas", *words, "--budget", "12", "--out", "run"],
         cwd=tmp_path, capture_output=True, text=True, check=False,
-        env={**os.environ, "MPLCONFIGDIR": str(tmp_path / "style")},
     )  # fmt: skip
     assert done.returncode == 0, done.stderr
     assert "warning: candidate" in done.stderr and "\x1b" not in done.stderr + done.stdout
