@@ -79,9 +79,10 @@ def next_commands(
         evaluate: As the evaluation was named, where it is a function.
         table: Tables that architectures were looked up in.
     """
-    commands: list[list[str | Path]] = [["show", folder]]
-    if evaluate is None and not (table and is_own_space(space or "")):
-        commands.append(["retrain", folder, *own_space_option(space)])
+    own = own_space_option(space)
+    commands: list[list[str | Path]] = [["show", folder, *own]]
+    if evaluate is None and not (table and own):
+        commands.append(["retrain", folder, *own])
     return commands
 
 

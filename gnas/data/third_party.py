@@ -93,7 +93,8 @@ def _read(path: Path, schema: pa.Schema, notation: str | None) -> BenchmarkTable
     known = [f"{_listed(layout.columns, 'and')} ({layout.title})" for layout in layouts()]
     raise DataError(
         f"{path} must be a table of gnas, or have the columns {_listed(known, 'or')}, but has "
-        f"{schema.names[:8]}"
+        f"{schema.names[:8]}; if its architectures have another notation, take "
+        "`gnas data convert NAME FILE --notation NOTATION`"
     )
 
 

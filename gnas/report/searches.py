@@ -533,8 +533,8 @@ def _next(folder: Path, search: Searched) -> Section:
     if search.result is None:
         name = search.config["searcher"].get("name")
         return next_commands(["search", str(name), "--resume", folder])
-    commands: list[list[str | Path]] = [["show", folder]]
     own = own_space_option(own_space_text(search.space))
+    commands: list[list[str | Path]] = [["show", folder, *own]]
     kind = search.config["evaluator"].get("kind")
     if kind != "function" and not (own and kind == "table"):
         commands.append(["retrain", folder, *own])

@@ -200,6 +200,8 @@ def test_a_space_and_a_function_of_one_s_own(tmp_path: Path) -> None:
     found = read_result(tmp_path / "run")
     assert found.space["name"] == "mine.py:Small" and len(found.space["sha256"]) == 64
     assert 5 <= found.metrics["score"] <= 10
+    name = shlex.quote(f"{file}:Small(nodes=5)")
+    assert f"next: gnas show {tmp_path}/run --space {name}\n" in done.output
     file.write_text(file.read_text() + "\n")
     changed = run(app, ["search", "local", "--resume", str(tmp_path / "run")])
     assert changed.exit_code == 1 and "is now" in changed.output
