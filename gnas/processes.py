@@ -33,8 +33,6 @@ Result = TypeVar("Result")
 ProgressCallback = Callable[[int, int | None], None]
 """Called with the number of steps done and, where it is known, of steps in all."""
 
-QUIET = "ignore:`torch.jit:FutureWarning"
-"""Warning filter of worker processes: torch-geometric's warning at import."""
 OPTIMISERS = "torch._dynamo"
 """What PyTorch's optimisers import on first use; see `preload`, for processes that will train."""
 MAX_PROCESSES = 1024
@@ -60,7 +58,7 @@ def preload(*modules: str) -> None:
         is_main = threading.current_thread() is threading.main_thread()
         mp.set_forkserver_preload([*(["gnas.fork_server"] if is_main else []), *modules])
         resource_tracker.ensure_running()  # lets signals through again, so it must go first
-        with _uninterrupted(), _quiet():
+        with _uninterrupted():
             forkserver.ensure_running()
 
 
@@ -290,20 +288,3 @@ def _uninterrupted() -> Iterator[None]:
         yield
     finally:
         signal.pthread_sigmask(signal.SIG_SETMASK, before)
-
-
-@contextmanager
-def _quiet() -> Iterator[None]:
-    """Filter torch-geometric's warning in Python processes started inside the block.
-
-    They import it before they could set a filter themselves.
-    """
-    before = os.environ.get("PYTHONWARNINGS")
-    os.environ["PYTHONWARNINGS"] = ",".join([*([before] if before else []), QUIET])
-    try:
-        yield
-    finally:
-        if before is None:
-            del os.environ["PYTHONWARNINGS"]
-        else:
-            os.environ["PYTHONWARNINGS"] = before

@@ -318,9 +318,12 @@ def test_the_start_is_light(command: list[str]) -> None:
     assert not loaded & heavy
 
 
-def test_graphs_need_no_compiler() -> None:
+def test_graphs_need_no_compiler_and_warn_of_nothing() -> None:
     program = (
-        "import sys, gnas.search.run, gnas.predictors\n"
+        "import sys, warnings\n"
+        "warnings.simplefilter('error')\n"
+        "import gnas.search.run, gnas.predictors\n"
+        "warnings.resetwarnings()\n"
         "assert 'torch._dynamo' not in sys.modules\n"
         "import torch\n"
         "assert torch.compile(lambda x: x + 1, backend='eager')(torch.ones(1)) == 2"

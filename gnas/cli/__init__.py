@@ -15,7 +15,6 @@ import signal
 import sys
 import threading
 import traceback
-import warnings
 from collections.abc import Iterator
 from contextlib import contextmanager
 from types import FrameType
@@ -164,8 +163,6 @@ def options(
     ] = False,
 ) -> None:
     """Options that stand before or after any verb."""
-    # torch-geometric's imports use it; nothing that a reader of results could change
-    warnings.filterwarnings("ignore", message="`torch.jit", category=FutureWarning)
     level = logging.DEBUG if debug else logging.INFO if verbose else NOTICE
     set_up_logging(level)
 
