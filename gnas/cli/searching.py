@@ -16,7 +16,7 @@ from gnas.spaces.names import is_own_space, own_space_option
 from gnas.studies.places import check_place
 
 if TYPE_CHECKING:
-    from gnas.search.run import SearchProgress
+    from gnas.search.loop import SearchProgress
 
 NUMBER_WIDTH = 11
 """Characters of a number such as 1.23457e-05."""

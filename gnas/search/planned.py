@@ -18,10 +18,11 @@ from gnas.evaluate.table import ALWAYS
 from gnas.evaluate.training import LATENCY
 from gnas.loggers import RunLogger
 from gnas.runs import to_jsonable
+from gnas.search.loop import Report
 from gnas.search.objectives import Goal
 from gnas.search.plan import SearchPlan
 from gnas.search.result import SearchResult
-from gnas.search.run import Draw, Report, run_search
+from gnas.search.run import Draw, run_search
 from gnas.spaces import Space, load_space
 from gnas.studies.places import shown
 

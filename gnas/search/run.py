@@ -2,26 +2,21 @@
 
 from __future__ import annotations
 
-import json
 import logging
-import math
 import os
 import time
-from collections import Counter
-from collections.abc import Callable, Collection, Iterator, Mapping, Sequence
-from contextlib import closing, contextmanager, nullcontext, suppress
-from dataclasses import dataclass
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from contextlib import closing, contextmanager
 from pathlib import Path
-from typing import Any, Protocol
+from typing import Any
 
 import numpy as np
 
 from gnas.config import check_count, check_seed, dict_diff, split_settings
-from gnas.data.files import as_data_error, atomic_write, check_regular, check_utf8
-from gnas.errors import ConfigError, DataError, GnasError, MissingMeasureError
+from gnas.data.files import check_utf8
+from gnas.errors import ConfigError, DataError
 from gnas.evaluate import EvaluationJob, Evaluator, FunctionEvaluator
-from gnas.geometric import Data
-from gnas.loggers import RunLog, RunLogger, logging_run
+from gnas.loggers import RunLogger, logging_run
 from gnas.processes import check_can_send
 from gnas.runs import (
     NOTICE,
@@ -32,56 +27,24 @@ from gnas.runs import (
     write_config,
     write_result,
 )
+from gnas.search.evaluation_log import EVENTS, EvaluationLog
+from gnas.search.loop import InVainError, Report, SearchLoop
 from gnas.search.objectives import Bound, Goal, Objective
 from gnas.search.pareto import non_dominated
+from gnas.search.queues import STUDY, evaluation_storage, local_queue, study_queue
 from gnas.search.result import Evaluation, SearchResult
 from gnas.search.samplers import SEARCHERS, Searcher
-from gnas.search.samplers.base import SpaceExhausted
 from gnas.search.settings import SETTINGS
 from gnas.spaces import Space, space_record, space_text
 from gnas.spaces.base import check_is_space
 from gnas.spaces.registry import is_recorded_as
-from gnas.studies import CandidateStudy, candidate_key, local_workers
-from gnas.studies.job import FAILURES, Evaluate, reason
 from gnas.studies.places import shown
-from gnas.studies.workers import Wait
-from gnas.training.recording import METRICS, EventFile
+from gnas.training.recording import METRICS
 
 logger = logging.getLogger(__name__)
 
 PARALLEL = 8
 """Choice: architectures that may be evaluated at once, unless evaluations take no time."""
-EVENTS = "events.out.tfevents.*"
-STUDY = "study.db"
-"""The study of a search that was given no storage, in the run's folder."""
-MAX_FAILURES = 10
-"""A search ends in an error if the first so many architectures all fail: its evaluator is broken,
-not its architectures."""
-
-
-@dataclass(frozen=True)
-class SearchProgress:
-    """Progress of a search."""
-
-    done: int
-    """Architectures that are evaluated or have failed, and were told to the searcher."""
-    failed: int
-    """Those of them that have failed."""
-    total: int
-    """The budget."""
-    best: Evaluation | None
-    """The best one so far."""
-    is_better: bool
-    """Whether the last one is the best so far."""
-    notes: tuple[str, ...] = ()
-    """Messages of the searcher since the last report."""
-    last: Evaluation | None = None
-    """The last one, which may have failed."""
-
-
-Report = Callable[[SearchProgress], None]
-Found = tuple[dict[str, float] | None, str | None]
-"""Measures of an architecture; or None, and why it could not be evaluated."""
 Draw = Callable[[SearchResult], Mapping[str, SavableFigure]]
 Tell = Callable[[SearchResult], SearchResult]
 
@@ -215,7 +178,7 @@ def run_search(
         "plan": plan,
     }
     job = EvaluationJob(space, evaluator, goal.names)
-    where = _where(evaluator, workers, storage, out)
+    where = evaluation_storage(evaluator, workers, storage, out)
     kept = None if where is None or where != storage else f"its study '{study}' in {shown(where)}"
     with run_folder_lock(out), _emptied_if_in_vain(out, kept), logging_run(out, loggers) as log:
         if out is not None:
@@ -223,21 +186,19 @@ def run_search(
         data = evaluator.data_facts()
         if (line := job.read()) is not None:
             logger.log(NOTICE, "%s", line)
-        lines = None if out is None else _Lines(out / METRICS, log, start, data is not None)
+        ended = EvaluationLog(out and out / METRICS, log, start, events=data is not None)
         name = study or str(config["command"])
-        place = _here(job) if where is None else _elsewhere(job, where, name, workers or 0)
-        with place as queue, closing(lines) if lines is not None else nullcontext():
+        place = local_queue(job) if where is None else study_queue(job, where, name, workers or 0)
+        with place as queue, closing(ended):
             if out is not None:  # when the study is known to be this search's
                 write_config(out, config, data=data)
-            known = [] if lines is None else lines.begin(evaluator.stages, resume=resume)
-            search = _Search(
+            known = ended.begin(evaluator.stages, resume=resume)
+            search = SearchLoop(
                 searcher, queue, evaluator.stages, budget, parallel,
-                range(seed, seed + repeats), report, until, known, lines,
+                range(seed, seed + repeats), report, until, known, ended,
             )  # fmt: skip
             search.run()
-            start = start if lines is None else lines.start
-            result = _result(search, goal, config, about, data, time.monotonic() - start)
-            result = tell(result)
+            result = tell(_result(search, goal, config, about, data, ended.seconds()))
         if out is not None:
             write_result(out, result, figures(result) if figures is not None else None)
     return result
@@ -360,19 +321,6 @@ def _check_folder(out: Path, facts: Mapping[str, Any], budget: int, resume: bool
         )
 
 
-class _InVainError(DataError):
-    """Nothing could be measured, so there is nothing to go on with."""
-
-
-def _where(
-    evaluator: Evaluator, workers: int | None, storage: str | None, out: Path | None
-) -> str | None:
-    """Storage of the study by which workers evaluate; None if this process does."""
-    if workers is None or evaluator.instant:
-        return None
-    return storage or str((out or Path()) / STUDY)
-
-
 @contextmanager
 def _emptied_if_in_vain(out: Path | None, kept: str | None) -> Iterator[None]:
     """Remove what a search wrote that measured nothing, so that its folder is free for another.
@@ -383,7 +331,7 @@ def _emptied_if_in_vain(out: Path | None, kept: str | None) -> Iterator[None]:
     """
     try:
         yield
-    except _InVainError as error:
+    except InVainError as error:
         if out is None:
             raise
         for path in (
@@ -400,7 +348,7 @@ def _emptied_if_in_vain(out: Path | None, kept: str | None) -> Iterator[None]:
 
 
 def _result(
-    search: _Search,
+    search: SearchLoop,
     goal: Goal,
     config: Mapping[str, Any],
     about: Mapping[str, Any],
@@ -437,320 +385,3 @@ def _result(
         stopped=search.stopped,
         seconds=seconds,
     )
-
-
-class _Queue(Protocol):
-    """Executor of evaluations, in the order of their numbers or otherwise."""
-
-    def put(self, candidates: Sequence[Mapping[str, Any]]) -> None:
-        """Have architectures evaluated, sooner or later."""
-        ...
-
-    def get(self, candidate: Mapping[str, Any]) -> Found:
-        """Wait for one evaluation to finish or fail; return its measures or its error."""
-        ...
-
-
-class _Search:
-    """The loop of a search."""
-
-    def __init__(
-        self,
-        searcher: Searcher,
-        queue: _Queue,
-        stages: Sequence[str],
-        budget: int,
-        parallel: int,
-        seeds: range,
-        report: Report,
-        until: Callable[[Evaluation], bool] | None,
-        known: Sequence[Evaluation],
-        lines: _Lines | None,
-    ) -> None:
-        self.searcher, self.queue, self.seeds, self.report = searcher, queue, seeds, report
-        self.budget, self.parallel, self.until = budget, parallel, until
-        self.stages, self.known, self.lines = ("", *stages), known, lines
-        self.ended: list[Evaluation] = []
-        self.stopped: str | None = None
-        self._asked: list[tuple[Data, list[dict[str, Any]], bool]] = []
-        self._best: tuple[tuple[float, ...], int] | None = None
-        self._notes = 0
-
-    def run(self) -> None:
-        """Ask and tell until the budget is spent or the space is exhausted."""
-        while len(self.ended) < self.budget:
-            if self._ask():
-                self.searcher.prepare()
-            if len(self.ended) == len(self._asked):
-                return
-            found = self._evaluated(len(self.ended))
-            self._tell(found)
-            if self.until is not None and self.until(found):
-                self.stopped = "what it was searched for is found"
-                return
-
-    def _may_ask(self) -> bool:
-        count = len(self._asked)
-        needed = self.searcher.needs(count, self.parallel)
-        return self.stopped is None and count < self.budget and needed <= len(self.ended)
-
-    def _ask(self) -> bool:
-        """Ask for all permitted architectures; return whether any needs an evaluation."""
-        new = []
-        while self._may_ask():
-            number = len(self._asked)
-            if number < len(self.known):
-                graph = self.searcher.space.from_str(self.known[number].architecture)
-                self.searcher.recall(graph)
-            else:
-                try:
-                    graph = self.searcher.ask()
-                except SpaceExhausted as error:
-                    self.stopped = str(error)
-                    break
-            text, stage = self.searcher.space.to_str(graph), self.searcher.stage(number)
-            candidates = [
-                {"architecture": text, "seed": seed}
-                | ({"stage": stage} if stage in self.stages[1:] else {})
-                for seed in self.seeds
-            ]
-            self._asked.append((graph, candidates, self.searcher.is_random))
-            if number >= len(self.known):
-                new += candidates
-        if new:
-            self.queue.put(new)
-        return bool(new)
-
-    def _evaluated(self, number: int) -> Evaluation:
-        """The evaluation of this number, when it has ended."""
-        if number < len(self.known):
-            return self.known[number]
-        graph, candidates, is_random = self._asked[number]
-        runs = [self.queue.get(candidate) for candidate in candidates]
-        measured = [measures for measures, _ in runs if measures is not None]
-        whole = len(measured) == len(runs)
-        found = Evaluation(
-            number=number,
-            architecture=candidates[0]["architecture"],
-            measures=_mean(measured) if whole else None,
-            error=next((error for _, error in runs if error is not None), None),
-            stage=candidates[0].get("stage", ""),
-            expected=self.searcher.expected(graph),
-            is_random=is_random,
-            runs=tuple(measured) if whole and len(runs) > 1 else (),
-        )
-        if self.lines is not None:
-            self.lines.add(found)
-        return found
-
-    def _tell(self, found: Evaluation) -> None:
-        graph = self._asked[found.number][0]
-        self.ended.append(found)
-        is_better = False
-        if found.measures is None:
-            self.searcher.drop(graph, found.error or "")
-        else:
-            self.searcher.tell(graph, found.measures)
-            goal = self.searcher.goal
-            rank = (
-                self.stages.index(found.stage),
-                -goal.violation(found.measures),
-                *goal.values(found.measures),
-            )
-            is_better = self._best is None or rank > self._best[0]
-            if is_better:
-                self._best = rank, found.number
-        failed = sum(one.error is not None for one in self.ended)
-        error, lacks = found.error or "", f"{MissingMeasureError.__name__}: "
-        if failed == len(self.ended) and error.startswith(lacks):  # not the architecture's fault
-            raise _InVainError(_with_option(error.removeprefix(lacks), self.searcher.goal))
-        if failed == len(self.ended) >= min(MAX_FAILURES, self.budget):
-            raise self.in_vain()
-        notes = tuple(self.searcher.notes[self._notes :])
-        self._notes += len(notes)
-        self.report(
-            SearchProgress(
-                len(self.ended), failed, self.budget, self.best, is_better, notes, self.ended[-1]
-            )
-        )
-
-    def in_vain(self) -> _InVainError:
-        """The error of a search of which nothing was measured."""
-        count = len(self.ended)
-        why = f"none was: {self.stopped}"
-        if count:
-            reason, alike = Counter(one.error for one in self.ended).most_common(1)[0]
-            why = f"the first {count} all failed, {alike} of them so: {reason}"
-        if count == 1:
-            why = f"the first one failed: {reason}"
-        return _InVainError(f"some architecture must be evaluated, but {why}")
-
-    @property
-    def best(self) -> Evaluation | None:
-        """The best by the first objective of those that break the bounds least."""
-        return None if self._best is None else self.ended[self._best[1]]
-
-
-def _with_option(error: str, goal: Goal) -> str:
-    """The message of a missing measure, and which option to change."""
-    aims = {one.name for one in goal.objectives}
-    for bound in goal.bounds:
-        if bound.name not in aims and f" the measure '{bound.name}'," in error:
-            return (
-                f"{error}; bound one of them in place of `--at-most {bound}` "
-                f'(in Python `constraints=["{bound}"]`)'
-            )
-    return f'{error}; choose one of them: `--objective NAME` (in Python `objectives=["NAME"]`)'
-
-
-def _mean(runs: Sequence[Mapping[str, float]]) -> Mapping[str, float]:
-    """The means of the measures that all runs have; those of one run as they are."""
-    if len(runs) == 1:
-        return runs[0]
-    names = [name for name in runs[0] if all(name in run for run in runs)]
-    return {name: float(np.mean([run[name] for run in runs])) for name in names}
-
-
-class _Lines:
-    """The evaluations of a run: a line each in ``metrics.jsonl``, and TensorBoard's events."""
-
-    def __init__(self, path: Path, log: RunLog, start: float, events: bool) -> None:
-        self.path, self._log, self._events = path, log, events
-        self.start = start
-        """When the search began, by the clock of this process: earlier by what it took before."""
-        self._writer: EventFile | None = None
-
-    def begin(self, stages: Collection[str], *, resume: bool) -> list[Evaluation]:
-        """Start, or resume after a killed process; return its evaluations.
-
-        A last line that it left half written is cut off.
-        """
-        found: list[Evaluation] = []
-        check_regular(self.path, "the evaluations of a search")
-        try:
-            content = self.path.read_bytes() if resume and self.path.exists() else b""
-            whole = content[: content.rfind(b"\n") + 1]
-            with as_data_error(self.path, "the evaluations of a search"):
-                records = [json.loads(line) for line in whole.splitlines()]
-                found = Evaluation.from_records(records)
-                self.start -= _seconds(records[-1]) if records else 0.0
-                if not {one.stage for one in found} <= {"", *stages}:
-                    raise ValueError("it has stages that the evaluator has not")
-        except OSError as error:
-            if isinstance(error, DataError):
-                raise
-            raise DataError(f"{self.path} must be readable, but: {error.strerror}") from error
-        with atomic_write(self.path) as temporary:
-            temporary.write_bytes(whole)
-        if self._events:
-            for path in self.path.parent.glob(EVENTS):  # written again
-                path.unlink(missing_ok=True)
-            self._writer = EventFile(self.path.parent)
-            for one in found:
-                self._write_events(one)
-        self._log.update()
-        return found
-
-    def add(self, found: Evaluation) -> None:
-        """Add a line."""
-        try:
-            with self.path.open("a", encoding="utf-8") as file:
-                line = {**to_jsonable(found), "seconds": time.monotonic() - self.start}
-                file.write(json.dumps(line) + "\n")
-            self._write_events(found)
-        except OSError as error:
-            raise DataError(f"{self.path} must be writable, but: {error.strerror}") from error
-        self._log.update()
-
-    def close(self) -> None:
-        """End the file of events."""
-        if self._writer is not None:
-            self._writer.close()
-
-    def _write_events(self, found: Evaluation) -> None:
-        if self._writer is not None:
-            for name, value in {**(found.measures or {}), "expected": found.expected}.items():
-                if value is not None:
-                    self._writer.add_scalar(
-                        f"{found.stage or 'search'}/{name}", value, found.number
-                    )
-
-
-def _seconds(record: Mapping[str, Any]) -> float:
-    """Seconds that a search had taken when it wrote a line."""
-    seconds = float(record["seconds"])
-    if not 0 <= seconds < math.inf:
-        raise ValueError(f"seconds must be a time, but are {seconds}")
-    return seconds
-
-
-class _Here:
-    """Evaluation in this process."""
-
-    def __init__(self, evaluate: Evaluate) -> None:
-        self._evaluate = evaluate
-
-    def put(self, candidates: Sequence[Mapping[str, Any]]) -> None:
-        """See `_Queue`; each is evaluated when it is waited for."""
-
-    def get(self, candidate: Mapping[str, Any]) -> Found:
-        """See `_Queue`."""
-        try:
-            return self._evaluate(dict(candidate))["measures"], None
-        except FAILURES as error:
-            logger.warning("an architecture failed: %s", reason(error))
-            return None, reason(error)
-
-
-@contextmanager
-def _here(job: EvaluationJob) -> Iterator[_Here]:
-    yield _Here(job.evaluation())
-
-
-class _Elsewhere:
-    """Evaluation by workers, through a study."""
-
-    def __init__(self, study: CandidateStudy, wait: Wait) -> None:
-        self._study, self._wait = study, wait
-        self._ended: dict[str, Found] = {}
-        self._count = -1
-
-    def put(self, candidates: Sequence[Mapping[str, Any]]) -> None:
-        """See `_Queue`."""
-        self._study.plan(candidates)
-
-    def get(self, candidate: Mapping[str, Any]) -> Found:
-        """See `_Queue`."""
-        key = candidate_key(to_jsonable(candidate))
-        if key not in self._ended:
-            self._wait(
-                lambda progress: self._watch(progress.done + progress.failed),
-                lambda: key in self._ended,
-            )
-        if key not in self._ended:
-            self._look()
-        return self._ended[key]
-
-    def _watch(self, count: int) -> None:
-        if count != self._count:  # reading all results is worth it only then
-            self._look()
-            self._count = count
-
-    def _look(self) -> None:
-        for key, one in self._study.ended(self._ended).items():
-            self._ended[key] = None if one.result is None else one.result["measures"], one.error
-
-
-@contextmanager
-def _elsewhere(
-    job: EvaluationJob, storage: str, study_name: str, workers: int
-) -> Iterator[_Elsewhere]:
-    study = CandidateStudy.open(job, name=study_name, storage=storage)
-    try:
-        with local_workers(study, job, workers) as wait:
-            yield _Elsewhere(study, wait)
-    except GnasError:
-        with suppress(GnasError):
-            study.finish()  # nobody needs to wait for more
-        raise
-    study.finish()

@@ -9,7 +9,7 @@ from typer.testing import CliRunner, Result
 
 from gnas.cli import app
 from gnas.cli.search_nasgem import local_r2_line
-from gnas.search.run import STUDY
+from gnas.search.queues import STUDY
 from gnas.spaces import space_of_text
 from tests.search.nasgem.conftest import TINY, thread_worker
 

@@ -20,9 +20,9 @@ from gnas.retrain.plan import plan_retrain
 from gnas.retrain.plan import planned as planned_retrain
 from gnas.retrain.run import _asked, _finished
 from gnas.runs import to_jsonable, write_config
+from gnas.search.evaluation_log import EvaluationLog
 from gnas.search.nasgem.plan import planned as planned_nasgem
 from gnas.search.nasgem.trace import read_trace as read_nasgem
-from gnas.search.run import _Lines
 from gnas.search.toponas.config import ToponasConfig
 from gnas.search.toponas.plan import planned as planned_toponas
 from gnas.search.toponas.state import HISTORY
@@ -224,4 +224,4 @@ def test_pipes_in_runs_are_refused_not_waited_for(tmp_path: Path) -> None:
         run.start(State())
     assert path.is_fifo() and not (tmp_path / ".lock").exists()
     with pytest.raises(DataError, match="it is a device or a pipe"):
-        _Lines(path, RunLog(None, ()), 0.0, False).begin((), resume=True)
+        EvaluationLog(path, RunLog(None, ()), 0.0, events=False).begin((), resume=True)

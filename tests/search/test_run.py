@@ -31,7 +31,8 @@ from gnas.search import (
     read_result,
     run_search,
 )
-from gnas.search.run import SearchProgress, _here
+from gnas.search.loop import SearchProgress
+from gnas.search.queues import local_queue
 from gnas.spaces import NASGEM, DagSpace, NASBench201, Space
 from gnas.training.recipe import ProxyRecipe
 from tests import commands
@@ -339,7 +340,7 @@ def test_a_broken_evaluation_ends_a_search(
     with pytest.raises(DataError, match=r"the first \d all failed, \d of them so: DataError: Val"):
         run_search(four, "random", _broken, budget=50)
     storage = str(tmp_path / "elsewhere.db")
-    monkeypatch.setattr("gnas.search.run._elsewhere", lambda job, *_: _here(job))
+    monkeypatch.setattr("gnas.search.run.study_queue", lambda job, *_: local_queue(job))
     with pytest.raises(DataError, match=r"its study 'run' in .*elsewhere\.db stays: .*--study"):
         run_search(NASBench201(), "random", _broken, budget=3, out=out, storage=storage, workers=1)
 

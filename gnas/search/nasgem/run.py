@@ -15,6 +15,7 @@ from gnas.evaluate import EfficiencyEvaluator, Evaluator, TrainingEvaluator
 from gnas.evaluate.efficiency import ACCURACY, MACS, SCORE
 from gnas.loggers import RunLogger
 from gnas.runs import NOTICE, SavableFigure, to_jsonable, write_figures
+from gnas.search.loop import Report
 from gnas.search.nasgem.learning import compared_predictors, encoder_facts, new_predictor
 from gnas.search.nasgem.plan import NasgemPlan
 from gnas.search.nasgem.result import NasgemResult, nasgem_result
@@ -25,7 +26,7 @@ from gnas.search.objectives import Objective
 from gnas.search.plan import SearchPlan
 from gnas.search.planned import open_evaluator
 from gnas.search.result import SearchResult
-from gnas.search.run import Report, default_objectives, run_search
+from gnas.search.run import default_objectives, run_search
 from gnas.spaces import Space, load_space
 from gnas.studies.places import shown
 

@@ -13,7 +13,7 @@ from gnas.errors import GnasError
 from gnas.evaluate import EvaluationJob
 from gnas.runs import to_jsonable
 from gnas.search.nasgem import NasgemPlan, NasgemResult, plan_nasgem, run_nasgem
-from gnas.search.run import STUDY
+from gnas.search.queues import STUDY
 from gnas.studies import CandidateStudy, work
 
 TINY: dict[str, Any] = {

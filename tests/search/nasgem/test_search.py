@@ -17,7 +17,7 @@ from gnas.search.nasgem import NasgemResult, run_nasgem
 from gnas.search.nasgem.plan import planned, resumed_plan
 from gnas.search.nasgem.result import PredictorFacts
 from gnas.search.nasgem.trace import read_trace
-from gnas.search.run import STUDY
+from gnas.search.queues import STUDY
 from gnas.spaces import space_of_record
 from tests import commands
 from tests.search.nasgem.conftest import TINY, Failing, lasting, search, thread_worker, tiny
