@@ -54,8 +54,8 @@ def train_proxy(
             seed and number of threads give the same bits.
     """
     network.to(memory_format=torch.channels_last)
-    data = normalised(images)
-    with own_generator(check_seed(seed)):  # a user's network may have dropout
+    data, seed = normalised(images), check_seed(seed)
+    with own_generator(seed):  # a user's network may have dropout
         start = time.perf_counter()
         train_loss = _fit(network, data["train"], recipe, seed)
         train_time_s = time.perf_counter() - start
