@@ -54,11 +54,13 @@ def read_rgb(path: Path) -> Image.Image:
     try:
         with warnings.catch_warnings():
             warnings.simplefilter("ignore")  # of damaged metadata, which is not looked at
-            with Image.open(path, formats=FORMATS) as image:
+            # By its name Pillow maps the file, and reads grey TIFFs that lie on a side by wrong rows.
+            with path.open("rb") as file, Image.open(file, formats=FORMATS) as image:
                 if image.width * image.height > MAX_PIXELS:
                     raise UnreadableImageError(
                         f"it has {image.width} x {image.height} pixels, more than {MAX_PIXELS:,}"
                     )
+                _scale_transparent_shade(image)
                 image.load()
                 upright = _UPRIGHT.get(_orientation(image))
                 rgb = _rgb(image)
@@ -105,6 +107,14 @@ def _rgb(image: Image.Image) -> Image.Image:
         f"its pixels are of Pillow's mode {image.mode}, which has no fixed range of values; "
         "save it with 8 or 16 bits a channel"
     )
+
+
+def _scale_transparent_shade(image: Image.Image) -> None:
+    """Scale the transparent shade of a PNG of 2 or 4 bits to 8, as Pillow scales the pixels."""
+    shade = image.info.get("transparency")
+    if image.format == "PNG" and isinstance(shade, int):
+        tiles: Any = getattr(image, "tile", [])
+        image.info["transparency"] = shade * {"L;2": 85, "L;4": 17}.get(tiles[0].args, 1)
 
 
 def _from_sixteen_bits(image: Image.Image) -> Image.Image:

@@ -23,11 +23,15 @@ def read(path: Path) -> NDArray[np.uint8]:
     return np.asarray(image)
 
 
-def png(path: Path, pixels: NDArray[Any], colour: int, *chunks: tuple[bytes, bytes]) -> Path:
-    """A PNG of 16 bits, which Pillow writes of greyscale only; ``pixels`` [H, W, C]."""
+def png(
+    path: Path, pixels: NDArray[Any], colour: int, *chunks: tuple[bytes, bytes], bits: int = 16
+) -> Path:
+    """A PNG of any depth, which Pillow writes of some only; ``pixels`` [H, W, C], or bytes."""
     height, width = pixels.shape[:2]
-    rows = b"".join(b"\0" + row.astype(">u2").tobytes() for row in pixels)
-    parts = [(b"IHDR", struct.pack(">IIBBBBB", width, height, 16, colour, 0, 0, 0)), *chunks]
+    kind = ">u2" if bits == 16 else "u1"
+    rows = b"".join(b"\0" + row.astype(kind).tobytes() for row in pixels)
+    width = width if bits == 16 else width * 8 // bits
+    parts = [(b"IHDR", struct.pack(">IIBBBBB", width, height, bits, colour, 0, 0, 0)), *chunks]
     parts += [(b"IDAT", zlib.compress(rows)), (b"IEND", b"")]
     body = b"".join(
         struct.pack(">I", len(data)) + kind + data + struct.pack(">I", zlib.crc32(kind + data))
@@ -89,6 +93,33 @@ def test_a_transparent_grey_of_sixteen_bits(tmp_path: Path) -> None:
     expected = np.rint(RAMP / 257)
     expected[0, 3] = 255
     assert np.array_equal(read(path)[:, :, 0], expected)
+
+
+@pytest.mark.parametrize(
+    ("bits", "packed", "shade", "expected"),
+    [
+        (1, 0b01010101, 0, [255] * 8),
+        (2, 0b00011011, 1, [0, 255, 170, 255]),
+        (4, 0x5A, 5, [255, 170]),
+    ],
+)
+def test_a_transparent_grey_of_few_bits(
+    tmp_path: Path, bits: int, packed: int, shade: int, expected: list[int]
+) -> None:
+    chunk = (b"tRNS", struct.pack(">H", shade))
+    path = png(tmp_path / "x.png", np.array([[packed]]), 0, chunk, bits=bits)
+    assert read(path)[0, :, 0].tolist() == expected
+
+
+@pytest.mark.parametrize("kind", [np.uint8, np.uint16])
+@pytest.mark.parametrize("compression", [None, "tiff_lzw"])
+def test_grey_tiffs_on_their_side(tmp_path: Path, kind: Any, compression: str | None) -> None:
+    stored = np.arange(6).reshape(2, 3) * (np.iinfo(kind).max // 5)
+    exif = Image.Exif()
+    exif[0x0112] = 6
+    path = tmp_path / "x.tif"
+    Image.fromarray(stored.astype(kind)).save(path, exif=exif, compression=compression)
+    assert read(path)[:, :, 0].tolist() == [[153, 0], [204, 51], [255, 102]]
 
 
 def test_tiffs_of_twelve_bits_and_with_white_as_zero(tmp_path: Path) -> None:
