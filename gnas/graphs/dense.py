@@ -539,7 +539,9 @@ def _refuse_edge_index(indices: Sequence[object]) -> None:
         if _is_edge_index(index):
             continue
         hint = ""
-        if isinstance(index, Tensor) and index.dim() == 2 and index.size(1) == 2:
+        if isinstance(index, Tensor) and index.dim() == 2 and index.size(0) == 2:
+            hint = "; convert it: `edge_index.long()`"
+        elif isinstance(index, Tensor) and index.dim() == 2 and index.size(1) == 2:
             hint = "; transpose it: `edge_index.t().contiguous()`"
         elif index is None or (isinstance(index, Tensor) and not index.numel()):
             hint = "; a graph without edges has `torch.empty(2, 0, dtype=torch.int64)`"

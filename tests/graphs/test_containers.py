@@ -227,7 +227,11 @@ WRONG = {
     ),
     "edge_index of floats": (
         Data(x=one_hot(), edge_index=EDGES.float()),
-        r"{where} has \[2, 3\] float32",
+        r"{where} has \[2, 3\] float32; convert it",
+    ),
+    "edge_index of two edges as int32": (
+        Data(x=one_hot(), edge_index=EDGES[:, :2].int()),
+        r"{where} has \[2, 2\] int32; convert it",
     ),
     "backward edge": (Data(x=one_hot(), edge_index=EDGES.flip(0)), r"{where} has \(1, 0\)"),
     "edge to nowhere": (
