@@ -118,6 +118,7 @@ def test_the_number_of_cells_in_a_text_is_said(caplog: pytest.LogCaptureFixture)
     "text",
     [
         f"{GENOTYPE[:-1]}, connectN=None)",
+        f"{GENOTYPE[:-1]}, connectN=None, connects=None,\n)",
         f"01/02 03:04 AM genotype = {GENOTYPE} valid_acc 88.1 (best)",
         f"1 {GENOTYPE.replace('skip_connect', 'avg_pool_3x3')} ok\n2 {GENOTYPE}\nend (50)",
         f"from genotypes import Genotype\nFOUND = {GENOTYPE}\nprint(FOUND)",

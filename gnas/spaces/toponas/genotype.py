@@ -88,8 +88,8 @@ class Genotype:
         """The genotype of a JSON object or of the text ``Genotype(normal=..., ...)``.
 
         Whatever stands before and after the call, as in a log, is left out; of several genotypes
-        the last one is taken, and their number logged. ``connectN=None``, which some searches
-        add, means nothing. Nothing is evaluated.
+        the last one is taken, and their number logged. ``connectN=None, connects=None``, which
+        some searches add, mean nothing. Nothing is evaluated.
 
         Raises:
             GraphError: the text is malformed, or its last genotype is.
@@ -104,8 +104,9 @@ class Genotype:
                 f"a genotype must have at most {_MAX_TEXT} characters, but got {len(text)}"
             )
         values = _from_call(text) if found else _from_json(text)
-        if "connectN" in values and values["connectN"] is None:
-            del values["connectN"]
+        for name in ("connectN", "connects"):
+            if name in values and values[name] is None:
+                del values[name]
         names = [field.name for field in fields(Genotype)]
         if sorted(values) != sorted(names):
             found_names = _short(sorted(map(str, values)))
