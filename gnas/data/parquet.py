@@ -34,6 +34,8 @@ from gnas.spaces.notation import MAX_TEXT
 FORMAT_VERSION = 1
 ROW_GROUP = 65_536
 MAX_ROWS = 10_000_000
+MAX_COLUMNS = 1000
+"""Columns of a file, each of which is read by opening the file."""
 MAX_BYTES = 1 << 29
 """Bytes of columns, and of the matrices of all architectures, that are read; more are refused."""
 STORED = 8
@@ -203,7 +205,7 @@ def read_schema(path: Path) -> pa.Schema:
     """The Arrow schema of a Parquet file.
 
     Raises:
-        DataError: not a Parquet file, a damaged one, or two columns share a name.
+        DataError: not a Parquet file, a damaged one, too many columns, or two of one name.
     """
     schema = _guarded(path, lambda file: file.schema_arrow)
     _check_names(schema, path)
@@ -421,6 +423,10 @@ def _described(schema: pa.Schema, path: Path) -> tuple[dict[str, Any], Provenanc
 
 
 def _check_names(schema: pa.Schema, path: Path) -> None:
+    if len(schema) > MAX_COLUMNS:
+        raise DataError(
+            f"{path} must have at most {MAX_COLUMNS:,} columns, but has {len(schema):,}"
+        )
     twice = [name for name, count in Counter(schema.names).items() if count > 1]
     if twice:
         raise DataError(

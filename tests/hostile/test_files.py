@@ -19,7 +19,7 @@ import pyarrow as pa
 import pyarrow.parquet as pq
 import pytest
 
-from gnas.data import load_table, save_table, verify_table
+from gnas.data import BenchmarkTable, Column, load_table, save_table, verify_table
 from gnas.data.fetch import verify
 from gnas.data.parquet import MAX_BYTES, _checksum, read_schema
 from gnas.data.third_party import read_third_party
@@ -335,6 +335,19 @@ def test_bombs_of_texts_and_rows(tmp_path: Path) -> None:
         assert path.stat().st_size < 200_000
         with pytest.raises(DataError, match=message):
             load_table(path)
+
+
+def test_bombs_of_columns(tmp_path: Path) -> None:
+    """Columns are read one by one, each by opening the file: 20,000 of them took ten minutes."""
+    path = tmp_path / "bomb.parquet"
+    pq.write_table(pa.table({"arch_str": [CELL], **{f"m{k}": [0.5] for k in range(1000)}}), path)
+    with pytest.raises(DataError, match="at most 1,000 columns, but has 1,001"):
+        load_table(path)
+    own = make_table(rows=2)
+    columns = [Column.of(f"m{k}") for k in range(1000)]
+    values = {column.name: np.zeros(2) for column in columns}
+    with pytest.raises(DataError, match="at most 1,000 columns, but has 1,004"):
+        save_table(BenchmarkTable(own.graphs, columns, own.provenance, values), path)
 
 
 def test_absurd_lengths_of_trainings(tmp_path: Path) -> None:

@@ -54,7 +54,7 @@ def read_rgb(path: Path) -> Image.Image:
     try:
         with warnings.catch_warnings():
             warnings.simplefilter("ignore")  # of damaged metadata, which is not looked at
-            # By its name Pillow maps the file, and reads grey TIFFs that lie on a side by wrong rows.
+            # Given the name, Pillow maps the file, and takes wrong rows of grey TIFFs on a side.
             with path.open("rb") as file, Image.open(file, formats=FORMATS) as image:
                 if image.width * image.height > MAX_PIXELS:
                     raise UnreadableImageError(
