@@ -63,7 +63,7 @@ def architecture(
             f"adjacency must hold 1 + edge_op, at most {MAX_EDGE_OP + 1}, but got "
             f"{int(matrix.max())}"
         )
-    if bool(torch.tril(matrix).any()):
+    if np.tril(matrix).any():
         raise GraphError(
             "adjacency must be upper triangular (nodes in topological order, no cycle), "
             f"but got {matrix.tolist()}"

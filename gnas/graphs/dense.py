@@ -587,9 +587,11 @@ def validate_batch(batch: DenseBatch) -> None:
             f"num_ops must be in [1, {MAX_OPS + 1}] and n at least 1, but got {batch.num_ops} "
             f"and {n}"
         )
-    real = torch.arange(n) < batch.num_nodes[:, None]  # [N, n]
+    nodes = torch.arange(n)
+    real = nodes < batch.num_nodes[:, None]  # [N, n]
     in_range = (batch.ops >= 0) & (batch.ops < batch.num_ops)
-    lower = torch.ones(n, n, dtype=torch.uint8).tril() * 255  # [n, n]
+    # Unlike this, torch.tril starts threads for the smallest matrix, and waits for them.
+    lower = (nodes[:, None] >= nodes).to(torch.uint8) * 255  # [n, n]
     most = MAX_EDGE_OP + 1 if batch.has_edge_ops else 1
     checks = {
         "num_nodes must be in [1, n]": (batch.num_nodes >= 1) & (batch.num_nodes <= n),
