@@ -7,10 +7,14 @@ MkDocs calls the functions ``on_*`` of this file when it builds the site (``hook
 from __future__ import annotations
 
 import ast
+import copy
+import functools
+import re
 from pathlib import Path
 
 from mkdocs.config.defaults import MkDocsConfig
 from mkdocs.structure.files import File, Files
+from mkdocs.structure.pages import Page
 
 ROOT = Path(__file__).resolve().parents[1]
 PACKAGE = ROOT / "gnas"
@@ -35,6 +39,9 @@ Every field of every configuration, with its type and bounds, its default and it
 take those of their configuration as `--set NAME=VALUE`; in Python they are keyword arguments.
 `gnas COMMAND --help` lists the options that are not set this way.
 """
+KINDS = ("Annotated[", "Literal[", "tuple[", *"0123456789")
+"""Beginnings of the types and numbers that the page writes out where a field has their name."""
+CODE_IN_TABLE = re.compile(r"(?<!<pre>)<code>[^<]*\\\|[^<]*</code>")
 SET_BY = {
     "ToponasConfig": "gnas search toponas",
     "NasgemConfig": "gnas search nasgem",
@@ -69,6 +76,11 @@ def on_files(files: Files, config: MkDocsConfig) -> Files:
     files.append(File.generated(config, MAP, content=f"{MAP_HEAD}\n{package_map()}"))
     files.append(File.generated(config, OPTIONS, content=f"{OPTIONS_HEAD}\n{settings()}"))
     return files
+
+
+def on_page_content(html: str, page: Page, config: MkDocsConfig, files: Files) -> str:
+    """Show a bar in a table's code as a bar: GitHub wants it escaped, and the builder does not."""
+    return CODE_IN_TABLE.sub(lambda code: code[0].replace("\\|", "|"), html)
 
 
 def page_of(module: str) -> str:
@@ -130,20 +142,67 @@ def settings() -> str:
     sections = []
     for path in sorted(PACKAGE.rglob("*.py")):
         module = ast.parse(path.read_text(encoding="utf-8"))
+        types = _Types(_named_values(path))
         classes = {node.name: node for node in module.body if isinstance(node, ast.ClassDef)}
         for node in classes.values():
             if "configuration" in map(ast.unparse, node.decorator_list):
-                sections.append(_section(node, path, classes))
+                sections.append(_section(node, path, classes, types))
     return "\n".join(sections)
 
 
-def _section(node: ast.ClassDef, path: Path, classes: dict[str, ast.ClassDef]) -> str:
+@functools.cache
+def _named_values(path: Path) -> dict[str, ast.expr]:
+    """Numbers and types with bounds or choices, by the names that a module makes or imports."""
+    found: dict[str, ast.expr] = {}
+    for node in ast.parse(path.read_text(encoding="utf-8")).body:
+        if isinstance(node, ast.ImportFrom) and (node.module or "").startswith("gnas."):
+            source = ROOT / f"{str(node.module).replace('.', '/')}.py"
+            if source.is_file():
+                theirs = _named_values(source)
+                names = {alias.name for alias in node.names}
+                found |= {name: value for name, value in theirs.items() if name in names}
+        elif isinstance(node, ast.Assign) and isinstance(node.targets[0], ast.Name):
+            if ast.unparse(node.value).startswith(KINDS):
+                found[node.targets[0].id] = _Types(found).visit(node.value)
+    return found
+
+
+class _Types(ast.NodeTransformer):
+    """Writes types out: ``Count`` becomes ``int (>= 1, <= 10000000)``."""
+
+    def __init__(self, named: dict[str, ast.expr]) -> None:
+        self._named = named
+
+    def visit_Name(self, node: ast.Name) -> ast.expr:
+        named = self._named.get(node.id)
+        return node if named is None else self.visit(copy.deepcopy(named))
+
+    def visit_Subscript(self, node: ast.Subscript) -> ast.expr:
+        self.generic_visit(node)
+        if ast.unparse(node.value) != "Annotated" or not isinstance(node.slice, ast.Tuple):
+            return node
+        kind, *others = node.slice.elts
+        signs = {"ge": ">=", "gt": ">", "le": "<=", "lt": "<"}
+        bounds = [
+            f"{signs[bound.arg]} {ast.unparse(bound.value)}"
+            for call in others
+            if isinstance(call, ast.Call)
+            for bound in call.keywords
+            if bound.arg in signs
+        ]
+        return ast.Name(f"{ast.unparse(kind)} ({', '.join(bounds)})") if bounds else kind
+
+
+def _section(
+    node: ast.ClassDef, path: Path, classes: dict[str, ast.ClassDef], types: _Types
+) -> str:
     """One configuration: heading, summary and table.
 
     Args:
         node: The class.
         path: Its module.
         classes: Classes of that module by name, among them those that it inherits fields of.
+        types: Writes out the types that the module has names for.
     """
     home = ".".join(path.relative_to(ROOT).with_suffix("").parts)
     summary = " ".join((ast.get_docstring(node) or "").split("\n\n")[0].split())
@@ -153,7 +212,7 @@ def _section(node: ast.ClassDef, path: Path, classes: dict[str, ast.ClassDef]) -
     lines += ["", "| field | type | default | meaning |", "|---|---|---|---|"]
     for name, (field, meaning) in _fields(node, classes).items():
         default = f"`{ast.unparse(field.value)}`" if field.value else "required"
-        cells = (f"`{name}`", f"`{ast.unparse(field.annotation)}`", default, meaning)
+        cells = (f"`{name}`", f"`{ast.unparse(types.visit(field.annotation))}`", default, meaning)
         lines.append("| " + " | ".join(cell.replace("|", "\\|") for cell in cells) + " |")
     return "\n".join(lines) + "\n"
 

@@ -149,7 +149,16 @@ def test_the_page_of_settings_has_every_field_with_its_default(site: Path) -> No
         section = text.split(f"{config.__module__}.{config.__name__}")[1]
         for field in dataclasses.fields(config):
             assert f"\n{field.name}\n" in section, f"{config.__name__}.{field.name}"
-    assert "\nchannels\nAnnotated[int, Field(ge=2, le=1024)]\n16\nChannels of the first" in text
+    assert "\nchannels\nint (>= 2, <= 1024)\n16\nChannels of the first" in text
+    assert "\nsamples\ntuple[int (>= 2, <= 10000000), ...]\n" in text
+    assert "\nimage_size\nint (>= 8, <= 4096) | None\n" in text
+    assert not re.search(r"\n(Count|Seed|Share|Samples|ProxyDataset)\n", text)
+
+
+def test_code_in_tables_is_what_can_be_copied(site: Path) -> None:
+    assert "|op~0|+|op~0|op~1|+..." in "".join(read(site / "tables.html").text)
+    for page in site.rglob("*.html"):
+        assert "\\|" not in "".join(read(page).text), page.name
 
 
 def test_the_map_in_development_is_up_to_date(hooks: ModuleType) -> None:
