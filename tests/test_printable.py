@@ -138,7 +138,7 @@ def test_errors_and_logs_show_names_as_they_are(
         ["search", "toponas", "--epochs", "\x1b[31m"],
         ["search", "toponas", "--set", "\x1b[31m"],
         ["bench", "nasbench101", "--samples", "\x1b[31m"],
-        ["bench", "search", "\x1b[31m"],
+        ["bench", "supernet", "\x1b[31m"],
         ["show", "a\x1b[31m", "b\x1b[31m"],
     ],
     ids=ascii,
