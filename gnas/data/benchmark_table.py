@@ -15,7 +15,7 @@ from gnas.data.columns import Column, Provenance
 from gnas.errors import ConfigError, DataError, GraphError, MissingDataError
 from gnas.geometric import Data
 from gnas.graphs import DenseBatch, graph_hash
-from gnas.graphs.architecture import to_adjacency
+from gnas.graphs.architecture import check_single, to_adjacency
 from gnas.metrics import as_scores
 
 Floats = NDArray[np.float64]
@@ -269,6 +269,8 @@ class BenchmarkTable:
             GraphError: not an architecture, or not a hash of 32 hex digits.
             MissingDataError: the table does not hold it.
         """
+        if not isinstance(architecture, str):
+            check_single(architecture)
         text = architecture if isinstance(architecture, str) else graph_hash(architecture)
         try:
             digest = np.frombuffer(bytes.fromhex(text), dtype=np.uint8)

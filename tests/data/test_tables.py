@@ -13,6 +13,7 @@ from gnas.data import BenchmarkTable, Column, Provenance, load_table, save_table
 from gnas.data import places as places_module
 from gnas.data.tables import find_table
 from gnas.errors import ConfigError, DataError, GnasError, GraphError, MissingDataError
+from gnas.geometric import Batch
 from gnas.graphs import graph_hash
 from gnas.spaces import NASBench101
 from tests.data.conftest import make_table
@@ -110,6 +111,10 @@ def test_lookup_by_graph_and_hash(small_table: BenchmarkTable) -> None:
         small_table.index_of(absent)
     with pytest.raises(GraphError, match="32 hexadecimal digits"):
         small_table.index_of("xyz")
+    with pytest.raises(GraphError, match="one architecture, but got a Batch of 1"):
+        small_table.index_of(Batch.from_data_list([small_table[0]]))
+    with pytest.raises(GraphError, match="must be a PyG Data"):
+        small_table.index_of([small_table[0]])
     with pytest.raises(IndexError, match="must be in"):
         small_table[40]
 
