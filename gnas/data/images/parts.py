@@ -426,7 +426,7 @@ def open_candidate_images(config: CandidateImages) -> ImageParts:
 
     Raises:
         MissingDataError: a folder or file is not there.
-        DataError: damaged images, or too few of a class.
+        DataError: damaged images, or too few of a class, or a class in the test part alone.
         ConfigError: too many bytes of images, or fewer images than asked for.
 
     Examples:
@@ -450,6 +450,7 @@ def open_candidate_images(config: CandidateImages) -> ImageParts:
         assert source.test is not None
         train, val = split_share(source.train.y, config.share, config.seed, source.class_names)
         test = torch.arange(len(source.test.y))
+    source.check_classes()
     assert isinstance(source.train, ImageArray)
     rows = {"train": train, "val": val, "test": test}
     return ImageParts(source, rows, normalization=Normalization.in_float32(source.train.x[train]))

@@ -7,7 +7,7 @@ import pytest
 import torch
 
 from gnas.data.images.config import ProxyImagesConfig
-from gnas.data.images.parts import open_candidate_images
+from gnas.data.images.parts import load_images, open_candidate_images
 from gnas.errors import ConfigError, DataError, MissingDataError
 
 
@@ -75,3 +75,13 @@ def test_too_few_images(tmp_path: Path) -> None:
         open_candidate_images(ProxyImagesConfig(dataset="folder", data_dir=folder, percent=10))
     with pytest.raises(MissingDataError, match="found no folder"):
         open_candidate_images(ProxyImagesConfig(dataset="folder", data_dir=str(tmp_path / "none")))
+
+
+def test_a_class_in_the_test_part_alone(tmp_path: Path) -> None:
+    """Its images could never be told right, and the measured accuracy would be too low."""
+    folder = arrays(tmp_path / "set")
+    np.save(folder / "y_test.npy", np.arange(40) % 4 + 1)
+    with pytest.raises(DataError, match="must have training images, but class 4 has none"):
+        open_candidate_images(ProxyImagesConfig(dataset="folder", data_dir=str(folder)))
+    with pytest.raises(DataError, match="must have training images, but class 4 has none"):
+        load_images(folder, num_train=20, num_val=10)
