@@ -25,6 +25,7 @@ from gnas.spaces.base import Space
 from gnas.user_code import Source, described
 
 FILE = "searches.jsonl"
+_ROUNDING = 1e-12  # means of the same runs in another order differ by less
 
 
 @dataclass(frozen=True)
@@ -140,8 +141,8 @@ def queries(
 ) -> NDArray[np.int64]:
     """Indices of the networks queried by a search, in order: int64 [budget].
 
-    A search ends when it has queried the optimum, as nothing could change its choice any more;
-    the rest of its row repeats the optimum.
+    A search ends when it has queried an optimum (`optima`), as nothing could change its choice
+    any more; the rest of its row repeats that.
 
     Args:
         evaluator: The evaluator whose ``val_acc`` is maximised.
@@ -153,11 +154,11 @@ def queries(
         ConfigError: a searcher of a user's file fails.
     """
     numbers: list[int] = []
-    optimum = int(evaluator.values["val_acc"].argmax())
+    best = optima(evaluator)
 
     def found(one: Evaluation) -> bool:
         numbers.append(evaluator.number(evaluator.space.from_str(one.architecture)))
-        return numbers[-1] == optimum
+        return bool(best[numbers[-1]])
 
     chosen = make_searcher(searcher, evaluator.space, seed=seed)
     try:
@@ -170,7 +171,13 @@ def queries(
         raise ConfigError(
             f"{searcher} must return architectures when asked, but: {described(error)}"
         ) from error
-    return np.array(numbers + [optimum] * (budget - len(numbers)))
+    return np.array(numbers + numbers[-1:] * (budget - len(numbers)))
+
+
+def optima(evaluator: TableEvaluator) -> NDArray[np.bool_]:
+    """Which networks have the best validation accuracy, ties up to rounding included: bool [M]."""
+    val_acc = evaluator.values["val_acc"]
+    return np.asarray(val_acc >= val_acc.max() - _ROUNDING, dtype=bool)
 
 
 def _search(evaluator: TableEvaluator, budget: int, name: str, seed: int) -> SearchTrajectory:

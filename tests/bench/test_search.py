@@ -72,6 +72,20 @@ def test_curves_and_queries_by_hand(nasbench201: Path) -> None:
     assert result.best_test_acc == pytest.approx(best_test)
 
 
+def test_each_of_several_best_is_an_optimum() -> None:
+    """Two cells of the shipped table tie for the best, and random search ends at either."""
+    table = load_table("nasbench101")
+    val = {"val_acc": table.val_acc()}
+    assert (val["val_acc"] == val["val_acc"].max()).sum() == 2
+    rows = torch.from_numpy(np.argsort(-val["val_acc"], kind="stable")[:10].copy())
+    evaluator = TableEvaluator(
+        NASBench101(), table.graphs[rows], {"val_acc": val["val_acc"][rows.numpy()]}
+    )
+    best = evaluator.values["val_acc"].max()
+    ends = {int(queries(evaluator, "random", 10, seed=seed)[-1]) for seed in range(8)}
+    assert len(ends) == 2 and {evaluator.values["val_acc"][end] for end in ends} == {best}
+
+
 def test_searchers_that_learn_find_the_optimum_that_random_ones_miss(nasbench201: Path) -> None:
     config = SearchBench(
         space="nasbench201", searchers=("random", "local"), budget=80, seeds=5,
