@@ -3,6 +3,9 @@
 from __future__ import annotations
 
 import itertools
+import math
+from collections.abc import Callable, Sequence
+from typing import Any
 
 import torch
 from torch import nn
@@ -41,7 +44,8 @@ def num_macs(network: nn.Module, input_shape: tuple[int, int, int]) -> int:
     """Multiply-accumulates of one forward pass of one image of shape [C, H, W].
 
     Counts what `torch.utils.flop_counter` counts (convolutions and matrix products), halved:
-    the counter has two operations for each multiply-accumulate.
+    the counter has two operations for each multiply-accumulate. To these come the products in
+    PyTorch's fused attention, transformer layers and LSTMs, which the counter takes for nothing.
 
     Args:
         network: A network of images.
@@ -66,7 +70,44 @@ def num_macs(network: nn.Module, input_shape: tuple[int, int, int]) -> int:
     image = torch.zeros(1, *input_shape)
     for parameter in itertools.islice(network.parameters(), 1):
         image = image.to(parameter)
-    with eval_mode(network), FlopCounterMode(display=False) as counter, torch.no_grad():
+    counter = FlopCounterMode(display=False, custom_mapping=_fused_flops())
+    with eval_mode(network), counter, torch.no_grad():
         with own_generator(), known_channels(image.shape):
             network(image)
     return int(counter.get_total_flops()) // 2
+
+
+Shape = Sequence[int]
+
+
+def _fused_flops() -> dict[Any, Callable[..., int]]:
+    """Operations of PyTorch's fused layers, by the shapes of their arguments: two a product."""
+    aten = torch.ops.aten
+    return {
+        aten._scaled_dot_product_flash_attention_for_cpu: _attention_flops,
+        aten._native_multi_head_attention: _multi_head_flops,
+        aten._transformer_encoder_layer_fwd: _encoder_layer_flops,
+        aten.mkldnn_rnn_layer: _lstm_flops,
+    }
+
+
+def _attention_flops(query: Shape, key: Shape, value: Shape, *_: Any, **__: Any) -> int:
+    *several, length, width = query
+    heads = math.prod(several)
+    return 2 * heads * length * key[-2] * (width + value[-1])
+
+
+def _multi_head_flops(query: Shape, key: Shape, value: Shape, *_: Any, **__: Any) -> int:
+    batch, length, width = query
+    projected = 2 * length + key[1] + value[1]  # query and output, key, value
+    return 2 * batch * width * (projected * width + 2 * length * key[1])
+
+
+def _encoder_layer_flops(source: Shape, *rest: Any, **_: Any) -> int:
+    first, second = rest[13], rest[15]  # weights of the perceptron
+    perceptron: int = 2 * math.prod(source[:-1]) * (math.prod(first) + math.prod(second))
+    return _multi_head_flops(source, source, source) + perceptron
+
+
+def _lstm_flops(source: Shape, inner: Shape, hidden: Shape, *_: Any, **__: Any) -> int:
+    return 2 * source[0] * source[1] * (math.prod(inner) + math.prod(hidden))

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import pytest
 import torch
-from torch import nn
+from torch import Tensor, nn
 
 from gnas.models import num_macs, num_params
 
@@ -18,6 +18,52 @@ def test_networks_of_every_precision(dtype: torch.dtype) -> None:
 def test_a_network_without_weights() -> None:
     network = nn.Sequential(nn.AvgPool2d(2), nn.Flatten())
     assert (num_macs(network, (3, 8, 8)), num_params(network)) == (0, 0)
+
+
+WIDTH, TOKENS = 16, 64
+PROJECTIONS, PRODUCTS = 4 * TOKENS * WIDTH**2, 2 * TOKENS**2 * WIDTH
+
+
+class Tokens(nn.Module):
+    """A layer over the 64 pixels of an image of 16 channels."""
+
+    def __init__(self, layer: nn.Module) -> None:
+        super().__init__()
+        self.layer = layer
+
+    def forward(self, x: Tensor) -> Tensor:
+        tokens = x.flatten(2).transpose(1, 2)
+        if isinstance(self.layer, nn.MultiheadAttention):
+            out: Tensor = self.layer(tokens, tokens, tokens, need_weights=False)[0]
+            return out
+        if isinstance(self.layer, nn.LSTM):
+            return torch.as_tensor(self.layer(tokens)[0])
+        out = self.layer(tokens)
+        return out
+
+
+class Attention(nn.Module):
+    def forward(self, x: Tensor) -> Tensor:
+        heads = x.reshape(len(x), -1, 4, 4).transpose(1, 2)  # [B, 4, 64, 4]
+        return nn.functional.scaled_dot_product_attention(heads, heads, heads)
+
+
+@pytest.mark.parametrize(
+    ("layer", "macs"),
+    [
+        (Attention(), PRODUCTS),
+        (nn.MultiheadAttention(WIDTH, 4, batch_first=True), PROJECTIONS + PRODUCTS),
+        (nn.MultiheadAttention(WIDTH, 4), PROJECTIONS + 2 * TOKENS * WIDTH),
+        (
+            nn.TransformerEncoderLayer(WIDTH, 4, 24, batch_first=True),
+            PROJECTIONS + PRODUCTS + 2 * TOKENS * WIDTH * 24,
+        ),
+        (nn.LSTM(WIDTH, 8, 2, bidirectional=True), TOKENS * 2 * 4 * 8 * (WIDTH + 8 + WIDTH + 8)),
+    ],
+)
+def test_products_in_fused_layers_count(layer: nn.Module, macs: int) -> None:
+    """In evaluation PyTorch runs them as one operation each."""
+    assert num_macs(Tokens(layer), (WIDTH, 8, 8)) == macs
 
 
 def test_parts_keep_their_modes() -> None:
