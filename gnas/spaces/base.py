@@ -102,6 +102,12 @@ class Space(ABC):
             space.args |= value if several else {name: value}
         return space
 
+    def __init_subclass__(cls) -> None:
+        """A ``build`` of one's own replaces the networks of the space that it is derived from."""
+        super().__init_subclass__()
+        if "build" in vars(cls) and "networks" not in vars(cls):
+            cls.networks = Space.networks  # type: ignore[method-assign]
+
     def __getnewargs_ex__(self) -> tuple[tuple[()], dict[str, Any]]:
         return (), self.args
 
@@ -189,14 +195,15 @@ class Space(ABC):
     ) -> NDArray[np.int64] | None:
         """Multiply-accumulates of one image through each network of a size: int64 [N].
 
-        None where the space counts them on built networks only, one at a time.
+        None where they are counted on built networks only, one at a time.
 
         Args:
             batch: N architectures of this space.
             config: See `network`.
             image_size: Height and width in pixels.
         """
-        return None
+        count = None if self.networks is None else self.networks.macs
+        return None if count is None else count(batch, config, image_size)
 
     def needed_networks(self) -> Networks:
         """`networks`, where there must be some.

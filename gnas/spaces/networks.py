@@ -8,10 +8,13 @@ from dataclasses import dataclass, field, fields, make_dataclass
 from functools import cache, wraps
 from typing import Any, ParamSpec, Protocol, TypeVar
 
+import numpy as np
+from numpy.typing import NDArray
 from torch import nn
 
 from gnas.errors import ConfigError, GnasError
 from gnas.geometric import Data
+from gnas.graphs import DenseBatch
 from gnas.user_code import described
 
 Options = ParamSpec("Options")
@@ -64,6 +67,8 @@ class Networks:
     """Fields of the networks of a table of one's own that differ from a ``small`` one's."""
     large: Mapping[str, Any] = field(default_factory=dict)
     """Fields that a network of large images takes where nothing else is asked for."""
+    macs: Callable[[DenseBatch, Any, int], NDArray[np.int64]] | None = None
+    """Counts the MACs of N networks without building them; see `Space.count_macs`."""
 
     def build(self, graph: Data, config: Any) -> nn.Module:
         """The network of an architecture.

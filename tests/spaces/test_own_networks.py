@@ -14,9 +14,10 @@ from gnas.cli import app
 from gnas.errors import ConfigError
 from gnas.evaluate import FunctionEvaluator
 from gnas.geometric import Data
-from gnas.graphs import DenseBatch
+from gnas.graphs import DenseBatch, as_batch
+from gnas.models import num_macs
 from gnas.search import run_search
-from gnas.spaces import DagSpace, load_space
+from gnas.spaces import SPACES, DagSpace, load_space
 
 FILE = """
 import torch
@@ -227,3 +228,26 @@ def test_options_without_a_default_are_named() -> None:
     space = DagSpace(ops=("a",), max_nodes=4, build=build)
     with pytest.raises(ConfigError, match=r"but has no default for in_channels$"):
         space.network_config()
+
+
+@pytest.mark.parametrize("name", sorted(SPACES))
+def test_a_build_of_ones_own_replaces_the_networks_of_a_derived_space(name: str) -> None:
+    class Own(SPACES[name]):  # type: ignore[misc, valid-type]
+        def build(
+            self, graph: Data, *, in_channels: int = 3, num_classes: int = 10, width: int = 4
+        ) -> nn.Module:
+            return nn.Sequential(nn.Flatten(), nn.Linear(64 * in_channels, num_classes * width))
+
+    class Further(Own):
+        pass
+
+    class Back(Own):
+        networks = SPACES[name].networks
+
+    graph = SPACES[name]().sample(np.random.default_rng(0))
+    for space in (Own(), Further()):
+        network = space.network(graph, space.network_config(in_channels=1, width=2))
+        assert isinstance(network, nn.Sequential)
+        assert num_macs(network, (1, 8, 8)) == 64 * 10 * 2
+        assert space.count_macs(as_batch(graph), space.network_config(), 8) is None
+    assert type(Back().network(graph)) is type(SPACES[name]().network(graph))

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING
 
 import numpy as np
 import torch
@@ -78,6 +78,7 @@ class NASGEM(Space):
         """GEMNet-like networks."""
         from gnas.spaces.nasgem.config import NasgemNetworkConfig
         from gnas.spaces.nasgem.network import NasgemNetwork, nasgem_imagenet, network_arguments
+        from gnas.spaces.nasgem.size import nasgem_macs
 
         return Networks(
             NasgemNetworkConfig,
@@ -87,15 +88,8 @@ class NASGEM(Space):
             width="channels",
             small={"cells_per_stage": 1, "channels": 8},
             large=vars(nasgem_imagenet()),
+            macs=nasgem_macs,
         )
-
-    def count_macs(
-        self, batch: DenseBatch, config: Any, image_size: int
-    ) -> NDArray[np.int64] | None:
-        """See `Space.count_macs`."""
-        from gnas.spaces.nasgem.size import nasgem_macs
-
-        return nasgem_macs(batch, config, image_size)
 
     def draw(self, graph: Data) -> dict[str, Figure]:
         """Built part of the cell."""
