@@ -76,6 +76,17 @@ class Evaluator(ABC):
         """
         return {}
 
+    def cost(self, graphs: DenseBatch) -> NDArray[np.float64] | None:
+        """What evaluations of N architectures take, float64 [N] in any unit; None if not known.
+
+        It is asked for by the way, so it must be cheap. Workers take the costly ones first where
+        little is left to do.
+
+        Args:
+            graphs: The architectures.
+        """
+        return None
+
     def open(self, space: Space) -> None:  # noqa: B027  nothing to load is the usual case
         """Load what every evaluation needs, images for example.
 

@@ -87,6 +87,10 @@ class EfficiencyEvaluator(Evaluator):
         """See `Evaluator.count`."""
         return self.evaluator.count(graphs, names)
 
+    def cost(self, graphs: DenseBatch) -> NDArray[np.float64] | None:
+        """See `Evaluator.cost`."""
+        return self.evaluator.cost(graphs)
+
     def open(self, space: Space) -> None:
         """See `Evaluator.open`."""
         self.evaluator.open(space)

@@ -170,13 +170,8 @@ class TrainingEvaluator(Evaluator):
         """
         splits, build = self._opened()
         wanted = [name for name in COUNTED if names is None or name in names]
-        if wanted == ["macs"] and self._space is not None:
-            config = self._space.network_config(
-                **self.network, in_channels=splits.in_channels, num_classes=splits.num_classes
-            )
-            macs = self._space.count_macs(graphs, config, splits.image_size)
-            if macs is not None:
-                return {"macs": macs.astype(np.float64)}
+        if wanted == ["macs"] and (macs := self.cost(graphs)) is not None:
+            return {"macs": macs}
         shape = (splits.in_channels, splits.image_size, splits.image_size)
         rows = []
         for graph in graphs:
@@ -187,6 +182,17 @@ class TrainingEvaluator(Evaluator):
             rows.append(self._counts[key])
         table = np.array(rows, dtype=np.float64).reshape(len(rows), len(COUNTED))
         return {name: table[:, COUNTED.index(name)] for name in wanted}
+
+    def cost(self, graphs: DenseBatch) -> NDArray[np.float64] | None:
+        """MACs, where the space can count them without networks."""
+        if self._space is None:
+            return None
+        splits = self._opened()[0]
+        config = self._space.network_config(
+            **self.network, in_channels=splits.in_channels, num_classes=splits.num_classes
+        )
+        macs = self._space.count_macs(graphs, config, splits.image_size)
+        return None if macs is None else macs.astype(np.float64)
 
     def data_facts(self) -> dict[str, Any] | None:
         """See `Evaluator.data_facts`: metadata of the images, and the digest of all parts."""

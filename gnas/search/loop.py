@@ -8,9 +8,11 @@ from dataclasses import dataclass
 from typing import Any
 
 import numpy as np
+from numpy.typing import NDArray
 
 from gnas.errors import DataError, MissingMeasureError
 from gnas.geometric import Data
+from gnas.graphs import DenseBatch
 from gnas.search.evaluation_log import EvaluationLog
 from gnas.search.objectives import Goal
 from gnas.search.queues import EvaluationQueue
@@ -18,6 +20,8 @@ from gnas.search.result import Evaluation
 from gnas.search.samplers import Searcher
 from gnas.search.samplers.base import SpaceExhausted
 
+LAST = 16
+"""Choice: of architectures asked for at once, the last so many are evaluated by their cost."""
 MAX_FAILURES = 10
 """A search ends in an error if the first so many architectures all fail: its evaluator is broken,
 not its architectures."""
@@ -64,6 +68,7 @@ class SearchLoop:
         until: Ends the search early, when it is true of an evaluation.
         known: Evaluations from before, in order.
         log: Told of every new evaluation.
+        cost: See `Evaluator.cost`; None where evaluations run one after the other.
     """
 
     def __init__(
@@ -78,10 +83,11 @@ class SearchLoop:
         until: Callable[[Evaluation], bool] | None,
         known: Sequence[Evaluation],
         log: EvaluationLog,
+        cost: Callable[[DenseBatch], NDArray[np.float64] | None] | None = None,
     ) -> None:
         self.searcher, self.queue, self.seeds, self.report = searcher, queue, seeds, report
         self.budget, self.parallel, self.until = budget, parallel, until
-        self.stages, self.known, self.log = ("", *stages), known, log
+        self.stages, self.known, self.log, self.cost = ("", *stages), known, log, cost
         self.ended: list[Evaluation] = []
         self.stopped: str | None = None
         self._asked: list[tuple[Data, list[dict[str, Any]], bool]] = []
@@ -108,7 +114,7 @@ class SearchLoop:
 
     def _ask(self) -> bool:
         """Ask for all permitted architectures; return whether any needs an evaluation."""
-        new = []
+        new: list[tuple[Data, list[dict[str, Any]]]] = []
         while self._may_ask():
             number = len(self._asked)
             if number < len(self.known):
@@ -128,10 +134,20 @@ class SearchLoop:
             ]
             self._asked.append((graph, candidates, self.searcher.is_random))
             if number >= len(self.known):
-                new += candidates
+                new.append((graph, candidates))
         if new:
-            self.queue.put(new)
+            planned = [*new[:-LAST], *self._longest_first(new[-LAST:])]
+            self.queue.put([one for _, candidates in planned for one in candidates])
         return bool(new)
+
+    def _longest_first(
+        self, asked: list[tuple[Data, list[dict[str, Any]]]]
+    ) -> list[tuple[Data, list[dict[str, Any]]]]:
+        """Architectures by falling cost, so that workers end at about the same time."""
+        costs = None
+        if self.cost is not None and len(asked) > 1:
+            costs = self.cost(DenseBatch.from_data([graph for graph, _ in asked]))
+        return asked if costs is None else [asked[k] for k in np.argsort(-costs, kind="stable")]
 
     def _evaluated(self, number: int) -> Evaluation:
         """The evaluation of this number, when it has ended."""

@@ -196,6 +196,7 @@ def run_search(
             search = SearchLoop(
                 searcher, queue, evaluator.stages, budget, parallel,
                 range(seed, seed + repeats), report, until, known, ended,
+                evaluator.cost if where is not None else None,
             )  # fmt: skip
             search.run()
             result = tell(_result(search, goal, config, about, data, ended.seconds()))

@@ -8,17 +8,19 @@ import signal
 import subprocess
 import sys
 import time
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
 import numpy as np
 import pytest
+from numpy.typing import NDArray
 from torch_geometric.data import Data
 
 from gnas.errors import ConfigError, DataError, MissingDataError
 from gnas.evaluate import TableEvaluator, TrainingEvaluator
 from gnas.graphs import DenseBatch
+from gnas.loggers import RunLog
 from gnas.predictors import default_predictor
 from gnas.runs import to_jsonable
 from gnas.search import (
@@ -31,7 +33,9 @@ from gnas.search import (
     read_result,
     run_search,
 )
-from gnas.search.loop import SearchProgress
+from gnas.search.evaluation_log import EvaluationLog
+from gnas.search.loop import LAST, SearchLoop, SearchProgress
+from gnas.search.objectives import Goal
 from gnas.search.queues import local_queue
 from gnas.spaces import NASGEM, DagSpace, NASBench201, Space
 from gnas.training.recipe import ProxyRecipe
@@ -483,3 +487,38 @@ def test_searchers_that_cannot_serve_are_refused_at_once(tmp_path: Path) -> None
         with pytest.raises(ConfigError, match=message):
             run_search(NASBench201(), searcher, convolutions, budget=3, out=tmp_path / "run")
     assert not (tmp_path / "run").exists()
+
+
+def test_the_last_architectures_asked_for_at_once_begin_with_the_longest() -> None:
+    class Queue:
+        def __init__(self) -> None:
+            self.planned: list[str] = []
+
+        def put(self, candidates: Sequence[Mapping[str, Any]]) -> None:
+            self.planned += [one["architecture"] for one in candidates]
+
+        def get(self, candidate: Mapping[str, Any]) -> tuple[dict[str, float], None]:
+            return {"score": 1.0}, None
+
+    def planned(cost: Any) -> list[str]:
+        queue, log = Queue(), EvaluationLog(None, RunLog(None, ()), 0.0, events=False)
+        searcher = RandomSearch(NASBench201(), seed=0)
+        searcher.aim(Goal.of(("score",), ()))
+        loop = SearchLoop(
+            searcher, queue, (), 40, 40, range(1), lambda progress: None, None, [], log, cost
+        )
+        loop.run()
+        assert [one.architecture for one in loop.ended] == asked
+        return queue.planned
+
+    space, again = NASBench201(), RandomSearch(NASBench201(), seed=0)
+    asked = [space.to_str(again.ask()) for _ in range(40)]
+    assert planned(None) == planned(lambda graphs: None) == asked
+
+    def edges(graphs: DenseBatch) -> NDArray[np.float64]:
+        return (graphs.adjacency > 1).sum((1, 2)).double().numpy()
+
+    ordered = planned(edges)
+    costs = edges(DenseBatch.from_data([space.from_str(text) for text in ordered]))
+    assert ordered[:-LAST] == asked[:-LAST] and {*ordered} == {*asked}
+    assert (np.diff(costs[-LAST:]) <= 0).all() and len({*costs[-LAST:]}) > 1
