@@ -8,6 +8,7 @@ import json
 import re
 import sys
 from collections.abc import Callable, Mapping
+from functools import partial
 from importlib import import_module
 from pathlib import Path
 from typing import Any
@@ -76,8 +77,9 @@ def space_record(space: Space) -> dict[str, Any]:
 
     The name of a space of a user's own is ``FILE.py:NAME``; the ``sha256`` of the file and its
     place, ``file``, are kept beside it. The rows of a table are of the table's space. A function
-    among the arguments is named, with a digest of its file: such a space is read back from the
-    file that makes it, or given again.
+    among the arguments is named, with a digest of its file and the numbers and texts that it was
+    bound to (`functools.partial`, a closure or an object): such a space is read back from the file
+    that makes it, or given again.
 
     Args:
         space: Any space.
@@ -103,17 +105,41 @@ def space_record(space: Space) -> dict[str, Any]:
 
 
 def _named(value: Any) -> Any:
-    """JSON record of an argument; a function by its name and its file's digest."""
+    """JSON record of an argument; a function by its name, its file's digest and what it holds."""
     if isinstance(value, set | frozenset):
         return sorted(value)
     if not callable(value):
         return repr(value)
+    held = {name: item for name, item in _held(value).items() if _is_plain(item)}
+    value = value.func if isinstance(value, partial) else value
     name = getattr(value, "__qualname__", type(value).__qualname__)
     path = getattr(inspect.getmodule(value), "__file__", None)
     if path is None:
-        return f"{getattr(value, '__module__', '')}:{name}"
-    digest = hashlib.sha256(Path(path).read_bytes()).hexdigest()
-    return f"{Path(path).name}:{name} of sha256 {digest}"
+        text = f"{getattr(value, '__module__', '')}:{name}"
+    else:
+        digest = hashlib.sha256(Path(path).read_bytes()).hexdigest()
+        text = f"{Path(path).name}:{name} of sha256 {digest}"
+    return f"{text} with {held}" if held else text
+
+
+def _held(function: Callable[..., Any]) -> Mapping[str, Any]:
+    """What a function depends on beside its file: bound, enclosed, or of its object."""
+    if isinstance(function, partial):
+        return {**_held(function.func), **function.keywords}
+    if inspect.isfunction(function):
+        return inspect.getclosurevars(function).nonlocals
+    if isinstance(function, type):
+        return {}
+    return getattr(getattr(function, "__self__", function), "__dict__", {})
+
+
+def _is_plain(value: Any) -> bool:
+    """Whether a value is made of numbers and texts, and so is written alike in every process."""
+    if isinstance(value, Mapping):
+        return all(map(_is_plain, value.values()))
+    if isinstance(value, list | tuple):
+        return all(map(_is_plain, value))
+    return value is None or isinstance(value, bool | int | float | str)
 
 
 def _home(kind: type) -> Source | None:

@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import logging
+from collections.abc import Callable
+from functools import partial
 from itertools import product
 from pathlib import Path
 from typing import Any
@@ -286,6 +288,35 @@ def test_a_builder_as_an_argument(tmp_path: Path) -> None:
     record = space_record(loaded)
     assert record["name"] == "own.py:blocks" and len(record["sha256"]) == 64
     assert space_of_record(record, run=True) == loaded
+
+
+class Builder:
+    def __init__(self, width: int) -> None:
+        self.width, self.cache = width, {object(): width}
+
+    def __call__(self, graph: Data, *, in_channels: int = 3, num_classes: int = 10) -> nn.Module:
+        return nn.Linear(in_channels * self.width, num_classes)
+
+
+def enclosing(width: int) -> Callable[..., nn.Module]:
+    def make(graph: Data, *, in_channels: int = 3, num_classes: int = 10) -> nn.Module:
+        return nn.Linear(in_channels * width, num_classes)
+
+    return make
+
+
+@pytest.mark.parametrize(
+    "bind",
+    [lambda width: partial(network, num_classes=width), enclosing, Builder,
+     lambda width: Builder(width).__call__],
+)  # fmt: skip
+def test_what_a_builder_is_bound_to_is_recorded(bind: Callable[[int], Any]) -> None:
+    """Or a run with other networks would go on with it."""
+    one, same, other = (
+        space_record(DagSpace(ops=("a",), max_nodes=4, build=bind(width))) for width in (8, 8, 16)
+    )
+    assert one == same != other
+    assert one["args"]["build"].startswith("test_ready_made.py:")
 
 
 @pytest.mark.parametrize(
