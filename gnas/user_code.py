@@ -5,13 +5,15 @@ from __future__ import annotations
 import builtins
 import hashlib
 import importlib.util
+import inspect
 import os
 import signal
 import sys
 import traceback
-from collections.abc import Iterator, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager, nullcontext, suppress
 from dataclasses import dataclass
+from functools import partial
 from importlib.abc import MetaPathFinder
 from importlib.machinery import ModuleSpec, PathFinder
 from pathlib import Path
@@ -243,3 +245,39 @@ def raised_in(error: BaseException) -> str | None:
         if str(frame.f_globals.get("__name__")).startswith(MODULE)
     ]
     return places[-1] if places else None
+
+
+def bound_to(function: Callable[..., Any]) -> dict[str, Any]:
+    """The numbers and texts on which a function depends beside its code, by name.
+
+    Those that `functools.partial` binds, that a closure holds, or that are attributes of the
+    function's object. Lists and mappings of the last two are left out, since functions note in
+    them what they do.
+
+    Args:
+        function: Any function.
+
+    Examples:
+        >>> from functools import partial
+        >>> bound_to(partial(round, ndigits=2))
+        {'ndigits': 2}
+    """
+    if isinstance(function, partial):
+        given = {**{str(k): v for k, v in enumerate(function.args)}, **function.keywords}
+        return {**bound_to(function.func), **{k: v for k, v in given.items() if _is_plain(v)}}
+    if isinstance(function, type):
+        return {}
+    if inspect.isfunction(function):
+        held = inspect.getclosurevars(function).nonlocals
+    else:
+        held = getattr(getattr(function, "__self__", function), "__dict__", {})
+    return {k: v for k, v in held.items() if _is_plain(v) and not isinstance(v, list | dict)}
+
+
+def _is_plain(value: object) -> bool:
+    """Whether a value is made of numbers and texts, and so is written alike in every process."""
+    if isinstance(value, dict):
+        return all(isinstance(k, str) and _is_plain(v) for k, v in value.items())
+    if isinstance(value, list | tuple):
+        return all(map(_is_plain, value))
+    return value is None or isinstance(value, bool | int | float | str)

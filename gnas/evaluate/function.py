@@ -5,6 +5,7 @@ from __future__ import annotations
 import inspect
 from collections.abc import Callable, Mapping
 from contextlib import nullcontext
+from functools import partial
 from typing import Any, ClassVar
 
 from gnas.errors import ConfigError, DataError
@@ -12,7 +13,7 @@ from gnas.evaluate.base import Evaluator, Measures, check_measures
 from gnas.geometric import Data
 from gnas.spaces.base import Space
 from gnas.studies.job import FAILURES
-from gnas.user_code import TERMINATED, Source, described
+from gnas.user_code import TERMINATED, Source, bound_to, described
 
 SCORE = "score"
 """The measure that a single number is."""
@@ -82,10 +83,13 @@ class FunctionEvaluator(Evaluator):
         return check_measures(found if isinstance(found, Mapping) else {SCORE: found})
 
     def metadata(self) -> dict[str, Any]:
-        """The name of the function, and the file's content where it is from one."""
+        """The name of the function and its bound arguments, or its file's content and name."""
         if self.source is None:
-            name = getattr(self._worth, "__qualname__", type(self._worth).__name__)
-            return {"kind": self.kind, "function": name}
+            worth, bound = self._worth, {}
+            if isinstance(worth, partial):
+                worth, bound = worth.func, {"arguments": bound_to(worth)}
+            name = getattr(worth, "__qualname__", type(worth).__name__)
+            return {"kind": self.kind, "function": name, **bound}
         return {"kind": self.kind, "function": self.source.name, "sha256": self.source.sha256}
 
 

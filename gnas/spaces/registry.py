@@ -27,7 +27,7 @@ from gnas.spaces.names import (
     parsed_space,
 )
 from gnas.spaces.notation import Notation
-from gnas.user_code import Source, described
+from gnas.user_code import Source, bound_to, described
 
 NUM_TRIED = 64
 """Draws from a user's space when it is opened."""
@@ -110,7 +110,7 @@ def _named(value: Any) -> Any:
         return sorted(value)
     if not callable(value):
         return repr(value)
-    held = {name: item for name, item in _held(value).items() if _is_plain(item)}
+    held = bound_to(value)
     value = value.func if isinstance(value, partial) else value
     name = getattr(value, "__qualname__", type(value).__qualname__)
     path = getattr(inspect.getmodule(value), "__file__", None)
@@ -120,26 +120,6 @@ def _named(value: Any) -> Any:
         digest = hashlib.sha256(Path(path).read_bytes()).hexdigest()
         text = f"{Path(path).name}:{name} of sha256 {digest}"
     return f"{text} with {held}" if held else text
-
-
-def _held(function: Callable[..., Any]) -> Mapping[str, Any]:
-    """What a function depends on beside its file: bound, enclosed, or of its object."""
-    if isinstance(function, partial):
-        return {**_held(function.func), **function.keywords}
-    if inspect.isfunction(function):
-        return inspect.getclosurevars(function).nonlocals
-    if isinstance(function, type):
-        return {}
-    return getattr(getattr(function, "__self__", function), "__dict__", {})
-
-
-def _is_plain(value: Any) -> bool:
-    """Whether a value is made of numbers and texts, and so is written alike in every process."""
-    if isinstance(value, Mapping):
-        return all(map(_is_plain, value.values()))
-    if isinstance(value, list | tuple):
-        return all(map(_is_plain, value))
-    return value is None or isinstance(value, bool | int | float | str)
 
 
 def _home(kind: type) -> Source | None:

@@ -192,6 +192,19 @@ def test_a_function_of_python() -> None:
             check_measures({"score": wrong})
 
 
+def test_arguments_of_a_function_are_recorded(tmp_path: Path) -> None:
+    """Or a search would go on with other ones."""
+
+    def worth(graph: Data, *, seed: int, weight: float) -> float:
+        return weight * float(graph.num_edges)
+
+    space, out = NASBench201(), tmp_path / "run"
+    run_search(space, "random", partial(worth, weight=1.0), budget=1, out=out)
+    with pytest.raises(ConfigError, match=r"its evaluator was .*'weight': 1\.0.* is now"):
+        run_search(space, "random", partial(worth, weight=2.0), budget=2, out=out, resume=True)
+    run_search(space, "random", partial(worth, weight=1.0), budget=2, out=out, resume=True)
+
+
 def test_a_function_of_a_file(tmp_path: Path) -> None:
     file = tmp_path / "mine.py"
     file.write_text("def worth(graph, *, seed):\n    return 7\nnumber = 1\n")
