@@ -102,7 +102,9 @@ KINDS = {
 SAME = 1e-9
 """Means that differ by less, or by such a share, are equal: sums of the same numbers in another
 order are not to the last bit."""
-COMPETITORS = ("encoders", "networks", "searchers", "methods")
+GAIN = "kendall_tau_gain"
+"""Metric of a row against the first row of its file."""
+COMPETITORS = ("predictors", "encoders", "networks", "searchers", "methods")
 """Config fields that list the participants."""
 PLACES = ("table", "data_dir", "table_dir", "train_column", "test_column")
 """Config fields with locations; the result's ``table`` has the digest and columns instead."""
@@ -233,7 +235,8 @@ def leaderboard(
 
     Raises:
         ConfigError: the results are of different protocols, tables, columns, seeds or budgets,
-            which is named; there is no such metric or number of samples.
+            which is named; there is no such metric or number of samples; gains are over
+            different predictors.
     """
     if not files:
         raise ConfigError("a leaderboard needs at least one result")
@@ -245,6 +248,12 @@ def leaderboard(
     if metric not in kind.metrics:
         raise ConfigError(unknown_name("metric", metric, kind.metrics))
     samples = _samples(files, kind, metric, samples)
+    references = {_name(kind, file.rows[0]): file.path for file in files}
+    if metric == GAIN and len(references) > 1:
+        found = ", ".join(f"{path} over {name}" for name, path in references.items())
+        raise ConfigError(
+            f"gains must be over one predictor, but are {found}; choose another metric"
+        )
     entries: dict[tuple[Any, ...], LeaderboardRow] = {}
     for file in files:
         for row in file.rows:
@@ -253,6 +262,8 @@ def leaderboard(
             values = {m: _value(kind, row, m, samples) for m in kind.metrics}
             if kind is SEARCHERS and samples is not None:  # others are of the whole budget
                 values = {m: v if m in kind.series else None for m, v in values.items()}
+            if len(references) > 1 and GAIN in values:
+                values[GAIN] = None
             name = _name(kind, row)
             key = (name, *(None if v is None else (v.mean, str(v.low)) for v in values.values()))
             known = entries.get(key)

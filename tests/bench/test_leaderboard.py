@@ -159,6 +159,21 @@ def test_results_of_one_protocol_are_joined(tmp_path: Path) -> None:
     assert r"MLP on a\|b \<i\>\\x1b\[31m" in line
 
 
+def test_results_of_other_predictors_are_joined_without_gains(tmp_path: Path) -> None:
+    """A gain is over the first row of its file."""
+
+    def mine(record: dict[str, Any]) -> None:
+        record["config"]["predictors"] = ["mine"]
+        record["rows"] = [{**row, "predictor": "mine"} for row in record["rows"][1:2]]
+
+    files = [read_bench(path) for path in (DARTS, changed(DARTS, tmp_path / "a.json", mine))]
+    found = leaderboard(files, samples=files[1].rows[0]["samples"])
+    assert any(entry.name.startswith("mine") for entry in found.entries)
+    assert all(entry.values["kendall_tau_gain"] is None for entry in found.entries)
+    with pytest.raises(ConfigError, match=r"gains must be over one predictor, but are .*a\.json"):
+        leaderboard(files, "kendall_tau_gain")
+
+
 def _set(*path: str, to: Any) -> Change:
     def change(record: dict[str, Any]) -> None:
         for name in path[:-1]:
