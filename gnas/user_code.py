@@ -265,7 +265,7 @@ def bound_to(function: Callable[..., Any]) -> dict[str, Any]:
     if isinstance(function, partial):
         given = {**{str(k): v for k, v in enumerate(function.args)}, **function.keywords}
         return {**bound_to(function.func), **{k: v for k, v in given.items() if _is_plain(v)}}
-    if isinstance(function, type):
+    if isinstance(function, type) or inspect.isbuiltin(function):
         return {}
     if inspect.isfunction(function):
         held = inspect.getclosurevars(function).nonlocals

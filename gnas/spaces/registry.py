@@ -158,7 +158,10 @@ def space_of_record(record: Any, space: Space | None = None, *, run: bool = Fals
     makers = SPACES | READY_MADE
     if space is not None:
         own = space_record(space)
-        if name in makers and own != {"name": name, "args": args}:
+        is_other = own != {"name": name, "args": args}
+        if name not in makers:
+            is_other = name == own["name"] and _given(space, args) != _given(space, own["args"])
+        if is_other:
             raise ConfigError(f"the space must be {space_text(record)}, but got {space_text(own)}")
         return space
     if name in makers:
@@ -176,6 +179,14 @@ def space_of_record(record: Any, space: Space | None = None, *, run: bool = Fals
             f"but has {source.sha256:.12}...; give it with `--space FILE.py:NAME` to go on with it"
         )
     return loaded_space(source, args)
+
+
+def _given(space: Space, args: Mapping[str, Any]) -> dict[str, Any]:
+    """Arguments of a space of a user's own as JSON, with defaults; functions may have changed."""
+    make = space.loaded[0].load() if space.loaded else type(space)
+    functions = {name for name, value in space.args.items() if callable(value)}
+    whole = {**({} if isinstance(make, Space) else _defaults(make)), **args}
+    return {name: value for name, value in whole.items() if name not in functions}
 
 
 def is_recorded_as(space: Space, record: Mapping[str, Any]) -> bool:
@@ -232,9 +243,10 @@ def own_space_text(record: Mapping[str, Any]) -> str:
     return space_text({**record, "name": f"{place}:{name}"})
 
 
-def _defaults(kind: type[Space]) -> dict[str, Any]:
-    """The arguments of a class that have defaults, as JSON has these."""
-    known = inspect.signature(kind.__init__).parameters.values()
+def _defaults(make: Callable[..., Any]) -> dict[str, Any]:
+    """The arguments of a class or function that have defaults, as JSON has these."""
+    function = make.__init__ if inspect.isclass(make) else make
+    known = inspect.signature(function).parameters.values()
     return {p.name: _as_json(p.default) for p in known if p.default is not p.empty}
 
 

@@ -187,3 +187,23 @@ def test_another_space_than_the_record_says() -> None:
     with pytest.raises(ConfigError, match=r"must be nasgem\(num_nodes=8.*but got nasgem\(num_no"):
         space_of_record(record, NASGEM(9))
     assert space_of_record(record, NASGEM(8)) == NASGEM(8)
+
+
+def test_a_space_of_ones_own_with_other_arguments_is_another(tmp_path: Path) -> None:
+    """Or networks of one activation would be given the weights of another."""
+    file = tmp_path / "own.py"
+    file.write_text(
+        "from gnas.spaces import DagSpace\n\n\n"
+        "def cells(act='relu'):\n"
+        "    def build(graph, *, in_channels=3, num_classes=10):\n        return act\n\n"
+        "    return DagSpace(ops=('a', 'b'), max_nodes=4, build=build)\n"
+    )
+    record = space_record(load_space(f"{file}:cells(act='gelu')"))
+    same = load_space(f"{file}:cells(act='gelu')")
+    assert space_of_record(record, same) is same
+    with pytest.raises(ConfigError, match=r"must be own.py:cells\(act='gelu'\), but got own"):
+        space_of_record(record, load_space(f"{file}:cells"))
+    usual = space_record(load_space(f"{file}:cells"))
+    file.write_text(file.read_text() + "# changed\n")
+    written_out = load_space(f"{file}:cells(act='relu')")
+    assert space_of_record(usual, written_out) is written_out
