@@ -221,6 +221,8 @@ def main() -> None:
     signal.signal(signal.SIGTERM, lambda number, frame: sys.exit(128 + number))
     os.environ["MPLBACKEND"] = "agg"  # figures are files; an unknown name is an error at import
     os.environ["MATPLOTLIBRC"] = os.devnull  # and look the same whatever style a user has
+    if os.environ.get("COLUMNS") == "0":  # of a terminal that does not know its width
+        del os.environ["COLUMNS"]  # rich would print nothing
     sys.unraisablehook = _signal_again
     if signal.getsignal(signal.SIGINT) is signal.default_int_handler:  # else it is ignored
         signal.signal(signal.SIGINT, _interrupt)

@@ -172,7 +172,9 @@ def _read(what: str) -> tuple[str, Any]:
         ) from None
     try:
         record = json.loads(text)
-    except (ValueError, RecursionError):
+    except (ValueError, RecursionError) as error:
+        if path.name == "result.json":  # half of one ends with another architecture than the best
+            raise DataError(f"{path} must be a run's result, but is no JSON: {error}") from error
         record = None
     if isinstance(record, dict):
         if isinstance(record.get("architecture"), str):

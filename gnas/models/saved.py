@@ -214,6 +214,9 @@ def load_network(
         try:
             network = _skeleton(facts)
             problem = _misfit(network, tensors)
+            lost = [f"'{key}'" for key, values in tensors.items() if values.isnan().any()]
+            if not problem and lost:  # a mask may have infinities
+                problem = f"{len(lost)} of its {len(tensors)} tensors have NaNs{_some(lost)}"
         except (RuntimeError, MemoryError, *FORMAT_ERRORS) as error:
             problem = f"it cannot be built: {(str(error).splitlines() or [''])[0][:200]}"
     if problem:

@@ -67,6 +67,16 @@ def test_a_training_is_exported_with_its_weights() -> None:
     assert all(torch.equal(value, found[name]) for name, value in weights.items())
 
 
+def test_half_of_a_result_is_no_list_of_cells() -> None:
+    Path("run").mkdir()
+    cells = [f"|none~0|+|none~0|{op}~1|+|none~0|none~1|none~2|" for op in ("none", "nor_conv_3x3")]
+    text = json.dumps({"architecture": cells[0], "evaluations": cells})
+    Path("run/result.json").write_text(text[:-1])
+    run = gnas("run", "--to", "python", "--out", "net.py")
+    assert run.exit_code == 1
+    assert "run/result.json must be a run's result, but is no JSON: Expecting" in run.output
+
+
 def test_programs_are_compared() -> None:
     Path("cell.txt").write_text("conv_1x1,dw_sep_conv_3x3|1\n")
     one = done("cell.txt", "--to", "pt2", "--out", "net.pt2", "--set", "num_stages=1")

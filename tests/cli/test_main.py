@@ -109,6 +109,14 @@ def test_python_m_gnas_is_the_command() -> None:
     assert "\x1b" not in result.stdout
 
 
+def test_a_width_of_0_hides_nothing() -> None:
+    environment = os.environ | {"COLUMNS": "0"}
+    command = [sys.executable, "-m", "gnas", "show"]
+    result = subprocess.run(command, capture_output=True, text=True, env=environment)
+    assert result.returncode == 2
+    assert "Missing argument" in result.stderr
+
+
 def test_figures_have_no_style_of_the_user(tmp_path: Path) -> None:
     """Who sets texts by LaTeX may not have it where the command runs."""
     (tmp_path / "matplotlibrc").write_text("text.usetex: True\n")

@@ -169,6 +169,10 @@ def test_weights_that_do_not_fit(saved: Path) -> None:
     renamed = rf"{len(tensors)} of the {len(tensors)} found are no part of it \('module\.\w+"
     with pytest.raises(DataError, match=f"{len(tensors)} of its .* missing .*; {renamed}"):
         load_network(saved)
+    tensors["stem.0.1.weight"][0] = torch.nan
+    save_file(tensors, weights)
+    with pytest.raises(DataError, match=r"1 of its \d+ tensors have NaNs \('stem.0.1\.weight'"):
+        load_network(saved)
 
 
 @pytest.mark.parametrize("content", [b"", b"\x08" + b"\x00" * 7 + b"nonsense", b"<html>"])

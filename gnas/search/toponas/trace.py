@@ -8,7 +8,7 @@ from typing import Any
 
 from safetensors import SafetensorError
 from safetensors.torch import load_file
-from torch import Tensor
+from torch import Generator, Tensor
 
 from gnas.data.files import (
     as_data_error,
@@ -19,6 +19,7 @@ from gnas.data.files import (
 )
 from gnas.errors import DataError, MissingDataError
 from gnas.geometric import Data
+from gnas.search.toponas.arch import ArchParameters
 from gnas.search.toponas.config import ToponasConfig
 from gnas.search.toponas.plan import planned
 from gnas.search.toponas.state import HISTORY
@@ -67,6 +68,10 @@ def read_trace(folder: str | Path) -> SearchTrace:
             check_regular(folder / HISTORY, what)
             with utf8_path(folder / HISTORY) as readable:
                 history = load_file(readable)
+            variables = ArchParameters(config, Generator()).snapshot()
+            forms = {name: (values.dtype, values.shape[1:]) for name, values in history.items()}
+            if forms != {name: (one.dtype, one.shape) for name, one in variables.items()}:
+                raise ValueError(f"{HISTORY} must hold this search's variables, but holds others")
             # a killed search may have written one of the two files further than the other
             count = min(len(epochs), *(len(values) - 1 for values in history.values()))
             if count < 1:

@@ -89,3 +89,16 @@ def test_a_result_of_an_epoch_that_there_was_not(
     (tmp_path / "result.json").write_text(json.dumps({"metrics": {"epoch": epoch}}))
     with pytest.raises(DataError, match="the epoch derived must be one of 6, but is"):
         read_trace(tmp_path)
+
+
+def test_variables_of_another_search(stopped: Path, tmp_path: Path) -> None:
+    for name in ("config.json", "metrics.jsonl"):
+        (tmp_path / name).write_bytes((stopped / name).read_bytes())
+    history = load_file(stopped / HISTORY)
+    wider = {name: values.repeat_interleave(2, 1) for name, values in history.items()}
+    without = {name: values for name, values in history.items() if name != "beta.reduce"}
+    whole = {name: values.long() for name, values in history.items()}
+    for other in (wider, without, whole):
+        save_file(other, tmp_path / HISTORY)
+        with pytest.raises(DataError, match="must hold this search's variables"):
+            read_trace(tmp_path)
