@@ -53,17 +53,17 @@ def table_images(
         ConfigError: ``dataset`` is not the default, but columns name no images.
     """
     names = {column.dataset for column in table.columns if column.dataset}
-    if names and dataset is None:
-        found = (images for images in space.table_images.values() if names & {*images})
-        return next(found, (None, None))
-    if names and dataset is not None:
-        return space.table_images.get(dataset, (dataset, dataset))
-    if dataset not in (None, DEFAULT_IMAGES):
+    if not names and dataset not in (None, DEFAULT_IMAGES):
         raise ConfigError(
             f"columns of table '{table.provenance.name}' name no images to choose from, but got "
             f"dataset '{dataset}'; leave it out"
         )
-    return None, None
+    if not names:
+        return None, None
+    if dataset is None:
+        found = (images for images in space.table_images.values() if names & {*images})
+        return next(found, (None, None))
+    return space.table_images.get(dataset, (dataset, dataset))
 
 
 def chosen_scores(
