@@ -11,6 +11,7 @@ import threading
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
 from functools import lru_cache
+from pathlib import Path
 
 import numpy as np
 import torch
@@ -123,7 +124,7 @@ class _OneThread:
                     self._blas.clear()
                 limit.restore_original_limits()
                 for library in openmp.lib_controllers if is_new else []:
-                    if library.num_threads == 1:
+                    if "torch" in Path(library.filepath).parts and library.num_threads == 1:
                         library.set_num_threads(self._torch)
 
 

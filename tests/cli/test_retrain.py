@@ -172,7 +172,8 @@ def test_networks_of_ones_own_space(tmp_path: Path, monkeypatch: pytest.MonkeyPa
 
     printed = gnas("search", "random", *own, *search)
     again = "gnas retrain found --space 'my spaces/mine.py:space'"
-    assert follow(printed, "found/report.html") == ["gnas show found", again]
+    show = "gnas show found --space 'my spaces/mine.py:space'"
+    assert follow(printed, "found/report.html") == [show, again]
     words = [*shlex.split(again)[1:], "--epochs", "1", "--set", "batch_size=256", "--out", "run"]
     unknown = "networks of 'dag' have no 'acts'; choose from "
     assert unknown in gnas(*words, "--set", "acts=none", code=1) and not Path("run").exists()
