@@ -328,9 +328,11 @@ def check_graphs(
             can be checked only then.
 
     Raises:
-        DataError: an architecture is not of the space, or occurs twice, or a hash is not the
+        DataError: there is none, one is not of the space or occurs twice, or a hash is not the
             graph's.
     """
+    if not len(graphs):
+        raise DataError(f"{path} must have a row for each architecture, but has none")
     found = graphs.num_ops, graphs.has_edge_ops
     if space is not None and (len(space.ops), bool(space.edge_ops)) != found:
         raise DataError(

@@ -161,6 +161,12 @@ def test_graphs_of_no_space(file: Path, small_table: BenchmarkTable) -> None:
         load_table(file)
 
 
+def test_a_table_without_rows(file: Path) -> None:
+    pq.write_table(pq.read_table(file).slice(0, 0), file)
+    with pytest.raises(DataError, match=r"small\.parquet must have a row .*, but has none$"):
+        load_table(file)
+
+
 def test_percent_in_a_fraction_column(file: Path) -> None:
     rewrite(file, {"test_acc_cifar10_108_run1": pa.array([94.2] * 40, pa.float32())})
     loaded = load_table(file)
