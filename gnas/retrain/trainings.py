@@ -262,6 +262,9 @@ def resumed_trainings(
 
 def _sizes(layers: Sequence[int] | int) -> tuple[int, ...]:
     """Numbers of layers, of which ``--set layers=8`` gives a single one."""
+    given: object = layers  # a setting may be anything
+    if isinstance(given, str) or not isinstance(given, int | Iterable):
+        raise ConfigError(f"layers must be a whole number, or several, but got {layers!r:.80}")
     return (layers,) if isinstance(layers, int) else tuple(layers)
 
 

@@ -16,6 +16,7 @@ from gnas.errors import ConfigError, DataError, GnasError
 from gnas.retrain import RetrainConfig, retrain, retrain_cifar10, retrain_imagenet
 from gnas.retrain.plan import network_of
 from gnas.retrain.state import RetrainState
+from gnas.retrain.trainings import plan_trainings
 from gnas.training.checkpoints import Checkpoints
 from gnas.training.evaluation import evaluate
 from tests import commands
@@ -208,6 +209,12 @@ def test_losses_that_are_not_finite() -> None:
 def test_impossible_recipes(change: dict[str, Any], message: str) -> None:
     with pytest.raises(ConfigError, match=message):
         RetrainConfig(**change)
+
+
+@pytest.mark.parametrize("layers", [8.0, "8,10", ""])
+def test_impossible_numbers_of_layers(layers: Any) -> None:
+    with pytest.raises(ConfigError, match=f"layers must be a whole .* but got {layers!r}"):
+        plan_trainings("digits", layers=layers)
 
 
 def test_networks_for_other_images() -> None:
