@@ -23,6 +23,7 @@ from gnas.runs import to_jsonable, write_config
 from gnas.search.evaluation_log import EvaluationLog
 from gnas.search.nasgem.plan import planned as planned_nasgem
 from gnas.search.nasgem.trace import read_trace as read_nasgem
+from gnas.search.toponas.arch import ArchParameters
 from gnas.search.toponas.config import ToponasConfig
 from gnas.search.toponas.plan import planned as planned_toponas
 from gnas.search.toponas.state import HISTORY
@@ -86,7 +87,9 @@ def test_commands_on_folders_of_something_else(tmp_path: Path) -> None:
 
 def test_metrics_of_a_search(tmp_path: Path, rng: np.random.Generator) -> None:
     write_config(tmp_path, PLANS["toponas"][0])
-    save_file({"entropy": torch.zeros(2)}, tmp_path / HISTORY)
+    variables = ArchParameters(ToponasConfig(num_nodes=4), torch.Generator()).snapshot()
+    history = {name: torch.stack([value, value]) for name, value in variables.items()}
+    save_file(history, tmp_path / HISTORY)
     epoch = {"epoch": 1, "genotype": GENOTYPE, "train_loss": 1.5}
     (tmp_path / "metrics.jsonl").write_text(json.dumps(epoch) + "\n")
     assert not refused(lambda: read_toponas(tmp_path))
