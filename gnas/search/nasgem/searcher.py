@@ -115,6 +115,7 @@ class NasgemSearch(Searcher):
         self.cells = draw_candidates(
             self.space, self.num_initial, seed=self.seed, min_nodes=self.min_nodes
         )
+        self._keys |= zip(map(self.space.to_str, self.cells), self.keys(self.cells), strict=True)
         self.learner = Learner(self.predictor, self.cells, self.update_every)
 
     def needs(self, number: int, parallel: int) -> int:

@@ -24,6 +24,7 @@ from gnas.search import draws as drawing
 from gnas.search.nasgem import NasgemConfig, NasgemPlan, efficiency_score, plan_nasgem, run_nasgem
 from gnas.search.nasgem.config import PRESETS
 from gnas.search.nasgem.learning import new_predictor
+from gnas.spaces import DagSpace
 from tests.search.nasgem.conftest import tiny
 
 
@@ -203,3 +204,23 @@ def test_stages_that_leave_no_pixel(tmp_path: Path) -> None:
 def test_impossible_plans(options: dict[str, Any], message: str) -> None:
     with pytest.raises(ConfigError, match=message):
         plan_nasgem(**options)
+
+
+def test_cells_drawn_together_are_those_drawn_one_by_one() -> None:
+    """Against a loop, in a space so small that most draws are repeats."""
+    space, count = DagSpace(ops=("a", "b"), max_nodes=4), 12
+    seen, expected = set(), []
+    for k in range(count):
+        rng = np.random.default_rng((3, drawing.CELLS, k))
+        while True:
+            cell = space.prune(space.sample_batch(1, rng))
+            key = int(space.keys(cell)[0])
+            if cell.num_nodes[0] >= 3 and key not in seen:
+                break
+        seen.add(key)
+        expected.append(space.to_str(cell.data(0)))
+    for few in (count, 5):
+        cells = drawing.draw_candidates(space, few, seed=3, min_nodes=3)
+        assert [space.to_str(cell) for cell in cells] == expected[:few]
+    with pytest.raises(ConfigError, match="must be drawn from DagSpace"):
+        drawing.draw_candidates(space, 2000, seed=3)
