@@ -209,11 +209,13 @@ def opened(url: str | URL, shown: str, *, create: bool, **engine_kwargs: Any) ->
     engine = create_engine(url, **engine_kwargs)
     try:
         tables = inspect(engine).get_table_names()
+        studies = inspect(engine).get_columns("studies") if "studies" in tables else []
     finally:
         engine.dispose()
-    if "studies" not in tables and not create:
+    # SQLite makes one table after another: a killed process may have left some of them
+    if not {"studies", "alembic_version"} <= {*tables} and not create:
         raise MissingDataError(f"the study must exist, but {shown} has none")
-    if "studies" in tables and "version_info" not in tables:
+    if studies and {column["name"] for column in studies} != {"study_id", "study_name"}:
         raise DataError(
             f"{shown} must have Optuna's tables or none, but has a table 'studies' of something "
             "else; use a place of its own"

@@ -3,12 +3,14 @@ from __future__ import annotations
 import multiprocessing
 import os
 import signal
+import sqlite3
 import subprocess
 import sys
 import threading
 import time
 from collections import Counter
 from collections.abc import Callable, Iterator
+from contextlib import closing
 from dataclasses import replace
 from functools import partial
 from pathlib import Path
@@ -509,3 +511,22 @@ def test_opening_a_study_again_keeps_the_locks_of_this_process(file: Path) -> No
     assert log.stat().st_ino == inode
     assert work(opened(file), JOB, wait=False) == 2
     assert first.progress() == again.progress() == StudyProgress(2, 0, 2)
+
+
+@pytest.mark.parametrize("count", [1, 2, 7, 12, 13])
+def test_tables_that_a_killed_process_had_begun_are_completed(count: int, tmp_path: Path) -> None:
+    """SQLite makes them one by one; the last, of Alembic, gets its row after that."""
+    CandidateStudy.open(JOB, name="numbers", storage=tmp_path / "whole.db")
+    with closing(sqlite3.connect(tmp_path / "whole.db")) as whole:
+        rows = whole.execute("SELECT sql FROM sqlite_master WHERE type = 'table' ORDER BY rowid")
+        tables = [sql for (sql,) in rows if "sqlite_" not in sql]
+    assert len(tables) == 13
+    half = tmp_path / "half.db"
+    with closing(sqlite3.connect(half)) as begun:
+        for sql in tables[:count]:
+            begun.execute(sql)
+    with pytest.raises(MissingDataError, match="must"):
+        CandidateStudy.join("numbers", half)
+    study = CandidateStudy.open(JOB, name="numbers", storage=half)
+    study.plan([{"x": 2}])
+    assert work(study, JOB, wait=False) == 1 and scores(study) == [4]
