@@ -31,6 +31,7 @@ import pydantic
 from pydantic import Field
 
 from gnas.errors import ConfigError
+from gnas.user_code import Source, is_own
 
 Config = TypeVar("Config")
 Arguments = ParamSpec("Arguments")
@@ -347,6 +348,32 @@ def unknown_name(what: str, name: str, known: Iterable[str]) -> str:
     near = difflib.get_close_matches(name, names, n=1, cutoff=0.6)
     meant = f"did you mean {near[0]}? " if near else ""
     return f"unknown {what} '{name:.80}'; {meant}choose from {', '.join(names)}"
+
+
+def check_named(what: str, text: str, known: Iterable[str]) -> None:
+    """Check that a name is known, or that of an object in a file that there is.
+
+    Args:
+        what: Kind of object, for example "predictor".
+        text: The name.
+        known: Names that ship with gnas.
+
+    Raises:
+        ConfigError: it is neither.
+        MissingDataError: there is no such file.
+
+    Examples:
+        >>> check_named("predictor", "forrest", ["forest", "gp"])
+        Traceback (most recent call last):
+        gnas.errors.ConfigError: unknown predictor 'forrest'; did you mean forest? choose from ...
+    """
+    if not isinstance(text, str):
+        raise ConfigError(f"a {what}'s name must be a text, but is {text!r:.80}")
+    names = {*known}
+    if is_own(text):
+        Source.parse(text)
+    elif text not in names:
+        raise ConfigError(f"{unknown_name(what, text, names)}, or name your own FILE.py:NAME")
 
 
 def check_used(chosen: Iterable[str], needs: Mapping[str, tuple[bool, str]], what: str) -> None:

@@ -233,6 +233,19 @@ def described(error: BaseException) -> str:
         return type(error).__name__
 
 
+def is_own(text: str) -> bool:
+    """Whether an object is named as one in a user's file: ``FILE.py:NAME``.
+
+    Args:
+        text: A name.
+
+    Examples:
+        >>> is_own("forest"), is_own("mine.py:stacked")
+        (False, True)
+    """
+    return ":" in text
+
+
 def raised_in(error: BaseException) -> str | None:
     """File and line of a user's code that an error passed through last; None if it did not.
 

@@ -247,7 +247,7 @@ ELSEWHERE = {
     "predictors.registry:own_predictor": "Predictor.reseeded",
     "bench.supernet:SupernetSearch": "the record of a search that SupernetBench.plan planned",
     "encoders.recipes:train_for_space": "EncoderConfig",
-    "bench.search_runs:make_searcher": "a Searcher",
+    "search.samplers.registry:make_searcher": "a Searcher",
     "bench.search_runs:queries": "a Searcher",
     "report.page:Outcome": "the record of a run that has ended",
     "bench.search_runs:SearchTrajectory": "a record, whose seed a Searcher had",

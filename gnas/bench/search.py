@@ -15,7 +15,6 @@ from gnas.bench.config import SearchBench
 from gnas.bench.search_runs import (
     SearchLog,
     SearchTrajectory,
-    make_searcher,
     optima,
     run_searches,
 )
@@ -26,6 +25,7 @@ from gnas.evaluate import TableEvaluator
 from gnas.metrics import Interval, Quantiles, mean_interval, quantiles
 from gnas.processes import ProgressCallback
 from gnas.runs import environment, run_folder_lock
+from gnas.search.samplers import make_searcher
 from gnas.search.settings import EVERY, START
 from gnas.spaces import Space, load_space, space_record
 
@@ -120,7 +120,7 @@ def _run(
 ) -> SearchBenchResult:
     start = time.monotonic()
     table, evaluator, columns = _open(config)
-    for name in config.searchers:
+    for name in config.searchers:  # what one's own file lacks is told before any search
         make_searcher(name, evaluator.space, seed=config.seed)
     log = SearchLog(folder, _facts(config, evaluator.space, table))
     log.check(config.budget, len(evaluator), config.searchers)

@@ -19,10 +19,8 @@ from gnas.jsonl import JsonlLog
 from gnas.processes import run_parallel
 from gnas.search.result import Evaluation
 from gnas.search.run import run_search
-from gnas.search.samplers import SEARCHERS, Searcher
-from gnas.search.settings import check_searcher, is_own_searcher
-from gnas.spaces.base import Space
-from gnas.user_code import Source, described
+from gnas.search.samplers import make_searcher
+from gnas.user_code import Source, described, is_own
 
 FILE = "searches.jsonl"
 _ROUNDING = 1e-12  # means of the same runs in another order differ by less
@@ -33,7 +31,7 @@ class SearchTrajectory:
     """Queries of one finished search."""
 
     searcher: str
-    """Name of the searcher; see `make_searcher`."""
+    """Name of the searcher; see `gnas.search.samplers.make_searcher`."""
     seed: int
     queried: tuple[int, ...]
     """Indices of the evaluator's networks, in the order of the queries."""
@@ -146,7 +144,7 @@ def queries(
 
     Args:
         evaluator: The evaluator whose ``val_acc`` is maximised.
-        searcher: Name of the searcher; see `make_searcher`.
+        searcher: Name of the searcher; see `gnas.search.samplers.make_searcher`.
         budget: Number of queries.
         seed: Seed of the searcher.
 
@@ -166,7 +164,7 @@ def queries(
     except GnasError:
         raise
     except Exception as error:
-        if not is_own_searcher(searcher):
+        if not is_own(searcher):
             raise
         raise ConfigError(
             f"{searcher} must return architectures when asked, but: {described(error)}"
@@ -187,42 +185,5 @@ def _search(evaluator: TableEvaluator, budget: int, name: str, seed: int) -> Sea
     return SearchTrajectory(name, seed, tuple(found.tolist()), seconds, _digest(name))
 
 
-def make_searcher(name: str, space: Space, *, seed: int = 0) -> Searcher:
-    """A new searcher by its name.
-
-    Args:
-        name: A key of `SEARCHERS`; or ``FILE.py:NAME`` of a class or a function that takes a
-            space and ``seed=``, and returns a `Searcher`. The file is run: name files that you
-            trust only.
-        space: The architectures that it may ask for.
-        seed: Fixes every random choice.
-
-    Raises:
-        ConfigError: there is no such searcher, or a file of one's own makes none.
-        MissingDataError: there is no such file.
-
-    Examples:
-        >>> from gnas.spaces import NASBench201
-        >>> make_searcher("local", NASBench201(), seed=3).seed
-        3
-    """
-    check_searcher(name)
-    if not is_own_searcher(name):
-        return SEARCHERS[name](space, seed=seed)
-    source = Source.parse(name)
-    make = source.load()
-    try:
-        made = make(space, seed=seed)
-    except GnasError:
-        raise
-    except Exception as error:
-        raise ConfigError(
-            f"{source} must take a space and seed=, and return a Searcher, but: {described(error)}"
-        ) from error
-    if not isinstance(made, Searcher):
-        raise ConfigError(f"{source} must return a Searcher, but returned {made!r:.60}")
-    return made
-
-
 def _digest(name: str) -> str | None:
-    return Source.parse(name).sha256 if is_own_searcher(name) else None
+    return Source.parse(name).sha256 if is_own(name) else None

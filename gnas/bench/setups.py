@@ -27,11 +27,10 @@ from gnas.predictors import (
     make_predictor,
 )
 from gnas.predictors.features import FeatureMatrix
-from gnas.predictors.names import is_own_predictor
 from gnas.predictors.registry import own_predictor
 from gnas.spaces import SPACES
 from gnas.spaces.base import Space
-from gnas.user_code import Source
+from gnas.user_code import Source, is_own
 
 EXACT = "the best coordinates of the encoder's kernel itself: what the encoder can reach"
 """Description of `KernelMap` in the protocol of a result."""
@@ -166,7 +165,7 @@ def _of_name(
     name: str, space: Space, encoders: Sequence[str], wiring_only: bool
 ) -> list[PredictorSetup]:
     """Setups of one predictor name: several where it reads embeddings."""
-    if is_own_predictor(name):
+    if is_own(name):
         return [_own(Source.parse(name), space)]
     predictor = make_predictor(name, space)
     sees = predictor.features.name
@@ -230,7 +229,7 @@ def own_files(predictors: Sequence[str] | None) -> dict[str, str]:
     Returns:
         File names and digests; empty if all predictors belong to gnas.
     """
-    files = [Source.parse(name) for name in predictors or () if is_own_predictor(name)]
+    files = [Source.parse(name) for name in predictors or () if is_own(name)]
     if not files:
         return {}
     said = [f"{Path(one.path).name}:{one.name} (sha256 {one.sha256[:12]})" for one in files]

@@ -2,9 +2,7 @@
 
 from __future__ import annotations
 
-from gnas.config import unknown_name
-from gnas.errors import ConfigError
-from gnas.user_code import Source
+from gnas.config import check_named
 
 PREDICTOR_NAMES = {
     "mlp": "NASGEM's two-layer perceptron, on the raw adjacency matrix or on an embedding",
@@ -40,24 +38,4 @@ def check_predictor(text: str) -> None:
         Traceback (most recent call last):
         gnas.errors.ConfigError: unknown predictor 'forrest'; did you mean forest? choose from ...
     """
-    if not isinstance(text, str):
-        raise ConfigError(f"a predictor's name must be a text, but is {text!r:.80}")
-    if is_own_predictor(text):
-        Source.parse(text)
-    elif text not in PREDICTOR_NAMES:
-        raise ConfigError(
-            f"{unknown_name('predictor', text, PREDICTOR_NAMES)}, or name your own FILE.py:NAME"
-        )
-
-
-def is_own_predictor(text: str) -> bool:
-    """Whether a predictor is named as one in a user's file: ``FILE.py:NAME``.
-
-    Args:
-        text: A predictor's name.
-
-    Examples:
-        >>> is_own_predictor("forest"), is_own_predictor("mine.py:stacked")
-        (False, True)
-    """
-    return ":" in text
+    check_named("predictor", text, PREDICTOR_NAMES)

@@ -17,11 +17,11 @@ from gnas.predictors.features import OneHot
 from gnas.predictors.gaussian_process import ARDGaussianProcess, WLGaussianProcess
 from gnas.predictors.graph_network import GraphNetwork
 from gnas.predictors.mlp import MLP
-from gnas.predictors.names import check_predictor, is_own_predictor
+from gnas.predictors.names import check_predictor
 from gnas.predictors.random_walks import RandomWalkStatistics
 from gnas.predictors.wl import WLLabels
 from gnas.spaces.base import Space, check_is_space
-from gnas.user_code import Source, described
+from gnas.user_code import Source, described, is_own
 
 
 class PredictorFactory(Protocol):
@@ -72,7 +72,7 @@ def make_predictor(name: str, space: Space, *, random_state: int = 0) -> Predict
     """
     check_predictor(name)
     check_is_space(space)
-    if is_own_predictor(name):
+    if is_own(name):
         return own_predictor(Source.parse(name), space, random_state=random_state)
     return PREDICTORS[name](space, random_state=random_state)
 

@@ -33,6 +33,7 @@ if TYPE_CHECKING:
     from gnas.search.samplers import RegularizedEvolution as RegularizedEvolution
     from gnas.search.samplers import RegularizedEvolutionSampler as RegularizedEvolutionSampler
     from gnas.search.samplers import Searcher as Searcher
+    from gnas.search.samplers import make_searcher as make_searcher
     from gnas.search.samplers import suggest_architecture as suggest_architecture
     from gnas.search.toponas.config import ToponasConfig as ToponasConfig
     from gnas.search.toponas.result import SupernetSearchResult as SupernetSearchResult
@@ -53,6 +54,7 @@ _HOME = {
     "RegularizedEvolution": "gnas.search.samplers",
     "RegularizedEvolutionSampler": "gnas.search.samplers",
     "SEARCHERS": "gnas.search.samplers",
+    "make_searcher": "gnas.search.samplers",
     "SearchResult": "gnas.search.result",
     "Searcher": "gnas.search.samplers",
     "SupernetSearchResult": "gnas.search.toponas.result",
@@ -84,6 +86,7 @@ __all__ = [
     "SupernetSearchResult",
     "ToponasConfig",
     "bootstrap",
+    "make_searcher",
     "read_result",
     "run_search",
     "sample_pool",

@@ -6,10 +6,8 @@ from typing import Annotated
 
 from pydantic import Field
 
-from gnas.config import Count, CountOrZero, configuration, unknown_name
-from gnas.errors import ConfigError
+from gnas.config import Count, CountOrZero, check_named, configuration
 from gnas.predictor_options import Prior
-from gnas.user_code import Source
 
 NASGEM_POOL = 50_000
 """The paper's pool (Cheng et al., AAAI 2021, section 3.3)."""
@@ -119,7 +117,7 @@ def check_searcher(text: str) -> None:
     """Check that there is a searcher of this name, or such a file.
 
     Args:
-        text: A key of `SETTINGS`, or ``FILE.py:NAME``; see `gnas.bench.search_runs.make_searcher`.
+        text: A key of `SETTINGS`, or ``FILE.py:NAME``; see `gnas.search.samplers.make_searcher`.
 
     Raises:
         ConfigError: there is no such searcher.
@@ -130,22 +128,4 @@ def check_searcher(text: str) -> None:
         Traceback (most recent call last):
         gnas.errors.ConfigError: unknown searcher 'evolution2'; did you mean evolution? ...
     """
-    if is_own_searcher(text):
-        Source.parse(text)
-    elif text not in SETTINGS:
-        raise ConfigError(
-            f"{unknown_name('searcher', text, SETTINGS)}, or name your own FILE.py:NAME"
-        )
-
-
-def is_own_searcher(text: str) -> bool:
-    """Whether a searcher is named as one in a user's file: ``FILE.py:NAME``.
-
-    Args:
-        text: A searcher's name.
-
-    Examples:
-        >>> is_own_searcher("random"), is_own_searcher("mine.py:Annealing")
-        (False, True)
-    """
-    return ":" in text
+    check_named("searcher", text, SETTINGS)

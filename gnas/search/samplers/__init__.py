@@ -7,7 +7,6 @@ samplers are loaded on first use, since importing Optuna is slow.
 
 from __future__ import annotations
 
-from collections.abc import Callable
 from typing import TYPE_CHECKING
 
 from gnas.lazy import on_first_use
@@ -21,6 +20,7 @@ from gnas.search.samplers.predictor_search import (
     nasgem_search,
 )
 from gnas.search.samplers.random_search import RandomSearch
+from gnas.search.samplers.registry import SEARCHERS, make_searcher
 
 if TYPE_CHECKING:
     from gnas.search.samplers.study import ArchitectureSampler as ArchitectureSampler
@@ -33,16 +33,6 @@ if TYPE_CHECKING:
         RegularizedEvolutionSampler as RegularizedEvolutionSampler,
     )
     from gnas.search.samplers.study import suggest_architecture as suggest_architecture
-
-SEARCHERS: dict[str, Callable[..., Searcher]] = {
-    "random": RandomSearch,
-    "evolution": RegularizedEvolution,
-    "local": LocalSearch,
-    "bayes": bayes_search,
-    "nasgem": nasgem_search,
-    "predictor": PredictorSearch,
-}
-"""Makers of searchers: each takes a space and ``seed=``, and settings of its own."""
 
 _LATER = dict.fromkeys(
     (
@@ -69,6 +59,7 @@ __all__ = [
     "Scored",
     "Searcher",
     "bayes_search",
+    "make_searcher",
     "nasgem_predictor",
     "nasgem_search",
     "suggest_architecture",
