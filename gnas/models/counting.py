@@ -44,8 +44,9 @@ def num_macs(network: nn.Module, input_shape: tuple[int, int, int]) -> int:
     """Multiply-accumulates of one forward pass of one image of shape [C, H, W].
 
     Counts what `torch.utils.flop_counter` counts (convolutions and matrix products), halved:
-    the counter has two operations for each multiply-accumulate. To these come the products in
-    PyTorch's fused attention, transformer layers and LSTMs, which the counter takes for nothing.
+    the counter has two operations for each multiply-accumulate. To these come products that the
+    counter takes for nothing: with vectors, in bilinear layers, and in PyTorch's fused attention,
+    transformer layers and LSTMs.
 
     Args:
         network: A network of images.
@@ -70,7 +71,7 @@ def num_macs(network: nn.Module, input_shape: tuple[int, int, int]) -> int:
     image = torch.zeros(1, *input_shape)
     for parameter in itertools.islice(network.parameters(), 1):
         image = image.to(parameter)
-    counter = FlopCounterMode(display=False, custom_mapping=_fused_flops())
+    counter = FlopCounterMode(display=False, custom_mapping=_other_flops())
     with eval_mode(network), counter, torch.no_grad():
         with own_generator(), known_channels(image.shape):
             network(image)
@@ -80,15 +81,28 @@ def num_macs(network: nn.Module, input_shape: tuple[int, int, int]) -> int:
 Shape = Sequence[int]
 
 
-def _fused_flops() -> dict[Any, Callable[..., int]]:
-    """Operations of PyTorch's fused layers, by the shapes of their arguments: two a product."""
+def _other_flops() -> dict[Any, Callable[..., int]]:
+    """Operations that PyTorch does not count, by the shapes of their arguments: two a product."""
     aten = torch.ops.aten
     return {
+        aten.mv: _vector_flops,
+        aten.dot: _vector_flops,
+        aten.addmv: lambda added, matrix, *_, **__: _vector_flops(matrix),
+        aten._trilinear: _bilinear_flops,
         aten._scaled_dot_product_flash_attention_for_cpu: _attention_flops,
         aten._native_multi_head_attention: _multi_head_flops,
         aten._transformer_encoder_layer_fwd: _encoder_layer_flops,
         aten.mkldnn_rnn_layer: _lstm_flops,
     }
+
+
+def _vector_flops(matrix: Shape, *_: Any, **__: Any) -> int:
+    return 2 * math.prod(matrix)
+
+
+def _bilinear_flops(first: Shape, weights: Shape, second: Shape, *_: Any, **__: Any) -> int:
+    outputs, width, other = weights
+    return 2 * first[0] * outputs * (width + 1) * other
 
 
 def _attention_flops(query: Shape, key: Shape, value: Shape, *_: Any, **__: Any) -> int:

@@ -124,7 +124,7 @@ def save_network(folder: str | Path, network: nn.Module, facts: NetworkMetadata)
     problem = _misfit(_skeleton(facts), tensors)
     if problem:
         raise ConfigError(f"the network to save must be the one of its facts, but {problem}")
-    _check_not_foreign(folder)
+    check_not_foreign(folder)
     record = {
         "format": NETWORK_FORMAT,
         "space": space_record(facts.space),
@@ -142,11 +142,17 @@ def save_network(folder: str | Path, network: nn.Module, facts: NetworkMetadata)
         temporary.write_text(to_json(record), encoding="utf-8")
 
 
-def _check_not_foreign(folder: Path) -> None:
-    """Check that files that are to be replaced are those of `save_network`.
+def check_not_foreign(folder: Path) -> None:
+    """Check that a folder's files, if it has any, are those of `save_network`.
+
+    Args:
+        folder: Where a network is to be saved.
 
     Raises:
         ConfigError: they are not.
+
+    Examples:
+        >>> check_not_foreign(Path("a folder that is yet to be made"))
     """
     if (folder / CONFIG).exists():
         try:
@@ -214,9 +220,7 @@ def load_network(
         try:
             network = _skeleton(facts)
             problem = _misfit(network, tensors)
-            lost = [f"'{key}'" for key, values in tensors.items() if values.isnan().any()]
-            if not problem and lost:  # a mask may have infinities
-                problem = f"{len(lost)} of its {len(tensors)} tensors have NaNs{_some(lost)}"
+            problem = problem or _nonsense(network, tensors)
         except (RuntimeError, MemoryError, *FORMAT_ERRORS) as error:
             problem = f"it cannot be built: {(str(error).splitlines() or [''])[0][:200]}"
     if problem:
@@ -354,6 +358,20 @@ def _misfit(network: nn.Module, tensors: Mapping[str, Tensor]) -> str | None:
     if differing:
         found.append(f"{len(differing)} differ in shape or type" + _some(differing))
     return "; ".join(found) or None
+
+
+def _nonsense(network: nn.Module, tensors: Mapping[str, Tensor]) -> str | None:
+    """Which tensors have values that no training gives; None if all are sound."""
+    lost = [f"'{key}'" for key, values in tensors.items() if values.isnan().any()]
+    if lost:  # a mask may have infinities
+        return f"{len(lost)} of its {len(tensors)} tensors have NaNs{_some(lost)}"
+    names = [
+        f"{name}.running_var".removeprefix(".")
+        for name, part in network.named_modules()
+        if isinstance(part, nn.modules.batchnorm._NormBase)
+    ]
+    below = [f"'{name}'" for name in names if name in tensors and (tensors[name] < 0).any()]
+    return f"{len(below)} of its tensors have negative variances{_some(below)}" if below else None
 
 
 def _form(tensor: Tensor) -> str:

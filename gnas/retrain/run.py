@@ -20,6 +20,7 @@ from gnas.geometric import Data
 from gnas.loggers import RunLog, RunLogger, logging_run
 from gnas.models.checks import check_network
 from gnas.models.counting import num_macs, num_params
+from gnas.models.saved import check_not_foreign
 from gnas.retrain.card import save_trained
 from gnas.retrain.loop import RetrainResult, retrain
 from gnas.retrain.plan import RetrainPlan, network_of, planned, with_params
@@ -203,6 +204,9 @@ def _one(
     network_config = network_of(
         plan.space, plan.config, in_channels=images.in_channels, num_classes=images.num_classes
     )
+    if out is not None and context.is_main:
+        for kept in ("weights", "best"):
+            check_not_foreign(out / kept)
     record = None
     if out is not None and (context.is_main or state == BEGUN):
         same = {"architecture": _of(plan), "config": plan.config, "data": data}

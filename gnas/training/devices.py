@@ -6,6 +6,7 @@ A program may use gnas from several threads at once.
 from __future__ import annotations
 
 import os
+import random
 import sys
 import threading
 from collections.abc import Callable, Iterator, Sequence
@@ -169,22 +170,31 @@ def own_settings() -> Iterator[None]:
 
 @contextmanager
 def own_generator(seed: int | None = None, gpus: Sequence[torch.device] = ()) -> Iterator[None]:
-    """PyTorch's global generator for what is inside alone; afterwards it is as it was.
+    """The global generators for what is inside alone; afterwards they are as they were.
 
-    Other threads that want it wait.
+    Those of PyTorch, NumPy and Python: a user's network may draw from any. Other threads that
+    want them wait.
 
     Args:
-        seed: Seed of the generator; None starts it where the program has it.
+        seed: Seed of the generators; None starts them where the program has them.
         gpus: GPUs of which the same holds. Generators of others are not touched.
     """
     with _generator, torch.random.fork_rng(devices=list(gpus)):
-        if seed is not None:
-            seed_generators(seed, gpus)
-        yield
+        of_python = random.getstate()
+        of_numpy = np.random.get_state()  # noqa: NPY002
+        try:
+            if seed is not None:
+                seed_generators(seed, gpus)
+            yield
+        finally:
+            np.random.set_state(of_numpy)  # noqa: NPY002
+            random.setstate(of_python)
 
 
 def seed_generators(seed: int, gpus: Sequence[torch.device] = ()) -> None:
-    """Seed the generator of the CPU and of ``gpus``; `torch.manual_seed` seeds all GPUs."""
+    """Seed the generators of the CPU and of ``gpus``; `torch.manual_seed` seeds all GPUs."""
+    random.seed(seed)
+    np.random.seed(seed % 2**32)  # noqa: NPY002  # it takes no larger one
     torch.default_generator.manual_seed(seed)
     for gpu in gpus:
         with torch.cuda.device(gpu):

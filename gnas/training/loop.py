@@ -17,8 +17,8 @@ def seeded(seed: int, device: str, advice: str) -> Iterator[None]:
     """Global generators at ``seed`` inside, with `own_settings`, and as they were afterwards.
 
     Args:
-        seed: Seed of PyTorch's generators.
-        device: Device whose generator is seeded beside that of the CPU.
+        seed: Seed of the generators of PyTorch, NumPy and Python.
+        device: Device whose generator is seeded beside those.
         advice: See `oom_hint`.
     """
     with own_generator(seed, gpus_of(device)), oom_hint(advice), own_settings():

@@ -33,9 +33,9 @@ class ProxyResult:
 
 
 def fresh_network(build: Callable[[], nn.Module], seed: int) -> nn.Module:
-    """Network that ``build`` makes with PyTorch's global generator at ``seed``.
+    """Network that ``build`` makes with the global generators at ``seed``.
 
-    The generator is left as found.
+    They are left as found.
     """
     with own_generator(check_seed(seed)):
         return build()

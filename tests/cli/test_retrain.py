@@ -277,6 +277,13 @@ def test_epochs_of_an_ended_run_may_be_raised(tmp_path: Path) -> None:
     message = gnas("retrain", "--resume", out, "--epochs", "4", code=1)
     assert "epochs may be raised when a run has ended" in message
     (out / "away").rename(out / "result.json")
+    facts = out / "seed-0" / "weights" / "config.json"
+    whole = facts.read_text()
+    facts.write_text(whole[:20])
+    message = gnas("retrain", "--resume", out, "--epochs", "4", code=1)  # before it trains
+    assert "need a folder of their own, but" in message
+    assert epochs_of(out / "seed-0") == first[0]
+    facts.write_text(whole)
     words = ["retrain", "--resume", str(out), "--epochs", "4", "--threads", "1"]
     lines = [line.split() for line in CliRunner().invoke(app, words).stderr.splitlines()]
     shown = [line[1] for line in lines if line[0].startswith("seed-")]

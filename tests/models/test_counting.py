@@ -66,6 +66,34 @@ def test_products_in_fused_layers_count(layer: nn.Module, macs: int) -> None:
     assert num_macs(Tokens(layer), (WIDTH, 8, 8)) == macs
 
 
+class Gate(nn.Module):
+    """Products with vectors: a score of each position, and one of the whole image."""
+
+    def forward(self, x: Tensor) -> Tensor:
+        scores = x.flatten(2)[0].t() @ x.mean((0, 2, 3))
+        return x.sum() + scores @ scores
+
+
+def test_products_with_vectors_count() -> None:
+    assert num_macs(Gate(), (WIDTH, 8, 8)) == TOKENS * WIDTH + TOKENS
+    added = nn.Linear(WIDTH, 3)  # of one vector
+    assert num_macs(nn.Sequential(nn.Flatten(0), added), (WIDTH, 1, 1)) == 3 * WIDTH
+
+
+class Pairs(nn.Module):
+    def __init__(self) -> None:
+        super().__init__()
+        self.layer = nn.Bilinear(WIDTH, 5, 7)
+
+    def forward(self, x: Tensor) -> Tensor:
+        return torch.as_tensor(self.layer(x.flatten(2).transpose(1, 2), x.new_zeros(1, 64, 5)))
+
+
+def test_bilinear_layers_count() -> None:
+    """A product with the first image, and one of what it gives with the second."""
+    assert num_macs(Pairs(), (WIDTH, 8, 8)) == TOKENS * (WIDTH * 5 * 7 + 5 * 7)
+
+
 def test_parts_keep_their_modes() -> None:
     network = nn.Sequential(nn.Conv2d(3, 4, 1), nn.BatchNorm2d(4))
     network[1].eval()

@@ -173,6 +173,10 @@ def test_weights_that_do_not_fit(saved: Path) -> None:
     save_file(tensors, weights)
     with pytest.raises(DataError, match=r"1 of its \d+ tensors have NaNs \('stem.0.1\.weight'"):
         load_network(saved)
+    tensors["stem.0.1.weight"][0], tensors["stem.0.1.running_var"][0] = 1, -1
+    save_file(tensors, weights)
+    with pytest.raises(DataError, match=r"1 of its tensors have negative var.* \('stem.0.1\.run"):
+        load_network(saved)
 
 
 @pytest.mark.parametrize("content", [b"", b"\x08" + b"\x00" * 7 + b"nonsense", b"<html>"])

@@ -1,5 +1,10 @@
 from __future__ import annotations
 
+import random
+from collections.abc import Callable
+from typing import Any
+
+import numpy as np
 import pytest
 import torch
 from torch import nn
@@ -34,17 +39,45 @@ def test_training_learns(digits: ImageParts) -> None:
     assert result.val_loss < 0.6 and result.train_loss < 0.6 and result.train_time_s > 0
 
 
-def test_same_seed_same_bits_and_the_global_generator_is_left_alone(digits: ImageParts) -> None:
+class Drops(nn.Module):
+    """Draws from a generator of the program's; ``fraction()`` is in [0, 1)."""
+
+    def __init__(self, fraction: Callable[[], float]) -> None:
+        super().__init__()
+        self.fraction = fraction
+        self.scale = nn.Parameter(torch.tensor([1 + fraction()]))
+
+    def forward(self, x: torch.Tensor) -> torch.Tensor:
+        return x * self.scale * (1.1 if self.training and self.fraction() < 0.5 else 1)
+
+
+LEGACY = np.random.mtrand._rand  # type: ignore[attr-defined]
+"""The global generator of NumPy."""
+
+
+def states() -> tuple[Any, ...]:
+    return random.getstate(), LEGACY.get_state()[1].tolist()
+
+
+@pytest.mark.parametrize(
+    "layer",
+    [lambda: nn.Dropout(0.1), lambda: Drops(random.random), lambda: Drops(LEGACY.rand)],
+    ids=["torch", "random", "numpy"],
+)
+def test_same_seed_same_bits_and_the_global_generators_are_left_alone(
+    digits: ImageParts, layer: Callable[[], nn.Module]
+) -> None:
     """Although the network draws, and the program too."""
 
     def build() -> nn.Module:
-        return nn.Sequential(small_network(), nn.Dropout(0.1))
+        return nn.Sequential(small_network(), layer())
 
     def train(seed: int) -> ProxyResult:
-        torch.rand(seed)
-        state = torch.random.get_rng_state()
+        torch.rand(seed), random.random(), LEGACY.rand()
+        before, state = states(), torch.random.get_rng_state()
         found = train_proxy(fresh_network(build, seed), digits, recipe, seed=seed)
         assert torch.equal(torch.random.get_rng_state(), state)
+        assert states() == before
         return found
 
     recipe = ProxyRecipe(epochs=1, flip=True)
