@@ -51,12 +51,12 @@ class Drops(nn.Module):
         return x * self.scale * (1.1 if self.training and self.fraction() < 0.5 else 1)
 
 
-LEGACY = np.random.mtrand._rand  # type: ignore[attr-defined]
+LEGACY = np.random.mtrand._rand
 """The global generator of NumPy."""
 
 
 def states() -> tuple[Any, ...]:
-    return random.getstate(), LEGACY.get_state()[1].tolist()
+    return random.getstate(), LEGACY.get_state(legacy=False)["state"]["key"].tolist()
 
 
 @pytest.mark.parametrize(
