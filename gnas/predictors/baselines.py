@@ -5,7 +5,9 @@ from __future__ import annotations
 from typing import Any, Literal
 
 import numpy as np
+from sklearn import config_context
 from sklearn.base import BaseEstimator, clone, is_regressor
+from sklearn.utils import check_array
 
 from gnas.config import check_choice, check_count, check_number, seed_32
 from gnas.errors import ConfigError
@@ -102,22 +104,33 @@ class Forest(Predictor):
         self.kind = kind
         self.num_trees = num_trees
         self.max_features = max_features
-        self._model: Any = None
+        self._trees: list[Any] = []
 
     def _fit(self, rows: FeatureMatrix, targets: Scores) -> None:
-        from sklearn.ensemble import ExtraTreesRegressor, RandomForestRegressor
+        """Fit the trees of scikit-learn's forest, without what that does around each of them."""
+        from sklearn.tree import DecisionTreeRegressor, ExtraTreeRegressor
 
-        forest = RandomForestRegressor if self.kind == "random" else ExtraTreesRegressor
-        model = forest(
-            self.num_trees,
-            max_features=self.max_features,
-            random_state=seed_32(self.random_state),
-            n_jobs=1,
-        )
-        self._model = model.fit(rows.astype(np.float32), targets)
+        is_random, n = self.kind == "random", len(rows)
+        columns, values = check_array(rows, dtype=np.float32), targets.reshape(-1, 1)
+        seeds = np.random.RandomState(seed_32(self.random_state))
+        state, counts, trees = np.random.RandomState(0), None, []
+        with config_context(skip_parameter_validation=True, assume_finite=True):
+            for _ in range(self.num_trees):
+                seed = seeds.randint(np.iinfo(np.int32).max)
+                if is_random:
+                    state.seed(seed)
+                    counts = np.bincount(state.randint(0, n, n), minlength=n)
+                state.seed(seed)
+                kind = DecisionTreeRegressor if is_random else ExtraTreeRegressor
+                tree = kind(max_features=self.max_features, random_state=state)
+                trees.append(tree.fit(columns, values, sample_weight=counts, check_input=False))
+        self._trees = trees
 
     def _predict(self, rows: FeatureMatrix) -> Scores:
-        return np.asarray(self._model.predict(rows.astype(np.float32)))
+        columns, total = check_array(rows, dtype=np.float32), np.zeros(len(rows))
+        for tree in self._trees:
+            total += tree.predict(columns, check_input=False)
+        return total / len(self._trees)
 
 
 class BoostedTrees(Predictor):

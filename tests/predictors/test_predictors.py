@@ -1,11 +1,13 @@
 from __future__ import annotations
 
 import math
+from typing import Literal
 
 import numpy as np
 import pytest
 import torch
 from scipy.stats import norm
+from sklearn.ensemble import ExtraTreesRegressor, RandomForestRegressor
 
 from gnas.errors import ConfigError, GraphError
 from gnas.graphs import DenseBatch
@@ -101,6 +103,17 @@ def test_the_seed_matters_only_where_chance_does() -> None:
     for predictor in (MLP(RAW), Forest(RAW, num_trees=5)):
         rows = [predictor.reseeded(seed).fit(cells, scores).predict(cells) for seed in (1, 2)]
         assert (rows[0] != rows[1]).any()
+
+
+@pytest.mark.parametrize("kind", ["random", "extra"])
+def test_forests_are_those_of_scikit_learn(kind: Literal["random", "extra"]) -> None:
+    rng = np.random.default_rng(0)
+    rows, values = rng.normal(size=(60, 9)).round(1), rng.normal(size=60)
+    forest = Forest(RAW, kind=kind, num_trees=8, random_state=7)
+    forest._fit(rows[:40], values[:40])
+    theirs = RandomForestRegressor if kind == "random" else ExtraTreesRegressor
+    expected = theirs(8, max_features=1 / 3, random_state=7).fit(rows[:40], values[:40])
+    assert (forest._predict(rows) == expected.predict(rows)).all()
 
 
 BAD_SCORES = [
