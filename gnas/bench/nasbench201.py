@@ -16,7 +16,7 @@ from gnas.bench.result import BenchResult
 from gnas.bench.setups import predictor_setups
 from gnas.bench.tables import chosen_scores, open_table, table_images, with_protocol
 from gnas.data.tables import BenchmarkTable
-from gnas.graphs import DenseBatch, graph_keys, live_nodes
+from gnas.graphs import DenseBatch, live_nodes
 from gnas.metrics import agreement_between_runs
 from gnas.models import nasbench201_num_params
 from gnas.predictors import NumParams
@@ -95,7 +95,7 @@ def make_task(
         train_scores=scores(table, config.dataset, config.train_column)[2][rows],
         true_scores=scores(table, config.dataset, config.test_column)[2][rows],
         candidates=np.arange(len(rows)),
-        functions=graph_keys(NASBench201().functional_form(graphs)),
+        functions=NASBench201().keys(graphs),
     )
 
 

@@ -16,7 +16,6 @@ from numpy.typing import NDArray
 
 from gnas.data.benchmark_table import BenchmarkTable
 from gnas.data.columns import QUANTITIES
-from gnas.graphs import graph_keys
 from gnas.spaces.base import Space
 
 SUSPICIOUS_SHARE = 0.04
@@ -99,9 +98,7 @@ def function_agreement(
     space = facts.known_space() if space is None else facts.opened_space(space)
     if space is None:
         return None
-    _, group, count = np.unique(
-        graph_keys(space.functional_form(table.graphs)), return_inverse=True, return_counts=True
-    )
+    _, group, count = np.unique(space.keys(table.graphs), return_inverse=True, return_counts=True)
     group = group.reshape(-1)
     shared = count[group] > 1
     if shared.sum() - (count > 1).sum() < MIN_CELLS:

@@ -36,6 +36,7 @@ def functional_form(
     to_output: bool = True,
     inputs: Sequence[int] = (),
     outputs: Sequence[int] = (),
+    in_order: bool = True,
 ) -> DenseBatch:
     """The architectures with dead branches cut and identities contracted, nodes in fixed order.
 
@@ -51,11 +52,12 @@ def functional_form(
         to_output: Nodes must reach an output; False keeps all that an input reaches.
         inputs: Operations (or roles) of further inputs beside node 0.
         outputs: Operations (or roles) of further outputs beside the last node.
+        in_order: Whether nodes are put in `canonical_order`; `graph_keys` do not depend on it.
 
     Shapes:
         N architectures -> N architectures; edge-op ones come back with operations on nodes
         (``num_ops`` R + num_edge_ops) and an ``edge_op`` that is the multiplicity - 1 of every
-        edge, at most 254. Nodes are in `canonical_order`.
+        edge, at most 254.
 
     Raises:
         GraphError: ``num_edge_ops`` does not fit the batch.
@@ -78,8 +80,8 @@ def functional_form(
         roles = batch.num_ops
         batch = edge_ops_to_node_ops(batch, num_edge_ops)
         batch = contracted(batch, _identities(batch, [roles + op for op in skips], sums, strided))
-    batch = prune_batch(batch, to_output=to_output, inputs=inputs, outputs=outputs)
-    return canonical_order(_tight(batch))
+    batch = _tight(prune_batch(batch, to_output=to_output, inputs=inputs, outputs=outputs))
+    return canonical_order(batch) if in_order else batch
 
 
 def contracted(batch: DenseBatch, identities: Tensor) -> DenseBatch:

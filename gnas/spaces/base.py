@@ -392,7 +392,9 @@ class Space(ABC):
         Raises:
             GraphError: see `functional_form`.
         """
-        return graph_keys(self.functional_form(batch))
+        if type(self).functional_form is not Space.functional_form:
+            return graph_keys(self.functional_form(batch))
+        return graph_keys(self.vocabulary.functional_form(batch, in_order=False))
 
     def described(
         self, batch: DenseBatch, features: Callable[[DenseBatch], NDArray[np.float64]]

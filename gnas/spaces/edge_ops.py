@@ -15,7 +15,7 @@ from torch import Tensor, nn
 
 from gnas.errors import GraphError
 from gnas.geometric import Data
-from gnas.graphs import DenseBatch, architecture, as_batch, graph_keys, to_adjacency
+from gnas.graphs import DenseBatch, architecture, as_batch, to_adjacency
 from gnas.spaces.base import Space, check_draw
 from gnas.spaces.config import check_edge_ops
 from gnas.spaces.suggestions import Trial, pick
@@ -144,7 +144,7 @@ class EdgeOpSpace(Space):
         if self.size is None or self.size > MAX_COMPARED:
             return self.prune(batch)
         known, first = _functions(self)
-        keys = graph_keys(self.functional_form(batch))
+        keys = self.keys(batch)
         place = np.searchsorted(known, keys).clip(max=len(known) - 1)
         if (known[place] != keys).any():
             row = int(np.flatnonzero(known[place] != keys)[0])
@@ -265,8 +265,8 @@ class EdgeOpSpace(Space):
 
     def codes(self, graph: Data) -> tuple[int, ...]:
         """The codes of all ``edges``, as `cell` takes them."""
-        adjacency, _ = to_adjacency(graph)
-        return tuple(int(adjacency[edge]) for edge in self.edges)
+        adjacency = to_adjacency(graph)[0].tolist()
+        return tuple(adjacency[i][j] for i, j in self.edges)
 
     def suggest(self, trial: Trial) -> Data:
         """A cell by the categorical parameters ``edge_0_1``, ..., one of ``edge_ops`` each."""
@@ -299,4 +299,4 @@ def _all_cells(num_nodes: int, num_ops: int, first: int) -> DenseBatch:
 @cache
 def _functions(space: EdgeOpSpace) -> tuple[np.ndarray, np.ndarray]:
     """The key of every function, ascending, and the first cell that computes it."""
-    return np.unique(graph_keys(space.functional_form(space.enumerate())), return_index=True)
+    return np.unique(space.keys(space.enumerate()), return_index=True)

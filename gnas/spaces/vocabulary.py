@@ -128,8 +128,12 @@ class Vocabulary:
         pairs = self.max_nodes * (self.max_nodes - 1) // 2
         return self.max_nodes + (pairs if self.max_edges is None else self.max_edges)
 
-    def functional_form(self, batch: DenseBatch) -> DenseBatch:
+    def functional_form(self, batch: DenseBatch, *, in_order: bool = True) -> DenseBatch:
         """Functional forms (`gnas.graphs.functional_form`), without dead branches and skips.
+
+        Args:
+            batch: N graphs.
+            in_order: See there.
 
         Raises:
             GraphError: the graphs carry edge operations where this has none, or reversely.
@@ -145,6 +149,7 @@ class Vocabulary:
             to_output=self.to_output,
             inputs=self.inputs,
             outputs=self.outputs,
+            in_order=in_order,
         )
 
 

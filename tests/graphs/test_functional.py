@@ -250,6 +250,16 @@ def test_every_space_has_functional_forms(name: str, rng: np.random.Generator) -
     validate_batch(forms)
     assert torch.equal(cells.adjacency, before)
     assert len(space.functional_form(cells[:0])) == 0
+    assert (space.keys(cells) == graph_keys(forms)).all()
+    assert len(space.keys(cells[:0])) == 0
+
+
+def test_a_space_says_what_is_the_same_network(rng: np.random.Generator) -> None:
+    class Short(NASBench101):
+        def functional_form(self, batch: DenseBatch) -> DenseBatch:
+            return super().functional_form(batch[:1])
+
+    assert len(Short().keys(Short().sample_batch(3, rng))) == 1
 
 
 def test_multiplicities_stop_at_255() -> None:

@@ -188,12 +188,12 @@ def simplified(graph: Data) -> str:
         >>> simplified(space.from_str(one)), simplified(space.from_str(same))
         ('#+#+(0)@nor_conv_3x3', '#+#+(0)@nor_conv_3x3')
     """
-    adjacency, _ = to_adjacency(graph)
+    adjacency = to_adjacency(graph)[0].tolist()
     expressions = ["0"]
     for j in range(1, NUM_NODES):
         terms = []
         for i in range(j):
-            op, source = CANDIDATES[int(adjacency[i, j])], expressions[i]
+            op, source = CANDIDATES[adjacency[i][j]], expressions[i]
             if op == "none" or source == "#":
                 terms.append("#")
             else:
