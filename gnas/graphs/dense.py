@@ -272,6 +272,16 @@ def sound(batch: DenseBatch) -> DenseBatch:
     return batch
 
 
+def copied(batch: DenseBatch) -> DenseBatch:
+    """A copy for a function of the user's own, which may change what it is given.
+
+    Args:
+        batch: One that is needed afterwards.
+    """
+    copy = batch.clone()
+    return sound(copy) if batch._is_sound else copy
+
+
 def single(graph: Data) -> DenseBatch:
     """The dense form of one architecture.
 

@@ -79,6 +79,7 @@ class Predictor(RegressorMixin, BaseEstimator, ABC):  # type: ignore[misc]  # un
                 are equal.
             GraphError: the graphs are not of the vocabulary or size that ``features`` takes.
         """
+        self._check_made()
         return self.fit_features(feature_rows(self.features, as_batch(graphs)), scores)
 
     @overload
@@ -100,6 +101,7 @@ class Predictor(RegressorMixin, BaseEstimator, ABC):  # type: ignore[misc]  # un
             GraphError: as for `fit`.
             UnsupportedError: ``return_std`` of a predictor that knows none, see `has_std`.
         """
+        self._check_made()
         rows = feature_rows(self.features, as_batch(graphs))
         return self.predict_features_std(rows) if return_std else self.predict_features(rows)
 
@@ -185,6 +187,7 @@ class Predictor(RegressorMixin, BaseEstimator, ABC):  # type: ignore[misc]  # un
 
     def reseeded(self, random_state: int) -> Self:
         """An unfitted copy with another seed; features are shared, not copied."""
+        self._check_made()
         other = copy.copy(self)
         other.random_state = check_seed(random_state, "random_state")
         other._scale = other._train = None
@@ -261,6 +264,19 @@ class Predictor(RegressorMixin, BaseEstimator, ABC):  # type: ignore[misc]  # un
         found = load_predictor(_as_path(path), cls, space=space)
         assert isinstance(found, cls)
         return found
+
+    def _check_made(self) -> None:
+        """Raise ConfigError if a class of the user's own lacks a name or the base's arguments."""
+        kind = type(self).__name__
+        if "_scale" not in vars(self):
+            raise ConfigError(
+                f"`__init__` of {kind} must call that of Predictor, but does not; add "
+                "`super().__init__(features, random_state=random_state)`"
+            )
+        if not isinstance(name := getattr(self, "name", None), str):
+            raise ConfigError(
+                f"{kind} must have a `name`, a text for results, but its name is {name!r:.80}"
+            )
 
     def _checked(self, rows: FeatureMatrix) -> NormalScores:
         """The scale of the scores, if the predictor is fitted and can take these rows."""

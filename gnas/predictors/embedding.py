@@ -11,6 +11,7 @@ from torch import Tensor
 
 from gnas.errors import ConfigError
 from gnas.graphs import DenseBatch, Graphs, as_batch
+from gnas.graphs.dense import copied
 from gnas.predictors.features import (
     FeatureMatrix,
     Features,
@@ -72,7 +73,7 @@ class Embedding:
         batch = as_batch(graphs)
         starts = range(0, max(len(batch), 1), CHUNK_SIZE)
         chunks = [batch[start : start + CHUNK_SIZE] for start in starts]
-        parts = [checked_rows(self.encoder.encode(c), len(c), self.name) for c in chunks]
+        parts = [checked_rows(self.encoder.encode(copied(c)), len(c), self.name) for c in chunks]
         return np.concatenate(parts)
 
 

@@ -14,6 +14,7 @@ from gnas.config import check_count
 from gnas.errors import ConfigError
 from gnas.graph_limits import MAX_EDGE_OP, MAX_OPS
 from gnas.graphs import DenseBatch, Graphs, as_batch
+from gnas.graphs.dense import copied
 from gnas.metrics import as_scores
 from gnas.spaces.vocabulary import check_vocabulary
 
@@ -81,7 +82,7 @@ def feature_rows(features: Features, batch: DenseBatch) -> FeatureMatrix:
     Raises:
         ConfigError: the features, a user's own for example, return something else.
     """
-    return checked_rows(features(batch), len(batch), features.name)
+    return checked_rows(features(copied(batch)), len(batch), features.name)
 
 
 def check_features(features: object, what: str = "features") -> None:

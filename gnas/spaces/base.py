@@ -308,7 +308,7 @@ class Space(ABC):
         `NEIGHBOUR_DRAWS` mutations, always the same for the same graph.
         """
         rng = np.random.default_rng(0)
-        draws = [self.mutate(graph, rng) for _ in range(NEIGHBOUR_DRAWS)]
+        draws = [self.mutate(graph.clone(), rng) for _ in range(NEIGHBOUR_DRAWS)]
         return self._others(DenseBatch.from_data([graph, *draws]))
 
     def _others(self, batch: DenseBatch) -> DenseBatch:

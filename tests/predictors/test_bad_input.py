@@ -284,3 +284,30 @@ def test_rows_that_a_fit_changes_are_kept_as_they_were() -> None:
     model = Stated(PathStatistics(SPACE), stated=[0.0] * 12).fit(cells(), UNIFORM)
     assert (model.training_data()[0] == model.features(cells())).all()
     assert len(model.predict(cells())) == 12
+
+
+class Unmade(Stated):
+    """A stranger's predictor whose `__init__` does not call that of `Predictor`."""
+
+    def __init__(self, space: Space) -> None:
+        self.space = space
+
+
+class Nameless(Stated):
+    """A stranger's predictor without a name."""
+
+    name = None  # type: ignore[assignment]
+
+
+def test_predictors_call_the_init_of_their_base_and_have_a_name() -> None:
+    nameless = Nameless(PathStatistics(SPACE), stated=[0.0] * 12)
+    for wrong, message in (
+        (Unmade(SPACE), "`__init__` of Unmade must call"),
+        (nameless, "`name`"),
+    ):
+        with pytest.raises(ConfigError, match=message):
+            wrong.fit(cells(), UNIFORM)
+        with pytest.raises(ConfigError, match=message):
+            wrong.predict(cells())
+        with pytest.raises(ConfigError, match=message):
+            wrong.reseeded(1)  # what every search and benchmark begins with

@@ -122,6 +122,26 @@ def test_rows_of_ones_own_that_cannot_be_right(
         model.predict(cells)
 
 
+def test_features_and_encoders_may_change_the_graphs_that_they_get(
+    rng: np.random.Generator,
+) -> None:
+    class Careless(_Own):
+        def encode(self, graphs: DenseBatch) -> Any:
+            graphs.ops[graphs.ops < 0] = 0  # so that the numbers are indices
+            graphs.adjacency.zero_()
+            return super().encode(graphs)
+
+        __call__ = encode
+
+    cells = NASBench101().sample_batch(20, rng)
+    own, plain = Careless(torch.Tensor.numpy), OneHot(7, 5)
+    expected, before = plain(cells), cells.clone()
+    for features in (own, Embedding(own)):
+        assert (FeatureUnion((features, plain))(cells)[:, 1:] == expected).all()
+        GaussianProcess(features).fit(cells, np.arange(20.0)).predict(cells)
+    assert cells.row_bytes() == before.row_bytes()
+
+
 def test_features_have_a_name() -> None:
     def sizes(graphs: DenseBatch) -> np.ndarray[Any, Any]:
         return graphs.num_nodes.double().numpy()[:, None]

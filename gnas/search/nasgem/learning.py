@@ -25,6 +25,7 @@ from gnas.predictors import (
     RandomWalkStatistics,
     default_predictor,
 )
+from gnas.predictors.features import feature_rows
 from gnas.search.nasgem.config import NO_ENCODER, NasgemConfig
 from gnas.spaces.base import Space
 
@@ -168,7 +169,7 @@ class Learner:
 
     def __init__(self, predictor: Predictor, cells: DenseBatch, every: int) -> None:
         self.predictor, self.every = predictor, every
-        self._all = predictor.features(cells)
+        self._all = feature_rows(predictor.features, cells)
         self.rows: list[int] = []
         self.scores: list[float] = []
         self._fitted = 0

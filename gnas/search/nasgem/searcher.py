@@ -13,7 +13,7 @@ from gnas.errors import DataError
 from gnas.geometric import Data
 from gnas.graphs import DenseBatch
 from gnas.predictors import Predictor
-from gnas.predictors.features import FeatureMatrix
+from gnas.predictors.features import FeatureMatrix, feature_rows
 from gnas.printable import amount
 from gnas.search.draws import draw_candidates, draw_pool
 from gnas.search.nasgem.accuracy import ByAccuracy, MacsPenalty
@@ -136,7 +136,7 @@ class NasgemSearch(Searcher):
         """The pool, and what the predictor reads of it."""
         if self._pool is None:
             pool = draw_pool(self.space, self.pool, seed=self.seed, min_nodes=self.min_nodes)
-            self._pool = pool, self.predictor.features(pool)
+            self._pool = pool, feature_rows(self.predictor.features, pool)
         return self._pool
 
     def trained(self) -> tuple[DenseBatch, NDArray[np.float64]]:

@@ -14,6 +14,7 @@ from gnas.data.files import atomic_write, utf8_path
 from gnas.errors import DataError, MissingDataError
 from gnas.graphs import DenseBatch
 from gnas.predictors import Predictor
+from gnas.predictors.features import feature_rows
 
 Values = NDArray[np.float64]
 
@@ -67,7 +68,7 @@ def surface(
     """
     from sklearn.decomposition import PCA
 
-    rows, known = predictor.features(pool), predictor.features(cells)
+    rows, known = (feature_rows(predictor.features, graphs) for graphs in (pool, cells))
     predicted = np.full(len(rows), scores[0])
     if np.ptp(scores) > 0:
         predicted = predictor.fit_features(known, scores).predict_features(rows)

@@ -17,6 +17,7 @@ from gnas.config import check_seed
 from gnas.errors import ConfigError
 from gnas.geometric import Data
 from gnas.graphs import DenseBatch, as_batch
+from gnas.graphs.dense import copied
 from gnas.metrics import as_scores
 from gnas.search.objectives import Goal
 from gnas.spaces.base import Space, check_is_space, draw_batch
@@ -361,11 +362,34 @@ class Searcher(ABC):
         """Mask of architectures within the bounds of counted measures: bool [N]."""
         allowed = np.ones(len(batch), dtype=bool)
         bounds = [bound for bound in self.goal.bounds if bound.name in self._counted]
-        if bounds and self._count is not None and len(batch):
-            measures = self._count(batch, self._counted)
+        if bounds and len(batch):
+            measures = self._counted_of(batch)
             for bound in bounds:
                 allowed &= bound.violation(measures[bound.name]) == 0
         return allowed
+
+    def _counted_of(self, batch: DenseBatch) -> dict[str, NDArray[np.float64]]:
+        """The counted measures of the goal, each float64 [N]; ConfigError if `count` gives others.
+
+        A user may have written the `Evaluator.count` that they come from.
+        """
+        if self._count is None or not self._counted or not len(batch):
+            return {name: np.zeros(0) for name in self._counted}
+        found = self._count(copied(batch), self._counted)
+        if not isinstance(found, Mapping) or not found.keys() >= {*self._counted}:
+            raise ConfigError(
+                f"`count` must return values of {', '.join(self._counted)} by name, but returned "
+                f"{' '.join(repr(found).split()):.80}"
+            )
+        measures = {name: as_scores(found[name], f"{name} of `count`") for name in self._counted}
+        for name, values in measures.items():
+            if values.shape != (len(batch),) or np.isnan(values).any():
+                raise ConfigError(
+                    f"{name} of `count` must be {len(batch)} numbers for {len(batch)} "
+                    f"architectures, but its shape is {list(values.shape)} and "
+                    f"{int(np.isnan(values).sum())} are NaN"
+                )
+        return measures
 
     def _new_rows(self, batch: DenseBatch) -> list[int]:
         """The architectures that are new and keep the bounds of counted measures."""

@@ -87,7 +87,7 @@ class RegularizedEvolution(Searcher):
             else:
                 parent = max((alive[i] for i in drawn), key=lambda member: member.merit)
             for _ in range(CHILDREN):
-                child = self.space.mutate(parent.graph, rng)
+                child = self.space.mutate(parent.graph.clone(), rng)
                 if self._is_new(self.key(child)) and self._is_allowed(child):
                     return child
         return self._random(rng)

@@ -101,7 +101,7 @@ class LocalSearch(Searcher):
 
     def _neighbours(self, scored: Scored) -> _Neighbours:
         if scored.key not in self._around:
-            graphs = self.space.neighbours(scored.graph)
+            graphs = self.space.neighbours(scored.graph.clone())
             graphs = graphs[torch.from_numpy(self._allowed(graphs))]
             self._around[scored.key] = _Neighbours(graphs, self.keys(graphs))
             while len(self._around) > KEPT:  # the oldest

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Collection, Mapping, Sequence
+from collections.abc import Collection, Sequence
 from dataclasses import dataclass
 from typing import Any
 
@@ -14,6 +14,7 @@ from gnas.encoders import load_encoder
 from gnas.errors import ConfigError
 from gnas.geometric import Data
 from gnas.graphs import DenseBatch
+from gnas.graphs.dense import copied
 from gnas.predictor_options import Prior
 from gnas.predictors import (
     MLP,
@@ -295,7 +296,7 @@ class PredictorSearch(Searcher):
             best.setdefault(item.key, item)
         elites = [*best.items()][: self._num_elites()]
         new = [(key, item) for key, item in elites if key not in self._near]
-        around = self._seen_apart([self.space.neighbours(item.graph) for _, item in new])
+        around = self._seen_apart([self.space.neighbours(item.graph.clone()) for _, item in new])
         found = {key: part for (key, _), part in zip(new, around, strict=True)}
         self._near = {key: self._near.get(key) or found[key] for key, _ in elites}
         return [self._random_pool, *self._near.values()]
@@ -344,13 +345,6 @@ class PredictorSearch(Searcher):
         counted = self._counted_of(graphs)
         return _Candidates(graphs, keys[first].tolist(), self._features(graphs), counted)
 
-    def _counted_of(self, graphs: DenseBatch) -> dict[str, FeatureMatrix]:
-        """The counted measures of the goal, each [N]."""
-        exact: Mapping[str, FeatureMatrix] = {}
-        if self._count and self._counted and len(graphs):
-            exact = self._count(graphs, self._counted)
-        return {name: exact.get(name, np.zeros(0)) for name in self._counted}
-
     def _rows_of(self, scored: Sequence[Scored]) -> FeatureMatrix:
         new = {item.key: item.graph for item in scored if item.key not in self._rows}
         if new:
@@ -360,7 +354,8 @@ class PredictorSearch(Searcher):
 
     def _features(self, graphs: DenseBatch) -> FeatureMatrix:
         features = self.predictor.features
-        return checked_rows(self.space.described(graphs, features), len(graphs), features.name)
+        rows = self.space.described(copied(graphs), features)
+        return checked_rows(rows, len(graphs), features.name)
 
 
 def nasgem_predictor(space: Space) -> Predictor:

@@ -348,3 +348,76 @@ def test_exploring_needs_an_uncertainty() -> None:
         PredictorSearch(
             space, Forest(OneHot(space.max_nodes, len(space.ops))), expected_improvement=True
         )
+
+
+class _Careful(NASBench101):
+    """A space of a user with one kind of edit: another operation."""
+
+    def mutate(self, graph: Data, rng: np.random.Generator) -> Data:
+        return self.edited(graph.clone(), rng)
+
+    def edited(self, graph: Data, rng: np.random.Generator) -> Data:
+        if graph.num_nodes > 2:
+            kinds = graph.x[int(rng.integers(1, graph.num_nodes - 1)), 1:4]
+            kinds.copy_(kinds.roll(int(rng.integers(1, 3))))
+        return graph
+
+    def neighbours(self, graph: Data) -> DenseBatch:
+        return Space.neighbours(self, graph)
+
+
+class _Careless(_Careful):
+    """The same, with edits made in the graph that is given."""
+
+    def mutate(self, graph: Data, rng: np.random.Generator) -> Data:
+        return self.edited(graph, rng)
+
+
+def test_edits_in_place_do_not_change_what_was_told(make: Make) -> None:
+    assert advance(make(_Careless(), 0), 14) == advance(make(_Careful(), 0), 14)
+
+
+def _latency(batch: DenseBatch) -> dict[str, object]:
+    return {"latency": batch.num_nodes.double().numpy()}
+
+
+def _aimed(make: Make, count: Callable[[DenseBatch], object]) -> Searcher:
+    searcher = make(NASBench101(), 0)
+    goal = Goal.of(["score"], ["latency=6"])
+    searcher.aim(goal, lambda batch, _: count(batch), ["latency"])  # type: ignore[arg-type,return-value]
+    return searcher
+
+
+def test_counted_measures_may_be_counted_in_place(make: Make) -> None:
+    def careless(batch: DenseBatch) -> dict[str, object]:
+        batch.ops[batch.ops < 0] = 0  # so that the numbers are indices
+        return _latency(batch)
+
+    def asked(searcher: Searcher) -> list[str]:
+        found = []
+        for k in range(10):
+            graph = searcher.ask()
+            found.append(searcher.space.to_str(graph))
+            searcher.tell(graph, {"score": float(k), "latency": float(graph.num_nodes)})
+        return found
+
+    assert asked(_aimed(make, careless)) == asked(_aimed(make, _latency))
+
+
+@pytest.mark.parametrize(
+    ("count", "message"),
+    [
+        (lambda batch: None, "by name, but returned None"),
+        (lambda batch: {"macs": [1]}, "must return values of latency by name"),
+        (lambda batch: {"latency": 5.0}, r"must be \d+ numbers for \d+ .* its shape is \[\]"),
+        (lambda batch: {"latency": batch.num_nodes[1:]}, "must be .* numbers for .* shape"),
+        (lambda batch: {"latency": batch.num_nodes * np.nan}, "are NaN"),
+        (lambda batch: {"latency": ["fast"] * len(batch)}, "of `count` must be numbers"),
+    ],
+    ids=["nothing", "another name", "one number", "too few", "NaN", "texts"],
+)
+def test_counted_measures_that_cannot_be_right(
+    count: Callable[[DenseBatch], object], message: str
+) -> None:
+    with pytest.raises(ConfigError, match=message):
+        _aimed(lambda space, seed: RandomSearch(space, seed=seed), count).ask()
