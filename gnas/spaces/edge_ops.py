@@ -15,7 +15,7 @@ from torch import Tensor, nn
 
 from gnas.errors import GraphError
 from gnas.geometric import Data
-from gnas.graphs import DenseBatch, architecture, as_batch, to_adjacency
+from gnas.graphs import DenseBatch, architecture, as_batch, to_adjacency, validate
 from gnas.spaces.base import Space, check_draw
 from gnas.spaces.config import check_edge_ops
 from gnas.spaces.suggestions import Trial, pick
@@ -216,7 +216,7 @@ class EdgeOpSpace(Space):
     def to_str(self, graph: Data) -> str:
         """The operations of each map's edges, ``|conv~0|+|none~0|skip~1|``, as NAS-Bench-201."""
         self.check_own(graph)
-        tokens = iter([self.candidates[code - self._first] for code in self.codes(graph)])
+        tokens = iter([self.candidates[code - self._first] for code in self._codes(graph)])
         return "+".join(
             "|" + "|".join(f"{next(tokens)}~{i}" for i in range(j)) + "|"
             for j in range(1, self.num_nodes)
@@ -265,8 +265,14 @@ class EdgeOpSpace(Space):
 
     def codes(self, graph: Data) -> tuple[int, ...]:
         """The codes of all ``edges``, as `cell` takes them."""
-        adjacency = to_adjacency(graph)[0].tolist()
-        return tuple(adjacency[i][j] for i, j in self.edges)
+        validate(graph)
+        return self._codes(graph)
+
+    def _codes(self, graph: Data) -> tuple[int, ...]:
+        """`codes` of a graph that was validated."""
+        edges = zip(*graph.edge_index.tolist(), strict=True)
+        ops = dict(zip(edges, graph.edge_op.tolist(), strict=True))
+        return tuple(1 + ops.get(edge, -1) for edge in self.edges)
 
     def suggest(self, trial: Trial) -> Data:
         """A cell by the categorical parameters ``edge_0_1``, ..., one of ``edge_ops`` each."""

@@ -116,6 +116,23 @@ def test_forests_are_those_of_scikit_learn(kind: Literal["random", "extra"]) -> 
     assert (forest._predict(rows) == expected.predict(rows)).all()
 
 
+@pytest.mark.parametrize("num_steps", [1, 4, 25])
+def test_perceptrons_are_trained_by_torchs_optimiser(num_steps: int) -> None:
+    torch.manual_seed(0)
+    ours, theirs = torch.randn(2, 40)[:1].repeat(2, 1)
+    theirs.grad = torch.empty_like(theirs)
+    rate = mlp.LEARNING_RATE
+    optimizer = torch.optim.AdamW([theirs], rate, weight_decay=mlp.WEIGHT_DECAY)
+    schedule = torch.optim.lr_scheduler.OneCycleLR(optimizer, rate, num_steps)
+    moments = torch.zeros(2, 40).unbind()
+    for step in range(num_steps):
+        theirs.grad.normal_()
+        mlp._update(ours, theirs.grad, moments, step, num_steps)  # type: ignore[arg-type]
+        optimizer.step()
+        schedule.step()
+        assert torch.equal(ours, theirs)
+
+
 BAD_SCORES = [
     ([0.1, 0.2], "one score per graph, but got 4 graphs"),
     ([[0.1], [0.2], [0.3], [0.4]], "one score per graph"),
