@@ -42,7 +42,7 @@ def nasbench201(tmp_path_factory: pytest.TempPathFactory) -> Path:
 def test_curves_and_queries_by_hand(nasbench201: Path) -> None:
     """Against a plain replay of the same random searches."""
     config = SearchBench(
-        space="nasbench201", searchers=("random",), budget=30, seeds=4, table=str(nasbench201)
+        space="nasbench201", searchers=("random",), budget=20, seeds=2, table=str(nasbench201)
     )
     result = bench_search(config)
     table, space = load_table(str(nasbench201)), NASBench201()
@@ -52,10 +52,10 @@ def test_curves_and_queries_by_hand(nasbench201: Path) -> None:
     classes = {int(key): np.flatnonzero(keys == key) for key in np.unique(keys)}
     best_test = max(test[rows].mean() for rows in classes.values())
     regrets = []
-    for seed in range(4):
+    for seed in range(2):
         searcher = RandomSearch(TableSpace(space, table.graphs), seed=seed)
         chosen, best, curve, seen = -1, -1.0, [], set()
-        for _ in range(30):
+        for _ in range(20):
             graph = searcher.ask()
             key = searcher.key(graph)
             assert key not in seen
@@ -284,7 +284,7 @@ def test_own_searchers_on_a_table_of_ones_own_space(
     most = f"{tmp_path / 'searchers.py'}:MostEdges"
     (tmp_path / "searchers.py").write_text(OWN)
     config = SearchBench(
-        space=own.space, table=own.table, searchers=("random", "nasgem", most), budget=25, seeds=4
+        space=own.space, table=own.table, searchers=("random", "nasgem", most), budget=25, seeds=2
     )
     result = bench_search(config)
     assert (result.table["val_column"], result.table["test_column"]) == columns

@@ -9,6 +9,7 @@ import subprocess
 import sys
 import time
 from collections.abc import Callable, Mapping, Sequence
+from functools import cache
 from pathlib import Path
 from typing import Any
 
@@ -70,9 +71,15 @@ def search(searcher: str, **options: Any) -> SearchResult:
     return run_search(NASBench201(), searcher, convolutions, **options)
 
 
+@cache
+def whole_search(searcher: str) -> SearchResult:
+    """`search` without options, which many tests compare with."""
+    return search(searcher)
+
+
 @pytest.mark.parametrize("searcher", sorted(SEARCHERS))
 def test_every_searcher_on_any_number_of_workers(searcher: str, tmp_path: Path) -> None:
-    here = search(searcher)
+    here = whole_search(searcher)
     assert len(here.evaluations) == BUDGET == here.evaluated + here.failed
     assert here.failed > 0 and here.stopped is None
     good = [one for one in here.evaluations if one.measures is not None]
@@ -168,12 +175,12 @@ def test_sequential_search_is_the_plain_loop() -> None:
     for name, make in SEARCHERS.items():
         searcher: Searcher = make(space, seed=1, **SETTINGS.get(name, {}))
         asked = []
-        for _ in range(15):
+        for _ in range(11):
             graph = searcher.ask()
             asked.append(space.to_str(graph))
             searcher.tell(graph, edges(graph, seed=0))
         found = run_search(
-            space, name, edges, budget=15, parallel=1, seed=1, settings=SETTINGS.get(name)
+            space, name, edges, budget=11, parallel=1, seed=1, settings=SETTINGS.get(name)
         )
         assert [one.architecture for one in found.evaluations] == asked
 
@@ -215,14 +222,14 @@ def test_reports_and_a_larger_budget(tmp_path: Path) -> None:
     assert [one.done for one in told] == list(range(1, 11)) and told[-1].best is not None
     assert told[0].is_better or told[0].failed == 1
     more = search("local", out=tmp_path, resume=True)
-    assert lasting(more) == lasting(search("local"))
+    assert lasting(more) == lasting(whole_search("local"))
     with pytest.raises(ConfigError, match="must be at least the 24 of before, but got 3"):
         search("local", out=tmp_path, budget=3, resume=True)
 
 
 @pytest.mark.parametrize("searcher", ["evolution", "local", "predictor"])
 def test_killed_in_this_process_at_any_evaluation(searcher: str, tmp_path: Path) -> None:
-    whole = search(searcher)
+    whole = whole_search(searcher)
     stops = (3, 8, BUDGET - 1) if searcher == "predictor" else (0, 1, 7, 8, 13, BUDGET - 1)
     for stop in stops:  # a predictor is fitted again and again
         out = tmp_path / f"{stop}"
@@ -275,7 +282,7 @@ def test_killed_with_its_workers_at_any_moment(lines: int, tmp_path: Path) -> No
     if not (out / "config.json").exists():  # killed before there was a run
         resume = command("evolution", out)
     commands.run(resume, check=True, capture_output=True)
-    found, whole = lasting(read_result(out)), lasting(search("evolution"))
+    found, whole = lasting(read_result(out)), lasting(whole_search("evolution"))
     for record in (found, whole):  # one is by FILE.py, the other by the function itself
         record["config"].pop("evaluator")
     assert found == whole
@@ -298,14 +305,14 @@ def test_a_worker_of_another_command_joins(tmp_path: Path) -> None:
         done = commands.run(worker, capture_output=True, text=True, check=False)
         assert done.returncode == 0 and f"{BUDGET} candidates evaluated here" in done.stdout
         assert running.wait(60) == 0
-    assert read_result(out).evaluations == search("evolution").evaluations
+    assert read_result(out).evaluations == whole_search("evolution").evaluations
 
 
 def test_a_search_ends_when_what_it_is_for_is_found() -> None:
     def good(one: Evaluation) -> bool:
         return one.measures is not None and one.measures["score"] > 2
 
-    whole = search("evolution")
+    whole = whole_search("evolution")
     first = next(one.number for one in whole.evaluations if good(one))
     found = search("evolution", until=good)
     assert found.evaluations == whole.evaluations[: first + 1] and found.stopped is not None

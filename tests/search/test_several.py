@@ -111,7 +111,7 @@ def test_bounds_of_learned_measures_guide_a_search(searcher: str, table: TableEv
 
 def test_a_search_for_a_front_goes_on_after_any_end(tmp_path: Path) -> None:
     options: dict[str, Any] = {
-        "budget": 18, "objectives": ["val_acc", "latency_ms"], "constraints": ["latency_ms=30"],
+        "budget": 14, "objectives": ["val_acc", "latency_ms"], "constraints": ["latency_ms=30"],
         "settings": SETTINGS["predictor"],
     }  # fmt: skip
     whole = run_search(SPACE, "predictor", both, **options)
