@@ -56,6 +56,8 @@ LONGEST = 1500
 """Characters of the longest error that is shown whole."""
 CHECK = "Value error, "
 """What pydantic's message of a failed check begins with."""
+MEND = "mend your file; `gnas --debug ...` shows the traceback"
+"""Advice where a user's code fails."""
 _LINE_END = re.compile(r"\s*\n\s*")
 
 
@@ -88,6 +90,8 @@ class Commands(TyperGroup):
         except SystemExit as stop:
             if hasattr(stop, "__notes__"):
                 _fail(ctx, _with_notes("asked to end", stop))
+            elif stop.code != TERMINATED and (place := raised_in(stop)) is not None:
+                raise _fail(ctx, f"{place}: ends the program itself; {MEND}") from None
             raise
         except BrokenPipeError:  # the reader of a pipe has enough
             os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
@@ -105,8 +109,7 @@ class Commands(TyperGroup):
                 raise _fail(ctx, "out of memory") from None
             if (place := raised_in(error)) is None:
                 raise
-            hint = "mend your file; `gnas --debug ...` shows the traceback"
-            raise _fail(ctx, f"{place}: {described(error)}; {hint}") from None
+            raise _fail(ctx, f"{place}: {described(error)}; {MEND}") from None
 
 
 @contextmanager

@@ -166,6 +166,11 @@ def _read(what: str) -> tuple[str, Any]:
     try:
         text = read_text(path, "a file with a genotype")
     except MissingDataError:
+        if (path.parent / "config.json").exists() and path != Path(what):
+            raise MissingDataError(
+                f"a run must have ended to take its architecture, but {what} has no result.json; "
+                f"go on with --resume {what}"
+            ) from None
         raise MissingDataError(
             f"GENOTYPE must be a file, a run's folder or a text "
             f"'Genotype(normal=...)', but there is no {path}"

@@ -98,7 +98,7 @@ def save_encoder(
         command: The command that reproduces the file, kept in the header.
 
     Raises:
-        ConfigError: ``path`` does not end in ``.safetensors``.
+        ConfigError: ``path`` does not end in ``.safetensors``, or a weight is not finite.
         DataError: the file cannot be written.
 
     Examples:
@@ -133,13 +133,18 @@ def encoder_tensors(
 
     Returns:
         What `encoder_from_tensors` takes. Weights are in half precision where that is exact.
+
+    Raises:
+        ConfigError: a weight is not finite.
     """
     facts = {
         "kind": _GRAPH if isinstance(encoder, GraphEncoder) else _NASGEM,
         "name": encoder.name,
         "config": encoder.config.to_json(),
     }
-    return facts, {key: _narrow(value) for key, value in encoder.state_dict().items()}
+    weights = encoder.state_dict()
+    _check_weights(weights)
+    return facts, {key: _narrow(value) for key, value in weights.items()}
 
 
 def encoder_from_tensors(
@@ -152,7 +157,8 @@ def encoder_from_tensors(
         tensors: The weights, in any floating-point type.
 
     Raises:
-        ConfigError: there is no such kind, the recipe is impossible, or the weights do not fit it.
+        ConfigError: there is no such kind, the recipe is impossible, or the weights do not fit it
+            or are not finite.
         ValueError: the recipe asks for more than the weights hold.
     """
     for name in ("name", "config"):
@@ -166,6 +172,7 @@ def encoder_from_tensors(
                 f"its config needs '{name}' of shape {wanted.get(name)}, but the weights have "
                 f"{found.get(name)}"
             )
+    _check_weights(tensors)
     encoder.load_state_dict(tensors)
     return encoder.eval()
 
@@ -231,6 +238,16 @@ def _untrained(
         _check_sizes([*config.hidden, config.dim, *feature_widths(config).values()], largest)
         return NASGEMEncoder(config, metadata["name"])
     raise ConfigError(f"its kind is {kind!r}")
+
+
+def _check_weights(tensors: Mapping[str, Tensor]) -> None:
+    """Raise ConfigError unless all weights are real and finite, as those of a training are."""
+    for name, tensor in tensors.items():
+        if not tensor.is_floating_point() or not bool(tensor.float().isfinite().all()):
+            raise ConfigError(
+                f"an encoder's weights must be finite numbers, but those of '{name}' "
+                f"({str(tensor.dtype).removeprefix('torch.')}) are not"
+            )
 
 
 def _shapes(tensors: Mapping[str, Tensor]) -> dict[str, list[int]]:

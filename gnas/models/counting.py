@@ -87,7 +87,9 @@ def _other_flops() -> dict[Any, Callable[..., int]]:
     return {
         aten.mv: _vector_flops,
         aten.dot: _vector_flops,
+        aten.vdot: _vector_flops,
         aten.addmv: lambda added, matrix, *_, **__: _vector_flops(matrix),
+        aten.addbmm: lambda added, first, second, *_, **__: 2 * math.prod(first) * second[-1],
         aten._trilinear: _bilinear_flops,
         aten._scaled_dot_product_flash_attention_for_cpu: _attention_flops,
         aten._native_multi_head_attention: _multi_head_flops,

@@ -17,6 +17,7 @@ import gnas
 from gnas import cli
 from gnas.cli.output import check_writable, report_console, write_json
 from gnas.errors import ConfigError, DataError, GraphError, MissingDataError
+from gnas.user_code import Source
 
 DEMO = """
 import sys, time, typer
@@ -89,6 +90,18 @@ def test_debug_shows_the_traceback_wherever_it_stands(args: list[str]) -> None:
 @pytest.mark.parametrize("bug", [ZeroDivisionError(), RuntimeError("shapes differ")])
 def test_a_bug_is_not_hidden(bug: Exception) -> None:
     assert CliRunner().invoke(_raising(bug), ["fail"]).exception is bug
+
+
+@pytest.mark.parametrize("code", ["0", "'no data'", ""])
+def test_a_users_code_does_not_end_a_command_in_silence(tmp_path: Path, code: str) -> None:
+    file = tmp_path / "own.py"
+    file.write_text(f"import sys\n\ndef fail():\n    sys.exit({code})\n")
+    root = typer.Typer(cls=cli.Commands, pretty_exceptions_enable=False)
+    root.callback()(cli.options)
+    root.command()(Source.parse(f"{file}:fail").load())
+    result = CliRunner().invoke(root, ["fail"])
+    assert result.exit_code == 1 and result.stderr.count("\n") == 1
+    assert result.stderr.startswith(f"error: {file}, line 4: ends the program itself; mend your")
 
 
 def test_usage_errors_exit_with_2() -> None:

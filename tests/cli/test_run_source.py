@@ -182,6 +182,16 @@ def test_damaged_runs_are_one_error(tmp_path: Path, text: str) -> None:
         run_source(tmp_path)
 
 
+@pytest.mark.parametrize("command", [("retrain",), ("export", "--to", "python")])
+def test_a_run_that_has_not_ended_has_no_architecture(
+    runs: Path, tmp_path: Path, command: tuple[str, ...]
+) -> None:
+    run = copytree(runs / "found", tmp_path / "found")
+    (run / "result.json").unlink()
+    _, told = gnas(*command, run, "--out", tmp_path / "net.py", code=1)
+    assert f"{run} has no result.json; go on with --resume {run}\n" in told
+
+
 def test_what_is_no_run(tmp_path: Path) -> None:
     assert run_source(tmp_path) is None
     (tmp_path / "config.json").write_text('{"config": {"samples": 5}}')

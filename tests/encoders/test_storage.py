@@ -23,7 +23,7 @@ from gnas.encoders import (
 from gnas.encoders.config import WEIGHTS, EncoderConfig
 from gnas.encoders.pairs import independent_pairs, near_pairs, space_of
 from gnas.encoders.recipes import train_preset
-from gnas.encoders.storage import save_embeddings
+from gnas.encoders.storage import _digest, save_embeddings
 from gnas.encoders.training import pair_quality
 from gnas.errors import ConfigError, DataError, MissingDataError
 from gnas.spaces import SPACES, NASBench101
@@ -118,6 +118,18 @@ def test_every_damage_is_found(weights: Path) -> None:
         except DataError:
             continue
         assert position < len(sound) - 4 * sum(p.numel() for p in encoder.parameters())
+
+
+@pytest.mark.parametrize("value", [np.nan, np.inf])
+def test_weights_must_be_finite(weights: Path, value: float) -> None:
+    encoder, header = load_encoder(weights), encoder_metadata(weights)
+    next(encoder.parameters()).data.view(-1)[0] = value
+    with pytest.raises(ConfigError, match="an encoder's weights must be finite numbers"):
+        save_encoder(encoder, weights)
+    for wrong in (encoder.state_dict(), {k: v.int() for k, v in load_file(weights).items()}):
+        save_file(wrong, weights, {**header, "sha256": _digest(wrong)})
+        with pytest.raises(DataError, match="an encoder's weights must be finite numbers"):
+            load_encoder(weights)
 
 
 def test_an_unreadable_file(weights: Path, unreadable: Callable[[Path], Path]) -> None:

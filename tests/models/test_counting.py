@@ -80,6 +80,19 @@ def test_products_with_vectors_count() -> None:
     assert num_macs(nn.Sequential(nn.Flatten(0), added), (WIDTH, 1, 1)) == 3 * WIDTH
 
 
+class Sums(nn.Module):
+    """Products of all values with themselves, and of every row's matrices, added up."""
+
+    def forward(self, x: Tensor) -> Tensor:
+        rows = x[0].transpose(0, 1)  # [8, WIDTH, 8]
+        added = torch.addbmm(x.new_zeros(WIDTH, WIDTH), rows, rows.transpose(1, 2))
+        return torch.vdot(x.flatten(), x.flatten()) + added.sum()
+
+
+def test_products_that_are_added_up_count() -> None:
+    assert num_macs(Sums(), (WIDTH, 8, 8)) == TOKENS * WIDTH + TOKENS * WIDTH * WIDTH
+
+
 class Pairs(nn.Module):
     def __init__(self) -> None:
         super().__init__()
