@@ -345,7 +345,7 @@ def test_networks_are_searched_trained_tested_and_exported(tmp_path: Path) -> No
     assert found.params and 0 <= found.metrics["val_acc"] <= 1 and found.macs
     trained = tmp_path / "trained"
     options = ["--epochs", 1, "--channels", 8, "--out", trained]
-    gnas("retrain", run, "--space", space, *options, "--set", "batch_size=64")
+    gnas("retrain", run, "--space", space, *options, "--set", "batch_size=400")
     result = json.loads((trained / "result.json").read_text())
     assert result["architecture"] == found.architecture
     gnas("evaluate", trained, "--space", space, "--json", tmp_path / "tested.json")

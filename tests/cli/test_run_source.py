@@ -113,9 +113,10 @@ def test_an_export_is_for_the_data_of_its_run(runs: Path, tmp_path: Path) -> Non
 
 
 def test_an_export_of_several_searches_is_for_their_data(tmp_path: Path) -> None:
-    small = ("--set=channels=2", "--set=num_cells=3", "--set=image_size=8", "--set=batch_size=128")
+    small = ("--set=channels=2", "--set=num_cells=3", "--set=image_size=8", "--set=batch_size=400")
     gnas("search", "toponas", "--select", "--seeds", "1", "--repeats", "2", "--epochs", "1",
          "--num-nodes", "4", *small, "--retrain", "epochs=1", "--retrain", "channels=2",
+         "--retrain", "layers=3", "--retrain", "batch_size=400",
          "--out", tmp_path / "run")  # fmt: skip
     found = read(tmp_path / "run" / "result.json")
     gnas("export", tmp_path / "run", "--to", "safetensors", "--out", tmp_path / "net")
@@ -156,7 +157,8 @@ def test_an_evaluation_takes_the_images_of_its_training(runs: Path, tmp_path: Pa
 
 def test_options_override_the_run(runs: Path, tmp_path: Path) -> None:
     _, err = gnas("retrain", runs / "found", "--dataset", "digits", "--epochs", "1", "--layers",
-                  "3", "--channels", "2", "--out", tmp_path / "r", "--device", "cpu")  # fmt: skip
+                  "3", "--channels", "2", "--set", "batch_size=400", "--out", tmp_path / "r", "--device",
+                  "cpu")  # fmt: skip
     assert "as in" not in err
     images = read(tmp_path / "r" / "config.json")["config"]["images"]
     assert (images["dataset"], images["data_dir"], images["image_size"]) == ("digits", None, None)

@@ -15,7 +15,7 @@ from gnas.models import num_macs, num_params
 from gnas.spaces import space_of_record
 from gnas.spaces.toponas.genotype import Genotype
 
-SMALL = ("channels=2", "num_cells=3", "batch_size=128", "image_size=8")
+SMALL = ("channels=2", "num_cells=3", "batch_size=400", "image_size=8")
 FAST = (*(word for setting in SMALL for word in ("--set", setting)), "--num-nodes", "4")
 
 
@@ -42,7 +42,8 @@ def test_small_networks_take_one_thread(
     try:
         torch.set_num_threads(2)
         out = str(tmp_path / "run")
-        done = gnas("search", "toponas", "--out", out, "--epochs", "1", *FAST, *chosen)
+        sizes = ["--space", "nasbench201", *FAST[:-2], "--set", "num_cells=1"]  # fewest steps
+        done = gnas("search", "toponas", "--out", out, "--epochs", "1", *sizes, *chosen)
         assert done.exit_code == 0, done.output
         assert json.loads((tmp_path / "run" / "result.json").read_text())["threads"] == used
     finally:
@@ -108,7 +109,7 @@ def test_json_to_stdout_and_the_switches(tmp_path: Path) -> None:
 
 def test_a_search_of_another_space(tmp_path: Path) -> None:
     out = tmp_path / "run"
-    sizes = ["--set", "batch_size=128", "--set", "image_size=8", "--set", "num_cells=1"]
+    sizes = ["--set", "batch_size=400", "--set", "image_size=8", "--set", "num_cells=1"]
     sizes += ["--epochs", "2"]
     done = gnas(
         "search", "toponas", "--space", "nasbench201", "--relaxation", "gumbel", *sizes,
@@ -126,12 +127,12 @@ def test_a_search_of_another_space(tmp_path: Path) -> None:
     shown = gnas("show", str(out), "--out", str(tmp_path / "figures"))
     assert shown.exit_code == 0 and result["architecture"] in shown.stdout
     trained = gnas(
-        "retrain", str(out), "--epochs", "1", "--set", "batch_size=128", "--set", "image_size=8",
+        "retrain", str(out), "--epochs", "1", "--set", "batch_size=400", "--set", "image_size=8",
         "--set", "channels=4", "--set", "layers=1", "--out", str(tmp_path / "trained"),
     )  # fmt: skip
     assert trained.exit_code == 0, trained.output
     earlier = gnas(
-        "retrain", str(out), "--epoch", "1", "--epochs", "1", "--set", "batch_size=128", "--set",
+        "retrain", str(out), "--epoch", "1", "--epochs", "1", "--set", "batch_size=400", "--set",
         "image_size=8", "--channels", "4", "--layers", "1", "--out", str(tmp_path / "earlier"),
     )  # fmt: skip
     assert earlier.exit_code == 0, earlier.output

@@ -11,13 +11,14 @@ from typer.testing import CliRunner
 from gnas.cli import app
 
 SMALL = (
-    "--num-nodes 4 --set channels=2 --set num_cells=3 --set image_size=8 --set batch_size=64 "
-    "--epochs 1"
+    "--num-nodes 4 --set num_cells=3 --set channels=2 --epochs 1 --set image_size=8 "
+    "--set batch_size=400"
 )
 STEPS = (
     f"search toponas --out runs/found {SMALL}",
     "show runs/found",
-    "retrain runs/found --out runs/trained --layers 3 --channels 2 --epochs 1 --set image_size=8",
+    "retrain runs/found --out runs/trained --layers 3 --channels 2 --epochs 1 --set image_size=8 "
+    "--set batch_size=400",
     "evaluate runs/trained --json measured.json",
     "export runs/trained --to python --out net.py",
     "export runs/trained --to onnx --out net.onnx",

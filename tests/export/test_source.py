@@ -14,6 +14,7 @@ from safetensors.torch import load_file, save_file
 from gnas.errors import DataError
 from gnas.export import export, python_source
 from gnas.spaces import SPACES
+from tests import commands
 from tests.export.networks import CASES, drawn, odd, trained
 
 FACTS = {f"{name} {seed}": drawn(name, seed) for name in SPACES for seed in range(3)}
@@ -22,6 +23,8 @@ PREDICT = """
 import importlib.util, sys
 from pathlib import Path
 
+for name in [name for name in sys.modules if name.partition(".")[0] in ("gnas", "tests")]:
+    del sys.modules[name]  # of the process that this one was forked from
 sys.modules["gnas"] = None  # from here on it cannot be imported
 try:
     import gnas
@@ -49,7 +52,7 @@ def test_plain_files_give_our_outputs_where_gnas_cannot_be_imported(tmp_path: Pa
         images = torch.randn(2, *facts.input_shape)
         save_file({"images": images}, tmp_path / f"net{k}.images")
         expected[f"net{k}"] = network.eval()(images)
-    done = subprocess.run(
+    done = commands.run(
         [sys.executable, "-c", PREDICT], cwd=tmp_path, capture_output=True, text=True, check=False
     )
     assert done.returncode == 0, done.stderr

@@ -23,7 +23,7 @@ from gnas.cli import app
 from tests.hostile.mutations import ROUNDS, command, dumped, flipped, mutated
 
 CELL = "|nor_conv_3x3~0|+|none~0|none~1|+|none~0|none~1|skip_connect~2|"
-FAST = ("--set", "batch_size=128", "--set", "image_size=8", "--set", "channels=2")
+FAST = ("--set", "batch_size=400", "--set", "image_size=8", "--set", "channels=2")
 BENCH = ("bench", "search", "nasbench101", "--table", "nasbench101-mini", "--searchers", "random",
          "--seeds", "2", "--budget", "10", "--out", "run")  # fmt: skip
 MADE = {
@@ -32,7 +32,7 @@ MADE = {
     "random": ("search", "random", "--space", "nasbench101", "--table", "nasbench101-mini",
                "--budget", "5", "--out", "run"),
     "retrain": ("retrain", CELL, "--epochs", "1", "--layers", "1", "--channels", "2", "--set",
-                "batch_size=128", "--out", "run"),
+                "batch_size=400", "--out", "run"),
     "bench": BENCH,
 }  # fmt: skip
 SHOW = ("show", "run", "--out", "pictures")

@@ -10,7 +10,7 @@ import pytest
 def test_table_6_is_searched_trained_and_resumed(
     tmp_path: Path, script: Callable[..., str]
 ) -> None:
-    small = ["channels=4", "image_size=8", "epochs=1", "batch_size=256"]
+    small = ["channels=4", "image_size=8", "epochs=1", "batch_size=400"]
     options = ["--dataset", "digits", "--nodes", "4", "5", "--repeats", "2", "--threads", "1"]
     options += ["--runs", str(tmp_path), "--search", "num_cells=3", *small]
     options += ["--retrain", "layers=3", *small]

@@ -2,13 +2,12 @@
 
 from __future__ import annotations
 
-import os
 import shutil
-import subprocess
 import sys
 from pathlib import Path
 
 import gnas
+from tests import commands
 
 FOLDER = {
     "__init__.py": '"""Chains of layers."""\n',
@@ -53,7 +52,15 @@ class Chains(DagSpace):
 LINE = '    "chains": "gnas.spaces.chains.space:Chains",\n'
 PROGRAM = """
 import json
+import sys
 from pathlib import Path
+
+for name in [name for name in sys.modules if name.partition(".")[0] == "gnas"]:
+    del sys.modules[name]  # of the process that this one was forked from
+sys.path.insert(0, sys.argv[1])
+import gnas
+
+assert gnas.__file__ == f"{sys.argv[1]}/gnas/__init__.py"
 import numpy as np
 import torch
 from typer.testing import CliRunner
@@ -61,14 +68,14 @@ from gnas.cli import app
 from gnas.data import BenchmarkTable, Column, Provenance, load_table, save_table
 from gnas.spaces import SPACES, load_space, space_record, space_text
 
-def gnas(*words):
+def command(*words):
     done = CliRunner().invoke(app, [str(word) for word in words])
     assert done.exit_code == 0, (words, done.output, done.exception)
     return done.output
 
 space = load_space("chains")
 assert type(space) is SPACES["chains"] and space_text(space_record(space)) == "chains"
-assert "chains" in gnas("show", "--help").replace("\\n", "")
+assert "chains" in command("show", "--help").replace("\\n", "")
 graphs = space.enumerate()[:30]
 network = space.network(graphs.data(5), space.network_config(channels=4))
 assert network(torch.zeros(2, 3, 8, 8)).shape == (2, 10)
@@ -77,13 +84,13 @@ values = {column.name: np.linspace(0.1, 0.9, 30) for column in columns}
 facts = Provenance.of(space, "t", source="a test", kind="self-made")
 save_table(BenchmarkTable(graphs, columns, facts, values), "t.parquet")
 assert load_table("t.parquet").provenance.opened_space() == space
-gnas("data", "verify", "t.parquet")
+command("data", "verify", "t.parquet")
 few = ["--set", "population=3", "--set", "tournament=2", "--budget", 6]
-gnas("search", "evolution", "--space", "chains", *few, "--table", "t.parquet", "--out", "run")
+command("search", "evolution", "--space", "chains", *few, "--table", "t.parquet", "--out", "run")
 assert json.loads(Path("run/result.json").read_text())["space"] == space_record(space)
-gnas("show", "run")
+command("show", "run")
 searches = ["--seeds", 1, "--budget", 6, "--searchers", "random,local"]
-gnas("bench", "search", "chains", "--table", "t.parquet", *searches)
+command("bench", "search", "chains", "--table", "t.parquet", *searches)
 """
 
 
@@ -97,10 +104,9 @@ def test_a_folder_and_one_line_add_a_space(tmp_path: Path) -> None:
     head, start, rest = names.read_text().partition("SPACE_HOMES = {\n")
     names.write_text(head + start + LINE + rest)
     (tmp_path / "work").mkdir()
-    done = subprocess.run(
-        [sys.executable, "-c", PROGRAM],
+    done = commands.run(
+        [sys.executable, "-c", PROGRAM, str(copy.parent)],
         cwd=tmp_path / "work",
-        env={**os.environ, "PYTHONPATH": str(copy.parent), "OMP_NUM_THREADS": "1"},
         capture_output=True,
         text=True,
         check=False,

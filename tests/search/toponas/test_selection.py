@@ -30,9 +30,9 @@ from gnas.search.toponas.selection import select
 from gnas.spaces import NASBench201
 
 FAST: dict[str, Any] = {
-    "batch_size": 128, "image_size": 8, "epochs": 1, "channels": 4, "num_cells": 1,
+    "batch_size": 400, "image_size": 8, "epochs": 1, "channels": 4, "num_cells": 1,
 }  # fmt: skip
-RECIPE: dict[str, Any] = {"epochs": 1, "batch_size": 128, "channels": 4, "layers": 1}
+RECIPE: dict[str, Any] = {"epochs": 1, "batch_size": 400, "channels": 4, "layers": 1}
 
 
 def test_the_best_by_validation_is_trained_anew_beside_random_cells(
