@@ -38,7 +38,7 @@ from tests.retrain.conftest import GENOTYPE
 pytestmark = pytest.mark.filterwarnings(  # MLflow's use of SQLAlchemy 2.1
     "ignore:The ``noload`` loader strategy:DeprecationWarning"
 )
-TINY = ["--set", "image_size=8", "--device", "cpu"]
+TINY = ["--set", "image_size=8", "--set", "batch_size=400", "--device", "cpu"]
 WORTH = """
 import os, signal
 from pathlib import Path

@@ -30,6 +30,7 @@ from gnas.predictors.targets import Scores
 from gnas.proxies import compute_proxies
 from gnas.search import run_search
 from gnas.spaces import NASGEM, NASBench101, NASBench201
+from gnas.training.recipe import ProxyRecipe
 
 TABLE = load_table("nasbench101-mini")
 CELLS, SCORES = TABLE.graphs[:60], TABLE.val_acc()[:60]
@@ -45,14 +46,14 @@ def float64() -> Iterator[None]:
         torch.set_default_dtype(torch.float32)
 
 
-def predictions(name: str) -> Any:
-    model = make_predictor(name, NASBench101(), random_state=0).fit(CELLS[:30], SCORES[:30])
-    return model.predict(CELLS[30:]).tolist()
+def predictions(name: str, **changes: int) -> Any:
+    model = make_predictor(name, NASBench101(), random_state=0).set_params(**changes)
+    return model.fit(CELLS[:30], SCORES[:30]).predict(CELLS[30:]).tolist()
 
 
 def training() -> Any:
     space = NASGEM(4)
-    evaluator = TrainingEvaluator("digits", network={"channels": 4})
+    evaluator = TrainingEvaluator("digits", ProxyRecipe(epochs=1), network={"channels": 4})
     evaluator.open(space)
     graph = space.sample(np.random.default_rng(0))
     found = evaluator.evaluate(graph, seed=0)
@@ -69,7 +70,7 @@ def search() -> Any:
 
 TASKS: dict[str, Callable[[], Any]] = {
     "mlp": lambda: predictions("mlp"),
-    "graph network": lambda: predictions("graph-network"),
+    "graph network": lambda: predictions("graph-network", epochs=20),
     "gp": lambda: predictions("gp"),
     "default": lambda: predictions("default"),
     "encoder": lambda: load_encoder("nasgem-nasbench101").encode(CELLS[:9]).tolist(),

@@ -35,7 +35,7 @@ from tests.search.toponas.conftest import make_images
 SPACE = NASBench201()
 CELLS = SPACE.enumerate()
 FAST: dict[str, Any] = {
-    "batch_size": 256, "image_size": 8, "epochs": 2, "channels": 4, "num_cells": 1,
+    "batch_size": 400, "image_size": 8, "epochs": 2, "channels": 4, "num_cells": 1,
 }  # fmt: skip
 """Of searches of a second."""
 
@@ -157,7 +157,7 @@ def test_searches_are_kept_and_judged_again(table: str, tmp_path: Path) -> None:
 def test_a_killed_search_goes_on(
     table: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    settings = {**FAST, "batch_size": 80}  # six steps an epoch
+    settings = {**FAST, "batch_size": 160}  # three steps an epoch
     config = SupernetBench(methods=("topo-gumbel",), seeds=1, settings=settings, table=table)
     whole = bench_supernet(config).searches[0]
     checkpoint = tmp_path / "topo-gumbel-0" / "checkpoint"
@@ -282,7 +282,7 @@ def test_the_command(table: str, tmp_path: Path) -> None:
     assert done.exit_code == 0, done.output
     assert "collapses" not in done.output
     assert "darts" in done.stdout and "mean of all cells" in done.stdout
-    assert "Settings of all searches: batch_size=256, image_size=8, epochs=2" in done.stdout
+    assert "Settings of all searches: batch_size=400, image_size=8, epochs=2" in done.stdout
     assert "means nothing. Searched on" in done.stdout
     result = json.loads((tmp_path / "run" / "result.json").read_text())
     assert result["command"] == "bench supernet" and len(result["rows"]) == 2

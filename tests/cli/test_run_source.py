@@ -157,8 +157,8 @@ def test_an_evaluation_takes_the_images_of_its_training(runs: Path, tmp_path: Pa
 
 def test_options_override_the_run(runs: Path, tmp_path: Path) -> None:
     _, err = gnas("retrain", runs / "found", "--dataset", "digits", "--epochs", "1", "--layers",
-                  "3", "--channels", "2", "--set", "batch_size=400", "--out", tmp_path / "r", "--device",
-                  "cpu")  # fmt: skip
+                  "3", "--channels", "2", "--set", "batch_size=400", "--device", "cpu", "--out",
+                  tmp_path / "r")  # fmt: skip
     assert "as in" not in err
     images = read(tmp_path / "r" / "config.json")["config"]["images"]
     assert (images["dataset"], images["data_dir"], images["image_size"]) == ("digits", None, None)

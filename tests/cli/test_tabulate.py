@@ -67,10 +67,12 @@ def test_a_table_of_ones_own(tmp_path: Path) -> None:
     assert out.stat().st_mtime_ns == written
 
 
-@pytest.mark.parametrize("space", ["nasbench201", "nasgem"])
-def test_the_next_command_takes_the_table(tmp_path: Path, space: str) -> None:
+@pytest.mark.parametrize(
+    ("space", "small"), [("nasbench201", "cells_per_stage=1"), ("nasgem", "num_stages=1")]
+)
+def test_the_next_command_takes_the_table(tmp_path: Path, space: str, small: str) -> None:
     few = [f"num_{part}=20" for part in ("train", "val", "test")]
-    settings = [f"--set={pair}" for pair in ("epochs=1", "channels=2", *few)]
+    settings = [f"--set={pair}" for pair in ("epochs=1", "channels=2", small, *few)]
     command = ["tabulate", space, "--dataset", "digits", "--cells", "20", "--seeds", "2"]
     made = CliRunner().invoke(app, [*command, "--out", str(tmp_path / "own.parquet"), *settings])
     words = shlex.split(made.stdout.splitlines()[-1])

@@ -84,20 +84,20 @@ def _nasgem(out: Path) -> Path:
 
 def _supernet(out: Path) -> Path:
     small: dict[str, Any] = {"channels": 2, "num_cells": 3, "num_nodes": 5, "image_size": 8}
-    run_supernet(plan_search(**small, batch_size=512, epochs=2), out=out)
+    run_supernet(plan_search(**small, batch_size=400, epochs=2), out=out)
     return out
 
 
 def _selection(out: Path) -> Path:
     small: dict[str, Any] = {"channels": 4, "num_cells": 1, "image_size": 8, "epochs": 1}
-    plan = plan_search("digits", space="nasbench201", batch_size=512, **small)
-    recipe = {"epochs": 1, "batch_size": 512, "channels": 4, "layers": 1}
+    plan = plan_search("digits", space="nasbench201", batch_size=400, **small)
+    recipe = {"epochs": 1, "batch_size": 400, "channels": 4, "layers": 1}
     select(plan, Selection(seeds=2, repeats=2, random=2, recipe=recipe), out=out)
     return out
 
 
 def _retrain(out: Path) -> Path:
-    sizes: dict[str, Any] = {"layers": 3, "channels": 4, "epochs": 2, "batch_size": 512}
+    sizes: dict[str, Any] = {"layers": 3, "channels": 4, "epochs": 2, "batch_size": 400}
     run_retrain(plan_retrain(NASBench201(), CELL, "digits", **sizes), out=out)
     return out
 

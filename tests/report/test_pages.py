@@ -318,7 +318,7 @@ def test_searches_in_a_supernet_that_differ_in_their_seed_are_compared(
 ) -> None:
     """The seed divides the images too: other parts, of the same images."""
     small: dict[str, Any] = {"channels": 2, "num_cells": 3, "num_nodes": 5, "image_size": 8}
-    run_supernet(plan_search(**small, batch_size=128, epochs=2, seed=1), out=tmp_path / "other")
+    run_supernet(plan_search(**small, batch_size=400, epochs=2, seed=1), out=tmp_path / "other")
     page = write_report([runs("supernet"), tmp_path / "other"], tmp_path / "report.html")
     assert [section.title for section in page.comparison] == ["Comparison"]
     table = next(block for block in page.comparison[0].blocks if isinstance(block, Table))

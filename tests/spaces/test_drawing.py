@@ -58,8 +58,10 @@ def check(figure: Figure) -> None:
             first, last = boxes[node]
             assert (first - TOUCHING <= end).all() and (end <= last + TOUCHING).all()
         border = np.where(np.isin(nodes, (source, target)), TOUCHING, 0)[:, None, None]
-        inside = ((low + border < points) & (points < high - border)).all(2).any(1)  # [nodes]
-        assert not inside.any(), f"edge {source} {target} crosses nodes {nodes[inside]}"
+        near = ((low < points.max(0)) & (points.min(0) < high)).all((1, 2))  # [nodes]
+        inside = (low + border < points)[near] & (points < high - border)[near]
+        crossed = nodes[near][inside.all(2).any(1)]
+        assert not len(crossed), f"edge {source} {target} crosses nodes {crossed}"
     beyond = (low >= high[:, 0]).any(2)  # [nodes, nodes]: a box begins where another one ends
     assert (beyond | beyond.T | np.eye(len(nodes), dtype=bool)).all(), "boxes overlap"
     for axes in figure.axes:

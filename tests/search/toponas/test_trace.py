@@ -23,7 +23,7 @@ from gnas.topology import TopologyDistribution
 from gnas.viz import search_figures
 
 FAST: dict[str, Any] = {
-    "channels": 2, "num_cells": 3, "num_nodes": 5, "batch_size": 256, "image_size": 8,
+    "channels": 2, "num_cells": 3, "num_nodes": 5, "batch_size": 400, "image_size": 8,
 }  # fmt: skip
 
 
