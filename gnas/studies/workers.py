@@ -31,6 +31,8 @@ MAX_RESTARTS = 3
 """Maximum number of consecutive kills per worker without a finished candidate."""
 RELEASE_TIMEOUT_S = 10.0
 """Time limit in seconds for releasing a candidate after the parent has ended."""
+END_TIMEOUT_S = 10.0
+"""Time limit in seconds for the end of a worker that is asked to end."""
 JOIN_PAUSES_S = (1.0, 2.0, 4.0, 8.0, 16.0)
 """Pauses in seconds between a local worker's attempts to join its parent's study."""
 
@@ -318,8 +320,12 @@ class _Pool:
         """Terminate all workers and requeue their candidates."""
         for process in self._processes:
             process.terminate()
+        deadline = time.monotonic() + END_TIMEOUT_S
         for process in self._processes:
-            process.join()
+            process.join(max(0.0, deadline - time.monotonic()))
+            if process.exitcode is None:  # what it evaluates handles or ignores SIGTERM
+                process.kill()
+                process.join()
         if self._processes:
             self._study.requeue_stale(
                 exempt_pids=[p.pid for p in self._processes if p.pid is not None]

@@ -50,6 +50,8 @@ class Doubling(Job):
             raise MemoryError
         if trouble == "kill":
             os.kill(os.getpid(), signal.SIGKILL)
+        if trouble == "deaf":
+            signal.signal(signal.SIGTERM, signal.SIG_IGN)
         time.sleep(candidate.get("seconds", self.seconds))
         score = float("nan") if trouble == "nan" else self.factor * candidate["x"]
         return {"score": score, "loss": float("inf"), "shape": [1, 2]}

@@ -222,6 +222,19 @@ def test_new_candidates_are_news_to_an_idle_worker(file: Path) -> None:
     thread.join()
 
 
+def test_workers_whose_work_ignores_signals_end_too(
+    file: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(workers, "END_TIMEOUT_S", 0.05)
+    study = opened(file)
+    study.plan([{"x": 2, "trouble": "deaf"}])
+    with local_workers(study, JOB, 1) as wait:
+        wait(lambda progress: None)
+        study.plan([{"x": 3, "seconds": 1000.0}])
+        time.sleep(0.3)
+    assert scores(study)[0] == 4.0
+
+
 def test_a_negative_number_of_workers(file: Path) -> None:
     study = opened(file)
     with pytest.raises(ConfigError, match="at least 0"), local_workers(study, JOB, -1):
