@@ -20,7 +20,7 @@ from gnas.evaluate.base import Evaluator, Measures
 from gnas.geometric import Data
 from gnas.graphs import DenseBatch, as_batch
 from gnas.metrics import as_scores
-from gnas.spaces.base import Space
+from gnas.spaces.base import Space, list_neighbours
 
 Values = NDArray[np.float64]
 
@@ -330,7 +330,7 @@ class TableSpace(Space):
             return self.whole.neighbours(graph)
         text = self.to_str(graph)
         if text not in self._near:
-            keys = self.keys(self.whole.neighbours(graph)).tolist()
+            keys = self.keys(list_neighbours(self.whole, graph)).tolist()
             rows = sorted({self._row[key] for key in keys if key in self._row})
             self._near[text] = torch.tensor(rows, dtype=torch.int64)
         return self._graphs[self._near[text]]

@@ -585,6 +585,31 @@ def draw_batch(space: Space, count: int, rng: np.random.Generator) -> DenseBatch
     )
 
 
+def list_neighbours(space: Space, graph: Data) -> DenseBatch:
+    """`Space.neighbours`, which a user may have written, of a copy of the graph.
+
+    Args:
+        space: The space.
+        graph: An architecture of the space.
+
+    Raises:
+        ConfigError: it returned something else than a batch.
+
+    Examples:
+        >>> from gnas.spaces import NASBench201
+        >>> space = NASBench201()
+        >>> len(list_neighbours(space, space.sample(np.random.default_rng(0))))
+        24
+    """
+    found = space.neighbours(graph.clone())
+    if isinstance(found, DenseBatch):
+        return found
+    raise ConfigError(
+        f"`neighbours` of '{space.name}' must return a DenseBatch, but returned a "
+        f"{type(found).__name__}; `as_batch` makes one of a list"
+    )
+
+
 def _fixed(value: Any) -> Any:
     """A value that compares by content and has a hash, as a space's arguments must."""
     if isinstance(value, Mapping):

@@ -12,7 +12,7 @@ from gnas.graphs import DenseBatch
 from gnas.search.pareto import non_dominated
 from gnas.search.samplers.base import Scored, Searcher
 from gnas.search.settings import STARTS, LocalSettings
-from gnas.spaces.base import Space
+from gnas.spaces.base import Space, list_neighbours
 
 KEPT = 200
 """Architectures of which the neighbours are kept in memory."""
@@ -101,7 +101,7 @@ class LocalSearch(Searcher):
 
     def _neighbours(self, scored: Scored) -> _Neighbours:
         if scored.key not in self._around:
-            graphs = self.space.neighbours(scored.graph.clone())
+            graphs = list_neighbours(self.space, scored.graph)
             graphs = graphs[torch.from_numpy(self._allowed(graphs))]
             self._around[scored.key] = _Neighbours(graphs, self.keys(graphs))
             while len(self._around) > KEPT:  # the oldest

@@ -39,7 +39,7 @@ from gnas.search.settings import (
     START,
     PredictorSettings,
 )
-from gnas.spaces.base import Space, check_is_space, draw_batch
+from gnas.spaces.base import Space, check_is_space, draw_batch, list_neighbours
 
 PARETO_ELITE = 20
 """Choice: with several objectives, at least so many of the best lend their neighbours."""
@@ -296,7 +296,7 @@ class PredictorSearch(Searcher):
             best.setdefault(item.key, item)
         elites = [*best.items()][: self._num_elites()]
         new = [(key, item) for key, item in elites if key not in self._near]
-        around = self._seen_apart([self.space.neighbours(item.graph.clone()) for _, item in new])
+        around = self._seen_apart([list_neighbours(self.space, item.graph) for _, item in new])
         found = {key: part for (key, _), part in zip(new, around, strict=True)}
         self._near = {key: self._near.get(key) or found[key] for key, _ in elites}
         return [self._random_pool, *self._near.values()]

@@ -377,6 +377,17 @@ def test_edits_in_place_do_not_change_what_was_told(make: Make) -> None:
     assert advance(make(_Careless(), 0), 14) == advance(make(_Careful(), 0), 14)
 
 
+@pytest.mark.parametrize("name", ["local", "predictor"])
+def test_neighbours_of_ones_own_are_a_batch(name: str) -> None:
+    class Listing(_Careful):
+        def neighbours(self, graph: Data) -> DenseBatch:
+            return super().neighbours(graph).to_data_list()  # type: ignore[return-value]
+
+    searcher = SEARCHERS[name](Listing(), seed=0, **SETTINGS[name])
+    with pytest.raises(ConfigError, match="`neighbours` of 'nasbench101' must"):
+        advance(searcher, 14)
+
+
 def _latency(batch: DenseBatch) -> dict[str, object]:
     return {"latency": batch.num_nodes.double().numpy()}
 
