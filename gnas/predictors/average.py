@@ -57,6 +57,8 @@ class Average(Predictor):
             isinstance(member, Predictor) for member in members
         ):
             raise ConfigError(f"members must be a list of predictors, but got {members!r:.80}")
+        for member in members:
+            member._check_made()
         if not members or any(member.features != members[0].features for member in members):
             raise ConfigError(f"members must be at least one and share features, got {members}")
         least = (0,) * len(members)

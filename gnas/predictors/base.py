@@ -205,6 +205,7 @@ class Predictor(RegressorMixin, BaseEstimator, ABC):  # type: ignore[misc]  # un
         Raises:
             ConfigError: `fit` was not called.
         """
+        self._check_made()
         if self._train is None:
             raise ConfigError(f"predictor '{self.name}' must be fitted first; call `fit`")
         return self._train

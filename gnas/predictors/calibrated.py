@@ -58,6 +58,7 @@ class Calibrated(Predictor):
         check_count(folds, "folds", 2)
         if not isinstance(predictor, Predictor):
             raise ConfigError(f"this must be a predictor, but is {predictor!r:.80}")
+        predictor._check_made()
         if not predictor.has_std:
             raise UnsupportedError(
                 f"a predictor must know its uncertainty to be calibrated, but '{predictor.name}' "

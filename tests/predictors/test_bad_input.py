@@ -311,3 +311,8 @@ def test_predictors_call_the_init_of_their_base_and_have_a_name() -> None:
             wrong.predict(cells())
         with pytest.raises(ConfigError, match=message):
             wrong.reseeded(1)  # what every search and benchmark begins with
+        with pytest.raises(ConfigError, match=message):
+            wrong.training_data()
+        for wrap in (Calibrated, lambda one: Average([one, one])):
+            with pytest.raises(ConfigError, match=message):
+                wrap(wrong)
