@@ -23,6 +23,8 @@ PLANTED = """
 #include <stdio.h>
 __attribute__((constructor)) static void run(void) { fclose(fopen("%s", "w")); }
 """
+EMPTY = "".join(f"void {name}(void) {{}}\n" for name in library.FUNCTIONS)
+FLAGS = ("-O0", "-w", "-shared", "-fPIC")
 
 
 def load() -> object:
@@ -34,8 +36,10 @@ def load() -> object:
 @pytest.fixture
 def cache(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> Iterator[Path]:
     """The folder of an empty cache; what is found in it is forgotten afterwards."""
-    # unoptimised: the content of these libraries is not what is tested
-    monkeypatch.setattr(library, "FLAGS", ("-O0", "-w", "-shared", "-fPIC"))
+    # The content of these libraries is not what is tested.
+    (tmp_path / "empty.c").write_text(EMPTY)
+    monkeypatch.setattr(library, "SOURCE", tmp_path / "empty.c")
+    monkeypatch.setattr(library, "FLAGS", FLAGS)
     monkeypatch.setenv("XDG_CACHE_HOME", str(tmp_path / "cache"))
     library.library.cache_clear()
     library.unavailable.cache_clear()
@@ -278,8 +282,9 @@ def test_left_over_of_a_killed_compiler_is_removed(cache: Path) -> None:
 @needs_compiler
 def test_processes_may_compile_at_once(cache: Path) -> None:
     program = (
-        "import torch; from gnas.fused import library; "
-        "library.FLAGS = ('-O0', '-w', '-shared', '-fPIC'); library.library(torch.float32)"
+        "import torch; from pathlib import Path; from gnas.fused import library; "
+        f"library.SOURCE = Path({str(library.SOURCE)!r}); library.FLAGS = {FLAGS}; "
+        "library.library(torch.float32)"
     )
     command = [sys.executable, "-c", program]
     started = [
