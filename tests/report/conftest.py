@@ -76,7 +76,7 @@ def _predicted(out: Path) -> Path:
 
 
 def _nasgem(out: Path) -> Path:
-    changes: dict[str, Any] = {"iterations": 14, "top": 3, "pool": 200, "update_every": 4}
+    changes: dict[str, Any] = {"iterations": 9, "top": 2, "pool": 200, "update_every": 4}
     plan = plan_nasgem(table=("nasgem-mini",), space="nasgem", **changes)
     run_nasgem(plan, out=out)
     return out

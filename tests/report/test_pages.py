@@ -513,7 +513,8 @@ def test_searches_write_their_report(tmp_path: Path, words: str) -> None:
     size = ["--budget", "6"]
     if words == "search nasgem":
         size = ["--iterations", "6", "--set", "top=2", "--set", "pool=50"]
-    done = CliRunner().invoke(app, [*words.split(), *table, *size, "--report"])
+    with without_pictures():  # those beside the report
+        done = CliRunner().invoke(app, [*words.split(), *table, *size, "--report"])
     assert done.exit_code == 0, done.output
     assert f"report: {tmp_path / 'run' / 'report.html'}" in done.stdout
     page = read(tmp_path / "run" / "report.html")
@@ -522,7 +523,7 @@ def test_searches_write_their_report(tmp_path: Path, words: str) -> None:
 
 
 def test_supernet_searches_write_their_report(tmp_path: Path) -> None:
-    small = [w for pair in ("channels=2", "num_cells=3", "batch_size=128", "image_size=8")
+    small = [w for pair in ("channels=2", "num_cells=3", "batch_size=400", "image_size=8")
              for w in ("--set", pair)]  # fmt: skip
     words = ["search", "toponas", "--num-nodes", "4", "--epochs", "1", *small, "--report"]
     with without_pictures():  # those beside the report
