@@ -20,6 +20,7 @@ from gnas.data import BenchmarkTable, Column, Provenance, save_table
 from gnas.search import SEARCHERS, read_result, run_search
 from gnas.spaces import NASBench201
 from tests import commands
+from tests.cli.conftest import without_pictures
 
 run = CliRunner().invoke
 
@@ -74,14 +75,16 @@ def test_a_search_in_a_table(searcher: str, table: str, tmp_path: Path) -> None:
     assert found.config["evaluator"]["dataset"] == "cifar10"  # of several, said in the record
     assert found.metrics["val_acc"] == pytest.approx(found.metrics["test_acc"] * 41 / 40)
     assert (out / "figures" / "progress.png").stat().st_size > 10_000
-    again = run(app, ["search", searcher, "--resume", str(out), "--budget", "16"])
+    with without_pictures():
+        again = run(app, ["search", searcher, "--resume", str(out), "--budget", "16"])
     assert again.exit_code == 0 and "16 evaluated" in again.stdout
     assert read_result(out).evaluations[:14] == found.evaluations
     shown = run(app, ["show", str(out), "--out", str(tmp_path / "pictures")])
     assert shown.exit_code == 0, shown.output
     pictures = {path.name for path in (tmp_path / "pictures").glob("*.svg")}
     assert pictures == {"progress.svg", "architecture.svg"}
-    other = run(app, [*words, "--dataset", "cifar100", "--out", str(tmp_path / "other")])
+    with without_pictures():
+        other = run(app, [*words, "--dataset", "cifar100", "--out", str(tmp_path / "other")])
     assert other.exit_code == 0
     assert read_result(tmp_path / "other").config["evaluator"]["dataset"] == "cifar100"
 
@@ -242,7 +245,8 @@ def test_the_result_is_one_json_object(table: str, tmp_path: Path) -> None:
     assert np.isfinite(record["metrics"]["val_acc"]) and record["front"] == [record["best"]]
 
 
-@pytest.mark.pictures
+@pytest.mark.pictures  # of the report
+@pytest.mark.usefixtures("no_pictures")
 def test_a_run_keeps_the_commands_that_began_and_resumed_it(table: str, tmp_path: Path) -> None:
     out = tmp_path / "a run"
     words = ["search", "random", "--space", "nasbench201", "--table", table, "--budget", "3"]

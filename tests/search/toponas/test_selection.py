@@ -11,6 +11,7 @@ from typing import Any
 
 import numpy as np
 import pytest
+from matplotlib.figure import Figure
 from scipy.stats import ttest_ind
 from typer.testing import CliRunner
 
@@ -90,7 +91,8 @@ def test_the_best_by_validation_is_trained_anew_beside_random_cells(
         assert result.p_random == pytest.approx(expected)
 
 
-def test_the_command(tmp_path: Path) -> None:
+def test_the_command(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(Figure, "savefig", lambda self, file, **options: None)  # takes longer
     sizes = [w for name, value in FAST.items() for w in ("--set", f"{name}={value}")]
     recipe = [w for name, value in RECIPE.items() for w in ("--retrain", f"{name}={value}")]
     words = ["search", "toponas", "--space", "nasbench201", *sizes, *recipe, "--select"]
