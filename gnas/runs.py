@@ -25,6 +25,8 @@ from gnas.data.files import (
 from gnas.errors import ConfigError, DataError, MissingDataError
 from gnas.locks import locked
 
+logger = logging.getLogger(__name__)
+
 LOCK = ".lock"
 """Name of the lock file in a run's folder."""
 _VERSIONS = ("gnas", "numpy", "scipy", "scikit-learn", "torch", "torch-geometric", "torchvision")
@@ -410,6 +412,9 @@ def _says_the_same(path: Path, text: str) -> bool:
 def write_figures(folder: Path, figures: Mapping[str, SavableFigure]) -> list[Path]:
     """Write every figure as ``NAME.png`` and ``NAME.svg``; return the paths.
 
+    A figure that matplotlib cannot draw, of numbers near the largest one for example, is warned
+    of and left out: a run's result must not be lost for it.
+
     Args:
         folder: Folder of the pictures.
         figures: Figures by name.
@@ -417,12 +422,19 @@ def write_figures(folder: Path, figures: Mapping[str, SavableFigure]) -> list[Pa
     Raises:
         DataError: writing failed.
     """
+    import numpy as np
+
     paths = []
     for name, figure in figures.items():
         for suffix, options in (("png", {"dpi": 200}), ("svg", {"metadata": {"Date": None}})):
             path = folder / f"{name}.{suffix}"
-            with atomic_write(path) as temporary, temporary.open("wb") as file:
-                figure.savefig(file, format=suffix, **options)
+            try:
+                with atomic_write(path) as temporary, temporary.open("wb") as file:
+                    with np.errstate(all="ignore"):
+                        figure.savefig(file, format=suffix, **options)
+            except (ArithmeticError, ValueError) as error:
+                logger.warning("%s could not be drawn: %s", path, error)
+                break
             paths.append(path)
     return paths
 

@@ -123,6 +123,19 @@ def test_a_failed_write_leaves_the_old_result(tmp_path: Path) -> None:
     assert not [path for path in tmp_path.rglob("*") if path.name.endswith(".tmp")]
 
 
+def test_figures_that_cannot_be_drawn_do_not_lose_a_result(
+    tmp_path: Path, caplog: pytest.LogCaptureFixture
+) -> None:
+    figure = Figure()
+    figure.add_subplot().plot([-1e308, 1e308])
+    write_result(tmp_path, {"score": 1e308}, {"huge": figure, "sound": Figure()})
+    assert json.loads((tmp_path / "result.json").read_text()) == {"score": 1e308}
+    assert sorted(path.name for path in (tmp_path / "figures").iterdir()) == [
+        "sound.png", "sound.svg",
+    ]  # fmt: skip
+    assert "huge.png could not be drawn: " in caplog.text
+
+
 @pytest.mark.parametrize("before", ['{"acc": 0.5', "[1]", '{"acc": 0.4, "seconds": 1}'])
 def test_results_that_say_something_else_are_replaced(before: str, tmp_path: Path) -> None:
     path = tmp_path / "result.json"
