@@ -117,6 +117,7 @@ def test_a_front_and_a_member_of_it(table: str, tmp_path: Path) -> None:
     text = read_architecture(str(out), member=1).text
     assert text == found.evaluations[found.front[1]].architecture != found.architecture
     trained = ["retrain", str(out), "--member", "1", "--dataset", "digits", "--epochs", "1"]
+    trained += ["--set", "batch_size=400"]
     trained += ["--layers", "1", "--channels", "4", "--out", str(tmp_path / "trained")]
     done = run(app, trained)
     assert done.exit_code == 0, done.output

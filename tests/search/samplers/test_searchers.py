@@ -30,7 +30,7 @@ from gnas.search.samplers import (
 )
 from gnas.spaces import NASGEM, SPACES, NASBench101, NASBench201, Space, TopoNAS
 
-SMALL: dict[str, Space] = {"nasgem": NASGEM(8), "toponas": TopoNAS(5)}
+SMALL: dict[str, Space] = {"nasgem": NASGEM(6), "toponas": TopoNAS(4)}
 """Spaces of many nodes, made small to be quick."""
 SETTINGS: dict[str, dict[str, int]] = {
     "evolution": {"population": 5, "tournament": 3},
