@@ -24,7 +24,7 @@ from gnas.spaces import load_space
 from tests.retrain.conftest import GENOTYPE
 
 FAST = ["--layers", "3", "--channels", "4", "--epochs", "1", "--device", "cpu"]
-SMALL = ["--set", "image_size=8", "--set", "batch_size=256"]
+SMALL = ["--set", "image_size=8", "--set", "batch_size=400"]
 CELL_201 = "|nor_conv_1x1~0|+|none~0|skip_connect~1|+|skip_connect~0|none~1|avg_pool_3x3~2|"
 
 
