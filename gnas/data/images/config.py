@@ -206,7 +206,8 @@ class NumberedImagesConfig(ImagesConfig):
     num_val: Count | None = None
     """Validation images; None takes a quarter of the training part."""
     num_test: Count | None = None
-    """Test images, the first of the test part; None takes all."""
+    """Test images, the first of the test part; where that lies class after class, images at equal
+    distances. None takes all."""
     seed: Seed = 0
     """Seed of the split."""
 

@@ -444,7 +444,7 @@ def open_candidate_images(config: CandidateImages) -> ImageParts:
         num_test = config.num_test or len(source.test.y)
         if num_test > len(source.test.y):
             raise ConfigError(f"num_test must be at most {len(source.test.y)}, but got {num_test}")
-        test = torch.arange(num_test)
+        test = _first_of_all_classes(source.test.y, num_test)
     else:
         source = open_source(config.dataset, config.data_dir, config.size)
         assert source.test is not None
@@ -474,7 +474,8 @@ def load_images(
             None keeps the size (an image folder then needs images of one size).
         num_train: Training images; None takes what validation leaves.
         num_val: Validation images; None takes a quarter of the training part.
-        num_test: Test images, the first of the test part; None takes all.
+        num_test: Test images, the first of the test part; where that lies class after class,
+            images at equal distances. None takes all.
         seed: Seed of the split of the training part.
 
     Raises:
@@ -498,6 +499,13 @@ def load_images(
             seed=seed,
         )
     )
+
+
+def _first_of_all_classes(labels: Tensor, count: int) -> Tensor:
+    """The first ``count`` rows; of labels that lie class after class, rows at equal distances."""
+    rows = torch.arange(count)
+    in_order = bool((labels[1:] >= labels[:-1]).all())
+    return rows * len(labels) // count if in_order else rows
 
 
 def _digest_of_rows(rows: Tensor) -> str:

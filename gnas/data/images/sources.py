@@ -152,13 +152,13 @@ def open_source(
     elif (folder / ARRAYS[0]).exists():
         source = _arrays(folder)
     else:
-        source = _image_folder(folder, image_size)
+        source = _image_folder(folder, image_size, rng or np.random.default_rng(0))
     train, test = (
         None if part is None or isinstance(part, ImageList) else resized(part, image_size)
         for part in (source.train, source.test)
     )
     assert train is not None
-    if test is None and dataset != "cifar10":
+    if dataset == "digits":
         kept, held = hold_out_test(len(train.y), rng or np.random.default_rng(0))
         train, test = train[torch.from_numpy(kept)], train[torch.from_numpy(held)]
     return replace(source, train=train, test=test, folder="" if data_dir is None else folder.name)
@@ -208,6 +208,7 @@ def open_list(config: SearchImagesConfig, new_list: Path | None) -> ImageSource:
             facts["list_sha256"] = write_subset(listed, path)
     train: ImageArray | ImageList
     if config.dataset == "folder":
+        listed = _without_test(listed, folder)
         check_memory(len(listed.names), config.size, config.size)
         x, y, reading = read_images(listed, config.size)
         train = ImageArray(x, y)
@@ -335,7 +336,7 @@ def _array(path: Path) -> NDArray[Any]:
         raise DataError(f"{path} must be a .npy array without pickles: {reason}") from error
 
 
-def _image_folder(folder: Path, image_size: int | None) -> ImageSource:
+def _image_folder(folder: Path, image_size: int | None, rng: np.random.Generator) -> ImageSource:
     root, beside, classes = small_folders(folder)
     lists = [list_images(part, classes) for part in (root, beside) if part is not None]
     if image_size is not None:
@@ -351,5 +352,45 @@ def _image_folder(folder: Path, image_size: int | None) -> ImageSource:
         raise DataError(
             f"images of {beside} and {root} differ in size; give an image size to reduce them to"
         )
-    train, test = arrays[0], arrays[1] if len(arrays) == 2 else None
-    return ImageSource("folder", train, test, class_names=classes, reading=reading)
+    train = arrays[0]
+    if beside is not None:
+        return ImageSource("folder", train, arrays[1], class_names=classes, reading=reading)
+    readable_names = (name for name in lists[0].names if name not in reading.unreadable)
+    row = {name: k for k, name in enumerate(readable_names)}
+    kept, held = (
+        train[torch.tensor([row[name] for name in names if name in row])]
+        for names in _held_out(lists[0], rng)
+    )
+    return ImageSource("folder", kept, held, class_names=classes, reading=reading)
+
+
+def _held_out(listed: ImageList, rng: np.random.Generator) -> tuple[list[str], list[str]]:
+    """Names of the images of a folder without a test part, for training and for testing.
+
+    Raises:
+        DataError: there are too few, or all of a class are held out.
+    """
+    kept, held = (rows.tolist() for rows in hold_out_test(len(listed.names), rng))
+    lost = {listed.labels[row] for row in held} - {listed.labels[row] for row in kept}
+    if lost:
+        raise DataError(
+            f"every class must have training images, but all of {listed.classes[min(lost)]!r} in "
+            f"{listed.folder} are among those that are held out for testing; add images of it, or "
+            "make folders train and test"
+        )
+    return [listed.names[row] for row in kept], [listed.names[row] for row in held]
+
+
+def _without_test(listed: ImageList, folder: Path) -> ImageList:
+    """A list without the images that trainings on its folder hold out for testing."""
+    root, beside, classes = small_folders(folder)
+    if beside is not None:
+        return listed
+    held = {*_held_out(list_images(root, classes), np.random.default_rng(0))[1]}
+    rows = [row for row, name in enumerate(listed.names) if name not in held]
+    logger.info(
+        "left out %d of %d listed images, which are held out for testing",
+        len(listed.names) - len(rows),
+        len(listed.names),
+    )
+    return listed.select(rows)

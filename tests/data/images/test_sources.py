@@ -10,8 +10,9 @@ from PIL import Image
 from sklearn.datasets import load_digits
 
 from gnas.data.images import sources
-from gnas.data.images.parts import load_images
-from gnas.data.images.sources import ImageArray, _digits, resized
+from gnas.data.images.config import SearchImagesConfig, TrainImagesConfig
+from gnas.data.images.parts import load_images, open_search_images, open_train_images
+from gnas.data.images.sources import ImageArray, _digits, open_source, resized
 from gnas.errors import ConfigError, DataError, MissingDataError
 
 
@@ -115,6 +116,40 @@ def test_unreadable_images(
         (tmp_path / "train" / "cat" / f"{k}.png").write_bytes(b"")
     with pytest.raises(DataError, match=r"at most 1% .* 6 of 120 are"):
         load_images(tmp_path)
+
+
+def test_listed_images_are_none_that_are_held_out_for_testing(
+    tmp_path: Path, rng: np.random.Generator
+) -> None:
+    write_folder(tmp_path, rng, count=60)
+    folder, listed = tmp_path / "train", tmp_path / "list.txt"
+    (folder / "cat" / "0.png").write_bytes(b"not an image")
+    names = [f"{label}/{k}.png" for label in ("cat", "dog") for k in range(1, 31)]
+    listed.write_text("\n".join(names))
+    search = open_search_images(
+        SearchImagesConfig(
+            dataset="folder", data_dir=str(folder), image_size=8, images=str(listed)
+        )
+    )
+    training = open_train_images(
+        TrainImagesConfig(dataset="folder", data_dir=str(folder), image_size=8)
+    )
+    seen = set().union(*(rows(search.pixels(part).x) for part in search.rows))
+    assert 30 < len(seen) < 60 and not seen & rows(training.pixels("test").x)
+
+
+def test_a_class_that_is_held_out_whole_is_named(tmp_path: Path, rng: np.random.Generator) -> None:
+    write_folder(tmp_path, rng)
+    for k in range(1, 10):
+        (tmp_path / "train" / "cat" / f"{k}.png").unlink()
+    with pytest.raises(DataError, match=r"all of 'cat' in .* are among those .* held out"):
+        for seed in range(20):
+            open_source("folder", tmp_path / "train", 8, rng=np.random.default_rng(seed))
+
+
+def test_few_test_images_are_of_all_classes(tmp_path: Path, rng: np.random.Generator) -> None:
+    write_folder(tmp_path, rng)
+    assert load_images(tmp_path, num_test=4).pixels("test").y.tolist() == [0, 0, 1, 1]
 
 
 @pytest.mark.parametrize(
