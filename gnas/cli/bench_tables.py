@@ -120,6 +120,17 @@ def print_searches(result: SearchBenchResult, console: Console) -> None:
         f"{interval_note(result.config.seeds, 'searches')} {result.seconds:.0f} s.",
         soft_wrap=True,
     )
+    alike: dict[tuple[Any, ...], list[str]] = {}
+    for row in result.rows:
+        alike.setdefault((row.test_regret, row.val_regret), []).append(row.searcher)
+    for names in alike.values():
+        if len(names) > 1:
+            console.print(
+                f"{', '.join(names)}: the same regrets after every query, so this table tells "
+                "nothing of their differences. Of cells that it has no neighbours of, and before "
+                "a searcher has learned, all are drawn at random.",
+                soft_wrap=True,
+            )
 
 
 @field_options(

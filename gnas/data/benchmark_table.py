@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import replace
-from functools import cached_property
+from functools import cached_property, partial
 from typing import Any, Literal
 
 import numpy as np
@@ -301,7 +301,7 @@ class BenchmarkTable:
             self.graphs[torch.from_numpy(index)],
             self.columns,
             self.provenance,
-            lambda name: self.values(name)[index],
+            partial(_values_of, self, index),
             digests=digests,
         )
 
@@ -347,6 +347,11 @@ def check_values(column: Column, values: NDArray[Any]) -> None:
             f"accuracies must be fractions in [0, 1], but '{column.name}' has "
             f"{values[row]:.6g} in row {row}{hint}"
         )
+
+
+def _values_of(table: BenchmarkTable, rows: NDArray[np.int64], name: str) -> Floats:
+    """Values of some rows; no function of `BenchmarkTable.subset`, which could not be pickled."""
+    return table.values(name)[rows]
 
 
 def _mean_over_runs(runs: Floats) -> Floats:

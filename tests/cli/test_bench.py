@@ -162,3 +162,17 @@ def test_the_command_on_published_accuracies_is_announced_as_partial(
     assert "PARTIAL, 4,400 cells" in out
     assert "4,400 labelled cells usable, 300 of them candidates" in out
     assert "0.941" in out
+
+
+def test_searchers_that_do_the_same_are_named(table: str) -> None:
+    """The table has few neighbours of its cells: local search restarts at once."""
+    small = ["--table", table, "--budget", "8", "--seeds", "2"]
+    found = CliRunner().invoke(
+        app, ["bench", "search", "nasbench101", *small, "--searchers", "random,local,evolution"]
+    )
+    assert found.exit_code == 0, found.output
+    assert "random, local, evolution: the same regrets after every query" in found.stdout
+    alone = CliRunner().invoke(
+        app, ["bench", "search", "nasbench101", *small, "--searchers", "random"]
+    )
+    assert "the same regrets" not in alone.stdout

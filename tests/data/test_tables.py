@@ -1,6 +1,7 @@
 from __future__ import annotations
 
 import logging
+import pickle
 from decimal import Decimal
 from pathlib import Path
 from typing import Any
@@ -136,6 +137,8 @@ def test_subset_keeps_rows_together(small_table: BenchmarkTable) -> None:
     assert part.provenance.rows == len(part) == 3
     mask = small_table.val_acc() > 0.5
     assert len(small_table.subset(mask)) == mask.sum()
+    again = pickle.loads(pickle.dumps(part))  # for worker processes
+    np.testing.assert_array_equal(again.val_acc(), part.val_acc())
 
 
 def changed(table: BenchmarkTable, name: str, row: int, value: float) -> BenchmarkTable:
