@@ -15,8 +15,9 @@ import signal
 import sys
 import threading
 import traceback
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
+from itertools import pairwise
 from types import FrameType
 from typing import Annotated, Any
 
@@ -73,6 +74,7 @@ class Commands(TyperGroup):
         with _plain_usage_errors():
             if any("\0" in arg for arg in args):
                 raise typer.BadParameter("arguments must not hold NUL characters")
+            _check_no_value_is_empty(args[:end])
             return super().parse_args(ctx, [*front, *rest, *args[end:]])
 
     def invoke(self, ctx: Any) -> Any:
@@ -123,6 +125,16 @@ def _plain_usage_errors() -> Iterator[None]:
             text = requirement(cause)
         error.message = printable(text.removeprefix(CHECK))
         raise
+
+
+def _check_no_value_is_empty(args: Sequence[str]) -> None:
+    """Check values: an empty path would be the folder that the command was started in."""
+    for before, arg in pairwise(["", *args]):
+        name = before if arg == "" else arg[:-1]
+        if re.fullmatch("--[^=]+", name) and (arg == "" or arg.endswith("=")):
+            raise typer.BadParameter(
+                f"{name} must have a value, but got an empty one (a shell's variable may be unset)"
+            )
 
 
 def _with_notes(message: str, stop: BaseException) -> str:
