@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 from pathlib import Path
 from typing import Any
 
@@ -78,7 +79,9 @@ def test_predictors_find_more_of_a_front_than_chance(table: TableEvaluator) -> N
 
 
 @pytest.mark.parametrize("searcher", sorted(SEARCHERS))
-def test_bounds_of_counted_measures_are_never_broken(searcher: str, table: TableEvaluator) -> None:
+def test_bounds_of_counted_measures_are_never_broken(
+    searcher: str, table: TableEvaluator, caplog: pytest.LogCaptureFixture
+) -> None:
     found = run_search(
         SPACE, searcher, table, budget=25, constraints=["macs=100e6"],
         settings=SETTINGS.get(searcher),
@@ -86,11 +89,12 @@ def test_bounds_of_counted_measures_are_never_broken(searcher: str, table: Table
     assert all((one.measures or {})["macs"] <= 100e6 for one in found.evaluations)
     assert found.feasible and found.macs is not None and found.macs <= 100e6
     none = run_search(SPACE, searcher, table, budget=3, constraints=["macs=1e9", "latency_ms=0"])
-    assert not none.feasible and none.evaluated == 3
+    assert not none.feasible and none.evaluated == 3 and "the smallest" not in caplog.text
     with pytest.raises(ConfigError, match=r"and has at most macs=1, but none is left after 0"):
         searcher_ = SEARCHERS[searcher](table.space)
         searcher_.aim(Goal.of(["val_acc"], ["macs=1"]), table.count, table.counted)
         searcher_.ask()
+    assert re.search(r"new and has at most macs=1, the smallest being macs=\d", caplog.text)
 
 
 @pytest.mark.parametrize("searcher", ["evolution", "local", "predictor"])

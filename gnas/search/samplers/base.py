@@ -29,6 +29,8 @@ CountFunction = Callable[[DenseBatch, Collection[str] | None], Mapping[str, NDAr
 `gnas.evaluate.Evaluator.count`."""
 DRAWS = (1, 4, 64, 1024, 8192, 8192)
 """Sizes of the batches drawn one after another until one holds a new architecture."""
+MANY = 1024
+"""That of the batch after which a search warns of bounds that keep out every architecture."""
 
 ATTEMPTS = 20
 """Proposals of one `ask`, each by other random numbers, until one is new."""
@@ -124,7 +126,7 @@ class Searcher(ABC):
         """Messages about the search, in chronological order."""
         self.is_random = False
         """Whether the last `ask` was a random draw, where nothing better was known."""
-        self._is_warned = False
+        self._is_warned = self._is_warned_of_bounds = False
         self._count: CountFunction | None = None
         self._counted: tuple[str, ...] = ()
         self._told: set[int] = set()
@@ -417,6 +419,9 @@ class Searcher(ABC):
             new = self._new_rows(batch)
             if new:
                 return batch.data(new[0])
+            if count == MANY and not self._is_warned_of_bounds:
+                self._is_warned_of_bounds = True
+                self._warn_of_bounds(batch)
         if self.space.size is not None:
             batch = self.space.enumerate()
             new = self._new_rows(batch)
@@ -427,6 +432,23 @@ class Searcher(ABC):
             f"space '{self.space.name}' must have an architecture that was not asked for yet"
             f"{self._within()}, but none is left after {known}; stop here"
         )
+
+    def _warn_of_bounds(self, batch: DenseBatch) -> None:
+        """Say that the bounds of counted measures are hardly kept, before hours of draws."""
+        measures = self._counted_of(batch)
+        found = [
+            f"{bound.name}={measures[bound.name].min():g}"
+            for bound in self.goal.bounds
+            if bound.name in measures
+        ]
+        if found:
+            logger.warning(
+                "none of %d architectures drawn at random is new%s, the smallest being %s; going "
+                "on to draw, which may take long",
+                len(batch),
+                self._within(),
+                ", ".join(found),
+            )
 
 
 def _is_plain(value: object) -> bool:
