@@ -15,6 +15,7 @@ from torch_geometric.data import Data
 
 import gnas
 from gnas import metrics, viz
+from gnas.data.images import open_candidate_images, open_search_images, open_train_images
 from gnas.errors import ConfigError, DataError, GnasError
 from gnas.evaluate import (
     EfficiencyEvaluator,
@@ -41,6 +42,7 @@ from gnas.search import (
     NASGEMSampler,
     RandomSearch,
     bootstrap,
+    sample_pool,
     suggest_architecture,
 )
 from gnas.search.result import read_result
@@ -108,6 +110,18 @@ CALLS: dict[str, tuple[Callable[[], Any], str]] = {
         lambda: any_of(metrics.precision_at_top)([1, 2], [1, 2], "a"), "fraction must be a number",
     ),
     "half a k": (lambda: any_of(metrics.n_at_k)([1, 2], [1, 2], 1.5), "k must be a whole number"),
+    "a name in the place of a config": (
+        lambda: any_of(open_search_images)("digits"), "config must be of the type SearchImagesC",
+    ),
+    "a name of images to train on": (
+        lambda: any_of(open_train_images)("digits"), "config must be of the type TrainImagesConf",
+    ),
+    "a name of candidates' images": (
+        lambda: any_of(open_candidate_images)("digits"), "ProxyImagesConfig or NumberedImagesCo",
+    ),
+    "a count in the place of a generator": (
+        lambda: any_of(sample_pool)(SPACE, 500), "rng must be of the type Generator, but got 500",
+    ),
     "fewer groups": (lambda: metrics.group_means([1, 2], [1.0]), "lists of one length"),
     "runs in a list": (lambda: metrics.agreement_between_runs([1, 2]), "shape"),
     "values as texts": (lambda: any_of(metrics.mean_interval)(["a"]), "values must be numbers"),

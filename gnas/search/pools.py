@@ -8,7 +8,7 @@ import numpy as np
 import torch
 from numpy.typing import NDArray
 
-from gnas.config import check_count
+from gnas.config import check_count, checked
 from gnas.errors import ConfigError
 from gnas.graphs import DenseBatch, Graphs, as_batch, distinct
 from gnas.metrics import best
@@ -39,6 +39,7 @@ class Best:
     """Predicted scores, float64 [top]."""
 
 
+@checked
 def sample_pool(space: Space, rng: np.random.Generator, count: int = NASGEM_POOL) -> DenseBatch:
     """At most ``count`` different live architectures: that many draws without the repeats.
 

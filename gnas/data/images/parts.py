@@ -13,6 +13,7 @@ import numpy as np
 import torch
 from torch import Tensor
 
+from gnas.config import checked
 from gnas.data.images.config import (
     Augmentation,
     CandidateImages,
@@ -332,6 +333,7 @@ def search_loaders(
     )
 
 
+@checked
 def open_search_images(
     config: SearchImagesConfig,
     *,
@@ -371,6 +373,7 @@ def open_search_images(
     return ImageParts(source, parts, image_size=config.size, workers=config.workers)
 
 
+@checked
 def open_train_images(
     config: TrainImagesConfig,
     *,
@@ -415,6 +418,7 @@ def open_train_images(
     )
 
 
+@checked
 def open_candidate_images(config: CandidateImages) -> ImageParts:
     """Read the images that candidates are trained, validated and tested on.
 
