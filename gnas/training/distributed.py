@@ -128,15 +128,18 @@ def init_distributed(device: str) -> Iterator[tuple[DistributedContext, str]]:
         ...     context.size, context.is_main, device
         (1, True, 'cpu')
     """
-    size = int(os.environ.get("WORLD_SIZE", "1"))
-    if size == 1:
+    size = os.environ.get("WORLD_SIZE", "1")
+    if size == "1":
         yield SINGLE_PROCESS, device
         return
     try:
-        rank, local = int(os.environ["RANK"]), int(os.environ["LOCAL_RANK"])
+        count, rank, local = (
+            int(os.environ[name]) for name in ("WORLD_SIZE", "RANK", "LOCAL_RANK")
+        )
     except (KeyError, ValueError) as error:
         raise ConfigError(
-            f"WORLD_SIZE is {size}, so RANK and LOCAL_RANK must be numbers: start with torchrun"
+            f"WORLD_SIZE is {size!r}, so it, RANK and LOCAL_RANK must be numbers: start with "
+            "torchrun, or unset WORLD_SIZE for one process"
         ) from error
     if device.startswith("cuda"):
         if local >= torch.cuda.device_count():
@@ -146,8 +149,14 @@ def init_distributed(device: str) -> Iterator[tuple[DistributedContext, str]]:
             )
         device = f"cuda:{local}"
         torch.cuda.set_device(local)
-    dist.init_process_group("nccl" if device.startswith("cuda") else "gloo")
     try:
-        yield DistributedContext(rank, size), device
+        dist.init_process_group("nccl" if device.startswith("cuda") else "gloo")
+    except (ValueError, RuntimeError) as error:
+        reason = " ".join(str(error).split())
+        raise ConfigError(
+            f"{count} processes must meet as torchrun has them do, but: {reason:.200}"
+        ) from error
+    try:
+        yield DistributedContext(rank, count), device
     finally:
         dist.destroy_process_group()

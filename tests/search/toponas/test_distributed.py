@@ -91,13 +91,21 @@ def test_batches_that_cannot_be_shared_and_environments_that_cannot_be(
         make_loaders(tiny(), world=3)
     with pytest.raises(ConfigError, match=r"share of a batch must be a multiple of accumulate"):
         search(tiny(accumulate=4), loaders=make_loaders(tiny(batch_size=6)))
+    for size in ("2", "", "many"):
+        monkeypatch.setenv("WORLD_SIZE", size)
+        with (
+            pytest.raises(ConfigError, match="it, RANK and LOCAL_RANK must be numbers"),
+            init_distributed("cpu"),
+        ):
+            pass
     monkeypatch.setenv("WORLD_SIZE", "2")
-    with (
-        pytest.raises(ConfigError, match="RANK and LOCAL_RANK must be numbers"),
-        init_distributed("cpu"),
-    ):
-        pass
     monkeypatch.setenv("RANK", "0")
     monkeypatch.setenv("LOCAL_RANK", str(torch.cuda.device_count()))
     with pytest.raises(ConfigError, match="needs a GPU of its own"), init_distributed("cuda"):
+        pass
+    monkeypatch.delenv("MASTER_ADDR", raising=False)
+    with (
+        pytest.raises(ConfigError, match=r"2 processes must meet .* MASTER_ADDR expected"),
+        init_distributed("cpu"),
+    ):
         pass
