@@ -16,7 +16,7 @@ from gnas.training.loop import run_epochs, seeded
 from gnas.training.recording import RunRecord
 from gnas.training.schedules import decay, warmup
 from gnas.training.state import TrainState
-from gnas.training.step import loss_scaler, minimize, optimizer_step
+from gnas.training.step import autocast, loss_scaler, minimize, optimizer_step
 
 EPOCHS, STEPS = 3, 4
 
@@ -144,3 +144,14 @@ def test_a_state_says_what_is_wrong() -> None:
     state.sums[0] = float("nan")
     with pytest.raises(GnasError, match="must be finite, but up to step 0 one is not; lower the"):
         state.check_finite()
+
+
+def test_half_precision_sees_the_weights_of_every_step() -> None:
+    """PyTorch keeps cast weights until the outermost context of autocast ends."""
+    layer = nn.Linear(2, 1, bias=False)
+    with seeded(0, "cpu", ""):
+        for weight in (1.0, 2.0):
+            with torch.no_grad():
+                layer.weight.fill_(weight)
+            with autocast("cpu", "bfloat16"):
+                assert layer(torch.ones(1, 2)).item() == 2 * weight
