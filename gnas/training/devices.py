@@ -10,7 +10,7 @@ import random
 import sys
 import threading
 from collections.abc import Callable, Iterator, Sequence
-from contextlib import contextmanager
+from contextlib import ExitStack, contextmanager
 from functools import lru_cache
 from pathlib import Path
 
@@ -162,9 +162,14 @@ def own_settings() -> Iterator[None]:
         _float32,
         torch.inference_mode(False),
         torch.enable_grad(),
-        torch.autocast("cpu", enabled=False),
         np.errstate(all="warn", under="ignore"),
+        ExitStack() as stack,
     ):
+        # Only where need be: in any context of autocast, an autocast of a user's network would
+        # keep the weights that it has cast until that context ends.
+        for kind in ("cpu", "cuda"):
+            if torch.is_autocast_enabled(kind):
+                stack.enter_context(torch.autocast(kind, enabled=False))
         yield
 
 

@@ -28,8 +28,8 @@ def autocast(device: str, precision: Precision) -> torch.autocast:
         device.split(":")[0],
         dtype=torch.float16 if precision == "float16" else torch.bfloat16,
         enabled=precision != "float32",
-        # PyTorch drops the weights that it has cast at the end of the outermost context alone:
-        # inside another one, such as that of `own_settings`, each step would see the first ones
+        # PyTorch drops the weights that it has cast at the end of the outermost context alone,
+        # which may be the program's: each step would see the first ones
         cache_enabled=False,
     )
 

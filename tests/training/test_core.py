@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
+from contextlib import AbstractContextManager, nullcontext
 from itertools import count
 from pathlib import Path
 
@@ -146,12 +147,24 @@ def test_a_state_says_what_is_wrong() -> None:
         state.check_finite()
 
 
-def test_half_precision_sees_the_weights_of_every_step() -> None:
+@pytest.mark.parametrize(
+    ("program", "step"),
+    [
+        (nullcontext, lambda: autocast("cpu", "bfloat16")),
+        (lambda: torch.autocast("cpu", torch.bfloat16), lambda: autocast("cpu", "bfloat16")),
+        (nullcontext, lambda: torch.autocast("cpu", torch.bfloat16)),  # a user's network has one
+    ],
+    ids=["alone", "in a context of the program's", "of a network"],
+)
+def test_half_precision_sees_the_weights_of_every_step(
+    program: Callable[[], AbstractContextManager[object]],
+    step: Callable[[], AbstractContextManager[object]],
+) -> None:
     """PyTorch keeps cast weights until the outermost context of autocast ends."""
     layer = nn.Linear(2, 1, bias=False)
-    with seeded(0, "cpu", ""):
+    with program(), seeded(0, "cpu", ""):
         for weight in (1.0, 2.0):
             with torch.no_grad():
                 layer.weight.fill_(weight)
-            with autocast("cpu", "bfloat16"):
+            with step():
                 assert layer(torch.ones(1, 2)).item() == 2 * weight
