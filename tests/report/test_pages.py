@@ -577,3 +577,12 @@ def test_a_bench_without_any_defined_tau_has_a_page(tmp_path: Path) -> None:
     (tmp_path / "result.json").write_text(json.dumps(record))
     write_report([tmp_path / "result.json"], tmp_path / "page.html")
     assert "best Kendall" not in (tmp_path / "page.html").read_text()
+
+
+def test_searchers_that_are_equally_good_are_all_named(runs: Runs, tmp_path: Path) -> None:
+    record = json.loads(runs("bench search").read_text())
+    first, second = record["rows"][:2]
+    second["test_acc"] = first["test_acc"] = {**first["test_acc"], "mean": 1.0}
+    (tmp_path / "result.json").write_text(json.dumps(record))
+    shown = tiles(read_report(tmp_path / "result.json"))
+    assert shown["best searcher"] == f"{first['searcher']}, {second['searcher']}"
