@@ -105,6 +105,9 @@ def offline(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[str]:
     monkeypatch.setenv("MLFLOW_DISABLE_TELEMETRY", "true")
     monkeypatch.chdir(tmp_path)  # artifacts of MLflow
     yield address
+    if "wandb" in sys.modules:
+        sys.modules["wandb"].teardown()  # it keeps the settings of its first run
+    sys.modules.pop("own", None)
 
 
 def lines_of(folder: Path) -> list[dict[str, Any]]:
@@ -294,22 +297,32 @@ def of_mlflow(address: str) -> tuple[Any, Callable[[str], list[tuple[int, float]
     return run, values
 
 
+def search_by_clients(*, resume: bool) -> None:
+    import own  # type: ignore[import-not-found]
+
+    run_search(
+        NASBench201(), "random", own.worth, budget=20, out=Path("run"), resume=resume,
+        loggers=make_loggers(["wandb", "mlflow"]), settings={},
+    )  # fmt: skip
+
+
 @pytest.mark.slow
-def test_a_killed_search_leaves_no_step_twice(tmp_path: Path, offline: str) -> None:
+def test_a_killed_search_leaves_no_step_twice(
+    tmp_path: Path, offline: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
     """By the real clients: W&B offline, MLflow with SQLite; killed without a word, and resumed."""
     (tmp_path / "own.py").write_text(WORTH)
     (tmp_path / "killed").touch()
     child = (
-        "import sys, gnas.loggers; gnas.loggers.EVERY_S = 0; from gnas.cli import app; "
-        "from gnas.search import run_search; from gnas.spaces import NASBench201; import own; "
-        "from gnas.loggers import make_loggers; from pathlib import Path; "
-        "run_search(NASBench201(), 'random', own.worth, budget=20, out=Path('run'), "
-        "loggers=make_loggers(['wandb', 'mlflow']), resume=len(sys.argv) > 1, settings={})"
+        "import gnas.loggers; gnas.loggers.EVERY_S = 0; from tests.test_loggers import "
+        "search_by_clients; search_by_clients(resume=False)"
     )
-    environment = {**os.environ, "PYTHONPATH": os.pathsep.join([*sys.path, str(tmp_path)])}
+    monkeypatch.syspath_prepend(str(tmp_path))
+    places = os.pathsep.join(sys.path)
     killed = commands.run(
-        [sys.executable, "-c", child], cwd=tmp_path, env={**environment, "KILL": "1"}, check=False
-    )
+        [sys.executable, "-c", child], cwd=tmp_path, check=False,
+        env={**os.environ, "PYTHONPATH": places, "KILL": "1"},
+    )  # fmt: skip
     assert killed.returncode == -9 and len(lines_of(tmp_path / "run")) == 12
     # as if it had been killed between the tracker's answer and its own note of that
     path = tmp_path / "run" / STATE
@@ -317,7 +330,7 @@ def test_a_killed_search_leaves_no_step_twice(tmp_path: Path, offline: str) -> N
     assert states["mlflow"]["logged"] == states["wandb"]["logged"]
     states["mlflow"]["logged"] -= 3
     path.write_text(json.dumps(states))
-    commands.run([sys.executable, "-c", child, "on"], cwd=tmp_path, env=environment, check=True)
+    search_by_clients(resume=True)  # here, where the clients are needed to read what they have
     lines = lines_of(tmp_path / "run")
     scores = [(k, line["measures"]["score"]) for k, line in enumerate(lines)]
     assert len(scores) == 20

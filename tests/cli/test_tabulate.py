@@ -18,8 +18,9 @@ from gnas.errors import DataError
 from gnas.studies import CandidateStudy
 from tests import commands
 
-SMALL = ("--dataset", "digits", "--cells", "2", "--seeds", "1")
-LARGE = ("--dataset", "digits", "--cells", "50")
+SHORT = ("--set", "epochs=2", "--set", "num_train=128", "--set", "batch_size=64")
+SMALL = ("--dataset", "digits", "--cells", "2", "--seeds", "1", *SHORT)
+LARGE = ("--dataset", "digits", "--cells", "50", *SHORT)
 
 
 def gnas(*arguments: str) -> Result:
