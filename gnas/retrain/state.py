@@ -18,7 +18,13 @@ from gnas.training.batching import micro_batches
 from gnas.training.devices import gpus_of, seed_generators
 from gnas.training.distributed import SINGLE_PROCESS, DistributedContext
 from gnas.training.state import TrainState, with_prefix
-from gnas.training.step import autocast, loss_scaler, optimizer_step
+from gnas.training.step import (
+    autocast,
+    loss_scaler,
+    momentum_sgd,
+    optimizer_step,
+    parameters_of,
+)
 
 
 class RetrainState(TrainState):
@@ -43,14 +49,13 @@ class RetrainState(TrainState):
         if config.channels_last:
             network = network.to(memory_format=torch.channels_last)
         self.network, self.config = network, config
-        self.parameters = [p for p in network.parameters() if p.dim() > 0]  # no place-holders
-        self.optimizer = torch.optim.SGD(
-            self.parameters,
+        self.optimizer = momentum_sgd(
+            network,
             lr=config.lr,
             momentum=config.momentum,
             weight_decay=config.weight_decay,
-            fused=True,
         )
+        self.parameters = parameters_of(self.optimizer)
         scaler = loss_scaler(device, config.precision)
         super().__init__({"w": network}, {"sgd": self.optimizer}, scaler, device, context)
         self.remedy = f"lower lr ({config.lr}), or train in float32 ({config.precision} now)"
@@ -59,7 +64,10 @@ class RetrainState(TrainState):
         self.wrapped: nn.Module = network
         if context.size > 1:
             ids = [torch.device(device)] if device.startswith("cuda") else None
-            self.wrapped = DistributedDataParallel(network, device_ids=ids)
+            # operations of a cell may lead nowhere
+            self.wrapped = DistributedDataParallel(
+                network, device_ids=ids, find_unused_parameters=True
+            )
         self.raised_after: list[int] = []
         """Epochs that were asked for before they were raised."""
         self.best: dict[str, Tensor] = {}

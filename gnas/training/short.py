@@ -8,6 +8,7 @@ from dataclasses import dataclass
 
 import torch
 from torch import Tensor, nn
+from torch.nn.modules.batchnorm import _BatchNorm
 
 from gnas.config import check_seed
 from gnas.data.images.parts import ImageParts
@@ -15,7 +16,7 @@ from gnas.training.batching import batch_sizes, shuffled_batches
 from gnas.training.devices import own_generator
 from gnas.training.evaluation import EVAL_BATCH, evaluate
 from gnas.training.recipe import ProxyRecipe
-from gnas.training.step import minimize
+from gnas.training.step import minimize, momentum_sgd
 
 
 @dataclass(frozen=True)
@@ -79,13 +80,12 @@ def _fit(
     x, y = train  # [N, C, H, W] and [N]
     sizes = batch_sizes(len(y), recipe.batch_size)
     steps = recipe.epochs * len(sizes)
-    optimizer = torch.optim.SGD(
-        [p for p in network.parameters() if p.dim() > 0],  # no place-holder scalars
+    optimizer = momentum_sgd(
+        network,
         lr=recipe.lr,
         momentum=recipe.momentum,
-        nesterov=recipe.momentum > 0,
         weight_decay=recipe.weight_decay,
-        fused=True,
+        nesterov=recipe.momentum > 0,
     )
     loss_function = nn.CrossEntropyLoss(label_smoothing=recipe.label_smoothing)
     generator = torch.Generator().manual_seed(seed)
@@ -121,7 +121,7 @@ def _recalibrate(
     """Replace the running batch-norm statistics by plain means over a few batches."""
     if recipe.recalibrate == 0:
         return
-    norms = [m for m in network.modules() if isinstance(m, nn.BatchNorm2d)]
+    norms = [m for m in network.modules() if isinstance(m, _BatchNorm)]
     momenta = [norm.momentum for norm in norms]
     for norm in norms:
         norm.reset_running_stats()

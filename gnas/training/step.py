@@ -53,6 +53,42 @@ def loss_scaler(
     )
 
 
+def momentum_sgd(
+    network: nn.Module, *, lr: float, momentum: float, weight_decay: float, nesterov: bool = False
+) -> torch.optim.SGD:
+    """SGD of all weights of a network, which need not take part in every step.
+
+    Args:
+        network: The network, in its final memory format. Scalars of it do not learn: they are
+            place-holders.
+        lr: Learning rate.
+        momentum: Momentum.
+        weight_decay: L2 penalty.
+        nesterov: Whether the gradient is taken ahead, by Nesterov's method.
+
+    Examples:
+        >>> used, unused = nn.Linear(1, 1), nn.Linear(1, 1)
+        >>> network = nn.ModuleList([used, unused])
+        >>> optimizer = momentum_sgd(network, lr=0.1, momentum=0.9, weight_decay=0)
+        >>> torch.autograd.backward(used(torch.ones(1, 1)).sum())
+        >>> optimizer_step(optimizer)
+    """
+    parameters = [p for p in network.parameters() if p.dim() > 0]
+    optimizer = torch.optim.SGD(
+        parameters,
+        lr=lr,
+        momentum=momentum,
+        weight_decay=weight_decay,
+        nesterov=nesterov,
+        fused=True,
+    )
+    # PyTorch makes momenta when there is a gradient, and its fused step fails where some have one
+    # and others do not; zeros give the same first step.
+    for parameter in parameters if momentum else []:
+        optimizer.state[parameter]["momentum_buffer"] = torch.zeros_like(parameter)
+    return optimizer
+
+
 def parameters_of(optimizer: Optimizer) -> list[nn.Parameter]:
     """Parameters of an optimiser in its own order."""
     return [parameter for group in optimizer.param_groups for parameter in group["params"]]

@@ -15,7 +15,7 @@ from gnas.data.images.parts import ImageParts, open_train_images
 from gnas.data.images.sources import ImageArray, ImageSource
 from gnas.retrain import RetrainConfig, RetrainResult, retrain
 from gnas.retrain.plan import network_of
-from gnas.spaces import TopoNAS
+from gnas.spaces import Space, TopoNAS
 from tests.conftest import ROOT
 
 GENOTYPE = (
@@ -53,13 +53,19 @@ def make_images(count: int = 40, *, classes: int = 4, **options: Any) -> ImagePa
     return open_train_images(config, source=source)
 
 
-def train(config: RetrainConfig, images: ImageParts | None = None, **more: Any) -> RetrainResult:
+def train(
+    config: RetrainConfig,
+    images: ImageParts | None = None,
+    *,
+    space: Space = SPACE,
+    architecture: str = GENOTYPE,
+    **more: Any,
+) -> RetrainResult:
     images = images or make_images()
-    graph = SPACE.from_str(GENOTYPE)
     size = network_of(
-        SPACE, config, in_channels=images.in_channels, num_classes=images.num_classes
+        space, config, in_channels=images.in_channels, num_classes=images.num_classes
     )
-    return retrain(SPACE, graph, size, images, config, **more)
+    return retrain(space, space.from_str(architecture), size, images, config, **more)
 
 
 @pytest.fixture

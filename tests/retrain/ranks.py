@@ -17,19 +17,23 @@ from gnas.retrain import RetrainResult
 from gnas.retrain.plan import plan_retrain
 from gnas.retrain.run import run_retrain
 from gnas.retrain.state import RetrainState
+from gnas.spaces import NASBench201
 from gnas.training.distributed import SINGLE_PROCESS, DistributedContext, init_distributed
 from gnas.training.recording import RunRecord
 from tests.retrain.conftest import GENOTYPE, SPACE, tiny, train
 from tests.search.toponas.ranks import fork_two
 
-SLOW = {"drop_path": 0.0, "lr": 1e-3}
+SLOW: dict[str, Any] = {"drop_path": 0.0, "lr": 1e-3}
 """So that rounding does not grow before it is compared."""
 CONFIGS = {
     "halves": tiny(**SLOW),
     "quarters": tiny(**SLOW, accumulate=2, epochs=1),
     "drop_path": tiny(),
     "resumed": tiny(**SLOW),
+    "dead_end": tiny(**SLOW, layers=1, epochs=2, auxiliary_weight=0.0),
 }
+DEAD_END = "|nor_conv_3x3~0|+|nor_conv_1x1~0|none~1|+|nor_conv_3x3~0|skip_connect~1|none~2|"
+"""No edge leaves the third node, so that the operation into it never has a gradient."""
 
 
 class Stop(Exception):
@@ -56,9 +60,16 @@ def resumed(context: DistributedContext, folder: Path) -> RetrainResult:
     return train(CONFIGS["resumed"], context=context, record=record(True))
 
 
+def options_of(name: str) -> dict[str, Any]:
+    return {"space": NASBench201(), "architecture": DEAD_END} if name == "dead_end" else {}
+
+
 def everything(folder: Path, context: DistributedContext = SINGLE_PROCESS) -> None:
     for name, config in CONFIGS.items():
-        result = resumed(context, folder) if name == "resumed" else train(config, context=context)
+        if name == "resumed":
+            result = resumed(context, folder)
+        else:
+            result = train(config, context=context, **options_of(name))
         weights = {k: v.clone() for k, v in result.network.state_dict().items()}
         facts = torch.tensor([result.test.acc, result.test.loss, result.test.count])
         save_file({**weights, "test": facts}, folder / f"{name}-{context.rank}.safetensors")

@@ -153,14 +153,16 @@ def test_two_processes(tmp_path: Path) -> None:
     def of(name: str, rank: int = 0) -> dict[str, torch.Tensor]:
         return load_file(tmp_path / f"{name}-{rank}.safetensors")
 
-    for name in ("halves", "quarters", "drop_path", "resumed"):
+    for name in ranks.CONFIGS:
         first, second = of(name), of(name, 1)
         assert all(torch.equal(first[key], second[key]) for key in first), name
     assert all(torch.equal(of("halves")[key], of("resumed")[key]) for key in of("halves"))
-    for name, pieces in (("halves", 2), ("quarters", 4)):
-        alone = train(replace(ranks.CONFIGS[name], accumulate=pieces))
+    for name, pieces in (("halves", 2), ("quarters", 4), ("dead_end", 2)):
+        options = ranks.options_of(name)
+        alone = train(replace(ranks.CONFIGS[name], accumulate=pieces), **options)
         assert far(of(name), alone.network) < 0.01
-        assert far(of(name), train(replace(ranks.CONFIGS[name], accumulate=1)).network) > 0.1
+        whole = train(replace(ranks.CONFIGS[name], accumulate=1), **options)
+        assert far(of(name), whole.network) > 0.1
         acc, loss, count = of(name)["test"].tolist()
         assert count == 16 and acc == pytest.approx(alone.test.acc, abs=0.13)
         assert loss == pytest.approx(alone.test.loss, rel=0.2)

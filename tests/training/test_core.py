@@ -17,7 +17,7 @@ from gnas.training.loop import run_epochs, seeded
 from gnas.training.recording import RunRecord
 from gnas.training.schedules import decay, warmup
 from gnas.training.state import TrainState
-from gnas.training.step import autocast, loss_scaler, minimize, optimizer_step
+from gnas.training.step import autocast, loss_scaler, minimize, momentum_sgd, optimizer_step
 
 EPOCHS, STEPS = 3, 4
 
@@ -49,6 +49,27 @@ def test_pieces_must_be_equal() -> None:
     assert [piece[1].shape for piece in micro_batches((x, y), 2)] == [(3,), (3,)]
     with pytest.raises(ConfigError, match="a multiple of accumulate, but got 6 images and acc"):
         micro_batches((x, y), 4)
+
+
+@pytest.mark.parametrize("nesterov", [False, True])
+def test_momentum_of_weights_that_rest_in_some_steps(nesterov: bool) -> None:
+    network, plain = nn.ModuleList([nn.Linear(1, 1), nn.Linear(1, 1)]), nn.ModuleList()
+    plain.extend([nn.Linear(1, 1), nn.Linear(1, 1)])
+    plain.load_state_dict(network.state_dict())
+    for part, optimizer in (
+        (
+            network,
+            momentum_sgd(network, lr=0.1, momentum=0.9, weight_decay=0.1, nesterov=nesterov),
+        ),
+        (plain, torch.optim.SGD(plain.parameters(), 0.1, 0.9, 0, 0.1, nesterov)),
+    ):
+        for step in range(5):
+            x = torch.full((1, 1), 1.0 + step)
+            outputs = [layer(x) for layer in part[: 1 + step % 2]]
+            torch.autograd.backward(torch.cat(outputs).sum())
+            optimizer_step(optimizer)
+    for own, other in zip(network.parameters(), plain.parameters(), strict=True):
+        torch.testing.assert_close(own, other)
 
 
 def descended(*, by_hand: bool) -> tuple[list[float], list[tuple[int, float]]]:

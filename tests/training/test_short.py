@@ -39,6 +39,31 @@ def test_training_learns(digits: ImageParts) -> None:
     assert result.val_loss < 0.6 and result.train_loss < 0.6 and result.train_time_s > 0
 
 
+class Rests(nn.Module):
+    """A network one of whose layers takes part in every second step alone."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.calls, self.layer, self.last = 0, nn.Linear(64, 64), nn.Linear(64, 10)
+        self.norm = nn.BatchNorm1d(64)
+
+    def forward(self, images: torch.Tensor) -> torch.Tensor:
+        x = images.flatten(1)
+        self.calls += 1
+        x = x if self.calls % 2 else self.layer(x).relu()
+        logits: torch.Tensor = self.last(self.norm(x))
+        return logits
+
+
+def test_layers_that_rest_in_some_steps(digits: ImageParts) -> None:
+    network = fresh_network(Rests, 1)
+    assert isinstance(network, Rests)
+    before = network.layer.weight.clone()
+    train_proxy(network, digits, ProxyRecipe(epochs=1), seed=1)
+    assert not torch.equal(network.layer.weight, before)
+    assert network.norm.num_batches_tracked == 3  # 600 images in batches of 256: anew
+
+
 class Drops(nn.Module):
     """Draws from a generator of the program's; ``fraction()`` is in [0, 1)."""
 
