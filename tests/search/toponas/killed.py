@@ -23,7 +23,7 @@ from gnas.training.checkpoints import Checkpoints
 from tests.search.toponas.conftest import search, tiny
 
 module: Any = gnas.training.checkpoints
-CONFIG: ToponasConfig = tiny(epochs=24, order=2, method="milenas", arch_lr=0.02)
+CONFIG: ToponasConfig = tiny(epochs=40, order=2, method="milenas", arch_lr=0.02)
 FACTS = {"config": CONFIG, "data": {"sha256": "ab"}}
 
 
