@@ -90,7 +90,7 @@ def test_searches_end_with_their_command(tmp_path: Path) -> None:
 
 
 def test_bench_search(tmp_path: Path) -> None:
-    command = [*BENCH, "--searchers", "random,evolution", "--seeds", "4", "--budget", "60"]
+    command = [*BENCH, "--searchers", "random,evolution", "--seeds", "6", "--budget", "60"]
     file = tmp_path / "a" / "searches.jsonl"
     with started([*command, "--out", "a"], tmp_path) as process:
         wait_for(lambda: file.exists() and file.read_text().count("\n") > 1)

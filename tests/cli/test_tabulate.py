@@ -20,7 +20,7 @@ from tests import commands
 
 SHORT = ("--set", "epochs=2", "--set", "num_train=128", "--set", "batch_size=64")
 SMALL = ("--dataset", "digits", "--cells", "2", "--seeds", "1", *SHORT)
-LARGE = ("--dataset", "digits", "--cells", "50", *SHORT)
+LARGE = ("--dataset", "digits", "--cells", "50")
 
 
 def gnas(*arguments: str) -> Result:
