@@ -173,6 +173,7 @@ def test_a_list_of_images_and_a_search_on_it(tmp_path: Path) -> None:
     sizes = [*FAST, "--set", "batch_size=2"]
     done = gnas("search", "toponas", *options, "--out", str(out), "--epochs", "1", *sizes)
     assert done.exit_code == 0, done.output
+    assert "left out 3 of 12 listed images, which trainings on" in done.stderr
     data = json.loads((out / "result.json").read_text())["data"]
     assert data["list_sha256"] == facts["sha256"]
     assert sum(part["images"] for part in data["parts"]) == 9  # three are held out

@@ -388,9 +388,11 @@ def _without_test(listed: ImageList, folder: Path) -> ImageList:
         return listed
     held = {*_held_out(list_images(root, classes), np.random.default_rng(0))[1]}
     rows = [row for row, name in enumerate(listed.names) if name not in held]
-    logger.info(
-        "left out %d of %d listed images, which are held out for testing",
-        len(listed.names) - len(rows),
-        len(listed.names),
-    )
+    if len(rows) < len(listed.names):
+        logger.warning(
+            "left out %d of %d listed images, which trainings on %s hold out for testing",
+            len(listed.names) - len(rows),
+            len(listed.names),
+            folder,
+        )
     return listed.select(rows)
