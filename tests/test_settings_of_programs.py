@@ -27,9 +27,10 @@ from gnas.models import (
 from gnas.predictors import OneHot, Predictor, make_predictor
 from gnas.predictors.features import FeatureMatrix
 from gnas.predictors.targets import Scores
-from gnas.proxies import compute_proxies
+from gnas.proxies import compute_proxies, naswot, small_network, synflow
 from gnas.search import run_search
 from gnas.spaces import NASGEM, NASBench101, NASBench201
+from gnas.training.devices import own_generator, own_settings
 from gnas.training.recipe import ProxyRecipe
 
 TABLE = load_table("nasbench101-mini")
@@ -49,6 +50,14 @@ def float64() -> Iterator[None]:
 def predictions(name: str, **changes: int) -> Any:
     model = make_predictor(name, NASBench101(), random_state=0).set_params(**changes)
     return model.fit(CELLS[:30], SCORES[:30]).predict(CELLS[30:]).tolist()
+
+
+def proxies_of_a_network() -> Any:
+    space = NASBench201()
+    with own_settings(), own_generator(0):
+        network = space.network(space.enumerate().data(9999), small_network(space))
+        images = torch.randn(4, 3, 8, 8)
+    return synflow(network, images), naswot(network, images)
 
 
 def training() -> Any:
@@ -77,6 +86,7 @@ TASKS: dict[str, Callable[[], Any]] = {
     "proxies": lambda: compute_proxies(
         NASBench201(), NASBench201().enumerate()[5000:5002]
     ).tolist(),
+    "proxies of a network": proxies_of_a_network,
     "training": training,
     "macs": lambda: num_macs(torch.nn.Conv2d(3, 4, 1), (3, 8, 8)),
     "search": search,

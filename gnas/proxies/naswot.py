@@ -12,8 +12,10 @@ from gnas.config import checked
 from gnas.errors import UnsupportedError
 from gnas.models.checks import known_channels
 from gnas.proxies.images import check_batch
+from gnas.training.devices import own_settings
 
 
+@own_settings()
 @checked
 def naswot(network: nn.Module, images: Tensor) -> float:
     """Log-determinant of the kernel that counts the ReLUs that two images switch alike.

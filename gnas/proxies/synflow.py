@@ -12,12 +12,14 @@ from gnas.config import checked
 from gnas.errors import UnsupportedError
 from gnas.models.checks import known_channels
 from gnas.proxies.images import check_batch
+from gnas.training.devices import own_settings
 
 WEIGHTED = (nn.Conv1d, nn.Conv2d, nn.Conv3d, nn.Linear)
 """Modules whose weights are counted."""
 _NORMS = (nn.BatchNorm1d, nn.BatchNorm2d, nn.BatchNorm3d, nn.SyncBatchNorm)
 
 
+@own_settings()
 @checked
 def synflow(network: nn.Module, images: Tensor) -> float:
     """log(1 + the sum over all weights of w dR/dw), R the summed outputs for an image of ones.
