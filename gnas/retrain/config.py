@@ -21,6 +21,7 @@ from gnas.config import (
     configuration,
 )
 from gnas.data.images.config import Augmentation
+from gnas.errors import ConfigError
 from gnas.training.schedules import Decay, decay, warmup
 
 
@@ -65,7 +66,7 @@ class RetrainConfig:
     schedule: Decay = "cosine"
     """Course of the rate down to 0, lowered after every epoch."""
     warmup_epochs: CountOrZero = 0
-    """Epochs over which the rate first rises linearly."""
+    """Epochs over which the rate first rises linearly, at most ``epochs``."""
     momentum: BelowOne = 0.9
     """Momentum of SGD."""
     weight_decay: NotNegative = 3e-4
@@ -102,6 +103,11 @@ class RetrainConfig:
 
     def __post_init__(self) -> None:
         check_pieces(self.batch_size, self.accumulate)
+        if self.warmup_epochs > self.epochs:
+            raise ConfigError(
+                f"warmup_epochs must be at most epochs, or the rate never reaches lr, but got "
+                f"{self.warmup_epochs} and {self.epochs}"
+            )
 
     def lr_at(self, epoch: int) -> float:
         """Learning rate in epoch 0, 1, ..."""

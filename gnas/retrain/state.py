@@ -6,7 +6,6 @@ from collections.abc import Mapping
 from contextlib import nullcontext
 from typing import Any
 
-import numpy as np
 import torch
 from torch import Tensor, nn
 from torch.nn.parallel import DistributedDataParallel
@@ -15,7 +14,7 @@ from gnas.data.images.loading import Batch
 from gnas.retrain.config import RetrainConfig
 from gnas.spaces.toponas.network import DartsNetwork
 from gnas.training.batching import micro_batches
-from gnas.training.devices import gpus_of, seed_generators
+from gnas.training.devices import gpus_of, seed_generators, step_seed
 from gnas.training.distributed import SINGLE_PROCESS, DistributedContext
 from gnas.training.state import TrainState, with_prefix
 from gnas.training.step import (
@@ -89,8 +88,8 @@ class RetrainState(TrainState):
         self.network.train()
         if isinstance(self.network, DartsNetwork):
             self.network.drop_path_prob = config.drop_path_at(epoch)
-        step_seed = _seed(config.seed, self.step, self.context.rank)
-        seed_generators(step_seed, gpus_of(self.device))
+        seed = step_seed(config.seed, self.step, self.context.rank)
+        seed_generators(seed, gpus_of(self.device))
         for k, (x, y) in enumerate(pieces, start=1):
             last = k == len(pieces)  # only then gradients are exchanged
             ddp = self.wrapped if isinstance(self.wrapped, DistributedDataParallel) else None
@@ -134,9 +133,3 @@ class RetrainState(TrainState):
         before = record["facts"]["config"]["epochs"]
         if before < self.config.epochs:
             self.raised_after.append(before)
-
-
-def _seed(seed: int, step: int, rank: int) -> int:
-    """Seed of what is random within a step: the paths that are dropped."""
-    mixed = np.random.SeedSequence([seed, step, rank])
-    return int(mixed.generate_state(1, np.uint64)[0] >> 1)

@@ -198,12 +198,23 @@ def own_generator(seed: int | None = None, gpus: Sequence[torch.device] = ()) ->
 
 def seed_generators(seed: int, gpus: Sequence[torch.device] = ()) -> None:
     """Seed the generators of the CPU and of ``gpus``; `torch.manual_seed` seeds all GPUs."""
-    random.seed(seed)
-    np.random.seed(seed % 2**32)  # noqa: NPY002  # it takes no larger one
+    seed_numpy_and_python(seed)
     torch.default_generator.manual_seed(seed)
     for gpu in gpus:
         with torch.cuda.device(gpu):
             torch.cuda.manual_seed(seed)
+
+
+def seed_numpy_and_python(seed: int) -> None:
+    """Seed the global generators of NumPy and Python."""
+    random.seed(seed)
+    np.random.seed(seed % 2**32)  # noqa: NPY002  # it takes no larger one
+
+
+def step_seed(seed: int, step: int, rank: int = 0) -> int:
+    """Seed of what a step of a training draws in one of its processes."""
+    mixed = np.random.SeedSequence([seed, step, rank])
+    return int(mixed.generate_state(1, np.uint64)[0] >> 1)
 
 
 def gpus_of(device: str) -> list[torch.device]:

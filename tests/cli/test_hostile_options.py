@@ -366,6 +366,7 @@ EARLY = {
     "retrain file --dataset imagenet --data-dir folder --set padding=2": "padding does nothing",
     "search toponas --baseline darts --topology fixed": "has no topology variables, so topology",
     "search toponas --baseline darts --regulariser 3": "regulariser does nothing in this search",
+    "retrain file --epochs 2 --set warmup_epochs=3": "at most epochs, or the rate never reaches",
     "retrain file --data-dir folder": "digits are scikit-learn's and have no folder",
     "tabulate nasbench201 --out x.parquet --like nasgem-mini": "must hold architectures of nas",
     "tabulate nasbench201 --out x.parquet --cells-from nasgem-mini": "must hold architectures",

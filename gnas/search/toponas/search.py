@@ -22,6 +22,7 @@ from gnas.search.toponas.stopping import collapse_warning, collapses, early_end
 from gnas.search.toponas.where import supernets_of
 from gnas.spaces.base import Space
 from gnas.spaces.supernets import SupernetConfig
+from gnas.training.devices import seed_numpy_and_python, step_seed
 from gnas.training.distributed import SINGLE_PROCESS, DistributedContext
 from gnas.training.loop import run_epochs, seeded
 from gnas.training.recording import Progress
@@ -91,6 +92,7 @@ def search_toponas(
 
         def step(batches: Batches, epoch: int) -> None:
             check_batches(batches, loaders)
+            seed_numpy_and_python(step_seed(config.seed, state.step, context.rank))
             state.add(bilevel.step(*batches, lr=config.lr_at(epoch), epoch=epoch))
 
         run_epochs(

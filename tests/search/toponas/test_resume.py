@@ -2,11 +2,13 @@ from __future__ import annotations
 
 import json
 import logging
+import random
 import sys
 from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
+import numpy as np
 import pytest
 import torch
 
@@ -15,6 +17,7 @@ from gnas.search.toponas import SearchRecord, ToponasConfig
 from gnas.training.checkpoints import Checkpoints
 from tests import commands
 from tests.conftest import ROOT
+from tests.models.plain_supernet import PlainSupernet
 from tests.search.toponas.conftest import make_loaders, search, tiny
 
 DATA = {"sha256": "ab", "parts": [1, 2]}
@@ -85,6 +88,28 @@ def test_resuming_in_the_middle_of_an_epoch_in_one_process(tmp_path: Path) -> No
     ]
     again = search(config, record=record(tmp_path, config, resume=True))  # nothing left to do
     assert again.genotype == result.genotype and len(again.epochs) == 4
+
+
+def test_a_resumed_search_draws_from_all_generators_as_an_undisturbed_one(tmp_path: Path) -> None:
+    config = tiny(epochs=4, batch_size=4)
+
+    class Drawing(PlainSupernet):
+        def forward(self, *inputs: Any) -> Any:
+            drawn = torch.rand(()) + random.random() + np.random.rand()  # noqa: NPY002
+            return super().forward(*inputs) * drawn
+
+    class Stop(Exception):
+        pass
+
+    def stop(progress: Any) -> None:
+        if progress.step == 6:
+            raise Stop
+
+    whole = search(config, build=Drawing)
+    with pytest.raises(Stop):
+        search(config, build=Drawing, record=record(tmp_path, config), report=stop)
+    result = search(config, build=Drawing, record=record(tmp_path, config, resume=True))
+    assert all(torch.equal(whole.history[k], result.history[k]) for k in whole.history)
 
 
 def test_a_truncated_checkpoint_falls_back_and_says_so(
