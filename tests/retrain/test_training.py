@@ -49,7 +49,9 @@ def same(first: nn.Module, second: nn.Module) -> bool:
 def far(weights: dict[str, torch.Tensor], network: nn.Module) -> float:
     """Largest relative difference of a parameter, in its norm."""
     return max(
-        float((weights[key] - p).detach().norm() / (p.detach().norm() + 1e-9))
+        float(
+            (weights[key] - p).detach().norm() / (p.detach().norm() + 1e-6)
+        )  # some are 0 but for rounding
         for key, p in network.named_parameters()
     )
 
