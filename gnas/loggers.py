@@ -564,7 +564,7 @@ def _flat(record: Mapping[str, Any], start: str = "") -> dict[str, str]:
 
 def _key(name: str) -> str:
     """A name of the characters that MLflow takes."""
-    return re.sub(r"[^\w\-. /]", "_", name, flags=re.ASCII)
+    return re.sub(r"[^\w\-. /]", "_", name)  # letters of any language
 
 
 def _set_defaults(**variables: str) -> None:

@@ -352,6 +352,24 @@ def test_a_killed_search_leaves_no_step_twice(
 
 
 @pytest.mark.slow
+def test_names_in_other_languages_by_mlflow(tmp_path: Path, offline: str) -> None:
+    """Two measures of as many letters were one."""
+
+    def measures(graph: Data, *, seed: int) -> dict[str, float]:
+        return {"精度": float(graph.num_edges), "時間": 2.0, "größe %": 3.0}
+
+    run_search(
+        NASBench201(), "random", measures, budget=3, objectives=["精度:max"], out=Path("run"),
+        loggers=make_loggers(["mlflow"]), settings={},
+    )  # fmt: skip
+    run, values = of_mlflow(offline)
+    edges = [line["measures"]["精度"] for line in lines_of(tmp_path / "run")]
+    assert values("search/精度") == [(k, value) for k, value in enumerate(edges)]
+    assert values("search/時間") == [(0, 2.0), (1, 2.0), (2, 2.0)]
+    assert run.data.metrics["search/größe _"] == run.data.metrics["result/größe _"] == 3
+
+
+@pytest.mark.slow
 def test_trainings_by_the_real_clients(tmp_path: Path, offline: str) -> None:
     words = ["retrain", GENOTYPE, "--layers", "3", "--channels", "2", "--epochs", "2", *TINY]
     done = commands.run(
