@@ -11,7 +11,7 @@ import numpy as np
 import torch
 from numpy.typing import ArrayLike, NDArray
 
-from gnas.data.columns import Column, Provenance
+from gnas.data.columns import NOT_NEGATIVE, Column, Provenance
 from gnas.errors import ConfigError, DataError, GraphError, MissingDataError
 from gnas.geometric import Data
 from gnas.graphs import DenseBatch, graph_hash
@@ -332,11 +332,17 @@ def check_values(column: Column, values: NDArray[Any]) -> None:
         values: Its values [N].
 
     Raises:
-        DataError: a value is infinite, or an accuracy is not a fraction.
+        DataError: a value is infinite, a size or time negative, or an accuracy not a fraction.
     """
     if np.isinf(values).any():
         row = int(np.isinf(values).argmax())
         raise DataError(f"column '{column.name}' must be finite, but row {row} is {values[row]}")
+    if column.quantity in NOT_NEGATIVE and (values < 0).any():
+        row = int((values < 0).argmax())
+        raise DataError(
+            f"column '{column.name}' must not be negative, but row {row} is {values[row]:.6g}; "
+            "leave out what is missing (null or NaN)"
+        )
     if not column.is_accuracy or values.size == 0:
         return
     outside = (values < 0) | (values > 1)

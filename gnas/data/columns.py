@@ -41,6 +41,9 @@ QUANTITIES: Mapping[str, str] = {
 COUNTED = ("macs", "num_params")
 """Quantities that are whole numbers, and counted on a network without a training."""
 
+NOT_NEGATIVE = (*COUNTED, "train_time_s", "halfway_train_time_s", "latency_s")
+"""Sizes and times: -1, as others write for a missing one, would be the best of all."""
+
 Kind = Literal["official", "partial", "self-made"]
 
 

@@ -225,7 +225,11 @@ def read_columns(path: Path, names: list[str]) -> pa.Table:
     return _guarded(path, lambda file: file.read(columns=names))
 
 
-_TEXT_TYPES = (pa.types.is_string, pa.types.is_large_string, pa.types.is_string_view)
+def is_text(kind: pa.DataType) -> bool:
+    """Whether a column has texts, also where each is stored once and numbered."""
+    kind = kind.value_type if pa.types.is_dictionary(kind) else kind
+    kinds = (pa.types.is_string, pa.types.is_large_string, pa.types.is_string_view)
+    return any(is_kind(kind) for is_kind in kinds)
 
 
 def read_texts(path: Path, name: str) -> list[str]:
@@ -240,8 +244,7 @@ def read_texts(path: Path, name: str) -> list[str]:
             no row, or holds endless texts.
     """
     kind = _guarded(path, lambda file: file.schema_arrow.field(name).type)
-    kind = kind.value_type if pa.types.is_dictionary(kind) else kind
-    if not any(is_kind(kind) for is_kind in _TEXT_TYPES):
+    if not is_text(kind):
         raise DataError(f"column '{name}' of {path} must be text without gaps, but is {kind}")
     column: pa.ChunkedArray = _guarded(
         path, lambda file: file.read(columns=[name]).column(name), dictionary=[name]

@@ -19,7 +19,7 @@ from numpy.typing import NDArray
 from gnas.data.agreement import function_agreement
 from gnas.data.benchmark_table import BenchmarkTable, check_values
 from gnas.data.columns import COUNTED, Column, Kind, Provenance
-from gnas.data.parquet import ColumnReader, check_graphs, check_size, read_lists, read_texts
+from gnas.data.parquet import ColumnReader, check_graphs, check_size, is_text, read_lists, read_texts
 from gnas.errors import ConfigError, DataError, GraphError
 from gnas.geometric import Data
 from gnas.graphs import DenseBatch
@@ -113,7 +113,7 @@ def _read_notation(path: Path, schema: pa.Schema, name: str) -> BenchmarkTable:
         raise ConfigError(f"unknown notation '{name}'; choose from {sorted(known)}")
     space, notation = known[name]
     column = _architectures(path, schema)
-    is_list = pa.types.is_list(schema.field(column).type)
+    is_list = _is_list(schema.field(column).type)
     cells = read_lists(path, column) if is_list else read_texts(path, column)
     batch = read_cells(path, column, cells, notation.read).pad_to(space().max_nodes)
     scores = {name: c for layout in layouts() for name, c in layout.scores(schema).items()}
@@ -195,14 +195,19 @@ def _architectures(path: Path, schema: pa.Schema) -> str:
     """The column of architectures."""
     if ARCHITECTURES in schema.names:
         return ARCHITECTURES
-    kinds = (pa.types.is_string, pa.types.is_large_string, pa.types.is_list)
-    found = [field.name for field in schema if any(is_kind(field.type) for is_kind in kinds)]
+    found = [field.name for field in schema if is_text(field.type) or _is_list(field.type)]
     if len(found) != 1:
         raise DataError(
             f"{path} must have its architectures in a column '{ARCHITECTURES}', or in its only "
             f"column of texts or lists, but such columns are {found[:8]}"
         )
     return str(found[0])
+
+
+def _is_list(kind: pa.DataType) -> bool:
+    """Whether a column has lists: pandas, Polars and NumPy each write another type of these."""
+    kinds = (pa.types.is_list, pa.types.is_large_list, pa.types.is_fixed_size_list)
+    return any(is_kind(kind) for is_kind in kinds)
 
 
 def present_columns(path: Path, schema: pa.Schema, known: Mapping[str, Column]) -> list[Column]:

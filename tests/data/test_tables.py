@@ -167,6 +167,24 @@ def test_values_that_are_no_accuracies(
     assert not list(tmp_path.iterdir())
 
 
+@pytest.mark.parametrize("quantity", ["num_params", "macs", "train_time_s", "latency_s"])
+def test_sizes_and_times_below_zero(
+    small_table: BenchmarkTable, tmp_path: Path, quantity: str
+) -> None:
+    """Others write -1 for a latency that failed: a search for the fastest one would choose it."""
+    values = np.array([3.0, np.nan, -1.0, 0.0])
+    column = Column.of(quantity, dataset="cifar10")
+    facts = Provenance("mine", "nasbench101", source="a draw", kind="self-made")
+    table = BenchmarkTable(
+        small_table.graphs[[0, 1, 2, 3]], [column], facts, {column.name: values}
+    )
+    message = f"'{column.name}' must not be negative, but row 2 is -1; leave out what is missing"
+    with pytest.raises(DataError, match=message):
+        table.values(column.name)
+    with pytest.raises(DataError, match=message):
+        save_table(table, tmp_path / "bad.parquet")
+
+
 def test_an_architecture_without_any_value(small_table: BenchmarkTable) -> None:
     table = small_table
     for run in (1, 2, 3):

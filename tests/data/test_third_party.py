@@ -200,6 +200,7 @@ def test_a_table_of_nasbench201_claims_what_it_holds(tmp_path: Path) -> None:
         ({"cifar10_val_acc_200": [0.8, 0.85, 0.9]}, "must be percent, but is all below 1"),
         ({"cifar10_val_acc_200": [80.0, 120.0, 90.0]}, r"fractions in \[0, 1\], but .*1.2"),
         ({"cifar10_val_acc_200": [80.0, np.nan, 90.0]}, "must be complete, but row 1 is NaN"),
+        ({"cifar10_macs_M": [80.0, -1.0, 90.0]}, "must not be negative, but row 1 is -1e"),
         ({"arch_str": ["|a~0|", "", "x"]}, "row 0 must be a cell like"),
         ({"arch_str": [1, 2, 3]}, "must be text"),
     ],

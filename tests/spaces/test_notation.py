@@ -209,13 +209,19 @@ def test_tables_are_converted_from_a_notation(tmp_path: Path) -> None:
     _, notation = notations()["naslib-nasbench201"]
     texts = [notation.write(cell) for cell in cells]
     accuracies = np.linspace(50, 90, len(cells))
-    columns = {"net": texts, "cifar10_val_acc_200": accuracies, "top1": accuracies}
-    pq.write_table(pa.table(columns), tmp_path / "others.parquet")
-    lists = {**columns, "net": [json.loads(t.replace("(", "[").replace(")", "]")) for t in texts]}
-    pq.write_table(pa.table(lists), tmp_path / "lists.parquet")
-    for name in ("others", "lists"):
+    columns = {"cifar10_val_acc_200": accuracies, "top1": accuracies}
+    lists = [json.loads(text.replace("(", "[").replace(")", "]")) for text in texts]
+    for nets in (
+        texts,
+        pa.array(texts).dictionary_encode(),  # a column of categories in pandas
+        pa.array(texts, pa.string_view()),
+        lists,
+        pa.array(lists, pa.large_list(pa.int64())),  # Polars
+        pa.array(lists, pa.list_(pa.int8(), 6)),  # rows of a NumPy array
+    ):
+        pq.write_table(pa.table({**columns, "net": nets}), tmp_path / "others.parquet")
         code, out, err = run(
-            "data", "convert", "nasbench201", str(tmp_path / f"{name}.parquet"),
+            "data", "convert", "nasbench201", str(tmp_path / "others.parquet"),
             "--notation", "naslib-nasbench201", "--out", str(tmp_path / "own.parquet"),
         )  # fmt: skip
         assert code == 0, err
