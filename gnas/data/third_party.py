@@ -19,7 +19,14 @@ from numpy.typing import NDArray
 from gnas.data.agreement import function_agreement
 from gnas.data.benchmark_table import BenchmarkTable, check_values
 from gnas.data.columns import COUNTED, Column, Kind, Provenance
-from gnas.data.parquet import ColumnReader, check_graphs, check_size, is_text, read_lists, read_texts
+from gnas.data.parquet import (
+    ColumnReader,
+    check_graphs,
+    check_size,
+    is_text,
+    read_lists,
+    read_texts,
+)
 from gnas.errors import ConfigError, DataError, GraphError
 from gnas.geometric import Data
 from gnas.graphs import DenseBatch
