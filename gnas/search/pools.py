@@ -10,7 +10,7 @@ from numpy.typing import NDArray
 
 from gnas.config import check_count, checked
 from gnas.errors import ConfigError
-from gnas.graphs import DenseBatch, Graphs, as_batch, distinct
+from gnas.graphs import DenseBatch, Graphs, as_batch, distinct, graph_keys
 from gnas.metrics import best
 from gnas.predictors import Predictor
 from gnas.predictors.features import FeatureMatrix
@@ -63,7 +63,12 @@ def sample_pool(space: Space, rng: np.random.Generator, count: int = NASGEM_POOL
 
 
 def bootstrap(
-    predictor: Predictor, pool: Graphs, *, top: int = 1, rows: FeatureMatrix | None = None
+    predictor: Predictor,
+    pool: Graphs,
+    *,
+    top: int = 1,
+    rows: FeatureMatrix | None = None,
+    space: Space | None = None,
 ) -> Best:
     """The ``top`` best predicted of the pool's different architectures.
 
@@ -72,6 +77,8 @@ def bootstrap(
         pool: Candidates; of isomorphic ones only the best predicted counts.
         top: Number of architectures to return; fewer if the pool has fewer.
         rows: Features of the pool (``predictor.features``), if already computed.
+        space: Space of the pool. With it, of architectures that are the same network (see
+            `Space.keys`) only the best predicted counts too.
 
     Raises:
         ConfigError: the pool is empty, ``top`` is less than 1, or the predictor is not fitted.
@@ -93,11 +100,25 @@ def bootstrap(
     if len(pool) == 0:
         raise ConfigError("the pool must hold at least one architecture, but has none")
     scores = predictor.predict(pool) if rows is None else predictor.predict_features(rows)
-    chosen = best(scores, len(pool))
-    count = top
-    while True:  # a few of the best are compared, more only if many are alike
-        found = distinct(pool[torch.from_numpy(chosen[:count])])[:top]
-        if len(found) == top or count >= len(pool):
-            chosen = chosen[found]
-            return Best(pool[torch.from_numpy(chosen)], chosen, scores[chosen])
-        count *= 2
+    chosen = first_different(pool, best(scores, len(pool)), top, space)
+    return Best(pool[torch.from_numpy(chosen)], chosen, scores[chosen])
+
+
+def first_different(
+    pool: DenseBatch, order: NDArray[np.int64], count: int, space: Space | None = None
+) -> NDArray[np.int64]:
+    """The first ``count`` rows of an order that hold different architectures.
+
+    Args:
+        pool: Architectures.
+        order: Rows of the pool.
+        count: Number of rows to return; fewer if there are fewer.
+        space: See `bootstrap`.
+    """
+    keys = graph_keys if space is None else space.keys
+    looked = count
+    while True:  # a few of the first are compared, more only if many are alike
+        _, first = np.unique(keys(pool[torch.from_numpy(order[:looked])]), return_index=True)
+        if len(first) >= count or looked >= len(order):
+            return order[np.sort(first)[:count]]
+        looked *= 2

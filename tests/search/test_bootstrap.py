@@ -5,11 +5,14 @@ import pytest
 import torch
 
 from gnas.errors import ConfigError
-from gnas.graphs import DenseBatch, graph_hash
+from gnas.geometric import Data
+from gnas.graphs import DenseBatch, as_batch, graph_hash
 from gnas.predictors import MLP, Forest, OneHot, PathStatistics
+from gnas.search import run_search
+from gnas.search.nasgem.searcher import NasgemSearch
 from gnas.search.pools import bootstrap, sample_pool
 from gnas.search.settings import NASGEM_POOL
-from gnas.spaces import NASGEM, NASBench101
+from gnas.spaces import NASGEM, NASBench101, NASBench201
 
 
 def test_bootstrap_returns_the_best_predicted_once(rng: np.random.Generator) -> None:
@@ -29,6 +32,22 @@ def test_bootstrap_returns_the_best_predicted_once(rng: np.random.Generator) -> 
     chosen = [graph_hash(graph) for graph in found.graphs]
     assert chosen == [hashes[row] for row in found.rows]
     assert len(set(chosen)) == 20
+
+
+@pytest.mark.parametrize("flat", [False, True], ids=["predicted", "by chance"])
+def test_nasgem_evaluates_no_network_twice_among_the_best(flat: bool) -> None:
+    """Most of the predictor's favourites are drawings of one network: an output of zeros."""
+    space, asked = NASBench201(), []
+
+    def worth(graph: Data, *, seed: int) -> float:
+        asked.append(graph)
+        return 0.0 if flat else -float((graph.edge_op != 0).sum())
+
+    searcher = NasgemSearch(space, MLP(OneHot(4, 3, 4)), num_initial=10, pool=500, top=50)
+    run_search(space, searcher, worth, budget=60)
+    forms = [graph_hash(space.functional_form(as_batch(graph)).data(0)) for graph in asked]
+    assert len({*forms[:10]}) == 10 and len(forms) == 60
+    assert len({*forms[10:]}) == 50
 
 
 def test_pools_hold_different_live_cells() -> None:

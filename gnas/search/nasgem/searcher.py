@@ -20,7 +20,7 @@ from gnas.search.nasgem.accuracy import ByAccuracy, MacsPenalty
 from gnas.search.nasgem.config import MIN_SUCCESSES
 from gnas.search.nasgem.learning import Learner
 from gnas.search.objectives import Goal
-from gnas.search.pools import Best, bootstrap
+from gnas.search.pools import Best, bootstrap, first_different
 from gnas.search.samplers.base import CountFunction, Searcher, SpaceExhausted
 from gnas.search.settings import NASGEM_POOL, PredictorSettings
 from gnas.spaces.base import Space
@@ -33,9 +33,10 @@ class NasgemSearch(Searcher):
     """Random cells, then the best predicted of a pool at an evaluator's longer stage.
 
     The ``num_initial`` random cells follow from the seed and need no result, so all may be
-    evaluated at once; the best predicted ones need all of theirs. These are asked for even if they
-    are among the random ones: their evaluation is another one where the evaluator has a stage
-    ``final``. If all scores are equal, they are drawn at random too.
+    evaluated at once; the best predicted ones, which are different networks, need all of theirs.
+    These are asked for even if they are among the random ones: their evaluation is another one
+    where the evaluator has a stage ``final``. If all scores are equal, they are drawn at random
+    too.
 
     Args:
         space: See `Searcher`.
@@ -192,11 +193,13 @@ class NasgemSearch(Searcher):
             trained = self.told[: len(self.learner.rows)]
             if self._is_flat(trained):
                 self._is_by_chance = True
-                chosen = np.random.default_rng(self.seed).permutation(len(pool))[: self.top]
+                order = np.random.default_rng(self.seed).permutation(len(pool))
+                chosen = first_different(pool, order, self.top, self.space)
                 scores = np.full(len(chosen), trained[0].score)
                 self._best = Best(pool[torch.from_numpy(chosen)], chosen, scores)
             else:
-                self._best = bootstrap(self.learner.finish(), pool, top=self.top, rows=rows)
+                fitted = self.learner.finish()
+                self._best = bootstrap(fitted, pool, top=self.top, rows=rows, space=self.space)
         return self._best
 
 
