@@ -345,6 +345,9 @@ EARLY = {
     "search toponas --epochs 1 --set lr_min=0": "lr_min does nothing in this search: it needs ep",
     "search toponas --epochs 3 --set warmup_share=0.3": "whole epoch, but is 0.3 of 3",
     "search toponas --epochs 5 --set stop_eigenvalue=0.7": "more than 5 epochs, which it comp",
+    "search toponas --epochs 7 --baseline pc-darts --set stop_eigenvalue=0.7": (
+        "after the 2 in which alpha does"
+    ),
     "search toponas --set stem=imagenet --set stem_multiplier=2": "needs --space darts with stem",
     "search toponas --set percent=5": "percent does nothing in this search: it needs --dataset",
     "search toponas --set workers=2": "workers does nothing in this search: it needs --dataset",

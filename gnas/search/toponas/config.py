@@ -166,9 +166,14 @@ class ToponasConfig:
         """Whether topology has parameters of its own (beta)."""
         return self.topology != "none"
 
+    @property
+    def warmup_epochs(self) -> int:
+        """The first epochs, in which only w learns."""
+        return int(self.warmup_share * self.epochs)
+
     def learns_arch(self, epoch: int) -> bool:
         """Whether alpha and beta learn in epoch 0, 1, ..."""
-        return epoch >= int(self.warmup_share * self.epochs)
+        return epoch >= self.warmup_epochs
 
     def temperature_at(self, epoch: int) -> float:
         """Temperature of the Gumbel softmax in epoch 0, 1, ..."""

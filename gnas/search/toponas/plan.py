@@ -171,7 +171,7 @@ def check_options(plan: ToponasPlan, chosen: Iterable[str], baseline: str | None
             )
     learned = config.learns_topology, "topology variables, which no --baseline has"
     several = config.epochs > 1, "epochs of at least 2, as it changes from epoch to epoch"
-    warm = int(config.warmup_share * config.epochs)
+    warm = config.warmup_epochs
     gumbel = config.relaxation == "gumbel", "--relaxation gumbel"
     needs = {
         "k": (
@@ -191,8 +191,9 @@ def check_options(plan: ToponasPlan, chosen: Iterable[str], baseline: str | None
             f"at least one whole epoch, but is {config.warmup_share:g} of {config.epochs}",
         ),
         "stop_eigenvalue": (
-            config.epochs > EIGENVALUE_WINDOW,
-            f"more than {EIGENVALUE_WINDOW} epochs, which it compares",
+            config.epochs - warm > EIGENVALUE_WINDOW,
+            f"more than {EIGENVALUE_WINDOW} epochs, which it compares"
+            + (f", after the {warm} in which alpha does not learn" if warm else ""),
         ),
         "stem_multiplier": (
             config.stem == "cifar" and (config.space == DARTS or is_own_space(config.space)),

@@ -23,23 +23,26 @@ def smooth_eigenvalues(epochs: Sequence[Mapping[str, Any]]) -> list[float]:
     return [sum(part) / len(part) for part in parts]
 
 
-def sharpening(epochs: Sequence[Mapping[str, Any]], share: float) -> str | None:
+def sharpening(
+    epochs: Sequence[Mapping[str, Any]], share: float, *, warmup: int = 0
+) -> str | None:
     """Reason to stop and derive the cell of `EIGENVALUE_WINDOW` epochs ago, if there is one.
 
     Args:
         epochs: Metrics of every epoch.
         share: Share of the current eigenvalue below which that of then calls for a stop.
+        warmup: First epochs, which do not count: the weights alone learned.
     """
-    values = smooth_eigenvalues(epochs)
+    values = smooth_eigenvalues(epochs[warmup:])
     if len(values) <= EIGENVALUE_WINDOW:
         return None
     before, now = values[-1 - EIGENVALUE_WINDOW], values[-1]
-    if not before < share * now:
+    if not max(before, 0.0) < share * now:
         return None
     return (
         f"the largest eigenvalue of the validation loss' Hessian in alpha rose from {before:.3g} "
         f"to {now:.3g} in {EIGENVALUE_WINDOW} epochs, and stop_eigenvalue is {share:g}; the "
-        f"architecture is that of epoch {len(values) - EIGENVALUE_WINDOW}"
+        f"architecture is that of epoch {len(epochs) - EIGENVALUE_WINDOW}"
     )
 
 
@@ -53,6 +56,8 @@ def early_end(
         epochs: Metrics of every epoch.
         cell: Type of the cell whose skip connections count.
     """
+    if len(epochs) <= config.warmup_epochs:
+        return None, None
     share = epochs[-1][f"skip_share_{cell}"]
     if config.stop_skip_share is not None and share >= config.stop_skip_share:
         reason = (
@@ -61,7 +66,7 @@ def early_end(
         )
         return reason, None
     if config.stop_eigenvalue is not None:
-        sharper = sharpening(epochs, config.stop_eigenvalue)
+        sharper = sharpening(epochs, config.stop_eigenvalue, warmup=config.warmup_epochs)
         if sharper is not None:
             return sharper, len(epochs) - EIGENVALUE_WINDOW
     return None, None

@@ -22,7 +22,7 @@ from gnas.search.toponas import (
 )
 from gnas.search.toponas.config import BASELINES, EIGENVALUE_WINDOW, SIZES
 from gnas.search.toponas.plan import plan_search
-from gnas.search.toponas.stopping import sharpening, smooth_eigenvalues
+from gnas.search.toponas.stopping import early_end, sharpening, smooth_eigenvalues
 from gnas.spaces import SPACES, load_space
 from gnas.topology import enumerate_joint
 from tests.search.toponas.conftest import make_loaders, search, tiny
@@ -148,6 +148,8 @@ def test_the_curvature_can_end_a_search() -> None:
     assert sharpening(epochs, 0.75) is None and sharpening(epochs[:5], 0.75) is None
     told = sharpening([*epochs, {"eigenvalue": 4.0}], 0.75)
     assert told is not None and "is that of epoch 4" in told
+    falling = [{"eigenvalue": -v} for v in (1.0, 1.0, 1.0, 1.0, 1.0, 1.0, 2.0)]
+    assert sharpening(falling, 0.75) is None
     # whichever way it goes, an eigenvalue below nearly all of today's ends the search
     config = tiny(**{**NB201, "epochs": 8, "arch_lr": 0.5, "stop_eigenvalue": 0.999999, "seed": 2})
     result = search_201(config)
@@ -160,6 +162,22 @@ def test_the_curvature_can_end_a_search() -> None:
         assert result.text == result.epochs[chosen - 1]["genotype"]
     else:
         assert len(result.epochs) == 8
+
+
+def test_no_search_ends_by_what_happens_before_alpha_learns() -> None:
+    """The weights alone sharpen the loss, and random alphas may prefer skip connections."""
+    config = tiny(**{**NB201, "epochs": 20, "warmup_share": 0.35, "stop_eigenvalue": 0.75})
+    epochs = [{"eigenvalue": 2.0 ** min(e, 7), "skip_share_cell": 1.0} for e in range(13)]
+    ends = [early_end(config, epochs[:count], "cell") for count in range(1, 14)]
+    assert ends == [(None, None)] * 13
+    sharp = [*epochs, {"eigenvalue": 2.0**9, "skip_share_cell": 0.0}]
+    reason, chosen = early_end(config, sharp, "cell")
+    assert reason is not None and "rose from 128 to 205 in 5 epochs" in reason
+    assert "is that of epoch 9" in reason and chosen == 9
+    skipping = replace(config, stop_skip_share=0.9)
+    assert early_end(skipping, epochs[:7], "cell") == (None, None)
+    told, _ = early_end(skipping, epochs[:8], "cell")
+    assert told is not None and "after epoch 8" in told
 
 
 STRANGER = '''
