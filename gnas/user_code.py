@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import ast
 import builtins
 import hashlib
 import importlib.util
@@ -10,10 +11,11 @@ import os
 import signal
 import sys
 import traceback
+import warnings
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager, nullcontext, suppress
 from dataclasses import dataclass
-from functools import partial
+from functools import lru_cache, partial
 from importlib.abc import MetaPathFinder
 from importlib.machinery import ModuleSpec, PathFinder
 from pathlib import Path
@@ -42,7 +44,7 @@ class Source:
     name: str
     """The object's name in it."""
     sha256: str
-    """Digest of the file's content, not of other files that it imports."""
+    """Digest of the file's content and of the modules beside it that it imports."""
 
     @staticmethod
     def parse(text: str) -> Source:
@@ -62,7 +64,8 @@ class Source:
         except OSError as error:
             reason = error.strerror or error
             raise MissingDataError(f"{path} must be a Python file, but: {reason}") from error
-        return Source(str(Path(path).absolute()), name, hashlib.sha256(content).hexdigest())
+        file = Path(path).absolute()
+        return Source(str(file), name, _digest(file, content))
 
     def __str__(self) -> str:
         return f"{self.path}:{self.name}"
@@ -80,7 +83,8 @@ class Source:
         if now != self.sha256:
             raise ConfigError(
                 f"{self.path} must be the file that the search was begun with (sha256 "
-                f"{self.sha256[:12]}...), but it changed; begin a new search"
+                f"{self.sha256[:12]}...), but it changed, or a module beside it; begin a new "
+                "search"
             )
         # Files of one content in two folders may import different modules beside them.
         place = hashlib.sha256(os.fsencode(f"{self.path}\0{self.sha256}")).hexdigest()
@@ -217,6 +221,52 @@ def _files(folder: Path, name: str) -> tuple[Path, Path]:
     return folder / f"{name}.py", folder / name / "__init__.py"
 
 
+def _digest(file: Path, content: bytes) -> str:
+    """Digest of a program: of its file alone, if it imports no module beside it."""
+    modules, waiting = dict[Path, bytes](), [(file, content)]
+    while waiting:
+        for path in _imports(file.parent, *waiting.pop()) - {file, *modules}:
+            with suppress(OSError):
+                modules[path] = path.read_bytes()
+                waiting.append((path, modules[path]))
+    whole = hashlib.sha256(content)
+    for path, found in sorted(modules.items()):
+        name = path.relative_to(file.parent).as_posix()
+        whole.update(f"\0{name}\0{hashlib.sha256(found).hexdigest()}".encode())
+    return whole.hexdigest()
+
+
+def _imports(folder: Path, file: Path, content: bytes) -> set[Path]:
+    """The files in a folder that a program in it imports, wherever it does."""
+    found = {
+        path
+        for name in _imported(content, file.relative_to(folder).parent.parts)
+        for k in range(len(name))
+        for path in _files(folder.joinpath(*name[:k]), name[k])
+    }
+    return {path for path in found if path.is_file()}
+
+
+@lru_cache(maxsize=64)
+def _imported(content: bytes, package: tuple[str, ...]) -> frozenset[tuple[str, ...]]:
+    """Names of the modules, and of what may be one, that a module of a package imports."""
+    try:
+        with warnings.catch_warnings():  # they are shown when the program is run
+            warnings.simplefilter("ignore")
+            program = ast.parse(content)
+    except (SyntaxError, ValueError, RecursionError, MemoryError):
+        return frozenset()  # running it says why
+    names = set[tuple[str, ...]]()
+    for node in ast.walk(program):
+        if isinstance(node, ast.Import):
+            names |= {tuple(alias.name.split(".")) for alias in node.names}
+        elif isinstance(node, ast.ImportFrom):
+            start = package[: len(package) + 1 - node.level] if node.level else ()
+            start += tuple(node.module.split(".")) if node.module else ()
+            names |= {(*start, alias.name) for alias in node.names}
+    return frozenset(name for name in names if name[0] != "gnas")
+
+
 def _importer(error: ModuleNotFoundError, source: Source) -> str:
     """The other file of a user that lacks a module, if it is another one."""
     files = [frame.filename for frame in traceback.extract_tb(error.__traceback__)]
@@ -271,7 +321,7 @@ def bound_to(function: Callable[..., Any]) -> dict[str, Any]:
         function: Any function.
 
     Examples:
-        >>> from functools import partial
+        >>> from functools import lru_cache, partial
         >>> bound_to(partial(round, ndigits=2))
         {'ndigits': 2}
     """

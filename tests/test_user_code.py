@@ -3,7 +3,9 @@
 from __future__ import annotations
 
 import builtins
+import hashlib
 import math
+import subprocess
 import sys
 from pathlib import Path
 
@@ -75,6 +77,41 @@ def test_modules_beside_a_file(tmp_path: Path) -> None:
     ):
         Source.parse(f"{tmp_path}/a/other.py:x").load()
     assert sys.path == before and sys.meta_path == finders
+
+
+def test_the_digest_is_that_of_the_whole_program(tmp_path: Path) -> None:
+    """What Python has loaded from the folder counts, and nothing else."""
+    folder = tmp_path / "mine"
+    files = {
+        "main.py": "import numpy, a\nfrom p import m\ndef f():\n    import late\n",
+        "a.py": "import b\nimport p.q.deep\n", "b.py": "import a\nx = '\\d'\n", "late.py": "",
+        "p/__init__.py": "", "p/m.py": "from .q import deep\nfrom . import side\n",
+        "p/side.py": "", "p/q/__init__.py": "from .. import m\n", "p/q/deep.py": "",
+        "unread.py": "import a\n", "p/unread.py": "", "numpy.txt": "",
+    }  # fmt: skip
+    for name, content in files.items():
+        (folder / name).parent.mkdir(parents=True, exist_ok=True)
+        (folder / name).write_text(content)
+    code = (
+        "import sys, main; main.f(); print(*sorted({m.__file__ for m in sys.modules.values() "
+        f"if str(getattr(m, '__file__', None)).startswith({str(folder)!r})}}))"
+    )
+    shown = subprocess.check_output([sys.executable, "-W", "ignore", "-c", code], cwd=folder)
+    loaded = {Path(path).relative_to(folder).as_posix() for path in shown.decode().split()}
+    assert len(loaded) == 9
+    source = f"{folder}/main.py:f"
+    before = Source.parse(source)
+    for name, content in files.items():
+        (folder / name).write_text(f"{content}# changed\n")
+        assert (Source.parse(source) != before) == (name in loaded), name
+        (folder / name).write_text(content)
+    assert Source.parse(source) == before
+    (folder / "a.py").write_text("import b\nx = 1\n")
+    with pytest.raises(ConfigError, match="it changed, or a module beside it; begin a new search"):
+        before.load()
+    alone = tmp_path / "alone.py"
+    alone.write_text("import math\nf = math.sin\n")
+    assert Source.parse(f"{alone}:f").sha256 == hashlib.sha256(alone.read_bytes()).hexdigest()
 
 
 def test_a_file_changes_no_other_code(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:

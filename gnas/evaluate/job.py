@@ -157,7 +157,7 @@ def _same_file(given: str | None, sha256: str, option: str) -> Source:
     source = Source.parse(parsed_space(given)[0])  # of a space, the arguments are recorded
     if source.sha256 != sha256:
         raise ConfigError(
-            f"{option} must be the file that the search was begun with (sha256 {sha256[:12]}...), "
-            f"but {source.path} has {source.sha256[:12]}..."
+            f"{option} must be the file that the search was begun with, and the modules beside it "
+            f"(sha256 {sha256[:12]}...), but {source.path} has {source.sha256[:12]}..."
         )
     return source

@@ -175,8 +175,9 @@ def space_of_record(record: Any, space: Space | None = None, *, run: bool = Fals
     source = Source.parse(f"{file}:{name.rpartition(':')[2]}")
     if source.sha256 != sha256:
         raise ConfigError(
-            f"{source.path} must be the file of the record (sha256 {sha256:.12}...), "
-            f"but has {source.sha256:.12}...; give it with `--space FILE.py:NAME` to go on with it"
+            f"{source.path} must be the file of the record, with the modules beside it "
+            f"(sha256 {sha256:.12}...), but has {source.sha256:.12}...; give it with "
+            "`--space FILE.py:NAME` to go on with it"
         )
     return loaded_space(source, args)
 
