@@ -56,7 +56,7 @@ class SearcherRow:
     found_optimum: float
     """Fraction of searches that found the optimum."""
     median_queries: float | None
-    """Median number of queries to the optimum; None if fewer than half found it."""
+    """Median number of queries to the optimum; None if at most half found it."""
     queries: tuple[int | None, ...]
     """Queries of each search to the optimum; None where it was not found."""
     seconds: float
