@@ -121,14 +121,25 @@ def network_of(
     networks = space.networks
     known = {} if networks is None else networks.defaults
     on_files = config.stem == "imagenet"
-    size: dict[str, Any] = {"stem": config.stem} if "stem" in known or on_files else {}
+    if on_files and networks is not None and "stem" not in known:
+        raise ConfigError(
+            f"networks of '{space.name}' have no 'stem' for large images; set stem=cifar"
+        )
+    size: dict[str, Any] = {"stem": config.stem} if "stem" in known else {}
     if "auxiliary" in known:
         size["auxiliary"] = config.auxiliary_weight > 0
+    settings = {"stem": "stem", "auxiliary": "auxiliary_weight"}
     if networks is not None:
-        size |= {networks.depth or "layers": config.layers}
-        size |= {networks.width or "channels": config.channels}
+        depth, width = networks.depth or "layers", networks.width or "channels"
+        settings |= {depth: "layers", width: "channels"}
+        size |= {depth: config.layers, width: config.channels}
         if on_files:
             size = {**networks.large, **{k: v for k, v in size.items() if v is not None}}
+    for name in sorted(settings.keys() & config.network.keys()):
+        raise ConfigError(
+            f"network must have fields without a setting of their own, but has {name}; "
+            f"set {settings[name]}"
+        )
     size |= config.network
     sized: NetworkConfig = space.network_config(
         **{**size, "in_channels": in_channels, "num_classes": num_classes}

@@ -217,7 +217,11 @@ def test_networks_of_ones_own_space(tmp_path: Path, monkeypatch: pytest.MonkeyPa
             1,
             "there is none at nowhere",
         ),
-        ([CELL_201, "--set", "stem=imagenet"], 1, "networks of 'nasbench201' have no 'stem'"),
+        (
+            [CELL_201, "--set", "stem=imagenet"],
+            1,
+            "networks of 'nasbench201' have no 'stem' for large",
+        ),
         (["--resume", "nowhere"], 1, "must have a config.json, but nowhere has none"),
         (["--resume", "nowhere", "--member", "1"], 2, "--member is about GENOTYPE"),
         ([GENOTYPE, "--member", "1", "--epoch", "1"], 2, "of different kinds of searches"),

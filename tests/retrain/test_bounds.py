@@ -115,6 +115,8 @@ def test_fitting_batches(wanted: int, count: int, options: dict[str, int], size:
         ({"padding": 10**12}, "padding must be at most 4096"),
         ({"layers": 10**9}, "layers must be at most 1000"),
         ({"layers": (1, 2, 3), "repeats": 500}, "at most 1,000 trainings, but got 1,500"),
+        ({"network": {"num_cells": 3}}, "must have fields without .* has num_cells; set layers"),
+        ({"network": {"channels": 4}}, "but has channels; set channels"),
     ],
 )
 def test_impossible_plans(changes: dict[str, Any], message: str) -> None:
