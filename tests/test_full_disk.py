@@ -12,6 +12,7 @@ from pathlib import Path
 
 import pytest
 
+from gnas.export.names import FORMS, SUFFIXES, Form
 from tests import commands
 from tests.test_kills import CELL, GNAS
 
@@ -79,6 +80,15 @@ def test_retrain(tmp_path: Path, count: int) -> None:
     assert not leftovers(tmp_path)
     for path in tmp_path.rglob("*.json"):
         json.loads(path.read_text())
+
+
+@pytest.mark.parametrize("form", FORMS)
+def test_export(tmp_path: Path, form: Form) -> None:
+    """Written to a file, a program of `torch.export` ended the process by SIGABRT."""
+    command = [*GNAS, "export", CELL, "--to", form, "--layers", "1", "--channels", "4"]
+    line = failed([*command, "--out", f"net{SUFFIXES[form]}"], tmp_path, 1000)
+    assert line.startswith("error: net") and "File too large" in line
+    assert not any(path.is_file() for path in tmp_path.rglob("*"))
 
 
 def test_records(tmp_path: Path) -> None:

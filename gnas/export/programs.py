@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import io
 import json
 from collections.abc import Callable, Mapping
 from pathlib import Path
@@ -56,10 +57,10 @@ def export_pt2(
         DataError: outputs differ, or writing failed.
     """
     program = _traced(network, shape, dynamic_size)
+    content = io.BytesIO()  # writing to a full disk, PyTorch ends the whole process
+    torch.export.save(program, content, extra_files={EXTRA_FILE: json.dumps(metadata)})
     with atomic_write(path) as temporary:
-        with temporary.open("wb") as file:
-            extra = {EXTRA_FILE: json.dumps(metadata)}
-            torch.export.save(program, file, extra_files=extra)
+        temporary.write_bytes(content.getvalue())
         with temporary.open("rb") as file:
             read = torch.export.load(file).module()
         return _difference(network, lambda images: read(images), shape, dynamic_size)
