@@ -281,19 +281,22 @@ class MlflowLogger(RunLogger):
         """See `RunLogger`; texts stand in the artifact ``metrics.jsonl`` alone."""
         from mlflow.entities import Metric, RunTag
 
-        now, batch = int(1000 * time.time()), list[Any]()
+        def send() -> None:
+            tag = RunTag(self._STEP, str(last))  # with the metrics, in one transaction
+            self._client.log_batch(self._run, metrics=batch, tags=[tag])
+
+        now, batch, last = int(1000 * time.time()), list[Any](), 0
         for line in lines:
             own = [
                 Metric(_key(name), float(value), now, line.step)
                 for name, value in line.values.items()
                 if not isinstance(value, str)
             ]
-            if len(batch) + len(own) > self._MAX_METRICS:
-                self._client.log_batch(self._run, metrics=batch)
+            if batch and len(batch) + len(own) > self._MAX_METRICS:
+                send()
                 batch = []
-            batch += own
-        tag = RunTag(self._STEP, str(lines[-1].step))  # with the last of them, in one transaction
-        self._client.log_batch(self._run, metrics=batch, tags=[tag])
+            batch, last = batch + own, line.step
+        send()
 
     def close(self, result: Mapping[str, Any], files: Sequence[Path], status: Status) -> None:
         """See `RunLogger`; numbers of the result become metrics, texts tags, files artifacts."""

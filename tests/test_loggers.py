@@ -352,21 +352,42 @@ def test_a_killed_search_leaves_no_step_twice(
 
 
 @pytest.mark.slow
-def test_names_in_other_languages_by_mlflow(tmp_path: Path, offline: str) -> None:
-    """Two measures of as many letters were one."""
+def test_a_network_that_ends_between_two_messages_leaves_no_step_twice(
+    tmp_path: Path, offline: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """The lines of a fast search are sent in several messages; names may be of any language."""
+    from mlflow.tracking import MlflowClient
 
     def measures(graph: Data, *, seed: int) -> dict[str, float]:
         return {"精度": float(graph.num_edges), "時間": 2.0, "größe %": 3.0}
 
-    run_search(
-        NASBench201(), "random", measures, budget=3, objectives=["精度:max"], out=Path("run"),
-        loggers=make_loggers(["mlflow"]), settings={},
-    )  # fmt: skip
-    run, values = of_mlflow(offline)
+    def run(logger: RunLogger) -> None:
+        search(
+            tmp_path / "run", logger, budget=9, evaluator=measures, objectives=["精度:max"],
+            resume=(tmp_path / "run").exists(),
+        )  # fmt: skip
+
+    run(Recorder())
+    sent, send = list[int](), MlflowClient.log_batch
+
+    def fails(self: Any, run: str, metrics: Sequence[Any] = (), **others: Any) -> None:
+        if sum(sent) + len(metrics) > 12:
+            raise ConnectionError("no network")
+        sent.append(len(metrics))
+        send(self, run, metrics=metrics, **others)
+
+    monkeypatch.setattr(gnas.loggers.MlflowLogger, "_MAX_METRICS", 6)
+    monkeypatch.setattr(MlflowClient, "log_batch", fails)
+    run(make_loggers(["mlflow"])[0])
+    monkeypatch.setattr(MlflowClient, "log_batch", send)
+    logged, values = of_mlflow(offline)
+    assert values("search/時間") == [(step, 2.0) for step in range(4)]
+    run(make_loggers(["mlflow"])[0])
     edges = [line["measures"]["精度"] for line in lines_of(tmp_path / "run")]
-    assert values("search/精度") == [(k, value) for k, value in enumerate(edges)]
-    assert values("search/時間") == [(0, 2.0), (1, 2.0), (2, 2.0)]
-    assert run.data.metrics["search/größe _"] == run.data.metrics["result/größe _"] == 3
+    assert values("search/精度") == [*enumerate(edges)] and len({*edges}) > 1
+    assert values("search/時間") == [(step, 2.0) for step in range(9)]
+    logged, _ = of_mlflow(offline)
+    assert logged.data.metrics["search/größe _"] == logged.data.metrics["result/größe _"] == 3
 
 
 @pytest.mark.slow
