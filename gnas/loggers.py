@@ -22,8 +22,8 @@ from importlib.util import find_spec
 from pathlib import Path
 from typing import Any, ClassVar, Literal
 
-from gnas.data.files import as_data_error, atomic_write, read_json, read_json_lines
-from gnas.errors import ConfigError
+from gnas.data.files import FORMAT_ERRORS, as_data_error, atomic_write, read_json, read_json_lines
+from gnas.errors import ConfigError, DataError
 from gnas.printable import printable
 from gnas.runs import NOTICE, to_json
 
@@ -86,9 +86,9 @@ class LoggedRun:
 
     folder: Path
     name: str
-    """Name of the folder, preceded by that of the parent run."""
+    """Name of the folder, preceded by those of the runs that it is a part of."""
     group: str | None
-    """Folder of the run that it is a part of, as one of several trainings is."""
+    """Folder of the whole run that it is a part of, as one of several trainings is."""
     config: Mapping[str, Any]
     """Content of ``config.json``: ``config``, ``data``, ``versions``, ..."""
     identity: str | None
@@ -417,9 +417,11 @@ class RunLog:
     def _about(self, identity: str | None) -> LoggedRun:
         folder = self._folder.resolve()
         config = read_json(folder / "config.json", "the config of a run")
-        is_part = (folder.parent / "config.json").exists()
-        name = f"{folder.parent.name}/{folder.name}" if is_part else folder.name
-        return LoggedRun(folder, name, folder.parent.name if is_part else None, config, identity)
+        whole = folder  # a part's part, as the trainings of a selection are, is of the same group
+        while _is_run(whole.parent) and whole.parent != whole:
+            whole = whole.parent
+        name = folder.relative_to(whole.parent).as_posix()
+        return LoggedRun(folder, name, whole.name if whole != folder else None, config, identity)
 
     def _lines(self) -> list[MetricLine]:
         path = self._folder / "metrics.jsonl"
@@ -521,6 +523,14 @@ def logged_by(folder: Path) -> list[str]:
         if path.exists():
             found |= dict.fromkeys(_read_states(path.parent))
     return [name for name in LOGGERS if name in found]
+
+
+def _is_run(folder: Path) -> bool:
+    """Whether a folder is that of a run; a ``config.json`` may be another program's."""
+    try:
+        return "command" in read_json(folder / "config.json", "the config of a run")["config"]
+    except (DataError, *FORMAT_ERRORS):
+        return False
 
 
 def _read_states(folder: Path) -> dict[str, _State]:

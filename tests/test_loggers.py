@@ -28,6 +28,7 @@ from gnas.loggers import (
     RunLogger,
     Status,
     logged_by,
+    logging_run,
     make_loggers,
 )
 from gnas.search import run_search
@@ -233,6 +234,18 @@ def test_parts_of_a_run_are_a_group(tmp_path: Path, monkeypatch: pytest.MonkeyPa
     assert done.exit_code == 0 and logger.told == before, done.output
     done = CliRunner().invoke(app, ["retrain", "--resume", str(tmp_path / "run"), "--epochs", "3"])
     assert done.exit_code == 0 and logger.steps == [1, 2, 1, 2, 3, 3], done.output
+
+
+def test_parts_of_parts_are_of_the_same_group(tmp_path: Path) -> None:
+    """Trainings of the cell that a selection chose were of a group `final` for all selections."""
+    logger, folder = Recorder(), tmp_path / "found" / "final" / "seed-0"
+    folder.mkdir(parents=True)
+    (tmp_path / "config.json").write_text('{"config": 1, "name": "of another program"}')
+    for part in (folder, folder.parent, folder.parent.parent):
+        (part / "config.json").write_text('{"config": {"command": "retrain"}}')
+    with logging_run(folder, [logger]) as log:
+        log.update()
+    assert logger.told[0][:3] == ("open", "found/final/seed-0", "found")
 
 
 def test_a_supernet_search_is_told_by_epochs(
