@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import random
 from collections.abc import Callable, Iterator
 from contextlib import AbstractContextManager, contextmanager
 from functools import cache
@@ -14,6 +15,7 @@ import torch
 from torch_geometric.data import Data
 
 from gnas import load_encoder, load_table
+from gnas.encoders import encoder_config, fit_encoder
 from gnas.evaluate import TrainingEvaluator
 from gnas.export import export
 from gnas.models import (
@@ -29,6 +31,8 @@ from gnas.predictors.features import FeatureMatrix
 from gnas.predictors.targets import Scores
 from gnas.proxies import compute_proxies, naswot, small_network, synflow
 from gnas.search import run_search
+from gnas.search.toponas.plan import plan_search
+from gnas.search.toponas.run import run_search as run_supernet_search
 from gnas.spaces import NASGEM, NASBench101, NASBench201
 from gnas.training.devices import own_generator, own_settings
 from gnas.training.recipe import ProxyRecipe
@@ -112,6 +116,49 @@ def test_settings_change_no_result(task: str, setting: str) -> None:
     with SETTINGS[setting]():
         found = TASKS[task]()
     assert found == wanted
+
+
+def supernet_search() -> Any:
+    plan = plan_search(
+        "digits", epochs=1, channels=2, num_cells=3, num_nodes=5, batch_size=400, image_size=8
+    )
+    return run_supernet_search(plan).architecture
+
+
+def encoder_of_ones_own() -> Any:
+    space = NASBench101()
+    config = encoder_config(space, pool=20, steps=2, dim=8, hidden=(8,), batch_size=8)
+    return fit_encoder(config, space=space).encode(CELLS[:2]).tolist()
+
+
+DRAWING = TASKS | {"supernet search": supernet_search, "own encoder": encoder_of_ones_own}
+del DRAWING["macs"]  # draws the weights of its own layer
+
+
+@pytest.mark.parametrize("form", ["python", "pt2", "safetensors"])
+def test_exports_leave_the_programs_generators_where_they_are(form: Any, tmp_path: Path) -> None:
+    space, config = NASBench201(), NASBench201NetworkConfig(channels=2, cells_per_stage=1)
+    cell = space.enumerate().data(9999)
+    network = nasbench201_network(cell, config).eval()
+    facts = NetworkMetadata(
+        space=space, architecture=space.to_str(cell), config=config, image_size=8
+    )
+    before = states_of_generators()
+    export(network, facts, form, tmp_path / {"python": "a.py", "pt2": "a.pt2"}.get(form, "a"))
+    assert states_of_generators()[2] == before[2]
+
+
+def states_of_generators() -> Any:
+    of_numpy: Any = np.random.get_state()  # noqa: NPY002
+    return random.getstate(), of_numpy[1].tolist(), torch.get_rng_state().tolist()
+
+
+@pytest.mark.parametrize("task", DRAWING)
+def test_the_programs_generators_stay_where_they_are(task: str) -> None:
+    DRAWING[task]()  # what is imported on the way may draw
+    before = states_of_generators()
+    DRAWING[task]()
+    assert states_of_generators() == before
 
 
 def test_saved_and_exported_networks_are_float32(tmp_path: Path) -> None:

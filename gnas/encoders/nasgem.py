@@ -22,7 +22,7 @@ from gnas.encoders.features import (
 from gnas.errors import GraphError
 from gnas.graphs import DenseBatch, Graphs, as_batch
 from gnas.spaces.vocabulary import check_vocabulary
-from gnas.training.devices import own_settings
+from gnas.training.devices import own_generator, own_settings
 
 _CHUNK_SIZE = 4096  # graphs that a thread reads at once: inputs stay in cache, memory stays flat
 
@@ -69,12 +69,13 @@ class NASGEMEncoder(nn.Module, Pretrained, Encoder):
         generator = torch.Generator().manual_seed(config.seed)
         layers: list[nn.Module] = []
         sizes = (width, *config.hidden, config.dim)
-        for fan_in, fan_out in pairwise(sizes):
-            layers += [_linear(fan_in, fan_out, generator), nn.ReLU()]
+        with own_generator():  # PyTorch draws weights, which are replaced
+            for fan_in, fan_out in pairwise(sizes):
+                layers += [_linear(fan_in, fan_out, generator), nn.ReLU()]
+            sketch = nn.Linear(width, config.dim, bias=False) if config.sketch else None
         self.layers = nn.Sequential(*layers[:-1])
-        self.sketch: nn.Linear | None = None
-        if config.sketch:
-            self.sketch = nn.Linear(width, config.dim, bias=False)
+        self.sketch = sketch
+        if self.sketch is not None:
             self.sketch.weight.data = _random_projection(config, width, generator)
             nn.init.zeros_(self.layers[-1].weight)  # type: ignore[arg-type]
 

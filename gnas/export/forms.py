@@ -21,7 +21,7 @@ from gnas.models import (
     num_params,
     save_network,
 )
-from gnas.training.devices import own_settings
+from gnas.training.devices import own_generator, own_settings
 
 PROGRAMS = {"onnx": export_onnx, "pt2": export_pt2}
 
@@ -60,6 +60,7 @@ class Exported:
 
 
 @own_settings()
+@own_generator()
 @checked
 def export(
     network: nn.Module,

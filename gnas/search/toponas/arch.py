@@ -245,7 +245,7 @@ def uniform_entropies(config: ToponasConfig) -> dict[str, float]:
 
     They are reached where every operation, and every set of edges of a node, is equally likely.
     """
-    uniform = ArchParameters(config)
+    uniform = ArchParameters(config, torch.Generator())
     for parameter in uniform.parameters():
         parameter.zero_()
     return {name: value for name, value in uniform.statistics().items() if "_entropy_" in name}

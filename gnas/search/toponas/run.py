@@ -32,6 +32,7 @@ from gnas.search.toponas.search import search_toponas
 from gnas.search.toponas.state import SearchRecord
 from gnas.search.toponas.where import search_space
 from gnas.spaces import Space, space_record
+from gnas.training.devices import own_generator
 from gnas.training.distributed import SINGLE_PROCESS, DistributedContext
 from gnas.training.recording import Progress
 
@@ -188,11 +189,11 @@ def result_of(
     """Result of a search, with the network that ``gnas retrain`` makes of it."""
     space = search_space(plan.config)
     size = network_config(space, plan.config, images)
-    network = space.network(result.architecture, size)
     shape = (images.in_channels, images.image_size, images.image_size)
     is_darts = plan.config.space == DARTS
     other = space.sample(np.random.default_rng(plan.config.seed))
-    random = space.network(other, size)
+    with own_generator():
+        network, random = (space.network(g, size) for g in (result.architecture, other))
     return ToponasResult(
         command=COMMAND,
         config={"search": plan.config, "images": plan.images},
