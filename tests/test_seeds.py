@@ -243,6 +243,8 @@ ELSEWHERE = {
     "bench.experiment:run_fits": "RankingTask.draw",
     "training.devices:own_generator": "the config of a search or training",
     "training.devices:seed_generators": "the config of a search or training",
+    "training.devices:seed_numpy_and_python": "the config of a search or training",
+    "training.devices:step_seed": "the config of a search or training",
     "training.loop:seeded": "the config of a search or training",
     "predictors.registry:own_predictor": "Predictor.reseeded",
     "bench.supernet:SupernetSearch": "the record of a search that SupernetBench.plan planned",
