@@ -321,7 +321,7 @@ def bound_to(function: Callable[..., Any]) -> dict[str, Any]:
         function: Any function.
 
     Examples:
-        >>> from functools import lru_cache, partial
+        >>> from functools import partial
         >>> bound_to(partial(round, ndigits=2))
         {'ndigits': 2}
     """
