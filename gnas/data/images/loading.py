@@ -8,6 +8,7 @@ same images as one that never stopped. With several processes each gets its slic
 from __future__ import annotations
 
 import logging
+import re
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from typing import Any, Protocol
@@ -24,7 +25,7 @@ from gnas.data.images.config import Augmentation
 from gnas.data.images.decoding import UnreadableImageError, read_rgb
 from gnas.data.images.folders import MAX_UNREADABLE
 from gnas.data.images.listing import ImageList
-from gnas.errors import DataError
+from gnas.errors import DataError, ProcessError
 from gnas.processes import worker_context
 
 logger = logging.getLogger(__name__)
@@ -278,14 +279,15 @@ class FileBatches:
 
         Raises:
             DataError: more than 1% of the images cannot be decoded.
+            ProcessError: a process that reads images was killed.
         """
-        loader = _loader(
+        read = _read(
             self._crops,
             self._workers,
             self._device,
             batch_sampler=_Sampler(self._order, start),
         )
-        for number, (x, y, failed) in enumerate(loader, start):
+        for number, (x, y, failed) in enumerate(read, start):
             self._note(failed[failed >= 0].tolist())
             x = IMAGENET(x.to(self._device, non_blocking=True))
             yield (
@@ -328,11 +330,12 @@ def centre_batches(
         device: Device that the batches go to.
     """
     centres = _Centres(images, image_size)
-    yield from _loader(centres, workers, device, batch_size=batch_size)
+    yield from _read(centres, workers, device, batch_size=batch_size)
 
 
-def _loader(images: Dataset[Any], workers: int, device: str, **batching: Any) -> DataLoader[Any]:
-    return DataLoader(
+def _read(images: Dataset[Any], workers: int, device: str, **batching: Any) -> Iterator[Any]:
+    """Batches by PyTorch's data loader, the errors of whose processes are several lines long."""
+    loader = DataLoader(
         images,
         num_workers=workers,
         pin_memory=device.startswith("cuda"),
@@ -340,6 +343,22 @@ def _loader(images: Dataset[Any], workers: int, device: str, **batching: Any) ->
         multiprocessing_context=worker_context(__name__) if workers else None,
         **batching,
     )
+    try:
+        yield from loader
+    except DataError as error:
+        raise DataError(str(error).strip().rpartition(f"{DataError.__name__}: ")[2]) from error
+    except (ConnectionError, EOFError, RuntimeError) as error:
+        is_killed = not isinstance(error, RuntimeError) or _KILLED.match(str(error))
+        if not workers or not is_killed:
+            raise
+        raise ProcessError(
+            f"each of the {workers} processes that read images must live to the end, but one was "
+            "killed; is there too little memory? Go on (--resume) with a smaller setting workers"
+        ) from error
+
+
+_KILLED = re.compile(r"DataLoader worker \(pid.*(killed by signal|exited unexpectedly)")
+"""PyTorch's words for that, where it finds out before a read fails."""
 
 
 class _Sampler:

@@ -1,6 +1,8 @@
 from __future__ import annotations
 
 import logging
+import os
+import signal
 from dataclasses import replace
 from itertools import islice
 from pathlib import Path
@@ -9,7 +11,9 @@ import numpy as np
 import pytest
 import torch
 from PIL import Image
+from torch.utils.data import Dataset
 
+from gnas.data.images import loading
 from gnas.data.images.config import Augmentation
 from gnas.data.images.listing import ImageList, list_images
 from gnas.data.images.loading import (
@@ -19,7 +23,7 @@ from gnas.data.images.loading import (
     Normalization,
     random_crop_flip,
 )
-from gnas.errors import ConfigError, DataError
+from gnas.errors import ConfigError, DataError, ProcessError
 
 PLAIN = Normalization((0.0,), (1.0,))
 
@@ -161,15 +165,39 @@ def test_files_that_cannot_be_decoded(tmp_path: Path, caplog: pytest.LogCaptureF
         list(islice(batches.iter_from(0), 30))
 
 
-def test_an_image_is_at_least_readable_as_bytes(tmp_path: Path) -> None:
+@pytest.mark.parametrize("workers", [0, 1])
+def test_an_image_is_at_least_readable_as_bytes(tmp_path: Path, workers: int) -> None:
     images = image_folder(tmp_path, count=1)
     for row in range(2):
         images.path(row).write_bytes(b"")
     order = BatchSchedule(count=2, batch_size=1, seed=0)
-    with pytest.raises(DataError, match="none of the 2 images can be read"):
-        next(
-            FileBatches(images, order, Augmentation(flip=True), image_size=8, workers=0).iter_from(
-                0
-            )
-        )
+    batches = FileBatches(images, order, Augmentation(), image_size=8, workers=workers)
+    with pytest.raises(DataError, match=r"^none of the 2 images can be read$"):
+        next(batches.iter_from(0))
     assert np.array_equal(images.labels, [0, 1])
+
+
+class Killed(Dataset[int]):
+    """Images of which the second is too large for the memory."""
+
+    def __len__(self) -> int:
+        return 2
+
+    def __getitem__(self, row: int) -> int:
+        if row:
+            os.kill(os.getpid(), signal.SIGKILL)
+        return row
+
+
+class Broken(Killed):
+    def __getitem__(self, row: int) -> int:
+        raise RuntimeError("of another kind")
+
+
+def test_a_killed_process_that_reads_images_is_one_line() -> None:
+    with pytest.raises(
+        ProcessError, match=r"^each of the 1 processes that read images .* workers$"
+    ):
+        list(loading._read(Killed(), 1, "cpu", batch_size=1))
+    with pytest.raises(RuntimeError, match="of another kind"):
+        list(loading._read(Broken(), 1, "cpu", batch_size=1))
