@@ -177,6 +177,23 @@ def test_further_columns_of_nasbench201_tables_are_kept(tmp_path: Path) -> None:
     assert not {"index", "remark"} & {column.name for column in table.columns}
 
 
+def test_accuracies_of_nasbench201_tables_may_be_in_capitals_and_of_every_seed(
+    tmp_path: Path,
+) -> None:
+    columns: dict[str, list[object]] = {
+        "ImageNet16-120_test_acc_200": [10.0, 20.0, 30.0],
+        "CIFAR100_val_acc_200": [40.0, 50.0, 60.0],
+        "cifar10_val_acc_12_seed1": [60.0, 65.0, 80.0],
+        "cifar10_test_acc_12_seed0": [61.0, 66.0, 71.0],
+    }
+    table = load_table(cells201(tmp_path, **columns))
+    assert table.test_acc(dataset="ImageNet16-120").tolist() == [0.1, 0.2, 0.3]
+    assert table.val_acc(dataset="cifar100").tolist() == [0.4, 0.5, 0.6]
+    # what is called validation on CIFAR-10 is of trainings on half of the images
+    assert table.val_acc(888, dataset="cifar10-valid", epochs=12).tolist() == [0.6, 0.65, 0.8]
+    assert table.test_acc(777, dataset="cifar10", epochs=12).tolist() == [0.61, 0.66, 0.71]
+
+
 def test_a_table_of_nasbench201_claims_what_it_holds(tmp_path: Path) -> None:
     """Not the index of a pandas frame as a measure, nor the benchmark for somebody's values."""
     graphs = NASBench201().enumerate()

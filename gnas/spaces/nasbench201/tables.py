@@ -52,7 +52,7 @@ the training time; seeds 0, 1 and 2 are the benchmark's 777, 888 and 999 (compar
 files).
 """
 _ACCURACY = re.compile(
-    r"(cifar100|cifar10[-_]?valid|imagenet(?:16(?:[-_]?120)?)?)_((?:val|test)_acc)_(12|200)"
+    r"(cifar100|cifar10(?:[-_]?valid)?|imagenet(?:16(?:[-_]?120)?)?)_((?:val|test)_acc)_(12|200)"
     r"(?:_seed([012]))?"
 )
 _SEEDS = (777, 888, 999)
@@ -111,8 +111,9 @@ def _origin(columns: Sequence[Column], count: int) -> tuple[str, str, str]:
 def scores(schema: pa.Schema) -> dict[str, Column]:
     """`COLUMNS`, and further columns of numbers; accuracies by their name.
 
-    A name such as ``imagenet16-120_val_acc_200`` or ``cifar100_test_acc_200_seed0`` says what it
-    is. Any other column of numbers is its own quantity and kept as it is.
+    A name such as ``ImageNet16-120_val_acc_200`` or ``cifar100_test_acc_200_seed0``, in capital or
+    small letters, says what it is. Any other column of numbers is its own quantity and kept as it
+    is.
 
     Args:
         schema: Schema of the file.
@@ -122,13 +123,13 @@ def scores(schema: pa.Schema) -> dict[str, Column]:
 
 
 def _by_name(name: str) -> Column:
-    match = _ACCURACY.fullmatch(name)
+    match = _ACCURACY.fullmatch(name.lower())
     if match is None:
         return Column(name, name)
     images, quantity, epochs, seed = match.groups()
     if images.startswith("imagenet"):
         images = "ImageNet16-120"
-    elif images in ("cifar10valid", "cifar10_valid"):
+    elif images.endswith("valid") or (images, quantity) == ("cifar10", "val_acc"):
         images = "cifar10-valid"
     run = None if seed is None else _SEEDS[int(seed)]
     return Column(name, quantity, images, int(epochs), run)
