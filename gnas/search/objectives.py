@@ -22,6 +22,28 @@ _LARGER = re.compile(r"(.*_)?(acc|accuracy|score)(_.*)?")
 _SMALLER = re.compile(
     r"macs|flops|num_params|params|(.*_)?(loss|error|latency|energy|time)(_.*)?|.*_(ms|s|mj|mb)"
 )
+_TURNING = {
+    "change", "delta", "diff", "drop", "fps", "gain", "gap", "images", "img", "imgs", "per",
+    "ratio", "reduction", "samples", "saved", "speed", "speedup", "std", "throughput", "tokens",
+    "var",
+}  # fmt: skip
+"""Words that say something of a measure: of images_per_s and acc_drop the other way is better."""
+
+
+def known_direction(name: str) -> Direction | None:
+    """Which way a measure of this name is better; None where the name does not say.
+
+    Args:
+        name: The measure.
+
+    Examples:
+        >>> known_direction("val_acc"), known_direction("latency_ms"), known_direction("acc_drop")
+        ('max', 'min', None)
+    """
+    larger, smaller = _LARGER.fullmatch(name), _SMALLER.fullmatch(name)
+    if bool(larger) == bool(smaller) or _TURNING & {*name.split("_")}:  # both of "score_error"
+        return None
+    return "max" if larger else "min"
 
 
 @dataclass(frozen=True)
@@ -56,9 +78,8 @@ class Objective:
             raise ConfigError(f"an objective must be NAME, NAME:min or NAME:max, but got {text!r}")
         if colon:
             return Objective(name, cast(Direction, direction))
-        larger, smaller = _LARGER.fullmatch(name), _SMALLER.fullmatch(name)
-        if bool(larger) != bool(smaller):  # both of "score_error"
-            return Objective(name, "max" if larger else "min")
+        if (known := known_direction(name)) is not None:
+            return Objective(name, known)
         bare = name.lstrip("+-")
         raise ConfigError(
             f"the direction of '{bare}' must be said; write {bare}:max or {bare}:min"

@@ -207,6 +207,10 @@ def test_directions_and_bounds_in_words() -> None:
     assert (
         Bound.parse("macs=50e6") == Bound("macs", 5e7) and str(Bound("macs", 5e7)) == "macs=5e+07"
     )
+    for name in ("images_per_s", "throughput_img_s", "acc_drop", "val_acc_std", "loss_reduction"):
+        with pytest.raises(ConfigError, match=f"the direction of '{name}' must be said"):
+            Objective.parse(name)  # the other way than accuracies, losses and times
+        assert Objective.parse(f"{name}:max") == Objective(name, "max")
     for text in ("", ":max", "acc:up"):
         with pytest.raises(ConfigError, match="an objective must be NAME"):
             Objective.parse(text)
