@@ -57,6 +57,8 @@ class RankingTask:
     """Rows to rank and pick from, ascending."""
     functions: NDArray[np.uint64] | None = None
     """Keys of the functions computed by the cells [N]; None if all cells differ."""
+    smaller_is_better: bool = False
+    """Whether the best reference score, and the best training score, is the smallest."""
     smoothness: bool = False
     """Whether to measure how well samples are predicted from their nearest neighbours."""
 
@@ -65,6 +67,10 @@ class RankingTask:
             raise ConfigError(
                 f"at least {MIN_CANDIDATES} cells must be candidates, got {len(self.candidates)}"
             )
+
+    def merit(self, scores: Values) -> Values:
+        """Scores, or predictions of them, with the sign with which larger is better."""
+        return -scores if self.smaller_is_better else scores
 
     def draw(self, seed: int, repetition: int) -> Indices:
         """Random order of all rows in one repetition; the first n are the n samples.
@@ -251,6 +257,7 @@ def _one_fit(
     rest = np.setdiff1d(task.candidates, samples)
     predicted = predictor.predict_features(views(setup, rest))
     true = task.true_scores[rest]
+    hoped, worth = task.merit(predicted), task.merit(true)
     new = np.ones(len(rest), dtype=np.bool_)
     if task.functions is not None:
         new = ~np.isin(task.functions[rest], task.functions[samples])
@@ -262,21 +269,21 @@ def _one_fit(
         "kendall_tau": kendall_tau(predicted, true),
         "kendall_tau_no_twins": kendall_tau(predicted[new], true[new]),
         "spearman": spearman(predicted, true),
-        "precision_at_1_percent": precision_at_top(predicted, true, 0.01),
-        "n_at_10": float(n_at_k(predicted, true, 10)),
-        **_choice(task, int(rest[best(predicted, 1)[0]])),
+        "precision_at_1_percent": precision_at_top(hoped, worth, 0.01),
+        "n_at_10": float(n_at_k(hoped, worth, 10)),
+        **_choice(task, int(rest[best(hoped, 1)[0]])),
     }
 
 
 def _choice(task: RankingTask, row: int) -> FitMetrics:
-    picked = float(task.true_scores[row])
-    bias = global_bias(picked, float(task.true_scores.max()))
-    return {"picked_score": picked, "global_bias": bias}
+    worth = task.merit(task.true_scores)
+    bias = global_bias(float(worth[row]), float(worth.max()))
+    return {"picked_score": float(task.true_scores[row]), "global_bias": bias}
 
 
 def _best_sample(task: RankingTask, samples: Indices) -> FitMetrics:
     """Baseline without a predictor: the best sample."""
-    return _choice(task, int(samples[best(task.train_scores[samples], 1)[0]]))
+    return _choice(task, int(samples[best(task.merit(task.train_scores[samples]), 1)[0]]))
 
 
 def _random_pick(task: RankingTask, draw: Indices, n: int) -> FitMetrics:

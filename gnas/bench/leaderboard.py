@@ -12,6 +12,7 @@ from gnas.config import dict_diff, unknown_name
 from gnas.data.files import as_data_error, read_json
 from gnas.errors import ConfigError
 from gnas.metrics import Interval
+from gnas.search.objectives import known_direction
 
 Better = Literal["higher", "lower"]
 WHAT = "the result that a gnas bench wrote with --json"
@@ -102,6 +103,8 @@ KINDS = {
 SAME = 1e-9
 """Means that differ by less, or by such a share, are equal: sums of the same numbers in another
 order are not to the last bit."""
+PICKED = "picked_score"
+"""Metric in the unit of the scores, of which smaller may be better."""
 GAIN = "kendall_tau_gain"
 """Metric of a row against the first row of its file."""
 COMPETITORS = ("predictors", "encoders", "networks", "searchers", "methods")
@@ -125,6 +128,8 @@ class BenchFile:
     rows: tuple[Mapping[str, Any], ...]
     are_accs: bool
     """Whether scores are accuracies."""
+    smaller_is_better: bool
+    """Whether the best score is the smallest."""
 
     @property
     def kind(self) -> BenchKind:
@@ -209,9 +214,10 @@ def read_bench(path: Path) -> BenchFile:
             raise ValueError("it has no rows")
         if "seeds" in rows[0]:
             facts |= {"seeds": _seeds(rows)}
+        quantity = str(record.get("quantity", "test_acc"))
         found = BenchFile(
             str(path), command, table, protocol, facts, rows,
-            str(record.get("quantity", "test_acc")).endswith("_acc"),
+            quantity.endswith("_acc"), known_direction(quantity) == "min",
         )  # fmt: skip
         for row in rows:
             _name(found.kind, row)
@@ -270,6 +276,8 @@ def leaderboard(
             places = tuple(dict.fromkeys([*(known.files if known else ()), file.path]))
             entries[key] = LeaderboardRow(None, name, places, values)
     better = kind.metrics[metric].better
+    if metric == PICKED and first.smaller_is_better:
+        better = "lower"
     valued = [entry for entry in entries.values() if entry.values[metric] is not None]
     valued.sort(key=lambda entry: _mean(entry, metric), reverse=better == "higher")
     ranked = [

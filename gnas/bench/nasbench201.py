@@ -20,6 +20,7 @@ from gnas.graphs import DenseBatch, live_nodes
 from gnas.metrics import agreement_between_runs
 from gnas.models import nasbench201_num_params
 from gnas.predictors import NumParams
+from gnas.search.objectives import known_direction
 from gnas.spaces import NASBench201
 
 PROTOCOL = {
@@ -89,13 +90,15 @@ def make_task(
 ) -> RankingTask:
     """The cells ``rows`` of a table, all of them candidates."""
     graphs = table.graphs[torch.from_numpy(rows)]
+    _, quantity, true = scores(table, config.dataset, config.test_column)
     return RankingTask(
         graphs=graphs,
         visible_graphs=graphs,
         train_scores=scores(table, config.dataset, config.train_column)[2][rows],
-        true_scores=scores(table, config.dataset, config.test_column)[2][rows],
+        true_scores=true[rows],
         candidates=np.arange(len(rows)),
         functions=NASBench201().keys(graphs),
+        smaller_is_better=known_direction(quantity) == "min",
     )
 
 

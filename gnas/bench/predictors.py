@@ -15,6 +15,7 @@ from gnas.bench.setups import KnownValues, NumEdges, PredictorSetup, predictor_s
 from gnas.bench.tables import chosen_scores, open_table
 from gnas.data.tables import BenchmarkTable
 from gnas.predictors import Features, IdentityPredictor
+from gnas.search.objectives import known_direction
 from gnas.spaces import load_space
 
 PROTOCOL = {
@@ -70,6 +71,7 @@ def bench_predictors(
         true_scores=true,
         candidates=np.arange(len(table)),
         functions=keys if len(np.unique(keys)) < len(table) else None,
+        smaller_is_better=known_direction(quantity) == "min",
     )
     edges, params = NumEdges(), _num_params(table)
     setups = predictor_setups(

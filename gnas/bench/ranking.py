@@ -13,7 +13,7 @@ from gnas.bench.experiment import RankingTask, run
 from gnas.bench.result import BenchResult
 from gnas.bench.setups import EXACT, PredictorSetup, own_files
 from gnas.data.tables import BenchmarkTable
-from gnas.metrics import agreement_between_runs, group_means, kendall_tau
+from gnas.metrics import agreement_between_runs, best, group_means, kendall_tau
 from gnas.processes import ProgressCallback
 
 PROTOCOL = {
@@ -70,6 +70,8 @@ def rank_table(
         workers=workers,
     )
     described = {"ceiling": ceiling[1], "agreement": agreement[1]}
+    if task.smaller_is_better:
+        described["bias"] = "value of the pick, minus the smallest, which is the best"
     return BenchResult(
         command=command,
         config=config,
@@ -85,7 +87,7 @@ def rank_table(
         rows=rows,
         ceiling=ceiling[0],
         agreement_between_runs=agreement[0],
-        best_score=float(task.true_scores.max()),
+        best_score=float(task.true_scores[best(task.merit(task.true_scores), 1)[0]]),
         seconds=time.monotonic() - began,
     )
 

@@ -7,6 +7,7 @@ from dataclasses import dataclass
 from typing import Any
 
 from gnas.metrics import Interval, Quantiles
+from gnas.search.objectives import known_direction
 
 BEST_SAMPLE, RANDOM_PICK = "best of the samples", "random pick"
 """Labels of the rows without a predictor, in the encoder column."""
@@ -33,7 +34,7 @@ class Row:
     picked_score: Interval
     """A_P: true score of the choice."""
     global_bias: Interval
-    """A_B - A_P."""
+    """A_B - A_P, or A_P - A_B of scores of which smaller is better."""
     kendall_tau_gain: Interval | None
     """Kendall tau minus that of the first predictor, paired by seed; unless predictors are named,
     that is the perceptron on the raw adjacency matrix."""
@@ -80,6 +81,11 @@ class BenchResult:
     def label(self) -> str:
         """Quantity as a heading, for example "val acc"."""
         return self.quantity.replace("_", " ")
+
+    @property
+    def smaller_is_better(self) -> bool:
+        """Whether the best score is the smallest."""
+        return known_direction(self.quantity) == "min"
 
     @property
     def is_accuracy(self) -> bool:

@@ -308,6 +308,8 @@ def scores_line(result: BenchResult) -> str:
         f"Trained on {result.table['train_column']}, ranked against "
         f"{result.table['test_column']}, best {in_unit(result.best_score, result)}{percent}"
     )
+    if result.smaller_is_better:
+        text += ", the smallest"
     if any(row.kendall_tau_no_twins is not None for row in result.rows):
         text += "; no twins: without the cells that compute the same function as a sample"
     return f"{text}."
@@ -334,8 +336,8 @@ def best_sample_note(rows: list[Row], result: BenchResult) -> str:
     from gnas.bench.result import BEST_SAMPLE, RANDOM_PICK
 
     best = next((row for row in rows if row.encoder == BEST_SAMPLE), None)
-    picks = [row.picked_score.mean for row in rows if row.kendall_tau is not None]
-    if best is None or not picks or max(picks) >= best.picked_score.mean:
+    biases = [row.global_bias.mean for row in rows if row.kendall_tau is not None]
+    if best is None or not biases or min(biases) <= best.global_bias.mean:
         return ""
     share = best.samples / result.table["usable"]
     told = f"{share:.0%}" if share >= 0.01 else f"{100 * share:.2g}%"

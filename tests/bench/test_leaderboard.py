@@ -47,6 +47,13 @@ def nasgem(target: Path) -> Path:
     return target
 
 
+def test_the_smallest_picked_latency_is_the_first(tmp_path: Path) -> None:
+    path = changed(DARTS, tmp_path / "a.json", lambda r: r.update(quantity="edge_latency_ms"))
+    ranked = [entry.values["picked_score"] for entry in board(path, metric="picked_score").entries]
+    picked = [value.mean for value in ranked if value is not None]
+    assert len(set(picked)) > 1 and picked == sorted(picked)
+
+
 @pytest.mark.parametrize(
     ("path", "metric"),
     [

@@ -83,6 +83,34 @@ def test_one_kind_of_accuracy_is_learned_and_ranked_by(tmp_path: Path) -> None:
     assert result.ceiling == 1.0
 
 
+def test_the_best_latency_is_the_smallest(tmp_path: Path) -> None:
+    config = own_table(tmp_path, "dag", "latency_ms", "quality")
+    named = replace(config, predictors=("forest",), train_column="latency_ms")
+    result = bench_predictors(replace(named, test_column="latency_ms"))
+    table = load_table(config.table)
+    latency = table.values("latency_ms")
+    size = (table.graphs.adjacency > 0).sum((1, 2)).numpy()
+    fastest, ranks, samples = [], [], []
+    for repetition in range(2):
+        draw = np.random.default_rng([config.seed, 1, repetition]).permutation(60)
+        rest = np.sort(draw[30:])
+        chosen = sorted(rest, key=lambda row: size[row])[:10]  # by the least edges
+        fastest.append(latency[chosen[0]])
+        ranks.append(1 + int((latency[rest] < latency[chosen].min()).sum()))
+        samples.append(latency[draw[:30]].min())
+    rows = by_label(result.rows)
+    edges = rows["number of edges"]
+    assert edges.kendall_tau is not None and edges.kendall_tau.mean > 0.8
+    assert edges.n_at_10 is not None and edges.n_at_10.mean == np.mean(ranks)
+    assert edges.picked_score.mean == pytest.approx(np.mean(fastest))
+    assert edges.global_bias.mean == pytest.approx(np.mean(fastest) - latency.min())
+    assert rows["best of the samples"].picked_score.mean == pytest.approx(np.mean(samples))
+    assert (result.best_score, result.smaller_is_better) == (latency.min(), True)
+    # nothing says which way a measure of another name is better: the largest is, as of a score
+    other = bench_predictors(replace(named, train_column="quality", test_column="quality"))
+    assert (other.best_score, other.smaller_is_better) == (table.values("quality").max(), False)
+
+
 def test_what_a_table_must_have(tmp_path: Path) -> None:
     config = own_table(tmp_path, "dag", "latency_ms")
     with pytest.raises(
