@@ -152,6 +152,11 @@ class BenchmarkTable:
             raise ConfigError(f"dataset must be chosen for '{quantity}': one of {datasets}")
         if dataset is not None:
             found = [column for column in found if (column.dataset or "") == dataset]
+            if not found and datasets == [""]:
+                raise ConfigError(
+                    f"columns of '{quantity}' name no images to choose from, but got dataset "
+                    f"'{dataset}'; leave it out"
+                )
             if not found:
                 raise ConfigError(f"no '{quantity}' on '{dataset}'; choose from {datasets}")
         budgets = sorted({column.epochs or 0 for column in found})

@@ -133,6 +133,10 @@ class TableEvaluator(Evaluator):
         of_images = [c for c in table.columns if dataset is None or c.dataset in images]
         has = {column.quantity for column in of_images}
         names = dict.fromkeys([*measures, *(name for name in ALWAYS if name in has)])
+        of_names = [c for c in table.columns if c.quantity in names]
+        learned = [c for c in of_names if c.epochs or "_acc" in c.quantity]
+        if learned and dataset is not None and not {c.dataset for c in learned} & {val, test}:
+            table.select(learned[0].quantity, dataset=dataset)  # says which images there are
         found = {}
         for name in names:
             columns = [column for column in table.columns if column.quantity == name]

@@ -13,7 +13,7 @@ import pytest
 import torch
 from torch_geometric.data import Data
 
-from gnas.data import BenchmarkTable, Column, Provenance
+from gnas.data import BenchmarkTable, Column, Provenance, load_table
 from gnas.data.images import open_candidate_images
 from gnas.errors import ConfigError, DataError, GraphError, MissingDataError
 from gnas.evaluate import (
@@ -98,6 +98,35 @@ def test_which_columns_of_a_table(table: BenchmarkTable) -> None:
         TableEvaluator(space, table.graphs, {"x": [1, 2, 3]})
     with pytest.raises(ConfigError, match="at least one measure"):
         TableEvaluator(space, table.graphs, {})
+
+
+def test_accuracies_are_of_the_images_that_were_asked_for(table: BenchmarkTable) -> None:
+    space, few = NASBench201(), table.graphs[:3]
+    facts = Provenance("made", "nasbench201", "a test", "self-made")
+
+    def made(*columns: Column) -> BenchmarkTable:
+        values = {column.name: np.array([0.1, 0.2, 0.3]) for column in columns}
+        return BenchmarkTable(few, list(columns), facts, values)
+
+    val, size = Column.of("val_acc"), Column.of("macs")
+    for name in ("val_acc", "test_acc", "train_acc"):
+        unnamed = made(Column.of(name, epochs=5), size)
+        assert name in TableEvaluator.from_table(space, unnamed, [name]).measures
+        with pytest.raises(ConfigError, match=f"columns of '{name}' name no images .*'cifar100'"):
+            TableEvaluator.from_table(space, unnamed, [name], dataset="cifar100")
+    with pytest.raises(ConfigError, match="name no images to choose from"):
+        TableEvaluator.from_table(space, made(val), dataset="cifar100")
+    both = made(val, *(Column.of("test_acc", dataset=name) for name in ("cifar10", "cifar100")))
+    assert TableEvaluator.from_table(space, both, dataset="cifar100").measures[0] == "val_acc"
+    with pytest.raises(ConfigError, match="'val_acc' name no images to choose from"):
+        TableEvaluator.from_table(space, both, dataset="imagenet16-120")
+    shipped = load_table("nasbench101-mini")  # NAS-Bench-101 is of CIFAR-10, and says so nowhere
+    assert TableEvaluator.from_table(SPACES["nasbench101"](), shipped, dataset="cifar10").measures
+    with pytest.raises(ConfigError, match="but got dataset 'cifar100'; leave it out"):
+        TableEvaluator.from_table(SPACES["nasbench101"](), shipped, dataset="cifar100")
+    hardware = made(Column.of("edge_latency_ms"))
+    found = TableEvaluator.from_table(space, hardware, ["edge_latency_ms"], dataset="cifar100")
+    assert found.measures == ("edge_latency_ms",)
 
 
 def test_a_part_of_a_table_refuses_other_cells(table: BenchmarkTable) -> None:
