@@ -9,7 +9,7 @@ from collections.abc import Iterable
 from pathlib import Path
 from typing import Any
 
-from gnas.data.files import check_regular, check_utf8
+from gnas.data.files import FORMAT_ERRORS, check_regular, check_utf8
 from gnas.errors import ConfigError, DataError, MissingDataError
 
 SHIPPED = Path(__file__).parent / "shipped"
@@ -117,7 +117,7 @@ def check_table(path: Path, *, columns: Iterable[str] = (), space: str | None = 
     check_regular(path, "an intact Parquet file")
     try:
         schema = pq.read_schema(path)
-    except (OSError, pa.ArrowException) as error:
+    except (OSError, pa.ArrowException, *FORMAT_ERRORS) as error:
         reason = (str(error).strip().splitlines() or [type(error).__name__])[0]
         raise DataError(
             f"{path} must be an intact Parquet file, but reading it failed: {reason[:200]}"

@@ -22,6 +22,7 @@ import pytest
 from gnas.data import BenchmarkTable, Column, load_table, save_table, verify_table
 from gnas.data.fetch import verify
 from gnas.data.parquet import MAX_BYTES, _checksum, read_schema
+from gnas.data.places import check_table
 from gnas.data.third_party import read_third_party
 from gnas.errors import DataError
 from gnas.graphs import graph_hash
@@ -121,7 +122,17 @@ def test_bytes_of_tables(own_table: Path, rng: np.random.Generator) -> None:
     for _ in range(60 * ROUNDS):
         own_table.write_bytes(flipped(whole, rng))
         count += refused(lambda: opened(own_table))
+        refused(lambda: check_table(own_table, columns=["val_acc_108"], space="nasbench101"))
     assert count > 20 * ROUNDS
+
+
+def test_names_of_columns_that_are_no_text(own_table: Path) -> None:
+    sound = own_table.read_bytes()
+    assert not refused(lambda: check_table(own_table))
+    own_table.write_bytes(sound.replace(b"num_params", b"num\xffparams"))
+    for work in (check_table, load_table):
+        with pytest.raises(DataError, match="must be an intact Parquet file, but reading it"):
+            work(own_table)
 
 
 def foreign_columns() -> dict[str, dict[str, list[Any]]]:
