@@ -9,6 +9,7 @@ import math
 import os
 from collections.abc import Iterator, Mapping
 from contextlib import contextmanager, suppress
+from datetime import datetime
 from functools import cache
 from pathlib import Path
 from typing import IO, Any, Literal, Protocol
@@ -91,6 +92,18 @@ def environment(device: str = "cpu") -> dict[str, Any]:
         "device": device,
         "machine": {"system": platform.platform(), "cpus": os.cpu_count()},
     }
+
+
+def new_run_folder(verb: str, what: str) -> Path:
+    """The folder of a run that is given none.
+
+    The time in its name has microseconds: several runs are often started in one second.
+
+    Args:
+        verb: What the run does.
+        what: What it does it with.
+    """
+    return Path("runs") / f"{verb}-{what}-{datetime.now():%Y%m%d-%H%M%S-%f}"
 
 
 def check_folder(folder: Path) -> None:

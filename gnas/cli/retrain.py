@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import logging
 import math
-import time
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from pathlib import Path
@@ -37,7 +36,7 @@ from gnas.command_line import shell_line
 from gnas.data.images.names import TrainDataset as Dataset
 from gnas.processes import MAX_PROCESSES
 from gnas.retrain.config import RetrainConfig
-from gnas.runs import NOTICE
+from gnas.runs import NOTICE, new_run_folder
 from gnas.spaces.names import is_own_space, own_space_option
 
 if TYPE_CHECKING:
@@ -143,8 +142,7 @@ def retrain(
         found = read_architecture(genotype, space, notation, member=member, epoch=epoch)
     plan = _planned(resume, found, dataset, changes)
     use_threads(threads_for(plan) if threads is None and where == "cpu" else threads)
-    stamp = time.strftime("%Y%m%d-%H%M%S")
-    folder = resume or out or Path("runs") / f"retrain-{dataset}-{stamp}"
+    folder = resume or out or new_run_folder("retrain", plan.images.dataset)
     resume_hint(shell_line(["gnas", "retrain", "--resume", folder]), folder)
     with (
         init_distributed(where) as (context, own_device),

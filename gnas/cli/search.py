@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import dataclasses
-import time
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from pathlib import Path
@@ -36,6 +35,7 @@ from gnas.cli.search_nasgem import nasgem
 from gnas.command_line import shell_line
 from gnas.data.images.names import SearchDataset as Dataset
 from gnas.processes import MAX_PROCESSES
+from gnas.runs import new_run_folder
 from gnas.search.toponas.config import ToponasConfig
 from gnas.search.toponas.plan import Selection
 from gnas.spaces.names import own_space_option
@@ -171,7 +171,7 @@ def toponas(
         raise typer.BadParameter(f"--{option} needs --select")
     plan, protocol = _planned(resume, drop_none(**start), changes, chosen if select else None)
     plan.images.check_folder()
-    folder = resume or out or _new_folder(plan)
+    folder = resume or out or new_run_folder("toponas", plan.images.dataset)
     wait_passively()
     from gnas.search.toponas import init_distributed
     from gnas.search.toponas.run import run_search
@@ -275,12 +275,6 @@ def _select(
     print_next(shown, ["show", folder], ["evaluate", final_training(folder), *own])
     if json is not None:
         write_json(json, result)
-
-
-def _new_folder(plan: ToponasPlan) -> Path:
-    """The folder of a run that has none of its own choice."""
-    stamp = time.strftime("%Y%m%d-%H%M%S")
-    return Path("runs") / f"toponas-{plan.images.dataset}-{stamp}"
 
 
 def _share(facts: Accuracies) -> str:

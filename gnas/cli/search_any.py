@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import time
 from collections.abc import Callable, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any
@@ -36,6 +35,7 @@ from gnas.cli.searching import (
     workers_hint,
 )
 from gnas.processes import MAX_PROCESSES
+from gnas.runs import new_run_folder
 from gnas.search.plan import SearchPlan, plan_search, resumed_plan
 
 if TYPE_CHECKING:
@@ -156,8 +156,7 @@ def _command(searcher: str) -> Callable[..., None]:
         else:
             assert space is not None
             plan = plan_search(searcher, **options, storage=storage_location(storage), study=study)
-            stamp = time.strftime("%Y%m%d-%H%M%S")
-            folder = out or Path("runs") / f"{searcher}-{Path(space).stem}-{stamp}"
+            folder = out or new_run_folder(searcher, Path(space).stem)
         _run(plan, folder, workers, resume is not None, json, loggers, page)
 
     return search

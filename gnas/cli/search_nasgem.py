@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import math
-import time
 from collections.abc import Mapping
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any
@@ -32,6 +31,7 @@ from gnas.cli.searching import (
 )
 from gnas.printable import amount
 from gnas.processes import MAX_PROCESSES
+from gnas.runs import new_run_folder
 from gnas.search.nasgem.config import NasgemConfig
 
 if TYPE_CHECKING:
@@ -149,9 +149,7 @@ def nasgem(
     else:
         plan = plan_nasgem(storage=storage_location(storage), study=study, **changes)
         check_options(plan, changes)
-        what = dataset or space or "digits"
-        stamp = time.strftime("%Y%m%d-%H%M%S")
-        folder = out or Path("runs") / f"nasgem-{Path(what).stem}-{stamp}"
+        folder = out or new_run_folder("nasgem", Path(dataset or space or "digits").stem)
     check_workers(workers, plan.table)
     plan.images.check_folder()
     if workers > 0 and not plan.table:

@@ -46,6 +46,20 @@ def table(tmp_path_factory: pytest.TempPathFactory) -> str:
     return str(path)
 
 
+def test_runs_of_one_second_have_folders_of_their_own(
+    table: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """As of `for seed in 0 1 2 3; do gnas search ... & done`."""
+    monkeypatch.chdir(tmp_path)
+    words = ["search", "random", "--space", "nasbench201", "--table", table, "--budget", "1"]
+    for seed in range(8):
+        done = run(app, [*words, "--seed", str(seed)])
+        assert done.exit_code == 0, done.output
+    folders = [*(tmp_path / "runs").iterdir()]
+    assert len(folders) == 8
+    assert {read_result(folder).config["seed"] for folder in folders} == {*range(8)}
+
+
 def test_every_searcher_has_its_command() -> None:
     assert {*HELP} == {*SEARCHERS} - {"nasgem"}
 
