@@ -7,7 +7,8 @@ import sys
 import threading
 import time
 from collections import Counter
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
 from dataclasses import replace
 from datetime import timedelta
 from pathlib import Path
@@ -55,9 +56,15 @@ def wait_for(condition: Callable[[], object]) -> None:
         time.sleep(0.02)
 
 
-def elsewhere(database: str) -> subprocess.Popen[str]:
+@contextmanager
+def elsewhere(database: str) -> Iterator[subprocess.Popen[str]]:
     command = [sys.executable, "-c", ELSEWHERE, database]
-    return commands.Popen(command, stderr=subprocess.PIPE, text=True)
+    with commands.Popen(command, stderr=subprocess.PIPE, text=True) as worker:
+        try:
+            yield worker
+        except BaseException:  # a suspended one would never end
+            worker.kill()
+            raise
 
 
 def evaluations(path: Path) -> Counter[int]:
