@@ -4,7 +4,8 @@ from __future__ import annotations
 
 import io
 import json
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Iterator, Mapping
+from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
 
@@ -12,7 +13,7 @@ import torch
 from torch import Tensor, nn
 
 from gnas.data.files import atomic_write
-from gnas.errors import DataError, UnsupportedError
+from gnas.errors import DataError, GnasError, UnsupportedError
 from gnas.export.facts import axes
 
 TRACED_IMAGES = 2
@@ -54,6 +55,7 @@ def export_pt2(
         The largest difference between outputs.
 
     Raises:
+        UnsupportedError: PyTorch cannot write the network, or not run what it wrote.
         DataError: outputs differ, or writing failed.
     """
     program = _traced(network, shape, dynamic_size)
@@ -61,9 +63,9 @@ def export_pt2(
     torch.export.save(program, content, extra_files={EXTRA_FILE: json.dumps(metadata)})
     with atomic_write(path) as temporary:
         temporary.write_bytes(content.getvalue())
-        with temporary.open("rb") as file:
+        with temporary.open("rb") as file, _one_line("torch.export", dynamic_size):
             read = torch.export.load(file).module()
-        return _difference(network, lambda images: read(images), shape, dynamic_size)
+            return _difference(network, lambda images: read(images), shape, dynamic_size)
 
 
 def export_onnx(
@@ -90,7 +92,8 @@ def export_onnx(
         The largest difference between outputs.
 
     Raises:
-        UnsupportedError: a package of the extra ``export`` is not installed.
+        UnsupportedError: a package of the extra ``export`` is not installed, ONNX cannot hold the
+            network, or its runtime not run it.
         DataError: outputs differ, or writing failed.
     """
     try:
@@ -103,7 +106,7 @@ def export_onnx(
         ) from error
 
     traced = _traced(network, shape, dynamic_size)
-    try:
+    with _one_line("ONNX", dynamic_size):
         program = torch.onnx.export(
             traced,
             dynamo=True,
@@ -112,11 +115,9 @@ def export_onnx(
             dynamic_shapes=(axes(dynamic_size),),  # names for the symbols of the traced program
             verbose=False,
         )
-    except Exception as error:  # of many kinds: a user's network may have any operation
-        raise UnsupportedError(_refused("ONNX", error, dynamic_size)) from error
     assert program is not None  # that is for the old exporter
     program.model.metadata_props.update(metadata)
-    with atomic_write(path) as temporary:
+    with atomic_write(path) as temporary, _one_line("ONNX", dynamic_size):
         program.save(str(temporary))
         options = onnxruntime.SessionOptions()
         options.log_severity_level = 3
@@ -139,23 +140,31 @@ def _traced(
     if dynamic_size:
         # A named axis would have to hold from 0 pixels on; this one begins where the network does.
         varying |= {2: torch.export.Dim.DYNAMIC, 3: torch.export.Dim.DYNAMIC}
-    with torch.no_grad():
-        try:
-            return torch.export.export(network, (images,), dynamic_shapes=(varying,))
-        except Exception as error:
-            raise UnsupportedError(_refused("torch.export", error, dynamic_size)) from error
+    with torch.no_grad(), _one_line("torch.export", dynamic_size):
+        return torch.export.export(network, (images,), dynamic_shapes=(varying,))
 
 
-def _refused(form: str, error: BaseException, dynamic_size: bool) -> str:
-    """One line on why a network cannot be written, from the first cause of an error."""
-    while error.__cause__ is not None:
-        error = error.__cause__
-    reason = " ".join(str(error).split())[:200]
-    return (
-        f"{form} must be able to hold the network, but it cannot: {type(error).__name__}: "
-        f"{reason}; write its `build` with other operations, or choose another form with --to"
-        + (", or leave out --dynamic-size" if dynamic_size else "")
-    )
+@contextmanager
+def _one_line(form: str, dynamic_size: bool) -> Iterator[None]:
+    """Say in one line why a network cannot be written, or what was written cannot be run.
+
+    Errors are of many kinds: a network may have any operation, and other versions of the packages
+    can do less.
+    """
+    try:
+        yield
+    except (GnasError, OSError):
+        raise
+    except Exception as error:
+        first: BaseException = error
+        while first.__cause__ is not None:
+            first = first.__cause__
+        reason = " ".join(str(first).split())[:200]
+        raise UnsupportedError(
+            f"{form} must be able to hold the network, but it cannot: {type(first).__name__}: "
+            f"{reason}; write its `build` with other operations, or choose another form with --to"
+            + (", or leave out --dynamic-size" if dynamic_size else "")
+        ) from error
 
 
 def _difference(

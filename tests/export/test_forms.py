@@ -5,6 +5,7 @@ import sys
 from collections.abc import Callable
 from dataclasses import replace
 from pathlib import Path
+from typing import Any
 
 import onnxruntime
 import pytest
@@ -155,6 +156,23 @@ def test_a_program_that_disagrees_is_not_kept(tmp_path: Path) -> None:
         DataError, match=r"must agree with the network, but outputs up to .* differ"
     ):
         export_pt2(_Deceives(), (3, 4, 4), tmp_path / "net.pt2", metadata={})
+    assert not list(tmp_path.iterdir())
+
+
+@pytest.mark.parametrize("form", ["onnx", "pt2"])
+def test_a_program_that_cannot_be_run_is_not_kept(
+    form: Any, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """As PyTorch's programs of any size before its version 2.13, and ONNX of other versions."""
+
+    def fails(*_: Any, **__: Any) -> None:
+        raise AssertionError("Guard failed:\nsize % 2 != 0")
+
+    monkeypatch.setattr("gnas.export.programs._difference_at", fails)
+    facts = smallest("nasgem")
+    wanted = "must be able to hold .*: AssertionError: Guard failed: size % 2 != 0; write its"
+    with pytest.raises(UnsupportedError, match=wanted):
+        export(trained(facts), facts, form, tmp_path / f"net{SUFFIXES[form]}")
     assert not list(tmp_path.iterdir())
 
 
