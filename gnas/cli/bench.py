@@ -336,8 +336,9 @@ def best_sample_note(rows: list[Row], result: BenchResult) -> str:
     from gnas.bench.result import BEST_SAMPLE, RANDOM_PICK
 
     best = next((row for row in rows if row.encoder == BEST_SAMPLE), None)
-    biases = [row.global_bias.mean for row in rows if row.kendall_tau is not None]
-    if best is None or not biases or min(biases) <= best.global_bias.mean:
+    sign = -1 if result.smaller_is_better else 1
+    picks = [sign * row.picked_score.mean for row in rows if row.kendall_tau is not None]
+    if best is None or not picks or max(picks) >= sign * best.picked_score.mean:
         return ""
     share = best.samples / result.table["usable"]
     told = f"{share:.0%}" if share >= 0.01 else f"{100 * share:.2g}%"

@@ -209,6 +209,8 @@ def test_a_best_sample_above_every_pick_is_explained(
     others = [replace(row, picked_score=interval(0.4)) for row in rows if not row.kendall_tau]
     note = best_sample_note([*ranked, *others], result)
     assert ("the samples are 25% of all cells" in note) == noted == bool(note)
+    latencies = replace(result, quantity="latency_ms")
+    assert not best_sample_note([*ranked, *others], latencies)  # 0.2 is below 0.4
     large = replace(result, table={**result.table, "usable": 15_625})
     assert ("are 0.26% of all cells" in best_sample_note([*ranked, *others], large)) == noted
 

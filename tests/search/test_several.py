@@ -110,7 +110,7 @@ def test_bounds_of_learned_measures_guide_a_search(searcher: str, table: TableEv
     assert kept(bound) > kept(free)
     inside = table.values["latency_ms"] <= 9
     best = np.sort(table.values["val_acc"][inside])[::-1]
-    assert bound.metrics["val_acc"] >= best[len(best) // 10]  # among the best tenth
+    assert bound.metrics["val_acc"] > best[len(best) // 10] - 1e-9  # among the best tenth
 
 
 def test_a_search_for_a_front_goes_on_after_any_end(tmp_path: Path) -> None:

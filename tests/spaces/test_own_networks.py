@@ -91,7 +91,7 @@ CELL = "input,a,b,a,output|26f"
 NETWORKS = {
     "wide": r"float \[2, 10\], one for each of 10 classes, but returns float32 \[2, 11\]",
     "forward": "images of 16x16 pixels, but: KeyError: 'lost'",
-    "shape": "images of 16x16 pixels, but: RuntimeError: mat1 and mat2",
+    "shape": "images of 16x16 pixels, but: RuntimeError: .*shapes cannot be multiplied",
     "nothing": "but returns NoneType",
     "tuple_": "but returns tuple",
     "numbers": r"but returns int64 \[2\]",
