@@ -23,9 +23,9 @@ _SMALLER = re.compile(
     r"macs|flops|num_params|params|(.*_)?(loss|error|latency|energy|time)(_.*)?|.*_(ms|s|mj|mb)"
 )
 _TURNING = {
-    "change", "delta", "diff", "drop", "fps", "gain", "gap", "images", "img", "imgs", "per",
-    "ratio", "reduction", "samples", "saved", "speed", "speedup", "std", "throughput", "tokens",
-    "var",
+    "change", "delta", "diff", "drop", "fps", "gain", "gap", "images", "img", "imgs", "inverse",
+    "neg", "negative", "per", "ratio", "reduction", "samples", "saved", "speed", "speedup", "std",
+    "throughput", "tokens", "var",
 }  # fmt: skip
 """Words that say something of a measure: of images_per_s and acc_drop the other way is better."""
 
