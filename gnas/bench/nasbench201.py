@@ -14,13 +14,18 @@ from gnas.bench.experiment import RankingTask, Values
 from gnas.bench.ranking import oracle_ceiling, rank_table
 from gnas.bench.result import BenchResult
 from gnas.bench.setups import predictor_setups
-from gnas.bench.tables import chosen_scores, open_table, table_images, with_protocol
+from gnas.bench.tables import (
+    chosen_scores,
+    open_table,
+    smaller_is_better,
+    table_images,
+    with_protocol,
+)
 from gnas.data.tables import BenchmarkTable
 from gnas.graphs import DenseBatch, live_nodes
 from gnas.metrics import agreement_between_runs
 from gnas.models import nasbench201_num_params
 from gnas.predictors import NumParams
-from gnas.search.objectives import known_direction
 from gnas.spaces import NASBench201
 
 PROTOCOL = {
@@ -90,15 +95,16 @@ def make_task(
 ) -> RankingTask:
     """The cells ``rows`` of a table, all of them candidates."""
     graphs = table.graphs[torch.from_numpy(rows)]
+    _, learned, train = scores(table, config.dataset, config.train_column)
     _, quantity, true = scores(table, config.dataset, config.test_column)
     return RankingTask(
         graphs=graphs,
         visible_graphs=graphs,
-        train_scores=scores(table, config.dataset, config.train_column)[2][rows],
+        train_scores=train[rows],
         true_scores=true[rows],
         candidates=np.arange(len(rows)),
         functions=NASBench201().keys(graphs),
-        smaller_is_better=known_direction(quantity) == "min",
+        smaller_is_better=smaller_is_better(learned, quantity),
     )
 
 

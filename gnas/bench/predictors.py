@@ -12,10 +12,9 @@ from gnas.bench.experiment import RankingTask
 from gnas.bench.ranking import agreement_of, oracle_ceiling, rank_table
 from gnas.bench.result import BenchResult
 from gnas.bench.setups import KnownValues, NumEdges, PredictorSetup, predictor_setups
-from gnas.bench.tables import chosen_scores, open_table
+from gnas.bench.tables import chosen_scores, open_table, smaller_is_better
 from gnas.data.tables import BenchmarkTable
 from gnas.predictors import Features, IdentityPredictor
-from gnas.search.objectives import known_direction
 from gnas.spaces import load_space
 
 PROTOCOL = {
@@ -60,7 +59,7 @@ def bench_predictors(
     began = time.monotonic()
     space = load_space(config.space)
     table = open_table(space, config.table, config.data_dir)
-    train_name, _, train = chosen_scores(table, config.train_column, TRAIN, config.dataset)
+    train_name, learned, train = chosen_scores(table, config.train_column, TRAIN, config.dataset)
     test_name, quantity, true = chosen_scores(table, config.test_column, TEST, config.dataset)
     graphs = table.graphs.pad_to(space.max_nodes)
     keys = space.keys(graphs)
@@ -71,7 +70,7 @@ def bench_predictors(
         true_scores=true,
         candidates=np.arange(len(table)),
         functions=keys if len(np.unique(keys)) < len(table) else None,
-        smaller_is_better=known_direction(quantity) == "min",
+        smaller_is_better=smaller_is_better(learned, quantity),
     )
     edges, params = NumEdges(), _num_params(table)
     setups = predictor_setups(

@@ -10,6 +10,7 @@ from numpy.typing import NDArray
 from gnas.bench.config import DEFAULT_IMAGES
 from gnas.data.tables import BenchmarkTable, Column, load_table
 from gnas.errors import ConfigError
+from gnas.search.objectives import known_direction
 from gnas.spaces.base import Space
 
 
@@ -101,6 +102,31 @@ def chosen_scores(
             f"column '{name}' must have a score for every cell, not all alike, but {what}"
         )
     return name, quantity, values
+
+
+def smaller_is_better(train: str, test: str) -> bool:
+    """Whether the best score is the smallest, of the quantity trained on and of that judged by.
+
+    Args:
+        train: Quantity that predictors learn.
+        test: Quantity that they are judged by.
+
+    Raises:
+        ConfigError: it is of one of them alone.
+
+    Examples:
+        >>> smaller_is_better("val_acc", "test_acc"), smaller_is_better("loss", "test_error")
+        (False, True)
+    """
+    best = {"min": "smallest", "max": "largest"}
+    ways = [known_direction(quantity) for quantity in (train, test)]
+    if {*ways} == {*best}:
+        first, second = (best[way] for way in ways if way is not None)
+        raise ConfigError(
+            f"train_column and test_column must agree on what is better, but the {first} {train} "
+            f"and the {second} {test} is the best"
+        )
+    return "min" in ways
 
 
 def scores_name(columns: Sequence[Column]) -> str:

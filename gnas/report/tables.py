@@ -29,6 +29,7 @@ from gnas.report.page import (
     Text,
     Tile,
 )
+from gnas.search.objectives import known_direction
 from gnas.spaces import Space, space_record, space_text
 from gnas.spaces.registry import own_space_text
 
@@ -65,13 +66,14 @@ def table_report(path: Path, own: Space | None = None, drawings: int = MAX_DRAWN
     sections: list[Section] = []
     if first is not None:
         values = known[first]
-        best = int(np.nanargmax(values))
+        worth = -values if known_direction(first) == "min" else values
+        best = int(np.nanargmax(worth))
         tiles += [
             Tile(f"best {name_of(first)}", format_measure(first, float(values[best])), of[first]),
             Tile(f"mean {name_of(first)}", format_measure(first, float(np.nanmean(values)))),
         ]
         blocks.append(Facts(tuple((name_of(name), column) for name, column in of.items())))
-        order = [int(k) for k in np.argsort(-values, kind="stable") if np.isfinite(values[k])]
+        order = [int(k) for k in np.argsort(-worth, kind="stable") if np.isfinite(values[k])]
         blocks += _charts(known, first, order)
         agreement = _agreement(table, first)
         if agreement is not None:

@@ -111,6 +111,12 @@ def test_the_best_latency_is_the_smallest(tmp_path: Path) -> None:
     assert (other.best_score, other.smaller_is_better) == (table.values("quality").max(), False)
 
 
+def test_columns_must_agree_on_what_is_better(tmp_path: Path) -> None:
+    config = own_table(tmp_path, "dag", "latency_ms", "val_acc")
+    with pytest.raises(ConfigError, match=r"the largest val_acc and the smallest latency_ms is"):
+        bench_predictors(replace(config, train_column="val_acc", test_column="latency_ms"))
+
+
 def test_what_a_table_must_have(tmp_path: Path) -> None:
     config = own_table(tmp_path, "dag", "latency_ms")
     with pytest.raises(

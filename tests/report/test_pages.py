@@ -22,7 +22,7 @@ from typer.testing import CliRunner
 
 from gnas.bench.tables import scores_name
 from gnas.cli import app
-from gnas.data import load_table
+from gnas.data import BenchmarkTable, Column, load_table, save_table
 from gnas.errors import DataError, GnasError
 from gnas.printable import printable
 from gnas.report import read_report, watch_report, write_report
@@ -343,6 +343,16 @@ def test_a_table_is_judged_by_all_of_its_rows(runs: Runs, monkeypatch: pytest.Mo
     thinned = repr(read_report(runs("table")))
     assert said and re.findall(r"Kendall's tau \S+ over \d+ architectures", thinned) == said
     assert "of them drawn" in thinned and "of them drawn" not in whole
+
+
+def test_the_best_of_a_table_of_sizes_is_the_smallest(runs: Runs, tmp_path: Path) -> None:
+    table = load_table(runs("table"))
+    sizes = np.arange(len(table), dtype=np.float64) + 7
+    columns = [Column("num_params", "num_params")]
+    small = BenchmarkTable(table.graphs, columns, table.provenance, {"num_params": sizes})
+    save_table(small, tmp_path / "sizes.parquet")
+    page = read_report(tmp_path / "sizes.parquet")
+    assert next(tile.value for tile in page.tiles if tile.label.startswith("best")) == "7"
 
 
 def texts_in(value: object) -> Iterator[str]:
