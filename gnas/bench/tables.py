@@ -105,28 +105,31 @@ def chosen_scores(
 
 
 def smaller_is_better(train: str, test: str) -> bool:
-    """Whether the best score is the smallest, of the quantity trained on and of that judged by.
+    """Whether the best score is the smallest.
+
+    Of a quantity to judge by whose name does not say, the largest is the best, as of a score; one
+    to learn is then better in the same way.
 
     Args:
         train: Quantity that predictors learn.
         test: Quantity that they are judged by.
 
     Raises:
-        ConfigError: it is of one of them alone.
+        ConfigError: the smallest is the best of one of them, the largest of the other.
 
     Examples:
-        >>> smaller_is_better("val_acc", "test_acc"), smaller_is_better("loss", "test_error")
+        >>> smaller_is_better("val_acc", "test_acc"), smaller_is_better("mse", "test_error")
         (False, True)
     """
-    best = {"min": "smallest", "max": "largest"}
-    ways = [known_direction(quantity) for quantity in (train, test)]
-    if {*ways} == {*best}:
-        first, second = (best[way] for way in ways if way is not None)
+    judged = known_direction(test) or "max"
+    learned = known_direction(train) or judged
+    if learned != judged:
+        best = {"min": "smallest", "max": "largest"}
         raise ConfigError(
-            f"train_column and test_column must agree on what is better, but the {first} {train} "
-            f"and the {second} {test} is the best"
+            f"train_column and test_column must agree on what is better, but the {best[learned]} "
+            f"{train} and the {best[judged]} {test} is the best"
         )
-    return "min" in ways
+    return judged == "min"
 
 
 def scores_name(columns: Sequence[Column]) -> str:

@@ -153,7 +153,7 @@ def _one_line(form: str, dynamic_size: bool) -> Iterator[None]:
     """
     try:
         yield
-    except (GnasError, OSError):
+    except (GnasError, OSError, MemoryError):
         raise
     except Exception as error:
         first: BaseException = error

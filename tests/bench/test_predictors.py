@@ -13,6 +13,7 @@ from gnas.bench.config import NASGEMBench, PredictorsBench
 from gnas.bench.nasgem import bench_nasgem
 from gnas.bench.predictors import bench_predictors
 from gnas.bench.result import Row
+from gnas.bench.tables import smaller_is_better
 from gnas.data import BenchmarkTable, Column, Provenance, load_table, save_table
 from gnas.errors import ConfigError
 from gnas.graphs import graph_keys
@@ -115,6 +116,10 @@ def test_columns_must_agree_on_what_is_better(tmp_path: Path) -> None:
     config = own_table(tmp_path, "dag", "latency_ms", "val_acc")
     with pytest.raises(ConfigError, match=r"the largest val_acc and the smallest latency_ms is"):
         bench_predictors(replace(config, train_column="val_acc", test_column="latency_ms"))
+    for train, test in (("val_loss", "quality"), ("test_acc", "val_error")):
+        with pytest.raises(ConfigError, match=f" {train} and the .* {test} is the best"):
+            smaller_is_better(train, test)
+    assert smaller_is_better("mse", "latency_ms") and not smaller_is_better("mse", "quality")
 
 
 def test_what_a_table_must_have(tmp_path: Path) -> None:
